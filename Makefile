@@ -1,0 +1,76 @@
+# Everything is set up on the first call; later calls install again only what pyproject.toml or constraints.txt changed.
+# On a fresh machine this needs make, Python 3.10 to 3.13 and a package index.
+
+# The Python that the environments are made with, and where they are.
+BASE_PYTHON ?= python3
+VENV ?= .venv
+VENV_QUICK ?= .venv-quick
+# More arguments for pytest: make test ARGS="-k migrate".
+ARGS ?=
+
+PYTHON = $(VENV)/bin/python
+INSTALL = -m pip install --disable-pip-version-check -qq --constraint constraints.txt
+CHECKS = set -ex; ruff check .; ruff format --check .; mypy --strict; lint-imports --no-logo; python -m pytest
+
+.PHONY: help demo test test-quick install install-test install-quick schemas docs fixtures bench clean
+
+help:
+	@echo 'make demo        see it work (installs the light package only)'
+	@echo 'make test        everything: ruff, mypy, import-linter, all tests; installs nnU-Net and torch (several GB)'
+	@echo 'make test-quick  the same without what needs nnU-Net or takes long'
+	@echo 'make docs        write docs/rules/, docs/coverage.md and schemas/ from the code (also: make schemas)'
+	@echo 'make fixtures    make fixtures/ again with the real nnU-Net (minutes)'
+	@echo 'make bench       plansguard beside nnU-Net, side by side'
+	@echo 'make clean       remove environments, caches and builds'
+	@echo 'Variables: BASE_PYTHON (python3), VENV (.venv), VENV_QUICK (.venv-quick), ARGS (for pytest)'
+
+demo: install
+	@$(PYTHON) demo/demo.py
+
+test: install-test
+	@PATH="$$(cd '$(VENV)/bin' && pwd):$$PATH"; export PATH; $(CHECKS) $(ARGS)
+
+test-quick: install-quick
+	@PATH="$$(cd '$(VENV_QUICK)/bin' && pwd):$$PATH"; export PATH; $(CHECKS) -m 'not nnunet and not slow' $(ARGS)
+
+# schemas/ and docs/ come from one script, so that neither can be forgotten.
+schemas docs: install
+	@$(PYTHON) tools/generate.py
+
+fixtures: install-test
+	@$(PYTHON) fixtures/make_fixtures.py
+
+bench: install-test
+	@$(PYTHON) benchmarks/run.py
+
+install: $(VENV)/.installed
+install-test: $(VENV)/.installed-test
+install-quick: $(VENV_QUICK)/.installed-quick
+
+# The stamps are written last: after an interruption the next call goes on where this one stopped.
+$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+	@echo 'installing plansguard into $(VENV)'
+	@$(PYTHON) $(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.created pyproject.toml constraints.txt
+	@echo 'installing plansguard, nnU-Net, torch and the test tools into $(VENV) (several GB the first time)'
+	@$(PYTHON) $(INSTALL) --editable '.[dev,train]'
+	@touch $(VENV)/.installed $@
+
+$(VENV_QUICK)/.installed-quick: $(VENV_QUICK)/.created pyproject.toml constraints.txt
+	@echo 'installing plansguard and the test tools into $(VENV_QUICK)'
+	@$(VENV_QUICK)/bin/python $(INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.created $(VENV_QUICK)/.created:
+	@$(BASE_PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
+	    { echo 'Python 3.10 to 3.13 is needed: make BASE_PYTHON=python3.11 ...' >&2; exit 1; }
+	@$(BASE_PYTHON) -m venv $(@D) || \
+	    { echo 'python cannot make environments; on Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }
+	@touch $@
+
+# Only what lies in this folder: a VENV elsewhere is its owner's.
+clean:
+	rm -rf .venv .venv-quick build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,44 @@
+"""Guards the plans files of nnU-Net v2: says what does not fit before a GPU hour is spent on it.
+
+    from plansguard import check
+
+    report = check(["nnUNet_preprocessed/Dataset002_MyTarget"])
+    for finding in report.findings:
+        print(finding.severity, finding.code, finding.message)
+
+The names below are loaded when they are first used: the command line starts without loading what it does not need.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plansguard.checking import check as check
+    from plansguard.report import Finding as Finding
+    from plansguard.report import Report as Report
+    from plansguard.report import Severity as Severity
+
+__version__ = "0.1.0"
+
+__all__ = ["Finding", "Report", "Severity", "__version__", "check"]
+
+_HOMES = {
+    "check": "plansguard.checking",
+    "Finding": "plansguard.report",
+    "Report": "plansguard.report",
+    "Severity": "plansguard.report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,5 @@
+"""``python -m plansguard``."""
+
+from plansguard.cli import main
+
+main()

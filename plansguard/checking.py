@@ -1,0 +1,51 @@
+"""The check itself, for the command line and for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from plansguard import engine
+from plansguard.discovery import dataset_of, discover, narrowed
+from plansguard.report import Report
+from plansguard.rules import RULES
+from plansguard.settings import ActiveSettings, find_settings, read_settings
+from plansguard.subject import Request
+from plansguard.workspace import Workspace
+
+
+def check(
+    paths: Iterable[str | Path] = (),
+    *,
+    datasets: Iterable[str] = (),
+    plans: str | None = None,
+    configuration: str | None = None,
+    settings: ActiveSettings | None = None,
+) -> Report:
+    """Judge plans and what lies beside them.
+
+    ``paths`` are plans files, dataset folders or folders above them; ``datasets`` are ids or names below
+    ``$nnUNet_preprocessed``; with neither, the current folder is searched. ``plans`` and ``configuration`` narrow
+    the check as nnU-Net's ``-p`` and ``-c`` do. Without ``settings`` the nearest ``plansguard.json`` counts.
+
+    Raises UsageError (an unknown path or dataset) and UnreadableDocument (broken settings).
+    """
+    places = [Path(path) for path in paths]
+    ids = list(datasets)
+    if not places and not ids:
+        places = [Path()]
+    subjects = [*discover(places), *(dataset_of(Workspace.from_environment(), one) for one in ids)]
+    request = Request(plans, configuration)
+    return engine.run(
+        "check",
+        [*(str(place) for place in places), *ids],
+        [narrowed(subject, request) for subject in subjects],
+        settings=settings or nearest_settings(places),
+    )
+
+
+def nearest_settings(places: Iterable[Path]) -> ActiveSettings:
+    """The settings that hold for the first of ``places`` (the current folder if there is none)."""
+    first = next(iter(places), Path())
+    path = find_settings(first if first.is_dir() else first.parent)
+    return ActiveSettings() if path is None else read_settings(path, tuple(rule.info for rule in RULES))

@@ -1,0 +1,57 @@
+"""The command line. One module per command; only here is anything printed, read from arguments, or exited."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+# Looking for plugins costs pydantic a tenth of a second at its first model; none has any business in a check.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
+from plansguard import __version__
+from plansguard.cli import check, diff, migrate, rules, schema
+from plansguard.errors import PlansguardError
+
+app = typer.Typer(
+    name="plansguard",
+    help="Guards nnU-Net v2's plans: migrates them between datasets, checks that plans, data and weights fit.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (check.check, migrate.migrate, diff.diff, rules.rules, rules.explain, schema.schema):
+    app.command()(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"plansguard {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
+
+
+def main() -> None:
+    """The console script. Every error that a user can cause ends in one message and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks must not end the program.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except PlansguardError as error:
+        from plansguard.cli.common import show_error
+
+        show_error(error)
+        sys.exit(2)

@@ -1,0 +1,122 @@
+"""``plansguard migrate``."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from plansguard.cli.common import Outputs, SettingsFile, emit, load_settings, parse_outputs
+from plansguard.errors import UsageError
+from plansguard.report import Severity
+from plansguard.workspace import Workspace
+
+if TYPE_CHECKING:
+    from plansguard.migration.plan import Migration
+
+
+class Workflow(str, Enum):
+    """Why plans are moved."""
+
+    FINETUNE = "finetune"
+    PRETRAIN = "pretrain"
+    GRAFT = "graft"
+
+
+def migrate(
+    target: Annotated[str, typer.Option("-t", metavar="DATASET", help="The dataset that the plans go to: id or name.")],
+    source: Annotated[
+        str | None, typer.Option("-s", metavar="DATASET", help="The dataset that the plans come from: id or name.")
+    ] = None,
+    source_plans: Annotated[
+        str | None,
+        typer.Option(
+            "-sp", metavar="IDENTIFIER", help="The plans to move; needed if there are several to choose from."
+        ),
+    ] = None,
+    target_plans: Annotated[
+        str | None, typer.Option("-tp", metavar="IDENTIFIER", help="The name they get in the receiving dataset.")
+    ] = None,
+    workflow: Annotated[
+        Workflow,
+        typer.Option(
+            help="finetune: weights exist, their plans go to the fine-tuning dataset. pretrain: the fine-tuning "
+            "dataset's plans go to the dataset to be pretrained. graft: only network and patch size come over."
+        ),
+    ] = Workflow.FINETUNE,
+    onto: Annotated[
+        str | None,
+        typer.Option(metavar="IDENTIFIER", help="graft only: the receiving dataset's own plans that keep the rest."),
+    ] = None,
+    reader: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="The image reader, where it cannot be known (tif), or is wrong.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show everything, write nothing.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace other plans of that name; a backup is kept beside them.")
+    ] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take the last migration into -t back (with -tp: the last to that name).")
+    ] = False,
+    output: Outputs = [],  # noqa: B006 - typer copies it
+    settings: SettingsFile = None,
+) -> None:
+    """Move plans from one dataset to another under a new name, in the right direction.
+
+    The written plans are those of nnUNetv2_move_plans_between_datasets, byte for byte; a record beside them lets
+    `plansguard check` see later edits. Exit code: 0 done, 1 refused (nothing is written), 2 the command is wrong.
+    """
+    workspace = Workspace.from_environment()
+    if undo:
+        _undo(workspace, target, target_plans, force=force)
+        return
+    if source is None or target_plans is None:
+        raise UsageError("a migration needs -s and -tp", hint="plansguard migrate -s 1 -t 2 -tp PretrainPlans")
+    from plansguard.migration.apply import migrate as run_migrate
+    from plansguard.migration.plan import Order, plan
+
+    outputs = parse_outputs(output)
+    order = Order(source, target, target_plans, source_plans, workflow.value, reader, onto, force)
+    active = load_settings(settings, [])
+    migration = plan(workspace, order, active) if dry_run else run_migrate(workspace, order, active)
+    refused = migration.report.fails(Severity.ERROR)
+    on_screen = any(name == "text" and path is None for name, path in outputs)
+    if on_screen:
+        _say_before(migration)
+    emit(migration.report, outputs)
+    if on_screen:
+        _say_after(migration, refused=refused, dry_run=dry_run)
+    raise typer.Exit(migration.report.exit_code())
+
+
+def _undo(workspace: Workspace, target: str, identifier: str | None, *, force: bool) -> None:
+    from plansguard.migration.apply import undo
+
+    undone = undo(workspace, target, identifier, force=force)
+    typer.echo(f"The migration of {undone.plans} into {undone.dataset} is taken back:")
+    for step in undone.steps:
+        typer.echo(f"  {step}")
+
+
+def _say_before(migration: Migration) -> None:
+    from plansguard.migration.words import sentence
+
+    typer.echo(f"{sentence(migration.pair)}\n")
+
+
+def _say_after(migration: Migration, *, refused: bool, dry_run: bool) -> None:
+    from plansguard.migration.words import next_commands
+
+    if refused:
+        typer.echo("\nNothing was written.")
+        return
+    typer.echo("")
+    if not migration.writes:
+        typer.echo("This very migration has been made already: nothing to do.")
+    for write in migration.writes:
+        typer.echo(f"{'would write' if dry_run else 'wrote'} {write.path} ({write.what})")
+    typer.echo(f"image reader: {migration.reader.name} ({migration.reader.because})")
+    typer.echo("\nNext:")
+    for command in next_commands(migration):
+        typer.echo(f"  {command}")

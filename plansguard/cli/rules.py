@@ -1,0 +1,34 @@
+"""``plansguard rules`` and ``plansguard explain``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from plansguard.errors import UsageError
+
+
+def rules() -> None:
+    """List every rule: code, severity, name, and what it finds."""
+    from plansguard.rules import RULES
+
+    width = max(len(rule.info.name) for rule in RULES)
+    for info in (rule.info for rule in RULES):
+        typer.echo(f"{info.code}  {info.severity.value:<7}  {info.name:<{width}}  {info.summary}")
+
+
+def explain(rule: Annotated[str, typer.Argument(help="A rule's code or name, such as PG101.")]) -> None:
+    """Show a rule's page: what it checks, why it matters, how to fix what it finds."""
+    from difflib import get_close_matches
+
+    from plansguard.rules import RULES, find
+    from plansguard.rules.page import page
+
+    found = find(rule)
+    if found is None:
+        known = [word for one in RULES for word in (one.info.code, one.info.name)]
+        near = get_close_matches(rule, known, 1)
+        hint = f"did you mean {near[0]}?" if near else "plansguard rules lists them all"
+        raise UsageError(f"there is no rule {rule!r}", hint=hint)
+    typer.echo(page(found), nl=False)

@@ -1,0 +1,24 @@
+"""``plansguard schema``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from plansguard.errors import UsageError
+
+
+def schema(
+    name: Annotated[str | None, typer.Argument(help="The document; without it the names are listed.")] = None,
+) -> None:
+    """Print the JSON Schema (2020-12) of a document: plans, dataset, fingerprint, splits, lineage, settings, report."""
+    from plansguard.models.schema import SCHEMAS, schema_text
+
+    if name is None:
+        for known, title in SCHEMAS.items():
+            typer.echo(f"{known:<20} {title.description}")
+        return
+    if name not in SCHEMAS:
+        raise UsageError(f"there is no schema {name!r}", hint=f"schemas: {', '.join(SCHEMAS)}")
+    typer.echo(schema_text(name), nl=False)

@@ -1,0 +1,136 @@
+"""From paths to subjects: which files are nnU-Net's, and which of them belong together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from plansguard import jsondoc
+from plansguard.errors import UnreadableDocument, UsageError
+from plansguard.jsondoc import JsonDocument
+from plansguard.models.recognise import markers, recognise
+from plansguard.subject import CANONICAL_NAMES, MODEL_PLANS, SIDECAR_ENDING, Dataset, Request
+from plansguard.workspace import DATASET_NAME, Workspace
+
+#: Folders that hold images, arrays or other programs' files, and never a document of ours.
+_PRUNED = {"imagesTr", "imagesTs", "labelsTr", "labelsTs", "gt_segmentations", "node_modules", "__pycache__"}
+
+
+def expected_kind(path: Path) -> str | None:
+    """The document that nnU-Net would look for under this file name, or None."""
+    for kind, name in CANONICAL_NAMES.items():
+        if path.name == name:
+            return kind
+    if path.name.endswith(SIDECAR_ENDING):
+        return "lineage"
+    return "plans" if "plans" in path.stem.casefold() else None
+
+
+def discover(paths: Sequence[Path]) -> list[Dataset]:
+    """One Dataset for every folder in or below ``paths`` that holds nnU-Net documents.
+
+    A file stands for its whole folder: what lies beside it is judged with it. Raises UsageError when a path does
+    not exist.
+    """
+    folders: dict[str, tuple[Path, set[str]]] = {}
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"there is no {path}", hint="give a plans file, a dataset folder or a folder above them")
+        found = _walk(path) if path.is_dir() else [path.parent]
+        for folder in found:
+            named = folders.setdefault(os.path.realpath(folder), (folder, set()))[1]
+            if path.is_file():
+                named.add(path.name)
+    datasets = (dataset_in(folder, named) for folder, named in folders.values())
+    return [dataset for dataset in datasets if dataset.documents or dataset.unreadable]
+
+
+def dataset_in(folder: Path, named: Iterable[str] = ()) -> Dataset:
+    """The documents of one folder. Files in ``named`` are taken even if nothing in them looks like nnU-Net's."""
+    documents: list[JsonDocument] = []
+    strays: list[JsonDocument] = []
+    unreadable: list[UnreadableDocument] = []
+    named = set(named)
+    for path in sorted(entry for entry in _json_files(folder) | {folder / name for name in named}):
+        wanted = path.name in named
+        try:
+            document = _read(path, wanted)
+        except UnreadableDocument as error:
+            if wanted or expected_kind(path):
+                unreadable.append(error)
+            continue
+        if document is None:
+            continue
+        if recognise(document.value) or wanted:
+            documents.append(document)
+        elif expected_kind(path):
+            strays.append(document)
+    # A file that only bears one of nnU-Net's names counts where nnU-Net's documents are; elsewhere it is a stranger's.
+    if documents:
+        documents += strays
+    elif not DATASET_NAME.fullmatch(folder.absolute().name):
+        unreadable = [error for error in unreadable if Path(error.path).name in named or _certain(Path(error.path))]
+    return Dataset(folder, tuple(documents), tuple(unreadable), Workspace.around(folder))
+
+
+def dataset_of(workspace: Workspace, id_or_name: str) -> Dataset:
+    """The preprocessed folder of a dataset; UsageError when it is not there."""
+    name = workspace.dataset_name(id_or_name)
+    folder = workspace.preprocessed_folder(name)
+    if not folder.is_dir():
+        number = name[len("Dataset") :].partition("_")[0]
+        raise UsageError(
+            f"{name} has no folder in {workspace.preprocessed}",
+            hint=f"plan it first: nnUNetv2_plan_and_preprocess -d {number.lstrip('0') or '0'}",
+        )
+    return replace(dataset_in(folder), workspace=workspace)
+
+
+def narrowed(dataset: Dataset, request: Request) -> Dataset:
+    """The same dataset, judged only where ``request`` asks."""
+    return replace(dataset, request=request)
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """Every folder at or below ``root`` that can hold documents; links are followed, each folder is seen once."""
+    seen: set[str] = set()
+    for folder, subfolders, _ in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        yield Path(folder)
+        if _holds_arrays(Path(folder)):
+            subfolders.clear()
+        subfolders[:] = sorted(
+            name for name in subfolders if name not in _PRUNED and not name.startswith((".", "fold_"))
+        )
+
+
+def _holds_arrays(folder: Path) -> bool:
+    """Whether this is a preprocessed dataset: its subfolders hold thousands of arrays and nothing to read."""
+    return bool(DATASET_NAME.fullmatch(folder.name)) and (folder / CANONICAL_NAMES["fingerprint"]).is_file()
+
+
+def _json_files(folder: Path) -> set[Path]:
+    try:
+        names = [entry.name for entry in os.scandir(folder) if entry.name.endswith(".json")]
+    except OSError as error:
+        raise UsageError(f"cannot list {folder}: {error.strerror}", hint="check the folder's permissions") from error
+    return {folder / name for name in names if not name.startswith(".")}
+
+
+def _read(path: Path, wanted: bool) -> JsonDocument | None:
+    """The parsed file, or None when nothing about it looks like nnU-Net's."""
+    raw = jsondoc.read_bytes(path)
+    if wanted or expected_kind(path) or markers(raw):
+        return jsondoc.parse(raw, str(path))
+    return None
+
+
+def _certain(path: Path) -> bool:
+    """Whether a file's name alone says that it is nnU-Net's; ``plans.json`` and ``dataset.json`` are anybody's."""
+    return path.name not in (MODEL_PLANS, CANONICAL_NAMES["dataset.json"])

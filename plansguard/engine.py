@@ -1,0 +1,124 @@
+"""Runs the rules over subjects: select, order, run, catch, suppress, sort -> Report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from plansguard.jsondoc import JsonDocument
+from plansguard.report import Finding, Location, NotChecked, Related, Report
+from plansguard.rules import RULES
+from plansguard.rules.declare import Found, Rule
+from plansguard.rules.needs import NEEDS, Crash, Level, Scope
+from plansguard.settings import ActiveSettings
+from plansguard.subject import Absent, Configuration, Dataset, Pair, Plans
+
+
+def run(
+    command: str,
+    inputs: Sequence[str],
+    datasets: Sequence[Dataset],
+    *,
+    pair: Pair | None = None,
+    settings: ActiveSettings | None = None,
+    rules: Sequence[Rule] = RULES,
+) -> Report:
+    """Judge ``datasets``, and the pair if plans are on their way, by every rule."""
+    judge = _Judge(rules)
+    for dataset in datasets:
+        judge.dataset(dataset)
+    if pair is not None:
+        judge.scope(Level.PAIR, Scope(pair.receiving, plans=pair.result, pair=pair))
+    settings = settings or ActiveSettings()
+    judge.findings, idle = settings.apply(judge.findings)
+    judge.scope(Level.RUN_END, Scope(Dataset(Path(), ()), crashes=tuple(judge.crashes), idle_ignores=idle))
+    documents = {document.path: document for dataset in datasets for document in dataset.documents}
+    unreadable = sum(len(dataset.unreadable) for dataset in datasets)
+    places = documents if settings.document is None else {**documents, settings.document.path: settings.document}
+    return Report(
+        command=command,
+        inputs=tuple(inputs),
+        documents=len(documents) + unreadable,
+        findings=tuple(sorted((_with_lines(finding, places) for finding in judge.findings), key=_order)),
+        not_checked=tuple(dict.fromkeys(judge.not_checked)),
+    )
+
+
+class _Judge:
+    """Collects what the rules say."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = rules
+        self.findings: list[Finding] = []
+        self.not_checked: list[NotChecked] = []
+        self.crashes: list[Crash] = []
+
+    def dataset(self, dataset: Dataset) -> None:
+        self.scope(Level.DATASET, Scope(dataset))
+        for document in dataset.documents:
+            self.scope(Level.DOCUMENT, Scope(dataset, document=document))
+        for plans in dataset.judged_plans:
+            self.scope(Level.PLANS, Scope(dataset, plans=plans))
+            for configuration in _judged_configurations(plans, dataset.request.configuration):
+                self.scope(Level.CONFIGURATION, Scope(dataset, plans=plans, configuration=configuration))
+        if not dataset.judged_plans:
+            self._nothing_to_run_on(dataset)
+
+    def scope(self, level: Level, scope: Scope) -> None:
+        """Run every rule of a level at one place."""
+        for rule in self.rules:
+            if rule.level is not level:
+                continue
+            try:
+                needs = {need: NEEDS[need].get(scope) for need in rule.needs}
+                # A rule is drained before it counts: one that gives up half way has not checked anything.
+                self.findings += [_finding(rule, one, scope) for one in rule.check(**needs)]
+            except Absent as absent:
+                self.not_checked.append(NotChecked(rule.info.code, rule.info.name, scope.path, absent.reason))
+            except Exception as error:  # noqa: BLE001 - a broken rule must not hide what the others found
+                self.crashes.append(Crash(rule.info.code, scope.path, f"{type(error).__name__}: {error}"))
+
+    def _nothing_to_run_on(self, dataset: Dataset) -> None:
+        for rule in self.rules:
+            if rule.level in (Level.PLANS, Level.CONFIGURATION):
+                reason = "there are no plans here that could be read"
+                self.not_checked.append(NotChecked(rule.info.code, rule.info.name, str(dataset.folder), reason))
+
+
+def _judged_configurations(plans: Plans, wanted: str | None) -> Iterator[Configuration]:
+    return (one for one in plans.configurations if wanted in (None, one.name))
+
+
+def _finding(rule: Rule, found: Found, scope: Scope) -> Finding:
+    info = rule.info
+    return Finding(
+        code=info.code,
+        name=info.name,
+        severity=found.severity or info.severity,
+        message=info.message.format(**found.values),
+        fix=(found.fix or info.fix).format(**found.values),
+        location=found.at,
+        configuration=scope.configuration.name if scope.configuration is not None else None,
+        values=found.values,
+        related=found.related,
+        url=info.url,
+    )
+
+
+def _with_lines(finding: Finding, documents: dict[str, JsonDocument]) -> Finding:
+    related = tuple(Related(_with_line(place.location, documents), place.what) for place in finding.related)
+    return replace(finding, location=_with_line(finding.location, documents), related=related)
+
+
+def _with_line(location: Location, documents: dict[str, JsonDocument]) -> Location:
+    document = documents.get(location.path)
+    if document is None or location.line is not None:
+        return location
+    line, column = document.position(location.pointer)
+    return replace(location, line=line, column=column)
+
+
+def _order(finding: Finding) -> tuple[object, ...]:
+    place = finding.location
+    return (-finding.severity.rank, place.path, place.line or 0, place.column or 0, finding.code, finding.message)

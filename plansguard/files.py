@@ -1,0 +1,127 @@
+"""Writing without losing: a killed process or a full disk leaves the old file or the new one, never half of one."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from plansguard.errors import UsageError, WriteRefused
+
+#: How long a second process waits for the first one before it gives up, in seconds.
+LOCK_TIMEOUT = 10.0
+_TEMPORARY = ".plansguard.tmp"
+_RESERVED_ON_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def checked_identifier(identifier: str) -> str:
+    """``identifier`` if it can be the name of a plans file on every system, else UsageError.
+
+    Plans identifiers become file names and parts of folder names, so separators, parent folders, control
+    characters and names that Windows keeps for itself are refused.
+    """
+    bad = not identifier or identifier != identifier.strip() or identifier.endswith(".")
+    if bad or re.search(r'[\x00-\x1f\x7f/\\:*?"<>|]', identifier) or _RESERVED_ON_WINDOWS.fullmatch(identifier):
+        raise UsageError(
+            f"{identifier!r} cannot be the name of plans",
+            hint="use letters, digits, '_', '-' and '.': the name becomes a file and a folder name",
+        )
+    if identifier.endswith((".json", ".plansguard")):
+        raise UsageError(
+            f"{identifier!r} is a file name, not a plans identifier",
+            hint=f"leave the ending out: {identifier.partition('.')[0]}",
+        )
+    return identifier
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put ``content`` at ``path`` in one step: temporary file beside it, fsync, rename, fsync of the folder.
+
+    A link is followed, so that what it points to is replaced and the link stays. Raises WriteRefused with the
+    system's own words (no space, no permission, ...); the file that was there is then untouched.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=_TEMPORARY, dir=target.parent)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, _mode(target))
+        os.replace(temporary, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        if temporary:
+            with suppress(OSError):
+                os.unlink(temporary)
+        raise _refused(path, error) from error
+
+
+def remove(path: Path) -> None:
+    """Delete ``path`` durably; WriteRefused if the system does not let us."""
+    try:
+        os.unlink(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a dataset folder; two writers take turns, and one that waits too long says so.
+
+    Whoever holds it sweeps away the temporary files that a killed writer left.
+    """
+    from filelock import FileLock, Timeout
+
+    lock_file = folder / ".plansguard.lock"
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=LOCK_TIMEOUT)
+    except Timeout:
+        raise WriteRefused(
+            f"another plansguard is writing to {folder}",
+            hint=f"wait for it to end; it holds {lock_file.name}",
+        ) from None
+    except OSError as error:
+        raise _refused(lock_file, error) from error
+    try:
+        with suppress(OSError):
+            for leftover in folder.glob(f".*{_TEMPORARY}"):
+                leftover.unlink()
+        yield
+    finally:
+        lock.release()
+
+
+def _mode(target: Path) -> int:
+    """The permissions to give the new file: the old one's, or what the user's umask allows."""
+    try:
+        return target.stat().st_mode & 0o7777
+    except OSError:
+        umask = os.umask(0)
+        os.umask(umask)
+        return 0o666 & ~umask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable. Windows cannot open a folder, and its rename needs no such step."""
+    if os.name == "nt":
+        return
+    # Some network file systems refuse to sync a folder; the rename itself is done by then.
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _refused(path: Path, error: OSError) -> WriteRefused:
+    reason = error.strerror or str(error)
+    hint = "nothing was changed there; mend this and run the same command again"
+    return WriteRefused(f"cannot write {path}: {reason}", hint=hint)

@@ -1,0 +1,1 @@
+"""Moving plans from one dataset to another: plan the steps, show them, carry them out, take them back."""

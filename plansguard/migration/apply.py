@@ -1,0 +1,150 @@
+"""Carries a migration out, or takes one back.
+
+The plans file is the commit point: its bytes decide which state holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from plansguard import jsondoc
+from plansguard.discovery import dataset_in, dataset_of
+from plansguard.errors import UnreadableDocument, UsageError, WriteRefused
+from plansguard.files import locked, remove, write_atomically
+from plansguard.migration.plan import Migration, Order, backup_name, plan
+from plansguard.models.lineage import Lineage, sha256
+from plansguard.report import Severity
+from plansguard.settings import ActiveSettings
+from plansguard.subject import CANONICAL_NAMES, SIDECAR_ENDING, Dataset
+from plansguard.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What an undo did, one sentence each."""
+
+    plans: str
+    dataset: str
+    steps: tuple[str, ...]
+
+
+def migrate(workspace: Workspace, order: Order, settings: ActiveSettings) -> Migration:
+    """Plan and, unless the report holds an error, write. Both happen under the receiving folder's lock.
+
+    Raises UsageError, UnreadableDocument or WriteRefused; nothing half written is left behind.
+    """
+    name = workspace.dataset_name(order.target)
+    folder = workspace.preprocessed_folder(name)
+    plan(workspace, order, settings)  # a move that cannot be planned must not even make the folder
+    with _locked_folder(folder):
+        migration = plan(workspace, order, settings)
+        if not migration.report.fails(Severity.ERROR):
+            for write in migration.writes:
+                write_atomically(write.path, write.content)
+        return migration
+
+
+def undo(workspace: Workspace, target: str, identifier: str | None, *, force: bool) -> Undone:
+    """Take the last migration into a dataset back: what stood there before stands there again.
+
+    ``identifier`` says which plans; without it the migration that was made last. Plans that were edited since are
+    left alone (WriteRefused) unless ``force``, which keeps a copy of the edit. Raises UsageError when no migration
+    is on record.
+    """
+    receiving = dataset_of(workspace, target)
+    with locked(receiving.folder):
+        record = _last_record(receiving, identifier)
+        path = receiving.folder / f"{record.to.plans}.json"
+        sidecar = receiving.folder / (record.to.plans + SIDECAR_ENDING)
+        steps = [
+            *_restore_plans(path, record, force),
+            *_restore_sidecar(sidecar, record),
+            *_remove_placed(receiving, record),
+        ]
+    return Undone(record.to.plans, receiving.name, tuple(steps))
+
+
+def _last_record(receiving: Dataset, identifier: str | None) -> Lineage:
+    records: dict[str, Lineage] = {}
+    for path in sorted(receiving.folder.glob("*" + SIDECAR_ENDING)):
+        name = path.name[: -len(SIDECAR_ENDING)]
+        if identifier in (None, name):
+            records[name] = _read_record(path)
+    if not records:
+        named = f" as {identifier}" if identifier else ""
+        raise UsageError(
+            f"no migration into {receiving.name}{named} is on record",
+            hint=f"records are the files *{SIDECAR_ENDING} in {receiving.folder}",
+        )
+    return max(records.values(), key=lambda record: record.created)
+
+
+def _read_record(path: Path) -> Lineage:
+    from pydantic import ValidationError
+
+    try:
+        return Lineage.model_validate(jsondoc.read(path).value)
+    except ValidationError as error:
+        raise UnreadableDocument(
+            str(path), "this is no record of a migration", hint="restore it from a backup, or undo by hand"
+        ) from error
+
+
+def _restore_plans(path: Path, record: Lineage, force: bool) -> Iterator[str]:
+    replaced = record.replaced
+    current = path.read_bytes() if path.is_file() else None
+    if current is None or (replaced is not None and sha256(current) == replaced.sha256):
+        return  # the plans are as they were before: only the record is left to take back
+    if sha256(current) != record.to.sha256:
+        if not force:
+            raise WriteRefused(
+                f"{path} was edited after the migration",
+                hint="--force undoes it all the same and keeps a copy of the edited plans beside it",
+            )
+        copy = backup_name(path, current)
+        write_atomically(copy, current)
+        yield f"kept the edited plans as {copy.name}"
+    if replaced is None or replaced.backup is None:
+        remove(path)
+        yield f"removed {path}"
+        return
+    backup = path.with_name(Path(replaced.backup).name)
+    if not backup.is_file() or sha256(backup.read_bytes()) != replaced.sha256:
+        raise WriteRefused(f"the backup {backup} is gone or changed", hint="put it back, then undo again")
+    write_atomically(path, backup.read_bytes())
+    yield f"restored {path} from {backup.name}"
+
+
+def _restore_sidecar(sidecar: Path, record: Lineage) -> Iterator[str]:
+    if record.replaced is not None and record.replaced.lineage is not None:
+        write_atomically(sidecar, jsondoc.dumps(record.replaced.lineage))
+        yield "restored the record of the migration before"
+    else:
+        remove(sidecar)
+        yield f"removed the record {sidecar.name}"
+
+
+def _remove_placed(receiving: Dataset, record: Lineage) -> Iterator[str]:
+    """The dataset.json that the migration placed goes too, if nobody changed it and no plans are left that need it."""
+    path = receiving.folder / CANONICAL_NAMES["dataset.json"]
+    if record.placed_dataset_json is None or not path.is_file():
+        return
+    if sha256(path.read_bytes()) != record.placed_dataset_json or dataset_in(receiving.folder).plans:
+        yield f"left {path.name} in place: it was changed, or other plans need it"
+        return
+    remove(path)
+    yield f"removed {path}, which the migration had placed"
+
+
+@contextmanager
+def _locked_folder(folder: Path) -> Iterator[None]:
+    """The lock of a folder, which is made if it is not there yet."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise WriteRefused(f"cannot make {folder}: {error.strerror}", hint="check the folder's permissions") from error
+    with locked(folder):
+        yield

@@ -1,0 +1,272 @@
+"""Plans a migration: finds both sides, makes the result in memory and lets the ordinary rules judge it there."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import plansguard
+from plansguard import changes, engine, jsondoc
+from plansguard.discovery import dataset_in, dataset_of
+from plansguard.errors import UsageError
+from plansguard.files import checked_identifier
+from plansguard.migration.move import grafted, moved
+from plansguard.migration.reader import Reader, choose_reader, example_image
+from plansguard.models.lineage import SCHEMA, sha256
+from plansguard.report import Report
+from plansguard.rules.declare import Rule
+from plansguard.settings import ActiveSettings
+from plansguard.subject import CANONICAL_NAMES, SIDECAR_ENDING, Absent, Dataset, Pair, Plans, Request
+from plansguard.workspace import Workspace
+
+WORKFLOWS = ("finetune", "pretrain", "graft")
+DEFAULT_IDENTIFIER = "nnUNetPlans"
+#: What the next commands mend, and what therefore does not stand in the way of a move.
+_MENDED_LATER = frozenset({"fingerprint-missing"})
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the user asked for. Datasets are ids or names; ``onto`` are the own plans that a graft changes."""
+
+    source: str
+    target: str
+    target_plans: str
+    source_plans: str | None = None
+    workflow: str = "finetune"
+    reader: str | None = None
+    onto: str | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Write:
+    """One file to be written, in this order; ``what`` says it in words."""
+
+    path: Path
+    content: bytes
+    what: str
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A planned migration: what would be written, and what the rules say of it. Nothing has been written yet."""
+
+    pair: Pair
+    reader: Reader
+    writes: tuple[Write, ...]
+    report: Report
+
+
+def plan(
+    workspace: Workspace, order: Order, settings: ActiveSettings | None = None, rules: tuple[Rule, ...] | None = None
+) -> Migration:
+    """Plan what ``order`` asks for.
+
+    Raises UsageError when a dataset or plans do not exist or are ambiguous, UnreadableDocument when the plans to be
+    moved cannot be read. A move that is possible but wrong is no exception: the report of the result says so.
+    """
+    identifier = _checked_target(order.target_plans)
+    giving = dataset_of(workspace, order.source)
+    receiving = _receiving(workspace, order.target)
+    if giving.name == receiving.name:
+        raise UsageError(
+            f"{giving.name} would give plans to itself",
+            hint="a move is between two datasets; to vary plans in one, copy the file and change plans_name",
+        )
+    plans = _plans_of(giving, order.source_plans, receiving)
+    placed, receiving = _with_dataset_json(receiving)
+    reader = _reader(receiving, order)
+    result = _result(order, plans, receiving, reader)
+    path = receiving.folder / f"{identifier}.json"
+    content = jsondoc.dumps(result)
+    existing = path.read_bytes() if path.is_file() else None
+    writes = [*placed, *_writes(order, plans, receiving, path, content, existing, placed)]
+    in_memory = [jsondoc.parse(one.content, str(one.path)) for one in writes if one.path.suffix == ".json"]
+    in_memory.append(jsondoc.parse(content, str(path)))
+    would_be = receiving.with_documents(in_memory, Request(plans=identifier))
+    pair = Pair(
+        workflow=order.workflow,
+        giving=giving,
+        plans=plans,
+        receiving=would_be,
+        result=next(one for one in would_be.plans if one.path == path),
+        existing=existing,
+        force=order.force,
+    )
+    report = engine.run(
+        "migrate",
+        [giving.name, receiving.name],
+        [would_be],
+        pair=pair,
+        settings=settings,
+        rules=[one for one in rules or _rules() if one.info.name not in _MENDED_LATER],
+    )
+    return Migration(pair, reader, tuple(writes), report)
+
+
+def backup_name(path: Path, content: bytes) -> Path:
+    """Where a file's old content is kept: the name holds its digest, so repeating a move makes no second copy."""
+    return path.with_name(f"{path.name}.{hashlib.sha256(content).hexdigest()[:8]}.bak")
+
+
+def _rules() -> tuple[Rule, ...]:
+    from plansguard.rules import RULES
+
+    return RULES
+
+
+def _checked_target(identifier: str) -> str:
+    reserved = {Path(name).stem for name in CANONICAL_NAMES.values()}
+    if identifier.casefold() in reserved:
+        raise UsageError(
+            f"plans cannot be called {identifier}: nnU-Net keeps another document in {identifier}.json",
+            hint="choose another name with -tp",
+        )
+    return checked_identifier(identifier)
+
+
+def _receiving(workspace: Workspace, id_or_name: str) -> Dataset:
+    """The receiving folder; it need not exist yet if the raw dataset does."""
+    name = workspace.dataset_name(id_or_name)
+    folder = workspace.preprocessed_folder(name)
+    if folder.is_dir():
+        return replace(dataset_in(folder), workspace=workspace)
+    if workspace.raw is None or not (workspace.raw / name).is_dir():
+        return dataset_of(workspace, name)  # raises, with the reason
+    return Dataset(folder, (), workspace=workspace)
+
+
+def _plans_of(giving: Dataset, identifier: str | None, receiving: Dataset) -> Plans:
+    """The plans that move: those named, else the only ones, else nnU-Net's default plans."""
+    known = [plans.identifier for plans in giving.plans]
+    for error in giving.unreadable:
+        if identifier is not None and Path(error.path).stem == identifier:
+            raise error
+    if identifier is None:
+        if len(known) != 1 and DEFAULT_IDENTIFIER not in known:
+            raise UsageError(
+                f"{giving.name} has {'several plans' if known else 'no plans'}: say which with -sp",
+                hint=f"plans of {giving.name}: {', '.join(known) or 'none'}",
+            )
+        identifier = known[0] if len(known) == 1 else DEFAULT_IDENTIFIER
+    if identifier not in known:
+        there = [plans.identifier for plans in receiving.plans]
+        swapped = f"; {receiving.name} has plans of that name: are -s and -t swapped?" if identifier in there else ""
+        raise UsageError(
+            f"{giving.name} has no plans named {identifier}{swapped}",
+            hint=f"plans of {giving.name}: {', '.join(known) or 'none'}",
+        )
+    plans = next(plans for plans in giving.plans if plans.identifier == identifier)
+    for place, problem in plans.all_problems():
+        raise UsageError(
+            f"{plans.path} has fields of a wrong type, first {place.pointer}: {problem.expected}",
+            hint=f"see all of them with: plansguard check {plans.path}",
+        )
+    return plans
+
+
+def _with_dataset_json(receiving: Dataset) -> tuple[list[Write], Dataset]:
+    """Put the dataset's own dataset.json into the folder if nnU-Net would not find one there."""
+    path = receiving.folder / CANONICAL_NAMES["dataset.json"]
+    if path.exists():
+        return [], receiving
+    try:
+        raw = receiving.raw_dataset_json.document
+    except Absent as absent:
+        raise UsageError(
+            f"{receiving.name} has no dataset.json: none in {receiving.folder}, and {absent.reason}",
+            hint="set nnUNet_raw to where the dataset's own dataset.json is; another dataset's would not do",
+        ) from absent
+    write = Write(path, raw.raw, "the dataset's own dataset.json, which training reads here")
+    return [write], receiving.with_documents([jsondoc.parse(raw.raw, str(path))], receiving.request)
+
+
+def _reader(receiving: Dataset, order: Order) -> Reader:
+    """nnU-Net looks at the raw dataset.json and the raw images; without them the folder's own have to do."""
+    try:
+        dataset_json: dict[str, Any] = receiving.raw_dataset_json.value
+        image = example_image(receiving.raw_folder, dataset_json)
+    except Absent:
+        dataset_json, image = receiving.dataset_json.value, None
+    own = [plans.value for plans in receiving.plans if plans.identifier != order.target_plans]
+    return choose_reader(receiving.name, dataset_json, example_image=image, own_plans=own, asked=order.reader)
+
+
+def _result(order: Order, plans: Plans, receiving: Dataset, reader: Reader) -> dict[str, Any]:
+    if order.workflow == "graft":
+        own = _plans_of(receiving, order.onto, receiving)
+        return grafted(plans.value, onto=own.value, target=order.target_plans)
+    return moved(
+        plans.value,
+        source=plans.identifier,
+        target=order.target_plans,
+        dataset_name=receiving.name,
+        reader=reader.name,
+    )
+
+
+def _writes(
+    order: Order,
+    plans: Plans,
+    receiving: Dataset,
+    path: Path,
+    content: bytes,
+    existing: bytes | None,
+    placed: list[Write],
+) -> list[Write]:
+    """Backup, record, plans: the plans come last, because their bytes decide which state holds (models/lineage.py)."""
+    sidecar = path.with_name(order.target_plans + SIDECAR_ENDING)
+    old = _record_in_force(receiving, path, existing)
+    if existing == content and old is not None and _same_move(old, order, plans):
+        return []
+    writes = []
+    if existing is not None and existing != content:
+        writes.append(Write(backup_name(path, existing), existing, "a backup of the plans that stood there"))
+    record = {
+        "schema": SCHEMA,
+        "tool": {"name": "plansguard", "version": plansguard.__version__},
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "workflow": order.workflow,
+        "from": {
+            "dataset": str(plans.path.absolute().parent.name),
+            "plans": plans.identifier,
+            "path": str(plans.path),
+            "sha256": sha256(plans.document.raw),
+        },
+        "to": {"dataset": receiving.name, "plans": order.target_plans, "sha256": sha256(content)},
+        "digests": changes.digests(jsondoc.parse(content, str(path)).value),
+        "migrated": jsondoc.parse(content, str(path)).value,
+        "replaced": None
+        if existing is None
+        else {
+            "sha256": sha256(existing),
+            "backup": None if existing == content else backup_name(path, existing).name,
+            "lineage": old,
+        },
+        "placed_dataset_json": sha256(placed[0].content) if placed else None,
+    }
+    writes.append(Write(sidecar, jsondoc.dumps(record), "the record of this migration"))
+    if existing != content:
+        writes.append(Write(path, content, "the migrated plans"))
+    return writes
+
+
+def _record_in_force(receiving: Dataset, path: Path, existing: bytes | None) -> dict[str, Any] | None:
+    """The record of what stands at ``path`` now, as plain JSON; None when plansguard did not write it."""
+    present = next((plans for plans in receiving.plans if plans.path == path), None)
+    if existing is None or present is None:
+        return None
+    try:
+        return receiving.lineage(present).model_dump(by_alias=True)
+    except Absent:
+        return None
+
+
+def _same_move(record: dict[str, Any], order: Order, plans: Plans) -> bool:
+    """Whether a record tells of this very move: same plans, same reason."""
+    same_plans = record["from"]["sha256"] == sha256(plans.document.raw) and record["from"]["plans"] == plans.identifier
+    return same_plans and bool(record["workflow"] == order.workflow)

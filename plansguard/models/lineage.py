@@ -1,0 +1,97 @@
+"""The record that ``plansguard migrate`` leaves beside the plans it wrote, as ``<identifier>.plansguard.json``."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = "plansguard/lineage/1"
+Workflow = Literal["finetune", "pretrain", "graft"]
+
+
+def sha256(content: bytes) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+
+
+class Tool(_Record):
+    """The program that wrote the record."""
+
+    name: Literal["plansguard"] = Field(description="Always plansguard.")
+    version: str = Field(description="The version of plansguard that wrote the record.")
+
+
+class Origin(_Record):
+    """Where the plans came from."""
+
+    dataset: str = Field(description="The dataset that the plans come from, as DatasetNNN_Name.")
+    plans: str = Field(description="The identifier of the plans there.")
+    path: str = Field(description="The plans file they were read from.")
+    sha256: str = Field(description="SHA-256 of that file's bytes at the time.")
+
+
+class Destination(_Record):
+    """Where the plans went."""
+
+    dataset: str = Field(description="The dataset that the plans went to, as DatasetNNN_Name.")
+    plans: str = Field(description="The identifier of the plans there: the file's stem, and what -p takes.")
+    sha256: str = Field(description="SHA-256 of the bytes that were written.")
+
+
+class Digests(_Record):
+    """SHA-256 of the canonical JSON of each facet's fields, so that two moves can be compared at a glance."""
+
+    weights: str = Field(description="Fields that decide whether a checkpoint loads: topology, channels.")
+    input: str = Field(description="Fields that decide what preprocessing writes: spacing, normalisation, ...")
+    training: str = Field(description="Fields that decide how training samples: patch size, batch size, batch dice.")
+    bookkeeping: str = Field(description="All other fields.")
+
+
+class Replaced(_Record):
+    """The file that stood under the name before."""
+
+    sha256: str = Field(description="SHA-256 of its bytes.")
+    backup: str | None = Field(
+        description="The file name of its backup, in the same folder; null when the bytes are those that were migrated."
+    )
+    lineage: dict[str, Any] | None = Field(description="Its own record, if it had one.")
+
+
+class Lineage(_Record):
+    """Where migrated plans come from, why they moved, and what was written.
+
+    The record is written before the plans. The plans file alone decides which state holds: with the bytes named in
+    ``to`` (or edited since) this record holds; with the bytes named in ``replaced`` the move never happened, and
+    the record in there holds. So a process killed between the two writes leaves no half state.
+    """
+
+    schema_: Literal["plansguard/lineage/1"] = Field(alias="schema", description="The kind and version of this record.")
+    tool: Tool = Field(description="The program that wrote the record.")
+    created: str = Field(description="When, in UTC, as ISO 8601.")
+    workflow: Workflow = Field(
+        description="Why the plans moved. finetune: trained weights exist and their plans go to the fine-tuning "
+        "dataset. pretrain: the fine-tuning dataset's plans go to the dataset to be pretrained. graft: architecture "
+        "and patch size only."
+    )
+    from_: Origin = Field(alias="from", description="Where the plans came from.")
+    to: Destination = Field(description="Where they went.")
+    digests: Digests = Field(description="One digest per facet of the migrated plans.")
+    migrated: dict[str, Any] = Field(description="The plans exactly as they were written.")
+    replaced: Replaced | None = Field(description="What stood under the name before, if anything did.")
+    placed_dataset_json: str | None = Field(
+        description="SHA-256 of the dataset.json that was put into the folder because it was missing, or null."
+    )
+
+    def in_force(self, plans_content: bytes) -> Lineage | None:
+        """The record that is true of plans with these bytes: this one, that of the replaced file, or none."""
+        if self.replaced is None or sha256(plans_content) != self.replaced.sha256:
+            return self
+        if self.replaced.sha256 == self.to.sha256:
+            return self
+        return Lineage.model_validate(self.replaced.lineage) if self.replaced.lineage else None

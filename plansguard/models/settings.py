@@ -1,0 +1,35 @@
+"""``plansguard.json``: the settings of a repository or a workspace."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Ignore(BaseModel):
+    """One accepted finding: it is still counted and shown as ignored, and says why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rule: str = Field(description="The rule's code or name, such as PG307 or spacing-far-from-data.")
+    reason: str = Field(min_length=1, description="Why the finding is acceptable here; shown in every report.")
+    path: str = Field(default="*", description="Glob on the file's path below the settings file, with '/' everywhere.")
+    pointer: str = Field(default="*", description="Glob on the JSON pointer of the place.")
+    until: datetime.date | None = Field(default=None, description="Last day (YYYY-MM-DD) on which this holds.")
+
+
+class Settings(BaseModel):
+    """What a project demands of its plans."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    schema_: str | None = Field(default=None, alias="$schema", description="The JSON Schema of this file, for editors.")
+    fail_on: Literal["error", "warning", "info"] = Field(
+        default="error", description="The lowest severity that makes the exit code 1."
+    )
+    severity: dict[str, Literal["error", "warning", "info"]] = Field(
+        default_factory=dict, description="Other severities, by the rule's code or name."
+    )
+    ignore: list[Ignore] = Field(default_factory=list, description="Findings that are accepted, each with a reason.")

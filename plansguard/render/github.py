@@ -1,0 +1,38 @@
+"""For GitHub Actions: workflow commands that become annotations in the pull request.
+
+GitHub shows ten annotations of each kind in a step, so the most severe come first (the report is sorted), and a last
+line in plain text counts all of them.
+"""
+
+from __future__ import annotations
+
+from plansguard.render import counted, printable
+from plansguard.report import Finding, Report
+
+_KINDS = {"error": "error", "warning": "warning", "info": "notice"}
+
+
+def render(report: Report, *, color: bool) -> str:  # noqa: ARG001 - every format takes the same arguments
+    """One workflow command per finding, then the counts."""
+    counts = report.summary()
+    summary = ", ".join(counted(counts[key], key) for key in ("error", "warning")) + f", {counts['info']} info"
+    skipped = f"{counted(counts['not_checked'], 'check')} not possible"
+    lines = [_command(finding) for finding in report.active]
+    return "\n".join([*lines, f"plansguard: {summary} in {counted(counts['documents'], 'document')}, {skipped}"]) + "\n"
+
+
+def _command(finding: Finding) -> str:
+    place = finding.location
+    properties = {"file": place.path}
+    if place.line is not None:
+        properties |= {"line": str(place.line), "col": str(place.column)}
+    properties["title"] = f"{finding.code} {finding.name}"
+    listed = ",".join(f"{key}={_escaped(value, in_property=True)}" for key, value in properties.items())
+    message = f"{finding.message}\nfix: {finding.fix}\n{finding.url}"
+    return f"::{_KINDS[finding.severity]} {listed}::{_escaped(message)}"
+
+
+def _escaped(text: str, *, in_property: bool = False) -> str:
+    """Per cent signs and line ends always, the separators of properties in properties."""
+    text = printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return text.replace(":", "%3A").replace(",", "%2C") if in_property else text

@@ -1,0 +1,54 @@
+"""For programs: the report as one JSON document, described by schemas/report.schema.json."""
+
+from __future__ import annotations
+
+from plansguard import __version__
+from plansguard.models.report_document import (
+    FindingEntry,
+    NotCheckedEntry,
+    RelatedEntry,
+    ReportDocument,
+    Summary,
+    ToolEntry,
+)
+from plansguard.report import Finding, Report
+
+
+def render(report: Report, *, color: bool) -> str:  # noqa: ARG001 - every format takes the same arguments
+    """The report as JSON, indented by two. The keys are the same whatever was found."""
+    document = ReportDocument(
+        schema_="plansguard/report/1",
+        tool=ToolEntry(name="plansguard", version=__version__),
+        command=report.command,
+        inputs=list(report.inputs),
+        summary=Summary(**report.summary()),
+        findings=[_finding(finding) for finding in report.findings],
+        not_checked=[
+            NotCheckedEntry(code=one.code, name=one.name, path=one.path, reason=one.reason)
+            for one in report.not_checked
+        ],
+    )
+    return document.model_dump_json(by_alias=True, indent=2) + "\n"
+
+
+def _finding(finding: Finding) -> FindingEntry:
+    return FindingEntry(
+        code=finding.code,
+        name=finding.name,
+        severity=finding.severity.value,
+        message=finding.message,
+        fix=finding.fix,
+        path=finding.location.path,
+        pointer=finding.location.pointer,
+        line=finding.location.line,
+        column=finding.location.column,
+        configuration=finding.configuration,
+        values=finding.values,
+        related=[
+            RelatedEntry(path=one.location.path, pointer=one.location.pointer, line=one.location.line, what=one.what)
+            for one in finding.related
+        ],
+        url=finding.url,
+        fingerprint=finding.fingerprint,
+        ignored=finding.ignored,
+    )

@@ -1,0 +1,79 @@
+"""For people: one block per fault, repeats gathered, what was not checked said at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import groupby
+
+from plansguard.render import counted, printable
+from plansguard.report import Finding, Location, NotChecked, Report
+
+_COLORS = {"error": "31;1", "warning": "33;1", "info": "36;1", "path": "1", "faint": "2"}
+#: How many places of one and the same fault are listed before the rest is only counted.
+_PLACES = 5
+
+Paint = Callable[[str, str], str]
+
+
+def render(report: Report, *, color: bool) -> str:
+    """The report as text, with ANSI colours if ``color``."""
+    paint = _colored if color else _plain
+    lines = [*_findings(report, paint), *_not_checked(report.not_checked, paint), _summary(report, paint)]
+    return "\n".join(lines) + "\n"
+
+
+def _findings(report: Report, paint: Paint) -> Iterator[str]:
+    """One block for all findings that say the same, in the order of the first."""
+    groups: dict[tuple[str, str, str, str], list[Finding]] = {}
+    for finding in report.active:
+        groups.setdefault((finding.severity, finding.code, finding.message, finding.fix), []).append(finding)
+    for (severity, code, message, fix), findings in groups.items():
+        yield f"{paint(severity, f'{severity}[{code}]')} {findings[0].name}"
+        for finding in findings[:_PLACES]:
+            suffix = f" ({printable(finding.configuration)})" if finding.configuration else ""
+            yield f"  --> {paint('path', _place(finding.location))}{suffix}"
+        if len(findings) > _PLACES:
+            yield f"  ... and {len(findings) - _PLACES} more places"
+        yield f"  {printable(message)}"
+        for related in findings[0].related:
+            yield f"  see {_place(related.location)}: {printable(related.what)}"
+        yield f"  fix: {printable(fix)}"
+        yield ""
+
+
+def _not_checked(records: tuple[NotChecked, ...], paint: Paint) -> Iterator[str]:
+    by_reason = sorted(records, key=lambda record: record.reason)
+    for reason, group in groupby(by_reason, key=lambda record: record.reason):
+        codes = sorted({record.code for record in group})
+        yield paint("faint", f"not checked: {_ranges(codes)}: {printable(reason)}")
+
+
+def _summary(report: Report, paint: Paint) -> str:
+    counts = report.summary()
+    if not counts["documents"]:
+        return "nothing to check: no plans, dataset.json, fingerprint or splits were found"
+    found = [counted(counts[key], key) for key in ("error", "warning") if counts[key]]
+    if counts["info"]:
+        found.append(f"{counts['info']} for information")
+    verdict = paint("error" if counts["error"] else "warning", ", ".join(found)) if found else "no findings"
+    ignored = f", {counts['ignored']} ignored" if counts["ignored"] else ""
+    skipped = f", {counted(counts['not_checked'], 'check')} not possible" if counts["not_checked"] else ""
+    return f"{verdict}{ignored} in {counted(counts['documents'], 'document')}{skipped}"
+
+
+def _place(location: Location) -> str:
+    line = f":{location.line}:{location.column}" if location.line is not None else ""
+    return printable(f"{location.path}{line}")
+
+
+def _ranges(codes: list[str]) -> str:
+    shown = ", ".join(codes[:4])
+    return f"{shown} and {len(codes) - 4} more" if len(codes) > 4 else shown
+
+
+def _plain(_: str, text: str) -> str:
+    return text
+
+
+def _colored(kind: str, text: str) -> str:
+    return f"\x1b[{_COLORS[kind]}m{text}\x1b[0m"

@@ -1,0 +1,20 @@
+"""Every rule, listed by family. A rule is added to its family's module and is then found here."""
+
+from __future__ import annotations
+
+from plansguard.rules import dataset_json, fit, plans, reading, settings, shared_data, transfer
+from plansguard.rules.declare import Rule
+
+FAMILIES = (reading, plans, dataset_json, fit, transfer, shared_data, settings)
+
+RULES: tuple[Rule, ...] = tuple(
+    sorted(
+        (one for family in FAMILIES for one in vars(family).values() if isinstance(one, Rule)),
+        key=lambda rule: rule.info.code,
+    )
+)
+
+
+def find(word: str) -> Rule | None:
+    """The rule with this code or name, in any case."""
+    return next((one for one in RULES if word.casefold() in (one.info.code.casefold(), one.info.name)), None)

@@ -1,0 +1,115 @@
+"""What several rule families share: how values are worded, and which of two places tells a fault that both show."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from plansguard.subject import Absent, Configuration, Dataset, Part, Plans
+
+Value = TypeVar("Value")
+AnyPart = TypeVar("AnyPart", bound=Part)
+
+#: Longer values are cut in messages; the file itself shows the rest.
+_LONGEST_VALUE = 80
+#: As many digits as a float32 has: headers store spacings so.
+_DIGITS = 7
+
+
+def brief(value: Any, *, exact: bool = False) -> str:
+    """A JSON value on one line, cut where it gets long; 1.2000000476837158 reads 1.2 unless ``exact``."""
+    text = json.dumps(value if exact else _rounded(value), ensure_ascii=False)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}")
+    return [_rounded(one) for one in value] if isinstance(value, list) else value
+
+
+def listed(names: Sequence[str], shown: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    rest = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 case``, ``2 cases``."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def quoted(path: Path | str) -> str:
+    """A path as one types it in a shell."""
+    return shlex.quote(str(path))
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path that a file names exists; no name is too odd to ask."""
+    with suppress(OSError, ValueError):
+        return path.exists()
+    return False
+
+
+def lacks(dataset: Dataset, name: str) -> bool:
+    """Whether the folder has no file of this name, neither on disk nor among what is about to be written."""
+    paths = [document.path for document in dataset.documents] + [error.path for error in dataset.unreadable]
+    return name not in {Path(path).name for path in paths} and not (dataset.folder / name).exists()
+
+
+def raw_file(dataset: Dataset, name: str) -> str:
+    """A file of the dataset in nnUNet_raw, as one types it in a shell."""
+    if dataset.workspace.raw is None:
+        return f'"$nnUNet_raw"/{quoted(dataset.name)}/{name}'
+    return quoted(dataset.workspace.raw / dataset.name / name)
+
+
+def known(get: Callable[[], Value]) -> Value | None:
+    """What ``get`` gives, or None where it is absent: for what a rule can use but does not need."""
+    try:
+        return get()
+    except Absent:
+        return None
+
+
+def valid(part: AnyPart) -> AnyPart:
+    """The document itself; Absent when a field has a wrong type."""
+    if part.problems:
+        raise Absent(f"{part.path.name} has fields of a wrong type (see PG005)")
+    return part
+
+
+def number(dataset: Dataset) -> str:
+    """What nnU-Net's ``-d`` takes for the dataset; where the folder's name does not tell, a placeholder."""
+    match = re.match(r"Dataset(\d+)_", dataset.name)
+    return str(int(match[1])) if match else "DATASET_ID"
+
+
+def judged(dataset: Dataset, plans: Plans) -> Iterator[Configuration]:
+    """The configurations of ``plans`` that are asked for and can be read."""
+    for configuration in plans.configurations:
+        if dataset.request.configuration in (None, configuration.name) and usable(configuration):
+            yield configuration
+
+
+def told_before(dataset: Dataset, configuration: Configuration, *keys: str) -> bool:
+    """Whether a configuration that is judged before this one says the same in these fields.
+
+    One fault is told once: children inherit it, and the planner gives siblings the same values.
+    """
+    for earlier in judged(dataset, configuration.plans):
+        if earlier.name == configuration.name:
+            return False
+        if all(earlier.get(key) == configuration.get(key) for key in keys):
+            return True
+    return False
+
+
+def usable(configuration: Configuration) -> bool:
+    """Whether the configuration can be resolved and its fields have the right types."""
+    return known(lambda: configuration.usable) is not None

@@ -1,0 +1,85 @@
+"""What a rule may ask for by naming a parameter, and where each of these comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from plansguard.jsondoc import JsonDocument
+from plansguard.settings import IdleIgnore
+from plansguard.subject import Absent, Configuration, Dataset, Pair, Plans
+
+
+class Level(IntEnum):
+    """How often a rule runs: as often as the most particular of its needs occurs."""
+
+    DATASET = 0
+    DOCUMENT = 1
+    PLANS = 2
+    CONFIGURATION = 3
+    PAIR = 4
+    RUN_END = 5
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where a rule runs. Fields that do not apply at its level are None."""
+
+    dataset: Dataset
+    document: JsonDocument | None = None
+    plans: Plans | None = None
+    configuration: Configuration | None = None
+    pair: Pair | None = None
+    crashes: tuple[Crash, ...] = ()
+    idle_ignores: tuple[IdleIgnore, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The file or folder that a NotChecked record names."""
+        if self.plans is not None:
+            return self.plans.document.path
+        return self.document.path if self.document is not None else str(self.dataset.folder)
+
+
+class Crash(NamedTuple):
+    """A rule that raised: which, where, and the exception's text."""
+
+    rule: str
+    path: str
+    error: str
+
+
+class Need(NamedTuple):
+    """How often a need occurs, and how it is got from a scope."""
+
+    level: Level
+    get: Callable[[Any], Any]
+
+
+def _valid(part: Any) -> Any:
+    """The part itself; Absent when a field has a wrong type."""
+    if part.problems:
+        raise Absent(f"{part.path.name} has fields of a wrong type (see PG005)")
+    return part
+
+
+#: name of the parameter -> how often it occurs, and how it is got (Absent when it cannot be had)
+NEEDS: dict[str, Need] = {
+    "dataset": Need(Level.DATASET, lambda scope: scope.dataset),
+    "dataset_json": Need(Level.DATASET, lambda scope: _valid(scope.dataset.dataset_json)),
+    "fingerprint": Need(Level.DATASET, lambda scope: _valid(scope.dataset.fingerprint)),
+    "raw_dataset_json": Need(Level.DATASET, lambda scope: scope.dataset.raw_dataset_json),
+    "raw_images": Need(Level.DATASET, lambda scope: scope.dataset.raw_images),
+    "trained": Need(Level.DATASET, lambda scope: scope.dataset.trained),
+    "document": Need(Level.DOCUMENT, lambda scope: scope.document),
+    # the plans whether or not their fields have the right types: for the rule that says so
+    "plans_as_written": Need(Level.PLANS, lambda scope: scope.plans),
+    "plans": Need(Level.PLANS, lambda scope: _valid(scope.plans)),
+    "lineage": Need(Level.PLANS, lambda scope: scope.dataset.lineage(scope.plans)),
+    "configuration": Need(Level.CONFIGURATION, lambda scope: scope.configuration.usable),
+    "pair": Need(Level.PAIR, lambda scope: scope.pair),
+    "crashes": Need(Level.RUN_END, lambda scope: scope.crashes),
+    "idle_ignores": Need(Level.RUN_END, lambda scope: scope.idle_ignores),
+}

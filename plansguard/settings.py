@@ -1,0 +1,123 @@
+"""Reads ``plansguard.json`` and applies it: other severities, accepted findings, and what became of them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from plansguard import jsondoc
+from plansguard.errors import UnreadableDocument
+from plansguard.jsondoc import JsonDocument, pointer
+from plansguard.report import Finding, Location, RuleInfo, Severity
+
+if TYPE_CHECKING:
+    from plansguard.models import Settings
+    from plansguard.models.settings import Ignore
+
+FILE_NAME = "plansguard.json"
+
+
+class IdleIgnore(NamedTuple):
+    """An entry under ``ignore`` that matched nothing, or whose last day is over."""
+
+    location: Location
+    entry: Ignore
+    expired: bool
+
+
+@dataclass(frozen=True)
+class ActiveSettings:
+    """What the settings say, and the document they came from; without one, the defaults."""
+
+    fail_on: Severity = Severity.ERROR
+    severity: Mapping[str, str] = field(default_factory=dict)
+    ignore: Sequence[Ignore] = ()
+    document: JsonDocument | None = None
+    today: datetime.date = field(default_factory=datetime.date.today)
+
+    def apply(self, findings: Iterable[Finding]) -> tuple[list[Finding], tuple[IdleIgnore, ...]]:
+        """The findings with their severities and reasons for ignoring, and the entries that did nothing."""
+        used: set[int] = set()
+        applied = []
+        for finding in findings:
+            index = next((i for i, entry in enumerate(self.ignore) if self._matches(entry, finding)), None)
+            if index is not None:
+                used.add(index)
+                finding = replace(finding, ignored=self.ignore[index].reason)
+            applied.append(replace(finding, severity=self._severity(finding)))
+        return applied, tuple(self._idle(used))
+
+    def _severity(self, finding: Finding) -> Severity:
+        return Severity(self.severity.get(finding.code) or self.severity.get(finding.name) or finding.severity)
+
+    def _matches(self, entry: Ignore, finding: Finding) -> bool:
+        return (
+            entry.rule in (finding.code, finding.name)
+            and not self._expired(entry)
+            and fnmatchcase(self._relative(finding.location.path), entry.path)
+            and fnmatchcase(finding.location.pointer, entry.pointer)
+        )
+
+    def _expired(self, entry: Ignore) -> bool:
+        return entry.until is not None and entry.until < self.today
+
+    def _relative(self, path: str) -> str:
+        """The path below the settings file, so that globs mean the same on every machine."""
+        absolute = Path(path).absolute()
+        folder = Path(self.document.path).absolute().parent if self.document is not None else Path.cwd()
+        return (absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute).as_posix()
+
+    def _idle(self, used: set[int]) -> Iterator[IdleIgnore]:
+        for index, entry in enumerate(self.ignore):
+            if index not in used and self.document is not None:
+                location = Location(self.document.path, pointer("ignore", index))
+                yield IdleIgnore(location, entry, self._expired(entry))
+
+
+def read_settings(path: Path, rules: tuple[RuleInfo, ...]) -> ActiveSettings:
+    """The settings in ``path``; UnreadableDocument with line and column when something in them is wrong."""
+    from pydantic import ValidationError
+
+    from plansguard.models import Settings
+
+    document = jsondoc.read(path)
+    try:
+        settings = Settings.model_validate_json(document.raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _unreadable(document, pointer(*first["loc"]), first["msg"]) from error
+    _check_rule_names(document, settings, rules)
+    return ActiveSettings(Severity(settings.fail_on), settings.severity, settings.ignore, document)
+
+
+def find_settings(start: Path) -> Path | None:
+    """The nearest ``plansguard.json`` from ``start`` upwards, not beyond the repository that holds it."""
+    for folder in (start.absolute(), *start.absolute().parents):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+        if (folder / ".git").exists():
+            return None
+    return None
+
+
+def _check_rule_names(document: JsonDocument, settings: Settings, rules: tuple[RuleInfo, ...]) -> None:
+    from difflib import get_close_matches
+
+    known = {word for info in rules for word in (info.code, info.name)}
+    named = {pointer("severity", word): word for word in settings.severity}
+    named |= {pointer("ignore", index, "rule"): entry.rule for index, entry in enumerate(settings.ignore)}
+    for place, word in named.items():
+        if word not in known:
+            near = get_close_matches(word, known, 1)
+            hint = f"did you mean {near[0]}?" if near else "plansguard rules lists them all"
+            raise _unreadable(document, place, f"there is no rule {word!r}", hint)
+
+
+def _unreadable(document: JsonDocument, place: str, reason: str, hint: str = "") -> UnreadableDocument:
+    line, column = document.position(place)
+    hint = hint or "schemas/settings.schema.json describes this file"
+    return UnreadableDocument(document.path, reason, hint=hint, line=line, column=column)

@@ -1,0 +1,175 @@
+"""The three nnU-Net folders, and what lies in them: datasets by id or name, raw images, trained models."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from plansguard.errors import UsageError
+
+DATASET_NAME = re.compile(r"Dataset\d{3,}_.+")
+ROOTS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where raw images, preprocessed data and results lie. A root that is unknown is None."""
+
+    raw: Path | None = None
+    preprocessed: Path | None = None
+    results: Path | None = None
+
+    @classmethod
+    def from_environment(cls) -> Workspace:
+        """The roots that nnU-Net's environment variables name."""
+        raw, preprocessed, results = (_root_from_environment(variable) for variable in ROOTS)
+        return cls(raw, preprocessed, results)
+
+    @classmethod
+    def around(cls, folder: Path) -> Workspace:
+        """The workspace that a preprocessed dataset folder stands in.
+
+        The environment's roots count only if the folder is in them: judging a folder against the raw data of
+        another workspace would be wrong. Otherwise the usual sibling folders are looked for.
+        """
+        root = folder.absolute().parent
+        environment = cls.from_environment()
+        if environment.preprocessed is not None and _same(environment.preprocessed, root):
+            return environment
+        siblings = [root.parent / name for name in ROOTS]
+        if root.name != "nnUNet_preprocessed":
+            return cls(preprocessed=root)
+        raw, _, results = (sibling if sibling.is_dir() else None for sibling in siblings)
+        return cls(raw, root, results)
+
+    def dataset_name(self, id_or_name: str) -> str:
+        """The dataset's name for ``2``, ``002`` or ``Dataset002_Name``, as nnU-Net finds it.
+
+        Raises UsageError when no dataset has the id, when several have (nnU-Net looks through all three folders),
+        or when the text is neither an id nor a name.
+        """
+        if id_or_name.startswith("Dataset"):
+            return id_or_name
+        if not id_or_name.isascii() or not id_or_name.isdigit():
+            raise UsageError(
+                f"{id_or_name!r} is neither a dataset id (2) nor a dataset name (Dataset002_Name)",
+                hint=f"datasets here: {', '.join(self.dataset_names()) or 'none'}",
+            )
+        names = [name for name in self.dataset_names() if name.startswith(f"Dataset{int(id_or_name):03d}")]
+        if len(names) == 1:
+            return names[0]
+        if names:
+            raise UsageError(
+                f"more than one dataset has the id {int(id_or_name)}: {', '.join(names)}",
+                hint="nnU-Net refuses this too: rename or remove all but one, in all three nnU-Net folders",
+            )
+        raise UsageError(f"no dataset has the id {int(id_or_name)}", hint=self._where_we_looked())
+
+    def dataset_names(self) -> list[str]:
+        """All datasets of the three folders, sorted."""
+        names = set()
+        for root in (self.raw, self.preprocessed, self.results):
+            if root is not None and root.is_dir():
+                names |= {entry.name for entry in os.scandir(root) if _is_dataset_folder(entry)}
+        return sorted(names)
+
+    def preprocessed_folder(self, dataset_name: str) -> Path:
+        """``nnUNet_preprocessed/<dataset>``; UsageError if the variable is not set. The folder need not exist."""
+        if self.preprocessed is None:
+            raise UsageError(
+                "the environment variable nnUNet_preprocessed is not set",
+                hint="export nnUNet_preprocessed=/path/to/nnUNet_preprocessed, as for nnU-Net itself",
+            )
+        return self.preprocessed / dataset_name
+
+    def _where_we_looked(self) -> str:
+        roots = zip(ROOTS, (self.raw, self.preprocessed, self.results), strict=True)
+        looked = ", ".join(f"{name}={root if root is not None else '(not set)'}" for name, root in roots)
+        return f"datasets here: {', '.join(self.dataset_names()) or 'none'}; looked in {looked}"
+
+
+@dataclass(frozen=True)
+class RawImages:
+    """The training images of ``nnUNet_raw/<dataset>``, by file name only: no image is opened."""
+
+    folder: Path
+
+    @cached_property
+    def images(self) -> tuple[str, ...]:
+        """Names of the files in imagesTr, sorted."""
+        return _file_names(self.folder / "imagesTr")
+
+    @cached_property
+    def labels(self) -> frozenset[str]:
+        """Names of the files in labelsTr."""
+        return frozenset(_file_names(self.folder / "labelsTr"))
+
+    def cases(self, ending: str) -> dict[str, list[str]]:
+        """Channel numbers (``0000``, ...) by case, of the images called ``<case>_<channel><ending>``."""
+        cases: dict[str, list[str]] = {}
+        for name in self.images:
+            if match := re.fullmatch(r"(.+)_(\d{4})" + re.escape(ending), name):
+                cases.setdefault(match[1], []).append(match[2])
+        return cases
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """One ``nnUNet_results/<dataset>/<trainer>__<plans>__<configuration>`` folder."""
+
+    folder: Path
+    trainer: str
+    plans_name: str
+    configuration: str
+
+    @cached_property
+    def checkpoints(self) -> tuple[Path, ...]:
+        """Every ``fold_*/checkpoint_*.pth``, finished ones first."""
+        found = self.folder.glob("fold_*/checkpoint_*.pth")
+        return tuple(sorted(found, key=lambda path: (path.name != "checkpoint_final.pth", str(path))))
+
+    @property
+    def started(self) -> float | None:
+        """When nnU-Net wrote the model's own copy of the plans (seconds since 1970): the start of its first fold."""
+        try:
+            return (self.folder / "plans.json").stat().st_mtime
+        except OSError:
+            return None
+
+
+def trained_models(results: Path, dataset_name: str) -> Iterator[TrainedModel]:
+    """The models that nnU-Net trained for a dataset, sorted by folder name."""
+    for folder in sorted((results / dataset_name).glob("*__*__*")):
+        parts = folder.name.split("__")
+        if len(parts) == 3 and folder.is_dir():
+            yield TrainedModel(folder, *parts)
+
+
+def _root_from_environment(variable: str) -> Path | None:
+    value = os.environ.get(variable)
+    if not value:
+        return None
+    root = Path(value)
+    if not root.is_dir():
+        hint = "take the quotes out" if value[0] in "\"'" else f"make the folder, or correct {variable}"
+        raise UsageError(f"{variable} names a folder that does not exist: {value}", hint=hint)
+    return root
+
+
+def _is_dataset_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.name.startswith("Dataset") and entry.is_dir()
+
+
+def _file_names(folder: Path) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(entry.name for entry in os.scandir(folder) if entry.is_file()))
+    except OSError:
+        return ()
+
+
+def _same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)

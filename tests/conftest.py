@@ -1,0 +1,26 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parents[1]
+CORPUS = ROOT.parent / "shared" / "corpus"
+
+# No deadlines: the machines that run this are shared. In CI every run tries the same examples, so that a failure there
+# belongs to the commit; elsewhere every run tries new ones.
+settings.register_profile("plansguard", deadline=None)
+settings.register_profile("plansguard-ci", deadline=None, derandomize=True)
+settings.load_profile("plansguard-ci" if os.environ.get("CI") else "plansguard")
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder with real files from public repositories, beside the checkout; none of them is copied here."""
+    if not (CORPUS / "README.md").is_file():
+        pytest.skip("the corpus of real files does not lie beside this checkout (../shared/corpus)")
+    return CORPUS

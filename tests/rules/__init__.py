@@ -1,0 +1,22 @@
+"""Broken fixtures for every rule, by family."""
+
+from __future__ import annotations
+
+from tests.rules import (
+    dataset_json_variants,
+    fit_variants,
+    plans_variants,
+    reading_variants,
+    shared_data_variants,
+    transfer_variants,
+)
+from tests.variants import Variant
+
+ALL_VARIANTS: tuple[Variant, ...] = (
+    *reading_variants.VARIANTS,
+    *plans_variants.VARIANTS,
+    *dataset_json_variants.VARIANTS,
+    *fit_variants.VARIANTS,
+    *transfer_variants.VARIANTS,
+    *shared_data_variants.VARIANTS,
+)

@@ -1,0 +1,91 @@
+"""Writes what is generated from the code: schemas/, docs/rules/ and docs/coverage.md.
+
+``python tools/generate.py`` writes; with ``--check`` nothing is written and the exit code is 1 if a file is stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+from plansguard.models.schema import SCHEMAS, schema_text
+from plansguard.rules import RULES
+from plansguard.rules.page import page
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def generated() -> dict[Path, str]:
+    """Every generated file, by its path below the project's root."""
+    files = {Path("schemas") / f"{name}.schema.json": schema_text(name) for name in SCHEMAS}
+    for rule in RULES:
+        files[Path("docs/rules") / f"{rule.info.code}-{rule.info.name}.md"] = page(rule)
+    files[Path("docs/rules/README.md")] = _index()
+    files[Path("docs/coverage.md")] = _coverage()
+    return files
+
+
+def stale(files: dict[Path, str]) -> list[Path]:
+    """Files that are missing, differ, or should not be there any more."""
+    wrong = [path for path, text in files.items() if _read(path) != text]
+    folders = (ROOT / "schemas", ROOT / "docs/rules")
+    present = {path.relative_to(ROOT) for folder in folders for path in folder.glob("*") if path.is_file()}
+    return sorted([*wrong, *(present - set(files))])
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return (ROOT / path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def _index() -> str:
+    rows = "\n".join(
+        f"| [{info.code}]({info.code}-{info.name}.md) | {info.name} | {info.severity} | {info.summary} |"
+        for info in (rule.info for rule in RULES)
+    )
+    return f"# Rules\n\n| code | name | severity | what it finds |\n|---|---|---|---|\n{rows}\n"
+
+
+def _coverage() -> str:
+    """Which failure mode is found by which rule, and why the others are not found yet or never will be."""
+    with (ROOT / "tools/failure_modes.tsv").open(encoding="utf-8", newline="") as stream:
+        modes = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+    rows = []
+    for mode in modes:
+        covering = [rule.info for rule in RULES if mode["id"] in rule.info.modes]
+        links = ", ".join(f"[{info.code}](rules/{info.code}-{info.name}.md)" for info in covering)
+        rows.append(f"| {mode['id']} | {mode['title']} | {links or mode['without a rule']} |")
+    covered = sum(any(mode["id"] in rule.info.modes for rule in RULES) for mode in modes)
+    return (
+        "# Coverage\n\nThe ways in which plans, data, weights and runs of nnU-Net v2 go out of step, and the rule that "
+        f"finds each. {covered} of {len(modes)} have a rule.\n\n"
+        "| mode | what goes wrong | found by |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+    )
+
+
+def main() -> int:
+    """Write or check; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, fail if something is stale")
+    files = generated()
+    old = stale(files)
+    if parser.parse_args().check:
+        for path in old:
+            print(f"stale: {path} (run make docs)")
+        return 1 if old else 0
+    for path in old:
+        if path in files:
+            (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
+            (ROOT / path).write_text(files[path], encoding="utf-8")
+        else:
+            (ROOT / path).unlink()
+        print(f"{'wrote' if path in files else 'removed'} {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
