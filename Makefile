@@ -10,7 +10,8 @@ ARGS ?=
 
 PYTHON = $(VENV)/bin/python
 INSTALL = -m pip install --disable-pip-version-check -qq --constraint constraints.txt
-CHECKS = set -ex; ruff check .; ruff format --check .; mypy --strict; lint-imports --no-logo; python -m pytest
+CHECKS = set -ex; ruff check .; ruff format --check .; mypy --strict; lint-imports --no-logo; \
+    python -m pytest --numprocesses auto --dist loadgroup
 
 .PHONY: help demo test test-quick install install-test install-quick schemas docs fixtures bench clean
 
@@ -72,5 +73,5 @@ $(VENV)/.created $(VENV_QUICK)/.created:
 
 # Only what lies in this folder: a VENV elsewhere is its owner's.
 clean:
-	rm -rf .venv .venv-quick build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-quick build demo/workspace dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from plansguard import facts
-from plansguard.models.plans import InheritanceError, modern_architecture, resolve_configuration
+from plansguard.configurations import InheritanceError, modern_architecture, resolve_configuration
 
 FACETS = ("weights", "input", "training", "bookkeeping")
 #: What a difference in each facet means for someone who has weights and data made with the other plans.
@@ -48,11 +47,17 @@ class Change(NamedTuple):
 def fields(plans: dict[str, Any]) -> dict[Field, Any]:
     """Every field of ``plans`` by meaning, so that equal dictionaries are plans that do the same.
 
-    A configuration whose inheritance is broken is taken as it is written.
+    A configuration whose inheritance is broken is taken as it is written, and what should be an object but is none is a
+    field by itself.
     """
     result = {Field(None, _modern_key(key)): value for key, value in plans.items() if key != "configurations"}
-    for name in plans.get("configurations", {}):
-        result.update({Field(name, key): value for key, value in _configuration_fields(plans, name)})
+    written = plans.get("configurations", {})
+    if not isinstance(written, dict):
+        return {**result, Field(None, "configurations"): written}
+    configurations = {name: entry for name, entry in written.items() if isinstance(entry, dict)}
+    for name, entry in written.items():
+        own = _configuration_fields(configurations, name) if name in configurations else [("", entry)]
+        result.update({Field(name, key): value for key, value in own})
     return result
 
 
@@ -73,11 +78,11 @@ def digests(plans: dict[str, Any]) -> dict[str, str]:
     return {facet: _digest(sorted(rows, key=lambda row: row[:2])) for facet, rows in by_facet.items()}
 
 
-def _configuration_fields(plans: dict[str, Any], name: str) -> Iterator[tuple[str, Any]]:
+def _configuration_fields(configurations: dict[str, dict[str, Any]], name: str) -> Iterator[tuple[str, Any]]:
     try:
-        configuration = resolve_configuration(plans["configurations"], name)
+        configuration = resolve_configuration(configurations, name)
     except InheritanceError:
-        configuration = plans["configurations"][name]
+        configuration = configurations[name]
     try:
         architecture = modern_architecture(configuration)
     except (KeyError, ValueError, TypeError):
@@ -103,6 +108,8 @@ def _modern_key(key: str) -> str:
 
 
 def _digest(value: Any) -> str:
+    import hashlib
+
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -115,12 +122,20 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
     from deepdiff import DeepDiff
 
     old, new = fields(before), fields(after)
-    tree = DeepDiff(old, new, view="tree", ignore_numeric_type_changes=True)
+    tree = DeepDiff(
+        old,
+        new,
+        view="tree",
+        ignore_nan_inequality=True,
+        ignore_private_variables=False,  # a key like __x counts
+        threshold_to_diff_deeper=0,  # plans with little in common are no single change
+    )
     details: dict[Field, list[str]] = {}
     for levels in tree.values():
         for level in levels:
-            field, *inside = level.path(output_format="list")
-            details.setdefault(field, []).append(_detail(inside, level))
+            if level.t1 != level.t2:  # equal numbers of two types
+                field, *inside = level.path(output_format="list")
+                details.setdefault(field, []).append(_detail(inside, level))
     order = [field for field in dict.fromkeys([*old, *new]) if field in details]
     return [Change(field, old.get(field), new.get(field), tuple(sorted(details[field]))) for field in order]
 

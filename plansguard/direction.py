@@ -97,7 +97,7 @@ def _origin(pair: Pair) -> list[str]:
     """Witnesses that the plans came from the very dataset they would go to."""
     try:
         record = pair.giving.lineage(pair.plans)
-        if record.from_.dataset == pair.receiving.name:
+        if record.giving == pair.receiving.name:
             return [f"they were migrated from {pair.receiving.name} to {pair.giving.name} before ({record.workflow})"]
         return []
     except Absent:

@@ -11,11 +11,15 @@ from plansguard import jsondoc
 from plansguard.errors import UnreadableDocument, UsageError
 from plansguard.jsondoc import JsonDocument
 from plansguard.models.recognise import markers, recognise
+from plansguard.settings import FILE_NAME as SETTINGS_NAME
 from plansguard.subject import CANONICAL_NAMES, MODEL_PLANS, SIDECAR_ENDING, Dataset, Request
 from plansguard.workspace import DATASET_NAME, Workspace
 
 #: Folders that hold images, arrays or other programs' files, and never a document of ours.
-_PRUNED = {"imagesTr", "imagesTs", "labelsTr", "labelsTs", "gt_segmentations", "node_modules", "__pycache__"}
+_PRUNED = {
+    *("imagesTr", "imagesTs", "labelsTr", "labelsTs", "gt_segmentations", "node_modules", "__pycache__"),
+    *("lost+found", "$RECYCLE.BIN", "System Volume Information"),  # on every disk, and nobody may look into them
+}
 
 
 def expected_kind(path: Path) -> str | None:
@@ -25,6 +29,8 @@ def expected_kind(path: Path) -> str | None:
             return kind
     if path.name.endswith(SIDECAR_ENDING):
         return "lineage"
+    if path.name == SETTINGS_NAME:
+        return None
     return "plans" if "plans" in path.stem.casefold() else None
 
 
@@ -41,14 +47,17 @@ def discover(paths: Sequence[Path]) -> list[Dataset]:
         found = _walk(path) if path.is_dir() else [path.parent]
         for folder in found:
             named = folders.setdefault(os.path.realpath(folder), (folder, set()))[1]
-            if path.is_file():
+            if not path.is_dir():
                 named.add(path.name)
-    datasets = (dataset_in(folder, named) for folder, named in folders.values())
+    datasets = (_judgeable(folder, named) for folder, named in folders.values())
     return [dataset for dataset in datasets if dataset.documents or dataset.unreadable]
 
 
 def dataset_in(folder: Path, named: Iterable[str] = ()) -> Dataset:
-    """The documents of one folder. Files in ``named`` are taken even if nothing in them looks like nnU-Net's."""
+    """The documents of one folder. Of files in ``named``, one of nnU-Net's names or a fault in the JSON is enough.
+
+    UnreadableDocument when the folder cannot be listed.
+    """
     documents: list[JsonDocument] = []
     strays: list[JsonDocument] = []
     unreadable: list[UnreadableDocument] = []
@@ -63,7 +72,7 @@ def dataset_in(folder: Path, named: Iterable[str] = ()) -> Dataset:
             continue
         if document is None:
             continue
-        if recognise(document.value) or wanted:
+        if recognise(document.value) or (wanted and expected_kind(path)):
             documents.append(document)
         elif expected_kind(path):
             strays.append(document)
@@ -88,15 +97,27 @@ def dataset_of(workspace: Workspace, id_or_name: str) -> Dataset:
     return replace(dataset_in(folder), workspace=workspace)
 
 
+def _judgeable(folder: Path, named: Iterable[str]) -> Dataset:
+    """As ``dataset_in``, but a folder that cannot be listed is one finding and does not end the whole check."""
+    try:
+        return dataset_in(folder, named)
+    except UnreadableDocument as error:
+        return Dataset(folder, (), (error,), Workspace.around(folder))
+
+
 def narrowed(dataset: Dataset, request: Request) -> Dataset:
     """The same dataset, judged only where ``request`` asks."""
     return replace(dataset, request=request)
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """Every folder at or below ``root`` that can hold documents; links are followed, each folder is seen once."""
+    """Every folder at or below ``root`` that can hold documents; links are followed, each folder is seen once.
+
+    Folders that cannot be listed come last: nothing is passed over in silence.
+    """
     seen: set[str] = set()
-    for folder, subfolders, _ in os.walk(root, followlinks=True):
+    unlisted: list[OSError] = []
+    for folder, subfolders, _ in os.walk(root, onerror=unlisted.append, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:
             subfolders.clear()
@@ -108,6 +129,7 @@ def _walk(root: Path) -> Iterator[Path]:
         subfolders[:] = sorted(
             name for name in subfolders if name not in _PRUNED and not name.startswith((".", "fold_"))
         )
+    yield from (Path(error.filename) for error in unlisted)
 
 
 def _holds_arrays(folder: Path) -> bool:
@@ -119,7 +141,8 @@ def _json_files(folder: Path) -> set[Path]:
     try:
         names = [entry.name for entry in os.scandir(folder) if entry.name.endswith(".json")]
     except OSError as error:
-        raise UsageError(f"cannot list {folder}: {error.strerror}", hint="check the folder's permissions") from error
+        reason = f"the folder cannot be listed: {error.strerror}"
+        raise UnreadableDocument(str(folder), reason, hint="check its permissions") from error
     return {folder / name for name in names if not name.startswith(".")}
 
 

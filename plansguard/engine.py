@@ -12,7 +12,7 @@ from plansguard.rules import RULES
 from plansguard.rules.declare import Found, Rule
 from plansguard.rules.needs import NEEDS, Crash, Level, Scope
 from plansguard.settings import ActiveSettings
-from plansguard.subject import Absent, Configuration, Dataset, Pair, Plans
+from plansguard.subject import Absent, Configuration, Dataset, Pair, Plans, Request
 
 
 def run(
@@ -31,8 +31,13 @@ def run(
     if pair is not None:
         judge.scope(Level.PAIR, Scope(pair.receiving, plans=pair.result, pair=pair))
     settings = settings or ActiveSettings()
-    judge.findings, idle = settings.apply(judge.findings)
+    findings, idle = settings.apply(judge.findings)
+    # In a check of one dataset, entries for the others match nothing, and that is no fault of theirs.
+    whole = settings.all_in(inputs) and all(dataset.request == Request() for dataset in datasets)
+    idle = tuple(one for one in idle if one.expired or whole)
+    judge.findings = []
     judge.scope(Level.RUN_END, Scope(Dataset(Path(), ()), crashes=tuple(judge.crashes), idle_ignores=idle))
+    findings += settings.apply(judge.findings)[0]
     documents = {document.path: document for dataset in datasets for document in dataset.documents}
     unreadable = sum(len(dataset.unreadable) for dataset in datasets)
     places = documents if settings.document is None else {**documents, settings.document.path: settings.document}
@@ -40,7 +45,7 @@ def run(
         command=command,
         inputs=tuple(inputs),
         documents=len(documents) + unreadable,
-        findings=tuple(sorted((_with_lines(finding, places) for finding in judge.findings), key=_order)),
+        findings=tuple(sorted((_with_lines(finding, places) for finding in findings), key=_order)),
         not_checked=tuple(dict.fromkeys(judge.not_checked)),
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,6 +42,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     A link is followed, so that what it points to is replaced and the link stays. Raises WriteRefused with the
     system's own words (no space, no permission, ...); the file that was there is then untouched.
     """
+    import tempfile
+
     target = Path(os.path.realpath(path))
     temporary = ""
     try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import PurePath
@@ -63,7 +61,14 @@ class RuleInfo:
     message: str
     fix: str
     modes: tuple[str, ...]
-    doc: str
+    docstring: str
+
+    @property
+    def doc(self) -> str:
+        """The rule's page as it is written, without the indentation."""
+        from inspect import cleandoc
+
+        return cleandoc(self.docstring)
 
     @property
     def summary(self) -> str:
@@ -98,6 +103,9 @@ class Finding:
 
         Lines, wording and the folders above the dataset do not enter, so moving a checkout changes nothing.
         """
+        import hashlib
+        import json
+
         place = "/".join(PurePath(self.location.path).parts[-2:])
         parts = [self.code, place, self.location.pointer, self.configuration, self.values]
         text = json.dumps(parts, sort_keys=True, default=str)

@@ -28,16 +28,17 @@ def _git_show(revision: str, path: str) -> bytes:
         path = os.path.relpath(path)
     inside = "./" + path.replace(os.sep, "/")
     try:
-        # --end-of-options keeps a revision that begins with a dash from being read as an option.
+        # `cat-file blob` gives the bytes as they are stored, and refuses a folder. --end-of-options keeps a revision
+        # that begins with a dash from being read as an option.
         shown = subprocess.run(
-            ["git", "show", "--end-of-options", f"{revision}:{inside}"], capture_output=True, check=False
+            ["git", "cat-file", "--end-of-options", "blob", f"{revision}:{inside}"], capture_output=True, check=False
         )
     except OSError as error:
         raise UsageError(
             f"git cannot be run: {error.strerror}", hint=f"give a file instead of {revision}:{path}"
         ) from error
     if shown.returncode:
-        reason = shown.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
+        reason = " ".join(shown.stderr.decode(errors="replace").split()).removeprefix("fatal: ")
         raise UsageError(
             f"git has no {revision}:{path}: {reason}", hint="give REV:path, such as HEAD~1:nnUNetPlans.json"
         )

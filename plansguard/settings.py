@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from plansguard.models.settings import Ignore
 
 FILE_NAME = "plansguard.json"
+#: Faults of the settings in our own words; pydantic's do not name the key.
+_WORDS = {"missing": " is missing", "extra_forbidden": " is not known"}
 
 
 class IdleIgnore(NamedTuple):
@@ -51,6 +54,14 @@ class ActiveSettings:
             applied.append(replace(finding, severity=self._severity(finding)))
         return applied, tuple(self._idle(used))
 
+    def all_in(self, inputs: Iterable[str]) -> bool:
+        """Whether a check of ``inputs`` sees all that these settings hold for, and so every finding they may ignore."""
+        return any(self._folder.is_relative_to(_absolute(one)) for one in inputs)
+
+    @property
+    def _folder(self) -> Path:
+        return _absolute(self.document.path).parent if self.document is not None else Path.cwd()
+
     def _severity(self, finding: Finding) -> Severity:
         return Severity(self.severity.get(finding.code) or self.severity.get(finding.name) or finding.severity)
 
@@ -67,8 +78,7 @@ class ActiveSettings:
 
     def _relative(self, path: str) -> str:
         """The path below the settings file, so that globs mean the same on every machine."""
-        absolute = Path(path).absolute()
-        folder = Path(self.document.path).absolute().parent if self.document is not None else Path.cwd()
+        absolute, folder = _absolute(path), self._folder
         return (absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute).as_posix()
 
     def _idle(self, used: set[int]) -> Iterator[IdleIgnore]:
@@ -85,23 +95,34 @@ def read_settings(path: Path, rules: tuple[RuleInfo, ...]) -> ActiveSettings:
     from plansguard.models import Settings
 
     document = jsondoc.read(path)
+    twice = next((notice for notice in document.notices if notice.kind == "duplicate-key"), None)
+    if twice is not None:
+        raise _unreadable(document, twice.pointer, f"the key {twice.text!r} stands twice")
     try:
         settings = Settings.model_validate_json(document.raw)
     except ValidationError as error:
         first = error.errors()[0]
-        raise _unreadable(document, pointer(*first["loc"]), first["msg"]) from error
+        where, why = ".".join(map(str, first["loc"])), _WORDS.get(first["type"], f": {first['msg']}")
+        raise _unreadable(document, pointer(*first["loc"]), f"{where}{why}") from error
     _check_rule_names(document, settings, rules)
     return ActiveSettings(Severity(settings.fail_on), settings.severity, settings.ignore, document)
 
 
 def find_settings(start: Path) -> Path | None:
     """The nearest ``plansguard.json`` from ``start`` upwards, not beyond the repository that holds it."""
-    for folder in (start.absolute(), *start.absolute().parents):
+    start = _absolute(start)
+    for folder in (start, *start.parents):
         if (folder / FILE_NAME).is_file():
-            return folder / FILE_NAME
+            here = folder.is_relative_to(Path.cwd())
+            return folder.relative_to(Path.cwd()) / FILE_NAME if here else folder / FILE_NAME
         if (folder / ".git").exists():
             return None
     return None
+
+
+def _absolute(path: Path | str) -> Path:
+    """The path from the root, without ``..``; links stay as they are, since globs speak of the names one sees."""
+    return Path(os.path.normpath(Path(path).absolute()))
 
 
 def _check_rule_names(document: JsonDocument, settings: Settings, rules: tuple[RuleInfo, ...]) -> None:

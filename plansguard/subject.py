@@ -7,19 +7,17 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from sys import float_info
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from plansguard import facts, jsondoc
+from plansguard.configurations import InheritanceError, modern_architecture, origins, resolve_configuration
 from plansguard.errors import UnreadableDocument
 from plansguard.jsondoc import JsonDocument
-from plansguard.models.plans import InheritanceError, modern_architecture, origins, resolve_configuration
 from plansguard.models.recognise import recognise
+from plansguard.record import Record
 from plansguard.report import Location
+from plansguard.shape import surely_valid
 from plansguard.workspace import DATASET_NAME, RawImages, TrainedModel, Workspace, trained_models
-
-if TYPE_CHECKING:
-    from plansguard import models
-    from plansguard.models import Document as Model
 
 SIDECAR_ENDING = ".plansguard.json"
 #: The name of nnU-Net's own copy of the plans in a model folder; its identifier stands inside, in plans_name.
@@ -77,18 +75,7 @@ class Part:
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
         """Fields of a wrong type."""
-        from plansguard import models
-
-        return problems(getattr(models, self.model_name), self.value)
-
-    @cached_property
-    def model(self) -> Any:
-        """The typed document; Absent when a field has a wrong type."""
-        from plansguard import models
-
-        if self.problems:
-            raise Absent(f"{self.path.name} has fields of a wrong type (see PG005)")
-        return getattr(models, self.model_name).model_validate(self.value)
+        return problems(self.model_name, self.value)
 
     def require(self, key: str) -> Any:
         """The value of a top-level field; Absent when it is missing or null."""
@@ -162,12 +149,10 @@ class Configuration:
 
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
-        """Fields of a wrong type that stand in this configuration itself."""
-        from plansguard import models
-
+        """Fields of a wrong type, inherited ones included."""
         if self.broken_inheritance is not None:
             return ()
-        return problems(models.Configuration, self.resolved)
+        return problems("Configuration", self.resolved)
 
     @property
     def own_problems(self) -> tuple[Problem, ...]:
@@ -318,6 +303,13 @@ class Lineage(Part):
 
     model_name = "Lineage"
 
+    @property
+    def record(self) -> Record:
+        """What it says; Absent when a field has a wrong type."""
+        if self.problems:
+            raise Absent(f"{self.path.name} has fields of a wrong type (see PG005)")
+        return Record(self.value)
+
 
 class Splits(Part):
     """One splits_final.json."""
@@ -389,11 +381,11 @@ class Dataset:
         """The dataset's fingerprint; Absent when there is none."""
         return self._one(Fingerprint)
 
-    def lineage(self, plans: Plans) -> models.Lineage:
+    def lineage(self, plans: Plans) -> Record:
         """How ``plans`` came here; Absent when no migration of plansguard wrote them."""
         for part in self._parts:
             if isinstance(part, Lineage) and part.path.name == plans.identifier + SIDECAR_ENDING:
-                record: models.Lineage | None = part.model.in_force(plans.document.raw)
+                record = part.record.in_force(plans.document.raw)
                 if record is not None:
                     return record
         raise Absent("no migration of plansguard is on record for these plans")
@@ -488,12 +480,16 @@ class Pair:
         return self.giving if self.workflow == "pretrain" else self.receiving
 
 
-def problems(model: type[Model], value: Any) -> tuple[Problem, ...]:
-    """The fields of ``value`` that ``model`` refuses, in the document's order."""
+def problems(model: str, value: Any) -> tuple[Problem, ...]:
+    """The fields of ``value`` that a model of plansguard.models refuses, in the document's order."""
+    if surely_valid(model, value):
+        return ()
     from pydantic import ValidationError
 
+    from plansguard import models
+
     try:
-        model.model_validate(value)
+        getattr(models, model).model_validate(value)
     except ValidationError as error:
         return tuple(
             Problem(entry["loc"], entry["input"], entry["msg"], entry["type"] == "missing") for entry in error.errors()
@@ -502,9 +498,13 @@ def problems(model: type[Model], value: Any) -> tuple[Problem, ...]:
 
 
 def _median_per_axis(rows: list[list[float]], transpose_forward: list[int]) -> list[float]:
-    from statistics import median
-
-    medians = [median(column) for column in zip(*rows, strict=True)]
+    medians = [_median(sorted(column)) for column in zip(*rows, strict=True)]
     if sorted(transpose_forward) != list(range(len(medians))):
         raise Absent("transpose_forward does not order the axes (see PG105)")
     return [float(medians[axis]) for axis in transpose_forward]
+
+
+def _median(ordered: list[float]) -> float:
+    """As statistics.median, whose import alone takes longer than all that is computed in a check."""
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -12,13 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plansguard import jsondoc
+from plansguard import jsondoc, jsonscan
 from plansguard.errors import UnreadableDocument
 from plansguard.jsondoc import (
     MAX_BYTES,
     MAX_DEPTH,
     Notice,
-    Position,
     dumps,
     parse,
     pointer,
@@ -26,6 +25,7 @@ from plansguard.jsondoc import (
     resolve,
     tokens,
 )
+from plansguard.jsonscan import Position
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -258,12 +258,12 @@ def test_an_ordinary_document_is_scanned_only_when_a_place_is_asked_for(
 ) -> None:
     scans = []
 
-    class CountedScanner(jsondoc._Scanner):
-        def document(self) -> jsondoc._Node:
-            scans.append(self.path)
-            return super().document()
+    def counted(text: str, path: str, max_depth: int) -> jsonscan.Node:
+        scans.append(path)
+        return scan(text, path, max_depth)
 
-    monkeypatch.setattr(jsondoc, "_Scanner", CountedScanner)
+    scan = jsonscan.scan
+    monkeypatch.setattr(jsonscan, "scan", counted)
     document = parse(b'{"a": [1.5, 2e3, {"b": null}], "c": "x"}', "plans.json")
     assert scans == []
     document.position("/a")

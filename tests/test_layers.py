@@ -29,7 +29,7 @@ def test_every_module_imports_only_from_lower_floors() -> None:
         ("facts.py", "from plansguard import subject", "a module imports only from lower floors"),
         (
             "report.py",
-            "def late() -> None:\n    from plansguard.cli import app",
+            "def late() -> None:\n    from plansguard.cli import build_app",
             "a module imports only from lower floors",
         ),
         ("garage.py", "import json", "a module imports only from lower floors"),

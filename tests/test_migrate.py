@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from plansguard.cli import app
+from plansguard.cli import build_app
 from tests.variants import ROOTS, copy, lay_out, place, put, remove
 
 CT, OTHER_CT, MR, SLIDES = (
@@ -34,7 +34,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*arguments: str) -> Result:
     """`plansguard migrate` with these arguments."""
-    result = CliRunner().invoke(app, ["migrate", *arguments])
+    result = CliRunner().invoke(build_app(), ["migrate", *arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
@@ -12,19 +14,34 @@ import typer
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 from plansguard import __version__
-from plansguard.cli import check, diff, migrate, rules, schema
 from plansguard.errors import PlansguardError
 
-app = typer.Typer(
-    name="plansguard",
-    help="Guards nnU-Net v2's plans: migrates them between datasets, checks that plans, data and weights fit.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for command in (check.check, migrate.migrate, diff.diff, rules.rules, rules.explain, schema.schema):
-    app.command()(command)
+#: command -> the module in this package that holds the function of that name
+COMMANDS = {
+    "check": "check",
+    "migrate": "migrate",
+    "diff": "diff",
+    "rules": "rules",
+    "explain": "rules",
+    "schema": "schema",
+}
+
+
+def build_app(arguments: Sequence[str] = ()) -> typer.Typer:
+    """The application. With the command named in ``arguments`` only that one is loaded: each costs milliseconds."""
+    app = typer.Typer(
+        name="plansguard",
+        help="Guards nnU-Net v2's plans: migrates them between datasets, checks that plans, data and weights fit.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for name in arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS:
+        module = import_module(f"plansguard.cli.{COMMANDS[name]}")
+        app.command(name)(getattr(module, name))
+    return app
 
 
 def _show_version(wanted: bool) -> None:
@@ -33,7 +50,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
@@ -49,9 +65,15 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        build_app(sys.argv[1:])()
     except PlansguardError as error:
         from plansguard.cli.common import show_error
 
         show_error(error)
+        sys.exit(2)
+    except OSError as error:
+        # A folder above that nobody may enter, a name that is too long, a network drive that went away.
+        from plansguard.cli.common import show_error
+
+        show_error(PlansguardError(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
         sys.exit(2)

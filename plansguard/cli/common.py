@@ -14,7 +14,7 @@ from plansguard.errors import PlansguardError, UnreadableDocument, UsageError
 from plansguard.files import write_atomically
 from plansguard.render import FORMATS, printable, render
 from plansguard.report import Report, Severity
-from plansguard.settings import ActiveSettings, read_settings
+from plansguard.settings import FILE_NAME, ActiveSettings, read_settings
 
 Outputs = Annotated[
     list[str],
@@ -43,6 +43,8 @@ def parse_outputs(outputs: Sequence[str]) -> list[tuple[str, Path | None]]:
         name, equals, path = output.partition("=")
         if name not in FORMATS or (equals and not path):
             raise UsageError(f"--output {output} is not known", hint=f"formats: {', '.join(FORMATS)}, or FORMAT=PATH")
+        if Path(path).name == FILE_NAME:
+            raise UsageError(f"--output {output} would replace the settings", hint="give the report another name")
         parsed.append((name, Path(path) if path else None))
     if sum(path is None for _, path in parsed) > 1:
         raise UsageError(
@@ -56,6 +58,8 @@ def emit(report: Report, outputs: Sequence[tuple[str, Path | None]]) -> None:
     for name, path in outputs:
         if path is None:
             typer.echo(render(report, name, color=use_color()), nl=False)
+        elif path.exists() and not (path.is_file() or path.is_dir()):
+            path.write_text(render(report, name), encoding="utf-8")  # a pipe or a device, such as /dev/null: not ours
         else:
             write_atomically(path, render(report, name).encode())
 

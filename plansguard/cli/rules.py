@@ -27,8 +27,8 @@ def explain(rule: Annotated[str, typer.Argument(help="A rule's code or name, suc
 
     found = find(rule)
     if found is None:
-        known = [word for one in RULES for word in (one.info.code, one.info.name)]
-        near = get_close_matches(rule, known, 1)
-        hint = f"did you mean {near[0]}?" if near else "plansguard rules lists them all"
+        known = {word.casefold(): word for one in RULES for word in (one.info.code, one.info.name)}
+        near = get_close_matches(rule.casefold(), known, 1)
+        hint = f"did you mean {known[near[0]]}?" if near else "plansguard rules lists them all"
         raise UsageError(f"there is no rule {rule!r}", hint=hint)
     typer.echo(page(found), nl=False)

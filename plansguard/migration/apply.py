@@ -15,10 +15,10 @@ from plansguard.discovery import dataset_in, dataset_of
 from plansguard.errors import UnreadableDocument, UsageError, WriteRefused
 from plansguard.files import locked, remove, write_atomically
 from plansguard.migration.plan import Migration, Order, backup_name, plan
-from plansguard.models.lineage import Lineage, sha256
+from plansguard.record import Record, sha256
 from plansguard.report import Severity
 from plansguard.settings import ActiveSettings
-from plansguard.subject import CANONICAL_NAMES, SIDECAR_ENDING, Dataset
+from plansguard.subject import CANONICAL_NAMES, SIDECAR_ENDING, Absent, Dataset, Lineage
 from plansguard.workspace import Workspace
 
 
@@ -36,9 +36,11 @@ def migrate(workspace: Workspace, order: Order, settings: ActiveSettings) -> Mig
 
     Raises UsageError, UnreadableDocument or WriteRefused; nothing half written is left behind.
     """
-    name = workspace.dataset_name(order.target)
-    folder = workspace.preprocessed_folder(name)
-    plan(workspace, order, settings)  # a move that cannot be planned must not even make the folder
+    folder = workspace.preprocessed_folder(workspace.dataset_name(order.target))
+    if not folder.is_dir():
+        refused = plan(workspace, order, settings)  # a move that is not made must not even make the folder
+        if refused.report.fails(Severity.ERROR):
+            return refused
     with _locked_folder(folder):
         migration = plan(workspace, order, settings)
         if not migration.report.fails(Severity.ERROR):
@@ -57,18 +59,18 @@ def undo(workspace: Workspace, target: str, identifier: str | None, *, force: bo
     receiving = dataset_of(workspace, target)
     with locked(receiving.folder):
         record = _last_record(receiving, identifier)
-        path = receiving.folder / f"{record.to.plans}.json"
-        sidecar = receiving.folder / (record.to.plans + SIDECAR_ENDING)
+        path = receiving.folder / f"{record.identifier}.json"
+        sidecar = receiving.folder / (record.identifier + SIDECAR_ENDING)
         steps = [
             *_restore_plans(path, record, force),
             *_restore_sidecar(sidecar, record),
             *_remove_placed(receiving, record),
         ]
-    return Undone(record.to.plans, receiving.name, tuple(steps))
+    return Undone(record.identifier, receiving.name, tuple(steps))
 
 
-def _last_record(receiving: Dataset, identifier: str | None) -> Lineage:
-    records: dict[str, Lineage] = {}
+def _last_record(receiving: Dataset, identifier: str | None) -> Record:
+    records: dict[str, Record] = {}
     for path in sorted(receiving.folder.glob("*" + SIDECAR_ENDING)):
         name = path.name[: -len(SIDECAR_ENDING)]
         if identifier in (None, name):
@@ -82,23 +84,21 @@ def _last_record(receiving: Dataset, identifier: str | None) -> Lineage:
     return max(records.values(), key=lambda record: record.created)
 
 
-def _read_record(path: Path) -> Lineage:
-    from pydantic import ValidationError
-
+def _read_record(path: Path) -> Record:
     try:
-        return Lineage.model_validate(jsondoc.read(path).value)
-    except ValidationError as error:
+        return Lineage(jsondoc.read(path)).record
+    except Absent as absent:
         raise UnreadableDocument(
             str(path), "this is no record of a migration", hint="restore it from a backup, or undo by hand"
-        ) from error
+        ) from absent
 
 
-def _restore_plans(path: Path, record: Lineage, force: bool) -> Iterator[str]:
+def _restore_plans(path: Path, record: Record, force: bool) -> Iterator[str]:
     replaced = record.replaced
     current = path.read_bytes() if path.is_file() else None
     if current is None or (replaced is not None and sha256(current) == replaced.sha256):
         return  # the plans are as they were before: only the record is left to take back
-    if sha256(current) != record.to.sha256:
+    if sha256(current) != record.written:
         if not force:
             raise WriteRefused(
                 f"{path} was edited after the migration",
@@ -118,7 +118,7 @@ def _restore_plans(path: Path, record: Lineage, force: bool) -> Iterator[str]:
     yield f"restored {path} from {backup.name}"
 
 
-def _restore_sidecar(sidecar: Path, record: Lineage) -> Iterator[str]:
+def _restore_sidecar(sidecar: Path, record: Record) -> Iterator[str]:
     if record.replaced is not None and record.replaced.lineage is not None:
         write_atomically(sidecar, jsondoc.dumps(record.replaced.lineage))
         yield "restored the record of the migration before"
@@ -127,7 +127,7 @@ def _restore_sidecar(sidecar: Path, record: Lineage) -> Iterator[str]:
         yield f"removed the record {sidecar.name}"
 
 
-def _remove_placed(receiving: Dataset, record: Lineage) -> Iterator[str]:
+def _remove_placed(receiving: Dataset, record: Record) -> Iterator[str]:
     """The dataset.json that the migration placed goes too, if nobody changed it and no plans are left that need it."""
     path = receiving.folder / CANONICAL_NAMES["dataset.json"]
     if record.placed_dataset_json is None or not path.is_file():

@@ -9,8 +9,8 @@ from copy import deepcopy
 from typing import Any
 
 from plansguard import facts
+from plansguard.configurations import modern_architecture, resolve_configuration
 from plansguard.errors import UsageError
-from plansguard.models.plans import modern_architecture, resolve_configuration
 
 
 def moved(plans: dict[str, Any], *, source: str, target: str, dataset_name: str, reader: str) -> dict[str, Any]:

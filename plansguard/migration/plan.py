@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from plansguard.errors import UsageError
 from plansguard.files import checked_identifier
 from plansguard.migration.move import grafted, moved
 from plansguard.migration.reader import Reader, choose_reader, example_image
-from plansguard.models.lineage import SCHEMA, sha256
+from plansguard.record import SCHEMA, Record, sha256
 from plansguard.report import Report
 from plansguard.rules.declare import Rule
 from plansguard.settings import ActiveSettings
@@ -110,7 +109,7 @@ def plan(
 
 def backup_name(path: Path, content: bytes) -> Path:
     """Where a file's old content is kept: the name holds its digest, so repeating a move makes no second copy."""
-    return path.with_name(f"{path.name}.{hashlib.sha256(content).hexdigest()[:8]}.bak")
+    return path.with_name(f"{path.name}.{sha256(content)[:8]}.bak")
 
 
 def _rules() -> tuple[Rule, ...]:
@@ -218,10 +217,10 @@ def _writes(
     existing: bytes | None,
     placed: list[Write],
 ) -> list[Write]:
-    """Backup, record, plans: the plans come last, because their bytes decide which state holds (models/lineage.py)."""
+    """Backup, record, plans: the plans come last, because their bytes decide which state holds (record.py)."""
     sidecar = path.with_name(order.target_plans + SIDECAR_ENDING)
     old = _record_in_force(receiving, path, existing)
-    if existing == content and old is not None and _same_move(old, order, plans):
+    if existing == content and old is not None and old.tells_of(plans.document.raw, plans.identifier, order.workflow):
         return []
     writes = []
     if existing is not None and existing != content:
@@ -245,7 +244,7 @@ def _writes(
         else {
             "sha256": sha256(existing),
             "backup": None if existing == content else backup_name(path, existing).name,
-            "lineage": old,
+            "lineage": None if old is None else old.value,
         },
         "placed_dataset_json": sha256(placed[0].content) if placed else None,
     }
@@ -255,18 +254,12 @@ def _writes(
     return writes
 
 
-def _record_in_force(receiving: Dataset, path: Path, existing: bytes | None) -> dict[str, Any] | None:
-    """The record of what stands at ``path`` now, as plain JSON; None when plansguard did not write it."""
+def _record_in_force(receiving: Dataset, path: Path, existing: bytes | None) -> Record | None:
+    """The record of what stands at ``path`` now; None when plansguard did not write it."""
     present = next((plans for plans in receiving.plans if plans.path == path), None)
     if existing is None or present is None:
         return None
     try:
-        return receiving.lineage(present).model_dump(by_alias=True)
+        return receiving.lineage(present)
     except Absent:
         return None
-
-
-def _same_move(record: dict[str, Any], order: Order, plans: Plans) -> bool:
-    """Whether a record tells of this very move: same plans, same reason."""
-    same_plans = record["from"]["sha256"] == sha256(plans.document.raw) and record["from"]["plans"] == plans.identifier
-    return same_plans and bool(record["workflow"] == order.workflow)

@@ -61,15 +61,3 @@ class DatasetJson(Document):
     reference: Any = Field(None, description="Where the data come from; nnU-Net does not read it.")
     licence: Any = Field(None, description="Licence of the data; nnU-Net does not read it.")
     release: Any = Field(None, description="Version of the data; nnU-Net does not read it.")
-
-
-def is_v1(value: Any) -> bool:
-    """Whether a parsed dataset.json is one of nnU-Net v1, as the Medical Decathlon ships them.
-
-    There ``labels`` maps number to name. Their other keys (modality, tensorImageSize, training, ...) prove nothing:
-    converted files keep them.
-    """
-    labels = value.get("labels") if isinstance(value, dict) else None
-    if not isinstance(labels, dict) or not labels:
-        return False
-    return all(number.isdecimal() and isinstance(name, str) for number, name in labels.items())

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = "plansguard/lineage/1"
 Workflow = Literal["finetune", "pretrain", "graft"]
-
-
-def sha256(content: bytes) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
 
 
 class _Record(BaseModel):
@@ -64,12 +57,7 @@ class Replaced(_Record):
 
 
 class Lineage(_Record):
-    """Where migrated plans come from, why they moved, and what was written.
-
-    The record is written before the plans. The plans file alone decides which state holds: with the bytes named in
-    ``to`` (or edited since) this record holds; with the bytes named in ``replaced`` the move never happened, and
-    the record in there holds. So a process killed between the two writes leaves no half state.
-    """
+    """Where migrated plans come from, why they moved, and what was written. When it holds: plansguard/record.py."""
 
     schema_: Literal["plansguard/lineage/1"] = Field(alias="schema", description="The kind and version of this record.")
     tool: Tool = Field(description="The program that wrote the record.")
@@ -87,11 +75,3 @@ class Lineage(_Record):
     placed_dataset_json: str | None = Field(
         description="SHA-256 of the dataset.json that was put into the folder because it was missing, or null."
     )
-
-    def in_force(self, plans_content: bytes) -> Lineage | None:
-        """The record that is true of plans with these bytes: this one, that of the replaced file, or none."""
-        if self.replaced is None or sha256(plans_content) != self.replaced.sha256:
-            return self
-        if self.replaced.sha256 == self.to.sha256:
-            return self
-        return Lineage.model_validate(self.replaced.lineage) if self.replaced.lineage else None

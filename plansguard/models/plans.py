@@ -1,23 +1,15 @@
-"""Plans, their configurations and architectures, and how nnU-Net 2.8.1 resolves a configuration.
+"""Plans, their configurations and architectures.
 
 Axis orders: unless a field says otherwise, spatial lists have one value per axis of the arrays on disk, slowest axis
 first, that is after transpose_forward. Lists of a 2d configuration leave out the first axis.
 """
 
-from collections.abc import Mapping
-from copy import deepcopy
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any
 
 from pydantic import Field
 
-from plansguard.errors import PlansguardError
 from plansguard.models.document import Document, Given, OneOrMoreInts, OneOrMoreNames, PerStageAndAxis
 from plansguard.models.intensity import IntensityProperties
-
-if TYPE_CHECKING:
-    from pydantic import GetJsonSchemaHandler
-    from pydantic.json_schema import JsonSchemaValue
-    from pydantic_core import CoreSchema
 
 
 class ArchKwargs(Document):
@@ -98,7 +90,7 @@ class Architecture(Document):
 
 
 class Configuration(Document):
-    """One configuration of the plans, after ``inherits_from`` is resolved. Source: ConfigurationManager."""
+    """One configuration of the plans, as written or with what it inherits. Source: ConfigurationManager."""
 
     inherits_from: Given[str] = Field(
         None,
@@ -187,14 +179,6 @@ class Configuration(Document):
     )
 
 
-class _Unresolved:
-    """Marks what is kept as written: any object. Its JSON schema says what its keys mean, for editors."""
-
-    def __get_pydantic_json_schema__(self, schema: "CoreSchema", handler: "GetJsonSchemaHandler") -> "JsonSchemaValue":
-        Configuration.model_rebuild()
-        return Configuration.__get_pydantic_json_schema__(Configuration.__pydantic_core_schema__, handler)
-
-
 class Plans(Document):
     """A plans file, such as nnUNetPlans.json. Source: PlansManager."""
 
@@ -222,8 +206,8 @@ class Plans(Document):
     transpose_backward: Given[list[int]] = Field(
         None, description="The inverse permutation, applied to predictions before they are written."
     )
-    configurations: dict[str, Annotated[dict[str, Any], _Unresolved()]] = Field(
-        description="Configurations by name, as written: each is to be resolved first, and then validated by itself."
+    configurations: dict[str, dict[str, Any]] = Field(
+        description="Configurations by name, as written: one that inherits from another holds only what differs."
     )
     experiment_planner_used: Given[str] = Field(None, description="Class of the planner that wrote the plans.")
     label_manager: Given[str] = Field(None, description="Class that turns labels into targets; absent: LabelManager.")
@@ -237,103 +221,3 @@ class Plans(Document):
         None,
         description="nnssl: which self-supervised checkpoint the network starts from, and how it is fitted in.",
     )
-
-
-class InheritanceError(PlansguardError):
-    """A configuration cannot be resolved.
-
-    ``chain`` names the configurations in the order they were visited, the one asked for first. Its last name does not
-    exist (``kind`` is "missing") or occurs in it before ("cycle").
-    """
-
-    def __init__(self, kind: Literal["missing", "cycle"], chain: tuple[str, ...]) -> None:
-        path = " -> ".join(chain)
-        if kind == "cycle":
-            super().__init__(f"inherits_from goes in a circle: {path}", hint="let one of them stand by itself")
-        else:
-            super().__init__(f"there is no configuration {chain[-1]}: {path}", hint="correct the name")
-        self.kind = kind
-        self.chain = chain
-
-
-def resolve_configuration(configurations: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The configuration with everything it inherits, as PlansManager resolves it.
-
-    A key written anew replaces the parent's whole value; ``inherits_from`` stays. Nothing in the result is shared with
-    ``configurations``. InheritanceError when an ancestor is missing or its own ancestor.
-    """
-    resolved: dict[str, Any] = {}
-    for ancestor in reversed(_lineage(configurations, name)):
-        resolved.update(configurations[ancestor])
-    return deepcopy(resolved)
-
-
-def origins(configurations: Mapping[str, Any], name: str) -> dict[str, str]:
-    """For every key of the resolved configuration, the one that wrote it. InheritanceError as above."""
-    return {key: ancestor for ancestor in reversed(_lineage(configurations, name)) for key in configurations[ancestor]}
-
-
-def _lineage(configurations: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """The configuration and its ancestors, nearest first."""
-    visited: dict[str, None] = {}
-    parent: Any = name
-    while True:
-        if not isinstance(parent, str) or parent not in configurations:
-            raise InheritanceError("missing", (*visited, str(parent)))
-        if parent in visited:
-            raise InheritanceError("cycle", (*visited, parent))
-        visited[parent] = None
-        if "inherits_from" not in configurations[parent]:
-            return tuple(visited)
-        parent = configurations[parent]["inherits_from"]
-
-
-def modern_architecture(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``architecture`` of a resolved configuration; in the old format, what nnU-Net makes of its keys.
-
-    Source: ConfigurationManager. KeyError when a key of the old format is missing, ValueError for a network that
-    nnU-Net cannot translate, or a patch of more than three axes.
-    """
-    if "architecture" in resolved:
-        return dict(resolved["architecture"])
-
-    network = resolved["UNet_class_name"]
-    if network not in _OLD_NETWORKS:
-        raise ValueError(f"unknown network {network}: nnU-Net translates only {' and '.join(_OLD_NETWORKS)}")
-    module, convolutions_or_blocks = _OLD_NETWORKS[network]
-    axes = len(resolved["patch_size"])
-    if axes not in (1, 2, 3):
-        raise ValueError(f"the patch has {axes} axes; networks have 1, 2 or 3")
-    stages = len(resolved["n_conv_per_stage_encoder"])
-    resolved["num_pool_per_axis"]  # never used, but nnU-Net deletes it and so fails without it
-    arch_kwargs = {
-        "n_stages": stages,
-        "features_per_stage": [
-            min(resolved["UNet_base_num_features"] * 2**stage, resolved["unet_max_num_features"])
-            for stage in range(stages)
-        ],
-        "conv_op": f"torch.nn.modules.conv.Conv{axes}d",
-        "kernel_sizes": resolved["conv_kernel_sizes"],
-        "strides": resolved["pool_op_kernel_sizes"],
-        convolutions_or_blocks: resolved["n_conv_per_stage_encoder"],
-        "n_conv_per_stage_decoder": resolved["n_conv_per_stage_decoder"],
-        "conv_bias": True,
-        "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{axes}d",
-        "norm_op_kwargs": {"eps": 1e-05, "affine": True},
-        "dropout_op": None,
-        "dropout_op_kwargs": None,
-        "nonlin": "torch.nn.LeakyReLU",
-        "nonlin_kwargs": {"inplace": True},
-    }
-    return {
-        "network_class_name": f"dynamic_network_architectures.architectures.{module}.{network}",
-        "arch_kwargs": deepcopy(arch_kwargs),
-        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-    }
-
-
-# Class name in the old format -> its module then, and what n_conv_per_stage_encoder counts.
-_OLD_NETWORKS = {
-    "PlainConvUNet": ("unet", "n_conv_per_stage"),
-    "ResidualEncoderUNet": ("residual_unet", "n_blocks_per_stage"),
-}

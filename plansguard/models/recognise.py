@@ -72,6 +72,18 @@ def markers(raw: bytes) -> bool:
     return any(token in raw for token in _TOKENS) or (b'"train"' in raw and b'"val"' in raw)
 
 
+def is_v1(value: Any) -> bool:
+    """Whether a parsed dataset.json is one of nnU-Net v1, as the Medical Decathlon ships them.
+
+    There ``labels`` maps number to name. Their other keys (modality, tensorImageSize, training, ...) prove nothing:
+    converted files keep them.
+    """
+    labels = value.get("labels") if isinstance(value, dict) else None
+    if not isinstance(labels, dict) or not labels:
+        return False
+    return all(number.isdecimal() and isinstance(name, str) for number, name in labels.items())
+
+
 def _is_fold(entry: Any) -> bool:
     """Whether this is a fold: names of cases to train and validate on. Folds of numbers are not nnU-Net's."""
     if not isinstance(entry, dict):

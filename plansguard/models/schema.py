@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 class Schema(NamedTuple):
@@ -27,6 +30,10 @@ SCHEMAS: dict[str, Schema] = {
 }
 
 
+#: Where the schemas are published.
+_HOME = "https://raw.githubusercontent.com/plansguard/plansguard/main/schemas"
+
+
 def schema_text(name: str) -> str:
     """The schema as it stands in ``schemas/<name>.schema.json``; KeyError for an unknown name."""
     return json.dumps(schema(name), indent=2) + "\n"
@@ -37,11 +44,36 @@ def schema(name: str) -> dict[str, Any]:
     from pydantic.json_schema import GenerateJsonSchema
 
     entry = SCHEMAS[name]
-    model = getattr(import_module(f"plansguard.models.{entry.module}"), entry.model)
-    body = model.model_json_schema(by_alias=True, mode="validation", schema_generator=GenerateJsonSchema)
+    body = _model(entry.module, entry.model).model_json_schema()
+    if name == "plans":
+        _describe_configurations(body)
     return {
         "$schema": GenerateJsonSchema.schema_dialect,
+        "$id": f"{_HOME}/{name}.schema.json",
         "title": entry.model,
         **body,
         "description": entry.description,
     }
+
+
+def _describe_configurations(plans: dict[str, Any]) -> None:
+    """Say what the keys of a configuration mean: to the model of plans it is any object, to be resolved first."""
+    for name in ("Configuration", "ArchKwargs"):
+        body = _model("plans", name).model_json_schema()
+        plans["$defs"] |= {**body.pop("$defs", {}), name: body}
+    plans["properties"]["configurations"]["additionalProperties"] = {"$ref": "#/$defs/Configuration"}
+    # Networks besides nnU-Net's own have arguments of their own.
+    plans["$defs"]["Architecture"] |= {
+        "if": {
+            "properties": {
+                "network_class_name": {"pattern": r"(^|\.)(PlainConvUNet|ResidualEncoderUNet|ResidualUNet)$"}
+            },
+            "required": ["network_class_name"],
+        },
+        "then": {"properties": {"arch_kwargs": {"$ref": "#/$defs/ArchKwargs"}}},
+    }
+
+
+def _model(module: str, name: str) -> type[BaseModel]:
+    model: type[BaseModel] = getattr(import_module(f"plansguard.models.{module}"), name)
+    return model

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
+from json import dumps  # not `import json`: here that is the module beside this one
+from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 from plansguard.report import Report
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 #: format name -> module; each module has ``render(report, *, color) -> str``
 FORMATS = {"text": "text", "json": "json", "github": "github"}
@@ -17,8 +23,25 @@ def render(report: Report, output_format: str, *, color: bool = False) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` with control characters spelled out: a file's content must not steer the terminal."""
-    return "".join(char if char.isprintable() or char == "\n" else _escaped(char) for char in text)
+    """``text`` on one line with control characters spelled out: no file's content may steer the terminal.
+
+    Nor may it begin a line, where GitHub Actions takes ``::`` for a command.
+    """
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def json_text(document: BaseModel) -> str:
+    """The document as indented JSON, in ASCII: every terminal can show it, and file names may hold any byte."""
+    return dumps(_finite(document.model_dump(by_alias=True)), indent=2, default=str) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with NaN and infinities, which JSON lacks, as text."""
+    if isinstance(value, float):
+        return value if isfinite(value) else dumps(value)
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _escaped(char: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from plansguard.changes import CONSEQUENCES, FACETS, Change
 from plansguard.models.diff_document import ChangeEntry, DiffDocument
-from plansguard.render import counted, printable
+from plansguard.render import counted, json_text, printable
 
 _WIDTH = 100
 
@@ -46,7 +46,7 @@ def as_json(before: str, after: str, found: Sequence[Change]) -> str:
             for change in found
         ],
     )
-    return document.model_dump_json(by_alias=True, indent=2) + "\n"
+    return json_text(document)
 
 
 def count(found: Sequence[Change]) -> dict[str, int]:
@@ -56,7 +56,8 @@ def count(found: Sequence[Change]) -> dict[str, int]:
 
 def _one_sided(configuration: str | None, before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """A configuration that only one side has needs no list of all its fields."""
-    sides = [configuration in plans.get("configurations", {}) for plans in (before, after)]
+    written = [plans.get("configurations") for plans in (before, after)]
+    sides = [isinstance(one, dict) and configuration in one for one in written]
     if configuration is None or all(sides):
         return []
     return [f"  only in the {'first' if sides[0] else 'second'} plans"]
@@ -72,13 +73,11 @@ def _by_facet(changes: Sequence[Change]) -> Iterator[str]:
 
 
 def _change(change: Change) -> Iterator[str]:
-    sides = f"{_value(change.before)} -> {_value(change.after)}"
+    sides = f": {json.dumps(change.before)} -> {json.dumps(change.after)}"
+    if change.details[0].startswith(":"):  # all of the field: also says which side has none, null or not
+        sides = change.details[0]
     if len(sides) <= _WIDTH:
-        yield printable(f"    {change.field.key}: {sides}")
+        yield printable(f"    {change.field.key}{sides}")
     else:
         yield printable(f"    {change.field.key}:")
-        yield from (printable(f"      {detail}") for detail in change.details)
-
-
-def _value(value: Any) -> str:
-    return "(nothing)" if value is None else json.dumps(value)
+        yield from (printable(f"      {detail.removeprefix(': ')}") for detail in change.details)

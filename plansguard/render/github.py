@@ -28,11 +28,11 @@ def _command(finding: Finding) -> str:
         properties |= {"line": str(place.line), "col": str(place.column)}
     properties["title"] = f"{finding.code} {finding.name}"
     listed = ",".join(f"{key}={_escaped(value, in_property=True)}" for key, value in properties.items())
-    message = f"{finding.message}\nfix: {finding.fix}\n{finding.url}"
-    return f"::{_KINDS[finding.severity]} {listed}::{_escaped(message)}"
+    message = "%0A".join(_escaped(line) for line in (finding.message, f"fix: {finding.fix}", finding.url))
+    return f"::{_KINDS[finding.severity]} {listed}::{message}"
 
 
 def _escaped(text: str, *, in_property: bool = False) -> str:
-    """Per cent signs and line ends always, the separators of properties in properties."""
-    text = printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    """Per cent signs always, the separators of properties in properties; line ends are spelled out."""
+    text = printable(text).replace("%", "%25")
     return text.replace(":", "%3A").replace(",", "%2C") if in_property else text

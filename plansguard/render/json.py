@@ -11,6 +11,7 @@ from plansguard.models.report_document import (
     Summary,
     ToolEntry,
 )
+from plansguard.render import json_text
 from plansguard.report import Finding, Report
 
 
@@ -28,7 +29,7 @@ def render(report: Report, *, color: bool) -> str:  # noqa: ARG001 - every forma
             for one in report.not_checked
         ],
     )
-    return document.model_dump_json(by_alias=True, indent=2) + "\n"
+    return json_text(document)
 
 
 def _finding(finding: Finding) -> FindingEntry:

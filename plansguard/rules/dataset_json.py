@@ -10,7 +10,7 @@ from typing import Any
 
 from plansguard import jsondoc
 from plansguard.errors import UnreadableDocument
-from plansguard.models.dataset_json import is_v1
+from plansguard.models.recognise import is_v1
 from plansguard.report import Location, Severity
 from plansguard.rules.common import brief, counted, is_there, lacks, listed, number, quoted, raw_file
 from plansguard.rules.declare import Found, found, rule

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,8 +60,8 @@ def rule(
     """
 
     def declare(check: Check) -> Rule:
-        needs = tuple(inspect.signature(check).parameters)
-        info = RuleInfo(code, name, severity, message, fix, modes, inspect.cleandoc(check.__doc__ or ""))
+        needs = check.__code__.co_varnames[: check.__code__.co_argcount]
+        info = RuleInfo(code, name, severity, message, fix, modes, check.__doc__ or "")
         return Rule(info, check, needs, max(NEEDS[need].level for need in needs))
 
     return declare

@@ -9,7 +9,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from plansguard import facts
-from plansguard.models.plans import InheritanceError
+from plansguard.configurations import InheritanceError
 from plansguard.report import Location, Severity
 from plansguard.rules.common import brief, judged, known, listed, told_before
 from plansguard.rules.declare import Found, found, rule
@@ -98,7 +98,7 @@ def bottleneck_too_small(configuration: Configuration, dataset: Dataset) -> Iter
 
     Example: `"patch_size": [32, 32, 32]` for a network of six stages, whose strides multiply to 32: a map of 1 x 1 x 1.
 
-    Evidence: PL-02; nnU-Net issue 2075; 30000 random plans of nnU-Net's own planner never fall below 4.
+    Evidence: PL-02; nnU-Net issue 2075; 30000 random topologies of nnU-Net's planner stay at 4 or more.
     """
     patch, factors = _pooling(configuration)
     if told_before(dataset, configuration, "patch_size", *_fields(configuration, "strides")):
@@ -544,7 +544,7 @@ def plans_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     results there, without a question.
 
     How to fix: set `plans_name` to the file's name. `plansguard migrate` does it, and so does
-    `nnUNetv2_move_plans_between_datasets` since nnU-Net 2.2.1.
+    `nnUNetv2_move_plans_between_datasets` since October 2023.
 
     Example: `cp nnUNetPlans.json nnUNetPlans_bs4.json`, then an edit of `batch_size` only.
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from plansguard import facts, jsondoc
 from plansguard.discovery import expected_kind
 from plansguard.jsondoc import JsonDocument
-from plansguard.models.dataset_json import is_v1
-from plansguard.models.recognise import recognise
+from plansguard.models.recognise import is_v1, recognise
 from plansguard.report import Location, Severity
 from plansguard.rules.common import brief
 from plansguard.rules.declare import Found, found, rule
@@ -193,15 +192,13 @@ def invalid_field(dataset: Dataset) -> Iterator[Found]:
 
     Evidence: PL-08; measured with nnU-Net 2.8.1.
     """
-    from plansguard import models
-
     for plans in dataset.judged_plans:
         for location, problem in plans.all_problems():
             yield _problem(location, problem)
     for document in dataset.documents:
         kind = recognise(document.value)
         if kind in _MODELS and not is_v1(document.value):  # PG204 says what that is
-            for problem in problems(getattr(models, _MODELS[kind]), document.value):
+            for problem in problems(_MODELS[kind], document.value):
                 yield _problem(Location(document.path, jsondoc.pointer(*problem.tokens)), problem)
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from plansguard import changes, facts, jsondoc
 from plansguard.direction import judge_direction, own_plans_like
 from plansguard.errors import UnreadableDocument
+from plansguard.record import Record
 from plansguard.report import Location, Severity
 from plansguard.rules.common import brief, listed
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import SIDECAR_ENDING, Absent, Pair, Plans
 from plansguard.workspace import TrainedModel
-
-if TYPE_CHECKING:
-    from plansguard.models import Lineage
 
 _EDITED = "{field} was {then} when the plans were migrated from {origin}, and is {now} now"
 
@@ -28,7 +25,7 @@ _EDITED = "{field} was {then} when the plans were migrated from {origin}, and is
     fix="set {field} back to {then}, or keep the edit under another plans name and without these weights",
     modes=("MV-01", "MV-05"),
 )
-def migrated_weights_field_edited(plans: Plans, lineage: Lineage) -> Iterator[Found]:
+def migrated_weights_field_edited(plans: Plans, lineage: Record) -> Iterator[Found]:
     """A field that decides whether weights load was edited after the migration.
 
     What it checks: topology, features, kernels, strides and every other argument of the network are those that
@@ -55,7 +52,7 @@ def migrated_weights_field_edited(plans: Plans, lineage: Lineage) -> Iterator[Fo
     fix="set {field} back to {then}; if the edit is meant, give the plans another name and preprocess again",
     modes=("MV-01", "MV-06"),
 )
-def migrated_input_field_edited(plans: Plans, lineage: Lineage) -> Iterator[Found]:
+def migrated_input_field_edited(plans: Plans, lineage: Record) -> Iterator[Found]:
     """A field that decides what preprocessing writes was edited after the migration.
 
     What it checks: spacing, normalisation schemes, intensity properties, transposes, resampling and reader are those
@@ -83,7 +80,7 @@ def migrated_input_field_edited(plans: Plans, lineage: Lineage) -> Iterator[Foun
     fix="set {field} back to {then}, or accept the edit with a reason in plansguard.json",
     modes=("MV-01",),
 )
-def migrated_training_field_edited(plans: Plans, lineage: Lineage) -> Iterator[Found]:
+def migrated_training_field_edited(plans: Plans, lineage: Record) -> Iterator[Found]:
     """A field that decides how training samples was edited after the migration.
 
     What it checks: patch size, batch size and batch dice are those that `plansguard migrate` wrote.
@@ -100,7 +97,7 @@ def migrated_training_field_edited(plans: Plans, lineage: Lineage) -> Iterator[F
     yield from _edits(plans, lineage, "training")
 
 
-def _edits(plans: Plans, lineage: Lineage, facet: str) -> Iterator[Found]:
+def _edits(plans: Plans, lineage: Record, facet: str) -> Iterator[Found]:
     record = str(plans.path.with_name(plans.identifier + SIDECAR_ENDING))
     configurations = {one.name: one for one in plans.configurations}
     for change in changes.edited(lineage.migrated, plans.value):
@@ -119,7 +116,7 @@ def _edits(plans: Plans, lineage: Lineage, facet: str) -> Iterator[Found]:
             field=str(change.field),
             then=brief(change.before, exact=True),
             now=brief(change.after, exact=True),
-            origin=lineage.from_.dataset,
+            origin=lineage.giving,
         )
 
 
@@ -177,9 +174,7 @@ def results_from_other_plans(plans: Plans, trained: tuple[TrainedModel, ...]) ->
     fix="if it was meant to use the pretrained weights, start it again with -p {plans}",
     modes=("MV-13",),
 )
-def trained_without_migrated_plans(
-    plans: Plans, lineage: Lineage, trained: tuple[TrainedModel, ...]
-) -> Iterator[Found]:
+def trained_without_migrated_plans(plans: Plans, lineage: Record, trained: tuple[TrainedModel, ...]) -> Iterator[Found]:
     """A training was started without `-p` after plans had been migrated.
 
     What it checks: where plans were migrated for fine-tuning and no model was trained with them, no other model of

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from plansguard.checking import check
-from plansguard.cli import app
+from plansguard.cli import build_app
 from plansguard.render import render
 from plansguard.rules import RULES
 from tests.rules import ALL_VARIANTS
@@ -72,6 +72,6 @@ def _through_the_library(workspace: Path, variant: Variant, edits: tuple[Edit, .
 
 def _through_the_command_line(workspace: Path, variant: Variant) -> tuple[set[tuple[str, str, str]], int]:
     arguments = ["check", "-d", variant.dataset, "--output", "json", "--fail-on", "info", *variant.options]
-    result = CliRunner().invoke(app, arguments)
+    result = CliRunner().invoke(build_app(), arguments)
     findings = json.loads(result.stdout)["findings"]
     return found_in(workspace, variant.dataset, findings), result.exit_code

@@ -1,0 +1,59 @@
+"""The record that a migration leaves beside the plans it wrote: what is read from it, and when it holds.
+
+Its fields are described in models/lineage.py. This is apart from the model so that neither ``migrate`` nor ``check``
+needs pydantic for a record that is as it should be.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+SCHEMA = "plansguard/lineage/1"
+
+
+class Replaced(NamedTuple):
+    """The file that stood under the name before: digest, name of the backup, and its own record if it had one."""
+
+    sha256: str
+    backup: str | None
+    lineage: dict[str, Any] | None
+
+
+class Record:
+    """A record whose fields have the right types.
+
+    The record is written before the plans. The plans file alone decides which state holds: with the bytes named in
+    ``to`` (or edited since) this record holds; with the bytes named in ``replaced`` the move never happened, and the
+    record in there holds. So a process killed between the two writes leaves no half state.
+    """
+
+    def __init__(self, value: dict[str, Any]) -> None:
+        self.value = value
+        self.created: str = value["created"]
+        self.workflow: str = value["workflow"]
+        self.giving: str = value["from"]["dataset"]
+        self.identifier: str = value["to"]["plans"]
+        self.written: str = value["to"]["sha256"]
+        self.migrated: dict[str, Any] = value["migrated"]
+        self.replaced = Replaced(**value["replaced"]) if value["replaced"] else None
+        self.placed_dataset_json: str | None = value["placed_dataset_json"]
+
+    def in_force(self, plans_content: bytes) -> Record | None:
+        """The record that is true of plans with these bytes: this one, that of the replaced file, or none."""
+        old = self.replaced
+        if old is None or old.sha256 == self.written or sha256(plans_content) != old.sha256:
+            return self
+        return Record(old.lineage) if old.lineage else None
+
+    def tells_of(self, plans_content: bytes, identifier: str, workflow: str) -> bool:
+        """Whether this is the record of moving just these plans for this reason."""
+        origin = self.value["from"]
+        same_plans = origin["sha256"] == sha256(plans_content) and origin["plans"] == identifier
+        return bool(same_plans) and self.workflow == workflow
+
+
+def sha256(content: bytes) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    import hashlib
+
+    return hashlib.sha256(content).hexdigest()
