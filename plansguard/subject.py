@@ -117,6 +117,10 @@ class Plans(Part):
             for problem in configuration.own_problems:
                 yield configuration.at(*problem.tokens), problem
 
+    def are_for_flat_images(self) -> bool:
+        """Whether the plans were made from 2D images; Absent when they do not tell."""
+        return bool(self.require("original_median_shape_after_transp")[:1] == [1])
+
     @property
     def intensity_key(self) -> str:
         """The key under which the intensity properties stand in this file."""
@@ -274,6 +278,11 @@ class Fingerprint(Part):
         cases = zip(spacings, shapes, strict=True)
         rows = [[mm * voxels for mm, voxels in zip(*case, strict=True)] for case in cases]
         return _median_per_axis(rows, transpose_forward)
+
+    def is_flat(self) -> bool:
+        """Whether the images are 2D, as the planner decides it: one slice along the coarsest axis."""
+        spacing = self.median_spacing([0, 1, 2])
+        return self.median_shape([0, 1, 2])[spacing.index(max(spacing))] == 1
 
     def describes(self, plans: Plans) -> bool:
         """Whether the plans were made from this fingerprint: a move never rewrites the two medians in them.

@@ -28,7 +28,7 @@ CT, OTHER_CT, MR, SLIDES = (
     "Dataset003_TwoChannelMR",
     "Dataset004_Slides2D",
 )
-CASCADE = "Dataset005_CascadeCT"
+CASCADE, MICROSCOPY = "Dataset005_CascadeCT", "Dataset006_Microscopy3D"
 NAMES = ("ft", "nnUNetPlans_FT", "nnUNetPlans", "nnUNetResEncUNetMPlans", "ü plans", "P.1")
 
 RealMove = Callable[[str, str, str, str | None], bytes]
@@ -91,7 +91,9 @@ def planted(workspace: Path) -> Iterator[Plant]:
 
 @pytest.mark.parametrize("target_plans", NAMES)
 @pytest.mark.parametrize("source_plans", ["nnUNetPlans", "nnUNetResEncUNetMPlans"])
-@pytest.mark.parametrize(("source", "target"), [(CT, OTHER_CT), (OTHER_CT, CT), (CASCADE, CT), (MR, CT), (CT, SLIDES)])
+@pytest.mark.parametrize(
+    ("source", "target"), [(CT, OTHER_CT), (OTHER_CT, CT), (CASCADE, CT), (MR, CT), (CT, SLIDES), (CT, MICROSCOPY)]
+)
 def test_planned_plans(
     workspace: Path,
     real_move: RealMove,
@@ -219,3 +221,14 @@ def test_written_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_move
     migration = migrate(roots, Order(CT, OTHER_CT, "moved"), ActiveSettings())
     assert not migration.report.findings
     assert place(tmp_path, OTHER_CT, "preprocessed/moved.json").read_bytes() == expected
+
+
+def test_tif_reader_is_asked_of_nnunet(tmp_path: Path, real_move: RealMove) -> None:
+    """nnU-Net's move takes SimpleITKIO for 3D TIFFs and so loses their spacing: the same bytes, but refused."""
+    lay_out(tmp_path)
+    roots = Workspace(*(tmp_path / ROOTS[name] for name in ("raw", "preprocessed", "results")))
+    migration = migrate(roots, Order(CT, MICROSCOPY, "moved", "nnUNetPlans"), ActiveSettings())
+    assert migration.reader.name == "SimpleITKIO"
+    assert migration.pair.result.document.raw == real_move(CT, MICROSCOPY, "nnUNetPlans", "moved")
+    assert "PG312" in {finding.code for finding in migration.report.findings}
+    assert not place(tmp_path, MICROSCOPY, "preprocessed/moved.json").exists()

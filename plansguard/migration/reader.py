@@ -46,11 +46,11 @@ def choose_reader(
     ending = str(dataset_json.get("file_ending", "")).lower()
     foreign = overwrite not in (None, "None")
     if ending in facts.CERTAIN_READERS and not foreign:
-        return Reader(facts.CERTAIN_READERS[ending], f"nnU-Net always reads {ending} with it")
+        return Reader(facts.CERTAIN_READERS[ending], f"nnU-Net reads {ending} with it")
     if example_image is not None and nnunet.installed():
         return Reader(nnunet.reader_of(dataset_json, example_image), f"nnU-Net reads {example_image.name} with it")
     if ending in facts.CERTAIN_READERS:
-        return Reader(facts.CERTAIN_READERS[ending], f"nnU-Net always reads {ending} with it")
+        return Reader(facts.CERTAIN_READERS[ending], f"nnU-Net reads {ending} with it")
     readers = {plans.get("image_reader_writer") for plans in own_plans} - {None}
     if example_image is None and len(readers) == 1:
         return Reader(str(readers.pop()), f"the plans that {dataset_name} already has use it")

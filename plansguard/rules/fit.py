@@ -441,14 +441,14 @@ def three_d_configuration_on_two_d_data(
     """
     axes = len(configuration.require("patch_size"))
     fingerprint = known(lambda: valid(dataset.fingerprint))
-    flat = known(lambda: _is_flat(fingerprint)) if fingerprint else None
+    flat = known(fingerprint.is_flat) if fingerprint else None
     reader = plans.value.get("image_reader_writer")
     because = None
     if axes == 3 and flat:
         because = "the median image of this dataset has one slice"
     elif axes == 3 and flat is None and reader in facts.READERS_OF_2D_IMAGES:
         because = f"{reader} opens 2D images only"
-    elif axes == 2 and flat is False and _made_for_flat(plans):
+    elif axes == 2 and flat is False and plans.are_for_flat_images():
         because = "the median image of this dataset has several slices"
     if because and not told_before(dataset, configuration, "patch_size", "spacing"):
         yield found(
@@ -584,7 +584,7 @@ def reader_loses_spacing(dataset: Dataset, plans: Plans, dataset_json: DatasetJs
     reader, ending = plans.require("image_reader_writer"), dataset_json.require("file_ending").lower()
     fingerprint = known(lambda: valid(dataset.fingerprint))
     spacing = known(lambda: fingerprint.median_spacing([0, 1, 2])) if fingerprint else None
-    solid = spacing is not None and fingerprint is not None and not known(lambda: _is_flat(fingerprint))
+    solid = spacing is not None and fingerprint is not None and not known(fingerprint.is_flat)
     fault = None
     if ending in facts.TIFF_ENDINGS and solid and spacing is not None:
         if reader == "SimpleITKIO" and spacing != [1, 1, 1]:
@@ -723,7 +723,7 @@ def _grid(plans: Plans, configuration: Configuration, fingerprint: Fingerprint) 
     )
     if len(spacing) not in (len(data), len(data) - 1):
         raise Absent(f"spacing of {configuration.name} has {len(spacing)} axes, the images have {len(data)}")
-    if len(spacing) == len(data) and _is_flat(fingerprint):
+    if len(spacing) == len(data) and fingerprint.is_flat():
         raise Absent(f"{configuration.name} is a 3D configuration, the images are 2D (see PG309)")
     first = len(data) - len(spacing)
     image = [length / target for length, target in zip(extent[first:], spacing, strict=True)]
@@ -738,18 +738,6 @@ def _distance(grid: _Grid, configuration: Configuration) -> float:
     if grid.factor < 1 and configuration.get("next_stage") is not None:
         return 1
     return max(grid.factor, 1 / grid.factor)
-
-
-def _is_flat(fingerprint: Fingerprint) -> bool:
-    """Whether the images are 2D, as the planner decides it: one slice along the coarsest axis."""
-    spacing = fingerprint.median_spacing([0, 1, 2])
-    return fingerprint.median_shape([0, 1, 2])[spacing.index(max(spacing))] == 1
-
-
-def _made_for_flat(plans: Plans) -> bool:
-    """Whether the plans were made from 2D images."""
-    shape = plans.value.get("original_median_shape_after_transp") or [None]
-    return bool(shape[0] == 1)
 
 
 def _times(values: Sequence[float]) -> str:

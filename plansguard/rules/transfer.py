@@ -23,7 +23,7 @@ _EDITED = "{field} was {then} when the plans were migrated from {origin}, and is
     Severity.ERROR,
     message=_EDITED + ": the weights they were migrated for will not load",
     fix="set {field} back to {then}, or keep the edit under another plans name and without these weights",
-    modes=("MV-01", "MV-05"),
+    modes=("MV-01",),
 )
 def migrated_weights_field_edited(plans: Plans, lineage: Record) -> Iterator[Found]:
     """A field that decides whether weights load was edited after the migration.
@@ -50,7 +50,7 @@ def migrated_weights_field_edited(plans: Plans, lineage: Record) -> Iterator[Fou
     Severity.ERROR,
     message=_EDITED + ": data preprocessed with it are not what the weights saw, and nnU-Net does not notice",
     fix="set {field} back to {then}; if the edit is meant, give the plans another name and preprocess again",
-    modes=("MV-01", "MV-06"),
+    modes=("MV-01",),
 )
 def migrated_input_field_edited(plans: Plans, lineage: Record) -> Iterator[Found]:
     """A field that decides what preprocessing writes was edited after the migration.
@@ -407,7 +407,7 @@ def _compare_channels(theirs: list[str], ours: list[str]) -> tuple[Severity, str
 def dimensions_of_datasets_differ(pair: Pair) -> Iterator[Found]:
     """One dataset holds 2D images, the other 3D images.
 
-    What it checks: the spacing of both sides. nnU-Net reads 2D images as one slice with a spacing of 999.
+    What it checks: the median shape on both sides. nnU-Net reads a 2D image as a volume of one slice.
 
     Why it matters: the move itself succeeds. Preprocessing then fails, or skips the 3D configurations with a line
     that is easily missed.
@@ -418,10 +418,7 @@ def dimensions_of_datasets_differ(pair: Pair) -> Iterator[Found]:
 
     Evidence: MV-15, D2-01; nnU-Net issues 2013, 2251.
     """
-    spacing = pair.plans.require("original_median_spacing_after_transp")
-    theirs = bool(spacing) and spacing[0] == facts.SPACING_OF_2D_IMAGES
-    order = list(range(len(spacing)))
-    ours = pair.receiving.fingerprint.median_spacing(order)[0] == facts.SPACING_OF_2D_IMAGES
+    theirs, ours = pair.plans.are_for_flat_images(), pair.receiving.fingerprint.is_flat()
     if theirs != ours:
         words = {True: "2D", False: "3D"}
         sides = {"theirs": words[theirs], "ours": words[ours]}
