@@ -27,6 +27,8 @@ def expected_kind(path: Path) -> str | None:
     for kind, name in CANONICAL_NAMES.items():
         if path.name == name:
             return kind
+        if path.name.endswith(name):
+            return None  # like model__plans__dataset.json: named after several things, and so after none
     if path.name.endswith(SIDECAR_ENDING):
         return "lineage"
     if path.name == SETTINGS_NAME:

@@ -1,0 +1,188 @@
+"""What is generated from the rules, and whether the catalogue of rules is honest."""
+
+from __future__ import annotations
+
+import csv
+import re
+import string
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+from plansguard.rules import FAMILIES, RULES
+from plansguard.rules.declare import Rule
+from plansguard.rules.page import SECTIONS, page
+from tests.conftest import ROOT
+
+#: Every rule that there ever was. A line is never changed or taken out: users ignore findings by code and by name.
+CODES = {
+    "PG000": "rule-crashed",
+    "PG001": "unreadable-document",
+    "PG002": "duplicate-key",
+    "PG003": "non-finite-number",
+    "PG004": "wrong-document",
+    "PG005": "invalid-field",
+    "PG006": "missing-key",
+    "PG101": "patch-not-divisible",
+    "PG102": "bottleneck-too-small",
+    "PG103": "stage-lists-disagree",
+    "PG104": "incomplete-architecture",
+    "PG105": "transposes-not-inverse",
+    "PG106": "inheritance-broken",
+    "PG107": "configuration-not-found",
+    "PG108": "dimensions-disagree",
+    "PG109": "invalid-spacing",
+    "PG110": "old-plans-format",
+    "PG111": "unknown-normalization",
+    "PG112": "plans-name-differs",
+    "PG113": "dataset-name-differs",
+    "PG114": "plans-not-found",
+    "PG115": "first-stage-downsamples",
+    "PG201": "dataset-json-missing",
+    "PG202": "dataset-json-differs-from-raw",
+    "PG203": "foreign-dataset-json",
+    "PG204": "v1-dataset-json",
+    "PG205": "file-ending-mismatch",
+    "PG301": "invalid-fingerprint-spacing",
+    "PG302": "fingerprint-missing",
+    "PG303": "fingerprint-count",
+    "PG304": "channel-count-mismatch",
+    "PG305": "normalization-differs-from-channels",
+    "PG306": "intensity-properties-foreign",
+    "PG307": "spacing-far-from-data",
+    "PG308": "patch-larger-than-images",
+    "PG309": "3d-configuration-on-2d-data",
+    "PG310": "transpose-not-for-this-data",
+    "PG311": "plans-from-other-dataset",
+    "PG312": "reader-loses-spacing",
+    "PG401": "migrated-weights-field-edited",
+    "PG402": "migrated-input-field-edited",
+    "PG403": "migrated-training-field-edited",
+    "PG404": "results-from-other-plans",
+    "PG405": "trained-without-migrated-plans",
+    "PG410": "reversed-direction",
+    "PG411": "direction-unproven",
+    "PG412": "would-overwrite",
+    "PG413": "default-name-for-migrated-plans",
+    "PG414": "channels-differ",
+    "PG415": "dimensions-of-datasets-differ",
+    "PG416": "raw-images-absent",
+    "PG417": "plans-already-there",
+    "PG501": "data-identifier-conflict",
+    "PG502": "child-shares-parent-data",
+    "PG503": "cascade-without-parent-data",
+    "PG901": "unused-ignore",
+    "PG902": "expired-ignore",
+}
+
+#: Family -> the hundred of its codes.
+HUNDREDS = {"reading": 0, "plans": 1, "dataset_json": 2, "fit": 3, "transfer": 4, "shared_data": 5, "settings": 9}
+
+#: The failure modes that the check and the migration promise to find.
+PROMISED = """
+    MV-01 MV-02 MV-03 MV-04 MV-05 MV-06 MV-07 MV-08 MV-09 MV-10 MV-13 MV-14 MV-15 MV-16 PP-03
+    PL-01 PL-02 PL-03 PL-05 PL-07 PL-08 PL-09 PL-10 PL-12 NO-01 NO-02 NO-03 NO-07 LB-02
+    DS-01 SP-01 SP-03 D2-01 VR-01 IO-02
+""".split()
+
+every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.info.code)
+
+
+def test_nothing_generated_is_stale() -> None:
+    done = subprocess.run(
+        [sys.executable, "tools/generate.py", "--check"], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Codes, names, texts
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_codes_and_names_are_never_used_again() -> None:
+    codes = {rule.info.code: rule.info.name for rule in RULES}
+    assert len(codes) == len(RULES)
+    assert codes.items() <= CODES.items()
+    assert len(set(CODES.values())) == len(CODES)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
+def test_codes_are_those_of_the_family(family: ModuleType) -> None:
+    hundred = HUNDREDS[family.__name__.rpartition(".")[2]]
+    codes = [one.info.code for one in vars(family).values() if isinstance(one, Rule)]
+    assert codes
+    assert [code for code in codes if not re.fullmatch(rf"PG{hundred}\d\d", code)] == []
+
+
+@every_rule
+def test_names_are_words_with_hyphens(rule: Rule) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", rule.info.name)
+
+
+@every_rule
+def test_messages_and_fixes_are_templates(rule: Rule) -> None:
+    for template in (rule.info.message, rule.info.fix):
+        assert template.strip()
+        assert all(field is None or field.isidentifier() for _, field, _, _ in string.Formatter().parse(template))
+
+
+@every_rule
+def test_the_docstring_is_a_whole_page(rule: Rule) -> None:
+    title, *paragraphs = rule.info.doc.split("\n\n")
+    assert re.fullmatch(r"[A-Z].{10,}\.", title)
+    named = [paragraph.partition(":") for paragraph in paragraphs]
+    assert [head for head, _, _ in named if head in SECTIONS] == list(SECTIONS)
+    assert all(text.strip() for head, _, text in named if head in SECTIONS)
+    assert re.findall(r"^## (.+)$", page(rule), re.MULTILINE) == list(SECTIONS)
+
+
+@every_rule
+def test_the_url_leads_to_the_page(rule: Rule) -> None:
+    place = rule.info.url.partition("/blob/main/")[2]
+    assert (ROOT / place).read_text(encoding="utf-8") == page(rule)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Failure modes
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def modes() -> list[dict[str, str]]:
+    with (ROOT / "tools/failure_modes.tsv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def test_modes_that_rules_name_exist(modes: list[dict[str, str]]) -> None:
+    known = [mode["id"] for mode in modes]
+    assert len(known) == len(set(known))
+    assert {mode for rule in RULES for mode in rule.info.modes} <= set(known)
+
+
+@pytest.mark.parametrize("mode", PROMISED)
+def test_promised_modes_are_covered(mode: str) -> None:
+    assert [rule.info.code for rule in RULES if mode in rule.info.modes]
+
+
+def test_every_mode_without_a_rule_says_why(modes: list[dict[str, str]]) -> None:
+    assert all(mode["title"] and mode["without a rule"] for mode in modes)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Links
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_links_resolve() -> None:
+    """Relative links of the project's own documentation lead to files that are there."""
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("fixtures/*.md")]
+    broken = [
+        f"{document.relative_to(ROOT)}: {target}"
+        for document in documents
+        for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8"))
+        if "://" not in target and not (document.parent / target.partition("#")[0]).exists()
+    ]
+    assert broken == []
