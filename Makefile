@@ -10,8 +10,9 @@ ARGS ?=
 
 PYTHON = $(VENV)/bin/python
 INSTALL = -m pip install --disable-pip-version-check -qq --constraint constraints.txt
+# One process for each core; a module stays in one of them, so what its tests share is made once.
 CHECKS = set -ex; ruff check .; ruff format --check .; mypy --strict; lint-imports --no-logo; \
-    python -m pytest --numprocesses auto --dist loadgroup
+    python -m pytest --numprocesses auto --dist loadscope
 
 .PHONY: help demo test test-quick install install-test install-quick schemas docs fixtures bench clean
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from plansguard import changes
-from plansguard.subject import Absent, Dataset, Pair, Plans
+from plansguard.parts import Absent, Plans
+from plansguard.subject import Dataset, Pair
 from plansguard.workspace import TrainedModel
 
 

@@ -11,8 +11,9 @@ from plansguard import jsondoc
 from plansguard.errors import UnreadableDocument, UsageError
 from plansguard.jsondoc import JsonDocument
 from plansguard.models.recognise import markers, recognise
+from plansguard.parts import CANONICAL_NAMES, MODEL_PLANS, SIDECAR_ENDING
 from plansguard.settings import FILE_NAME as SETTINGS_NAME
-from plansguard.subject import CANONICAL_NAMES, MODEL_PLANS, SIDECAR_ENDING, Dataset, Request
+from plansguard.subject import Dataset, Request
 from plansguard.workspace import DATASET_NAME, Workspace
 
 #: Folders that hold images, arrays or other programs' files, and never a document of ours.

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from plansguard.jsondoc import JsonDocument
+from plansguard.parts import Absent, Configuration, Plans
 from plansguard.report import Finding, Location, NotChecked, Related, Report
 from plansguard.rules import RULES
 from plansguard.rules.declare import Found, Rule
 from plansguard.rules.needs import NEEDS, Crash, Level, Scope
 from plansguard.settings import ActiveSettings
-from plansguard.subject import Absent, Configuration, Dataset, Pair, Plans, Request
+from plansguard.subject import Dataset, Pair, Request
 
 
 def run(

@@ -78,7 +78,17 @@ CODES = {
 }
 
 #: Family -> the hundred of its codes.
-HUNDREDS = {"reading": 0, "plans": 1, "dataset_json": 2, "fit": 3, "transfer": 4, "shared_data": 5, "settings": 9}
+HUNDREDS = {
+    "reading": 0,
+    "plans": 1,
+    "network": 1,
+    "dataset_json": 2,
+    "fit": 3,
+    "migrated": 4,
+    "pair": 4,
+    "shared_data": 5,
+    "settings": 9,
+}
 
 #: The failure modes that the check and the migration promise to find.
 PROMISED = """

@@ -65,7 +65,7 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        build_app(sys.argv[1:])()
+        build_app(sys.argv[1:])(prog_name="plansguard")
     except PlansguardError as error:
         from plansguard.cli.common import show_error
 

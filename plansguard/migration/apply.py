@@ -15,10 +15,11 @@ from plansguard.discovery import dataset_in, dataset_of
 from plansguard.errors import UnreadableDocument, UsageError, WriteRefused
 from plansguard.files import locked, remove, write_atomically
 from plansguard.migration.plan import Migration, Order, backup_name, plan
+from plansguard.parts import CANONICAL_NAMES, SIDECAR_ENDING, Absent, Lineage
 from plansguard.record import Record, sha256
 from plansguard.report import Severity
 from plansguard.settings import ActiveSettings
-from plansguard.subject import CANONICAL_NAMES, SIDECAR_ENDING, Absent, Dataset, Lineage
+from plansguard.subject import Dataset
 from plansguard.workspace import Workspace
 
 

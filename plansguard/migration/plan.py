@@ -14,11 +14,12 @@ from plansguard.errors import UsageError
 from plansguard.files import checked_identifier
 from plansguard.migration.move import grafted, moved
 from plansguard.migration.reader import Reader, choose_reader, example_image
+from plansguard.parts import CANONICAL_NAMES, SIDECAR_ENDING, Absent, Plans
 from plansguard.record import SCHEMA, Record, sha256
 from plansguard.report import Report
 from plansguard.rules.declare import Rule
 from plansguard.settings import ActiveSettings
-from plansguard.subject import CANONICAL_NAMES, SIDECAR_ENDING, Absent, Dataset, Pair, Plans, Request
+from plansguard.subject import Dataset, Pair, Request
 from plansguard.workspace import Workspace
 
 WORKFLOWS = ("finetune", "pretrain", "graft")

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from plansguard.direction import dataset_id, trained_with
 from plansguard.migration.plan import Migration
-from plansguard.subject import Absent, Dataset, Pair
+from plansguard.parts import Absent
+from plansguard.subject import Dataset, Pair
 from plansguard.workspace import TrainedModel
 
 _ROLES = {

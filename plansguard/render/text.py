@@ -33,7 +33,7 @@ def _findings(report: Report, paint: Paint) -> Iterator[str]:
             suffix = f" ({printable(finding.configuration)})" if finding.configuration else ""
             yield f"  --> {paint('path', _place(finding.location))}{suffix}"
         if len(findings) > _PLACES:
-            yield f"  ... and {len(findings) - _PLACES} more places"
+            yield f"  ... and {counted(len(findings) - _PLACES, 'more place')}"
         yield f"  {printable(message)}"
         for related in findings[0].related:
             yield f"  see {_place(related.location)}: {printable(related.what)}"

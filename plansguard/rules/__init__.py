@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from plansguard.rules import dataset_json, fit, plans, reading, settings, shared_data, transfer
+from plansguard.rules import dataset_json, fit, migrated, network, pair, plans, reading, settings, shared_data
 from plansguard.rules.declare import Rule
 
-FAMILIES = (reading, plans, dataset_json, fit, transfer, shared_data, settings)
+FAMILIES = (reading, plans, network, dataset_json, fit, migrated, pair, shared_data, settings)
 
 RULES: tuple[Rule, ...] = tuple(
     sorted(

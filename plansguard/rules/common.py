@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from plansguard.subject import Absent, Configuration, Dataset, Part, Plans
+from plansguard.parts import Absent, Configuration, Part, Plans
+from plansguard.subject import Dataset
 
 Value = TypeVar("Value")
 AnyPart = TypeVar("AnyPart", bound=Part)
@@ -113,3 +114,10 @@ def told_before(dataset: Dataset, configuration: Configuration, *keys: str) -> b
 def usable(configuration: Configuration) -> bool:
     """Whether the configuration can be resolved and its fields have the right types."""
     return known(lambda: configuration.usable) is not None
+
+
+def nearest(name: str, names: list[str]) -> str | None:
+    """The one of ``names`` that was probably meant."""
+    from difflib import get_close_matches  # only where something is wrong already
+
+    return next(iter(get_close_matches(name, names, 1)), None)

@@ -8,8 +8,9 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from plansguard.jsondoc import JsonDocument
+from plansguard.parts import Absent, Configuration, Plans
 from plansguard.settings import IdleIgnore
-from plansguard.subject import Absent, Configuration, Dataset, Pair, Plans
+from plansguard.subject import Dataset, Pair
 
 
 class Level(IntEnum):

@@ -9,11 +9,12 @@ from plansguard import facts, jsondoc
 from plansguard.discovery import expected_kind
 from plansguard.jsondoc import JsonDocument
 from plansguard.models.recognise import is_v1, recognise
+from plansguard.parts import Absent, Configuration, Plans, Problem, problems
 from plansguard.report import Location, Severity
 from plansguard.rules.common import brief
 from plansguard.rules.declare import Found, found, rule
 from plansguard.rules.needs import Crash
-from plansguard.subject import Absent, Configuration, Dataset, Plans, Problem, problems
+from plansguard.subject import Dataset
 
 #: What nnU-Net calls each kind of document, for messages.
 _TITLES = {

@@ -7,10 +7,11 @@ from math import isclose
 from typing import Any, NamedTuple
 
 from plansguard import facts
+from plansguard.parts import Absent, Configuration, Plans
 from plansguard.report import Location, Severity
 from plansguard.rules.common import brief, is_there, listed, number, usable
 from plansguard.rules.declare import Found, found, rule
-from plansguard.subject import Absent, Configuration, Dataset, Plans
+from plansguard.subject import Dataset
 
 #: Spacings this near each other give the same arrays; nnU-Net itself writes 0.800000011920929 for a float32 of 0.8.
 _SAME_NUMBER = 1e-6

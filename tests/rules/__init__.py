@@ -5,10 +5,10 @@ from __future__ import annotations
 from tests.rules import (
     dataset_json_variants,
     fit_variants,
+    migrated_variants,
     plans_variants,
     reading_variants,
     shared_data_variants,
-    transfer_variants,
 )
 from tests.variants import Variant
 
@@ -17,6 +17,6 @@ ALL_VARIANTS: tuple[Variant, ...] = (
     *plans_variants.VARIANTS,
     *dataset_json_variants.VARIANTS,
     *fit_variants.VARIANTS,
-    *transfer_variants.VARIANTS,
+    *migrated_variants.VARIANTS,
     *shared_data_variants.VARIANTS,
 )

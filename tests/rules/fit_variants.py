@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.rules.transfer_variants import MOVED, move
+from tests.rules.migrated_variants import MOVED, move
 from tests.variants import FIXTURES, Edit, Variant, copy, drop, put, remove
 
 FINGERPRINT = "preprocessed/dataset_fingerprint.json"
