@@ -14,6 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 WORKSPACE = HERE / "workspace"
+FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 PLANS = Path("nnUNet_preprocessed/Dataset002_FinetuneCT/PretrainPlans.json")
 
 
@@ -22,7 +23,7 @@ def main() -> None:
     shutil.rmtree(WORKSPACE, ignore_errors=True)
     shutil.copytree(HERE.parent / "fixtures/workspace", WORKSPACE)
     os.chdir(WORKSPACE)
-    for folder in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+    for folder in FOLDERS:
         os.environ[folder] = folder
     say("Dataset001_PretrainCT has been trained, Dataset002_FinetuneCT has been planned. Its fine-tuning needs the")
     say("plans of the weights: move them.")
@@ -35,7 +36,10 @@ def main() -> None:
     plansguard("check -d 2 -p PretrainPlans", expect=1)
     say("And the classic: -s and -t the wrong way round.")
     plansguard("migrate -s 2 -t 1 -tp PretrainPlans", expect=1)
-    say(f"That was it. Play on in {os.path.relpath(WORKSPACE, HERE.parent)}: the three folders are nnU-Net's own.")
+    say("That was it. To play on:")
+    print(f"cd {os.path.relpath(WORKSPACE, HERE.parent)}")
+    print("export", *(f"{folder}=$PWD/{folder}" for folder in FOLDERS))
+    print(f"{sys.executable} -m plansguard check")
 
 
 def plansguard(arguments: str, *, expect: int) -> None:

@@ -85,7 +85,7 @@ def _configuration_fields(configurations: dict[str, dict[str, Any]], name: str) 
         configuration = configurations[name]
     try:
         architecture = modern_architecture(configuration)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, ArithmeticError):
         yield from configuration.items()
         return
     skipped = {"architecture", "inherits_from", *facts.OLD_CONFIGURATION_KEYS}

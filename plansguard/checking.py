@@ -34,18 +34,20 @@ def check(
     ids = list(datasets)
     if not places and not ids:
         places = [Path()]
-    subjects = [*discover(places), *(dataset_of(Workspace.from_environment(), one) for one in ids)]
+    named = [dataset_of(Workspace.from_environment(), one) for one in ids]
+    # A dataset that is named twice, by path and by id, is judged once.
+    subjects = list({subject.folder.resolve(): subject for subject in [*discover(places), *named]}.values())
     request = Request(plans, configuration)
     return engine.run(
         "check",
         [*(str(place) for place in places), *ids],
         [narrowed(subject, request) for subject in subjects],
-        settings=settings or nearest_settings(places),
+        settings=settings or nearest_settings([*places, *(subject.folder for subject in subjects)]),
     )
 
 
 def nearest_settings(places: Iterable[Path]) -> ActiveSettings:
-    """The settings that hold for the first of ``places`` (the current folder if there is none)."""
+    """The settings nearest to the first of ``places``, else to the current folder."""
     first = next(iter(places), Path())
-    path = find_settings(first if first.is_dir() else first.parent)
+    path = find_settings(first if first.is_dir() else first.parent) or find_settings(Path())
     return ActiveSettings() if path is None else read_settings(path, tuple(rule.info for rule in RULES))

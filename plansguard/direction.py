@@ -9,6 +9,9 @@ from plansguard.parts import Absent, Plans
 from plansguard.subject import Dataset, Pair
 from plansguard.workspace import TrainedModel
 
+#: The plans that are meant where none are named.
+DEFAULT_IDENTIFIER = "nnUNetPlans"
+
 
 @dataclass(frozen=True)
 class Direction:
@@ -52,39 +55,41 @@ def _judge_finetune(pair: Pair) -> Direction:
     weights = _weights(pair.giving, pair.plans.identifier)
     if weights:
         return Direction()
-    against = list(_origin(pair))
-    if weights is not None and (theirs := _weights(pair.receiving, None)):
-        against.append(f"{receiving} has trained weights ({theirs[0].folder.name}), {giving} has none with these plans")
-    if against:
-        pretrain = _command(pair.giving, pair.receiving, pair, workflow="pretrain")
-        swapped = _command(pair.receiving, pair.giving, pair)
-        return Direction(
-            tuple(against),
-            f"to fine-tune the weights of {receiving} on {giving}: {swapped}; "
-            f"to pretrain {receiving} anew with the plans of {giving}: {pretrain}",
-        )
-    where = "nnUNet_results is not set" if weights is None else f"no trained weights of {giving} with these plans"
+    origin, theirs = _origin(pair), _weights(pair.receiving, None)
+    pretrain = f"to pretrain {receiving} with the plans of {giving}: {_command(pair, 'pretrain')}"
+    if origin:
+        return Direction(tuple(origin), f"{receiving} needs no move: it has these plans already")
+    if weights is not None and theirs:
+        because = f"{receiving} has trained weights ({theirs[0].folder.name}), {giving} has none with these plans"
+        finetune = f"to fine-tune the weights of {receiving} on {giving}: {_command(pair, pair.workflow, swap=True)}"
+        return Direction((because,), f"{finetune}; {pretrain}")
+    nobody = "nnUNet_results is not set" if weights is None else f"no trained weights of {giving} with these plans"
     return Direction(
-        open_question=where,
+        open_question=nobody,
         settle=f"if {giving} was pretrained elsewhere, go on; "
-        f"if it is still to be pretrained: {_command(pair.receiving, pair.giving, pair, workflow='pretrain')}",
+        f"if it is still to be pretrained: {_command(pair, 'pretrain', swap=True)}",
     )
 
 
 def _judge_pretrain(pair: Pair) -> Direction:
     """pretrain: the fine-tuning dataset gives its own plans to the dataset that will be pretrained."""
     giving, receiving = pair.giving.name, pair.receiving.name
-    against = list(_origin(pair))
-    if against:
-        swapped = _command(pair.receiving, pair.giving, pair)
-        return Direction(tuple(against), f"let the plans come from the dataset that will be fine-tuned on: {swapped}")
-    theirs = _weights(pair.receiving, None)
-    if theirs:
+    if origin := _origin(pair):
+        swapped = _command(pair, "pretrain", swap=True)
+        return Direction(tuple(origin), f"let the plans come from the dataset that will be fine-tuned on: {swapped}")
+    if theirs := _weights(pair.receiving, None):
         return Direction(
             open_question=f"{receiving} already has trained weights ({theirs[0].folder.name}), "
             "which do not fit these plans",
             settle=f"if {receiving} is to be pretrained anew, go on; "
-            f"to use its weights: {_command(pair.receiving, pair.giving, pair, workflow='finetune')}",
+            f"to use its weights: {_command(pair, 'finetune', swap=True)}",
+        )
+    if _weights(pair.giving, pair.plans.identifier):
+        return Direction(
+            open_question=f"{giving} has trained weights with these plans and {receiving} has none, "
+            f"as if {giving} were the pretraining dataset",
+            settle=f"if {giving} is the dataset you will fine-tune on, go on; "
+            f"to fine-tune its weights on {receiving}: {_command(pair, 'finetune')}",
         )
     if _describes(pair.giving, pair.plans):
         return Direction()
@@ -111,7 +116,7 @@ def _origin(pair: Pair) -> list[str]:
 def _describes(dataset: Dataset, plans: Plans) -> bool | None:
     """Whether the dataset's fingerprint made the plans; None when that cannot be told."""
     try:
-        return dataset.fingerprint.describes(plans)
+        return None if dataset.fingerprint.problems else dataset.fingerprint.describes(plans)
     except Absent:
         return None
 
@@ -124,13 +129,17 @@ def _weights(dataset: Dataset, plans_name: str | None) -> list[TrainedModel] | N
         return None
 
 
-def _command(giving: Dataset, receiving: Dataset, pair: Pair, workflow: str | None = None) -> str:
-    """The command line for a move between the same two datasets."""
-    option = f" --workflow {workflow or pair.workflow}" if (workflow or pair.workflow) != "finetune" else ""
-    return (
-        f"plansguard migrate -s {dataset_id(giving.name)} -t {dataset_id(receiving.name)} "
-        f"-tp {pair.result.identifier}{option}"
-    )
+def _command(pair: Pair, workflow: str, *, swap: bool = False) -> str:
+    """The command line for a move between the same two datasets; with ``swap``, the other way round."""
+    giving, receiving = (pair.receiving, pair.giving) if swap else (pair.giving, pair.receiving)
+    own = len(pair.giving.plans) > 1 and not swap
+    options = [
+        f"-s {dataset_id(giving.name)} -t {dataset_id(receiving.name)}",
+        *([f"-sp {pair.plans.identifier}"] if own and pair.plans.identifier != DEFAULT_IDENTIFIER else []),
+        f"-tp {pair.result.identifier}",
+        *([f"--workflow {workflow}"] if workflow != "finetune" else []),
+    ]
+    return " ".join(["plansguard migrate", *options])
 
 
 def dataset_id(name: str) -> str:

@@ -57,7 +57,10 @@ def discover(paths: Sequence[Path]) -> list[Dataset]:
 
 
 def dataset_in(folder: Path, named: Iterable[str] = ()) -> Dataset:
-    """The documents of one folder. Of files in ``named``, one of nnU-Net's names or a fault in the JSON is enough.
+    """The documents of one folder.
+
+    A file in ``named`` counts already for one of nnU-Net's names, or if it cannot be read. What neither looks nor is
+    called like nnU-Net's is passed over, named or not.
 
     UnreadableDocument when the folder cannot be listed.
     """
@@ -68,7 +71,7 @@ def dataset_in(folder: Path, named: Iterable[str] = ()) -> Dataset:
     for path in sorted(entry for entry in _json_files(folder) | {folder / name for name in named}):
         wanted = path.name in named
         try:
-            document = _read(path, wanted)
+            document = _read(path)
         except UnreadableDocument as error:
             if wanted or expected_kind(path):
                 unreadable.append(error)
@@ -105,7 +108,7 @@ def _judgeable(folder: Path, named: Iterable[str]) -> Dataset:
     try:
         return dataset_in(folder, named)
     except UnreadableDocument as error:
-        return Dataset(folder, (), (error,), Workspace.around(folder))
+        return Dataset(folder, (), (error,))
 
 
 def narrowed(dataset: Dataset, request: Request) -> Dataset:
@@ -149,10 +152,10 @@ def _json_files(folder: Path) -> set[Path]:
     return {folder / name for name in names if not name.startswith(".")}
 
 
-def _read(path: Path, wanted: bool) -> JsonDocument | None:
+def _read(path: Path) -> JsonDocument | None:
     """The parsed file, or None when nothing about it looks like nnU-Net's."""
     raw = jsondoc.read_bytes(path)
-    if wanted or expected_kind(path) or markers(raw):
+    if expected_kind(path) or markers(raw):
         return jsondoc.parse(raw, str(path))
     return None
 

@@ -37,7 +37,8 @@ def run(
     whole = settings.all_in(inputs) and all(dataset.request == Request() for dataset in datasets)
     idle = tuple(one for one in idle if one.expired or whole)
     judge.findings = []
-    judge.scope(Level.RUN_END, Scope(Dataset(Path(), ()), crashes=tuple(judge.crashes), idle_ignores=idle))
+    crashes = tuple(dict.fromkeys(judge.crashes))  # one that befalls every configuration is told once
+    judge.scope(Level.RUN_END, Scope(Dataset(Path(), ()), crashes=crashes, idle_ignores=idle))
     findings += settings.apply(judge.findings)[0]
     documents = {document.path: document for dataset in datasets for document in dataset.documents}
     unreadable = sum(len(dataset.unreadable) for dataset in datasets)
@@ -66,9 +67,11 @@ class _Judge:
             self.scope(Level.DOCUMENT, Scope(dataset, document=document))
         for plans in dataset.judged_plans:
             self.scope(Level.PLANS, Scope(dataset, plans=plans))
+            if dataset.has_record(plans):
+                self.scope(Level.MIGRATED_PLANS, Scope(dataset, plans=plans))
             for configuration in _judged_configurations(plans, dataset.request.configuration):
                 self.scope(Level.CONFIGURATION, Scope(dataset, plans=plans, configuration=configuration))
-        if not dataset.judged_plans:
+        if not dataset.judged_plans and dataset.role != "raw":
             self._nothing_to_run_on(dataset)
 
     def scope(self, level: Level, scope: Scope) -> None:
@@ -82,6 +85,9 @@ class _Judge:
                 self.findings += [_finding(rule, one, scope) for one in rule.check(**needs)]
             except Absent as absent:
                 self.not_checked.append(NotChecked(rule.info.code, rule.info.name, scope.path, absent.reason))
+            except OverflowError:
+                reason = "a number is too large to compute with"
+                self.not_checked.append(NotChecked(rule.info.code, rule.info.name, scope.path, reason))
             except Exception as error:  # noqa: BLE001 - a broken rule must not hide what the others found
                 self.crashes.append(Crash(rule.info.code, scope.path, f"{type(error).__name__}: {error}"))
 

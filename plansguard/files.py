@@ -22,8 +22,13 @@ def checked_identifier(identifier: str) -> str:
     Plans identifiers become file names and parts of folder names, so separators, parent folders, control
     characters and names that Windows keeps for itself are refused.
     """
-    bad = not identifier or identifier != identifier.strip() or identifier.endswith(".")
-    if bad or re.search(r'[\x00-\x1f\x7f/\\:*?"<>|]', identifier) or _RESERVED_ON_WINDOWS.fullmatch(identifier):
+    odd_ends = identifier != identifier.strip().strip(".") or identifier.startswith("-")
+    if (
+        not identifier
+        or odd_ends
+        or re.search(r'[\x00-\x1f\x7f/\\:*?"<>|]', identifier)
+        or _RESERVED_ON_WINDOWS.fullmatch(identifier)
+    ):
         raise UsageError(
             f"{identifier!r} cannot be the name of plans",
             hint="use letters, digits, '_', '-' and '.': the name becomes a file and a folder name",

@@ -183,7 +183,7 @@ class Configuration:
         """The network's class and keyword arguments; plans of the old format are translated as nnU-Net does it."""
         try:
             architecture = modern_architecture(self.resolved)
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, ArithmeticError) as error:
             raise Absent(f"configuration {self.name} names no network that could be read ({error})") from error
         if not isinstance(architecture.get("arch_kwargs"), dict):
             raise Absent(f"configuration {self.name} has no architecture.arch_kwargs (see PG104)")

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 SCHEMA = "plansguard/lineage/1"
+#: How many earlier records of the same name a record holds: a name that is used again and again must not grow for ever.
+MEMORY = 5
 
 
 class Replaced(NamedTuple):
@@ -32,6 +34,7 @@ class Record:
         self.created: str = value["created"]
         self.workflow: str = value["workflow"]
         self.giving: str = value["from"]["dataset"]
+        self.receiving: str = value["to"]["dataset"]
         self.identifier: str = value["to"]["plans"]
         self.written: str = value["to"]["sha256"]
         self.migrated: dict[str, Any] = value["migrated"]
@@ -44,6 +47,15 @@ class Record:
         if old is None or old.sha256 == self.written or sha256(plans_content) != old.sha256:
             return self
         return Record(old.lineage) if old.lineage else None
+
+    def remembered(self, depth: int = MEMORY) -> dict[str, Any] | None:
+        """The record as the next one keeps it, without what lies further back than ``depth`` migrations."""
+        if depth == 0:
+            return None
+        if self.replaced is None or self.replaced.lineage is None:
+            return self.value
+        older = Record(self.replaced.lineage).remembered(depth - 1)
+        return {**self.value, "replaced": {**self.value["replaced"], "lineage": older}}
 
     def tells_of(self, plans_content: bytes, identifier: str, workflow: str) -> bool:
         """Whether this is the record of moving just these plans for this reason."""

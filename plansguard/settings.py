@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "plansguard.json"
 #: Faults of the settings in our own words; pydantic's do not name the key.
-_WORDS = {"missing": " is missing", "extra_forbidden": " is not known"}
+_WORDS = {"missing": "is missing", "extra_forbidden": "is not known"}
 
 
 class IdleIgnore(NamedTuple):
@@ -102,8 +102,9 @@ def read_settings(path: Path, rules: tuple[RuleInfo, ...]) -> ActiveSettings:
         settings = Settings.model_validate_json(document.raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where, why = ".".join(map(str, first["loc"])), _WORDS.get(first["type"], f": {first['msg']}")
-        raise _unreadable(document, pointer(*first["loc"]), f"{where}{why}") from error
+        where, words = ".".join(map(str, first["loc"])) or "the document", _WORDS.get(first["type"])
+        reason = f"{where} {words}" if words else f"{where}: {first['msg']}"
+        raise _unreadable(document, pointer(*first["loc"]), reason) from error
     _check_rule_names(document, settings, rules)
     return ActiveSettings(Severity(settings.fail_on), settings.severity, settings.ignore, document)
 
@@ -140,5 +141,5 @@ def _check_rule_names(document: JsonDocument, settings: Settings, rules: tuple[R
 
 def _unreadable(document: JsonDocument, place: str, reason: str, hint: str = "") -> UnreadableDocument:
     line, column = document.position(place)
-    hint = hint or "schemas/settings.schema.json describes this file"
+    hint = hint or "plansguard schema settings describes this file"
     return UnreadableDocument(document.path, reason, hint=hint, line=line, column=column)

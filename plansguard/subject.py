@@ -24,7 +24,7 @@ from plansguard.parts import (
     Plans,
 )
 from plansguard.record import Record
-from plansguard.workspace import DATASET_NAME, RawImages, TrainedModel, Workspace, trained_models
+from plansguard.workspace import DATASET_NAME, RawImages, TrainedModel, Workspace, is_folder, trained_models
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Dataset:
             return "model"
         if self.workspace.raw is not None and self.folder.absolute().parent == self.workspace.raw.absolute():
             return "raw"
-        if (self.folder / "imagesTr").is_dir():
+        if is_folder(self.folder / "imagesTr"):
             return "raw"
         return "preprocessed" if DATASET_NAME.fullmatch(self.name) else "loose"
 
@@ -87,21 +87,31 @@ class Dataset:
         """The dataset's fingerprint; Absent when there is none."""
         return self._one(Fingerprint)
 
+    def has_record(self, plans: Plans) -> bool:
+        """Whether a migration left a record beside ``plans``; whether it holds is another question."""
+        return self._sidecar(plans) is not None
+
     def lineage(self, plans: Plans) -> Record:
         """How ``plans`` came here; Absent when no migration of plansguard wrote them."""
-        for part in self._parts:
-            if isinstance(part, Lineage) and part.path.name == plans.identifier + SIDECAR_ENDING:
-                record = part.record.in_force(plans.document.raw)
-                if record is not None:
-                    return record
-        raise Absent("no migration of plansguard is on record for these plans")
+        sidecar = self._sidecar(plans)
+        try:
+            record = sidecar.record.in_force(plans.document.raw) if sidecar is not None else None
+        except (KeyError, TypeError) as error:
+            raise Absent(f"the record beside {plans.path.name} holds an earlier one that is damaged") from error
+        if record is None:
+            raise Absent("no migration of plansguard is on record for these plans")
+        if record.identifier != plans.identifier:
+            raise Absent(f"the record beside {plans.path.name} tells of {record.identifier}")
+        return record
 
     @cached_property
     def raw_folder(self) -> Path:
         """``nnUNet_raw/<dataset>``; Absent when it cannot be found."""
         root = self.workspace.raw
-        if self.role != "preprocessed" or root is None:
-            raise Absent("the raw data of this folder are not known: set nnUNet_raw")
+        if self.role != "preprocessed":
+            raise Absent("this is no preprocessed dataset, so it has no raw data to compare")
+        if root is None:
+            raise Absent("the raw data of this dataset are not known: set nnUNet_raw")
         if not (root / self.name).is_dir():
             raise Absent(f"{root} has no {self.name}")
         return root / self.name
@@ -129,8 +139,10 @@ class Dataset:
     @cached_property
     def trained(self) -> tuple[TrainedModel, ...]:
         """The models trained for this dataset; Absent when nnUNet_results is not known."""
-        if self.role != "preprocessed" or self.workspace.results is None:
-            raise Absent("trained models of this folder are not known: set nnUNet_results")
+        if self.role != "preprocessed":
+            raise Absent("this is no preprocessed dataset, so it has no trained models to compare")
+        if self.workspace.results is None:
+            raise Absent("trained models of this dataset are not known: set nnUNet_results")
         return tuple(trained_models(self.workspace.results, self.name))
 
     def with_documents(self, documents: Iterable[JsonDocument], request: Request) -> Dataset:
@@ -149,6 +161,10 @@ class Dataset:
             kind = recognise(document.value)
             if kind in PARTS:
                 yield PARTS[kind](document)
+
+    def _sidecar(self, plans: Plans) -> Lineage | None:
+        name = plans.identifier + SIDECAR_ENDING
+        return next((part for part in self._parts if isinstance(part, Lineage) and part.path.name == name), None)
 
     def _one(self, kind: type[AnyPart]) -> AnyPart:
         """The document of a kind: the one under nnU-Net's own name, else the only one there is."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from plansguard.errors import UsageError
 
 DATASET_NAME = re.compile(r"Dataset\d{3,}_.+")
+_LONGEST_ID = 9
 ROOTS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 
 
@@ -52,9 +53,9 @@ class Workspace:
         Raises UsageError when no dataset has the id, when several have (nnU-Net looks through all three folders),
         or when the text is neither an id nor a name.
         """
-        if id_or_name.startswith("Dataset"):
+        if id_or_name.startswith("Dataset") and not set(id_or_name) & set("/\\\0"):
             return id_or_name
-        if not id_or_name.isascii() or not id_or_name.isdigit():
+        if not id_or_name.isascii() or not id_or_name.isdigit() or len(id_or_name) > _LONGEST_ID:
             raise UsageError(
                 f"{id_or_name!r} is neither a dataset id (2) nor a dataset name (Dataset002_Name)",
                 hint=f"datasets here: {', '.join(self.dataset_names()) or 'none'}",
@@ -147,6 +148,14 @@ def trained_models(results: Path, dataset_name: str) -> Iterator[TrainedModel]:
         parts = folder.name.split("__")
         if len(parts) == 3 and folder.is_dir():
             yield TrainedModel(folder, *parts)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether this is a folder; one that may not be looked at is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _root_from_environment(variable: str) -> Path | None:

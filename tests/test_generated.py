@@ -70,6 +70,7 @@ CODES = {
     "PG415": "dimensions-of-datasets-differ",
     "PG416": "raw-images-absent",
     "PG417": "plans-already-there",
+    "PG418": "weights-from-other-plans",
     "PG501": "data-identifier-conflict",
     "PG502": "child-shares-parent-data",
     "PG503": "cascade-without-parent-data",

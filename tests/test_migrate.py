@@ -204,6 +204,31 @@ def test_pretraining_plans_moved_back(workspace: Path) -> None:
     assert ("PG417", "warning") in codes("-s", "1", "-t", "2", "-sp", "ForPretraining", "-tp", "Back")
 
 
+def test_pretrain_from_the_trained_dataset(workspace: Path) -> None:
+    """Only the giving dataset has weights: that is how it looks when somebody mixed the workflows up."""
+    assert codes("-s", "1", "-t", "2", "-tp", "X", "--workflow", "pretrain") == {("PG411", "warning")}
+
+
+@pytest.mark.parametrize(
+    ("workflow", "pointer", "value", "refused"),
+    [
+        ("finetune", "/configurations/3d_fullres/spacing/0", 2.0, True),
+        ("finetune", "/configurations/3d_fullres/architecture/arch_kwargs/features_per_stage/0", 16, True),
+        ("finetune", "/configurations/3d_fullres/batch_size", 3, False),
+        ("finetune", "/configurations/2d/spacing/0", 2.0, False),
+        ("graft", "/configurations/3d_fullres/spacing/0", 2.0, False),
+        ("graft", "/configurations/3d_fullres/architecture/arch_kwargs/features_per_stage/0", 16, True),
+    ],
+)
+def test_plans_edited_after_the_training(
+    workspace: Path, workflow: str, pointer: str, value: float, refused: bool
+) -> None:
+    """The plans that move must be those that the weights were trained with."""
+    put(PLANS, pointer, value)(workspace, CT)
+    found = codes("-s", "1", "-t", "2", "-sp", "nnUNetPlans", "-tp", "X", "--workflow", workflow)
+    assert (("PG418", "error") in found) is refused
+
+
 # --- overwriting ---
 
 
@@ -425,7 +450,7 @@ def _as_is(workspace: Path) -> None:
         (("-t", "2", "-tp", "X"), _as_is, "needs -s and -tp"),
         (("-s", "1", "-t", "2", "-sp", "nope", "-tp", "X"), _as_is, "has no plans named nope"),
         (("-s", "1", "-t", "2", "-tp", "X"), _several_plans, "has several plans: say which with -sp"),
-        (("-s", "1", "-t", "2", "-tp", "X"), _no_plans, "has no plans: say which with -sp"),
+        (("-s", "1", "-t", "2", "-tp", "X"), _no_plans, "Dataset001_PretrainCT has no plans in"),
         (
             ("-s", "1", "-t", "2", "-tp", "X"),
             _invalid,
@@ -435,11 +460,19 @@ def _as_is(workspace: Path) -> None:
         (("-s", "1", "-t", "2", "-tp", "../X"), _as_is, "cannot be the name of plans"),
         (("-s", "1", "-t", "2", "-tp", "a/b"), _as_is, "cannot be the name of plans"),
         (("-s", "1", "-t", "2", "-tp", "X.json"), _as_is, "is a file name"),
-        (("-s", "1", "-t", "2", "-tp", "dataset"), _as_is, "nnU-Net keeps another document"),
-        (("-s", "1", "-t", "2", "-tp", "Dataset_Fingerprint"), _as_is, "nnU-Net keeps another document"),
+        (("-s", "1", "-t", "2", "-tp", "dataset"), _as_is, "is the name of another document"),
+        (("-s", "1", "-t", "2", "-tp", "Dataset_Fingerprint"), _as_is, "is the name of another document"),
         (("-s", "1", "-t", "2", "-tp", "nul"), _as_is, "cannot be the name of plans"),
         (("-s", "1", "-t", "2", "-tp", "X", "--reader", "Foo"), _as_is, "no reader 'Foo'"),
         (("-s", "1", "-t", "2", "-tp", "X", "--output", "xml"), _as_is, "--output xml is not known"),
+        (("-t", "2", "--undo", "--dry-run"), _as_is, "--undo takes only"),
+        (("-t", "2", "--undo", "-s", "1"), _as_is, "--undo takes only"),
+        (("-s", "1", "-t", "2", "-tp", "X", "--onto", "nnUNetPlans"), _as_is, "--onto is for --workflow graft"),
+        (
+            ("-s", "1", "-t", "2", "-tp", "X", "--workflow", "graft", "--reader", "NibabelIO"),
+            _as_is,
+            "a graft keeps the reader",
+        ),
     ],
 )
 def test_refused(workspace: Path, arguments: tuple[str, ...], change: Callable[[Path], None], message: str) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from plansguard import files as atomic
 from plansguard.checking import check
-from plansguard.errors import UsageError, WriteRefused
+from plansguard.errors import UnreadableDocument, UsageError, WriteRefused
 from plansguard.migration.apply import migrate, undo
 from plansguard.migration.plan import Order
 from plansguard.settings import ActiveSettings
@@ -275,28 +275,137 @@ def test_waiting_for_the_lock_ends(workspace: Path, monkeypatch: pytest.MonkeyPa
 # --- links, names, line ends ---
 
 
-def test_link_as_target(workspace: Path, tmp_path: Path) -> None:
-    """The file behind the link is replaced, the link stays."""
-    behind = tmp_path / "shared.json"
-    behind.write_bytes(place(workspace, OTHER_CT, "preprocessed/nnUNetPlans.json").read_bytes())
-    link = place(workspace, OTHER_CT, "preprocessed/Linked.json")
+def link(path: Path, target: Path) -> None:
+    """A symbolic link, where the system lets us make one."""
     try:
-        link.symlink_to(behind)
+        path.symlink_to(target)
     except OSError:
         pytest.skip("this system does not let us make links")
+
+
+def test_link_as_target(workspace: Path) -> None:
+    """A link within the folder is followed: the file behind it is replaced, the link stays."""
+    copy("preprocessed/nnUNetPlans.json", "preprocessed/Shared.json")(workspace, OTHER_CT)
+    path = place(workspace, OTHER_CT, "preprocessed/Linked.json")
+    link(path, Path("Shared.json"))
     move(workspace, "Linked", force=True)
-    assert link.is_symlink()
-    assert json.loads(behind.read_bytes())["plans_name"] == "Linked"
+    assert path.is_symlink()
+    shared = place(workspace, OTHER_CT, "preprocessed/Shared.json")
+    assert json.loads(shared.read_bytes())["plans_name"] == "Linked"
 
 
-def test_dangling_link_as_target(workspace: Path, tmp_path: Path) -> None:
-    link = place(workspace, OTHER_CT, "preprocessed/Linked.json")
-    try:
-        link.symlink_to(tmp_path / "nowhere" / "x.json")
-    except OSError:
-        pytest.skip("this system does not let us make links")
+@pytest.mark.parametrize("behind", ["nnUNetPlans.json", "nothing.json"])
+def test_link_out_of_the_folder_as_target(workspace: Path, behind: str) -> None:
+    """Another dataset's plans are not written through a link, nor is a file made where a dangling one leads."""
+    outside = place(workspace, CT, f"preprocessed/{behind}")
+    before = outside.read_bytes() if outside.exists() else None
+    link(place(workspace, OTHER_CT, "preprocessed/Linked.json"), Path("..") / CT / behind)
+    with pytest.raises(UsageError, match="is a link to"):
+        move(workspace, "Linked", force=True)
+    assert (outside.read_bytes() if outside.exists() else None) == before
+
+
+def test_folder_as_target(workspace: Path) -> None:
+    before = state(workspace)
+    place(workspace, OTHER_CT, "preprocessed/Moved.json").mkdir()
+    with pytest.raises(UsageError, match="is no file"):
+        move(workspace)
+    place(workspace, OTHER_CT, "preprocessed/Moved.json").rmdir()
+    assert state(workspace) == before
+
+
+# --- hostile and broken records ---
+
+
+def take_back(workspace: Path, identifier: str | None = "Moved", *, force: bool = False) -> None:
+    """Undo the migration into 2."""
+    undo(roots(workspace), OTHER_CT, identifier, force=force)
+
+
+@pytest.mark.parametrize("name", [f"../{CT}/nnUNetPlans", "nnUNetPlans", "Other"])
+def test_record_of_other_plans(workspace: Path, name: str) -> None:
+    """A record cannot make undo touch plans that it does not stand beside."""
+    move(workspace)
+    put("preprocessed/Moved.plansguard.json", "/to/plans", name)(workspace, OTHER_CT)
+    before, theirs = state(workspace), place(workspace, CT, "preprocessed/nnUNetPlans.json").read_bytes()
+    with pytest.raises(UnreadableDocument, match="not of the plans beside it"):
+        take_back(workspace)
+    assert state(workspace) == before
+    assert place(workspace, CT, "preprocessed/nnUNetPlans.json").read_bytes() == theirs
+
+
+def test_copied_record(workspace: Path) -> None:
+    move(workspace)
+    copy("preprocessed/Moved.plansguard.json", "preprocessed/Copied.plansguard.json")(workspace, OTHER_CT)
+    before = state(workspace)
+    with pytest.raises(UnreadableDocument, match="tells of Moved"):
+        take_back(workspace, "Copied")
+    assert state(workspace) == before
+
+
+@pytest.mark.parametrize("backup", ["", ".", "/", "../x", "gone.bak"])
+def test_record_with_another_backup(workspace: Path, backup: str) -> None:
+    copy("preprocessed/nnUNetPlans.json", "preprocessed/Moved.json")(workspace, OTHER_CT)
+    put("preprocessed/Moved.json", "/plans_name", "Moved")(workspace, OTHER_CT)
+    move(workspace, force=True)
+    put("preprocessed/Moved.plansguard.json", "/replaced/backup", backup)(workspace, OTHER_CT)
+    before = state(workspace)
     with pytest.raises(WriteRefused):
-        move(workspace, "Linked")
+        take_back(workspace)
+    assert state(workspace) == before
+
+
+def test_record_with_a_damaged_past(workspace: Path) -> None:
+    """An earlier record inside that is no record is never needed by a check, and crashes nothing."""
+    copy("preprocessed/nnUNetPlans.json", "preprocessed/Moved.json")(workspace, OTHER_CT)
+    put("preprocessed/Moved.json", "/plans_name", "Moved")(workspace, OTHER_CT)
+    old = place(workspace, OTHER_CT, "preprocessed/Moved.json").read_bytes()
+    move(workspace, force=True)
+    put("preprocessed/Moved.plansguard.json", "/replaced/lineage", {"x": 1})(workspace, OTHER_CT)
+    place(workspace, OTHER_CT, "preprocessed/Moved.json").write_bytes(old)
+    report = check([place(workspace, OTHER_CT, "preprocessed/")], settings=ActiveSettings())
+    assert "PG000" not in {finding.code for finding in report.findings}
+
+
+def test_undo_after_the_plans_were_deleted(workspace: Path) -> None:
+    copy("preprocessed/nnUNetPlans.json", "preprocessed/Moved.json")(workspace, OTHER_CT)
+    put("preprocessed/Moved.json", "/plans_name", "Moved")(workspace, OTHER_CT)
+    old = state(workspace)
+    move(workspace, force=True)
+    remove("preprocessed/Moved.json")(workspace, OTHER_CT)
+    take_back(workspace)
+    assert state(workspace)["Moved.json"] == old["Moved.json"]
+
+
+def test_undo_of_an_edit_of_adopted_plans(workspace: Path) -> None:
+    """Plans that stood there before, with just these bytes, stand there again."""
+    move(workspace)
+    remove("preprocessed/Moved.plansguard.json")(workspace, OTHER_CT)
+    adopted = state(workspace)
+    move(workspace)
+    put("preprocessed/Moved.json", "/configurations/3d_fullres/batch_size", 7)(workspace, OTHER_CT)
+    take_back(workspace, force=True)
+    assert state(workspace)["Moved.json"] == adopted["Moved.json"]
+
+
+def test_last_of_two_migrations_in_one_second(workspace: Path) -> None:
+    move(workspace, "A")
+    move(workspace, "B")
+    take_back(workspace, None)
+    assert {"A.json", "B.json"} & set(state(workspace)) == {"A.json"}
+
+
+def test_records_do_not_grow_for_ever(workspace: Path) -> None:
+    """A name that is used again and again: the size settles, and every step back still has its plans."""
+    sizes = []
+    for round_number in range(12):
+        plans = "nnUNetPlans" if round_number % 2 else "nnUNetResEncUNetMPlans"
+        order = Order(CT, OTHER_CT, "Moved", plans, "graft", onto="nnUNetPlans", force=True)
+        assert migrate(roots(workspace), order, ActiveSettings()).writes
+        sizes.append(len(state(workspace)["Moved.plansguard.json"]))
+    assert max(sizes[-2:]) <= max(sizes[-4:-2]) * 1.01
+    take_back(workspace)
+    assert "Moved.json" in state(workspace)
 
 
 @pytest.mark.parametrize("name", ["ü plans", "plans (2)", "P.1", "名前"])
@@ -349,8 +458,13 @@ def test_permissions_of_replaced_files_stay(workspace: Path) -> None:
         ["explain", "PG999"],
         ["schema", "nothing"],
         ["nothing"],
+        ["check", "-d", "9" * 5000],
+        ["check", "-d", "Dataset002_FinetuneCT/.."],
+        ["migrate", "-s", "1", "-t", "2", "-tp", "plansguard"],
+        ["migrate", "-s", "1", "-t", "2", "-tp", "plans"],
+        ["check", "-d", "1", "--output", "json=nnUNet_preprocessed/Dataset001_PretrainCT/nnUNetPlans.json"],
     ],
-    ids=" ".join,
+    ids=lambda arguments: " ".join(arguments)[:60],
 )
 def test_user_errors(workspace: Path, arguments: list[str]) -> None:
     """One message on standard error, exit code 2, no traceback: as a whole process."""

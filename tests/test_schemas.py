@@ -191,7 +191,7 @@ BROKEN: dict[str, dict[str, Any]] = {
         "/command": GONE,
         "/summary/error": "1",
         "/tool/name": "another tool",
-        "/not_checked/0/reason": GONE,
+        "/summary/not_checked": GONE,
         "/exit_code": 0,
     },
     "diff": {"/facets/looks": 1, "/changes/0/facet": "looks", "/changes/1/details": "one", "/changes/2/field": GONE},

@@ -31,7 +31,7 @@ def build_app(arguments: Sequence[str] = ()) -> typer.Typer:
     """The application. With the command named in ``arguments`` only that one is loaded: each costs milliseconds."""
     app = typer.Typer(
         name="plansguard",
-        help="Guards nnU-Net v2's plans: migrates them between datasets, checks that plans, data and weights fit.",
+        help="Guards nnU-Net v2's plans: migrates them between datasets, checks that they fit the data.",
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,

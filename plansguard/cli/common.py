@@ -10,8 +10,10 @@ from typing import Annotated
 
 import typer
 
+from plansguard import jsondoc
 from plansguard.errors import PlansguardError, UnreadableDocument, UsageError
 from plansguard.files import write_atomically
+from plansguard.models.recognise import recognise
 from plansguard.render import FORMATS, printable, render
 from plansguard.report import Report, Severity
 from plansguard.settings import FILE_NAME, ActiveSettings, read_settings
@@ -43,14 +45,25 @@ def parse_outputs(outputs: Sequence[str]) -> list[tuple[str, Path | None]]:
         name, equals, path = output.partition("=")
         if name not in FORMATS or (equals and not path):
             raise UsageError(f"--output {output} is not known", hint=f"formats: {', '.join(FORMATS)}, or FORMAT=PATH")
-        if Path(path).name == FILE_NAME:
-            raise UsageError(f"--output {output} would replace the settings", hint="give the report another name")
+        if path and (kept := _kept(Path(path))):
+            raise UsageError(f"--output {output} would replace {kept}", hint="give the report another name")
         parsed.append((name, Path(path) if path else None))
     if sum(path is None for _, path in parsed) > 1:
         raise UsageError(
             "only one --output can go to the screen", hint="give the others a file: --output json=report.json"
         )
     return parsed
+
+
+def _kept(path: Path) -> str | None:
+    """What a report at ``path`` would replace, if that is the settings or one of nnU-Net's documents."""
+    if path.name == FILE_NAME:
+        return "the settings"
+    try:
+        kind = recognise(jsondoc.read(path).value)
+    except UnreadableDocument:
+        return None
+    return f"a document ({kind})" if kind else None
 
 
 def emit(report: Report, outputs: Sequence[tuple[str, Path | None]]) -> None:
@@ -66,7 +79,12 @@ def emit(report: Report, outputs: Sequence[tuple[str, Path | None]]) -> None:
 
 def use_color() -> bool:
     """Whether the screen wants colour: a terminal, and neither NO_COLOR nor a dumb one."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return (
+        sys.stdout is not None
+        and sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb"
+    )
 
 
 def load_settings(path: Path | None, places: Sequence[Path]) -> ActiveSettings:

@@ -32,7 +32,7 @@ def migrate(
     source_plans: Annotated[
         str | None,
         typer.Option(
-            "-sp", metavar="IDENTIFIER", help="The plans to move; needed if there are several to choose from."
+            "-sp", metavar="IDENTIFIER", help="The plans to move. Default: the only ones there are, else nnUNetPlans."
         ),
     ] = None,
     target_plans: Annotated[
@@ -69,8 +69,14 @@ def migrate(
     """
     workspace = Workspace.from_environment()
     if undo:
+        if source is not None or dry_run:
+            raise UsageError("--undo takes only -t, -tp and --force", hint="plansguard migrate -t 2 --undo")
         _undo(workspace, target, target_plans, force=force)
         return
+    if onto is not None and workflow is not Workflow.GRAFT:
+        raise UsageError("--onto is for --workflow graft", hint="leave it out: the other workflows take plans whole")
+    if reader is not None and workflow is Workflow.GRAFT:
+        raise UsageError("a graft keeps the reader of the dataset's own plans", hint="leave --reader out")
     if source is None or target_plans is None:
         raise UsageError("a migration needs -s and -tp", hint="plansguard migrate -s 1 -t 2 -tp PretrainPlans")
     from plansguard.migration.apply import migrate as run_migrate
@@ -78,7 +84,7 @@ def migrate(
 
     outputs = parse_outputs(output)
     order = Order(source, target, target_plans, source_plans, workflow.value, reader, onto, force)
-    active = load_settings(settings, [])
+    active = load_settings(settings, [workspace.preprocessed_folder(workspace.dataset_name(target))])
     migration = plan(workspace, order, active) if dry_run else run_migrate(workspace, order, active)
     refused = migration.report.fails(Severity.ERROR)
     on_screen = any(name == "text" and path is None for name, path in outputs)
@@ -109,7 +115,7 @@ def _say_after(migration: Migration, *, refused: bool, dry_run: bool) -> None:
     from plansguard.migration.words import next_commands
 
     if refused:
-        typer.echo("\nNothing was written.")
+        typer.echo("\nNothing was written. A finding that is meant can be accepted with a reason in plansguard.json.")
         return
     typer.echo("")
     if not migration.writes:

@@ -12,7 +12,7 @@ from plansguard.errors import UsageError
 def schema(
     name: Annotated[str | None, typer.Argument(help="The document; without it the names are listed.")] = None,
 ) -> None:
-    """Print the JSON Schema (2020-12) of a document: plans, dataset, fingerprint, splits, lineage, settings, report."""
+    """Print the JSON Schema (2020-12) of a document, or list the documents."""
     from plansguard.models.schema import SCHEMAS, schema_text
 
     if name is None:

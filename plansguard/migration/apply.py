@@ -16,7 +16,7 @@ from plansguard.errors import UnreadableDocument, UsageError, WriteRefused
 from plansguard.files import locked, remove, write_atomically
 from plansguard.migration.plan import Migration, Order, backup_name, plan
 from plansguard.parts import CANONICAL_NAMES, SIDECAR_ENDING, Absent, Lineage
-from plansguard.record import Record, sha256
+from plansguard.record import Record, Replaced, sha256
 from plansguard.report import Severity
 from plansguard.settings import ActiveSettings
 from plansguard.subject import Dataset
@@ -71,35 +71,46 @@ def undo(workspace: Workspace, target: str, identifier: str | None, *, force: bo
 
 
 def _last_record(receiving: Dataset, identifier: str | None) -> Record:
-    records: dict[str, Record] = {}
-    for path in sorted(receiving.folder.glob("*" + SIDECAR_ENDING)):
-        name = path.name[: -len(SIDECAR_ENDING)]
+    """The record of the migration that was made last; one that was never carried out comes after all others."""
+    records: list[tuple[bool, str, Record]] = []
+    for sidecar in sorted(receiving.folder.glob("*" + SIDECAR_ENDING)):
+        name = sidecar.name[: -len(SIDECAR_ENDING)]
         if identifier in (None, name):
-            records[name] = _read_record(path)
+            record = _read_record(sidecar, receiving.name, name)
+            made = (receiving.folder / f"{name}.json").is_file()
+            records.append((made, record.created, record))
     if not records:
         named = f" as {identifier}" if identifier else ""
         raise UsageError(
             f"no migration into {receiving.name}{named} is on record",
             hint=f"records are the files *{SIDECAR_ENDING} in {receiving.folder}",
         )
-    return max(records.values(), key=lambda record: record.created)
+    return max(records, key=lambda entry: entry[:2])[2]
 
 
-def _read_record(path: Path) -> Record:
+def _read_record(sidecar: Path, dataset: str, identifier: str) -> Record:
+    """The record in a file, which must tell of the plans beside it: what it names will be replaced or removed."""
     try:
-        return Lineage(jsondoc.read(path)).record
+        record = Lineage(jsondoc.read(sidecar)).record
     except Absent as absent:
         raise UnreadableDocument(
-            str(path), "this is no record of a migration", hint="restore it from a backup, or undo by hand"
+            str(sidecar), "this is no record of a migration", hint="restore it from a backup, or undo another with -tp"
         ) from absent
+    if (record.receiving, record.identifier) != (dataset, identifier):
+        raise UnreadableDocument(
+            str(sidecar),
+            f"this record tells of {record.identifier} in {record.receiving}, not of the plans beside it",
+            hint="remove it if it was copied here, or undo another migration with -tp",
+        )
+    return record
 
 
 def _restore_plans(path: Path, record: Record, force: bool) -> Iterator[str]:
     replaced = record.replaced
     current = path.read_bytes() if path.is_file() else None
-    if current is None or (replaced is not None and sha256(current) == replaced.sha256):
+    if (None if current is None else sha256(current)) == (None if replaced is None else replaced.sha256):
         return  # the plans are as they were before: only the record is left to take back
-    if sha256(current) != record.written:
+    if current is not None and sha256(current) != record.written:
         if not force:
             raise WriteRefused(
                 f"{path} was edited after the migration",
@@ -108,15 +119,26 @@ def _restore_plans(path: Path, record: Record, force: bool) -> Iterator[str]:
         copy = backup_name(path, current)
         write_atomically(copy, current)
         yield f"kept the edited plans as {copy.name}"
-    if replaced is None or replaced.backup is None:
+    if replaced is None:
         remove(path)
         yield f"removed {path}"
-        return
-    backup = path.with_name(Path(replaced.backup).name)
-    if not backup.is_file() or sha256(backup.read_bytes()) != replaced.sha256:
-        raise WriteRefused(f"the backup {backup} is gone or changed", hint="put it back, then undo again")
-    write_atomically(path, backup.read_bytes())
-    yield f"restored {path} from {backup.name}"
+    else:
+        write_atomically(path, _content_before(path, record, replaced))
+        yield f"restored {path}" + (f" from {replaced.backup}, which may be deleted now" if replaced.backup else "")
+
+
+def _content_before(path: Path, record: Record, replaced: Replaced) -> bytes:
+    """What stood there before the migration: the backup, or, where nothing was replaced, the migrated plans."""
+    if replaced.backup is None:
+        content, source = jsondoc.dumps(record.migrated), "the record"
+    else:
+        backup = path.parent / replaced.backup
+        if backup.parent != path.parent or not backup.is_file():
+            raise WriteRefused(f"the backup {replaced.backup} is gone", hint="put it back, then undo again")
+        content, source = backup.read_bytes(), f"the backup {replaced.backup}"
+    if sha256(content) != replaced.sha256:
+        raise WriteRefused(f"{source} does not hold what stood there before", hint="put it back, then undo again")
+    return content
 
 
 def _restore_sidecar(sidecar: Path, record: Record) -> Iterator[str]:

@@ -68,7 +68,14 @@ def _without_inheritance(plans: dict[str, Any], name: str) -> dict[str, Any]:
 def _graft_configuration(theirs: dict[str, Any], own: dict[str, Any], name: str) -> None:
     """Give one configuration the other's network and patch, unless it inherits just these."""
     inherited = resolve_configuration(own, name)
-    for key, value in (("patch_size", theirs.get("patch_size")), ("architecture", modern_architecture(theirs))):
+    try:
+        network = modern_architecture(theirs)
+    except (KeyError, ValueError, TypeError, ArithmeticError) as error:
+        raise UsageError(
+            f"configuration {name} of the plans that move names no network that can be grafted: {error}",
+            hint="only networks that nnU-Net itself can build from plans come over",
+        ) from error
+    for key, value in (("patch_size", theirs.get("patch_size")), ("architecture", network)):
         if inherited.get(key) != value:
             own[name][key] = deepcopy(value)
     for key in facts.OLD_CONFIGURATION_KEYS:

@@ -9,21 +9,22 @@ from typing import Any
 
 import plansguard
 from plansguard import changes, engine, jsondoc
+from plansguard.direction import DEFAULT_IDENTIFIER
 from plansguard.discovery import dataset_in, dataset_of
 from plansguard.errors import UsageError
 from plansguard.files import checked_identifier
 from plansguard.migration.move import grafted, moved
 from plansguard.migration.reader import Reader, choose_reader, example_image
-from plansguard.parts import CANONICAL_NAMES, SIDECAR_ENDING, Absent, Plans
+from plansguard.parts import CANONICAL_NAMES, MODEL_PLANS, SIDECAR_ENDING, Absent, Plans
 from plansguard.record import SCHEMA, Record, sha256
 from plansguard.report import Report
 from plansguard.rules.declare import Rule
+from plansguard.settings import FILE_NAME as SETTINGS_NAME
 from plansguard.settings import ActiveSettings
 from plansguard.subject import Dataset, Pair, Request
 from plansguard.workspace import Workspace
 
 WORKFLOWS = ("finetune", "pretrain", "graft")
-DEFAULT_IDENTIFIER = "nnUNetPlans"
 #: What the next commands mend, and what therefore does not stand in the way of a move.
 _MENDED_LATER = frozenset({"fingerprint-missing"})
 
@@ -79,9 +80,9 @@ def plan(
         )
     plans = _plans_of(giving, order.source_plans, receiving)
     placed, receiving = _with_dataset_json(receiving)
-    reader = _reader(receiving, order)
-    result = _result(order, plans, receiving, reader)
-    path = receiving.folder / f"{identifier}.json"
+    reader, result = _result(order, plans, receiving)
+    path = _writable(receiving.folder / f"{identifier}.json")
+    _writable(receiving.folder / (identifier + SIDECAR_ENDING))
     content = jsondoc.dumps(result)
     existing = path.read_bytes() if path.is_file() else None
     writes = [*placed, *_writes(order, plans, receiving, path, content, existing, placed)]
@@ -120,13 +121,24 @@ def _rules() -> tuple[Rule, ...]:
 
 
 def _checked_target(identifier: str) -> str:
-    reserved = {Path(name).stem for name in CANONICAL_NAMES.values()}
+    reserved = {Path(name).stem for name in (*CANONICAL_NAMES.values(), MODEL_PLANS, SETTINGS_NAME)}
     if identifier.casefold() in reserved:
         raise UsageError(
-            f"plans cannot be called {identifier}: nnU-Net keeps another document in {identifier}.json",
+            f"plans cannot be called {identifier}: {identifier}.json is the name of another document",
             hint="choose another name with -tp",
         )
     return checked_identifier(identifier)
+
+
+def _writable(path: Path) -> Path:
+    """``path`` if a file can be put there: it is free, or a plain file of this very folder."""
+    if path.is_symlink() and path.resolve().parent != path.parent.resolve():
+        raise UsageError(
+            f"{path} is a link to {path.resolve()}", hint="choose another name with -tp, or remove the link"
+        )
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is there already and is no file", hint="choose another name with -tp")
+    return path
 
 
 def _receiving(workspace: Workspace, id_or_name: str) -> Dataset:
@@ -147,10 +159,15 @@ def _plans_of(giving: Dataset, identifier: str | None, receiving: Dataset) -> Pl
         if identifier is not None and Path(error.path).stem == identifier:
             raise error
     if identifier is None:
-        if len(known) != 1 and DEFAULT_IDENTIFIER not in known:
+        if not known:
             raise UsageError(
-                f"{giving.name} has {'several plans' if known else 'no plans'}: say which with -sp",
-                hint=f"plans of {giving.name}: {', '.join(known) or 'none'}",
+                f"{giving.name} has no plans in {giving.folder}",
+                hint="put the plans that the weights were trained with there, or plan the dataset",
+            )
+        if len(known) > 1 and DEFAULT_IDENTIFIER not in known:
+            raise UsageError(
+                f"{giving.name} has several plans: say which with -sp",
+                hint=f"plans of {giving.name}: {', '.join(known)}",
             )
         identifier = known[0] if len(known) == 1 else DEFAULT_IDENTIFIER
     if identifier not in known:
@@ -188,7 +205,13 @@ def _with_dataset_json(receiving: Dataset) -> tuple[list[Write], Dataset]:
 def _reader(receiving: Dataset, order: Order) -> Reader:
     """nnU-Net looks at the raw dataset.json and the raw images; without them the folder's own have to do."""
     try:
-        dataset_json: dict[str, Any] = receiving.raw_dataset_json.value
+        raw = receiving.raw_dataset_json
+        for problem in raw.problems:
+            raise UsageError(
+                f"{raw.path} has a field of a wrong type: {jsondoc.pointer(*problem.tokens)}: {problem.expected}",
+                hint=f"mend it, then check it: plansguard check {raw.path}",
+            )
+        dataset_json: dict[str, Any] = raw.value
         image = example_image(receiving.raw_folder, dataset_json)
     except Absent:
         dataset_json, image = receiving.dataset_json.value, None
@@ -196,17 +219,21 @@ def _reader(receiving: Dataset, order: Order) -> Reader:
     return choose_reader(receiving.name, dataset_json, example_image=image, own_plans=own, asked=order.reader)
 
 
-def _result(order: Order, plans: Plans, receiving: Dataset, reader: Reader) -> dict[str, Any]:
+def _result(order: Order, plans: Plans, receiving: Dataset) -> tuple[Reader, dict[str, Any]]:
+    """The plans to be written, and the reader in them. A graft keeps that of the receiving dataset's own plans."""
     if order.workflow == "graft":
         own = _plans_of(receiving, order.onto, receiving)
-        return grafted(plans.value, onto=own.value, target=order.target_plans)
-    return moved(
+        kept = Reader(str(own.value.get("image_reader_writer")), f"as in {own.identifier}")
+        return kept, grafted(plans.value, onto=own.value, target=order.target_plans)
+    reader = _reader(receiving, order)
+    result = moved(
         plans.value,
         source=plans.identifier,
         target=order.target_plans,
         dataset_name=receiving.name,
         reader=reader.name,
     )
+    return reader, result
 
 
 def _writes(
@@ -229,7 +256,7 @@ def _writes(
     record = {
         "schema": SCHEMA,
         "tool": {"name": "plansguard", "version": plansguard.__version__},
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds"),
         "workflow": order.workflow,
         "from": {
             "dataset": str(plans.path.absolute().parent.name),
@@ -245,7 +272,7 @@ def _writes(
         else {
             "sha256": sha256(existing),
             "backup": None if existing == content else backup_name(path, existing).name,
-            "lineage": None if old is None else old.value,
+            "lineage": None if old is None else old.remembered(),
         },
         "placed_dataset_json": sha256(placed[0].content) if placed else None,
     }

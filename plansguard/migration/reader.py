@@ -41,7 +41,7 @@ def choose_reader(
             raise UsageError(f"nnU-Net has no reader {asked!r}", hint=f"readers: {', '.join(facts.READERS)}")
         return Reader(asked, "--reader says so")
     overwrite = dataset_json.get("overwrite_image_reader_writer")
-    if overwrite in facts.READERS:
+    if isinstance(overwrite, str) and overwrite in facts.READERS:
         return Reader(str(overwrite), "dataset.json says so in overwrite_image_reader_writer")
     ending = str(dataset_json.get("file_ending", "")).lower()
     foreign = overwrite not in (None, "None")

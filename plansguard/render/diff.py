@@ -23,7 +23,10 @@ def text(before: dict[str, Any], after: dict[str, Any], found: Sequence[Change])
         lines.append(printable(configuration or "all configurations"))
         lines += _one_sided(configuration, before, after) or _by_facet(changes)
         lines.append("")
-    counts = (f"{counted(number, 'field')} of {facet}" for facet, number in count(found).items() if number)
+    shared = [change for change in found if not _one_sided(change.field.configuration, before, after)]
+    counts = [f"{counted(number, 'field')} of {facet}" for facet, number in count(shared).items() if number]
+    sole = {change.field.configuration for change in found} - {change.field.configuration for change in shared}
+    counts += [f"{counted(len(sole), 'configuration')} only in one of them"] if sole else []
     return "\n".join([*lines, f"differences: {', '.join(counts)}"]) + "\n"
 
 

@@ -18,7 +18,12 @@ Paint = Callable[[str, str], str]
 def render(report: Report, *, color: bool) -> str:
     """The report as text, with ANSI colours if ``color``."""
     paint = _colored if color else _plain
-    lines = [*_findings(report, paint), *_not_checked(report.not_checked, paint), _summary(report, paint)]
+    lines = [
+        *_findings(report, paint),
+        *_ignored(report, paint),
+        *_not_checked(report.not_checked, paint),
+        _summary(report, paint),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -39,6 +44,13 @@ def _findings(report: Report, paint: Paint) -> Iterator[str]:
             yield f"  see {_place(related.location)}: {printable(related.what)}"
         yield f"  fix: {printable(fix)}"
         yield ""
+
+
+def _ignored(report: Report, paint: Paint) -> Iterator[str]:
+    for finding in report.findings:
+        if finding.ignored is not None:
+            place = _place(finding.location)
+            yield paint("faint", f"ignored: {finding.code} {finding.name} at {place}: {printable(finding.ignored)}")
 
 
 def _not_checked(records: tuple[NotChecked, ...], paint: Paint) -> Iterator[str]:

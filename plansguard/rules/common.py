@@ -10,8 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from plansguard import changes, jsondoc
+from plansguard.errors import UnreadableDocument
+from plansguard.models.recognise import recognise
 from plansguard.parts import Absent, Configuration, Part, Plans
 from plansguard.subject import Dataset
+from plansguard.workspace import TrainedModel
 
 Value = TypeVar("Value")
 AnyPart = TypeVar("AnyPart", bound=Part)
@@ -121,3 +125,21 @@ def nearest(name: str, names: list[str]) -> str | None:
     from difflib import get_close_matches  # only where something is wrong already
 
     return next(iter(get_close_matches(name, names, 1)), None)
+
+
+def differing_fields(model: TrainedModel, plans: Plans, facets: Sequence[str]) -> list[str]:
+    """Fields of these facets in which the plans a model was trained with differ from ``plans``, by their names.
+
+    Only what counts for the model's configuration; nothing where nnU-Net's own copy of the plans cannot be read.
+    """
+    try:
+        theirs = jsondoc.read(model.folder / "plans.json").value
+    except UnreadableDocument:
+        return []
+    if recognise(theirs) != "plans":
+        return []
+    return [
+        str(change.field)
+        for change in changes.edited(theirs, plans.value)
+        if change.field.facet in facets and change.field.configuration in (None, model.configuration)
+    ]

@@ -370,7 +370,7 @@ def spacing_far_from_data(
     "patch-larger-than-images",
     Severity.WARNING,
     message="the patch of {patch} voxels is larger than the images: at {spacing} mm their median is {image} voxels",
-    fix="bring patch_size down towards {image} (in steps that the strides divide), or plan this dataset: "
+    fix="bring patch_size down towards {fitting} (in steps that the strides divide), or plan this dataset: "
     "nnUNetv2_plan_experiment -d {number}",
     modes=("PL-12",),
 )
@@ -407,6 +407,7 @@ def patch_larger_than_images(
             severity=Severity.ERROR if all(too_large) else None,
             patch=_times(patch),
             image=_times([ceil(length) for length in grid.image]),
+            fitting=_times([min(size, ceil(length)) for size, length in zip(patch, grid.image, strict=True)]),
             spacing=_times(grid.spacing),
             number=number(dataset),
         )

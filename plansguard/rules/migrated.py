@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from plansguard import changes, jsondoc
-from plansguard.errors import UnreadableDocument
-from plansguard.parts import SIDECAR_ENDING, Plans
+from plansguard import changes
+from plansguard.parts import SIDECAR_ENDING, Absent, Plans
 from plansguard.record import Record
 from plansguard.report import Location, Severity
-from plansguard.rules.common import brief, listed
+from plansguard.rules.common import brief, differing_fields, listed
 from plansguard.rules.declare import Found, found, rule
 from plansguard.workspace import TrainedModel
 
@@ -145,24 +144,15 @@ def results_from_other_plans(plans: Plans, trained: tuple[TrainedModel, ...]) ->
     Evidence: MV-14, MV-04; nnU-Net issues 1650, 2822.
     """
     for model in trained:
-        if model.plans_name != plans.value.get("plans_name"):
-            continue
-        try:
-            theirs = jsondoc.read(model.folder / "plans.json").value
-        except UnreadableDocument:
-            continue
-        differing = [
-            str(change.field)
-            for change in changes.edited(theirs, plans.value)
-            if change.field.facet != "bookkeeping" and change.field.configuration in (None, model.configuration)
-        ]
-        if differing:
-            yield found(
-                plans.at(),
-                related=[(Location(str(model.folder / "plans.json")), "the plans it was trained with")],
-                model=str(model.folder),
-                fields=listed(differing),
-            )
+        if model.plans_name == plans.value.get("plans_name"):
+            differing = differing_fields(model, plans, ("weights", "input", "training"))
+            if differing:
+                yield found(
+                    plans.at(),
+                    related=[(Location(str(model.folder / "plans.json")), "the plans it was trained with")],
+                    model=str(model.folder),
+                    fields=listed(differing),
+                )
 
 
 @rule(
@@ -193,7 +183,10 @@ def trained_without_migrated_plans(plans: Plans, lineage: Record, trained: tuple
 
     if lineage.workflow == "pretrain" or any(model.plans_name == plans.identifier for model in trained):
         return
-    since = datetime.fromisoformat(lineage.created).timestamp()
+    try:
+        since = datetime.fromisoformat(lineage.created).timestamp()
+    except ValueError as error:
+        raise Absent("the record of the migration does not say when it was made") from error
     for model in trained:
         if model.started is not None and model.started > since:
             yield found(plans.at(), model=model.folder.name, used=model.plans_name, plans=plans.identifier)

@@ -20,8 +20,9 @@ class Level(IntEnum):
     DOCUMENT = 1
     PLANS = 2
     CONFIGURATION = 3
-    PAIR = 4
-    RUN_END = 5
+    MIGRATED_PLANS = 4
+    PAIR = 5
+    RUN_END = 6
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ NEEDS: dict[str, Need] = {
     # the plans whether or not their fields have the right types: for the rule that says so
     "plans_as_written": Need(Level.PLANS, lambda scope: scope.plans),
     "plans": Need(Level.PLANS, lambda scope: _valid(scope.plans)),
-    "lineage": Need(Level.PLANS, lambda scope: scope.dataset.lineage(scope.plans)),
+    "lineage": Need(Level.MIGRATED_PLANS, lambda scope: scope.dataset.lineage(scope.plans)),
     "configuration": Need(Level.CONFIGURATION, lambda scope: scope.configuration.usable),
     "pair": Need(Level.PAIR, lambda scope: scope.pair),
     "crashes": Need(Level.RUN_END, lambda scope: scope.crashes),

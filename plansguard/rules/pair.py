@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plansguard import changes, facts, jsondoc
-from plansguard.direction import judge_direction, own_plans_like
+from plansguard.direction import judge_direction, own_plans_like, trained_with
 from plansguard.errors import UnreadableDocument
 from plansguard.parts import Absent
-from plansguard.report import Severity
-from plansguard.rules.common import listed
+from plansguard.report import Location, Severity
+from plansguard.rules.common import differing_fields, listed, valid
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Pair
 
@@ -67,7 +67,7 @@ def direction_unproven(pair: Pair) -> Iterator[Found]:
 
     Example: the weights were downloaded and lie outside `nnUNet_results`.
 
-    Evidence: MV-01; section "Which direction is right?" of docs/workflows.md.
+    Evidence: MV-01; "How the direction is judged" in docs/workflows.md.
     """
     verdict = judge_direction(pair)
     if not verdict.against and verdict.open_question:
@@ -232,7 +232,7 @@ def dimensions_of_datasets_differ(pair: Pair) -> Iterator[Found]:
 
     Evidence: MV-15, D2-01; nnU-Net issues 2013, 2251.
     """
-    theirs, ours = pair.plans.are_for_flat_images(), pair.receiving.fingerprint.is_flat()
+    theirs, ours = pair.plans.are_for_flat_images(), valid(pair.receiving.fingerprint).is_flat()
     if theirs != ours:
         words = {True: "2D", False: "3D"}
         sides = {"theirs": words[theirs], "ours": words[ours]}
@@ -294,3 +294,39 @@ def plans_already_there(pair: Pair) -> Iterator[Found]:
     twin = own_plans_like(pair)
     if twin is not None:
         yield found(pair.result.at(), dataset=pair.receiving.name, identifier=twin)
+
+
+@rule(
+    "PG418",
+    "weights-from-other-plans",
+    Severity.ERROR,
+    message="{model} was trained with other plans of this name: {fields} differ",
+    fix="move the plans it was trained with: restore them from {model}/plans.json",
+    modes=("MV-01", "MV-14"),
+)
+def weights_from_other_plans(pair: Pair) -> Iterator[Found]:
+    """The weights were trained with other plans than those that would be moved.
+
+    What it checks: for `finetune` and `graft`, the plans that move against the copy that nnU-Net left beside each
+    trained model of that name: the network, and for `finetune` also spacing, normalisation and the other input fields.
+
+    Why it matters: the plans were edited or planned again after the training. Moved now, they describe weights that
+    do not exist: either these do not load, or they load and see images as they never saw them.
+
+    How to fix: put the model's own copy back under the plans' name in `nnUNet_preprocessed`, or move those.
+
+    Example: `nnUNetv2_plan_experiment` was run again after the pretraining.
+
+    Evidence: MV-01, MV-14; AR-06.
+    """
+    if pair.workflow == "pretrain":
+        return
+    facets = ("weights",) if pair.workflow == "graft" else ("weights", "input")
+    for model in trained_with(pair.giving, pair.plans.identifier):
+        if differing := differing_fields(model, pair.plans, facets):
+            yield found(
+                pair.result.at(),
+                related=[(Location(str(model.folder / "plans.json")), "the plans it was trained with")],
+                model=str(model.folder),
+                fields=listed(differing),
+            )

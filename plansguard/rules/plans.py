@@ -318,6 +318,8 @@ def plans_not_found(dataset: Dataset) -> Iterator[Found]:
     Evidence: MV-02; nnU-Net issues 1684, 1970, 2229, 2440.
     """
     wanted = dataset.request.plans
+    if dataset.role == "raw":
+        return  # plans lie elsewhere
     # A file of that name that is unreadable or no plans at all is told by PG001 and PG004.
     present = {one.path for one in dataset.documents} | {one.path for one in dataset.unreadable}
     if wanted is None or dataset.judged_plans or str(dataset.folder / f"{wanted}.json") in present:

@@ -174,7 +174,7 @@ def wrong_document(document: JsonDocument) -> Iterator[Found]:
     "PG005",
     "invalid-field",
     Severity.ERROR,
-    message="{expected}, but here stands {value}",
+    message="{field}: {expected}, but here stands {value}",
     fix="write the value in the type that nnU-Net needs",
     modes=("PL-08",),
 )
@@ -252,4 +252,5 @@ def _missing_in(configuration: Configuration) -> Iterator[Found]:
 
 def _problem(location: Location, problem: Problem) -> Found:
     value = "nothing" if problem.missing else brief(problem.value)
-    return found(location, value=value, expected=problem.expected)
+    field = ".".join(str(token) for token in problem.tokens) or "the document"
+    return found(location, field=field, value=value, expected=problem.expected)

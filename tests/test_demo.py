@@ -1,0 +1,112 @@
+"""The README's story is what the demo really prints: neither can go its own way."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.variants import FIXTURES, ROOTS, lay_out
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```console\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def steps(text: str) -> list[tuple[str, str]]:
+    """(command, what it printed) of a session in which every command begins with ``$ ``."""
+    parts = re.split(r"^\$ (.*)\n", text, flags=re.MULTILINE)[1:]
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str, int]]:
+    """(command, output, exit code) of the demo, run on a copy: it writes beside itself."""
+    here = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(ROOT / "demo", here / "demo", ignore=shutil.ignore_patterns("workspace"))
+    shutil.copytree(FIXTURES / "workspace", here / "fixtures" / "workspace")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("nnUNet_")}
+    done = subprocess.run(
+        [sys.executable, here / "demo" / "demo.py"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**environment, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+        cwd=here,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    played = []
+    for command, printed in steps(done.stdout):
+        output, ending, _ = printed.partition("(exit code ")
+        if ending:
+            played.append((command, output, int(printed[len(output) + len(ending)])))
+    return played
+
+
+def as_pattern(printed: str) -> str:
+    """What the README shows, as a pattern in which a line ``...`` stands for any lines."""
+    return "".join(r"(?:.*\n)+?" if line == "...\n" else re.escape(line) for line in printed.splitlines(keepends=True))
+
+
+def test_the_demo_tells_the_whole_story(session: list[tuple[str, str, int]]) -> None:
+    """Migrated, green, red after a hand edit, the reversed move refused."""
+    assert [(command.split()[1], code) for command, _, code in session] == [
+        ("migrate", 0),
+        ("check", 0),
+        ("check", 1),
+        ("migrate", 1),
+    ]
+    migrated, green, red, refused = (output for _, output, _ in session)
+    assert "Next:\n" in migrated
+    assert green.splitlines()[-1].startswith("no findings in ")
+    assert re.search(r"PretrainPlans\.json:\d+:\d+\n", red)
+    assert re.search(r"was \[2\.5, .*and is \[1\.0, .*\n", red)
+    assert "fix: " in red
+    assert "\nNothing was written." in refused
+
+
+def test_the_readme_shows_some_of_it() -> None:
+    assert len(BLOCKS) >= 3
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0])
+def test_the_readme_shows_what_the_demo_prints(block: str, session: list[tuple[str, str, int]]) -> None:
+    """Letter by letter; only a line ``...`` may stand for lines that are left out."""
+    shown = steps(block)
+    assert shown, "a console block begins with a command"
+    for command, printed in shown:
+        played = [output for one, output, _ in session if one == command]
+        assert any(re.fullmatch(as_pattern(printed), output) for output in played), f"$ {command}\n{played}"
+
+
+def test_the_readme_tells_it_in_the_demos_order(session: list[tuple[str, str, int]]) -> None:
+    shown = [command for block in BLOCKS for command, _ in steps(block)]
+    played = iter(command for command, _, _ in session)
+    assert all(command in played for command in shown)
+
+
+def test_the_readmes_python_runs(tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    lay_out(tmp_path, "Dataset002_FinetuneCT")
+    plans = tmp_path / ROOTS["preprocessed"] / "Dataset002_FinetuneCT" / "nnUNetPlans.json"
+    document = json.loads(plans.read_bytes())
+    document["configurations"]["3d_fullres"]["patch_size"][1] = 70
+    plans.write_text(json.dumps(document))
+    done = subprocess.run(
+        [sys.executable, "-c", example],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.startswith("error PG101 /configurations/3d_fullres/patch_size/1 patch_size [56, 70, 64] is not ")

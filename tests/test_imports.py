@@ -1,0 +1,116 @@
+"""What the commands load: a hook that runs at every commit must stay light."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.variants import ROOTS, lay_out, place, put
+
+CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
+HEAVY = {"torch", "numpy", "pandas", "scipy", "deepdiff", "nnunetv2", "batchgenerators", "rich", "SimpleITK", "nibabel"}
+
+#: Runs a program and tells what it asked for, found or not: most of HEAVY is not installed where these tests run.
+PROBE = """
+import json, sys
+
+class Asked:
+    names = []
+
+    def find_spec(self, name, path=None, target=None):
+        self.names.append(name)
+
+sys.meta_path.insert(0, Asked())
+code = 0
+try:
+    exec(sys.argv.pop(1))
+except SystemExit as end:
+    code = end.code
+print(json.dumps({"code": code, "asked": Asked.names, "loaded": sorted(sys.modules)}), file=sys.stderr)
+"""
+COMMAND = "from plansguard.cli import main; main()"
+
+
+def probe(program: str, *arguments: str, cwd: Path | None = None) -> dict[str, Any]:
+    """What a fresh process asked for and loaded: exit code and names."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, program, *arguments],
+        capture_output=True,
+        text=True,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        cwd=cwd,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    seen: dict[str, Any] = json.loads(done.stderr.splitlines()[-1])
+    return seen
+
+
+def roots(names: list[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The two CT datasets."""
+    for name in ROOTS.values():
+        monkeypatch.setenv(name, str(tmp_path / name))
+    return lay_out(tmp_path, CT, OTHER_CT)
+
+
+def test_the_probe_sees_what_is_asked_for() -> None:
+    """Also what is not there, and what is asked for inside functions."""
+    seen = probe("try:\n    import nnunetv2.no_such_module\nexcept ImportError:\n    pass")
+    assert "nnunetv2" in roots(seen["asked"])
+    assert "deepdiff" in roots(probe("from plansguard.changes import compare; compare({'a': 1}, {'a': 2})")["asked"])
+
+
+def test_a_clean_check_is_light(workspace: Path) -> None:
+    """Healthy documents need neither pydantic nor the slow scan for places either."""
+    seen = probe(COMMAND, "check", "-d", "2", cwd=workspace)
+    assert seen["code"] == 0
+    assert roots(seen["asked"]) & (HEAVY | {"pydantic"}) == set()
+    assert set(seen["loaded"]) & {"plansguard.jsonscan", "plansguard.migration", "plansguard.nnunet"} == set()
+
+
+def test_a_check_with_findings_is_light(workspace: Path) -> None:
+    put("preprocessed/nnUNetPlans.json", "/configurations/3d_fullres/patch_size/1", 70)(workspace, OTHER_CT)
+    put("preprocessed/nnUNetPlans.json", "/configurations/2d/batch_size", "2")(workspace, OTHER_CT)
+    seen = probe(COMMAND, "check", "-d", "2", "--output", "github", "--output", "json=report.json", cwd=workspace)
+    assert seen["code"] == 1
+    assert roots(seen["asked"]) & HEAVY == set()
+    assert "plansguard.jsonscan" in seen["loaded"]
+
+
+def test_migrate_is_light(workspace: Path) -> None:
+    seen = probe(COMMAND, "migrate", "-s", "1", "-t", "2", "-tp", "PretrainPlans", cwd=workspace)
+    assert seen["code"] == 0
+    assert place(workspace, OTHER_CT, "preprocessed/PretrainPlans.json").is_file()
+    assert roots(seen["asked"]) & HEAVY == set()
+
+
+def test_the_package_itself_loads_next_to_nothing() -> None:
+    seen = probe("import plansguard; plansguard.__version__; dir(plansguard)")
+    assert roots(seen["asked"]) & (HEAVY | {"pydantic", "typer"}) == set()
+    assert [name for name in seen["loaded"] if name.startswith("plansguard")] == ["plansguard"]
+
+
+def test_the_library_does_not_load_the_command_line() -> None:
+    seen = probe("from plansguard import Finding, Report, Severity, check")
+    assert roots(seen["asked"]) & (HEAVY | {"typer", "click"}) == set()
+    assert "plansguard.cli" not in seen["loaded"]
+
+
+def test_one_command_loads_no_other() -> None:
+    seen = probe(COMMAND, "rules")
+    assert seen["code"] == 0
+    commands = {name for name in seen["loaded"] if name.startswith("plansguard.cli.")}
+    assert commands == {"plansguard.cli.rules"}

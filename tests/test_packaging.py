@@ -1,0 +1,126 @@
+"""What the wheel and the sdist hold, and that the package's front is light."""
+
+from __future__ import annotations
+
+import configparser
+import email
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from email.message import Message
+from importlib import import_module
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+import plansguard
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the sdist and the wheel that was built from it. The backend of the environment is used."""
+    out = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    build = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert build.returncode == 0, build.stdout + build.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Iterator[zipfile.ZipFile]:
+    with zipfile.ZipFile(built / f"plansguard-{plansguard.__version__}-py3-none-any.whl") as archive:
+        yield archive
+
+
+@pytest.fixture(scope="module")
+def sdist(built: Path) -> dict[str, int]:
+    """The sizes of the sdist's files by their path below the project's folder."""
+    name = f"plansguard-{plansguard.__version__}"
+    with tarfile.open(built / f"{name}.tar.gz") as archive:
+        return {member.name.removeprefix(f"{name}/"): member.size for member in archive if member.isfile()}
+
+
+def metadata(wheel: zipfile.ZipFile) -> Message:
+    return email.message_from_bytes(wheel.read(f"plansguard-{plansguard.__version__}.dist-info/METADATA"))
+
+
+def test_the_wheel_holds_the_modules_the_schemas_the_type_marker_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    info = f"plansguard-{plansguard.__version__}.dist-info"
+    files = {name for name in wheel.namelist() if not name.startswith(f"{info}/")}
+    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "plansguard").rglob("*.py")}
+    schemas = {f"plansguard/schemas/{path.name}" for path in (ROOT / "schemas").iterdir()}
+    assert files == sources | schemas | {"plansguard/py.typed"}
+    assert f"{info}/licenses/LICENSE" in wheel.namelist()
+
+
+def test_the_console_script_leads_somewhere(wheel: zipfile.ZipFile) -> None:
+    entries = configparser.ConfigParser()
+    entries.read_string(wheel.read(f"plansguard-{plansguard.__version__}.dist-info/entry_points.txt").decode())
+    module, _, function = entries["console_scripts"]["plansguard"].partition(":")
+    assert callable(getattr(import_module(module), function))
+
+
+def test_the_wheel_runs_without_the_checkout(built: Path, tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-qq", "--no-deps", "--no-index"]
+    subprocess.run([*pip, "--target", tmp_path, *built.glob("*.whl")], check=True)
+    # PYTHONPATH comes before the environment's own plansguard.
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    code = "import plansguard; print(plansguard.__file__)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert Path(loaded.stdout.strip()) == tmp_path / "plansguard" / "__init__.py"
+    dataset = ROOT / "fixtures" / "workspace" / "nnUNet_preprocessed" / "Dataset002_FinetuneCT"
+    for arguments, shown in ((["--version"], plansguard.__version__), (["check", str(dataset)], "no findings")):
+        command = [sys.executable, "-m", "plansguard", *arguments]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8", check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert shown in done.stdout
+
+
+def test_the_run_time_dependencies_are_light(wheel: zipfile.ZipFile) -> None:
+    needed = [one for one in metadata(wheel).get_all("Requires-Dist", []) if "extra ==" not in one]
+    assert sorted(re.split("[<>]", one)[0] for one in needed) == ["deepdiff", "filelock", "pydantic", "typer"]
+    assert set(metadata(wheel).get_all("Provides-Extra", [])) == {"train", "data", "report", "dev"}
+
+
+def test_the_sdist_can_be_built_tested_and_read(sdist: dict[str, int]) -> None:
+    assert {"LICENSE", "README.md", "CHANGELOG.md", "Makefile", "constraints.txt", "pyproject.toml"} <= set(sdist)
+    assert {"plansguard/__init__.py", "plansguard/py.typed", "tests/conftest.py"} <= set(sdist)
+    assert any(name.startswith("fixtures/workspace/") for name in sdist)
+
+
+def test_the_sdist_holds_nothing_that_only_lies_around(sdist: dict[str, int]) -> None:
+    littered = {name for name in sdist if {"__pycache__", ".venv", ".mypy_cache"} & set(PurePosixPath(name).parts)}
+    assert not littered
+    assert sum(sdist.values()) < 10_000_000
+
+
+def test_the_front_loads_what_is_asked_for_and_no_more() -> None:
+    code = """
+import sys
+before = set(sys.modules)
+import plansguard
+early = {name.partition(".")[0] for name in set(sys.modules) - before}
+assert not early & {"pydantic", "typer", "deepdiff", "filelock", "json"}, early
+assert "plansguard.checking" not in sys.modules
+from plansguard import Finding, Report, Severity, check
+assert callable(check) and plansguard.check is check
+"""
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+
+
+def test_the_front_has_the_names_it_promises_and_no_others() -> None:
+    assert set(plansguard.__all__) <= set(dir(plansguard))
+    for name in plansguard.__all__:
+        assert getattr(plansguard, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Verdict'"):
+        plansguard.Verdict  # noqa: B018
