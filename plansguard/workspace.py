@@ -38,9 +38,9 @@ class Workspace:
         another workspace would be wrong. Otherwise the usual sibling folders are looked for.
         """
         root = folder.absolute().parent
-        environment = cls.from_environment()
-        if environment.preprocessed is not None and _same(environment.preprocessed, root):
-            return environment
+        named = os.environ.get("nnUNet_preprocessed")
+        if named and _same(Path(named), root):
+            return cls.from_environment()
         siblings = [root.parent / name for name in ROOTS]
         if root.name != "nnUNet_preprocessed":
             return cls(preprocessed=root)

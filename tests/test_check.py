@@ -150,7 +150,7 @@ def test_a_file_that_is_not_there(folder: Path) -> None:
 
 def test_a_named_file_that_is_not_nnunets() -> None:
     """`no findings` would sound as if it had been judged."""
-    Path("package.json").write_text('{"name": "x"}')
+    Path("package.json").write_text(STRANGERS["package.json"])
     assert judge("package.json")[:3] == (3, [], 0)
     Path("broken.json").write_text("{")
     assert judge("broken.json")[:3] == (3, [], 0)
@@ -335,6 +335,24 @@ def test_several_datasets_and_a_path(variables: Path, folder: Path) -> None:
     assert judged.report["inputs"] == ["plans/kidney", "1", OTHER_CT]
 
 
+def test_a_dataset_named_several_ways_is_judged_once(variables: Path) -> None:
+    FAULT(variables, OTHER_CT)
+    judged = judge(place(variables, OTHER_CT, PLANS), datasets=("2", OTHER_CT, "002"))
+    assert judged[:3] == (1, [(FAULT_CODE, place(variables, OTHER_CT, PLANS).as_posix())], 5)
+
+
+@pytest.mark.parametrize("where", ["", ROOTS["preprocessed"], f"{ROOTS['preprocessed']}/{OTHER_CT}"])
+def test_settings_beside_the_data_hold_for_dataset_ids(
+    variables: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the check is started from."""
+    FAULT(variables, OTHER_CT)
+    Path(where, "plansguard.json").write_text('{"severity": {"PG101": "warning"}}')
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert judge(datasets=("2",)).code == 0
+
+
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
@@ -443,8 +461,8 @@ def test_without_permission(folder: Path) -> None:
 
 def test_path_that_is_too_long() -> None:
     done = run("check", "x" * 5000)
-    assert done.code == 2
-    assert done.err.startswith("plansguard: xxx")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("plansguard: ")
 
 
 def test_file_that_is_too_large(folder: Path) -> None:
@@ -505,3 +523,10 @@ def test_plans_that_lack_nearly_everything(folder: Path) -> None:
     judged = judge(folder)
     assert judged.code == 1
     assert ("PG005", "plans/kidney/nnUNetPlans.json") in judged.found
+
+
+def test_paths_do_not_need_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that leads nowhere matters only to those who go by it."""
+    monkeypatch.setenv("nnUNet_raw", "/no/such/folder")
+    monkeypatch.setenv("nnUNet_preprocessed", "/no/such/folder")
+    assert judge(folder).code == 0

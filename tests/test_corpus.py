@@ -22,6 +22,8 @@ from plansguard.settings import ActiveSettings
 from tests.command import start
 from tests.variants import ROOTS
 
+pytestmark = pytest.mark.slow
+
 Row = Mapping[str, str]
 
 PWAVER = "pwaver__nnUNet-Adjustment/data__nnUNet_preprocessed__Dataset330_Angiography__"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import run
 from tests.conftest import ROOT
 from tests.variants import FIXTURES, ROOTS, lay_out
 
@@ -91,6 +92,13 @@ def test_the_readme_tells_it_in_the_demos_order(session: list[tuple[str, str, in
     shown = [command for block in BLOCKS for command, _ in steps(block)]
     played = iter(command for command, _, _ in session)
     assert all(command in played for command in shown)
+
+
+@pytest.mark.parametrize("command", re.findall(r"run: plansguard (.+)", README))
+def test_the_readmes_commands_for_ci_run(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_out(tmp_path, "Dataset002_FinetuneCT")
+    monkeypatch.chdir(tmp_path)
+    assert run(*command.split()).code == 0
 
 
 def test_the_readmes_python_runs(tmp_path: Path) -> None:

@@ -528,6 +528,7 @@ def repository(history: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name)
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("LC_ALL", "C")
     shutil.copytree(history, "repository")
     monkeypatch.chdir("repository")
     return Path.cwd()
@@ -607,6 +608,7 @@ def test_revisions_that_git_does_not_know(repository: Path, place: str, message:
     assert (done.code, done.out) == (2, "")
     assert done.err.splitlines()[0].startswith(f"plansguard: {message}")
     assert len(done.err.splitlines()) == 2
+    assert "usage:" not in done.err
     assert sorted(path.name for path in repository.iterdir()) == [".git", "study"]
 
 

@@ -73,6 +73,7 @@ def test_real_files_validate_and_lose_nothing(path: Path, kind: str) -> None:
     assert document.model_dump(by_alias=True, exclude_unset=True) == value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "kind"), corpus("plans", "dataset", "fingerprint", "splits"))
 def test_real_files_fit_the_json_schema(path: Path, kind: str) -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema")

@@ -19,6 +19,7 @@ from plansguard.cli import COMMANDS
 from plansguard.models.report_document import ReportDocument
 from plansguard.models.schema import SCHEMAS
 from plansguard.render import FORMATS, render
+from plansguard.report import Finding, Location, Report, Severity
 from plansguard.rules import RULES
 from tests.command import run, start
 from tests.variants import FIXTURES, ROOTS
@@ -136,7 +137,9 @@ def test_color_on_a_terminal(environment: dict[str, str], colored: bool, monkeyp
     assert ("\x1b" in shown) is colored
 
 
-def test_no_color_elsewhere() -> None:
+def test_no_color_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     save("P.json", plans(BROKEN))
     assert "\x1b" not in run("check").out
 
@@ -255,11 +258,12 @@ def test_json_of_a_finding() -> None:
 
 
 def test_json_of_numbers_that_json_lacks() -> None:
-    document = plans()
-    document["configurations"]["3d_fullres"]["spacing"] = [float("inf"), 1.2, 1.2]
-    save("P.json", document)
-    report = json.loads(run("check", "--output", "json").out, parse_constant=lambda word: pytest.fail(word))
-    assert any("Infinity" in str(finding["values"]) for finding in report["findings"])
+    """As text: NaN and Infinity are Python's, not JSON's."""
+    values = {"nan": float("nan"), "deep": [{"infinite": (float("-inf"), 1.5)}]}
+    finding = Finding("PG003", "x", Severity.ERROR, "x", "x", Location("P.json"), values=values)
+    text = render(Report("check", (), 1, (finding,)), "json")
+    document = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert document["findings"][0]["values"] == {"nan": "NaN", "deep": [{"infinite": ["-Infinity", 1.5]}]}
 
 
 # --- github ---

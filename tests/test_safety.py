@@ -128,6 +128,7 @@ def assert_old_or_new(workspace: Path, old: dict[str, bytes], new: dict[str, byt
 
 
 @posix_only
+@pytest.mark.slow
 def test_killed_migration(workspace: Path) -> None:
     remove("preprocessed/dataset.json")(workspace, OTHER_CT)
     old = state(workspace)
@@ -147,6 +148,7 @@ def test_killed_migration(workspace: Path) -> None:
 
 
 @posix_only
+@pytest.mark.slow
 def test_killed_overwriting_migration(workspace: Path) -> None:
     copy("preprocessed/nnUNetPlans.json", "preprocessed/Moved.json")(workspace, OTHER_CT)
     put("preprocessed/Moved.json", "/plans_name", "Moved")(workspace, OTHER_CT)
@@ -165,6 +167,7 @@ def test_killed_overwriting_migration(workspace: Path) -> None:
 
 
 @posix_only
+@pytest.mark.slow
 def test_killed_undo(workspace: Path) -> None:
     copy("preprocessed/nnUNetPlans.json", "preprocessed/Moved.json")(workspace, OTHER_CT)
     put("preprocessed/Moved.json", "/plans_name", "Moved")(workspace, OTHER_CT)

@@ -121,6 +121,7 @@ def test_the_fixtures_are_all_there(documents: dict[str, list[Path]]) -> None:
     assert fixtures <= {path.name for name in names for path in documents[name]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plans", "dataset", "fingerprint", "splits"])
 def test_real_files_are_accepted(name: str, corpus: Path) -> None:
     with (corpus / "manifest.tsv").open(encoding="utf-8", newline="") as stream:

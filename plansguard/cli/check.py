@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from plansguard.cli.common import FailOn, Outputs, SettingsFile, emit, load_settings, parse_outputs
+from plansguard.workspace import Workspace
 
 
 def check(
@@ -44,8 +45,14 @@ def check(
     from plansguard.checking import check as run_check
 
     outputs = parse_outputs(output)
-    active = load_settings(settings, paths or [])
+    active = load_settings(settings, paths or [_folder(one) for one in dataset or []])
     report = run_check(paths or [], datasets=dataset or [], plans=plans, configuration=configuration, settings=active)
     emit(report, outputs)
     code = report.exit_code(fail_on or active.fail_on)
     raise typer.Exit(0 if code == 3 and allow_empty else code)
+
+
+def _folder(id_or_name: str) -> Path:
+    """Where the dataset's settings may lie: in its folder or above."""
+    workspace = Workspace.from_environment()
+    return workspace.preprocessed_folder(workspace.dataset_name(id_or_name))
