@@ -8,7 +8,8 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from plansguard.jsondoc import JsonDocument
-from plansguard.parts import Absent, Configuration, Plans
+from plansguard.parts import Configuration, Plans
+from plansguard.rules.common import valid
 from plansguard.settings import IdleIgnore
 from plansguard.subject import Dataset, Pair
 
@@ -60,25 +61,16 @@ class Need(NamedTuple):
     get: Callable[[Any], Any]
 
 
-def _valid(part: Any) -> Any:
-    """The part itself; Absent when a field has a wrong type."""
-    if part.problems:
-        raise Absent(f"{part.path.name} has fields of a wrong type (see PG005)")
-    return part
-
-
 #: name of the parameter -> how often it occurs, and how it is got (Absent when it cannot be had)
 NEEDS: dict[str, Need] = {
     "dataset": Need(Level.DATASET, lambda scope: scope.dataset),
-    "dataset_json": Need(Level.DATASET, lambda scope: _valid(scope.dataset.dataset_json)),
-    "fingerprint": Need(Level.DATASET, lambda scope: _valid(scope.dataset.fingerprint)),
+    "dataset_json": Need(Level.DATASET, lambda scope: valid(scope.dataset.dataset_json)),
+    "fingerprint": Need(Level.DATASET, lambda scope: valid(scope.dataset.fingerprint)),
     "raw_dataset_json": Need(Level.DATASET, lambda scope: scope.dataset.raw_dataset_json),
     "raw_images": Need(Level.DATASET, lambda scope: scope.dataset.raw_images),
     "trained": Need(Level.DATASET, lambda scope: scope.dataset.trained),
     "document": Need(Level.DOCUMENT, lambda scope: scope.document),
-    # the plans whether or not their fields have the right types: for the rule that says so
-    "plans_as_written": Need(Level.PLANS, lambda scope: scope.plans),
-    "plans": Need(Level.PLANS, lambda scope: _valid(scope.plans)),
+    "plans": Need(Level.PLANS, lambda scope: valid(scope.plans)),
     "lineage": Need(Level.MIGRATED_PLANS, lambda scope: scope.dataset.lineage(scope.plans)),
     "configuration": Need(Level.CONFIGURATION, lambda scope: scope.configuration.usable),
     "pair": Need(Level.PAIR, lambda scope: scope.pair),

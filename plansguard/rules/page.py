@@ -25,7 +25,8 @@ def _sections(body: str) -> str:
 def _section(paragraph: str) -> str:
     head, colon, text = paragraph.partition(":")
     if colon and head in SECTIONS:
-        return f"## {head}\n\n{text.strip()}"
+        body = text.strip()
+        return f"## {head}\n\n{body[:1].upper()}{body[1:]}"
     return paragraph
 
 
