@@ -37,6 +37,14 @@ def check(
     named = [dataset_of(Workspace.from_environment(), one) for one in ids]
     # A dataset that is named twice, by path and by id, is judged once.
     subjects = list({subject.folder.resolve(): subject for subject in [*discover(places), *named]}.values())
+    if plans is not None:
+        # Below a folder that was named, only the datasets that have these plans are meant; unless none has.
+        meant = [
+            subject
+            for subject in subjects
+            if subject in named or subject.folder in places or plans in (one.identifier for one in subject.plans)
+        ]
+        subjects = meant or subjects
     request = Request(plans, configuration)
     return engine.run(
         "check",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import PurePath
+from pathlib import Path
 from typing import Any
 
 CRASHED = "PG000"
@@ -106,7 +106,7 @@ class Finding:
         import hashlib
         import json
 
-        place = "/".join(PurePath(self.location.path).parts[-2:])
+        place = "/".join(Path(self.location.path).absolute().parts[-2:])
         parts = [self.code, place, self.location.pointer, self.configuration, self.values]
         text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

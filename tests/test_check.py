@@ -211,6 +211,7 @@ def test_model_folder(workspace: Path) -> None:
     assert judge(model, plans="nnUNetPlans", configuration="3d_fullres").found == []
     break_patch(model / "plans.json")
     assert judge(model, plans="nnUNetPlans").found == [(FAULT_CODE, f"{model.as_posix()}/plans.json")]
+    assert [code for code, _ in judge(model, plans="OtherPlans").found] == ["PG114"]
 
 
 def test_folders_of_arrays_and_images_are_not_searched(workspace: Path) -> None:
@@ -530,3 +531,14 @@ def test_paths_do_not_need_the_environment(folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("nnUNet_raw", "/no/such/folder")
     monkeypatch.setenv("nnUNet_preprocessed", "/no/such/folder")
     assert judge(folder).code == 0
+
+
+def test_plans_that_one_dataset_of_many_has(workspace: Path) -> None:
+    """Below a root, -p means the datasets that have these plans; a dataset that is named must have them."""
+    root = workspace / ROOTS["preprocessed"]
+    shutil.copy(root / CT / "nnUNetPlans.json", root / CT / "Mine.json")
+    edit = json.loads((root / CT / "Mine.json").read_bytes()) | {"plans_name": "Mine"}
+    (root / CT / "Mine.json").write_text(json.dumps(edit))
+    assert "PG114" not in {code for code, _ in judge(root, plans="Mine").found}
+    assert "PG114" in {code for code, _ in judge(root / CT, root / OTHER_CT, plans="Mine").found}
+    assert "PG114" in {code for code, _ in judge(root, plans="Nobodys").found}

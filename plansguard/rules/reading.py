@@ -64,7 +64,7 @@ def unreadable_document(dataset: Dataset) -> Iterator[Found]:
     """A file cannot be read as JSON.
 
     What it checks: every file with one of nnU-Net's names is strict JSON in UTF-8, at most 64 MiB large and at most
-    200 levels deep.
+    200 levels deep; every folder below those that are checked can be listed.
 
     Why it matters: nnU-Net ends with a `JSONDecodeError` that does not name the file. A file that cannot be read has
     not been checked: the exit code is 2.

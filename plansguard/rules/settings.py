@@ -19,7 +19,8 @@ from plansguard.settings import IdleIgnore
 def unused_ignore(idle_ignores: tuple[IdleIgnore, ...]) -> Iterator[Found]:
     """An entry under `ignore` matches no finding.
 
-    What it checks: every entry under `ignore` in `plansguard.json` has set aside at least one finding of this run.
+    What it checks: every entry under `ignore` in `plansguard.json` has set aside at least one finding. Only a check of
+    all that the settings are for can tell: the settings' whole folder, without `-p` and `-c`.
 
     Why it matters: an entry that outlives its finding waits to hide the next one, which may be a real one.
 
