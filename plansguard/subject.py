@@ -24,7 +24,7 @@ from plansguard.parts import (
     Plans,
 )
 from plansguard.record import Record
-from plansguard.workspace import DATASET_NAME, RawImages, TrainedModel, Workspace, is_folder, trained_models
+from plansguard.workspace import DATASET_NAME, ROOTS, RawImages, TrainedModel, Workspace, is_folder, trained_models
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class Dataset:
         names = {Path(document.path).name for document in self.documents}
         if MODEL_PLANS in names:
             return "model"
-        if self.workspace.raw is not None and self.folder.absolute().parent == self.workspace.raw.absolute():
+        parent = self.folder.absolute().parent
+        if parent.name == ROOTS[0] or (self.workspace.raw is not None and parent == self.workspace.raw.absolute()):
             return "raw"
         if is_folder(self.folder / "imagesTr"):
             return "raw"
