@@ -14,6 +14,7 @@ from plansguard import jsondoc
 from plansguard.errors import UnreadableDocument
 from plansguard.jsondoc import JsonDocument, pointer
 from plansguard.report import Finding, Location, RuleInfo, Severity
+from plansguard.words import nearest
 
 if TYPE_CHECKING:
     from plansguard.models import Settings
@@ -127,15 +128,13 @@ def _absolute(path: Path | str) -> Path:
 
 
 def _check_rule_names(document: JsonDocument, settings: Settings, rules: tuple[RuleInfo, ...]) -> None:
-    from difflib import get_close_matches
-
     known = {word for info in rules for word in (info.code, info.name)}
     named = {pointer("severity", word): word for word in settings.severity}
     named |= {pointer("ignore", index, "rule"): entry.rule for index, entry in enumerate(settings.ignore)}
     for place, word in named.items():
         if word not in known:
-            near = get_close_matches(word, known, 1)
-            hint = f"did you mean {near[0]}?" if near else "plansguard rules lists them all"
+            near = nearest(word, known)
+            hint = f"did you mean {near}?" if near else "plansguard rules lists them all"
             raise _unreadable(document, place, f"there is no rule {word!r}", hint)
 
 

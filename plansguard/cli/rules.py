@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from plansguard.errors import UsageError
+from plansguard.words import nearest
 
 
 def rules() -> None:
@@ -20,15 +21,13 @@ def rules() -> None:
 
 def explain(rule: Annotated[str, typer.Argument(help="A rule's code or name, such as PG101.")]) -> None:
     """Show a rule's page: what it checks, why it matters, how to fix what it finds."""
-    from difflib import get_close_matches
-
     from plansguard.rules import RULES, find
     from plansguard.rules.page import page
 
     found = find(rule)
     if found is None:
         known = {word.casefold(): word for one in RULES for word in (one.info.code, one.info.name)}
-        near = get_close_matches(rule.casefold(), known, 1)
-        hint = f"did you mean {known[near[0]]}?" if near else "plansguard rules lists them all"
+        near = nearest(rule.casefold(), known)
+        hint = f"did you mean {known[near]}?" if near else "plansguard rules lists them all"
         raise UsageError(f"there is no rule {rule!r}", hint=hint)
     typer.echo(page(found), nl=False)

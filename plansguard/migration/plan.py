@@ -18,13 +18,12 @@ from plansguard.migration.reader import Reader, choose_reader, example_image
 from plansguard.parts import CANONICAL_NAMES, MODEL_PLANS, SIDECAR_ENDING, Absent, Plans
 from plansguard.record import SCHEMA, Record, sha256
 from plansguard.report import Report
-from plansguard.rules.declare import Rule
+from plansguard.rules import RULES
 from plansguard.settings import FILE_NAME as SETTINGS_NAME
 from plansguard.settings import ActiveSettings
 from plansguard.subject import Dataset, Pair, Request
 from plansguard.workspace import Workspace
 
-WORKFLOWS = ("finetune", "pretrain", "graft")
 #: What the next commands mend, and what therefore does not stand in the way of a move.
 _MENDED_LATER = frozenset({"fingerprint-missing"})
 
@@ -62,9 +61,7 @@ class Migration:
     report: Report
 
 
-def plan(
-    workspace: Workspace, order: Order, settings: ActiveSettings | None = None, rules: tuple[Rule, ...] | None = None
-) -> Migration:
+def plan(workspace: Workspace, order: Order, settings: ActiveSettings | None = None) -> Migration:
     """Plan what ``order`` asks for.
 
     Raises UsageError when a dataset or plans do not exist or are ambiguous, UnreadableDocument when the plans to be
@@ -104,7 +101,7 @@ def plan(
         [would_be],
         pair=pair,
         settings=settings,
-        rules=[one for one in rules or _rules() if one.info.name not in _MENDED_LATER],
+        rules=[one for one in RULES if one.info.name not in _MENDED_LATER],
     )
     return Migration(pair, reader, tuple(writes), report)
 
@@ -112,12 +109,6 @@ def plan(
 def backup_name(path: Path, content: bytes) -> Path:
     """Where a file's old content is kept: the name holds its digest, so repeating a move makes no second copy."""
     return path.with_name(f"{path.name}.{sha256(content)[:8]}.bak")
-
-
-def _rules() -> tuple[Rule, ...]:
-    from plansguard.rules import RULES
-
-    return RULES
 
 
 def _checked_target(identifier: str) -> str:

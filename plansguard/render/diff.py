@@ -8,7 +8,8 @@ from typing import Any
 
 from plansguard.changes import CONSEQUENCES, FACETS, Change
 from plansguard.models.diff_document import ChangeEntry, DiffDocument
-from plansguard.render import counted, json_text, printable
+from plansguard.render import json_text, printable
+from plansguard.words import counted
 
 _WIDTH = 100
 

@@ -6,8 +6,9 @@ line in plain text counts all of them.
 
 from __future__ import annotations
 
-from plansguard.render import counted, printable
+from plansguard.render import printable
 from plansguard.report import Finding, Report
+from plansguard.words import counted
 
 _KINDS = {"error": "error", "warning": "warning", "info": "notice"}
 

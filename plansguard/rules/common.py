@@ -44,11 +44,6 @@ def listed(names: Sequence[str], shown: int = 3) -> str:
     return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def counted(count: int, noun: str) -> str:
-    """``1 case``, ``2 cases``."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")
-
-
 def quoted(path: Path | str) -> str:
     """A path as one types it in a shell."""
     return shlex.quote(str(path))
@@ -118,13 +113,6 @@ def told_before(dataset: Dataset, configuration: Configuration, *keys: str) -> b
 def usable(configuration: Configuration) -> bool:
     """Whether the configuration can be resolved and its fields have the right types."""
     return known(lambda: configuration.usable) is not None
-
-
-def nearest(name: str, names: list[str]) -> str | None:
-    """The one of ``names`` that was probably meant."""
-    from difflib import get_close_matches  # only where something is wrong already
-
-    return next(iter(get_close_matches(name, names, 1)), None)
 
 
 def differing_fields(model: TrainedModel, plans: Plans, facets: Sequence[str]) -> list[str]:

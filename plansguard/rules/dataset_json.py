@@ -13,9 +13,10 @@ from plansguard.errors import UnreadableDocument
 from plansguard.models.recognise import is_v1
 from plansguard.parts import DatasetJson
 from plansguard.report import Location, Severity
-from plansguard.rules.common import brief, counted, is_there, lacks, listed, number, quoted, raw_file
+from plansguard.rules.common import brief, is_there, lacks, listed, number, quoted, raw_file
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Dataset
+from plansguard.words import counted
 from plansguard.workspace import RawImages
 
 #: Fields that decide how nnU-Net reads, labels and writes images; ``channels`` stands for channel_names or modality.

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from plansguard import facts
 from plansguard.parts import Absent, Configuration, DatasetJson, Fingerprint, Plans
 from plansguard.report import Location, Severity
-from plansguard.rules.common import brief, counted, judged, known, lacks, listed, number, told_before, valid
+from plansguard.rules.common import brief, judged, known, lacks, listed, number, told_before, valid
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Dataset
+from plansguard.words import counted
 
 # All thresholds are those of the failure modes named, kept because no healthy file in the corpus of real plans comes
 # near them; where nnU-Net itself has a number, it is nnU-Net's.

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from plansguard import facts
 from plansguard.parts import Absent, Configuration, Plans
 from plansguard.report import Location, Severity
-from plansguard.rules.common import brief, judged, known, listed, nearest, told_before
+from plansguard.rules.common import brief, judged, known, listed, told_before
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Dataset
+from plansguard.words import nearest
 
 #: PL-02. nnU-Net's planners stop halving an axis before fewer voxels than this are left.
 _SMALLEST_MAP = 4

@@ -9,9 +9,10 @@ from plansguard import facts
 from plansguard.configurations import InheritanceError
 from plansguard.parts import Absent, Configuration, Plans
 from plansguard.report import Location, Severity
-from plansguard.rules.common import brief, listed, nearest, told_before
+from plansguard.rules.common import brief, listed, told_before
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Dataset
+from plansguard.words import nearest
 
 #: What users write for "leave the intensities alone" instead of NoNormalization.
 _NOTHING = ("", "none", "null", "identity", "false")
