@@ -14,12 +14,15 @@ INSTALL = -m pip install --disable-pip-version-check -qq --constraint constraint
 CHECKS = set -ex; ruff check .; ruff format --check .; mypy --strict; lint-imports --no-logo; \
     python -m pytest --numprocesses auto --dist loadscope
 
-.PHONY: help demo test test-quick install install-test install-quick schemas docs fixtures bench clean
+.PHONY: help demo demo-model demo-data test test-quick install install-test install-quick schemas docs fixtures bench clean
 
 help:
 	@echo 'make demo        see it work (installs the light package only)'
+	@echo 'make demo-model  the same with a released model of which one holds a zip'
+	@echo 'make demo-data   the same with data that the real nnU-Net preprocesses (installs nnU-Net and torch)'
 	@echo 'make test        everything: ruff, mypy, import-linter, all tests; installs nnU-Net and torch (several GB)'
 	@echo 'make test-quick  the same without what needs nnU-Net or takes long'
+	@echo 'make fuzz        the readers of strangers'"'"' files on mutated real ones, for hours'
 	@echo 'make docs        write docs/rules/, docs/coverage.md and schemas/ from the code (also: make schemas)'
 	@echo 'make fixtures    make fixtures/ again with the real nnU-Net (minutes)'
 	@echo 'make bench       plansguard beside nnU-Net, side by side'
@@ -29,11 +32,20 @@ help:
 demo: install
 	@$(PYTHON) demo/demo.py
 
+demo-model: install
+	@$(PYTHON) demo/released_model.py
+
+demo-data: install-test
+	@$(PYTHON) demo/preprocessed_data.py
+
 test: install-test
 	@PATH="$$(cd '$(VENV)/bin' && pwd):$$PATH"; export PATH; $(CHECKS) $(ARGS)
 
 test-quick: install-quick
 	@PATH="$$(cd '$(VENV_QUICK)/bin' && pwd):$$PATH"; export PATH; $(CHECKS) -m 'not nnunet and not slow' $(ARGS)
+
+fuzz: install-quick
+	@$(VENV_QUICK)/bin/python -m pytest tests -k fuzz --hypothesis-profile=plansguard-fuzz $(ARGS)
 
 # schemas/ and docs/ come from one script, so that neither can be forgotten.
 schemas docs: install
@@ -57,7 +69,7 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.created pyproject.toml constraints.txt
 	@echo 'installing plansguard, nnU-Net, torch and the test tools into $(VENV) (several GB the first time)'
-	@$(PYTHON) $(INSTALL) --editable '.[dev,train]'
+	@$(PYTHON) $(INSTALL) --editable '.[dev,train,data,dask]'
 	@touch $(VENV)/.installed $@
 
 $(VENV_QUICK)/.installed-quick: $(VENV_QUICK)/.created pyproject.toml constraints.txt

@@ -1,124 +1,48 @@
-"""plansguard beside nnU-Net and beside its own imports, as whole processes, side by side in one run.
+"""Every benchmark, each side by side with what it is compared with, in one run.
 
-``make bench`` prints the table and writes it to benchmarks/results.md. Needs the extra ``train`` (the real nnU-Net).
-
-plansguard is installed as users have it: from a wheel, with compiled bytecode, into a folder of its own. The commands
-take turns, so that whatever else the machine does hits all of them alike; the figures are medians, and the ratio is
-that of the medians.
+``make bench`` prints the tables and writes them to benchmarks/results.md. Needs the extras ``train`` and ``data``.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-import shutil
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
-ROUNDS = 21
-GIVING, RECEIVING = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
+import checkpoint
+import commands
+import headers
+import values
 
-
-class Duel(NamedTuple):
-    """Two commands to compare; ``limit`` bounds ours / theirs."""
-
-    title: str
-    ours: list[str]
-    theirs: list[str]
-    limit: float
+RESULTS = Path(__file__).resolve().parent / "results.md"
+BENCHMARKS = {
+    "Commands": commands.table,
+    "Reading a checkpoint": checkpoint.table,
+    "Headers of preprocessed cases": headers.table,
+    "Values of preprocessed cases": values.table,
+}
 
 
 def main() -> int:
-    """Run all duels; 1 if a ratio is over its limit."""
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder)
-        environment = prepare(scratch)
-        python = sys.executable
-        move = [python, "-c", "from plansguard.cli import main; main()", "migrate"]
-        nnunet = [python, "-c", NNUNET_MOVE]
-        duels = [
-            Duel(
-                "`plansguard migrate` / `nnUNetv2_move_plans_between_datasets`",
-                [*move, "-s", "1", "-t", "2", "-sp", "nnUNetPlans", "-tp", "Ours"],
-                [*nnunet, "-s", "1", "-t", "2", "-sp", "nnUNetPlans", "-tp", "Theirs"],
-                1 / 3,
-            ),
-            Duel(
-                '`plansguard check` of one dataset / `python -c "import pydantic, typer"`',
-                [python, "-c", "from plansguard.cli import main; main()", "check", "-d", "1"],
-                [python, "-c", "import pydantic, typer"],
-                1.6,
-            ),
-        ]
-        rows = [measure(duel, scratch, environment) for duel in duels]
-    table = "\n".join([*HEADER, *(row for row, _ in rows)])
-    print(table)
-    (ROOT / "benchmarks/results.md").write_text(f"{preamble()}\n\n{table}\n", encoding="utf-8")
-    return 0 if all(fine for _, fine in rows) else 1
-
-
-HEADER = ["| ours / theirs | ours (ms) | theirs (ms) | ratio | limit |", "|---|---|---|---|---|"]
-NNUNET_MOVE = (
-    "from nnunetv2.experiment_planning.plans_for_pretraining.move_plans_between_datasets "
-    "import entry_point_move_plans_between_datasets as main; main()"
-)
-
-
-def prepare(scratch: Path) -> dict[str, str]:
-    """A workspace and an installed plansguard in ``scratch``; the environment that finds both."""
-    shutil.copytree(ROOT / "fixtures/workspace", scratch / "workspace")
-    site = scratch / "site"
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
-    subprocess.run([*install, "--target", str(site), str(ROOT)], check=True)
-    subprocess.run([sys.executable, "-m", "compileall", "-q", str(site)], check=True)
-    folders = {
-        name: str(scratch / "workspace" / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-    }
-    return {**os.environ, **folders, "PYTHONPATH": str(site)}
-
-
-def measure(duel: Duel, scratch: Path, environment: dict[str, str]) -> tuple[str, bool]:
-    """A row of the table, and whether the ratio keeps its limit. The first round only warms up."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for round_number in range(ROUNDS + 1):
-        for command, record in zip((duel.ours, duel.theirs), times, strict=True):
-            taken = seconds(command, scratch, environment)
-            if round_number:
-                record.append(taken)
-            forget_moves(scratch)
-    ours, theirs = (statistics.median(record) * 1000 for record in times)
-    ratio = ours / theirs
-    return f"| {duel.title} | {ours:.0f} | {theirs:.0f} | {ratio:.2f} | {duel.limit:.2f} |", ratio <= duel.limit
-
-
-def seconds(command: list[str], scratch: Path, environment: dict[str, str]) -> float:
-    """How long the whole process takes; it must succeed."""
-    start = time.perf_counter()
-    subprocess.run(command, cwd=scratch, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    return time.perf_counter() - start
-
-
-def forget_moves(scratch: Path) -> None:
-    """Take away what a move wrote, so that every round does the same work."""
-    for name in ("Ours.json", "Ours.plansguard.json", "Theirs.json"):
-        (scratch / "workspace/nnUNet_preprocessed" / RECEIVING / name).unlink(missing_ok=True)
+    """Run all; 1 if one is over a limit."""
+    kept = True
+    text = f"{preamble()}\n"
+    for title, table in BENCHMARKS.items():
+        lines, fine = table()
+        kept = kept and fine
+        text += f"\n## {title}\n\n" + "\n".join(lines) + "\n"
+        print(f"{title}: {'within its limits' if fine else 'OVER A LIMIT'}", *lines, sep="\n", flush=True)
+    RESULTS.write_text(text, encoding="utf-8")
+    return 0 if kept else 1
 
 
 def preamble() -> str:
     """What was measured with what."""
-    names = ("nnunetv2", "torch", "pydantic", "typer", "deepdiff")
+    names = ("nnunetv2", "torch", "blosc2", "numpy", "pydantic", "typer", "deepdiff")
     versions = ", ".join(f"{name} {version(name)}" for name in names)
-    return (
-        f"Python {platform.python_version()} on {platform.system()}, {os.cpu_count()} cores; {versions}. "
-        f"Medians of {ROUNDS} whole processes each, taking turns."
-    )
+    return f"Python {platform.python_version()} on {platform.system()}, {os.cpu_count()} cores; {versions}."
 
 
 if __name__ == "__main__":

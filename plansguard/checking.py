@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plansguard import engine
+from plansguard.direction import DEFAULT_IDENTIFIER
 from plansguard.discovery import dataset_of, discover, narrowed
 from plansguard.report import Report
 from plansguard.rules import RULES
 from plansguard.settings import ActiveSettings, find_settings, read_settings
-from plansguard.subject import Request
+from plansguard.subject import Reading, Request
 from plansguard.workspace import Workspace
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.checkpoint import Checkpoint
 
 
 def check(
@@ -20,15 +25,20 @@ def check(
     datasets: Iterable[str] = (),
     plans: str | None = None,
     configuration: str | None = None,
+    weights: str | Path | None = None,
+    reading: Reading | None = None,
     settings: ActiveSettings | None = None,
 ) -> Report:
     """Judge plans and what lies beside them.
 
     ``paths`` are plans files, dataset folders or folders above them; ``datasets`` are ids or names below
     ``$nnUNet_preprocessed``; with neither, the current folder is searched. ``plans`` and ``configuration`` narrow
-    the check as nnU-Net's ``-p`` and ``-c`` do. Without ``settings`` the nearest ``plansguard.json`` counts.
+    the check as nnU-Net's ``-p`` and ``-c`` do. ``weights`` is a checkpoint that is to be fine-tuned, as for nnU-Net's
+    ``-pretrained_weights``; without ``plans`` it is judged against nnU-Net's default plans, which training would take.
+    ``reading`` says how much of the preprocessed arrays is read (default: the headers of all cases). Without
+    ``settings`` the nearest ``plansguard.json`` counts.
 
-    Raises UsageError (an unknown path or dataset) and UnreadableDocument (broken settings).
+    Raises UsageError (an unknown path or dataset) and UnreadableDocument (broken settings, weights that are none).
     """
     places = [Path(path) for path in paths]
     ids = list(datasets)
@@ -45,13 +55,24 @@ def check(
             if subject in named or subject.folder in places or plans in (one.identifier for one in subject.plans)
         ]
         subjects = meant or subjects
-    request = Request(plans, configuration)
+    checkpoint = _checkpoint(weights)
+    if checkpoint is not None and plans is None:
+        plans = DEFAULT_IDENTIFIER
+    request = Request(plans, configuration, checkpoint, reading or Reading())
     return engine.run(
         "check",
         [*(str(place) for place in places), *ids],
         [narrowed(subject, request) for subject in subjects],
         settings=settings or nearest_settings([*places, *(subject.folder for subject in subjects)]),
     )
+
+
+def _checkpoint(weights: str | Path | None) -> Checkpoint | None:
+    if weights is None:
+        return None
+    from plansguard.artefacts.checkpoint import read_checkpoint
+
+    return read_checkpoint(Path(weights))
 
 
 def nearest_settings(places: Iterable[Path]) -> ActiveSettings:

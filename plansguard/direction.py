@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from plansguard import changes
+from plansguard.given import Given
 from plansguard.parts import Absent, Plans
 from plansguard.subject import Dataset, Pair
 from plansguard.workspace import TrainedModel
@@ -63,7 +65,10 @@ def _judge_finetune(pair: Pair) -> Direction:
         because = f"{receiving} has trained weights ({theirs[0].folder.name}), {giving} has none with these plans"
         finetune = f"to fine-tune the weights of {receiving} on {giving}: {_command(pair, pair.workflow, swap=True)}"
         return Direction((because,), f"{finetune}; {pretrain}")
-    nobody = "nnUNet_results is not set" if weights is None else f"no trained weights of {giving} with these plans"
+    nobody = f"no trained weights of {giving} with these plans"
+    if weights is None:
+        artefact = pair.giving.artefact if isinstance(pair.giving, Given) else None
+        nobody = f"no weights lie with {artefact}" if artefact else "nnUNet_results is not set"
     return Direction(
         open_question=nobody,
         settle=f"if {giving} was pretrained elsewhere, go on; "
@@ -134,12 +139,17 @@ def _command(pair: Pair, workflow: str, *, swap: bool = False) -> str:
     giving, receiving = (pair.receiving, pair.giving) if swap else (pair.giving, pair.receiving)
     own = len(pair.giving.plans) > 1 and not swap
     options = [
-        f"-s {dataset_id(giving.name)} -t {dataset_id(receiving.name)}",
-        *([f"-sp {pair.plans.identifier}"] if own and pair.plans.identifier != DEFAULT_IDENTIFIER else []),
-        f"-tp {pair.result.identifier}",
+        f"-s {source_of(giving)} -t {shlex.quote(dataset_id(receiving.name))}",
+        *([f"-sp {shlex.quote(pair.plans.identifier)}"] if own and pair.plans.identifier != DEFAULT_IDENTIFIER else []),
+        f"-tp {shlex.quote(pair.result.identifier)}",
         *([f"--workflow {workflow}"] if workflow != "finetune" else []),
     ]
     return " ".join(["plansguard migrate", *options])
+
+
+def source_of(giving: Dataset) -> str:
+    """What ``-s`` takes for the giving side, as one types it in a shell."""
+    return shlex.quote(str(giving.artefact) if isinstance(giving, Given) else dataset_id(giving.name))
 
 
 def dataset_id(name: str) -> str:

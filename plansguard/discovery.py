@@ -13,6 +13,7 @@ from plansguard.jsondoc import JsonDocument
 from plansguard.models.recognise import markers, recognise
 from plansguard.parts import CANONICAL_NAMES, MODEL_PLANS, SIDECAR_ENDING
 from plansguard.settings import FILE_NAME as SETTINGS_NAME
+from plansguard.stamp import STAMP_ENDING
 from plansguard.subject import Dataset, Request
 from plansguard.workspace import DATASET_NAME, Workspace
 
@@ -32,6 +33,8 @@ def expected_kind(path: Path) -> str | None:
             return None  # like model__plans__dataset.json: named after several things, and so after none
     if path.name.endswith(SIDECAR_ENDING):
         return "lineage"
+    if path.name.endswith(STAMP_ENDING):
+        return "stamp"
     if path.name == SETTINGS_NAME:
         return None
     return "plans" if "plans" in path.stem.casefold() else None

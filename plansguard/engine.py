@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from plansguard.errors import UnreadableDocument
 from plansguard.jsondoc import JsonDocument
 from plansguard.parts import Absent, Configuration, Plans
 from plansguard.report import Finding, Location, NotChecked, Related, Report
@@ -29,12 +30,15 @@ def run(
     judge = _Judge(rules)
     for dataset in datasets:
         judge.dataset(dataset)
+    named = {dataset.request.weights.path: dataset for dataset in datasets if dataset.request.weights is not None}
+    for dataset in named.values():
+        judge.scope(Level.CHECKPOINT, Scope(dataset, checkpoint=dataset.request.weights))
     if pair is not None:
         judge.scope(Level.PAIR, Scope(pair.receiving, plans=pair.result, pair=pair))
     settings = settings or ActiveSettings()
     findings, idle = settings.apply(judge.findings)
     # In a check of one dataset, entries for the others match nothing, and that is no fault of theirs.
-    whole = settings.all_in(inputs) and all(dataset.request == Request() for dataset in datasets)
+    whole = settings.all_in(inputs) and all(dataset.request.everything for dataset in datasets)
     idle = tuple(one for one in idle if one.expired or whole)
     judge.findings = []
     crashes = tuple(dict.fromkeys(judge.crashes))  # one that befalls every configuration is told once
@@ -66,11 +70,20 @@ class _Judge:
         for document in dataset.documents:
             self.scope(Level.DOCUMENT, Scope(dataset, document=document))
         for plans in dataset.judged_plans:
+            loading = _loading(plans, dataset.request)
             self.scope(Level.PLANS, Scope(dataset, plans=plans))
             if dataset.has_record(plans):
                 self.scope(Level.MIGRATED_PLANS, Scope(dataset, plans=plans))
             for configuration in _judged_configurations(plans, dataset.request.configuration):
-                self.scope(Level.CONFIGURATION, Scope(dataset, plans=plans, configuration=configuration))
+                scope = Scope(dataset, plans=plans, configuration=configuration)
+                self.scope(Level.CONFIGURATION, scope)
+                if dataset.role == "preprocessed":
+                    self.scope(Level.DATA, scope)
+                if configuration in loading:
+                    self.scope(Level.WEIGHTS, scope)
+        for checkpoint in dataset.checkpoints:
+            if not isinstance(checkpoint, UnreadableDocument):  # PG601 tells of those
+                self.scope(Level.CHECKPOINT, Scope(dataset, checkpoint=checkpoint))
         if not dataset.judged_plans and dataset.role != "raw":
             self._nothing_to_run_on(dataset)
 
@@ -100,6 +113,15 @@ class _Judge:
 
 def _judged_configurations(plans: Plans, wanted: str | None) -> Iterator[Configuration]:
     return (one for one in plans.configurations if wanted in (None, one.name))
+
+
+def _loading(plans: Plans, request: Request) -> tuple[Configuration, ...]:
+    """The configurations that would load the weights."""
+    if request.weights is None:
+        return ()
+    from plansguard.weights import meant_for  # rarely needed
+
+    return meant_for(request.weights, _judged_configurations(plans, request.configuration))
 
 
 def _finding(rule: Rule, found: Found, scope: Scope) -> Finding:

@@ -16,9 +16,9 @@ class PlansguardError(Exception):
 
 
 class UnreadableDocument(PlansguardError):
-    """A file that cannot be read as JSON.
+    """A file that cannot be read as what it should be: JSON, a checkpoint, a model.
 
-    ``line`` and ``column`` are 1-based, or None where the trouble has no place (a missing file, a file too large).
+    ``line`` and ``column`` are 1-based, or None where the trouble has no place (a missing file, a binary file).
     """
 
     def __init__(

@@ -25,6 +25,12 @@ OLD_INTENSITY_KEY: Final = "foreground_intensity_properties_by_modality"
 utilities/plans_handling/plans_handler.py, PlansManager
 """
 
+
+def intensity_key(plans: Mapping[str, object]) -> str:
+    """The key under which the intensity statistics stand in these plans. Source as above."""
+    return OLD_INTENSITY_KEY if INTENSITY_KEY not in plans and OLD_INTENSITY_KEY in plans else INTENSITY_KEY
+
+
 OLD_CONFIGURATION_KEYS: Final = (
     "UNet_class_name",
     "UNet_base_num_features",
@@ -252,10 +258,13 @@ def normalization_of(channel_name: str) -> str:
 PREPROCESSORS: Final = ("DefaultPreprocessor",)
 """preprocessing/preprocessors/"""
 
+NO_RESAMPLING: Final = "no_resampling_hack"
+"""The function that leaves the shape of images as it is. preprocessing/resampling/no_resampling.py"""
+
 RESAMPLING_FUNCTIONS: Final = (
     "resample_data_or_seg_to_shape",
     "resample_torch_fornnunet",
-    "no_resampling_hack",
+    NO_RESAMPLING,
 )
 """Functions that take what nnU-Net passes: data, new shape, both spacings. preprocessing/resampling/"""
 
@@ -312,3 +321,41 @@ CERTAIN_READERS: Final[Mapping[str, str]] = {
 
 Tried out; experiment_planning/plans_for_pretraining/move_plans_between_datasets.py
 """
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Trainers
+# ---------------------------------------------------------------------------------------------------------------------
+
+DEFAULT_TRAINER: Final = "nnUNetTrainer"
+
+DEFAULT_EPOCHS: Final = 1000
+"""How long trainers train whose name does not say it. training/nnUNetTrainer/nnUNetTrainer.py"""
+
+_PRIMUS = (
+    *(f"nnUNet_Primus{version}{size}_Trainer" for version in ("V2", "V3", "_") for size in "SBML"),
+    "nnUNet_Primus_M_Trainer_BS8",
+    "nnUNet_Primus_M_Trainer_BS8_2e4",
+)
+TRAINERS_WITH_OWN_NETWORK: Final = frozenset({"nnUNetTrainerBN", *_PRIMUS})
+"""Trainers that build another network than the plans name. Their classes override build_network_architecture."""
+
+STOCK_TRAINERS: Final = TRAINERS_WITH_OWN_NETWORK | frozenset(
+    """
+    nnUNetTrainer nnUNetTrainer_1epoch nnUNetTrainer_5epochs nnUNetTrainer_10epochs nnUNetTrainer_20epochs
+    nnUNetTrainer_50epochs nnUNetTrainer_100epochs nnUNetTrainer_250epochs nnUNetTrainer_500epochs
+    nnUNetTrainer_750epochs nnUNetTrainer_2000epochs nnUNetTrainer_4000epochs nnUNetTrainer_8000epochs
+    nnUNetTrainer_250epochs_NoMirroring nnUNetTrainer_2000epochs_NoMirroring nnUNetTrainer_4000epochs_NoMirroring
+    nnUNetTrainer_8000epochs_NoMirroring nnUNetTrainerNoMirroring nnUNetTrainer_onlyMirror01
+    nnUNetTrainer_onlyMirror01_1500ep nnUNetTrainer_onlyMirror01_DA5 nnUNetTrainer_onlyMirror01_DASegOrd0
+    nnUNetTrainerAdam nnUNetTrainerAdam1en3 nnUNetTrainerAdam3en4 nnUNetTrainerAdan nnUNetTrainerAdan1en1
+    nnUNetTrainerAdan1en3 nnUNetTrainerAdan3en4 nnUNetTrainerAdanCosAnneal nnUNetTrainerVanillaAdam
+    nnUNetTrainerVanillaAdam1en3 nnUNetTrainerVanillaAdam3en4 nnUNetTrainerCosAnneal nnUNetTrainer_warmup
+    nnUNetTrainerBenchmark_5epochs nnUNetTrainerBenchmark_5epochs_noDataLoading nnUNetTrainerCELoss
+    nnUNetTrainerCELoss_5epochs nnUNetTrainerDiceCELoss_noSmooth nnUNetTrainerDiceLoss nnUNetTrainerDiceTopK10Loss
+    nnUNetTrainerTopk10Loss nnUNetTrainerTopk10LossLS01 nnUNetTrainerDA5 nnUNetTrainerDA5Segord0 nnUNetTrainerDA5ord0
+    nnUNetTrainerDA5_10epochs nnUNetTrainer_DASegOrd0 nnUNetTrainer_DASegOrd0_NoMirroring nnUNetTrainerNoDA
+    nnUNetTrainer_noDummy2DDA nnUNetTrainerNoDeepSupervision nnUNetTrainer_probabilisticOversampling
+    nnUNetTrainer_probabilisticOversampling_010 nnUNetTrainer_probabilisticOversampling_033 nnUNet_Trainer_BS8
+    """.split()
+)
+"""The trainers that nnU-Net finds without nnUNet_extTrainer. training/nnUNetTrainer/ and its sub-packages"""

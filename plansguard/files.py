@@ -33,7 +33,7 @@ def checked_identifier(identifier: str) -> str:
             f"{identifier!r} cannot be the name of plans",
             hint="use letters, digits, '_', '-' and '.': the name becomes a file and a folder name",
         )
-    if identifier.endswith((".json", ".plansguard")):
+    if identifier.endswith((".json", ".plansguard", ".stamp")):
         raise UsageError(
             f"{identifier!r} is a file name, not a plans identifier",
             hint=f"leave the ending out: {identifier.partition('.')[0]}",
@@ -82,23 +82,35 @@ def locked(folder: Path) -> Iterator[None]:
 
     Whoever holds it sweeps away the temporary files that a killed writer left.
     """
-    from filelock import FileLock, Timeout
-
-    lock_file = folder / ".plansguard.lock"
-    lock = FileLock(lock_file)
-    try:
-        lock.acquire(timeout=LOCK_TIMEOUT)
-    except Timeout:
-        raise WriteRefused(
-            f"another plansguard is writing to {folder}",
-            hint=f"wait for it to end; it holds {lock_file.name}",
-        ) from None
-    except OSError as error:
-        raise _refused(lock_file, error) from error
-    try:
+    with _held(folder / ".plansguard.lock", f"another plansguard is writing to {folder}", LOCK_TIMEOUT):
         with suppress(OSError):
             for leftover in folder.glob(f".*{_TEMPORARY}"):
                 leftover.unlink()
+        yield
+
+
+@contextmanager
+def occupied(path: Path, doing: str) -> Iterator[None]:
+    """Hold ``path`` for as long as a long job fills it; a second process that wants it is refused at once.
+
+    ``doing`` is what the first one is doing with it, for the second one's message.
+    """
+    with _held(path.with_name(f".{path.name}.plansguard.lock"), f"another plansguard is {doing} {path}", 0):
+        yield
+
+
+@contextmanager
+def _held(lock_file: Path, busy: str, timeout: float) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=timeout)
+    except Timeout:
+        raise WriteRefused(busy, hint=f"wait for it to end; it holds {lock_file.name}") from None
+    except OSError as error:
+        raise _refused(lock_file, error) from error
+    try:
         yield
     finally:
         lock.release()

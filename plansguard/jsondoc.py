@@ -98,13 +98,13 @@ def read_bytes(path: Path) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device could wait forever
-            raise UnreadableDocument(str(path), f"this is {_file_type(status.st_mode)}", hint="name a JSON file")
+            raise UnreadableDocument(str(path), f"this is {file_type(status.st_mode)}", hint="name a JSON file")
         if status.st_size > MAX_BYTES:
             raise _too_large(str(path))
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)  # bounded: the file may have grown since
     except OSError as error:
-        raise _unopened(path, error) from error
+        raise unopened(path, error) from error
     if len(raw) > MAX_BYTES:
         raise _too_large(str(path))
     return raw
@@ -192,11 +192,13 @@ _OPEN_FAULTS = {
 }
 
 
-def _file_type(mode: int) -> str:
+def file_type(mode: int) -> str:
+    """What a file of this mode is, where it is no plain file."""
     return next((name for test, name in _FILE_TYPES if test(mode)), "a device")
 
 
-def _unopened(path: Path, error: OSError) -> UnreadableDocument:
+def unopened(path: Path, error: OSError) -> UnreadableDocument:
+    """This error of the operating system in plain words."""
     reason, hint = _OPEN_FAULTS.get(error.errno or 0, (f"the file cannot be read: {error.strerror}", "check the path"))
     if error.errno == errno.ENOENT and path.is_symlink():
         reason, hint = "the link leads to a file that does not exist", "mend the link"

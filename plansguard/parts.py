@@ -14,6 +14,7 @@ from plansguard.jsondoc import JsonDocument
 from plansguard.record import Record
 from plansguard.report import Location
 from plansguard.shape import surely_valid
+from plansguard.stamp import STAMP_ENDING, Stamp
 
 SIDECAR_ENDING = ".plansguard.json"
 #: The name of nnU-Net's own copy of the plans in a model folder; its identifier stands inside, in plans_name.
@@ -112,8 +113,7 @@ class Plans(Part):
     @property
     def intensity_key(self) -> str:
         """The key under which the intensity properties stand in this file."""
-        old = facts.INTENSITY_KEY not in self.value and facts.OLD_INTENSITY_KEY in self.value
-        return facts.OLD_INTENSITY_KEY if old else facts.INTENSITY_KEY
+        return facts.intensity_key(self.value)
 
 
 class Configuration:
@@ -308,6 +308,27 @@ class Lineage(Part):
         return Record(self.value)
 
 
+class StampFile(Part):
+    """What a folder of preprocessed data was made with, as ``plansguard preprocess`` left it beside the plans."""
+
+    model_name = "Stamp"
+
+    @property
+    def identifier(self) -> str:
+        """The data folder that it belongs to."""
+        return self.path.name[: -len(STAMP_ENDING)]
+
+    @property
+    def stamp(self) -> Stamp:
+        """What it says; Absent when a field has a wrong type."""
+        if self.problems:
+            raise Absent(f"{self.path.name} has fields of a wrong type (see PG005)")
+        older = (self.value["before"] or {}).get("stamp")
+        if older is not None and problems(self.model_name, older):
+            raise Absent(f"{self.path.name} holds an earlier stamp that is damaged")
+        return Stamp(self.value)
+
+
 class Splits(Part):
     """One splits_final.json."""
 
@@ -322,6 +343,7 @@ PARTS: dict[str, type[Part]] = {
     "fingerprint": Fingerprint,
     "splits": Splits,
     "lineage": Lineage,
+    "stamp": StampFile,
 }
 #: kind -> the name under which nnU-Net reads it
 CANONICAL_NAMES = {kind: part.file_name for kind, part in PARTS.items() if part.file_name}

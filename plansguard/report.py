@@ -9,8 +9,9 @@ from typing import Any
 
 CRASHED = "PG000"
 UNREADABLE = "PG001"
+STOPPED = "PG529"
 #: Findings that say "the verdict is incomplete": with one of them the exit code is 2, whatever else was found.
-INCOMPLETE = frozenset({CRASHED, UNREADABLE})
+INCOMPLETE = frozenset({CRASHED, UNREADABLE, STOPPED})
 
 
 class Severity(str, Enum):

@@ -19,6 +19,7 @@ _FILES = {
     "Fingerprint": "fingerprint",
     "Splits": "splits",
     "Lineage": "lineage",
+    "Stamp": "stamp",
 }
 #: Keywords that demand nothing, or (if, then) more than the model does.
 _PASSED_OVER = {"$schema", "$id", "$defs", "title", "description", "if", "then"}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from plansguard import jsondoc
 from plansguard.errors import UnreadableDocument
@@ -17,22 +18,77 @@ from plansguard.parts import (
     SIDECAR_ENDING,
     Absent,
     AnyPart,
+    Configuration,
     DatasetJson,
     Fingerprint,
     Lineage,
     Part,
     Plans,
+    Splits,
+    StampFile,
 )
 from plansguard.record import Record
+from plansguard.stamp import Listing, Stamp, State, listing
 from plansguard.workspace import DATASET_NAME, ROOTS, RawImages, TrainedModel, Workspace, is_folder, trained_models
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.audit import Audit, Expectation
+    from plansguard.artefacts.checkpoint import Checkpoint
+    from plansguard.artefacts.pool import Pool
+    from plansguard.weights import Weights
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How much of the preprocessed arrays is read, and by which workers.
+
+    ``depth`` is ``none``, ``headers`` (of every case), ``sample`` (also the values of a few cases, chosen by ``seed``)
+    or ``all`` (also the values of every case).
+    """
+
+    depth: str = "headers"
+    seed: int = 12345
+    pool: Pool | None = field(default=None, compare=False)
+
+    def sample(self, items: Sequence[Item], size: int = 8) -> list[Item]:
+        """A few of ``items``, the same ones for the same seed, in their order."""
+        from random import Random  # slow to load, and rarely needed
+
+        chosen = set(Random(self.seed).sample(range(len(items)), min(size, len(items))))
+        return [item for index, item in enumerate(items) if index in chosen]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What ``-p`` and ``-c`` narrow a check to; None means everything."""
+    """What is asked.
+
+    ``-p`` and ``-c`` narrow a check (None means everything), ``-pretrained_weights`` adds a checkpoint to it.
+    """
 
     plans: str | None = None
     configuration: str | None = None
+    weights: Checkpoint | None = None
+    reading: Reading = field(default_factory=Reading)
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing is narrowed."""
+        return self.plans is None and self.configuration is None
+
+
+class Stamped(NamedTuple):
+    """A folder of preprocessed data that has a stamp.
+
+    The stamp's file, what lies in the folder, what is true of that, and the stamp that tells of it: the one in the
+    file, or, while an unfinished run has not touched the data, the one before.
+    """
+
+    file: StampFile
+    files: Listing
+    state: State
+    stamp: Stamp
 
 
 @dataclass
@@ -104,6 +160,110 @@ class Dataset:
         if record.identifier != plans.identifier:
             raise Absent(f"the record beside {plans.path.name} tells of {record.identifier}")
         return record
+
+    @property
+    def splits(self) -> Splits:
+        """The dataset's splits_final.json; Absent when there is none."""
+        return self._one(Splits)
+
+    def data(self, configuration: Configuration) -> Audit:
+        """What every preprocessed case of ``configuration`` shows, held against what its plans give.
+
+        Absent when no data are there, or nobody wants them to be read.
+        """
+        if self.request.reading.depth == "none":
+            raise Absent("preprocessed data are not read with --data none")
+        folder = self.data_folder(configuration)
+        from plansguard.artefacts.audit import audit
+        from plansguard.artefacts.pool import Pool
+        from plansguard.data import expected_data
+
+        expectation = expected_data(configuration, self.dataset_json)
+        reading = self.request.reading
+        if (folder, expectation) not in self._audits:
+            if any(one.interrupted for one in self._audits.values()):
+                raise Absent("reading the data was stopped")
+            try:
+                self._audits[folder, expectation] = audit(
+                    folder, expectation, depth=reading.depth, pool=reading.pool or Pool(), seed=reading.seed
+                )
+            except UnreadableDocument as error:
+                raise Absent(error.reason) from error
+        return self._audits[folder, expectation]
+
+    def data_folder(self, configuration: Configuration) -> Path:
+        """Where the preprocessed data of ``configuration`` lie; Absent when they are not there."""
+        identifier = configuration.usable.require("data_identifier")
+        if not self.holds_data:
+            raise Absent("no preprocessed data lie here yet")
+        folder = self.folder / str(identifier)
+        if not is_folder(folder):
+            raise Absent(f"{identifier} is not there: nothing was preprocessed for it yet")
+        return folder
+
+    @cached_property
+    def stamps(self) -> tuple[Stamped, ...]:
+        """The data folders with a stamp, by name; of damaged stamps PG005 tells.
+
+        Absent when nobody wants the data to be looked at, or a folder cannot be listed.
+        """
+        files = [part for part in self._parts if isinstance(part, StampFile) and not part.problems]
+        if files and self.request.reading.depth == "none":
+            raise Absent("preprocessed data are not read with --data none")
+        there = [file for file in files if self.role == "preprocessed" and is_folder(self.folder / file.identifier)]
+        return tuple(self._stamped(file) for file in there)
+
+    def _stamped(self, file: StampFile) -> Stamped:
+        try:
+            files = listing(self.folder / file.identifier)
+            return Stamped(file, files, *file.stamp.holding(files))
+        except OSError as error:
+            raise Absent(f"{file.identifier} cannot be listed: {error.strerror}") from error
+
+    @cached_property
+    def holds_data(self) -> bool:
+        """Whether any configuration of any plans here has preprocessed data."""
+        if self.role != "preprocessed":
+            return False
+        entries = [entry for plans in self.plans for entry in plans.written.values()]
+        names = {entry["data_identifier"] for entry in entries if isinstance(entry.get("data_identifier"), str)}
+        return any(is_folder(self.folder / name) for name in names - {"", ".", ".."})
+
+    @cached_property
+    def _audits(self) -> dict[tuple[Path, Expectation], Audit]:
+        """What was read, so that plans that share data do not read them twice."""
+        return {}
+
+    @cached_property
+    def checkpoints(self) -> tuple[Checkpoint | UnreadableDocument, ...]:
+        """The checkpoints of a model folder, or why one cannot be read."""
+        if self.role != "model":
+            return ()
+        from plansguard.artefacts.checkpoint import read_checkpoint
+
+        read: list[Checkpoint | UnreadableDocument] = []
+        for path in sorted(self.folder.glob("fold_*/checkpoint_*.pth")):
+            try:
+                read.append(read_checkpoint(path))
+            except UnreadableDocument as error:
+                read.append(error)
+        return tuple(read)
+
+    def weights(self, configuration: Configuration) -> Weights:
+        """The requested weights as ``configuration`` would load them; Absent when none were named."""
+        if self.request.weights is None:
+            raise Absent("no weights were named")
+        place = configuration.plans.document.path, configuration.name
+        if place not in self._weights:
+            from plansguard.weights import Weights
+
+            self._weights[place] = Weights(self.request.weights, configuration, self.dataset_json)
+        return self._weights[place]
+
+    @cached_property
+    def _weights(self) -> dict[tuple[str, str], Weights]:
+        """As _audits, by plans file and configuration."""
+        return {}
 
     @cached_property
     def raw_folder(self) -> Path:

@@ -15,6 +15,8 @@ CORPUS = ROOT.parent / "shared" / "corpus"
 # belongs to the commit; elsewhere every run tries new ones.
 settings.register_profile("plansguard", deadline=None)
 settings.register_profile("plansguard-ci", deadline=None, derandomize=True)
+# For hours: make fuzz.
+settings.register_profile("plansguard-fuzz", deadline=None, max_examples=100_000)
 settings.load_profile("plansguard-ci" if os.environ.get("CI") else "plansguard")
 
 

@@ -210,13 +210,16 @@ def test_model_folder(workspace: Path) -> None:
     assert judge(model)[:3] == (0, [], 3)
     assert judge(model, plans="nnUNetPlans", configuration="3d_fullres").found == []
     break_patch(model / "plans.json")
-    assert judge(model, plans="nnUNetPlans").found == [(FAULT_CODE, f"{model.as_posix()}/plans.json")]
-    assert [code for code, _ in judge(model, plans="OtherPlans").found] == ["PG114"]
+    assert judge(model, plans="nnUNetPlans").found == [
+        (FAULT_CODE, f"{model.as_posix()}/plans.json"),
+        ("PG610", f"{model.as_posix()}/fold_0/checkpoint_final.pth"),  # the weights were trained without the fault
+    ]
+    assert [code for code, _ in judge(model, plans="OtherPlans").found] == ["PG114", "PG610"]
 
 
 def test_folders_of_arrays_and_images_are_not_searched(workspace: Path) -> None:
     """They hold thousands of files, and what looks like plans there is none of nnU-Net's."""
-    for hidden in (f"preprocessed/{name}" for name in ("nnUNetPlans_3d_fullres", "gt_segmentations")):
+    for hidden in (f"preprocessed/{name}" for name in ("nnUNetPlans_of_old", "gt_segmentations")):
         place(workspace, OTHER_CT, hidden).mkdir()
         place(workspace, OTHER_CT, f"{hidden}/OddPlans.json").write_text("{")
     for hidden in ("imagesTr", "labelsTr"):

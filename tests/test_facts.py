@@ -410,3 +410,56 @@ def test_tiffs_are_read_by_their_content(images: dict[str, Path]) -> None:
 def test_spacing_of_2d_images(images: dict[str, Path]) -> None:
     _, properties = nnunet("imageio.natural_image_reader_writer").NaturalImage2DIO().read_images((str(images[".png"]),))
     assert tuple(properties["spacing"]) == (facts.SPACING_OF_2D_IMAGES, 1, 1)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Trainers, from their sources: importing them all would import torchvision and more
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def trainer_sources() -> dict[str, ast.ClassDef]:
+    folder = Path(nnunet("training.nnUNetTrainer").__path__[0])
+    return {
+        node.name: node
+        for path in folder.rglob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    }
+
+
+def ancestors(sources: dict[str, ast.ClassDef], name: str) -> Iterator[str]:
+    """The class and what it inherits from, as far as these sources go."""
+    if name in sources:
+        yield name
+        for base in sources[name].bases:
+            yield from ancestors(sources, ast.unparse(base))
+
+
+@pytest.mark.nnunet
+def test_trainers() -> None:
+    sources = trainer_sources()
+    trainers = {name for name in sources if facts.DEFAULT_TRAINER in ancestors(sources, name)}
+    # what is there only to be inherited from is no trainer
+    trainable = {name for name in trainers if not name.startswith(("_", "Abstract"))}
+    assert trainable == facts.STOCK_TRAINERS
+
+
+@pytest.mark.nnunet
+def test_trainers_with_a_network_of_their_own() -> None:
+    sources = trainer_sources()
+    own = {
+        name
+        for name in facts.STOCK_TRAINERS
+        for ancestor in ancestors(sources, name)
+        if ancestor != facts.DEFAULT_TRAINER
+        and any(getattr(part, "name", "") == "build_network_architecture" for part in sources[ancestor].body)
+    }
+    assert own == facts.TRAINERS_WITH_OWN_NETWORK
+
+
+@pytest.mark.nnunet
+def test_default_epochs() -> None:
+    trainer = trainer_sources()[facts.DEFAULT_TRAINER]
+    (init,) = (part for part in trainer.body if getattr(part, "name", "") == "__init__")
+    assigned = {ast.unparse(part.targets[0]): part.value for part in ast.walk(init) if isinstance(part, ast.Assign)}
+    assert ast.literal_eval(assigned["self.num_epochs"]) == facts.DEFAULT_EPOCHS

@@ -241,6 +241,7 @@ FAULTY: list[tuple[str, Any]] = [
     ("dataset.json", {"channel_names": {"0": "CT"}, "file_ending": ".nii.gz"}),
     ("splits", [{"train": ["a"], "val": ["b"]}, {"train": ["a"]}]),
     ("lineage", {"schema": "plansguard/lineage/1"}),
+    ("stamp", {"schema": "plansguard/stamp/1"}),
 ]
 
 LOOK_ALIKES: dict[str, Any] = {
@@ -292,7 +293,9 @@ def test_documents_in_a_wrong_encoding_are_not_skipped(encoding: str) -> None:
 
 
 KEYS = sorted({key for _, value in FAULTY if isinstance(value, dict) for key in value} | {"train", "val", "other"})
-OBJECTS = st.dictionaries(st.sampled_from(KEYS), st.just("plansguard/lineage/1") | JSON_VALUES, max_size=4)
+OBJECTS = st.dictionaries(
+    st.sampled_from(KEYS), st.sampled_from(["plansguard/lineage/1", "plansguard/stamp/1"]) | JSON_VALUES, max_size=4
+)
 
 
 @given(OBJECTS | st.lists(OBJECTS, max_size=2) | JSON_VALUES)

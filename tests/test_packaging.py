@@ -88,7 +88,7 @@ def test_the_wheel_runs_without_the_checkout(built: Path, tmp_path: Path) -> Non
 def test_the_run_time_dependencies_are_light(wheel: zipfile.ZipFile) -> None:
     needed = [one for one in metadata(wheel).get_all("Requires-Dist", []) if "extra ==" not in one]
     assert sorted(re.split("[<>]", one)[0] for one in needed) == ["deepdiff", "filelock", "pydantic", "typer"]
-    assert set(metadata(wheel).get_all("Provides-Extra", [])) == {"train", "data", "report", "dev"}
+    assert set(metadata(wheel).get_all("Provides-Extra", [])) == {"train", "data", "dask", "report", "dev"}
 
 
 def test_the_sdist_can_be_built_tested_and_read(sdist: dict[str, int]) -> None:

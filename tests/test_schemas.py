@@ -20,6 +20,7 @@ from plansguard.models.schema import SCHEMAS, schema
 from plansguard.settings import ActiveSettings
 from tests.command import start
 from tests.conftest import ROOT
+from tests.rules.stamped_variants import data, stamp
 from tests.variants import FIXTURES, ROOTS, lay_out, place, put
 
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
@@ -40,6 +41,8 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]
     put("preprocessed/PretrainPlans.json", "/configurations/3d_fullres/spacing/0", 1.0)(workspace, OTHER_CT)
     plansguard(workspace, "check", "-d", "2", "--output", f"json={of_check}")
     diff.write_text(plansguard(workspace, "diff", str(plans), str(moved), "--output", "json"), encoding="utf-8")
+    for stamped in (data(), stamp()):
+        stamped(workspace, OTHER_CT)
     settings = folder / "plansguard.json"
     settings.write_text(example_of_settings(), encoding="utf-8")
     return {
@@ -48,6 +51,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]
         "fingerprint": found(workspace, "dataset_fingerprint.json"),
         "splits": found(workspace, "splits_final.json"),
         "lineage": found(workspace, "*.plansguard.json"),
+        "stamp": found(workspace, "*.stamp.json"),
         "settings": [settings],
         "report": [of_check, of_migration],
         "diff": [diff],
@@ -180,6 +184,15 @@ BROKEN: dict[str, dict[str, Any]] = {
         "/to/sha256": GONE,
         "/migrated": None,
         "/digests/weigths": "of a key that is misspelt",
+    },
+    "stamp": {
+        "/schema": "plansguard/stamp/2",
+        "/finished": 5,
+        "/input": None,
+        "/files/sha256": GONE,
+        "/cases": "5",
+        "/before": [],
+        "/input_sha265": "of a key that is misspelt",
     },
     "settings": {
         "/fail_on": "never",

@@ -27,7 +27,8 @@ class Variant:
     """One fault: the edits that make it, what must be found, and a legal twin in which nothing is found.
 
     ``expect`` holds (code, file, pointer) for every finding, no more and no less; ``twin`` are edits of the same
-    kind that are fine (none: the untouched fixture is the twin).
+    kind that are fine (none: the untouched fixture is the twin). ``options`` are those of the command; weights are
+    named by their path in the workspace. ``model`` is a folder of results that is checked in the dataset's place.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Variant:
     expect: frozenset[tuple[str, str, str]]
     twin: tuple[Edit, ...] = ()
     options: tuple[str, ...] = ()
+    model: str = ""
 
 
 def put(file: str, pointer: str, value: Any) -> Edit:
@@ -113,13 +115,16 @@ def lay_out(workspace: Path, *datasets: str) -> Path:
 
 
 def found_in(workspace: Path, dataset: str, findings: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
-    """(code, file, pointer) of findings in the JSON report, with files named as edits name them."""
-    names = {os.path.realpath(workspace / folder / dataset): root for root, folder in ROOTS.items()}
+    """(code, file, pointer) of findings in the JSON report, with files named as edits name them.
+
+    Files elsewhere are named by their path in the workspace.
+    """
+    roots = {Path(os.path.realpath(workspace / folder / dataset)): root for root, folder in ROOTS.items()}
     result = set()
     for finding in findings:
         path = Path(os.path.realpath(finding["path"]))
-        root = names.get(str(path)) or names[str(path.parent)]
-        file = root if str(path) in names else f"{root}/{path.name}"
+        folder = next((one for one in roots if one == path or one in path.parents), Path(os.path.realpath(workspace)))
+        file = (Path(roots.get(folder, "")) / path.relative_to(folder)).as_posix()
         result.add((finding["code"], file, finding["pointer"]))
     return result
 

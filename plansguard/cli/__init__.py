@@ -20,7 +20,11 @@ from plansguard.errors import PlansguardError
 COMMANDS = {
     "check": "check",
     "migrate": "migrate",
+    "preprocess": "preprocess",
     "diff": "diff",
+    "show": "show",
+    "extract": "extract",
+    "fit": "fit",
     "rules": "rules",
     "explain": "rules",
     "schema": "schema",

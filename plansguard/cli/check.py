@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from plansguard.cli.common import FailOn, Outputs, SettingsFile, emit, load_settings, parse_outputs
+from plansguard.cli.progress import Progress, progress_bar
+from plansguard.subject import Reading
 from plansguard.workspace import Workspace
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.pool import Pool
+
+
+class Depth(str, Enum):
+    """How much of the preprocessed arrays is read."""
+
+    NONE = "none"
+    HEADERS = "headers"
+    SAMPLE = "sample"
+    ALL = "all"
 
 
 def check(
@@ -30,6 +45,27 @@ def check(
     configuration: Annotated[
         str | None, typer.Option("-c", "--configuration", help="Judge only this configuration, such as 3d_fullres.")
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "-pretrained_weights",
+            "--weights",
+            metavar="CHECKPOINT",
+            help="Also judge whether these weights fit, as for -pretrained_weights of nnUNetv2_train.",
+        ),
+    ] = None,
+    data: Annotated[
+        Depth,
+        typer.Option(
+            help="How much of the preprocessed arrays is read: nothing, the headers of every case, also the values of "
+            "a few cases, or those of all."
+        ),
+    ] = Depth.HEADERS,
+    seed: Annotated[int, typer.Option(help="Which few cases --data sample takes.")] = 12345,
+    dask: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Read cases on the workers of this Dask cluster (plansguard[dask])."),
+    ] = None,
     output: Outputs = [],  # noqa: B006 - typer copies it
     fail_on: FailOn = None,
     settings: SettingsFile = None,
@@ -46,10 +82,30 @@ def check(
 
     outputs = parse_outputs(output)
     active = load_settings(settings, paths or [_folder(one) for one in dataset or []])
-    report = run_check(paths or [], datasets=dataset or [], plans=plans, configuration=configuration, settings=active)
+    with progress_bar("reading cases") as progress:
+        report = run_check(
+            paths or [],
+            datasets=dataset or [],
+            plans=plans,
+            configuration=configuration,
+            weights=weights,
+            reading=Reading(data.value, seed, _pool(data, dask, progress)),
+            settings=active,
+        )
     emit(report, outputs)
     code = report.exit_code(fail_on or active.fail_on)
     raise typer.Exit(0 if code == 3 and allow_empty else code)
+
+
+def _pool(data: Depth, dask: str | None, progress: Progress) -> Pool | None:
+    """Threads read headers, processes read values: that is work for a processor."""
+    if data is Depth.NONE:
+        return None
+    from plansguard.artefacts.pool import DASK, Pool
+
+    if dask is not None:
+        return Pool(DASK + dask, progress)
+    return Pool("processes" if data is Depth.ALL else "threads", progress)
 
 
 def _folder(id_or_name: str) -> Path:

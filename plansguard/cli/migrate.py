@@ -9,6 +9,7 @@ import typer
 
 from plansguard.cli.common import Outputs, SettingsFile, emit, load_settings, parse_outputs
 from plansguard.errors import UsageError
+from plansguard.render import printable
 from plansguard.report import Severity
 from plansguard.workspace import Workspace
 
@@ -27,12 +28,21 @@ class Workflow(str, Enum):
 def migrate(
     target: Annotated[str, typer.Option("-t", metavar="DATASET", help="The dataset that the plans go to: id or name.")],
     source: Annotated[
-        str | None, typer.Option("-s", metavar="DATASET", help="The dataset that the plans come from: id or name.")
+        str | None,
+        typer.Option(
+            "-s",
+            metavar="DATASET|PATH",
+            help="Where the plans come from: the id or name of a dataset, or the path of a plans file, a checkpoint, a "
+            "model folder or an exported model zip, which need not be in the workspace.",
+        ),
     ] = None,
     source_plans: Annotated[
         str | None,
         typer.Option(
-            "-sp", metavar="IDENTIFIER", help="The plans to move. Default: the only ones there are, else nnUNetPlans."
+            "-sp",
+            metavar="IDENTIFIER",
+            help="The plans to move. Default: the only ones there are, else nnUNetPlans. Of models with different "
+            "plans of one name: the model's folder name or configuration.",
         ),
     ] = None,
     target_plans: Annotated[
@@ -62,7 +72,7 @@ def migrate(
     output: Outputs = [],  # noqa: B006 - typer copies it
     settings: SettingsFile = None,
 ) -> None:
-    """Move plans from one dataset to another under a new name, in the right direction.
+    """Move plans to a dataset under a new name, in the right direction: from another dataset, or from trained weights.
 
     The written plans are those of nnUNetv2_move_plans_between_datasets, byte for byte; a record beside them lets
     `plansguard check` see later edits. Exit code: 0 done, 1 refused (nothing is written), 2 the command is wrong.
@@ -108,7 +118,7 @@ def _undo(workspace: Workspace, target: str, identifier: str | None, *, force: b
 def _say_before(migration: Migration) -> None:
     from plansguard.migration.words import sentence
 
-    typer.echo(f"{sentence(migration.pair)}\n")
+    typer.echo(f"{printable(sentence(migration.pair))}\n")
 
 
 def _say_after(migration: Migration, *, refused: bool, dry_run: bool) -> None:
@@ -125,4 +135,4 @@ def _say_after(migration: Migration, *, refused: bool, dry_run: bool) -> None:
     typer.echo(f"image reader: {migration.reader.name} ({migration.reader.because})")
     typer.echo("\nNext:")
     for command in next_commands(migration):
-        typer.echo(f"  {command}")
+        typer.echo(f"  {printable(command)}")

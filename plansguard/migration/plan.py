@@ -9,28 +9,35 @@ from typing import Any
 
 import plansguard
 from plansguard import changes, engine, jsondoc
-from plansguard.direction import DEFAULT_IDENTIFIER
+from plansguard.direction import DEFAULT_IDENTIFIER, source_of
 from plansguard.discovery import dataset_in, dataset_of
 from plansguard.errors import UsageError
 from plansguard.files import checked_identifier
+from plansguard.given import Given
 from plansguard.migration.move import grafted, moved
 from plansguard.migration.reader import Reader, choose_reader, example_image
+from plansguard.migration.source import giving_dataset
 from plansguard.parts import CANONICAL_NAMES, MODEL_PLANS, SIDECAR_ENDING, Absent, Plans
 from plansguard.record import SCHEMA, Record, sha256
 from plansguard.report import Report
 from plansguard.rules import RULES
+from plansguard.rules.declare import Rule
 from plansguard.settings import FILE_NAME as SETTINGS_NAME
 from plansguard.settings import ActiveSettings
 from plansguard.subject import Dataset, Pair, Request
 from plansguard.workspace import Workspace
 
 #: What the next commands mend, and what therefore does not stand in the way of a move.
-_MENDED_LATER = frozenset({"fingerprint-missing"})
+_MENDED_LATER = frozenset({"fingerprint-missing", "data-missing"})
 
 
 @dataclass(frozen=True)
 class Order:
-    """What the user asked for. Datasets are ids or names; ``onto`` are the own plans that a graft changes."""
+    """What the user asked for.
+
+    ``source`` and ``target`` are ids or names of datasets, ``source`` also the path of an artefact; ``onto`` are the
+    own plans that a graft changes.
+    """
 
     source: str
     target: str
@@ -68,24 +75,25 @@ def plan(workspace: Workspace, order: Order, settings: ActiveSettings | None = N
     moved cannot be read. A move that is possible but wrong is no exception: the report of the result says so.
     """
     identifier = _checked_target(order.target_plans)
-    giving = dataset_of(workspace, order.source)
+    giving, meant = giving_dataset(workspace, order.source, order.source_plans, order.workflow)
     receiving = _receiving(workspace, order.target)
-    if giving.name == receiving.name:
+    if giving.name == receiving.name and not isinstance(giving, Given):
         raise UsageError(
             f"{giving.name} would give plans to itself",
             hint="a move is between two datasets; to vary plans in one, copy the file and change plans_name",
         )
-    plans = _plans_of(giving, order.source_plans, receiving)
+    plans = _plans_of(giving, meant, receiving)
     placed, receiving = _with_dataset_json(receiving)
     reader, result = _result(order, plans, receiving)
     path = _writable(receiving.folder / f"{identifier}.json")
     _writable(receiving.folder / (identifier + SIDECAR_ENDING))
     content = jsondoc.dumps(result)
     existing = path.read_bytes() if path.is_file() else None
-    writes = [*placed, *_writes(order, plans, receiving, path, content, existing, placed)]
+    writes = [*placed, *_writes(order, giving, plans, receiving, path, content, existing, placed)]
     in_memory = [jsondoc.parse(one.content, str(one.path)) for one in writes if one.path.suffix == ".json"]
     in_memory.append(jsondoc.parse(content, str(path)))
-    would_be = receiving.with_documents(in_memory, Request(plans=identifier))
+    weights = giving.checkpoint if isinstance(giving, Given) else None
+    would_be = receiving.with_documents(in_memory, Request(plans=identifier, weights=weights))
     pair = Pair(
         workflow=order.workflow,
         giving=giving,
@@ -101,9 +109,14 @@ def plan(workspace: Workspace, order: Order, settings: ActiveSettings | None = N
         [would_be],
         pair=pair,
         settings=settings,
-        rules=[one for one in RULES if one.info.name not in _MENDED_LATER],
+        rules=[one for one in RULES if not _mended_later(one)],
     )
     return Migration(pair, reader, tuple(writes), report)
+
+
+def _mended_later(rule: Rule) -> bool:
+    """Whether a rule tells of what the next commands mend, preprocessing above all."""
+    return rule.info.name in _MENDED_LATER or bool({"data", "stamps"} & set(rule.needs))
 
 
 def backup_name(path: Path, content: bytes) -> Path:
@@ -169,10 +182,14 @@ def _plans_of(giving: Dataset, identifier: str | None, receiving: Dataset) -> Pl
             hint=f"plans of {giving.name}: {', '.join(known) or 'none'}",
         )
     plans = next(plans for plans in giving.plans if plans.identifier == identifier)
+    if not plans.written:
+        raise UsageError(f"{plans.path} has no configurations", hint="plans without any are of no use to nnU-Net")
     for place, problem in plans.all_problems():
         raise UsageError(
             f"{plans.path} has fields of a wrong type, first {place.pointer}: {problem.expected}",
-            hint=f"see all of them with: plansguard check {plans.path}",
+            hint=f"see all of them with: plansguard check {plans.path}"
+            if plans.path.suffix == ".json" and plans.path.is_file()
+            else f"mend them in a copy and give that to -s: plansguard extract {source_of(giving)} -o plans.json",
         )
     return plans
 
@@ -229,6 +246,7 @@ def _result(order: Order, plans: Plans, receiving: Dataset) -> tuple[Reader, dic
 
 def _writes(
     order: Order,
+    giving: Dataset,
     plans: Plans,
     receiving: Dataset,
     path: Path,
@@ -250,7 +268,7 @@ def _writes(
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds"),
         "workflow": order.workflow,
         "from": {
-            "dataset": str(plans.path.absolute().parent.name),
+            "dataset": giving.name,
             "plans": plans.identifier,
             "path": str(plans.path),
             "sha256": sha256(plans.document.raw),

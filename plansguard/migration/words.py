@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 from plansguard.direction import dataset_id, trained_with
+from plansguard.given import Given, GivenModel
 from plansguard.migration.plan import Migration
 from plansguard.parts import Absent
 from plansguard.subject import Dataset, Pair
-from plansguard.workspace import TrainedModel
+from plansguard.workspace import DATASET_NAME, TrainedModel
 
 _ROLES = {
     "finetune": (
@@ -36,8 +38,9 @@ def sentence(pair: Pair) -> str:
     """Which way the plans move and what for, in one full sentence."""
     giver, receiver, purpose = _ROLES[pair.workflow]
     giving, receiving = pair.giving.name, pair.receiving.name
+    artefact = f" ({pair.giving.artefact})" if isinstance(pair.giving, Given) else ""
     return (
-        f"Plans {pair.plans.identifier} come from {giving}, {giver}, and go to {receiving}, {receiver}, "
+        f"Plans {pair.plans.identifier} come from {giving}{artefact}, {giver}, and go to {receiving}, {receiver}, "
         f"as {pair.result.identifier}, {purpose.format(giving=giving, receiving=receiving)} "
         f"(--workflow {pair.workflow})."
     )
@@ -47,22 +50,26 @@ def next_commands(migration: Migration) -> Iterator[str]:
     """What to type now, with real names, in the right order."""
     pair = migration.pair
     receiving, identifier = dataset_id(pair.receiving.name), shlex.quote(pair.result.identifier)
-    configuration = _configuration(pair)
+    name = _configuration(pair)
+    configuration = shlex.quote(name)
     if not _has_fingerprint(pair.receiving):
         yield f"nnUNetv2_extract_fingerprint -d {receiving}"
-    if pair.workflow != "graft" or not _has_data(pair, configuration):
+    if pair.workflow != "graft" or not _has_data(pair, name):
         yield f"nnUNetv2_preprocess -d {receiving} -plans_name {identifier} -c {configuration}"
     yield f"plansguard check -d {receiving} -p {identifier}"
     if pair.workflow == "pretrain":
-        giving, own = dataset_id(pair.giving.name), shlex.quote(pair.plans.identifier)
-        checkpoint = f"nnUNetTrainer__{pair.result.identifier}__{configuration}/fold_all/checkpoint_final.pth"
+        giving, own = shlex.quote(dataset_id(pair.giving.name)), shlex.quote(pair.plans.identifier)
+        checkpoint = f"nnUNetTrainer__{pair.result.identifier}__{name}/fold_all/checkpoint_final.pth"
         yield f"nnUNetv2_train {receiving} {configuration} all -p {identifier}"
         weights = shlex.quote(
             f"{pair.receiving.workspace.results or '$nnUNet_results'}/{pair.receiving.name}/{checkpoint}"
         )
         yield f"nnUNetv2_train {giving} {configuration} 0 -p {own} -pretrained_weights {weights}"
     else:
-        yield f"nnUNetv2_train {receiving} {configuration} 0 -p {identifier} -pretrained_weights {_weights(pair)}"
+        unpack, weights = _weights(pair, name)
+        if unpack:
+            yield unpack
+        yield f"nnUNetv2_train {receiving} {configuration} 0 -p {identifier} -pretrained_weights {weights}"
 
 
 def _configuration(pair: Pair) -> str:
@@ -72,9 +79,30 @@ def _configuration(pair: Pair) -> str:
     return (trained or [name for name in names if name == "3d_fullres"] or names)[0]
 
 
-def _weights(pair: Pair) -> str:
-    trained = _trained(pair)
-    return shlex.quote(str(trained[0].checkpoints[0])) if trained else "PRETRAINED_WEIGHTS.pth"
+def _weights(pair: Pair, configuration: str) -> tuple[str, str]:
+    """What unpacks the weights, if they lie in a zip, which nnU-Net does not read; and where they are then."""
+    trained = sorted(_trained(pair), key=lambda model: model.configuration != configuration)
+    if not trained:
+        return "", "PRETRAINED_WEIGHTS.pth"
+    model, checkpoint = trained[0], trained[0].checkpoints[0]
+    if not isinstance(model, GivenModel) or model.archive is None:
+        return "", shlex.quote(str(checkpoint))
+    member = checkpoint.relative_to(model.archive)
+    archive = shlex.quote(str(model.archive))
+    results = pair.receiving.workspace.results
+    if DATASET_NAME.fullmatch(member.parts[0]) and not _is_there(results, member.parent.parent):
+        place = shlex.quote(str(results / member)) if results else f'"$nnUNet_results"/{shlex.quote(str(member))}'
+        return f"nnUNetv2_install_pretrained_model_from_zip {archive}", place
+    folder = shlex.quote(model.archive.stem)
+    return (
+        f"unzip {archive} {shlex.quote(member.as_posix())} -d {folder}",
+        shlex.quote(str(Path(model.archive.stem) / member)),
+    )
+
+
+def _is_there(results: Path | None, model: Path) -> bool:
+    """Whether a model of that name lies in nnUNet_results already: installing the zip would write over it."""
+    return results is not None and (results / model).exists()
 
 
 def _trained(pair: Pair) -> list[TrainedModel]:

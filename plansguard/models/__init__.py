@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from plansguard.models.plans import Plans as Plans
     from plansguard.models.settings import Settings as Settings
     from plansguard.models.splits import Splits as Splits
+    from plansguard.models.stamp import Stamp as Stamp
 else:
     _HOMES = {
         "ArchKwargs": "plans",
@@ -36,6 +37,7 @@ else:
         "Plans": "plans",
         "Settings": "settings",
         "Splits": "splits",
+        "Stamp": "stamp",
     }
 
     def __getattr__(name: str) -> Any:

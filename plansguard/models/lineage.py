@@ -25,8 +25,10 @@ class Origin(_Record):
 
     dataset: str = Field(description="The dataset that the plans come from, as DatasetNNN_Name.")
     plans: str = Field(description="The identifier of the plans there.")
-    path: str = Field(description="The plans file they were read from.")
-    sha256: str = Field(description="SHA-256 of that file's bytes at the time.")
+    path: str = Field(
+        description="The file they were read from: plans, or a checkpoint, or a zip and the member in it."
+    )
+    sha256: str = Field(description="SHA-256 of the plans' bytes there at the time.")
 
 
 class Destination(_Record):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["plans", "fingerprint", "dataset.json", "splits", "lineage"]
+Kind = Literal["plans", "fingerprint", "dataset.json", "splits", "lineage", "stamp"]
 
 
 class _Signature(NamedTuple):
@@ -37,10 +37,11 @@ _SIGNATURES: dict[Kind, _Signature] = {
         ("labels", "channel_names", "modality", "regions_class_order", "tensorImageSize"),
     ),
 }
-_LINEAGE = "plansguard/lineage/"
+#: Documents of our own say what they are.
+_OWN: dict[str, Kind] = {"plansguard/lineage/": "lineage", "plansguard/stamp/": "stamp"}
 _TOKENS = (
     *(f'"{key}"'.encode() for signature in _SIGNATURES.values() for key in signature.telling),
-    _LINEAGE.encode(),
+    *(schema.encode() for schema in _OWN),
 )
 
 
@@ -53,8 +54,9 @@ def recognise(value: Any) -> Kind | None:
         return "splits" if any(_is_fold(entry) for entry in value) else None
     if not isinstance(value, dict):
         return None
-    if str(value.get("schema")).startswith(_LINEAGE):
-        return "lineage"
+    for schema, own in _OWN.items():
+        if str(value.get("schema")).startswith(schema):
+            return own
     for kind, (telling, others) in _SIGNATURES.items():
         found = sum(key in value for key in telling)
         if found and found + sum(key in value for key in others) >= 2:

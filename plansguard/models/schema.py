@@ -24,6 +24,7 @@ SCHEMAS: dict[str, Schema] = {
     "fingerprint": Schema("fingerprint", "Fingerprint", "dataset_fingerprint.json."),
     "splits": Schema("splits", "Splits", "splits_final.json."),
     "lineage": Schema("lineage", "Lineage", "The record of a migration: <identifier>.plansguard.json."),
+    "stamp": Schema("stamp", "Stamp", "What preprocessed data were made with: <data_identifier>.stamp.json."),
     "settings": Schema("settings", "Settings", "plansguard.json."),
     "report": Schema("report_document", "ReportDocument", "The report of --output json."),
     "diff": Schema("diff_document", "DiffDocument", "The differences of diff --output json."),

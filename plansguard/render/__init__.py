@@ -32,7 +32,12 @@ def printable(text: str) -> str:
 
 def json_text(document: BaseModel) -> str:
     """The document as indented JSON, in ASCII: every terminal can show it, and file names may hold any byte."""
-    return dumps(_finite(document.model_dump(by_alias=True)), indent=2, default=str) + "\n"
+    return plain_json(document.model_dump(by_alias=True))
+
+
+def plain_json(value: Any) -> str:
+    """The same for a value that no model describes."""
+    return dumps(_finite(value), indent=2, default=str) + "\n"
 
 
 def _finite(value: Any) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby, zip_longest
 
 from plansguard.render import printable
 from plansguard.report import Finding, Location, NotChecked, Report
@@ -41,10 +41,22 @@ def _findings(report: Report, paint: Paint) -> Iterator[str]:
         if len(findings) > _PLACES:
             yield f"  ... and {counted(len(findings) - _PLACES, 'more place')}"
         yield f"  {printable(message)}"
+        yield from _table(findings[0].values.get("table", ()), paint)
         for related in findings[0].related:
             yield f"  see {_place(related.location)}: {printable(related.what)}"
         yield f"  fix: {printable(fix)}"
         yield ""
+
+
+def _table(rows: Sequence[Sequence[str]], paint: Paint) -> Iterator[str]:
+    """Rows of a table that a finding holds, in columns; the last cell of a row may be a severity."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip_longest(*cells, fillvalue="")]
+    for row in cells:
+        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        if row[-1] in _COLORS:
+            padded[-1] = paint(row[-1], row[-1])
+        yield "    " + "  ".join(padded).rstrip()
 
 
 def _ignored(report: Report, paint: Paint) -> Iterator[str]:

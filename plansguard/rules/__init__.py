@@ -2,10 +2,42 @@
 
 from __future__ import annotations
 
-from plansguard.rules import dataset_json, fit, migrated, network, pair, plans, reading, settings, shared_data
+from plansguard.rules import (
+    checkpoint,
+    data,
+    dataset_json,
+    environment,
+    fit,
+    migrated,
+    network,
+    nnssl,
+    pair,
+    plans,
+    reading,
+    settings,
+    shared_data,
+    stamped,
+    weights,
+)
 from plansguard.rules.declare import Rule
 
-FAMILIES = (reading, plans, network, dataset_json, fit, migrated, pair, shared_data, settings)
+FAMILIES = (
+    reading,
+    plans,
+    network,
+    dataset_json,
+    fit,
+    migrated,
+    pair,
+    shared_data,
+    data,
+    stamped,
+    checkpoint,
+    weights,
+    nnssl,
+    environment,
+    settings,
+)
 
 RULES: tuple[Rule, ...] = tuple(
     sorted(

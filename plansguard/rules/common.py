@@ -17,6 +17,9 @@ from plansguard.parts import Absent, Configuration, Part, Plans
 from plansguard.subject import Dataset
 from plansguard.workspace import TrainedModel
 
+#: What migrated plans could be called.
+_NEW_NAME = "PretrainPlans"
+
 Value = TypeVar("Value")
 AnyPart = TypeVar("AnyPart", bound=Part)
 
@@ -67,6 +70,18 @@ def raw_file(dataset: Dataset, name: str) -> str:
     if dataset.workspace.raw is None:
         return f'"$nnUNet_raw"/{quoted(dataset.name)}/{name}'
     return quoted(dataset.workspace.raw / dataset.name / name)
+
+
+def migration_of(weights: str, dataset: Dataset) -> str:
+    """The command that brings the plans of these weights to a dataset, under a name that is free there."""
+    return f"plansguard migrate -s {quoted(weights)} -t {number(dataset)} -tp {free_name(dataset)}"
+
+
+def free_name(dataset: Dataset) -> str:
+    """A name for migrated plans that the dataset does not have yet."""
+    taken = {path.stem.casefold() for path in dataset.folder.glob("*.json")}
+    names = (f"{_NEW_NAME}{suffix}" for suffix in ["", *range(2, len(taken) + 3)])
+    return next(name for name in names if name.casefold() not in taken)
 
 
 def known(get: Callable[[], Value]) -> Value | None:

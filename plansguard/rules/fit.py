@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import ceil, inf, isfinite, prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from plansguard import facts
+from plansguard.intensities import FOREIGN_OVERLAP, ClippedRange
 from plansguard.parts import Absent, Configuration, DatasetJson, Fingerprint, Plans
 from plansguard.report import Location, Severity
 from plansguard.rules.common import brief, judged, known, lacks, listed, number, told_before, valid
@@ -19,10 +20,6 @@ from plansguard.words import counted
 
 #: SP-01. Healthy datasets mix slices of 0.5 and 10 mm; a factor of 50 is a header without a unit, or in metres.
 WIDEST_SPACING_RANGE = 50
-#: NO-01: share of this dataset's intensities (between its percentiles) that the plans' clipping keeps.
-FOREIGN_OVERLAP, DOUBTFUL_OVERLAP = 0.3, 0.8
-#: NO-01: distance of the means in standard deviations, and ratio of the standard deviations.
-FARTHEST_MEAN, WIDEST_STD_RATIO = 2, 3
 #: SP-03: factors on the number of voxels: halving every axis is 8, quartering it is 64.
 FAR_SPACING, ABSURD_SPACING = 8, 64
 #: PL-12. The planner pads a patch up to divisibility, which makes it at most 4/3 of the median image.
@@ -286,7 +283,7 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
     """
     for channel in _ct_channels(dataset, plans):
         ours, theirs = (
-            _Statistics.of(part.value.get(key), channel)
+            ClippedRange.of(part.value.get(key), channel)
             for part, key in ((fingerprint, facts.INTENSITY_KEY), (plans, plans.intensity_key))
         )
         if ours is None or theirs is None or ours == theirs:
@@ -641,40 +638,6 @@ def _kept_for_weights(dataset: Dataset, plans: Plans) -> bool:
     return lineage is not None and lineage.workflow == "finetune"
 
 
-class _Statistics(NamedTuple):
-    """What CTNormalization takes from a channel's intensity properties."""
-
-    low: float
-    high: float
-    mean: float
-    std: float
-
-    @classmethod
-    def of(cls, properties: Any, channel: int) -> _Statistics | None:
-        """None where they are incomplete, or not numbers to compare (PG003 tells NaN)."""
-        entry = (properties or {}).get(str(channel), {})
-        values = [entry.get(key) for key in ("percentile_00_5", "percentile_99_5", "mean", "std")]
-        return cls(*values) if all(value is not None and isfinite(value) for value in values) else None
-
-    def overlap(self, ours: _Statistics) -> float:
-        """The share of ``ours`` that clipping to this range keeps."""
-        if ours.high <= ours.low:
-            return float(self.low <= ours.low <= self.high)
-        return max(0.0, min(self.high, ours.high) - max(self.low, ours.low)) / (ours.high - ours.low)
-
-    def strangeness(self, ours: _Statistics) -> str:
-        """What is too far apart, in words; empty when nothing is."""
-        overlap = self.overlap(ours)
-        if overlap < DOUBTFUL_OVERLAP:
-            return f"only {overlap:.0%} of this dataset's range is kept"
-        if abs(self.mean - ours.mean) > FARTHEST_MEAN * ours.std:
-            return f"the means are more than {FARTHEST_MEAN} standard deviations apart"
-        narrow, wide = sorted((self.std, ours.std))
-        if wide > WIDEST_STD_RATIO * narrow:
-            return f"the standard deviations differ by more than a factor of {WIDEST_STD_RATIO}"
-        return ""
-
-
 def _ct_channels(dataset: Dataset, plans: Plans) -> list[int]:
     """Channels that a configuration normalises as CT, without those where that itself is told as wrong (PG305)."""
     kept = _kept_for_weights(dataset, plans)
@@ -693,8 +656,8 @@ def _foreign_statistics(dataset: Dataset, plans: Plans, channel: int) -> bool:
     fingerprint = known(lambda: valid(dataset.fingerprint))
     if fingerprint is None:
         return False
-    ours = _Statistics.of(fingerprint.value.get(facts.INTENSITY_KEY), channel)
-    theirs = _Statistics.of(valid(plans).value.get(plans.intensity_key), channel)
+    ours = ClippedRange.of(fingerprint.value.get(facts.INTENSITY_KEY), channel)
+    theirs = ClippedRange.of(valid(plans).value.get(plans.intensity_key), channel)
     return ours is not None and theirs is not None and ours != theirs
 
 

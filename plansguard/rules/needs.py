@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plansguard.jsondoc import JsonDocument
 from plansguard.parts import Configuration, Plans
 from plansguard.rules.common import valid
 from plansguard.settings import IdleIgnore
 from plansguard.subject import Dataset, Pair
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.checkpoint import Checkpoint
 
 
 class Level(IntEnum):
@@ -22,8 +25,11 @@ class Level(IntEnum):
     PLANS = 2
     CONFIGURATION = 3
     MIGRATED_PLANS = 4
-    PAIR = 5
-    RUN_END = 6
+    DATA = 5
+    CHECKPOINT = 6
+    WEIGHTS = 7
+    PAIR = 8
+    RUN_END = 9
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Scope:
     document: JsonDocument | None = None
     plans: Plans | None = None
     configuration: Configuration | None = None
+    checkpoint: Checkpoint | None = None
     pair: Pair | None = None
     crashes: tuple[Crash, ...] = ()
     idle_ignores: tuple[IdleIgnore, ...] = ()
@@ -43,6 +50,8 @@ class Scope:
         """The file or folder that a NotChecked record names."""
         if self.plans is not None:
             return self.plans.document.path
+        if self.checkpoint is not None:
+            return self.checkpoint.path
         return self.document.path if self.document is not None else str(self.dataset.folder)
 
 
@@ -66,13 +75,18 @@ NEEDS: dict[str, Need] = {
     "dataset": Need(Level.DATASET, lambda scope: scope.dataset),
     "dataset_json": Need(Level.DATASET, lambda scope: valid(scope.dataset.dataset_json)),
     "fingerprint": Need(Level.DATASET, lambda scope: valid(scope.dataset.fingerprint)),
+    "splits": Need(Level.DATASET, lambda scope: valid(scope.dataset.splits)),
     "raw_dataset_json": Need(Level.DATASET, lambda scope: scope.dataset.raw_dataset_json),
     "raw_images": Need(Level.DATASET, lambda scope: scope.dataset.raw_images),
     "trained": Need(Level.DATASET, lambda scope: scope.dataset.trained),
+    "stamps": Need(Level.DATASET, lambda scope: scope.dataset.stamps),
     "document": Need(Level.DOCUMENT, lambda scope: scope.document),
     "plans": Need(Level.PLANS, lambda scope: valid(scope.plans)),
     "lineage": Need(Level.MIGRATED_PLANS, lambda scope: scope.dataset.lineage(scope.plans)),
     "configuration": Need(Level.CONFIGURATION, lambda scope: scope.configuration.usable),
+    "data": Need(Level.DATA, lambda scope: scope.dataset.data(scope.configuration)),
+    "checkpoint": Need(Level.CHECKPOINT, lambda scope: scope.checkpoint),
+    "weights": Need(Level.WEIGHTS, lambda scope: scope.dataset.weights(scope.configuration)),
     "pair": Need(Level.PAIR, lambda scope: scope.pair),
     "crashes": Need(Level.RUN_END, lambda scope: scope.crashes),
     "idle_ignores": Need(Level.RUN_END, lambda scope: scope.idle_ignores),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from plansguard import changes, facts, jsondoc
@@ -141,7 +142,8 @@ def default_name_for_migrated_plans(pair: Pair) -> Iterator[Found]:
     """
     identifier = pair.result.identifier
     if identifier in facts.DEFAULT_PLANS:
-        better = f"{pair.plans.identifier}_from{pair.giving.name[7:10]}"
+        numbered = re.match(r"Dataset(\d+)_", pair.giving.name)
+        better = f"{pair.plans.identifier}_from{numbered[1] if numbered else 'Pretraining'}"
         yield found(pair.result.at(), identifier=identifier, dataset=pair.receiving.name, better=better)
 
 
@@ -301,7 +303,7 @@ def plans_already_there(pair: Pair) -> Iterator[Found]:
     "weights-from-other-plans",
     Severity.ERROR,
     message="{model} was trained with other plans of this name: {fields} differ",
-    fix="move the plans it was trained with: restore them from {model}/plans.json",
+    fix="move the plans it was trained with: plansguard migrate -s {model} takes them from there",
     modes=("MV-01", "MV-14"),
 )
 def weights_from_other_plans(pair: Pair) -> Iterator[Found]:

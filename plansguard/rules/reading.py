@@ -23,8 +23,15 @@ _TITLES = {
     "fingerprint": "a dataset fingerprint",
     "splits": "a splits_final.json",
     "lineage": "plansguard's record of a migration",
+    "stamp": "plansguard's stamp of preprocessed data",
 }
-_MODELS = {"dataset.json": "DatasetJson", "fingerprint": "Fingerprint", "splits": "Splits", "lineage": "Lineage"}
+_MODELS = {
+    "dataset.json": "DatasetJson",
+    "fingerprint": "Fingerprint",
+    "splits": "Splits",
+    "lineage": "Lineage",
+    "stamp": "Stamp",
+}
 
 
 @rule(
@@ -133,8 +140,8 @@ def non_finite_number(document: JsonDocument) -> Iterator[Found]:
 
     Evidence: PL-08, SP-01; NO-08.
     """
-    if recognise(document.value) == "lineage":
-        return  # a record repeats the plans it belongs to: told there
+    if recognise(document.value) in ("lineage", "stamp"):
+        return  # they repeat the plans they belong to: told there
     for notice in document.notices:
         if notice.kind == "non-finite":
             yield found(Location(document.path, notice.pointer), text=notice.text)

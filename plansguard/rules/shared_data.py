@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from math import isclose
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from plansguard import facts
 from plansguard.parts import Absent, Configuration, Plans
 from plansguard.report import Location, Severity
-from plansguard.rules.common import brief, is_there, listed, number, usable
+from plansguard.rules.common import brief, is_there, listed, number
+from plansguard.rules.data_users import DataUser, data_users
 from plansguard.rules.declare import Found, found, rule
+from plansguard.stamp import Difference
 from plansguard.subject import Dataset
-
-#: Spacings this near each other give the same arrays; nnU-Net itself writes 0.800000011920929 for a float32 of 0.8.
-_SAME_NUMBER = 1e-6
-#: What CTNormalization takes from the intensity properties; other schemes take nothing.
-_USED_STATISTICS = ("mean", "std", "percentile_00_5", "percentile_99_5")
-_INTENSITIES = {facts.INTENSITY_KEY, facts.OLD_INTENSITY_KEY}
 
 
 @rule(
@@ -52,7 +46,7 @@ def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
     """
     if dataset.role != "preprocessed" and len({str(plans.value.get("dataset_name")) for plans in dataset.plans}) > 1:
         raise Absent("the folder holds plans of several datasets, whose data do not share a folder")
-    for identifier, users in _by_identifier(dataset, dataset.plans).items():
+    for identifier, users in data_users(dataset, dataset.plans).items():
         owner = users[0].plans
         owners, told = [user for user in users if user.plans is owner], {owner.path}
         for user in users:
@@ -88,7 +82,7 @@ def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
 
     Evidence: PP-03; nnU-Net issue 1707, and nnU-Net's own page on plans files, which asks for a unique identifier.
     """
-    for identifier, users in _by_identifier(dataset, (plans,)).items():
+    for identifier, users in data_users(dataset, (plans,)).items():
         for place, user in enumerate(users):
             conflict = _conflict(user, users[:place])
             if conflict is not None:
@@ -144,89 +138,25 @@ def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: C
     )
 
 
-class _User(NamedTuple):
-    """A configuration that reads a folder of preprocessed data; ``judged`` says whether it was asked for."""
-
-    plans: Plans
-    configuration: Configuration
-    judged: bool
-
-    @property
-    def inherits(self) -> bool:
-        """Whether an ancestor wrote the data_identifier."""
-        return self.configuration.origin("data_identifier") != self.configuration.name
-
-    @property
-    def identifier_at(self) -> Location:
-        return self.configuration.at("data_identifier")
-
-    def claim(self, identifier: str) -> tuple[int, bool, bool]:
-        """Lowest for the rightful owner of a folder: planners make its name of plans and configuration."""
-        plans = self.plans.identifier
-        bears_plans = len(plans) if identifier.startswith(plans) else 0
-        return -bears_plans, self.inherits, not identifier.endswith(f"_{self.configuration.name}")
-
-    @property
-    def input(self) -> dict[str, Any]:
-        """What decides how the folder is written: fields of the configuration and of the whole file."""
-        fields = {**self.plans.value, **self.configuration.resolved}
-        decisive = {key: fields[key] for key in sorted(facts.PRE_FIELDS - _INTENSITIES) if fields.get(key) is not None}
-        statistics = self.plans.value.get(self.plans.intensity_key) or {}
-        for channel, scheme in enumerate(self.configuration.get("normalization_schemes") or ()):
-            own = statistics.get(str(channel), {}) if scheme == facts.CT else {}
-            decisive.update({f"{key} of channel {channel}": own[key] for key in _USED_STATISTICS if key in own})
-        return decisive
-
-
 class _Conflict(NamedTuple):
-    """Another user of the same folder, and the fields that differ: name, value there and value here."""
+    """Another user of the same folder, and the fields that differ."""
 
-    other: _User
-    fields: list[tuple[str, Any, Any]]
-
-
-def _by_identifier(dataset: Dataset, files: Iterable[Plans]) -> dict[str, list[_User]]:
-    """Who reads each data folder, its rightful owner first."""
-    users: dict[str, list[_User]] = {}
-    for plans in files:
-        for configuration in plans.configurations if not plans.problems else ():  # PG005 tells problems
-            identifier = configuration.get("data_identifier") if usable(configuration) else None
-            if identifier is not None:
-                asked = dataset.request.configuration in (None, configuration.name)
-                user = _User(plans, configuration, asked and plans in dataset.judged_plans)
-                users.setdefault(identifier, []).append(user)
-    return {identifier: sorted(group, key=lambda user: user.claim(identifier)) for identifier, group in users.items()}
+    other: DataUser
+    fields: list[Difference]
 
 
-def _conflict(user: _User, others: list[_User]) -> _Conflict | None:
+def _conflict(user: DataUser, others: list[DataUser]) -> _Conflict | None:
     """The first of ``others`` that writes other data.
 
     None where one of them writes the same as ``user``, so that the conflict is told there, or where nobody asked.
     """
-    conflicts = [_Conflict(other, _differing(other, user)) for other in others]
+    conflicts = [_Conflict(other, user.differs_from(other)) for other in others]
     if not conflicts or not all(conflict.fields for conflict in conflicts):
         return None
     return conflicts[0] if user.judged or conflicts[0].other.judged else None
 
 
-def _differing(there: _User, here: _User) -> list[tuple[str, Any, Any]]:
-    """Fields that both have and that differ; what one lacks, nnU-Net cannot preprocess with (PG006)."""
-    theirs, ours = there.input, here.input
-    return [(key, theirs[key], ours[key]) for key in ours if key in theirs and not _same(theirs[key], ours[key])]
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, dict) and isinstance(other, dict):
-        # null and absent are the same to the functions that take these as keyword arguments
-        return all(_same(one.get(key), other.get(key)) for key in {*one, *other})
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, float) and isinstance(other, float):
-        return isclose(one, other, rel_tol=_SAME_NUMBER)
-    return bool(one == other)
-
-
-def _told(user: _User, conflict: _Conflict, dataset: Dataset, *, at: Location, identifier: str) -> Found:
+def _told(user: DataUser, conflict: _Conflict, dataset: Dataset, *, at: Location, identifier: str) -> Found:
     other = conflict.other
     fields = [f"{key} {brief(theirs)} there, {brief(ours)} here" for key, theirs, ours in conflict.fields]
     return found(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from tests.rules import (
+    data_variants,
     dataset_json_variants,
     fit_variants,
     migrated_variants,
     plans_variants,
     reading_variants,
     shared_data_variants,
+    stamped_variants,
+    weights_variants,
 )
 from tests.variants import Variant
 
@@ -19,4 +22,7 @@ ALL_VARIANTS: tuple[Variant, ...] = (
     *fit_variants.VARIANTS,
     *migrated_variants.VARIANTS,
     *shared_data_variants.VARIANTS,
+    *data_variants.VARIANTS,
+    *stamped_variants.VARIANTS,
+    *weights_variants.VARIANTS,
 )

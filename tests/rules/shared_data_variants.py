@@ -101,5 +101,6 @@ VARIANTS: tuple[Variant, ...] = (
         (put(PLANS, STAGE, "nnUNetPlans_3d_cascade_fullres"), folder("nnUNetPlans_3d_cascade_fullres")),
         finding("PG503", PLANS, STAGE),
         twin=(put(PLANS, STAGE, "nnUNetPlans_3d_fullres"), folder("nnUNetPlans_3d_fullres")),
+        options=("-p", "nnUNetPlans"),
     ),
 )

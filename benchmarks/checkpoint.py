@@ -1,0 +1,81 @@
+"""Reading what a checkpoint says beside torch.load of the same file, as whole processes.
+
+The file is made with torch: weights and momentum of 31 million parameters, as nnU-Net saves them, about 250 MB. Both
+sides take turns; the figures are medians, and the memory is the highest that the operating system saw.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ROUNDS = 7
+LIMIT = 1 / 10
+MEMORY_LIMIT = 80  # MiB
+LAYERS, WIDTH = 31, 1_000_000
+
+#: What nnUNetTrainer.save_checkpoint stores, with one wide layer after another in place of a network. In a process of
+#: its own: what this one once held would count as its children's.
+WRITE = f"""
+import sys, torch
+torch.save({{
+    "network_weights": {{f"encoder.stages.{{layer}}.weight": torch.randn({WIDTH}) for layer in range({LAYERS})}},
+    "optimizer_state": {{
+        "state": {{layer: {{"momentum_buffer": torch.randn({WIDTH})}} for layer in range({LAYERS})}},
+        "param_groups": [{{"lr": 0.01, "params": list(range({LAYERS}))}}],
+    }},
+    "current_epoch": 1000,
+    "init_args": {{"plans": {{}}, "configuration": "3d_fullres", "fold": 0, "dataset_json": {{}}}},
+    "trainer_name": "nnUNetTrainer",
+}}, sys.argv[1])
+"""
+OURS = """
+import sys
+from pathlib import Path
+from plansguard.artefacts.checkpoint import read_checkpoint
+assert len(read_checkpoint(Path(sys.argv[1])).parameters) == 31
+"""
+THEIRS = """
+import sys, torch
+assert len(torch.load(sys.argv[1], map_location="cpu", weights_only=False)["network_weights"]) == 31
+"""
+
+
+def table() -> tuple[list[str], bool]:
+    """Lines in Markdown, and whether both limits are kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "checkpoint_final.pth"
+        run(WRITE, path)
+        size = path.stat().st_size / 1e6
+        times: tuple[list[float], list[float]] = ([], [])
+        memory = [0.0, 0.0]
+        for round_number in range(ROUNDS + 1):  # the first round only warms up
+            for side, script in enumerate((OURS, THEIRS)):
+                taken, peak = run(script, path)
+                memory[side] = max(memory[side], peak)
+                if round_number:
+                    times[side].append(taken)
+    ours, theirs = (statistics.median(record) * 1000 for record in times)
+    fine = ours / theirs <= LIMIT and memory[0] <= MEMORY_LIMIT
+    return [
+        "| a checkpoint of | ours (ms) | torch.load (ms) | ratio | limit | our peak (MiB) | limit | torch's (MiB) |",
+        "|---|---|---|---|---|---|---|---|",
+        f"| {size:.0f} MB | {ours:.0f} | {theirs:.0f} | {ours / theirs:.3f} | {LIMIT:.2f} | {memory[0]:.0f} | "
+        f"{MEMORY_LIMIT} | {memory[1]:.0f} |",
+    ], fine
+
+
+def run(script: str, path: Path) -> tuple[float, float]:
+    """Seconds and MiB that a process of its own takes; it must succeed."""
+    start = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-c", script, str(path)], cwd=ROOT)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return time.perf_counter() - start, usage.ru_maxrss / 1024

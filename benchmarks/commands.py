@@ -1,0 +1,104 @@
+"""plansguard's commands beside nnU-Net's, and beside its own imports, as whole processes.
+
+plansguard is installed as users have it: from a wheel, with compiled bytecode, into a folder of its own. The commands
+take turns, so that whatever else the machine does hits all of them alike; the figures are medians, and the ratio is
+that of the medians.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+ROUNDS = 21
+GIVING, RECEIVING = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
+
+
+class Duel(NamedTuple):
+    """Two commands to compare; ``limit`` bounds ours / theirs."""
+
+    title: str
+    ours: list[str]
+    theirs: list[str]
+    limit: float
+
+
+def table() -> tuple[list[str], bool]:
+    """All duels: lines in Markdown, and whether every ratio keeps its limit."""
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        environment = prepare(scratch)
+        python = sys.executable
+        move = [python, "-c", "from plansguard.cli import main; main()", "migrate"]
+        nnunet = [python, "-c", NNUNET_MOVE]
+        duels = [
+            Duel(
+                "`plansguard migrate` / `nnUNetv2_move_plans_between_datasets`",
+                [*move, "-s", "1", "-t", "2", "-sp", "nnUNetPlans", "-tp", "Ours"],
+                [*nnunet, "-s", "1", "-t", "2", "-sp", "nnUNetPlans", "-tp", "Theirs"],
+                1 / 3,
+            ),
+            Duel(
+                '`plansguard check` of one dataset / `python -c "import pydantic, typer"`',
+                [python, "-c", "from plansguard.cli import main; main()", "check", "-d", "1"],
+                [python, "-c", "import pydantic, typer"],
+                1.6,
+            ),
+        ]
+        rows = [measure(duel, scratch, environment) for duel in duels]
+    return [*HEADER, *(row for row, _ in rows)], all(fine for _, fine in rows)
+
+
+HEADER = ["| ours / theirs | ours (ms) | theirs (ms) | ratio | limit |", "|---|---|---|---|---|"]
+NNUNET_MOVE = (
+    "from nnunetv2.experiment_planning.plans_for_pretraining.move_plans_between_datasets "
+    "import entry_point_move_plans_between_datasets as main; main()"
+)
+
+
+def prepare(scratch: Path) -> dict[str, str]:
+    """A workspace and an installed plansguard in ``scratch``; the environment that finds both."""
+    shutil.copytree(ROOT / "fixtures/workspace", scratch / "workspace")
+    site = scratch / "site"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
+    subprocess.run([*install, "--target", str(site), str(ROOT)], check=True)
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(site)], check=True)
+    folders = {
+        name: str(scratch / "workspace" / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+    }
+    return {**os.environ, **folders, "PYTHONPATH": str(site)}
+
+
+def measure(duel: Duel, scratch: Path, environment: dict[str, str]) -> tuple[str, bool]:
+    """A row of the table, and whether the ratio keeps its limit. The first round only warms up."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for round_number in range(ROUNDS + 1):
+        for command, record in zip((duel.ours, duel.theirs), times, strict=True):
+            taken = seconds(command, scratch, environment)
+            if round_number:
+                record.append(taken)
+            forget_moves(scratch)
+    ours, theirs = (statistics.median(record) * 1000 for record in times)
+    ratio = ours / theirs
+    return f"| {duel.title} | {ours:.0f} | {theirs:.0f} | {ratio:.2f} | {duel.limit:.2f} |", ratio <= duel.limit
+
+
+def seconds(command: list[str], scratch: Path, environment: dict[str, str]) -> float:
+    """How long the whole process takes; it must succeed."""
+    start = time.perf_counter()
+    subprocess.run(command, cwd=scratch, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return time.perf_counter() - start
+
+
+def forget_moves(scratch: Path) -> None:
+    """Take away what a move wrote, so that every round does the same work."""
+    for name in ("Ours.json", "Ours.plansguard.json", "Theirs.json"):
+        (scratch / "workspace/nnUNet_preprocessed" / RECEIVING / name).unlink(missing_ok=True)

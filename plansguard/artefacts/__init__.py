@@ -1,0 +1,1 @@
+"""How each heavy thing is opened cheaply and safely: checkpoints, models, preprocessed arrays. Strangers' files."""

@@ -1,0 +1,333 @@
+"""What the first bytes of a preprocessed array say: its shape, its type, and how long its file must be.
+
+nnU-Net writes ``.b2nd`` (a contiguous Blosc2 frame) since 2.6 and ``.npz`` before, which it unpacks to ``.npy``. To be
+read this far none of them needs Blosc2 or numpy, and no voxel is touched. Formats: README_CFRAME_FORMAT.rst and
+README_B2ND_METALAYER.rst of C-Blosc2, ``numpy.lib.format``, APPNOTE.TXT of PKWARE.
+
+Shapes have the axis order of the file; nnU-Net writes (C, z, y, x), 2D images as (C, 1, y, x).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import stat
+import struct
+import zlib
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+HEAD = 4096  # bytes read of a file; what is looked for lies in the first 300 of them
+LONGEST_HEADER = 1 << 20  # of a Blosc2 frame that holds more than an array's own metalayer
+MOST_DIMENSIONS = 15  # msgpack's short arrays end there; Blosc2 allows fewer
+
+_OPEN = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+class ArrayHeader(NamedTuple):
+    """What an array's file says of itself.
+
+    ``dtype`` is numpy's own code (``<f4``, ``|i1``). ``expected_bytes`` is the length of the whole file as its header
+    claims it; None where the format does not say.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    expected_bytes: int | None
+
+
+class BrokenArray(ValueError):
+    """A file that is no array, or not a whole one; the text is one clause that follows the file's name."""
+
+
+class Opened(NamedTuple):
+    """The beginning of a file, its length in bytes, and when it was changed last, in seconds since 1970."""
+
+    head: bytes
+    size: int
+    changed: float
+
+
+def read_header(path: Path) -> ArrayHeader:
+    """The header of a ``.b2nd`` or ``.npy``, or of member ``data`` (``seg`` where there is no other) of a ``.npz``.
+
+    Raises BrokenArray when the file is missing, cut off or something else.
+    """
+    if path.suffix == ".npz":
+        members = read_members(str(path))
+        return members["data"] if "data" in members else members["seg"]
+    opened = read_head(str(path))
+    if path.suffix == ".npy":
+        return npy_header(opened.head, opened.size)
+    return b2nd_header(opened.head, opened.size, str(path))
+
+
+def read_head(path: str) -> Opened:
+    """The first bytes of a file, and what the file system says of it; raises BrokenArray when there are none."""
+    try:
+        descriptor = os.open(path, _OPEN)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise BrokenArray("is no file")
+            return Opened(os.read(descriptor, HEAD), status.st_size, status.st_mtime)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise _unreadable(error) from None
+
+
+def _unreadable(error: Exception) -> BrokenArray:
+    if isinstance(error, BrokenArray):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return BrokenArray("is missing")
+    return BrokenArray(f"cannot be read ({getattr(error, 'strerror', None) or error})")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# .b2nd
+# ---------------------------------------------------------------------------------------------------------------------
+
+_FRAME = b"\x9e\xa8b2frame\0"
+# Magic, then msgpack's marker and the big-endian value of header length and frame length. At byte 94 stands the first
+# entry in the index of metalayers: in nnU-Net's files that of b2nd, with its offset.
+_BEGINNING = struct.Struct(">11sIcQ70x6sI")
+_B2ND = b"\xa4b2nd\xd2"
+_OFFSET = struct.Struct(">I")
+_INT32, _INT64, _STRING = b"\xd2", b"\xd3", 0xDB
+
+
+def b2nd_header(head: bytes, size: int, path: str = "") -> ArrayHeader:
+    """The header of a ``.b2nd`` from the first bytes and the length of its file.
+
+    ``path`` is opened again only where the header is longer than ``head``.
+    """
+    if len(head) < _BEGINNING.size or not head.startswith(_FRAME):
+        raise BrokenArray(_no_frame(head, size))
+    magic, header_length, marker, frame_length, name, offset = _BEGINNING.unpack_from(head)
+    if magic[-1:] != _INT32 or marker != b"\xcf" or not _BEGINNING.size <= header_length <= frame_length:
+        raise BrokenArray("is damaged: its Blosc2 header is not readable")
+    if size < frame_length:
+        raise BrokenArray(f"is cut off: {size} of {frame_length} bytes")
+    if header_length > len(head):
+        head = _longer(path, header_length)
+    if name != _B2ND:
+        start = head.find(_B2ND, 24, header_length)
+        if start < 0 or len(head) < start + 10:
+            raise BrokenArray("is a Blosc2 file without an array: it has no b2nd metalayer")
+        (offset,) = _OFFSET.unpack_from(head, start + 6)
+    shape, dtype = _metalayer(head, offset)
+    return ArrayHeader(shape, dtype, frame_length)
+
+
+def _no_frame(head: bytes, size: int) -> str:
+    if size == 0:
+        return "is empty (0 bytes)"
+    if head[: len(_FRAME)] == _FRAME[: len(head)]:
+        return f"is cut off after {size} bytes, inside its header"
+    if not any(head):
+        return "is no Blosc2 file: it begins with zeros, as files do that were never written to the end"
+    return "is no Blosc2 file"
+
+
+def _longer(path: str, length: int) -> bytes:
+    """The whole header of a frame that holds many metalayers."""
+    if length > LONGEST_HEADER:
+        raise BrokenArray(f"is damaged: its header claims {length} bytes")
+    try:
+        with Path(path).open("rb") as stream:
+            head = stream.read(length)
+    except OSError as error:
+        raise _unreadable(error) from None
+    if len(head) < length:
+        raise BrokenArray(f"is cut off: its header has {len(head)} of {length} bytes")
+    return head
+
+
+@cache
+def _layout(dimensions: int) -> struct.Struct:
+    """Of shape (int64), chunks and blocks (int32), without msgpack's markers; then the length of the type's text."""
+    return struct.Struct(">x" + "xq" * dimensions + 2 * ("x" + "xi" * dimensions) + "xxI")
+
+
+def _metalayer(head: bytes, offset: int) -> tuple[tuple[int, ...], str]:
+    """Shape and type from the b2nd metalayer, whose msgpack ``bin 32`` stands at ``offset``."""
+    damaged = "is damaged: its b2nd metalayer is not readable"
+    start = offset + 8  # after marker and length of the metalayer, marker, version and number of dimensions
+    if len(head) < start or head[offset] != 0xC6 or head[offset + 5] != 0x97:
+        raise BrokenArray(damaged)
+    dimensions = head[start - 1]
+    if not 1 <= dimensions <= MOST_DIMENSIONS:
+        raise BrokenArray(f"is damaged: it claims {dimensions} dimensions")
+    layout = _layout(dimensions)
+    text = start + layout.size
+    chunks = start + 1 + 9 * dimensions
+    blocks = chunks + 1 + 5 * dimensions
+    array = 0x90 | dimensions
+    if (
+        len(head) < text
+        or (head[start], head[chunks], head[blocks], head[text - 5]) != (array, array, array, _STRING)
+        or head[start + 1 : chunks : 9] != _INT64 * dimensions
+        or head[chunks + 1 : blocks : 5] != _INT32 * dimensions
+        or head[blocks + 1 : text - 6 : 5] != _INT32 * dimensions
+    ):
+        raise BrokenArray(damaged)
+    values = layout.unpack_from(head, start)
+    if min(values) < 0:
+        raise BrokenArray(f"is damaged: it claims the shape {values[:dimensions]}")
+    dtype = head[text : text + values[-1]]
+    if not dtype.isascii():
+        raise BrokenArray(damaged)
+    return values[:dimensions], dtype.decode("ascii")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# .npy and .npz
+# ---------------------------------------------------------------------------------------------------------------------
+
+_NPY = b"\x93NUMPY"
+# Exactly what numpy writes; anything else is not worth an evaluator of Python literals.
+_NPY_TEXT = re.compile(
+    rb"\{'descr': '(?P<dtype>[<>|=]?[a-zA-Z](?P<size>[0-9]{0,3}))', 'fortran_order': (?:True|False), "
+    rb"'shape': \((?P<shape>[0-9, ]{0,400})\), \} *\n?\Z"
+)
+
+
+def npy_header(head: bytes, size: int) -> ArrayHeader:
+    """The header of a ``.npy`` from the first bytes and the length of its file."""
+    if size == 0:
+        raise BrokenArray("is empty (0 bytes)")
+    if not head.startswith(_NPY):
+        raise BrokenArray("is no .npy file")
+    if len(head) < 12:
+        raise BrokenArray(f"is cut off after {size} bytes, inside its header")
+    width = 2 if head[6] == 1 else 4
+    start = 8 + width
+    length = int.from_bytes(head[8:start], "little")
+    if size < start + length:
+        raise BrokenArray(f"is cut off after {size} bytes, inside its header")
+    text = _NPY_TEXT.match(head[start : start + length])
+    if head[6] not in (1, 2, 3) or text is None:
+        raise BrokenArray("is damaged: its .npy header is not readable")
+    shape = tuple(int(extent) for extent in text["shape"].replace(b" ", b"").split(b",") if extent)
+    dtype = text["dtype"].decode("ascii")
+    expected = start + length + math.prod(shape) * int(text["size"] or 1)
+    if size < expected:
+        raise BrokenArray(f"is cut off: {size} of {expected} bytes")
+    return ArrayHeader(shape, dtype, expected)
+
+
+_END = struct.Struct("<4s4H2IH")  # of central directory
+_LISTED = struct.Struct("<4s6H3I5H2I")  # one member in the central directory
+_LOCAL = struct.Struct("<4s5H3I2H")  # the same before the member's bytes
+_MASKED = 0xFFFFFFFF  # "see the ZIP64 field"
+_MEMBERS = {"data.npy": "data", "seg.npy": "seg"}
+
+
+def read_members(path: str) -> dict[str, ArrayHeader]:
+    """The headers of ``data`` and ``seg`` in a ``.npz`` as nnU-Net up to 2.5 writes it; one of them at least.
+
+    ``expected_bytes`` is that of the archive. Raises BrokenArray.
+    """
+    try:
+        descriptor = os.open(path, _OPEN)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise BrokenArray("is no file")
+            return _Archive(descriptor, status.st_size).headers()
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:
+        raise _unreadable(error) from None
+
+
+class _Archive:
+    """A zip of few members; of each only the beginning is read and, where it is packed, unpacked."""
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self.descriptor = descriptor
+        self.size = size
+
+    def read(self, offset: int, length: int) -> bytes:
+        os.lseek(self.descriptor, offset, os.SEEK_SET)
+        return os.read(self.descriptor, length)
+
+    def headers(self) -> dict[str, ArrayHeader]:
+        if self.size == 0:
+            raise BrokenArray("is empty (0 bytes)")
+        if self.read(0, 4) not in (b"PK\3\4", b"PK\5\6"):
+            raise BrokenArray("is no .npz file")
+        found = {}
+        for name, offset, unpacked in self.listed():
+            header = npy_header(self.beginning(offset), unpacked)
+            found[_MEMBERS[name]] = header._replace(expected_bytes=self.size)
+        if not found:
+            raise BrokenArray("holds neither data nor seg")
+        return found
+
+    def listed(self) -> list[tuple[str, int, int]]:
+        """Name, offset and unpacked length in bytes of the members that are nnU-Net's."""
+        tail_start = max(0, self.size - HEAD)
+        tail = self.read(tail_start, HEAD)
+        end = tail.rfind(b"PK\5\6")
+        if end < 0 or len(tail) < end + _END.size:
+            raise BrokenArray(f"is cut off after {self.size} bytes: the list of its members, which ends it, is missing")
+        length, start = _END.unpack_from(tail, end)[5:7]
+        if start == _MASKED:  # a ZIP64 archive; the list stands before its own two records of 56 and 20 bytes
+            start = tail_start + end - 76 - length
+        if start < 0 or start + length > self.size or length > HEAD:
+            raise BrokenArray("is damaged: the list of its members is not readable")
+        return _listed_members(self.read(start, length))
+
+    def beginning(self, offset: int) -> bytes:
+        """The first unpacked bytes of the member at ``offset``."""
+        damaged = BrokenArray("is damaged: one of its members is not readable")
+        if not 0 <= offset < self.size:
+            raise damaged
+        raw = self.read(offset, 2 * HEAD)
+        if len(raw) < _LOCAL.size or not raw.startswith(b"PK\3\4"):
+            raise damaged
+        local = _LOCAL.unpack_from(raw)
+        flags, method = local[2:4]
+        packed = raw[_LOCAL.size + local[9] + local[10] :]
+        if flags & 1 or method not in (0, 8):
+            raise damaged
+        if method == 0:
+            return packed[:HEAD]
+        try:
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, HEAD)
+        except zlib.error:
+            raise damaged from None
+
+
+def _listed_members(directory: bytes) -> list[tuple[str, int, int]]:
+    """`_Archive.listed` from the bytes of the central directory."""
+    found = []
+    position = 0
+    while len(directory) >= position + _LISTED.size and directory.startswith(b"PK\1\2", position):
+        fields = _LISTED.unpack_from(directory, position)
+        packed, unpacked, name_length, extra_length, comment_length, offset = *fields[8:13], fields[16]
+        names = position + _LISTED.size
+        name = directory[names : names + name_length].decode("latin-1")
+        extra = directory[names + name_length : names + name_length + extra_length]
+        if name in _MEMBERS:
+            unpacked, _, offset = _unmasked(extra, [unpacked, packed, offset])
+            found.append((name, offset, unpacked))
+        position = names + name_length + extra_length + comment_length
+    return found
+
+
+def _unmasked(extra: bytes, values: list[int]) -> list[int]:
+    """The values of a listed member, with those that did not fit into 32 bits from its ZIP64 field."""
+    position = 0
+    while len(extra) >= position + 4:
+        kind, length = struct.unpack_from("<2H", extra, position)
+        if kind == 1:
+            wide = iter(struct.unpack_from(f"<{min(length, len(extra) - position - 4) // 8}Q", extra, position + 4))
+            return [next(wide, value) if value == _MASKED else value for value in values]
+        position += 4 + length
+    return values

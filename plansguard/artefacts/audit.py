@@ -1,0 +1,296 @@
+"""Every preprocessed case against what plans and dataset.json make of it.
+
+A fold: each case is read, judged and forgotten, so memory does not grow with the number of cases, their names apart.
+Source: preprocessing/preprocessors/default_preprocessor.py and utilities/label_handling/label_handling.py of nnU-Net.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import insort
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from plansguard.artefacts.cases import Case, DataFolder, list_folder, read_case
+from plansguard.artefacts.normalisation import Evidence, evidence_faults
+from plansguard.artefacts.pool import Pool
+from plansguard.errors import UsageError
+from plansguard.intensities import ClippedRange
+from plansguard.words import counted
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.values import Judged
+
+HEADERS, SAMPLE, ALL = "headers", "sample", "all"
+#: Cases of which depth "sample" reads the values, and cases in one piece of work.
+SAMPLED, CHUNK, CHUNK_WITH_VALUES = 8, 64, 2
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What DefaultPreprocessor makes of any case. What is None is not judged.
+
+    ``spacing`` is the configuration's, in mm, transposed, of two values for 2D. ``transpose_forward`` permutes the
+    reader's axes. ``resampled`` is False for plans whose resampling function leaves shapes as they are. ``class_keys``
+    are those of `class_keys`; ``labels`` all values a segmentation may have. ``schemes``, ``masked`` and
+    ``intensities`` are per channel: the normalisation, whether inside the mask only, and for CT the range it clips to.
+    """
+
+    channels: int | None
+    spacing: tuple[float, ...] | None
+    transpose_forward: tuple[int, ...]
+    class_keys: frozenset[Any] | None
+    resampled: bool = True
+    schemes: tuple[str, ...] = ()
+    masked: tuple[bool, ...] = ()
+    intensities: tuple[ClippedRange | None, ...] = ()
+    labels: frozenset[int] | None = None
+
+
+def class_keys(labels: Mapping[str, Any], regions_class_order: Sequence[Any] | None) -> frozenset[Any] | None:
+    """The keys of ``class_locations`` that nnU-Net writes for these labels of a dataset.json.
+
+    An int per foreground label; with regions a tuple per region of several labels as well; with an ignore label also
+    the tuple (-1, every label, background included). None where nnU-Net refuses the labels.
+    Source: LabelManager, DefaultPreprocessor.run_case_npy.
+    """
+    ignore = labels.get("ignore")
+    declared = {name: value for name, value in labels.items() if name != "ignore"}
+    try:
+        values = {name: _values(value) for name, value in declared.items()}
+    except (TypeError, ValueError):
+        return None
+    every = sorted({one for several in values.values() for one in several})
+    if 0 not in every:
+        return None
+    keys: list[Any]
+    if any(isinstance(value, (list, tuple)) and len(value) > 1 for value in labels.values()):
+        foreground = [name for name, several in values.items() if set(several) != {0}]
+        if not isinstance(regions_class_order, (list, tuple)) or len(regions_class_order) != len(foreground):
+            return None
+        keys = [values[name] if isinstance(declared[name], (list, tuple)) else values[name][0] for name in foreground]
+    else:
+        keys = [label for label in every if label]
+    if ignore is not None:
+        keys.append((-1, *every))
+    return frozenset(keys)
+
+
+def _values(value: Any) -> tuple[int, ...]:
+    """The label values of one entry of dataset.json's ``labels``."""
+    return tuple(int(one) for one in value) if isinstance(value, (list, tuple)) else (int(value),)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One case
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class Fault(NamedTuple):
+    """What is wrong with one case, in one clause."""
+
+    case: str
+    what: str
+
+
+def judge_headers(case: Case, expectation: Expectation) -> list[tuple[str, Fault]]:
+    """Faults of a case by kind: incomplete, channels, shape, segmentation, class-locations."""
+    found = [("incomplete", Fault(case.name, clause)) for clause in case.faults]
+
+    def add(kind: str, what: str) -> None:
+        found.append((kind, Fault(case.name, what)))
+
+    image = case.image
+    if image is not None:
+        if expectation.channels is not None and image[0] != expectation.channels:
+            named = counted(expectation.channels, "channel")
+            add("channels", f"the array has {counted(image[0], 'channel')}, dataset.json names {named}")
+        spatial = _spatial(case, expectation, add)
+        if spatial is not None and image[1:] != spatial:
+            add("shape", f"the array is {image}, these plans give {(image[0], *spatial)}")
+        if case.segmentation is not None and case.segmentation != (1, *image[1:]):
+            add("segmentation", f"the segmentation is {case.segmentation}, the array is {image}")
+    if expectation.class_keys is not None and case.shape is not None and case.class_keys != expectation.class_keys:
+        if case.class_keys is None:
+            add("class-locations", f"{case.name}.pkl holds no class_locations")
+        else:
+            add("class-locations", _differing(case.class_keys, expectation.class_keys))
+    return found
+
+
+def _spatial(case: Case, expectation: Expectation, add: Callable[[str, str], None]) -> tuple[int, ...] | None:
+    """The shape (z, y, x) of the array that nnU-Net makes of this case; None where that cannot be told.
+
+    Source: compute_new_shape in preprocessing/resampling/default_resampling.py. With two values of spacing the first
+    axis keeps its own.
+    """
+    shape, order = case.shape, expectation.transpose_forward
+    if shape is None or not expectation.resampled:
+        return shape
+    target = expectation.spacing
+    if case.spacing is None or target is None:
+        return None
+    if len(case.spacing) != len(shape) or len(order) != len(shape) or len(target) > len(shape):
+        add(
+            "shape", f"the .pkl tells {len(shape)} axes and {len(case.spacing)} spacings, these plans {len(order)} axes"
+        )
+        return None
+    own = [case.spacing[axis] for axis in order]
+    if len(target) < len(shape):
+        target = (own[0], *target)
+    try:
+        return tuple([int(round(a / b * n)) for a, b, n in zip(own, target, shape, strict=True)])  # noqa: RUF046
+    except (OverflowError, ValueError):
+        add("shape", f"spacing {own} mm cannot be resampled to {list(target)} mm")
+        return None
+
+
+def _differing(seen: frozenset[Any], due: frozenset[Any]) -> str:
+    """How keys of ``class_locations`` differ, in a clause that stays short for a hundred labels."""
+    if len(seen) + len(due) <= 2 * EXAMPLES:
+        return f"class_locations are of {_listed(seen)}, dataset.json's labels give {_listed(due)}"
+    lacking = f"lack {_listed(due - seen)} of dataset.json's labels" if due - seen else ""
+    foreign = f"have {_listed(seen - due)}, which dataset.json's labels do not give" if seen - due else ""
+    return "class_locations " + " and ".join(filter(None, (lacking, foreign)))
+
+
+def _listed(keys: Iterable[Any]) -> str:
+    """Labels first, then regions, then what is neither."""
+    numbers = sorted(key for key in keys if isinstance(key, int))
+    others = sorted(str(key) for key in keys if not isinstance(key, int))
+    words = [*map(str, numbers), *others]
+    return ", ".join(words[: 2 * EXAMPLES]) + (", ..." if len(words) > 2 * EXAMPLES else "") if words else "nothing"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# All cases
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Faults:
+    """How many faults of one kind there are, and the first of them by case name."""
+
+    count: int = 0
+    examples: list[Fault] = field(default_factory=list)
+
+    def add(self, fault: Fault) -> None:
+        """Count one more."""
+        self.count += 1
+        insort(self.examples, fault)
+        del self.examples[EXAMPLES:]
+
+
+@dataclass
+class Audit:
+    """What was found in a folder.
+
+    ``read`` cases were judged; fewer than there are only where ``interrupted``. ``valued`` are those of them whose
+    values were judged too. ``faults`` are by kind. ``suspicions`` are what the values of all these cases together tell
+    against the plans, by kind too: clues, no proof. ``oldest`` is the time, in seconds since 1970, before
+    which no file was changed last; None where there are no files.
+    """
+
+    folder: DataFolder
+    faults: dict[str, Faults] = field(default_factory=dict)
+    read: int = 0
+    valued: int = 0
+    evidence: Evidence = field(default_factory=Evidence)
+    suspicions: tuple[tuple[str, str], ...] = ()
+    oldest: float | None = None
+    interrupted: bool = False
+
+
+def audit(folder: Path, expectation: Expectation, *, depth: str = HEADERS, pool: Pool, seed: int = 0) -> Audit:
+    """Judge every case of ``folder``: headers only, values of a few as well (``sample``), or of ``all``.
+
+    Which cases are the sample depends on ``seed`` and their names only. Ctrl-C ends the audit with what was found so
+    far. Raises UnreadableDocument when the folder cannot be read, UsageError where `Pool` does.
+    """
+    listing = list_folder(folder)
+    names = sorted((*listing.names, *listing.orphans))
+    valued = frozenset(names) if depth == ALL else frozenset()
+    if depth == SAMPLE:
+        valued = frozenset(random.Random(seed).sample(listing.names, min(SAMPLED, len(listing.names))))
+    result = Audit(listing)
+    judge = partial(_judge, str(folder), listing.format, expectation, None if depth == ALL else valued)
+    try:
+        with closing(pool.run(judge, names, CHUNK_WITH_VALUES if depth == ALL else CHUNK)) as pieces:
+            for piece in pieces:
+                piece.add_to(result)
+    except KeyboardInterrupt:
+        result.interrupted = True
+    result.suspicions = tuple(evidence_faults(result.evidence, expectation))
+    return result
+
+
+@dataclass
+class _Piece:
+    """What a chunk of cases adds to an audit."""
+
+    read: int
+    valued: int
+    faults: dict[str, Faults]
+    evidence: Evidence
+    oldest: float | None
+
+    def add_to(self, result: Audit) -> None:
+        """Fold it in."""
+        result.read += self.read
+        result.valued += self.valued
+        result.evidence += self.evidence
+        for kind, faults in self.faults.items():
+            whole = result.faults.setdefault(kind, Faults())
+            whole.count += faults.count
+            whole.examples = sorted(whole.examples + faults.examples)[:EXAMPLES]
+        result.oldest = min((when for when in (result.oldest, self.oldest) if when is not None), default=None)
+
+
+def _judge(
+    folder: str, array: str, expectation: Expectation, valued: frozenset[str] | None, names: Sequence[str]
+) -> _Piece:
+    """Read and judge some cases; runs on any thread, process or machine. ``valued`` None: the values of all."""
+    if not Path(folder).is_dir():
+        raise UsageError(
+            f"the data folder {folder} is gone, or the worker that should read it does not see it",
+            hint="a cluster's workers need the same folder under the same path",
+        )
+    faults: dict[str, Faults] = {}
+    changed: list[float] = []
+    evidence = Evidence()
+    read_values = 0
+    for name in names:
+        case = read_case(folder, name, array)
+        found = judge_headers(case, expectation)
+        if not case.faults and (valued is None or name in valued):
+            judged = _judge_values(folder, case, expectation)
+            found += judged.faults
+            evidence += judged.evidence
+            read_values += 1
+        for kind, fault in found:
+            faults.setdefault(kind, Faults()).add(fault)
+        changed.extend(case.changed)
+    return _Piece(
+        read=len(names),
+        valued=read_values,
+        faults=faults,
+        evidence=evidence,
+        oldest=min(changed, default=None),
+    )
+
+
+def _judge_values(folder: str, case: Case, expectation: Expectation) -> Judged:
+    from plansguard.artefacts.values import judge_values
+
+    try:
+        return judge_values(Path(folder), case.name, expectation, shape=case.shape)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"the values of arrays cannot be read without the package {error.name}",
+            hint="pip install 'plansguard[data]', or read headers only: --data headers",
+        ) from None

@@ -1,0 +1,88 @@
+"""``plansguard fit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from plansguard.cli.common import use_color
+from plansguard.errors import UsageError
+from plansguard.render import printable
+from plansguard.workspace import Workspace
+
+if TYPE_CHECKING:
+    from plansguard.fitting import Verdict
+
+_COLORS = {"loads": "green", "preprocess again": "yellow", "migrate first": "yellow", "impossible": "red"}
+_WRAPPED: dict[str, Any] = {
+    "width": 100,
+    "initial_indent": "  ",
+    "subsequent_indent": "  ",
+    "break_long_words": False,
+    "break_on_hyphens": False,
+}
+
+
+def fit(
+    checkpoint: Annotated[Path, typer.Argument(help="The weights: a .pth file of nnU-Net v2.", show_default=False)],
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("-d", "--dataset", metavar="ID_OR_NAME", help="A dataset below $nnUNet_preprocessed. Repeatable."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All datasets below $nnUNet_preprocessed.")] = False,
+    plans: Annotated[str | None, typer.Option("-p", "--plans", metavar="IDENTIFIER", help="Only these plans.")] = None,
+    configuration: Annotated[
+        str | None,
+        typer.Option("-c", "--configuration", help="Default: the one that the weights were trained as."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The table as JSON.")] = False,
+) -> None:
+    """Which datasets can be fine-tuned from a checkpoint, and what the others need first.
+
+    Exit code: 0 every dataset has plans that the weights fit, 1 some have not, 2 the command is wrong.
+    """
+    from plansguard.artefacts.checkpoint import read_checkpoint
+    from plansguard.discovery import dataset_of, narrowed
+    from plansguard.fitting import LOADS
+    from plansguard.fitting import fit as run_fit
+    from plansguard.subject import Request
+
+    workspace = Workspace.from_environment()
+    if bool(dataset) == every:
+        hint = "plansguard fit checkpoint_final.pth -d 2 -d 3, or --all"
+        raise UsageError("name the datasets with -d, or take --all", hint=hint)
+    weights = read_checkpoint(checkpoint)
+    names = _all_names(workspace) if every else dataset or []
+    subjects = [narrowed(dataset_of(workspace, one), Request(plans=plans)) for one in names]
+    verdicts = run_fit(weights, subjects, configuration)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps([verdict._asdict() for verdict in verdicts], indent=2))
+    else:
+        _show(verdicts)
+    fitting = {verdict.dataset for verdict in verdicts if verdict.outcome == LOADS}
+    raise typer.Exit(0 if fitting == {subject.name for subject in subjects} else 1)
+
+
+def _all_names(workspace: Workspace) -> list[str]:
+    names = [name for name in workspace.dataset_names() if workspace.preprocessed_folder(name).is_dir()]
+    if not names:
+        raise UsageError(f"there is no dataset in {workspace.preprocessed}", hint="check nnUNet_preprocessed")
+    return names
+
+
+def _show(verdicts: list[Verdict]) -> None:
+    """A line for each verdict, with its reason and the next command below it."""
+    rows = [(f"{verdict.dataset}  {verdict.plans}  {verdict.configuration}", verdict) for verdict in verdicts]
+    width = max(len(printable(place)) for place, _ in rows)
+    for place, verdict in rows:
+        outcome = verdict.outcome
+        if use_color() and outcome in _COLORS:
+            outcome = typer.style(outcome, fg=_COLORS[outcome])
+        typer.echo(f"{printable(place):<{width}}  {outcome}")
+        typer.echo(fill(printable(verdict.reason), **_WRAPPED))
+        typer.echo(f"  {printable(verdict.command)}")  # never wrapped: it is there to be copied

@@ -1,0 +1,31 @@
+"""``plansguard show``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def show(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT|MODEL|PLANS",
+            help="A .pth file, a model folder, a folder of models or an exported zip of them, or a plans file.",
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+) -> None:
+    """Show what a checkpoint, a trained model or plans say: training, spacing, normalisation, the network by stages.
+
+    Nothing in a checkpoint is executed, no weights are read, and neither torch nor nnU-Net is needed. Spacings are in
+    mm; spacings, patches and strides have the order of the array axes, after transpose_forward. Stages count from 0 at
+    the full resolution.
+    """
+    from plansguard import showing
+    from plansguard.render import show as rendering
+
+    shown = showing.show(path)
+    typer.echo(rendering.as_json(shown) if as_json else rendering.text(shown), nl=False)

@@ -1,0 +1,54 @@
+"""What CTNormalization takes from a channel's intensity properties, and when two of them are far apart.
+
+The thresholds are those of NO-01, kept because no healthy file in the corpus of real plans comes near them.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any, NamedTuple
+
+#: Share of one range of intensities that clipping to the other keeps.
+FOREIGN_OVERLAP, DOUBTFUL_OVERLAP = 0.3, 0.8
+#: Distance of the means in standard deviations, and ratio of the standard deviations.
+FARTHEST_MEAN, WIDEST_STD_RATIO = 2, 3
+
+
+class ClippedRange(NamedTuple):
+    """How a channel is normalised as CT, in the image's own intensities (HU).
+
+    Clipped to ``low`` and ``high`` (0.5 and 99.5 percentile of the foreground), less ``mean``, divided by ``std``.
+    """
+
+    low: float
+    high: float
+    mean: float
+    std: float
+
+    @classmethod
+    def of(cls, properties: Any, channel: int) -> ClippedRange | None:
+        """None where they are incomplete, or not numbers to compare (PG003 tells NaN)."""
+        entry = (properties or {}).get(str(channel), {})
+        values = [entry.get(key) for key in ("percentile_00_5", "percentile_99_5", "mean", "std")]
+        return cls(*values) if all(value is not None and isfinite(value) for value in values) else None
+
+    def overlap(self, ours: ClippedRange) -> float:
+        """The share of ``ours`` that clipping to this range keeps."""
+        if ours.high <= ours.low:
+            return float(self.low <= ours.low <= self.high)
+        return max(0.0, min(self.high, ours.high) - max(self.low, ours.low)) / (ours.high - ours.low)
+
+    def strangeness(self, ours: ClippedRange) -> str:
+        """What is too far apart, in words; empty when nothing is."""
+        overlap = self.overlap(ours)
+        if overlap < DOUBTFUL_OVERLAP:
+            return f"only {overlap:.0%} of this dataset's range is kept"
+        if abs(self.mean - ours.mean) > FARTHEST_MEAN * ours.std:
+            return f"the means are more than {FARTHEST_MEAN} standard deviations apart"
+        narrow, wide = sorted((self.std, ours.std))
+        if wide > WIDEST_STD_RATIO * narrow:
+            return f"the standard deviations differ by more than a factor of {WIDEST_STD_RATIO}"
+        return ""
+
+    def __str__(self) -> str:
+        return f"[{self.low:g}, {self.high:g}], mean {self.mean:g}, std {self.std:g}"

@@ -1,0 +1,52 @@
+"""Folders of preprocessed cases, as real as they can be without nnU-Net."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import ROOT
+
+HEADERS = ROOT / "fixtures/headers"
+PRETRAIN_3D = HEADERS / "Dataset001_PretrainCT/nnUNetPlans_3d_fullres"
+PRETRAIN_2D = HEADERS / "Dataset001_PretrainCT/nnUNetPlans_2d"
+
+
+def lay_out(source: Path, target: Path) -> Path:
+    """A copy of a folder of the fixtures whose arrays have the length that their headers claim, filled with zeros."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.iterdir()):
+        shutil.copyfile(path, target / path.name)
+        if path.suffix == ".b2nd":
+            os.truncate(target / path.name, frame_length(path.read_bytes()))
+    return target
+
+
+def multiply(folder: Path, target: Path, count: int) -> Path:
+    """``count`` cases, case_00000 and so on: hard links to the cases of ``folder`` in turn."""
+    target.mkdir(parents=True)
+    cases = sorted(path.stem for path in folder.glob("*.pkl"))
+    for number in range(count):
+        for ending in (".b2nd", "_seg.b2nd", ".pkl"):
+            os.link(folder / f"{cases[number % len(cases)]}{ending}", target / f"case_{number:05d}{ending}")
+    return target
+
+
+def frame_length(head: bytes | bytearray) -> int:
+    """Of the whole file, as the header of a Blosc2 frame claims it."""
+    (length,) = struct.unpack_from(">Q", head, 16)
+    assert isinstance(length, int)
+    return length
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change what a case's .pkl holds; needs numpy, whose arrays and numbers lie in it."""
+    import pickle
+
+    properties = pickle.loads(path.read_bytes())
+    change(properties)
+    path.write_bytes(pickle.dumps(properties, protocol=4))
