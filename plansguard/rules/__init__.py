@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from plansguard.rules import (
+    cascades,
     checkpoint,
     data,
     dataset_json,
@@ -13,10 +14,13 @@ from plansguard.rules import (
     nnssl,
     pair,
     plans,
+    raw_files,
     reading,
     settings,
     shared_data,
+    splits,
     stamped,
+    values,
     weights,
 )
 from plansguard.rules.declare import Rule
@@ -31,6 +35,10 @@ FAMILIES = (
     pair,
     shared_data,
     data,
+    raw_files,
+    splits,
+    cascades,
+    values,
     stamped,
     checkpoint,
     weights,

@@ -1,4 +1,4 @@
-"""PG504 to PG519: whole folders of preprocessed cases, from the real headers of the fixtures."""
+"""PG504 to PG519, of several families: whole folders of preprocessed cases, from the real headers of the fixtures."""
 
 from __future__ import annotations
 

@@ -1,0 +1,112 @@
+"""PG517, PG518: what the stages of a cascade need of each other on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from plansguard.parts import Configuration, Plans
+from plansguard.report import Severity
+from plansguard.rules.audited import names_in, preprocessing
+from plansguard.rules.common import brief, is_there, listed, number, quoted, usable
+from plansguard.rules.declare import Found, found, rule
+from plansguard.subject import Dataset
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.audit import Audit
+
+
+@rule(
+    "PG517",
+    "next-stage-data-missing",
+    Severity.ERROR,
+    message="{configuration} predicts for {stage} at its end, and {identifier} {trouble}",
+    fix="nnUNetv2_preprocess -d {number} -plans_name {plans} -c {stage}",
+    modes=("CA-02",),
+)
+def next_stage_data_missing(
+    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit
+) -> Iterator[Found]:
+    """The second stage of a cascade has no data to predict for.
+
+    What it checks: where a configuration has a `next_stage`, the data folder of that stage exists and holds the same
+    cases.
+
+    Why it matters: when the first stage has been trained, it writes its predictions case by case for the next one; for
+    every missing case there is one line in the log, and the cascade fails after the first stage has cost its days.
+
+    How to fix: preprocess the next stage before training the first.
+
+    Example: only `3d_lowres` was preprocessed.
+
+    Evidence: CA-02; nnU-Net issue 2186.
+    """
+    stages = configuration.get("next_stage") or ()
+    for name in [stages] if isinstance(stages, str) else stages:
+        stage = next((one for one in plans.configurations if one.name == name and usable(one)), None)
+        if stage is None:
+            continue  # PG107 and PG106 tell
+        folder = dataset.folder / str(stage.get("data_identifier"))
+        missing = sorted(set(data.folder.names) - {path.removesuffix(".pkl") for path in names_in(folder)})
+        if missing:
+            yield found(
+                configuration.at("next_stage"),
+                configuration=configuration.name,
+                stage=name,
+                identifier=brief(stage.get("data_identifier")),
+                trouble=f"lacks {listed(missing)}" if is_there(folder) else "is not there",
+                number=number(dataset),
+                plans=plans.identifier,
+            )
+
+
+@rule(
+    "PG518",
+    "previous-stage-predictions-missing",
+    Severity.ERROR,
+    message="{configuration} starts from the predictions of {stage}, and {trouble}",
+    fix="train {stage} first; if it is trained: nnUNetv2_train {number} {stage} FOLD -p {plans} --val",
+    modes=("CA-01",),
+)
+def previous_stage_predictions_missing(
+    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit
+) -> Iterator[Found]:
+    """The predictions of the first stage, which a cascade starts from, are missing.
+
+    What it checks: for a configuration with a `previous_stage`, the file of every case in
+    `predicted_next_stage/<configuration>` of a model of that stage, in `nnUNet_results`. Judged where such a model was
+    trained, or where this configuration is asked for with `-c`.
+
+    Why it matters: the loader fails when the case is drawn.
+
+    How to fix: train the first stage on every fold, or repeat its validation.
+
+    Example: `predicted_next_stage` was deleted to save space.
+
+    Evidence: CA-01; nnU-Net issues 1959, 2371.
+    """
+    stage = configuration.get("previous_stage")
+    if not stage:
+        return
+    models = [one for one in dataset.trained if (one.plans_name, one.configuration) == (plans.identifier, stage)]
+    finished = [model for model in models if model.checkpoints]
+    if not finished:
+        if dataset.request.configuration == configuration.name:
+            trouble = f"there is no trained model of {stage} with these plans"
+            yield _previous_stage(dataset, plans, configuration, trouble)
+        return
+    for model in finished:
+        folder = model.folder / "predicted_next_stage" / configuration.name
+        there = {name.rpartition(".")[0] for name in names_in(folder)}
+        missing = sorted(set(data.folder.names) - there)
+        if missing:
+            yield _previous_stage(dataset, plans, configuration, f"{quoted(folder)} lacks {listed(missing)}")
+
+
+def _previous_stage(dataset: Dataset, plans: Plans, configuration: Configuration, trouble: str) -> Found:
+    return found(
+        configuration.at("previous_stage"),
+        stage=configuration.get("previous_stage"),
+        trouble=trouble,
+        **preprocessing(dataset, plans, configuration),
+    )
