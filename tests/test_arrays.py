@@ -301,7 +301,7 @@ def test_every_header_equals_what_blosc2_says(tmp_path: Path) -> None:
         if draw.random() < 0.2:
             options["meta"] = {"note": b"x" * draw.choice((1, 5000, 70_000))}
         path = tmp_path / f"{number}.b2nd"
-        array = numpy.zeros(shape, draw.choice(DTYPES))
+        array: Any = numpy.zeros(shape, draw.choice(DTYPES))
         if draw.random() < 0.5:
             array = (numpy.random.default_rng(number).random(shape) * 100).astype(array.dtype)
         blosc2.asarray(array, urlpath=str(path), **options)
