@@ -183,7 +183,9 @@ def test_numpy_is_read_as_numpy_reads_it(protocol: int) -> None:
 
     dtypes = "? i1 u1 <i2 >i2 <u2 <i4 >i4 <u4 <i8 >i8 <u8 <f2 <f4 >f4 <f8 >f8".split()
     numbers = [np.dtype(dtype).type(number) for dtype in dtypes for number in (0, 1)]
-    arrays: list[Any] = [np.arange(6, dtype=dtype if dtype != "?" else "i1").astype(dtype).reshape(2, 3) for dtype in dtypes]
+    arrays: list[Any] = [
+        np.arange(6, dtype=dtype if dtype != "?" else "i1").astype(dtype).reshape(2, 3) for dtype in dtypes
+    ]
     numbers_read, arrays_read = read(pickle.dumps([numbers, arrays], protocol))
     assert numbers_read == [number.item() for number in numbers]
     assert [type(number) for number in numbers_read] == [type(number.item()) for number in numbers]
