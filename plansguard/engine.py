@@ -149,8 +149,8 @@ def _with_line(location: Location, documents: dict[str, JsonDocument]) -> Locati
     document = documents.get(location.path)
     if document is None or location.line is not None:
         return location
-    line, column = document.position(location.pointer)
-    return replace(location, line=line, column=column)
+    position = document.position(location.pointer)
+    return location if position is None else replace(location, line=position.line, column=position.column)
 
 
 def _order(finding: Finding) -> tuple[object, ...]:

@@ -11,6 +11,7 @@ import errno
 import json
 import math
 import stat
+from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
 
     from plansguard.jsonscan import Node, Position
 
-MAX_BYTES = 64 * 1024**2
+MAX_BYTES = 16 * 1024**2
+"""Ten times what nnU-Net writes for twenty thousand cases."""
 MAX_DEPTH = 200
 """How many brackets may be open at once."""
+MAX_PLACED = 2 * 1024**2
+"""In longer documents nothing is said of lines and columns: to find them takes seconds and hundreds of MB."""
 
 
 class Notice(NamedTuple):
@@ -41,31 +45,36 @@ class JsonDocument:
     """A JSON text with its value.
 
     ``notices`` stand in the order of the text, and only for what the value holds: nothing is said of what
-    lies inside the overwritten one of two duplicate keys.
+    lies inside the overwritten one of two duplicate keys. In a document beyond MAX_PLACED they have no pointers.
     """
 
-    def __init__(self, path: str, raw: bytes, text: str, value: Any, *, odd: bool) -> None:
+    def __init__(self, path: str, raw: bytes, text: str, value: Any, *, oddities: list[Notice]) -> None:
         self.path = path
         self.raw = raw
         self.value = value
         self._text = text
-        self.notices: tuple[Notice, ...] = tuple(_notices(self._root, "", "")) if odd else ()
+        self._placed = len(text) <= MAX_PLACED
+        placed = tuple(_notices(self._root, "", "")) if oddities and self._placed else ()
+        self.notices: tuple[Notice, ...] = placed if self._placed else tuple(oddities)
 
-    def position(self, pointer: str) -> Position:
+    def position(self, pointer: str) -> Position | None:
         """Where to look for this pointer: the key of an object's member, the value of a list's item.
 
         Of duplicate keys it is the last one, whose value counts. A pointer that leads nowhere gives the place
-        of its nearest existing ancestor. ValueError for what is no JSON pointer.
+        of its nearest existing ancestor. None beyond MAX_PLACED. ValueError for what is no JSON pointer.
         """
-        from plansguard import jsonscan
+        return self._position(pointer, "place")
 
-        return jsonscan.position_at(self._lines, self._node(pointer).place)
-
-    def first_position(self, pointer: str) -> Position:
+    def first_position(self, pointer: str) -> Position | None:
         """As ``position``, but of duplicate keys the first one."""
+        return self._position(pointer, "first")
+
+    def _position(self, pointer: str, which: str) -> Position | None:
+        if not self._placed:
+            return None
         from plansguard import jsonscan
 
-        return jsonscan.position_at(self._lines, self._node(pointer).first)
+        return jsonscan.position_at(self._lines, getattr(self._node(pointer), which))
 
     def _node(self, pointer: str) -> Node:
         node = self._root
@@ -119,27 +128,31 @@ def parse(raw: bytes, path: str) -> JsonDocument:
     if len(raw) > MAX_BYTES:
         raise _too_large(path)
     text = _decode(raw, path)
-    odd = False
+    oddities: dict[str, Notice] = {}  # the first of each kind
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal odd
         result = dict(pairs)
-        odd = odd or len(result) != len(pairs)
+        if len(result) != len(pairs) and "duplicate-key" not in oddities:
+            counts = Counter(key for key, _ in pairs)
+            twice = next(key for key in counts if counts[key] > 1)
+            oddities["duplicate-key"] = Notice("duplicate-key", "", twice)
         return result
 
     def constant(literal: str) -> float:
-        nonlocal odd
-        odd = True
+        oddities.setdefault("non-finite", Notice("non-finite", "", literal))
         return float(literal)
 
     try:
         value = json.loads(text, object_pairs_hook=members, parse_constant=constant)
     except (ValueError, RecursionError) as error:
-        from plansguard import jsonscan
+        if len(text) <= MAX_PLACED:
+            from plansguard import jsonscan
 
-        jsonscan.scan(text, path, MAX_DEPTH)  # raises, with the place and in plain words
+            jsonscan.scan(text, path, MAX_DEPTH)  # raises, with the place and in plain words
         raise UnreadableDocument(path, f"Python cannot read this JSON: {error}") from error
-    return JsonDocument(path, raw, text, value, odd=odd or _suspicious(value))
+    for notice in _suspicions(value, path, placed=len(text) <= MAX_PLACED):
+        oddities.setdefault(notice.kind, notice)
+    return JsonDocument(path, raw, text, value, oddities=[*oddities.values()])
 
 
 def dumps(value: Any) -> bytes:
@@ -252,17 +265,20 @@ def _is_index(token: str) -> bool:
     return token.isascii() and token.isdigit() and (token == "0" or token[0] != "0") and len(token) < 19
 
 
-def _suspicious(value: Any) -> bool:
-    """Whether a value may be nested too deep, or holds an infinity: reasons for the slow scan to look closer.
+def _suspicions(value: Any, path: str, *, placed: bool) -> list[Notice]:
+    """What only a look at the whole value shows: an infinity from a number such as 1e400, or nesting too deep.
 
-    Goes down level by level: the value may be deeper than Python's stack.
+    The slow scan says more of both; a document too long for it is refused here if it is nested too deep. Goes down
+    level by level: the value may be deeper than Python's stack.
     """
     level = [value]
     for _ in range(MAX_DEPTH + 1):
         if not level:
-            return False
+            return []
         if math.inf in level or -math.inf in level:
-            return True
+            return [Notice("non-finite", "", "a number too large for a computer")]
         parents = (part.values() if type(part) is dict else part for part in level if type(part) in (dict, list))
         level = [child for parent in parents for child in parent]
-    return True
+    if not placed:
+        raise UnreadableDocument(path, f"nested deeper than {MAX_DEPTH} levels", hint=_IS_IT_THIS)
+    return [Notice("too-deep", "", "")]  # the slow scan refuses it, with the place

@@ -139,6 +139,7 @@ def _check_rule_names(document: JsonDocument, settings: Settings, rules: tuple[R
 
 
 def _unreadable(document: JsonDocument, place: str, reason: str, hint: str = "") -> UnreadableDocument:
-    line, column = document.position(place)
+    position = document.position(place)
+    line, column = (None, None) if position is None else position
     hint = hint or "plansguard schema settings describes this file"
     return UnreadableDocument(document.path, reason, hint=hint, line=line, column=column)

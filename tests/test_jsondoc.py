@@ -17,6 +17,7 @@ from plansguard.errors import UnreadableDocument
 from plansguard.jsondoc import (
     MAX_BYTES,
     MAX_DEPTH,
+    MAX_PLACED,
     Notice,
     dumps,
     parse,
@@ -90,7 +91,9 @@ def assert_all_positions_are_right(raw: bytes) -> None:
         assert tokens(here) == tuple(map(str, path))
         assert resolve(document.value, here) is value
         assert document.first_position(here) == document.position(here)
-        line, column = document.position(here)
+        position = document.position(here)
+        assert position is not None
+        line, column = position
         offset = starts[line - 1] + column - 1
         if path and isinstance(path[-1], str):
             key, offset = reader.raw_decode(text, offset)
@@ -406,14 +409,42 @@ def test_the_deepest_document_allowed_is_read() -> None:
         assert document.position("/0" * (MAX_DEPTH - 1)) == Position(1, MAX_DEPTH)
 
 
-def test_more_than_64_mib_are_refused_before_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_large_is_refused_before_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "big.json"
     with file.open("wb") as stream:
         stream.truncate(MAX_BYTES + 1)
     monkeypatch.setattr(Path, "open", None)
-    with pytest.raises(UnreadableDocument, match="larger than 64 MiB"):
+    with pytest.raises(UnreadableDocument, match="larger than 16 MiB"):
         read(file)
-    assert "larger than 64 MiB" in refusal(b" " * (MAX_BYTES + 1)).reason
+    assert "larger than 16 MiB" in refusal(b" " * (MAX_BYTES + 1)).reason
+
+
+def long(text: str) -> str:
+    """``text`` with blanks behind it, beyond the length up to which places are told."""
+    return text + " " * MAX_PLACED
+
+
+def test_a_long_document_has_no_places() -> None:
+    document = parse(long('{"a": {"b": 1}}').encode(), "plans.json")
+    assert document.value == {"a": {"b": 1}}
+    assert document.notices == ()
+    assert document.position("/a/b") is None
+    assert document.first_position("/a/b") is None
+
+
+def test_a_long_document_has_its_oddities() -> None:
+    document = parse(long('{"a": [NaN, -Infinity], "b": {"c": 1, "d": 2, "c": 3}, "e": 1e400}').encode(), "plans.json")
+    assert document.notices == (Notice("non-finite", "", "NaN"), Notice("duplicate-key", "", "c"))
+    (infinite,) = parse(long("[1e400]").encode(), "plans.json").notices
+    assert (infinite.kind, infinite.pointer) == ("non-finite", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("[" * 250 + "]" * 250, "nested deeper than 200 levels"), ('{"a": 1,}', "Python cannot read this JSON: ")],
+)
+def test_a_long_document_is_refused_all_the_same(text: str, reason: str) -> None:
+    assert reason in refusal(long(text)).reason
 
 
 def test_a_refusal_the_scan_cannot_explain_still_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -474,7 +505,7 @@ def assert_read_or_refused(raw: bytes) -> None:
         document = parse(raw, "plans.json")
         assert repr(document.value) == repr(json.loads(raw))
         assert resolve(document.value, "") is document.value
-        assert document.position("").line >= 1
+        assert document.position("") is not None
         return
     error = refusal(raw)
     assert error.reason

@@ -111,9 +111,13 @@ def duplicate_key(document: JsonDocument) -> Iterator[Found]:
     """
     for notice in document.notices:
         if notice.kind == "duplicate-key":
-            line, column = document.first_position(notice.pointer)
-            first = (Location(document.path, notice.pointer, line, column), "the first one, which is lost")
-            yield found(Location(document.path, notice.pointer), related=[first], key=notice.text)
+            position = document.first_position(notice.pointer)
+            first = Location(document.path, notice.pointer, *(position or ()))
+            yield found(
+                Location(document.path, notice.pointer),
+                related=[(first, "the first one, which is lost")] if position else [],
+                key=notice.text,
+            )
 
 
 @rule(
