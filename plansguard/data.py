@@ -35,6 +35,7 @@ def expected_data(configuration: Configuration, dataset_json: DatasetJson) -> Ex
             for channel, scheme in enumerate(schemes)
         ),
         labels=frozenset(_values(labels)),
+        stuff=facts.STUFF_OF_READERS.get(str(plans.get("image_reader_writer"))),
     )
 
 

@@ -15,6 +15,7 @@ from plansguard.parts import CANONICAL_NAMES, MODEL_PLANS, SIDECAR_ENDING
 from plansguard.settings import FILE_NAME as SETTINGS_NAME
 from plansguard.stamp import STAMP_ENDING
 from plansguard.subject import Dataset, Request
+from plansguard.words import nearest
 from plansguard.workspace import DATASET_NAME, Workspace
 
 #: Folders that hold images, arrays or other programs' files, and never a document of ours.
@@ -98,12 +99,18 @@ def dataset_of(workspace: Workspace, id_or_name: str) -> Dataset:
     name = workspace.dataset_name(id_or_name)
     folder = workspace.preprocessed_folder(name)
     if not folder.is_dir():
-        number = name[len("Dataset") :].partition("_")[0]
-        raise UsageError(
-            f"{name} has no folder in {workspace.preprocessed}",
-            hint=f"plan it first: nnUNetv2_plan_and_preprocess -d {number.lstrip('0') or '0'}",
-        )
+        raise UsageError(f"{name} has no folder in {workspace.preprocessed}", hint=_what_then(workspace, name))
     return replace(dataset_in(folder), workspace=workspace)
+
+
+def _what_then(workspace: Workspace, name: str) -> str:
+    """What to type in place of a dataset without a folder: its whole name, or the command that plans it."""
+    names = workspace.dataset_names()
+    if name not in names:
+        near = next((one for one in names if one.startswith(name)), None) or nearest(name, names)
+        return f"did you mean {near}?" if near else f"datasets here: {', '.join(names) or 'none'}"
+    number = name[len("Dataset") :].partition("_")[0]
+    return f"plan it first: nnUNetv2_plan_and_preprocess -d {number.lstrip('0') or '0'}"
 
 
 def _judgeable(folder: Path, named: Iterable[str]) -> Dataset:

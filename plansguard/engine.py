@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from plansguard.errors import UnreadableDocument
+from plansguard.errors import UnreadableDocument, UsageError
 from plansguard.jsondoc import JsonDocument
 from plansguard.parts import Absent, Configuration, Plans
 from plansguard.report import Finding, Location, NotChecked, Related, Report
@@ -98,6 +98,8 @@ class _Judge:
                 self.findings += [_finding(rule, one, scope) for one in rule.check(**needs)]
             except Absent as absent:
                 self.not_checked.append(NotChecked(rule.info.code, rule.info.name, scope.path, absent.reason))
+            except UsageError:
+                raise  # what was asked for cannot be done: no package for it, no cluster at the address
             except OverflowError:
                 reason = "a number is too large to compute with"
                 self.not_checked.append(NotChecked(rule.info.code, rule.info.name, scope.path, reason))

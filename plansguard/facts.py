@@ -6,6 +6,7 @@ tests/test_facts.py compares every table with an installed nnU-Net.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
@@ -290,6 +291,13 @@ READERS: Final[Mapping[str, tuple[str, ...]]] = {
 imageio/reader_writer_registry.py, LIST_OF_IO_CLASSES
 """
 
+STUFF_OF_READERS: Final[Mapping[str, str]] = {
+    "SimpleITKIO": "sitk_stuff",
+    "NibabelIO": "nibabel_stuff",
+    "NibabelIOWithReorient": "nibabel_stuff",
+}
+"""Reader class -> the key of a case's properties without which it cannot write a prediction. imageio/"""
+
 READERS_OF_2D_IMAGES: Final = frozenset({"NaturalImage2DIO"})
 """Readers that open no volumes. imageio/natural_image_reader_writer.py"""
 
@@ -359,3 +367,20 @@ STOCK_TRAINERS: Final = TRAINERS_WITH_OWN_NETWORK | frozenset(
     """.split()
 )
 """The trainers that nnU-Net finds without nnUNet_extTrainer. training/nnUNetTrainer/ and its sub-packages"""
+
+STEPS: Final = re.compile(r"_[0-9]+steps(?![A-Za-z0-9])")
+"""How the name of a trainer of plansguard goes on behind that of its base trainer (training/names.py)."""
+
+
+def base_trainer(name: str) -> str:
+    """The trainer that nnU-Net itself knows: what stands before a number of steps, else the name."""
+    return STEPS.split(name, maxsplit=1)[0]
+
+
+def planned_epochs(trainer: str | None) -> int | None:
+    """How many epochs a trainer runs, by its name; None for one that is not nnU-Net's and does not say it."""
+    if trainer is None:
+        return None
+    if match := re.search(r"_(\d{1,9})ep(?:ochs?)?(?:_|$)", trainer):
+        return int(match[1])
+    return DEFAULT_EPOCHS if trainer in STOCK_TRAINERS else None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -67,6 +70,30 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise _refused(path, error) from error
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """The same for what another program writes: gives the temporary path that it is to write to.
+
+    It is ``path`` with ``.tmp`` behind, so that a killed writer leaves one file at most, which the next one replaces.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        yield temporary
+        handle = os.open(temporary, os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise _refused(path, error) from error
+        raise
+
+
 def remove(path: Path) -> None:
     """Delete ``path`` durably; WriteRefused if the system does not let us."""
     try:
@@ -90,13 +117,46 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def occupied(path: Path, doing: str) -> Iterator[None]:
+def occupied(path: Path, busy: str) -> Iterator[tuple[int, ...]]:
     """Hold ``path`` for as long as a long job fills it; a second process that wants it is refused at once.
 
-    ``doing`` is what the first one is doing with it, for the second one's message.
+    ``busy`` is what the second one is told. Gives the file descriptors to hand on to a program that does the work
+    (``pass_fds``): the lock then lasts until that has ended too, even if this process is killed before. There is none
+    on Windows and on file systems without flock, where the lock ends with this process.
     """
-    with _held(path.with_name(f".{path.name}.plansguard.lock"), f"another plansguard is {doing} {path}", 0):
-        yield
+    lock_file = path.with_name(f".{path.name}.plansguard.lock")
+    descriptor = _inheritable_lock(lock_file, busy)
+    if descriptor is None:
+        with _held(lock_file, busy, 0):
+            yield ()
+        return
+    try:
+        yield (descriptor,)
+    finally:
+        os.close(descriptor)  # and no LOCK_UN, which would take the lock from whoever is still at work
+
+
+def _inheritable_lock(lock_file: Path, busy: str) -> int | None:
+    """A descriptor that holds the lock as filelock does; None where only filelock knows how to."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise _refused(lock_file, error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno == errno.ENOSYS:
+            return None
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            hint = f"wait for it to end; lsof {shlex.quote(str(lock_file))} shows which process it is"
+            raise WriteRefused(busy, hint=hint) from None
+        raise _refused(lock_file, error) from error
+    return descriptor
 
 
 @contextmanager

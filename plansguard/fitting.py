@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from plansguard import engine
@@ -53,16 +54,19 @@ class Verdict(NamedTuple):
     command: str
 
 
-def fit(checkpoint: Checkpoint, datasets: Sequence[Dataset], configuration: str | None = None) -> list[Verdict]:
+def fit(
+    checkpoint: Checkpoint, datasets: Sequence[Dataset], configuration: str | None = None, archive: Path | None = None
+) -> list[Verdict]:
     """A verdict for every plans file of every dataset, in the order given; where some fit, only for those.
 
     Judged is the configuration named, else the one that the weights were trained as. Headers of preprocessed data are
     read where there are any. Nothing is written: whether a migration would be refused is found out in memory.
+    ``archive`` is the zip that the checkpoint lies in, if it lies in one.
 
     UnreadableDocument when nnU-Net could not load the file into any network.
     """
     _check_usable(checkpoint)
-    return [one for dataset in datasets for one in _Fitting(checkpoint, dataset, configuration).verdicts()]
+    return [one for dataset in datasets for one in _Fitting(checkpoint, dataset, configuration, archive).verdicts()]
 
 
 def _check_usable(checkpoint: Checkpoint) -> None:
@@ -80,11 +84,20 @@ def _check_usable(checkpoint: Checkpoint) -> None:
 class _Fitting:
     """One checkpoint against one dataset."""
 
-    def __init__(self, checkpoint: Checkpoint, dataset: Dataset, configuration: str | None) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, dataset: Dataset, configuration: str | None, archive: Path | None
+    ) -> None:
         self.checkpoint = checkpoint
         self.dataset = dataset
         self.wanted = configuration
+        self.artefact = checkpoint.path if archive is None else str(archive)
         self.weights_path = quoted(checkpoint.path)
+        #: nnU-Net reads no zip.
+        self.unpack = ""
+        if archive is not None:
+            member = Path(checkpoint.path).relative_to(archive)
+            self.unpack = f"nnUNetv2_install_pretrained_model_from_zip {quoted(archive)} && "
+            self.weights_path = f'"$nnUNet_results"/{quoted(member)}'
 
     def verdicts(self) -> list[Verdict]:
         """Where plans of the dataset fit, or would with data made anew, what others need is of no interest."""
@@ -94,9 +107,7 @@ class _Fitting:
 
     def _verdicts(self) -> Iterator[Verdict]:
         if not self.dataset.judged_plans:
-            asked = self.dataset.request.plans
-            reason = f"the dataset has no plans called {asked}" if asked else "the dataset has no plans"
-            yield self._by_migration(asked or "", self.wanted or "", reason)
+            yield self._by_migration("", self.wanted or "", "the dataset has no plans")
         for plans in self.dataset.judged_plans:
             chosen, name = self._chosen(plans)
             if not chosen:
@@ -140,7 +151,7 @@ class _Fitting:
             options = f"-plans_name {quoted(plans.identifier)} -c {quoted(name)}"
             return Verdict(*place, PREPROCESS, stale, f"nnUNetv2_preprocess -d {number(self.dataset)} {options}")
         command = (
-            f"nnUNetv2_train {number(self.dataset)} {quoted(name)} 0 -p {quoted(plans.identifier)} "
+            f"{self.unpack}nnUNetv2_train {number(self.dataset)} {quoted(name)} 0 -p {quoted(plans.identifier)} "
             f"-pretrained_weights {self.weights_path}"
         )
         return Verdict(*place, LOADS, "network, input and data agree", command)
@@ -150,15 +161,15 @@ class _Fitting:
         place = self.dataset.name, plans, configuration
         if known(lambda: plans_in(self.checkpoint)) is None:
             reason = f"{reason}; the file holds no plans that could be migrated"
-            return Verdict(*place, IMPOSSIBLE, reason, f"plansguard show {self.weights_path}")
-        command = migration_of(self.checkpoint.path, self.dataset)
+            return Verdict(*place, IMPOSSIBLE, reason, f"plansguard show {quoted(self.artefact)}")
+        command = migration_of(self.artefact, self.dataset)
         outcome, why = self._migration
         return Verdict(*place, outcome, f"{reason}; {why}" if why else reason, command)
 
     @cached_property
     def _migration(self) -> tuple[str, str]:
         """What would become of a migration to this dataset, and why: found out once for all of its plans."""
-        order = Order(self.checkpoint.path, self.dataset.name, free_name(self.dataset))
+        order = Order(self.artefact, self.dataset.name, free_name(self.dataset))
         try:
             migration = plan_migration(self.dataset.workspace, order, nearest_settings([self.dataset.folder]))
         except PlansguardError as error:
@@ -179,7 +190,7 @@ class _Fitting:
 
     def _check(self, plans: Plans, configuration: str) -> str:
         options = f"-p {quoted(plans.identifier)} -c {quoted(configuration)} -pretrained_weights {self.weights_path}"
-        return f"plansguard check -d {number(self.dataset)} {options}"
+        return f"{self.unpack}plansguard check -d {number(self.dataset)} {options}"
 
 
 def _errors(report: Report) -> list[str]:

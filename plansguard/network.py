@@ -117,7 +117,7 @@ def network_of(architecture: Mapping[str, Any]) -> Network:
     encoder = _numbers(given, "n_conv_per_stage" if plain else "n_blocks_per_stage", count)
     decoder = _numbers(given, "n_conv_per_stage_decoder", count - 1)
     if sum(encoder) + sum(decoder) > _MOST_CONVOLUTIONS:
-        raise UnknownNetwork(f"{sum(encoder) + sum(decoder)} convolutions or blocks: no network has that many")
+        raise UnknownNetwork(f"more than {_MOST_CONVOLUTIONS} convolutions or blocks: no network has that many")
     norm = _norm(given.get("norm_op"), given.get("norm_op_kwargs") or {}, axes)
     return Network(
         name=name,

@@ -21,6 +21,12 @@ SIDECAR_ENDING = ".plansguard.json"
 MODEL_PLANS = "plans.json"
 
 
+def is_folder_name(identifier: str) -> bool:
+    """Whether a data_identifier names a folder of its own in the dataset's: preprocessing deletes what it names."""
+    taken = identifier.strip() in ("", ".", "..", "gt_segmentations")
+    return not taken and identifier.isprintable() and not set(identifier) & set("/\\")
+
+
 class Absent(Exception):
     """A need that cannot be given, and why. The engine turns it into a NotChecked record."""
 

@@ -23,7 +23,7 @@ from plansguard.direction import DEFAULT_IDENTIFIER, dataset_id
 from plansguard.discovery import dataset_of, narrowed
 from plansguard.errors import UnreadableDocument, UsageError, WriteRefused
 from plansguard.files import locked, occupied, write_atomically
-from plansguard.parts import Absent, Configuration, Plans, StampFile
+from plansguard.parts import Absent, Configuration, Plans, StampFile, is_folder_name
 from plansguard.report import Finding, Report, Severity
 from plansguard.rules import RULES
 from plansguard.rules.common import known
@@ -102,7 +102,7 @@ class Outcome:
     """How nnU-Net's run for one folder ended.
 
     ``returncode`` is nnU-Net's, ``signal`` the one that we were sent, if any; ``missing`` are cases that it did not
-    write. ``files`` is what lies there now, None if there is no folder.
+    write. ``files`` is what lies there now, None if there is no folder; ``untouched`` whether these are the old data.
     """
 
     target: Target
@@ -110,6 +110,7 @@ class Outcome:
     signal: int | None
     files: Listing | None
     missing: tuple[str, ...]
+    untouched: bool
 
     @property
     def done(self) -> bool:
@@ -148,18 +149,20 @@ def prepare(workspace: Workspace, order: Order, settings: ActiveSettings) -> Job
 def run(job: Job, target: Target) -> Outcome:
     """Let nnU-Net preprocess one configuration, its output passed through, and leave a stamp if all went well.
 
-    The stamp says unfinished from before nnU-Net starts until every case is there. Raises WriteRefused when another
-    plansguard is at work on the same folder, when a stamp cannot be written, and when plans or dataset.json were
-    changed meanwhile, so that nobody knows which of them nnU-Net has read.
+    The stamp says unfinished from before nnU-Net starts until every case is there. Raises WriteRefused when nnU-Net is
+    at work on the same folder already, be it for a plansguard that was killed; when a stamp cannot be written; and when
+    plans or dataset.json were changed meanwhile, so that nobody knows which of them nnU-Net has read.
     """
     folder = target.folder
-    with occupied(folder, "filling"):
+    with occupied(folder, f"nnU-Net is still at work on {folder}, started by another plansguard") as lock:
         unfinished = _unfinished(job, target)
         _write(target.stamp_path, unfinished)
-        returncode, received = _execute(target.command)
+        before = _generation(folder)
+        returncode, received = _execute(target.command, lock)
         files = _listing(folder)
         missing = tuple(sorted(job.cases - (files.cases if files else frozenset())))
-        outcome = Outcome(target, returncode, received, files, missing)
+        untouched = before is not None and before == _generation(folder)
+        outcome = Outcome(target, returncode, received, files, missing, untouched)
         if outcome.done and files is not None:
             _assert_unchanged(job, target)
             _write(target.stamp_path, ended(unfinished, now=_now(), files=files))
@@ -270,9 +273,9 @@ def _identifier(configuration: Configuration) -> str:
         identifier = str(configuration.usable.require("data_identifier"))
     except Absent as absent:
         raise UsageError(f"{configuration.name} cannot be preprocessed: {absent.reason}") from absent
-    if identifier in ("", ".", "..", "gt_segmentations") or set(identifier) & set("/\\\0"):
+    if not is_folder_name(identifier):
         raise UsageError(
-            f"{configuration.name} has the data_identifier {identifier!r}: nnU-Net would delete what lies there",
+            f"{configuration.name} has the data_identifier {identifier!r}: nnU-Net would delete what it names",
             hint="give it the name of a folder of its own, such as "
             f"{configuration.plans.identifier}_{configuration.name}",
         )
@@ -300,6 +303,18 @@ def _listing(folder: Path) -> Listing | None:
         return listing(folder)
     except FileNotFoundError:
         return None
+
+
+def _generation(folder: Path) -> tuple[int, ...] | None:
+    """What changes as soon as a file is deleted from a folder or put into it; None if there is no folder.
+
+    Names and sizes would not do: nnU-Net may have deleted all files and written others of the same size.
+    """
+    try:
+        status = folder.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -355,9 +370,10 @@ def _now() -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _execute(command: Sequence[str]) -> tuple[int, int | None]:
+def _execute(command: Sequence[str], lock: Sequence[int]) -> tuple[int, int | None]:
     """nnU-Net's exit code, and the first signal that we were sent meanwhile.
 
+    ``lock`` are the descriptors that hold the folder; the child keeps them, should we be killed.
     The child and its workers are a group of their own, and every signal is passed on to all of them once. In a group
     with us, Ctrl-C in a terminal would reach them twice and a ``kill`` of plansguard not at all.
     """
@@ -370,7 +386,7 @@ def _execute(command: Sequence[str]) -> tuple[int, int | None]:
             _send(group, number)
 
     with _handling(pass_on):
-        child = subprocess.Popen(command, start_new_session=True)
+        child = subprocess.Popen(command, start_new_session=True, pass_fds=lock)
         early, group = tuple(received), child.pid
         for number in early:
             _send(group, number)

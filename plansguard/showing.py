@@ -27,10 +27,13 @@ from plansguard.parameters import expected_parameters, input_channels, segmentat
 from plansguard.parts import CANONICAL_NAMES, Absent, Configuration, DatasetJson
 
 SCHEMA = "plansguard/show/1"
+#: Networks with more parameters are none; Python does not even write numbers of more than 4300 digits.
+_COUNTABLE = 2**63
 #: Names under which nnU-Net's networks hold parameters a second time, and what is stored with them but not learned.
 _TWICE = re.compile(r"(^|\.)all_modules\.|^decoder\.encoder\.")
 _NOT_LEARNED = ("running_mean", "running_var", "num_batches_tracked")
-_EPOCHS = re.compile(r"_(\d+)ep(ochs?)?(?![a-z])")
+#: How many configurations of one plans file are described; of the others only the names are told.
+_MOST = 100
 Shown = dict[str, Any]
 
 
@@ -124,21 +127,12 @@ def _training(checkpoint: Checkpoint) -> Shown:
 
     return {
         "epochs_done": checkpoint.current_epoch,
-        "epochs_planned": planned_epochs(checkpoint.trainer),
+        "epochs_planned": facts.planned_epochs(checkpoint.trainer),
         "learning_rate": checkpoint.learning_rate,
         "train_loss": last("train_losses"),
         "val_loss": last("val_losses"),
         "ema_pseudo_dice": last("ema_fg_dice"),
     }
-
-
-def planned_epochs(trainer: str | None) -> int | None:
-    """How many epochs a trainer runs, by its name; None for one that is not nnU-Net's and does not say it."""
-    if trainer is None:
-        return None
-    if match := _EPOCHS.search(trainer):
-        return int(match[1])
-    return facts.DEFAULT_EPOCHS if trainer in facts.STOCK_TRAINERS else None
 
 
 def _inferred(shapes: Mapping[str, tuple[int, ...]]) -> Shown | None:
@@ -183,7 +177,7 @@ def _plans(document: JsonDocument, dataset_json: JsonDocument | None, only: str 
         "labels": labels.get("labels"),
         "regions_class_order": labels.get("regions_class_order"),
         "all_configurations": [one.name for one in plans.configurations],
-        "configurations": [_configuration(one, channels, dataset_json) for one in chosen],
+        "configurations": [_configuration(one, channels, dataset_json) for one in chosen[:_MOST]],
     }
 
 
@@ -243,7 +237,8 @@ def _network(configuration: Configuration, dataset_json: JsonDocument | None) ->
         shapes = expected_parameters(architecture, channels, segmentation_heads(dataset_json.value))
     except UnknownNetwork:
         return table
-    return {**table, "parameters": _number_of_parameters(shapes)}
+    parameters = _number_of_parameters(shapes)
+    return {**table, "parameters": parameters} if parameters < _COUNTABLE else table
 
 
 def _stage_table(architecture: Mapping[str, Any], patch_size: Any) -> Shown:

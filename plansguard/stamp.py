@@ -190,9 +190,21 @@ class Listing:
 
 
 def listing(folder: Path) -> Listing:
-    """What lies in a data folder; OSError when it cannot be listed."""
+    """What lies in a data folder; FileNotFoundError when there is none, another OSError when it cannot be listed."""
     with os.scandir(folder) as entries:
-        return Listing({entry.name: entry.stat().st_size for entry in entries if entry.name.endswith(_MEMBER_ENDINGS)})
+        return Listing({entry.name: _size(entry) for entry in entries if entry.name.endswith(_MEMBER_ENDINGS)})
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    """0 for what holds nothing to read: a link that leads nowhere or in a circle, a file that has just been deleted."""
+    try:
+        return entry.stat().st_size
+    except FileNotFoundError:
+        return 0
+    except OSError:
+        if entry.is_symlink():
+            return 0
+        raise
 
 
 # ---------------------------------------------------------------------------------------------------------------------

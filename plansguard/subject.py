@@ -26,6 +26,7 @@ from plansguard.parts import (
     Plans,
     Splits,
     StampFile,
+    is_folder_name,
 )
 from plansguard.record import Record
 from plansguard.stamp import Listing, Stamp, State, listing
@@ -71,6 +72,11 @@ class Request:
     configuration: str | None = None
     weights: Checkpoint | None = None
     reading: Reading = field(default_factory=Reading)
+
+    def asks_for(self, configuration: Configuration) -> bool:
+        """Whether just this configuration is meant: it was named, or the weights were trained as it."""
+        named = self.configuration or (self.weights.configuration if self.weights is not None else None)
+        return named == configuration.name
 
     @property
     def everything(self) -> bool:
@@ -178,24 +184,31 @@ class Dataset:
         from plansguard.artefacts.pool import Pool
         from plansguard.data import expected_data
 
-        expectation = expected_data(configuration, self.dataset_json)
+        for part in (configuration.plans, self.dataset_json):
+            if part.problems:
+                raise Absent(f"{part.path.name} has fields of a wrong type (see PG005)")
+        key = folder, expected_data(configuration, self.dataset_json)
         reading = self.request.reading
-        if (folder, expectation) not in self._audits:
-            if any(one.interrupted for one in self._audits.values()):
+        if key not in self._audits:
+            if any(one is None or one.interrupted for one in self._audits.values()):
                 raise Absent("reading the data was stopped")
+            self._audits[key] = None  # should reading fail, one rule tells, and the others do not try again
             try:
-                self._audits[folder, expectation] = audit(
-                    folder, expectation, depth=reading.depth, pool=reading.pool or Pool(), seed=reading.seed
-                )
+                self._audits[key] = audit(*key, depth=reading.depth, pool=reading.pool or Pool(), seed=reading.seed)
             except UnreadableDocument as error:
                 raise Absent(error.reason) from error
-        return self._audits[folder, expectation]
+        found = self._audits[key]
+        if found is None:
+            raise Absent(f"reading {folder.name} failed")
+        return found
 
     def data_folder(self, configuration: Configuration) -> Path:
         """Where the preprocessed data of ``configuration`` lie; Absent when they are not there."""
         identifier = configuration.usable.require("data_identifier")
+        if not is_folder_name(identifier):
+            raise Absent(f"the data_identifier {identifier!r} names no folder of its own (see PG526)")
         if not self.holds_data:
-            raise Absent("no preprocessed data lie here yet")
+            raise Absent(f"nothing of {self.name} is preprocessed here yet")
         folder = self.folder / str(identifier)
         if not is_folder(folder):
             raise Absent(f"{identifier} is not there: nothing was preprocessed for it yet")
@@ -227,11 +240,11 @@ class Dataset:
             return False
         entries = [entry for plans in self.plans for entry in plans.written.values()]
         names = {entry["data_identifier"] for entry in entries if isinstance(entry.get("data_identifier"), str)}
-        return any(is_folder(self.folder / name) for name in names - {"", ".", ".."})
+        return any(is_folder(self.folder / name) for name in names if is_folder_name(name))
 
     @cached_property
-    def _audits(self) -> dict[tuple[Path, Expectation], Audit]:
-        """What was read, so that plans that share data do not read them twice."""
+    def _audits(self) -> dict[tuple[Path, Expectation], Audit | None]:
+        """What was read, so that plans that share data do not read them twice; None where reading failed."""
         return {}
 
     @cached_property

@@ -95,6 +95,8 @@ CODES = {
     "PG522": "undeclared-labels",
     "PG523": "values-of-other-statistics",
     "PG524": "label-geometry-differs",
+    "PG525": "data-from-another-reader",
+    "PG526": "no-folder-of-its-own",
     "PG529": "reading-stopped",
     "PG540": "stamp-disagrees",
     "PG541": "data-changed-since-stamp",

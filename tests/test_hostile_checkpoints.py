@@ -169,6 +169,46 @@ def test_a_log_that_repeats_itself_is_told(tmp_path: Path) -> None:
     assert "longer than any training" in refused(save(tmp_path / "a.pth", {"network_weights": WEIGHTS, "logging": log}))
 
 
+GROWING = {
+    "one array, often": (
+        b"](cnumpy.core.multiarray\n_reconstruct\n)R(K\x01K\xff\x85cnumpy\ndtype\nX\2\0\0\0b1\x85R\x89C\xff"
+        + bytes(255)
+        + b"tbq\x05"
+        + b"h\x05" * 400_000
+        + b"e"
+    ),
+    "one text of escapes, often": b"](X\x60\xea\0\0" + b"\1" * 60_000 + b"q\x05" + b"h\x05" * 500 + b"e",
+    "many numbers deep inside": b"]" * 90 + b"](" + b"K\x01" * 450_000 + b"e" + b"a" * 90,
+}
+
+
+@pytest.mark.parametrize("part", GROWING)
+def test_plans_that_would_grow_are_told_before_they_do(part: str, tmp_path: Path) -> None:
+    path = save(tmp_path / "a.pth", _with_plans({"plans_name": "x", "configurations": {}, "a": Raw(GROWING[part])}))
+    assert "its plans cannot be read" in confined(READ, path)
+
+
+def test_documents_of_one_checkpoint_are_bounded_together(tmp_path: Path) -> None:
+    many = Raw(b"](" + b"K\x01" * 300_000 + b"e")
+    assert read_checkpoint(save(tmp_path / "a.pth", _with_plans({"a": many}))).plans is not None
+    both = {"network_weights": WEIGHTS, "init_args": {"plans": {"a": many}, "dataset_json": {"a": many}}}
+    assert "its dataset_json cannot be read" in refused(save(tmp_path / "b.pth", both))
+
+
+def test_integers_that_no_float_holds_count_nothing(tmp_path: Path) -> None:
+    huge = Raw(b"\x8a\xff" + b"\x7f" * 255)
+    value = {
+        **_with_plans({"a": 1}),
+        "current_epoch": huge,
+        "inference_allowed_mirroring_axes": [huge],
+        "logging": {"train_losses": [1, huge], "val_losses": [1, 0.5]},
+    }
+    value["init_args"]["fold"] = huge
+    found = read_checkpoint(save(tmp_path / "a.pth", value))
+    assert (found.current_epoch, found.fold, found.mirroring_axes) == (None, None, None)
+    assert found.logging == {"val_losses": [1.0, 0.5]}
+
+
 # --- Claims and bulk
 
 READ = """
@@ -364,6 +404,22 @@ def test_an_entry_that_inflates_to_more_than_it_claims_is_damaged(tmp_path: Path
             opened.read("plans.json", 100)
         with opened.open("plans.json") as stream, pytest.raises(OSError, match="cannot be read"):
             stream.read()
+
+
+@pytest.mark.parametrize("method", [1, 9, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 93, 99])
+@pytest.mark.parametrize("size", [20, 2**25])
+def test_other_methods_than_deflate_are_told(method: int, size: int, tmp_path: Path) -> None:
+    """Python reads bzip2 and LZMA, but torch and nnU-Net write neither, and LZMA's header asks for any memory."""
+    packed = b"\t\4\5\0\x5d\0\0\x80\0" + b"\xff" * 50
+    common = struct.pack("<5H3L2H", 20, 0, method, 0, 33, 0, len(packed), size, 10, 0)
+    local = b"PK\3\4" + common + b"a/data.pkl" + packed
+    central = b"PK\1\2\x14\0" + common + bytes(14) + b"a/data.pkl"
+    end = b"PK\5\6" + struct.pack("<4H2LH", 0, 0, 1, 1, len(central), len(local), 0)
+    path = tmp_path / "a.pth"
+    path.write_bytes(local + central + end)
+    assert f"method {method}, neither stored nor deflated" in refused(path)
+    with open_zip(path, "a.pth") as opened, pytest.raises(UnreadableDocument, match="neither stored nor deflated"):
+        opened.read("a/data.pkl", 2**26)
 
 
 def test_encrypted_entries_are_told(tmp_path: Path) -> None:

@@ -215,6 +215,18 @@ def test_a_bomb_for_plans(tmp_path: Path) -> None:
         read_artefact(path)
 
 
+def test_documents_of_a_zip_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = pack(tmp_path / "model.zip", FIXTURE, copy_of_model(tmp_path, "a__b__c"))
+    names = ("plans.json", "dataset.json", "dataset_fingerprint.json")
+    total = 2 * sum((FIXTURE / name).stat().st_size for name in names)
+    monkeypatch.setattr("plansguard.artefacts.model.MAX_ALL_PACKED", total)
+    assert len(read_models(path)) == 2
+    monkeypatch.setattr("plansguard.artefacts.model.MAX_ALL_PACKED", total - 1)
+    with pytest.raises(UnreadableDocument, match=f"documents of the 2 models in it have {total:,} bytes") as caught:
+        read_models(path)
+    assert "unpack the zip" in caught.value.hint
+
+
 def test_a_checkpoint_that_is_too_large_to_unpack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plansguard.artefacts.model.MAX_UNPACKED", 1000)
     (model,) = read_models(pack(tmp_path / "model.zip", FIXTURE))

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import pytest
 
 from plansguard import nnunet
 from plansguard.checking import check
+from plansguard.errors import WriteRefused
 from plansguard.files import occupied
 from plansguard.report import Severity
 from tests import standin
@@ -189,6 +191,19 @@ def test_nobody_to_ask(workspace: Path, log: Log) -> None:
 
 
 @posix_only
+def test_a_link_that_leads_nowhere_hides_no_data(workspace: Path, log: Log) -> None:
+    both()
+    folder = place(workspace, CT, f"preprocessed/{FOLDER}")
+    (folder / "old.b2nd").symlink_to(folder / "nothing")
+    (folder / "circle.pkl").symlink_to("circle.pkl")
+    before, runs = contents(workspace), log()
+    done = preprocess("-c", "3d_fullres")
+    assert "nnU-Net deletes it first: 5 complete cases, " in done.out
+    assert (done.code, "there is no terminal to ask on" in done.err) == (2, True)
+    assert (contents(workspace), log()) == (before, runs)
+
+
+@posix_only
 @pytest.mark.parametrize(("answer", "code", "runs"), [(b"n\n", 1, 2), (b"y\n", 0, 3)])
 def test_asks_on_a_terminal(workspace: Path, log: Log, answer: bytes, code: int, runs: int) -> None:
     both()
@@ -200,6 +215,9 @@ def test_asks_on_a_terminal(workspace: Path, log: Log, answer: bytes, code: int,
     os.close(terminal)
     assert len(log()) == runs
 
+
+#: Sets the title of a terminal; unlike colours, nothing takes it out of a pipe.
+TITLE = "\x1b]0;mine\x07"
 
 WRONG: dict[str, tuple[tuple[Edit, ...], tuple[str, ...], str]] = {
     "unknown-configuration": ((), ("-c", "3d_fulres"), "did you mean 3d_fullres? nnUNetPlans has 2d, 3d_fullres"),
@@ -218,12 +236,42 @@ WRONG: dict[str, tuple[tuple[Edit, ...], tuple[str, ...], str]] = {
         ("-c", "2d"),
         "would delete",
     ),
+    "control-characters": (
+        (put(PLANS, "/configurations/2d/data_identifier", f"a{TITLE}"),),
+        ("-c", "2d"),
+        r"2d has the data_identifier 'a\x1b]0;mine\x07', nnU-Net would delete what it names",
+    ),
     "two-that-differ-in-one-folder": (
         (put(PLANS, "/configurations/2d/data_identifier", FOLDER),),
         ("-c", "2d", "3d_fullres", "--accept-shared"),
         "cannot both be preprocessed into nnUNetPlans_3d_fullres",
     ),
 }
+
+
+def test_names_do_not_steer_the_terminal(workspace: Path) -> None:
+    edited(workspace, put(PLANS, f"/configurations/a{TITLE}", {"inherits_from": "3d_fullres", "batch_size": 4}))
+    done = preprocess("-p", "nnUNetPlans", "-c", "3d_fullres", "--dry-run")
+    assert r"also read by a\x1b]0;mine\x07 of nnUNetPlans: the same" in done.out
+    assert "\x1b" not in done.out
+    done = preprocess("-p", "nnUNetPlans", "-c", f"a{TITLE}")
+    assert r"running nnUNetv2_preprocess -d 2 -plans_name nnUNetPlans -c 'a\x1b]0;mine\x07'" in done.out
+    assert r"nnUNetv2_train 2 'a\x1b]0;mine\x07' 0 -p nnUNetPlans" in done.out
+    assert "\x1b" not in done.out
+
+
+@posix_only
+def test_nor_do_folders(workspace: Path, monkeypatch: pytest.MonkeyPatch, steps: Steps) -> None:
+    moved = workspace.with_name(f"a{TITLE}")
+    workspace.rename(moved)
+    for name in ROOTS.values():
+        monkeypatch.setenv(name, str(moved / name))
+    done = both()
+    assert done.out.count(r"/a\x1b]0;mine\x07/") == 6  # before, after and where the stamp lies, for two folders
+    steps("fail")
+    failed = preprocess("-c", "3d_fullres", "--yes")
+    assert r"/a\x1b]0;mine\x07/" in failed.err
+    assert "\x1b" not in done.out + failed.out + failed.err
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -344,9 +392,9 @@ def test_documents_that_change_meanwhile(workspace: Path, steps: Steps) -> None:
 
 
 def test_two_at_once(workspace: Path, log: Log) -> None:
-    with occupied(place(workspace, CT, f"preprocessed/{FOLDER}"), "filling"):
+    with occupied(place(workspace, CT, f"preprocessed/{FOLDER}"), "somebody"):
         done = preprocess("-c", "3d_fullres")
-        assert (done.code, "another plansguard is filling" in done.err, log()) == (2, True, [])
+        assert (done.code, "nnU-Net is still at work on" in done.err, log()) == (2, True, [])
         assert preprocess("-c", "2d").code == 0  # another folder is free
 
 
@@ -358,10 +406,8 @@ def process(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
     )
     return subprocess.Popen(
         [sys.executable, "-c", code, "preprocess", "-d", "2", *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        **options,
+        **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options},
     )
 
 
@@ -376,6 +422,13 @@ def wait_for(condition: Callable[[], Any]) -> Any:
 def hanging(log: Log) -> int:
     """The process id of the stand-in that hangs."""
     return int(wait_for(lambda: next((line for line in log() if line.startswith("hanging")), None)).split()[1])
+
+
+def free(workspace: Path) -> bool:
+    """Whether nobody fills the data folder of 3d_fullres."""
+    with suppress(WriteRefused), occupied(place(workspace, CT, f"preprocessed/{FOLDER}"), "somebody"):
+        return True
+    return False
 
 
 def alive(number: int) -> bool:
@@ -411,11 +464,61 @@ def test_killed_in_the_middle(workspace: Path, log: Log, steps: Steps) -> None:
         child = hanging(log)
         running.kill()
     os.kill(child, signal.SIGKILL)
+    wait_for(lambda: free(workspace))
     [told] = [one for one in check(datasets=[CT]).findings if one.code == "PG542"]
     assert "2 of 5 cases are complete" in told.message
     steps("")
     assert preprocess("-c", "3d_fullres", "--yes").code == 0  # nothing of the killed one stands in the way
     assert codes() == []
+
+
+@posix_only
+def test_nnunet_outlives_a_killed_plansguard(workspace: Path, log: Log, steps: Steps) -> None:
+    """It still writes: a second one beside it would mix the data of two runs and stamp them as whole."""
+    steps("hang")
+    with process("-c", "3d_fullres", "--yes") as running:
+        child = hanging(log)
+        running.kill()
+    steps("")
+    before, runs = contents(workspace), log()
+    try:
+        done = preprocess("-c", "3d_fullres", "--yes")
+        assert done.code == 2
+        assert f"nnU-Net is still at work on {place(workspace, CT, f'preprocessed/{FOLDER}')}" in done.err
+        assert "wait for it to end; lsof " in done.err
+        assert (contents(workspace), log()) == (before, runs)
+    finally:
+        os.kill(child, signal.SIGKILL)
+    wait_for(lambda: free(workspace))
+    assert preprocess("-c", "3d_fullres", "--yes").code == 0
+    assert "PG542" not in codes()
+
+
+@posix_only
+@pytest.mark.parametrize(("step", "whole"), [("hang-early", True), ("hang", False)])
+def test_interrupted(workspace: Path, log: Log, steps: Steps, step: str, whole: bool) -> None:
+    """Nothing is to be mended; what matters is what became of the old data."""
+    both()
+    steps(step)
+    with process("-c", "3d_fullres", "--yes", stderr=subprocess.PIPE) as running:
+        hanging(log)
+        running.send_signal(signal.SIGINT)
+        told = running.communicate()[1].decode()
+    assert "plansguard: interrupted; nnU-Net was told to stop" in told
+    assert ("nnU-Net had deleted nothing yet: the old data in" in told) is whole
+    assert ("are still as they were, 5 complete cases" in told) is whole
+    assert ("the old data are no longer whole" in told) is not whole
+    assert "mend what" not in told
+    assert "  run the same command again" in told
+
+
+@posix_only
+def test_data_of_the_same_sizes_are_not_the_old_ones(workspace: Path, log: Log, steps: Steps) -> None:
+    both()
+    steps("fail-late")
+    done = preprocess("-c", "3d_fullres", "--yes")
+    assert (done.code, "the old data are no longer whole" in done.err) == (4, True)
+    assert "holds 5 of 5 cases" in done.err
 
 
 @posix_only

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from plansguard.facts import planned_epochs
 from plansguard.models.recognise import recognise
 from plansguard.render import show as rendering
-from plansguard.showing import planned_epochs, show
+from plansguard.showing import show
 from tests.command import run
 from tests.models import CHECKPOINT, CT, FIXTURE, KINDS, MODEL, copy_of_model, doctored, edit, pack, spoiled, stored
 from tests.test_imports import COMMAND, HEAVY, probe, roots
@@ -244,6 +245,7 @@ def test_json() -> None:
         ("nnUNetTrainer_onlyMirror01_1500ep", 1500),
         ("nnUNetTrainerNoMirroring", 1000),
         ("MyTrainer", None),
+        (f"MyTrainer_{'9' * 5000}epochs", None),
         (None, None),
     ],
 )
@@ -289,6 +291,43 @@ def test_text_from_files_never_steers_the_terminal() -> None:
         assert not {char for char in out if not char.isprintable()} - {"\n"}
         assert not any(line.startswith("::") for line in out.splitlines())
         assert run("show", path, "--json").out.isascii()
+
+
+@pytest.mark.parametrize("digits", [300, 4000])
+def test_absurd_numbers_stay_short(digits: int) -> None:
+    def spoil(plans: dict[str, Any]) -> None:
+        configuration = plans["configurations"]["3d_fullres"]
+        configuration.update(patch_size=[10**digits] * 3, batch_size=10**digits)
+        arguments = configuration["architecture"]["arch_kwargs"]
+        arguments["features_per_stage"] = [10**digits] * arguments["n_stages"]
+
+    model = copy_of_model(Path())
+    edit(model / "plans.json", spoil)
+    out = shown(model)
+    assert row(out, "batch size") == f"1.000000e+{digits}"
+    assert max(map(len, out.splitlines()[1:])) < 130
+    assert run("show", model, "--json").code == 0
+
+
+def test_more_convolutions_than_a_number_can_be_written_for() -> None:
+    def spoil(plans: dict[str, Any]) -> None:
+        arguments = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+        arguments["n_conv_per_stage"] = [10**4300 - 1] * arguments["n_stages"]
+
+    shutil.copy(FIXTURE / "plans.json", "P.json")
+    edit(Path("P.json"), spoil)
+    assert "more than 2000 convolutions or blocks" in shown("P.json")
+
+
+def test_of_very_many_configurations_the_rest_is_named() -> None:
+    shutil.copy(FIXTURE / "plans.json", "P.json")
+    edit(
+        Path("P.json"),
+        lambda plans: plans.update(configurations={f"c{n}": plans["configurations"]["2d"] for n in range(300)}),
+    )
+    out = shown("P.json")
+    assert row(out, "others").startswith("c100, c101, ")
+    assert len(re.findall("^configuration c", out, re.MULTILINE)) == 100
 
 
 @pytest.mark.parametrize("value", [None, "text", 7, [], {}, [[1]], ["x"], -1, True, {"0": None}])

@@ -232,6 +232,31 @@ def test_listing(tmp_path: Path) -> None:
         listing(tmp_path / "nothing")
 
 
+def tie_knots(folder: Path) -> None:
+    """Links that lead nowhere and in a circle, by names of members."""
+    try:
+        (folder / "gone.b2nd").symlink_to(folder / "nothing")
+        (folder / "circle.pkl").symlink_to("circle.pkl")
+    except OSError:  # pragma: no cover
+        pytest.skip("links cannot be made here")
+
+
+def test_links_that_lead_nowhere_hide_no_folder(tmp_path: Path) -> None:
+    for name, size in CASE.items():
+        (tmp_path / name).write_bytes(bytes(size))
+    tie_knots(tmp_path)
+    assert listing(tmp_path).sizes == {**CASE, "gone.b2nd": 0, "circle.pkl": 0}
+    assert listing(tmp_path).cases == {"a"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and words of POSIX")
+def test_a_folder_in_a_circle_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "folder").symlink_to("folder")
+    with pytest.raises(OSError, match="symbolic link") as caught:
+        listing(tmp_path / "folder")
+    assert not isinstance(caught.value, FileNotFoundError)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Which state holds
 # ---------------------------------------------------------------------------------------------------------------------
@@ -401,6 +426,14 @@ def test_a_damaged_older_stamp(workspace: Path) -> None:
 def test_another_document_under_the_name_of_a_stamp(workspace: Path) -> None:
     copied(PLANS, STAMP)(workspace, CT)
     assert "PG004" in codes(check(datasets=[CT]))
+
+
+def test_links_that_lead_nowhere_are_judged(stamped: Path) -> None:
+    tie_knots(place(stamped, CT, f"preprocessed/{FOLDER}"))
+    put(PLANS, f"{KWARGS}/order", 1)(stamped, CT)
+    report = check(datasets=[CT])
+    assert "PG541" in codes(report)
+    assert not [one for one in report.not_checked if one.code in ("PG540", "PG541", "PG542")]
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="whoever may read everything meets no such folder")

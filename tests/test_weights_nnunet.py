@@ -24,8 +24,8 @@ import pytest
 from plansguard import facts, jsondoc
 from plansguard.artefacts.checkpoint import read_checkpoint
 from plansguard.checking import check
+from plansguard.facts import planned_epochs
 from plansguard.report import Severity
-from plansguard.rules.checkpoint import _planned_epochs
 from tests import checkpoints
 from tests.checkpoints import Named
 from tests.command import run
@@ -371,7 +371,7 @@ def test_planned_epochs_are_those_of_the_trainers(workspace: Path, sides: dict[s
                 )
         except (AssertionError, ImportError):  # Adan is an optimizer that is not installed
             continue
-        assert _planned_epochs(name) == trainer.num_epochs, name
+        assert planned_epochs(name) == trainer.num_epochs, name
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def b2nd_header(head: bytes, size: int, path: str = "") -> ArrayHeader:
         if start < 0 or len(head) < start + 10:
             raise BrokenArray("is a Blosc2 file without an array: it has no b2nd metalayer")
         (offset,) = _OFFSET.unpack_from(head, start + 6)
-    shape, dtype = _metalayer(head, offset)
+    shape, _, _, dtype = metalayer(head, offset)
     return ArrayHeader(shape, dtype, frame_length)
 
 
@@ -153,8 +153,17 @@ def _layout(dimensions: int) -> struct.Struct:
     return struct.Struct(">x" + "xq" * dimensions + 2 * ("x" + "xi" * dimensions) + "xxI")
 
 
-def _metalayer(head: bytes, offset: int) -> tuple[tuple[int, ...], str]:
-    """Shape and type from the b2nd metalayer, whose msgpack ``bin 32`` stands at ``offset``."""
+class Metalayer(NamedTuple):
+    """What the b2nd metalayer says: shapes of the array, of a chunk and of a block; numpy's code of the type."""
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    blocks: tuple[int, ...]
+    dtype: str
+
+
+def metalayer(head: bytes, offset: int) -> Metalayer:
+    """The b2nd metalayer, whose msgpack ``bin 32`` stands at ``offset``; raises BrokenArray."""
     damaged = "is damaged: its b2nd metalayer is not readable"
     start = offset + 8  # after marker and length of the metalayer, marker, version and number of dimensions
     if len(head) < start or head[offset] != 0xC6 or head[offset + 5] != 0x97:
@@ -181,7 +190,8 @@ def _metalayer(head: bytes, offset: int) -> tuple[tuple[int, ...], str]:
     dtype = head[text : text + values[-1]]
     if not dtype.isascii():
         raise BrokenArray(damaged)
-    return values[:dimensions], dtype.decode("ascii")
+    shape, chunk, block = (values[first : first + dimensions] for first in range(0, 3 * dimensions, dimensions))
+    return Metalayer(shape, chunk, block, dtype.decode("ascii"))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

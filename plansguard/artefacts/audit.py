@@ -39,6 +39,7 @@ class Expectation:
     reader's axes. ``resampled`` is False for plans whose resampling function leaves shapes as they are. ``class_keys``
     are those of `class_keys`; ``labels`` all values a segmentation may have. ``schemes``, ``masked`` and
     ``intensities`` are per channel: the normalisation, whether inside the mask only, and for CT the range it clips to.
+    ``stuff`` is the key in each ``.pkl`` without which the plans' reader cannot write a prediction.
     """
 
     channels: int | None
@@ -50,6 +51,7 @@ class Expectation:
     masked: tuple[bool, ...] = ()
     intensities: tuple[ClippedRange | None, ...] = ()
     labels: frozenset[int] | None = None
+    stuff: str | None = None
 
 
 def class_keys(labels: Mapping[str, Any], regions_class_order: Sequence[Any] | None) -> frozenset[Any] | None:
@@ -99,7 +101,7 @@ class Fault(NamedTuple):
 
 
 def judge_headers(case: Case, expectation: Expectation) -> list[tuple[str, Fault]]:
-    """Faults of a case by kind: incomplete, channels, shape, segmentation, class-locations."""
+    """Faults of a case by kind: incomplete, channels, shape, segmentation, reader, class-locations."""
     found = [("incomplete", Fault(case.name, clause)) for clause in case.faults]
 
     def add(kind: str, what: str) -> None:
@@ -115,6 +117,9 @@ def judge_headers(case: Case, expectation: Expectation) -> list[tuple[str, Fault
             add("shape", f"the array is {image}, these plans give {(image[0], *spatial)}")
         if case.segmentation is not None and case.segmentation != (1, *image[1:]):
             add("segmentation", f"the segmentation is {case.segmentation}, the array is {image}")
+    if expectation.stuff is not None and case.stuff is not None and expectation.stuff not in case.stuff:
+        kept = ", ".join(sorted(case.stuff)) or "nothing"
+        add("reader", f"its .pkl keeps {kept} of the reader, and no {expectation.stuff}")
     if expectation.class_keys is not None and case.shape is not None and case.class_keys != expectation.class_keys:
         if case.class_keys is None:
             add("class-locations", f"{case.name}.pkl holds no class_locations")

@@ -23,6 +23,8 @@ FORMATS = ("b2nd", "npz")
 #: What nnU-Net ignores when it asks which format a folder has.
 _BESIDE = ("pkl", "npy")
 _SEGMENTATION = "_seg.b2nd"
+#: Under which keys nnU-Net's readers keep what they need to write an image. imageio/
+STUFF = ("sitk_stuff", "nibabel_stuff")
 #: Of labels and extents, and how many labels a region may have. A stranger's file could claim any number.
 _LARGEST, _MOST_LABELS = 2**40, 10_000
 
@@ -107,7 +109,8 @@ class Case(NamedTuple):
     ``image`` is (C, z, y, x), ``segmentation`` (1, z, y, x), ``shape`` (z, y, x) after cropping and before resampling;
     these three are transposed by the plans' ``transpose_forward``. ``spacing`` is in mm, in the reader's axis order,
     not transposed. ``class_keys`` are the keys of ``class_locations``, None also where there is none. What could not be
-    read is None, and ``faults`` says why, one clause each. ``changed`` is when each file was changed last, in
+    read is None, and ``faults`` says why, one clause each. ``stuff`` are the keys under which a reader kept what it
+    needs to write a prediction (``sitk_stuff``, ``nibabel_stuff``). ``changed`` is when each file was changed last, in
     seconds since 1970.
     """
 
@@ -117,6 +120,7 @@ class Case(NamedTuple):
     shape: tuple[int, ...] | None
     spacing: tuple[float, ...] | None
     class_keys: frozenset[Any] | None
+    stuff: frozenset[str] | None
     faults: tuple[str, ...]
     changed: tuple[float, ...]
 
@@ -128,8 +132,10 @@ def read_case(folder: str, name: str, array: str) -> Case:
     read_arrays = _numpy_arrays if array == "npz" else _blosc2_arrays
     image, segmentation = read_arrays(folder, name, changed, faults)
     properties = _properties(folder, f"{name}.pkl", changed, faults)
-    shape, spacing, class_keys = _facts(f"{name}.pkl", properties, faults) if properties is not None else (None,) * 3
-    return Case(name, image, segmentation, shape, spacing, class_keys, tuple(faults), tuple(changed))
+    shape = spacing = class_keys = stuff = None
+    if properties is not None:
+        shape, spacing, class_keys, stuff = _facts(f"{name}.pkl", properties, faults)
+    return Case(name, image, segmentation, shape, spacing, class_keys, stuff, tuple(faults), tuple(changed))
 
 
 Shape = tuple[int, ...]
@@ -215,8 +221,8 @@ def _open_file(path: str, flags: int) -> int:
 
 def _facts(
     name: str, properties: dict[Any, Any], faults: list[str]
-) -> tuple[Shape | None, tuple[float, ...] | None, frozenset[Any] | None]:
-    """Shape, spacing and class keys, as Case has them."""
+) -> tuple[Shape | None, tuple[float, ...] | None, frozenset[Any] | None, frozenset[str]]:
+    """Shape, spacing, class keys and stuff, as Case has them."""
     shape = _numbers(name, properties, "shape_after_cropping_and_before_resampling", faults)
     if shape is not None and not all(isinstance(extent, int) and extent > 0 for extent in shape):
         faults.append(f"{name} says shape_after_cropping_and_before_resampling is {shape}")
@@ -227,7 +233,8 @@ def _facts(
         spacing = None
     locations = properties.get("class_locations")
     class_keys = frozenset(map(_class_key, locations)) if isinstance(locations, dict) else None
-    return shape, spacing, class_keys
+    stuff = frozenset(key for key in STUFF if key in properties)
+    return shape, spacing, class_keys, stuff
 
 
 def _class_key(key: Any) -> Any:

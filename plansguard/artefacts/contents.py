@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from plansguard.artefacts.pickles import BrokenPickle, Call, plain
+from plansguard.artefacts.pickles import BrokenPickle, Call, Plain
 from plansguard.artefacts.storages import Tensor
 from plansguard.words import counted
 
 Beside = Callable[[str], Any]
 """The value of the pickle beside the file, under its name and this suffix; None when there is none."""
+
+STEPS = "plansguard_steps"
+"""The key of ``init_args`` under which the step trainer keeps its notes."""
 
 MAX_LOGGED = 1_000_000
 """Numbers of all lists of the log together."""
@@ -20,6 +23,7 @@ MAX_LOGGED = 1_000_000
 _PREFIX = re.compile(r"(?:module\.|_orig_mod\.)+")
 _WEIGHT_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights", "params")
 _LABEL = 80  # characters of a name in a sentence
+_WHOLE = 2**63  # integers beyond count nothing, and beyond 2**1024 they are no floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,8 @@ class Contents:
     """``nnssl_adaptation_plan``."""
     logging: dict[str, list[float]] = field(default_factory=dict)
     """One number per epoch under each name; lists of anything else are left out."""
+    steps: dict[str, Any] | None = None
+    """What plansguard's step trainer noted of its schedule and progress (training/state.py)."""
 
 
 def understand(value: Any, beside: Beside) -> Contents:
@@ -84,11 +90,11 @@ def _is_weights(value: Any) -> bool:
 def _nnunet(value: dict[Any, Any]) -> Contents:
     """nnUNetTrainer.save_checkpoint; nnssl's has the same weights and its adaptation plan."""
     said = _part(value, "init_args")
-    plans, dataset_json = _document(said, "plans"), _document(said, "dataset_json")
+    write = Plain()
+    plans, dataset_json = _document(write, said, "plans"), _document(write, said, "dataset_json")
     configuration, trainer = _text(said.get("configuration")), _text(value.get("trainer_name"))
-    fold, epoch = said.get("fold"), value.get("current_epoch")
-    fold = fold if type(fold) in (int, str) else None
-    adaptation = _document(value, "nnssl_adaptation_plan")
+    fold, epoch = _fold(said.get("fold")), _whole(value.get("current_epoch"))
+    adaptation = _document(write, value, "nnssl_adaptation_plan")
     parameters, prefix = _parameters(value["network_weights"])
     owner = "nnssl" if adaptation is not None else "nnU-Net v2"
     by = [
@@ -96,7 +102,7 @@ def _nnunet(value: dict[Any, Any]) -> Contents:
         f"plans {_label(plans.get('plans_name'))}" if plans else "",
         f"configuration {_label(configuration)}" if configuration else "",
         f"fold {_label(fold)}" if fold is not None else "",
-        f"after {counted(epoch, 'epoch')}" if type(epoch) is int else "",
+        f"after {counted(epoch, 'epoch')}" if epoch is not None else "",
     ]
     details = ", ".join(filter(None, by))
     if not details:
@@ -112,11 +118,12 @@ def _nnunet(value: dict[Any, Any]) -> Contents:
         configuration=configuration,
         fold=fold,
         trainer=trainer,
-        current_epoch=epoch if type(epoch) is int else None,
+        current_epoch=epoch,
         learning_rate=_learning_rate(value.get("optimizer_state")),
         mirroring_axes=_axes(value),
         adaptation_plan=adaptation,
         logging=_logging(_part(value, "logging")),
+        steps=_document(write, said, STEPS),
     )
 
 
@@ -124,12 +131,12 @@ def _version1(value: dict[Any, Any], beside: Beside) -> Contents:
     """NetworkTrainer.save_checkpoint of nnU-Net v1; the plans stand in the pickle beside the file."""
     said = beside(".pkl")
     said = said if type(said) is dict else {}
-    plans = _document(said, "plans")
+    plans = _document(Plain(), said, "plans")
     arguments = _sequence(said.get("init"))
-    trainer, fold, epoch = _text(said.get("name")), None, value.get("epoch")
+    trainer, fold, epoch = _text(said.get("name")), None, _whole(value.get("epoch"))
     configuration = None
     if len(arguments) > 2:  # nnUNetTrainer(plans_file, fold, output_folder, ...)
-        fold = arguments[1] if type(arguments[1]) in (int, str) else None
+        fold = _fold(arguments[1])
         folders = re.split(r"[/\\]", arguments[2]) if type(arguments[2]) is str else []
         configuration = next((part for part in folders if re.fullmatch(r"2d|3d_\w{1,40}", part)), None)
     parameters, prefix = _parameters(value["state_dict"])
@@ -145,7 +152,7 @@ def _version1(value: dict[Any, Any], beside: Beside) -> Contents:
         configuration=configuration,
         fold=fold,
         trainer=trainer,
-        current_epoch=epoch if type(epoch) is int else None,
+        current_epoch=epoch,
         learning_rate=_learning_rate(value.get("optimizer_state_dict")),
         logging=_logging(dict(zip(names, _sequence(value.get("plot_stuff")), strict=False))),
     )
@@ -188,12 +195,12 @@ def _part(value: dict[Any, Any], key: str) -> dict[Any, Any]:
     return part if type(part) is dict else {}
 
 
-def _document(value: dict[Any, Any], key: str) -> dict[str, Any] | None:
+def _document(write: Plain, value: dict[Any, Any], key: str) -> dict[str, Any] | None:
     document = value.get(key)
     if type(document) is not dict:
         return None
     try:
-        return plain(document)  # type: ignore[no-any-return]
+        return write.of(document)  # type: ignore[no-any-return]
     except BrokenPickle as error:
         raise BrokenPickle(f"its {key} cannot be read: {error}") from error
 
@@ -206,13 +213,21 @@ def _text(value: Any) -> str | None:
     return value if type(value) is str else None
 
 
+def _whole(value: Any) -> int | None:
+    return value if type(value) is int and -_WHOLE < value < _WHOLE else None
+
+
+def _fold(value: Any) -> int | str | None:
+    return value if type(value) is str else _whole(value)
+
+
 def _axes(value: dict[Any, Any]) -> tuple[int, ...] | None:
     """None where the file does not say; where it says None, as nnUNetTrainerNoMirroring does, there are none."""
     key = "inference_allowed_mirroring_axes"
     axes = value.get(key, False)
     if axes is None:
         return ()
-    if type(axes) in (list, tuple) and len(axes) <= 3 and all(type(axis) is int for axis in axes):
+    if type(axes) in (list, tuple) and len(axes) <= 3 and all(_whole(axis) is not None for axis in axes):
         return tuple(axes)
     return None
 
@@ -234,7 +249,7 @@ def _logging(lists: dict[Any, Any]) -> dict[str, list[float]]:
         total += len(values)
         if total > MAX_LOGGED:
             raise BrokenPickle("its log is far longer than any training")
-        if all(type(number) in (int, float) for number in values):
+        if all(type(number) is float or _whole(number) is not None for number in values):
             kept[name] = [float(number) for number in values]
     return kept
 

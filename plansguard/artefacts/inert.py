@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from plansguard import jsondoc
 
 SMALL = 256
 """Bytes of an array, or of text written for bytes, that are kept."""
@@ -256,7 +259,7 @@ def called(function: Global, arguments: tuple[Any, ...]) -> Any:
 # --- What a value says in JSON's words ------------------------------------------------------------
 
 MAX_PLAIN = 500_000
-MAX_PLAIN_TEXT = 32 * 1024**2
+MAX_PLAIN_TEXT = jsondoc.MAX_BYTES
 MAX_PLAIN_DEPTH = 100
 
 
@@ -264,45 +267,55 @@ def plain(value: Any) -> Any:
     """This value in JSON's types: tuples and small arrays as lists, keys as text, what is inert as a few words.
 
     What is shared is written out, as ``json`` would. BrokenPickle for a value that contains itself, and for one that
-    would grow beyond MAX_PLAIN values, MAX_PLAIN_TEXT characters or MAX_PLAIN_DEPTH levels.
+    would grow beyond MAX_PLAIN values, MAX_PLAIN_DEPTH levels, or MAX_PLAIN_TEXT bytes as ``jsondoc.dumps`` writes it.
     """
-    return _Plain().of(value, 0)
+    return Plain().of(value)
 
 
-class _Plain:
+class Plain:
+    """The same for several values, which share these limits."""
+
     def __init__(self) -> None:
-        self.values = 0
-        self.characters = 0
+        self._values = 0
+        self._written = 0
 
-    def of(self, value: Any, depth: int) -> Any:
-        self.values += 1
-        if self.values > MAX_PLAIN or depth > MAX_PLAIN_DEPTH:
+    def of(self, value: Any, depth: int = 0) -> Any:
+        """As ``plain``; ``depth`` is how many lists and dicts are around the value."""
+        self._values += 1
+        if self._values > MAX_PLAIN or depth > MAX_PLAIN_DEPTH:
             raise BrokenPickle("a value in it contains itself, or is far larger than any that nnU-Net writes")
+        self._write(4 * depth + 2)  # the indentation; a comma and the end of the line
         if type(value) is str:
-            return self.text(value)
+            return self._text(value)
         if value is None or type(value) in (int, float, bool):
+            self._write(len(repr(value)) + 5)  # JSON's longest word for a number is -Infinity, Python's -inf
             return value
         if type(value) is dict:
-            return {self.key(key): self.of(part, depth + 1) for key, part in value.items()}
+            self._write(4 * depth + 3)
+            return {self._key(key): self.of(part, depth + 1) for key, part in value.items()}
         if type(value) in (list, tuple):
+            self._write(4 * depth + 3)
             return [self.of(part, depth + 1) for part in value]
         if type(value) is Array and (values := value.values()) is not None:
-            return values
+            return self.of(values, depth)
         if type(value) is bytes:
-            return self.text(value.decode("latin-1"))
+            return self._text(value.decode("latin-1"))
         if type(value) is Array:
-            return f"<array of shape {value.shape}, {value.dtype}>"
-        return self.text(f"<{value}>" if type(value) is Global else repr(value))
+            return self._text(f"<array of shape {value.shape}, {value.dtype}>")
+        return self._text(f"<{value}>" if type(value) is Global else repr(value))
 
-    def key(self, key: Any) -> str:
+    def _key(self, key: Any) -> str:
         if type(key) is str:
-            return self.text(key)
+            return self._text(key)
         if key is None or type(key) is bool:
-            return {None: "null", True: "true", False: "false"}[key]
-        return self.text(repr(key))
+            return self._text({None: "null", True: "true", False: "false"}[key])
+        return self._text(repr(key))
 
-    def text(self, text: str) -> str:
-        self.characters += len(text)
-        if self.characters > MAX_PLAIN_TEXT:
-            raise BrokenPickle("a value in it repeats itself far more often than any that nnU-Net writes")
+    def _text(self, text: str) -> str:
+        self._write(len(json.dumps(text)) + 2)  # a key is followed by a colon and a space
         return text
+
+    def _write(self, length: int) -> None:
+        self._written += length
+        if self._written > MAX_PLAIN_TEXT:
+            raise BrokenPickle("a value in it is longer, or repeats itself more often, than any that nnU-Net writes")

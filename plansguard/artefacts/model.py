@@ -20,11 +20,14 @@ from plansguard.artefacts.zips import SafeZip, is_zip, open_zip
 from plansguard.errors import UnreadableDocument
 from plansguard.jsondoc import JsonDocument
 from plansguard.models.recognise import recognise
+from plansguard.words import counted
 
 PLANS, DATASET_JSON, FINGERPRINT = "plans.json", "dataset.json", "dataset_fingerprint.json"
 MAX_MODELS = 100
 MAX_PACKED = 8 * 1024**2
 """Bytes of a document in a zip. Plans have 20 KB; the fingerprint of 50,000 cases has 6 MB."""
+MAX_ALL_PACKED = 16 * 1024**2
+"""Bytes of all documents in a zip together: once read, they need ten to twenty times as much memory."""
 MAX_UNPACKED = 2 * 1024**3
 """Bytes of a checkpoint in a zip: to see its end, all of it is unpacked, though nowhere kept."""
 #: How far below the path that was named a model folder may lie: nnUNet_results/DatasetNNN_Name/model.
@@ -88,11 +91,29 @@ def read_artefact(path: Path) -> Artefact:
     return read_checkpoint(path)
 
 
+def weights_in(path: Path) -> Checkpoint:
+    """The checkpoint that ``path`` is, or the finished one of the first fold of the only model in a folder or a zip.
+
+    UnreadableDocument when there is none, or several models hold one.
+    """
+    artefact = read_artefact(path)
+    if isinstance(artefact, Checkpoint):
+        return artefact
+    if isinstance(artefact, JsonDocument):
+        raise UnreadableDocument(str(path), "these are plans, no weights", hint="name a checkpoint or a trained model")
+    trained = [model for model in artefact if model.checkpoints]
+    if len(trained) != 1:
+        names = ", ".join(model.name for model in trained) or "none"
+        reason = f"it does not hold one trained model: {names}"
+        raise UnreadableDocument(str(path), reason, hint="name the model's folder, or a checkpoint in it")
+    return trained[0].checkpoint(trained[0].checkpoints[0])
+
+
 def read_models(path: Path) -> tuple[Model, ...]:
     """The models in a folder, in the folders below it, or in a zip; sorted by name, one at least.
 
-    UnreadableDocument when there is none, when there are more than MAX_MODELS, or when one has documents that cannot
-    be read.
+    UnreadableDocument when there is none, when there are more than MAX_MODELS, when one has documents that cannot be
+    read, or when those in a zip have more than MAX_ALL_PACKED bytes.
     """
     if path.is_dir():
         places = _models_among(dict(_folders(path)))
@@ -101,6 +122,8 @@ def read_models(path: Path) -> tuple[Model, ...]:
     with open_zip(path, str(path)) as archive:
         places = _models_among(_members(archive))
         _check_number(path, len(places))
+
+        _check_documents(archive, places)
 
         def read(file: Path) -> bytes:
             return archive.read(file.relative_to(path).as_posix(), MAX_PACKED)
@@ -258,6 +281,18 @@ def _check_number(path: Path, number: int) -> None:
     if number > MAX_MODELS:
         reason = f"there are {number} models here, more than {MAX_MODELS}"
         raise UnreadableDocument(str(path), reason, hint="name the folder of one dataset or of one model")
+
+
+def _check_documents(archive: SafeZip, places: _Places) -> None:
+    sizes = (
+        archive.size(f"{place}/{name}" if place else name)
+        for place, names in places.items()
+        for name in names & {PLANS, DATASET_JSON, FINGERPRINT}
+    )
+    total = sum(sizes)
+    if total > MAX_ALL_PACKED:
+        reason = f"the documents of the {counted(len(places), 'model')} in it have {total:,} bytes, too many for a zip"
+        raise UnreadableDocument(archive.path, reason, hint="unpack the zip and name one model folder")
 
 
 # --- Reading one -----------------------------------------------------------------

@@ -26,13 +26,14 @@ from plansguard.artefacts.inert import (
     Call,
     Dtype,
     Global,
+    Plain,
     Skipped,
     called,
     fill,
     plain,
 )
 
-__all__ = ["Array", "BrokenPickle", "Call", "Global", "Loaded", "Skipped", "load", "plain", "suspicious"]
+__all__ = ["Array", "BrokenPickle", "Call", "Global", "Loaded", "Plain", "Skipped", "load", "plain", "suspicious"]
 
 MAX_TEXT = 64 * 1024
 """Bytes of the longest string that is kept; longer ones are sought over."""
@@ -47,6 +48,9 @@ MAX_NESTING = 500
 """Unfinished containers at any time."""
 MAX_KEYS = 2_000
 """Keys of dictionaries that are tuples: their hashes can be made to collide."""
+MAX_KEY_PARTS = 16 * 1024
+"""What all these tuples hold together: where hashes collide, whole tuples are compared, each with each. The regions of
+117 labels, each a part of the next, are 6,903."""
 _WINDOW = 16 * 1024
 _MARGIN = 272  # no opcode of the inner loop takes more, unless it says so first
 _HASHED_INT = 2**60  # beyond 2**61 - 1 integers share their hashes
@@ -126,6 +130,7 @@ class _Machine:
         self.instructions = 0
         self.texts = 0
         self.keys = 0
+        self.key_parts = 0
 
     def run(self) -> Any:
         """Walk the opcodes to the last one, STOP, and return what is on the stack then."""
@@ -383,8 +388,10 @@ class _Machine:
             self.memo[number] = value
         elif number == len(self.memo):
             self.memo.append(value)
-        else:
+        elif number < _HASHED_INT:
             self.far[number] = value
+        else:
+            raise BrokenPickle("it remembers a value under a number beyond 2**60")
 
     def get(self, number: int) -> None:
         self.stack.append(self.memo[number] if 0 <= number < len(self.memo) else self.far[number])
@@ -424,7 +431,8 @@ class _Machine:
             raise BrokenPickle("a dict in it has an integer beyond 2**60 as a key")
         if type(key) is tuple:
             self.keys += 1
-            if self.keys > MAX_KEYS or not _is_flat(key):
+            self.key_parts += len(key)
+            if self.keys > MAX_KEYS or self.key_parts > MAX_KEY_PARTS or not _is_flat(key):
                 raise BrokenPickle("its dicts have too many, or too large, tuples as keys")
         elif type(key) not in (str, int, float, bool, type(None), bytes, Global, Call):
             raise BrokenPickle("a dict in it has a key that cannot be one")
@@ -559,8 +567,8 @@ def _native(raw: bytes) -> str | bytes:
 
 
 def _is_flat(key: tuple[Any, ...]) -> bool:
-    """Whether this tuple holds nothing but scalars, and not too many: nnU-Net's are labels of a region."""
-    return len(key) <= 4096 and all(
+    """Whether this tuple holds nothing but scalars: nnU-Net's are labels of a region."""
+    return all(
         -_HASHED_INT < part < _HASHED_INT
         if type(part) is int
         else (len(part) <= 256 if type(part) is str else type(part) in (float, bool, type(None)))

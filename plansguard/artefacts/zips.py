@@ -41,6 +41,7 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _LOCAL_MAGIC = b"PK\3\4"
 _MAX_COMMENT = 2**16
 _ENCRYPTED = 0x1
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # torch's and nnU-Net's; others need memory as they please
 _FETCH_AGAIN = "fetch the whole file again"
 _NOT_TRUSTED = "nnU-Net writes no such archive: get the file from where it was published, or ask its author"
 
@@ -84,8 +85,12 @@ class SafeZip:
         return self._entries[name].file_size
 
     def read(self, name: str, limit: int) -> bytes:
-        """What this entry holds. UnreadableDocument for more than ``limit`` bytes and for damage; KeyError."""
-        entry = self._entries[name]
+        """What this entry holds.
+
+        UnreadableDocument for more than ``limit`` bytes, for another method than stored and deflated, and for damage;
+        KeyError.
+        """
+        entry = self._entry(name)
         if entry.file_size > limit:
             reason = f"{name} in it claims {entry.file_size:,} bytes, more than {limit:,}"
             raise UnreadableDocument(self.path, reason, hint=_NOT_TRUSTED)
@@ -100,10 +105,10 @@ class SafeZip:
 
         A stored entry is read where it lies. A deflated one is inflated in one pass however far it is sought forward,
         and only its first and its latest megabytes are kept. Checksums are looked at only where all of an entry is
-        inflated. UnreadableDocument for an entry that claims to be far larger than its bytes, and for damage that shows
-        at once; OSError from the stream for damage that shows later; KeyError.
+        inflated. UnreadableDocument for an entry that claims to be far larger than its bytes, for another method than
+        these two, and for damage that shows at once; OSError from the stream for damage that shows later; KeyError.
         """
-        entry = self._entries[name]
+        entry = self._entry(name)
         if entry.compress_type == zipfile.ZIP_STORED:
             return io.BufferedReader(_Slice(self._stream, self._begin(entry), entry.file_size))
         if entry.file_size > FREE_INFLATION and (
@@ -112,6 +117,14 @@ class SafeZip:
             reason = f"{name} in it claims {entry.file_size:,} bytes, packed into {entry.compress_size:,}"
             raise UnreadableDocument(self.path, reason, hint=_NOT_TRUSTED)
         return io.BufferedReader(_Inflated(self._archive, entry))
+
+    def _entry(self, name: str) -> zipfile.ZipInfo:
+        """The entry of this name, if it is packed as nnU-Net's and torch's archives are."""
+        entry = self._entries[name]
+        if entry.compress_type not in _METHODS:
+            reason = f"{name} in it is packed by zip's method {entry.compress_type}, neither stored nor deflated"
+            raise UnreadableDocument(self.path, reason, hint=_NOT_TRUSTED)
+        return entry
 
     def _begin(self, entry: zipfile.ZipInfo) -> int:
         """Where a stored entry's bytes lie."""

@@ -25,6 +25,8 @@ COMMANDS = {
     "show": "show",
     "extract": "extract",
     "fit": "fit",
+    "steps": "steps",
+    "env": "env",
     "rules": "rules",
     "explain": "rules",
     "schema": "schema",

@@ -27,7 +27,10 @@ _WRAPPED: dict[str, Any] = {
 
 
 def fit(
-    checkpoint: Annotated[Path, typer.Argument(help="The weights: a .pth file of nnU-Net v2.", show_default=False)],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(help="The weights: a .pth file of nnU-Net v2, or a model's folder or zip.", show_default=False),
+    ],
     dataset: Annotated[
         list[str] | None,
         typer.Option("-d", "--dataset", metavar="ID_OR_NAME", help="A dataset below $nnUNet_preprocessed. Repeatable."),
@@ -44,7 +47,7 @@ def fit(
 
     Exit code: 0 every dataset has plans that the weights fit, 1 some have not, 2 the command is wrong.
     """
-    from plansguard.artefacts.checkpoint import read_checkpoint
+    from plansguard.artefacts.model import weights_in
     from plansguard.discovery import dataset_of, narrowed
     from plansguard.fitting import LOADS
     from plansguard.fitting import fit as run_fit
@@ -54,10 +57,15 @@ def fit(
     if bool(dataset) == every:
         hint = "plansguard fit checkpoint_final.pth -d 2 -d 3, or --all"
         raise UsageError("name the datasets with -d, or take --all", hint=hint)
-    weights = read_checkpoint(checkpoint)
+    weights = weights_in(checkpoint)
     names = _all_names(workspace) if every else dataset or []
     subjects = [narrowed(dataset_of(workspace, one), Request(plans=plans)) for one in names]
-    verdicts = run_fit(weights, subjects, configuration)
+    for subject in subjects:
+        if plans is not None and not subject.judged_plans and len(subjects) == 1:
+            known = ", ".join(one.identifier for one in subject.plans) or "none"
+            raise UsageError(f"{subject.name} has no plans called {plans}", hint=f"its plans: {known}")
+    zipped = checkpoint.is_file() and weights.path != str(checkpoint)
+    verdicts = run_fit(weights, subjects, configuration, checkpoint if zipped else None)
     if as_json:
         import json
 
@@ -77,6 +85,8 @@ def _all_names(workspace: Workspace) -> list[str]:
 
 def _show(verdicts: list[Verdict]) -> None:
     """A line for each verdict, with its reason and the next command below it."""
+    from plansguard.fitting import IMPOSSIBLE
+
     rows = [(f"{verdict.dataset}  {verdict.plans}  {verdict.configuration}", verdict) for verdict in verdicts]
     width = max(len(printable(place)) for place, _ in rows)
     for place, verdict in rows:
@@ -85,4 +95,5 @@ def _show(verdicts: list[Verdict]) -> None:
             outcome = typer.style(outcome, fg=_COLORS[outcome])
         typer.echo(f"{printable(place):<{width}}  {outcome}")
         typer.echo(fill(printable(verdict.reason), **_WRAPPED))
-        typer.echo(f"  {printable(verdict.command)}")  # never wrapped: it is there to be copied
+        seeing = "to see why: " if verdict.outcome == IMPOSSIBLE else ""
+        typer.echo(f"  {seeing}{printable(verdict.command)}")  # never wrapped: it is there to be copied

@@ -10,6 +10,7 @@ import typer
 
 from plansguard.cli.common import emit, load_settings
 from plansguard.errors import UsageError
+from plansguard.render import printable
 from plansguard.report import Severity
 from plansguard.words import counted
 from plansguard.workspace import Workspace
@@ -75,7 +76,8 @@ def preprocess(
     if not dry_run:
         _ask(job, yes=yes)
     for target in job.targets:
-        typer.echo(f"\n{'would run' if dry_run else 'running'} {_shown(target)}")
+        typer.echo("")
+        _say(f"{'would run' if dry_run else 'running'} {_shown(target)}")
         if dry_run:
             continue
         sys.stdout.flush()  # nnU-Net writes to the same place
@@ -87,12 +89,18 @@ def preprocess(
         _say_next(job)
 
 
+def _say(line: str, *, err: bool = False) -> None:
+    """One line; names in it come from files, and must not steer the terminal."""
+    typer.echo(printable(line), err=err)
+
+
 def _say_before(job: Job) -> None:
-    typer.echo(f"{job.dataset.name}, plans {job.plans.identifier}: {counted(len(job.cases), 'case')}\n")
+    _say(f"{job.dataset.name}, plans {job.plans.identifier}: {counted(len(job.cases), 'case')}")
+    typer.echo("")
     for target in job.targets:
-        typer.echo(f"{target.folder} ({target.configuration.name})")
+        _say(f"{target.folder} ({target.configuration.name})")
         for line in (_loss(target), *_others(target.others)):
-            typer.echo(f"  {line}")
+            _say(f"  {line}")
     typer.echo("")
 
 
@@ -129,13 +137,28 @@ def _say_after(job: Job, outcome: Outcome) -> None:
     target = outcome.target
     there = len(job.cases) - len(outcome.missing)
     if outcome.done and outcome.files is not None:
-        typer.echo(f"{target.folder}: {counted(there, 'case')}, {_size(outcome.files.bytes)}")
-        typer.echo(f"wrote {target.stamp_path} (the stamp: what they were made with)")
+        _say(f"{target.folder}: {counted(there, 'case')}, {_size(outcome.files.bytes)}")
+        _say(f"wrote {target.stamp_path} (the stamp: what they were made with)")
         return
-    typer.echo(f"\nplansguard: {_failure(outcome)}", err=True)
-    state = f"holds {there} of {counted(len(job.cases), 'case')}" if outcome.files is not None else "is not there"
-    typer.echo(f"  {target.folder} {state}; {target.stamp_path.name} says that it is unfinished", err=True)
-    typer.echo("  mend what nnU-Net complains about above, then run the same command again", err=True)
+    typer.echo("", err=True)
+    mend = "" if outcome.signal is not None else "mend what nnU-Net complains about above, then "
+    for line in (
+        f"plansguard: {_failure(outcome)}",
+        f"  {_remains(outcome, there, len(job.cases))}",
+        f"  {mend}run the same command again",
+    ):
+        _say(line, err=True)
+
+
+def _remains(outcome: Outcome, there: int, cases: int) -> str:
+    """What lies in the folder of a run that did not end well."""
+    target, files = outcome.target, outcome.files
+    if outcome.untouched and files is not None:
+        whole = counted(len(files.cases), "complete case")
+        return f"nnU-Net had deleted nothing yet: the old data in {target.folder} are still as they were, {whole}"
+    state = f"holds {there} of {counted(cases, 'case')}" if files is not None else "is not there"
+    lost = "" if target.present is None else "the old data are no longer whole: "
+    return f"{lost}{target.folder} {state}; {target.stamp_path.name} says that it is unfinished"
 
 
 def _failure(outcome: Outcome) -> str:
@@ -153,9 +176,25 @@ def _say_next(job: Job) -> None:
     from plansguard.rules.common import quoted
 
     number, plans = dataset_id(job.dataset.name), quoted(job.plans.identifier)
+    weights = _weights(job)
     typer.echo("\nNext:")
-    typer.echo(f"  plansguard check -d {number} -p {plans}")
-    typer.echo(f"  nnUNetv2_train {number} {job.targets[-1].configuration.name} 0 -p {plans}")
+    _say(f"  plansguard check -d {number} -p {plans}{weights}")
+    _say(f"  nnUNetv2_train {number} {quoted(job.targets[-1].configuration.name)} 0 -p {plans}{weights}")
+
+
+def _weights(job: Job) -> str:
+    """Plans that were migrated for weights are to be trained with them: nnU-Net would start without, silently."""
+    from plansguard.parts import Absent
+    from plansguard.rules.common import quoted
+
+    try:
+        record = job.dataset.lineage(job.plans)
+    except Absent:
+        return ""
+    if record.workflow == "pretrain":
+        return ""
+    origin = str(record.value["from"]["path"])
+    return f" -pretrained_weights {quoted(origin) if origin.endswith('.pth') else 'PRETRAINED_WEIGHTS.pth'}"
 
 
 def _shown(target: Target) -> str:

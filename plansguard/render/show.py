@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from textwrap import wrap
 from typing import Any
 
@@ -15,6 +16,8 @@ _LABEL = 18
 #: How many labels, damaged storages or globals are listed before the rest is only counted.
 _MOST = 12
 _LONGEST = 300
+#: Integers from here on are shortened like other numbers.
+_LARGE = 10**15
 Shown = Mapping[str, Any]
 
 
@@ -103,7 +106,7 @@ def _progress(training: Shown) -> str:
     done, planned, rate = training["epochs_done"], training["epochs_planned"], training["learning_rate"]
     if done is None:
         return ""
-    of = f"{done} of {planned} epochs" if planned is not None else counted(done, "epoch")
+    of = f"{_number(done)} of {planned} epochs" if planned is not None else counted(done, "epoch")
     return f"{of} done" + (f", learning rate {_number(rate)}" if rate is not None else "")
 
 
@@ -114,8 +117,8 @@ def _stored(weights: Shown) -> str:
     cuda = any(place.startswith("cuda") for place in weights["locations"])
     note = "; nnU-Net cannot load them as pretrained weights on a machine without a GPU" if cuda else ""
     return (
-        f"{weights['parameters']:,} in {counted(weights['tensors'], 'tensor')} ({', '.join(weights['dtypes'])}), "
-        f"saved from {places}{note}"
+        f"{_thousands(weights['parameters'])} in {counted(weights['tensors'], 'tensor')} "
+        f"({', '.join(weights['dtypes'])}), saved from {places}{note}"
     )
 
 
@@ -152,10 +155,8 @@ def _plans(plans: Shown) -> Iterator[str]:
     yield from _row("labels", _labels(plans["labels"]))
     if plans["regions_class_order"]:
         yield from _row("regions", f"in the order {_value(plans['regions_class_order'])}")
-    others = [
-        name for name in plans["all_configurations"] if name not in {one["name"] for one in plans["configurations"]}
-    ]
-    yield from _row("others", ", ".join(others))
+    told = {one["name"] for one in plans["configurations"]}
+    yield from _row("others", ", ".join(name for name in plans["all_configurations"] if name not in told))
     for configuration in plans["configurations"]:
         yield from _configuration(configuration, plans["transpose_forward"])
 
@@ -190,7 +191,11 @@ def _millimetres(shown: Shown) -> str:
     patch, spacing = shown["patch_size"], shown["spacing"]
     if not _numbers(patch) or not _numbers(spacing) or len(patch) != len(spacing):
         return ""
-    return f", {_extent([voxels * mm for voxels, mm in zip(patch, spacing, strict=True)], 'mm')}"
+    try:
+        extent = [voxels * mm for voxels, mm in zip(patch, spacing, strict=True)]
+    except OverflowError:  # an integer that no float can hold
+        return ""
+    return f", {_extent(extent, 'mm')}"
 
 
 def _scheme(number: int, channel: Shown) -> str:
@@ -218,7 +223,7 @@ def _labels(labels: Any) -> str:
 def _network(network: Shown) -> Iterator[str]:
     name = str(network.get("class", "")).rpartition(".")[2]
     parameters = network.get("parameters")
-    yield from _row("network", name + (f", {parameters:,} parameters" if parameters is not None else ""))
+    yield from _row("network", name + (f", {_thousands(parameters)} parameters" if parameters is not None else ""))
     if "unknown" in network:
         yield from _row("" if name else "network", network["unknown"])
         return
@@ -239,11 +244,11 @@ def _table(network: Shown) -> Iterator[str]:
 def _cells(stage: Shown) -> tuple[str, ...]:
     return (
         str(stage["stage"]),
-        str(stage["features"]),
+        _number(stage["features"]),
         _by(stage["kernel"]),
         _by(stage["stride"]),
-        str(stage["encoder"]),
-        "" if stage["decoder"] is None else str(stage["decoder"]),
+        _number(stage["encoder"]),
+        "" if stage["decoder"] is None else _number(stage["decoder"]),
         _by(stage["size"] or ()),
     )
 
@@ -252,13 +257,13 @@ def _cells(stage: Shown) -> tuple[str, ...]:
 
 
 def _by(values: Iterable[Any]) -> str:
-    return " x ".join(map(str, values))
+    return " x ".join(map(_number, values))
 
 
 def _extent(values: Any, unit: str) -> str:
     if values is None:
         return "-"
-    return f"{_by(map(_number, values))} {unit}" if _numbers(values) else _value(values)
+    return f"{_by(values)} {unit}" if _numbers(values) else _value(values)
 
 
 def _numbers(values: Any) -> bool:
@@ -266,11 +271,19 @@ def _numbers(values: Any) -> bool:
 
 
 def _number(value: Any) -> str:
-    """Seven digits: what a float32 holds."""
+    """Seven digits, what a float32 holds, of a float and of a very large integer."""
+    if isinstance(value, int) and not -_LARGE < value < _LARGE:
+        return f"{Decimal(value):.7g}"  # float and str both refuse large ones
     return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
+def _thousands(value: int) -> str:
+    return f"{value:,}" if value < _LARGE else _number(value)
+
+
 def _value(value: Any) -> str:
+    if type(value) is int:
+        return _number(value)
     shown = value if isinstance(value, str) else json.dumps(value, default=str)
     return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 3] + "..."
 

@@ -21,7 +21,9 @@ PREPROCESS = "nnUNetv2_preprocess -d {number} -plans_name {plans} -c {configurat
 GROUND_TRUTH = "gt_segmentations"
 
 
-def told(dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit, *kinds: str) -> Iterator[Found]:
+def told(
+    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit, *kinds: str, **values: Any
+) -> Iterator[Found]:
     """One finding for all cases with faults of these kinds: how many, and the first few with what is wrong."""
     for kind in kinds:
         faults = data.faults.get(kind)
@@ -36,6 +38,7 @@ def told(dataset: Dataset, plans: Plans, configuration: Configuration, data: Aud
             folder=folder_of(configuration),
             cases=many + "; ".join(shown),
             faults=faults.count,
+            **values,
             **preprocessing(dataset, plans, configuration),
         )
 

@@ -91,7 +91,7 @@ def previous_stage_predictions_missing(
     models = [one for one in dataset.trained if (one.plans_name, one.configuration) == (plans.identifier, stage)]
     finished = [model for model in models if model.checkpoints]
     if not finished:
-        if dataset.request.configuration == configuration.name:
+        if dataset.request.asks_for(configuration):
             trouble = f"there is no trained model of {stage} with these plans"
             yield _previous_stage(dataset, plans, configuration, trouble)
         return

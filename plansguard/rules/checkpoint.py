@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -215,7 +214,7 @@ def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Fou
     if dataset.request.weights is not checkpoint:
         return
     final = Path(checkpoint.path).with_name(_FINISHED)
-    done, planned = checkpoint.current_epoch, _planned_epochs(checkpoint.trainer or "")
+    done, planned = checkpoint.current_epoch, facts.planned_epochs(checkpoint.trainer)
     if Path(checkpoint.path).name != _FINISHED and final.is_file():
         trouble, remedy = f"{_FINISHED} lies beside it, from the end of the same training", f"use {quoted(final)}"
     elif done is not None and planned is not None and done < planned:
@@ -277,7 +276,7 @@ def trainer_of_weights_unknown(checkpoint: Checkpoint) -> Iterator[Found]:
 
     Evidence: TR-05; nnU-Net issues 2856, 3025, autopet-3-submission issue 1.
     """
-    name = checkpoint.trainer
+    name = None if checkpoint.trainer is None else facts.base_trainer(checkpoint.trainer)
     if name is None or name in facts.STOCK_TRAINERS or name in machine.trainers():
         return
     near = nearest(name, facts.STOCK_TRAINERS)
@@ -355,10 +354,3 @@ def checkpoint_from_other_plans(dataset: Dataset, checkpoint: Checkpoint) -> Ite
                     path=quoted(checkpoint.path),
                     plans=quoted(plans.path),
                 )
-
-
-def _planned_epochs(trainer: str) -> int | None:
-    """What the name says, as in ``nnUNetTrainer_250epochs`` and ``..._1500ep``; None for a stranger's trainer."""
-    if match := re.search(r"_(\d+)ep(?:ochs?)?(?:_|$)", trainer):
-        return int(match[1])
-    return facts.DEFAULT_EPOCHS if trainer in facts.STOCK_TRAINERS else None

@@ -1,12 +1,12 @@
-"""PG504 to PG509, PG511, PG519, PG529: the folders of preprocessed data, from names and headers alone."""
+"""PG504 to PG509, PG511, PG519, PG525, PG526, PG529: the folders of preprocessed data, from names and headers alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plansguard import facts, machine
-from plansguard.parts import Absent, Configuration, Plans
+from plansguard.parts import Absent, Configuration, Plans, is_folder_name
 from plansguard.report import Severity
 from plansguard.rules.audited import GROUND_TRUTH, PREPROCESS, folder_of, names_in, preprocessing, told
 from plansguard.rules.common import brief, is_there, known, listed, usable
@@ -32,8 +32,9 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
     """The folder of preprocessed data that a configuration reads does not exist.
 
     What it checks: where anything of the dataset has been preprocessed, the folder `data_identifier` of the
-    configuration that is asked for with `-c`. Without `-c` it is for information, and only where no configuration of
-    these plans has data: who trains 3d_fullres needs none for 2d.
+    configuration that is asked for: with `-c`, or because the weights of `-pretrained_weights` were trained as it.
+    Otherwise it is for information, and only where no configuration of these plans has data: who trains 3d_fullres
+    needs none for 2d.
 
     Why it matters: training stops with `FileNotFoundError`. It is the usual end of a move without preprocessing, or of
     `-c` with a name that the plans lack: nnU-Net then prints `INFO: Configuration ... not found ... Skipping.` and
@@ -45,13 +46,15 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
 
     Evidence: PP-01; nnU-Net issues 1541, 1970, 2013.
     """
-    identifier, asked = configuration.require("data_identifier"), dataset.request.configuration == configuration.name
+    identifier, asked = configuration.require("data_identifier"), dataset.request.asks_for(configuration)
     if dataset.role != "preprocessed" or not (
         dataset.holds_data or (asked and is_there(dataset.folder / GROUND_TRUTH))
     ):
-        raise Absent("no preprocessed data lie here yet")
+        raise Absent(f"nothing of {dataset.name} is preprocessed here yet")
+    if not is_folder_name(identifier):
+        return  # PG526 tells
     folders = [dataset.folder / str(one.get("data_identifier")) for one in plans.configurations if usable(one)]
-    first = configuration.name == next(one.name for one in plans.configurations if usable(one))
+    first = configuration.name == _first(plans)
     if not is_there(dataset.folder / identifier) and (asked or (first and not any(map(is_there, folders)))):
         yield found(
             configuration.at("data_identifier"),
@@ -59,6 +62,42 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
             identifier=brief(identifier),
             **preprocessing(dataset, plans, configuration),
         )
+
+
+@rule(
+    "PG526",
+    "no-folder-of-its-own",
+    Severity.ERROR,
+    message="the data_identifier {identifier} {trouble}",
+    fix='give {configuration} a folder of its own: "data_identifier": "{own}"',
+    modes=("MV-06",),
+)
+def no_folder_of_its_own(dataset: Dataset, plans: Plans, configuration: Configuration) -> Iterator[Found]:
+    """A data_identifier does not name a folder inside the dataset's.
+
+    What it checks: `data_identifier` is a plain name: neither a path nor `.` or `..`, not `gt_segmentations`, and not
+    the name of a file that lies there.
+
+    Why it matters: preprocessing begins by deleting what the identifier names. With `.` that is the preprocessed
+    dataset with all its plans; with `/` or a path it is something else altogether.
+
+    How to fix: use a name such as `<plans>_<configuration>`, as the planner does.
+
+    Example: `"data_identifier": "../Dataset001_PretrainCT/nnUNetPlans_3d_fullres"`, to share another dataset's data.
+
+    Evidence: MV-06; preprocessing/preprocessors/default_preprocessor.py, run.
+    """
+    identifier = configuration.require("data_identifier")
+    at = configuration.at("data_identifier")
+    said: dict[str, Any] = {"identifier": brief(identifier), "configuration": configuration.name}
+    own = f"{plans.identifier}_{configuration.name}"
+    if configuration.origin("data_identifier") != configuration.name:
+        return  # told once, where it is written
+    if not is_folder_name(identifier):
+        trouble = "names no folder of its own: nnU-Net deletes what it names when it preprocesses"
+        yield found(at, trouble=trouble, own=own, **said)
+    elif dataset.role == "preprocessed" and (dataset.folder / identifier).is_file():
+        yield found(at, trouble="is the name of a file that lies there", own=own, **said)
 
 
 @rule(
@@ -140,7 +179,8 @@ def data_from_other_plans(dataset: Dataset, plans: Plans, configuration: Configu
 
     What it checks: the stored shape of every case against the one that the plans give: round(spacing / target spacing
     x shape) per axis, after `transpose_forward`. Headers suffice, no array is read. Changes of the spacing of less
-    than half a voxel in every case cannot be seen; a stamp of `plansguard preprocess` sees those too (PG540).
+    than half a voxel in every case, and of `transpose_forward` between axes of equal spacing, cannot be seen; a stamp
+    of `plansguard preprocess` sees those too (PG540).
 
     Why it matters: training takes any array and says nothing. Prediction preprocesses with the plans as they are now,
     so the network is given images as it never saw them. nnssl's folders are named by spacing with two decimals and are
@@ -206,6 +246,35 @@ def class_locations_differ(
     Evidence: PP-06, LB-01; nnU-Net issues 1821, 2567.
     """
     yield from told(dataset, plans, configuration, data, "class-locations")
+
+
+@rule(
+    "PG525",
+    "data-from-another-reader",
+    Severity.ERROR,
+    message="{folder} was read with another reader than {reader}: {cases}",
+    fix="set image_reader_writer back, or preprocess with this reader: " + PREPROCESS,
+    modes=("IO-01", "PP-02"),
+)
+def data_from_another_reader(
+    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit
+) -> Iterator[Found]:
+    """The images were read by another reader than the plans name.
+
+    What it checks: each case's `.pkl` holds what the plans' reader needs to write a prediction: `sitk_stuff` for
+    SimpleITKIO, `nibabel_stuff` for the readers of nibabel.
+
+    Why it matters: readers store axes and orientation differently. Training does not notice; the final validation,
+    after the last epoch, ends in a `KeyError` when it exports the first prediction.
+
+    How to fix: name the reader that made the data, or preprocess again.
+
+    Example: `image_reader_writer` was changed from SimpleITKIO to NibabelIO after preprocessing.
+
+    Evidence: IO-01, PP-02; nnU-Net issues 1951, 2163, 2768.
+    """
+    reader = str(plans.value.get("image_reader_writer"))
+    yield from told(dataset, plans, configuration, data, "reader", reader=reader)
 
 
 @rule(
@@ -302,6 +371,12 @@ def reading_stopped(configuration: Configuration, data: Audit) -> Iterator[Found
         at = configuration.at("data_identifier")
         cases = len(data.folder.names) + len(data.folder.orphans)
         yield found(at, folder=folder_of(configuration), read=data.read, cases=cases)
+
+
+def _first(plans: Plans) -> str:
+    """The configuration that speaks for all: the one that most people train, else the first."""
+    names = [one.name for one in plans.configurations if usable(one)]
+    return "3d_fullres" if "3d_fullres" in names else names[0]
 
 
 def _cases_of(dataset: Dataset) -> tuple[set[str], str]:

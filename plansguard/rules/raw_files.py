@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from plansguard.parts import Configuration, DatasetJson, Plans
 from plansguard.report import Location, Severity
 from plansguard.rules.audited import GROUND_TRUTH, PREPROCESS, folder_of, names_in, preprocessing
-from plansguard.rules.common import known, listed, number, quoted
+from plansguard.rules.common import known, listed, number, quoted, valid
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Dataset
 
@@ -42,7 +42,7 @@ def ground_truth_missing(dataset: Dataset, plans: Plans, dataset_json: DatasetJs
     Evidence: PP-08; nnU-Net issues 2298, 2727.
     """
     ending = dataset_json.require("file_ending")
-    splits = known(lambda: dataset.splits)
+    splits = known(lambda: valid(dataset.splits))
     validated = {case for fold in splits.value for case in fold["val"]} if splits else set(data.folder.names)
     names = {f"{case}{ending}" for case in validated}
     if plans.value.get("image_reader_writer") == "Tiff3DIO":

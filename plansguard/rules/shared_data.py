@@ -20,8 +20,8 @@ from plansguard.subject import Dataset
     Severity.ERROR,
     message="{configuration} reads its data from {identifier}, as {other} of {other_plans} does, but preprocesses "
     "differently: {fields}",
-    fix='give it a folder of its own, "data_identifier": "{own}", then nnUNetv2_preprocess -d {number} '
-    "-plans_name {plans} -c {configuration}",
+    fix='take back the edit of one of the two; or give it a folder of its own, "data_identifier": "{own}", then '
+    "nnUNetv2_preprocess -d {number} -plans_name {plans} -c {configuration}",
     modes=("MV-06", "PP-04"),
 )
 def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
@@ -158,6 +158,9 @@ def _conflict(user: DataUser, others: list[DataUser]) -> _Conflict | None:
 
 def _told(user: DataUser, conflict: _Conflict, dataset: Dataset, *, at: Location, identifier: str) -> Found:
     other = conflict.other
+    if other.judged and not user.judged:  # whoever asked wants to know what is wrong with what was asked for
+        swapped = [Difference(field, then=now, now=then) for field, then, now in conflict.fields]
+        return _told(other, _Conflict(user, swapped), dataset, at=other.identifier_at, identifier=identifier)
     fields = [f"{key} {brief(theirs)} there, {brief(ours)} here" for key, theirs, ours in conflict.fields]
     return found(
         at,

@@ -114,7 +114,7 @@ def values_of_other_statistics(
     """All cases together look as if they had been normalised with other statistics.
 
     What it checks: with `--data sample` or `all` and four cases or more, whether most cases of a CT channel begin and
-    end at one and the same pair of values that is not the plans' pair of clip bounds, or all of them look z-scored.
+    end at one and the same pair of values, neither of which is a clip bound of the plans, or all of them look z-scored.
 
     Why it matters: values that lie within the plans' bounds may still have been clipped to narrower ones.
 

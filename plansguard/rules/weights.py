@@ -161,16 +161,17 @@ def weights_fit_other_plans(
     """
     from plansguard.weights import plans_in
 
+    lineage = known(lambda: dataset.lineage(plans))
+    if lineage is not None and lineage.workflow == "graft":
+        return  # they differ on purpose, and PG625 tells in what
     theirs = plans_in(weights.checkpoint)
     name = weights.checkpoint.configuration
     differing = _unlike(theirs, plans, name)
     if name is None or not differing or any(obstacle.kind == "channels" for obstacle in weights.obstacles):
         return
     load = weights.load
-    others = [one for one in dataset.plans if one is not plans and not one.problems]
-    same = [one for one in others if not _unlike(theirs, one, name)]
-    alike = [one for one in others if not load and not _unlike(theirs, one, name, ("weights",))]
-    for other in [*same, *alike][:1]:
+    for other in _fitting(dataset, configuration, weights)[:1]:
+        same = not _unlike(theirs, other, name)
         yield found(
             configuration.at(),
             related=[(other.at(), "the plans of the weights" if same else "plans with their network")],
@@ -235,6 +236,7 @@ def weights_saw_other_input(
             related=[(Location(weights.checkpoint.path), "the weights")],
             configuration=configuration.name,
             fields=listed([row.field for row in rows if row.severity is worst]),
+            fix=None if worst is not Severity.INFO else "nothing, if the difference is meant",
             migrate=migration_of(weights.checkpoint.path, dataset),
             table=table,
         )
@@ -389,10 +391,23 @@ def _told(
             related=[(Location(weights.checkpoint.path), "the weights")],
             configuration=configuration.name,
             causes="; ".join(causes),
+            fix="take the plans that fit, see PG624" if _fitting(dataset, configuration, weights) else None,
             migrate=migration_of(weights.checkpoint.path, dataset),
             remedy=remedy,
             key=next((one.key for one in weights.obstacles if one.key), None),
         )
+
+
+def _fitting(dataset: Dataset, configuration: Configuration, weights: Weights) -> list[Plans]:
+    """Other plans of this dataset that agree with the weights' own in network and input, or at least in the network."""
+    from plansguard.weights import plans_in
+
+    theirs, name = known(lambda: plans_in(weights.checkpoint)), weights.checkpoint.configuration
+    if theirs is None or name is None:
+        return []
+    others = [one for one in dataset.plans if one.path != configuration.plans.path and not one.problems]
+    same = [one for one in others if not _unlike(theirs, one, name)]
+    return same or [one for one in others if not weights.load and not _unlike(theirs, one, name, ("weights",))]
 
 
 def _cell(value: object) -> str:

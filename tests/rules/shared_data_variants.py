@@ -61,7 +61,7 @@ VARIANTS: tuple[Variant, ...] = (
         "shared-folder-asked-for-one-configuration",
         CT,
         (put(RESENC, MEAN, 80.0),),
-        finding("PG501", RESENC, "/configurations/2d/data_identifier"),
+        finding("PG501", PLANS, "/configurations/2d/data_identifier"),
         options=("-p", "nnUNetPlans", "-c", "2d"),
     ),
     Variant(

@@ -1,0 +1,67 @@
+"""How far a training is: a line that is rewritten on a terminal, and now and then a plain one for the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+#: Seconds between two lines: on a terminal, and in the log, where they are to be read later.
+ON_TERMINAL, IN_LOG = 0.5, 300.0
+_BAR = 20
+
+
+@dataclass
+class Pace:
+    """Tells when a line is due, and what it says. ``total`` is the number of steps, ``clock`` gives seconds.
+
+    The pace is that of the steps since ``first``, where this process began, so a training that is continued is not
+    taken for a fast one; time spent on validation and checkpoints counts.
+    """
+
+    total: int
+    first: int
+    clock: Callable[[], float] = time.monotonic
+    _began: float = field(init=False)
+    _shown: dict[float, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
+        self._shown = {}
+
+    def due(self, seconds: float) -> bool:
+        """Whether ``seconds`` are over since this was last true for them, or since the beginning."""
+        now = self.clock()
+        if now - self._shown.get(seconds, self._began) < seconds:
+            return False
+        self._shown[seconds] = now
+        return True
+
+    def line(self, step: int, loss: float | None, rate: float) -> str:
+        """``step 1,200 of 5,000, loss -0.5123, learning rate 7.86e-03, 4.1 steps/s, 15m left``."""
+        elapsed = self.clock() - self._began
+        parts = [f"step {step:,} of {self.total:,}"]
+        parts += [] if loss is None else [f"loss {loss:.4f}"]
+        parts.append(f"learning rate {rate:.2e}")
+        if elapsed > 0 and step > self.first:
+            pace = (step - self.first) / elapsed
+            parts += [f"{pace:.3g} steps/s", f"{duration((self.total - step) / pace)} left"]
+        return ", ".join(parts)
+
+    def bar(self, step: int) -> str:
+        """``[#####---------------]``."""
+        done = _BAR * step // self.total
+        return f"[{'#' * done}{'-' * (_BAR - done)}]"
+
+
+def duration(seconds: float) -> str:
+    """``2d3h``, ``3h05m``, ``12m``, ``40s``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    minutes = whole // 60
+    if minutes < 60:
+        return f"{minutes}m"
+    if minutes < 24 * 60:
+        return f"{minutes // 60}h{minutes % 60:02}m"
+    return f"{minutes // 1440}d{minutes % 1440 // 60}h"

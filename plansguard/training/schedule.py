@@ -1,0 +1,109 @@
+"""How long to train, counted in optimiser steps, and how fast. Pure arithmetic: no torch, no files.
+
+nnU-Net counts in epochs of 250 steps whatever the data, 1,000 of them; an epoch is also its unit of validation and
+logging. Here that unit is called a window: N steps are divided into windows of K, the last one shortened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from plansguard.errors import UsageError
+
+#: What nnUNetTrainer does unless told otherwise. Source: training/nnUNetTrainer/nnUNetTrainer.py, __init__.
+STOCK_PER_WINDOW = 250
+STOCK_WINDOWS = 1000
+STOCK_VALIDATION = 50
+STOCK_RATE = 0.01
+#: Of the polynomial by which the rate falls. Source: training/lr_scheduler/polylr.py.
+EXPONENT = 0.9
+
+_MOST_STEPS = 10**9
+#: What the steps of an unfinished window returned lies in its checkpoint, which must stay quick to read.
+_LONGEST_WINDOW = 100_000
+_SMALLEST_RATE, _LARGEST_RATE = 1e-12, 10.0
+
+
+@dataclass(frozen=True)
+class StepSchedule:
+    """Everything about a training's length and learning rate that changes its result. UsageError if impossible.
+
+    ``validation`` steps follow each window; they and ``rate``, the highest learning rate, are the base trainer's own
+    where None. The rate falls with every step, or with ``by_window`` at the beginning of each window as in nnU-Net. It
+    rises over the first ``warmup`` steps.
+    """
+
+    total: int
+    per_window: int = STOCK_PER_WINDOW
+    validation: int | None = None
+    rate: float | None = None
+    by_window: bool = False
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        _check_count("the number of steps", self.total)
+        _check_count("the number of steps per window", self.per_window, _LONGEST_WINDOW)
+        if self.validation is not None:
+            _check_count("the number of validation steps", self.validation)
+        if self.rate is not None and not _SMALLEST_RATE <= self.rate <= _LARGEST_RATE:
+            raise UsageError(
+                f"a learning rate of {self.rate:g} cannot be trained with",
+                hint=f"choose one between {_SMALLEST_RATE:g} and {_LARGEST_RATE:g}; nnU-Net's is {STOCK_RATE:g}",
+            )
+        if not 0 <= self.warmup < self.total:
+            raise UsageError(
+                f"a warm-up of {self.warmup:,} steps does not fit into {self.total:,} steps",
+                hint="the warm-up is part of the steps and must leave some of them",
+            )
+
+    @classmethod
+    def of_epochs(cls, epochs: int, per_window: int = STOCK_PER_WINDOW) -> StepSchedule:
+        """As many steps as this many epochs of ``per_window`` steps have."""
+        _check_count("the number of epochs", epochs)
+        return cls(epochs * per_window, per_window)
+
+    @property
+    def windows(self) -> int:
+        """How many windows there are: what nnU-Net calls ``num_epochs``."""
+        return -(-self.total // self.per_window)
+
+    def first_step(self, window: int) -> int:
+        """Steps done when this window, counted from 0, begins; ``first_step(windows)`` is their number."""
+        return min(window * self.per_window, self.total)
+
+    def window_of(self, step: int) -> int:
+        """The window that the step after ``step`` steps belongs to."""
+        return step // self.per_window
+
+    def lengths(self) -> Iterator[int]:
+        """The steps of each window."""
+        for window in range(self.windows):
+            yield self.first_step(window + 1) - self.first_step(window)
+
+    def rate_at(self, step: int, initial: float, exponent: float = EXPONENT) -> float:
+        """The learning rate of the step after ``step`` steps, of which ``initial`` is the highest; 0 at the end.
+
+        nnU-Net's own polynomial would be a complex number beyond its end. The warm-up is that of its warm-up trainers
+        (training/lr_scheduler/warmup.py), by steps also where the rate falls by windows.
+        """
+        if step < self.warmup:
+            return initial / self.warmup * (1 + step)
+        if self.by_window:
+            step = max(self.first_step(self.window_of(step)), self.warmup)
+        done = (min(step, self.total) - self.warmup) / (self.total - self.warmup)
+        return float(initial * (1 - done) ** exponent)
+
+    def samples(self, batch_size: int) -> int:
+        """Patches that the network sees; the batch size is that of all GPUs together."""
+        return self.total * batch_size
+
+    def passes(self, batch_size: int, cases: int) -> float:
+        """How often each of the training cases is drawn, on average: nnU-Net draws them at random."""
+        return self.samples(batch_size) / cases
+
+
+def _check_count(what: str, number: int, most: int = _MOST_STEPS) -> None:
+    if not 1 <= number <= most:
+        shown = f"{number:,}" if abs(number) < 10**15 else "that many"
+        raise UsageError(f"{what} must be between 1 and {most:,}, not {shown}")

@@ -1,0 +1,188 @@
+"""What a training notes in its checkpoints, and which of a folder's checkpoints is to be continued. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from plansguard.artefacts.checkpoint import Checkpoint, read_checkpoint
+from plansguard.changes import edited
+from plansguard.errors import UnreadableDocument
+from plansguard.training.refusal import Refused
+
+#: nnU-Net's names, the most complete first: of two at the same step the first is taken.
+CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
+_TOLD = 3
+
+
+class Split(NamedTuple):
+    """Which cases a fold trains and validates on: how many, and the SHA-256 of their names."""
+
+    training: int
+    validation: int
+    digest: str
+
+    @classmethod
+    def of(cls, training: Iterable[str], validation: Iterable[str]) -> Split:
+        """The split into these cases, in any order."""
+        names = [sorted(map(str, cases)) for cases in (training, validation)]
+        text = "\n\n".join("\n".join(cases) for cases in names)
+        return cls(len(names[0]), len(names[1]), hashlib.sha256(text.encode()).hexdigest())
+
+
+@dataclass
+class State:
+    """A training's progress, in JSON's types, so that it is read without torch.
+
+    ``step`` counts the steps that the optimizer has made, ``skipped`` those that the gradient scaler kept it from
+    making. ``outputs`` are what the steps of the window in progress returned, a number under each name. ``run`` and
+    ``started`` (ISO 8601, UTC) tell this training from an earlier one into the same folder.
+    """
+
+    trainer: str
+    run: str
+    started: str
+    step: int = 0
+    skipped: int = 0
+    split: Split | None = None
+    outputs: dict[str, list[float]] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {**asdict(self), "split": None if self.split is None else list(self.split)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> State:
+        """From a checkpoint; ValueError or TypeError where it is not what ``as_json`` gives."""
+        split = value["split"]
+        for key, kind in (("step", int), ("skipped", int), ("started", str), ("outputs", dict)):
+            if not isinstance(value[key], kind):
+                raise TypeError(f"{key} has a wrong type")
+        return cls(**{**value, "split": None if split is None else Split(*split)})
+
+
+class Found(NamedTuple):
+    """A checkpoint that can be continued; ``passed_over`` says of the others why they were not taken, one line each."""
+
+    path: Path
+    checkpoint: Checkpoint
+    state: State
+    passed_over: tuple[str, ...]
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints of a fold's folder, whoever wrote them."""
+    return [folder / name for name in CHECKPOINTS if (folder / name).is_file()]
+
+
+def newest(folder: Path) -> Found:
+    """The checkpoint that went furthest, of the training that began last, among those that are whole.
+
+    nnU-Net takes the first of three names that is there, be it older than the others, cut short, or of a training that
+    was done before. Refused when there is none to continue, with what is wrong with each.
+    """
+    faults: list[str] = []
+    good: list[Found] = []
+    for path in checkpoints_in(folder):
+        try:
+            good.append(_read(path))
+        except _Unfit as unfit:
+            faults.append(f"{path.name}: {unfit}")
+    if not good:
+        raise _nothing(folder, faults)
+    last = max(good, key=lambda found: found.state.started).state.run
+    ours = [found for found in good if found.state.run == last]
+    faults += [f"{one.path.name}: it is of an earlier training" for one in good if one.state.run != last]
+    chosen = max(ours, key=lambda found: (found.state.step, found.checkpoint.current_epoch or 0))
+    return chosen._replace(passed_over=tuple(faults))
+
+
+def _nothing(folder: Path, faults: Sequence[str]) -> Refused:
+    """Another -tr, -p or configuration means another folder: those beside this one may be what was meant."""
+    reason = f"there is nothing to continue in {folder}: " + ("; ".join(faults) or "it holds no checkpoint")
+    beside = sorted(
+        {path.parent.parent.name for path in folder.parent.parent.glob(f"*/{folder.name}/checkpoint_*.pth")}
+    )
+    others = [name for name in beside if name != folder.parent.name]
+    if faults:
+        return Refused(reason, hint="leave --c out to begin anew, after moving these files away")
+    if others:
+        more = f" and {len(others) - _TOLD} more" if len(others) > _TOLD else ""
+        return Refused(
+            reason, hint=f"checkpoints lie beside it, in {', '.join(others[:_TOLD])}{more}: correct -tr or -p"
+        )
+    return Refused(reason, hint="leave --c out to begin anew")
+
+
+class _Unfit(Exception):
+    """Why a checkpoint cannot be continued."""
+
+
+def _read(path: Path) -> Found:
+    try:
+        checkpoint = read_checkpoint(path)
+    except UnreadableDocument as error:
+        raise _Unfit(error.reason) from error
+    if checkpoint.damage:
+        raise _Unfit("; ".join(checkpoint.damage))
+    if checkpoint.steps is None:
+        raise _Unfit("it was not written by a training in steps")
+    try:
+        return Found(path, checkpoint, State.from_json(checkpoint.steps), ())
+    except (KeyError, TypeError, ValueError) as error:
+        raise _Unfit("its notes on the schedule cannot be read; another version of plansguard wrote them") from error
+
+
+def check_unchanged(
+    found: Found, trainer: str, configuration: str, plans: dict[str, Any], dataset_json: dict[str, Any]
+) -> None:
+    """Refuse to continue with another schedule, other plans of this configuration, or another dataset.json."""
+    state, checkpoint = found.state, found.checkpoint
+    if state.trainer != trainer:
+        raise Refused(
+            f"{found.path} is of {state.trainer}, and cannot be continued as {trainer}: its learning rate would jump",
+            hint=f"continue it with -tr {state.trainer}",
+        )
+    changes = [
+        f"{change.field} was {_brief(change.before)} and is {_brief(change.after)}"
+        for change in edited(checkpoint.plans or {}, plans)
+        if change.field.configuration in (None, configuration)
+    ]
+    _refuse_changes("the plans", changes, found)
+    before = checkpoint.dataset_json or {}
+    keys = dict.fromkeys([*before, *dataset_json])
+    changes = [
+        f"{key} was {_brief(before.get(key))} and is {_brief(dataset_json.get(key))}"
+        for key in keys
+        if before.get(key) != dataset_json.get(key)
+    ]
+    _refuse_changes("dataset.json", changes, found)
+
+
+def check_same_split(before: Split | None, now: Split) -> None:
+    """Refuse to continue on other cases."""
+    if before is not None and before != now:
+        counts = [f"{one.training} training and {one.validation} validation cases" for one in (before, now)]
+        what = f"it had {counts[0]}, now {counts[1]}" if counts[0] != counts[1] else f"{counts[0]}, but other ones"
+        raise Refused(
+            f"the split has changed since this training began: {what}",
+            hint="put splits_final.json and the cases back as they were, or begin anew in another folder",
+        )
+
+
+def _refuse_changes(what: str, changes: Sequence[str], found: Found) -> None:
+    if changes:
+        more = len(changes) - _TOLD
+        said = "; ".join(changes[:_TOLD]) + (f"; and {more} more" if more > 0 else "")
+        raise Refused(
+            f"{what} changed since {found.path.name} was written: {said}",
+            hint="put it back as it was, or begin anew in another folder, with the checkpoint as -pretrained_weights",
+        )
+
+
+def _brief(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
