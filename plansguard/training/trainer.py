@@ -490,7 +490,8 @@ def _now() -> str:
 
 def _random_state() -> dict[str, Any]:
     """Of this process' generators. Those of loader workers cannot be had: with them, batches differ after a resume."""
-    name, keys, *rest = np.random.get_state()
+    numpy_state: Any = np.random.get_state()
+    name, keys, *rest = numpy_state
     state = {
         "python": random.getstate(),
         "numpy": [name, keys.tolist(), *map(float, rest)],
