@@ -15,7 +15,6 @@ from plansguard.parts import CANONICAL_NAMES, MODEL_PLANS, SIDECAR_ENDING
 from plansguard.settings import FILE_NAME as SETTINGS_NAME
 from plansguard.stamp import STAMP_ENDING
 from plansguard.subject import Dataset, Request
-from plansguard.words import nearest
 from plansguard.workspace import DATASET_NAME, Workspace
 
 #: Folders that hold images, arrays or other programs' files, and never a document of ours.
@@ -107,8 +106,8 @@ def _what_then(workspace: Workspace, name: str) -> str:
     """What to type in place of a dataset without a folder: its whole name, or the command that plans it."""
     names = workspace.dataset_names()
     if name not in names:
-        near = next((one for one in names if one.startswith(name)), None) or nearest(name, names)
-        return f"did you mean {near}?" if near else f"datasets here: {', '.join(names) or 'none'}"
+        longer = next((one for one in names if one.startswith(name)), None)
+        return f"did you mean {longer}?" if longer else f"datasets here: {', '.join(names) or 'none'}"
     number = name[len("Dataset") :].partition("_")[0]
     return f"plan it first: nnUNetv2_plan_and_preprocess -d {number.lstrip('0') or '0'}"
 

@@ -369,7 +369,15 @@ def test_unknown_dataset(variables: Path, dataset: str, message: str) -> None:
     done = run("check", "-d", dataset)
     assert (done.code, done.out) == (2, "")
     assert message in done.err
-    assert OTHER_CT in done.err or "nnUNetv2_plan_and_preprocess -d 9" in done.err
+    assert OTHER_CT in done.err
+
+
+def test_part_of_a_name_is_not_told_to_be_planned(variables: Path) -> None:
+    """Planning again would delete the data of the dataset that is meant."""
+    done = run("check", "-d", OTHER_CT[:10])
+    assert (done.code, done.out) == (2, "")
+    assert f"did you mean {OTHER_CT}?" in done.err
+    assert "nnUNetv2_plan" not in done.err
 
 
 def test_dataset_without_the_variables(workspace: Path) -> None:
@@ -470,10 +478,10 @@ def test_path_that_is_too_long() -> None:
 
 
 def test_file_that_is_too_large(folder: Path) -> None:
-    os.truncate(folder / "nnUNetPlans.json", 64 * 1024**2 + 1)
+    os.truncate(folder / "nnUNetPlans.json", 16 * 1024**2 + 1)
     judged = judge(folder)
     assert judged[:2] == (2, [("PG001", "plans/kidney/nnUNetPlans.json")])
-    assert judged.report["findings"][0]["message"] == "the file is larger than 64 MiB"
+    assert judged.report["findings"][0]["message"] == "the file is larger than 16 MiB"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")

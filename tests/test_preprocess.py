@@ -239,7 +239,7 @@ WRONG: dict[str, tuple[tuple[Edit, ...], tuple[str, ...], str]] = {
     "control-characters": (
         (put(PLANS, "/configurations/2d/data_identifier", f"a{TITLE}"),),
         ("-c", "2d"),
-        r"2d has the data_identifier 'a\x1b]0;mine\x07', nnU-Net would delete what it names",
+        r"2d has the data_identifier 'a\x1b]0;mine\x07': nnU-Net would delete what it names",
     ),
     "two-that-differ-in-one-folder": (
         (put(PLANS, "/configurations/2d/data_identifier", FOLDER),),
