@@ -92,27 +92,28 @@ def _processors() -> int:
 # ---------------------------------------------------------------------------------------------------------------------
 
 _THREADS = 8
-#: How many times longer than it computes a chunk must take before threads are worth their switching: a disk in a
-#: network is slower than that by far, a busy machine hardly ever.
-_WAITING = 8
+#: How many times longer than it computes the work must take before threads are worth their switching, and for how many
+#: seconds: a disk in a network is slower than that by far and at once, a busy machine only for a moment.
+_WAITING, _PATIENCE = 8, 0.5
 
 
 @contextmanager
 def _threads() -> Iterator[tuple[Submit, int]]:
-    """The caller's own thread until a chunk mostly waits for its files, then several.
+    """The caller's own thread until the work has mostly waited for its files, then several.
 
     Files in the cache or on a local disk are read faster by one thread, because only one at a time runs Python.
     """
-    waits = False
+    taken = computed = 0.0
 
     def submit(function: Callable[[Sequence[T]], R], chunk: Sequence[T]) -> concurrent.futures.Future[R]:
-        nonlocal waits
-        if waits:
+        nonlocal taken, computed
+        if taken > max(_PATIENCE, _WAITING * computed):
             return executor.submit(function, chunk)
         wall, computing = time.perf_counter(), time.thread_time()
         future: concurrent.futures.Future[R] = concurrent.futures.Future()
         future.set_result(function(chunk))
-        waits = time.perf_counter() - wall > _WAITING * (time.thread_time() - computing)
+        taken += time.perf_counter() - wall
+        computed += time.thread_time() - computing
         return future
 
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as executor:  # a thread starts at the first submit
