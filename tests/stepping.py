@@ -6,16 +6,22 @@ used in none but the forked ones, which is what makes forking safe.
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
 import shutil
+import signal
+import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from plansguard.artefacts.checkpoint import read_checkpoint
 from plansguard.training import EXTENSION
 from tests.variants import FIXTURES, ROOTS
 
@@ -24,6 +30,8 @@ CONFIGURATION = "2d"
 PLANS = "Tiny"
 SEED = 1234
 ENVIRONMENT = {"nnUNet_n_proc_DA": "0", "nnUNet_def_n_proc": "1", "nnUNet_compile": "f", "OMP_NUM_THREADS": "1"}
+
+_numbers = itertools.count()
 
 Change = Callable[[Any], None]
 """Is done to the trainer before it trains."""
@@ -57,6 +65,18 @@ def make_workspace(root: Path) -> Path:
     return root
 
 
+@contextmanager
+def without_results(prepared: Path) -> Iterator[Path]:
+    """The workspace without results, which is as it was when this is over."""
+    folder = prepared / ROOTS["preprocessed"] / DATASET
+    before = {path: path.read_bytes() for path in folder.glob("*.json")}
+    yield prepared
+    for path, content in before.items():
+        path.write_bytes(content)
+    shutil.rmtree(prepared / ROOTS["results"])
+    (prepared / ROOTS["results"]).mkdir()
+
+
 def fold(root: Path, trainer: str) -> Path:
     """Where a trainer's fold 0 leaves its results."""
     return root / ROOTS["results"] / DATASET / f"{trainer}__{PLANS}__{CONFIGURATION}" / "fold_0"
@@ -86,12 +106,53 @@ def begin(
     return _start(_train, root, environment or {}, trainer, go_on, change)
 
 
-def train_in_two(root: Path, trainer: str, *, go_on: bool = False, change: Change | None = None) -> tuple[Ended, Ended]:
-    """Two processes that train together."""
-    meeting = root / "meeting"
-    meeting.unlink(missing_ok=True)
-    two = [_start(_two_of_them, root, {}, rank, str(meeting), trainer, go_on, change) for rank in range(2)]
+def launch_in_two(
+    root: Path,
+    trainer: str,
+    *,
+    srun: bool = False,
+    go_on: bool = False,
+    weights: Path | None = None,
+    change: Change | None = None,
+) -> tuple[Ended, Ended]:
+    """Two processes that train together, as torchrun or srun would start them, without the final validation."""
+    names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID") if srun else ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    shared = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
+    if srun:
+        shared.update(SLURM_STEP_NODELIST="localhost", SLURM_JOB_ID="7")
+    places = [dict(zip(names, (str(rank), "2", str(rank)), strict=True)) for rank in range(2)]
+    arguments = [*words(trainer, go_on=go_on), *(["-pretrained_weights", str(weights)] if weights else [])]
+    two = [_start(_launch, root, {**shared, **place}, arguments, change, True) for place in places]
     return _wait(two[0]), _wait(two[1])
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return int(free.getsockname()[1])
+
+
+def words(trainer: str, *, go_on: bool = False) -> list[str]:
+    """The arguments of ``nnUNetv2_train``."""
+    return ["3", CONFIGURATION, "0", "-tr", trainer, "-p", PLANS, "-device", "cpu", *(["--c"] if go_on else [])]
+
+
+def train_with_wandb(root: Path, trainer: str) -> Ended:
+    """Training with nnU-Net's logger for Weights & Biases, and in place of that a thing that takes everything."""
+    return _wait(_start(_train_with_wandb, root, {"nnUNet_wandb_enabled": "1"}, trainer))
+
+
+def predict(root: Path, trainer: str, images: Path, target: Path, *, finds_trainers: bool) -> Ended:
+    """nnU-Net's prediction with fold 0 on the CPU, with or without the folder of plansguard's trainers."""
+    return _wait(_start(_predict, root, {}, str(fold(root, trainer).parent), str(images), str(target), finds_trainers))
+
+
+def begin_launch(
+    root: Path, arguments: list[str], *, environment: Mapping[str, str] | None = None, change: Change | None = None
+) -> Process:
+    """``plansguard.training.launch`` with these arguments, without waiting."""
+    return _start(_launch, root, environment or {}, arguments, change, False)
 
 
 def wait(process: Process) -> Ended:
@@ -115,7 +176,7 @@ class Process:
 def _start(function: Callable[..., None], root: Path, environment: Mapping[str, str], *arguments: Any) -> Process:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.stepping_imports"])
-    log = root / f"log-{len(list(root.glob('log-*')))}"
+    log = root / f"log-{next(_numbers)}"
     folders = {name: str(root / name) for name in ROOTS.values()}
     everything = {**ENVIRONMENT, **folders, "nnUNet_extTrainer": str(EXTENSION), **environment}
     process = context.Process(target=_in_process, args=(function, str(log), everything, *arguments))
@@ -131,6 +192,84 @@ def _wait(running: Process) -> Ended:
     return Ended(running.process.exitcode, running.said)
 
 
+# --- What is done to a trainer before it trains
+
+
+def with_log(trainer: Any) -> None:
+    """Every step and its learning rate goes into a file beside the checkpoints."""
+
+    def note(optimizer: Any, *_: Any) -> None:
+        rate = float(optimizer.param_groups[0]["lr"]).hex()
+        with (Path(trainer.output_folder) / "rates.log").open("a") as stream:
+            stream.write(f"{trainer._state.step} {rate}\n")
+
+    ours = trainer.configure_optimizers
+
+    def configure() -> Any:
+        optimizer, scheduler = ours()
+        optimizer.register_step_post_hook(note)
+        return optimizer, scheduler
+
+    trainer.configure_optimizers = configure
+
+
+def rates(folder: Path) -> list[tuple[int, float]]:
+    """What ``with_log`` left."""
+    rows = (line.split() for line in (folder / "rates.log").read_text().splitlines())
+    return [(int(step), float.fromhex(rate)) for step, rate in rows]
+
+
+def at(step: int, number: int, *, validating: bool = False) -> Change:
+    """Send itself a signal after a step, or in the validation that follows it."""
+    return partial(_signalled, step=step, number=number, validating=validating)
+
+
+def _signalled(trainer: Any, step: int, number: int, *, validating: bool) -> None:
+    with_log(trainer)
+    name = "validation_step" if validating else "train_step"
+    ours = getattr(trainer, name)
+
+    def stepped(batch: Any) -> Any:
+        if validating and trainer._state.step == step:
+            os.kill(os.getpid(), number)
+        outputs = ours(batch)
+        if not validating and trainer._state.step == step:
+            os.kill(os.getpid(), number)
+        return outputs
+
+    setattr(trainer, name, stepped)
+
+
+def second_stops(trainer: Any) -> None:
+    """The second of two processes is told to stop after step 3."""
+    if trainer.local_rank == 1:
+        at(3, signal.SIGTERM)(trainer)
+
+
+def until_it_trains(running: Process, folder: Path) -> None:
+    """Wait until a training that was changed ``with_log`` has made a step."""
+    while running.process.is_alive() and not (folder / "rates.log").exists():
+        running.process.join(0.1)
+
+
+# --- What a training left
+
+
+def steps_noted(folder: Path, name: str = "checkpoint_final.pth") -> dict[str, Any]:
+    """The step trainer's notes in a checkpoint."""
+    notes = read_checkpoint(folder / name).steps
+    assert notes is not None
+    return notes
+
+
+def log_lists(folder: Path) -> dict[str, list[Any]]:
+    """What nnU-Net logged for each epoch."""
+    import torch
+
+    lists: dict[str, list[Any]] = torch.load(folder / "checkpoint_final.pth", weights_only=False)["logging"]
+    return lists
+
+
 # --- In the forked process
 
 
@@ -141,6 +280,8 @@ def _in_process(function: Callable[..., None], log: str, environment: dict[str, 
     sys.stdout = os.fdopen(1, "w", buffering=1)
     sys.stderr = os.fdopen(2, "w", buffering=1)
     os.environ.update(environment)
+    if sys.platform == "linux":
+        multiprocessing.set_start_method("fork", force=True)  # as it is in nnU-Net's own command, for loader workers
     os.setsid()  # a group of its own: what a test sends to all of it does not reach the test
     function(*arguments)
 
@@ -175,27 +316,62 @@ def _seed(rank: int = 0) -> None:
     torch.manual_seed(SEED)
 
 
-def _two_of_them(rank: int, meeting: str, trainer: str, go_on: bool, change: Change | None) -> None:
-    """One of two processes on the CPU; nnU-Net itself knows several only on GPUs, which is what is changed here."""
+def _launch(arguments: list[str], change: Change | None, keeps: bool) -> None:
     import torch
-    from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
-    from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
+    from nnunetv2.run import run_training as module
+
+    from plansguard.training.launch import launch
+    from plansguard.training.options import read_options
+
+    rank = int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
+    made = module.get_trainer_from_args
+
+    def changed(*given: Any, **named: Any) -> Any:
+        torch.set_num_threads(1)
+        _seed(rank)
+        trainer = made(*given, **named)
+        if change is not None:
+            change(trainer)
+        trainer.perform_actual_validation = lambda _: _keep(trainer, rank) if keeps else None
+        return trainer
+
+    module.get_trainer_from_args = changed
+    sys.exit(launch(arguments, read_options(os.environ)))
+
+
+def begin_num_gpus(root: Path, trainer: str) -> Process:
+    """``-num_gpus 2`` without GPUs: the launcher, and two processes that nnU-Net starts, in which CPUs train."""
+    arguments = [*words(trainer), "-num_gpus", "2"]
+    arguments[arguments.index("cpu")] = "cuda"
+    return _start(_launch_num_gpus, root, {}, arguments)
+
+
+def _launch_num_gpus(arguments: list[str]) -> None:
+    import torch.multiprocessing
+    from nnunetv2.run import run_training as module
+
+    module.run_ddp = _run_ddp_on_cpu
+    # Forked, and not spawned: a new process would load torch for many seconds.
+    torch.multiprocessing.spawn = partial(torch.multiprocessing.start_processes, start_method="fork")
+    _launch(arguments, None, keeps=False)
+
+
+def _run_ddp_on_cpu(rank: int, dataset: str, configuration: str, fold: int, trainer: str, plans: str, *_: Any) -> None:
+    import torch
+    from nnunetv2.run.run_training import get_trainer_from_args
     from torch import distributed
 
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
-    parallel = module.DDP
-    module.DDP = lambda network, device_ids: parallel(network)
-    _seed(rank)
-    made = get_trainer_from_args("3", CONFIGURATION, 0, trainer, PLANS, go_on, torch.device("cpu"))
-    made.device, made.grad_scaler = torch.device("cpu"), None
-    if change is not None:
-        change(made)
-    maybe_load_checkpoint(made, go_on, False, None)
+    distributed.init_process_group("gloo", rank=rank, world_size=2)
+    made = get_trainer_from_args(dataset, configuration, fold, trainer, plans, False, torch.device("cpu"))
+    with_log(made)
     made.run_training()
-    torch.save(made.network.module.state_dict(), Path(made.output_folder) / f"rank-{rank}.pt")
-    print(f"steps of rank {rank}: {made._state.step}")
-    distributed.destroy_process_group()
+
+
+def _keep(trainer: Any, rank: int) -> None:
+    import torch
+
+    torch.save(trainer.network.module.state_dict(), Path(trainer.output_folder) / f"rank-{rank}.pt")
+    print(f"steps of rank {rank}: {trainer._state.step}")
 
 
 def _train(trainer: str, go_on: bool, change: Change | None) -> None:
@@ -209,6 +385,28 @@ def _train(trainer: str, go_on: bool, change: Change | None) -> None:
         change(made)
     maybe_load_checkpoint(made, go_on, False, None)
     made.run_training()
+
+
+def _train_with_wandb(trainer: str) -> None:
+    from unittest.mock import MagicMock
+
+    from nnunetv2.training.logging import nnunet_logger
+
+    nnunet_logger.wandb = MagicMock()
+    _train(trainer, False, None)
+
+
+def _predict(model: str, images: str, target: str, finds_trainers: bool) -> None:
+    import torch
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    if not finds_trainers:
+        del os.environ["nnUNet_extTrainer"]
+    torch.set_num_threads(1)
+    Path(target).mkdir()
+    predictor = nnUNetPredictor(perform_everything_on_device=False, device=torch.device("cpu"), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(model, (0,), "checkpoint_final.pth")
+    predictor.predict_from_files_sequential(images, target)
 
 
 def weights(folder: Path, name: str = "checkpoint_final.pth") -> dict[str, Any]:

@@ -38,13 +38,15 @@ rates = st.floats(1e-12, 10.0)
 @st.composite
 def schedules(draw: st.DrawFn) -> StepSchedule:
     total = draw(st.integers(1, 10**9) | st.integers(1, 50))
+    extends = draw(st.just(0) | st.integers(0, total - 1))
     return StepSchedule(
         total=total,
         per_window=draw(st.integers(1, 100_000) | st.integers(1, 20)),
         validation=draw(st.none() | st.integers(1, 1000)),
         rate=draw(st.none() | rates),
         by_window=draw(st.booleans()),
-        warmup=draw(st.integers(0, min(total - 1, 1000))),
+        warmup=draw(st.integers(0, min((extends or total) - 1, 1000))),
+        extends=extends,
     )
 
 
@@ -62,12 +64,22 @@ def test_windows_add_up_to_exactly_all_steps(schedule: StepSchedule) -> None:
     lengths = list(schedule.lengths())
     assert sum(lengths) == schedule.total
     assert len(lengths) == schedule.windows
-    assert set(lengths[:-1]) <= {schedule.per_window}
-    assert 1 <= lengths[-1] <= schedule.per_window
+    before = [] if schedule.extended is None else list(schedule.extended.lengths())
+    assert lengths[: len(before)] == before
+    for some in (before, lengths[len(before) :]):
+        assert set(some[:-1]) <= {schedule.per_window}
+        assert all(1 <= length <= schedule.per_window for length in some)
     assert schedule.first_step(schedule.windows) == schedule.total
 
 
-@given(schedules(), st.data())
+@given(small, st.data())
+def test_every_step_is_in_its_window(schedule: StepSchedule, data: st.DataObject) -> None:
+    step = data.draw(st.integers(0, schedule.total - 1))
+    window = schedule.window_of(step)
+    assert schedule.first_step(window) <= step < schedule.first_step(window + 1)
+
+
+@given(schedules().filter(lambda one: not one.extends), st.data())
 def test_the_rate_rises_then_falls_and_never_leaves_its_bounds(schedule: StepSchedule, data: st.DataObject) -> None:
     step = data.draw(st.integers(0, schedule.total - 1))
     now, then = schedule.rate_at(step, 1.0), schedule.rate_at(step + 1, 1.0)
@@ -99,6 +111,36 @@ def test_a_warm_up() -> None:
     assert schedule.rate_at(9, 1.0) == 0.5**0.9
 
 
+@given(schedules().filter(lambda one: one.extends > 0), st.data())
+def test_the_rate_of_an_extension(schedule: StepSchedule, data: st.DataObject) -> None:
+    """Before it that of the training before, at last that of the whole length, and a straight line in between."""
+    before = schedule.extended
+    assert before is not None
+    first, falls = schedule.extends, schedule.extends + schedule.restart
+    step = data.draw(st.integers(0, first - 1))
+    assert schedule.rate_at(step, 0.01) == before.rate_at(step, 0.01)
+    whole = StepSchedule(schedule.total, warmup=schedule.warmup)
+    step = data.draw(st.integers(falls, schedule.total))
+    assert schedule.rate_at(step, 0.01) == whole.rate_at(step, 0.01) or schedule.by_window
+    if schedule.restart:
+        step = data.draw(st.integers(first, falls - 1))
+        rise = schedule.rate_at(step, 0.01) - schedule.rate_at(step - 1, 0.01)
+        high = whole.rate_at(falls, 0.01)
+        assert rise == pytest.approx((high - before.rate_at(first - 1, 0.01)) / schedule.restart, abs=1e-12)
+        assert schedule.rate_at(falls - 1, 0.01) == pytest.approx(high)
+
+
+def test_an_extension() -> None:
+    schedule = StepSchedule(80_000, extends=50_000)
+    assert (schedule.restart, schedule.windows) == (1000, 320)
+    assert schedule.rate_at(49_999, 0.01) == StepSchedule(50_000).rate_at(49_999, 0.01)
+    assert schedule.rate_at(50_000, 0.01) == pytest.approx(4.6e-6, rel=0.02)
+    assert schedule.rate_at(50_999, 0.01) == pytest.approx(0.01 * (29 / 80) ** 0.9)
+    assert schedule.rate_at(79_999, 0.01) == StepSchedule(80_000).rate_at(79_999, 0.01)
+    assert list(StepSchedule(12, 4, extends=6).lengths()) == [4, 2, 4, 2]
+    assert StepSchedule(12, extends=6).restart == 0
+
+
 def test_epochs_samples_and_passes() -> None:
     schedule = StepSchedule.of_epochs(1000)
     assert schedule == StepSchedule(250_000)
@@ -121,6 +163,9 @@ def test_epochs_samples_and_passes() -> None:
         ({"total": 5, "rate": math.inf}, "inf"),
         ({"total": 5, "warmup": 5}, "a warm-up of 5 steps does not fit into 5 steps"),
         ({"total": 5, "warmup": -1}, "-1"),
+        ({"total": 5, "extends": 5}, "5 steps cannot be extended to 5"),
+        ({"total": 5, "extends": -1}, "cannot be extended"),
+        ({"total": 5, "extends": 3, "warmup": 3}, "a warm-up of 3 steps does not fit into 3 steps"),
     ],
 )
 def test_what_is_impossible_is_said(arguments: dict[str, int | float], said: str) -> None:
@@ -157,6 +202,7 @@ def test_different_schedules_have_different_names(
         ("nnUNetTrainer_noDummy2DDA_9steps_lr25en5", "nnUNetTrainer_noDummy2DDA", StepSchedule(9, rate=0.00025)),
         ("nnUNetTrainer_9steps_lr1e0_windowlr", "nnUNetTrainer", StepSchedule(9, rate=1.0, by_window=True)),
         ("nnUNetTrainer_9steps_2val_warmup3", "nnUNetTrainer", StepSchedule(9, validation=2, warmup=3)),
+        ("nnUNetTrainer_9steps_from5_2per", "nnUNetTrainer", StepSchedule(9, 2, extends=5)),
     ],
 )
 def test_names(name: str, base: str, schedule: StepSchedule) -> None:
@@ -174,6 +220,9 @@ def test_names(name: str, base: str, schedule: StepSchedule) -> None:
         ("nnUNetTrainer_0steps", "between 1 and"),
         ("nnUNetTrainer_50steps_warmup50", "does not fit"),
         ("nnUNetTrainer_50steps_per1000", "cannot be read"),
+        ("nnUNetTrainer_50steps_from0", "another name for nnUNetTrainer_50steps"),
+        ("nnUNetTrainer_50steps_from50", "cannot be extended"),
+        ("nnUNetTrainer_90steps_from80_from50", "cannot be read"),
         ("nnUNetTrainer_50steps_lr1en3_1000per", "cannot be read"),
         ("nnUNetTrainer_50steps_lr0.001", "cannot be read"),
         ("nnUNetTrainer_50steps_20steps", "has a number of steps already"),
@@ -335,6 +384,18 @@ def test_everything_that_changes_the_result_is_in_the_name() -> None:
     assert "-tr nnUNetTrainerNoMirroring_9steps_3per_2val_lr1en3_windowlr_warmup4\n" in done.out
 
 
+def test_an_extension_is_named_and_told() -> None:
+    done = run("steps", "--total", "50000", "--extend-to", "80000")
+    assert done.code == 0
+    assert "30,000 optimiser steps after 50,000" in done.out
+    assert "rising again for 1000 steps" in done.out
+    assert "-tr nnUNetTrainer_80000steps_from50000 --c\n" in done.out
+    assert "pretrained" not in done.out
+    done = run("steps", "--total", "50000", "--extend-to", "50000")
+    assert done.code == 2
+    assert "50,000 steps cannot be extended to 50,000" in done.err
+
+
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for variable, folder in ROOTS.items():
@@ -370,7 +431,7 @@ def _steps(*more: str) -> list[str]:
         ("--total 5 -tr nnUNetTrainer_9steps", "has a number of steps already"),
         ("--total 5 -tr a/b", "is no name of a trainer"),
         ("--total 5 -d 3", "add -c"),
-        ("--total 5 -d 3 -c 4d", "has no configuration 4d"),
+        ("--total 5 -d 3 -c 4d", "no configuration 4d"),
         ("--total 5 -d 3 -c 2d -p Other", "has no plans Other"),
         ("--total 5 -d 3 -c 2d -f first", "is no fold"),
         ("--total 5 -d 9 -c 2d", "no dataset has the id 9"),

@@ -19,7 +19,19 @@ from plansguard.training import EXTENSION
 from plansguard.training.refusal import STOPPED
 from plansguard.training.schedule import StepSchedule
 from tests import stepping
-from tests.stepping import DATASET, PLANS, Change, fold, make_workspace, train
+from tests.stepping import (
+    DATASET,
+    PLANS,
+    at,
+    fold,
+    log_lists,
+    make_workspace,
+    rates,
+    second_stops,
+    steps_noted,
+    train,
+    with_log,
+)
 from tests.variants import ROOTS
 
 pytestmark = [
@@ -37,80 +49,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(prepared: Path) -> Iterator[Path]:
-    """The workspace without results, and as it was when the test is over."""
-    folder = prepared / ROOTS["preprocessed"] / DATASET
-    before = {path: path.read_bytes() for path in folder.glob("*.json")}
-    yield prepared
-    for path, content in before.items():
-        path.write_bytes(content)
-    shutil.rmtree(prepared / ROOTS["results"])
-    (prepared / ROOTS["results"]).mkdir()
-
-
-# --- What is done to a trainer before it trains
-
-
-def _with_log(trainer: Any) -> None:
-    """Every step and its learning rate goes into a file beside the checkpoints."""
-
-    def note(optimizer: Any, *_: Any) -> None:
-        rate = float(optimizer.param_groups[0]["lr"]).hex()
-        with (Path(trainer.output_folder) / "rates.log").open("a") as stream:
-            stream.write(f"{trainer._state.step} {rate}\n")
-
-    ours = trainer.configure_optimizers
-
-    def configure() -> Any:
-        optimizer, scheduler = ours()
-        optimizer.register_step_post_hook(note)
-        return optimizer, scheduler
-
-    trainer.configure_optimizers = configure
-
-
-def _signalled(trainer: Any, step: int, number: int, *, validating: bool = False) -> None:
-    """Send itself a signal in a step, or in the validation that follows it."""
-    _with_log(trainer)
-    name = "validation_step" if validating else "train_step"
-    ours = getattr(trainer, name)
-
-    def stepped(batch: Any) -> Any:
-        if number == signal.SIGKILL:
-            outputs = ours(batch)
-            if trainer._state.step == step:
-                os.kill(os.getpid(), number)
-            return outputs
-        if trainer._state.step == (step if validating else step - 1):
-            os.kill(os.getpid(), number)
-        return ours(batch)
-
-    setattr(trainer, name, stepped)
+    with stepping.without_results(prepared) as folder:
+        yield folder
 
 
 def _of_two_epochs(trainer: Any) -> None:
     trainer.num_epochs = 2
-
-
-def at(step: int, number: int, *, validating: bool = False) -> Change:
-    return partial(_signalled, step=step, number=number, validating=validating)
-
-
-def rates(folder: Path) -> list[tuple[int, float]]:
-    rows = (line.split() for line in (folder / "rates.log").read_text().splitlines())
-    return [(int(step), float.fromhex(rate)) for step, rate in rows]
-
-
-def steps_noted(folder: Path, name: str = "checkpoint_final.pth") -> dict[str, Any]:
-    notes = read_checkpoint(folder / name).steps
-    assert notes is not None
-    return notes
-
-
-def log_lists(folder: Path) -> dict[str, list[Any]]:
-    import torch
-
-    lists: dict[str, list[Any]] = torch.load(folder / "checkpoint_final.pth", weights_only=False)["logging"]
-    return lists
 
 
 # --- Equal weights
@@ -133,7 +77,7 @@ def test_the_same_weights_as_stock(root: Path) -> None:
 
 def test_the_same_weights_after_four_interruptions(root: Path) -> None:
     """Killed in a window and in the next one, told to stop between steps and in a validation; continued each time."""
-    unbroken = train(root, BROKEN, change=_with_log)
+    unbroken = train(root, BROKEN, change=with_log)
     assert unbroken.code == 0, unbroken.said
     folder = fold(root, BROKEN)
     once = folder.with_name("unbroken")
@@ -152,7 +96,7 @@ def test_the_same_weights_after_four_interruptions(root: Path) -> None:
     fourth = train(root, BROKEN, change=at(20, signal.SIGUSR1, validating=True), go_on=True)
     assert fourth.code == STOPPED, fourth.said
     assert "checkpoint_latest.pth, step 13" in fourth.said
-    last = train(root, BROKEN, change=_with_log, go_on=True)
+    last = train(root, BROKEN, change=with_log, go_on=True)
     assert last.code == 0, last.said
     assert "checkpoint_latest.pth, step 20" in last.said
 
@@ -177,7 +121,7 @@ def test_the_same_weights_after_four_interruptions(root: Path) -> None:
 @pytest.mark.parametrize(("total", "per"), [(1, 250), (7, 3), (4, 4)])
 def test_exactly_as_many_steps(root: Path, total: int, per: int) -> None:
     name = f"nnUNetTrainer_{total}steps" + (f"_{per}per" if per != 250 else "") + "_1val_warmup1" * (total > 1)
-    ended = train(root, name, change=_with_log)
+    ended = train(root, name, change=with_log)
     assert ended.code == 0, ended.said
     assert [step for step, _ in rates(fold(root, name))] == list(range(1, total + 1))
     assert "logging issue" not in ended.said
@@ -187,24 +131,33 @@ def test_exactly_as_many_steps(root: Path, total: int, per: int) -> None:
 def test_two_processes(root: Path) -> None:
     """The same number of steps and the same weights in both; told to stop, only one of them, and continued."""
     trainer = "nnUNetTrainer_7steps_4per_1val"
-    for ended in stepping.train_in_two(root, trainer):
+    for ended in stepping.launch_in_two(root, trainer):
         assert ended.code == 0, ended.said
     folder = fold(root, trainer)
     once = folder.with_name("unbroken")
     folder.rename(once)
-    for ended in stepping.train_in_two(root, trainer, change=_second_stops):
+    for ended in stepping.launch_in_two(root, trainer, change=second_stops):
         assert ended.code == STOPPED, ended.said
     assert steps_noted(folder, "checkpoint_latest.pth")["step"] == 3
-    for rank, ended in enumerate(stepping.train_in_two(root, trainer, go_on=True)):
+    for rank, ended in enumerate(stepping.launch_in_two(root, trainer, srun=True, go_on=True)):
         assert ended.code == 0, ended.said
         assert f"steps of rank {rank}: 7" in ended.said
     ranks = [_bytes(one / f"rank-{rank}.pt") for one in (once, folder) for rank in range(2)]
     assert ranks[0] == ranks[1] == ranks[2] == ranks[3]
 
 
-def _second_stops(trainer: Any) -> None:
-    if trainer.local_rank == 1:
-        _signalled(trainer, 3, signal.SIGTERM)
+def test_two_processes_load_pretrained_weights(root: Path) -> None:
+    """Onto the device of each, and not onto the GPU of its number; a step of almost no length keeps them."""
+    import torch
+
+    first, then = "nnUNetTrainer_5steps_1val", "nnUNetTrainer_1steps_1val_lr1en12"
+    assert train(root, first).code == 0
+    checkpoint = fold(root, first) / "checkpoint_final.pth"
+    for ended in stepping.launch_in_two(root, then, weights=checkpoint):
+        assert ended.code == 0, ended.said
+    before = torch.load(checkpoint, weights_only=False)["network_weights"]
+    after = torch.load(fold(root, then) / "rank-1.pt")
+    assert all(torch.allclose(value, after[name]) for name, value in before.items() if ".seg_layers." not in name)
 
 
 def _bytes(path: Path) -> dict[str, bytes]:
@@ -222,7 +175,7 @@ def _with_infinite_losses(trainer: Any, calls: frozenset[int] | None) -> None:
 
     import torch
 
-    _with_log(trainer)
+    with_log(trainer)
     trainer.grad_scaler = torch.amp.GradScaler("cpu")
     counter = itertools.count(1)
     build = trainer._build_loss
@@ -273,7 +226,7 @@ def test_time_that_is_used_up(root: Path) -> None:
 def test_a_signal_to_the_training_and_its_loaders(root: Path, number: int) -> None:
     """As a queue ends a job, and Ctrl-C in a terminal: every process of it hears of it."""
     trainer = "nnUNetTrainer_100000steps_5000per"
-    running = stepping.begin(root, trainer, environment={"nnUNet_n_proc_DA": "2"}, change=_with_log)
+    running = stepping.begin(root, trainer, environment={"nnUNet_n_proc_DA": "2"}, change=with_log)
     log = fold(root, trainer) / "rates.log"
     while running.process.is_alive() and not log.exists():
         running.process.join(0.1)
@@ -310,30 +263,6 @@ def test_a_kill_while_saving_loses_no_checkpoint(root: Path) -> None:
     assert "Continuing from checkpoint_latest.pth, step 3" in ended.said
 
 
-def _full_after_one(trainer: Any) -> None:
-    """After the first checkpoint no file may grow to its size."""
-    import resource
-
-    ours = trainer.save_checkpoint
-
-    def save(filename: str) -> None:
-        ours(filename)
-        half = Path(filename).stat().st_size // 2
-        resource.setrlimit(resource.RLIMIT_FSIZE, (half, half))
-
-    trainer.save_checkpoint = save
-
-
-def test_a_disk_that_is_full_leaves_the_last_checkpoint(root: Path) -> None:
-    trainer = "nnUNetTrainer_9steps_1val"
-    ended = train(root, trainer, change=_full_after_one, environment={"PLANSGUARD_SAVE_EVERY": "3"})
-    assert ended.code == 1, ended.said
-    (message,) = (line for line in ended.said.splitlines() if line.startswith("plansguard: "))
-    assert "checkpoint_latest.pth" in message
-    assert steps_noted(fold(root, trainer), "checkpoint_latest.pth")["step"] == 3
-    assert not list(fold(root, trainer).glob("*.tmp"))
-
-
 # --- What is continued
 
 
@@ -363,7 +292,7 @@ def test_the_newest_whole_checkpoint_is_continued(root: Path, stopped: Path) -> 
     ended = train(root, BROKEN, go_on=True)
     assert ended.code == 0, ended.said
     assert "Continuing from checkpoint_latest.pth, step 13" in ended.said
-    assert "checkpoint_final.pth: it is of an earlier training" in ended.said
+    assert "checkpoint_final.pth: it is of another training" in ended.said
 
 
 def test_what_cannot_be_continued_is_refused(root: Path, stopped: Path) -> None:
@@ -472,10 +401,26 @@ def _command(arguments: list[str], environment: dict[str, str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_portable_checkpoint_names_the_base_trainer(root: Path) -> None:
-    trainer = "nnUNetTrainerNoMirroring_3steps_1val"
+def test_a_portable_checkpoint_predicts_without_us(root: Path, tmp_path: Path) -> None:
+    """Voxel by voxel what the same weights predict with our trainer."""
+    trainer = "nnUNetTrainerNoMirroring_30steps_1val"
+    images = tmp_path / "images"
+    images.mkdir()
+    for path in (root / ROOTS["raw"] / DATASET / "imagesTr").glob("head_000_*"):
+        shutil.copy(path, images)
+    assert train(root, trainer).code == 0
+    assert read_checkpoint(fold(root, trainer) / "checkpoint_final.pth").trainer == trainer
+    ended = stepping.predict(root, trainer, images, tmp_path / "never", finds_trainers=False)
+    assert ended.code == 1
+    ended = stepping.predict(root, trainer, images, tmp_path / "ours", finds_trainers=True)
+    assert ended.code == 0, ended.said
+    shutil.rmtree(fold(root, trainer))
+
     ended = train(root, trainer, environment={"PLANSGUARD_PORTABLE": "1"})
     assert ended.code == 0, ended.said
-    checkpoint = read_checkpoint(fold(root, trainer) / "checkpoint_final.pth")
-    assert checkpoint.trainer == "nnUNetTrainerNoMirroring"
+    assert read_checkpoint(fold(root, trainer) / "checkpoint_final.pth").trainer == "nnUNetTrainerNoMirroring"
+    ended = stepping.predict(root, trainer, images, tmp_path / "theirs", finds_trainers=False)
+    assert ended.code == 0, ended.said
+    predicted = [(tmp_path / who / "head_000.nii.gz").read_bytes() for who in ("ours", "theirs")]
+    assert predicted[0] == predicted[1]
     assert steps_noted(fold(root, trainer))["trainer"] == trainer

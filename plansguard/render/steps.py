@@ -39,7 +39,7 @@ def text(base: str, schedule: StepSchedule, data: Data | None = None) -> str:
             often = f"{passes:,.0f}" if passes >= 10 else f"{passes:.2g}"
             rows.append(("passes", f"each of {counted(data.cases, 'training case')} is drawn {often} times on average"))
     width = max(len(name) for name, _ in rows)
-    lines = [f"{counted_steps(schedule.total)}", *(f"  {name:<{width}}  {value}" for name, value in rows)]
+    lines = [_title(schedule), *(f"  {name:<{width}}  {value}" for name, value in rows)]
     return "\n".join([*lines, "", *plot(schedule, initial)]) + "\n"
 
 
@@ -48,13 +48,19 @@ def counted_steps(steps: int) -> str:
     return "1 optimiser step" if steps == 1 else f"{steps:,} optimiser steps"
 
 
+def _title(schedule: StepSchedule) -> str:
+    steps = counted_steps(schedule.total - schedule.extends)
+    return f"{steps} after {schedule.extends:,}, so {schedule.total:,} in all" if schedule.extends else steps
+
+
 def plot(schedule: StepSchedule, initial: float) -> Iterator[str]:
     """The learning rate over the steps, 0 at the bottom; each column is the highest rate of its steps."""
     width = min(WIDTH, schedule.total)
     edges = [schedule.total * column // width for column in range(width + 1)]
     heights = []
     for first, end in pairwise(edges):
-        some = {first, end - 1, min(max(schedule.warmup, first), end - 1)}
+        turns = (schedule.warmup, schedule.extends + schedule.restart)
+        some = {first, end - 1, *(min(max(turn, first), end - 1) for turn in turns)}
         heights.append(max(schedule.rate_at(step, initial) for step in some) / initial * HEIGHT)
     top = f"{initial:g}"
     for row in range(HEIGHT, 0, -1):
@@ -71,6 +77,8 @@ def _windows(schedule: StepSchedule) -> str:
     if number == 1:
         return f"1 of {counted(last, 'step')}, which nnU-Net counts as an epoch"
     shorter = f", the last of {last:,}" if last != per else ""
+    if schedule.extends % per:
+        shorter += f", the one that ends at step {schedule.extends:,} of {schedule.extends % per:,}"
     return f"{number:,} of {per:,} steps{shorter}, which nnU-Net counts as epochs"
 
 
@@ -82,9 +90,13 @@ def _validation(schedule: StepSchedule) -> str:
 
 def _rate(schedule: StepSchedule, initial: float, unit: str) -> str:
     last = schedule.rate_at(schedule.total - 1, initial)
-    rise = f"rising for {counted(schedule.warmup, 'step')} to " if schedule.warmup else ""
+    rise, high = (f"rising for {counted(schedule.warmup, 'step')} to " if schedule.warmup else ""), f"{initial:g}"
+    if schedule.extends:
+        low = schedule.rate_at(schedule.extends - 1, initial)
+        high = f"{schedule.rate_at(schedule.extends + schedule.restart, initial):.2g}"
+        rise = f"rising again for {counted(schedule.restart, 'step')} from {low:.2g} to "
     falls = "window" if schedule.by_window else "step"
-    return f"{rise}{initial:g}{unit}, falling with each {falls} to {last:.2g}"
+    return f"{rise}{high}{unit}, falling with each {falls} to {last:.2g}"
 
 
 def _share(steps: int) -> str:

@@ -1,8 +1,8 @@
 """A trainer's name says its schedule: ``nnUNetTrainerNoMirroring_20000steps_1000per_lr1en3``.
 
-``<BaseTrainer>_<N>steps[_<K>per][_<V>val][_lr<X>][_windowlr][_warmup<W>]``. nnU-Net names the folder of results by the
-trainer, so all that changes a result must be in the name; what the name leaves out is the default. There is one name
-for each schedule, and one schedule for each name.
+``<BaseTrainer>_<N>steps[_from<M>][_<K>per][_<V>val][_lr<X>][_windowlr][_warmup<W>]``. nnU-Net names the folder of
+results by the trainer, so all that changes a result must be in the name; what the name leaves out is the default. There
+is one name for each schedule, and one schedule for each name.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from plansguard.training.schedule import STOCK_PER_WINDOW, StepSchedule
 STOCK_TRAINER = facts.DEFAULT_TRAINER
 
 _NAME = re.compile(
-    r"(?P<base>[A-Za-z][A-Za-z0-9_]*?)_(?P<total>[0-9]{1,12})steps(?:_(?P<per>[0-9]{1,12})per)?(?:_(?P<val>[0-9]{1,12})val)?"
+    r"(?P<base>[A-Za-z][A-Za-z0-9_]*?)_(?P<total>[0-9]{1,12})steps(?:_from(?P<before>[0-9]{1,12}))?"
+    r"(?:_(?P<per>[0-9]{1,12})per)?(?:_(?P<val>[0-9]{1,12})val)?"
     r"(?:_lr(?P<rate>[0-9]{1,17}en?[0-9]{1,3}))?(?P<window>_windowlr)?(?:_warmup(?P<warmup>[0-9]{1,12}))?"
 )
-_FORM = "<BaseTrainer>_<N>steps[_<K>per][_<V>val][_lr<X>][_windowlr][_warmup<W>]"
+_FORM = "<BaseTrainer>_<N>steps[_from<M>][_<K>per][_<V>val][_lr<X>][_windowlr][_warmup<W>]"
 
 
 class StepName(NamedTuple):
@@ -40,6 +41,8 @@ def trainer_name(base: str, schedule: StepSchedule) -> str:
             f"{base} has a number of steps already", hint="name the trainer below it: what stands before the number"
         )
     parts = [base, f"{schedule.total}steps"]
+    if schedule.extends:
+        parts.append(f"from{schedule.extends}")
     if schedule.per_window != STOCK_PER_WINDOW:
         parts.append(f"{schedule.per_window}per")
     if schedule.validation is not None:
@@ -51,6 +54,12 @@ def trainer_name(base: str, schedule: StepSchedule) -> str:
     if schedule.warmup:
         parts.append(f"warmup{schedule.warmup}")
     return "_".join(parts)
+
+
+def extension_of(name: StepName) -> str | None:
+    """The name of the training that this one goes on from; None where it begins by itself."""
+    before = name.schedule.extended
+    return None if before is None else trainer_name(name.base, before)
 
 
 def is_step_name(name: str) -> bool:
@@ -72,6 +81,7 @@ def read_name(name: str) -> StepName:
             rate=_rate(match["rate"]) if match["rate"] else None,
             by_window=match["window"] is not None,
             warmup=int(match["warmup"] or 0),
+            extends=int(match["before"] or 0),
         ),
     )
     right = trainer_name(*found)

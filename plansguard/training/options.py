@@ -37,6 +37,15 @@ def read_options(environment: Mapping[str, str]) -> Options:
     return Options(_save_every(environment), _max_time(environment), _portable(environment))
 
 
+def as_environment(options: Options) -> dict[str, str]:
+    """The variables that say these options: what ``read_options`` reads."""
+    return {
+        SAVE_EVERY: str(options.save_every),
+        MAX_TIME: "" if options.max_time is None else str(options.max_time),
+        PORTABLE: "1" if options.portable else "",
+    }
+
+
 def seconds(duration: str) -> int | None:
     """``23h30m`` in seconds; None where it is no duration."""
     match = _DURATION.fullmatch(duration.strip())

@@ -7,7 +7,7 @@ logging. Here that unit is called a window: N steps are divided into windows of 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from plansguard.errors import UsageError
 
@@ -18,6 +18,10 @@ STOCK_VALIDATION = 50
 STOCK_RATE = 0.01
 #: Of the polynomial by which the rate falls. Source: training/lr_scheduler/polylr.py.
 EXPONENT = 0.9
+
+#: The rate of an extension rises over this many steps, ten times what a momentum of 0.99 remembers, or over a tenth.
+RESTART = 1000
+_RESTART_SHARE = 10
 
 _MOST_STEPS = 10**9
 #: What the steps of an unfinished window returned lies in its checkpoint, which must stay quick to read.
@@ -32,6 +36,9 @@ class StepSchedule:
     ``validation`` steps follow each window; they and ``rate``, the highest learning rate, are the base trainer's own
     where None. The rate falls with every step, or with ``by_window`` at the beginning of each window as in nnU-Net. It
     rises over the first ``warmup`` steps.
+
+    ``extends`` is where a finished training of that many steps, and like this one in all else, goes on to ``total``.
+    The windows before are those of that training, its shortened last one among them; then new ones begin.
     """
 
     total: int
@@ -40,6 +47,7 @@ class StepSchedule:
     rate: float | None = None
     by_window: bool = False
     warmup: int = 0
+    extends: int = 0
 
     def __post_init__(self) -> None:
         _check_count("the number of steps", self.total)
@@ -51,9 +59,15 @@ class StepSchedule:
                 f"a learning rate of {self.rate:g} cannot be trained with",
                 hint=f"choose one between {_SMALLEST_RATE:g} and {_LARGEST_RATE:g}; nnU-Net's is {STOCK_RATE:g}",
             )
-        if not 0 <= self.warmup < self.total:
+        if not 0 <= self.extends < self.total:
             raise UsageError(
-                f"a warm-up of {self.warmup:,} steps does not fit into {self.total:,} steps",
+                f"{self.extends:,} steps cannot be extended to {self.total:,}",
+                hint="the new number of steps is that of all steps together, so it must be the larger one",
+            )
+        first = self.extends or self.total
+        if not 0 <= self.warmup < first:
+            raise UsageError(
+                f"a warm-up of {self.warmup:,} steps does not fit into {first:,} steps",
                 hint="the warm-up is part of the steps and must leave some of them",
             )
 
@@ -64,17 +78,36 @@ class StepSchedule:
         return cls(epochs * per_window, per_window)
 
     @property
+    def extended(self) -> StepSchedule | None:
+        """The training that this one goes on from; None where it begins by itself."""
+        return replace(self, total=self.extends, extends=0) if self.extends else None
+
+    @property
+    def restart(self) -> int:
+        """Over how many steps the rate of an extension rises, from where it was to where it falls again."""
+        return min(RESTART, (self.total - self.extends) // _RESTART_SHARE) if self.extends else 0
+
+    @property
     def windows(self) -> int:
         """How many windows there are: what nnU-Net calls ``num_epochs``."""
-        return -(-self.total // self.per_window)
+        return self._windows_before + _ceil(self.total - self.extends, self.per_window)
+
+    @property
+    def _windows_before(self) -> int:
+        return _ceil(self.extends, self.per_window)
 
     def first_step(self, window: int) -> int:
         """Steps done when this window, counted from 0, begins; ``first_step(windows)`` is their number."""
-        return min(window * self.per_window, self.total)
+        before = self._windows_before
+        if window < before:
+            return window * self.per_window
+        return min(self.extends + (window - before) * self.per_window, self.total)
 
     def window_of(self, step: int) -> int:
         """The window that the step after ``step`` steps belongs to."""
-        return step // self.per_window
+        if step < self.extends:
+            return step // self.per_window
+        return self._windows_before + (step - self.extends) // self.per_window
 
     def lengths(self) -> Iterator[int]:
         """The steps of each window."""
@@ -86,11 +119,25 @@ class StepSchedule:
 
         nnU-Net's own polynomial would be a complex number beyond its end. The warm-up is that of its warm-up trainers
         (training/lr_scheduler/warmup.py), by steps also where the rate falls by windows.
+
+        An extension takes the polynomial of its whole length, as if it had been planned from the beginning. That is far
+        above the almost 0 with which the training before ended, and such a jump undoes what was learned (nnU-Net #238,
+        #901, #1099), so the rate gets there in a straight line over ``restart`` steps.
         """
+        before = self.extended
+        if before is not None and step < self.extends:
+            return before.rate_at(step, initial, exponent)
         if step < self.warmup:
             return initial / self.warmup * (1 + step)
+        falls = self.extends + self.restart
+        if before is not None and step < falls:
+            low, high = before.rate_at(self.extends - 1, initial, exponent), self._polynomial(falls, initial, exponent)
+            return low + (high - low) * (step - self.extends + 1) / self.restart
         if self.by_window:
-            step = max(self.first_step(self.window_of(step)), self.warmup)
+            step = max(self.first_step(self.window_of(step)), self.warmup, falls)
+        return self._polynomial(step, initial, exponent)
+
+    def _polynomial(self, step: int, initial: float, exponent: float) -> float:
         done = (min(step, self.total) - self.warmup) / (self.total - self.warmup)
         return float(initial * (1 - done) ** exponent)
 
@@ -101,6 +148,10 @@ class StepSchedule:
     def passes(self, batch_size: int, cases: int) -> float:
         """How often each of the training cases is drawn, on average: nnU-Net draws them at random."""
         return self.samples(batch_size) / cases
+
+
+def _ceil(number: int, part: int) -> int:
+    return -(-number // part)
 
 
 def _check_count(what: str, number: int, most: int = _MOST_STEPS) -> None:

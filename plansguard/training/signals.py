@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any
 
 #: A queue's warning (SLURM: --signal=USR1@120), its end, and Ctrl-C.
-_STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
+STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
 
 
 class StopSignals:
@@ -20,12 +20,13 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self._interrupted = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
         global _active
         if threading.current_thread() is threading.main_thread():
-            for number in _STOPPING:
+            for number in STOPPING:
                 self._before[number] = signal.signal(number, self._note)
             _active = self
         return self
@@ -38,8 +39,9 @@ class StopSignals:
         _active = None
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        if number == signal.SIGINT and self.received == "SIGINT":
+        if number == signal.SIGINT and self._interrupted:
             raise KeyboardInterrupt
+        self._interrupted |= number == signal.SIGINT
         self.received = signal.Signals(number).name
 
     def leave_to_parent(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from plansguard.artefacts.checkpoint import Checkpoint, read_checkpoint
 from plansguard.changes import edited
 from plansguard.errors import UnreadableDocument
+from plansguard.training.lock import last_run
 from plansguard.training.refusal import Refused
 
 #: nnU-Net's names, the most complete first: of two at the same step the first is taken.
@@ -38,8 +39,8 @@ class State:
     """A training's progress, in JSON's types, so that it is read without torch.
 
     ``step`` counts the steps that the optimizer has made, ``skipped`` those that the gradient scaler kept it from
-    making. ``outputs`` are what the steps of the window in progress returned, a number under each name. ``run`` and
-    ``started`` (ISO 8601, UTC) tell this training from an earlier one into the same folder.
+    making. ``outputs`` are what the steps of the window in progress returned, a number under each name. ``run`` tells
+    this training from an earlier one into the same folder; ``started`` (ISO 8601, UTC) is for people: clocks are set.
     """
 
     trainer: str
@@ -79,10 +80,11 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 
 def newest(folder: Path) -> Found:
-    """The checkpoint that went furthest, of the training that began last, among those that are whole.
+    """The checkpoint that went furthest, of the training that was the last one here, among those that are whole.
 
     nnU-Net takes the first of three names that is there, be it older than the others, cut short, or of a training that
-    was done before. Refused when there is none to continue, with what is wrong with each.
+    was done before. Refused when there is none to continue, with what is wrong with each, and when nothing says which
+    of two trainings is meant.
     """
     faults: list[str] = []
     good: list[Found] = []
@@ -93,11 +95,30 @@ def newest(folder: Path) -> Found:
             faults.append(f"{path.name}: {unfit}")
     if not good:
         raise _nothing(folder, faults)
-    last = max(good, key=lambda found: found.state.started).state.run
+    last = _last_run(folder, good)
     ours = [found for found in good if found.state.run == last]
-    faults += [f"{one.path.name}: it is of an earlier training" for one in good if one.state.run != last]
+    faults += [
+        f"{one.path.name}: it is of another training, and not of the last one here"
+        for one in good
+        if one.state.run != last
+    ]
     chosen = max(ours, key=lambda found: (found.state.step, found.checkpoint.current_epoch or 0))
     return chosen._replace(passed_over=tuple(faults))
+
+
+def _last_run(folder: Path, good: Sequence[Found]) -> str:
+    """By what the folder itself notes: a clock that was set back would make an old training the newer one."""
+    runs = {found.state.run for found in good}
+    noted = last_run(folder)
+    if noted in runs:
+        return str(noted)
+    if len(runs) > 1:
+        each = "; ".join(f"{one.path.name}, begun {one.state.started}, at step {one.state.step:,}" for one in good)
+        raise Refused(
+            f"{folder} holds checkpoints of {len(runs)} trainings, and nothing says which of them is to go on: {each}",
+            hint="move the others away",
+        )
+    return runs.pop()
 
 
 def _nothing(folder: Path, faults: Sequence[str]) -> Refused:

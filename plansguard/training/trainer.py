@@ -14,42 +14,44 @@ from __future__ import annotations
 
 import copy
 import datetime
+import errno
 import os
-import random
 import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from nnunetv2.paths import nnUNet_results
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-from torch import distributed as dist
 
 from plansguard import facts, machine
-from plansguard.artefacts.contents import STEPS
 from plansguard.errors import PlansguardError, UsageError
-from plansguard.files import replacing
-from plansguard.training import OLDEST_NNUNET
-from plansguard.training.names import is_step_name, read_name
+from plansguard.training import OLDEST_NNUNET, ranks
+from plansguard.training.checkpoints import Checkpoints
+from plansguard.training.loaders import Failure, Guarded, explained
+from plansguard.training.lock import hold, note_run
+from plansguard.training.names import is_step_name, read_name, trainer_name
 from plansguard.training.options import read_options
-from plansguard.training.progress import IN_LOG, ON_TERMINAL, Pace
+from plansguard.training.progress import Pace
+from plansguard.training.randoms import random_state, set_random
 from plansguard.training.refusal import Refused, Stopped
 from plansguard.training.schedule import StepSchedule
 from plansguard.training.signals import StopSignals
-from plansguard.training.state import Split, State, check_same_split, check_unchanged, checkpoints_in, newest
+from plansguard.training.state import Split, State, check_same_split, checkpoints_in
+from plansguard.training.telling import Telling
 from plansguard.words import counted, nearest
 
-#: The key of ``init_args`` for the generators' states. They are tensors and long lists, so apart from the notes.
-RANDOM = "plansguard_random"
 #: The gradient scaler halves its scale at each skip: long before this many in a row it is the loss that is broken.
 MOST_SKIPS = 100
+#: What the processes tell one another before each step; the highest counts.
+_GO_ON, _FAILED, _STOP = range(3)
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
 @cache
@@ -108,14 +110,8 @@ class StepRates:
         return [group["lr"] for group in self.optimizer.param_groups]
 
 
-class StepTrainer(nnUNetTrainer):  # type: ignore[misc]
+class StepTrainer(Checkpoints, Telling):
     """What ``trainer_class`` puts before a trainer of nnU-Net."""
-
-    schedule: StepSchedule
-    base_name: str
-    # nnU-Net's own, set by it
-    current_epoch: int
-    my_init_kwargs: dict[str, Any]
 
     def __init__(
         self,
@@ -132,20 +128,18 @@ class StepTrainer(nnUNetTrainer):  # type: ignore[misc]
             raise Refused(error.reason, hint=error.hint) from error
         self._continuing = bool(plans.get("continue_training"))
         self._plans = {key: copy.deepcopy(value) for key, value in plans.items() if key != "continue_training"}
+        locks = self._hold_folder(plans, configuration, fold)
         super().__init__(plans, configuration, fold, dataset_json, device)
+        if locks is False:
+            self.print_to_log_file("WARNING: this file system has no locks: let no second training write here")
+        if self.is_ddp:
+            self.device = ranks.device_of(device)
+            self.grad_scaler = self.grad_scaler if self.device.type == "cuda" else None
         self._state = State(type(self).__name__, uuid.uuid4().hex, _now())
-        self._continued = False
-        self._finished = False
-        self._random: list[Any] | None = None
-        self._random_at_validation: dict[str, Any] | None = None
-        self._window_open = False
         self._carried: dict[str, list[float]] = {}
-        self._between_steps = False
         self._save_due = False
         self._training = False
         self._signals = StopSignals()
-        self._pace: Pace | None = None
-        self._line_open = False
         if self.schedule.rate is not None:
             self.initial_lr = self.schedule.rate
         if self.schedule.validation is not None:
@@ -153,6 +147,22 @@ class StepTrainer(nnUNetTrainer):  # type: ignore[misc]
         self.num_epochs = self.schedule.windows
         self.num_iterations_per_epoch = self.schedule.first_step(1)
         self.save_every = sys.maxsize
+
+    def _hold_folder(self, plans: dict[str, Any], configuration: str, fold: int) -> bool | None:
+        """Before nnU-Net's own beginning, which deletes what Weights & Biases wrote there, be it in use or not."""
+        if not nnUNet_results.is_set():
+            return None
+        model = f"{type(self).__name__}__{plans['plans_name']}__{configuration}"
+        folder = Path(str(nnUNet_results)) / plans["dataset_name"] / model / f"fold_{fold}"
+        locks = ranks.by_first(partial(hold, folder))
+        if checkpoints_in(folder) and "continue_training" in plans:
+            plans["continue_training"] = True  # of use to the loggers alone: --val, or a beginning that will be refused
+        return locks
+
+    def initialize(self) -> None:
+        """nnU-Net's own, on the device of this process."""
+        with ranks.wrapping_on(self.device, type(self)):
+            super().initialize()
 
     # --- Optimizer and learning rate
 
@@ -165,9 +175,23 @@ class StepTrainer(nnUNetTrainer):  # type: ignore[misc]
                 "which a schedule in steps would replace",
                 hint="take a trainer with nnU-Net's polynomial, such as nnUNetTrainer",
             )
+        optimizer.register_step_pre_hook(self._check_gradients)
         optimizer.register_step_post_hook(self._count)
         initial = scheduler.initial_lr if self.schedule.rate is None else self.schedule.rate
         return optimizer, StepRates(optimizer, self.schedule, initial, scheduler.exponent)
+
+    def _check_gradients(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        """What the gradient scaler does on a GPU: what is not finite never reaches the weights."""
+        if self.grad_scaler is not None:
+            return
+        every = (one for group in optimizer.param_groups for one in group["params"])
+        norms = [torch.linalg.vector_norm(one.grad) for one in every if one.grad is not None]
+        if norms and not bool(torch.isfinite(torch.stack(norms)).all()):
+            raise Refused(
+                f"the loss or its gradients are not finite in step {self._state.step + 1:,}",
+                hint="look for NaN in the preprocessed data, or take a lower learning rate; the checkpoints are as "
+                "they were, and --c goes on from the last one",
+            )
 
     def _count(self, *_: Any) -> None:
         self._state.step += 1
@@ -180,23 +204,25 @@ class StepTrainer(nnUNetTrainer):  # type: ignore[misc]
         if self._continuing and not self._continued:
             self.load_checkpoint(None)  # nnU-Net saw none and would begin anew; this says why there is none
         if not self._continuing:
-            _refuse_to_overwrite(folder)
+            ranks.by_first(partial(_refuse_to_begin, folder, self.base_name, self.schedule))
         if self._finished:
             self._end_of_finished(folder)
             return
+        if self.local_rank == 0:
+            hold(folder)
+            note_run(folder, self._state.run)
         self._training = True
         with self._signals:
             try:
                 super().run_training()
-            except Exception as error:
-                # Loader workers that were sent the same signal, or died: what was trained is not lost with them.
-                if self._between_steps and not self.is_ddp and not isinstance(error, PlansguardError):
-                    self._save_latest()
-                    if self._signals.received:
-                        self._stop()
-                if isinstance(error, PlansguardError) and not isinstance(error, Refused):
-                    raise Refused(error.reason, hint=error.hint) from error
-                raise
+            except PlansguardError as error:
+                raise (error if isinstance(error, Refused) else Refused(error.reason, hint=error.hint)) from error
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                raise Refused(
+                    f"the training cannot write: {error}", hint="see to the disk, then go on with --c"
+                ) from error
         self._training = False
 
     def _end_of_finished(self, folder: Path) -> None:
@@ -214,18 +240,32 @@ class StepTrainer(nnUNetTrainer):  # type: ignore[misc]
         where = f", from step {state.step:,}" if self._continued else ""
         epochs = f"{counted(schedule.windows, 'epoch')} of {schedule.per_window:,}"
         self.print_to_log_file(f"{schedule.total:,} optimiser steps in {epochs}{where}")
+        if schedule.restart and state.step == schedule.extends:
+            self.print_to_log_file(
+                f"The learning rate rises again over {counted(schedule.restart, 'step')}, to where it would be had "
+                f"{schedule.total:,} steps been planned from the beginning. Expect the Dice to fall at first."
+            )
         self._pace = Pace(schedule.total, state.step)
+        self.dataloader_train, self.dataloader_val = map(self._guarded, (self.dataloader_train, self.dataloader_val))
         if self._random is not None:
-            if len(self._random) == self._world_size():
-                _set_random(self._random[self.local_rank])
+            if len(self._random) == ranks.world_size():
+                set_random(self._random[self.local_rank])
             self._random = None
+
+    def _guarded(self, loader: Any) -> Guarded:
+        """Workers have generators of their own; without them, a batch that is not used has used up numbers of these."""
+        return Guarded(loader, None if getattr(loader, "num_processes", 0) else self._keep_random)
+
+    def _keep_random(self) -> None:
+        if self._random_kept is None:
+            self._random_kept = random_state()
 
     def do_split(self) -> Any:
         """nnU-Net's split, which must be that of the training that is continued."""
         training, validation = super().do_split()
         if self._training:
             split = Split.of(training, validation)
-            check_same_split(self._state.split, split)
+            ranks.by_first(partial(check_same_split, self._state.split, split))
             self._state.split = split
         return training, validation
 
@@ -237,7 +277,7 @@ class StepTrainer(nnUNetTrainer):  # type: ignore[misc]
                 "it has a training loop of its own",
                 hint="take a trainer that leaves run_training and train_step to nnU-Net",
             )
-        self._between_steps = False
+        self.dataloader_train, self.dataloader_val = self.dataloader_train.loader, self.dataloader_val.loader
         super().on_train_end()
         skipped = f"; {counted(self._state.skipped, 'more step')} skipped by the gradient scaler"
         self.print_to_log_file(f"{self._state.step:,} optimiser steps made{skipped * bool(self._state.skipped)}.")
@@ -254,15 +294,13 @@ class StepTrainer(nnUNetTrainer):  # type: ignore[misc]
         self.num_iterations_per_epoch = self.schedule.first_step(self.current_epoch + 1) - self._state.step
         self._carried = {name: list(values) for name, values in self._state.outputs.items()}
         super().on_train_epoch_start()
-        self._between_steps = True
 
-    def train_step(self, batch: dict[str, Any]) -> Any:
+    def train_step(self, batch: Any) -> Any:
         """One update of the weights."""
-        self._between_steps = False
         state = self._state
         self.lr_scheduler.set(state.step)
         before = state.step
-        outputs = super().train_step(batch)
+        outputs = self._attempt(batch)
         skips = 0
         while state.step == before:
             skips += 1
@@ -272,7 +310,7 @@ class StepTrainer(nnUNetTrainer):  # type: ignore[misc]
                     "the loss or its gradients are not finite",
                     hint="look at the data and the learning rate; the last checkpoint is as it was",
                 )
-            outputs = super().train_step(next(self.dataloader_train))
+            outputs = self._attempt(next(self.dataloader_train))
         state.skipped += skips
         if state.step != before + 1:
             raise Refused(
@@ -282,20 +320,22 @@ class StepTrainer(nnUNetTrainer):  # type: ignore[misc]
         for name, value in outputs.items():
             if np.size(value) == 1:
                 state.outputs.setdefault(name, []).append(float(value))
-        self._between_steps = True
-        self._after_step()
+        self._tell()
+        self._save_if_due()
         return outputs
 
-    def _after_step(self) -> None:
-        self._tell()
+    def _attempt(self, batch: Any) -> Any:
+        self._leave_if_told(batch)
+        self._random_kept = None
+        return super().train_step(batch)
+
+    def _save_if_due(self) -> None:
         every = self._options.save_every
-        due = every > 0 and self._state.step % every == 0
-        if self._told_to_stop():
-            self._save_latest()
-            self._stop()
-        if due and self._state.step == self.schedule.first_step(self.current_epoch + 1):
+        if every == 0 or self._state.step % every:
+            return
+        if self._state.step == self.schedule.first_step(self.current_epoch + 1):
             self._save_due = True  # together with what this window will have logged
-        elif due:
+        else:
             self._save_latest()
 
     def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
@@ -308,21 +348,17 @@ class StepTrainer(nnUNetTrainer):  # type: ignore[misc]
 
     def on_validation_epoch_start(self) -> None:
         """A validation that is interrupted will be done again, with the same random numbers."""
-        self._random_at_validation = _random_state()
+        self._keep_random()
         super().on_validation_epoch_start()
 
-    def validation_step(self, batch: dict[str, Any]) -> Any:
+    def validation_step(self, batch: Any) -> Any:
         """A validation need not be waited for: the window's steps are made."""
-        outputs = super().validation_step(batch)
-        if self._told_to_stop():
-            self._save_latest()
-            self._stop()
-        return outputs
+        self._leave_if_told(batch)
+        return super().validation_step(batch)
 
     def on_validation_epoch_end(self, val_outputs: list[dict[str, Any]]) -> None:
         """From here on there is nothing to do again."""
-        self._between_steps = False
-        self._random_at_validation = None
+        self._random_kept = None
         super().on_validation_epoch_end(val_outputs)
 
     def on_epoch_end(self) -> None:
@@ -333,22 +369,31 @@ class StepTrainer(nnUNetTrainer):  # type: ignore[misc]
         self._save_due = False
         super().on_epoch_end()
 
-    # --- Stopping
+    # --- Leaving
 
-    def _told_to_stop(self) -> bool:
+    def _leave_if_told(self, batch: Any) -> None:
+        """Before a step: where one process is told to stop, or has no batch, all save and leave at the same step.
+
+        Loader workers are often sent the signal that their trainer is sent; then it is a stop, and no failure.
+        """
+        failure = batch.error if isinstance(batch, Failure) else None
         limit = self._options.max_time
         stop = self._signals.received is not None or (limit is not None and time.monotonic() - self._began >= limit)
-        if not self.is_ddp:
-            return stop
-        # One process may hear of it a step before the others, but all must save and leave at the same one.
-        flag = torch.tensor([int(stop)], device=self.device)
-        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-        return bool(flag.item())
+        told = ranks.highest(_STOP if stop else _FAILED if failure else _GO_ON, self.device)
+        if told == _GO_ON:
+            return
+        self._save_latest()
+        if told == _STOP:
+            self._stop()
+        if failure is not None:
+            raise explained(failure, self._state.step, saved=not self.disable_checkpointing) from failure
+        with suppress(RuntimeError):  # until that process has told, and ends
+            ranks.wait_for_all()
+        raise Refused("another process of this training could not load its data, and says why")
 
     def _stop(self) -> NoReturn:
         reason = self._signals.received or "the time allowed is used up"
-        if self.is_ddp:
-            dist.barrier()
+        ranks.wait_for_all()
         if self.disable_checkpointing:
             raise Refused(
                 f"stopped at step {self._state.step:,} ({reason}); checkpointing is disabled, nothing is kept"
@@ -358,123 +403,8 @@ class StepTrainer(nnUNetTrainer):  # type: ignore[misc]
         )
         raise Stopped
 
-    # --- Telling
 
-    def _tell(self) -> None:
-        """On a terminal one line that is rewritten; in the log a line every few minutes."""
-        if self._pace is None or self.local_rank != 0:
-            return
-        state, terminal = self._state, sys.stderr.isatty()
-        show, note = terminal and self._pace.due(ON_TERMINAL), self._pace.due(IN_LOG)
-        if not (show or note):
-            return
-        losses = state.outputs.get("loss")
-        line = self._pace.line(state.step, losses[-1] if losses else None, self.lr_scheduler.get_last_lr()[0])
-        if note:
-            self.print_to_log_file(line, also_print_to_console=not terminal)
-        if show:
-            print(f"\r{self._pace.bar(state.step)} {line}\033[K", end="", file=sys.stderr, flush=True)  # noqa: T201
-            self._line_open = True
-
-    def print_to_log_file(self, *args: Any, **kwargs: Any) -> None:
-        """nnU-Net's lines do not begin behind the one that is rewritten."""
-        if getattr(self, "_line_open", False):
-            print("\r\033[K", end="", file=sys.stderr, flush=True)  # noqa: T201
-            self._line_open = False
-        super().print_to_log_file(*args, **kwargs)
-
-    # --- Checkpoints
-
-    def _save_latest(self) -> None:
-        self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_latest.pth"))
-
-    def save_checkpoint(self, filename: str) -> None:
-        """nnU-Net's checkpoint and our notes, in one piece or not at all."""
-        if self.disable_checkpointing:
-            super().save_checkpoint(filename)
-            return
-        randoms = self._gathered(self._random_at_validation or _random_state())
-        if self.local_rank != 0:
-            return
-        notes = {STEPS: self._state.as_json(), RANDOM: randoms}
-        try:
-            with replacing(Path(filename)) as temporary, self._noted(notes), self._windows_done(), self._portable():
-                super().save_checkpoint(str(temporary))
-        except RuntimeError as error:  # torch's own writer: a full disk is no OSError to it
-            raise Refused(
-                f"{filename} could not be written: {error}",
-                hint="the checkpoint of that name, if there was one, is as it was; see to the disk and go on with --c",
-            ) from error
-
-    @contextmanager
-    def _noted(self, notes: dict[str, Any]) -> Iterator[None]:
-        """The notes travel in ``init_args``: nnU-Net's own methods write and read them, and prediction ignores them."""
-        own = self.my_init_kwargs
-        self.my_init_kwargs = {**own, **notes}
-        try:
-            yield
-        finally:
-            self.my_init_kwargs = own
-
-    @contextmanager
-    def _windows_done(self) -> Iterator[None]:
-        """In a window in progress, the checkpoint counts and logs those before it: nnU-Net would count this one too."""
-        if not self._window_open:
-            yield
-            return
-        logger, done = self.logger.local_logger, self.current_epoch
-        lists = logger.my_fantastic_logging
-        self.current_epoch = done - 1
-        logger.my_fantastic_logging = {name: values[:done] for name, values in lists.items()}
-        try:
-            yield
-        finally:
-            self.current_epoch = done
-            logger.my_fantastic_logging = lists
-
-    @contextmanager
-    def _portable(self) -> Iterator[None]:
-        """nnU-Net notes the name of the class: here that of a class which differs from this one by nothing else."""
-        own = type(self)
-        if self._options.portable:
-            self.__class__ = type(self.base_name, (own,), {})
-        try:
-            yield
-        finally:
-            self.__class__ = own
-
-    def load_checkpoint(self, filename_or_checkpoint: Any) -> None:
-        """To continue, the newest good checkpoint, whichever nnU-Net has chosen, if nothing has changed since."""
-        if not self._continuing or self._continued:
-            super().load_checkpoint(filename_or_checkpoint)
-            return
-        found = newest(Path(self.output_folder))
-        check_unchanged(found, type(self).__name__, self.configuration_name, self._plans, self.dataset_json)
-        for fault in found.passed_over:
-            self.print_to_log_file(f"WARNING: not continued from {fault}")
-        self.print_to_log_file(f"Continuing from {found.path.name}, step {found.state.step:,}")
-        own = self.my_init_kwargs
-        super().load_checkpoint(str(found.path))
-        stored, self.my_init_kwargs = self.my_init_kwargs, own
-        self._state = found.state
-        self._random = stored.get(RANDOM)
-        self._continued = True
-        self._finished = found.path.name == "checkpoint_final.pth"
-
-    # --- Processes
-
-    def _world_size(self) -> int:
-        return int(dist.get_world_size()) if self.is_ddp else 1
-
-    def _gathered(self, value: Any) -> list[Any]:
-        """This value of every process."""
-        values = [value] * self._world_size()
-        if self.is_ddp:
-            dist.all_gather_object(values, value)
-        return values
-
-
-def _refuse_to_overwrite(folder: Path) -> None:
+def _refuse_to_begin(folder: Path, base: str, schedule: StepSchedule) -> None:
     present = checkpoints_in(folder)
     if present:
         names = ", ".join(path.name for path in present)
@@ -482,31 +412,10 @@ def _refuse_to_overwrite(folder: Path) -> None:
             f"{folder} holds a training already ({names})",
             hint="continue it with --c, or move that folder away to begin anew",
         )
+    if schedule.extended is not None:
+        before = trainer_name(base, schedule.extended)
+        raise Refused(f"this training goes on from the {schedule.extends:,} steps of {before}", hint="add --c")
 
 
 def _now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
-
-
-def _random_state() -> dict[str, Any]:
-    """Of this process' generators. Those of loader workers cannot be had: with them, batches differ after a resume."""
-    numpy_state: Any = np.random.get_state()
-    name, keys, *rest = numpy_state
-    state = {
-        "python": random.getstate(),
-        "numpy": [name, keys.tolist(), *map(float, rest)],
-        "torch": torch.get_rng_state(),
-    }
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
-    return state
-
-
-def _set_random(state: dict[str, Any]) -> None:
-    random.setstate(state["python"])
-    name, keys, position, has_gauss, gauss = state["numpy"]
-    np.random.set_state((name, np.array(keys, dtype=np.uint32), int(position), int(has_gauss), gauss))
-    torch.set_rng_state(state["torch"].cpu())
-    if "cuda" in state:
-        with suppress(RuntimeError):  # no GPU here, or another kind
-            torch.cuda.set_rng_state(state["cuda"].cpu())

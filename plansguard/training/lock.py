@@ -1,0 +1,128 @@
+"""One training at a time in a folder of results: a lock that says who trains there, and ends with its process.
+
+POSIX record locks belong to a process. Loader workers forked from it do not hold them, so those that outlive a killed
+training keep nobody out, and the lock is gone however the process ends. They work between the hosts of a cluster where
+its file system has locks at all. Their one trap: a process that closes the file, whichever way it had opened it, drops
+its lock. So a file that is held is opened once, read through that handle, and stays open until the process ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import sys
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from plansguard.training.refusal import Refused
+
+#: nnU-Net takes no notice of it. It stays when nobody holds it, and then tells which training was the last one here.
+LOCK = ".plansguard.lock"
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+#: Windows lets nobody read what is locked, so there it is a byte behind everything that is written.
+_BYTE = 1 << 20
+_LONGEST = 10_000
+
+_open: dict[str, int] = {}
+
+
+def hold(folder: Path) -> bool:
+    """Hold the folder until this process ends; it is made if it is not there.
+
+    False where the file system knows no locks, which keeps no second training away. Refused when another process trains
+    there, or when nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        key = os.path.realpath(folder / LOCK)
+        if key in _open:
+            return True
+        descriptor = os.open(key, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise Refused(
+            f"nothing can be written into {folder}: {error.strerror or error}",
+            hint="nnUNet_results must name a folder in which this user may write",
+        ) from error
+    try:
+        _lock(descriptor)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            _open[key] = descriptor
+            return False
+        note = _read(descriptor)
+        os.close(descriptor)
+        raise _occupied(folder, note) from None
+    _open[key] = descriptor
+    _write(descriptor, {**_read(descriptor), **_ourselves()})
+    return True
+
+
+def note_run(folder: Path, run: str) -> None:
+    """Write down which training trains in a folder that this process holds."""
+    descriptor = _open[os.path.realpath(folder / LOCK)]
+    _write(descriptor, {**_read(descriptor), "run": run})
+
+
+def last_run(folder: Path) -> str | None:
+    """The training that was the last to be begun or continued there; None where nothing says it."""
+    path = os.path.realpath(folder / LOCK)
+    descriptor = _open.get(path)
+    if descriptor is not None:
+        note = _read(descriptor)
+    else:
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except OSError:
+            return None
+        note = _read(descriptor)
+        os.close(descriptor)
+    run = note.get("run")
+    return run if isinstance(run, str) else None
+
+
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(descriptor, _BYTE, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _ourselves() -> dict[str, Any]:
+    now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
+
+
+def _occupied(folder: Path, note: dict[str, Any]) -> Refused:
+    known = {"pid", "host", "since"} <= note.keys()
+    who = f"process {note['pid']} on {note['host']}, since {note['since']}" if known else "another process"
+    return Refused(
+        f"{who}, is training into {folder}; a second training would overwrite its checkpoints",
+        hint="wait for it to end, or end it; then go on with --c",
+    )
+
+
+def _read(descriptor: int) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        note = json.loads(os.read(descriptor, _LONGEST))
+        if isinstance(note, dict):
+            return note
+    return {}
+
+
+def _write(descriptor: int, note: dict[str, Any]) -> None:
+    """A full disk does not matter here: the lock holds, and the note is a help."""
+    content = json.dumps(note).encode()
+    with suppress(OSError):
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, content)
+        os.ftruncate(descriptor, len(content))

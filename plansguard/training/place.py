@@ -1,0 +1,56 @@
+"""Which of several processes this one is, where torchrun or SLURM has started them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from plansguard.errors import UsageError
+
+
+class Place(NamedTuple):
+    """``rank`` of ``world`` processes on all nodes, and the number among those of its node."""
+
+    rank: int
+    world: int
+    local: int
+
+
+_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+#: Of a step that srun has begun. A batch script itself has SLURM_NTASKS, but is one process alone.
+_SRUN = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
+_PORTS = range(20_000, 30_000)
+
+
+def read_place(environment: Mapping[str, str]) -> Place | None:
+    """What torchrun says, else what srun says; None for a process that is alone. UsageError where it makes no sense."""
+    for names in (_TORCHRUN, _SRUN):
+        if not all(environment.get(name) for name in names):
+            continue
+        values = [environment[name] for name in names]
+        if not all(value.isascii() and value.isdigit() for value in values):
+            said = ", ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
+            raise UsageError(f"{said} cannot be read as numbers", hint="torchrun and srun set them")
+        place = Place(*map(int, values))
+        if place.world > 1:
+            return place
+    return None
+
+
+def meeting(environment: Mapping[str, str]) -> dict[str, str]:
+    """MASTER_ADDR and MASTER_PORT, where the processes meet: as they are set, else from SLURM's own.
+
+    The first node's name, and a port that only this step of this job will ask for.
+    """
+    nodes = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST") or "localhost"
+    number = sum(int(environment.get(name, "0") or 0) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    found = {"MASTER_ADDR": first_node(nodes), "MASTER_PORT": str(_PORTS[number % len(_PORTS)])}
+    return {name: environment.get(name) or value for name, value in found.items()}
+
+
+def first_node(nodes: str) -> str:
+    """``gpu07`` of ``gpu[07-09,12],login``."""
+    match = re.match(r"([^\[,]*)(?:\[([^\],-]+)[^\]]*\]([^,]*))?", nodes)
+    assert match is not None
+    return "".join(part or "" for part in match.groups())
