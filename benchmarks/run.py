@@ -13,6 +13,7 @@ from pathlib import Path
 
 import checkpoint
 import commands
+import gate
 import headers
 import values
 
@@ -22,6 +23,7 @@ BENCHMARKS = {
     "Reading a checkpoint": checkpoint.table,
     "Headers of preprocessed cases": headers.table,
     "Values of preprocessed cases": values.table,
+    "The gate before a training": gate.table,
 }
 
 

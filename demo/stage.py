@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -20,6 +21,11 @@ def enter() -> None:
     os.chdir(WORKSPACE)
     for folder in FOLDERS:
         os.environ[folder] = folder
+
+
+def use_processor() -> None:
+    """What lets nnU-Net train on a machine without a GPU: no compiling, and one process for what comes after."""
+    os.environ.update(nnUNet_compile="f", nnUNet_def_n_proc="1", nnUNet_n_proc_DA="2")
 
 
 def leave() -> None:
@@ -37,6 +43,16 @@ def plansguard(arguments: str, *, expect: int) -> None:
     print(f"(exit code {result.returncode})\n", flush=True)
     if result.returncode != expect:
         sys.exit(f"the demo expected exit code {expect}")
+
+
+def nnunet(command: str) -> None:
+    """Show a command of nnU-Net's own, run it, insist on its success."""
+    print(f"$ {command}", flush=True)
+    environment = {**os.environ, "PATH": os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))}
+    result = subprocess.run(command.split(), env=environment, check=False)
+    print(f"(exit code {result.returncode})\n", flush=True)
+    if result.returncode:
+        sys.exit("the demo expected exit code 0")
 
 
 def edit_spacing(plans: Path, configuration: str, before: str, after: str) -> None:

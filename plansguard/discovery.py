@@ -10,16 +10,18 @@ from pathlib import Path
 from plansguard import jsondoc
 from plansguard.errors import UnreadableDocument, UsageError
 from plansguard.jsondoc import JsonDocument
+from plansguard.models import bounds
 from plansguard.models.recognise import markers, recognise
-from plansguard.parts import CANONICAL_NAMES, MODEL_PLANS, SIDECAR_ENDING
+from plansguard.parts import CANONICAL_NAMES, MODEL_PLANS, RECEIPT_NAME, SIDECAR_ENDING, Configuration, Plans
 from plansguard.settings import FILE_NAME as SETTINGS_NAME
 from plansguard.stamp import STAMP_ENDING
 from plansguard.subject import Dataset, Request
-from plansguard.workspace import DATASET_NAME, Workspace
+from plansguard.words import nearest
+from plansguard.workspace import DATASET_NAME, GROUND_TRUTH, Workspace
 
 #: Folders that hold images, arrays or other programs' files, and never a document of ours.
 _PRUNED = {
-    *("imagesTr", "imagesTs", "labelsTr", "labelsTs", "gt_segmentations", "node_modules", "__pycache__"),
+    *("imagesTr", "imagesTs", "labelsTr", "labelsTs", GROUND_TRUTH, "node_modules", "__pycache__"),
     *("lost+found", "$RECYCLE.BIN", "System Volume Information"),  # on every disk, and nobody may look into them
 }
 
@@ -35,6 +37,8 @@ def expected_kind(path: Path) -> str | None:
         return "lineage"
     if path.name.endswith(STAMP_ENDING):
         return "stamp"
+    if path.name == RECEIPT_NAME:
+        return "receipt"
     if path.name == SETTINGS_NAME:
         return None
     return "plans" if "plans" in path.stem.casefold() else None
@@ -102,6 +106,33 @@ def dataset_of(workspace: Workspace, id_or_name: str) -> Dataset:
     return replace(dataset_in(folder), workspace=workspace)
 
 
+def plans_of(dataset: Dataset, identifier: str) -> Plans:
+    """The plans that ``-p`` names; UsageError when the dataset has none of that name, UnreadableDocument if damaged."""
+    present = {plans.identifier: plans for plans in dataset.plans}
+    if identifier in present:
+        return present[identifier]
+    for error in dataset.unreadable:
+        if Path(error.path).name == f"{identifier}.json":
+            raise error
+    raise UsageError(f"{dataset.name} has no plans {identifier}", hint=_meant(identifier, present, "plans here:"))
+
+
+def configuration_of(plans: Plans, name: str) -> Configuration:
+    """The configuration of that name; UsageError when the plans have none."""
+    present = {configuration.name: configuration for configuration in plans.configurations}
+    if name in present:
+        return present[name]
+    raise UsageError(
+        f"there is no configuration {name} in {plans.path}", hint=_meant(name, present, f"{plans.identifier} has")
+    )
+
+
+def _meant(name: str, present: Iterable[str], here: str) -> str:
+    near = nearest(name, present)
+    all_of_them = f"{here} {', '.join(present) or 'none'}"
+    return f"did you mean {near}? {all_of_them}" if near else all_of_them
+
+
 def _what_then(workspace: Workspace, name: str) -> str:
     """What to type in place of a dataset without a folder: its whole name, or the command that plans it."""
     names = workspace.dataset_names()
@@ -165,7 +196,7 @@ def _read(path: Path) -> JsonDocument | None:
     """The parsed file, or None when nothing about it looks like nnU-Net's."""
     raw = jsondoc.read_bytes(path)
     if expected_kind(path) or markers(raw):
-        return jsondoc.parse(raw, str(path))
+        return bounds.parse(raw, str(path))
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plansguard.errors import UnreadableDocument, UsageError
 from plansguard.jsondoc import JsonDocument
@@ -16,6 +17,11 @@ from plansguard.rules.needs import NEEDS, Crash, Level, Scope
 from plansguard.settings import ActiveSettings
 from plansguard.subject import Dataset, Pair, Request
 
+if TYPE_CHECKING:
+    from plansguard.planning import Planning
+    from plansguard.prediction import Prediction
+    from plansguard.run import Run
+
 
 def run(
     command: str,
@@ -23,16 +29,26 @@ def run(
     datasets: Sequence[Dataset],
     *,
     pair: Pair | None = None,
+    training: Run | None = None,
+    planning: Planning | None = None,
+    prediction: Prediction | None = None,
     settings: ActiveSettings | None = None,
     rules: Sequence[Rule] = RULES,
 ) -> Report:
-    """Judge ``datasets``, and the pair if plans are on their way, by every rule."""
+    """Judge ``datasets``, the pair if plans are on their way, and what is to start, by every rule."""
     judge = _Judge(rules)
     for dataset in datasets:
         judge.dataset(dataset)
     named = {dataset.request.weights.path: dataset for dataset in datasets if dataset.request.weights is not None}
     for dataset in named.values():
         judge.scope(Level.CHECKPOINT, Scope(dataset, checkpoint=dataset.request.weights))
+    if training is not None:
+        place = Scope(training.dataset, plans=training.plans, configuration=training.configuration, run=training)
+        judge.scope(Level.RUN, place)
+    if planning is not None:
+        judge.scope(Level.PLANNING, Scope(planning.dataset, planning=planning))
+    if prediction is not None:
+        judge.scope(Level.PREDICTION, Scope(prediction.model, prediction=prediction))
     if pair is not None:
         judge.scope(Level.PAIR, Scope(pair.receiving, plans=pair.result, pair=pair))
     settings = settings or ActiveSettings()

@@ -209,6 +209,47 @@ STOCK_ARCHITECTURES: Final[Mapping[str, StockArchitecture]] = {
 }
 """The U-Nets, by class name. nnU-Net's planners write the first two. dna architectures/unet.py"""
 
+
+class Yardstick(NamedTuple):
+    """What a planner measures GPU memory with: feature maps of so many elements take ``gigabytes``.
+
+    With ``batch_2d`` or ``batch_3d`` samples in a batch, and ``elements_2d`` or ``elements_3d`` elements per sample.
+    """
+
+    network: str
+    gigabytes: int
+    elements_2d: int
+    elements_3d: int
+    batch_2d: int = 12
+    batch_3d: int = 2
+
+
+_PLAIN = Yardstick("PlainConvUNet", 8, 85_000_000, 560_000_000)
+_RESIDUAL_M = Yardstick("ResidualEncoderUNet", 8, 135_000_000, 680_000_000)
+_RESIDUAL_L = Yardstick("ResidualEncoderUNet", 24, 380_000_000, 2_100_000_000)
+YARDSTICKS: Final[Mapping[str, Yardstick]] = {
+    "ExperimentPlanner": _PLAIN,
+    "nnUNetPlanner_torchres": _PLAIN,
+    "ResEncUNetPlanner": _RESIDUAL_M,
+    "nnUNetPlannerResEncM": _RESIDUAL_M,
+    "nnUNetPlannerResEncL": _RESIDUAL_L,
+    "nnUNetPlannerResEncL_torchres": _RESIDUAL_L,
+    "nnUNetPlannerResEncL_torchres_sepz": _RESIDUAL_L,
+    "nnUNetPlannerResEncL_noResampling": _RESIDUAL_L,
+    "nnUNetPlannerResEncXL": Yardstick("ResidualEncoderUNet", 40, 560_000_000, 3_600_000_000),
+}
+"""Planner -> its UNet_reference_val_* and the network it plans. gpu_memory_target_in_gb is the same GB.
+
+experiment_planning/experiment_planners/default_experiment_planner.py, resencUNet_planner.py and
+residual_unets/residual_encoder_unet_planners.py
+"""
+
+YARDSTICK_OF_NETWORK: Final[Mapping[str, str]] = {
+    "PlainConvUNet": "ExperimentPlanner",
+    "ResidualEncoderUNet": "ResEncUNetPlanner",
+}
+"""Network -> the planner in YARDSTICKS that is asked where the plans name none for it."""
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Names that plans and dataset.json may hold
 # ---------------------------------------------------------------------------------------------------------------------

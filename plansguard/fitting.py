@@ -159,8 +159,11 @@ class _Fitting:
     def _by_migration(self, plans: str, configuration: str, reason: str) -> Verdict:
         """Plans of the weights would help, if they are known and can come to this dataset."""
         place = self.dataset.name, plans, configuration
-        if known(lambda: plans_in(self.checkpoint)) is None:
-            reason = f"{reason}; the file holds no plans that could be migrated"
+        try:
+            plans_in(self.checkpoint)
+        except Absent as absent:
+            missing = "the file holds no plans that could be migrated"
+            reason = f"{reason}; {missing if self.checkpoint.plans is None else absent.reason}"
             return Verdict(*place, IMPOSSIBLE, reason, f"plansguard show {quoted(self.artefact)}")
         command = migration_of(self.artefact, self.dataset)
         outcome, why = self._migration

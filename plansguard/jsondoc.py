@@ -8,10 +8,12 @@ pointer (RFC 6901) into a line and a column.
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import math
 import stat
 from collections import Counter
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,8 +29,12 @@ MAX_BYTES = 16 * 1024**2
 """Ten times what nnU-Net writes for twenty thousand cases."""
 MAX_DEPTH = 200
 """How many brackets may be open at once."""
+MAX_CONTAINERS = 1_000_000
+"""Objects and lists. A dataset.json that lists a hundred thousand cases has 200,000."""
 MAX_PLACED = 2 * 1024**2
 """In longer documents nothing is said of lines and columns: to find them takes seconds and hundreds of MB."""
+MAX_PLACED_VALUES = 150_000
+"""Nor in documents with more values. The fingerprint of 5000 cases has 80,000, in 1.4 MB."""
 
 
 class Notice(NamedTuple):
@@ -45,7 +51,8 @@ class JsonDocument:
     """A JSON text with its value.
 
     ``notices`` stand in the order of the text, and only for what the value holds: nothing is said of what
-    lies inside the overwritten one of two duplicate keys. In a document beyond MAX_PLACED they have no pointers.
+    lies inside the overwritten one of two duplicate keys. In a document too long to be placed they have no pointers,
+    and one of a kind stands for all.
     """
 
     def __init__(self, path: str, raw: bytes, text: str, value: Any, *, oddities: list[Notice]) -> None:
@@ -53,7 +60,7 @@ class JsonDocument:
         self.raw = raw
         self.value = value
         self._text = text
-        self._placed = len(text) <= MAX_PLACED
+        self._placed = _can_be_placed(text)
         placed = tuple(_notices(self._root, "", "")) if oddities and self._placed else ()
         self.notices: tuple[Notice, ...] = placed if self._placed else tuple(oddities)
 
@@ -61,7 +68,7 @@ class JsonDocument:
         """Where to look for this pointer: the key of an object's member, the value of a list's item.
 
         Of duplicate keys it is the last one, whose value counts. A pointer that leads nowhere gives the place
-        of its nearest existing ancestor. None beyond MAX_PLACED. ValueError for what is no JSON pointer.
+        of its nearest existing ancestor. None in too long a document. ValueError for what is no JSON pointer.
         """
         return self._position(pointer, "place")
 
@@ -122,12 +129,15 @@ def read_bytes(path: Path) -> bytes:
 def parse(raw: bytes, path: str) -> JsonDocument:
     """The document in these bytes; ``path`` only names it.
 
-    UnreadableDocument for everything ``json.load`` refuses, for more than MAX_BYTES, and for more than
-    MAX_DEPTH levels.
+    UnreadableDocument for everything ``json.load`` refuses, for more than MAX_BYTES, for more than MAX_CONTAINERS
+    objects and lists, and for more than MAX_DEPTH levels.
     """
     if len(raw) > MAX_BYTES:
         raise _too_large(path)
     text = _decode(raw, path)
+    if text.count("{") + text.count("[") > MAX_CONTAINERS:
+        reason = f"it holds more than {MAX_CONTAINERS:,} objects and lists"
+        raise UnreadableDocument(path, reason, hint=_IS_IT_THIS)
     oddities: dict[str, Notice] = {}  # the first of each kind
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -138,19 +148,16 @@ def parse(raw: bytes, path: str) -> JsonDocument:
             oddities["duplicate-key"] = Notice("duplicate-key", "", twice)
         return result
 
-    def constant(literal: str) -> float:
-        oddities.setdefault("non-finite", Notice("non-finite", "", literal))
-        return float(literal)
-
     try:
-        value = json.loads(text, object_pairs_hook=members, parse_constant=constant)
+        with _uncollected():
+            value = json.loads(text, object_pairs_hook=members, parse_constant=_Constants(oddities).__getitem__)
     except (ValueError, RecursionError) as error:
-        if len(text) <= MAX_PLACED:
+        if _can_be_placed(text):
             from plansguard import jsonscan
 
             jsonscan.scan(text, path, MAX_DEPTH)  # raises, with the place and in plain words
         raise UnreadableDocument(path, f"Python cannot read this JSON: {error}") from error
-    for notice in _suspicions(value, path, placed=len(text) <= MAX_PLACED):
+    for notice in _suspicions(value, path, placed=_can_be_placed(text)):
         oddities.setdefault(notice.kind, notice)
     return JsonDocument(path, raw, text, value, oddities=[*oddities.values()])
 
@@ -248,6 +255,23 @@ def _not_utf8(raw: bytes, path: str, error: UnicodeDecodeError) -> UnreadableDoc
     return UnreadableDocument(path, reason, hint=hint, line=line, column=column)
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage meanwhile: parsing makes none, and among a million new objects it takes seconds."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _can_be_placed(text: str) -> bool:
+    """Whether the slow scan may look at this text."""
+    return len(text) <= MAX_PLACED and sum(map(text.count, "{[,")) <= MAX_PLACED_VALUES
+
+
 # --- Oddities ------------------------------------------------------------
 
 
@@ -258,6 +282,19 @@ def _notices(node: Node, here: str, token: str) -> Iterator[Notice]:
         yield Notice("non-finite", here, node.non_finite)
     for child_token, child in node.children.items():
         yield from _notices(child, here + pointer(child_token), child_token)
+
+
+class _Constants(dict[str, float]):
+    """The value of NaN, Infinity and -Infinity; the first one of all is noted. A function would be called for each."""
+
+    def __init__(self, oddities: dict[str, Notice]) -> None:
+        super().__init__()
+        self.oddities = oddities
+
+    def __missing__(self, literal: str) -> float:
+        self.oddities.setdefault("non-finite", Notice("non-finite", "", literal))
+        self[literal] = number = float(literal)
+        return number
 
 
 def _is_index(token: str) -> bool:
@@ -275,7 +312,8 @@ def _suspicions(value: Any, path: str, *, placed: bool) -> list[Notice]:
     for _ in range(MAX_DEPTH + 1):
         if not level:
             return []
-        if math.inf in level or -math.inf in level:
+        numbers = [part for part in level if type(part) is float]
+        if math.inf in numbers or -math.inf in numbers:
             return [Notice("non-finite", "", "a number too large for a computer")]
         parents = (part.values() if type(part) is dict else part for part in level if type(part) in (dict, list))
         level = [child for parent in parents for child in parent]

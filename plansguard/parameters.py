@@ -7,15 +7,18 @@ under ``decoder``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from math import prod
 from typing import Any
 
-from plansguard.network import Network, UnknownNetwork, network_of
+from plansguard.network import TRACKED, Network, UnknownNetwork, network_of
 
 Shapes = dict[str, tuple[int, ...]]
 """Parameter name -> shape: (features, channels, *kernel) of a convolution, (features, fewer, *stride) of a transposed
 one, with kernel and stride in the order of the array axes."""
 _Named = Iterator[tuple[str, tuple[int, ...]]]
+_TWICE = re.compile(r"(^|\.)all_modules\.|^decoder\.encoder\.")
 
 
 def input_channels(configuration: Mapping[str, Any], dataset_json: Mapping[str, Any]) -> int:
@@ -72,6 +75,11 @@ def expected_parameters(architecture: Mapping[str, Any], channels: int, heads: i
 def shapes_of(network: Network, channels: int, heads: int) -> Shapes:
     """The same of a network that is read already."""
     return dict(_unet(network, channels, heads))
+
+
+def number_of_parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Learned numbers, each counted once though a network names many twice."""
+    return sum(prod(shape) for name, shape in shapes.items() if not _TWICE.search(name) and not name.endswith(TRACKED))
 
 
 def _unet(network: Network, channels: int, heads: int) -> _Named:

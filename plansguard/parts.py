@@ -13,17 +13,19 @@ from plansguard.configurations import InheritanceError, modern_architecture, ori
 from plansguard.jsondoc import JsonDocument
 from plansguard.record import Record
 from plansguard.report import Location
-from plansguard.shape import surely_valid
+from plansguard.shape import shortened, surely_valid
 from plansguard.stamp import STAMP_ENDING, Stamp
+from plansguard.workspace import GROUND_TRUTH
 
 SIDECAR_ENDING = ".plansguard.json"
+RECEIPT_NAME = "plansguard_receipt.json"
 #: The name of nnU-Net's own copy of the plans in a model folder; its identifier stands inside, in plans_name.
 MODEL_PLANS = "plans.json"
 
 
 def is_folder_name(identifier: str) -> bool:
     """Whether a data_identifier names a folder of its own in the dataset's: preprocessing deletes what it names."""
-    taken = identifier.strip() in ("", ".", "..", "gt_segmentations")
+    taken = identifier.strip() in ("", ".", "..", GROUND_TRUTH)
     return not taken and identifier.isprintable() and not set(identifier) & set("/\\")
 
 
@@ -43,6 +45,9 @@ class Problem(NamedTuple):
     expected: str
     missing: bool
 
+
+#: How many of a document, or of a configuration, are told one by one.
+MOST_PROBLEMS = 100
 
 AnyPart = TypeVar("AnyPart", bound="Part")
 
@@ -71,6 +76,13 @@ class Part:
     def problems(self) -> tuple[Problem, ...]:
         """Fields of a wrong type."""
         return problems(self.model_name, self.value)
+
+    @property
+    def valid(self: AnyPart) -> AnyPart:
+        """Itself; Absent when a field has a wrong type."""
+        if self.problems:
+            raise Absent(f"{self.path.name} has fields of a wrong type (see PG005)")
+        return self
 
     def require(self, key: str) -> Any:
         """The value of a top-level field; Absent when it is missing or null."""
@@ -156,6 +168,11 @@ class Configuration:
     def own_problems(self) -> tuple[Problem, ...]:
         """Problems in fields that this configuration wrote itself: a parent's fault is told once, at the parent."""
         return tuple(problem for problem in self.problems if self.origin(str(problem.tokens[0])) == self.name)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can be resolved and its fields have the right types."""
+        return self.broken_inheritance is None and not self.problems
 
     @property
     def usable(self) -> Configuration:
@@ -309,9 +326,7 @@ class Lineage(Part):
     @property
     def record(self) -> Record:
         """What it says; Absent when a field has a wrong type."""
-        if self.problems:
-            raise Absent(f"{self.path.name} has fields of a wrong type (see PG005)")
-        return Record(self.value)
+        return Record(self.valid.value)
 
 
 class StampFile(Part):
@@ -327,9 +342,7 @@ class StampFile(Part):
     @property
     def stamp(self) -> Stamp:
         """What it says; Absent when a field has a wrong type."""
-        if self.problems:
-            raise Absent(f"{self.path.name} has fields of a wrong type (see PG005)")
-        older = (self.value["before"] or {}).get("stamp")
+        older = (self.valid.value["before"] or {}).get("stamp")
         if older is not None and problems(self.model_name, older):
             raise Absent(f"{self.path.name} holds an earlier stamp that is damaged")
         return Stamp(self.value)
@@ -356,9 +369,21 @@ CANONICAL_NAMES = {kind: part.file_name for kind, part in PARTS.items() if part.
 
 
 def problems(model: str, value: Any) -> tuple[Problem, ...]:
-    """The fields of ``value`` that a model of plansguard.models refuses, in the document's order."""
+    """The fields of ``value`` that a model of plansguard.models refuses: the first ones, and whether there are more."""
     if surely_valid(model, value):
         return ()
+    short = shortened(model, value, MOST_PROBLEMS)
+    found = _refused(model, short)
+    if not found:  # all that is faulty to the schema is fine to the model
+        short, found = value, _refused(model, value)
+    if short is value and len(found) <= MOST_PROBLEMS:
+        return found
+    place = found[:MOST_PROBLEMS][-1].tokens[:1]
+    more = Problem(place, "more", f"only the first {MOST_PROBLEMS} values of a wrong type are told", False)
+    return (*found[:MOST_PROBLEMS], more)
+
+
+def _refused(model: str, value: Any) -> tuple[Problem, ...]:
     from pydantic import ValidationError
 
     from plansguard import models

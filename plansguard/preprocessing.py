@@ -20,7 +20,7 @@ from typing import Any
 import plansguard
 from plansguard import engine, jsondoc, machine, nnunet
 from plansguard.direction import DEFAULT_IDENTIFIER, dataset_id
-from plansguard.discovery import dataset_of, narrowed
+from plansguard.discovery import configuration_of, dataset_of, narrowed, plans_of
 from plansguard.errors import UnreadableDocument, UsageError, WriteRefused
 from plansguard.files import locked, occupied, write_atomically
 from plansguard.parts import Absent, Configuration, Plans, StampFile, is_folder_name
@@ -32,7 +32,6 @@ from plansguard.rules.declare import Rule
 from plansguard.settings import ActiveSettings
 from plansguard.stamp import STAMP_ENDING, Difference, Listing, Stamp, began, dataset_fields, ended, listing
 from plansguard.subject import Dataset, Reading, Request
-from plansguard.words import nearest
 from plansguard.workspace import Workspace, is_folder
 
 COMMAND = "nnUNetv2_preprocess"
@@ -125,16 +124,17 @@ class Outcome:
         return 0 if self.done else 4
 
 
-def prepare(workspace: Workspace, order: Order, settings: ActiveSettings) -> Job:
-    """Find out what would happen; nothing is written.
+def prepare(workspace: Workspace, order: Order, settings: ActiveSettings, *, program: str | None = None) -> Job:
+    """Find out what would happen; nothing is written. ``program`` is nnU-Net's command, where it is known already.
 
     Raises UsageError for whatever nnU-Net could not carry out, or would pass over with a line in its output.
     """
     dataset = dataset_of(workspace, order.dataset)
-    plans = _plans(dataset, order.plans)
+    only = dataset.plans[0].identifier if len(dataset.plans) == 1 else DEFAULT_IDENTIFIER
+    plans = plans_of(dataset, order.plans or only)
     configurations = _configurations(plans, order.configurations)
     cases = _cases(dataset)
-    program = nnunet.command(COMMAND)
+    program = program or nnunet.command(COMMAND)
     if program is None:
         raise UsageError(
             f"nnU-Net is not installed here: there is no command {COMMAND}",
@@ -174,32 +174,14 @@ def run(job: Job, target: Target) -> Outcome:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _plans(dataset: Dataset, identifier: str | None) -> Plans:
-    present = {plans.identifier: plans for plans in dataset.plans}
-    if identifier is None:
-        identifier = next(iter(present)) if len(present) == 1 else DEFAULT_IDENTIFIER
-    if identifier in present:
-        return present[identifier]
-    for error in dataset.unreadable:
-        if Path(error.path).name == f"{identifier}.json":
-            raise error
-    near = nearest(identifier, present)
-    here = f"plans here: {', '.join(present) or 'none'}"
-    raise UsageError(f"{dataset.name} has no plans {identifier}", hint=f"did you mean {near}? {here}" if near else here)
-
-
 def _configurations(plans: Plans, names: Sequence[str]) -> list[Configuration]:
     """Those asked for, each once; nnU-Net passes over a name that it does not find, and says that all is well."""
-    present = {configuration.name: configuration for configuration in plans.configurations}
-    here = f"{plans.identifier} has {', '.join(present) or 'none'}"
     if not names:
-        raise UsageError("no configuration is named", hint=f"add -c, such as -c 3d_fullres: {here}")
-    for name in names:
-        if name not in present:
-            near = nearest(name, present)
-            hint = f"did you mean {near}? {here}" if near else here
-            raise UsageError(f"there is no configuration {name} in {plans.path}", hint=hint)
-    return [present[name] for name in dict.fromkeys(names)]
+        present = ", ".join(one.name for one in plans.configurations) or "none"
+        raise UsageError(
+            "no configuration is named", hint=f"add -c, such as -c 3d_fullres: {plans.identifier} has {present}"
+        )
+    return [configuration_of(plans, name) for name in dict.fromkeys(names)]
 
 
 def _cases(dataset: Dataset) -> frozenset[str]:

@@ -6,9 +6,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from plansguard import jsondoc
 from plansguard.errors import UsageError
 from plansguard.jsondoc import JsonDocument
+from plansguard.models import bounds
 
 
 def read(place: str) -> JsonDocument:
@@ -19,8 +19,8 @@ def read(place: str) -> JsonDocument:
     """
     revision, colon, path = place.partition(":")
     if Path(place).exists() or not (colon and revision and path) or _is_drive(revision):
-        return jsondoc.read(Path(place))
-    return jsondoc.parse(_git_show(revision, path), place)
+        return bounds.read(Path(place))
+    return bounds.parse(_git_show(revision, path), place)
 
 
 def _git_show(revision: str, path: str) -> bytes:

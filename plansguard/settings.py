@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from plansguard.models.settings import Ignore
 
 FILE_NAME = "plansguard.json"
+MAX_BYTES = 512 * 1024
+"""Enough for thousands of accepted findings."""
 #: Faults of the settings in our own words; pydantic's do not name the key.
 _WORDS = {"missing": "is missing", "extra_forbidden": "is not known"}
 
@@ -90,12 +92,14 @@ class ActiveSettings:
 
 
 def read_settings(path: Path, rules: tuple[RuleInfo, ...]) -> ActiveSettings:
-    """The settings in ``path``; UnreadableDocument with line and column when something in them is wrong."""
+    """The settings in ``path``; UnreadableDocument, with line and column, when something in them is wrong."""
     from pydantic import ValidationError
 
     from plansguard.models import Settings
 
     document = jsondoc.read(path)
+    if len(document.raw) > MAX_BYTES:
+        raise UnreadableDocument(str(path), f"settings have at most {MAX_BYTES // 1024} KiB", hint="shorten them")
     twice = next((notice for notice in document.notices if notice.kind == "duplicate-key"), None)
     if twice is not None:
         raise _unreadable(document, twice.pointer, f"the key {twice.text!r} stands twice")

@@ -5,14 +5,12 @@ Everything in it is a stranger's: values are passed on as they stand, whatever t
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
-from math import prod
 from pathlib import Path
 from typing import Any
 
-from plansguard import facts, jsondoc
+from plansguard import facts
 from plansguard.artefacts.checkpoint import Checkpoint
 from plansguard.artefacts.inert import Global
 from plansguard.artefacts.model import Model, embedded_dataset_json, embedded_plans, read_artefact
@@ -21,17 +19,15 @@ from plansguard.given import GivenPlans
 from plansguard.inferred import inferred_network
 from plansguard.intensities import ClippedRange
 from plansguard.jsondoc import JsonDocument
+from plansguard.models import bounds
 from plansguard.models.recognise import recognise
 from plansguard.network import Stage, UnknownNetwork, stages
-from plansguard.parameters import expected_parameters, input_channels, segmentation_heads
+from plansguard.parameters import expected_parameters, input_channels, number_of_parameters, segmentation_heads
 from plansguard.parts import CANONICAL_NAMES, Absent, Configuration, DatasetJson
 
 SCHEMA = "plansguard/show/1"
 #: Networks with more parameters are none; Python does not even write numbers of more than 4300 digits.
 _COUNTABLE = 2**63
-#: Names under which nnU-Net's networks hold parameters a second time, and what is stored with them but not learned.
-_TWICE = re.compile(r"(^|\.)all_modules\.|^decoder\.encoder\.")
-_NOT_LEARNED = ("running_mean", "running_var", "num_batches_tracked")
 #: How many configurations of one plans file are described; of the others only the names are told.
 _MOST = 100
 Shown = dict[str, Any]
@@ -93,7 +89,7 @@ def _checkpoint(checkpoint: Checkpoint, *, with_plans: bool) -> Shown:
         "mirroring_axes": None if checkpoint.mirroring_axes is None else list(checkpoint.mirroring_axes),
         "weights": {
             "tensors": len(shapes),
-            "parameters": _number_of_parameters(shapes),
+            "parameters": number_of_parameters(shapes),
             "dtypes": dict(Counter(tensor.dtype for tensor in checkpoint.parameters.values())),
             "locations": list(checkpoint.locations),
             "prefix": checkpoint.prefix,
@@ -142,20 +138,13 @@ def _inferred(shapes: Mapping[str, tuple[int, ...]]) -> Shown | None:
     return {**_stage_table(found.architecture, None), "input_channels": found.channels, "outputs": found.heads}
 
 
-def _number_of_parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Learned numbers, each counted once though a network names many twice."""
-    return sum(
-        prod(shape) for name, shape in shapes.items() if not _TWICE.search(name) and not name.endswith(_NOT_LEARNED)
-    )
-
-
 # --- Plans -----------------------------------------------------------------------
 
 
 def _beside(path: Path) -> JsonDocument | None:
     """The dataset.json beside a plans file."""
     try:
-        document = jsondoc.read(path.parent / CANONICAL_NAMES["dataset.json"])
+        document = bounds.read(path.parent / CANONICAL_NAMES["dataset.json"])
     except UnreadableDocument:
         return None
     return document if recognise(document.value) == "dataset.json" else None
@@ -237,7 +226,7 @@ def _network(configuration: Configuration, dataset_json: JsonDocument | None) ->
         shapes = expected_parameters(architecture, channels, segmentation_heads(dataset_json.value))
     except UnknownNetwork:
         return table
-    parameters = _number_of_parameters(shapes)
+    parameters = number_of_parameters(shapes)
     return {**table, "parameters": parameters} if parameters < _COUNTABLE else table
 
 

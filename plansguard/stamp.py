@@ -88,7 +88,11 @@ def place_in_plans(plans: Mapping[str, Any], field: str) -> tuple[str, ...] | No
 
 def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
     """Fields that both have and that differ; what one lacks, nnU-Net cannot preprocess with (PG006)."""
-    return [Difference(key, then[key], now[key]) for key in now if key in then and not _same(then[key], now[key])]
+    return [
+        Difference(key, then[key], now[key])
+        for key in now
+        if key in then and then[key] != now[key] and not _same(then[key], now[key])
+    ]
 
 
 def dataset_fields(dataset_json: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from plansguard import jsondoc
+from plansguard import facts
 from plansguard.errors import UnreadableDocument
 from plansguard.jsondoc import JsonDocument
+from plansguard.models import bounds
 from plansguard.models.recognise import recognise
 from plansguard.parts import (
     MODEL_PLANS,
@@ -30,7 +31,17 @@ from plansguard.parts import (
 )
 from plansguard.record import Record
 from plansguard.stamp import Listing, Stamp, State, listing
-from plansguard.workspace import DATASET_NAME, ROOTS, RawImages, TrainedModel, Workspace, is_folder, trained_models
+from plansguard.workspace import (
+    DATASET_NAME,
+    GROUND_TRUTH,
+    ROOTS,
+    RawImages,
+    TrainedModel,
+    Workspace,
+    is_folder,
+    names_in,
+    trained_models,
+)
 
 if TYPE_CHECKING:
     from plansguard.artefacts.audit import Audit, Expectation
@@ -66,12 +77,19 @@ class Request:
     """What is asked.
 
     ``-p`` and ``-c`` narrow a check (None means everything), ``-pretrained_weights`` adds a checkpoint to it.
+    ``trainer`` is what ``-tr`` names, where a training is about to start.
     """
 
     plans: str | None = None
     configuration: str | None = None
     weights: Checkpoint | None = None
     reading: Reading = field(default_factory=Reading)
+    trainer: str | None = None
+
+    @property
+    def base_trainer(self) -> str | None:
+        """The trainer without a number of steps."""
+        return None if self.trainer is None else facts.base_trainer(self.trainer)
 
     def asks_for(self, configuration: Configuration) -> bool:
         """Whether just this configuration is meant: it was named, or the weights were trained as it."""
@@ -184,10 +202,8 @@ class Dataset:
         from plansguard.artefacts.pool import Pool
         from plansguard.data import expected_data
 
-        for part in (configuration.plans, self.dataset_json):
-            if part.problems:
-                raise Absent(f"{part.path.name} has fields of a wrong type (see PG005)")
-        key = folder, expected_data(configuration, self.dataset_json)
+        configuration.plans.valid  # noqa: B018 - raises Absent with the reason
+        key = folder, expected_data(configuration, self.dataset_json.valid)
         reading = self.request.reading
         if key not in self._audits:
             if any(one is None or one.interrupted for one in self._audits.values()):
@@ -270,7 +286,8 @@ class Dataset:
         if place not in self._weights:
             from plansguard.weights import Weights
 
-            self._weights[place] = Weights(self.request.weights, configuration, self.dataset_json)
+            trainer = self.request.base_trainer
+            self._weights[place] = Weights(self.request.weights, configuration, self.dataset_json, trainer)
         return self._weights[place]
 
     @cached_property
@@ -295,20 +312,29 @@ class Dataset:
         """``nnUNet_raw/<dataset>/dataset.json``; Absent when it is missing or cannot be read."""
         path = self.raw_folder / "dataset.json"
         try:
-            document = jsondoc.read(path)
+            document = bounds.read(path)
         except UnreadableDocument as error:
             raise Absent(f"{path}: {error.reason}") from error
         if not isinstance(document.value, dict):
             raise Absent(f"{path} holds no dataset.json")
         return DatasetJson(document)
 
-    @cached_property
+    @property
     def raw_images(self) -> RawImages:
         """File names of the training images; Absent when the folder is not there."""
-        images = RawImages(self.raw_folder)
         if not (self.raw_folder / "imagesTr").is_dir():
             raise Absent(f"{self.raw_folder} has no imagesTr")
-        return images
+        return self.raw_files
+
+    @cached_property
+    def raw_files(self) -> RawImages:
+        """File names of training images and labels, as far as there are any; Absent when the dataset is not there."""
+        return RawImages(self.raw_folder)
+
+    @cached_property
+    def ground_truth(self) -> frozenset[str]:
+        """Names of the files in gt_segmentations."""
+        return names_in(self.folder / GROUND_TRUTH)
 
     @cached_property
     def trained(self) -> tuple[TrainedModel, ...]:

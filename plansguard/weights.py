@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from plansguard import facts, jsondoc, nnunet
+from plansguard import facts, nnunet
+from plansguard.errors import UnreadableDocument
 from plansguard.mismatch import Obstacle, obstacles, obstacles_by_plans
+from plansguard.models import bounds
 from plansguard.network import UnknownNetwork
 from plansguard.parameters import Shapes, expected_parameters, input_channels, segmentation_heads
 from plansguard.parts import Absent, AnyPart, Configuration, DatasetJson, Plans
+from plansguard.trainers import find_trainer
 
 if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint import Checkpoint
@@ -19,14 +22,22 @@ if TYPE_CHECKING:
 class Weights:
     """The two sides of a fine-tuning: what the checkpoint holds, and the configuration that is to be trained.
 
-    Absent when a document of this side has fields of a wrong type, which PG005 tells.
+    ``trainer`` is the one that will train, where that is known. Absent when a document of this side has fields of a
+    wrong type, which PG005 tells.
     """
 
-    def __init__(self, checkpoint: Checkpoint, configuration: Configuration, dataset_json: DatasetJson) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        configuration: Configuration,
+        dataset_json: DatasetJson,
+        trainer: str | None = None,
+    ) -> None:
         self.checkpoint = checkpoint
+        self.trainer = trainer
         self.configuration = configuration.usable
-        self.dataset_json = _sound(dataset_json, f"{dataset_json.path.name} has fields of a wrong type (see PG005)")
-        _sound(configuration.plans, f"{configuration.plans.path.name} has fields of a wrong type (see PG005)")
+        self.dataset_json = dataset_json.valid
+        configuration.plans.valid  # noqa: B018 - raises Absent with the reason
 
     @cached_property
     def theirs(self) -> Configuration:
@@ -34,7 +45,7 @@ class Weights:
         plans = plans_in(self.checkpoint)
         name = self.checkpoint.configuration
         for configuration in plans.configurations:
-            if configuration.name == name and configuration.broken_inheritance is None and not configuration.problems:
+            if configuration.name == name and configuration.is_usable:
                 return configuration
         trouble = "cannot be read" if name in plans.written else "is not in them"
         raise Absent(f"of the plans in {plans.path.name} the weights were trained as {name}, which {trouble}")
@@ -44,8 +55,7 @@ class Weights:
         """The dataset.json of the training that made the weights; Absent when the checkpoint holds none."""
         if not isinstance(self.checkpoint.dataset_json, dict):
             raise Absent(f"{self.checkpoint.path} holds no dataset.json")
-        document = DatasetJson(_document(self.checkpoint.dataset_json, self.checkpoint.path))
-        return _sound(document, f"the dataset.json in {self.checkpoint.path} has fields of a wrong type")
+        return _carried(DatasetJson, self.checkpoint.dataset_json, self.checkpoint.path)
 
     @cached_property
     def expected(self) -> Shapes:
@@ -73,6 +83,8 @@ class Weights:
         Networks whose parameters cannot be known are compared by the plans, where the plans decide the network. Absent
         when that is not possible either.
         """
+        if self.trainer is not None and _builds_another_network(self.trainer):
+            raise Absent(f"{self.trainer} builds a network of its own, and not the one that the plans name")
         here = self.configuration.architecture
         try:
             expected = self.expected
@@ -104,12 +116,18 @@ class Weights:
             return None
 
 
+def _builds_another_network(trainer: str) -> bool:
+    if trainer in facts.STOCK_TRAINERS:
+        return trainer in facts.TRAINERS_WITH_OWN_NETWORK
+    found = find_trainer(trainer)
+    return found is not None and found.own_network
+
+
 def plans_in(checkpoint: Checkpoint) -> Plans:
     """The plans that a checkpoint carries; Absent when it carries none, or damaged ones."""
     if not isinstance(checkpoint.plans, dict):
         raise Absent(f"{checkpoint.path} holds no plans")
-    plans = Plans(_document(checkpoint.plans, checkpoint.path))
-    return _sound(plans, f"the plans in {checkpoint.path} have fields of a wrong type")
+    return _carried(Plans, checkpoint.plans, checkpoint.path)
 
 
 def meant_for(checkpoint: Checkpoint, configurations: Iterable[Configuration]) -> tuple[Configuration, ...]:
@@ -126,16 +144,15 @@ def axes_of(checkpoint: Checkpoint) -> int | None:
 
 def with_axes(configurations: Iterable[Configuration], axes: int | None) -> tuple[Configuration, ...]:
     """Those whose patches have so many axes."""
-    usable = (one for one in configurations if one.broken_inheritance is None and not one.problems)
-    return tuple(one for one in usable if len(one.get("patch_size", ())) == axes)
+    return tuple(one for one in configurations if one.is_usable and len(one.get("patch_size", ())) == axes)
 
 
-def _sound(part: AnyPart, otherwise: str) -> AnyPart:
-    """The document, if its fields have the right types."""
+def _carried(kind: type[AnyPart], value: dict[str, Any], path: str) -> AnyPart:
+    """A document that a checkpoint carries; Absent when a field has a wrong type, or nnU-Net never wrote such a one."""
+    try:
+        part = kind(bounds.written(value, path))
+    except UnreadableDocument as error:
+        raise Absent(f"what {path} carries cannot be read: {error.reason}") from error
     if part.problems:
-        raise Absent(otherwise)
+        raise Absent(f"the {kind.file_name or 'plans'} in {path}: fields have a wrong type")
     return part
-
-
-def _document(value: dict[str, Any], path: str) -> jsondoc.JsonDocument:
-    return jsondoc.parse(jsondoc.dumps(value), path)

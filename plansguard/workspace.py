@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,8 @@ from plansguard.errors import UsageError
 DATASET_NAME = re.compile(r"Dataset\d{3,}_.+")
 _LONGEST_ID = 9
 ROOTS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+#: Where preprocessing copies the labels to, and the final validation looks for them.
+GROUND_TRUTH = "gt_segmentations"
 
 
 @dataclass(frozen=True)
@@ -102,20 +105,27 @@ class RawImages:
     @cached_property
     def images(self) -> tuple[str, ...]:
         """Names of the files in imagesTr, sorted."""
-        return _file_names(self.folder / "imagesTr")
+        return tuple(sorted(names_in(self.folder / "imagesTr")))
 
     @cached_property
     def labels(self) -> frozenset[str]:
         """Names of the files in labelsTr."""
-        return frozenset(_file_names(self.folder / "labelsTr"))
+        return names_in(self.folder / "labelsTr")
+
+    @cached_property
+    def newest(self) -> tuple[float, Path] | None:
+        """When the image or label that was changed last was changed, in seconds since 1970, and its path."""
+        times = []
+        for part, names in (("imagesTr", self.images), ("labelsTr", self.labels)):
+            for name in names:
+                path = self.folder / part / name
+                with suppress(OSError):
+                    times.append((path.stat().st_mtime, path))
+        return max(times, default=None)
 
     def cases(self, ending: str) -> dict[str, list[str]]:
         """Channel numbers (``0000``, ...) by case, of the images called ``<case>_<channel><ending>``."""
-        cases: dict[str, list[str]] = {}
-        for name in self.images:
-            if match := re.fullmatch(r"(.+)_(\d{4})" + re.escape(ending), name):
-                cases.setdefault(match[1], []).append(match[2])
-        return cases
+        return cases_among(self.images, ending)
 
 
 @dataclass(frozen=True)
@@ -158,6 +168,15 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def cases_among(names: Iterable[str], ending: str) -> dict[str, list[str]]:
+    """Channel numbers (``0000``, ...) by case, of the names that are ``<case>_<channel><ending>``."""
+    cases: dict[str, list[str]] = {}
+    for name in names:
+        if match := re.fullmatch(r"(.+)_(\d{4})" + re.escape(ending), name):
+            cases.setdefault(match[1], []).append(match[2])
+    return cases
+
+
 def _root_from_environment(variable: str) -> Path | None:
     value = os.environ.get(variable)
     if not value:
@@ -173,11 +192,13 @@ def _is_dataset_folder(entry: os.DirEntry[str]) -> bool:
     return entry.name.startswith("Dataset") and entry.is_dir()
 
 
-def _file_names(folder: Path) -> tuple[str, ...]:
+def names_in(folder: Path) -> frozenset[str]:
+    """Names of the files in a folder; none where it cannot be listed."""
     try:
-        return tuple(sorted(entry.name for entry in os.scandir(folder) if entry.is_file()))
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_file())
     except OSError:
-        return ()
+        return frozenset()
 
 
 def _same(one: Path, other: Path) -> bool:

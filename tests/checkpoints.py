@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from plansguard.artefacts.contents import STEPS
 from plansguard.configurations import modern_architecture, resolve_configuration
 from plansguard.parameters import Shapes, expected_parameters, input_channels, segmentation_heads
 
@@ -83,18 +84,24 @@ def write(
     epoch: int = 1000,
     fold: int | str = 0,
     mirroring_axes: tuple[int, ...] | None = (0, 1, 2),
+    steps: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Path:
-    """The checkpoint of a training with these plans; ``changes`` are further keys, and None takes one out."""
+    """The checkpoint of a training with these plans; ``changes`` are further keys, and None takes one out.
+
+    ``steps`` are the notes of a trainer of a number of steps.
+    """
     storage = Storage("0", location)
     named = shapes(plans, dataset_json, configuration) if parameters is None else parameters
-    init_args = {
+    init_args: dict[str, Any] = {
         "plans": plans,
         "configuration": configuration,
         "fold": fold,
         "dataset_json": dataset_json,
         "device": Named("torch", "device")(*location.split(":")[:1]),
     }
+    if steps is not None:
+        init_args[STEPS] = steps
     content = {
         "network_weights": OrderedDict((prefix + name, Zeros(shape, storage)) for name, shape in named.items()),
         "optimizer_state": {"state": {}, "param_groups": [{"lr": 0.01, "params": [0]}]},

@@ -274,6 +274,48 @@ def test_processes_find_the_same(folder: Path, tmp_path: Path) -> None:
     assert audit(many, wrong, pool=Pool(PROCESSES)) == audit(many, wrong, pool=Pool())
 
 
+def test_digests_do_not_depend_on_how_cases_are_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = multiply(folder, tmp_path / "many", 30)
+    found = [headers(many), audit(many, replace(PRETRAIN, channels=7), pool=Pool(PROCESSES))]
+    monkeypatch.setattr(audit_module, "CHUNK", 7)
+    found.append(headers(many))
+    assert found[0].headers == found[1].headers == found[2].headers
+    assert list(found[0].headers) == list(found[0].folder.names)
+    assert len({*found[0].headers.values()}) == 30
+
+
+def test_digests_tell_cases_apart(folder: Path) -> None:
+    before = headers(folder).headers
+    properties = {
+        "spacing": (2.5, 0.8, 0.8),
+        "shape_after_cropping_and_before_resampling": (32, 96, 96),
+        "class_locations": {1: [], (1, 2): []},
+    }
+    others: list[dict[str, Any]] = [{"spacing": (2.5, 0.8, 0.9)}, {"class_locations": {1: []}}, {"class_locations": 0}]
+    seen = []
+    for changes in ({}, *others):
+        (folder / "pre_000.pkl").write_bytes(pickle.dumps({**properties, **changes}))
+        seen.append(headers(folder).headers)
+    (folder / "pre_000.b2nd").unlink()
+    seen.append(headers(folder).headers)
+    assert len({one["pre_000"] for one in seen}) == len(seen)
+    assert {one["pre_001"] for one in seen} == {before["pre_001"]}
+
+
+def test_an_interrupted_audit_has_digests_of_what_it_read(folder: Path, tmp_path: Path) -> None:
+    many = multiply(folder, tmp_path / "many", 300)
+
+    def progress(done: int, total: int) -> None:
+        if done == 128:
+            raise KeyboardInterrupt
+
+    whole, cut = headers(many).headers, audit(many, PRETRAIN, pool=Pool(progress=progress)).headers
+    assert len(cut) == 64
+    assert cut.items() <= whole.items()
+
+
 def test_a_folder_that_goes_away_is_said(folder: Path) -> None:
     class Pulled(Pool):
         def run(self, *arguments: Any) -> Iterator[Any]:  # type: ignore[override]

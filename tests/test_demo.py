@@ -5,30 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from tests.command import run
 from tests.conftest import ROOT
-from tests.variants import FIXTURES, ROOTS, lay_out
+from tests.demos import BLOCKS, README, SCRIPTS, Session, assert_shown, play
+from tests.variants import ROOTS, lay_out
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-#: Heading in the README -> the demo whose session is shown there.
-SCRIPTS = {
-    "Three minutes": "demo.py",
-    "Weights from elsewhere": "released_model.py",
-    "What the arrays say": "preprocessed_data.py",
-}
-BLOCKS = [
-    (SCRIPTS[section.partition("\n")[0]], block)
-    for section in README.split("\n## ")
-    for block in re.findall(r"^```console\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
-]
+#: All but the whole road, which test_road.py goes.
 every_script = pytest.mark.parametrize(
     "session",
     [
@@ -40,47 +28,10 @@ every_script = pytest.mark.parametrize(
 )
 
 
-class Session(NamedTuple):
-    """A demo and what it played: command, output, exit code."""
-
-    script: str
-    played: list[tuple[str, str, int]]
-
-
-def steps(text: str) -> list[tuple[str, str]]:
-    """(command, what it printed) of a session in which every command begins with ``$ ``."""
-    parts = re.split(r"^\$ (.*)\n", text, flags=re.MULTILINE)[1:]
-    return list(zip(parts[::2], parts[1::2], strict=True))
-
-
 @pytest.fixture(scope="module")
 def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Session:
-    """(command, output, exit code) of a demo, run on a copy: it writes beside itself."""
-    here = tmp_path_factory.mktemp("checkout")
-    shutil.copytree(ROOT / "demo", here / "demo", ignore=shutil.ignore_patterns("workspace"))
-    shutil.copytree(FIXTURES / "workspace", here / "fixtures" / "workspace")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("nnUNet_")}
-    done = subprocess.run(
-        [sys.executable, here / "demo" / request.param],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env={**environment, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
-        cwd=here,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    played = []
-    for command, printed in steps(done.stdout):
-        output, ending, _ = printed.partition("(exit code ")
-        if ending:
-            played.append((command, output, int(printed[len(output) + len(ending)])))
-    return Session(request.param, played)
-
-
-def as_pattern(printed: str) -> str:
-    """What the README shows, as a pattern in which a line ``...`` stands for any lines."""
-    return "".join(r"(?:.*\n)+?" if line == "...\n" else re.escape(line) for line in printed.splitlines(keepends=True))
+    """One of the demos, played once."""
+    return play(request.param, tmp_path_factory.mktemp("checkout"))
 
 
 @pytest.mark.parametrize("session", ["demo.py"], indirect=True)
@@ -107,13 +58,7 @@ def test_the_readme_shows_every_demo() -> None:
 
 @every_script
 def test_the_readme_shows_what_the_demos_print(session: Session) -> None:
-    """Letter by letter, in the same order; only a line ``...`` may stand for lines that are left out."""
-    blocks = [block for script, block in BLOCKS if script == session.script]
-    for block in blocks:
-        assert steps(block), "a console block begins with a command"
-        for command, printed in steps(block):
-            outputs = [output for one, output, _ in session.played if one == command]
-            assert any(re.fullmatch(as_pattern(printed), output) for output in outputs), f"$ {command}\n{outputs}"
+    assert_shown(session)
 
 
 @pytest.mark.parametrize("command", re.findall(r"run: plansguard (.+)", README))

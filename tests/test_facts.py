@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from plansguard import facts, models
+from tests.variants import ROOTS, lay_out
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Without nnU-Net
@@ -166,6 +167,23 @@ def classes(module: ModuleType) -> dict[str, type]:
     return {name: one for name, one in inspect.getmembers(module, inspect.isclass) if one.__module__ == module.__name__}
 
 
+def planners() -> dict[str, type]:
+    """All classes that plan, by name."""
+    package = nnunet("experiment_planning.experiment_planners")
+    base = nnunet("experiment_planning.experiment_planners.default_experiment_planner").ExperimentPlanner
+    found = (one for module in modules(package) for one in classes(module).values() if issubclass(one, base))
+    return {one.__name__: one for one in found}
+
+
+def real_planner(name: str, workspace: Path, monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> Any:
+    """A planner, for a dataset of one channel and three labels that is laid out in ``workspace``."""
+    for variable, folder in ROOTS.items():
+        monkeypatch.setenv(f"nnUNet_{variable}", str(workspace / folder))
+    if not any(workspace.iterdir()):
+        lay_out(workspace, "Dataset001_PretrainCT")
+    return planners()[name]("Dataset001_PretrainCT", **arguments)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The tables
 # ---------------------------------------------------------------------------------------------------------------------
@@ -273,11 +291,22 @@ def test_stock_architectures() -> None:
 
 @pytest.mark.nnunet
 def test_default_plans() -> None:
-    package = nnunet("experiment_planning.experiment_planners")
-    base = nnunet("experiment_planning.experiment_planners.default_experiment_planner").ExperimentPlanner
-    planners = {one for module in modules(package) for one in classes(module).values() if issubclass(one, base)}
-    defaults = {inspect.signature(one).parameters["plans_name"].default: one.__name__ for one in planners}
+    defaults = {inspect.signature(one).parameters["plans_name"].default: name for name, one in planners().items()}
     assert defaults == facts.DEFAULT_PLANS
+
+
+@pytest.mark.nnunet
+@pytest.mark.parametrize("name", facts.YARDSTICKS)
+def test_yardsticks(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert planners().keys() == facts.YARDSTICKS.keys()
+    planner = real_planner(name, tmp_path, monkeypatch)
+    references = ("corresp_GB", "2d", "3d", "corresp_bs_2d", "corresp_bs_3d")
+    known = [getattr(planner, f"UNet_reference_val_{reference}") for reference in references]
+    assert facts.YARDSTICKS[name] == (planner.UNet_class.__name__, *known)
+    assert planner.UNet_vram_target_GB == planner.UNet_reference_val_corresp_GB
+    assert (
+        facts.YARDSTICKS[facts.YARDSTICK_OF_NETWORK[planner.UNet_class.__name__]].network == planner.UNet_class.__name__
+    )
 
 
 @pytest.mark.nnunet

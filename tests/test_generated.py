@@ -126,8 +126,49 @@ CODES = {
     "PG632": "nnssl-plans-with-plain-trainer",
     "PG633": "nnssl-channels",
     "PG634": "nnssl-patch",
+    "PG701": "trainer-not-found",
+    "PG702": "trainer-rejected",
+    "PG703": "trainer-signature",
+    "PG704": "trainer-edited-in-place",
+    "PG705": "search-for-trainer-fails",
+    "PG707": "trainer-builds-another-network",
+    "PG711": "gpu-memory-too-small",
+    "PG712": "batch-smaller-than-gpus",
+    "PG713": "batch-uneven-on-gpus",
+    "PG714": "fewer-gpus-than-asked",
+    "PG715": "disk-too-small",
+    "PG716": "no-room-to-unpack",
+    "PG721": "results-would-be-overwritten",
+    "PG722": "nothing-to-continue",
+    "PG723": "nothing-to-validate",
+    "PG724": "continue-and-pretrained-weights",
+    "PG725": "stale-final-checkpoint",
+    "PG726": "checkpoint-to-continue-damaged",
+    "PG727": "finished-already",
+    "PG728": "schedule-changed",
+    "PG729": "plans-changed-since-checkpoint",
+    "PG730": "split-changed-since-checkpoint",
+    "PG731": "rate-high-for-pretrained-weights",
+    "PG732": "fold-beyond-splits",
+    "PG733": "checkpoints-too-rare",
+    "PG734": "epochs-are-not-passes",
+    "PG735": "step-name-cannot-be-read",
+    "PG736": "migrated-plans-not-used",
+    "PG737": "weights-forgotten",
+    "PG738": "num-epochs-set-too-late",
+    "PG741": "nothing-to-train-on",
+    "PG742": "previous-stage-of-another-trainer",
+    "PG751": "planning-replaces-migrated-plans",
+    "PG752": "planning-replaces-plans-in-use",
+    "PG753": "prediction-checkpoint-missing",
+    "PG754": "input-images-do-not-fit",
+    "PG755": "previous-stage-not-given",
     "PG801": "old-residual-plans-under-old-nnunet",
     "PG802": "old-nnunet-refuses-checkpoint",
+    "PG803": "several-nnunet-installations",
+    "PG804": "torch-does-not-suit-nnunet",
+    "PG805": "network-class-not-installed",
+    "PG806": "nnunet-too-old-for-steps",
     "PG901": "unused-ignore",
     "PG902": "expired-ignore",
 }
@@ -151,6 +192,13 @@ HUNDREDS = {
     "checkpoint": 6,
     "weights": 6,
     "nnssl": 6,
+    "trainers": 7,
+    "gpus": 7,
+    "output_folder": 7,
+    "schedules": 7,
+    "inputs": 7,
+    "planned": 7,
+    "predicted": 7,
     "environment": 8,
     "settings": 9,
 }
@@ -163,6 +211,9 @@ PROMISED = """
     AR-01 AR-02 AR-03 AR-04 AR-05 AR-06 AR-07 AR-08 AR-09 AR-10 AR-11 AR-12 AR-13 MV-11 MV-12 CA-04 SSL-01
     SSL-02 SSL-03 SSL-04 SSL-05 VR-02 TR-05 TR-06 PP-01 PP-02 PP-04 PP-05 PP-06 PP-07 PP-08 PP-09 PP-10
     PP-11 LB-01 LB-06 SL-01 SL-02 CA-01 CA-02 SP-04 VR-06
+    RT-04 SL-03 ST-01 ST-02 ST-03 ST-04 ST-05 ST-06 ST-07 ST-08 ST-10
+    RT-01 RT-02 RT-05
+    TR-01 TR-02 TR-03 TR-04 VR-05 VR-07
 """.split()
 
 every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.info.code)

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from plansguard import jsondoc
 from plansguard.cli import build_app
+from plansguard.stamp import began, ended, input_fields, listing
 from tests.variants import ROOTS, copy, lay_out, place, put, remove
 
 CT, OTHER_CT, MR, SLIDES = (
@@ -87,6 +89,37 @@ def test_next_commands_have_real_names(workspace: Path) -> None:
         "plansguard check -d 2 -p PretrainPlans",
         f"nnUNetv2_train 2 3d_fullres 0 -p PretrainPlans -pretrained_weights {checkpoint}",
     ]
+
+
+def test_stamped_data_are_not_made_again(workspace: Path) -> None:
+    """A migration that is repeated lists what is still to be done."""
+    order = ("-s", "1", "-t", "2", "-tp", "PretrainPlans")
+    run(*order)
+    folder = place(workspace, OTHER_CT, "preprocessed/PretrainPlans_3d_fullres")
+    folder.mkdir()
+    for ending in (".b2nd", "_seg.b2nd", ".pkl"):
+        (folder / f"case{ending}").write_bytes(b"x")
+    plans = json.loads(folder.with_name("PretrainPlans.json").read_bytes())
+    value = began(
+        tool_version="1",
+        nnunet_version="2.8.1",
+        now="now",
+        cases=1,
+        present=None,
+        stamp=None,
+        plans="PretrainPlans",
+        configuration="3d_fullres",
+        data_identifier=folder.name,
+        fields=input_fields(plans, plans["configurations"]["3d_fullres"]),
+        dataset={},
+    )
+    stamp = folder.with_name(f"{folder.name}.stamp.json")
+    stamp.write_bytes(jsondoc.dumps(value))
+    assert "nnUNetv2_preprocess" in run(*order).stdout
+    stamp.write_bytes(jsondoc.dumps(ended(value, now="now", files=listing(folder))))
+    assert "nnUNetv2_preprocess" not in run(*order).stdout
+    (folder / "another.pkl").write_bytes(b"x")
+    assert "nnUNetv2_preprocess" in run(*order).stdout
 
 
 def test_missing_fingerprint_is_a_next_command(workspace: Path) -> None:
@@ -373,6 +406,7 @@ def test_tif_asks_for_the_reader(workspace: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("plansguard.nnunet.installed", lambda: False)
     assert_refused(("-s", "3", "-t", "6", "-tp", "X"), "cannot be known without opening one")
     assert ("PG312", "error") in codes("-s", "3", "-t", "6", "-tp", "X", "--reader", "SimpleITKIO")
+    assert "migrate with --reader Tiff3DIO" in run("-s", "3", "-t", "6", "-tp", "X", "--reader", "SimpleITKIO").stdout
     assert ("PG312", "error") not in codes("-s", "3", "-t", "6", "-tp", "X", "--reader", "Tiff3DIO")
 
 

@@ -242,6 +242,7 @@ FAULTY: list[tuple[str, Any]] = [
     ("splits", [{"train": ["a"], "val": ["b"]}, {"train": ["a"]}]),
     ("lineage", {"schema": "plansguard/lineage/1"}),
     ("stamp", {"schema": "plansguard/stamp/1"}),
+    ("receipt", {"schema": "plansguard/receipt/1"}),
 ]
 
 LOOK_ALIKES: dict[str, Any] = {
@@ -294,7 +295,9 @@ def test_documents_in_a_wrong_encoding_are_not_skipped(encoding: str) -> None:
 
 KEYS = sorted({key for _, value in FAULTY if isinstance(value, dict) for key in value} | {"train", "val", "other"})
 OBJECTS = st.dictionaries(
-    st.sampled_from(KEYS), st.sampled_from(["plansguard/lineage/1", "plansguard/stamp/1"]) | JSON_VALUES, max_size=4
+    st.sampled_from(KEYS),
+    st.sampled_from(["plansguard/lineage/1", "plansguard/stamp/1", "plansguard/receipt/1"]) | JSON_VALUES,
+    max_size=4,
 )
 
 

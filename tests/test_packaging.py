@@ -20,6 +20,9 @@ import pytest
 import plansguard
 from tests.conftest import ROOT
 
+#: Wheel and sdist are built.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -14,7 +14,7 @@ from plansguard import nnunet
 from plansguard.configurations import modern_architecture, resolve_configuration
 from plansguard.errors import UsageError
 from plansguard.network import Stage, UnknownNetwork, network_of, stages
-from plansguard.parameters import expected_parameters, input_channels, segmentation_heads
+from plansguard.parameters import expected_parameters, input_channels, number_of_parameters, segmentation_heads
 from tests.conftest import ROOT
 from tests.topologies import Architecture, architectures, real_network, shapes
 
@@ -56,7 +56,9 @@ def test_parameters_are_those_of_the_real_network_in_its_order(
     architecture: Architecture, channels: int, heads: int
 ) -> None:
     derived = expected_parameters(architecture, channels, heads)
-    assert list(derived.items()) == shapes(real_network(architecture, channels, heads))
+    network = real_network(architecture, channels, heads)
+    assert list(derived.items()) == shapes(network)
+    assert number_of_parameters(derived) == sum(one.numel() for one in network.parameters())
 
 
 @pytest.mark.nnunet

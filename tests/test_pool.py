@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -77,8 +78,9 @@ def test_what_the_work_raises_comes_through(kind: str) -> None:
     assert caught.value.hint == "try another"
 
 
-def test_threads_begin_where_files_are_waited_for() -> None:
+def test_threads_begin_where_files_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first chunk here, and after it has waited, the others elsewhere."""
+    monkeypatch.setattr(pool_module, "_PATIENCE", 0)
     used = list(Pool().run(on_thread, range(100), 4))
     assert used[0] == threading.get_ident()
     assert threading.get_ident() not in used[1:]
@@ -86,6 +88,7 @@ def test_threads_begin_where_files_are_waited_for() -> None:
     assert threading.active_count() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_few_chunks_are_under_way_and_none_begins_after_the_end(kind: str, tmp_path: Path) -> None:
     items = [str(tmp_path / str(number)) for number in range(400)]
@@ -98,6 +101,7 @@ def test_few_chunks_are_under_way_and_none_begins_after_the_end(kind: str, tmp_p
     assert len(list(tmp_path.iterdir())) == begun
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_said() -> None:
     with pytest.raises(UsageError, match="a worker process ended by itself") as caught:
         results(Pool(PROCESSES), function=die)
@@ -128,6 +132,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no signals to send")
 @pytest.mark.parametrize("kind", KINDS)
 def test_ctrl_c_in_a_terminal_ends_the_audit(kind: str, tmp_path: Path) -> None:
@@ -224,6 +229,15 @@ def test_an_address_without_a_cluster_is_said(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(pool_module, "CONNECT_SECONDS", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense", "tcp://no such host:1", "strange://1.2.3.4:1"):
         with pytest.raises(UsageError, match="no Dask scheduler answers at"):
+            results(Pool(DASK + address))
+
+
+@pytest.mark.nnunet
+def test_a_port_that_never_speaks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "CONNECT_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the system accepts for it
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(UsageError, match=r"no Dask scheduler answers at .* \(nothing came back\)"):
             results(Pool(DASK + address))
 
 

@@ -31,6 +31,9 @@ from tests.conftest import ROOT
 from tests.rules.stamped_variants import CT, FOLDER, KWARGS, MEAN, PLANS, RESENC, STAMP
 from tests.variants import ROOTS, Edit, drop, lay_out, place, put, remove, rewrite
 
+#: Nearly all of them start processes.
+pytestmark = pytest.mark.slow
+
 NAMES = ("nnUNetPlans_2d", FOLDER)
 posix_only = pytest.mark.skipif(os.name == "nt", reason="signals are those of POSIX")
 

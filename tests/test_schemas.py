@@ -20,10 +20,13 @@ from plansguard.models.schema import SCHEMAS, schema
 from plansguard.settings import ActiveSettings
 from tests.command import start
 from tests.conftest import ROOT
+from tests.receipts import leave
+from tests.rules.run_variants import READY
 from tests.rules.stamped_variants import data, stamp
 from tests.variants import FIXTURES, ROOTS, lay_out, place, put
 
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
+MODEL = "nnUNetTrainer__nnUNetPlans__3d_fullres"
 #: In a table of faults: the key goes away.
 GONE: Final = object()
 
@@ -43,6 +46,9 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]
     diff.write_text(plansguard(workspace, "diff", str(plans), str(moved), "--output", "json"), encoding="utf-8")
     for stamped in (data(), stamp()):
         stamped(workspace, OTHER_CT)
+    ready = lay_out(folder / "ready")
+    for edit in READY:
+        edit(ready, OTHER_CT)
     settings = folder / "plansguard.json"
     settings.write_text(example_of_settings(), encoding="utf-8")
     return {
@@ -52,6 +58,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]
         "splits": found(workspace, "splits_final.json"),
         "lineage": found(workspace, "*.plansguard.json"),
         "stamp": found(workspace, "*.stamp.json"),
+        "receipt": [leave(ready, weights=place(ready, CT, f"results/{MODEL}/fold_0/checkpoint_final.pth"))],
         "settings": [settings],
         "report": [of_check, of_migration],
         "diff": [diff],
@@ -113,6 +120,7 @@ def file_of(name: str) -> Path:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_good_documents_are_accepted(name: str, documents: dict[str, list[Path]]) -> None:
     assert documents[name]
@@ -194,6 +202,21 @@ BROKEN: dict[str, dict[str, Any]] = {
         "/before": [],
         "/input_sha265": "of a key that is misspelt",
     },
+    "receipt": {
+        "/schema": "plansguard/receipt/2",
+        "/left_out": -0.5,
+        "/cases/fine_000": 5,
+        "/starts/0/times": "1",
+        "/starts/0/command": "plansguard train",
+        "/starts/0/training/gpus": None,
+        "/starts/0/schedule": "50 steps",
+        "/starts/0/plans/used": [],
+        "/starts/0/plans/facets/weigths": "of a key that is misspelt",
+        "/starts/0/weights/of": GONE,
+        "/starts/0/data/headers": GONE,
+        "/starts/0/splits/sha256": GONE,
+        "/starts/0/report/accepted": None,
+    },
     "settings": {
         "/fail_on": "never",
         "/severity/patch-larger-than-images": "off",
@@ -212,6 +235,7 @@ BROKEN: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_broken_documents_are_rejected(name: str, documents: dict[str, list[Path]], tmp_path: Path) -> None:
     document = json.loads(documents[name][0].read_bytes())

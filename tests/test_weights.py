@@ -450,6 +450,7 @@ def places(value: Any, pointer: str = "") -> Iterator[str]:
         yield from places(one, f"{pointer}/{key}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["plans in the checkpoint", "dataset.json in the checkpoint", "plans", "dataset.json"])
 def test_damaged_documents_crash_nothing(workspace: Path, side: str) -> None:
     plans, dataset_json = read(workspace, CT, "nnUNetPlans"), read(workspace, CT, "dataset")

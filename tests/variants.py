@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class Variant:
     ``expect`` holds (code, file, pointer) for every finding, no more and no less; ``twin`` are edits of the same
     kind that are fine (none: the untouched fixture is the twin). ``options`` are those of the command; weights are
     named by their path in the workspace. ``model`` is a folder of results that is checked in the dataset's place.
+    ``training`` are arguments of nnUNetv2_train behind the dataset: then it is the gate that judges. The twin has the
+    same ones, unless ``twin_training`` are others.
     """
 
     name: str
@@ -38,6 +40,13 @@ class Variant:
     twin: tuple[Edit, ...] = ()
     options: tuple[str, ...] = ()
     model: str = ""
+    training: tuple[str, ...] = ()
+    twin_training: tuple[str, ...] = ()
+
+    @property
+    def healthy(self) -> Variant:
+        """The same, with the twin's command."""
+        return replace(self, training=self.twin_training or self.training)
 
 
 def put(file: str, pointer: str, value: Any) -> Edit:

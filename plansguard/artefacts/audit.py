@@ -1,17 +1,19 @@
 """Every preprocessed case against what plans and dataset.json make of it.
 
-A fold: each case is read, judged and forgotten, so memory does not grow with the number of cases, their names apart.
+A fold: each case is read, judged and forgotten, so memory does not grow with the number of cases, their names and a
+digest of eight bytes apart.
 Source: preprocessing/preprocessors/default_preprocessor.py and utilities/label_handling/label_handling.py of nnU-Net.
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
 from bisect import insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +31,8 @@ HEADERS, SAMPLE, ALL = "headers", "sample", "all"
 #: Cases of which depth "sample" reads the values, and cases in one piece of work.
 SAMPLED, CHUNK, CHUNK_WITH_VALUES = 8, 64, 2
 EXAMPLES = 5
+#: Bytes of the digest of one case.
+DIGEST = 8
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,17 @@ def _listed(keys: Iterable[Any]) -> str:
     return ", ".join(words[: 2 * EXAMPLES]) + (", ..." if len(words) > 2 * EXAMPLES else "") if words else "nothing"
 
 
+@lru_cache(64)  # nearly all cases of a dataset have the same
+def _sorted_keys(keys: frozenset[Any] | None) -> str:
+    return "none" if keys is None else " ".join(sorted(map(str, keys)))
+
+
+def digest_of(case: Case) -> bytes:
+    """DIGEST bytes that stay the same while the case's name, its arrays' shapes and the facts of its .pkl do."""
+    facts = f"{case.name}\n{(case.image, case.segmentation, case.shape, case.spacing)}\n{_sorted_keys(case.class_keys)}"
+    return hashlib.sha256(facts.encode("utf-8", "surrogateescape")).digest()[:DIGEST]
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # All cases
 # ---------------------------------------------------------------------------------------------------------------------
@@ -197,8 +212,9 @@ class Audit:
 
     ``read`` cases were judged; fewer than there are only where ``interrupted``. ``valued`` are those of them whose
     values were judged too. ``faults`` are by kind. ``suspicions`` are what the values of all these cases together tell
-    against the plans, by kind too: clues, no proof. ``oldest`` is the time, in seconds since 1970, before
-    which no file was changed last; None where there are no files.
+    against the plans, by kind too: clues, no proof. ``digests`` are those of `digest_of`, one behind the other, in the
+    order of names. ``oldest`` is the time, in seconds since 1970, before which no file was changed last; None where
+    there are no files.
     """
 
     folder: DataFolder
@@ -207,8 +223,16 @@ class Audit:
     valued: int = 0
     evidence: Evidence = field(default_factory=Evidence)
     suspicions: tuple[tuple[str, str], ...] = ()
+    digests: bytearray = field(default_factory=bytearray)
     oldest: float | None = None
     interrupted: bool = False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The digest of each case that was read, in hexadecimal, by name: the same however the cases were read."""
+        places = range(0, len(self.digests), DIGEST)
+        named = zip(self.folder.everything, places, strict=False)
+        return {name: self.digests[at : at + DIGEST].hex() for name, at in named}
 
 
 def audit(folder: Path, expectation: Expectation, *, depth: str = HEADERS, pool: Pool, seed: int = 0) -> Audit:
@@ -218,7 +242,7 @@ def audit(folder: Path, expectation: Expectation, *, depth: str = HEADERS, pool:
     far. Raises UnreadableDocument when the folder cannot be read, UsageError where `Pool` does.
     """
     listing = list_folder(folder)
-    names = sorted((*listing.names, *listing.orphans))
+    names = listing.everything
     valued = frozenset(names) if depth == ALL else frozenset()
     if depth == SAMPLE:
         valued = frozenset(random.Random(seed).sample(listing.names, min(SAMPLED, len(listing.names))))
@@ -242,6 +266,7 @@ class _Piece:
     valued: int
     faults: dict[str, Faults]
     evidence: Evidence
+    digests: bytes
     oldest: float | None
 
     def add_to(self, result: Audit) -> None:
@@ -249,6 +274,7 @@ class _Piece:
         result.read += self.read
         result.valued += self.valued
         result.evidence += self.evidence
+        result.digests += self.digests
         for kind, faults in self.faults.items():
             whole = result.faults.setdefault(kind, Faults())
             whole.count += faults.count
@@ -268,6 +294,7 @@ def _judge(
     faults: dict[str, Faults] = {}
     changed: list[float] = []
     evidence = Evidence()
+    digests: list[bytes] = []
     read_values = 0
     for name in names:
         case = read_case(folder, name, array)
@@ -279,12 +306,14 @@ def _judge(
             read_values += 1
         for kind, fault in found:
             faults.setdefault(kind, Faults()).add(fault)
+        digests.append(digest_of(case))
         changed.extend(case.changed)
     return _Piece(
         read=len(names),
         valued=read_values,
         faults=faults,
         evidence=evidence,
+        digests=b"".join(digests),
         oldest=min(changed, default=None),
     )
 

@@ -45,6 +45,11 @@ class DataFolder:
     strays: tuple[str, ...]
 
     @property
+    def everything(self) -> list[str]:
+        """All cases, whole or not, by name."""
+        return sorted((*self.names, *self.orphans))
+
+    @property
     def format(self) -> str:
         """The format in which the cases are read."""
         return self.formats[0] if self.formats else FORMATS[0]

@@ -19,6 +19,7 @@ from plansguard.artefacts.checkpoint import Checkpoint, read_checkpoint
 from plansguard.artefacts.zips import SafeZip, is_zip, open_zip
 from plansguard.errors import UnreadableDocument
 from plansguard.jsondoc import JsonDocument
+from plansguard.models import bounds
 from plansguard.models.recognise import recognise
 from plansguard.words import counted
 
@@ -85,7 +86,7 @@ def read_artefact(path: Path) -> Artefact:
         return read_checkpoint(path) if _unpacked(path) else read_models(path)
     head = _head(path)
     if path.suffix == ".json" or head.lstrip()[:1] == b"{":
-        return _plans(jsondoc.read(path))
+        return _plans(bounds.read(path))
     if is_zip(head) and _holds_models(path):
         return read_models(path)
     return read_checkpoint(path)
@@ -163,7 +164,7 @@ _NO_PLANS = {
 
 def _document(value: dict[str, Any], path: str) -> JsonDocument:
     try:
-        return jsondoc.parse(jsondoc.dumps(value), path)
+        return bounds.written(value, path)
     except (TypeError, ValueError, RecursionError) as error:
         raise UnreadableDocument(
             path, f"what it holds cannot be written as JSON: {error}", hint="get the file from where it was published"
@@ -307,7 +308,7 @@ def _model(
     trainer, _, configuration = parts if len(parts) == 3 else ("", "", "")
 
     def document(name: str) -> JsonDocument:
-        return jsondoc.parse(read(folder / name), str(folder / name))
+        return bounds.parse(read(folder / name), str(folder / name))
 
     def other(name: str, kind: str) -> JsonDocument | None:
         found = document(name) if name in names else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import multiprocessing
 import os
@@ -196,10 +197,12 @@ def _cluster(address: str) -> Iterator[tuple[Submit, int]]:
             "a Dask cluster needs the package distributed", hint="pip install 'plansguard[dask]'"
         ) from None
     try:
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:  # the caller's own may have an event loop already
+            thread.submit(asyncio.run, _greeted(address)).result()
         client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # noqa: BLE001 - what listens there may be a web page: even MemoryError was seen
         raise UsageError(
-            f"no Dask scheduler answers at {address!r} ({error})",
+            f"no Dask scheduler answers at {address!r} ({str(error) or 'nothing came back'})",
             hint="give the address that the scheduler prints when it starts, such as tcp://10.0.0.1:8786",
         ) from None
     try:
@@ -221,3 +224,13 @@ def _cluster(address: str) -> Iterator[tuple[Submit, int]]:
         ) from None
     finally:
         client.close()
+
+
+async def _greeted(address: str) -> None:
+    """Ends when whatever listens at this address has spoken as Dask does. The client itself would wait for ever."""
+    from distributed import Security
+    from distributed.core import connect
+
+    arguments = Security().get_connection_args("client")
+    greeting = connect(address, timeout=CONNECT_SECONDS, **arguments)
+    (await asyncio.wait_for(greeting, CONNECT_SECONDS)).abort()

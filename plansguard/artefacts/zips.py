@@ -84,6 +84,11 @@ class SafeZip:
         """How many bytes this entry says it holds, inflated. KeyError for a name that is not in ``names``."""
         return self._entries[name].file_size
 
+    @property
+    def directory(self) -> list[tuple[str, int, int]]:
+        """Name, size in bytes and CRC-32 of every entry, as the archive's directory tells them."""
+        return [(name, entry.file_size, entry.CRC) for name, entry in self._entries.items()]
+
     def read(self, name: str, limit: int) -> bytes:
         """What this entry holds.
 

@@ -10,13 +10,16 @@ from typing import Annotated
 
 import typer
 
-# Looking for plugins costs pydantic a tenth of a second at its first model; none has any business in a check.
-os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-
 from plansguard import __version__
 from plansguard.errors import PlansguardError
 
-#: command -> the module in this package that holds the function of that name
+# Looking for plugins costs pydantic a tenth of a second at its first model; none has any business in a check.
+_NO_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
+#: What is added to the environment here: a command that takes our place is not given it.
+ADDED_VARIABLES = () if _NO_PLUGINS in os.environ else (_NO_PLUGINS,)
+os.environ.setdefault(_NO_PLUGINS, "__all__")
+
+#: command -> the module in this package that holds the function of that name, with _ for -
 COMMANDS = {
     "check": "check",
     "migrate": "migrate",
@@ -25,6 +28,9 @@ COMMANDS = {
     "show": "show",
     "extract": "extract",
     "fit": "fit",
+    "train": "train",
+    "gate": "gate",
+    "verify-receipt": "verify_receipt",
     "steps": "steps",
     "env": "env",
     "rules": "rules",
@@ -46,7 +52,7 @@ def build_app(arguments: Sequence[str] = ()) -> typer.Typer:
     app.callback()(_options)
     for name in arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS:
         module = import_module(f"plansguard.cli.{COMMANDS[name]}")
-        app.command(name)(getattr(module, name))
+        app.command(name, context_settings=getattr(module, "CONTEXT", None))(getattr(module, name.replace("-", "_")))
     return app
 
 

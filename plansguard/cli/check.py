@@ -89,7 +89,7 @@ def check(
             plans=plans,
             configuration=configuration,
             weights=weights,
-            reading=Reading(data.value, seed, _pool(data, dask, progress)),
+            reading=Reading(data.value, seed, pool_of(data, dask, progress)),
             settings=active,
         )
     emit(report, outputs)
@@ -97,7 +97,7 @@ def check(
     raise typer.Exit(0 if code == 3 and allow_empty else code)
 
 
-def _pool(data: Depth, dask: str | None, progress: Progress) -> Pool | None:
+def pool_of(data: Depth, dask: str | None, progress: Progress) -> Pool | None:
     """Threads read headers, processes read values: that is work for a processor."""
     if data is Depth.NONE:
         return None

@@ -9,8 +9,6 @@ import typer
 
 from plansguard.errors import UsageError
 
-VARIABLE = "nnUNet_extTrainer"
-
 
 def env() -> None:
     """Print what a shell must export so that nnU-Net's own commands find the trainers of plansguard steps.
@@ -26,10 +24,8 @@ def env() -> None:
     if version is not None and version < training.OLDEST_NNUNET:
         oldest = machine.dotted(training.OLDEST_NNUNET)
         raise UsageError(
-            f"nnunetv2 {machine.dotted(version)} has no {VARIABLE}; it came with {oldest}",
+            f"nnunetv2 {machine.dotted(version)} has no {training.EXTENSION_VARIABLE}; it came with {oldest}",
             hint="pip install 'plansguard[train]'",
         )
-    ours = str(training.EXTENSION)
-    present = [folder for folder in os.environ.get(VARIABLE, "").split(os.pathsep) if folder.strip()]
-    folders = present if ours in present else [*present, ours]
-    typer.echo(f"export {VARIABLE}={shlex.quote(os.pathsep.join(folders))}")
+    folders = training.search_path(os.environ.get(training.EXTENSION_VARIABLE, ""))
+    typer.echo(f"export {training.EXTENSION_VARIABLE}={shlex.quote(folders)}")

@@ -66,7 +66,7 @@ def preprocess(
     settings = load_settings(None, [workspace.preprocessed_folder(workspace.dataset_name(dataset))])
     order = Order(dataset, (*(configuration or ()), *(more or ())), plans, processes, accept_shared)
     job = prepare(workspace, order, settings)
-    _say_before(job)
+    say_before(job)
     emit(job.report, [("text", None)])
     if job.report.fails(Severity.ERROR):
         typer.echo("\nNothing was deleted. A finding that is meant can be accepted with a reason in plansguard.json.")
@@ -94,7 +94,8 @@ def _say(line: str, *, err: bool = False) -> None:
     typer.echo(printable(line), err=err)
 
 
-def _say_before(job: Job) -> None:
+def say_before(job: Job) -> None:
+    """Which folders will be deleted and filled, and who else reads them."""
     _say(f"{job.dataset.name}, plans {job.plans.identifier}: {counted(len(job.cases), 'case')}")
     typer.echo("")
     for target in job.targets:

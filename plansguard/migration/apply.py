@@ -15,6 +15,7 @@ from plansguard.discovery import dataset_in, dataset_of
 from plansguard.errors import UnreadableDocument, UsageError, WriteRefused
 from plansguard.files import locked, remove, write_atomically
 from plansguard.migration.plan import Migration, Order, backup_name, plan
+from plansguard.models import bounds
 from plansguard.parts import CANONICAL_NAMES, SIDECAR_ENDING, Absent, Lineage
 from plansguard.record import Record, Replaced, sha256
 from plansguard.report import Severity
@@ -91,7 +92,7 @@ def _last_record(receiving: Dataset, identifier: str | None) -> Record:
 def _read_record(sidecar: Path, dataset: str, identifier: str) -> Record:
     """The record in a file, which must tell of the plans beside it: what it names will be replaced or removed."""
     try:
-        record = Lineage(jsondoc.read(sidecar)).record
+        record = Lineage(bounds.read(sidecar)).record
     except Absent as absent:
         raise UnreadableDocument(
             str(sidecar), "this is no record of a migration", hint="restore it from a backup, or undo another with -tp"

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from plansguard import jsondoc
 from plansguard.artefacts.checkpoint import Checkpoint
 from plansguard.artefacts.model import Model, embedded_dataset_json, embedded_plans, read_artefact
 from plansguard.direction import DEFAULT_IDENTIFIER
 from plansguard.errors import UnreadableDocument, UsageError
 from plansguard.given import Given, GivenModel, GivenPlans
 from plansguard.jsondoc import JsonDocument
+from plansguard.models import bounds
 from plansguard.models.recognise import recognise
 from plansguard.parts import CANONICAL_NAMES
 
@@ -39,7 +39,7 @@ def _given_by_plans(path: Path, document: JsonDocument) -> Given:
     beside = []
     for kind in ("dataset.json", "fingerprint"):
         with suppress(UnreadableDocument):
-            other = jsondoc.read(path.parent / CANONICAL_NAMES[kind])
+            other = bounds.read(path.parent / CANONICAL_NAMES[kind])
             beside += [other] if recognise(other.value) == kind else []
     return Given(path.parent, (document, *beside), artefact=path, dataset_name=_dataset_name(document, path))
 

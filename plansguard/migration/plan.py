@@ -29,6 +29,8 @@ from plansguard.workspace import Workspace
 
 #: What the next commands mend, and what therefore does not stand in the way of a move.
 _MENDED_LATER = frozenset({"fingerprint-missing", "data-missing"})
+#: The rule about a reader that does not suit the images, and what to do about it before the plans are written.
+_LOSES_SPACING, _SAY_THE_READER = "reader-loses-spacing", "migrate with --reader {better}"
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,21 @@ def plan(workspace: Workspace, order: Order, settings: ActiveSettings | None = N
         settings=settings,
         rules=[one for one in RULES if not _mended_later(one)],
     )
-    return Migration(pair, reader, tuple(writes), report)
+    return Migration(pair, reader, tuple(writes), _advised(report, order))
+
+
+def _advised(report: Report, order: Order) -> Report:
+    """The report with advice for whoever types the command, where a rule's own is to edit the file.
+
+    A graft keeps the reader of the dataset's own plans, which are there to be edited.
+    """
+    if order.workflow == "graft":
+        return report
+    findings = (
+        replace(one, fix=_SAY_THE_READER.format(**one.values)) if one.name == _LOSES_SPACING else one
+        for one in report.findings
+    )
+    return replace(report, findings=tuple(findings))
 
 
 def _mended_later(rule: Rule) -> bool:

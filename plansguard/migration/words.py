@@ -10,6 +10,7 @@ from plansguard.direction import dataset_id, trained_with
 from plansguard.given import Given, GivenModel
 from plansguard.migration.plan import Migration
 from plansguard.parts import Absent
+from plansguard.stamp import State, differing, input_fields
 from plansguard.subject import Dataset, Pair
 from plansguard.workspace import DATASET_NAME, TrainedModel
 
@@ -54,7 +55,7 @@ def next_commands(migration: Migration) -> Iterator[str]:
     configuration = shlex.quote(name)
     if not _has_fingerprint(pair.receiving):
         yield f"nnUNetv2_extract_fingerprint -d {receiving}"
-    if pair.workflow != "graft" or not _has_data(pair, name):
+    if not (_has_data(pair, name) if pair.workflow == "graft" else _has_stamped_data(pair, name)):
         yield f"nnUNetv2_preprocess -d {receiving} -plans_name {identifier} -c {configuration}"
     yield f"plansguard check -d {receiving} -p {identifier}"
     if pair.workflow == "pretrain":
@@ -115,6 +116,21 @@ def _trained(pair: Pair) -> list[TrainedModel]:
 def _has_fingerprint(dataset: Dataset) -> bool:
     try:
         return bool(dataset.fingerprint)
+    except Absent:
+        return False
+
+
+def _has_stamped_data(pair: Pair, configuration: str) -> bool:
+    """Whether `plansguard preprocess` has made the data of the result already, and they are as it left them."""
+    one = next(one for one in pair.result.configurations if one.name == configuration)
+    wanted = input_fields(pair.result.value, one.resolved)
+    try:
+        return any(
+            stamped.file.identifier == one.get("data_identifier")
+            and stamped.state is State.HOLDS
+            and not differing(stamped.stamp.input, wanted)
+            for stamped in pair.receiving.stamps
+        )
     except Absent:
         return False
 

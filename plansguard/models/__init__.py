@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from plansguard.models.plans import ArchKwargs as ArchKwargs
     from plansguard.models.plans import Configuration as Configuration
     from plansguard.models.plans import Plans as Plans
+    from plansguard.models.receipt import Receipt as Receipt
     from plansguard.models.settings import Settings as Settings
     from plansguard.models.splits import Splits as Splits
     from plansguard.models.stamp import Stamp as Stamp
@@ -35,6 +36,7 @@ else:
         "IntensityProperties": "intensity",
         "Lineage": "lineage",
         "Plans": "plans",
+        "Receipt": "receipt",
         "Settings": "settings",
         "Splits": "splits",
         "Stamp": "stamp",

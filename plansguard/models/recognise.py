@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["plans", "fingerprint", "dataset.json", "splits", "lineage", "stamp"]
+Kind = Literal["plans", "fingerprint", "dataset.json", "splits", "lineage", "stamp", "receipt"]
 
 
 class _Signature(NamedTuple):
@@ -38,7 +38,11 @@ _SIGNATURES: dict[Kind, _Signature] = {
     ),
 }
 #: Documents of our own say what they are.
-_OWN: dict[str, Kind] = {"plansguard/lineage/": "lineage", "plansguard/stamp/": "stamp"}
+_OWN: dict[str, Kind] = {
+    "plansguard/lineage/": "lineage",
+    "plansguard/stamp/": "stamp",
+    "plansguard/receipt/": "receipt",
+}
 _TOKENS = (
     *(f'"{key}"'.encode() for signature in _SIGNATURES.values() for key in signature.telling),
     *(schema.encode() for schema in _OWN),

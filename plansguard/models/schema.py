@@ -25,6 +25,7 @@ SCHEMAS: dict[str, Schema] = {
     "splits": Schema("splits", "Splits", "splits_final.json."),
     "lineage": Schema("lineage", "Lineage", "The record of a migration: <identifier>.plansguard.json."),
     "stamp": Schema("stamp", "Stamp", "What preprocessed data were made with: <data_identifier>.stamp.json."),
+    "receipt": Schema("receipt", "Receipt", "What a training was started with: plansguard_receipt.json."),
     "settings": Schema("settings", "Settings", "plansguard.json."),
     "report": Schema("report_document", "ReportDocument", "The report of --output json."),
     "diff": Schema("diff_document", "DiffDocument", "The differences of diff --output json."),

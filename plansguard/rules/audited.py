@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from plansguard.parts import Configuration, Plans
 from plansguard.report import Location
-from plansguard.rules.common import number
+from plansguard.rules.common import judged, known, number
 from plansguard.rules.declare import Found, found
 from plansguard.subject import Dataset
 from plansguard.words import counted
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from plansguard.artefacts.audit import Audit
 
 PREPROCESS = "nnUNetv2_preprocess -d {number} -plans_name {plans} -c {configuration}"
-#: Where preprocessing copies the labels to, and the final validation looks for them.
-GROUND_TRUTH = "gt_segmentations"
 
 
 def told(
@@ -53,9 +51,14 @@ def folder_of(configuration: Configuration) -> str:
     return str(configuration.get("data_identifier"))
 
 
-def names_in(folder: Path) -> set[str]:
-    """Names of the entries of a folder; none where it cannot be listed."""
-    try:
-        return {path.name for path in folder.iterdir()}
-    except OSError:
-        return set()
+def read_before(
+    dataset: Dataset, plans: Plans, configuration: Configuration
+) -> Iterator[tuple[Plans, Configuration, Audit]]:
+    """What is judged before this configuration, in any plans, with its data: a fault of both is told there."""
+    for earlier_plans in dataset.judged_plans:
+        for earlier in judged(dataset, earlier_plans):
+            if earlier_plans is plans and earlier.name == configuration.name:
+                return
+            data = known(partial(dataset.data, earlier))
+            if data is not None:
+                yield earlier_plans, earlier, data

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from plansguard.parts import Configuration, Plans
 from plansguard.report import Severity
-from plansguard.rules.audited import names_in, preprocessing
-from plansguard.rules.common import brief, is_there, listed, number, quoted, usable
+from plansguard.rules.audited import preprocessing
+from plansguard.rules.common import brief, is_there, listed, number, quoted
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Dataset
+from plansguard.workspace import names_in
 
 if TYPE_CHECKING:
     from plansguard.artefacts.audit import Audit
@@ -43,7 +44,7 @@ def next_stage_data_missing(
     """
     stages = configuration.get("next_stage") or ()
     for name in [stages] if isinstance(stages, str) else stages:
-        stage = next((one for one in plans.configurations if one.name == name and usable(one)), None)
+        stage = next((one for one in plans.configurations if one.name == name and one.is_usable), None)
         if stage is None:
             continue  # PG107 and PG106 tell
         folder = dataset.folder / str(stage.get("data_identifier"))
@@ -75,7 +76,7 @@ def previous_stage_predictions_missing(
 
     What it checks: for a configuration with a `previous_stage`, the file of every case in
     `predicted_next_stage/<configuration>` of a model of that stage, in `nnUNet_results`. Judged where such a model was
-    trained, or where this configuration is asked for with `-c`.
+    trained, or where this configuration is asked for with `-c`; before a training only the models of its own trainer.
 
     Why it matters: the loader fails when the case is drawn.
 
@@ -89,8 +90,9 @@ def previous_stage_predictions_missing(
     if not stage:
         return
     models = [one for one in dataset.trained if (one.plans_name, one.configuration) == (plans.identifier, stage)]
-    finished = [model for model in models if model.checkpoints]
-    if not finished:
+    trained = [model for model in models if model.checkpoints]
+    finished = [model for model in trained if dataset.request.trainer in (None, model.trainer)]
+    if not trained:
         if dataset.request.asks_for(configuration):
             trouble = f"there is no trained model of {stage} with these plans"
             yield _previous_stage(dataset, plans, configuration, trouble)

@@ -12,6 +12,7 @@ from plansguard.report import Location, Severity
 from plansguard.rules.common import listed, quoted
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Dataset
+from plansguard.trainers import all_names
 from plansguard.words import nearest
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ def trainer_of_weights_unknown(checkpoint: Checkpoint) -> Iterator[Found]:
     Evidence: TR-05; nnU-Net issues 2856, 3025, autopet-3-submission issue 1.
     """
     name = None if checkpoint.trainer is None else facts.base_trainer(checkpoint.trainer)
-    if name is None or name in facts.STOCK_TRAINERS or name in machine.trainers():
+    if name is None or name in facts.STOCK_TRAINERS or name in all_names():
         return
     near = nearest(name, facts.STOCK_TRAINERS)
     guess = f"; the nearest is {near}" if near else ""
@@ -296,7 +297,8 @@ def trainer_changes_network(dataset: Dataset, checkpoint: Checkpoint) -> Iterato
     """Weights to be fine-tuned are of a trainer that does not build the network of the plans.
 
     What it checks: the trainer in the checkpoint is one of nnU-Net's that override `build_network_architecture`
-    (batch normalisation, Primus). Plans of nnssl, which name their network, are not meant.
+    (batch normalisation, Primus), unless the same one is named at the gate. Plans of nnssl, which name their
+    network, are not meant.
 
     Why it matters: with such weights equal plans do not mean equal networks. Where parameters are missing, PG620 to
     PG623 tell it. Weights with batch normalisation load into nnU-Net's own network without a word, because that has
@@ -308,8 +310,9 @@ def trainer_changes_network(dataset: Dataset, checkpoint: Checkpoint) -> Iterato
 
     Evidence: TR-06.
     """
-    if dataset.request.weights is checkpoint and checkpoint.trainer in facts.TRAINERS_WITH_OWN_NETWORK:
-        yield found(Location(checkpoint.path), trainer=checkpoint.trainer)
+    name, wanted = facts.base_trainer(checkpoint.trainer or ""), dataset.request.weights is checkpoint
+    if wanted and name in facts.TRAINERS_WITH_OWN_NETWORK - {dataset.request.base_trainer}:
+        yield found(Location(checkpoint.path), trainer=name)
 
 
 @rule(

@@ -10,8 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from plansguard import changes, jsondoc
+from plansguard import changes
 from plansguard.errors import UnreadableDocument
+from plansguard.models import bounds
 from plansguard.models.recognise import recognise
 from plansguard.parts import Absent, Configuration, Part, Plans
 from plansguard.subject import Dataset
@@ -94,9 +95,7 @@ def known(get: Callable[[], Value]) -> Value | None:
 
 def valid(part: AnyPart) -> AnyPart:
     """The document itself; Absent when a field has a wrong type."""
-    if part.problems:
-        raise Absent(f"{part.path.name} has fields of a wrong type (see PG005)")
-    return part
+    return part.valid
 
 
 def number(dataset: Dataset) -> str:
@@ -108,7 +107,7 @@ def number(dataset: Dataset) -> str:
 def judged(dataset: Dataset, plans: Plans) -> Iterator[Configuration]:
     """The configurations of ``plans`` that are asked for and can be read."""
     for configuration in plans.configurations:
-        if dataset.request.configuration in (None, configuration.name) and usable(configuration):
+        if dataset.request.configuration in (None, configuration.name) and configuration.is_usable:
             yield configuration
 
 
@@ -125,18 +124,13 @@ def told_before(dataset: Dataset, configuration: Configuration, *keys: str) -> b
     return False
 
 
-def usable(configuration: Configuration) -> bool:
-    """Whether the configuration can be resolved and its fields have the right types."""
-    return known(lambda: configuration.usable) is not None
-
-
 def differing_fields(model: TrainedModel, plans: Plans, facets: Sequence[str]) -> list[str]:
     """Fields of these facets in which the plans a model was trained with differ from ``plans``, by their names.
 
     Only what counts for the model's configuration; nothing where nnU-Net's own copy of the plans cannot be read.
     """
     try:
-        theirs = jsondoc.read(model.folder / "plans.json").value
+        theirs = bounds.read(model.folder / "plans.json").value
     except UnreadableDocument:
         return []
     if recognise(theirs) != "plans":

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from plansguard import facts, machine
 from plansguard.parts import Absent, Configuration, Plans, is_folder_name
 from plansguard.report import Severity
-from plansguard.rules.audited import GROUND_TRUTH, PREPROCESS, folder_of, names_in, preprocessing, told
-from plansguard.rules.common import brief, is_there, known, listed, usable
+from plansguard.rules.audited import PREPROCESS, folder_of, preprocessing, told
+from plansguard.rules.common import brief, is_there, known, listed
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Dataset
+from plansguard.workspace import GROUND_TRUTH
 
 if TYPE_CHECKING:
     from plansguard.artefacts.audit import Audit
@@ -53,7 +54,7 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
         raise Absent(f"nothing of {dataset.name} is preprocessed here yet")
     if not is_folder_name(identifier):
         return  # PG526 tells
-    folders = [dataset.folder / str(one.get("data_identifier")) for one in plans.configurations if usable(one)]
+    folders = [dataset.folder / str(one.get("data_identifier")) for one in plans.configurations if one.is_usable]
     first = configuration.name == _first(plans)
     if not is_there(dataset.folder / identifier) and (asked or (first and not any(map(is_there, folders)))):
         yield found(
@@ -375,7 +376,7 @@ def reading_stopped(configuration: Configuration, data: Audit) -> Iterator[Found
 
 def _first(plans: Plans) -> str:
     """The configuration that speaks for all: the one that most people train, else the first."""
-    names = [one.name for one in plans.configurations if usable(one)]
+    names = [one.name for one in plans.configurations if one.is_usable]
     return "3d_fullres" if "3d_fullres" in names else names[0]
 
 
@@ -387,7 +388,7 @@ def _cases_of(dataset: Dataset) -> tuple[set[str], str]:
     ending = dataset.dataset_json.require("file_ending")
     if images is not None:
         return set(images.cases(ending)), "nnUNet_raw has them"
-    labels = {name.removesuffix(ending) for name in names_in(dataset.folder / GROUND_TRUTH) if name.endswith(ending)}
+    labels = {name.removesuffix(ending) for name in dataset.ground_truth if name.endswith(ending)}
     if not labels:
         raise Absent("neither raw images nor gt_segmentations say which cases there are")
     return labels, "gt_segmentations has them"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from plansguard.parts import Configuration, Plans
 from plansguard.report import Location
-from plansguard.rules.common import usable
 from plansguard.stamp import Difference, differing, input_fields, place_in_plans
 from plansguard.subject import Dataset
 
 
-class DataUser(NamedTuple):
+@dataclass(frozen=True)
+class DataUser:
     """A configuration that reads a folder of preprocessed data; ``judged`` says whether it was asked for."""
 
     plans: Plans
@@ -35,7 +37,7 @@ class DataUser(NamedTuple):
         bears_plans = len(plans) if identifier.startswith(plans) else 0
         return -bears_plans, self.inherits, not identifier.endswith(f"_{self.configuration.name}")
 
-    @property
+    @cached_property
     def input(self) -> dict[str, Any]:
         """What decides how the folder is written."""
         return input_fields(self.plans.value, self.configuration.resolved)
@@ -55,7 +57,7 @@ def data_users(dataset: Dataset, files: Iterable[Plans]) -> dict[str, list[DataU
     users: dict[str, list[DataUser]] = {}
     for plans in files:
         for configuration in plans.configurations if not plans.problems else ():  # PG005 tells problems
-            identifier = configuration.get("data_identifier") if usable(configuration) else None
+            identifier = configuration.get("data_identifier") if configuration.is_usable else None
             if identifier is not None:
                 asked = dataset.request.configuration in (None, configuration.name)
                 user = DataUser(plans, configuration, asked and plans in dataset.judged_plans)

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from plansguard import jsondoc
 from plansguard.errors import UnreadableDocument
+from plansguard.models import bounds
 from plansguard.models.recognise import is_v1
 from plansguard.parts import DatasetJson
 from plansguard.report import Location, Severity
@@ -339,7 +339,7 @@ def _real_owner(dataset: Dataset, here: DatasetJson, raw: DatasetJson) -> Path |
         return None
     for path in sorted(raw.path.parents[1].glob("Dataset*/dataset.json")):
         try:
-            if path.parent.name != dataset.name and jsondoc.read(path).value == here.value:
+            if path.parent.name != dataset.name and bounds.read(path).value == here.value:
                 return path
         except UnreadableDocument:
             continue  # found when that dataset is checked

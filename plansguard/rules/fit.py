@@ -10,7 +10,7 @@ from plansguard import facts
 from plansguard.intensities import FOREIGN_OVERLAP, ClippedRange
 from plansguard.parts import Absent, Configuration, DatasetJson, Fingerprint, Plans
 from plansguard.report import Location, Severity
-from plansguard.rules.common import brief, judged, known, lacks, listed, number, told_before, valid
+from plansguard.rules.common import brief, judged, known, lacks, listed, number, told_before
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Dataset
 from plansguard.words import counted
@@ -440,7 +440,7 @@ def three_d_configuration_on_two_d_data(
     Evidence: D2-01, MV-15; nnU-Net issues 1707, 2013, 2251.
     """
     axes = len(configuration.require("patch_size"))
-    fingerprint = known(lambda: valid(dataset.fingerprint))
+    fingerprint = known(lambda: dataset.fingerprint.valid)
     flat = known(fingerprint.is_flat) if fingerprint else None
     reader = plans.value.get("image_reader_writer")
     because = None
@@ -582,7 +582,7 @@ def reader_loses_spacing(dataset: Dataset, plans: Plans, dataset_json: DatasetJs
     Evidence: IO-01; measured with nnU-Net 2.8.1.
     """
     reader, ending = plans.require("image_reader_writer"), dataset_json.require("file_ending").lower()
-    fingerprint = known(lambda: valid(dataset.fingerprint))
+    fingerprint = known(lambda: dataset.fingerprint.valid)
     spacing = known(lambda: fingerprint.median_spacing([0, 1, 2])) if fingerprint else None
     solid = spacing is not None and fingerprint is not None and not known(fingerprint.is_flat)
     fault = None
@@ -618,7 +618,7 @@ def _channel_claims(dataset: Dataset, plans: Plans) -> Iterator[_Claim]:
 
 def _raw_cases(dataset: Dataset) -> int:
     """How many training cases nnUNet_raw has."""
-    dataset_json = valid(dataset.dataset_json)
+    dataset_json = dataset.dataset_json.valid
     files = dataset_json.value.get("dataset") or dataset.raw_images.cases(dataset_json.require("file_ending"))
     if not files:
         raise Absent("no raw image has the right name (see PG205)")
@@ -627,8 +627,8 @@ def _raw_cases(dataset: Dataset) -> int:
 
 def _declared_cases(dataset: Dataset) -> int:
     """numTraining, of the raw dataset.json where that is known: that the other copy differs is told by PG202."""
-    raw = known(lambda: valid(dataset.raw_dataset_json))
-    declared: int = (raw or valid(dataset.dataset_json)).require("numTraining")
+    raw = known(lambda: dataset.raw_dataset_json.valid)
+    declared: int = (raw or dataset.dataset_json.valid).require("numTraining")
     return declared
 
 
@@ -641,7 +641,7 @@ def _kept_for_weights(dataset: Dataset, plans: Plans) -> bool:
 def _ct_channels(dataset: Dataset, plans: Plans) -> list[int]:
     """Channels that a configuration normalises as CT, without those where that itself is told as wrong (PG305)."""
     kept = _kept_for_weights(dataset, plans)
-    names = [] if kept else known(lambda: valid(dataset.dataset_json).channels) or []
+    names = [] if kept else known(lambda: dataset.dataset_json.valid.channels) or []
     channels = {
         index
         for configuration in judged(dataset, plans)
@@ -653,11 +653,11 @@ def _ct_channels(dataset: Dataset, plans: Plans) -> list[int]:
 
 def _foreign_statistics(dataset: Dataset, plans: Plans, channel: int) -> bool:
     """Whether the plans' intensity properties of a channel are on record as not this dataset's."""
-    fingerprint = known(lambda: valid(dataset.fingerprint))
+    fingerprint = known(lambda: dataset.fingerprint.valid)
     if fingerprint is None:
         return False
     ours = ClippedRange.of(fingerprint.value.get(facts.INTENSITY_KEY), channel)
-    theirs = ClippedRange.of(valid(plans).value.get(plans.intensity_key), channel)
+    theirs = ClippedRange.of(plans.valid.value.get(plans.intensity_key), channel)
     return ours is not None and theirs is not None and ours != theirs
 
 

@@ -15,6 +15,9 @@ from plansguard.subject import Dataset, Pair
 
 if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint import Checkpoint
+    from plansguard.planning import Planning
+    from plansguard.prediction import Prediction
+    from plansguard.run import Run
 
 
 class Level(IntEnum):
@@ -28,8 +31,11 @@ class Level(IntEnum):
     DATA = 5
     CHECKPOINT = 6
     WEIGHTS = 7
-    PAIR = 8
-    RUN_END = 9
+    RUN = 8
+    PLANNING = 9
+    PREDICTION = 10
+    PAIR = 11
+    RUN_END = 12
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,9 @@ class Scope:
     plans: Plans | None = None
     configuration: Configuration | None = None
     checkpoint: Checkpoint | None = None
+    run: Run | None = None
+    planning: Planning | None = None
+    prediction: Prediction | None = None
     pair: Pair | None = None
     crashes: tuple[Crash, ...] = ()
     idle_ignores: tuple[IdleIgnore, ...] = ()
@@ -87,6 +96,9 @@ NEEDS: dict[str, Need] = {
     "data": Need(Level.DATA, lambda scope: scope.dataset.data(scope.configuration)),
     "checkpoint": Need(Level.CHECKPOINT, lambda scope: scope.checkpoint),
     "weights": Need(Level.WEIGHTS, lambda scope: scope.dataset.weights(scope.configuration)),
+    "run": Need(Level.RUN, lambda scope: scope.run),
+    "planning": Need(Level.PLANNING, lambda scope: scope.planning),
+    "prediction": Need(Level.PREDICTION, lambda scope: scope.prediction),
     "pair": Need(Level.PAIR, lambda scope: scope.pair),
     "crashes": Need(Level.RUN_END, lambda scope: scope.crashes),
     "idle_ignores": Need(Level.RUN_END, lambda scope: scope.idle_ignores),

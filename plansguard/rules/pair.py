@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from plansguard import changes, facts, jsondoc
+from plansguard import changes, facts
 from plansguard.direction import judge_direction, own_plans_like, trained_with
 from plansguard.errors import UnreadableDocument
+from plansguard.models import bounds
 from plansguard.parts import Absent
 from plansguard.report import Location, Severity
-from plansguard.rules.common import differing_fields, listed, valid
+from plansguard.rules.common import differing_fields, listed
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Pair
 
@@ -100,7 +101,7 @@ def would_overwrite(pair: Pair) -> Iterator[Found]:
     if pair.existing is None or pair.existing == pair.result.document.raw:
         return
     try:
-        theirs = jsondoc.parse(pair.existing, "existing").value
+        theirs = bounds.parse(pair.existing, "existing").value
         differing = [
             str(change.field)
             for change in changes.edited(theirs, pair.result.value)
@@ -234,7 +235,7 @@ def dimensions_of_datasets_differ(pair: Pair) -> Iterator[Found]:
 
     Evidence: MV-15, D2-01; nnU-Net issues 2013, 2251.
     """
-    theirs, ours = pair.plans.are_for_flat_images(), valid(pair.receiving.fingerprint).is_flat()
+    theirs, ours = pair.plans.are_for_flat_images(), pair.receiving.fingerprint.valid.is_flat()
     if theirs != ours:
         words = {True: "2D", False: "3D"}
         sides = {"theirs": words[theirs], "ours": words[ours]}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import filecmp
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plansguard.parts import Configuration, DatasetJson, Plans
 from plansguard.report import Location, Severity
-from plansguard.rules.audited import GROUND_TRUTH, PREPROCESS, folder_of, names_in, preprocessing
-from plansguard.rules.common import known, listed, number, quoted, valid
+from plansguard.rules.audited import PREPROCESS, folder_of, preprocessing, read_before
+from plansguard.rules.common import known, listed, number, quoted
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Dataset
+from plansguard.workspace import GROUND_TRUTH
 
 if TYPE_CHECKING:
     from plansguard.artefacts.audit import Audit
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     fix="copy the labels: cp {source}/* {target}/",
     modes=("PP-08",),
 )
-def ground_truth_missing(dataset: Dataset, plans: Plans, dataset_json: DatasetJson, data: Audit) -> Iterator[Found]:
+def ground_truth_missing(
+    dataset: Dataset, plans: Plans, configuration: Configuration, dataset_json: DatasetJson, data: Audit
+) -> Iterator[Found]:
     """Labels for the final validation are missing.
 
     What it checks: for every validation case (every case, where there are no splits yet) a file
@@ -42,16 +45,14 @@ def ground_truth_missing(dataset: Dataset, plans: Plans, dataset_json: DatasetJs
     Evidence: PP-08; nnU-Net issues 2298, 2727.
     """
     ending = dataset_json.require("file_ending")
-    splits = known(lambda: valid(dataset.splits))
-    validated = {case for fold in splits.value for case in fold["val"]} if splits else set(data.folder.names)
-    names = {f"{case}{ending}" for case in validated}
-    if plans.value.get("image_reader_writer") == "Tiff3DIO":
-        names |= {f"{case}.json" for case in validated}
-    missing = sorted(names - names_in(dataset.folder / GROUND_TRUTH))
+    names = _validated(dataset, plans, data, ending)
+    missing = names - dataset.ground_truth
+    for earlier, _, others in read_before(dataset, plans, configuration) if missing else ():
+        missing -= _validated(dataset, earlier, others, ending)
     if missing:
         yield found(
             Location(str(dataset.folder / GROUND_TRUTH)),
-            missing="everything" if len(missing) == len(names) else listed(missing),
+            missing="everything" if len(missing) == len(names) else listed(sorted(missing)),
             source=f"{_raw(dataset)}/labelsTr",
             target=quoted(dataset.folder / GROUND_TRUTH),
         )
@@ -80,8 +81,10 @@ def raw_files_newer_than_data(
 
     Evidence: PP-05; nnU-Net issues 309, 331, 1097, 1821.
     """
-    newest = max(_changed(dataset.raw_folder), default=None)
-    if newest is not None and data.oldest is not None and newest[0] > data.oldest:
+    newest = dataset.raw_files.newest
+    if newest is None or data.oldest is None or newest[0] <= data.oldest:
+        return
+    if all(others.folder.path != data.folder.path for _, _, others in read_before(dataset, plans, configuration)):
         yield found(
             configuration.at("data_identifier"),
             raw=quoted(newest[1]),
@@ -98,7 +101,9 @@ def raw_files_newer_than_data(
     fix="nnUNetv2_preprocess -d {number} -plans_name {plans} copies the labels and makes the data anew",
     modes=("PP-05",),
 )
-def ground_truth_differs_from_raw(dataset: Dataset, plans: Plans, data: Audit) -> Iterator[Found]:
+def ground_truth_differs_from_raw(
+    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit
+) -> Iterator[Found]:
     """The labels that validation uses are not the raw ones.
 
     What it checks: the sizes of the files in `gt_segmentations` against those of the same name in `labelsTr`; with
@@ -113,11 +118,14 @@ def ground_truth_differs_from_raw(dataset: Dataset, plans: Plans, data: Audit) -
 
     Evidence: PP-05; nnU-Net issues 1097, 1821.
     """
+    told = any(others.folder.names for _, _, others in read_before(dataset, plans, configuration))
+    if told or not data.folder.names:
+        return
     copies, originals = dataset.folder / GROUND_TRUTH, dataset.raw_folder / "labelsTr"
     whole = dataset.request.reading.depth == "all"
-    names = sorted(names_in(copies) & names_in(originals))
+    names = sorted(dataset.ground_truth & dataset.raw_files.labels)
     differing = [name for name in names if not _same_file(copies / name, originals / name, whole=whole)]
-    if differing and data.folder.names:
+    if differing:
         yield found(
             Location(str(copies)),
             cases=listed(differing),
@@ -176,15 +184,12 @@ def _raw(dataset: Dataset) -> str:
     return quoted(raw) if raw is not None else f'"$nnUNet_raw"/{quoted(dataset.name)}'
 
 
-def _changed(raw_folder: Path) -> Iterable[tuple[float, Path]]:
-    """When each raw image and label was changed last, in seconds since 1970."""
-    for part in ("imagesTr", "labelsTr"):
-        for name in names_in(raw_folder / part):
-            path = raw_folder / part / name
-            try:
-                yield path.stat().st_mtime, path
-            except OSError:
-                continue
+def _validated(dataset: Dataset, plans: Plans, data: Audit, ending: str) -> set[str]:
+    """The files in gt_segmentations that the final validation opens."""
+    splits = known(lambda: dataset.splits.valid)
+    cases = {case for fold in splits.value for case in fold["val"]} if splits else set(data.folder.names)
+    names = {f"{case}{ending}" for case in cases}
+    return names | {f"{case}.json" for case in cases} if plans.value.get("image_reader_writer") == "Tiff3DIO" else names
 
 
 def _same_file(one: Path, other: Path, *, whole: bool) -> bool:

@@ -24,6 +24,7 @@ _TITLES = {
     "splits": "a splits_final.json",
     "lineage": "plansguard's record of a migration",
     "stamp": "plansguard's stamp of preprocessed data",
+    "receipt": "plansguard's receipt of a training",
 }
 _MODELS = {
     "dataset.json": "DatasetJson",
@@ -31,6 +32,7 @@ _MODELS = {
     "splits": "Splits",
     "lineage": "Lineage",
     "stamp": "Stamp",
+    "receipt": "Receipt",
 }
 
 
@@ -70,8 +72,9 @@ def rule_crashed(crashes: Iterable[Crash]) -> Iterator[Found]:
 def unreadable_document(dataset: Dataset) -> Iterator[Found]:
     """A file cannot be read as JSON.
 
-    What it checks: every file with one of nnU-Net's names is strict JSON in UTF-8, at most 64 MiB large and at most
-    200 levels deep; every folder below those that are checked can be listed.
+    What it checks: every file with one of nnU-Net's names is strict JSON in UTF-8, at most 16 MiB large and at most
+    200 levels deep; plans have at most 300 configurations, and with all that these inherit 1,048,576 characters; labels
+    and channels have 262,144 characters each. Every folder below those that are checked can be listed.
 
     Why it matters: nnU-Net ends with a `JSONDecodeError` that does not name the file. A file that cannot be read has
     not been checked: the exit code is 2.
@@ -144,7 +147,7 @@ def non_finite_number(document: JsonDocument) -> Iterator[Found]:
 
     Evidence: PL-08, SP-01; NO-08.
     """
-    if recognise(document.value) in ("lineage", "stamp"):
+    if recognise(document.value) in ("lineage", "stamp", "receipt"):
         return  # they repeat the plans they belong to: told there
     for notice in document.notices:
         if notice.kind == "non-finite":

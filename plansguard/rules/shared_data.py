@@ -150,10 +150,13 @@ def _conflict(user: DataUser, others: list[DataUser]) -> _Conflict | None:
 
     None where one of them writes the same as ``user``, so that the conflict is told there, or where nobody asked.
     """
-    conflicts = [_Conflict(other, user.differs_from(other)) for other in others]
-    if not conflicts or not all(conflict.fields for conflict in conflicts):
-        return None
-    return conflicts[0] if user.judged or conflicts[0].other.judged else None
+    first = None
+    for other in others:
+        conflict = _Conflict(other, user.differs_from(other))
+        if not conflict.fields:
+            return None
+        first = first or conflict
+    return first if first is not None and (user.judged or first.other.judged) else None
 
 
 def _told(user: DataUser, conflict: _Conflict, dataset: Dataset, *, at: Location, identifier: str) -> Found:

@@ -7,7 +7,7 @@ from typing import Any
 
 from plansguard.parts import DatasetJson
 from plansguard.report import Location, Severity
-from plansguard.rules.common import brief, known, listed, number, quoted, valid
+from plansguard.rules.common import brief, known, listed, number, quoted
 from plansguard.rules.data_users import DataUser, data_users
 from plansguard.rules.declare import Found, found, rule
 from plansguard.stamp import Difference, State, dataset_doubts, dataset_fields, differing
@@ -46,7 +46,7 @@ def stamp_disagrees(dataset: Dataset, stamps: tuple[Stamped, ...]) -> Iterator[F
     Evidence: PP-02, PP-06; nnU-Net issues 2878, 1707, 2701, 1949, 2592.
     """
     users = data_users(dataset, dataset.plans)
-    dataset_json = known(lambda: valid(dataset.dataset_json))
+    dataset_json = known(lambda: dataset.dataset_json.valid)
     for one in stamps:
         judged = [user for user in users.get(one.file.identifier, ()) if user.judged]
         if one.state is State.HOLDS and judged:

@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from plansguard import changes
+from plansguard import changes, facts
 from plansguard.parts import Configuration, Plans
 from plansguard.report import Location, Severity
 from plansguard.rules.common import brief, known, listed, migration_of, number, quoted
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Dataset
+from plansguard.trainers import find_trainer
 
 if TYPE_CHECKING:
     from plansguard.weights import Weights
@@ -279,15 +280,16 @@ def channels_permuted(weights: Weights) -> Iterator[Found]:
     "weights-were-not-mirrored",
     Severity.WARNING,
     message="the weights were trained by {trainer}, which {habit}; this dataset tells left from right ({labels}), and "
-    "nnUNetTrainer mirrors along every axis",
+    "{planned} mirrors{extent}",
     fix="fine-tune with the same trainer, or one that does not mirror: nnUNetv2_train ... -tr nnUNetTrainerNoMirroring",
     modes=("AR-11",),
 )
-def weights_were_not_mirrored(weights: Weights) -> Iterator[Found]:
-    """The weights were trained without mirroring, and the default trainer mirrors.
+def weights_were_not_mirrored(dataset: Dataset, weights: Weights) -> Iterator[Found]:
+    """The weights were trained without mirroring, and the trainer that goes on with them mirrors.
 
     What it checks: whether the checkpoint allows no mirroring at inference, or not along every axis, or its trainer's
-    name says NoMirroring, while this dataset has labels with a side in their names.
+    name says NoMirroring, while this dataset has labels with a side in their names. The trainer that will train is the
+    one that is named at the gate, as its source tells, and otherwise nnU-Net's default.
 
     Why it matters: with mirroring, left and right organs look the same in half of the samples: what the weights know
     about sides is unlearned.
@@ -303,9 +305,16 @@ def weights_were_not_mirrored(weights: Weights) -> Iterator[Found]:
     labels = [name for name in weights.dataset_json.require("labels") if _SIDES.search(name)]
     if mirrored is None or len(mirrored) >= axes or not labels:
         return
+    planned = dataset.request.base_trainer or facts.DEFAULT_TRAINER
+    found_class = find_trainer(planned)
+    everywhere = planned == facts.DEFAULT_TRAINER if found_class is None else found_class.mirrors_every_axis
+    if not everywhere and (mirrored or found_class is None or not found_class.mirrors):
+        return
     habit = f"mirrors only along {listed([f'axis {axis}' for axis in mirrored])}" if mirrored else "does not mirror"
     trainer = checkpoint.trainer or "an unknown trainer"
-    yield found(weights.dataset_json.at("labels"), trainer=trainer, habit=habit, labels=listed(labels))
+    extent = " along every axis" if everywhere else ""
+    at = weights.dataset_json.at("labels")
+    yield found(at, trainer=trainer, habit=habit, labels=listed(labels), planned=planned, extent=extent)
 
 
 @rule(
@@ -353,7 +362,7 @@ def training_already_there(
     """A training with these plans is already in the results folder.
 
     What it checks: for weights that are to be fine-tuned, whether `nnUNet_results` holds checkpoints of this dataset,
-    plans and configuration.
+    plans and configuration, of any trainer and fold. Of a training that is about to start PG721 says it exactly.
 
     Why it matters: without `--c` the earlier checkpoints are overwritten. `--c` with `-pretrained_weights` is refused,
     and `--c` where no checkpoint is found only warns and starts from random weights.
@@ -364,7 +373,7 @@ def training_already_there(
 
     Evidence: AR-13; run/run_training.py, maybe_load_checkpoint.
     """
-    for model in dataset.trained:
+    for model in dataset.trained if dataset.request.trainer is None else ():
         if (model.plans_name, model.configuration) != (plans.identifier, configuration.name) or not model.checkpoints:
             continue
         own = os.path.realpath(weights.checkpoint.path) in map(os.path.realpath, model.checkpoints)

@@ -1,0 +1,167 @@
+"""``plansguard gate``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from plansguard.cli import ADDED_VARIABLES
+from plansguard.cli.common import FailOn, Outputs, SettingsFile, emit, load_settings, parse_outputs
+from plansguard.cli.progress import progress_bar
+from plansguard.cli.training import (
+    Accept,
+    Because,
+    Depth,
+    GpuMemory,
+    accepted_findings,
+    reading_of,
+    say_refusal,
+    say_verdict,
+)
+from plansguard.errors import UsageError
+from plansguard.render import printable
+from plansguard.training import EXTENSION_VARIABLE, search_path
+from plansguard.training.names import is_step_name
+from plansguard.workspace import Workspace
+
+if TYPE_CHECKING:
+    from plansguard.commands import CommandLine
+    from plansguard.judging import Verdict
+
+#: What stands behind the command belongs to it, with or without -- before it.
+CONTEXT = {"allow_interspersed_args": False}
+_IS_POSIX = os.name == "posix"
+
+
+def gate(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="-- COMMAND", help="A command of nnU-Net with its arguments, also behind srun."),
+    ] = None,
+    accept: Accept = [],  # noqa: B006 - typer copies it
+    because: Because = [],  # noqa: B006
+    data: Depth = None,
+    gpu_memory: GpuMemory = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only judge, do not start the command.")] = False,
+    output: Outputs = [],  # noqa: B006
+    fail_on: FailOn = None,
+    settings: SettingsFile = None,
+) -> None:
+    """Check whether a command of nnU-Net is fit to start, and start it.
+
+    For example: plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p PretrainPlans.
+
+    One word in front of the line in a job script, for nnU-Net's commands that train, plan, preprocess, move plans or
+    predict. What is wrong stops it with exit code 1 before nnU-Net is loaded; else the command takes the place of this
+    process, so signals and exit codes are its own.
+    """
+    from plansguard import commands, facts
+    from plansguard.gate import idle
+    from plansguard.judging import Question, judge
+
+    outputs = parse_outputs(output)
+    if not dry_run and any(name != "text" and path is None for name, path in outputs):
+        raise UsageError(
+            "on the screen, a report for programs would be mixed with what the command prints",
+            hint="give it a file, such as --output json=report.json, or add --dry-run",
+        )
+    line = commands.command_line(command or ())
+    if not dry_run:
+        _assert_found(line)
+    parsed = commands.parsed(line) if line.name in commands.GRAMMARS else None
+    if parsed is None:
+        why = "is asked for help" if line.name in commands.GRAMMARS else "is no command that plansguard judges"
+        _say(f"{line.name} {why}: not checked")
+        if not dry_run:
+            _become(line.words, _environment(steps=any(map(is_step_name, line.words))))
+        return
+    if parsed.unknown:
+        _say(f"not known to nnU-Net {facts.NNUNET_VERSION}, and so not checked: {' '.join(parsed.unknown)}")
+    os.environ.update(line.assignments)  # as env will do it
+    accepted = accepted_findings(accept, because)
+    with progress_bar("reading cases") as progress:
+        question = Question(
+            line=line,
+            parsed=parsed,
+            workspace=Workspace.from_environment(),
+            environment=os.environ,
+            settings=lambda folder: load_settings(settings, [folder]),
+            reading=reading_of(data, progress),
+            gpu_memory=gpu_memory,
+            accepted=accepted,
+        )
+        verdict = judge(question)
+    on_screen = any(name == "text" and path is None for name, path in outputs)
+    if on_screen:
+        _say_before(verdict)
+    emit(verdict.report, outputs)
+    code = verdict.report.exit_code(fail_on or verdict.settings.fail_on)
+    if code:
+        say_refusal()
+        raise typer.Exit(code)
+    say_verdict(verdict.report, idle(verdict.report, accepted))
+    for hint in verdict.hints:
+        _say(hint)
+    if dry_run:
+        return
+    if verdict.run is not None and not verdict.run.validates:
+        from plansguard import receipt
+
+        receipt.write(verdict.run, receipt.build(verdict.run, verdict.report, ["plansguard", *sys.argv[1:]]))
+    _become(line.words, _environment(steps=verdict.steps))
+
+
+def _say(line: str) -> None:
+    """One line beside the report; standard output belongs to the command that comes."""
+    typer.echo(printable(f"plansguard: {line}"), err=True)
+
+
+def _say_before(verdict: Verdict) -> None:
+    """What nnU-Net will delete, and what it will pass over."""
+    if verdict.jobs:
+        from plansguard.cli.preprocess import say_before
+
+        for job in verdict.jobs:
+            say_before(job)
+    for remark in verdict.remarks:
+        typer.echo(printable(remark))
+
+
+def _assert_found(line: CommandLine) -> None:
+    """That there is such a program: nothing is read for one that is not there."""
+    program = line.words[0]
+    if shutil.which(program) is None:
+        raise UsageError(
+            f"there is no program {program} that could be started",
+            hint="activate the environment that nnU-Net is installed in, or correct the path"
+            if line.before == 0
+            else "correct its name, or PATH",
+        )
+
+
+def _environment(*, steps: bool) -> dict[str, str]:
+    """What the command is given: what we were given, and the folder of our trainers where one of them is named."""
+    environment = {name: value for name, value in os.environ.items() if name not in ADDED_VARIABLES}
+    if steps:
+        environment[EXTENSION_VARIABLE] = search_path(environment.get(EXTENSION_VARIABLE, ""))
+    return environment
+
+
+def _become(words: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:
+    """The command takes the place of this process; where a system knows no such thing, its exit code is passed on."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if not _IS_POSIX:
+        import subprocess
+
+        raise typer.Exit(subprocess.run(words, env=environment, check=False).returncode)
+    for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores them, and so would whatever we become
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+    os.execvpe(words[0], words, environment)

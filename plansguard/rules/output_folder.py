@@ -1,0 +1,552 @@
+"""PG721 to PG730: what lies in the folder of results, and what the training that is about to start would do with it.
+
+Source: maybe_load_checkpoint in run/run_training.py of nnU-Net 2.8.1. ``--c`` takes checkpoint_final.pth, else
+checkpoint_latest.pth, else checkpoint_best.pth, and looks at nothing but the names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plansguard import changes
+from plansguard.errors import UnreadableDocument
+from plansguard.parts import Absent
+from plansguard.report import Location, Severity
+from plansguard.rules.common import brief, known, listed, quoted, valid
+from plansguard.rules.declare import Found, found, rule
+from plansguard.words import counted
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.checkpoint import Checkpoint
+    from plansguard.run import Run
+
+_FINAL, _BEST = "checkpoint_final.pth", "checkpoint_best.pth"
+#: Fields of dataset.json that decide what is learned, or how the final validation reads.
+_LEARNED = ("labels", "channel_names", "modality", "regions_class_order", "file_ending")
+#: How far the learning rate may jump at a resume, as a ratio either way, before what was learned suffers.
+_JUMP = 1.25
+#: Of the polynomial by which nnU-Net lowers its learning rate.
+_EXPONENT = 0.9
+
+
+@rule(
+    "PG721",
+    "results-would-be-overwritten",
+    Severity.ERROR,
+    message="{folder} already holds {present}: {trouble}",
+    fix="to go on with that training add --c; to begin anew move it away first: mv {folder} {folder}.old",
+    modes=("AR-13",),
+)
+def results_would_be_overwritten(run: Run) -> Iterator[Found]:
+    """A training would begin anew where another one has left its checkpoints.
+
+    What it checks: without `--c` and `--val`, that the fold's folder of results holds no checkpoint.
+
+    Why it matters: nnU-Net begins at epoch 0 and overwrites what is there without a question: first
+    `checkpoint_best.pth`, after 50 epochs `checkpoint_latest.pth`, at the end the finished model. A trainer of a number
+    of steps refuses to begin.
+
+    How to fix: add `--c`, or move the folder away.
+
+    Example: a job that was killed is submitted again as it was.
+
+    Evidence: AR-13; run/run_training.py, maybe_load_checkpoint.
+    """
+    if run.present and not (run.continues or run.validates):
+        yield found(
+            run.at,
+            folder=quoted(run.output_folder),
+            present=listed([_described(path, checkpoint) for path, checkpoint in run.present.items()]),
+            trouble=f"{run.trainer} refuses to begin there"
+            if run.steps is not None
+            else "nnU-Net would begin anew and overwrite that without a question",
+        )
+
+
+@rule(
+    "PG722",
+    "nothing-to-continue",
+    Severity.ERROR,
+    message="{trouble}",
+    fix="{remedy}",
+    modes=("ST-05", "AR-13"),
+)
+def nothing_to_continue(run: Run) -> Iterator[Found]:
+    """There is no checkpoint that --c could go on from.
+
+    What it checks: with `--c`, that the fold's folder of results holds a checkpoint. If not, folders beside it that do
+    are named: another `-tr`, `-p` or configuration is another folder. For a trainer that extends another one's steps,
+    that this one is there and finished.
+
+    Why it matters: nnU-Net prints one `WARNING: Cannot continue training` and starts from random weights, also where
+    the training had begun with pretrained ones. A trainer of a number of steps refuses.
+
+    How to fix: correct `-tr`, `-p` or the configuration, or leave `--c` out.
+
+    Example: `--c` with `-p` forgotten.
+
+    Evidence: ST-05, AR-13; run/run_training.py, maybe_load_checkpoint.
+    """
+    if run.continues and not run.present:
+        others = [model for model in known(lambda: run.dataset.trained) or () if _has_checkpoints(model.folder, run)]
+        named = [f"{one.configuration} -tr {one.trainer} -p {one.plans_name}" for one in others]
+        remedy = f"checkpoints of fold {run.fold} lie beside it, of {listed(named)}: correct the command, or "
+        yield found(
+            run.at,
+            trouble=f"--c finds no checkpoint in {run.output_folder}",
+            remedy=(remedy if named else "") + "leave --c out to begin anew",
+        )
+    elif run.steps is not None and run.steps.schedule.extends and not (run.continues or run.validates):
+        from plansguard.training.extending import finished
+        from plansguard.training.refusal import Refused
+
+        try:
+            finished(run.output_folder, run.steps)
+        except Refused as refused:
+            yield found(run.at, trouble=refused.reason, remedy=refused.hint)
+
+
+@rule(
+    "PG723",
+    "nothing-to-validate",
+    Severity.ERROR,
+    message="{flag} {trouble}",
+    fix="{remedy}",
+    modes=("RT-04",),
+)
+def nothing_to_validate(run: Run) -> Iterator[Found]:
+    """What is to be validated is not there.
+
+    What it checks: with `--val`, that the fold's folder of results holds `checkpoint_final.pth`, and with `--val_best`
+    besides it `checkpoint_best.pth`; that `--val_best` is not given with `--disable_checkpointing`, after which there
+    is no best one.
+
+    Why it matters: nnU-Net stops with `Cannot run validation because the training is not finished yet!`, with
+    `FileNotFoundError`, or with an assertion.
+
+    How to fix: finish the training with `--c`.
+
+    Example: `--val` after the job was killed in epoch 900.
+
+    Evidence: RT-04; nnU-Net issue 2855.
+    """
+    if run.validates_best and run.disables_checkpointing:
+        trouble = "cannot be given with --disable_checkpointing, which leaves no best checkpoint"
+        yield found(run.at, flag="--val_best", trouble=trouble, remedy="leave one of the two out")
+    there = {path.name for path in run.present}
+    needed = {"--val": _FINAL, "--val_best": _BEST} if run.validates_best and _FINAL in there else {"--val": _FINAL}
+    for flag, name in needed.items() if run.validates else ():
+        if name not in there:
+            remedy = "finish the training first, with --c" if there else "train first, or correct -tr, -p or the fold"
+            remedy = f"leave {flag} out" if name == _BEST else remedy
+            yield found(run.at, flag=flag, trouble=f"needs {name}, and {run.output_folder} has none", remedy=remedy)
+
+
+@rule(
+    "PG724",
+    "continue-and-pretrained-weights",
+    Severity.ERROR,
+    message="--c and {other} exclude each other: nnU-Net stops with {message}",
+    fix="{remedy}",
+    modes=("AR-13", "RT-04"),
+)
+def continue_and_pretrained_weights(run: Run) -> Iterator[Found]:
+    """The flag --c is given together with what it excludes.
+
+    What it checks: `--c` comes neither with `-pretrained_weights` nor with `--val`.
+
+    Why it matters: nnU-Net stops, in the second case with an assertion.
+
+    How to fix: to go on with a fine-tuning give `--c` alone: its checkpoint holds what became of the weights.
+
+    Example: the job script of a fine-tuning with `--c` appended.
+
+    Evidence: AR-13; run/run_training.py, maybe_load_checkpoint and run_training.
+    """
+    if run.continues and run.weights is not None:
+        said = "`Cannot both continue a training AND load pretrained weights`"
+        remedy = "leave -pretrained_weights out: the checkpoint that is continued has learned from them"
+        remedy = remedy if run.present else "leave --c out: there is nothing to continue"
+        yield found(run.at, other="-pretrained_weights", message=said, remedy=remedy)
+    if run.continues and run.validates:
+        said = "`Cannot set --c and --val flag at the same time`"
+        remedy = "--c to go on, which validates at its end; --val to do nothing but validate"
+        yield found(run.at, other="--val", message=said, remedy=remedy)
+
+
+@rule(
+    "PG725",
+    "stale-final-checkpoint",
+    Severity.ERROR,
+    message="--c would go on from {taken}, and beside it lies {newest}, {which}: {lost}",
+    fix="move what is older away, so that nnU-Net takes {name}: {moves}",
+    modes=("ST-10",),
+)
+def stale_final_checkpoint(run: Run) -> Iterator[Found]:
+    """The training would be continued from an old checkpoint.
+
+    What it checks: with `--c`, whether another checkpoint of the folder was written later than the one that nnU-Net
+    takes, by the times of the epochs in their logs, and where a file has none, by the number of epochs. An error where
+    the older one is of an earlier training; a warning where it is of the same one and epochs are only trained twice.
+    Trainers of a number of steps choose the newest themselves.
+
+    Why it matters: nnU-Net goes by the names: `checkpoint_final.pth`, `checkpoint_latest.pth`, `checkpoint_best.pth`.
+    A training that began anew in the folder of a finished one, and was killed, is silently given up for the finished
+    one. And `checkpoint_latest.pth` is written every 50 epochs only: up to 49 are trained again though the best one
+    holds them.
+
+    How to fix: move the older files away.
+
+    Example: 27 hours lost, because `checkpoint_best.pth` was 40 epochs ahead.
+
+    Evidence: ST-10; nnU-Net issues 914, 2563; measured with nnU-Net 2.8.1.
+    """
+    taken = run.continued
+    if taken is None or run.steps is not None:
+        return
+    newest = taken
+    for one in run.present.values():
+        if not _trouble(one) and not isinstance(one, UnreadableDocument) and _is_later(one, newest):
+            newest = one
+    if newest is taken:
+        return
+    same = _begun(newest) == _begun(taken)
+    epochs = (newest.current_epoch or 0) - (taken.current_epoch or 0) * same
+    steps = f" ({epochs * run.steps_per_epoch:,} steps)" if run.steps_per_epoch else ""
+    older = list(run.present)[: list(run.present).index(Path(newest.path))]
+    yield found(
+        run.at,
+        severity=Severity.WARNING if same else None,
+        related=[(Location(newest.path), "the newest")],
+        taken=_described(Path(taken.path), taken),
+        newest=_described(Path(newest.path), newest),
+        which="which is newer" if same else "of a later training",
+        lost=f"{counted(epochs, 'epoch')}{steps} would be {'trained again' if same else 'lost'}",
+        name=Path(newest.path).name,
+        moves="; ".join(f"mv {quoted(path)} {quoted(f'{path}.old')}" for path in older),
+    )
+
+
+@rule(
+    "PG726",
+    "checkpoint-to-continue-damaged",
+    Severity.ERROR,
+    message="{checkpoint} cannot be loaded: {trouble}",
+    fix="{remedy}",
+    modes=("AR-08",),
+)
+def checkpoint_to_continue_damaged(run: Run) -> Iterator[Found]:
+    """The checkpoint that is to be continued or validated is damaged.
+
+    What it checks: the file that nnU-Net would load for `--c` or `--val` is a whole checkpoint of nnU-Net. Of trainers
+    of a number of steps, which pass damaged ones over, that any is left.
+
+    Why it matters: nnU-Net writes checkpoints in place. A job that is killed meanwhile leaves half a
+    `checkpoint_latest.pth`, and `--c` ends with `PytorchStreamReader failed reading zip archive`, although the best one
+    is whole.
+
+    How to fix: move the damaged file away, so that nnU-Net takes the next one.
+
+    Example: the queue's time limit struck while epoch 550 was being saved.
+
+    Evidence: AR-08; measured with nnU-Net 2.8.1.
+    """
+    from plansguard.training.refusal import Refused
+
+    if run.steps is not None and run.continues:
+        if run.present and isinstance(run.newest, Refused):
+            at, refused = Location(str(run.output_folder)), run.newest
+            yield found(at, checkpoint="what is there", trouble=refused.reason, remedy=refused.hint)
+        return
+    for path in _loaded(run):
+        trouble = _trouble(run.present[path])
+        if trouble:
+            rest = [other for other, one in run.present.items() if not _trouble(one)]
+            remedy = f"mv {quoted(path)} {quoted(f'{path}.damaged')}"
+            if run.continues and rest:
+                remedy += f"; nnU-Net then goes on from {_described(rest[0], run.present[rest[0]])}"
+            yield found(Location(str(path)), checkpoint=path.name, trouble=trouble, remedy=remedy)
+
+
+@rule(
+    "PG727",
+    "finished-already",
+    Severity.WARNING,
+    message="--c has nothing to train: {checkpoint}, and {trainer} makes {planned}",
+    fix="{remedy}",
+    modes=("ST-02",),
+)
+def finished_already(run: Run) -> Iterator[Found]:
+    """A training that is to be continued is finished.
+
+    What it checks: with `--c`, whether the checkpoint has done all epochs, and the final validation was done as well:
+    repeating one that was broken off is a use of `--c`. An error where it has done more epochs than the trainer makes,
+    and for trainers of a number of steps, which refuse.
+
+    Why it matters: nnU-Net trains nothing, writes `checkpoint_final.pth` again and validates for minutes to hours, with
+    exit code 0. Who wants more epochs has to know that they were not made.
+
+    How to fix: for more training take another trainer, with these weights as `-pretrained_weights`; or extend a trainer
+    of a number of steps.
+
+    Example: the last of ten jobs in a chain.
+
+    Evidence: ST-02; nnU-Net issues 1422, 1529; measured with nnU-Net 2.8.1.
+    """
+    checkpoint, planned = run.continued, run.epochs
+    if checkpoint is None or checkpoint.current_epoch is None or planned is None:
+        return
+    validated = (run.output_folder / "validation" / "summary.json").is_file()
+    steps = run.steps is not None
+    beyond = not steps and checkpoint.current_epoch > planned
+    done = Path(checkpoint.path).name == _FINAL if steps else checkpoint.current_epoch == planned
+    if beyond or (done and validated):
+        more = "for more training take another trainer"
+        if run.steps is not None:
+            total = run.steps.schedule.total
+            more = f"for more steps: plansguard steps --total {total} --extend-to M names the trainer that goes on"
+        yield found(
+            run.at,
+            severity=Severity.ERROR if beyond or steps else None,
+            related=[(Location(checkpoint.path), "the checkpoint")],
+            checkpoint=_described(Path(checkpoint.path), checkpoint),
+            trainer=run.trainer,
+            planned=f"{run.steps.schedule.total:,} steps" if run.steps else counted(planned, "epoch"),
+            remedy=f"{more}; to validate once more use --val in place of --c",
+        )
+
+
+@rule(
+    "PG728",
+    "schedule-changed",
+    Severity.ERROR,
+    message="{trouble}",
+    fix="{remedy}",
+    modes=("ST-01",),
+)
+def schedule_changed(run: Run) -> Iterator[Found]:
+    """A training would go on with another learning rate than it stopped at.
+
+    What it checks: with `--c`, the last learning rates in the checkpoint's log tell for how many epochs it was planned,
+    where they follow nnU-Net's polynomial. An error where the rate for as many epochs as the trainer makes now is more
+    than a quarter above or below at this point. For trainers of a number of steps, that the checkpoint is of the same
+    one.
+
+    Why it matters: the rate is computed from the epoch and the number of epochs alone. With another number it jumps,
+    say from 0.00005 to 0.007, and what was learned at the small rates is undone within an epoch. It looks as if the
+    checkpoint had been lost.
+
+    How to fix: continue with the number of epochs that it began with; for longer training begin anew with the
+    checkpoint as `-pretrained_weights`.
+
+    Example: a finished training of 1000 epochs, to which 500 were to be added.
+
+    Evidence: ST-01; nnU-Net issues 238, 901, 1099, 1745, 1775, 2895.
+    """
+    checkpoint = run.continued
+    if checkpoint is None:
+        return
+    if run.steps is not None:
+        theirs = str((checkpoint.steps or {}).get("trainer"))
+        if theirs != run.trainer:
+            trouble = f"{checkpoint.path} is of {theirs}: continued as {run.trainer}, its learning rate would jump"
+            yield found(run.at, trouble=trouble, remedy=f"continue it with -tr {theirs}, in the folder of that name")
+        return
+    then, now, done = _planned(checkpoint), run.epochs, len(checkpoint.logging["lrs"])
+    if now is None:
+        raise Absent(f"how many epochs {run.trainer} makes is not known")
+    if done > now:
+        return  # PG727 tells
+    rate = checkpoint.logging["lrs"][-1]
+    before, after = ((1 - (done - 1) / epochs) ** _EXPONENT for epochs in (then, now))
+    if not 1 / _JUMP <= after / before <= _JUMP:
+        next_rate = rate / before * (1 - done / now) ** _EXPONENT
+        yield found(
+            run.at,
+            related=[(Location(checkpoint.path), "the checkpoint")],
+            trouble=f"{Path(checkpoint.path).name} was on its way to {counted(then, 'epoch')}, and {run.trainer} makes "
+            f"{now:,}: at epoch {done:,} the learning rate would jump from {rate:.2g} to {next_rate:.2g}",
+            remedy=f"continue it with a trainer of {counted(then, 'epoch')}; or begin anew with it as "
+            "-pretrained_weights",
+        )
+
+
+@rule(
+    "PG729",
+    "plans-changed-since-checkpoint",
+    Severity.ERROR,
+    message="{what} changed since {checkpoint} was written: {fields}",
+    fix="put it back as it was; or begin anew under another name of the plans, with the checkpoint as "
+    "-pretrained_weights",
+    modes=("ST-06",),
+)
+def plans_changed_since_checkpoint(run: Run) -> Iterator[Found]:
+    """A training would go on with other plans or another dataset.json.
+
+    What it checks: with `--c`, the plans and dataset.json inside the checkpoint against those that would be used. An
+    error where the network, what preprocessing writes, or labels and channels differ; a warning for fields that only
+    training reads, such as the patch size. Of trainers of a number of steps any difference is an error: they refuse.
+
+    Why it matters: nnU-Net continues with the new plans and stores the old ones in every checkpoint, so that nothing
+    shows the change any more, and prediction uses the old spacing for weights of the new one. Only another network is
+    noticed: the weights do not load.
+
+    How to fix: put back what was changed. Give changed plans a name of their own.
+
+    Example: the patch size was reduced after an out-of-memory error in epoch 200.
+
+    Evidence: ST-06; nnU-Net issue 1099; measured with nnU-Net 2.8.1.
+    """
+    checkpoint = run.continued
+    if checkpoint is None:
+        return
+    strict = run.steps is not None
+    facets = changes.FACETS if strict else ("weights", "input", "training")
+    edits = [
+        change
+        for change in changes.edited(checkpoint.plans or run.plans.value, run.plans.value)
+        if change.field.configuration in (None, run.configuration.name) and change.field.facet in facets
+    ]
+    if edits:
+        severe = strict or any(change.field.facet != "training" for change in edits)
+        yield _changed(run.at, f"{run.plans.identifier}.json", checkpoint, edits, severe=severe)
+    here = known(lambda: run.dataset.dataset_json)
+    if checkpoint.dataset_json is None or here is None:
+        return
+    theirs, ours = checkpoint.dataset_json, here.value
+    keys = [key for key in dict.fromkeys([*theirs, *ours]) if strict or key in _LEARNED]
+    told = [
+        changes.Change(changes.Field(None, key), theirs.get(key), ours.get(key))
+        for key in keys
+        if theirs.get(key) != ours.get(key)
+    ]
+    if told:
+        yield _changed(here.at(), "dataset.json", checkpoint, told, severe=True)
+
+
+@rule(
+    "PG730",
+    "split-changed-since-checkpoint",
+    Severity.ERROR,
+    message="fold {fold} had {before} when {checkpoint} was written, and now has {now}",
+    fix="put splits_final.json and the cases back as they were, or begin anew in another folder",
+    modes=("ST-06",),
+)
+def split_changed_since_checkpoint(run: Run) -> Iterator[Found]:
+    """A training would go on with other cases.
+
+    What it checks: with `--c`, the training and validation cases of the fold against those that a trainer of a number
+    of steps has noted in its checkpoint. nnU-Net's own trainers note none.
+
+    Why it matters: cases that were trained on would be validated. The trainer refuses; here it is known before it
+    starts.
+
+    How to fix: put the split back.
+
+    Example: `splits_final.json` was deleted after cases were added.
+
+    Evidence: ST-06; nnU-Net issue 1099.
+    """
+    from plansguard.training.state import Split
+
+    checkpoint = run.continued
+    noted = (checkpoint.steps or {}).get("split") if checkpoint is not None else None
+    if checkpoint is None or not isinstance(noted, list) or run.steps is None:
+        return
+    before, now = Split(*noted), Split.of(*_cases(run))
+    if before != now:
+        counts = [f"{one.training} training and {one.validation} validation cases" for one in (before, now)]
+        yield found(
+            run.at,
+            fold=run.fold,
+            before=counts[0],
+            now=counts[1] if counts[0] != counts[1] else "as many, but other ones",
+            checkpoint=Path(checkpoint.path).name,
+        )
+
+
+def _described(path: Path, checkpoint: Checkpoint | UnreadableDocument) -> str:
+    """``checkpoint_latest.pth (nnUNetTrainer, 50 epochs)``."""
+    if isinstance(checkpoint, UnreadableDocument):
+        return f"{path.name} (unreadable)"
+    step, epochs = (checkpoint.steps or {}).get("step"), checkpoint.current_epoch
+    done = f"step {step:,}" if isinstance(step, int) else counted(epochs, "epoch") if epochs is not None else ""
+    said = ", ".join(filter(None, (checkpoint.trainer, done)))
+    return f"{path.name} ({said})" if said else path.name
+
+
+def _has_checkpoints(model: Path, run: Run) -> bool:
+    return any((model / f"fold_{run.fold}").glob("checkpoint_*.pth"))
+
+
+def _loaded(run: Run) -> list[Path]:
+    """What nnU-Net loads before it does anything else."""
+    if run.continues:
+        return list(run.present)[:1]
+    names = (_FINAL, _BEST) if run.validates_best else (_FINAL,)
+    return [path for path in run.present if run.validates and path.name in names]
+
+
+def _trouble(checkpoint: Checkpoint | UnreadableDocument) -> str:
+    if isinstance(checkpoint, UnreadableDocument):
+        return checkpoint.reason
+    return "; ".join(checkpoint.damage) or (checkpoint.sentence if checkpoint.kind != "nnunet-v2" else "")
+
+
+def _begun(checkpoint: Checkpoint) -> float | None:
+    """When its first epoch began: the log goes on over a resume, so this tells trainings apart."""
+    return next(iter(checkpoint.logging.get("epoch_start_timestamps", ())), None)
+
+
+def _is_later(one: Checkpoint, other: Checkpoint) -> bool:
+    times = [checkpoint.logging.get("epoch_end_timestamps") for checkpoint in (one, other)]
+    if times[0] and times[1]:
+        return times[0][-1] > times[1][-1]
+    return (one.current_epoch or 0) > (other.current_epoch or 0)
+
+
+def _planned(checkpoint: Checkpoint) -> int:
+    """For how many epochs its learning rate falls, from the last two of them; Absent where that is no polynomial."""
+    rates = checkpoint.logging.get("lrs", [])
+    last = len(rates) - 1
+    if last < 1 or not 0 < rates[-1] < rates[-2]:
+        raise Absent(f"{Path(checkpoint.path).name} does not tell by which schedule its learning rate falls")
+    ratio = (rates[-1] / rates[-2]) ** (1 / _EXPONENT)
+    exact: float = last + ratio / (1 - ratio)
+    epochs = round(exact)
+    third = rates[-3] if last > 1 else None
+    due = rates[-1] * ((epochs - last + 2) / (epochs - last)) ** _EXPONENT if epochs > last else 0.0
+    if abs(exact - epochs) > 1e-3 or (third is not None and abs(third - due) > 1e-6 * due):
+        raise Absent(f"the learning rate in {Path(checkpoint.path).name} does not fall by nnU-Net's polynomial")
+    return epochs
+
+
+def _changed(at: Location, what: str, checkpoint: Checkpoint, edits: list[changes.Change], *, severe: bool) -> Found:
+    said = [f"{edit.field} was {_brief(edit.before)} and is {_brief(edit.after)}" for edit in edits]
+    return found(
+        at,
+        severity=None if severe else Severity.WARNING,
+        related=[(Location(checkpoint.path), "what it was trained with")],
+        what=what,
+        checkpoint=Path(checkpoint.path).name,
+        fields="; ".join(said[:3]) + (f"; and {len(said) - 3} more" if len(said) > 3 else ""),
+    )
+
+
+def _brief(value: Any) -> str:
+    return "nothing" if value is None else brief(value)
+
+
+def _cases(run: Run) -> tuple[list[str], list[str]]:
+    """Training and validation cases of the fold; Absent where nnU-Net has yet to divide them."""
+    from plansguard.run import ALL
+
+    if run.split is not None:
+        return run.split
+    if run.fold != ALL:
+        valid(run.dataset.splits)
+        raise Absent(f"splits_final.json has no fold {run.fold} (see PG732)")
+    names = list(run.dataset.data(run.configuration).folder.names)
+    return names, names

@@ -1,0 +1,219 @@
+"""A training that is about to start: what will be trained, with what, for how long, and where its results will go.
+
+Source: get_trainer_from_args and maybe_load_checkpoint in run/run_training.py, nnUNetTrainer.__init__ and do_split in
+training/nnUNetTrainer/nnUNetTrainer.py of nnU-Net 2.8.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plansguard import facts
+from plansguard.errors import UnreadableDocument, UsageError
+from plansguard.parts import Absent, Configuration, Plans, is_folder_name
+from plansguard.report import Location
+from plansguard.subject import Dataset
+from plansguard.training.names import STOCK_TRAINER, StepName, is_step_name, read_name
+from plansguard.training.options import Options
+from plansguard.training.refusal import Refused
+from plansguard.training.schedule import STOCK_PER_WINDOW, STOCK_RATE
+from plansguard.training.state import Found, checkpoints_in, newest
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.checkpoint import Checkpoint
+    from plansguard.trainers import Search, TrainerClass
+    from plansguard.training.schedule import StepSchedule
+
+#: Folds that nnU-Net makes where there is no splits_final.json. Source: nnUNetTrainer.do_split.
+FOLDS = 5
+ALL = "all"
+
+
+@dataclass
+class Run:
+    """One training: the arguments of ``nnUNetv2_train``, and what they lead to.
+
+    ``dataset`` is narrowed to ``plans``, ``configuration`` and the weights. ``fold`` is a number or ``all``, as typed.
+    ``trainer`` is what ``-tr`` names, with its number of steps if it has one. ``continues``, ``validates`` and
+    ``validates_best`` are nnU-Net's ``--c``, ``--val`` and ``--val_best``. ``gpu_memory`` is that of one GPU in GB
+    (10^9 bytes), where the user gave it.
+    """
+
+    dataset: Dataset
+    plans: Plans
+    configuration: Configuration
+    fold: str
+    trainer: str = STOCK_TRAINER
+    continues: bool = False
+    validates: bool = False
+    validates_best: bool = False
+    disables_checkpointing: bool = False
+    device: str = "cuda"
+    gpus: int = 1
+    gpu_memory: float | None = None
+    options: Options = field(default_factory=Options)
+
+    @property
+    def weights(self) -> Checkpoint | None:
+        """What ``-pretrained_weights`` names."""
+        return self.dataset.request.weights
+
+    @property
+    def at(self) -> Location:
+        """The place of findings about the command itself: the configuration to be trained."""
+        return self.configuration.at()
+
+    @cached_property
+    def steps(self) -> StepName | None:
+        """The base trainer and the schedule, where the trainer's name has a number of steps; None where it has none.
+
+        Absent when such a name cannot be read.
+        """
+        if not is_step_name(self.trainer):
+            return None
+        try:
+            return read_name(self.trainer)
+        except UsageError as error:
+            raise Absent(error.reason) from error
+
+    @property
+    def schedule(self) -> StepSchedule | None:
+        """How many steps, and at which learning rate; None where nnU-Net's trainer counts epochs."""
+        return None if self.steps is None else self.steps.schedule
+
+    @property
+    def base_trainer(self) -> str:
+        """The trainer that nnU-Net must find: without the number of steps."""
+        return self.trainer if self.steps is None else self.steps.base
+
+    @cached_property
+    def search(self) -> Search:
+        """What nnU-Net comes upon when it looks for ``base_trainer``."""
+        from plansguard.trainers import search
+
+        return search(self.base_trainer)
+
+    @property
+    def trainer_class(self) -> TrainerClass | None:
+        """The class that nnU-Net takes for ``base_trainer``; None where none can be found or read."""
+        return self.search.found
+
+    @property
+    def epochs(self) -> int | None:
+        """How many epochs, or windows of steps, the trainer makes; None where that cannot be told."""
+        if self.schedule is not None:
+            return self.schedule.windows
+        return _whole(self._number("num_epochs", facts.planned_epochs(self.trainer)))
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """How many steps one of them has."""
+        if self.schedule is not None:
+            return self.schedule.per_window
+        return _whole(self._number("num_iterations_per_epoch", STOCK_PER_WINDOW))
+
+    @property
+    def initial_rate(self) -> float | None:
+        """The highest learning rate; None where that cannot be told."""
+        if self.schedule is not None and self.schedule.rate is not None:
+            return self.schedule.rate
+        return self._number("initial_lr", STOCK_RATE if self.base_trainer == STOCK_TRAINER else None)
+
+    def _number(self, attribute: str, otherwise: float | None) -> float | None:
+        """What the trainer's class says, or ``otherwise`` where there is no class to be read."""
+        found = self.trainer_class
+        if found is None:
+            return otherwise
+        value = found.attribute(attribute)
+        return value if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
+
+    @property
+    def begins(self) -> bool:
+        """Whether weights are learned from the beginning, or from pretrained ones: no training goes on, or is over."""
+        extends = self.schedule is not None and self.schedule.extends > 0
+        return not (self.continues or self.validates or extends)
+
+    @cached_property
+    def model_folder(self) -> Path:
+        """``nnUNet_results/<dataset>/<trainer>__<plans>__<configuration>``, as the plans call dataset and plans.
+
+        Absent when nnUNet_results is not known or the plans name no folder.
+        """
+        results = self.dataset.workspace.results
+        if results is None:
+            raise Absent("where results go is not known: set nnUNet_results")
+        dataset_name, plans_name = (self.plans.require(key) for key in ("dataset_name", "plans_name"))
+        for name in (dataset_name, plans_name):
+            if not isinstance(name, str) or not is_folder_name(name):
+                raise Absent(f"{self.plans.path.name} calls dataset or plans {name!r}, which names no folder")
+        return results / str(dataset_name) / f"{self.trainer}__{plans_name}__{self.configuration.name}"
+
+    @property
+    def output_folder(self) -> Path:
+        """``fold_<fold>`` in the model folder; Absent as that is."""
+        return self.model_folder / f"fold_{self.fold}"
+
+    @cached_property
+    def present(self) -> dict[Path, Checkpoint | UnreadableDocument]:
+        """The checkpoints that lie in the output folder already, the most complete first, or why one is unreadable."""
+        from plansguard.artefacts.checkpoint import read_checkpoint
+
+        read: dict[Path, Checkpoint | UnreadableDocument] = {}
+        for path in checkpoints_in(self.output_folder):
+            try:
+                read[path] = read_checkpoint(path)
+            except UnreadableDocument as error:
+                read[path] = error
+        return read
+
+    @cached_property
+    def newest(self) -> Found | Refused:
+        """What a trainer of a number of steps chooses of these to continue, or why it refuses to."""
+        try:
+            return newest(self.output_folder)
+        except Refused as refused:
+            return refused
+
+    @property
+    def continued(self) -> Checkpoint | None:
+        """The checkpoint that ``--c`` goes on from; None without ``--c``, and where it is missing or cannot be read.
+
+        nnU-Net takes the first that is there; a trainer of a number of steps takes the newest. Absent as ``steps`` is.
+        """
+        if not self.continues:
+            return None
+        if self.steps is not None:
+            return self.newest.checkpoint if isinstance(self.newest, Found) else None
+        first = next(iter(self.present.values()), None)
+        return None if isinstance(first, UnreadableDocument) else first
+
+    @cached_property
+    def split(self) -> tuple[list[str], list[str]] | None:
+        """Names of the training and of the validation cases, from splits_final.json.
+
+        None where nnU-Net divides by itself: for the fold ``all``, without that file, and for a fold beyond it.
+        """
+        if self.fold == ALL:
+            return None
+        try:
+            splits = self.dataset.splits
+        except Absent:
+            return None
+        if splits.problems or not int(self.fold) < len(splits.value):
+            return None
+        fold = splits.value[int(self.fold)]
+        return list(fold["train"]), list(fold["val"])
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def checked_fold(fold: str) -> str:
+    """``fold`` if nnU-Net takes it: a number, or all; UsageError otherwise."""
+    if fold != ALL and not (fold.isascii() and fold.isdigit() and len(fold) < 5):
+        raise UsageError(f"{fold!r} is no fold", hint="a number such as 0, or all")
+    return fold if fold == ALL else str(int(fold))

@@ -1,0 +1,30 @@
+"""nnU-Net's trainers: which class a name leads to and what it says, read from its source and never imported."""
+
+from plansguard.trainers.classes import TrainerClass
+from plansguard.trainers.finder import (
+    EXTENSION,
+    VARIABLE,
+    Search,
+    all_names,
+    find_trainer,
+    finds_network,
+    folders,
+    search,
+    stray,
+)
+from plansguard.trainers.signatures import Problem, problems_of
+
+__all__ = [
+    "EXTENSION",
+    "VARIABLE",
+    "Problem",
+    "Search",
+    "TrainerClass",
+    "all_names",
+    "find_trainer",
+    "finds_network",
+    "folders",
+    "problems_of",
+    "search",
+    "stray",
+]

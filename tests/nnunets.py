@@ -1,0 +1,87 @@
+"""An nnU-Net in a few lines, laid out as the real one: for tests of what is found out by reading its sources."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+HEAD = "from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer\n\n\n"
+_MIRRORING = "configure_rotation_dummyDA_mirroring_and_inital_patch_size"
+_TREE = {
+    "__init__.py": "",
+    "utilities/__init__.py": "",
+    "utilities/find_objects.py": "def recursive_find_trainer_class_by_name(name):\n    'nnUNet_extTrainer'\n",
+    "training/__init__.py": "",
+    "training/nnUNetTrainer/__init__.py": "",
+    "training/nnUNetTrainer/nnUNetTrainer.py": f"""
+import torch
+
+
+class nnUNetTrainer(object):
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device=torch.device("cuda")):
+        self.initial_lr = 1e-2
+        self.num_iterations_per_epoch = 250
+        self.num_epochs = 1000
+
+    @staticmethod
+    def build_network_architecture(plans_manager, configuration_manager, num_input_channels, num_output_channels,
+                                   enable_deep_supervision=True):
+        pass
+
+    def {_MIRRORING}(self):
+        if len(self.patch_size) == 2:
+            mirror_axes = (0, 1)
+        else:
+            mirror_axes = (0, 1, 2)
+        return 1, False, self.patch_size, mirror_axes
+
+    def get_dataloaders(self):
+        pass
+
+    @staticmethod
+    def get_training_transforms(mirror_axes):
+        return MirrorTransform(mirror_axes)
+""",
+    "training/nnUNetTrainer/variants/__init__.py": "",
+    "training/nnUNetTrainer/variants/more.py": f"""{HEAD}class nnUNetTrainer_5epochs(nnUNetTrainer):
+    def __init__(self, plans, configuration, fold, dataset_json, device=None):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = 5
+
+
+class nnUNetTrainerNoMirroring(nnUNetTrainer):
+    def {_MIRRORING}(self):
+        rotation, dummy, patch_size, mirror_axes = super().{_MIRRORING}()
+        mirror_axes = None
+        return rotation, dummy, patch_size, mirror_axes
+""",
+}
+
+
+def install(site: Path, monkeypatch: pytest.MonkeyPatch, **versions: str) -> Path:
+    """Put this nnU-Net, and what pip notes of these packages, before all that is installed."""
+    write(site / "nnunetv2", _TREE)
+    write(site / "torch", {"__init__.py": ""})
+    for name, version in versions.items():
+        noted(site, name, version)
+    monkeypatch.syspath_prepend(str(site))
+    return site
+
+
+def noted(site: Path, name: str, version: str, more: str = "") -> Path:
+    """What pip notes of a package that it installed."""
+    folder = site / f"{name}-{version}.dist-info"
+    write(folder, {"METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}"})
+    return folder
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    """These files, by their path in the folder; what pip would compile of older ones is gone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        os.utime(path)

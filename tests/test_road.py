@@ -1,0 +1,225 @@
+"""From two datasets to a fine-tuned network, and wrong turns on the way: what the gate says, and what nnU-Net does.
+
+docs/road.md tells it; its table is what is found here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests import stepping
+from tests.command import run
+from tests.conftest import ROOT
+from tests.demos import Session, assert_shown, play
+from tests.variants import ROOTS
+
+pytestmark = [pytest.mark.nnunet, pytest.mark.slow]
+
+PRETRAINING, FINETUNING = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
+MOVED, OWN = (
+    f"nnUNet_preprocessed/{FINETUNING}/PretrainPlans.json",
+    f"nnUNet_preprocessed/{FINETUNING}/nnUNetPlans.json",
+)
+SMALL = f"nnUNet_preprocessed/{PRETRAINING}/SmallPlans.json"
+WEIGHTS = (
+    f"nnUNet_results/{PRETRAINING}/nnUNetTrainer_60steps_30per_5val__SmallPlans__3d_fullres/fold_0/checkpoint_final.pth"
+)
+TRAIN = ("2", "3d_fullres", "0", "-p", "PretrainPlans", "-pretrained_weights", WEIGHTS, "-device", "cpu")
+MOVE = "nnUNetv2_move_plans_between_datasets"
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """The road, gone once."""
+    return play("road.py", tmp_path_factory.mktemp("road"))
+
+
+@pytest.fixture
+def workspace(road: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of what the road left, before the fine-tuning began; the current folder, and nnU-Net's."""
+    shutil.copytree(road.workspace, tmp_path / "workspace", ignore=shutil.ignore_patterns("images", "predicted"))
+    monkeypatch.chdir(tmp_path / "workspace")
+    shutil.rmtree(Path(ROOTS["results"]) / FINETUNING)
+    for name in ROOTS.values():
+        monkeypatch.setenv(name, name)
+    for name, value in stepping.ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    return tmp_path / "workspace"
+
+
+# --- The right way
+
+
+def test_the_readme_shows_the_road(road: Session) -> None:
+    assert_shown(road)
+
+
+def test_what_was_learned(road: Session) -> None:
+    """Kidneys fill two in a hundred voxels of the case that was held out; whoever guesses has a Dice near that."""
+    import SimpleITK
+
+    def kidneys(path: Path) -> Any:
+        return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))) == 1
+
+    predicted = kidneys(road.workspace / "predicted/fine_000.nii.gz")
+    true = kidneys(road.workspace / ROOTS["raw"] / FINETUNING / "labelsTr/fine_000.nii.gz")
+    assert true.mean() < 0.05
+    assert 2 * (predicted & true).sum() / (predicted.sum() + true.sum()) > 0.7
+
+
+def test_killed_and_continued(workspace: Path) -> None:
+    """SIGKILL to the whole training, between two checkpoints; then the same steps in all."""
+    words = ["train", *TRAIN, "--steps", "12", "--per-epoch", "6", "--save-every", "2", "--lr", "0.001"]
+    command = [sys.executable, "-m", "plansguard", *words]
+    training = subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    (folder,) = _appears(f"{ROOTS['results']}/{FINETUNING}/*/fold_0/checkpoint_latest.pth", training)
+    os.killpg(training.pid, signal.SIGKILL)
+    assert training.wait() == -signal.SIGKILL
+    without_weights = [word for word in words if word not in ("-pretrained_weights", WEIGHTS)]
+    done = subprocess.run(
+        [*command[:3], *without_weights, "--c"], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
+    )
+    assert done.returncode == 0
+    assert stepping.steps_noted(folder.parent)["step"] == 12
+    assert run("verify-receipt", str(folder.parent)).code == 0
+
+
+def _appears(pattern: str, while_it: subprocess.Popen[bytes]) -> list[Path]:
+    while while_it.poll() is None:
+        if found := list(Path().glob(pattern)):
+            return found
+        time.sleep(0.05)
+    raise AssertionError("the training ended before its first checkpoint")
+
+
+# --- Wrong turns
+
+
+class Turn(NamedTuple):
+    """A wrong turn: how it is made, the command that follows, and what a row of docs/road.md calls it."""
+
+    title: str
+    make: Callable[[], None]
+    move: tuple[str, ...] = ()
+    train: tuple[str, ...] = TRAIN
+
+
+def nothing() -> None:
+    """The command itself is what is wrong."""
+
+
+def edited(pointer: str, value: Any) -> Callable[[], None]:
+    """Somebody changes a field of the migrated plans' 3d_fullres with an editor."""
+
+    def edit() -> None:
+        plans = json.loads(Path(MOVED).read_bytes())
+        plans["configurations"]["3d_fullres"][pointer] = value
+        Path(MOVED).write_text(json.dumps(plans, indent=4))
+
+    return edit
+
+
+def stale_data() -> None:
+    """Somebody preprocesses with other plans of the same name, and puts the right ones back without preprocessing."""
+    right = Path(MOVED).read_bytes()
+    edited("spacing", [2.5, 1.2, 1.2])()
+    _nnunet("nnUNetv2_preprocess", "-d", "2", "-plans_name", "PretrainPlans", "-c", "3d_fullres", "-np", "1")
+    Path(MOVED).write_bytes(right)
+    Path(f"{MOVED[:-5]}_3d_fullres.stamp.json").unlink()  # nnU-Net's own preprocessing leaves none
+
+
+def foreign_weights() -> None:
+    """A checkpoint of the same network, which was trained on other spacings, lies where the right one was."""
+    plans = json.loads(Path(SMALL).read_bytes())
+    plans["plans_name"] = "OtherPlans"
+    plans["configurations"]["3d_fullres"].update(spacing=[5.0, 1.6, 1.6], data_identifier="OtherPlans_3d_fullres")
+    Path(SMALL).with_name("OtherPlans.json").write_text(json.dumps(plans, indent=4))
+    _nnunet("nnUNetv2_preprocess", "-d", "1", "-plans_name", "OtherPlans", "-c", "3d_fullres", "-np", "1")
+    words = ["1", "3d_fullres", "0", "-p", "OtherPlans", "-tr", "nnUNetTrainer_2steps", "-device", "cpu"]
+    assert stepping.wait(stepping.begin_launch(Path.cwd(), words)).code == 0
+    (other,) = Path(ROOTS["results"]).glob("*/nnUNetTrainer_2steps__OtherPlans__3d_fullres/fold_0/checkpoint_final.pth")
+    shutil.copyfile(other, WEIGHTS)
+
+
+def own_data() -> None:
+    """The dataset is preprocessed with its own plans as well."""
+    _nnunet("nnUNetv2_preprocess", "-d", "2", "-plans_name", "nnUNetPlans", "-c", "3d_fullres", "-np", "1")
+
+
+TURNS = (
+    Turn("the direction reversed", nothing, ("-s", "2", "-t", "1", "-sp", "nnUNetPlans", "-tp", "PretrainPlans")),
+    Turn("the default name as `-tp`", nothing, ("-s", "1", "-t", "2", "-sp", "SmallPlans", "-tp", "nnUNetPlans")),
+    Turn("`spacing` edited after the move", edited("spacing", [2.5, 1.0, 1.0])),
+    Turn("`normalization_schemes` edited after the move", edited("normalization_schemes", ["ZScoreNormalization"])),
+    Turn("`patch_size` edited after the move", edited("patch_size", [32, 62, 64])),
+    Turn("stale data", stale_data),
+    Turn("foreign weights", foreign_weights),
+    Turn("`-p` forgotten", own_data, train=("2", "3d_fullres", "0", "-pretrained_weights", WEIGHTS, "-device", "cpu")),
+)
+ROW = re.compile(r"^\| (.+?) \| (PG[^|]+) \| (.+?) \|$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("turn", TURNS, ids=lambda turn: turn.title)
+def test_wrong_turn(turn: Turn, workspace: Path) -> None:
+    """The gate stops it with the codes that the table names; nnU-Net alone does what the table says."""
+    codes, alone = {title: rest for title, *rest in ROW.findall(_table())}[turn.title]
+    turn.make()
+    before = _contents(workspace)
+    words = ["gate", "--", MOVE, *turn.move] if turn.move else ["train", *turn.train, "--steps", "4", "--lr", "0.001"]
+    done = run(*words)
+    assert done.code == 1, done.out + done.err
+    errors = set(re.findall(r"^error\[(PG\d+)\]", done.out, re.MULTILINE))
+    assert errors == set(codes.split(", "))
+    assert _contents(workspace) == before
+    began = time.monotonic()
+    said = _nnunet(MOVE, *turn.move) if turn.move else _train_alone(workspace, turn.train)
+    print(f"{turn.title}: {said or 'silent'}, after {time.monotonic() - began:.1f} s")
+    assert alone.startswith("stops" if said else "silent")
+    told = re.findall(r"`(.+?)(?: \.\.\.)?`", alone) if said else []
+    assert all(said.startswith(one) for one in told)
+
+
+def test_the_table_has_no_other_rows() -> None:
+    assert [title for title, *_ in ROW.findall(_table())] == [turn.title for turn in TURNS]
+
+
+def _table() -> str:
+    return (ROOT / "docs/road.md").read_text(encoding="utf-8")
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    documents = [*folder.rglob("*.json"), *folder.rglob("*.pth")]
+    return {path: path.read_bytes() for path in documents}
+
+
+def _nnunet(command: str, *arguments: str) -> str:
+    """One of nnU-Net's commands, which must succeed; says nothing."""
+    program = Path(sys.executable).with_name(command)
+    subprocess.run([program, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return ""
+
+
+def _train_alone(workspace: Path, words: tuple[str, ...]) -> str:
+    """The stock trainer for four steps, without its final validation; the end of its traceback, if it stops."""
+    ended = stepping.wait(stepping.begin_launch(workspace, [*words, "-tr", "nnUNetTrainer"], change=four_steps))
+    return "" if ended.code == 0 else str(re.findall(r"^\w+Error: .*$", ended.said, re.MULTILINE)[-1])
+
+
+def four_steps(trainer: Any) -> None:
+    """One epoch of four steps."""
+    trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = 1, 4, 1

@@ -1,0 +1,167 @@
+"""What depends on more than files: a queue's time limit, a trainer's source, learning rates of any schedule."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from plansguard import gate
+from plansguard.commands import training_order
+from plansguard.parts import Absent
+from plansguard.report import Finding
+from plansguard.rules.output_folder import _planned
+from plansguard.settings import ActiveSettings
+from plansguard.subject import Reading
+from plansguard.training.options import Options
+from plansguard.workspace import Workspace
+from tests.nnunets import HEAD, install, write
+from tests.rules.output_folder_variants import LATEST, PACE, STEPS, STOCK, counted, fold, left
+from tests.rules.run_variants import CT, READY, TRAIN
+from tests.rules.weights_variants import WITH, weights
+from tests.variants import ROOTS, lay_out
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A dataset that is ready to be trained; no GPU."""
+    for variable, folder in ROOTS.items():
+        monkeypatch.setenv(f"nnUNet_{variable}", str(tmp_path / folder))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    lay_out(tmp_path, CT)
+    for edit in READY:
+        edit(tmp_path, CT)
+    return tmp_path
+
+
+def told(code: str, *words: str, **options: Any) -> list[Finding]:
+    """What this rule says of ``nnUNetv2_train 2 3d_fullres 0`` with these words."""
+    order = training_order([CT, *TRAIN, *words])
+    run = gate.prepare(Workspace.from_environment(), order, Reading("headers"))
+    run.options = Options(**options)
+    return [one for one in gate.judge(run, "gate", ActiveSettings()).findings if one.code == code]
+
+
+# --- A queue
+
+
+@pytest.mark.parametrize(
+    ("trainer", "epochs", "options"),
+    [
+        (STOCK, 50, {}),
+        (STEPS, 2, {"save_every": 0}),  # at its end alone
+        (STEPS, 1, {"save_every": 250}),
+        (STEPS, 2, {"save_every": 9000}),
+    ],
+)
+def test_a_job_that_ends_before_the_next_checkpoint(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, trainer: str, epochs: int, options: dict[str, int]
+) -> None:
+    """The pace is that of the log, 60 s for each epoch of 250 steps."""
+    (left(LATEST, 80) if trainer == STOCK else counted(LATEST, 250, trainer=trainer))(workspace, CT)
+    words = ("-tr", trainer, "--c")
+    for share, expected in ((1.2, 0), (0.8, 1)):
+        monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time() + epochs * PACE * share)))
+        assert len(told("PG733", *words, **options)) == expected
+    if trainer == STEPS:
+        assert told("PG733", *words, **options, max_time=60) == []
+    monkeypatch.delenv("SLURM_JOB_END_TIME")
+    assert told("PG733", *words, **options) == []
+
+
+def test_the_pace_of_another_fold(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time() + 600)))
+    assert told("PG733") == []  # nobody knows
+    left(LATEST, 80)(workspace, CT)
+    first = workspace / ROOTS["results"] / CT / fold().removeprefix("results/")
+    first.rename(first.with_name("fold_1"))
+    (found,) = told("PG733")
+    assert "ends in 10 min" in found.message
+    assert "due in 50 min, by the pace of fold_1/checkpoint_latest.pth" in found.message
+
+
+# --- A trainer's source
+
+_LATE = f"""{HEAD}class {{name}}(nnUNetTrainer):
+    def {{method}}(self{{arguments}}):
+        super().{{method}}({{passed}})
+        self.num_epochs = 100
+"""
+_INIT = {"arguments": ", plans, configuration, fold, dataset_json, device", "method": "__init__"}
+_INIT["passed"] = _INIT["arguments"].removeprefix(", ")
+
+
+@pytest.fixture
+def trainers(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of trainers of an nnU-Net."""
+    monkeypatch.delenv("nnUNet_extTrainer", raising=False)
+    return install(workspace / "site", monkeypatch, nnunetv2="2.8.1") / "nnunetv2/training/nnUNetTrainer"
+
+
+def test_a_number_of_epochs_that_comes_too_late(trainers: Path) -> None:
+    late = _LATE.format(name="Late", method="on_train_start", arguments="", passed="")
+    write(trainers, {"late.py": late, "timely.py": _LATE.format(name="Timely", **_INIT)})
+    write(
+        trainers,
+        {"child.py": "from nnunetv2.training.nnUNetTrainer.late import Late\n\n\nclass Child(Late):\n    pass\n"},
+    )
+    for trainer in ("Late", "Child"):
+        (found,) = told("PG738", "-tr", trainer)
+        assert "Late sets num_epochs in on_train_start" in found.message
+        assert (Path(found.location.path).name, found.location.line) == ("late.py", 5)
+    assert told("PG738", "-tr", "Timely") == []
+    assert told("PG738") == []
+
+
+def test_a_trainer_with_a_rate_of_its_own(trainers: Path, workspace: Path) -> None:
+    """Its source tells the rate, so that a low one is no fault."""
+    weights()(workspace, CT)
+    words = (WITH[0], str(workspace / WITH[1]))
+    for name, rate in (("Slow", 3e-4), ("Fast", 1e-1)):
+        source = _LATE.format(name=name, **_INIT).replace("num_epochs = 100", f"initial_lr = {rate}")
+        write(trainers, {f"{name}.py": source})
+    assert told("PG731", "-tr", "Slow", *words) == []
+    assert told("PG731", "-tr", "Slow_500steps", *words) == []
+    (found,) = told("PG731", "-tr", "Fast", *words)
+    assert "learning rate of 0.1" in found.message
+    assert found.fix.endswith("-tr Fast_250000steps_lr1en3")
+
+
+def test_the_epochs_of_a_trainer_of_ones_own(trainers: Path, workspace: Path) -> None:
+    """Its source tells how many there are, so that a schedule is seen to have changed."""
+    write(trainers, {"timely.py": _LATE.format(name="Timely", **_INIT)})
+    left(LATEST, 50, trainer="Timely")(workspace, CT)
+    (found,) = told("PG728", "-tr", "Timely", "--c")
+    assert "was on its way to 1000 epochs, and Timely makes 100: at epoch 50" in found.message
+    assert "would jump from 0.0096 to 0.0054" in found.message
+
+
+# --- Learning rates
+
+
+def _logged(rates: list[float]) -> Any:
+    return SimpleNamespace(path=LATEST, logging={"lrs": rates})
+
+
+@given(epochs=st.integers(2, 20_000), done=st.integers(2, 20_000), initial=st.floats(1e-6, 1))
+def test_the_rates_tell_the_number_of_epochs(epochs: int, done: int, initial: float) -> None:
+    assume(done <= epochs)
+    rates = [initial * (1 - number / epochs) ** 0.9 for number in range(max(0, done - 5), done)]
+    assert _planned(_logged([initial] * (done - len(rates)) + rates)) == epochs
+
+
+@given(epochs=st.integers(20, 2000), share=st.floats(0.1, 0.9), falls=st.sampled_from(["cosine", "line", "step"]))
+def test_other_schedules_tell_nothing(epochs: int, share: float, falls: str) -> None:
+    rates = {
+        "cosine": [0.01 * (1 + math.cos(math.pi * number / epochs)) / 2 for number in range(epochs)],
+        "line": [0.01 * (1 - number / epochs) for number in range(epochs)],
+        "step": [0.01 * 0.1 ** (number // 30) for number in range(epochs)],
+    }
+    with pytest.raises(Absent):
+        _planned(_logged(rates[falls][: max(3, int(share * epochs))]))
