@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from plansguard.artefacts.checkpoint import read_checkpoint
-from plansguard.training import EXTENSION
+from plansguard.extension import FOLDER as EXTENSION
 from tests.variants import FIXTURES, ROOTS
 
 DATASET = "Dataset003_TwoChannelMR"

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from plansguard import planning
-from plansguard.training import EXTENSION, EXTENSION_VARIABLE
+from plansguard.extension import FOLDER as EXTENSION
+from plansguard.extension import VARIABLE as EXTENSION_VARIABLE
 from tests import checkpoints, stepping
 from tests.command import Done, run, start
 from tests.conftest import ROOT
@@ -228,9 +229,9 @@ def test_trainers_of_a_number_of_steps_are_found(bench: Bench) -> None:
     done = gate(*TRAIN, "-tr", STEPS, environment={EXTENSION_VARIABLE: "/mine"})
     assert done.returncode == 0, done.stdout + done.stderr
     assert bench.started is not None
-    assert bench.started["environment"][EXTENSION_VARIABLE] == os.pathsep.join(["/mine", str(EXTENSION)])
+    assert bench.started["environment"][EXTENSION_VARIABLE] == os.pathsep.join([str(EXTENSION), "/mine"])
     gate("nnUNetv2_find_best_configuration", "2", "-tr", STEPS)
-    assert bench.started["environment"][EXTENSION_VARIABLE].endswith(str(EXTENSION))
+    assert bench.started["environment"][EXTENSION_VARIABLE].startswith(str(EXTENSION))
 
 
 def test_options_of_the_steps_are_read_from_the_environment(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

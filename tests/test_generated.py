@@ -156,6 +156,7 @@ CODES = {
     "PG736": "migrated-plans-not-used",
     "PG737": "weights-forgotten",
     "PG738": "num-epochs-set-too-late",
+    "PG739": "training-in-progress",
     "PG741": "nothing-to-train-on",
     "PG742": "previous-stage-of-another-trainer",
     "PG751": "planning-replaces-migrated-plans",

@@ -82,7 +82,20 @@ def test_what_was_learned(road: Session) -> None:
 
 def test_killed_and_continued(workspace: Path) -> None:
     """SIGKILL to the whole training, between two checkpoints; then the same steps in all."""
-    words = ["train", *TRAIN, "--steps", "12", "--per-epoch", "6", "--save-every", "2", "--lr", "0.001"]
+    words = [
+        "train",
+        *TRAIN,
+        "--steps",
+        "12",
+        "--per-epoch",
+        "6",
+        "--validation",
+        "2",
+        "--save-every",
+        "2",
+        "--lr",
+        "0.001",
+    ]
     command = [sys.executable, "-m", "plansguard", *words]
     training = subprocess.Popen(
         command, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True, stdout=subprocess.DEVNULL

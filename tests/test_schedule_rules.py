@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,6 +87,32 @@ def test_the_pace_of_another_fold(workspace: Path, monkeypatch: pytest.MonkeyPat
     (found,) = told("PG733")
     assert "ends in 10 min" in found.message
     assert "due in 50 min, by the pace of fold_1/checkpoint_latest.pth" in found.message
+
+
+# --- Another process
+
+HOLD = """
+import sys
+from pathlib import Path
+from plansguard.training.lock import hold
+hold(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there the lock file cannot be opened twice")
+def test_a_training_in_progress(workspace: Path) -> None:
+    folder = workspace / ROOTS["results"] / CT / fold().removeprefix("results/")
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        (found,) = told("PG739")
+        assert f"process {other.pid} on " in found.message
+        other.kill()
+    assert told("PG739") == []
 
 
 # --- A trainer's source

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from plansguard import machine
 from plansguard.errors import UsageError
+from plansguard.extension import FOLDER as EXTENSION
 from plansguard.render.steps import HEIGHT, plot
-from plansguard.training import EXTENSION
 from plansguard.training.names import is_step_name, read_name, trainer_name
 from plansguard.training.options import Options, read_options, seconds
 from plansguard.training.progress import Pace, duration
@@ -473,7 +473,7 @@ def test_env(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("nnUNet_extTrainer", before)
     done = run("env")
     (word,) = shlex.split(done.out.removeprefix("export "))
-    assert word == f"nnUNet_extTrainer={before}{os.pathsep}{EXTENSION}"
+    assert word == f"nnUNet_extTrainer={EXTENSION}{os.pathsep}{before}"
     monkeypatch.setenv("nnUNet_extTrainer", word.partition("=")[2])
     assert run("env") == done
 

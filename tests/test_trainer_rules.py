@@ -16,10 +16,10 @@ import pytest
 
 from plansguard import gate, installed
 from plansguard.commands import training_order
+from plansguard.extension import VARIABLE
 from plansguard.report import Report
 from plansguard.settings import ActiveSettings
 from plansguard.subject import Reading
-from plansguard.trainers import VARIABLE
 from plansguard.workspace import Workspace
 from tests import checkpoints
 from tests.nnunets import HEAD, install, noted, write
@@ -178,14 +178,13 @@ def test_edits_of_what_was_installed(workspace: Path) -> None:
 
 def test_a_neighbour_ends_the_search(workspace: Path, folder: Path) -> None:
     write(folder, {"a.py": "import os\nimport mamba_ssm\n", "mine.py": MINE})
-    for name in ("Mine", "nnUNetTrainer_5000steps"):  # ours are found after
-        found = only("-tr", name)
-        assert (found.code, found.location.path, found.location.line) == ("PG705", str(folder / "a.py"), 2)
-        assert found.message == (
-            f"nnU-Net comes upon this file before it finds {name}, and cannot import it: it imports mamba_ssm, "
-            "which is not installed"
-        )
-    assert findings() == []  # nnU-Net's own are found before
+    found = only("-tr", "Mine")
+    assert (found.code, found.location.path, found.location.line) == ("PG705", str(folder / "a.py"), 2)
+    assert found.message == (
+        "nnU-Net comes upon this file before it finds Mine, and cannot import it: it imports mamba_ssm, "
+        "which is not installed"
+    )
+    assert findings() == findings("-tr", "nnUNetTrainer_5000steps") == []  # nnU-Net's own and ours are found before
     assert [code for code, _, _ in findings("-tr", "Mine_5000steps")] == ["PG705"]
 
 

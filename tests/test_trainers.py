@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
-from plansguard import facts, training
-from plansguard.trainers import EXTENSION, VARIABLE, all_names, find_trainer, problems_of, search, stray
+from plansguard import facts
+from plansguard.extension import FOLDER as EXTENSION
+from plansguard.extension import VARIABLE
+from plansguard.trainers import all_names, find_trainer, problems_of, search, stray
 from tests.nnunets import HEAD, install, write
 
 STOCK = "nnUNetTrainer"
@@ -336,7 +338,6 @@ def test_what_cannot_be_read_is_not_called_missing(site: Path, folder: Path, sou
 
 def test_names_with_steps_are_found_in_our_folder(site: Path, folder: Path) -> None:
     write(folder, {"mine.py": MINE})
-    assert EXTENSION == training.EXTENSION
     assert search("nnUNetTrainer_50000steps").is_lost
     both = {VARIABLE: os.pathsep.join([str(EXTENSION), str(folder)])}
     assert search("nnUNetTrainer_50000steps", environment=both).hidden == EXTENSION / "plansguard_steps.py"

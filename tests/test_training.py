@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from plansguard.artefacts.checkpoint import read_checkpoint
-from plansguard.training import EXTENSION
+from plansguard.extension import FOLDER as EXTENSION
 from plansguard.training.refusal import STOPPED
 from plansguard.training.schedule import StepSchedule
 from tests import stepping

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from plansguard.errors import UsageError
-from plansguard.training import EXTENSION, lock, search_path
+from plansguard.extension import FOLDER as EXTENSION
+from plansguard.extension import search_path
+from plansguard.training import lock
 from plansguard.training.launch import launch
 from plansguard.training.loaders import Failure, Guarded, explained
 from plansguard.training.options import Options, as_environment, read_options
@@ -41,8 +43,13 @@ def test_a_folder_is_held_until_its_process_ends(tmp_path: Path) -> None:
         with pytest.raises(Refused, match=rf"process {first.pid} on .+ is training into .*fold_0; a second") as refused:
             lock.hold(folder)
         assert refused.value.hint
+        who = lock.holder(folder)
+        assert who is not None
+        assert who.startswith(f"process {first.pid} on ")
         first.kill()
     assert lock.last_run(folder) == "first"
+    assert lock.holder(folder) is None
+    assert lock.holder(tmp_path) is None
     assert lock.hold(folder)
     assert lock.hold(folder)  # the same process may train there twice
     lock.note_run(folder, "second")
@@ -157,7 +164,7 @@ def test_a_dead_worker_is_explained() -> None:
 
 def test_the_search_path_for_trainers() -> None:
     assert search_path("") == str(EXTENSION)
-    assert search_path(f"/mine{os.pathsep}") == os.pathsep.join(["/mine", str(EXTENSION)])
+    assert search_path(f"/mine{os.pathsep}") == os.pathsep.join([str(EXTENSION), "/mine"])
     assert search_path(search_path("/mine")) == search_path("/mine")
 
 

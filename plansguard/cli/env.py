@@ -18,14 +18,14 @@ def env() -> None:
     checkpoints, 2500), PLANSGUARD_MAX_TIME (such as 23h30m: then a checkpoint, and exit code 75) and
     PLANSGUARD_PORTABLE (1: predict from the checkpoints without plansguard).
     """
-    from plansguard import machine, training
+    from plansguard import extension, machine
 
     version = machine.nnunet_version()
-    if version is not None and version < training.OLDEST_NNUNET:
-        oldest = machine.dotted(training.OLDEST_NNUNET)
+    if version is not None and version < extension.OLDEST_NNUNET:
+        oldest = machine.dotted(extension.OLDEST_NNUNET)
         raise UsageError(
-            f"nnunetv2 {machine.dotted(version)} has no {training.EXTENSION_VARIABLE}; it came with {oldest}",
+            f"nnunetv2 {machine.dotted(version)} has no {extension.VARIABLE}; it came with {oldest}",
             hint="pip install 'plansguard[train]'",
         )
-    folders = training.search_path(os.environ.get(training.EXTENSION_VARIABLE, ""))
-    typer.echo(f"export {training.EXTENSION_VARIABLE}={shlex.quote(folders)}")
+    folders = extension.search_path(os.environ.get(extension.VARIABLE, ""))
+    typer.echo(f"export {extension.VARIABLE}={shlex.quote(folders)}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from plansguard import extension
 from plansguard.cli import ADDED_VARIABLES
 from plansguard.cli.common import FailOn, Outputs, SettingsFile, emit, load_settings, parse_outputs
 from plansguard.cli.progress import progress_bar
@@ -26,7 +27,6 @@ from plansguard.cli.training import (
 )
 from plansguard.errors import UsageError
 from plansguard.render import printable
-from plansguard.training import EXTENSION_VARIABLE, search_path
 from plansguard.training.names import is_step_name
 from plansguard.workspace import Workspace
 
@@ -149,7 +149,7 @@ def _environment(*, steps: bool) -> dict[str, str]:
     """What the command is given: what we were given, and the folder of our trainers where one of them is named."""
     environment = {name: value for name, value in os.environ.items() if name not in ADDED_VARIABLES}
     if steps:
-        environment[EXTENSION_VARIABLE] = search_path(environment.get(EXTENSION_VARIABLE, ""))
+        environment[extension.VARIABLE] = extension.search_path(environment.get(extension.VARIABLE, ""))
     return environment
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,6 +30,9 @@ ByWindow = Annotated[
 Warmup = Annotated[
     int, typer.Option("--warmup", metavar="W", help="Raise the rate over the first W steps, which count as well.")
 ]
+ExtendTo = Annotated[
+    int | None, typer.Option("--extend-to", metavar="M", help="Go on from a finished training of N steps to M.")
+]
 Base = Annotated[str, typer.Option("-tr", metavar="TRAINER", help="The trainer of nnU-Net that makes the steps.")]
 
 
@@ -40,6 +44,7 @@ def schedule_of(
     rate: float | None,
     by_window: bool,
     warmup: int,
+    extend_to: int | None,
     *,
     option: str,
 ) -> StepSchedule:
@@ -54,4 +59,5 @@ def schedule_of(
             f"name either {option} or --epochs", hint=f"for example {option} 50000, or --epochs 50 --per-epoch 1000"
         )
     total = steps if steps is not None else StepSchedule.of_epochs(epochs or 0, per_epoch).total
-    return StepSchedule(total, per_epoch, validation, rate, by_window, warmup)
+    schedule = StepSchedule(total, per_epoch, validation, rate, by_window, warmup)
+    return schedule if extend_to is None else replace(schedule, total=extend_to, extends=total)

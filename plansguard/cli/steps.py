@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plansguard.cli.schedule import Base, ByWindow, Epochs, PerEpoch, Rate, Validation, Warmup, schedule_of
+from plansguard.cli.schedule import Base, ByWindow, Epochs, ExtendTo, PerEpoch, Rate, Validation, Warmup, schedule_of
 from plansguard.errors import UsageError
 from plansguard.render import printable
 from plansguard.training.names import STOCK_TRAINER
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 def steps(
     total: Annotated[int | None, typer.Option("--total", metavar="N", help="How many optimiser steps.")] = None,
-    extend_to: Annotated[
-        int | None, typer.Option("--extend-to", metavar="M", help="Go on from a finished training of N steps to M.")
-    ] = None,
+    extend_to: ExtendTo = None,
     epochs: Epochs = None,
     per_epoch: PerEpoch = STOCK_PER_WINDOW,
     validation: Validation = None,
@@ -46,14 +44,10 @@ def steps(
     nnU-Net trains for 1,000 epochs of 250 steps, however many cases there are. With a dataset also samples and passes
     over the cases are told. Nothing is written, and nnU-Net is not needed.
     """
-    from dataclasses import replace
-
     from plansguard.render.steps import text
     from plansguard.training.names import trainer_name
 
-    schedule = schedule_of(total, epochs, per_epoch, validation, rate, by_window, warmup, option="--total")
-    if extend_to is not None:
-        schedule = replace(schedule, total=extend_to, extends=schedule.total)
+    schedule = schedule_of(total, epochs, per_epoch, validation, rate, by_window, warmup, extend_to, option="--total")
     name = trainer_name(trainer, schedule)
     data = None if dataset is None else _data(dataset, plans, configuration, fold)
     typer.echo(text(trainer, schedule, data), nl=False)

@@ -11,7 +11,7 @@ import typer
 
 from plansguard.cli.common import FailOn, Outputs, SettingsFile, emit, load_settings, parse_outputs
 from plansguard.cli.progress import progress_bar
-from plansguard.cli.schedule import Base, ByWindow, Epochs, PerEpoch, Rate, Validation, Warmup, schedule_of
+from plansguard.cli.schedule import Base, ByWindow, Epochs, ExtendTo, PerEpoch, Rate, Validation, Warmup, schedule_of
 from plansguard.cli.training import (
     Accept,
     Because,
@@ -39,6 +39,7 @@ def train(
     configuration: Annotated[str, typer.Argument(help="The configuration, such as 3d_fullres.")],
     fold: Annotated[str, typer.Argument(help="The fold: a number, or all.")],
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="How many optimiser steps.")] = None,
+    extend_to: ExtendTo = None,
     epochs: Epochs = None,
     per_epoch: PerEpoch = STOCK_PER_WINDOW,
     validation: Validation = None,
@@ -99,10 +100,12 @@ def train(
     """
     from plansguard import gate
 
-    if steps is None and epochs is None and is_step_name(trainer):
+    if steps is None and epochs is None and extend_to is None and is_step_name(trainer):
         name = trainer  # says it all
     else:
-        schedule = schedule_of(steps, epochs, per_epoch, validation, rate, by_window, warmup, option="--steps")
+        schedule = schedule_of(
+            steps, epochs, per_epoch, validation, rate, by_window, warmup, extend_to, option="--steps"
+        )
         name = trainer_name(trainer, schedule)
     outputs = parse_outputs(output)
     accepted = accepted_findings(accept, because)
@@ -113,7 +116,7 @@ def train(
         plans=plans,
         trainer=name,
         weights=weights,
-        continues=continues,
+        continues=continues or extend_to is not None,
         validates=validates,
         validates_best=validates_best,
         disables_checkpointing=disable_checkpointing,
@@ -161,7 +164,7 @@ def _tells() -> bool:
 
 def _assert_installed() -> None:
     """Before minutes are spent on judging what cannot be trained here."""
-    from plansguard import machine, training
+    from plansguard import extension, machine
 
     version = machine.nnunet_version()
     if version is None:
@@ -169,9 +172,9 @@ def _assert_installed() -> None:
             "training needs nnU-Net, which is not installed here",
             hint="pip install 'plansguard[train]'; --dry-run only judges, and needs none of it",
         )
-    if version < training.OLDEST_NNUNET:
+    if version < extension.OLDEST_NNUNET:
         raise UsageError(
-            f"training in steps needs nnunetv2 {machine.dotted(training.OLDEST_NNUNET)}; "
+            f"training in steps needs nnunetv2 {machine.dotted(extension.OLDEST_NNUNET)}; "
             f"here is {machine.dotted(version)}",
             hint="pip install 'plansguard[train]'",
         )

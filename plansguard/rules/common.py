@@ -14,7 +14,7 @@ from plansguard import changes
 from plansguard.errors import UnreadableDocument
 from plansguard.models import bounds
 from plansguard.models.recognise import recognise
-from plansguard.parts import Absent, Configuration, Part, Plans
+from plansguard.parts import Absent, Configuration, Plans
 from plansguard.subject import Dataset
 from plansguard.workspace import TrainedModel
 
@@ -22,7 +22,6 @@ from plansguard.workspace import TrainedModel
 _NEW_NAME = "PretrainPlans"
 
 Value = TypeVar("Value")
-AnyPart = TypeVar("AnyPart", bound=Part)
 
 #: Longer values are cut in messages; the file itself shows the rest.
 _LONGEST_VALUE = 80
@@ -91,11 +90,6 @@ def known(get: Callable[[], Value]) -> Value | None:
         return get()
     except Absent:
         return None
-
-
-def valid(part: AnyPart) -> AnyPart:
-    """The document itself; Absent when a field has a wrong type."""
-    return part.valid
 
 
 def number(dataset: Dataset) -> str:

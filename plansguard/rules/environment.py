@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from plansguard import installed, machine
+from plansguard.extension import OLDEST_NNUNET
 from plansguard.parts import Absent, Configuration
 from plansguard.report import Location, Severity
 from plansguard.rules.common import quoted
@@ -14,7 +15,6 @@ from plansguard.rules.declare import Found, found, rule
 from plansguard.sources import folder_of
 from plansguard.subject import Dataset
 from plansguard.trainers import finds_network
-from plansguard.training import OLDEST_NNUNET
 
 if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint import Checkpoint

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plansguard.jsondoc import JsonDocument
 from plansguard.parts import Configuration, Plans
-from plansguard.rules.common import valid
 from plansguard.settings import IdleIgnore
 from plansguard.subject import Dataset, Pair
 
@@ -82,15 +81,15 @@ class Need(NamedTuple):
 #: name of the parameter -> how often it occurs, and how it is got (Absent when it cannot be had)
 NEEDS: dict[str, Need] = {
     "dataset": Need(Level.DATASET, lambda scope: scope.dataset),
-    "dataset_json": Need(Level.DATASET, lambda scope: valid(scope.dataset.dataset_json)),
-    "fingerprint": Need(Level.DATASET, lambda scope: valid(scope.dataset.fingerprint)),
-    "splits": Need(Level.DATASET, lambda scope: valid(scope.dataset.splits)),
+    "dataset_json": Need(Level.DATASET, lambda scope: scope.dataset.dataset_json.valid),
+    "fingerprint": Need(Level.DATASET, lambda scope: scope.dataset.fingerprint.valid),
+    "splits": Need(Level.DATASET, lambda scope: scope.dataset.splits.valid),
     "raw_dataset_json": Need(Level.DATASET, lambda scope: scope.dataset.raw_dataset_json),
     "raw_images": Need(Level.DATASET, lambda scope: scope.dataset.raw_images),
     "trained": Need(Level.DATASET, lambda scope: scope.dataset.trained),
     "stamps": Need(Level.DATASET, lambda scope: scope.dataset.stamps),
     "document": Need(Level.DOCUMENT, lambda scope: scope.document),
-    "plans": Need(Level.PLANS, lambda scope: valid(scope.plans)),
+    "plans": Need(Level.PLANS, lambda scope: scope.plans.valid),
     "lineage": Need(Level.MIGRATED_PLANS, lambda scope: scope.dataset.lineage(scope.plans)),
     "configuration": Need(Level.CONFIGURATION, lambda scope: scope.configuration.usable),
     "data": Need(Level.DATA, lambda scope: scope.dataset.data(scope.configuration)),

@@ -14,7 +14,7 @@ from plansguard import changes
 from plansguard.errors import UnreadableDocument
 from plansguard.parts import Absent
 from plansguard.report import Location, Severity
-from plansguard.rules.common import brief, known, listed, quoted, valid
+from plansguard.rules.common import brief, known, listed, quoted
 from plansguard.rules.declare import Found, found, rule
 from plansguard.words import counted
 
@@ -546,7 +546,7 @@ def _cases(run: Run) -> tuple[list[str], list[str]]:
     if run.split is not None:
         return run.split
     if run.fold != ALL:
-        valid(run.dataset.splits)
+        run.dataset.splits.valid  # noqa: B018 - raises Absent with the reason
         raise Absent(f"splits_final.json has no fold {run.fold} (see PG732)")
     names = list(run.dataset.data(run.configuration).folder.names)
     return names, names

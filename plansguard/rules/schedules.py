@@ -12,7 +12,7 @@ from plansguard import facts
 from plansguard.errors import UnreadableDocument, UsageError
 from plansguard.parts import Absent
 from plansguard.report import Location, Severity
-from plansguard.rules.common import known, listed, number, quoted, valid
+from plansguard.rules.common import known, listed, number, quoted
 from plansguard.rules.declare import Found, found, rule
 from plansguard.training.schedule import STOCK_RATE, StepSchedule
 from plansguard.words import counted
@@ -108,7 +108,7 @@ def fold_beyond_splits(run: Run) -> Iterator[Found]:
     if run.fold == ALL:
         return
     splits = known(lambda: run.dataset.splits)
-    there = len(valid(splits).value) if splits is not None else FOLDS
+    there = len(splits.valid.value) if splits is not None else FOLDS
     if int(run.fold) >= there:
         said = f"splits_final.json holds {there}" if splits is not None else f"nnU-Net makes {FOLDS}"
         yield found(splits.at() if splits is not None else run.at, fold=run.fold, splits=said, last=max(there - 1, 0))
@@ -341,6 +341,35 @@ def num_epochs_set_too_late(run: Run) -> Iterator[Found]:
             function = one.function(method)
             if function is not None and any(_sets_epochs(node) for node in walk(function)):
                 yield found(Location(str(one.path), line=function.lineno), trainer=one.name, method=method)
+
+
+@rule(
+    "PG739",
+    "training-in-progress",
+    Severity.ERROR,
+    message="{who}, is training into {folder}",
+    fix="wait for it to end, or end it; then go on with --c",
+    modes=("AR-13",),
+)
+def training_in_progress(run: Run) -> Iterator[Found]:
+    """Another process is training into the same folder of results at this moment.
+
+    What it checks: the lock that trainers of a number of steps hold while they train. nnU-Net's own trainers hold none.
+
+    Why it matters: two trainings into one folder overwrite each other's checkpoints. A trainer of a number of steps
+    refuses; this says it before anything is loaded.
+
+    How to fix: wait, or end the other training.
+
+    Example: a job that was requeued while the first one was still saving.
+
+    Evidence: AR-13; tests/test_training_faults.py.
+    """
+    from plansguard.training.lock import holder
+
+    who = None if run.validates else holder(run.output_folder)
+    if who is not None:
+        yield found(run.at, who=who, folder=quoted(run.output_folder))
 
 
 def _sets_epochs(node: ast.AST) -> bool:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plansguard import facts, machine
+from plansguard.extension import VARIABLE, search_path
 from plansguard.installed import edited_since_installed
 from plansguard.parts import Absent
 from plansguard.report import Location, Severity
 from plansguard.rules.common import listed, quoted
 from plansguard.rules.declare import Found, found, rule
-from plansguard.trainers import VARIABLE, Search, TrainerClass, all_names, problems_of, search, stray
-from plansguard.training import search_path
+from plansguard.trainers import Search, TrainerClass, all_names, problems_of, search, stray
 from plansguard.words import nearest
 
 if TYPE_CHECKING:

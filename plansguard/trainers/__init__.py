@@ -2,8 +2,6 @@
 
 from plansguard.trainers.classes import TrainerClass
 from plansguard.trainers.finder import (
-    EXTENSION,
-    VARIABLE,
     Search,
     all_names,
     find_trainer,
@@ -15,8 +13,6 @@ from plansguard.trainers.finder import (
 from plansguard.trainers.signatures import Problem, problems_of
 
 __all__ = [
-    "EXTENSION",
-    "VARIABLE",
     "Problem",
     "Search",
     "TrainerClass",

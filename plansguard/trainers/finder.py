@@ -18,16 +18,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Final
 
-import plansguard
-from plansguard import facts
+from plansguard import extension, facts
 from plansguard.sources import Definition, Fault, Module, Sources, folder_of, is_loaded
 from plansguard.trainers.classes import FOLDER, PACKAGE, TrainerClass, trainer_of
-
-VARIABLE: Final = "nnUNet_extTrainer"
-EXTENSION: Final = Path(plansguard.__file__).resolve().parent / "training" / "extension"
-"""The folder of plansguard that ``nnUNet_extTrainer`` is to name: it has a class for every number of steps."""
 
 #: A folder with more modules is no folder of trainers, and what its import does cannot be followed.
 _MOST_MODULES = 1000
@@ -123,7 +117,7 @@ def stray(name: str, environment: Mapping[str, str] = os.environ) -> Path | None
 
 def folders(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     """The folders that ``nnUNet_extTrainer`` names, as nnU-Net reads it: a ``~`` or a blank is part of the name."""
-    return tuple(folder for folder in environment.get(VARIABLE, "").split(os.pathsep) if folder.strip())
+    return tuple(folder for folder in environment.get(extension.VARIABLE, "").split(os.pathsep) if folder.strip())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -133,7 +127,7 @@ def folders(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
 
 def _reads_variable(home: Path) -> bool:
     with suppress(OSError):
-        return VARIABLE.encode() in (home / "utilities" / "find_objects.py").read_bytes()
+        return extension.VARIABLE.encode() in (home / "utilities" / "find_objects.py").read_bytes()
     return False
 
 
@@ -170,7 +164,7 @@ def _first(
             return Path(module.name)
         if (fault := fault_of(sources, module)) is not None:
             return fault
-        if module.path.parent.resolve() == EXTENSION:
+        if module.path.parent.resolve() == extension.FOLDER:
             if facts.STEPS.search(name):
                 return module.path
         elif module.may_have(name) and (meaning := sources.meaning(module, name)) is not None:

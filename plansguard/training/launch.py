@@ -25,9 +25,8 @@ from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any
 
-from plansguard import machine
+from plansguard import extension, machine
 from plansguard.errors import PlansguardError
-from plansguard.training import EXTENSION_VARIABLE, OLDEST_NNUNET, search_path
 from plansguard.training.options import Options, as_environment
 from plansguard.training.place import Place, meeting, read_place
 from plansguard.training.refusal import STOPPED, Refused
@@ -39,7 +38,7 @@ FAILED = 4
 def launch(words: Sequence[str], options: Options) -> int:
     """Train as ``nnUNetv2_train`` would with these arguments; gives the exit code, and tells all that is to be told."""
     os.environ.update(as_environment(options))
-    os.environ[EXTENSION_VARIABLE] = search_path(os.environ.get(EXTENSION_VARIABLE, ""))
+    os.environ[extension.VARIABLE] = extension.search_path(os.environ.get(extension.VARIABLE, ""))
     before, sys.argv = sys.argv, ["nnUNetv2_train", *words]
     try:
         return _judged()
@@ -85,10 +84,11 @@ def _replaced(names: dict[str, Any], by: dict[str, Any]) -> Iterator[None]:
 
 def _assert_installed() -> None:
     version = machine.nnunet_version()
-    if version is None or version < OLDEST_NNUNET:
+    if version is None or version < extension.OLDEST_NNUNET:
         here = "none is installed" if version is None else f"here is {machine.dotted(version)}"
         raise Refused(
-            f"training needs nnunetv2 {machine.dotted(OLDEST_NNUNET)}; {here}", hint="pip install 'plansguard[train]'"
+            f"training needs nnunetv2 {machine.dotted(extension.OLDEST_NNUNET)}; {here}",
+            hint="pip install 'plansguard[train]'",
         )
 
 

@@ -61,6 +61,24 @@ def hold(folder: Path) -> bool:
     return True
 
 
+def holder(folder: Path) -> str | None:
+    """Which other process trains in the folder at this moment, in words; None when there is none.
+
+    Not for a process that holds the folder itself: closing the file would give it up.
+    """
+    try:
+        descriptor = os.open(os.path.realpath(folder / LOCK), os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return None
+    try:
+        _lock(descriptor)
+    except OSError as error:
+        return None if error.errno in _NO_LOCKS else _who(_read(descriptor))
+    finally:
+        os.close(descriptor)
+    return None
+
+
 def note_run(folder: Path, run: str) -> None:
     """Write down which training trains in a folder that this process holds."""
     descriptor = _open[os.path.realpath(folder / LOCK)]
@@ -102,12 +120,15 @@ def _ourselves() -> dict[str, Any]:
 
 
 def _occupied(folder: Path, note: dict[str, Any]) -> Refused:
-    known = {"pid", "host", "since"} <= note.keys()
-    who = f"process {note['pid']} on {note['host']}, since {note['since']}" if known else "another process"
     return Refused(
-        f"{who}, is training into {folder}; a second training would overwrite its checkpoints",
+        f"{_who(note)}, is training into {folder}; a second training would overwrite its checkpoints",
         hint="wait for it to end, or end it; then go on with --c",
     )
+
+
+def _who(note: dict[str, Any]) -> str:
+    known = {"pid", "host", "since"} <= note.keys()
+    return f"process {note['pid']} on {note['host']}, since {note['since']}" if known else "another process"
 
 
 def _read(descriptor: int) -> dict[str, Any]:

@@ -32,7 +32,8 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 from plansguard import facts, machine
 from plansguard.errors import PlansguardError, UsageError
-from plansguard.training import OLDEST_NNUNET, ranks
+from plansguard.extension import OLDEST_NNUNET
+from plansguard.training import ranks
 from plansguard.training.checkpoints import Checkpoints
 from plansguard.training.loaders import Failure, Guarded, explained
 from plansguard.training.lock import hold, note_run

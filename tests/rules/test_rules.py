@@ -47,6 +47,7 @@ NOT_FROM_FILES = {
     "PG755": "a prediction: test_gate.py",
     "PG733": "needs a queue: test_schedule_rules.py",
     "PG738": "needs an nnU-Net: test_schedule_rules.py",
+    "PG739": "needs another process: test_schedule_rules.py",
     "PG701": "what is installed: test_trainer_rules.py",
     "PG702": "what is installed: test_trainer_rules.py",
     "PG703": "what is installed: test_trainer_rules.py",

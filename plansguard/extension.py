@@ -1,0 +1,25 @@
+"""Where nnU-Net finds the trainers of a number of steps."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+VARIABLE: Final = "nnUNet_extTrainer"
+"""The environment variable that names folders of trainers outside nnU-Net. Source: utilities/find_objects.py."""
+
+FOLDER: Final = Path(__file__).resolve().parent / "training" / "extension"
+"""The one that it is to name: it has a class for every number of steps."""
+
+OLDEST_NNUNET: Final = (2, 8)
+"""The first nnU-Net that looks there."""
+
+
+def search_path(present: str) -> str:
+    """The value for the variable: our folder, and those that it names already.
+
+    Ours comes first: nnU-Net imports folder after folder, and one broken module ends its search.
+    """
+    folders = [folder for folder in present.split(os.pathsep) if folder.strip()]
+    return os.pathsep.join([str(FOLDER), *(folder for folder in folders if folder != str(FOLDER))])
