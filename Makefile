@@ -48,7 +48,7 @@ demo-data: install-test
 
 test: install-test
 	@# What the tests of a module share is made once, so a module stays in one process.
-	@PATH="$$(cd '$(VENV)/bin' && pwd):$$PATH"; export PATH; $(CHECKS) --dist loadscope $(ARGS)
+	@PATH="$$(cd '$(VENV)/bin' && pwd):$$PATH"; export PATH; $(CHECKS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-quick: install-quick
 	@PATH="$$(cd '$(VENV_QUICK)/bin' && pwd):$$PATH"; TMPDIR="$$($(SCRATCH))"; export PATH TMPDIR; \

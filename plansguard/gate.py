@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,11 +14,11 @@ from plansguard.direction import DEFAULT_IDENTIFIER
 from plansguard.discovery import configuration_of, dataset_of, narrowed, plans_of
 from plansguard.errors import UsageError
 from plansguard.report import Finding, Report
-from plansguard.rules import RULES
+from plansguard.rules import RULES, find
 from plansguard.run import Run, checked_fold
 from plansguard.settings import ActiveSettings
 from plansguard.subject import Reading, Request
-from plansguard.training.names import STOCK_TRAINER
+from plansguard.training.names import STOCK_TRAINER, is_step_name
 from plansguard.training.options import Options
 from plansguard.words import nearest
 from plansguard.workspace import Workspace
@@ -70,6 +71,8 @@ def prepare(workspace: Workspace, order: Order, reading: Reading) -> Run:
         )
     if order.gpus < 1:
         raise UsageError(f"{order.gpus} GPUs cannot train", hint="-num_gpus 1 is nnU-Net's default")
+    if order.gpu_memory is not None and not isfinite(order.gpu_memory):
+        raise UsageError(f"--gpu-memory {order.gpu_memory} is no amount of memory", hint="in GB, such as 24")
     dataset = dataset_of(workspace, order.dataset)
     plans = plans_of(dataset, order.plans)
     configuration = configuration_of(plans, order.configuration)
@@ -111,6 +114,7 @@ def judge(run: Run, command: str, settings: ActiveSettings, accepted: Sequence[A
     for an accepted code that no rule has.
     """
     assert_known(accepted)
+    assert_acceptable(run, accepted)
     report = engine.run(command, [str(run.dataset.folder)], [run.dataset], training=run, settings=settings)
     return accept(report, accepted)
 
@@ -119,6 +123,21 @@ def assert_known(accepted: Iterable[Accepted]) -> None:
     """That there are rules with these codes, and reasons; UsageError otherwise."""
     for one in accepted:
         _check_known(one)
+
+
+#: What trainers of a number of steps refuse by themselves, whatever the gate lets through.
+_REFUSED_ANYWAY = {"PG721", "PG722", "PG726", "PG727", "PG729", "PG730", "PG735", "PG739"}
+
+
+def assert_acceptable(run: Run, accepted: Iterable[Accepted]) -> None:
+    """That the training would begin with these let through; UsageError where its trainer would still refuse."""
+    for one in accepted:
+        rule = find(one.code)
+        if is_step_name(run.trainer) and rule is not None and rule.info.code in _REFUSED_ANYWAY:
+            raise UsageError(
+                f"{one.code} cannot be accepted: {run.trainer} refuses by itself then",
+                hint="without --accept the finding says how to mend it",
+            )
 
 
 def accept(report: Report, accepted: Sequence[Accepted]) -> Report:

@@ -95,6 +95,8 @@ def judge(question: Question) -> Verdict:
     """
     gate.assert_known(question.accepted)
     verdict = _JUDGES[question.line.name](question)
+    if verdict.run is not None:
+        gate.assert_acceptable(verdict.run, question.accepted)
     report = gate.accept(replace(verdict.report, command="gate"), question.accepted)
     steps = verdict.steps or any(map(is_step_name, question.line.arguments))
     return replace(verdict, report=report, steps=steps)

@@ -20,6 +20,9 @@ _QUESTION = ("--query-gpu=mig.mode.current,uuid,memory.total,memory.used,name", 
 _MIB_IN_GB = 2**20 / 10**9
 #: Seconds. A driver that has no program of its own running may need one or two per GPU to wake up.
 _PATIENCE = 5
+#: Bytes: some hundred GPUs.
+_LONGEST_ANSWER = 2**16
+_LONGEST_NUMBER = 9
 
 
 class Gpu(NamedTuple):
@@ -83,7 +86,9 @@ def _visible(there: Sequence[Gpu], wanted: str) -> tuple[Gpu, ...] | None:
 
 
 def _names(entry: str, number: int, gpu: Gpu) -> bool:
-    return int(entry) == number if entry.isdecimal() else entry.startswith("GPU-") and gpu.uuid.startswith(entry)
+    if entry.isdecimal():
+        return len(entry) <= _LONGEST_NUMBER and int(entry) == number
+    return entry.startswith("GPU-") and gpu.uuid.startswith(entry)
 
 
 @cache
@@ -92,24 +97,47 @@ def _asked(program: str) -> tuple[Gpu, ...] | None:
 
     Asked once: it can take a second.
     """
-    import subprocess  # slow to load, and only needed where a driver is
-
-    try:
-        done = subprocess.run(
-            [program, *_QUESTION], capture_output=True, encoding="utf-8", timeout=_PATIENCE, check=True
-        )
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return ()
-    rows = [[one.strip() for one in line.split(",", 4)] for line in done.stdout.splitlines()]
+    rows = [[one.strip() for one in line.split(",", 4)] for line in _answer(program).splitlines()]
     rows = [row for row in rows if len(row) == 5]
     if any(parts == "Enabled" for parts, *_ in rows):
         return None
     return tuple(Gpu(uuid, name, _gb(total), _gb(used)) for _, uuid, total, used, name in rows)
 
 
+def _answer(program: str) -> str:
+    """What it writes; nothing where it fails, does not end, or writes more than any driver has to say."""
+    import subprocess  # both slow to load, and only needed where a driver is
+    from threading import Thread
+
+    started: list[subprocess.Popen[bytes]] = []
+    answers: list[bytes] = []
+
+    def ask() -> None:
+        with suppress(OSError, ValueError):
+            none, pipe = subprocess.DEVNULL, subprocess.PIPE
+            asked = subprocess.Popen([program, *_QUESTION], bufsize=0, stdin=none, stdout=pipe, stderr=none)
+            started.append(asked)
+            said, stream = b"", asked.stdout
+            while stream is not None and len(said) <= _LONGEST_ANSWER and (part := stream.read(_LONGEST_ANSWER)):
+                said += part
+            if len(said) <= _LONGEST_ANSWER and asked.wait() == 0:
+                answers.append(said)
+
+    # In a thread that may be left behind: where a driver hangs, its program cannot even be killed.
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_PATIENCE)
+    for one in started:
+        with suppress(OSError):
+            one.kill()
+    with suppress(UnicodeDecodeError):
+        return b"".join(answers).decode()
+    return ""
+
+
 def _gb(mebibytes: str) -> float | None:
     """In GB; None for what nvidia-smi writes in its place, such as ``[N/A]``."""
-    return int(mebibytes) * _MIB_IN_GB if mebibytes.isdecimal() else None
+    return int(mebibytes) * _MIB_IN_GB if mebibytes.isdecimal() and len(mebibytes) <= _LONGEST_NUMBER else None
 
 
 def _listed() -> tuple[Gpu, ...]:

@@ -6,6 +6,7 @@ training/nnUNetTrainer/nnUNetTrainer.py of nnU-Net 2.8.1.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from plansguard.errors import UnreadableDocument, UsageError
 from plansguard.parts import Absent, Configuration, Plans, is_folder_name
 from plansguard.report import Location
 from plansguard.subject import Dataset
+from plansguard.training.extending import finished
 from plansguard.training.names import STOCK_TRAINER, StepName, is_step_name, read_name
 from plansguard.training.options import Options
 from plansguard.training.refusal import Refused
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 #: Folds that nnU-Net makes where there is no splits_final.json. Source: nnUNetTrainer.do_split.
 FOLDS = 5
+#: Bytes of a folder's name, on every file system that is in use.
+_LONGEST_NAME = 255
+_LONGEST_SHOWN = 60
 ALL = "all"
 
 
@@ -133,14 +138,14 @@ class Run:
     @property
     def begins(self) -> bool:
         """Whether weights are learned from the beginning, or from pretrained ones: no training goes on, or is over."""
-        extends = self.schedule is not None and self.schedule.extends > 0
-        return not (self.continues or self.validates or extends)
+        extension = self.schedule is not None and self.schedule.extends > 0
+        return not (self.continues or self.validates or extension)
 
     @cached_property
     def model_folder(self) -> Path:
         """``nnUNet_results/<dataset>/<trainer>__<plans>__<configuration>``, as the plans call dataset and plans.
 
-        Absent when nnUNet_results is not known or the plans name no folder.
+        Absent when nnUNet_results is not known, or when the names are those of no folder.
         """
         results = self.dataset.workspace.results
         if results is None:
@@ -149,7 +154,11 @@ class Run:
         for name in (dataset_name, plans_name):
             if not isinstance(name, str) or not is_folder_name(name):
                 raise Absent(f"{self.plans.path.name} calls dataset or plans {name!r}, which names no folder")
-        return results / str(dataset_name) / f"{self.trainer}__{plans_name}__{self.configuration.name}"
+        model = f"{self.trainer}__{plans_name}__{self.configuration.name}"
+        if not is_folder_name(self.trainer) or len(os.fsencode(model)) > _LONGEST_NAME:
+            shown = model if len(model) <= _LONGEST_SHOWN else f"{model[:_LONGEST_SHOWN]}..."
+            raise Absent(f"there can be no folder {shown!r} in {results}")
+        return results / str(dataset_name) / model
 
     @property
     def output_folder(self) -> Path:
@@ -169,10 +178,20 @@ class Run:
                 read[path] = error
         return read
 
+    @property
+    def extends(self) -> bool:
+        """Whether the checkpoint to go on from is that of another training, which this one extends.
+
+        Absent as ``steps`` is.
+        """
+        return self.steps is not None and self.steps.schedule.extends > 0 and not self.present
+
     @cached_property
     def newest(self) -> Found | Refused:
-        """What a trainer of a number of steps chooses of these to continue, or why it refuses to."""
+        """What a trainer of a number of steps goes on from, or why it refuses to. Absent as ``steps`` is."""
         try:
+            if self.steps is not None and self.extends:
+                return finished(self.output_folder, self.steps)
             return newest(self.output_folder)
         except Refused as refused:
             return refused

@@ -123,7 +123,7 @@ def _training(checkpoint: Checkpoint) -> Shown:
 
     return {
         "epochs_done": checkpoint.current_epoch,
-        "epochs_planned": facts.planned_epochs(checkpoint.trainer),
+        "epochs_planned": facts.planned_epochs(checkpoint.trainer_of_steps or checkpoint.trainer),
         "learning_rate": checkpoint.learning_rate,
         "train_loss": last("train_losses"),
         "val_loss": last("val_losses"),

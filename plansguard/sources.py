@@ -27,6 +27,8 @@ _FOREIGN = frozenset(sys.stdlib_module_names) | {"torch", "numpy"}
 #: Packages of nothing but sources, whose modules and names are looked for as well.
 _JUDGED = frozenset({"nnunetv2", "dynamic_network_architectures", "batchgenerators", "batchgeneratorsv2"})
 _DYNAMIC = "__getattr__"
+#: How far one name leads to the next, and how deep packages lie in one another. Nobody's sources come near it.
+_DEEPEST = 64
 
 
 class Fault(NamedTuple):
@@ -201,7 +203,7 @@ def _parts(node: ast.stmt) -> Iterator[list[ast.stmt]]:
     """The statements within a statement, the likeliest last: what a name is bound to last is what it stands for."""
     if isinstance(node, ast.If):
         yield node.orelse
-        if ast.unparse(node.test) not in ("TYPE_CHECKING", "typing.TYPE_CHECKING", "__name__ == '__main__'"):
+        if written(node.test) not in ("TYPE_CHECKING", "typing.TYPE_CHECKING", "__name__ == '__main__'"):
             yield node.body
     elif isinstance(node, ast.Try):
         for handler in node.handlers:
@@ -209,6 +211,14 @@ def _parts(node: ast.stmt) -> Iterator[list[ast.stmt]]:
         yield from (node.body, node.orelse, node.finalbody)
     else:
         yield from (part for name in ("orelse", "body") if isinstance(part := getattr(node, name, None), list))
+
+
+def written(node: ast.AST) -> str:
+    """This part of a source as Python writes it; dots where it is nested too deep for that."""
+    try:
+        return ast.unparse(node)
+    except RecursionError:
+        return "..."
 
 
 class Sources:
@@ -234,6 +244,8 @@ class Sources:
 
     def locate(self, dotted: str) -> Module | None:
         """The module of this name; None where it cannot be found as a source."""
+        if dotted.count(".") > _DEEPEST:
+            return None
         if dotted not in self._located:
             parent, _, last = dotted.rpartition(".")
             package = self.locate(parent) if parent else None
@@ -279,6 +291,8 @@ class Sources:
         """What ``module.name`` is once the module is imported."""
         if (module.name, name) in seen or module.path is None:
             return None
+        if len(seen) == _DEEPEST:
+            return UNKNOWN
         seen |= {(module.name, name)}
         try:
             bound, stars = module.names
@@ -311,7 +325,7 @@ class Sources:
     def _expression(self, expression: ast.expr, module: Module, seen: frozenset[tuple[str, str]]) -> Meaning:
         if isinstance(expression, ast.Name):
             return self.meaning(module, expression.id, seen)
-        head, _, rest = ast.unparse(expression).partition(".")
+        head, _, rest = written(expression).partition(".")
         try:
             start = module.names.bound.get(head)
         except _Broken:

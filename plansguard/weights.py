@@ -13,7 +13,6 @@ from plansguard.models import bounds
 from plansguard.network import UnknownNetwork
 from plansguard.parameters import Shapes, expected_parameters, input_channels, segmentation_heads
 from plansguard.parts import Absent, AnyPart, Configuration, DatasetJson, Plans
-from plansguard.trainers import find_trainer
 
 if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint import Checkpoint
@@ -119,6 +118,8 @@ class Weights:
 def _builds_another_network(trainer: str) -> bool:
     if trainer in facts.STOCK_TRAINERS:
         return trainer in facts.TRAINERS_WITH_OWN_NETWORK
+    from plansguard.trainers import find_trainer
+
     found = find_trainer(trainer)
     return found is not None and found.own_network
 

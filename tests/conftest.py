@@ -20,6 +20,11 @@ settings.register_profile("plansguard-fuzz", deadline=None, max_examples=100_000
 settings.load_profile("plansguard-ci" if os.environ.get("CI") else "plansguard")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Trainings take minutes: they begin first, so that no process is left with them alone at the end."""
+    items.sort(key=lambda item: not (item.get_closest_marker("nnunet") and item.get_closest_marker("slow")))
+
+
 @pytest.fixture(scope="session")
 def corpus() -> Path:
     """The folder with real files from public repositories, beside the checkout; none of them is copied here."""

@@ -12,7 +12,7 @@ from tests.stepping import with_log
 if __name__ == "__main__":
     from plansguard.training import trainer
 
-    trainer.StepTrainer.perform_actual_validation = lambda *_: None
+    trainer.StepTrainer.perform_actual_validation = lambda *_: None  # type: ignore[method-assign]
     begun = trainer.StepTrainer.run_training
 
     def run_logged(self: trainer.StepTrainer) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -138,6 +139,25 @@ def test_the_command_gets_just_its_words_and_our_environment(bench: Bench) -> No
 
 
 @posix_only
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_may_be_closed(bench: Bench, closed: str) -> None:
+    words = [sys.executable, "-m", "plansguard", "gate", "--data", "headers", "--", *TRAIN]
+    subprocess.run(["sh", "-c", f"{shlex.join(words)} {closed}"], capture_output=True, check=False)
+    assert bench.started is not None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder that is in use cannot be deleted there")
+def test_a_current_folder_that_is_gone(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    words = shlex.join([sys.executable, "-m", "plansguard", "gate", "--dry-run", "--", *TRAIN])
+    done = subprocess.run(
+        ["sh", "-c", f"cd gone; rmdir ../gone; {words}"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("plansguard: the current folder is not there any more\n")
+
+
 def test_it_says_that_it_is_fit_before_the_command_says_anything(bench: Bench) -> None:
     done = gate(*TRAIN)
     assert done.stderr == "plansguard: fit to start (no findings)\n"

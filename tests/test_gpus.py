@@ -19,6 +19,7 @@ from plansguard import machine
 from plansguard.artefacts.cases import list_folder
 from plansguard.artefacts.unpacking import SAMPLED, bytes_to_unpack
 from plansguard.commands import training_order
+from plansguard.errors import UsageError
 from plansguard.gate import judge, prepare
 from plansguard.report import Finding, Report, Severity
 from plansguard.settings import ActiveSettings
@@ -178,6 +179,29 @@ def test_a_program_that_never_answers(computer: Path, monkeypatch: pytest.Monkey
     install(computer, after="exec sleep 60")
     monkeypatch.setattr(machine, "_PATIENCE", 0.2)
     assert machine.gpus() is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["exec yes", f"echo 'Disabled, GPU-x, {'9' * 5000}, 0, A'; exit 9", "yes 'Disabled, GPU-x, 1, 1, A' | head -9999"],
+    ids=["endless", "digits", "rows"],
+)
+def test_a_program_that_says_too_much(computer: Path, answer: str) -> None:
+    install(computer, after=answer)
+    assert machine.gpus() is None
+
+
+def test_numbers_that_are_none(computer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(computer, ADA)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "9" * 5000)
+    assert machine.gpus() == ()
+    assert machine._gb("9" * 5000) is None
+
+
+@pytest.mark.parametrize("memory", [float("nan"), float("inf")])
+def test_memory_that_is_no_number(workspace: Path, memory: float) -> None:
+    with pytest.raises(UsageError, match="is no amount of memory"):
+        judged(gpu_memory=memory)
 
 
 def test_amds_driver(computer: Path) -> None:

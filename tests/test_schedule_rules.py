@@ -78,6 +78,13 @@ def test_a_job_that_ends_before_the_next_checkpoint(
     assert told("PG733", *words, **options) == []
 
 
+@pytest.mark.parametrize("end", ["soon", "-1", "9" * 400, "9" * 5000], ids=["word", "sign", "float", "int"])
+def test_an_end_that_no_queue_gives(workspace: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    left(LATEST, 80)(workspace, CT)
+    monkeypatch.setenv("SLURM_JOB_END_TIME", end)
+    assert told("PG733", "--c") == told("PG000", "--c") == []
+
+
 def test_the_pace_of_another_fold(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time() + 600)))
     assert told("PG733") == []  # nobody knows
@@ -194,3 +201,9 @@ def test_other_schedules_tell_nothing(epochs: int, share: float, falls: str) -> 
     }
     with pytest.raises(Absent):
         _planned(_logged(rates[falls][: max(3, int(share * epochs))]))
+
+
+def test_rates_that_nobody_trained_with() -> None:
+    for rates in ([1e308, 1e-308], [math.inf, 0.01], [0.01, math.nan]):
+        with pytest.raises(Absent):
+            _planned(_logged(rates))

@@ -597,3 +597,35 @@ def test_signatures_fail_as_told(tmp_path: Path) -> None:
         # without a problem it goes on to read the plans, which are none
         told = "KeyError: 'configurations'" if problem is None else problem.rpartition("(")[2].rstrip(")")
         assert f"{error}: {text}".startswith(told), body
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sources that nobody would write
+# ---------------------------------------------------------------------------------------------------------------------
+
+_CLASS = "class Mine(nnUNetTrainer):\n    pass\n"
+ENDLESS: dict[str, str] = {
+    "ancestors": "class C0(nnUNetTrainer): pass\n"
+    + "".join(f"class C{one + 1}(C{one}): pass\n" for one in range(2000))
+    + "class Mine(C2000): pass\n",
+    "diamonds": "class A0(nnUNetTrainer): pass\nclass B0(nnUNetTrainer): pass\n"
+    + "".join(f"class {name}{one + 1}(A{one}, B{one}): pass\n" for one in range(30) for name in "AB")
+    + "class Mine(A30, B30): pass\n",
+    "aliases": "C0 = nnUNetTrainer\n" + "".join(f"C{one + 1} = C{one}\n" for one in range(2000)) + "Mine = C2000\n",
+    "dots": f"import {'.'.join(['nnunetv2'] * 2000)}\n{_CLASS}",
+    "condition": f"if {' + '.join(['a'] * 600)}:\n    pass\n{_CLASS}",
+    "base": f"class Mine(nnUNetTrainer{'.a' * 600}):\n    pass\n",
+    "decorator": f"class Mine(nnUNetTrainer):\n    @({' + '.join(['a'] * 600)})\n"
+    "    def build_network_architecture(self): ...\n",
+}
+
+
+@pytest.mark.parametrize("source", ENDLESS.values(), ids=ENDLESS)
+def test_endless_sources_are_left_alone(site: Path, folder: Path, source: str) -> None:
+    """Whatever is said of them, it is said at once."""
+    write(folder, {"mine.py": HEAD + source})
+    result = search("Mine")
+    assert not result.is_lost
+    if result.found is not None:
+        assert result.found.lineage
+        assert [*problems_of(result.found)] == []

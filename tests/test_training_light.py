@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from plansguard.training.loaders import Failure, Guarded, explained
 from plansguard.training.options import Options, as_environment, read_options
 from plansguard.training.place import Place, first_node, meeting, read_place
 from plansguard.training.refusal import Refused
+from plansguard.training.state import State
 
 # --- The lock
 
@@ -71,17 +74,45 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert lock.last_run(tmp_path) == "one"
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"run": 5}'])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"run": 5}', b"[" * 9000])
 def test_a_note_that_cannot_be_read_says_nothing(tmp_path: Path, content: bytes) -> None:
     assert lock.last_run(tmp_path) is None
     (tmp_path / lock.LOCK).write_bytes(content)
     assert lock.last_run(tmp_path) is None
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a pipe")
+def test_a_pipe_in_place_of_the_lock_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / lock.LOCK)
+    assert lock.last_run(tmp_path) is None
+    assert lock.holder(tmp_path) is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links")
+def test_what_a_link_in_place_of_the_lock_leads_to_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("precious")
+    (tmp_path / lock.LOCK).symlink_to("notes")
+    with pytest.raises(Refused, match="nothing can be written into"):
+        lock.hold(tmp_path)
+    assert lock.last_run(tmp_path) is None
+    assert (tmp_path / "notes").read_text() == "precious"
+
+
 def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "fold_0").write_text("")
     with pytest.raises(Refused, match="nothing can be written into"):
         lock.hold(tmp_path / "fold_0")
+
+
+# --- Notes in checkpoints
+
+
+@pytest.mark.parametrize("change", [{"run": ["r"]}, {"trainer": 5}, {"split": "abc"}, {"step": "1"}, {"more": 1}])
+def test_notes_of_other_types_are_refused(change: dict[str, Any]) -> None:
+    notes = State("nnUNetTrainer_5steps", "r", "2026-01-01").as_json()
+    assert State.from_json(notes).run == "r"
+    with pytest.raises((TypeError, ValueError)):
+        State.from_json({**notes, **change})
 
 
 # --- Several processes
@@ -102,9 +133,18 @@ def test_the_place_of_a_process(environment: dict[str, str], place: Place | None
     assert read_place(environment) == place
 
 
-def test_a_place_that_makes_no_sense() -> None:
-    with pytest.raises(UsageError, match="RANK=x, WORLD_SIZE=2, LOCAL_RANK=0 cannot be read"):
-        read_place({"RANK": "x", "WORLD_SIZE": "2", "LOCAL_RANK": "0"})
+@pytest.mark.parametrize(
+    ("rank", "said"),
+    [
+        ("x", "RANK=x, WORLD_SIZE=2, LOCAL_RANK=0 cannot be read"),
+        ("9" * 5000, "RANK=9{40}, WORLD_SIZE=2, LOCAL_RANK=0 cannot be read"),
+        ("2", "RANK=2 of WORLD_SIZE=2: processes are counted from 0"),
+    ],
+    ids=["letters", "digits", "beyond"],
+)
+def test_a_place_that_makes_no_sense(rank: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        read_place({"RANK": rank, "WORLD_SIZE": "2", "LOCAL_RANK": "0"})
 
 
 @pytest.mark.parametrize(
@@ -125,6 +165,7 @@ def test_the_first_of_slurms_nodes(nodes: str, first: str) -> None:
 def test_where_processes_meet() -> None:
     job = {"SLURM_STEP_NODELIST": "gpu[07-09]", "SLURM_JOB_ID": "123456", "SLURM_STEP_ID": "2"}
     assert meeting(job) == {"MASTER_ADDR": "gpu07", "MASTER_PORT": "23458"}
+    assert meeting({**job, "SLURM_JOB_ID": "x"}) == {"MASTER_ADDR": "gpu07", "MASTER_PORT": "20002"}
     assert meeting({**job, "MASTER_ADDR": "here", "MASTER_PORT": "7"}) == {"MASTER_ADDR": "here", "MASTER_PORT": "7"}
 
 
@@ -180,3 +221,21 @@ def test_without_nnunet_the_launcher_says_so(
     monkeypatch.setattr("plansguard.machine.nnunet_version", lambda: None)
     assert launch(["3", "2d", "0"], Options()) == 1
     assert capsys.readouterr().err.startswith("plansguard: training needs nnunetv2 2.8; none is installed")
+
+
+# --- Signals
+
+ENDING = """
+import os, signal, sys
+from plansguard.training.signals import ending
+with ending(lambda name: print("told", name, flush=True)):
+    os.kill(os.getpid(), int(sys.argv[1]))
+    print("went on", flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signals to send")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_what_is_done_again_as_a_whole_ends_at_once(number: signal.Signals) -> None:
+    done = subprocess.run([sys.executable, "-c", ENDING, str(int(number))], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (75, f"told {number.name}\n", "")

@@ -48,6 +48,18 @@ class Checkpoint(Contents):
     """Where its tensors were saved from, those of the optimizer among them: ``cpu``, ``cuda:0``."""
 
     @property
+    def danger(self) -> str:
+        """What loading it would do that no checkpoint needs, as one clause; empty where it would do nothing else."""
+        named = ", ".join(str(one) for one in self.suspicious[:3])
+        return f"loading it would run code: it names {named[:200]}" if named else ""
+
+    @property
+    def trainer_of_steps(self) -> str | None:
+        """The trainer of a number of steps, which a portable checkpoint calls by its base; None for other trainings."""
+        name = (self.steps or {}).get("trainer")
+        return name if isinstance(name, str) else None
+
+    @property
     def on_cuda(self) -> bool:
         """Whether a machine without a GPU cannot load it as pretrained weights: nnU-Net gives no map_location."""
         return any(location.startswith("cuda") for location in self.locations)

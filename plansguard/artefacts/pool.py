@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import multiprocessing
 import os
@@ -12,10 +11,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.synchronize import Event
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from plansguard.errors import UsageError
+
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Event
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -196,6 +197,8 @@ def _cluster(address: str) -> Iterator[tuple[Submit, int]]:
         raise UsageError(
             "a Dask cluster needs the package distributed", hint="pip install 'plansguard[dask]'"
         ) from None
+    import asyncio  # slow to load, and only Dask needs it
+
     try:
         with concurrent.futures.ThreadPoolExecutor(1) as thread:  # the caller's own may have an event loop already
             thread.submit(asyncio.run, _greeted(address)).result()
@@ -228,6 +231,8 @@ def _cluster(address: str) -> Iterator[tuple[Submit, int]]:
 
 async def _greeted(address: str) -> None:
     """Ends when whatever listens at this address has spoken as Dask does. The client itself would wait for ever."""
+    import asyncio
+
     from distributed import Security
     from distributed.core import connect
 

@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from plansguard import __version__
-from plansguard.errors import PlansguardError
+from plansguard.errors import PlansguardError, UsageError
 
 # Looking for plugins costs pydantic a tenth of a second at its first model; none has any business in a check.
 _NO_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
@@ -70,6 +71,14 @@ def _options(
     """Options that stand before the command."""
 
 
+def _assert_somewhere() -> None:
+    """Every path that is not written in full starts at the current folder."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the current folder is not there any more", hint="cd to a folder that is there") from None
+
+
 def main() -> None:
     """The console script. Every error that a user can cause ends in one message and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
@@ -77,6 +86,7 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
+        _assert_somewhere()
         build_app(sys.argv[1:])(prog_name="plansguard")
     except PlansguardError as error:
         from plansguard.cli.common import show_error

@@ -155,8 +155,9 @@ def _environment(*, steps: bool) -> dict[str, str]:
 
 def _become(words: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:
     """The command takes the place of this process; where a system knows no such thing, its exit code is passed on."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # None where it was closed before we began
+            stream.flush()
     if not _IS_POSIX:
         import subprocess
 

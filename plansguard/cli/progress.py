@@ -22,7 +22,7 @@ def progress_bar(label: str) -> Iterator[Progress]:
     started = time.monotonic()
 
     def show(done: int, total: int) -> None:
-        if not bars and sys.stderr.isatty() and time.monotonic() - started > _PATIENCE:
+        if not bars and sys.stderr is not None and sys.stderr.isatty() and time.monotonic() - started > _PATIENCE:
             bars.append(typer.progressbar(length=total, label=label, file=sys.stderr).__enter__())
         if bars:
             bar = bars[0]

@@ -12,7 +12,6 @@ from plansguard.report import Location, Severity
 from plansguard.rules.common import listed, quoted
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Dataset
-from plansguard.trainers import all_names
 from plansguard.words import nearest
 
 if TYPE_CHECKING:
@@ -215,7 +214,7 @@ def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Fou
     if dataset.request.weights is not checkpoint:
         return
     final = Path(checkpoint.path).with_name(_FINISHED)
-    done, planned = checkpoint.current_epoch, facts.planned_epochs(checkpoint.trainer)
+    done, planned = checkpoint.current_epoch, facts.planned_epochs(checkpoint.trainer_of_steps or checkpoint.trainer)
     if Path(checkpoint.path).name != _FINISHED and final.is_file():
         trouble, remedy = f"{_FINISHED} lies beside it, from the end of the same training", f"use {quoted(final)}"
     elif done is not None and planned is not None and done < planned:
@@ -277,6 +276,8 @@ def trainer_of_weights_unknown(checkpoint: Checkpoint) -> Iterator[Found]:
 
     Evidence: TR-05; nnU-Net issues 2856, 3025, autopet-3-submission issue 1.
     """
+    from plansguard.trainers import all_names
+
     name = None if checkpoint.trainer is None else facts.base_trainer(checkpoint.trainer)
     if name is None or name in facts.STOCK_TRAINERS or name in all_names():
         return

@@ -14,7 +14,6 @@ from plansguard.rules.common import quoted
 from plansguard.rules.declare import Found, found, rule
 from plansguard.sources import folder_of
 from plansguard.subject import Dataset
-from plansguard.trainers import finds_network
 
 if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint import Checkpoint
@@ -197,6 +196,8 @@ def network_class_not_installed(run: Run, configuration: Configuration) -> Itera
 
     Evidence: VR-07; utilities/get_network_from_plans.py.
     """
+    from plansguard.trainers import finds_network
+
     name = configuration.architecture.get("network_class_name")
     if folder_of("dynamic_network_architectures") is None:
         raise Absent("dynamic_network_architectures is not installed beside plansguard")

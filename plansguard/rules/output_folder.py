@@ -78,7 +78,7 @@ def nothing_to_continue(run: Run) -> Iterator[Found]:
 
     What it checks: with `--c`, that the fold's folder of results holds a checkpoint. If not, folders beside it that do
     are named: another `-tr`, `-p` or configuration is another folder. For a trainer that extends another one's steps,
-    that this one is there and finished.
+    that the other one is there and finished, and that `--c` says so.
 
     Why it matters: nnU-Net prints one `WARNING: Cannot continue training` and starts from random weights, also where
     the training had begun with pretrained ones. A trainer of a number of steps refuses.
@@ -89,7 +89,18 @@ def nothing_to_continue(run: Run) -> Iterator[Found]:
 
     Evidence: ST-05, AR-13; run/run_training.py, maybe_load_checkpoint.
     """
-    if run.continues and not run.present:
+    if run.continues and (run.validates or run.weights is not None):
+        return  # PG724 tells
+    if run.extends:
+        from plansguard.training.refusal import Refused
+
+        if isinstance(run.newest, Refused):
+            if not run.validates:
+                yield found(run.at, trouble=run.newest.reason, remedy=run.newest.hint)
+        elif not (run.continues or run.validates):
+            trouble = f"{run.trainer} goes on from a finished training, and refuses to begin by itself"
+            yield found(run.at, trouble=trouble, remedy="add --c")
+    elif run.continues and not run.present:
         others = [model for model in known(lambda: run.dataset.trained) or () if _has_checkpoints(model.folder, run)]
         named = [f"{one.configuration} -tr {one.trainer} -p {one.plans_name}" for one in others]
         remedy = f"checkpoints of fold {run.fold} lie beside it, of {listed(named)}: correct the command, or "
@@ -98,14 +109,6 @@ def nothing_to_continue(run: Run) -> Iterator[Found]:
             trouble=f"--c finds no checkpoint in {run.output_folder}",
             remedy=(remedy if named else "") + "leave --c out to begin anew",
         )
-    elif run.steps is not None and run.steps.schedule.extends and not (run.continues or run.validates):
-        from plansguard.training.extending import finished
-        from plansguard.training.refusal import Refused
-
-        try:
-            finished(run.output_folder, run.steps)
-        except Refused as refused:
-            yield found(run.at, trouble=refused.reason, remedy=refused.hint)
 
 
 @rule(
@@ -135,6 +138,8 @@ def nothing_to_validate(run: Run) -> Iterator[Found]:
     if run.validates_best and run.disables_checkpointing:
         trouble = "cannot be given with --disable_checkpointing, which leaves no best checkpoint"
         yield found(run.at, flag="--val_best", trouble=trouble, remedy="leave one of the two out")
+    if run.continues:
+        return  # PG724 tells
     there = {path.name for path in run.present}
     needed = {"--val": _FINAL, "--val_best": _BEST} if run.validates_best and _FINAL in there else {"--val": _FINAL}
     for flag, name in needed.items() if run.validates else ():
@@ -233,19 +238,19 @@ def stale_final_checkpoint(run: Run) -> Iterator[Found]:
     "PG726",
     "checkpoint-to-continue-damaged",
     Severity.ERROR,
-    message="{checkpoint} cannot be loaded: {trouble}",
+    message="{checkpoint} is not fit to be loaded: {trouble}",
     fix="{remedy}",
     modes=("AR-08",),
 )
 def checkpoint_to_continue_damaged(run: Run) -> Iterator[Found]:
-    """The checkpoint that is to be continued or validated is damaged.
+    """The checkpoint that is to be continued or validated is damaged, or would run a command.
 
-    What it checks: the file that nnU-Net would load for `--c` or `--val` is a whole checkpoint of nnU-Net. Of trainers
-    of a number of steps, which pass damaged ones over, that any is left.
+    What it checks: the file that nnU-Net would load for `--c` or `--val` is a whole checkpoint of nnU-Net, and names no
+    function that runs code (PG604). Of trainers of a number of steps, which pass such ones over, that any is left.
 
     Why it matters: nnU-Net writes checkpoints in place. A job that is killed meanwhile leaves half a
     `checkpoint_latest.pth`, and `--c` ends with `PytorchStreamReader failed reading zip archive`, although the best one
-    is whole.
+    is whole. And it loads with `weights_only=False`, which executes whatever a file from elsewhere says.
 
     How to fix: move the damaged file away, so that nnU-Net takes the next one.
 
@@ -350,7 +355,7 @@ def schedule_changed(run: Run) -> Iterator[Found]:
         return
     if run.steps is not None:
         theirs = str((checkpoint.steps or {}).get("trainer"))
-        if theirs != run.trainer:
+        if theirs != run.trainer and not run.extends:
             trouble = f"{checkpoint.path} is of {theirs}: continued as {run.trainer}, its learning rate would jump"
             yield found(run.at, trouble=trouble, remedy=f"continue it with -tr {theirs}, in the folder of that name")
         return
@@ -492,7 +497,9 @@ def _loaded(run: Run) -> list[Path]:
 def _trouble(checkpoint: Checkpoint | UnreadableDocument) -> str:
     if isinstance(checkpoint, UnreadableDocument):
         return checkpoint.reason
-    return "; ".join(checkpoint.damage) or (checkpoint.sentence if checkpoint.kind != "nnunet-v2" else "")
+    return checkpoint.danger or (
+        "; ".join(checkpoint.damage) or (checkpoint.sentence if checkpoint.kind != "nnunet-v2" else "")
+    )
 
 
 def _begun(checkpoint: Checkpoint) -> float | None:
@@ -515,7 +522,7 @@ def _planned(checkpoint: Checkpoint) -> int:
         raise Absent(f"{Path(checkpoint.path).name} does not tell by which schedule its learning rate falls")
     ratio = (rates[-1] / rates[-2]) ** (1 / _EXPONENT)
     exact: float = last + ratio / (1 - ratio)
-    epochs = round(exact)
+    epochs = round(exact) if exact > last else 0
     third = rates[-3] if last > 1 else None
     due = rates[-1] * ((epochs - last + 2) / (epochs - last)) ** _EXPONENT if epochs > last else 0.0
     if abs(exact - epochs) > 1e-3 or (third is not None and abs(third - due) > 1e-6 * due):

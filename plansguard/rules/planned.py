@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from plansguard.direction import trained_with
-from plansguard.planning import Planning
 from plansguard.report import Severity
 from plansguard.rules.common import known, listed, number, quoted
 from plansguard.rules.declare import Found, found, rule
 from plansguard.words import counted
+
+if TYPE_CHECKING:
+    from plansguard.planning import Planning
 
 
 @rule(

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plansguard import facts
 from plansguard.parts import DatasetJson
-from plansguard.prediction import Prediction
 from plansguard.report import Location, Severity
 from plansguard.rules.common import listed, quoted
 from plansguard.rules.declare import Found, found, rule
 from plansguard.words import counted
+
+if TYPE_CHECKING:
+    from plansguard.prediction import Prediction
 
 #: Formats in which one file usually holds all channels: the colours.
 _PHOTOS = facts.READERS["NaturalImage2DIO"]

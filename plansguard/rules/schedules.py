@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _GENTLE = 0.001
 #: When the job will be ended, in seconds since 1970, as SLURM tells it since 22.05.
 _JOB_END = "SLURM_JOB_END_TIME"
+_LONGEST_TIME = 12
 #: Epochs between two checkpoint_latest.pth. Source: nnUNetTrainer.__init__.
 _SAVE_EVERY = 50
 #: What nnUNetTrainer.run_training calls after the learning rates were laid down by initialize().
@@ -139,7 +140,11 @@ def checkpoints_too_rare(run: Run) -> Iterator[Found]:
     Evidence: ST-04; nnU-Net issues 901, 1545, 2563.
     """
     end = os.environ.get(_JOB_END, "")
-    if not (end.isascii() and end.isdigit()) or run.validates or run.options.max_time is not None:
+    if (
+        not (end.isascii() and end.isdigit() and len(end) <= _LONGEST_TIME)
+        or run.validates
+        or run.options.max_time is not None
+    ):
         return
     left, (pace, measured) = int(end) - time.time(), _pace(run)
     epochs: float = _SAVE_EVERY

@@ -14,11 +14,11 @@ from plansguard.parts import Absent
 from plansguard.report import Location, Severity
 from plansguard.rules.common import listed, quoted
 from plansguard.rules.declare import Found, found, rule
-from plansguard.trainers import Search, TrainerClass, all_names, problems_of, search, stray
 from plansguard.words import nearest
 
 if TYPE_CHECKING:
     from plansguard.run import Run
+    from plansguard.trainers import Search, TrainerClass
 
 
 _UPDATE = "update: pip install --upgrade nnunetv2"
@@ -69,6 +69,8 @@ def trainer_not_found(run: Run) -> Iterator[Found]:
     """
     if not (result := _searched(run)).is_lost:
         return
+    from plansguard.trainers import all_names, stray
+
     name, path = run.base_trainer, stray(run.base_trainer)
     if path is None:
         near = nearest(name, all_names())
@@ -143,6 +145,8 @@ def trainer_signature(run: Run) -> Iterator[Found]:
     """
     trainer = _class(run)
     version = machine.dotted(machine.nnunet_version() or ())
+    from plansguard.trainers import problems_of
+
     for problem in problems_of(trainer, below_steps=run.steps is not None):
         yield found(
             Location(str(problem.path), line=problem.line),
@@ -215,6 +219,8 @@ def search_for_trainer_fails(run: Run) -> Iterator[Found]:
     results = [_searched(run)]
     if run.steps is not None:
         ours = {**os.environ, VARIABLE: search_path(os.environ.get(VARIABLE, ""))}
+        from plansguard.trainers import search
+
         results.append(search(run.trainer, environment=ours))
     faults = {one.fault: one.name for one in reversed(results) if one.fault is not None}
     for fault, name in faults.items():

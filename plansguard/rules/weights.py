@@ -13,7 +13,6 @@ from plansguard.report import Location, Severity
 from plansguard.rules.common import brief, known, listed, migration_of, number, quoted
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Dataset
-from plansguard.trainers import find_trainer
 
 if TYPE_CHECKING:
     from plansguard.weights import Weights
@@ -138,7 +137,7 @@ def other_topology(dataset: Dataset, configuration: Configuration, weights: Weig
     "weights-fit-other-plans",
     Severity.ERROR,
     message="the weights {belong} {other}, and {plans} {trouble}",
-    fix="add -p: nnUNetv2_train {number} {configuration} 0 -p {other} -pretrained_weights {weights}",
+    fix="add -p {other}{example}",
     modes=("MV-13",),
 )
 def weights_fit_other_plans(
@@ -176,14 +175,17 @@ def weights_fit_other_plans(
         yield found(
             configuration.at(),
             related=[(other.at(), "the plans of the weights" if same else "plans with their network")],
-            weights=quoted(weights.checkpoint.path),
+            example="" if dataset.request.trainer else f": {_training(dataset, other, name, weights)}",
             belong="were trained with what stands in" if same else "load with",
             other=other.identifier,
             plans=plans.identifier,
             trouble=f"would feed them something else: {listed(differing)}" if load else "cannot load them",
-            number=number(dataset),
-            configuration=name,
         )
+
+
+def _training(dataset: Dataset, plans: Plans, configuration: str, weights: Weights) -> str:
+    words = f"nnUNetv2_train {number(dataset)} {configuration} 0 -p {plans.identifier}"
+    return f"{words} -pretrained_weights {quoted(weights.checkpoint.path)}"
 
 
 @rule(
@@ -306,6 +308,8 @@ def weights_were_not_mirrored(dataset: Dataset, weights: Weights) -> Iterator[Fo
     if mirrored is None or len(mirrored) >= axes or not labels:
         return
     planned = dataset.request.base_trainer or facts.DEFAULT_TRAINER
+    from plansguard.trainers import find_trainer
+
     found_class = find_trainer(planned)
     everywhere = planned == facts.DEFAULT_TRAINER if found_class is None else found_class.mirrors_every_axis
     if not everywhere and (mirrored or found_class is None or not found_class.mirrors):

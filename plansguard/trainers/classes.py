@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from plansguard import facts
-from plansguard.sources import FOREIGN, Definition, Sources
+from plansguard.sources import FOREIGN, Definition, Sources, written
 
 PACKAGE: Final = "nnunetv2"
 FOLDER: Final = ("training", "nnUNetTrainer")
@@ -21,6 +21,8 @@ NETWORK: Final = "build_network_architecture"
 AUGMENTATION: Final = "configure_rotation_dummyDA_mirroring_and_inital_patch_size"
 """Where nnU-Net decides how a patch is rotated and mirrored, in its own spelling; the axes are the last it returns."""
 
+#: Ancestors of a class, one above the other. Nobody's trainers come near it.
+_DEEPEST = 64
 _TRANSFORMS = "get_training_transforms"
 _STOCK = ".".join([PACKAGE, *FOLDER, facts.DEFAULT_TRAINER])
 
@@ -99,31 +101,40 @@ class TrainerClass:
         return builder is not None and not builder.is_stock
 
 
-def trainer_of(
-    definition: Definition, sources: Sources, heirs: frozenset[tuple[str, int]] = frozenset()
-) -> TrainerClass | None:
-    """The class of this statement, with its ancestors as far as they can be read.
+def trainer_of(definition: Definition, sources: Sources) -> TrainerClass | None:
+    """The class of this statement, with its ancestors as far as they can be read; None for one that is its own."""
+    return _Family(sources).member(definition, frozenset())
 
-    None for a class among its own ``heirs``, which is none.
-    """
-    module, node = definition
-    place = (module.name, node.lineno)
-    if module.path is None or place in heirs:
-        return None
-    meanings = [sources.base(definition, base) for base in node.bases]
-    return TrainerClass(
-        name=node.name,
-        path=module.path,
-        line=node.lineno,
-        bases=tuple(map(ast.unparse, node.bases)),
-        parents=tuple(
-            trainer_of(one, sources, heirs | {place}) if isinstance(one, Definition) else None
-            for one in meanings
-            if one is not FOREIGN
-        ),
-        module=module.name,
-        _node=node,
-    )
+
+class _Family:
+    """The classes that are met on the way up from one of them, each of them once."""
+
+    def __init__(self, sources: Sources) -> None:
+        self.sources = sources
+        self.known: dict[tuple[str, int], TrainerClass] = {}
+
+    def member(self, definition: Definition, heirs: frozenset[tuple[str, int]]) -> TrainerClass | None:
+        """None for a class among its own ``heirs``, which is none, and where there are more than anybody writes."""
+        module, node = definition
+        place = (module.name, node.lineno)
+        if module.path is None or place in heirs or len(heirs) == _DEEPEST:
+            return None
+        if place not in self.known:
+            meanings = [self.sources.base(definition, base) for base in node.bases]
+            self.known[place] = TrainerClass(
+                name=node.name,
+                path=module.path,
+                line=node.lineno,
+                bases=tuple(map(written, node.bases)),
+                parents=tuple(
+                    self.member(one, heirs | {place}) if isinstance(one, Definition) else None
+                    for one in meanings
+                    if one is not FOREIGN
+                ),
+                module=module.name,
+                _node=node,
+            )
+        return self.known[place]
 
 
 def _merged(lists: list[list[TrainerClass]]) -> Iterator[TrainerClass]:
@@ -199,7 +210,7 @@ def _mirrored(lineage: Sequence[TrainerClass]) -> bool | None:
 def _adds_mirroring(lineage: Sequence[TrainerClass]) -> bool:
     """Whether what is done with the axes is written down, here or in the method that this one calls."""
     function, above = called(lineage, _TRANSFORMS)
-    words = "" if function is None else ast.unparse(function)
+    words = "" if function is None else written(function)
     return "MirrorTransform" in words or (f".{_TRANSFORMS}(" in words and _adds_mirroring(above))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from plansguard.sources import written
 from plansguard.trainers.classes import NETWORK, TrainerClass, call_of, called
 from plansguard.words import counted
 
@@ -111,7 +112,7 @@ def _refused_above(lineage: Sequence[TrainerClass]) -> Problem | None:
     if index is None or function is None or callee is None:
         return None
     call = next((call for statement in function.body if (call := call_of(statement, "__init__")) is not None), None)
-    if call is not None and ast.unparse(call.func) == "super().__init__":
+    if call is not None and written(call.func) == "super().__init__":
         keywords = [one.arg for one in call.keywords]
         if not any(isinstance(one, ast.Starred) for one in call.args) and None not in keywords:
             refusal = _Parameters(callee).refusal(len(call.args), [one for one in keywords if one is not None])
@@ -127,7 +128,7 @@ def _network_problem(trainer: TrainerClass, stock: TrainerClass) -> Problem | No
     Training calls the method on the trainer, prediction on the class and with ``enable_deep_supervision`` by name.
     """
     found = _method(trainer, stock, NETWORK)
-    if found is None or not {ast.unparse(one) for one in found[1].decorator_list} <= _PLAIN_DECORATORS:
+    if found is None or not {written(one) for one in found[1].decorator_list} <= _PLAIN_DECORATORS:
         return None
     path, function, replaced = found
     own, known = (_Parameters(one, bound=not _is_static(one)) for one in (function, replaced))
@@ -148,4 +149,4 @@ def _network_problem(trainer: TrainerClass, stock: TrainerClass) -> Problem | No
 
 
 def _is_static(function: ast.FunctionDef) -> bool:
-    return any(ast.unparse(one) == "staticmethod" for one in function.decorator_list)
+    return any(written(one) == "staticmethod" for one in function.decorator_list)

@@ -26,6 +26,8 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 #: Windows lets nobody read what is locked, so there it is a byte behind everything that is written.
 _BYTE = 1 << 20
 _LONGEST = 10_000
+#: A pipe under that name would be waited for, and what a link leads to would be written over.
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 _open: dict[str, int] = {}
 
@@ -38,10 +40,10 @@ def hold(folder: Path) -> bool:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        key = os.path.realpath(folder / LOCK)
+        key = _path(folder)
         if key in _open:
             return True
-        descriptor = os.open(key, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(key, os.O_RDWR | os.O_CREAT | _AT_ONCE, 0o666)
     except OSError as error:
         raise Refused(
             f"nothing can be written into {folder}: {error.strerror or error}",
@@ -67,7 +69,7 @@ def holder(folder: Path) -> str | None:
     Not for a process that holds the folder itself: closing the file would give it up.
     """
     try:
-        descriptor = os.open(os.path.realpath(folder / LOCK), os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
+        descriptor = os.open(_path(folder), os.O_RDWR | _AT_ONCE)
     except OSError:
         return None
     try:
@@ -81,25 +83,29 @@ def holder(folder: Path) -> str | None:
 
 def note_run(folder: Path, run: str) -> None:
     """Write down which training trains in a folder that this process holds."""
-    descriptor = _open[os.path.realpath(folder / LOCK)]
+    descriptor = _open[_path(folder)]
     _write(descriptor, {**_read(descriptor), "run": run})
 
 
 def last_run(folder: Path) -> str | None:
     """The training that was the last to be begun or continued there; None where nothing says it."""
-    path = os.path.realpath(folder / LOCK)
+    path = _path(folder)
     descriptor = _open.get(path)
     if descriptor is not None:
         note = _read(descriptor)
     else:
         try:
-            descriptor = os.open(path, os.O_RDONLY)
+            descriptor = os.open(path, os.O_RDONLY | _AT_ONCE)
         except OSError:
             return None
         note = _read(descriptor)
         os.close(descriptor)
     run = note.get("run")
     return run if isinstance(run, str) else None
+
+
+def _path(folder: Path) -> str:
+    return os.path.join(os.path.realpath(folder), LOCK)  # noqa: PTH118 - a key, and the same by whichever way one came
 
 
 def _lock(descriptor: int) -> None:
@@ -132,7 +138,7 @@ def _who(note: dict[str, Any]) -> str:
 
 
 def _read(descriptor: int) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         os.lseek(descriptor, 0, os.SEEK_SET)
         note = json.loads(os.read(descriptor, _LONGEST))
         if isinstance(note, dict):

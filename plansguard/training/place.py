@@ -21,6 +21,7 @@ _TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 #: Of a step that srun has begun. A batch script itself has SLURM_NTASKS, but is one process alone.
 _SRUN = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
 _PORTS = range(20_000, 30_000)
+_SHOWN = 40
 
 
 def read_place(environment: Mapping[str, str]) -> Place | None:
@@ -29,10 +30,13 @@ def read_place(environment: Mapping[str, str]) -> Place | None:
         if not all(environment.get(name) for name in names):
             continue
         values = [environment[name] for name in names]
-        if not all(value.isascii() and value.isdigit() for value in values):
-            said = ", ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
+        if not all(re.fullmatch(r"[0-9]{1,9}", value) for value in values):
+            said = ", ".join(f"{name}={value[:_SHOWN]}" for name, value in zip(names, values, strict=True))
             raise UsageError(f"{said} cannot be read as numbers", hint="torchrun and srun set them")
         place = Place(*map(int, values))
+        if place.rank >= place.world > 1:
+            said = f"{names[0]}={place.rank} of {names[1]}={place.world}"
+            raise UsageError(f"{said}: processes are counted from 0", hint="torchrun and srun set them")
         if place.world > 1:
             return place
     return None
@@ -44,7 +48,8 @@ def meeting(environment: Mapping[str, str]) -> dict[str, str]:
     The first node's name, and a port that only this step of this job will ask for.
     """
     nodes = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST") or "localhost"
-    number = sum(int(environment.get(name, "0") or 0) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    numbers = (environment.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    number = sum(int(one) for one in numbers if re.fullmatch(r"[0-9]{1,12}", one))
     found = {"MASTER_ADDR": first_node(nodes), "MASTER_PORT": str(_PORTS[number % len(_PORTS)])}
     return {name: environment.get(name) or value for name, value in found.items()}
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+from plansguard.training.refusal import Stopped
 
 #: A queue's warning (SLURM: --signal=USR1@120), its end, and Ctrl-C.
 STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
@@ -41,7 +45,9 @@ class StopSignals:
     def _note(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGINT and self._interrupted:
             raise KeyboardInterrupt
-        self._interrupted |= number == signal.SIGINT
+        if number == signal.SIGINT:
+            self._interrupted = True
+            os.write(2, b"\nplansguard: stopping after this step; Ctrl-C again ends at once, without a checkpoint\n")
         self.received = signal.Signals(number).name
 
     def leave_to_parent(self) -> None:
@@ -51,6 +57,28 @@ class StopSignals:
         """
         for number in self._before:
             signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
+
+
+@contextmanager
+def ending(tell: Callable[[str], None]) -> Iterator[None]:
+    """Within it, the same signals end the process at once, as one to be continued: for what is done again as a whole.
+
+    ``tell`` is given the signal's name first.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _: FrameType | None) -> None:
+        tell(signal.Signals(number).name)
+        raise Stopped
+
+    before = {number: signal.signal(number, end) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 _active: StopSignals | None = None

@@ -17,6 +17,12 @@ from plansguard.training.refusal import Refused
 #: nnU-Net's names, the most complete first: of two at the same step the first is taken.
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
 _TOLD = 3
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("trainer", "run", "started"), str),
+    **dict.fromkeys(("step", "skipped"), int),
+    "split": (list, type(None)),
+    "outputs": dict,
+}
 
 
 class Split(NamedTuple):
@@ -59,7 +65,7 @@ class State:
     def from_json(cls, value: Mapping[str, Any]) -> State:
         """From a checkpoint; ValueError or TypeError where it is not what ``as_json`` gives."""
         split = value["split"]
-        for key, kind in (("step", int), ("skipped", int), ("started", str), ("outputs", dict)):
+        for key, kind in _KINDS.items():
             if not isinstance(value[key], kind):
                 raise TypeError(f"{key} has a wrong type")
         return cls(**{**value, "split": None if split is None else Split(*split)})
@@ -147,8 +153,8 @@ def _read(path: Path) -> Found:
         checkpoint = read_checkpoint(path)
     except UnreadableDocument as error:
         raise _Unfit(error.reason) from error
-    if checkpoint.damage:
-        raise _Unfit("; ".join(checkpoint.damage))
+    if checkpoint.danger or checkpoint.damage:
+        raise _Unfit(checkpoint.danger or "; ".join(checkpoint.damage))
     if checkpoint.steps is None:
         raise _Unfit("it was not written by a training in steps")
     try:

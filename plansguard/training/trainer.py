@@ -15,11 +15,12 @@ from __future__ import annotations
 import copy
 import datetime
 import errno
+import io
 import os
 import sys
 import time
 import uuid
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -43,7 +44,7 @@ from plansguard.training.progress import Pace
 from plansguard.training.randoms import random_state, set_random
 from plansguard.training.refusal import Refused, Stopped
 from plansguard.training.schedule import StepSchedule
-from plansguard.training.signals import StopSignals
+from plansguard.training.signals import StopSignals, ending
 from plansguard.training.state import Split, State, check_same_split, checkpoints_in
 from plansguard.training.telling import Telling
 from plansguard.words import counted, nearest
@@ -402,7 +403,25 @@ class StepTrainer(Checkpoints, Telling):
         self.print_to_log_file(
             f"Stopped at step {self._state.step:,} of {self.schedule.total:,} ({reason}). Continue with --c."
         )
+        self._end_loaders()
         raise Stopped
+
+    def _end_loaders(self) -> None:
+        """As nnU-Net does at the end of a training: workers that just vanish fill the log with tracebacks."""
+        for loader in (self.dataloader_train, self.dataloader_val):
+            finish = getattr(loader, "_finish", None)
+            if finish is not None:
+                with redirect_stdout(io.StringIO()):
+                    finish()
+
+    def perform_actual_validation(self, *arguments: Any, **options: Any) -> None:
+        """The final validation, which --c begins again where a signal ends it."""
+
+        def tell(reason: str) -> None:
+            self.print_to_log_file(f"Stopped in the final validation ({reason}). Continue with --c.")
+
+        with ending(tell):
+            super().perform_actual_validation(*arguments, **options)
 
 
 def _refuse_to_begin(folder: Path, base: str, schedule: StepSchedule) -> None:

@@ -21,6 +21,9 @@ FINAL, LATEST, BEST = (f"checkpoint_{name}.pth" for name in ("final", "latest", 
 BEGAN, LATER, PACE = 1.7e9, 1.71e9, 60.0
 GO_ON = (*TRAIN, "--c")
 IN_STEPS = (*TRAIN, "-tr", STEPS)
+EXTENDING = ("-tr", "nnUNetTrainer_900steps_from500")
+#: What no checkpoint needs: it would run a command.
+COMMAND = checkpoints.Named("os", "system")("true")
 
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
 
@@ -137,8 +140,23 @@ VARIANTS: tuple[Variant, ...] = (
         "nothing-to-extend",
         "PG722",
         counted(LATEST, 250),
-        training=(*TRAIN, "-tr", "nnUNetTrainer_900steps_from500"),
+        training=(*GO_ON, *EXTENDING),
         twin=(counted(FINAL, 500),),
+    ),
+    tells(
+        "extension-that-would-begin-by-itself",
+        "PG722",
+        counted(FINAL, 500),
+        training=(*TRAIN, *EXTENDING),
+        twin=(counted(FINAL, 500),),
+        twin_training=(*GO_ON, *EXTENDING),
+    ),
+    tells(
+        "extended-with-another-batch",
+        "PG729",
+        counted(FINAL, 500, change=other_batch),
+        training=(*GO_ON, *EXTENDING),
+        twin=(counted(FINAL, 500, change=other_configuration),),
     ),
     tells(
         "validated-before-the-end", "PG723", left(LATEST, 950), training=(*TRAIN, "--val"), twin=(left(FINAL, 1000),)
@@ -164,6 +182,20 @@ VARIANTS: tuple[Variant, ...] = (
         training=(*GO_ON, *WITH),
         twin=(left(LATEST, 50),),
         twin_training=GO_ON,
+    ),
+    tells(
+        "goes-on-from-nothing-with-pretrained-weights",
+        "PG724",
+        weights(),
+        training=(*GO_ON, *WITH),
+        twin=(left(LATEST, 50),),
+        twin_training=GO_ON,
+    ),
+    tells(
+        "goes-on-from-nothing-and-only-validates",
+        "PG724",
+        training=(*GO_ON, "--val"),
+        twin_training=TRAIN,
     ),
     tells(
         "goes-on-and-only-validates",
@@ -207,6 +239,29 @@ VARIANTS: tuple[Variant, ...] = (
         training=(*TRAIN, "--val"),
         at=(f"{fold()}/{FINAL}", ""),
         twin=(left(FINAL, 1000),),
+    ),
+    tells(
+        "latest-would-run-a-command",
+        "PG726",
+        left(LATEST, 50, more=COMMAND),
+        at=(f"{fold()}/{LATEST}", ""),
+        twin=(left(LATEST, 50),),
+    ),
+    tells(
+        "validated-would-run-a-command",
+        "PG726",
+        left(FINAL, 1000, more=COMMAND),
+        training=(*TRAIN, "--val"),
+        at=(f"{fold()}/{FINAL}", ""),
+        twin=(left(FINAL, 1000),),
+    ),
+    tells(
+        "step-would-run-a-command",
+        "PG726",
+        counted(LATEST, 250, more=COMMAND),
+        training=(*IN_STEPS, "--c"),
+        at=(fold(STEPS), ""),
+        twin=(counted(LATEST, 250, more=COMMAND), counted(BEST, 250)),
     ),
     tells(
         "no-step-is-whole",
