@@ -9,7 +9,7 @@ import pickle
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -46,15 +46,19 @@ SHAPE = "shape_after_cropping_and_before_resampling"
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Dataset002, preprocessed and ready to be trained, and weights to begin with."""
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Dataset002, preprocessed and ready to be trained, and weights to begin with.
+
+    It does not outlive the test: the weights of all of them together would fill a disk.
+    """
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     home = ready(tmp_path / "home", monkeypatch)
     source = WEIGHTS / "checkpoint_final.pth"
     with zipfile.ZipFile(source) as fixture, zipfile.ZipFile(home / "weights.pth", "w") as archive:
         for name in fixture.namelist():  # not deflated, as torch writes them
             archive.writestr(name, fixture.read(name))
-    return home
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def ready(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
