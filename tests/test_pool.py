@@ -81,11 +81,12 @@ def test_what_the_work_raises_comes_through(kind: str) -> None:
 def test_threads_begin_where_files_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first chunk here, and after it has waited, the others elsewhere."""
     monkeypatch.setattr(pool_module, "_PATIENCE", 0)
+    before = threading.active_count()
     used = list(Pool().run(on_thread, range(100), 4))
     assert used[0] == threading.get_ident()
     assert threading.get_ident() not in used[1:]
     assert len(set(used)) > 2
-    assert threading.active_count() == 1
+    assert threading.active_count() <= before
 
 
 @pytest.mark.slow
