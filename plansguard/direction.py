@@ -63,7 +63,7 @@ def _judge_finetune(pair: Pair) -> Direction:
         return Direction(tuple(origin), f"{receiving} needs no move: it has these plans already")
     if weights is not None and theirs:
         because = f"{receiving} has trained weights ({theirs[0].folder.name}), {giving} has none with these plans"
-        finetune = f"to fine-tune the weights of {receiving} on {giving}: {_command(pair, pair.workflow, swap=True)}"
+        finetune = f"to fine-tune the weights of {receiving} on {giving}: {_back(pair, theirs[0])}"
         return Direction((because,), f"{finetune}; {pretrain}")
     nobody = f"no trained weights of {giving} with these plans"
     if weights is None:
@@ -86,8 +86,7 @@ def _judge_pretrain(pair: Pair) -> Direction:
         return Direction(
             open_question=f"{receiving} already has trained weights ({theirs[0].folder.name}), "
             "which do not fit these plans",
-            settle=f"if {receiving} is to be pretrained anew, go on; "
-            f"to use its weights: {_command(pair, 'finetune', swap=True)}",
+            settle=f"if {receiving} is to be pretrained anew, go on; to use its weights: {_back(pair, theirs[0])}",
         )
     if _weights(pair.giving, pair.plans.identifier):
         return Direction(
@@ -134,13 +133,20 @@ def _weights(dataset: Dataset, plans_name: str | None) -> list[TrainedModel] | N
         return None
 
 
-def _command(pair: Pair, workflow: str, *, swap: bool = False) -> str:
+def _back(pair: Pair, model: TrainedModel) -> str:
+    """The command that moves the plans of this model of the receiving dataset, so that its weights are fine-tuned."""
+    workflow = "finetune" if pair.workflow == "pretrain" else pair.workflow
+    return _command(pair, workflow, swap=True, plans=model.plans_name)
+
+
+def _command(pair: Pair, workflow: str, *, swap: bool = False, plans: str | None = None) -> str:
     """The command line for a move between the same two datasets; with ``swap``, the other way round."""
     giving, receiving = (pair.receiving, pair.giving) if swap else (pair.giving, pair.receiving)
-    own = len(pair.giving.plans) > 1 and not swap
+    plans = plans if swap else pair.plans.identifier
+    named = plans not in (None, DEFAULT_IDENTIFIER) and len(giving.plans) > 1
     options = [
         f"-s {source_of(giving)} -t {shlex.quote(dataset_id(receiving.name))}",
-        *([f"-sp {shlex.quote(pair.plans.identifier)}"] if own and pair.plans.identifier != DEFAULT_IDENTIFIER else []),
+        *([f"-sp {shlex.quote(str(plans))}"] if named else []),
         f"-tp {shlex.quote(pair.result.identifier)}",
         *([f"--workflow {workflow}"] if workflow != "finetune" else []),
     ]

@@ -63,8 +63,8 @@ def discover(paths: Sequence[Path]) -> list[Dataset]:
     return [dataset for dataset in datasets if dataset.documents or dataset.unreadable]
 
 
-def dataset_in(folder: Path, named: Iterable[str] = ()) -> Dataset:
-    """The documents of one folder.
+def dataset_in(folder: Path, named: Iterable[str] = (), workspace: Workspace | None = None) -> Dataset:
+    """The documents of one folder, in this workspace, or else in the one around it.
 
     A file in ``named`` counts already for one of nnU-Net's names, or if it cannot be read. What neither looks nor is
     called like nnU-Net's is passed over, named or not.
@@ -94,7 +94,7 @@ def dataset_in(folder: Path, named: Iterable[str] = ()) -> Dataset:
         documents += strays
     elif not DATASET_NAME.fullmatch(folder.absolute().name):
         unreadable = [error for error in unreadable if Path(error.path).name in named or _certain(Path(error.path))]
-    return Dataset(folder, tuple(documents), tuple(unreadable), Workspace.around(folder))
+    return Dataset(folder, tuple(documents), tuple(unreadable), workspace or Workspace.around(folder))
 
 
 def dataset_of(workspace: Workspace, id_or_name: str) -> Dataset:
@@ -103,7 +103,7 @@ def dataset_of(workspace: Workspace, id_or_name: str) -> Dataset:
     folder = workspace.preprocessed_folder(name)
     if not folder.is_dir():
         raise UsageError(f"{name} has no folder in {workspace.preprocessed}", hint=_what_then(workspace, name))
-    return replace(dataset_in(folder), workspace=workspace)
+    return dataset_in(folder, workspace=workspace)
 
 
 def plans_of(dataset: Dataset, identifier: str) -> Plans:

@@ -1,10 +1,12 @@
-"""Where nnU-Net finds the trainers of a number of steps."""
+"""Where nnU-Net finds the trainers of a number of steps, and whether it can."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 from typing import Final
+
+from plansguard import machine
 
 VARIABLE: Final = "nnUNet_extTrainer"
 """The environment variable that names folders of trainers outside nnU-Net. Source: utilities/find_objects.py."""
@@ -14,6 +16,19 @@ FOLDER: Final = Path(__file__).resolve().parent / "training" / "extension"
 
 OLDEST_NNUNET: Final = (2, 8)
 """The first nnU-Net that looks there."""
+
+REMEDY: Final = "pip install 'plansguard[train]'"
+"""What to type where the installed nnU-Net will not do."""
+
+
+def obstacle() -> str:
+    """Why the nnU-Net that is installed here cannot train in steps, in one clause; empty where it can."""
+    version = machine.nnunet_version()
+    if version is None:
+        return "training needs nnU-Net, which is not installed here"
+    if version < OLDEST_NNUNET:
+        return f"training in steps needs nnunetv2 {machine.dotted(OLDEST_NNUNET)}; here is {machine.dotted(version)}"
+    return ""
 
 
 def search_path(present: str) -> str:

@@ -148,11 +148,11 @@ class _Fitting:
             return self._by_migration(plans.identifier, name, f"they load, but saw {'; '.join(sides[:_NAMED])}")
         stale = self._stale(plans, weights.configuration)
         if stale:
-            options = f"-plans_name {quoted(plans.identifier)} -c {quoted(name)}"
-            return Verdict(*place, PREPROCESS, stale, f"nnUNetv2_preprocess -d {number(self.dataset)} {options}")
+            options = f"-p {quoted(plans.identifier)} -c {quoted(name)}"
+            return Verdict(*place, PREPROCESS, stale, f"plansguard preprocess -d {number(self.dataset)} {options}")
         command = (
-            f"{self.unpack}nnUNetv2_train {number(self.dataset)} {quoted(name)} 0 -p {quoted(plans.identifier)} "
-            f"-pretrained_weights {self.weights_path}"
+            f"{self.unpack}plansguard gate -- nnUNetv2_train {number(self.dataset)} {quoted(name)} 0 "
+            f"-p {quoted(plans.identifier)} -pretrained_weights {self.weights_path}"
         )
         return Verdict(*place, LOADS, "network, input and data agree", command)
 

@@ -190,7 +190,7 @@ def _planning(question: Question, one: str, identifier: str | None) -> Planning:
         raise UsageError(
             f"{name} cannot be planned: {where}", hint="nnUNet_raw must name the folder that holds the raw data"
         )
-    now = replace(dataset_in(folder), workspace=workspace) if is_folder(folder) else Dataset(folder, (), (), workspace)
+    now = dataset_in(folder, workspace=workspace) if is_folder(folder) else Dataset(folder, (), (), workspace)
     extracts = question.line.name != commands.PLAN
     seen = planned_from(
         now, workspace.raw / name, identifier=identifier, fingerprint=not (extracts and getattr(values, "clean", False))

@@ -24,6 +24,7 @@ from plansguard.models.recognise import recognise
 from plansguard.network import Stage, UnknownNetwork, stages
 from plansguard.parameters import expected_parameters, input_channels, number_of_parameters, segmentation_heads
 from plansguard.parts import CANONICAL_NAMES, Absent, Configuration, DatasetJson
+from plansguard.training.names import planned_steps
 
 SCHEMA = "plansguard/show/1"
 #: Networks with more parameters are none; Python does not even write numbers of more than 4300 digits.
@@ -124,6 +125,8 @@ def _training(checkpoint: Checkpoint) -> Shown:
     return {
         "epochs_done": checkpoint.current_epoch,
         "epochs_planned": facts.planned_epochs(checkpoint.trainer_of_steps or checkpoint.trainer),
+        "steps_done": checkpoint.step,
+        "steps_planned": planned_steps(checkpoint.trainer_of_steps),
         "learning_rate": checkpoint.learning_rate,
         "train_loss": last("train_losses"),
         "val_loss": last("val_losses"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
 #: Larger files are no sources that somebody wrote.
-_LARGEST = 4 * 2**20
+_LARGEST = 2**20
 #: What is never looked into: Python itself, and what is too large to be read for a name.
 _FOREIGN = frozenset(sys.stdlib_module_names) | {"torch", "numpy"}
 #: Packages of nothing but sources, whose modules and names are looked for as well.

@@ -34,6 +34,12 @@ class Workspace:
         return cls(raw, preprocessed, results)
 
     @classmethod
+    def for_training(cls) -> Workspace:
+        """The same for a training, which reads no raw images, and for which nnU-Net makes the folder of results."""
+        raw, _, results = (Path(value) if (value := os.environ.get(variable)) else None for variable in ROOTS)
+        return cls(raw if raw and is_folder(raw) else None, _root_from_environment("nnUNet_preprocessed"), results)
+
+    @classmethod
     def around(cls, folder: Path) -> Workspace:
         """The workspace that a preprocessed dataset folder stands in.
 

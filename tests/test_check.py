@@ -553,3 +553,13 @@ def test_plans_that_one_dataset_of_many_has(workspace: Path) -> None:
     assert "PG114" not in {code for code, _ in judge(root, plans="Mine").found}
     assert "PG114" in {code for code, _ in judge(root / CT, root / OTHER_CT, plans="Mine").found}
     assert "PG114" in {code for code, _ in judge(root, plans="Nobodys").found}
+
+
+def test_who_needs_another_folder_for_its_data(variables: Path) -> None:
+    """Of two that share one, the one that it is not called after."""
+    put("preprocessed/nnUNetResEncUNetMPlans.json", "/configurations/2d/spacing", [1.0, 1.0])(variables, CT)
+    for plans in ("nnUNetPlans", "nnUNetResEncUNetMPlans"):
+        (finding,) = judge(datasets=("1",), plans=plans, configuration="2d").report["findings"]
+        assert finding["code"] == "PG501"
+        assert 'give 2d of nnUNetResEncUNetMPlans a folder of its own, "data_identifier": ' in finding["fix"]
+        assert '"nnUNetResEncUNetMPlans_2d", then nnUNetv2_preprocess' in finding["fix"]

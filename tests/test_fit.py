@@ -60,7 +60,7 @@ def test_weights_that_fit(workspace: Path) -> None:
         0,
         "Dataset002_FinetuneCT  nnUNetPlans  3d_fullres  loads\n"
         "  network, input and data agree\n"
-        "  nnUNetv2_train 2 3d_fullres 0 -p nnUNetPlans -pretrained_weights 'my weights.pth'\n",
+        "  plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p nnUNetPlans -pretrained_weights 'my weights.pth'\n",
     )
 
 
@@ -68,7 +68,7 @@ def test_data_that_are_not_there(workspace: Path) -> None:
     weights = trained(workspace)
     done = run("fit", weights, "-d", "2", "--json")
     assert (done.code, rows(done)) == (1, [(CT, "nnUNetPlans", "3d_fullres", "preprocess again")])
-    assert only(done)["command"] == "nnUNetv2_preprocess -d 2 -plans_name nnUNetPlans -c 3d_fullres"
+    assert only(done)["command"] == "plansguard preprocess -d 2 -p nnUNetPlans -c 3d_fullres"
 
 
 def test_data_of_other_plans(workspace: Path) -> None:
@@ -216,11 +216,11 @@ def test_all_datasets_of_the_fixtures(workspace: Path) -> None:
 
 
 def test_every_printed_command_does_what_it_says(workspace: Path) -> None:
-    """A proposed migration succeeds, what is impossible is refused or explained; nnU-Net's commands: see above."""
+    """A proposed migration succeeds, what is impossible is refused or explained; what starts nnU-Net: see above."""
     weights = trained(workspace, PRETRAINED)
     for verdict in json.loads(run("fit", weights, "--all", "--json").out):
         program, *arguments = shlex.split(verdict["command"])
-        if program == "plansguard":
+        if program == "plansguard" and arguments[0] in ("check", "migrate", "show"):
             expected = {"migrate first": (0,), "impossible": (1,), "cannot be told": (1, 2)}[verdict["outcome"]]
             assert run(*arguments, *(["--dry-run"] if "migrate" in arguments else [])).code in expected
 

@@ -244,6 +244,18 @@ def test_where_no_process_takes_the_place_of_another(bench: Bench, monkeypatch: 
     assert bench.started is not None
 
 
+def test_folders_that_a_training_can_do_without(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nnU-Net makes the folder of results, and reads no raw images to train; other commands read them."""
+    for variable in ("nnUNet_raw", "nnUNet_results"):
+        monkeypatch.setenv(variable, str(bench.root / "not" / "there"))
+    assert judged(*TRAIN).code == 0
+    assert run("train", *TRAIN[1:], "--steps", "500", "--data", "headers", "--dry-run").code == 0
+    done = judged("nnUNetv2_preprocess", "-d", "2", "-c", "2d")
+    assert (done.code, "nnUNet_raw names a folder that does not exist" in done.err) == (2, True)
+    monkeypatch.delenv("nnUNet_preprocessed")
+    assert (judged(*TRAIN).code, "nnUNet_preprocessed=(not set)" in judged(*TRAIN).err) == (2, True)
+
+
 @posix_only
 def test_trainers_of_a_number_of_steps_are_found(bench: Bench) -> None:
     done = gate(*TRAIN, "-tr", STEPS, environment={EXTENSION_VARIABLE: "/mine"})

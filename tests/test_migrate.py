@@ -85,9 +85,9 @@ def test_next_commands_have_real_names(workspace: Path) -> None:
     )
     commands = [line.strip() for line in out.partition("Next:")[2].splitlines() if line.strip()]
     assert commands == [
-        "nnUNetv2_preprocess -d 2 -plans_name PretrainPlans -c 3d_fullres",
+        "plansguard preprocess -d 2 -p PretrainPlans -c 3d_fullres",
         "plansguard check -d 2 -p PretrainPlans",
-        f"nnUNetv2_train 2 3d_fullres 0 -p PretrainPlans -pretrained_weights {checkpoint}",
+        f"plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p PretrainPlans -pretrained_weights {checkpoint}",
     ]
 
 
@@ -115,11 +115,11 @@ def test_stamped_data_are_not_made_again(workspace: Path) -> None:
     )
     stamp = folder.with_name(f"{folder.name}.stamp.json")
     stamp.write_bytes(jsondoc.dumps(value))
-    assert "nnUNetv2_preprocess" in run(*order).stdout
+    assert "plansguard preprocess" in run(*order).stdout
     stamp.write_bytes(jsondoc.dumps(ended(value, now="now", files=listing(folder))))
-    assert "nnUNetv2_preprocess" not in run(*order).stdout
+    assert "plansguard preprocess" not in run(*order).stdout
     (folder / "another.pkl").write_bytes(b"x")
-    assert "nnUNetv2_preprocess" in run(*order).stdout
+    assert "plansguard preprocess" in run(*order).stdout
 
 
 def test_missing_fingerprint_is_a_next_command(workspace: Path) -> None:
@@ -190,6 +190,16 @@ def test_reversed_by_trained_weights(workspace: Path) -> None:
     assert "plansguard migrate -s 2 -t 1 -tp X --workflow pretrain" in result.stdout
     assert "Nothing was written." in result.stdout
     assert files(workspace) == before
+
+
+def test_the_way_out_names_the_plans_of_the_weights(workspace: Path) -> None:
+    """Where they are not nnU-Net's default, and not the only ones."""
+    models = workspace / ROOTS["results"] / CT
+    next(models.iterdir()).rename(models / "nnUNetTrainer__nnUNetResEncUNetMPlans__3d_fullres")
+    copy(PLANS, "preprocessed/nnUNetResEncUNetMPlans.json")(workspace, CT)
+    assert (
+        "plansguard migrate -s 1 -t 2 -sp nnUNetResEncUNetMPlans -tp X;" in run("-s", "2", "-t", "1", "-tp", "X").stdout
+    )
 
 
 def test_reversed_by_medians(workspace: Path) -> None:

@@ -293,9 +293,9 @@ def test_next_commands_name_the_checkpoint(workspace: Path) -> None:
         (_checkpoint, "some.pth"),
     ):
         assert commands(migrate(artefact(), "--dry-run")) == [
-            "nnUNetv2_preprocess -d 2 -plans_name Pretrained -c 3d_fullres",
+            "plansguard preprocess -d 2 -p Pretrained -c 3d_fullres",
             "plansguard check -d 2 -p Pretrained",
-            f"nnUNetv2_train 2 3d_fullres 0 -p Pretrained -pretrained_weights {checkpoint}",
+            f"plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p Pretrained -pretrained_weights {checkpoint}",
         ]
 
 
@@ -312,7 +312,7 @@ def test_weights_in_a_zip_are_unpacked_first(workspace: Path) -> None:
     unpack, train = commands(migrate(archive, "--dry-run"))[-2:]
     weights = workspace / ROOTS["results"] / CT / MODEL / "fold_0" / "checkpoint_final.pth"
     assert unpack == "nnUNetv2_install_pretrained_model_from_zip model.zip"
-    assert train == f"nnUNetv2_train 2 3d_fullres 0 -p Pretrained -pretrained_weights {weights}"
+    assert train == f"plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p Pretrained -pretrained_weights {weights}"
     weights.parent.mkdir(parents=True)
     unpack, train = commands(migrate(archive, "--dry-run"))[-2:]
     member = f"{CT}/{MODEL}/fold_0/checkpoint_final.pth"
@@ -348,7 +348,7 @@ def _two(**change: Any) -> Path:
 def test_configurations_with_the_same_plans_are_one_source(workspace: Path) -> None:
     done = migrate(_two())
     assert done.code == 0
-    assert "nnUNetv2_preprocess -d 2 -plans_name Pretrained -c 2d" in done.out
+    assert "plansguard preprocess -d 2 -p Pretrained -c 2d" in done.out
 
 
 def test_plans_that_differ_are_chosen_with_sp(workspace: Path) -> None:

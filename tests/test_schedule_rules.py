@@ -25,7 +25,7 @@ from plansguard.subject import Reading
 from plansguard.training.options import Options
 from plansguard.workspace import Workspace
 from tests.nnunets import HEAD, install, write
-from tests.rules.output_folder_variants import LATEST, PACE, STEPS, STOCK, counted, fold, left
+from tests.rules.output_folder_variants import FINAL, LATEST, PACE, STEPS, STOCK, counted, fold, left, validated
 from tests.rules.run_variants import CT, READY, TRAIN
 from tests.rules.weights_variants import WITH, weights
 from tests.variants import ROOTS, lay_out
@@ -49,6 +49,23 @@ def told(code: str, *words: str, **options: Any) -> list[Finding]:
     run = gate.prepare(Workspace.from_environment(), order, Reading("headers"))
     run.options = Options(**options)
     return [one for one in gate.judge(run, "gate", ActiveSettings()).findings if one.code == code]
+
+
+# --- What to type next
+
+
+@pytest.mark.parametrize(
+    ("trainer", "longer"),
+    [
+        ("nnUNetTrainer_500steps_lr1en3", "-tr nnUNetTrainer_1000steps_from500_lr1en3 --c"),
+        ("nnUNetTrainer_500steps_from200", "an extension is not extended again"),
+    ],
+)
+def test_how_a_finished_training_goes_on(workspace: Path, trainer: str, longer: str) -> None:
+    counted(FINAL, 500, trainer=trainer)(workspace, CT)
+    validated(trainer)(workspace, CT)
+    (found,) = told("PG727", "--c", "-tr", trainer)
+    assert longer in found.fix
 
 
 # --- A queue
@@ -166,7 +183,8 @@ def test_a_trainer_with_a_rate_of_its_own(trainers: Path, workspace: Path) -> No
     assert told("PG731", "-tr", "Slow_500steps", *words) == []
     (found,) = told("PG731", "-tr", "Fast", *words)
     assert "learning rate of 0.1" in found.message
-    assert found.fix.endswith("-tr Fast_250000steps_lr1en3")
+    command = "plansguard train 2 3d_fullres 0 -tr Fast_250000steps_lr1en3 -p nnUNetPlans -pretrained_weights"
+    assert found.fix.endswith(f"{command} {words[1]}")
 
 
 def test_the_epochs_of_a_trainer_of_ones_own(trainers: Path, workspace: Path) -> None:

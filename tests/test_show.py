@@ -17,6 +17,7 @@ from plansguard.facts import planned_epochs
 from plansguard.models.recognise import recognise
 from plansguard.render import show as rendering
 from plansguard.showing import show
+from tests import checkpoints
 from tests.command import run
 from tests.models import CHECKPOINT, CT, FIXTURE, KINDS, MODEL, copy_of_model, doctored, edit, pack, spoiled, stored
 from tests.test_imports import COMMAND, HEAVY, probe, roots
@@ -61,6 +62,16 @@ def test_a_checkpoint() -> None:
     assert row(out, "labels").startswith("background 0, ")
     assert "(array axes z, y, x)" in row(out, "spacing")
     assert "CT: CTNormalization, clipped to [" in row(out, "normalization")
+
+
+def test_progress_in_steps(tmp_path: Path) -> None:
+    plans, dataset_json = (json.loads((FIXTURE / name).read_bytes()) for name in ("plans.json", "dataset.json"))
+    notes = {"trainer": "nnUNetTrainer_900steps", "step": 500}
+    path = checkpoints.write(tmp_path / "steps.pth", plans, dataset_json, epoch=2, steps=notes)
+    assert row(shown(path), "training") == "500 of 900 steps done, learning rate 0.01"
+    notes["trainer"] = "nnUNetTrainer_0900steps"
+    checkpoints.write(path, plans, dataset_json, epoch=2, steps=notes)
+    assert row(shown(path), "training") == "500 steps done, learning rate 0.01"
 
 
 def test_the_stage_table() -> None:

@@ -355,11 +355,39 @@ def test_a_class_where_nnunet_does_not_come_by(site: Path, folder: Path) -> None
 def test_a_folder_of_everything_is_not_read_to_its_end(
     site: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plansguard.trainers.finder._MOST_MODULES", 5)
+    monkeypatch.setattr("plansguard.trainers.finder._MOST", 5)
     write(folder, {f"module_{number}.py": f"class C{number}:\n    pass\n" for number in range(9)})
     assert find_trainer("C4") is not None
     assert not search("C5").is_lost
     assert {name for name in all_names() if name.startswith("C")} == {f"C{number}" for number in range(5)}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_folders_that_hold_themselves(site: Path, folder: Path) -> None:
+    """Two links back: nnU-Net would go round in them until it runs out of something."""
+    write(folder, {"a/__init__.py": "", "mine.py": MINE})
+    for name in ("b", "c"):
+        (folder / "a" / name).symlink_to(folder / "a")
+    assert find_trainer("Mine") is not None
+    assert not search("Yours").is_lost
+    assert stray("Yours") is None
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="here every folder may be read")
+def test_folders_that_may_not_be_read(site: Path, folder: Path) -> None:
+    write(folder, {"closed/mine.py": MINE})
+    (folder / "closed").chmod(0)
+    try:
+        assert search("Mine").is_lost
+        assert stray("Mine") is None
+    finally:
+        (folder / "closed").chmod(0o755)
+
+
+def test_the_root_of_everything(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With /proc below it, whose folders come and go and may not be read."""
+    monkeypatch.setenv(VARIABLE, Path.cwd().anchor)
+    assert stray("NoTrainerOfAnybody") is None
 
 
 @pytest.mark.parametrize("name", ["", "a.b", "Mine(", "*", "\udc80", "Mine\n", "\u00e9"])

@@ -220,7 +220,7 @@ def test_without_nnunet_the_launcher_says_so(
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr("plansguard.machine.nnunet_version", lambda: None)
     assert launch(["3", "2d", "0"], Options()) == 1
-    assert capsys.readouterr().err.startswith("plansguard: training needs nnunetv2 2.8; none is installed")
+    assert capsys.readouterr().err.startswith("plansguard: training needs nnU-Net, which is not installed here")
 
 
 # --- Signals

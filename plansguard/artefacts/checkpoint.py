@@ -60,6 +60,12 @@ class Checkpoint(Contents):
         return name if isinstance(name, str) else None
 
     @property
+    def step(self) -> int | None:
+        """How many steps such a trainer had made; None for other trainings."""
+        step = (self.steps or {}).get("step")
+        return step if type(step) is int else None
+
+    @property
     def on_cuda(self) -> bool:
         """Whether a machine without a GPU cannot load it as pretrained weights: nnU-Net gives no map_location."""
         return any(location.startswith("cuda") for location in self.locations)

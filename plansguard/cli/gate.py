@@ -13,7 +13,7 @@ import typer
 
 from plansguard import extension
 from plansguard.cli import ADDED_VARIABLES
-from plansguard.cli.common import FailOn, Outputs, SettingsFile, emit, load_settings, parse_outputs
+from plansguard.cli.common import FailOn, Outputs, SettingsFile, load_settings, parse_outputs
 from plansguard.cli.progress import progress_bar
 from plansguard.cli.training import (
     Accept,
@@ -21,9 +21,8 @@ from plansguard.cli.training import (
     Depth,
     GpuMemory,
     accepted_findings,
+    pass_or_exit,
     reading_of,
-    say_refusal,
-    say_verdict,
 )
 from plansguard.errors import UsageError
 from plansguard.render import printable
@@ -62,7 +61,6 @@ def gate(
     process, so signals and exit codes are its own.
     """
     from plansguard import commands, facts
-    from plansguard.gate import idle
     from plansguard.judging import Question, judge
 
     outputs = parse_outputs(output)
@@ -89,7 +87,7 @@ def gate(
         question = Question(
             line=line,
             parsed=parsed,
-            workspace=Workspace.from_environment(),
+            workspace=Workspace.for_training() if line.name == commands.TRAIN else Workspace.from_environment(),
             environment=os.environ,
             settings=lambda folder: load_settings(settings, [folder]),
             reading=reading_of(data, progress),
@@ -100,12 +98,7 @@ def gate(
     on_screen = any(name == "text" and path is None for name, path in outputs)
     if on_screen:
         _say_before(verdict)
-    emit(verdict.report, outputs)
-    code = verdict.report.exit_code(fail_on or verdict.settings.fail_on)
-    if code:
-        say_refusal()
-        raise typer.Exit(code)
-    say_verdict(verdict.report, idle(verdict.report, accepted))
+    pass_or_exit(verdict.report, outputs, accepted, fail_on or verdict.settings.fail_on)
     for hint in verdict.hints:
         _say(hint)
     if dry_run:

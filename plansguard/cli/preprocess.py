@@ -180,7 +180,8 @@ def _say_next(job: Job) -> None:
     weights = _weights(job)
     typer.echo("\nNext:")
     _say(f"  plansguard check -d {number} -p {plans}{weights}")
-    _say(f"  nnUNetv2_train {number} {quoted(job.targets[-1].configuration.name)} 0 -p {plans}{weights}")
+    configuration = quoted(job.targets[-1].configuration.name)
+    _say(f"  plansguard gate -- nnUNetv2_train {number} {configuration} 0 -p {plans}{weights}")
 
 
 def _weights(job: Job) -> str:

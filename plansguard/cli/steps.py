@@ -52,17 +52,9 @@ def steps(
     data = None if dataset is None else _data(dataset, plans, configuration, fold)
     typer.echo(text(trainer, schedule, data), nl=False)
     words = [dataset or "DATASET", configuration or "CONFIGURATION", fold]
-    command = [
-        "nnUNetv2_train",
-        *words,
-        "-tr",
-        name,
-        *(["-p", plans] if plans else []),
-        *(["--c"] if extend_to else []),
-    ]
+    words += ["-tr", name, *(["-p", plans] if plans else []), *(["--c"] if extend_to else [])]
     typer.echo("\nNext:")
-    typer.echo('  eval "$(plansguard env)"')
-    typer.echo(printable(f"  {shlex.join(command)}"))
+    typer.echo(printable(f"  plansguard gate -- nnUNetv2_train {shlex.join(words)}"))
     _advise(schedule)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plansguard.cli.common import FailOn, Outputs, SettingsFile, emit, load_settings, parse_outputs
+from plansguard.cli.common import FailOn, Outputs, SettingsFile, load_settings, parse_outputs
 from plansguard.cli.progress import progress_bar
 from plansguard.cli.schedule import Base, ByWindow, Epochs, ExtendTo, PerEpoch, Rate, Validation, Warmup, schedule_of
 from plansguard.cli.training import (
@@ -18,9 +18,8 @@ from plansguard.cli.training import (
     Depth,
     GpuMemory,
     accepted_findings,
+    pass_or_exit,
     reading_of,
-    say_refusal,
-    say_verdict,
 )
 from plansguard.direction import DEFAULT_IDENTIFIER
 from plansguard.errors import UsageError
@@ -128,19 +127,11 @@ def train(
     if not dry_run:
         _assert_installed()
     with progress_bar("reading cases") as progress:
-        run = gate.prepare(Workspace.from_environment(), order, reading_of(data, progress))
+        run = gate.prepare(Workspace.for_training(), order, reading_of(data, progress))
         active = load_settings(settings, [run.dataset.folder])
         report = gate.judge(run, "train", active, accepted)
     tells = _tells()
-    if tells:
-        emit(report, outputs)
-    code = report.exit_code(fail_on or active.fail_on)
-    if code:
-        if tells:
-            say_refusal()
-        raise typer.Exit(code)
-    if tells:
-        say_verdict(report, gate.idle(report, accepted))
+    pass_or_exit(report, outputs, accepted, fail_on or active.fail_on, tells=tells)
     command = _stock_command(order, npz=npz)
     if dry_run:
         typer.echo(printable(f"would run: {shlex.join(command)}"), err=True)
@@ -164,20 +155,10 @@ def _tells() -> bool:
 
 def _assert_installed() -> None:
     """Before minutes are spent on judging what cannot be trained here."""
-    from plansguard import extension, machine
+    from plansguard import extension
 
-    version = machine.nnunet_version()
-    if version is None:
-        raise UsageError(
-            "training needs nnU-Net, which is not installed here",
-            hint="pip install 'plansguard[train]'; --dry-run only judges, and needs none of it",
-        )
-    if version < extension.OLDEST_NNUNET:
-        raise UsageError(
-            f"training in steps needs nnunetv2 {machine.dotted(extension.OLDEST_NNUNET)}; "
-            f"here is {machine.dotted(version)}",
-            hint="pip install 'plansguard[train]'",
-        )
+    if obstacle := extension.obstacle():
+        raise UsageError(obstacle, hint=f"{extension.REMEDY}; --dry-run only judges, and needs none of it")
 
 
 def _stock_command(order: Order, *, npz: bool) -> list[str]:

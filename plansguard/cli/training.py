@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from plansguard.cli.check import Depth as DataDepth
+from plansguard.cli.common import emit
 from plansguard.cli.progress import Progress
 from plansguard.errors import UsageError
 from plansguard.render import printable
-from plansguard.report import Report
+from plansguard.report import Report, Severity
 from plansguard.words import counted
 
 if TYPE_CHECKING:
@@ -63,8 +65,33 @@ def reading_of(depth: DataDepth | None, progress: Progress) -> Reading:
     return Reading(wanted.value, pool=pool_of(wanted, None, progress))
 
 
-def say_refusal() -> None:
-    """After findings that keep the gate closed: what can be done about them."""
+def pass_or_exit(
+    report: Report,
+    outputs: Sequence[tuple[str, Path | None]],
+    accepted: Sequence[Accepted],
+    fail_on: Severity,
+    *,
+    tells: bool = True,
+) -> None:
+    """Show the report and what follows from it; typer.Exit where it keeps the gate closed.
+
+    Without ``tells`` nothing is shown: another process of the same training does it.
+    """
+    from plansguard.gate import idle
+
+    code = report.exit_code(fail_on)
+    if tells:
+        emit(report, outputs)
+        if code:
+            _say_refusal()
+        else:
+            _say_verdict(report, idle(report, accepted))
+    if code:
+        raise typer.Exit(code)
+
+
+def _say_refusal() -> None:
+    """What can be done about findings that keep the gate closed."""
     typer.echo(
         "\nNothing was started. Mend what was found; what is meant can be let through with a reason: "
         '--accept CODE --because "...".',
@@ -72,7 +99,7 @@ def say_refusal() -> None:
     )
 
 
-def say_verdict(report: Report, idle: Sequence[Accepted]) -> None:
+def _say_verdict(report: Report, idle: Sequence[Accepted]) -> None:
     """That the gate is open, and what was let through; on standard error, which job logs keep as well."""
     summary = report.summary()
     told = [counted(summary[name], name) for name in ("warning", "info") if summary[name]]

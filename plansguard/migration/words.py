@@ -14,6 +14,7 @@ from plansguard.stamp import State, differing, input_fields
 from plansguard.subject import Dataset, Pair
 from plansguard.workspace import DATASET_NAME, TrainedModel
 
+_TRAIN = "plansguard gate -- nnUNetv2_train"
 _ROLES = {
     "finetune": (
         "the pretraining dataset",
@@ -56,21 +57,21 @@ def next_commands(migration: Migration) -> Iterator[str]:
     if not _has_fingerprint(pair.receiving):
         yield f"nnUNetv2_extract_fingerprint -d {receiving}"
     if not (_has_data(pair, name) if pair.workflow == "graft" else _has_stamped_data(pair, name)):
-        yield f"nnUNetv2_preprocess -d {receiving} -plans_name {identifier} -c {configuration}"
+        yield f"plansguard preprocess -d {receiving} -p {identifier} -c {configuration}"
     yield f"plansguard check -d {receiving} -p {identifier}"
     if pair.workflow == "pretrain":
         giving, own = shlex.quote(dataset_id(pair.giving.name)), shlex.quote(pair.plans.identifier)
         checkpoint = f"nnUNetTrainer__{pair.result.identifier}__{name}/fold_all/checkpoint_final.pth"
-        yield f"nnUNetv2_train {receiving} {configuration} all -p {identifier}"
+        yield f"{_TRAIN} {receiving} {configuration} all -p {identifier}"
         weights = shlex.quote(
             f"{pair.receiving.workspace.results or '$nnUNet_results'}/{pair.receiving.name}/{checkpoint}"
         )
-        yield f"nnUNetv2_train {giving} {configuration} 0 -p {own} -pretrained_weights {weights}"
+        yield f"{_TRAIN} {giving} {configuration} 0 -p {own} -pretrained_weights {weights}"
     else:
         unpack, weights = _weights(pair, name)
         if unpack:
             yield unpack
-        yield f"nnUNetv2_train {receiving} {configuration} 0 -p {identifier} -pretrained_weights {weights}"
+        yield f"{_TRAIN} {receiving} {configuration} 0 -p {identifier} -pretrained_weights {weights}"
 
 
 def _configuration(pair: Pair) -> str:

@@ -103,10 +103,11 @@ def _weights(checkpoint: Shown) -> Iterator[str]:
 
 
 def _progress(training: Shown) -> str:
-    done, planned, rate = training["epochs_done"], training["epochs_planned"], training["learning_rate"]
+    unit = "epoch" if training["steps_done"] is None else "step"
+    done, planned, rate = training[f"{unit}s_done"], training[f"{unit}s_planned"], training["learning_rate"]
     if done is None:
         return ""
-    of = f"{_number(done)} of {planned} epochs" if planned is not None else counted(done, "epoch")
+    of = f"{_number(done)} of {planned} {unit}s" if planned is not None else counted(done, unit)
     return f"{of} done" + (f", learning rate {_number(rate)}" if rate is not None else "")
 
 

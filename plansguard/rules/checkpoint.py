@@ -12,6 +12,7 @@ from plansguard.report import Location, Severity
 from plansguard.rules.common import listed, quoted
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Dataset
+from plansguard.training.names import planned_steps
 from plansguard.words import nearest
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Fou
     """Weights that are to be fine-tuned come from a training that was not finished.
 
     What it checks: for the checkpoint that was named, whether `checkpoint_final.pth` lies beside another one of the
-    same fold, and whether as many epochs are done as its trainer plans (1000, or what the trainer's name says).
+    same fold, and whether as many epochs or steps are done as its trainer plans (1000 epochs, or what the name says).
 
     Why it matters: `checkpoint_best.pth` is the best on few validation patches, and an early one may be a few epochs
     old. Both load without a word.
@@ -214,11 +215,13 @@ def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Fou
     if dataset.request.weights is not checkpoint:
         return
     final = Path(checkpoint.path).with_name(_FINISHED)
-    done, planned = checkpoint.current_epoch, facts.planned_epochs(checkpoint.trainer_of_steps or checkpoint.trainer)
+    unit, done, planned = "epochs", checkpoint.current_epoch, facts.planned_epochs(checkpoint.trainer)
+    if checkpoint.trainer_of_steps is not None:
+        unit, done, planned = "steps", checkpoint.step, planned_steps(checkpoint.trainer_of_steps)
     if Path(checkpoint.path).name != _FINISHED and final.is_file():
         trouble, remedy = f"{_FINISHED} lies beside it, from the end of the same training", f"use {quoted(final)}"
     elif done is not None and planned is not None and done < planned:
-        trouble = f"the training that made these weights had done {done} of {planned} epochs"
+        trouble = f"the training that made these weights had done {done} of {planned} {unit}"
         remedy = "use weights of the finished training, or accept this"
     else:
         return

@@ -7,6 +7,7 @@ checkpoint_latest.pth, else checkpoint_best.pth, and looks at nothing but the na
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,9 @@ from plansguard import changes
 from plansguard.errors import UnreadableDocument
 from plansguard.parts import Absent
 from plansguard.report import Location, Severity
-from plansguard.rules.common import brief, known, listed, quoted
+from plansguard.rules.common import brief, known, listed, number, quoted
 from plansguard.rules.declare import Found, found, rule
+from plansguard.training.names import trainer_name
 from plansguard.words import counted
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ _EXPONENT = 0.9
     "results-would-be-overwritten",
     Severity.ERROR,
     message="{folder} already holds {present}: {trouble}",
-    fix="to go on with that training add --c; to begin anew move it away first: mv {folder} {folder}.old",
+    fix="to go on with that training add --c, or --val where it is finished; to begin anew move it away first: "
+    "mv {folder} {folder}.old",
     modes=("AR-13",),
 )
 def results_would_be_overwritten(run: Run) -> Iterator[Found]:
@@ -308,10 +311,6 @@ def finished_already(run: Run) -> Iterator[Found]:
     beyond = not steps and checkpoint.current_epoch > planned
     done = Path(checkpoint.path).name == _FINAL if steps else checkpoint.current_epoch == planned
     if beyond or (done and validated):
-        more = "for more training take another trainer"
-        if run.steps is not None:
-            total = run.steps.schedule.total
-            more = f"for more steps: plansguard steps --total {total} --extend-to M names the trainer that goes on"
         yield found(
             run.at,
             severity=Severity.ERROR if beyond or steps else None,
@@ -319,7 +318,7 @@ def finished_already(run: Run) -> Iterator[Found]:
             checkpoint=_described(Path(checkpoint.path), checkpoint),
             trainer=run.trainer,
             planned=f"{run.steps.schedule.total:,} steps" if run.steps else counted(planned, "epoch"),
-            remedy=f"{more}; to validate once more use --val in place of --c",
+            remedy=f"{_more_training(run)}; to validate once more use --val in place of --c",
         )
 
 
@@ -472,12 +471,24 @@ def split_changed_since_checkpoint(run: Run) -> Iterator[Found]:
         )
 
 
+def _more_training(run: Run) -> str:
+    """How a finished training goes on, as far as it can."""
+    if run.steps is None:
+        return "for more training take another trainer"
+    base, schedule = run.steps
+    if schedule.extends:
+        return "an extension is not extended again: for more training take these weights as -pretrained_weights"
+    longer = trainer_name(base, replace(schedule, total=2 * schedule.total, extends=schedule.total))
+    words = f"{number(run.dataset)} {quoted(run.configuration.name)} {run.fold} -p {quoted(run.plans.identifier)}"
+    return f"for as many steps again: plansguard train {words} -tr {longer} --c"
+
+
 def _described(path: Path, checkpoint: Checkpoint | UnreadableDocument) -> str:
     """``checkpoint_latest.pth (nnUNetTrainer, 50 epochs)``."""
     if isinstance(checkpoint, UnreadableDocument):
         return f"{path.name} (unreadable)"
-    step, epochs = (checkpoint.steps or {}).get("step"), checkpoint.current_epoch
-    done = f"step {step:,}" if isinstance(step, int) else counted(epochs, "epoch") if epochs is not None else ""
+    step, epochs = checkpoint.step, checkpoint.current_epoch
+    done = f"step {step:,}" if step is not None else counted(epochs, "epoch") if epochs is not None else ""
     said = ", ".join(filter(None, (checkpoint.trainer, done)))
     return f"{path.name} ({said})" if said else path.name
 

@@ -38,8 +38,8 @@ _TOO_LATE = ("run_training", "on_train_start", "on_epoch_start", "on_train_epoch
     "rate-high-for-pretrained-weights",
     Severity.WARNING,
     message="the pretrained weights would begin at a learning rate of {rate:g}, which {trainer} has for random ones",
-    fix="where it is not meant: plansguard train {dataset} {configuration} {fold} --steps {steps} --lr {gentle:g} ..., "
-    "which is -tr {name}",
+    fix="where it is not meant, as many steps from {gentle:g} on: plansguard train {dataset} {configuration} {fold} "
+    "-tr {name} -p {plans} -pretrained_weights {weights}",
     modes=("ST-07",),
 )
 def rate_high_for_pretrained_weights(run: Run) -> Iterator[Found]:
@@ -73,11 +73,12 @@ def rate_high_for_pretrained_weights(run: Run) -> Iterator[Found]:
             rate=run.initial_rate,
             trainer=run.trainer,
             gentle=_GENTLE,
-            steps=schedule.total,
             name=trainer_name(run.base_trainer, replace(schedule, rate=_GENTLE)),
             dataset=number(run.dataset),
-            configuration=run.configuration.name,
+            configuration=quoted(run.configuration.name),
             fold=run.fold,
+            plans=quoted(run.plans.identifier),
+            weights=quoted(run.weights.path),
         )
 
 

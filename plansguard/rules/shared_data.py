@@ -20,8 +20,8 @@ from plansguard.subject import Dataset
     Severity.ERROR,
     message="{configuration} reads its data from {identifier}, as {other} of {other_plans} does, but preprocesses "
     "differently: {fields}",
-    fix='take back the edit of one of the two; or give it a folder of its own, "data_identifier": "{own}", then '
-    "nnUNetv2_preprocess -d {number} -plans_name {plans} -c {configuration}",
+    fix='take back the edit of one of the two; or give {mover} of {plans} a folder of its own, "data_identifier": '
+    '"{own}", then nnUNetv2_preprocess -d {number} -plans_name {plans} -c {mover}',
     modes=("MV-06", "PP-04"),
 )
 def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
@@ -61,8 +61,8 @@ def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
     "child-shares-parent-data",
     Severity.ERROR,
     message="{configuration} reads its data from {identifier}, as {other} does, but preprocesses differently: {fields}",
-    fix='give {configuration} a folder of its own, "data_identifier": "{own}", then nnUNetv2_preprocess -d {number} '
-    "-plans_name {plans} -c {configuration}",
+    fix='give {mover} a folder of its own, "data_identifier": "{own}", then nnUNetv2_preprocess -d {number} '
+    "-plans_name {plans} -c {mover}",
     modes=("PP-03", "PP-04"),
 )
 def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
@@ -165,6 +165,7 @@ def _told(user: DataUser, conflict: _Conflict, dataset: Dataset, *, at: Location
         swapped = [Difference(field, then=now, now=then) for field, then, now in conflict.fields]
         return _told(other, _Conflict(user, swapped), dataset, at=other.identifier_at, identifier=identifier)
     fields = [f"{key} {brief(theirs)} there, {brief(ours)} here" for key, theirs, ours in conflict.fields]
+    mover = other if _own_folder(user) == identifier else user
     return found(
         at,
         related=[(other.identifier_at, "the other one")],
@@ -173,7 +174,13 @@ def _told(user: DataUser, conflict: _Conflict, dataset: Dataset, *, at: Location
         other=other.configuration.name,
         other_plans=other.plans.path.name,
         fields=listed(fields, shown=2),
-        own=f"{user.plans.identifier}_{user.configuration.name}",
+        mover=mover.configuration.name,
+        own=_own_folder(mover),
         number=number(dataset),
-        plans=user.plans.identifier,
+        plans=mover.plans.identifier,
     )
+
+
+def _own_folder(user: DataUser) -> str:
+    """The name of the data folder that nnU-Net's planner would choose for it."""
+    return f"{user.plans.identifier}_{user.configuration.name}"

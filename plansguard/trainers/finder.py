@@ -23,8 +23,8 @@ from plansguard import extension, facts
 from plansguard.sources import Definition, Fault, Module, Sources, folder_of, is_loaded
 from plansguard.trainers.classes import FOLDER, PACKAGE, TrainerClass, trainer_of
 
-#: A folder with more modules is no folder of trainers, and what its import does cannot be followed.
-_MOST_MODULES = 1000
+#: A place with more modules or folders is no place of trainers, and what its import does cannot be followed.
+_MOST = 1000
 _CLASS = re.compile(rb"^class[ \t]+(\w+)", re.MULTILINE)
 
 
@@ -85,7 +85,7 @@ def all_names(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
     home, sources = folder_of(PACKAGE), Sources()
     modules = [] if home is None else [*_own_modules(home, sources)]
     for folder in folders(environment) if home is None or _reads_variable(home) else ():
-        modules += islice(_modules(Path(folder), "", sources), _MOST_MODULES)
+        modules += islice(_modules(Path(folder), "", sources), _MOST)
     return frozenset(name.decode() for module in modules for name in _CLASS.findall(module.source))
 
 
@@ -108,11 +108,16 @@ def stray(name: str, environment: Mapping[str, str] = os.environ) -> Path | None
     """A file that defines a class of this name below one of these folders, where nnU-Net does not come by."""
     home = folder_of(PACKAGE)
     roots = [*(Path(folder) for folder in folders(environment)), *([] if home is None else [home.joinpath(*FOLDER)])]
-    for path in (path for root in roots for path in islice(root.rglob("*.py"), _MOST_MODULES)):
-        with suppress(OSError):
-            if any(one == os.fsencode(name) for one in _CLASS.findall(path.read_bytes())):
-                return path
+    for path in (path for root in roots for path in islice(_sources_below(root), _MOST)):
+        if os.fsencode(name) in _CLASS.findall(Module(path, name).source):
+            return path
     return None
+
+
+def _sources_below(root: Path) -> Iterator[Path]:
+    """The files ``*.py`` of the first folders below this one; a folder that cannot be read has none."""
+    for folder, _, files in islice(os.walk(root), _MOST):
+        yield from (Path(folder, name) for name in sorted(files) if name.endswith(".py"))
 
 
 def folders(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
@@ -142,17 +147,29 @@ def _own_modules(home: Path, sources: Sources) -> Iterator[Module]:
 
 
 def _modules(folder: Path, prefix: str, sources: Sources) -> Iterator[Module]:
-    """The modules below a folder, in the order in which nnU-Net imports them; what is no source has no path."""
-    entries = list(pkgutil.iter_modules([str(folder)]))
-    for _, name, is_package in sorted(entries, key=lambda entry: entry.ispkg):
-        dotted = f"{prefix}.{name}" if prefix else name
-        if not prefix and is_loaded(name):
-            continue
-        if is_package:
-            yield from _modules(folder / name, dotted, sources)
-        else:
+    """The modules below a folder, in the order in which nnU-Net imports them.
+
+    What is no source has no path; nor has the last one, which stands for the rest, where folders lie in one another
+    without end, as links make them.
+    """
+    waiting = [(folder, prefix)]
+    for _ in range(_MOST):
+        if not waiting:
+            return
+        folder, prefix = waiting.pop()
+        packages = []
+        for _, name, is_package in pkgutil.iter_modules([str(folder)]):
+            dotted = f"{prefix}.{name}" if prefix else name
             path = folder / f"{name}.py"
-            yield sources.module(path if path.is_file() else None, dotted)
+            if not prefix and is_loaded(name):
+                continue
+            if is_package:
+                packages.append((folder / name, dotted))
+            else:
+                yield sources.module(path if path.is_file() else None, dotted)
+        waiting += reversed(packages)
+    if waiting:
+        yield sources.module(None, waiting[-1][1])
 
 
 def _first(
@@ -160,7 +177,7 @@ def _first(
 ) -> TrainerClass | Fault | Path | None:
     """What ends the search in these modules: a class, a fault, or a module that has the name in a way of its own."""
     for count, module in enumerate(modules):
-        if module.path is None or count >= _MOST_MODULES:
+        if module.path is None or count >= _MOST:
             return Path(module.name)
         if (fault := fault_of(sources, module)) is not None:
             return fault

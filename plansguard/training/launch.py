@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any
 
-from plansguard import extension, machine
+from plansguard import extension
 from plansguard.errors import PlansguardError
 from plansguard.training.options import Options, as_environment
 from plansguard.training.place import Place, meeting, read_place
@@ -62,7 +62,8 @@ def _judged() -> int:
 
 def _train() -> None:
     place = read_place(os.environ)
-    _assert_installed()
+    if obstacle := extension.obstacle():
+        raise Refused(obstacle, hint=extension.REMEDY)
     from nnunetv2.run import run_training as nnunet
 
     # The command reads its arguments and sets up torch; from there on it would know of no other processes.
@@ -80,16 +81,6 @@ def _replaced(names: dict[str, Any], by: dict[str, Any]) -> Iterator[None]:
         yield
     finally:
         names.update(before)
-
-
-def _assert_installed() -> None:
-    version = machine.nnunet_version()
-    if version is None or version < extension.OLDEST_NNUNET:
-        here = "none is installed" if version is None else f"here is {machine.dotted(version)}"
-        raise Refused(
-            f"training needs nnunetv2 {machine.dotted(extension.OLDEST_NNUNET)}; {here}",
-            hint="pip install 'plansguard[train]'",
-        )
 
 
 # --- One of many processes

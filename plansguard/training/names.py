@@ -93,6 +93,14 @@ def read_name(name: str) -> StepName:
     return found
 
 
+def planned_steps(trainer: str | None) -> int | None:
+    """How many steps the trainer of this name makes; None for other trainers, and for names that are none."""
+    try:
+        return read_name(trainer).schedule.total if trainer is not None and is_step_name(trainer) else None
+    except UsageError:
+        return None
+
+
 def _rate_word(rate: float) -> str:
     """``1en3`` for 0.001, as in nnUNetTrainerAdam3en4: a dot or a minus sign cannot stand in a Python name."""
     sign, digits, exponent = Decimal(repr(float(rate))).normalize().as_tuple()

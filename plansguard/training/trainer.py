@@ -31,9 +31,8 @@ from nnunetv2.paths import nnUNet_results
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
-from plansguard import facts, machine
+from plansguard import extension, facts
 from plansguard.errors import PlansguardError, UsageError
-from plansguard.extension import OLDEST_NNUNET
 from plansguard.training import ranks
 from plansguard.training.checkpoints import Checkpoints
 from plansguard.training.loaders import Failure, Guarded, explained
@@ -59,12 +58,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 @cache
 def trainer_class(name: str) -> type:
     """The trainer of this name. Refused where the name, the trainer below it or the installed nnU-Net will not do."""
-    version = machine.nnunet_version()
-    if version is not None and version < OLDEST_NNUNET:
-        raise Refused(
-            f"training in steps needs nnunetv2 {machine.dotted(OLDEST_NNUNET)}; here is {machine.dotted(version)}",
-            hint="pip install 'plansguard[train]'",
-        )
+    if obstacle := extension.obstacle():
+        raise Refused(obstacle, hint=extension.REMEDY)
     try:
         base_name, schedule = read_name(name)
     except UsageError as error:

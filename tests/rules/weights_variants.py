@@ -233,6 +233,12 @@ VARIANTS: tuple[Variant, ...] = (
         weights(epoch=249, trainer="nnUNetTrainer_250epochs"),
         twin=(weights(epoch=250, trainer="nnUNetTrainer_250epochs"),),
     ),
+    fault(
+        "weights-of-an-early-step",
+        "PG606",
+        weights(epoch=2, trainer="nnUNetTrainer", steps={"trainer": "nnUNetTrainer_900steps", "step": 500}),
+        twin=(weights(epoch=4, trainer="nnUNetTrainer", steps={"trainer": "nnUNetTrainer_900steps", "step": 900}),),
+    ),
     Variant(
         "best-beside-final",
         CT,
