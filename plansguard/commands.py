@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, Final, NamedTuple, NoReturn
 
+from plansguard import facts
 from plansguard.direction import DEFAULT_IDENTIFIER
 from plansguard.errors import UsageError
 from plansguard.gate import Order
@@ -266,7 +267,7 @@ def _prediction(add: _Add) -> None:
         add(name, required=True)
     add("-f", nargs="+", default=(0, 1, 2, 3, 4))
     add("-step_size", type=float, default=0.5)
-    add("-chk", default="checkpoint_final.pth")
+    add("-chk", default=facts.CHECKPOINT_FINAL)
     for name in ("-npp", "-nps"):
         add(name, type=int, default=3)
     add("-prev_stage_predictions")

@@ -409,6 +409,12 @@ STOCK_TRAINERS: Final = TRAINERS_WITH_OWN_NETWORK | frozenset(
 )
 """The trainers that nnU-Net finds without nnUNet_extTrainer. training/nnUNetTrainer/ and its sub-packages"""
 
+CHECKPOINT_FINAL: Final = "checkpoint_final.pth"
+CHECKPOINT_LATEST: Final = "checkpoint_latest.pth"
+CHECKPOINT_BEST: Final = "checkpoint_best.pth"
+CHECKPOINTS: Final = (CHECKPOINT_FINAL, CHECKPOINT_LATEST, CHECKPOINT_BEST)
+"""What a training leaves, in the order in which ``--c`` takes it. run/run_training.py, maybe_load_checkpoint"""
+
 STEPS: Final = re.compile(r"_[0-9]+steps(?![A-Za-z0-9])")
 """How the name of a trainer of plansguard goes on behind that of its base trainer (training/names.py)."""
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from plansguard.errors import UsageError
+from plansguard.facts import CHECKPOINT_FINAL
 
 DATASET_NAME = re.compile(r"Dataset\d{3,}_.+")
 _LONGEST_ID = 9
@@ -147,7 +148,7 @@ class TrainedModel:
     def checkpoints(self) -> tuple[Path, ...]:
         """Every ``fold_*/checkpoint_*.pth``, finished ones first."""
         found = self.folder.glob("fold_*/checkpoint_*.pth")
-        return tuple(sorted(found, key=lambda path: (path.name != "checkpoint_final.pth", str(path))))
+        return tuple(sorted(found, key=lambda path: (path.name != CHECKPOINT_FINAL, str(path))))
 
     @property
     def started(self) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,12 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT.parent / "shared" / "corpus"
+
+# Tests run in as many processes as there are cores, so whatever they start is to be content with one: torch's threads
+# are busy even while they wait for each other, and two trainings side by side take several times as long as one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadlines: the machines that run this are shared. In CI every run tries the same examples, so that a failure there
 # belongs to the commit; elsewhere every run tries new ones.

@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 import textwrap
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -492,3 +493,10 @@ def test_default_epochs() -> None:
     (init,) = (part for part in trainer.body if getattr(part, "name", "") == "__init__")
     assigned = {ast.unparse(part.targets[0]): part.value for part in ast.walk(init) if isinstance(part, ast.Assign)}
     assert ast.literal_eval(assigned["self.num_epochs"]) == facts.DEFAULT_EPOCHS
+
+
+def test_names_of_checkpoints() -> None:
+    from nnunetv2.run.run_training import maybe_load_checkpoint
+
+    source = inspect.getsource(maybe_load_checkpoint).partition("elif validation_only")[0]
+    assert tuple(re.findall(r"checkpoint_\w+\.pth", source)) == facts.CHECKPOINTS

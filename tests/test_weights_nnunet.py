@@ -28,7 +28,7 @@ from plansguard.facts import planned_epochs
 from plansguard.report import Severity
 from tests import checkpoints
 from tests.checkpoints import Named
-from tests.command import run
+from tests.command import run, start
 from tests.rules.weights_variants import CASCADE, CT, PRETRAINED
 from tests.variants import ROOTS, lay_out, place
 
@@ -403,14 +403,10 @@ def test_from_fit_to_training_by_the_printed_commands(
         outcome, command = verdict_in(done.out)
         outcomes.append(outcome)
         assert done.code == (0 if outcome == "loads" else 1)
-        program, *arguments = shlex.split(command)
-        if program == "plansguard":
-            assert run(*arguments).code == 0
-            continue
-        extra = ["-device", "cpu", "-tr", "nnUNetTrainerStopped"] if program == "nnUNetv2_train" else ["-np", "1"]
-        real = subprocess.run([program, *arguments, *extra], capture_output=True, text=True, check=False)
-        assert real.returncode == 0, real.stderr
-        assert "Loading pretrained weights from file" in real.stdout or outcome != "loads"
+        extra = {"preprocess again": ["-np", "1"], "loads": ["-device", "cpu", "-tr", "nnUNetTrainerStopped"]}
+        typed = start(*shlex.split(command)[1:], *extra.get(outcome, []))
+        assert typed.returncode == 0, typed.stdout + typed.stderr
+        assert "Loading pretrained weights from file" in typed.stdout or outcome != "loads"
     assert outcomes == ["migrate first", "preprocess again", "loads"]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from plansguard.direction import dataset_id, trained_with
+from plansguard.facts import CHECKPOINT_FINAL
 from plansguard.given import Given, GivenModel
 from plansguard.migration.plan import Migration
 from plansguard.parts import Absent
@@ -61,7 +62,7 @@ def next_commands(migration: Migration) -> Iterator[str]:
     yield f"plansguard check -d {receiving} -p {identifier}"
     if pair.workflow == "pretrain":
         giving, own = shlex.quote(dataset_id(pair.giving.name)), shlex.quote(pair.plans.identifier)
-        checkpoint = f"nnUNetTrainer__{pair.result.identifier}__{name}/fold_all/checkpoint_final.pth"
+        checkpoint = f"nnUNetTrainer__{pair.result.identifier}__{name}/fold_all/{CHECKPOINT_FINAL}"
         yield f"{_TRAIN} {receiving} {configuration} all -p {identifier}"
         weights = shlex.quote(
             f"{pair.receiving.workspace.results or '$nnUNet_results'}/{pair.receiving.name}/{checkpoint}"

@@ -7,8 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from plansguard.models.lineage import Digests, Tool
-
-Level = Literal["error", "warning", "info"]
+from plansguard.models.report_document import Level
 
 
 class _Receipt(BaseModel):

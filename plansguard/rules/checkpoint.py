@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint import Checkpoint
 
 #: What nnU-Net writes into checkpoints when the planned epochs are done. training/nnUNetTrainer/nnUNetTrainer.py
-_FINISHED = "checkpoint_final.pth"
 
 
 @rule(
@@ -214,12 +213,12 @@ def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Fou
     """
     if dataset.request.weights is not checkpoint:
         return
-    final = Path(checkpoint.path).with_name(_FINISHED)
+    final = Path(checkpoint.path).with_name(facts.CHECKPOINT_FINAL)
     unit, done, planned = "epochs", checkpoint.current_epoch, facts.planned_epochs(checkpoint.trainer)
     if checkpoint.trainer_of_steps is not None:
         unit, done, planned = "steps", checkpoint.step, planned_steps(checkpoint.trainer_of_steps)
-    if Path(checkpoint.path).name != _FINISHED and final.is_file():
-        trouble, remedy = f"{_FINISHED} lies beside it, from the end of the same training", f"use {quoted(final)}"
+    if Path(checkpoint.path).name != final.name and final.is_file():
+        trouble, remedy = f"{final.name} lies beside it, from the end of the same training", f"use {quoted(final)}"
     elif done is not None and planned is not None and done < planned:
         trouble = f"the training that made these weights had done {done} of {planned} {unit}"
         remedy = "use weights of the finished training, or accept this"

@@ -242,11 +242,10 @@ def disk_too_small(run: Run, configuration: Configuration, dataset_json: Dataset
     """
     if run.validates or run.disables_checkpointing:
         return
-    from plansguard.training.state import CHECKPOINTS  # needed by trainings only
 
     free, place = _free(run.output_folder)
     size = _checkpoint_size(run, configuration, dataset_json)
-    missing = [name for name in CHECKPOINTS if not (run.output_folder / name).exists()]
+    missing = [name for name in facts.CHECKPOINTS if not (run.output_folder / name).exists()]
     certain = max(1, len([name for name in missing if "latest" not in name]))
     likely = max(1, len(missing))
     if free < likely * size:

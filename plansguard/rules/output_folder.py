@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 from plansguard import changes
 from plansguard.errors import UnreadableDocument
+from plansguard.facts import CHECKPOINT_BEST as BEST
+from plansguard.facts import CHECKPOINT_FINAL as FINAL
 from plansguard.parts import Absent
 from plansguard.report import Location, Severity
 from plansguard.rules.common import brief, known, listed, number, quoted
 from plansguard.rules.declare import Found, found, rule
 from plansguard.training.names import trainer_name
+from plansguard.training.schedule import EXPONENT
 from plansguard.words import counted
 
 if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint import Checkpoint
     from plansguard.run import Run
 
-_FINAL, _BEST = "checkpoint_final.pth", "checkpoint_best.pth"
 #: Fields of dataset.json that decide what is learned, or how the final validation reads.
 _LEARNED = ("labels", "channel_names", "modality", "regions_class_order", "file_ending")
 #: How far the learning rate may jump at a resume, as a ratio either way, before what was learned suffers.
 _JUMP = 1.25
-#: Of the polynomial by which nnU-Net lowers its learning rate.
-_EXPONENT = 0.9
 
 
 @rule(
@@ -144,11 +144,11 @@ def nothing_to_validate(run: Run) -> Iterator[Found]:
     if run.continues:
         return  # PG724 tells
     there = {path.name for path in run.present}
-    needed = {"--val": _FINAL, "--val_best": _BEST} if run.validates_best and _FINAL in there else {"--val": _FINAL}
+    needed = {"--val": FINAL, "--val_best": BEST} if run.validates_best and FINAL in there else {"--val": FINAL}
     for flag, name in needed.items() if run.validates else ():
         if name not in there:
             remedy = "finish the training first, with --c" if there else "train first, or correct -tr, -p or the fold"
-            remedy = f"leave {flag} out" if name == _BEST else remedy
+            remedy = f"leave {flag} out" if name == BEST else remedy
             yield found(run.at, flag=flag, trouble=f"needs {name}, and {run.output_folder} has none", remedy=remedy)
 
 
@@ -309,7 +309,7 @@ def finished_already(run: Run) -> Iterator[Found]:
     validated = (run.output_folder / "validation" / "summary.json").is_file()
     steps = run.steps is not None
     beyond = not steps and checkpoint.current_epoch > planned
-    done = Path(checkpoint.path).name == _FINAL if steps else checkpoint.current_epoch == planned
+    done = Path(checkpoint.path).name == FINAL if steps else checkpoint.current_epoch == planned
     if beyond or (done and validated):
         yield found(
             run.at,
@@ -364,9 +364,9 @@ def schedule_changed(run: Run) -> Iterator[Found]:
     if done > now:
         return  # PG727 tells
     rate = checkpoint.logging["lrs"][-1]
-    before, after = ((1 - (done - 1) / epochs) ** _EXPONENT for epochs in (then, now))
+    before, after = ((1 - (done - 1) / epochs) ** EXPONENT for epochs in (then, now))
     if not 1 / _JUMP <= after / before <= _JUMP:
-        next_rate = rate / before * (1 - done / now) ** _EXPONENT
+        next_rate = rate / before * (1 - done / now) ** EXPONENT
         yield found(
             run.at,
             related=[(Location(checkpoint.path), "the checkpoint")],
@@ -501,7 +501,7 @@ def _loaded(run: Run) -> list[Path]:
     """What nnU-Net loads before it does anything else."""
     if run.continues:
         return list(run.present)[:1]
-    names = (_FINAL, _BEST) if run.validates_best else (_FINAL,)
+    names = (FINAL, BEST) if run.validates_best else (FINAL,)
     return [path for path in run.present if run.validates and path.name in names]
 
 
@@ -531,11 +531,11 @@ def _planned(checkpoint: Checkpoint) -> int:
     last = len(rates) - 1
     if last < 1 or not 0 < rates[-1] < rates[-2]:
         raise Absent(f"{Path(checkpoint.path).name} does not tell by which schedule its learning rate falls")
-    ratio = (rates[-1] / rates[-2]) ** (1 / _EXPONENT)
+    ratio = (rates[-1] / rates[-2]) ** (1 / EXPONENT)
     exact: float = last + ratio / (1 - ratio)
     epochs = round(exact) if exact > last else 0
     third = rates[-3] if last > 1 else None
-    due = rates[-1] * ((epochs - last + 2) / (epochs - last)) ** _EXPONENT if epochs > last else 0.0
+    due = rates[-1] * ((epochs - last + 2) / (epochs - last)) ** EXPONENT if epochs > last else 0.0
     if abs(exact - epochs) > 1e-3 or (third is not None and abs(third - due) > 1e-6 * due):
         raise Absent(f"the learning rate in {Path(checkpoint.path).name} does not fall by nnU-Net's polynomial")
     return epochs

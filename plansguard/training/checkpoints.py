@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from plansguard import facts
 from plansguard.artefacts.contents import STEPS
 from plansguard.errors import WriteRefused
 from plansguard.files import replacing
@@ -56,7 +57,7 @@ class Checkpoints(nnUNetTrainer):  # type: ignore[misc]
     # --- Writing
 
     def _save_latest(self) -> None:
-        self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_latest.pth"))
+        self.save_checkpoint(str(Path(self.output_folder) / facts.CHECKPOINT_LATEST))
 
     def save_checkpoint(self, filename: str) -> None:
         """All processes come here; the first one writes. Refused in all of them where it cannot, or must not."""
@@ -150,7 +151,7 @@ class Checkpoints(nnUNetTrainer):  # type: ignore[misc]
             self._best_ema = None  # the best of what is trained here; the other one stays where it is
         else:
             self._state = found.state
-            self._finished = found.path.name == "checkpoint_final.pth"
+            self._finished = found.path.name == facts.CHECKPOINT_FINAL
 
     def _find(self, extends: bool) -> Found:
         folder, name = Path(self.output_folder), StepName(self.base_name, self.schedule)

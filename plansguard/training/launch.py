@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any
 
-from plansguard import extension
+from plansguard import extension, facts
 from plansguard.errors import PlansguardError
 from plansguard.training.options import Options, as_environment
 from plansguard.training.place import Place, meeting, read_place
@@ -130,7 +130,7 @@ def _one_of_many(
     if not validates:
         made.run_training()
     if validates_best:
-        made.load_checkpoint(str(Path(made.output_folder) / "checkpoint_best.pth"))
+        made.load_checkpoint(str(Path(made.output_folder) / facts.CHECKPOINT_BEST))
     made.perform_actual_validation(npz)
     distributed.destroy_process_group()
 

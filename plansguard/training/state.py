@@ -8,14 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from plansguard import facts
 from plansguard.artefacts.checkpoint import Checkpoint, read_checkpoint
 from plansguard.changes import edited
 from plansguard.errors import UnreadableDocument
 from plansguard.training.lock import last_run
 from plansguard.training.refusal import Refused
 
-#: nnU-Net's names, the most complete first: of two at the same step the first is taken.
-CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
 _TOLD = 3
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("trainer", "run", "started"), str),
@@ -81,8 +80,8 @@ class Found(NamedTuple):
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """The checkpoints of a fold's folder, whoever wrote them."""
-    return [folder / name for name in CHECKPOINTS if (folder / name).is_file()]
+    """The checkpoints of a fold's folder, whoever wrote them, the most complete first."""
+    return [folder / name for name in facts.CHECKPOINTS if (folder / name).is_file()]
 
 
 def newest(folder: Path) -> Found:
