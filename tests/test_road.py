@@ -82,20 +82,8 @@ def test_what_was_learned(road: Session) -> None:
 
 def test_killed_and_continued(workspace: Path) -> None:
     """SIGKILL to the whole training, between two checkpoints; then the same steps in all."""
-    words = [
-        "train",
-        *TRAIN,
-        "--steps",
-        "12",
-        "--per-epoch",
-        "6",
-        "--validation",
-        "2",
-        "--save-every",
-        "2",
-        "--lr",
-        "0.001",
-    ]
+    options = "--steps 12 --per-epoch 6 --validation 2 --save-every 2 --lr 0.001"
+    words = ["train", *TRAIN, *options.split()]
     command = [sys.executable, "-m", "plansguard", *words]
     training = subprocess.Popen(
         command, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True, stdout=subprocess.DEVNULL
@@ -110,6 +98,8 @@ def test_killed_and_continued(workspace: Path) -> None:
     assert done.returncode == 0
     assert stepping.steps_noted(folder.parent)["step"] == 12
     assert run("verify-receipt", str(folder.parent)).code == 0
+    starts = json.loads((folder.parent / "plansguard_receipt.json").read_bytes())["starts"]
+    assert [start["command"] for start in starts] == [["plansguard", *words], ["plansguard", *without_weights, "--c"]]
 
 
 def _appears(pattern: str, while_it: subprocess.Popen[bytes]) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -139,7 +140,7 @@ def train(
     if tells and not validates:
         from plansguard import receipt
 
-        receipt.write(run, receipt.build(run, report, command))
+        receipt.write(run, receipt.build(run, report, ["plansguard", *sys.argv[1:]]))
     from plansguard.training.launch import launch
 
     raise typer.Exit(launch(command[1:], order.options))
