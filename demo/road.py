@@ -13,16 +13,16 @@ import stage
 
 PRETRAINING, FINETUNING = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 PRETRAINED = f"nnUNet_results/{PRETRAINING}/nnUNetTrainer_60steps_30per_5val__SmallPlans__3d_fullres/fold_0"
-TRAINED = f"nnUNet_results/{FINETUNING}/nnUNetTrainer_160steps_40per_5val_lr5en3__PretrainPlans__3d_fullres/fold_0"
+TRAINED = f"nnUNet_results/{FINETUNING}/nnUNetTrainer_80steps_20per_5val_lr5en3__PretrainPlans__3d_fullres/fold_0"
 WEIGHTS = f"-pretrained_weights {PRETRAINED}/checkpoint_final.pth"
-SCHEDULE = "--steps 160 --per-epoch 40 --validation 5 --lr 0.005 --portable -device cpu"
+SCHEDULE = "--steps 80 --per-epoch 20 --validation 5 --lr 0.005 --portable -device cpu"
 
 
 def main() -> None:
     """Run the story; every step states the exit code that it must have."""
     stage.enter()
     stage.use_processor()
-    stage.say("SmallPlans: the pretraining dataset's nnUNetPlans with a small network, for a processor.")
+    stage.say("SmallPlans: the pretraining dataset's nnUNetPlans, made small enough for a processor.")
     make_small(Path(f"nnUNet_preprocessed/{PRETRAINING}/nnUNetPlans.json"))
     stage.say("Pretrain, for exactly 60 steps.")
     stage.plansguard("preprocess -d 1 -p SmallPlans -c 3d_fullres -np 1 --yes", expect=0)
@@ -51,10 +51,19 @@ def main() -> None:
 
 
 def make_small(plans: Path) -> None:
-    """Write SmallPlans.json beside ``plans``: the same preprocessing, three stages of few features, a smaller patch."""
+    """Write SmallPlans.json beside ``plans``: voxels twice as wide, small patches, three stages of few features.
+
+    With large patches such a network may learn for a hundred steps that there is nothing but background.
+    """
     value = json.loads(plans.read_bytes())
     configuration = value["configurations"]["3d_fullres"]
-    configuration.update(patch_size=[32, 64, 64], data_identifier="SmallPlans_3d_fullres")
+    configuration.update(
+        spacing=[2.5, 1.6, 1.6],
+        median_image_size_in_voxels=[32, 48, 48],
+        patch_size=[16, 32, 32],
+        batch_size=4,
+        data_identifier="SmallPlans_3d_fullres",
+    )
     kwargs = configuration["architecture"]["arch_kwargs"]
     kwargs.update(
         n_stages=3, features_per_stage=[8, 16, 32], n_conv_per_stage=[1] * 3, n_conv_per_stage_decoder=[1] * 2

@@ -167,9 +167,9 @@ def own_data() -> None:
 TURNS = (
     Turn("the direction reversed", nothing, ("-s", "2", "-t", "1", "-sp", "nnUNetPlans", "-tp", "PretrainPlans")),
     Turn("the default name as `-tp`", nothing, ("-s", "1", "-t", "2", "-sp", "SmallPlans", "-tp", "nnUNetPlans")),
-    Turn("`spacing` edited after the move", edited("spacing", [2.5, 1.0, 1.0])),
+    Turn("`spacing` edited after the move", edited("spacing", [2.5, 2.0, 2.0])),
     Turn("`normalization_schemes` edited after the move", edited("normalization_schemes", ["ZScoreNormalization"])),
-    Turn("`patch_size` edited after the move", edited("patch_size", [32, 62, 64])),
+    Turn("`patch_size` edited after the move", edited("patch_size", [16, 30, 32])),
     Turn("stale data", stale_data),
     Turn("foreign weights", foreign_weights),
     Turn("`-p` forgotten", own_data, train=("2", "3d_fullres", "0", "-pretrained_weights", WEIGHTS, "-device", "cpu")),
