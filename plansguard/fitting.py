@@ -154,7 +154,11 @@ class _Fitting:
             f"{self.unpack}plansguard gate -- nnUNetv2_train {number(self.dataset)} {quoted(name)} 0 "
             f"-p {quoted(plans.identifier)} -pretrained_weights {self.weights_path}"
         )
-        return Verdict(*place, LOADS, "network, input and data agree", command)
+        reason = "network, input and data agree"
+        if rows:  # a graft keeps its own spacing, for example
+            fields = ", ".join(dict.fromkeys(row.field for row in rows))
+            reason = f"network and data agree; what the weights saw differs, where it may, in {fields}"
+        return Verdict(*place, LOADS, reason, command)
 
     def _by_migration(self, plans: str, configuration: str, reason: str) -> Verdict:
         """Plans of the weights would help, if they are known and can come to this dataset."""

@@ -81,7 +81,7 @@ def prepare(workspace: Workspace, order: Order, reading: Reading) -> Run:
             "the environment variable nnUNet_results is not set, so nnU-Net could not write what it trains",
             hint="export nnUNet_results=/path/to/nnUNet_results",
         )
-    request = Request(plans.identifier, configuration.name, _checkpoint(order.weights), reading, order.trainer)
+    request = Request(plans.identifier, configuration.name, _checkpoint(order.weights), reading, order.trainer, fold)
     return Run(
         dataset=narrowed(dataset, request),
         plans=plans,

@@ -77,7 +77,7 @@ class Request:
     """What is asked.
 
     ``-p`` and ``-c`` narrow a check (None means everything), ``-pretrained_weights`` adds a checkpoint to it.
-    ``trainer`` is what ``-tr`` names, where a training is about to start.
+    ``trainer`` is what ``-tr`` names, and ``fold`` the fold, where a training is about to start.
     """
 
     plans: str | None = None
@@ -85,11 +85,17 @@ class Request:
     weights: Checkpoint | None = None
     reading: Reading = field(default_factory=Reading)
     trainer: str | None = None
+    fold: str | None = None
 
     @property
     def base_trainer(self) -> str | None:
         """The trainer without a number of steps."""
         return None if self.trainer is None else facts.base_trainer(self.trainer)
+
+    @property
+    def reads_no_splits(self) -> bool:
+        """Whether a training is about to start that takes every case."""
+        return self.fold == "all"
 
     def asks_for(self, configuration: Configuration) -> bool:
         """Whether just this configuration is meant: it was named, or the weights were trained as it."""

@@ -15,6 +15,7 @@ from plansguard.facts import CHECKPOINT_FINAL
 
 DATASET_NAME = re.compile(r"Dataset\d{3,}_.+")
 _LONGEST_ID = 9
+_FOLD = re.compile(r"fold_(\d+|all)")
 ROOTS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 #: Where preprocessing copies the labels to, and the final validation looks for them.
 GROUND_TRUTH = "gt_segmentations"
@@ -30,15 +31,8 @@ class Workspace:
 
     @classmethod
     def from_environment(cls) -> Workspace:
-        """The roots that nnU-Net's environment variables name."""
-        raw, preprocessed, results = (_root_from_environment(variable) for variable in ROOTS)
-        return cls(raw, preprocessed, results)
-
-    @classmethod
-    def for_training(cls) -> Workspace:
-        """The same for a training, which reads no raw images, and for which nnU-Net makes the folder of results."""
-        raw, _, results = (Path(value) if (value := os.environ.get(variable)) else None for variable in ROOTS)
-        return cls(raw if raw and is_folder(raw) else None, _root_from_environment("nnUNet_preprocessed"), results)
+        """The roots that nnU-Net's environment variables name; nnU-Net makes those that are not there yet."""
+        return cls(*map(_root_from_environment, ROOTS))
 
     @classmethod
     def around(cls, folder: Path) -> Workspace:
@@ -84,7 +78,7 @@ class Workspace:
         """All datasets of the three folders, sorted."""
         names = set()
         for root in (self.raw, self.preprocessed, self.results):
-            if root is not None and root.is_dir():
+            if root is not None and is_folder(root):
                 names |= {entry.name for entry in os.scandir(root) if _is_dataset_folder(entry)}
         return sorted(names)
 
@@ -99,8 +93,14 @@ class Workspace:
 
     def _where_we_looked(self) -> str:
         roots = zip(ROOTS, (self.raw, self.preprocessed, self.results), strict=True)
-        looked = ", ".join(f"{name}={root if root is not None else '(not set)'}" for name, root in roots)
-        return f"datasets here: {', '.join(self.dataset_names()) or 'none'}; looked in {looked}"
+        looked = ", ".join(f"{name}={_described(root)}" for name, root in roots)
+        here = f"datasets here: {', '.join(self.dataset_names()) or 'none'}; looked in {looked}"
+        unset = self.preprocessed is None
+        return f"{here}; export nnUNet_preprocessed=/path/to/nnUNet_preprocessed, as for nnU-Net" if unset else here
+
+
+def _described(root: Path | None) -> str:
+    return "(not set)" if root is None else f"{root}" if is_folder(root) else f"{root} (not there)"
 
 
 @dataclass(frozen=True)
@@ -120,15 +120,15 @@ class RawImages:
         return names_in(self.folder / "labelsTr")
 
     @cached_property
-    def newest(self) -> tuple[float, Path] | None:
-        """When the image or label that was changed last was changed, in seconds since 1970, and its path."""
+    def times(self) -> list[tuple[float, Path]]:
+        """When each image and label was changed, in seconds since 1970, and its path; the oldest first."""
         times = []
         for part, names in (("imagesTr", self.images), ("labelsTr", self.labels)):
             for name in names:
                 path = self.folder / part / name
                 with suppress(OSError):
                     times.append((path.stat().st_mtime, path))
-        return max(times, default=None)
+        return sorted(times)
 
     def cases(self, ending: str) -> dict[str, list[str]]:
         """Channel numbers (``0000``, ...) by case, of the images called ``<case>_<channel><ending>``."""
@@ -147,7 +147,7 @@ class TrainedModel:
     @cached_property
     def checkpoints(self) -> tuple[Path, ...]:
         """Every ``fold_*/checkpoint_*.pth``, finished ones first."""
-        found = self.folder.glob("fold_*/checkpoint_*.pth")
+        found = [path for path in self.folder.glob("fold_*/checkpoint_*.pth") if _FOLD.fullmatch(path.parent.name)]
         return tuple(sorted(found, key=lambda path: (path.name != CHECKPOINT_FINAL, str(path))))
 
     @property
@@ -186,13 +186,9 @@ def cases_among(names: Iterable[str], ending: str) -> dict[str, list[str]]:
 
 def _root_from_environment(variable: str) -> Path | None:
     value = os.environ.get(variable)
-    if not value:
-        return None
-    root = Path(value)
-    if not root.is_dir():
-        hint = "take the quotes out" if value[0] in "\"'" else f"make the folder, or correct {variable}"
-        raise UsageError(f"{variable} names a folder that does not exist: {value}", hint=hint)
-    return root
+    if value and value[0] in "\"'" and not Path(value).exists():
+        raise UsageError(f"{variable} names a folder that does not exist: {value}", hint="take the quotes out")
+    return Path(value) if value else None
 
 
 def _is_dataset_folder(entry: os.DirEntry[str]) -> bool:

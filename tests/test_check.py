@@ -563,3 +563,12 @@ def test_who_needs_another_folder_for_its_data(variables: Path) -> None:
         assert finding["code"] == "PG501"
         assert 'give 2d of nnUNetResEncUNetMPlans a folder of its own, "data_identifier": ' in finding["fix"]
         assert '"nnUNetResEncUNetMPlans_2d", then nnUNetv2_preprocess' in finding["fix"]
+
+
+def test_geometry_without_the_package_that_reads_it(variables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the light installation, where raw images are there and nothing is preprocessed yet."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
+    done = run("check", "-d", "2", "--data", "all", "--output", "json")
+    assert done.code == 0, done.out + done.err
+    (reason,) = (one["reason"] for one in done.json["not_checked"] if one["code"] == "PG524")
+    assert "pip install 'plansguard[data]'" in reason

@@ -495,6 +495,7 @@ def test_default_epochs() -> None:
     assert ast.literal_eval(assigned["self.num_epochs"]) == facts.DEFAULT_EPOCHS
 
 
+@pytest.mark.nnunet
 def test_names_of_checkpoints() -> None:
     from nnunetv2.run.run_training import maybe_load_checkpoint
 

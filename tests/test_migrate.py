@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from plansguard import jsondoc
 from plansguard.cli import build_app
+from plansguard.errors import UsageError
 from plansguard.stamp import began, ended, input_fields, listing
 from tests.variants import ROOTS, copy, lay_out, place, put, remove
 
@@ -313,6 +314,13 @@ def test_undo(workspace: Path) -> None:
     assert result.exit_code == 0
     assert "is taken back" in result.stdout
     assert files(workspace) == before
+
+
+def test_an_undo_that_cannot_be_keeps_its_name_in_the_hint(workspace: Path) -> None:
+    """Else the hint, typed as it stands, would take back the last migration in place of this one."""
+    with pytest.raises(UsageError) as caught:
+        run("-s", "1", "-t", "2", "-tp", "PretrainPlans", "--undo")
+    assert caught.value.hint == "plansguard migrate -t 2 -tp PretrainPlans --undo"
 
 
 def test_undo_takes_the_last_of_several(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -283,7 +284,7 @@ def test_no_rule_breaks(workspace: Path) -> None:
 
 
 def commands(done: Done) -> list[str]:
-    return [line.strip() for line in done.out.partition("Next:")[2].splitlines() if line.strip()]
+    return [line.strip() for line in re.split("Next.*:\n", done.out)[-1].splitlines() if line.strip()]
 
 
 def test_next_commands_name_the_checkpoint(workspace: Path) -> None:

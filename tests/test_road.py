@@ -67,6 +67,19 @@ def test_the_readme_shows_the_road(road: Session) -> None:
     assert_shown(road)
 
 
+def test_what_comes_next(road: Session) -> None:
+    """Each command names the next one, with the options of this very road."""
+    typed = [command for command, _, _ in road.played]
+    (output,) = road.outputs("plansguard preprocess -d 2 -p PretrainPlans -c 3d_fullres -np 1 --yes")
+    check, _ = output.partition("Next:\n")[2].strip().splitlines()
+    assert check.strip() in typed
+    (output,) = (one for command, one, code in road.played if command.startswith("plansguard train 2") and not code)
+    predict = "-d 2 -c 3d_fullres -f 0 -p PretrainPlans -tr nnUNetTrainer_80steps_20per_5val_lr5en3 -device cpu"
+    verify, predicts = output.partition("Next:\n")[2].strip().splitlines()
+    assert verify.strip() in typed
+    assert predicts.strip() == f"plansguard gate -- nnUNetv2_predict -i IMAGES -o SEGMENTATIONS {predict}"
+
+
 def test_what_was_learned(road: Session) -> None:
     """Kidneys fill two in a hundred voxels of the case that was held out; whoever guesses has a Dice near that."""
     import SimpleITK

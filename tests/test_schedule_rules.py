@@ -183,8 +183,7 @@ def test_a_trainer_with_a_rate_of_its_own(trainers: Path, workspace: Path) -> No
     assert told("PG731", "-tr", "Slow_500steps", *words) == []
     (found,) = told("PG731", "-tr", "Fast", *words)
     assert "learning rate of 0.1" in found.message
-    command = "plansguard train 2 3d_fullres 0 -tr Fast_250000steps_lr1en3 -p nnUNetPlans -pretrained_weights"
-    assert found.fix.endswith(f"{command} {words[1]}")
+    assert "the same command with -tr Fast_250000steps_lr1en3 (" in found.fix
 
 
 def test_the_epochs_of_a_trainer_of_ones_own(trainers: Path, workspace: Path) -> None:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 #: What stands behind the command belongs to it, with or without -- before it.
 CONTEXT = {"allow_interspersed_args": False}
 _IS_POSIX = os.name == "posix"
+#: Options of the gate that are easily typed behind the command.
+_OURS = {"--dry-run", "--accept", "--because", "--data", "--gpu-memory", "--output", "--fail-on", "--settings"}
 
 
 def gate(
@@ -79,6 +81,12 @@ def gate(
         if not dry_run:
             _become(line.words, _environment(steps=any(map(is_step_name, line.words))))
         return
+    ours = [word for word in parsed.unknown if word.partition("=")[0] in _OURS]
+    if ours:
+        raise UsageError(
+            f"{line.name} has no option {ours[0]}, which is one of plansguard gate",
+            hint=f"put it before --: plansguard gate {ours[0]} ... -- {line.name} ...",
+        )
     if parsed.unknown:
         _say(f"not known to nnU-Net {facts.NNUNET_VERSION}, and so not checked: {' '.join(parsed.unknown)}")
     os.environ.update(line.assignments)  # as env will do it
@@ -87,7 +95,7 @@ def gate(
         question = Question(
             line=line,
             parsed=parsed,
-            workspace=Workspace.for_training() if line.name == commands.TRAIN else Workspace.from_environment(),
+            workspace=Workspace.from_environment(),
             environment=os.environ,
             settings=lambda folder: load_settings(settings, [folder]),
             reading=reading_of(data, progress),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,7 +81,9 @@ def migrate(
     workspace = Workspace.from_environment()
     if undo:
         if source is not None or dry_run:
-            raise UsageError("--undo takes only -t, -tp and --force", hint="plansguard migrate -t 2 --undo")
+            which = "" if target_plans is None else f" -tp {shlex.quote(target_plans)}"
+            hint = f"plansguard migrate -t {shlex.quote(target)}{which} --undo"
+            raise UsageError("--undo takes only -t, -tp and --force", hint=hint)
         _undo(workspace, target, target_plans, force=force)
         return
     if onto is not None and workflow is not Workflow.GRAFT:
@@ -133,6 +136,6 @@ def _say_after(migration: Migration, *, refused: bool, dry_run: bool) -> None:
     for write in migration.writes:
         typer.echo(f"{'would write' if dry_run else 'wrote'} {write.path} ({write.what})")
     typer.echo(f"image reader: {migration.reader.name} ({migration.reader.because})")
-    typer.echo("\nNext:")
+    typer.echo("\nNext, after the same without --dry-run:" if dry_run and migration.writes else "\nNext:")
     for command in next_commands(migration):
         typer.echo(f"  {printable(command)}")

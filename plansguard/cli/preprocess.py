@@ -13,7 +13,7 @@ from plansguard.errors import UsageError
 from plansguard.render import printable
 from plansguard.report import Severity
 from plansguard.words import counted
-from plansguard.workspace import Workspace
+from plansguard.workspace import Workspace, trained_models
 
 if TYPE_CHECKING:
     from plansguard.preprocessing import Job, OtherUser, Outcome, Target
@@ -195,8 +195,13 @@ def _weights(job: Job) -> str:
         return ""
     if record.workflow == "pretrain":
         return ""
-    origin = str(record.value["from"]["path"])
-    return f" -pretrained_weights {quoted(origin) if origin.endswith('.pth') else 'PRETRAINED_WEIGHTS.pth'}"
+    origin, results = record.value["from"], job.dataset.workspace.results
+    if str(origin["path"]).endswith(".pth"):
+        return f" -pretrained_weights {quoted(origin['path'])}"
+    models = [] if results is None else list(trained_models(results, record.giving))
+    wanted = (origin["plans"], job.targets[-1].configuration.name)
+    found = [one.checkpoints for one in models if (one.plans_name, one.configuration) == wanted and one.checkpoints]
+    return f" -pretrained_weights {quoted(found[0][0]) if found else 'PRETRAINED_WEIGHTS.pth'}"
 
 
 def _shown(target: Target) -> str:

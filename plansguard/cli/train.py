@@ -128,14 +128,14 @@ def train(
     if not dry_run:
         _assert_installed()
     with progress_bar("reading cases") as progress:
-        run = gate.prepare(Workspace.for_training(), order, reading_of(data, progress))
+        run = gate.prepare(Workspace.from_environment(), order, reading_of(data, progress))
         active = load_settings(settings, [run.dataset.folder])
         report = gate.judge(run, "train", active, accepted)
     tells = _tells()
     pass_or_exit(report, outputs, accepted, fail_on or active.fail_on, tells=tells)
     command = _stock_command(order, npz=npz)
     if dry_run:
-        typer.echo(printable(f"would run: {shlex.join(command)}"), err=True)
+        typer.echo(printable(f'would run, after eval "$(plansguard env)": {shlex.join(command)}'), err=True)
         return
     if tells and not validates:
         from plansguard import receipt
@@ -143,7 +143,19 @@ def train(
         receipt.write(run, receipt.build(run, report, ["plansguard", *sys.argv[1:]]))
     from plansguard.training.launch import launch
 
-    raise typer.Exit(launch(command[1:], order.options))
+    code = launch(command[1:], order.options)
+    if tells and code == 0:
+        _say_next(order, run.output_folder)
+    raise typer.Exit(code)
+
+
+def _say_next(order: Order, folder: Path) -> None:
+    """The folder of the results, and the command that predicts with them; it finds trainers of a number of steps."""
+    words = ["-d", order.dataset, "-c", order.configuration, "-f", order.fold, "-p", order.plans, "-tr", order.trainer]
+    words += ["-device", order.device] if order.device != "cuda" else []
+    typer.echo("\nNext:")
+    typer.echo(printable(f"  plansguard verify-receipt {shlex.quote(str(folder))}"))
+    typer.echo(printable(f"  plansguard gate -- nnUNetv2_predict -i IMAGES -o SEGMENTATIONS {shlex.join(words)}"))
 
 
 def _tells() -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from plansguard.facts import DEFAULT_TRAINER
 from plansguard.parts import Configuration, Plans
 from plansguard.report import Severity
 from plansguard.rules.audited import preprocessing
-from plansguard.rules.common import brief, is_there, listed, number, quoted
+from plansguard.rules.common import brief, is_there, known, listed, number, quoted
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Dataset
 from plansguard.workspace import names_in
@@ -66,7 +67,8 @@ def next_stage_data_missing(
     "previous-stage-predictions-missing",
     Severity.ERROR,
     message="{configuration} starts from the predictions of {stage}, and {trouble}",
-    fix="train {stage} first; if it is trained: nnUNetv2_train {number} {stage} FOLD -p {plans} --val",
+    fix="train {stage} first; if it is trained: plansguard gate -- nnUNetv2_train {number} {stage} FOLD -p {plans} "
+    "-tr {trainer} --val",
     modes=("CA-01",),
 )
 def previous_stage_predictions_missing(
@@ -74,9 +76,10 @@ def previous_stage_predictions_missing(
 ) -> Iterator[Found]:
     """The predictions of the first stage, which a cascade starts from, are missing.
 
-    What it checks: for a configuration with a `previous_stage`, the file of every case in
+    What it checks: for a configuration with a `previous_stage`, the file of every case of the folds in
     `predicted_next_stage/<configuration>` of a model of that stage, in `nnUNet_results`. Judged where such a model was
-    trained, or where this configuration is asked for with `-c`; before a training only the models of its own trainer.
+    trained or has predicted, or where this configuration is asked for with `-c`; before a training only the models of
+    its own trainer and the cases of its fold.
 
     Why it matters: the loader fails when the case is drawn.
 
@@ -89,26 +92,35 @@ def previous_stage_predictions_missing(
     stage = configuration.get("previous_stage")
     if not stage:
         return
-    models = [one for one in dataset.trained if (one.plans_name, one.configuration) == (plans.identifier, stage)]
-    trained = [model for model in models if model.checkpoints]
-    finished = [model for model in trained if dataset.request.trainer in (None, model.trainer)]
-    if not trained:
-        if dataset.request.asks_for(configuration):
-            trouble = f"there is no trained model of {stage} with these plans"
-            yield _previous_stage(dataset, plans, configuration, trouble)
-        return
-    for model in finished:
-        folder = model.folder / "predicted_next_stage" / configuration.name
-        there = {name.rpartition(".")[0] for name in names_in(folder)}
-        missing = sorted(set(data.folder.names) - there)
-        if missing:
-            yield _previous_stage(dataset, plans, configuration, f"{quoted(folder)} lacks {listed(missing)}")
+    trainer, needed = dataset.request.trainer, _cases(dataset, data)
+    folders = {
+        model: model.folder / "predicted_next_stage" / configuration.name
+        for model in dataset.trained
+        if (model.plans_name, model.configuration) == (plans.identifier, stage)
+    }
+    begun = {model: folder for model, folder in folders.items() if model.checkpoints or is_there(folder)}
+    if not begun and dataset.request.asks_for(configuration):
+        trouble = f"there is no trained model of {stage} with these plans"
+        yield _previous_stage(dataset, plans, configuration, trouble, trainer or DEFAULT_TRAINER)
+    for model, folder in begun.items():
+        missing = sorted(needed - {name.rpartition(".")[0] for name in names_in(folder)})
+        if missing and trainer in (None, model.trainer):
+            trouble = f"{quoted(folder)} lacks {listed(missing)}"
+            yield _previous_stage(dataset, plans, configuration, trouble, model.trainer)
 
 
-def _previous_stage(dataset: Dataset, plans: Plans, configuration: Configuration, trouble: str) -> Found:
+def _cases(dataset: Dataset, data: Audit) -> set[str]:
+    """The cases that the loader draws: those of the folds, or of the one that is to be trained; else every case."""
+    splits, fold = known(lambda: dataset.splits.valid.value), dataset.request.fold
+    chosen = [one for index, one in enumerate(splits or ()) if fold in (None, str(index))]
+    return {case for one in chosen for side in ("train", "val") for case in one[side]} or set(data.folder.names)
+
+
+def _previous_stage(dataset: Dataset, plans: Plans, configuration: Configuration, trouble: str, trainer: str) -> Found:
     return found(
         configuration.at("previous_stage"),
         stage=configuration.get("previous_stage"),
         trouble=trouble,
+        trainer=trainer,
         **preprocessing(dataset, plans, configuration),
     )

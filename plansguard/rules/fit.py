@@ -211,8 +211,9 @@ def normalization_differs_from_channels(
     What it checks: each entry of `normalization_schemes` is what the planner gives to a channel of that name in
     dataset.json (`CT` means CTNormalization, any unknown name ZScoreNormalization). A channel called CT without
     CTNormalization is an error, and so is CTNormalization for another channel with statistics that are not this
-    dataset's. Anything else is a warning: whoever chose a scheme by hand may mean it. A PET channel that was declared
-    `CT` on purpose agrees with its plans and is fine, and so are normalisations that nnU-Net does not know.
+    dataset's. Anything else is a warning: whoever chose a scheme by hand may mean it, and so may whoever wrote another
+    one into a configuration that inherits the rest. A PET channel that was declared `CT` on purpose agrees with its
+    plans and is fine, and so are normalisations that nnU-Net does not know.
 
     Why it matters: the scheme is fixed when plans are made. Editing `channel_names` afterwards changes nothing; plans
     from a dataset with other images bring their own scheme. CT images that are z-scored lose their absolute scale; MR
@@ -243,7 +244,7 @@ def normalization_differs_from_channels(
         plan = f"if dataset.json is right: nnUNetv2_plan_experiment -d {number(dataset)}, then preprocess again"
         yield found(
             configuration.at("normalization_schemes", index),
-            severity=Severity.ERROR if severe and not kept else Severity.WARNING,
+            severity=Severity.ERROR if severe and not (kept or _is_variation(configuration)) else Severity.WARNING,
             related=[(dataset_json.at(dataset_json.channels_key), "the channels")],
             index=index,
             name=brief(name),
@@ -630,6 +631,12 @@ def _declared_cases(dataset: Dataset) -> int:
     raw = known(lambda: dataset.raw_dataset_json.valid)
     declared: int = (raw or dataset.dataset_json.valid).require("numTraining")
     return declared
+
+
+def _is_variation(configuration: Configuration) -> bool:
+    """Whether somebody wrote these schemes into a configuration that inherits from another, to compare the two."""
+    inherits = configuration.get("inherits_from") is not None
+    return inherits and configuration.origin("normalization_schemes") == configuration.name
 
 
 def _kept_for_weights(dataset: Dataset, plans: Plans) -> bool:

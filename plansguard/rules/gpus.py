@@ -140,8 +140,7 @@ def batch_smaller_than_gpus(run: Run, configuration: Configuration) -> Iterator[
     "batch-uneven-on-gpus",
     Severity.WARNING,
     message="of batch_size {batch_size}, the {gpus} GPUs get {shares}",
-    fix="a configuration that inherits from {configuration} with batch_size {better}, or a number of GPUs that divides "
-    "{batch_size}",
+    fix="a configuration that inherits from {configuration} with batch_size {better}, or {fewer}",
     modes=("RT-02",),
 )
 def batch_uneven_on_gpus(run: Run, configuration: Configuration) -> Iterator[Found]:
@@ -171,8 +170,15 @@ def batch_uneven_on_gpus(run: Run, configuration: Configuration) -> Iterator[Fou
             gpus=run.gpus,
             shares=f"{least} or {least + 1} samples each" if more else "1 sample each",
             better=max(least, _LEAST_BATCH) * run.gpus,
+            fewer=_fewer_gpus(batch_size, run.gpus),
             configuration=configuration.name,
         )
+
+
+def _fewer_gpus(batch_size: int, gpus: int) -> str:
+    """How many of them would get even shares of two samples or more."""
+    fewer = [number for number in range(gpus - 1, 0, -1) if batch_size % number == 0 and batch_size // number > 1]
+    return f"-num_gpus {fewer[0]}" if fewer else "a single GPU"
 
 
 @rule(

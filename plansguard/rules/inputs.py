@@ -61,8 +61,8 @@ def nothing_to_train_on(run: Run) -> Iterator[Found]:
     "previous-stage-of-another-trainer",
     Severity.ERROR,
     message="{configuration} would look for predictions of {stage} by {trainer}, and there are only those by {others}",
-    fix="train {stage} with the same trainer: nnUNetv2_train {number} {stage} FOLD -p {plans} -tr {trainer}; or take "
-    "theirs: -tr {first}",
+    fix="train {stage} with the same trainer: plansguard gate -- nnUNetv2_train {number} {stage} FOLD -p {plans} "
+    "-tr {trainer}; or train this with theirs, {first}",
     modes=("CA-01",),
 )
 def previous_stage_of_another_trainer(run: Run) -> Iterator[Found]:

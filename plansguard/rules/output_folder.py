@@ -17,7 +17,7 @@ from plansguard.facts import CHECKPOINT_BEST as BEST
 from plansguard.facts import CHECKPOINT_FINAL as FINAL
 from plansguard.parts import Absent
 from plansguard.report import Location, Severity
-from plansguard.rules.common import brief, known, listed, number, quoted
+from plansguard.rules.common import brief, known, listed, quoted
 from plansguard.rules.declare import Found, found, rule
 from plansguard.training.names import trainer_name
 from plansguard.training.schedule import EXPONENT
@@ -39,7 +39,7 @@ _JUMP = 1.25
     Severity.ERROR,
     message="{folder} already holds {present}: {trouble}",
     fix="to go on with that training add --c, or --val where it is finished; to begin anew move it away first: "
-    "mv {folder} {folder}.old",
+    "mv {folder} {away}",
     modes=("AR-13",),
 )
 def results_would_be_overwritten(run: Run) -> Iterator[Found]:
@@ -61,6 +61,7 @@ def results_would_be_overwritten(run: Run) -> Iterator[Found]:
         yield found(
             run.at,
             folder=quoted(run.output_folder),
+            away=quoted(run.output_folder.with_name(f"old_{run.output_folder.name}")),
             present=listed([_described(path, checkpoint) for path, checkpoint in run.present.items()]),
             trouble=f"{run.trainer} refuses to begin there"
             if run.steps is not None
@@ -479,8 +480,7 @@ def _more_training(run: Run) -> str:
     if schedule.extends:
         return "an extension is not extended again: for more training take these weights as -pretrained_weights"
     longer = trainer_name(base, replace(schedule, total=2 * schedule.total, extends=schedule.total))
-    words = f"{number(run.dataset)} {quoted(run.configuration.name)} {run.fold} -p {quoted(run.plans.identifier)}"
-    return f"for as many steps again: plansguard train {words} -tr {longer} --c"
+    return f"for as many steps again: the same command with -tr {longer} --c"
 
 
 def _described(path: Path, checkpoint: Checkpoint | UnreadableDocument) -> str:

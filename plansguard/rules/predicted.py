@@ -63,7 +63,8 @@ def _what_is_there(prediction: Prediction) -> str:
     there = sorted(folder.glob("fold_*/checkpoint_*.pth"))
     folds = [path.parent.name.removeprefix("fold_") for path in there if path.name == prediction.checkpoint]
     if folds:
-        return f"predict with what is there: -f {' '.join(map(quoted, folds))}"
+        numbers = [fold for fold in folds if fold != "all"] or folds  # nobody means the model of all cases beside these
+        return f"predict with what is there: -f {' '.join(map(quoted, numbers))}"
     asked = {f"fold_{fold}" for fold in prediction.folds}
     names = sorted({path.name for path in there if path.parent.name in asked})
     if names:

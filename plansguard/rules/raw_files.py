@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import filecmp
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plansguard.parts import Configuration, DatasetJson, Plans
+from plansguard.parts import Absent, Configuration, DatasetJson, Plans
 from plansguard.report import Location, Severity
 from plansguard.rules.audited import PREPROCESS, folder_of, preprocessing, read_before
 from plansguard.rules.common import known, listed, number, quoted
@@ -33,7 +34,7 @@ def ground_truth_missing(
     """Labels for the final validation are missing.
 
     What it checks: for every validation case (every case, where there are no splits yet) a file
-    `gt_segmentations/<case><file_ending>`; for Tiff3DIO also the `<case>.json` with its spacing.
+    `gt_segmentations/<case><file_ending>`.
 
     Why it matters: nnU-Net looks there only after the last epoch, when every case has been predicted: days later it
     ends with `FileNotFoundError`. The weights are safe, and `--val` repeats the rest.
@@ -45,10 +46,10 @@ def ground_truth_missing(
     Evidence: PP-08; nnU-Net issues 2298, 2727.
     """
     ending = dataset_json.require("file_ending")
-    names = _validated(dataset, plans, data, ending)
+    names = _validated(dataset, data, ending)
     missing = names - dataset.ground_truth
-    for earlier, _, others in read_before(dataset, plans, configuration) if missing else ():
-        missing -= _validated(dataset, earlier, others, ending)
+    for _, _, others in read_before(dataset, plans, configuration) if missing else ():
+        missing -= _validated(dataset, others, ending)
     if missing:
         yield found(
             Location(str(dataset.folder / GROUND_TRUTH)),
@@ -62,7 +63,7 @@ def ground_truth_missing(
     "PG512",
     "raw-files-newer-than-data",
     Severity.WARNING,
-    message="{raw} was changed after {folder} had been preprocessed",
+    message="{raw} is newer than {folder}, which was preprocessed from it",
     fix="if images or labels were changed, preprocess again: " + PREPROCESS,
     modes=("PP-05",),
 )
@@ -71,7 +72,8 @@ def raw_files_newer_than_data(
 ) -> Iterator[Found]:
     """Raw images or labels were changed after preprocessing.
 
-    What it checks: the newest file in `imagesTr` and `labelsTr` against the oldest one of the preprocessed cases.
+    What it checks: the newest file in `imagesTr` and `labelsTr` against the oldest one of the preprocessed cases. Where
+    every raw file is newer, they were copied, and their times tell nothing.
 
     Why it matters: corrections do not reach the training until the data are preprocessed again.
 
@@ -81,13 +83,13 @@ def raw_files_newer_than_data(
 
     Evidence: PP-05; nnU-Net issues 309, 331, 1097, 1821.
     """
-    newest = dataset.raw_files.newest
-    if newest is None or data.oldest is None or newest[0] <= data.oldest:
+    times = dataset.raw_files.times
+    if not times or data.oldest is None or not times[0][0] <= data.oldest < times[-1][0]:
         return
     if all(others.folder.path != data.folder.path for _, _, others in read_before(dataset, plans, configuration)):
         yield found(
             configuration.at("data_identifier"),
-            raw=quoted(newest[1]),
+            raw=quoted(times[-1][1]),
             folder=folder_of(configuration),
             **preprocessing(dataset, plans, configuration),
         )
@@ -161,6 +163,8 @@ def label_geometry_differs(dataset: Dataset, dataset_json: DatasetJson) -> Itera
     reading = dataset.request.reading
     if reading.depth not in ("sample", "all"):
         return  # as with the values of the arrays, nobody asked
+    if importlib.util.find_spec("SimpleITK") is None:
+        raise Absent("SimpleITK is not installed here: pip install 'plansguard[data]'")
     from plansguard.artefacts.values import geometry
 
     ending = dataset_json.require("file_ending")
@@ -184,12 +188,11 @@ def _raw(dataset: Dataset) -> str:
     return quoted(raw) if raw is not None else f'"$nnUNet_raw"/{quoted(dataset.name)}'
 
 
-def _validated(dataset: Dataset, plans: Plans, data: Audit, ending: str) -> set[str]:
+def _validated(dataset: Dataset, data: Audit, ending: str) -> set[str]:
     """The files in gt_segmentations that the final validation opens."""
     splits = known(lambda: dataset.splits.valid)
     cases = {case for fold in splits.value for case in fold["val"]} if splits else set(data.folder.names)
-    names = {f"{case}{ending}" for case in cases}
-    return names | {f"{case}.json" for case in cases} if plans.value.get("image_reader_writer") == "Tiff3DIO" else names
+    return {f"{case}{ending}" for case in cases}
 
 
 def _same_file(one: Path, other: Path, *, whole: bool) -> bool:

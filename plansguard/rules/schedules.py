@@ -12,7 +12,7 @@ from plansguard import facts
 from plansguard.errors import UnreadableDocument, UsageError
 from plansguard.parts import Absent
 from plansguard.report import Location, Severity
-from plansguard.rules.common import known, listed, number, quoted
+from plansguard.rules.common import known, listed, quoted
 from plansguard.rules.declare import Found, found, rule
 from plansguard.training.schedule import STOCK_RATE, StepSchedule
 from plansguard.words import counted
@@ -38,8 +38,8 @@ _TOO_LATE = ("run_training", "on_train_start", "on_epoch_start", "on_train_epoch
     "rate-high-for-pretrained-weights",
     Severity.WARNING,
     message="the pretrained weights would begin at a learning rate of {rate:g}, which {trainer} has for random ones",
-    fix="where it is not meant, as many steps from {gentle:g} on: plansguard train {dataset} {configuration} {fold} "
-    "-tr {name} -p {plans} -pretrained_weights {weights}",
+    fix="where it is not meant, as many steps that begin at {gentle:g}: the same command with -tr {name} (plansguard "
+    "train --steps: with --lr {gentle:g})",
     modes=("ST-07",),
 )
 def rate_high_for_pretrained_weights(run: Run) -> Iterator[Found]:
@@ -74,11 +74,6 @@ def rate_high_for_pretrained_weights(run: Run) -> Iterator[Found]:
             trainer=run.trainer,
             gentle=_GENTLE,
             name=trainer_name(run.base_trainer, replace(schedule, rate=_GENTLE)),
-            dataset=number(run.dataset),
-            configuration=quoted(run.configuration.name),
-            fold=run.fold,
-            plans=quoted(run.plans.identifier),
-            weights=quoted(run.weights.path),
         )
 
 

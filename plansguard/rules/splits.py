@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from plansguard.parts import Configuration, Splits
 from plansguard.report import Severity
 from plansguard.rules.audited import folder_of
 from plansguard.rules.common import listed
 from plansguard.rules.declare import Found, found, rule
+from plansguard.subject import Dataset
 
 if TYPE_CHECKING:
     from plansguard.artefacts.audit import Audit
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
     fix="preprocess these cases, or take them out of the splits; without the file nnU-Net makes new splits",
     modes=("SL-01",),
 )
-def split_names_missing_case(splits: Splits, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def split_names_missing_case(
+    dataset: Dataset, splits: Splits, configuration: Configuration, data: Audit
+) -> Iterator[Found]:
     """The splits name cases that are not preprocessed.
 
-    What it checks: every case of every fold is in the data folder.
+    What it checks: every case of every fold is in the data folder; before a training only those of its fold, and for
+    the fold `all`, which reads no splits, none.
 
     Why it matters: training fails when the case is drawn; through the workers all that is said is `One or more
     background workers are no longer alive`.
@@ -37,7 +41,7 @@ def split_names_missing_case(splits: Splits, configuration: Configuration, data:
 
     Evidence: SL-01; nnU-Net issues 102, 1504.
     """
-    missing = sorted(_split_cases(splits) - set(data.folder.names))
+    missing = sorted(_cases_of(_asked_for(dataset, splits).values()) - set(data.folder.names))
     if missing:
         stand = "stands" if len(missing) == 1 else "stand"
         yield found(splits.at(), missing=listed(missing), stand=stand, folder=folder_of(configuration))
@@ -52,10 +56,11 @@ def split_names_missing_case(splits: Splits, configuration: Configuration, data:
     "then no longer match",
     modes=("SL-02",),
 )
-def cases_in_no_split(splits: Splits, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def cases_in_no_split(dataset: Dataset, splits: Splits, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed cases take part in nothing.
 
-    What it checks: every case of the data folder is in some fold of `splits_final.json`.
+    What it checks: every case of the data folder is in some fold of `splits_final.json`; not before a training of the
+    fold `all`, which takes every case.
 
     Why it matters: nnU-Net makes the file once, at the first training, and keeps it. Cases that are added later are
     preprocessed and then ignored.
@@ -66,8 +71,8 @@ def cases_in_no_split(splits: Splits, configuration: Configuration, data: Audit)
 
     Evidence: SL-02; nnU-Net issues 102, 2415, 2721.
     """
-    idle = sorted(set(data.folder.names) - _split_cases(splits))
-    if idle:
+    idle = sorted(set(data.folder.names) - _cases_of(splits.value))
+    if idle and not dataset.request.reads_no_splits:
         stand = "stands" if len(idle) == 1 else "stand"
         yield found(splits.at(), cases=listed(idle), folder=folder_of(configuration), stand=stand)
 
@@ -80,10 +85,11 @@ def cases_in_no_split(splits: Splits, configuration: Configuration, data: Audit)
     fix="correct the fold in splits_final.json; results of this fold do not count",
     modes=("SL-02",),
 )
-def split_overlaps(splits: Splits) -> Iterator[Found]:
+def split_overlaps(dataset: Dataset, splits: Splits) -> Iterator[Found]:
     """A fold validates on cases that it trains on, or has none to train or validate on.
 
-    What it checks: in each fold no case stands twice, none in both lists, and neither list is empty.
+    What it checks: in each fold no case stands twice, none in both lists, and neither list is empty. Before a training
+    only its own fold counts.
 
     Why it matters: the validation of such a fold measures memory; nnU-Net prints one warning and goes on. An empty list
     stops the training at its first epoch.
@@ -94,7 +100,7 @@ def split_overlaps(splits: Splits) -> Iterator[Found]:
 
     Evidence: SL-02; nnU-Net issue 2415; training/nnUNetTrainer/nnUNetTrainer.py, do_split.
     """
-    for index, fold in enumerate(splits.value):
+    for index, fold in _asked_for(dataset, splits).items():
         both = sorted(set(fold["train"]) & set(fold["val"]))
         empty = [name for name in ("train", "val") if not fold[name]]
         twice = [name for name in ("train", "val") if len(set(fold[name])) < len(fold[name])]
@@ -109,5 +115,11 @@ def split_overlaps(splits: Splits) -> Iterator[Found]:
             )
 
 
-def _split_cases(splits: Splits) -> set[str]:
-    return {case for fold in splits.value for side in ("train", "val") for case in fold[side]}
+def _asked_for(dataset: Dataset, splits: Splits) -> dict[int, Any]:
+    """The folds by their numbers; before a training the one that it reads, and none for the fold ``all``."""
+    asked = dataset.request.fold
+    return {index: fold for index, fold in enumerate(splits.value) if asked in (None, str(index))}
+
+
+def _cases_of(folds: Iterable[Any]) -> set[str]:
+    return {case for fold in folds for side in ("train", "val") for case in fold[side]}
