@@ -334,6 +334,20 @@ def test_undo_takes_the_last_of_several(workspace: Path, monkeypatch: pytest.Mon
     assert files(workspace) == first
 
 
+def test_undo_leaves_plans_alone_that_were_trained_with(workspace: Path) -> None:
+    run("-s", "1", "-t", "2", "-tp", "PretrainPlans")
+    model = place(workspace, OTHER_CT, "results/nnUNetTrainer__PretrainPlans__3d_fullres/fold_0")
+    model.mkdir(parents=True)
+    before = files(workspace)
+    assert run("-t", "2", "--undo").exit_code == 0
+    run("-s", "1", "-t", "2", "-tp", "PretrainPlans")
+    (model / "checkpoint_best.pth").touch()
+    assert_refused(("-t", "2", "--undo"), "was trained with PretrainPlans")
+    assert place(workspace, OTHER_CT, "preprocessed/PretrainPlans.json").is_file()
+    assert run("-t", "2", "--undo", "--force").exit_code == 0
+    assert f"{OTHER_CT}/PretrainPlans.json" in before.keys() - files(workspace).keys()
+
+
 def test_undo_leaves_edited_plans_alone(workspace: Path) -> None:
     run("-s", "1", "-t", "2", "-tp", "PretrainPlans")
     put("preprocessed/PretrainPlans.json", "/configurations/3d_fullres/batch_size", 7)(workspace, OTHER_CT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,9 @@ from plansguard.render import printable
 from plansguard.workspace import Workspace
 
 if TYPE_CHECKING:
+    from plansguard.artefacts.checkpoint import Checkpoint
     from plansguard.fitting import Verdict
+    from plansguard.subject import Dataset
 
 _COLORS = {"loads": "green", "preprocess again": "yellow", "migrate first": "yellow", "impossible": "red"}
 _WRAPPED: dict[str, Any] = {
@@ -64,6 +67,7 @@ def fit(
         if plans is not None and not subject.judged_plans and len(subjects) == 1:
             known = ", ".join(one.identifier for one in subject.plans) or "none"
             raise UsageError(f"{subject.name} has no plans called {plans}", hint=f"its plans: {known}")
+    _assert_known(configuration, weights, subjects)
     zipped = checkpoint.is_file() and weights.path != str(checkpoint)
     verdicts = run_fit(weights, subjects, configuration, checkpoint if zipped else None)
     if as_json:
@@ -74,6 +78,17 @@ def fit(
         _show(verdicts)
     fitting = {verdict.dataset for verdict in verdicts if verdict.outcome == LOADS}
     raise typer.Exit(0 if fitting == {subject.name for subject in subjects} else 1)
+
+
+def _assert_known(configuration: str | None, weights: Checkpoint, subjects: Sequence[Dataset]) -> None:
+    """UsageError for a configuration that nobody has and that is spelt like one."""
+    from plansguard.words import nearest
+
+    known = {one.name for subject in subjects for plans in subject.judged_plans for one in plans.configurations}
+    known |= {weights.configuration} if weights.configuration is not None else set()
+    near = None if configuration is None or configuration in known else nearest(configuration, sorted(known))
+    if near:
+        raise UsageError(f"no plans here have a configuration {configuration}", hint=f"did you mean {near}?")
 
 
 def _all_names(workspace: Workspace) -> list[str]:

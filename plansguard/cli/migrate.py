@@ -65,7 +65,12 @@ def migrate(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show everything, write nothing.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace other plans of that name; a backup is kept beside them.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Replace other plans of that name; a backup is kept beside them. With --undo: although the plans were "
+            "edited since, or trained with.",
+        ),
     ] = False,
     undo: Annotated[
         bool, typer.Option("--undo", help="Take the last migration into -t back (with -tp: the last to that name).")

@@ -21,7 +21,7 @@ from plansguard.record import Record, Replaced, sha256
 from plansguard.report import Severity
 from plansguard.settings import ActiveSettings
 from plansguard.subject import Dataset
-from plansguard.workspace import Workspace
+from plansguard.workspace import Workspace, trained_models
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,25 @@ def undo(workspace: Workspace, target: str, identifier: str | None, *, force: bo
         record = _last_record(receiving, identifier)
         path = receiving.folder / f"{record.identifier}.json"
         sidecar = receiving.folder / (record.identifier + SIDECAR_ENDING)
+        if not force:
+            _assert_not_trained(workspace, record)
         steps = [
             *_restore_plans(path, record, force),
             *_restore_sidecar(sidecar, record),
             *_remove_placed(receiving, record),
         ]
     return Undone(record.identifier, receiving.name, tuple(steps))
+
+
+def _assert_not_trained(workspace: Workspace, record: Record) -> None:
+    """WriteRefused where a model was trained with the plans: they belong to its weights."""
+    models = () if workspace.results is None else trained_models(workspace.results, record.receiving)
+    trained = [model.folder for model in models if model.plans_name == record.identifier and model.checkpoints]
+    if trained:
+        raise WriteRefused(
+            f"{trained[0]} was trained with {record.identifier}",
+            hint="--force takes the migration back all the same; another one is named with -tp",
+        )
 
 
 def _last_record(receiving: Dataset, identifier: str | None) -> Record:
