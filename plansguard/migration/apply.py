@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plansguard import jsondoc
+from plansguard.direction import trained_with
 from plansguard.discovery import dataset_in, dataset_of
 from plansguard.errors import UnreadableDocument, UsageError, WriteRefused
 from plansguard.files import locked, remove, write_atomically
@@ -21,7 +22,7 @@ from plansguard.record import Record, Replaced, sha256
 from plansguard.report import Severity
 from plansguard.settings import ActiveSettings
 from plansguard.subject import Dataset
-from plansguard.workspace import Workspace, trained_models
+from plansguard.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def undo(workspace: Workspace, target: str, identifier: str | None, *, force: bo
         path = receiving.folder / f"{record.identifier}.json"
         sidecar = receiving.folder / (record.identifier + SIDECAR_ENDING)
         if not force:
-            _assert_not_trained(workspace, record)
+            _assert_not_trained(receiving, record)
         steps = [
             *_restore_plans(path, record, force),
             *_restore_sidecar(sidecar, record),
@@ -73,13 +74,15 @@ def undo(workspace: Workspace, target: str, identifier: str | None, *, force: bo
     return Undone(record.identifier, receiving.name, tuple(steps))
 
 
-def _assert_not_trained(workspace: Workspace, record: Record) -> None:
+def _assert_not_trained(receiving: Dataset, record: Record) -> None:
     """WriteRefused where a model was trained with the plans: they belong to its weights."""
-    models = () if workspace.results is None else trained_models(workspace.results, record.receiving)
-    trained = [model.folder for model in models if model.plans_name == record.identifier and model.checkpoints]
+    try:
+        trained = trained_with(receiving, record.identifier)
+    except Absent:
+        return  # nobody knows where results are
     if trained:
         raise WriteRefused(
-            f"{trained[0]} was trained with {record.identifier}",
+            f"{trained[0].folder} was trained with {record.identifier}",
             hint="--force takes the migration back all the same; another one is named with -tp",
         )
 

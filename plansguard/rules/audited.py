@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from plansguard.parts import Configuration, Plans
+from plansguard.parts import Configuration, Plans, Splits
 from plansguard.report import Location
 from plansguard.rules.common import judged, known, number
 from plansguard.rules.declare import Found, found
@@ -62,3 +62,14 @@ def read_before(
             data = known(partial(dataset.data, earlier))
             if data is not None:
                 yield earlier_plans, earlier, data
+
+
+def folds_asked_for(dataset: Dataset, splits: Splits) -> dict[int, Any]:
+    """The folds by their numbers; before a training the one that it reads, and none for the fold ``all``."""
+    asked = dataset.request.fold
+    return {index: fold for index, fold in enumerate(splits.value) if asked in (None, str(index))}
+
+
+def cases_of(folds: Iterable[Any]) -> set[str]:
+    """The cases that these folds train or validate on."""
+    return {case for fold in folds for side in ("train", "val") for case in fold[side]}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from plansguard.facts import DEFAULT_TRAINER
 from plansguard.parts import Configuration, Plans
 from plansguard.report import Severity
-from plansguard.rules.audited import preprocessing
+from plansguard.rules.audited import cases_of, folds_asked_for, preprocessing
 from plansguard.rules.common import brief, is_there, known, listed, number, quoted
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Dataset
@@ -111,9 +111,9 @@ def previous_stage_predictions_missing(
 
 def _cases(dataset: Dataset, data: Audit) -> set[str]:
     """The cases that the loader draws: those of the folds, or of the one that is to be trained; else every case."""
-    splits, fold = known(lambda: dataset.splits.valid.value), dataset.request.fold
-    chosen = [one for index, one in enumerate(splits or ()) if fold in (None, str(index))]
-    return {case for one in chosen for side in ("train", "val") for case in one[side]} or set(data.folder.names)
+    splits = known(lambda: dataset.splits.valid)
+    drawn = cases_of(folds_asked_for(dataset, splits).values()) if splits is not None else set()
+    return drawn or set(data.folder.names)
 
 
 def _previous_stage(dataset: Dataset, plans: Plans, configuration: Configuration, trouble: str, trainer: str) -> Found:

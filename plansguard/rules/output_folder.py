@@ -354,7 +354,7 @@ def schedule_changed(run: Run) -> Iterator[Found]:
     if checkpoint is None:
         return
     if run.steps is not None:
-        theirs = str((checkpoint.steps or {}).get("trainer"))
+        theirs = str(checkpoint.trainer_of_steps)
         if theirs != run.trainer and not run.extends:
             trouble = f"{checkpoint.path} is of {theirs}: continued as {run.trainer}, its learning rate would jump"
             yield found(run.at, trouble=trouble, remedy=f"continue it with -tr {theirs}, in the folder of that name")

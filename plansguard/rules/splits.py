@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from plansguard.parts import Configuration, Splits
 from plansguard.report import Severity
-from plansguard.rules.audited import folder_of
+from plansguard.rules.audited import cases_of, folder_of, folds_asked_for
 from plansguard.rules.common import listed
 from plansguard.rules.declare import Found, found, rule
 from plansguard.subject import Dataset
@@ -41,7 +41,7 @@ def split_names_missing_case(
 
     Evidence: SL-01; nnU-Net issues 102, 1504.
     """
-    missing = sorted(_cases_of(_asked_for(dataset, splits).values()) - set(data.folder.names))
+    missing = sorted(cases_of(folds_asked_for(dataset, splits).values()) - set(data.folder.names))
     if missing:
         stand = "stands" if len(missing) == 1 else "stand"
         yield found(splits.at(), missing=listed(missing), stand=stand, folder=folder_of(configuration))
@@ -71,7 +71,7 @@ def cases_in_no_split(dataset: Dataset, splits: Splits, configuration: Configura
 
     Evidence: SL-02; nnU-Net issues 102, 2415, 2721.
     """
-    idle = sorted(set(data.folder.names) - _cases_of(splits.value))
+    idle = sorted(set(data.folder.names) - cases_of(splits.value))
     if idle and not dataset.request.reads_no_splits:
         stand = "stands" if len(idle) == 1 else "stand"
         yield found(splits.at(), cases=listed(idle), folder=folder_of(configuration), stand=stand)
@@ -100,7 +100,7 @@ def split_overlaps(dataset: Dataset, splits: Splits) -> Iterator[Found]:
 
     Evidence: SL-02; nnU-Net issue 2415; training/nnUNetTrainer/nnUNetTrainer.py, do_split.
     """
-    for index, fold in _asked_for(dataset, splits).items():
+    for index, fold in folds_asked_for(dataset, splits).items():
         both = sorted(set(fold["train"]) & set(fold["val"]))
         empty = [name for name in ("train", "val") if not fold[name]]
         twice = [name for name in ("train", "val") if len(set(fold[name])) < len(fold[name])]
@@ -113,13 +113,3 @@ def split_overlaps(dataset: Dataset, splits: Splits) -> Iterator[Found]:
             yield found(
                 splits.at(index), severity=Severity.ERROR if empty else None, fold=index, trouble="; ".join(troubles)
             )
-
-
-def _asked_for(dataset: Dataset, splits: Splits) -> dict[int, Any]:
-    """The folds by their numbers; before a training the one that it reads, and none for the fold ``all``."""
-    asked = dataset.request.fold
-    return {index: fold for index, fold in enumerate(splits.value) if asked in (None, str(index))}
-
-
-def _cases_of(folds: Iterable[Any]) -> set[str]:
-    return {case for fold in folds for side in ("train", "val") for case in fold[side]}
