@@ -74,6 +74,13 @@ def test_progress_in_steps(tmp_path: Path) -> None:
     assert row(shown(path), "training") == "500 steps done, learning rate 0.01"
 
 
+def test_axes_that_are_no_whole_numbers(tmp_path: Path) -> None:
+    plans = json.loads((FIXTURE / "plans.json").read_bytes())
+    plans["transpose_forward"] = [0.0, 1, 2]
+    (tmp_path / "odd.json").write_text(json.dumps(plans))
+    assert row(shown(tmp_path / "odd.json"), "spacing").endswith(" mm (array axes)")
+
+
 def test_the_stage_table() -> None:
     out = shown(CHECKPOINT)
     table = [line.split("  ") for line in out[out.index("  stage  ") :].splitlines()]

@@ -181,7 +181,8 @@ def _configuration(shown: Shown, transpose: Any) -> Iterator[str]:
 
 def _axes(spacing: Any, transpose: Any) -> str:
     """Which axes the numbers belong to: array axes, in the plans' order after transpose_forward."""
-    if transpose not in [[a, b, c] for a in range(3) for b in range(3) for c in range(3) if len({a, b, c}) == 3]:
+    orders = [[a, b, c] for a in range(3) for b in range(3) for c in range(3) if len({a, b, c}) == 3]
+    if transpose not in orders or not all(type(axis) is int for axis in transpose):  # 0.0 equals 0, and is no index
         return "(array axes)"
     names = ["zyx"[axis] for axis in transpose][-len(spacing) if isinstance(spacing, list) else 0 :]
     moved = "" if transpose == [0, 1, 2] else f", after transpose_forward {transpose}"
