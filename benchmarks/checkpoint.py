@@ -38,7 +38,7 @@ torch.save({{
 OURS = """
 import sys
 from pathlib import Path
-from plansguard.artefacts.checkpoint import read_checkpoint
+from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
 assert len(read_checkpoint(Path(sys.argv[1])).parameters) == 31
 """
 THEIRS = """

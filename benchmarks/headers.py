@@ -19,8 +19,9 @@ from typing import NamedTuple
 import blosc2
 import numpy as np
 
-from plansguard.artefacts.audit import Expectation, audit
-from plansguard.artefacts.pool import Pool
+from plansguard.artefacts.data.audit import audit
+from plansguard.artefacts.data.expectation import Expectation
+from plansguard.artefacts.data.workers import Pool
 
 CASES = (1_000, 5_000, 20_000)
 ROUNDS, READ = 9, 60_000  # at least so many rounds, and so many cases read in all

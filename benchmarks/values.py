@@ -24,9 +24,9 @@ PATCH = (64, 160, 160)
 OURS = """
 import sys
 from pathlib import Path
-from plansguard.artefacts.audit import Expectation
-from plansguard.artefacts.values import judge_values
-from plansguard.intensities import ClippedRange
+from plansguard.artefacts.data.audit import Expectation
+from plansguard.artefacts.data.values import judge_values
+from plansguard.nnunet.intensity import ClippedRange
 folder, scheme, masked, channels, cases = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "True", *map(int, sys.argv[4:])
 plans = Expectation(
     channels=channels, spacing=None, transpose_forward=(0, 1, 2), class_keys=None, schemes=(scheme,) * channels,

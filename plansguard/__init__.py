@@ -15,20 +15,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plansguard.checking import check as check
-    from plansguard.report import Finding as Finding
-    from plansguard.report import Report as Report
-    from plansguard.report import Severity as Severity
+    from plansguard.commands.check import check as check
+    from plansguard.core.report import Finding as Finding
+    from plansguard.core.report import Report as Report
+    from plansguard.core.report import Severity as Severity
 
 __version__ = "0.1.0"
 
 __all__ = ["Finding", "Report", "Severity", "__version__", "check"]
 
 _HOMES = {
-    "check": "plansguard.checking",
-    "Finding": "plansguard.report",
-    "Report": "plansguard.report",
-    "Severity": "plansguard.report",
+    "check": "plansguard.commands.check",
+    "Finding": "plansguard.core.report",
+    "Report": "plansguard.core.report",
+    "Severity": "plansguard.core.report",
 }
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import run
 from tests.conftest import ROOT
-from tests.demos import BLOCKS, README, SCRIPTS, Session, assert_shown, play
-from tests.variants import ROOTS, lay_out
+from tests.support.command import run
+from tests.support.demos import BLOCKS, README, SCRIPTS, Session, assert_shown, play
+from tests.support.variants import ROOTS, lay_out
 
 #: All but the whole road, which test_road.py goes.
 every_script = pytest.mark.parametrize(

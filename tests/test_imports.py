@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from tests.variants import ROOTS, lay_out, place, put
+from tests.support.variants import ROOTS, lay_out, place, put
 
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 HEAVY = {"torch", "numpy", "pandas", "scipy", "deepdiff", "nnunetv2", "batchgenerators", "rich", "SimpleITK", "nibabel"}
@@ -70,7 +70,9 @@ def test_the_probe_sees_what_is_asked_for() -> None:
     """Also what is not there, and what is asked for inside functions."""
     seen = probe("try:\n    import nnunetv2.no_such_module\nexcept ImportError:\n    pass")
     assert "nnunetv2" in roots(seen["asked"])
-    assert "deepdiff" in roots(probe("from plansguard.changes import compare; compare({'a': 1}, {'a': 2})")["asked"])
+    assert "deepdiff" in roots(
+        probe("from plansguard.nnunet.plans_diff import compare; compare({'a': 1}, {'a': 2})")["asked"]
+    )
 
 
 def test_a_clean_check_is_light(workspace: Path) -> None:
@@ -78,7 +80,10 @@ def test_a_clean_check_is_light(workspace: Path) -> None:
     seen = probe(COMMAND, "check", "-d", "2", cwd=workspace)
     assert seen["code"] == 0
     assert roots(seen["asked"]) & (HEAVY | {"pydantic"}) == set()
-    assert set(seen["loaded"]) & {"plansguard.jsonscan", "plansguard.migration", "plansguard.nnunet"} == set()
+    assert (
+        set(seen["loaded"]) & {"plansguard.documents.json_scanner", "plansguard.migration", "plansguard.nnunet.runtime"}
+        == set()
+    )
 
 
 def test_a_check_with_findings_is_light(workspace: Path) -> None:
@@ -87,7 +92,7 @@ def test_a_check_with_findings_is_light(workspace: Path) -> None:
     seen = probe(COMMAND, "check", "-d", "2", "--output", "github", "--output", "json=report.json", cwd=workspace)
     assert seen["code"] == 1
     assert roots(seen["asked"]) & HEAVY == set()
-    assert "plansguard.jsonscan" in seen["loaded"]
+    assert "plansguard.documents.json_scanner" in seen["loaded"]
 
 
 def test_migrate_is_light(workspace: Path) -> None:

@@ -113,7 +113,7 @@ before = set(sys.modules)
 import plansguard
 early = {name.partition(".")[0] for name in set(sys.modules) - before}
 assert not early & {"pydantic", "typer", "deepdiff", "filelock", "json"}, early
-assert "plansguard.checking" not in sys.modules
+assert "plansguard.commands.check" not in sys.modules
 from plansguard import Finding, Report, Severity, check
 assert callable(check) and plansguard.check is check
 """

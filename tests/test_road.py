@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests import stepping
-from tests.command import run
 from tests.conftest import ROOT
-from tests.demos import Session, assert_shown, play
-from tests.variants import ROOTS
+from tests.support import stepping
+from tests.support.command import run
+from tests.support.demos import Session, assert_shown, play
+from tests.support.variants import ROOTS
 
 pytestmark = [pytest.mark.nnunet, pytest.mark.slow]
 

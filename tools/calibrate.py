@@ -1,9 +1,9 @@
 """Measures how well the values of preprocessed arrays tell whether plans and data belong together.
 
 nnU-Net's own preprocessor normalises, resamples and saves synthetic cases of every scheme;
-``plansguard.artefacts.values`` then judges them by the plans that made them (nothing may be found) and by other plans
-(how much is found?). ``python tools/calibrate.py`` writes docs/calibration.md; it needs the extra ``train``. Everything
-is drawn from one seed.
+``plansguard.artefacts.data.values`` then judges them by the plans that made them (nothing may be found) and by other
+plans (how much is found?). ``python tools/calibrate.py`` writes docs/calibration.md; it needs the extra ``train``.
+Everything is drawn from one seed.
 
 Arrays are (z, y, x) as nnU-Net's readers give them, or (channel, z, y, x); spacings are in mm in the same order. A 2D
 image is (1, y, x).
@@ -24,10 +24,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from plansguard.artefacts.audit import Expectation
-from plansguard.artefacts.normalisation import CT, RESCALE, RGB, ZSCORE, Evidence, evidence_faults, judge_channels
-from plansguard.artefacts.values import Measured, judge_values, measure
-from plansguard.intensities import ClippedRange
+from plansguard.artefacts.data.expectation import Expectation
+from plansguard.artefacts.data.normalization import CT, RESCALE, RGB, ZSCORE, Evidence, evidence_faults, judge_channels
+from plansguard.artefacts.data.values import Measured, judge_values, measure
+from plansguard.nnunet.intensity import ClippedRange
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 3
@@ -500,7 +500,7 @@ Written with {versions}.
 
 def page(everything: list[Made], own: dict[str, list[Verdict]]) -> str:
     """docs/calibration.md."""
-    from plansguard.artefacts import normalisation
+    from plansguard.artefacts.data import normalization
 
     healthy = [
         f"| {name} | {sum(v.cases for v in verdicts)} | {sum(v.found for v in verdicts)} "
@@ -511,9 +511,9 @@ def page(everything: list[Made], own: dict[str, list[Verdict]]) -> str:
     return INTRODUCTION.format(
         cases=sum(len(made.measured) for made in everything),
         size=CASES,
-        few=normalisation.FEWEST_CASES,
-        exact=normalisation.EXACT,
-        mean=normalisation.MEAN,
+        few=normalization.FEWEST_CASES,
+        exact=normalization.EXACT,
+        mean=normalization.MEAN,
         own="\n".join(healthy),
         others="\n".join(others),
         versions=", ".join(f"{name} {version(name)}" for name in ("nnunetv2", "numpy", "scikit-image", "torch")),

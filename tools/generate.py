@@ -10,9 +10,9 @@ import csv
 import sys
 from pathlib import Path
 
-from plansguard.models.schema import SCHEMAS, schema_text
+from plansguard.documents.models.schema import SCHEMAS, schema_text
 from plansguard.rules import RULES
-from plansguard.rules.page import page
+from plansguard.rules.engine.page import page
 
 ROOT = Path(__file__).resolve().parents[1]
 

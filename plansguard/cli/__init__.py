@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from plansguard import __version__
-from plansguard.errors import PlansguardError, UsageError
+from plansguard.core.errors import PlansguardError, UsageError
 
 # Looking for plugins costs pydantic a tenth of a second at its first model; none has any business in a check.
 _NO_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
@@ -89,13 +89,13 @@ def main() -> None:
         _assert_somewhere()
         build_app(sys.argv[1:])(prog_name="plansguard")
     except PlansguardError as error:
-        from plansguard.cli.common import show_error
+        from plansguard.cli.common_options import show_error
 
         show_error(error)
         sys.exit(2)
     except OSError as error:
         # A folder above that nobody may enter, a name that is too long, a network drive that went away.
-        from plansguard.cli.common import show_error
+        from plansguard.cli.common_options import show_error
 
         show_error(PlansguardError(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
         sys.exit(2)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plansguard.cli.common import FailOn, Outputs, SettingsFile, emit, load_settings, parse_outputs
-from plansguard.cli.progress import Progress, progress_bar
-from plansguard.subject import Reading
-from plansguard.workspace import Workspace
+from plansguard.cli.common_options import FailOn, Outputs, SettingsFile, emit, load_settings, parse_outputs
+from plansguard.cli.progress_bar import Progress, progress_bar
+from plansguard.nnunet.workspace import Workspace
+from plansguard.subjects.request import Reading
 
 if TYPE_CHECKING:
-    from plansguard.artefacts.pool import Pool
+    from plansguard.artefacts.data.workers import Pool
 
 
 class Depth(str, Enum):
@@ -78,7 +78,7 @@ def check(
     The files of one dataset folder are judged together, also when only one of them is named. Exit code: 0 fine,
     1 findings, 2 something could not be read or the command is wrong, 3 nothing to check.
     """
-    from plansguard.checking import check as run_check
+    from plansguard.commands.check import check as run_check
 
     outputs = parse_outputs(output)
     active = load_settings(settings, paths or [_folder(one) for one in dataset or []])
@@ -101,7 +101,7 @@ def pool_of(data: Depth, dask: str | None, progress: Progress) -> Pool | None:
     """Threads read headers, processes read values: that is work for a processor."""
     if data is Depth.NONE:
         return None
-    from plansguard.artefacts.pool import DASK, Pool
+    from plansguard.artefacts.data.workers import DASK, Pool
 
     if dask is not None:
         return Pool(DASK + dask, progress)

@@ -7,7 +7,7 @@ import shlex
 
 import typer
 
-from plansguard.errors import UsageError
+from plansguard.core.errors import UsageError
 
 
 def env() -> None:
@@ -18,14 +18,14 @@ def env() -> None:
     checkpoints, 2500), PLANSGUARD_MAX_TIME (such as 23h30m: then a checkpoint, and exit code 75) and
     PLANSGUARD_PORTABLE (1: predict from the checkpoints without plansguard).
     """
-    from plansguard import extension, machine
+    from plansguard.nnunet.install import gpus, trainer_folder
 
-    version = machine.nnunet_version()
-    if version is not None and version < extension.OLDEST_NNUNET:
-        oldest = machine.dotted(extension.OLDEST_NNUNET)
+    version = gpus.nnunet_version()
+    if version is not None and version < trainer_folder.OLDEST_NNUNET:
+        oldest = gpus.dotted(trainer_folder.OLDEST_NNUNET)
         raise UsageError(
-            f"nnunetv2 {machine.dotted(version)} has no {extension.VARIABLE}; it came with {oldest}",
+            f"nnunetv2 {gpus.dotted(version)} has no {trainer_folder.VARIABLE}; it came with {oldest}",
             hint="pip install 'plansguard[train]'",
         )
-    folders = extension.search_path(os.environ.get(extension.VARIABLE, ""))
-    typer.echo(f"export {extension.VARIABLE}={shlex.quote(folders)}")
+    folders = trainer_folder.search_path(os.environ.get(trainer_folder.VARIABLE, ""))
+    typer.echo(f"export {trainer_folder.VARIABLE}={shlex.quote(folders)}")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plansguard.errors import UnreadableDocument, UsageError, WriteRefused
-from plansguard.files import write_atomically
+from plansguard.core.atomic_files import write_atomically
+from plansguard.core.errors import UnreadableDocument, UsageError, WriteRefused
 from plansguard.render import printable
 
 if TYPE_CHECKING:
-    from plansguard.jsondoc import JsonDocument
+    from plansguard.documents.json_document import JsonDocument
 
 _SCREEN = Path("-")
 
@@ -71,10 +71,14 @@ def extract(
 
 def _documents(source: Path, wanted: str | None) -> tuple[JsonDocument, JsonDocument | None]:
     """The plans and the dataset.json of an artefact."""
-    from plansguard.artefacts.checkpoint import Checkpoint
-    from plansguard.artefacts.model import embedded_dataset_json, embedded_plans, read_artefact
-    from plansguard.jsondoc import JsonDocument
-    from plansguard.migration.artefact import chosen_models
+    from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
+    from plansguard.artefacts.checkpoint.trained_model import (
+        embedded_dataset_json,
+        embedded_plans,
+        read_artefact,
+    )
+    from plansguard.documents.json_document import JsonDocument
+    from plansguard.migration.source_artefact import chosen_models
 
     artefact = read_artefact(source)
     if isinstance(artefact, JsonDocument):

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plansguard.cli.common import use_color
-from plansguard.errors import UsageError
+from plansguard.cli.common_options import use_color
+from plansguard.core.errors import UsageError
+from plansguard.nnunet.workspace import Workspace
 from plansguard.render import printable
-from plansguard.workspace import Workspace
 
 if TYPE_CHECKING:
-    from plansguard.artefacts.checkpoint import Checkpoint
-    from plansguard.fitting import Verdict
-    from plansguard.subject import Dataset
+    from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
+    from plansguard.commands.fit import FitResult
+    from plansguard.subjects.dataset import Dataset
 
 _COLORS = {"loads": "green", "preprocess again": "yellow", "migrate first": "yellow", "impossible": "red"}
 _WRAPPED: dict[str, Any] = {
@@ -50,11 +50,11 @@ def fit(
 
     Exit code: 0 every dataset has plans that the weights fit, 1 some have not, 2 the command is wrong.
     """
-    from plansguard.artefacts.model import weights_in
-    from plansguard.discovery import dataset_of, narrowed
-    from plansguard.fitting import LOADS
-    from plansguard.fitting import fit as run_fit
-    from plansguard.subject import Request
+    from plansguard.artefacts.checkpoint.trained_model import weights_in
+    from plansguard.commands.fit import LOADS
+    from plansguard.commands.fit import fit as run_fit
+    from plansguard.subjects.discovery import dataset_of, narrowed
+    from plansguard.subjects.request import Request
 
     workspace = Workspace.from_environment()
     if bool(dataset) == every:
@@ -82,7 +82,7 @@ def fit(
 
 def _assert_known(configuration: str | None, weights: Checkpoint, subjects: Sequence[Dataset]) -> None:
     """UsageError for a configuration that nobody has and that is spelt like one."""
-    from plansguard.words import nearest
+    from plansguard.core.text import nearest
 
     known = {one.name for subject in subjects for plans in subject.judged_plans for one in plans.configurations}
     known |= {weights.configuration} if weights.configuration is not None else set()
@@ -98,9 +98,9 @@ def _all_names(workspace: Workspace) -> list[str]:
     return names
 
 
-def _show(verdicts: list[Verdict]) -> None:
+def _show(verdicts: list[FitResult]) -> None:
     """A line for each verdict, with its reason and the next command below it."""
-    from plansguard.fitting import IMPOSSIBLE
+    from plansguard.commands.fit import IMPOSSIBLE
 
     rows = [(f"{verdict.dataset}  {verdict.plans}  {verdict.configuration}", verdict) for verdict in verdicts]
     width = max(len(printable(place)) for place, _ in rows)

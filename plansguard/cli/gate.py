@@ -11,27 +11,19 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from plansguard import extension
 from plansguard.cli import ADDED_VARIABLES
-from plansguard.cli.common import FailOn, Outputs, SettingsFile, load_settings, parse_outputs
-from plansguard.cli.progress import progress_bar
-from plansguard.cli.training import (
-    Accept,
-    Because,
-    Depth,
-    GpuMemory,
-    accepted_findings,
-    pass_or_exit,
-    reading_of,
-)
-from plansguard.errors import UsageError
+from plansguard.cli.common_options import FailOn, Outputs, SettingsFile, load_settings, parse_outputs
+from plansguard.cli.gate_options import Accept, Because, Depth, GpuMemory, accepted_findings, pass_or_exit, reading_of
+from plansguard.cli.progress_bar import progress_bar
+from plansguard.core.errors import UsageError
+from plansguard.nnunet.install import trainer_folder
+from plansguard.nnunet.workspace import Workspace
 from plansguard.render import printable
-from plansguard.training.names import is_step_name
-from plansguard.workspace import Workspace
+from plansguard.training.trainer_name import is_step_name
 
 if TYPE_CHECKING:
-    from plansguard.commands import CommandLine
-    from plansguard.judging import Verdict
+    from plansguard.commands.gate import GateResult
+    from plansguard.nnunet.command_line import CommandLine
 
 #: What stands behind the command belongs to it, with or without -- before it.
 CONTEXT = {"allow_interspersed_args": False}
@@ -62,8 +54,9 @@ def gate(
     predict. What is wrong stops it with exit code 1 before nnU-Net is loaded; else the command takes the place of this
     process, so signals and exit codes are its own.
     """
-    from plansguard import commands, facts
-    from plansguard.judging import Question, judge
+    from plansguard.commands.gate import GateRequest, judge
+    from plansguard.commands.train import build, write
+    from plansguard.nnunet import command_line, constants
 
     outputs = parse_outputs(output)
     if not dry_run and any(name != "text" and path is None for name, path in outputs):
@@ -71,12 +64,12 @@ def gate(
             "on the screen, a report for programs would be mixed with what the command prints",
             hint="give it a file, such as --output json=report.json, or add --dry-run",
         )
-    line = commands.command_line(command or ())
+    line = command_line.command_line(command or ())
     if not dry_run:
         _assert_found(line)
-    parsed = commands.parsed(line) if line.name in commands.GRAMMARS else None
+    parsed = command_line.parsed(line) if line.name in command_line.GRAMMARS else None
     if parsed is None:
-        why = "is asked for help" if line.name in commands.GRAMMARS else "is no command that plansguard judges"
+        why = "is asked for help" if line.name in command_line.GRAMMARS else "is no command that plansguard judges"
         _say(f"{line.name} {why}: not checked")
         if not dry_run:
             _become(line.words, _environment(steps=any(map(is_step_name, line.words))))
@@ -88,11 +81,11 @@ def gate(
             hint=f"put it before --: plansguard gate {ours[0]} ... -- {line.name} ...",
         )
     if parsed.unknown:
-        _say(f"not known to nnU-Net {facts.NNUNET_VERSION}, and so not checked: {' '.join(parsed.unknown)}")
+        _say(f"not known to nnU-Net {constants.NNUNET_VERSION}, and so not checked: {' '.join(parsed.unknown)}")
     os.environ.update(line.assignments)  # as env will do it
     accepted = accepted_findings(accept, because)
     with progress_bar("reading cases") as progress:
-        question = Question(
+        question = GateRequest(
             line=line,
             parsed=parsed,
             workspace=Workspace.from_environment(),
@@ -112,9 +105,7 @@ def gate(
     if dry_run:
         return
     if verdict.run is not None and not verdict.run.validates:
-        from plansguard import receipt
-
-        receipt.write(verdict.run, receipt.build(verdict.run, verdict.report, ["plansguard", *sys.argv[1:]]))
+        write(verdict.run, build(verdict.run, verdict.report, ["plansguard", *sys.argv[1:]]))
     _become(line.words, _environment(steps=verdict.steps))
 
 
@@ -123,7 +114,7 @@ def _say(line: str) -> None:
     typer.echo(printable(f"plansguard: {line}"), err=True)
 
 
-def _say_before(verdict: Verdict) -> None:
+def _say_before(verdict: GateResult) -> None:
     """What nnU-Net will delete, and what it will pass over."""
     if verdict.jobs:
         from plansguard.cli.preprocess import say_before
@@ -150,7 +141,7 @@ def _environment(*, steps: bool) -> dict[str, str]:
     """What the command is given: what we were given, and the folder of our trainers where one of them is named."""
     environment = {name: value for name, value in os.environ.items() if name not in ADDED_VARIABLES}
     if steps:
-        environment[extension.VARIABLE] = extension.search_path(environment.get(extension.VARIABLE, ""))
+        environment[trainer_folder.VARIABLE] = trainer_folder.search_path(environment.get(trainer_folder.VARIABLE, ""))
     return environment
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plansguard.cli.common import Outputs, SettingsFile, emit, load_settings, parse_outputs
-from plansguard.errors import UsageError
+from plansguard.cli.common_options import Outputs, SettingsFile, emit, load_settings, parse_outputs
+from plansguard.core.errors import UsageError
+from plansguard.core.report import Severity
+from plansguard.nnunet.workspace import Workspace
 from plansguard.render import printable
-from plansguard.report import Severity
-from plansguard.workspace import Workspace
 
 if TYPE_CHECKING:
     from plansguard.migration.plan import Migration
@@ -98,10 +98,10 @@ def migrate(
     if source is None or target_plans is None:
         raise UsageError("a migration needs -s and -tp", hint="plansguard migrate -s 1 -t 2 -tp PretrainPlans")
     from plansguard.migration.apply import migrate as run_migrate
-    from plansguard.migration.plan import Order, plan
+    from plansguard.migration.plan import MigrationRequest, plan
 
     outputs = parse_outputs(output)
-    order = Order(source, target, target_plans, source_plans, workflow.value, reader, onto, force)
+    order = MigrationRequest(source, target, target_plans, source_plans, workflow.value, reader, onto, force)
     active = load_settings(settings, [workspace.preprocessed_folder(workspace.dataset_name(target))])
     migration = plan(workspace, order, active) if dry_run else run_migrate(workspace, order, active)
     refused = migration.report.fails(Severity.ERROR)
@@ -124,13 +124,13 @@ def _undo(workspace: Workspace, target: str, identifier: str | None, *, force: b
 
 
 def _say_before(migration: Migration) -> None:
-    from plansguard.migration.words import sentence
+    from plansguard.migration.messages import sentence
 
     typer.echo(f"{printable(sentence(migration.pair))}\n")
 
 
 def _say_after(migration: Migration, *, refused: bool, dry_run: bool) -> None:
-    from plansguard.migration.words import next_commands
+    from plansguard.migration.messages import next_commands
 
     if refused:
         typer.echo("\nNothing was written. A finding that is meant can be accepted with a reason in plansguard.json.")

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plansguard.cli.common import emit, load_settings
-from plansguard.errors import UsageError
+from plansguard.cli.common_options import emit, load_settings
+from plansguard.core.errors import UsageError
+from plansguard.core.report import Severity
+from plansguard.core.text import counted
+from plansguard.nnunet.workspace import Workspace, trained_models
 from plansguard.render import printable
-from plansguard.report import Severity
-from plansguard.words import counted
-from plansguard.workspace import Workspace, trained_models
 
 if TYPE_CHECKING:
-    from plansguard.preprocessing import Job, OtherUser, Outcome, Target
+    from plansguard.commands.preprocess import Job, OtherUser, Outcome, Target
 
 
 def preprocess(
@@ -60,11 +60,11 @@ def preprocess(
     so that `plansguard check` sees when plans or dataset.json say something else. Exit code: 0 done, 1 refused, 2 the
     command cannot be carried out, 4 nnU-Net failed.
     """
-    from plansguard.preprocessing import Order, prepare, run
+    from plansguard.commands.preprocess import PreprocessingRequest, prepare, run
 
     workspace = Workspace.from_environment()
     settings = load_settings(None, [workspace.preprocessed_folder(workspace.dataset_name(dataset))])
-    order = Order(dataset, (*(configuration or ()), *(more or ())), plans, processes, accept_shared)
+    order = PreprocessingRequest(dataset, (*(configuration or ()), *(more or ())), plans, processes, accept_shared)
     job = prepare(workspace, order, settings)
     say_before(job)
     emit(job.report, [("text", None)])
@@ -173,8 +173,8 @@ def _failure(outcome: Outcome) -> str:
 
 
 def _say_next(job: Job) -> None:
-    from plansguard.direction import dataset_id
-    from plansguard.rules.common import quoted
+    from plansguard.core.text import quoted
+    from plansguard.nnunet.workspace import dataset_id
 
     number, plans = dataset_id(job.dataset.name), quoted(job.plans.identifier)
     weights = _weights(job)
@@ -186,11 +186,11 @@ def _say_next(job: Job) -> None:
 
 def _weights(job: Job) -> str:
     """Plans that were migrated for weights are to be trained with them: nnU-Net would start without, silently."""
-    from plansguard.parts import Absent
-    from plansguard.rules.common import quoted
+    from plansguard.core.errors import Absent
+    from plansguard.core.text import quoted
 
     try:
-        record = job.dataset.lineage(job.plans)
+        record = job.dataset.migration_record(job.plans)
     except Absent:
         return ""
     if record.workflow == "pretrain":

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from plansguard.errors import UsageError
-from plansguard.words import nearest
+from plansguard.core.errors import UsageError
+from plansguard.core.text import nearest
 
 
 def rules() -> None:
@@ -22,7 +22,7 @@ def rules() -> None:
 def explain(rule: Annotated[str, typer.Argument(help="A rule's code or name, such as PG101.")]) -> None:
     """Show a rule's page: what it checks, why it matters, how to fix what it finds."""
     from plansguard.rules import RULES, find
-    from plansguard.rules.page import page
+    from plansguard.rules.engine.page import page
 
     found = find(rule)
     if found is None:

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from plansguard.errors import UsageError
+from plansguard.core.errors import UsageError
 
 
 def schema(
     name: Annotated[str | None, typer.Argument(help="The document; without it the names are listed.")] = None,
 ) -> None:
     """Print the JSON Schema (2020-12) of a document, or list the documents."""
-    from plansguard.models.schema import SCHEMAS, schema_text
+    from plansguard.documents.models.schema import SCHEMAS, schema_text
 
     if name is None:
         for known, title in SCHEMAS.items():

@@ -24,8 +24,8 @@ def show(
     mm; spacings, patches and strides have the order of the array axes, after transpose_forward. Stages count from 0 at
     the full resolution.
     """
-    from plansguard import showing
+    from plansguard.commands.show import show as run_show
     from plansguard.render import show as rendering
 
-    shown = showing.show(path)
+    shown = run_show(path)
     typer.echo(rendering.as_json(shown) if as_json else rendering.text(shown), nl=False)

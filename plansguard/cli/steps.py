@@ -7,16 +7,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plansguard.cli.schedule import Base, ByWindow, Epochs, ExtendTo, PerEpoch, Rate, Validation, Warmup, schedule_of
-from plansguard.errors import UsageError
+from plansguard.cli.schedule_options import (
+    Base,
+    ByWindow,
+    Epochs,
+    ExtendTo,
+    PerEpoch,
+    Rate,
+    Validation,
+    Warmup,
+    schedule_of,
+)
+from plansguard.core.errors import UsageError
+from plansguard.nnunet.constants import DEFAULT_TRAINER
+from plansguard.nnunet.workspace import Workspace
 from plansguard.render import printable
-from plansguard.training.names import STOCK_TRAINER
 from plansguard.training.schedule import STOCK_PER_WINDOW
-from plansguard.workspace import Workspace
 
 if TYPE_CHECKING:
     from plansguard.render.steps import Data
-    from plansguard.subject import Dataset
+    from plansguard.subjects.dataset import Dataset
     from plansguard.training.schedule import StepSchedule
 
 
@@ -29,7 +39,7 @@ def steps(
     rate: Rate = None,
     by_window: ByWindow = False,
     warmup: Warmup = 0,
-    trainer: Base = STOCK_TRAINER,
+    trainer: Base = DEFAULT_TRAINER,
     dataset: Annotated[
         str | None, typer.Option("-d", "--dataset", metavar="ID_OR_NAME", help="A dataset below $nnUNet_preprocessed.")
     ] = None,
@@ -45,7 +55,7 @@ def steps(
     over the cases are told. Nothing is written, and nnU-Net is not needed.
     """
     from plansguard.render.steps import text
-    from plansguard.training.names import trainer_name
+    from plansguard.training.trainer_name import trainer_name
 
     schedule = schedule_of(total, epochs, per_epoch, validation, rate, by_window, warmup, extend_to, option="--total")
     name = trainer_name(trainer, schedule)
@@ -67,11 +77,11 @@ def _advise(schedule: StepSchedule) -> None:
 
 def _data(dataset: str, plans: str | None, configuration: str | None, fold: str) -> Data:
     """The batch size, from the plans, and the number of training cases, from the splits or dataset.json."""
-    from plansguard.direction import DEFAULT_IDENTIFIER
-    from plansguard.discovery import configuration_of, dataset_of, plans_of
-    from plansguard.parts import Absent
+    from plansguard.core.errors import Absent
+    from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
+    from plansguard.nnunet.workspace import checked_fold
     from plansguard.render.steps import Data
-    from plansguard.run import checked_fold
+    from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
 
     fold = checked_fold(fold)
     if configuration is None:
@@ -88,8 +98,8 @@ def _data(dataset: str, plans: str | None, configuration: str | None, fold: str)
 
 def _cases(subject: Dataset, fold: str) -> int | None:
     """How many cases nnU-Net trains on in this fold; None where nothing says it. Source: nnUNetTrainer.do_split."""
-    from plansguard.parts import Absent
-    from plansguard.run import FOLDS
+    from plansguard.core.errors import Absent
+    from plansguard.nnunet.workspace import FOLDS
 
     try:
         every = int(subject.dataset_json.require("numTraining"))

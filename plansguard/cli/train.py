@@ -10,27 +10,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plansguard.cli.common import FailOn, Outputs, SettingsFile, load_settings, parse_outputs
-from plansguard.cli.progress import progress_bar
-from plansguard.cli.schedule import Base, ByWindow, Epochs, ExtendTo, PerEpoch, Rate, Validation, Warmup, schedule_of
-from plansguard.cli.training import (
-    Accept,
-    Because,
-    Depth,
-    GpuMemory,
-    accepted_findings,
-    pass_or_exit,
-    reading_of,
+from plansguard.cli.common_options import FailOn, Outputs, SettingsFile, load_settings, parse_outputs
+from plansguard.cli.gate_options import Accept, Because, Depth, GpuMemory, accepted_findings, pass_or_exit, reading_of
+from plansguard.cli.progress_bar import progress_bar
+from plansguard.cli.schedule_options import (
+    Base,
+    ByWindow,
+    Epochs,
+    ExtendTo,
+    PerEpoch,
+    Rate,
+    Validation,
+    Warmup,
+    schedule_of,
 )
-from plansguard.direction import DEFAULT_IDENTIFIER
-from plansguard.errors import UsageError
+from plansguard.core.errors import UsageError
+from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER
+from plansguard.nnunet.workspace import Workspace
 from plansguard.render import printable
-from plansguard.training.names import STOCK_TRAINER, is_step_name, trainer_name
 from plansguard.training.schedule import STOCK_PER_WINDOW
-from plansguard.workspace import Workspace
+from plansguard.training.trainer_name import is_step_name, trainer_name
 
 if TYPE_CHECKING:
-    from plansguard.gate import Order
+    from plansguard.commands.train import TrainingRequest
     from plansguard.training.options import Options
 
 
@@ -46,7 +48,7 @@ def train(
     rate: Rate = None,
     by_window: ByWindow = False,
     warmup: Warmup = 0,
-    trainer: Base = STOCK_TRAINER,
+    trainer: Base = DEFAULT_TRAINER,
     plans: Annotated[str, typer.Option("-p", "--plans", metavar="IDENTIFIER", help="The plans.")] = DEFAULT_IDENTIFIER,
     weights: Annotated[
         Path | None,
@@ -98,7 +100,7 @@ def train(
     1 refused, 2 the command cannot be carried out, 4 the training failed, 75 stopped in time, to be continued
     with --c.
     """
-    from plansguard import gate
+    from plansguard.commands.train import TrainingRequest, build, judge, prepare, write
 
     if steps is None and epochs is None and extend_to is None and is_step_name(trainer):
         name = trainer  # says it all
@@ -109,7 +111,7 @@ def train(
         name = trainer_name(trainer, schedule)
     outputs = parse_outputs(output)
     accepted = accepted_findings(accept, because)
-    order = gate.Order(
+    order = TrainingRequest(
         dataset=dataset,
         configuration=configuration,
         fold=fold,
@@ -128,9 +130,9 @@ def train(
     if not dry_run:
         _assert_installed()
     with progress_bar("reading cases") as progress:
-        run = gate.prepare(Workspace.from_environment(), order, reading_of(data, progress))
+        run = prepare(Workspace.from_environment(), order, reading_of(data, progress))
         active = load_settings(settings, [run.dataset.folder])
-        report = gate.judge(run, "train", active, accepted)
+        report = judge(run, "train", active, accepted)
     tells = _tells()
     pass_or_exit(report, outputs, accepted, fail_on or active.fail_on, tells=tells)
     command = _stock_command(order, npz=npz)
@@ -138,9 +140,7 @@ def train(
         typer.echo(printable(f'would run, after eval "$(plansguard env)": {shlex.join(command)}'), err=True)
         return
     if tells and not validates:
-        from plansguard import receipt
-
-        receipt.write(run, receipt.build(run, report, ["plansguard", *sys.argv[1:]]))
+        write(run, build(run, report, ["plansguard", *sys.argv[1:]]))
     from plansguard.training.launch import launch
 
     code = launch(command[1:], order.options)
@@ -149,7 +149,7 @@ def train(
     raise typer.Exit(code)
 
 
-def _say_next(order: Order, folder: Path) -> None:
+def _say_next(order: TrainingRequest, folder: Path) -> None:
     """The folder of the results, and the command that predicts with them; it finds trainers of a number of steps."""
     words = ["-d", order.dataset, "-c", order.configuration, "-f", order.fold, "-p", order.plans, "-tr", order.trainer]
     words += ["-device", order.device] if order.device != "cuda" else []
@@ -160,7 +160,7 @@ def _say_next(order: Order, folder: Path) -> None:
 
 def _tells() -> bool:
     """Of the processes that torchrun or SLURM has started all judge, and the first one speaks and writes."""
-    from plansguard.training.place import read_place
+    from plansguard.training.distributed_env import read_place
 
     place = read_place(os.environ)
     return place is None or place.rank == 0
@@ -168,13 +168,13 @@ def _tells() -> bool:
 
 def _assert_installed() -> None:
     """Before minutes are spent on judging what cannot be trained here."""
-    from plansguard import extension
+    from plansguard.nnunet.install import trainer_folder
 
-    if obstacle := extension.obstacle():
-        raise UsageError(obstacle, hint=f"{extension.REMEDY}; --dry-run only judges, and needs none of it")
+    if obstacle := trainer_folder.obstacle():
+        raise UsageError(obstacle, hint=f"{trainer_folder.REMEDY}; --dry-run only judges, and needs none of it")
 
 
-def _stock_command(order: Order, *, npz: bool) -> list[str]:
+def _stock_command(order: TrainingRequest, *, npz: bool) -> list[str]:
     """The same training by nnU-Net's own command, after ``eval "$(plansguard env)"``."""
     words = ["nnUNetv2_train", order.dataset, order.configuration, order.fold, "-tr", order.trainer, "-p", order.plans]
     words += ["-pretrained_weights", str(order.weights)] if order.weights is not None else []

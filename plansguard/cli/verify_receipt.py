@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from plansguard.cli.common import show_error
-from plansguard.cli.progress import progress_bar
-from plansguard.errors import UnreadableDocument, UsageError
+from plansguard.cli.common_options import show_error
+from plansguard.cli.progress_bar import progress_bar
+from plansguard.core.errors import UnreadableDocument, UsageError
 
 
 def verify_receipt(
@@ -26,13 +26,13 @@ def verify_receipt(
     plansguard train and plansguard gate leave the receipt of a training in its folder of results. Exit code: 0 all of
     it holds, 1 something has changed or is gone, 2 a receipt cannot be read, 3 there is none.
     """
-    from plansguard.artefacts.pool import Pool
+    from plansguard.artefacts.data.workers import Pool
+    from plansguard.records.verify import Verification, records_in, verify
     from plansguard.render import receipt as rendering
-    from plansguard.verifying import Verdict, receipts_in, verify
 
     if output not in ("text", "json"):
         raise UsageError(f"--output {output} is not known to verify-receipt", hint="formats: text, json")
-    paths = receipts_in(folder)
+    paths = records_in(folder)
     if not paths:
         show_error(
             UsageError(
@@ -41,7 +41,7 @@ def verify_receipt(
             )
         )
         raise typer.Exit(3)
-    verdicts: list[Verdict] = []
+    verdicts: list[Verification] = []
     unreadable: list[UnreadableDocument] = []
     with progress_bar("reading cases") as progress:
         for path in paths:

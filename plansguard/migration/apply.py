@@ -10,19 +10,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from plansguard import jsondoc
-from plansguard.direction import trained_with
-from plansguard.discovery import dataset_in, dataset_of
-from plansguard.errors import UnreadableDocument, UsageError, WriteRefused
-from plansguard.files import locked, remove, write_atomically
-from plansguard.migration.plan import Migration, Order, backup_name, plan
-from plansguard.models import bounds
-from plansguard.parts import CANONICAL_NAMES, SIDECAR_ENDING, Absent, Lineage
-from plansguard.record import Record, Replaced, sha256
-from plansguard.report import Severity
-from plansguard.settings import ActiveSettings
-from plansguard.subject import Dataset
-from plansguard.workspace import Workspace
+from plansguard.core.atomic_files import locked, remove, write_atomically
+from plansguard.core.digest import sha256
+from plansguard.core.errors import Absent, UnreadableDocument, UsageError, WriteRefused
+from plansguard.core.report import Severity
+from plansguard.documents import json_document, size_limits
+from plansguard.documents.file_names import CANONICAL_NAMES, MIGRATION_RECORD_ENDING
+from plansguard.migration.plan import Migration, MigrationRequest, backup_name, plan
+from plansguard.nnunet.workspace import Workspace
+from plansguard.records.migration import MigrationRecord, ReplacedPlans
+from plansguard.rules.engine.settings import ActiveSettings
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.direction import trained_with
+from plansguard.subjects.discovery import dataset_in, dataset_of
+from plansguard.subjects.documents import MigrationRecordFile
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Undone:
     steps: tuple[str, ...]
 
 
-def migrate(workspace: Workspace, order: Order, settings: ActiveSettings) -> Migration:
+def migrate(workspace: Workspace, order: MigrationRequest, settings: ActiveSettings) -> Migration:
     """Plan and, unless the report holds an error, write. Both happen under the receiving folder's lock.
 
     Raises UsageError, UnreadableDocument or WriteRefused; nothing half written is left behind.
@@ -63,18 +64,18 @@ def undo(workspace: Workspace, target: str, identifier: str | None, *, force: bo
     with locked(receiving.folder):
         record = _last_record(receiving, identifier)
         path = receiving.folder / f"{record.identifier}.json"
-        sidecar = receiving.folder / (record.identifier + SIDECAR_ENDING)
+        sidecar = receiving.folder / (record.identifier + MIGRATION_RECORD_ENDING)
         if not force:
             _assert_not_trained(receiving, record)
         steps = [
             *_restore_plans(path, record, force),
-            *_restore_sidecar(sidecar, record),
+            *_restore_record(sidecar, record),
             *_remove_placed(receiving, record),
         ]
     return Undone(record.identifier, receiving.name, tuple(steps))
 
 
-def _assert_not_trained(receiving: Dataset, record: Record) -> None:
+def _assert_not_trained(receiving: Dataset, record: MigrationRecord) -> None:
     """WriteRefused where a model was trained with the plans: they belong to its weights."""
     try:
         trained = trained_with(receiving, record.identifier)
@@ -87,11 +88,11 @@ def _assert_not_trained(receiving: Dataset, record: Record) -> None:
         )
 
 
-def _last_record(receiving: Dataset, identifier: str | None) -> Record:
+def _last_record(receiving: Dataset, identifier: str | None) -> MigrationRecord:
     """The record of the migration that was made last; one that was never carried out comes after all others."""
-    records: list[tuple[bool, str, Record]] = []
-    for sidecar in sorted(receiving.folder.glob("*" + SIDECAR_ENDING)):
-        name = sidecar.name[: -len(SIDECAR_ENDING)]
+    records: list[tuple[bool, str, MigrationRecord]] = []
+    for sidecar in sorted(receiving.folder.glob("*" + MIGRATION_RECORD_ENDING)):
+        name = sidecar.name[: -len(MIGRATION_RECORD_ENDING)]
         if identifier in (None, name):
             record = _read_record(sidecar, receiving.name, name)
             made = (receiving.folder / f"{name}.json").is_file()
@@ -100,15 +101,15 @@ def _last_record(receiving: Dataset, identifier: str | None) -> Record:
         named = f" as {identifier}" if identifier else ""
         raise UsageError(
             f"no migration into {receiving.name}{named} is on record",
-            hint=f"records are the files *{SIDECAR_ENDING} in {receiving.folder}",
+            hint=f"records are the files *{MIGRATION_RECORD_ENDING} in {receiving.folder}",
         )
     return max(records, key=lambda entry: entry[:2])[2]
 
 
-def _read_record(sidecar: Path, dataset: str, identifier: str) -> Record:
+def _read_record(sidecar: Path, dataset: str, identifier: str) -> MigrationRecord:
     """The record in a file, which must tell of the plans beside it: what it names will be replaced or removed."""
     try:
-        record = Lineage(bounds.read(sidecar)).record
+        record = MigrationRecordFile(size_limits.read(sidecar)).record
     except Absent as absent:
         raise UnreadableDocument(
             str(sidecar), "this is no record of a migration", hint="restore it from a backup, or undo another with -tp"
@@ -122,7 +123,7 @@ def _read_record(sidecar: Path, dataset: str, identifier: str) -> Record:
     return record
 
 
-def _restore_plans(path: Path, record: Record, force: bool) -> Iterator[str]:
+def _restore_plans(path: Path, record: MigrationRecord, force: bool) -> Iterator[str]:
     replaced = record.replaced
     current = path.read_bytes() if path.is_file() else None
     if (None if current is None else sha256(current)) == (None if replaced is None else replaced.sha256):
@@ -144,10 +145,10 @@ def _restore_plans(path: Path, record: Record, force: bool) -> Iterator[str]:
         yield f"restored {path}" + (f" from {replaced.backup}, which may be deleted now" if replaced.backup else "")
 
 
-def _content_before(path: Path, record: Record, replaced: Replaced) -> bytes:
+def _content_before(path: Path, record: MigrationRecord, replaced: ReplacedPlans) -> bytes:
     """What stood there before the migration: the backup, or, where nothing was replaced, the migrated plans."""
     if replaced.backup is None:
-        content, source = jsondoc.dumps(record.migrated), "the record"
+        content, source = json_document.dumps(record.migrated), "the record"
     else:
         backup = path.parent / replaced.backup
         if backup.parent != path.parent or not backup.is_file():
@@ -158,16 +159,16 @@ def _content_before(path: Path, record: Record, replaced: Replaced) -> bytes:
     return content
 
 
-def _restore_sidecar(sidecar: Path, record: Record) -> Iterator[str]:
+def _restore_record(sidecar: Path, record: MigrationRecord) -> Iterator[str]:
     if record.replaced is not None and record.replaced.lineage is not None:
-        write_atomically(sidecar, jsondoc.dumps(record.replaced.lineage))
+        write_atomically(sidecar, json_document.dumps(record.replaced.lineage))
         yield "restored the record of the migration before"
     else:
         remove(sidecar)
         yield f"removed the record {sidecar.name}"
 
 
-def _remove_placed(receiving: Dataset, record: Record) -> Iterator[str]:
+def _remove_placed(receiving: Dataset, record: MigrationRecord) -> Iterator[str]:
     """The dataset.json that the migration placed goes too, if nobody changed it and no plans are left that need it."""
     path = receiving.folder / CANONICAL_NAMES["dataset.json"]
     if record.placed_dataset_json is None or not path.is_file():

@@ -8,24 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import plansguard
-from plansguard import changes, engine, jsondoc
-from plansguard.direction import DEFAULT_IDENTIFIER, source_of
-from plansguard.discovery import dataset_in, dataset_of
-from plansguard.errors import UsageError
-from plansguard.files import checked_identifier
-from plansguard.given import Given
-from plansguard.migration.move import grafted, moved
-from plansguard.migration.reader import Reader, choose_reader, example_image
-from plansguard.migration.source import giving_dataset
-from plansguard.parts import CANONICAL_NAMES, MODEL_PLANS, SIDECAR_ENDING, Absent, Plans
-from plansguard.record import SCHEMA, Record, sha256
-from plansguard.report import Report
+from plansguard.core.digest import sha256
+from plansguard.core.errors import Absent, UsageError
+from plansguard.core.report import Report
+from plansguard.documents import json_document
+from plansguard.documents.file_names import CANONICAL_NAMES, MIGRATION_RECORD_ENDING, MODEL_PLANS, SETTINGS_NAME
+from plansguard.migration.image_reader import Reader, choose_reader, example_image
+from plansguard.migration.rewrite import grafted, moved
+from plansguard.migration.source_dataset import giving_dataset
+from plansguard.nnunet import plans_diff
+from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
+from plansguard.nnunet.workspace import Workspace, checked_identifier
+from plansguard.records.migration import SCHEMA, MigrationRecord
 from plansguard.rules import RULES
-from plansguard.rules.declare import Rule
-from plansguard.settings import FILE_NAME as SETTINGS_NAME
-from plansguard.settings import ActiveSettings
-from plansguard.subject import Dataset, Pair, Request
-from plansguard.workspace import Workspace
+from plansguard.rules.engine.declare import Rule
+from plansguard.rules.engine.run import run_rules
+from plansguard.rules.engine.settings import ActiveSettings
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.direction import source_of
+from plansguard.subjects.discovery import dataset_in, dataset_of
+from plansguard.subjects.external_plans import External
+from plansguard.subjects.pair import Pair
+from plansguard.subjects.plans import Plans
+from plansguard.subjects.request import Request
 
 #: What the next commands mend, and what therefore does not stand in the way of a move.
 _MENDED_LATER = frozenset({"fingerprint-missing", "data-missing"})
@@ -34,7 +39,7 @@ _LOSES_SPACING, _SAY_THE_READER = "reader-loses-spacing", "migrate with --reader
 
 
 @dataclass(frozen=True)
-class Order:
+class MigrationRequest:
     """What the user asked for.
 
     ``source`` and ``target`` are ids or names of datasets, ``source`` also the path of an artefact; ``onto`` are the
@@ -70,7 +75,7 @@ class Migration:
     report: Report
 
 
-def plan(workspace: Workspace, order: Order, settings: ActiveSettings | None = None) -> Migration:
+def plan(workspace: Workspace, order: MigrationRequest, settings: ActiveSettings | None = None) -> Migration:
     """Plan what ``order`` asks for.
 
     Raises UsageError when a dataset or plans do not exist or are ambiguous, UnreadableDocument when the plans to be
@@ -79,7 +84,7 @@ def plan(workspace: Workspace, order: Order, settings: ActiveSettings | None = N
     identifier = _checked_target(order.target_plans)
     giving, meant = giving_dataset(workspace, order.source, order.source_plans, order.workflow)
     receiving = _receiving(workspace, order.target)
-    if giving.name == receiving.name and not isinstance(giving, Given):
+    if giving.name == receiving.name and not isinstance(giving, External):
         raise UsageError(
             f"{giving.name} would give plans to itself",
             hint="a move is between two datasets; to vary plans in one, copy the file and change plans_name",
@@ -88,13 +93,13 @@ def plan(workspace: Workspace, order: Order, settings: ActiveSettings | None = N
     placed, receiving = _with_dataset_json(receiving)
     reader, result = _result(order, plans, receiving)
     path = _writable(receiving.folder / f"{identifier}.json")
-    _writable(receiving.folder / (identifier + SIDECAR_ENDING))
-    content = jsondoc.dumps(result)
+    _writable(receiving.folder / (identifier + MIGRATION_RECORD_ENDING))
+    content = json_document.dumps(result)
     existing = path.read_bytes() if path.is_file() else None
     writes = [*placed, *_writes(order, giving, plans, receiving, path, content, existing, placed)]
-    in_memory = [jsondoc.parse(one.content, str(one.path)) for one in writes if one.path.suffix == ".json"]
-    in_memory.append(jsondoc.parse(content, str(path)))
-    weights = giving.checkpoint if isinstance(giving, Given) else None
+    in_memory = [json_document.parse(one.content, str(one.path)) for one in writes if one.path.suffix == ".json"]
+    in_memory.append(json_document.parse(content, str(path)))
+    weights = giving.checkpoint if isinstance(giving, External) else None
     would_be = receiving.with_documents(in_memory, Request(plans=identifier, weights=weights))
     pair = Pair(
         workflow=order.workflow,
@@ -105,7 +110,7 @@ def plan(workspace: Workspace, order: Order, settings: ActiveSettings | None = N
         existing=existing,
         force=order.force,
     )
-    report = engine.run(
+    report = run_rules(
         "migrate",
         [giving.name, receiving.name],
         [would_be],
@@ -116,7 +121,7 @@ def plan(workspace: Workspace, order: Order, settings: ActiveSettings | None = N
     return Migration(pair, reader, tuple(writes), _advised(report, order))
 
 
-def _advised(report: Report, order: Order) -> Report:
+def _advised(report: Report, order: MigrationRequest) -> Report:
     """The report with advice for whoever types the command, where a rule's own is to edit the file.
 
     A graft keeps the reader of the dataset's own plans, which are there to be edited.
@@ -132,7 +137,7 @@ def _advised(report: Report, order: Order) -> Report:
 
 def _mended_later(rule: Rule) -> bool:
     """Whether a rule tells of what the next commands mend, preprocessing above all."""
-    return rule.info.name in _MENDED_LATER or bool({"data", "stamps"} & set(rule.needs))
+    return rule.info.name in _MENDED_LATER or bool({"data", "preprocessing_records"} & set(rule.needs))
 
 
 def backup_name(path: Path, content: bytes) -> Path:
@@ -223,16 +228,16 @@ def _with_dataset_json(receiving: Dataset) -> tuple[list[Write], Dataset]:
             hint="set nnUNet_raw to where the dataset's own dataset.json is; another dataset's would not do",
         ) from absent
     write = Write(path, raw.raw, "the dataset's own dataset.json, which training reads here")
-    return [write], receiving.with_documents([jsondoc.parse(raw.raw, str(path))], receiving.request)
+    return [write], receiving.with_documents([json_document.parse(raw.raw, str(path))], receiving.request)
 
 
-def _reader(receiving: Dataset, order: Order) -> Reader:
+def _reader(receiving: Dataset, order: MigrationRequest) -> Reader:
     """nnU-Net looks at the raw dataset.json and the raw images; without them the folder's own have to do."""
     try:
         raw = receiving.raw_dataset_json
         for problem in raw.problems:
             raise UsageError(
-                f"{raw.path} has a field of a wrong type: {jsondoc.pointer(*problem.tokens)}: {problem.expected}",
+                f"{raw.path} has a field of a wrong type: {json_document.pointer(*problem.tokens)}: {problem.expected}",
                 hint=f"mend it, then check it: plansguard check {raw.path}",
             )
         dataset_json: dict[str, Any] = raw.value
@@ -243,7 +248,7 @@ def _reader(receiving: Dataset, order: Order) -> Reader:
     return choose_reader(receiving.name, dataset_json, example_image=image, own_plans=own, asked=order.reader)
 
 
-def _result(order: Order, plans: Plans, receiving: Dataset) -> tuple[Reader, dict[str, Any]]:
+def _result(order: MigrationRequest, plans: Plans, receiving: Dataset) -> tuple[Reader, dict[str, Any]]:
     """The plans to be written, and the reader in them. A graft keeps that of the receiving dataset's own plans."""
     if order.workflow == "graft":
         own = _plans_of(receiving, order.onto, receiving)
@@ -261,7 +266,7 @@ def _result(order: Order, plans: Plans, receiving: Dataset) -> tuple[Reader, dic
 
 
 def _writes(
-    order: Order,
+    order: MigrationRequest,
     giving: Dataset,
     plans: Plans,
     receiving: Dataset,
@@ -271,7 +276,7 @@ def _writes(
     placed: list[Write],
 ) -> list[Write]:
     """Backup, record, plans: the plans come last, because their bytes decide which state holds (record.py)."""
-    sidecar = path.with_name(order.target_plans + SIDECAR_ENDING)
+    sidecar = path.with_name(order.target_plans + MIGRATION_RECORD_ENDING)
     old = _record_in_force(receiving, path, existing)
     if existing == content and old is not None and old.tells_of(plans.document.raw, plans.identifier, order.workflow):
         return []
@@ -290,8 +295,8 @@ def _writes(
             "sha256": sha256(plans.document.raw),
         },
         "to": {"dataset": receiving.name, "plans": order.target_plans, "sha256": sha256(content)},
-        "digests": changes.digests(jsondoc.parse(content, str(path)).value),
-        "migrated": jsondoc.parse(content, str(path)).value,
+        "digests": plans_diff.digests(json_document.parse(content, str(path)).value),
+        "migrated": json_document.parse(content, str(path)).value,
         "replaced": None
         if existing is None
         else {
@@ -301,18 +306,18 @@ def _writes(
         },
         "placed_dataset_json": sha256(placed[0].content) if placed else None,
     }
-    writes.append(Write(sidecar, jsondoc.dumps(record), "the record of this migration"))
+    writes.append(Write(sidecar, json_document.dumps(record), "the record of this migration"))
     if existing != content:
         writes.append(Write(path, content, "the migrated plans"))
     return writes
 
 
-def _record_in_force(receiving: Dataset, path: Path, existing: bytes | None) -> Record | None:
+def _record_in_force(receiving: Dataset, path: Path, existing: bytes | None) -> MigrationRecord | None:
     """The record of what stands at ``path`` now; None when plansguard did not write it."""
     present = next((plans for plans in receiving.plans if plans.path == path), None)
     if existing is None or present is None:
         return None
     try:
-        return receiving.lineage(present)
+        return receiving.migration_record(present)
     except Absent:
         return None

@@ -7,7 +7,7 @@ from json import dumps  # not `import json`: here that is the module beside this
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from plansguard.report import Report
+from plansguard.core.report import Report
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from plansguard.changes import CONSEQUENCES, FACETS, Change
-from plansguard.models.diff_document import ChangeEntry, DiffDocument
+from plansguard.core.text import counted
+from plansguard.documents.models.diff_document import ChangeEntry, DiffDocument
+from plansguard.nnunet.plans_diff import CONSEQUENCES, FACETS, Change
 from plansguard.render import json_text, printable
-from plansguard.words import counted
 
 _WIDTH = 100
 

@@ -6,9 +6,9 @@ line in plain text counts all of them.
 
 from __future__ import annotations
 
+from plansguard.core.report import Finding, Report
+from plansguard.core.text import counted
 from plansguard.render import printable
-from plansguard.report import Finding, Report
-from plansguard.words import counted
 
 _KINDS = {"error": "error", "warning": "warning", "info": "notice"}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from plansguard import __version__
-from plansguard.models.report_document import (
+from plansguard.core.report import Finding, Report
+from plansguard.documents.models.report_document import (
     FindingEntry,
     NotCheckedEntry,
     RelatedEntry,
@@ -12,7 +13,6 @@ from plansguard.models.report_document import (
     ToolEntry,
 )
 from plansguard.render import json_text
-from plansguard.report import Finding, Report
 
 
 def render(report: Report, *, color: bool) -> str:  # noqa: ARG001 - every format takes the same arguments

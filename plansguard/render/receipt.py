@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from plansguard.core.text import counted
+from plansguard.records.verify import DocumentState, Row, Verification
 from plansguard.render import plain_json, printable
-from plansguard.verifying import Row, State, Verdict
-from plansguard.words import counted
 
 SCHEMA = "plansguard/verification/1"
 #: Differences of one document that are listed before the rest is only counted.
 _TOLD = 4
 
 
-def text(verdicts: Sequence[Verdict]) -> str:
+def text(verdicts: Sequence[Verification]) -> str:
     """One block per receipt, one line per document."""
     return "\n".join(line for verdict in verdicts for line in _block(verdict)) + "\n"
 
 
-def as_json(verdicts: Sequence[Verdict]) -> str:
+def as_json(verdicts: Sequence[Verification]) -> str:
     """The same for programs; the keys are the same whatever was found."""
     receipts = [
         {
@@ -45,7 +45,7 @@ def as_json(verdicts: Sequence[Verdict]) -> str:
     return plain_json({"schema": SCHEMA, "holds": all(one.holds for one in verdicts), "receipts": receipts})
 
 
-def _block(verdict: Verdict) -> Iterator[str]:
+def _block(verdict: Verification) -> Iterator[str]:
     yield printable(str(verdict.receipt))
     for start in verdict.starts:
         begun = "continued" if start["training"]["continues"] else "started"
@@ -67,6 +67,6 @@ def _row(row: Row, *, several: bool) -> Iterator[str]:
     if len(row.details) > _TOLD:
         details.append(f"and {len(row.details) - _TOLD} more")
     since = f" since {row.started}" if several and not row.state.holds else ""
-    joint = f" ({details[0]})" if row.state is State.SAME and details else f": {details[0]}" if details else ""
+    joint = f" ({details[0]})" if row.state is DocumentState.SAME and details else f": {details[0]}" if details else ""
     yield printable(f"  {row.document:<25} {row.state.value}{since}{joint}")
     yield from (printable(f"  {'':<25} {detail}") for detail in details[1:])

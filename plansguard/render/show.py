@@ -8,8 +8,8 @@ from decimal import Decimal
 from textwrap import wrap
 from typing import Any
 
+from plansguard.core.text import counted
 from plansguard.render import plain_json, printable
-from plansguard.words import counted
 
 _WIDTH = 100
 _LABEL = 18

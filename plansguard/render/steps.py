@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from plansguard.training.names import STOCK_TRAINER
+from plansguard.core.text import counted
+from plansguard.nnunet.constants import DEFAULT_TRAINER
 from plansguard.training.schedule import STOCK_PER_WINDOW, STOCK_RATE, STOCK_VALIDATION, STOCK_WINDOWS, StepSchedule
-from plansguard.words import counted
 
 WIDTH, HEIGHT = 60, 8
 _STOCK_STEPS = STOCK_PER_WINDOW * STOCK_WINDOWS
@@ -27,8 +27,8 @@ def text(base: str, schedule: StepSchedule, data: Data | None = None) -> str:
 
     Of trainers other than nnU-Net's own the learning rate is not known here; it is told as a share of theirs.
     """
-    initial = schedule.rate or (STOCK_RATE if base == STOCK_TRAINER else 1.0)
-    unit = "" if schedule.rate or base == STOCK_TRAINER else f" times that of {base}"
+    initial = schedule.rate or (STOCK_RATE if base == DEFAULT_TRAINER else 1.0)
+    unit = "" if schedule.rate or base == DEFAULT_TRAINER else f" times that of {base}"
     rows = [("windows", _windows(schedule)), ("validation", _validation(schedule))]
     rows.append(("learning rate", _rate(schedule, initial, unit)))
     rows.append(("beside nnU-Net", f"{_share(schedule.total)} of its {_STOCK_STEPS:,} steps (1,000 epochs of 250)"))

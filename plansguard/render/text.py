@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, zip_longest
 
+from plansguard.core.report import Finding, Location, NotChecked, Report
+from plansguard.core.text import counted
 from plansguard.render import printable
-from plansguard.report import Finding, Location, NotChecked, Report
-from plansguard.words import counted
 
 _COLORS = {"error": "31;1", "warning": "33;1", "info": "36;1", "path": "1", "faint": "2"}
 #: How many places of one and the same fault are listed before the rest is only counted.

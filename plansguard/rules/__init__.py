@@ -1,69 +1,41 @@
-"""Every rule, listed by family. A rule is added to its family's module and is then found here."""
+"""Every rule, listed by module. A rule is added to its module's module and is then found here."""
 
 from __future__ import annotations
 
-from plansguard.rules import (
-    cascades,
-    checkpoint,
-    data,
-    dataset_json,
-    environment,
-    fit,
-    gpus,
-    inputs,
-    migrated,
-    network,
-    nnssl,
-    output_folder,
-    pair,
-    planned,
-    plans,
-    predicted,
-    raw_files,
-    reading,
-    schedules,
-    settings,
-    shared_data,
-    splits,
-    stamped,
+from plansguard.rules import pg0_reading, pg2_dataset_json, pg8_environment, pg9_settings
+from plansguard.rules.engine.declare import Rule
+from plansguard.rules.pg1_plans import architecture, dimensions, fields, stages
+from plansguard.rules.pg3_fingerprint import channels, fingerprint, geometry, origin
+from plansguard.rules.pg4_migration import after_move, before_move
+from plansguard.rules.pg5_data import cascades, folders, preprocessing_record, raw_files, shared_folders, splits, values
+from plansguard.rules.pg6_weights import checkpoint, compatibility, nnssl
+from plansguard.rules.pg7_run import (
+    cascade_inputs,
+    hardware,
+    planning,
+    prediction,
+    results_folder,
+    resume,
+    schedule,
     trainers,
-    values,
-    weights,
 )
-from plansguard.rules.declare import Rule
 
-FAMILIES = (
-    reading,
-    plans,
-    network,
-    dataset_json,
-    fit,
-    migrated,
-    pair,
-    shared_data,
-    data,
-    raw_files,
-    splits,
-    cascades,
-    values,
-    stamped,
-    checkpoint,
-    weights,
-    nnssl,
-    trainers,
-    gpus,
-    output_folder,
-    schedules,
-    inputs,
-    planned,
-    predicted,
-    environment,
-    settings,
+MODULES = (
+    pg0_reading,
+    *(architecture, dimensions, fields, stages),
+    pg2_dataset_json,
+    *(channels, fingerprint, geometry, origin),
+    *(after_move, before_move),
+    *(cascades, folders, preprocessing_record, raw_files, shared_folders, splits, values),
+    *(checkpoint, compatibility, nnssl),
+    *(cascade_inputs, hardware, planning, prediction, results_folder, resume, schedule, trainers),
+    pg8_environment,
+    pg9_settings,
 )
 
 RULES: tuple[Rule, ...] = tuple(
     sorted(
-        (one for family in FAMILIES for one in vars(family).values() if isinstance(one, Rule)),
+        (one for module in MODULES for one in vars(module).values() if isinstance(one, Rule)),
         key=lambda rule: rule.info.code,
     )
 )

@@ -25,12 +25,13 @@ from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any
 
-from plansguard import extension, facts
-from plansguard.errors import PlansguardError
+from plansguard.core.errors import PlansguardError
+from plansguard.nnunet import constants
+from plansguard.nnunet.install import trainer_folder
+from plansguard.training.distributed_env import ProcessPlace, meeting, read_place
 from plansguard.training.options import Options, as_environment
-from plansguard.training.place import Place, meeting, read_place
-from plansguard.training.refusal import STOPPED, Refused
 from plansguard.training.signals import STOPPING
+from plansguard.training.stop_reasons import STOPPED, Refused
 
 FAILED = 4
 
@@ -38,7 +39,7 @@ FAILED = 4
 def launch(words: Sequence[str], options: Options) -> int:
     """Train as ``nnUNetv2_train`` would with these arguments; gives the exit code, and tells all that is to be told."""
     os.environ.update(as_environment(options))
-    os.environ[extension.VARIABLE] = extension.search_path(os.environ.get(extension.VARIABLE, ""))
+    os.environ[trainer_folder.VARIABLE] = trainer_folder.search_path(os.environ.get(trainer_folder.VARIABLE, ""))
     before, sys.argv = sys.argv, ["nnUNetv2_train", *words]
     try:
         return _judged()
@@ -62,8 +63,8 @@ def _judged() -> int:
 
 def _train() -> None:
     place = read_place(os.environ)
-    if obstacle := extension.obstacle():
-        raise Refused(obstacle, hint=extension.REMEDY)
+    if obstacle := trainer_folder.obstacle():
+        raise Refused(obstacle, hint=trainer_folder.REMEDY)
     from nnunetv2.run import run_training as nnunet
 
     # The command reads its arguments and sets up torch; from there on it would know of no other processes.
@@ -87,7 +88,7 @@ def _replaced(names: dict[str, Any], by: dict[str, Any]) -> Iterator[None]:
 
 
 def _one_of_many(
-    place: Place,
+    place: ProcessPlace,
     dataset: str,
     configuration: str,
     fold: str,
@@ -130,12 +131,12 @@ def _one_of_many(
     if not validates:
         made.run_training()
     if validates_best:
-        made.load_checkpoint(str(Path(made.output_folder) / facts.CHECKPOINT_BEST))
+        made.load_checkpoint(str(Path(made.output_folder) / constants.CHECKPOINT_BEST))
     made.perform_actual_validation(npz)
     distributed.destroy_process_group()
 
 
-def _meet(place: Place, device: Any) -> Any:
+def _meet(place: ProcessPlace, device: Any) -> Any:
     """Join the other processes; gives the device that is this one's own."""
     import torch
     from torch import distributed

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from plansguard.errors import UsageError
+from plansguard.core.errors import UsageError
 
 SAVE_EVERY, MAX_TIME, PORTABLE = "PLANSGUARD_SAVE_EVERY", "PLANSGUARD_MAX_TIME", "PLANSGUARD_PORTABLE"
 DEFAULT_SAVE_EVERY = 2500

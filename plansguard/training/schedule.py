@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from plansguard.errors import UsageError
+from plansguard.core.errors import UsageError
 
 #: What nnUNetTrainer does unless told otherwise. Source: training/nnUNetTrainer/nnUNetTrainer.py, __init__.
 STOCK_PER_WINDOW = 250

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from plansguard.training.refusal import Stopped
+from plansguard.training.stop_reasons import Stopped
 
 #: A queue's warning (SLURM: --signal=USR1@120), its end, and Ctrl-C.
 STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]

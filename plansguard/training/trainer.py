@@ -31,22 +31,23 @@ from nnunetv2.paths import nnUNet_results
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
-from plansguard import extension, facts
-from plansguard.errors import PlansguardError, UsageError
-from plansguard.training import ranks
-from plansguard.training.checkpoints import Checkpoints
-from plansguard.training.loaders import Failure, Guarded, explained
-from plansguard.training.lock import hold, note_run
-from plansguard.training.names import is_step_name, read_name, trainer_name
+from plansguard.core.errors import PlansguardError, UsageError
+from plansguard.core.text import counted, nearest
+from plansguard.nnunet import constants
+from plansguard.nnunet.install import trainer_folder
+from plansguard.training import process_group
+from plansguard.training.checkpoint_saving import CheckpointSaving
+from plansguard.training.data_loaders import Failure, Guarded, explained
+from plansguard.training.folder_lock import hold, note_run
 from plansguard.training.options import read_options
 from plansguard.training.progress import Pace
-from plansguard.training.randoms import random_state, set_random
-from plansguard.training.refusal import Refused, Stopped
+from plansguard.training.progress_log import ProgressLog
+from plansguard.training.random_state import random_state, set_random
+from plansguard.training.resume import Split, TrainingState, check_same_split, checkpoints_in
 from plansguard.training.schedule import StepSchedule
 from plansguard.training.signals import StopSignals, ending
-from plansguard.training.state import Split, State, check_same_split, checkpoints_in
-from plansguard.training.telling import Telling
-from plansguard.words import counted, nearest
+from plansguard.training.stop_reasons import Refused, Stopped
+from plansguard.training.trainer_name import is_step_name, read_name, trainer_name
 
 #: The gradient scaler halves its scale at each skip: long before this many in a row it is the loss that is broken.
 MOST_SKIPS = 100
@@ -58,8 +59,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 @cache
 def trainer_class(name: str) -> type:
     """The trainer of this name. Refused where the name, the trainer below it or the installed nnU-Net will not do."""
-    if obstacle := extension.obstacle():
-        raise Refused(obstacle, hint=extension.REMEDY)
+    if obstacle := trainer_folder.obstacle():
+        raise Refused(obstacle, hint=trainer_folder.REMEDY)
     try:
         base_name, schedule = read_name(name)
     except UsageError as error:
@@ -67,7 +68,7 @@ def trainer_class(name: str) -> type:
     try:
         base = recursive_find_trainer_class_by_name(base_name)
     except RuntimeError as error:
-        near = nearest(base_name, facts.STOCK_TRAINERS)
+        near = nearest(base_name, constants.STOCK_TRAINERS)
         raise Refused(
             f"nnU-Net finds no trainer {base_name}, which {name} is to build on",
             hint=(f"did you mean {near}? " if near else "") + "the folders in nnUNet_extTrainer are searched, too",
@@ -107,7 +108,7 @@ class StepRates:
         return [group["lr"] for group in self.optimizer.param_groups]
 
 
-class StepTrainer(Checkpoints, Telling):
+class StepTrainer(CheckpointSaving, ProgressLog):
     """What ``trainer_class`` puts before a trainer of nnU-Net."""
 
     def __init__(
@@ -130,9 +131,9 @@ class StepTrainer(Checkpoints, Telling):
         if locks is False:
             self.print_to_log_file("WARNING: this file system has no locks: let no second training write here")
         if self.is_ddp:
-            self.device = ranks.device_of(device)
+            self.device = process_group.device_of(device)
             self.grad_scaler = self.grad_scaler if self.device.type == "cuda" else None
-        self._state = State(type(self).__name__, uuid.uuid4().hex, _now())
+        self._state = TrainingState(type(self).__name__, uuid.uuid4().hex, _now())
         self._carried: dict[str, list[float]] = {}
         self._save_due = False
         self._training = False
@@ -151,14 +152,14 @@ class StepTrainer(Checkpoints, Telling):
             return None
         model = f"{type(self).__name__}__{plans['plans_name']}__{configuration}"
         folder = Path(str(nnUNet_results)) / plans["dataset_name"] / model / f"fold_{fold}"
-        locks = ranks.by_first(partial(hold, folder))
+        locks = process_group.by_first(partial(hold, folder))
         if checkpoints_in(folder) and "continue_training" in plans:
             plans["continue_training"] = True  # of use to the loggers alone: --val, or a beginning that will be refused
         return locks
 
     def initialize(self) -> None:
         """nnU-Net's own, on the device of this process."""
-        with ranks.wrapping_on(self.device, type(self)):
+        with process_group.wrapping_on(self.device, type(self)):
             super().initialize()
 
     # --- Optimizer and learning rate
@@ -201,7 +202,7 @@ class StepTrainer(Checkpoints, Telling):
         if self._continuing and not self._continued:
             self.load_checkpoint(None)  # nnU-Net saw none and would begin anew; this says why there is none
         if not self._continuing:
-            ranks.by_first(partial(_refuse_to_begin, folder, self.base_name, self.schedule))
+            process_group.by_first(partial(_refuse_to_begin, folder, self.base_name, self.schedule))
         if self._finished:
             self._end_of_finished(folder)
             return
@@ -245,7 +246,7 @@ class StepTrainer(Checkpoints, Telling):
         self._pace = Pace(schedule.total, state.step)
         self.dataloader_train, self.dataloader_val = map(self._guarded, (self.dataloader_train, self.dataloader_val))
         if self._random is not None:
-            if len(self._random) == ranks.world_size():
+            if len(self._random) == process_group.world_size():
                 set_random(self._random[self.local_rank])
             self._random = None
 
@@ -262,7 +263,7 @@ class StepTrainer(Checkpoints, Telling):
         training, validation = super().do_split()
         if self._training:
             split = Split.of(training, validation)
-            ranks.by_first(partial(check_same_split, self._state.split, split))
+            process_group.by_first(partial(check_same_split, self._state.split, split))
             self._state.split = split
         return training, validation
 
@@ -376,7 +377,7 @@ class StepTrainer(Checkpoints, Telling):
         failure = batch.error if isinstance(batch, Failure) else None
         limit = self._options.max_time
         stop = self._signals.received is not None or (limit is not None and time.monotonic() - self._began >= limit)
-        told = ranks.highest(_STOP if stop else _FAILED if failure else _GO_ON, self.device)
+        told = process_group.highest(_STOP if stop else _FAILED if failure else _GO_ON, self.device)
         if told == _GO_ON:
             return
         self._save_latest()
@@ -385,12 +386,12 @@ class StepTrainer(Checkpoints, Telling):
         if failure is not None:
             raise explained(failure, self._state.step, saved=not self.disable_checkpointing) from failure
         with suppress(RuntimeError):  # until that process has told, and ends
-            ranks.wait_for_all()
+            process_group.wait_for_all()
         raise Refused("another process of this training could not load its data, and says why")
 
     def _stop(self) -> NoReturn:
         reason = self._signals.received or "the time allowed is used up"
-        ranks.wait_for_all()
+        process_group.wait_for_all()
         if self.disable_checkpointing:
             raise Refused(
                 f"stopped at step {self._state.step:,} ({reason}); checkpointing is disabled, nothing is kept"

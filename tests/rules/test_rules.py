@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from plansguard import gate
-from plansguard.checking import check, nearest_settings
 from plansguard.cli import build_app
-from plansguard.commands import training_order
+from plansguard.commands import train
+from plansguard.commands.check import check, nearest_settings
+from plansguard.commands.train import training_order
+from plansguard.nnunet.workspace import Workspace
 from plansguard.render import render
 from plansguard.rules import RULES
-from plansguard.subject import Reading
-from plansguard.workspace import Workspace
+from plansguard.subjects.request import Reading
 from tests.rules import ALL_VARIANTS
-from tests.variants import ROOTS, Edit, Variant, found_in, lay_out, place
+from tests.support.variants import ROOTS, Edit, Variant, found_in, lay_out, place
 
 #: Rules that no broken file can trip; the reason says what does.
 NOT_FROM_FILES = {
@@ -120,8 +120,8 @@ def _edit(workspace: Path, variant: Variant, edits: tuple[Edit, ...]) -> None:
 def _through_the_library(workspace: Path, variant: Variant) -> set[tuple[str, str, str]]:
     if variant.training:
         order = training_order([variant.dataset, *_placed(workspace, variant.training)])
-        run = gate.prepare(Workspace.from_environment(), order, Reading("headers"))
-        report = gate.judge(run, "gate", nearest_settings([run.dataset.folder]))
+        run = train.prepare(Workspace.from_environment(), order, Reading("headers"))
+        report = train.judge(run, "gate", nearest_settings([run.dataset.folder]))
         findings = json.loads(render(report, "json"))["findings"]
         return found_in(workspace, variant.dataset, findings)
     options = _options(workspace, variant)

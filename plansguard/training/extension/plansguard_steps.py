@@ -10,7 +10,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    from plansguard.training.names import is_step_name
+    from plansguard.training.trainer_name import is_step_name
 
     if not is_step_name(name):
         raise AttributeError(name)

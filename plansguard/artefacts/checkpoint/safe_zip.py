@@ -1,0 +1,380 @@
+"""Zip archives that nobody vouches for: a torch checkpoint, an exported model.
+
+``zipfile`` does the reading, but only after the archive's directory was found small enough to read, and every name in
+it harmless. Nothing is ever unpacked to the disk.
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from plansguard.core.errors import UnreadableDocument
+from plansguard.core.text import counted
+from plansguard.documents.json_document import file_type, unopened
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+MAX_DIRECTORY = 8 * 1024**2
+"""Bytes of an archive's directory. A checkpoint of 956 parameters has 60 KB."""
+MAX_ENTRIES = 100_000
+MAX_INFLATED = 16 * 1024**3
+"""Bytes that one deflated entry may say it holds when it is opened as a stream."""
+FREE_INFLATION = 256 * 1024**2
+MAX_RATIO = 50
+"""A deflated entry beyond FREE_INFLATION may be this many times larger than its bytes in the archive. Weights: 1.1."""
+
+_END = struct.Struct("<4s4H2LH")
+_END_MAGIC = b"PK\5\6"
+_LOCATOR = struct.Struct("<4sLQL")
+_LOCATOR_MAGIC = b"PK\6\7"
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_END64_MAGIC = b"PK\6\6"
+_LOCAL = struct.Struct("<4s5H3L2H")
+_LOCAL_MAGIC = b"PK\3\4"
+_MAX_COMMENT = 2**16
+_ENCRYPTED = 0x1
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # torch's and nnU-Net's; others need memory as they please
+_FETCH_AGAIN = "fetch the whole file again"
+_NOT_TRUSTED = "nnU-Net writes no such archive: get the file from where it was published, or ask its author"
+
+_BAD = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error, ValueError, OSError)
+"""What ``zipfile`` raises for bytes that are not as they should be."""
+
+
+class SafeZip:
+    """An archive whose directory was read and found harmless.
+
+    ``names`` are relative, with ``/`` between their parts; folders are left out.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, stream: BinaryIO, path: str, *, owned: bool) -> None:
+        self.path = path
+        self._archive = archive
+        self._stream = stream
+        self._owned = owned
+        self._entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
+        self.names: tuple[str, ...] = tuple(self._entries)
+
+    def __enter__(self) -> SafeZip:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the archive, and the file if ``open_zip`` opened it."""
+        self._archive.close()
+        if self._owned:
+            self._stream.close()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def size(self, name: str) -> int:
+        """How many bytes this entry says it holds, inflated. KeyError for a name that is not in ``names``."""
+        return self._entries[name].file_size
+
+    @property
+    def directory(self) -> list[tuple[str, int, int]]:
+        """Name, size in bytes and CRC-32 of every entry, as the archive's directory tells them."""
+        return [(name, entry.file_size, entry.CRC) for name, entry in self._entries.items()]
+
+    def read(self, name: str, limit: int) -> bytes:
+        """What this entry holds.
+
+        UnreadableDocument for more than ``limit`` bytes, for another method than stored and deflated, and for damage;
+        KeyError.
+        """
+        entry = self._entry(name)
+        if entry.file_size > limit:
+            reason = f"{name} in it claims {entry.file_size:,} bytes, more than {limit:,}"
+            raise UnreadableDocument(self.path, reason, hint=_NOT_TRUSTED)
+        try:
+            with self._archive.open(entry) as member:
+                return member.read()  # at most what the directory says, and its checksum must fit
+        except _BAD as error:
+            raise self._damaged(name, error) from error
+
+    def open(self, name: str) -> BinaryIO:
+        """This entry as a file that can be sought: an archive or a checkpoint inside the archive, say.
+
+        A stored entry is read where it lies. A deflated one is inflated in one pass however far it is sought forward,
+        and only its first and its latest megabytes are kept. Checksums are looked at only where all of an entry is
+        inflated. UnreadableDocument for an entry that claims to be far larger than its bytes, for another method than
+        these two, and for damage that shows at once; OSError from the stream for damage that shows later; KeyError.
+        """
+        entry = self._entry(name)
+        if entry.compress_type == zipfile.ZIP_STORED:
+            return io.BufferedReader(_Slice(self._stream, self._begin(entry), entry.file_size))
+        if entry.file_size > FREE_INFLATION and (
+            entry.file_size > MAX_INFLATED or entry.file_size > MAX_RATIO * entry.compress_size
+        ):
+            reason = f"{name} in it claims {entry.file_size:,} bytes, packed into {entry.compress_size:,}"
+            raise UnreadableDocument(self.path, reason, hint=_NOT_TRUSTED)
+        return io.BufferedReader(_Inflated(self._archive, entry))
+
+    def _entry(self, name: str) -> zipfile.ZipInfo:
+        """The entry of this name, if it is packed as nnU-Net's and torch's archives are."""
+        entry = self._entries[name]
+        if entry.compress_type not in _METHODS:
+            reason = f"{name} in it is packed by zip's method {entry.compress_type}, neither stored nor deflated"
+            raise UnreadableDocument(self.path, reason, hint=_NOT_TRUSTED)
+        return entry
+
+    def _begin(self, entry: zipfile.ZipInfo) -> int:
+        """Where a stored entry's bytes lie."""
+        try:
+            self._stream.seek(entry.header_offset)
+            magic, *_, name, extra = _LOCAL.unpack(self._stream.read(_LOCAL.size))
+        except (OSError, ValueError, struct.error) as error:
+            raise self._damaged(entry.filename, error) from error
+        if magic != _LOCAL_MAGIC or entry.flag_bits & _ENCRYPTED:
+            raise self._damaged(entry.filename, zipfile.BadZipFile("no header where the directory says"))
+        return entry.header_offset + _LOCAL.size + int(name) + int(extra)
+
+    def _damaged(self, name: str, error: Exception) -> UnreadableDocument:
+        return UnreadableDocument(self.path, f"{name} in it cannot be read: {error}", hint=_FETCH_AGAIN)
+
+
+def open_file(path: Path, hint: str) -> BinaryIO:
+    """This file, to be read. UnreadableDocument if it cannot be opened, or, with this hint, if it is no plain file."""
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # opening a pipe or a device could wait forever
+            raise UnreadableDocument(str(path), f"this is {file_type(mode)}", hint=hint)
+        return path.open("rb")
+    except OSError as error:
+        raise unopened(path, error) from error
+
+
+def is_zip(head: bytes) -> bool:
+    """Whether a file that begins with these bytes means to be a zip archive."""
+    return head.startswith((_LOCAL_MAGIC, _END_MAGIC))
+
+
+def open_zip(source: Path | BinaryIO, name: str) -> SafeZip:
+    """The archive in this file; ``name`` is what messages call it.
+
+    UnreadableDocument if it cannot be opened, has no end (a download that was cut), has a directory beyond
+    MAX_DIRECTORY or MAX_ENTRIES, or names an entry twice or one that points outside: absolute, ``..``, with
+    backslashes, a link.
+    """
+    if not isinstance(source, Path):
+        return _open(source, name, owned=False)
+    stream = open_file(source, "name a zip archive")
+    try:
+        return _open(stream, name, owned=True)
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _open(stream: BinaryIO, path: str, *, owned: bool) -> SafeZip:
+    try:
+        end = _find_end(stream)
+    except (OSError, ValueError, struct.error) as error:
+        raise UnreadableDocument(path, f"the zip archive cannot be read: {error}", hint=_FETCH_AGAIN) from error
+    if end is None:
+        reason = "it begins as a zip archive, but the directory at its end is missing: the file is cut short"
+        raise UnreadableDocument(path, reason, hint=_FETCH_AGAIN)
+    if end.size > MAX_DIRECTORY or end.entries > MAX_ENTRIES:
+        reason = f"the zip archive's directory claims {counted(end.entries, 'file')} in {end.size:,} bytes"
+        raise UnreadableDocument(path, reason, hint=_NOT_TRUSTED)
+    try:
+        archive = zipfile.ZipFile(stream)
+    except _BAD as error:
+        raise UnreadableDocument(path, f"the zip archive's directory is damaged: {error}", hint=_FETCH_AGAIN) from error
+    fault = next(_faults(archive.infolist()), None)
+    if fault is not None:
+        archive.close()
+        raise UnreadableDocument(path, f"the zip archive {fault}", hint=_NOT_TRUSTED)
+    return SafeZip(archive, stream, path, owned=owned)
+
+
+class _End(NamedTuple):
+    """What the record at an archive's end says of its directory."""
+
+    entries: int
+    size: int
+
+
+def _find_end(stream: BinaryIO) -> _End | None:
+    """The end record, looked for where ``zipfile`` looks for it; None when there is none."""
+    length = stream.seek(0, io.SEEK_END)
+    start = max(0, length - _END.size - _MAX_COMMENT)
+    stream.seek(start)
+    tail = stream.read(length - start)
+    at = len(tail) - _END.size
+    if at < 0:
+        return None
+    if not (tail.startswith(_END_MAGIC, at) and tail.endswith(b"\0\0")):  # no comment, as nearly always
+        at = tail.rfind(_END_MAGIC, max(0, at - _MAX_COMMENT))
+        if at < 0 or len(tail) - at < _END.size:
+            return None
+    _, _, _, _, entries, size, _, _ = _END.unpack_from(tail, at)
+    records = [_End(entries, size), *_find_end64(stream, start + at)]
+    return _End(max(record.entries for record in records), max(record.size for record in records))
+
+
+def _find_end64(stream: BinaryIO, end: int) -> Iterator[_End]:
+    """The end records of zip64 that a locator before the plain one stands for.
+
+    Pythons differ in which they believe: the one right before the locator, or the one that the locator points to.
+    """
+    if end < _LOCATOR.size + _END64.size:
+        return
+    before = end - _LOCATOR.size - _END64.size
+    stream.seek(end - _LOCATOR.size)
+    magic, _, pointed, _ = _LOCATOR.unpack(stream.read(_LOCATOR.size))
+    if magic != _LOCATOR_MAGIC:
+        return
+    for place in {before, min(before, pointed)}:
+        stream.seek(place)
+        magic, _, _, _, _, _, _, entries, size, _ = _END64.unpack(stream.read(_END64.size))
+        if magic == _END64_MAGIC:
+            yield _End(entries, size)
+
+
+def _faults(entries: list[zipfile.ZipInfo]) -> Iterator[str]:
+    """Why an archive with these entries is not read."""
+    if len(entries) > MAX_ENTRIES:
+        yield f"holds more than {MAX_ENTRIES:,} files"
+    seen: set[str] = set()
+    for entry in entries:
+        name = entry.orig_filename
+        if fault := _name_fault(name):
+            yield f"holds a file named {name!r}, {fault}"
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            yield f"holds a link, {name!r}"
+        if entry.filename in seen:
+            yield f"holds two files named {name!r}"
+        seen.add(entry.filename)
+
+
+def _name_fault(name: str) -> str | None:
+    if "\\" in name:
+        return "with a backslash"
+    if "\0" in name or not name:
+        return "which is no name"
+    if name.startswith("/") or name[1:2] == ":":
+        return "an absolute path"
+    if ".." in name.split("/"):
+        return "which leads outside"
+    return None
+
+
+# --- Entries as files ------------------------------------------------------------
+
+
+class _Slice(io.RawIOBase):
+    """``size`` bytes of another file, from ``begin`` on."""
+
+    def __init__(self, stream: BinaryIO, begin: int, size: int) -> None:
+        self._stream = stream
+        self._begin = begin
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = _target(offset, whence, self._at, self._size)
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        wanted = min(len(buffer), max(0, self._size - self._at))
+        self._stream.seek(self._begin + self._at)
+        data = self._stream.read(wanted)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+_CHUNK = 2**20
+_FIRST, _LATEST = 4, 4
+
+
+class _Inflated(io.RawIOBase):
+    """A deflated entry. Its size is known without inflating; its first and its latest chunks are kept.
+
+    A checkpoint is read like this: the directory at its end, then data.pkl, which torch writes first, then perhaps
+    a few bytes of directory again. So one pass is enough for it.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+        self._archive = archive
+        self._entry = entry
+        self._at = 0
+        self._first: list[bytes] = []
+        self._latest: dict[int, bytes] = {}
+        self._chunks = self._inflate()
+
+    def _inflate(self) -> Iterator[tuple[int, bytes]]:
+        with self._archive.open(self._entry) as member:
+            for number in range(-(-self._entry.file_size // _CHUNK)):
+                yield number, member.read(_CHUNK)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = _target(offset, whence, self._at, self._entry.file_size)
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        number, begin = divmod(self._at, _CHUNK)
+        data = self._chunk(number)[begin : begin + len(buffer)]
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def _chunk(self, number: int) -> bytes:
+        if number < len(self._first):
+            return self._first[number]
+        if number in self._latest:
+            return self._latest[number]
+        if number * _CHUNK >= self._entry.file_size:
+            return b""
+        if self._latest and number < max(self._latest):
+            self._chunks = self._inflate()  # behind us and forgotten: once more from the beginning
+            self._latest.clear()
+        try:
+            for here, data in self._chunks:
+                self._keep(here, data)
+                if here == number:
+                    return data
+        except _BAD as error:
+            raise OSError(f"{self._entry.filename} in it cannot be read: {error}") from error
+        return b""
+
+    def _keep(self, number: int, data: bytes) -> None:
+        if number == len(self._first) < _FIRST:
+            self._first.append(data)
+        else:
+            self._latest[number] = data
+            self._latest.pop(number - _LATEST, None)
+
+
+def _target(offset: int, whence: int, at: int, size: int) -> int:
+    """Where ``seek`` leads. ValueError for a place before the beginning."""
+    target = offset + {io.SEEK_SET: 0, io.SEEK_CUR: at, io.SEEK_END: size}[whence]
+    if target < 0:
+        raise ValueError(f"a place before the beginning: {target}")
+    return target

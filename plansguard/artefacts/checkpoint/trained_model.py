@@ -1,0 +1,337 @@
+"""Trained models as nnU-Net leaves them and as people pass them on, and what kind of artefact a path is.
+
+A model folder is ``DatasetNNN_Name/trainer__plans__configuration`` in ``nnUNet_results``, with plans.json, dataset.json
+and ``fold_*/checkpoint_*.pth``; TotalSegmentator ships the same. ``nnUNetv2_export_model_to_zip`` packs several such
+folders into one zip (nnunetv2/model_sharing/model_export.py), which is read in place.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoint
+from plansguard.artefacts.checkpoint.safe_zip import SafeZip, is_zip, open_zip
+from plansguard.core.errors import UnreadableDocument
+from plansguard.core.text import counted
+from plansguard.documents import json_document, size_limits
+from plansguard.documents.json_document import JsonDocument
+from plansguard.documents.recognise import recognise
+
+PLANS, DATASET_JSON, FINGERPRINT = "plans.json", "dataset.json", "dataset_fingerprint.json"
+MAX_MODELS = 100
+MAX_PACKED = 8 * 1024**2
+"""Bytes of a document in a zip. Plans have 20 KB; the fingerprint of 50,000 cases has 6 MB."""
+MAX_ALL_PACKED = 16 * 1024**2
+"""Bytes of all documents in a zip together: once read, they need ten to twenty times as much memory."""
+MAX_UNPACKED = 2 * 1024**3
+"""Bytes of a checkpoint in a zip: to see its end, all of it is unpacked, though nowhere kept."""
+#: How far below the path that was named a model folder may lie: nnUNet_results/DatasetNNN_Name/model.
+_DEEPEST = 2
+_DEEPEST_IN_ZIP = 16
+_CHECKPOINT = re.compile(r"(fold_[^/]+)/(checkpoint_[^/]+\.pth)")
+_DATASET = re.compile(r"Dataset\d{3,}_.+")
+_NAME_THE_FOLDER = "name the folder that holds plans.json and fold_0, the folder above it, or a zip of them"
+
+Artefact = Checkpoint | tuple["StoredModel", ...] | JsonDocument
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """One trained model.
+
+    ``path`` is its folder, or the zip that holds it (``zipped``). ``folder`` goes on into the zip as if that were a
+    folder. ``checkpoints`` are named from there on (``fold_0/checkpoint_final.pth``), finished ones first. ``trainer``
+    and ``configuration`` are what the folder's name says, empty where it says nothing.
+    """
+
+    path: Path
+    folder: Path
+    name: str
+    dataset_name: str
+    trainer: str
+    configuration: str
+    plans: JsonDocument
+    dataset_json: JsonDocument | None
+    fingerprint: JsonDocument | None
+    checkpoints: tuple[str, ...]
+    zipped: bool = False
+
+    def checkpoint(self, name: str) -> Checkpoint:
+        """One of ``checkpoints``. UnreadableDocument when it cannot be read."""
+        if not self.zipped:
+            return read_checkpoint(self.folder / name)
+        member = (self.folder / name).relative_to(self.path).as_posix()
+        with open_zip(self.path, str(self.path)) as archive:
+            if archive.size(member) > MAX_UNPACKED:
+                reason = f"it has {archive.size(member):,} bytes, too many to look at inside a zip"
+                raise UnreadableDocument(
+                    str(self.folder / name), reason, hint="unpack the zip and name the model folder"
+                )
+            with archive.open(member) as stream:
+                return read_checkpoint(self.folder / name, stream)
+
+
+def read_artefact(path: Path) -> Artefact:
+    """A checkpoint, the models in a folder or a zip, or the plans in a JSON file.
+
+    UnreadableDocument when there is nothing at ``path``, or something else.
+    """
+    if path.is_dir():
+        return read_checkpoint(path) if _unpacked(path) else read_models(path)
+    head = _head(path)
+    if path.suffix == ".json" or head.lstrip()[:1] == b"{":
+        return _plans(size_limits.read(path))
+    if is_zip(head) and _holds_models(path):
+        return read_models(path)
+    return read_checkpoint(path)
+
+
+def weights_in(path: Path) -> Checkpoint:
+    """The checkpoint that ``path`` is, or the finished one of the first fold of the only model in a folder or a zip.
+
+    UnreadableDocument when there is none, or several models hold one.
+    """
+    artefact = read_artefact(path)
+    if isinstance(artefact, Checkpoint):
+        return artefact
+    if isinstance(artefact, JsonDocument):
+        raise UnreadableDocument(str(path), "these are plans, no weights", hint="name a checkpoint or a trained model")
+    trained = [model for model in artefact if model.checkpoints]
+    if len(trained) != 1:
+        names = ", ".join(model.name for model in trained) or "none"
+        reason = f"it does not hold one trained model: {names}"
+        raise UnreadableDocument(str(path), reason, hint="name the model's folder, or a checkpoint in it")
+    return trained[0].checkpoint(trained[0].checkpoints[0])
+
+
+def read_models(path: Path) -> tuple[StoredModel, ...]:
+    """The models in a folder, in the folders below it, or in a zip; sorted by name, one at least.
+
+    UnreadableDocument when there is none, when there are more than MAX_MODELS, when one has documents that cannot be
+    read, or when those in a zip have more than MAX_ALL_PACKED bytes.
+    """
+    if path.is_dir():
+        places = _models_among(dict(_folders(path)))
+        _check_number(path, len(places))
+        return tuple(_model(path, place, names, json_document.read_bytes) for place, names in places.items())
+    with open_zip(path, str(path)) as archive:
+        places = _models_among(_members(archive))
+        _check_number(path, len(places))
+
+        _check_documents(archive, places)
+
+        def read(file: Path) -> bytes:
+            return archive.read(file.relative_to(path).as_posix(), MAX_PACKED)
+
+        return tuple(_model(path, place, names, read, zipped=True) for place, names in places.items())
+
+
+def embedded_plans(checkpoint: Checkpoint) -> JsonDocument:
+    """The plans in a checkpoint, with the bytes that nnU-Net writes for them.
+
+    UnreadableDocument when it has none that nnU-Net v2 can use.
+    """
+    if checkpoint.plans is None or checkpoint.kind in _NO_PLANS:
+        reason, hint = _NO_PLANS.get(checkpoint.kind, ("it holds no plans", _LOOK_ELSEWHERE))
+        raise UnreadableDocument(checkpoint.path, reason, hint=hint)
+    return _plans(_document(checkpoint.plans, checkpoint.path))
+
+
+def embedded_dataset_json(checkpoint: Checkpoint) -> JsonDocument | None:
+    """The dataset.json in a checkpoint, if it has one."""
+    return None if checkpoint.dataset_json is None else _document(checkpoint.dataset_json, checkpoint.path)
+
+
+_LOOK_ELSEWHERE = "ask for plans.json where the weights were published; `plansguard show` tells what the shapes say"
+#: kind of checkpoint -> why it has no plans of nnU-Net v2, and what to do
+_NO_PLANS = {
+    "nnunet-v1": (
+        "this checkpoint was written by nnU-Net v1: neither its plans nor its weights can be used with nnU-Net v2",
+        "fine-tune with nnU-Net v1, or pretrain again with v2",
+    ),
+    "nnssl": (
+        "this checkpoint was written by nnssl: it carries an adaptation plan, from which nnU-Net makes its own plans",
+        "see nnU-Net's documentation/finetuning_from_nnssl_checkpoints.md",
+    ),
+}
+
+
+def _document(value: dict[str, Any], path: str) -> JsonDocument:
+    try:
+        return size_limits.written(value, path)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UnreadableDocument(
+            path, f"what it holds cannot be written as JSON: {error}", hint="get the file from where it was published"
+        ) from error
+
+
+def _plans(document: JsonDocument) -> JsonDocument:
+    """The document, if it holds plans."""
+    kind = recognise(document.value)
+    if kind != "plans":
+        what = f"this is a {kind}, and no plans" if kind else "these are no nnU-Net plans"
+        raise UnreadableDocument(document.path, what, hint="name a plans file, a model, or a checkpoint")
+    return document
+
+
+def _unpacked(folder: Path) -> bool:
+    """Whether this is a checkpoint that somebody unpacked like a zip."""
+    return (folder / "data.pkl").is_file() or next(folder.glob("*/data.pkl"), None) is not None
+
+
+def _head(path: Path) -> bytes:
+    try:
+        if not path.is_file() and path.exists():
+            raise UnreadableDocument(str(path), "this is neither a file nor a folder", hint="check the path")
+        with path.open("rb") as stream:
+            return stream.read(64)
+    except OSError as error:
+        raise json_document.unopened(path, error) from error
+
+
+# --- Where models lie ------------------------------------------------------------
+
+_Places = dict[str, frozenset[str]]
+"""Folders with plans.json, named from the path on, and the names of the files in each that count, from there on."""
+
+
+def _folders(root: Path) -> Iterator[tuple[str, frozenset[str]]]:
+    """``root`` and the folders at most _DEEPEST below it; below one with plans.json none is looked for."""
+    level = [""]
+    for depth in range(_DEEPEST + 1):
+        without = []
+        for place in level:
+            if (root / place / PLANS).is_file():
+                yield place, _files(root / place)
+            else:
+                without.append(place)
+        if depth < _DEEPEST:
+            level = [(f"{place}/" if place else "") + name for place in without for name in _subfolders(root / place)]
+
+
+def _subfolders(folder: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _files(folder: Path) -> frozenset[str]:
+    documents = (name for name in (PLANS, DATASET_JSON, FINGERPRINT) if (folder / name).is_file())
+    checkpoints = (path.relative_to(folder).as_posix() for path in folder.glob("fold_*/checkpoint_*.pth"))
+    return frozenset((*documents, *checkpoints))
+
+
+def _members(archive: SafeZip) -> _Places:
+    """The same in a zip, at any depth. What macOS adds to zips is passed over."""
+    folders: dict[str, set[str]] = {}
+    for name in archive.names:
+        is_plans = name.rpartition("/")[2] == PLANS and not name.startswith("__MACOSX/")
+        if is_plans and name.count("/") <= _DEEPEST_IN_ZIP:
+            folders[name.rpartition("/")[0]] = set()
+    for name in archive.names:
+        place, _, file = name.rpartition("/")
+        above, _, fold = place.rpartition("/")
+        for folder, inside in ((place, file), (above, f"{fold}/{file}")):
+            if folder in folders:
+                folders[folder].add(inside)
+    return {place: frozenset(names) for place, names in folders.items()}
+
+
+def _holds_models(path: Path) -> bool:
+    with open_zip(path, str(path)) as archive:
+        return bool(_members(archive))
+
+
+def _models_among(places: _Places) -> _Places:
+    """Those that are models: nnU-Net also leaves a plans.json beside predictions.
+
+    Such copies lie in a model's folder, or have neither checkpoints nor a model's name; but where there is nothing
+    else, a folder with plans counts.
+    """
+    outermost = {place: names for place, names in places.items() if not any(above in places for above in _above(place))}
+    proper = {place: names for place, names in outermost.items() if _checkpoints(names) or len(_parts(place)) == 3}
+    return dict(sorted((proper or outermost).items()))
+
+
+def _above(place: str) -> Iterator[str]:
+    """The folders above one, nearest first; the path itself is ``""``."""
+    while place:
+        place = place.rpartition("/")[0]
+        yield place
+
+
+def _checkpoints(names: Iterable[str]) -> tuple[str, ...]:
+    found = [name for name in names if _CHECKPOINT.fullmatch(name)]
+    return tuple(sorted(found, key=lambda name: (not name.endswith("/checkpoint_final.pth"), name)))
+
+
+def _parts(place: str) -> list[str]:
+    return place.rpartition("/")[2].split("__")
+
+
+def _check_number(path: Path, number: int) -> None:
+    if not number:
+        raise UnreadableDocument(str(path), "there is no model here: no plans.json", hint=_NAME_THE_FOLDER)
+    if number > MAX_MODELS:
+        reason = f"there are {number} models here, more than {MAX_MODELS}"
+        raise UnreadableDocument(str(path), reason, hint="name the folder of one dataset or of one model")
+
+
+def _check_documents(archive: SafeZip, places: _Places) -> None:
+    sizes = (
+        archive.size(f"{place}/{name}" if place else name)
+        for place, names in places.items()
+        for name in names & {PLANS, DATASET_JSON, FINGERPRINT}
+    )
+    total = sum(sizes)
+    if total > MAX_ALL_PACKED:
+        reason = f"the documents of the {counted(len(places), 'model')} in it have {total:,} bytes, too many for a zip"
+        raise UnreadableDocument(archive.path, reason, hint="unpack the zip and name one model folder")
+
+
+# --- Reading one -----------------------------------------------------------------
+
+
+def _model(
+    path: Path, place: str, names: frozenset[str], read: Callable[[Path], bytes], *, zipped: bool = False
+) -> StoredModel:
+    folder = path / place
+    named = PurePosixPath(place or path.stem) if zipped else folder.absolute()
+    parts = named.name.split("__")
+    trainer, _, configuration = parts if len(parts) == 3 else ("", "", "")
+
+    def document(name: str) -> JsonDocument:
+        return size_limits.parse(read(folder / name), str(folder / name))
+
+    def other(name: str, kind: str) -> JsonDocument | None:
+        found = document(name) if name in names else None
+        return found if found is not None and recognise(found.value) == kind else None
+
+    plans = _plans(document(PLANS))
+    return StoredModel(
+        path=path if zipped else folder,
+        folder=folder,
+        name=named.name,
+        dataset_name=_dataset_name(named.parent.name, plans),
+        trainer=trainer,
+        configuration=configuration,
+        plans=plans,
+        dataset_json=other(DATASET_JSON, "dataset.json"),
+        fingerprint=other(FINGERPRINT, "fingerprint"),
+        checkpoints=_checkpoints(names),
+        zipped=zipped,
+    )
+
+
+def _dataset_name(parent: str, plans: JsonDocument) -> str:
+    """The folder above if it is called like a dataset, else what the plans say."""
+    if _DATASET.fullmatch(parent):
+        return parent
+    name = plans.value.get("dataset_name")
+    return name if isinstance(name, str) and name else parent

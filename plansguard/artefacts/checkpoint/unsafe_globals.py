@@ -1,0 +1,84 @@
+"""Globals that no checkpoint needs, and through which loading a pickle for real could run a command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from plansguard.artefacts.checkpoint.pickle_values import Global
+
+PACKAGES = frozenset(
+    """
+    os posix nt subprocess sys socket ssl shutil importlib ctypes cffi pickle dill cloudpickle joblib marshal
+    multiprocessing concurrent asyncio urllib http xmlrpc requests aiohttp httpx paramiko
+    pip ensurepip setuptools distutils venv idlelib lib2to3
+    torch.hub torch.utils.model_zoo torch.utils.cpp_extension torch.utils.collect_env torch.utils.bottleneck
+    torch.utils._config_module torch.distributed torch.multiprocessing torch.package torch.fx torch._dynamo
+    torch._inductor torch.testing torch.jit.unsupported_tensor_ops
+    numpy.f2py numpy.testing numpy.distutils numpy.ctypeslib numpy.lib.npyio
+    """.split()
+)
+"""With all that lies below them."""
+
+MODULES = frozenset(
+    """
+    ntpath posixpath genericpath _posixsubprocess _socket _ssl _frozen_importlib _frozen_importlib_external imp
+    zipimport pkgutil runpy pty _ctypes _pickle cPickle shelve webbrowser antigravity code codeop pydoc pdb bdb cProfile
+    profile timeit trace doctest inspect linecache fileinput tempfile glob platform signal threading _thread
+    urllib2 httplib ftplib smtplib poplib imaplib nntplib telnetlib socketserver commands popen2 site gc atexit
+    faulthandler
+    """.split()
+)
+
+_ATTRIBUTES = frozenset({"attrgetter", "methodcaller", "itemgetter"})
+_BUILTINS = frozenset(
+    """
+    eval exec execfile compile open file input raw_input getattr setattr delattr __import__ globals locals vars
+    breakpoint apply reload exit quit help
+    """.split()
+)
+_FILES = frozenset({"open", "open_code", "FileIO"})
+FUNCTIONS = {
+    "builtins": _BUILTINS,
+    "__builtin__": _BUILTINS,
+    "operator": _ATTRIBUTES,
+    "_operator": _ATTRIBUTES,
+    "io": _FILES,
+    "_io": _FILES,
+    "types": frozenset({"FunctionType", "CodeType", "MethodType", "LambdaType"}),
+    "functools": frozenset({"reduce"}),
+    "_functools": frozenset({"reduce"}),
+    "uuid": frozenset({"_get_command_stdout", "_popen"}),
+    "logging.config": frozenset({"listen", "fileConfig", "dictConfig"}),
+    "torch": frozenset({"load", "save", "compile"}),
+    "torch.serialization": frozenset({"load", "save"}),
+    "torch.storage": frozenset({"_load_from_bytes"}),
+    "torch.jit": frozenset({"load"}),
+}
+"""Of modules that are harmless otherwise."""
+
+_HANDLES = frozenset({"builtins", "ctypes", "importlib", "os", "shutil", "socket", "subprocess", "sys"})
+"""Modules that others import, so that they can be had from these by name: ``torch.serialization``, ``os``."""
+
+
+def suspicious(names: Iterable[Global]) -> tuple[Global, ...]:
+    """Those of these globals that a checkpoint has no use for and an attacker has.
+
+    No list is complete: a global that is not named here was not found harmless. ``functools.partial`` is not named, for
+    the function that it would call is a global of its own.
+    """
+    return tuple(name for name in names if _is_suspicious(name))
+
+
+def _is_suspicious(found: Global) -> bool:
+    parts = found.module.split(".")
+    if found.module in MODULES or any(
+        ".".join(parts[:depth]) in PACKAGES for depth in range(1, min(len(parts), 4) + 1)
+    ):
+        return True
+    if found.module == "copyreg" and found.name.startswith("extension "):  # what it stands for, the file does not say
+        return True
+    # Since protocol 4 a name may have dots: os.system of torch is torch.os.system.
+    steps = found.name.split(".")
+    if any(step in _HANDLES for step in steps) or (len(steps) > 1 and any(step.startswith("__") for step in steps)):
+        return True
+    return steps[0] in FUNCTIONS.get(found.module, ())

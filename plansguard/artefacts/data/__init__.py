@@ -1,0 +1,1 @@
+"""Preprocessed cases: headers, values, normalization, and the audit of a whole folder."""

@@ -1,0 +1,271 @@
+"""A folder of preprocessed cases: which there are, and what each says of itself.
+
+nnU-Net writes per case ``<case>.b2nd``, ``<case>_seg.b2nd`` and ``<case>.pkl``, the last one last; up to 2.5 it wrote
+``<case>.npz`` and ``<case>.pkl`` and unpacked ``<case>.npy`` and ``<case>_seg.npy`` beside them. Which of these, and
+which cases, a folder holds is told as training/dataloading/nnunet_dataset.py sees it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from plansguard.artefacts.checkpoint import pickle_reader
+from plansguard.artefacts.data.array_headers import (
+    MOST_DIMENSIONS,
+    BrokenArray,
+    b2nd_header,
+    npy_header,
+    read_head,
+    read_members,
+)
+from plansguard.core.errors import UnreadableDocument
+
+#: The formats that nnU-Net has a class for, the newer one first.
+FORMATS = ("b2nd", "npz")
+#: What nnU-Net ignores when it asks which format a folder has.
+_BESIDE = ("pkl", "npy")
+_SEGMENTATION = "_seg.b2nd"
+#: Under which keys nnU-Net's readers keep what they need to write an image. imageio/
+STUFF = ("sitk_stuff", "nibabel_stuff")
+#: Of labels and extents, and how many labels a region may have. A stranger's file could claim any number.
+_LARGEST, _MOST_LABELS = 2**40, 10_000
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """One look at a folder of preprocessed cases.
+
+    ``names`` are the cases that nnU-Net finds, ``orphans`` those of which there is everything but the image, both
+    sorted. ``formats`` are those of FORMATS that occur; cases are read from the first. ``strays`` are other files,
+    for which nnU-Net refuses the folder.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    orphans: tuple[str, ...]
+    formats: tuple[str, ...]
+    strays: tuple[str, ...]
+
+    @property
+    def everything(self) -> list[str]:
+        """All cases, whole or not, by name."""
+        return sorted((*self.names, *self.orphans))
+
+    @property
+    def format(self) -> str:
+        """The format in which the cases are read."""
+        return self.formats[0] if self.formats else FORMATS[0]
+
+    @property
+    def refused(self) -> bool:
+        """Whether nnU-Net stops at the folder: "Found more than one file ending in the folder".
+
+        Source: infer_dataset_class. It asks for exactly one ending besides .pkl and .npy.
+        """
+        return len(self.formats) != 1 or bool(self.strays)
+
+
+def list_folder(path: Path) -> DataFolder:
+    """Which cases and files lie in ``path``; raises UnreadableDocument when it is no folder that can be read."""
+    files: list[str] = []
+    others: list[str] = []
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                (files if _is_file(entry) else others).append(entry.name)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UnreadableDocument(
+            str(path), f"the data folder {path} cannot be read: {reason}", hint="check the path and its permissions"
+        ) from None
+    endings = {name.rpartition(".")[2] for name in files}
+    formats = tuple(ending for ending in FORMATS if ending in endings)
+    names, orphans = _cases(files + others, formats[0] if formats else FORMATS[0])
+    known = (*FORMATS, *_BESIDE)
+    strays = tuple(sorted(name for name in files if name.rpartition(".")[2] not in known))
+    return DataFolder(path, names, orphans, formats, strays)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Also a link to one. A link to itself is none."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def _cases(files: Iterable[str], array: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The cases that have an image, as nnU-Net's get_identifiers lists them, and those that have other files only."""
+    images, rest = set(), set()
+    for name in files:
+        if name.endswith(".pkl"):
+            rest.add(name[:-4])
+        elif array == "npz":
+            if name.endswith(".npz"):
+                images.add(name[:-4])
+        elif name.endswith(_SEGMENTATION):
+            rest.add(name[: -len(_SEGMENTATION)])
+        elif name.endswith(".b2nd"):
+            images.add(name[:-5])
+    return tuple(sorted(images)), tuple(sorted(rest - images))
+
+
+class Case(NamedTuple):
+    """What the headers of one case's arrays and its ``.pkl`` say.
+
+    ``image`` is (C, z, y, x), ``segmentation`` (1, z, y, x), ``shape`` (z, y, x) after cropping and before resampling;
+    these three are transposed by the plans' ``transpose_forward``. ``spacing`` is in mm, in the reader's axis order,
+    not transposed. ``class_keys`` are the keys of ``class_locations``, None also where there is none. What could not be
+    read is None, and ``faults`` says why, one clause each. ``stuff`` are the keys under which a reader kept what it
+    needs to write a prediction (``sitk_stuff``, ``nibabel_stuff``). ``changed`` is when each file was changed last, in
+    seconds since 1970.
+    """
+
+    name: str
+    image: tuple[int, ...] | None
+    segmentation: tuple[int, ...] | None
+    shape: tuple[int, ...] | None
+    spacing: tuple[float, ...] | None
+    class_keys: frozenset[Any] | None
+    stuff: frozenset[str] | None
+    faults: tuple[str, ...]
+    changed: tuple[float, ...]
+
+
+def read_case(folder: str, name: str, array: str) -> Case:
+    """One case of ``folder``, whose arrays have the format ``array`` (one of FORMATS). It never raises."""
+    faults: list[str] = []
+    changed: list[float] = []
+    read_arrays = _numpy_arrays if array == "npz" else _blosc2_arrays
+    image, segmentation = read_arrays(folder, name, changed, faults)
+    properties = _properties(folder, f"{name}.pkl", changed, faults)
+    shape = spacing = class_keys = stuff = None
+    if properties is not None:
+        shape, spacing, class_keys, stuff = _facts(f"{name}.pkl", properties, faults)
+    return Case(name, image, segmentation, shape, spacing, class_keys, stuff, tuple(faults), tuple(changed))
+
+
+Shape = tuple[int, ...]
+
+
+def _blosc2_arrays(
+    folder: str, case: str, changed: list[float], faults: list[str]
+) -> tuple[Shape | None, Shape | None]:
+    """The shapes of image and segmentation."""
+    shapes: list[Shape | None] = []
+    for name in (f"{case}.b2nd", f"{case}{_SEGMENTATION}"):
+        path = f"{folder}{os.sep}{name}"
+        shape = None
+        try:
+            head, size, when = read_head(path)
+            changed.append(when)
+            shape = b2nd_header(head, size, path).shape
+        except BrokenArray as error:
+            faults.append(f"{name} {error}")
+        shapes.append(shape)
+    return shapes[0], shapes[1]
+
+
+def _numpy_arrays(folder: str, case: str, changed: list[float], faults: list[str]) -> tuple[Shape | None, Shape | None]:
+    """The shapes of image and segmentation as nnU-Net takes them: from ``.npy`` where there is one, else ``.npz``."""
+    packed: dict[str, Shape] = {}
+    name = f"{case}.npz"
+    path = f"{folder}{os.sep}{name}"
+    try:
+        changed.append(read_head(path).changed)
+        packed = {member: header.shape for member, header in read_members(path).items()}
+        faults.extend(f"{name} holds no {member}" for member in ("data", "seg") if member not in packed)
+    except BrokenArray as error:
+        faults.append(f"{name} {error}")
+    return (
+        _unpacked(folder, f"{case}.npy", faults) or packed.get("data"),
+        _unpacked(folder, f"{case}_seg.npy", faults) or packed.get("seg"),
+    )
+
+
+def _unpacked(folder: str, name: str, faults: list[str]) -> Shape | None:
+    """The shape in a ``.npy``; None where there is none.
+
+    Of what is broken only an empty file is a fault: anything else nnU-Net notices, and unpacks the ``.npz`` again.
+    """
+    try:
+        head, size, _ = read_head(f"{folder}{os.sep}{name}")
+        if size == 0:
+            faults.append(f"{name} is empty (0 bytes): delete it, and nnU-Net unpacks it again")
+            return None
+        return npy_header(head, size).shape
+    except BrokenArray:
+        return None
+
+
+def _properties(folder: str, name: str, changed: list[float], faults: list[str]) -> dict[Any, Any] | None:
+    """What a case's ``.pkl`` holds; None, and a fault, where it is no dictionary."""
+    try:
+        with open(f"{folder}{os.sep}{name}", "rb", 0, opener=_open_file) as stream:
+            status = os.fstat(stream.fileno())
+            changed.append(status.st_mtime)
+            if status.st_size == 0:
+                faults.append(f"{name} is empty (0 bytes)")
+                return None
+            value = pickle_reader.load(stream).value
+    except FileNotFoundError:
+        faults.append(f"{name} is missing")
+    except pickle_reader.BrokenPickle as error:
+        faults.append(f"{name} cannot be read: {error}")
+    except (OSError, ValueError) as error:
+        faults.append(f"{name} cannot be read ({getattr(error, 'strerror', None) or error})")
+    else:
+        if isinstance(value, dict):
+            return value
+        faults.append(f"{name} is not nnU-Net's: it holds no dictionary")
+    return None
+
+
+def _open_file(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _facts(
+    name: str, properties: dict[Any, Any], faults: list[str]
+) -> tuple[Shape | None, tuple[float, ...] | None, frozenset[Any] | None, frozenset[str]]:
+    """Shape, spacing, class keys and stuff, as Case has them."""
+    shape = _numbers(name, properties, "shape_after_cropping_and_before_resampling", faults)
+    if shape is not None and not all(isinstance(extent, int) and extent > 0 for extent in shape):
+        faults.append(f"{name} says shape_after_cropping_and_before_resampling is {shape}")
+        shape = None
+    spacing = _numbers(name, properties, "spacing", faults)
+    if spacing is not None and not all(0 < mm < math.inf for mm in spacing):
+        faults.append(f"{name} says spacing is {spacing}")
+        spacing = None
+    locations = properties.get("class_locations")
+    class_keys = frozenset(map(_class_key, locations)) if isinstance(locations, dict) else None
+    stuff = frozenset(key for key in STUFF if key in properties)
+    return shape, spacing, class_keys, stuff
+
+
+def _class_key(key: Any) -> Any:
+    """A key of ``class_locations``; a word for what nnU-Net never writes, which may be anything of any size."""
+    labels = key if type(key) is tuple else (key,)
+    fine = len(labels) <= _MOST_LABELS and all(type(label) is int and abs(label) < _LARGEST for label in labels)
+    return key if fine else "what is no label"
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) < _LARGEST)
+
+
+def _numbers(name: str, properties: dict[Any, Any], key: str, faults: list[str]) -> tuple[Any, ...] | None:
+    """A sequence of numbers in a case's ``.pkl``."""
+    value = properties.get(key)
+    if isinstance(value, pickle_reader.Array):
+        value = value.values()
+    if isinstance(value, (list, tuple)) and 0 < len(value) <= MOST_DIMENSIONS and all(map(_is_number, value)):
+        return tuple(value)
+    faults.append(f"{name} holds no numbers as {key}" if key in properties else f"{name} holds no {key}")
+    return None

@@ -1,0 +1,83 @@
+"""The check itself, for the command line and for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plansguard.core.report import Report
+from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
+from plansguard.nnunet.workspace import Workspace
+from plansguard.rules import RULES
+from plansguard.rules.engine.run import run_rules
+from plansguard.rules.engine.settings import ActiveSettings, find_settings, read_settings
+from plansguard.subjects.discovery import dataset_of, discover, narrowed
+from plansguard.subjects.request import Reading, Request
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
+
+
+def check(
+    paths: Iterable[str | Path] = (),
+    *,
+    datasets: Iterable[str] = (),
+    plans: str | None = None,
+    configuration: str | None = None,
+    weights: str | Path | None = None,
+    reading: Reading | None = None,
+    settings: ActiveSettings | None = None,
+) -> Report:
+    """Judge plans and what lies beside them.
+
+    ``paths`` are plans files, dataset folders or folders above them; ``datasets`` are ids or names below
+    ``$nnUNet_preprocessed``; with neither, the current folder is searched. ``plans`` and ``configuration`` narrow
+    the check as nnU-Net's ``-p`` and ``-c`` do. ``weights`` is a checkpoint that is to be fine-tuned, as for nnU-Net's
+    ``-pretrained_weights``; without ``plans`` it is judged against nnU-Net's default plans, which training would take.
+    ``reading`` says how much of the preprocessed arrays is read (default: the headers of all cases). Without
+    ``settings`` the nearest ``plansguard.json`` counts.
+
+    Raises UsageError (an unknown path or dataset) and UnreadableDocument (broken settings, weights that are none).
+    """
+    places = [Path(path) for path in paths]
+    ids = list(datasets)
+    if not places and not ids:
+        places = [Path()]
+    named = [dataset_of(Workspace.from_environment(), one) for one in ids]
+    # A dataset that is named twice, by path and by id, is judged once.
+    subjects = list({subject.folder.resolve(): subject for subject in [*discover(places), *named]}.values())
+    if plans is not None:
+        # Below a folder that was named, only the datasets that have these plans are meant; unless none has.
+        meant = [
+            subject
+            for subject in subjects
+            if subject in named or subject.folder in places or plans in (one.identifier for one in subject.plans)
+        ]
+        subjects = meant or subjects
+    checkpoint = _checkpoint(weights)
+    if checkpoint is not None and plans is None:
+        plans = DEFAULT_IDENTIFIER
+    request = Request(plans, configuration, checkpoint, reading or Reading())
+    return run_rules(
+        "check",
+        [*(str(place) for place in places), *ids],
+        [narrowed(subject, request) for subject in subjects],
+        settings=settings or nearest_settings([*places, *(subject.folder for subject in subjects)]),
+        rules=RULES,
+    )
+
+
+def _checkpoint(weights: str | Path | None) -> Checkpoint | None:
+    if weights is None:
+        return None
+    from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
+
+    return read_checkpoint(Path(weights))
+
+
+def nearest_settings(places: Iterable[Path]) -> ActiveSettings:
+    """The settings nearest to the first of ``places``, else to the current folder."""
+    first = next(iter(places), Path())
+    path = find_settings(first if first.is_dir() else first.parent) or find_settings(Path())
+    return ActiveSettings() if path is None else read_settings(path, tuple(rule.info for rule in RULES))

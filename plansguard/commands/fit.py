@@ -1,0 +1,206 @@
+"""One checkpoint against many datasets: which plans can be fine-tuned from it as they are, what the others need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from plansguard.commands.check import nearest_settings
+from plansguard.core.errors import Absent, PlansguardError, UnreadableDocument, known
+from plansguard.core.report import Report, Severity
+from plansguard.core.text import brief, listed, quoted
+from plansguard.migration.plan import MigrationRequest
+from plansguard.migration.plan import plan as plan_migration
+from plansguard.rules import RULES
+from plansguard.rules.engine.helpers import free_name, migration_of, number
+from plansguard.rules.engine.run import run_rules
+from plansguard.rules.pg6_weights.checkpoint import foreign_to_nnunet
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.discovery import narrowed
+from plansguard.subjects.input_comparison import differences, permuted_channels
+from plansguard.subjects.plans import Configuration, Plans
+from plansguard.subjects.request import Request
+from plansguard.subjects.weights import Weights, axes_of, meant_for, plans_in
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
+
+LOADS, PREPROCESS, MIGRATE, IMPOSSIBLE, UNKNOWN = (
+    "loads",
+    "preprocess again",
+    "migrate first",
+    "impossible",
+    "cannot be told",
+)
+#: What no move of plans mends.
+_BEYOND_PLANS = ("channels", "dimensions")
+#: Rules whose errors say that the data are not those of the plans, so that they have to be made again.
+_REMADE = """
+    cases-missing incomplete-case data-from-other-plans array-channels-differ class-locations-differ mixed-data-formats
+    values-outside-normalization stamp-disagrees preprocessing-unfinished
+""".split()
+#: How many differences a reason names.
+_NAMED = 2
+
+
+class FitResult(NamedTuple):
+    """What one dataset's plans need before the checkpoint can be fine-tuned with them; ``command`` is what to type."""
+
+    dataset: str
+    plans: str
+    configuration: str
+    outcome: str
+    reason: str
+    command: str
+
+
+def fit(
+    checkpoint: Checkpoint, datasets: Sequence[Dataset], configuration: str | None = None, archive: Path | None = None
+) -> list[FitResult]:
+    """A verdict for every plans file of every dataset, in the order given; where some fit, only for those.
+
+    Judged is the configuration named, else the one that the weights were trained as. Headers of preprocessed data are
+    read where there are any. Nothing is written: whether a migration would be refused is found out in memory.
+    ``archive`` is the zip that the checkpoint lies in, if it lies in one.
+
+    UnreadableDocument when nnU-Net could not load the file into any network.
+    """
+    _check_usable(checkpoint)
+    return [one for dataset in datasets for one in _Fitting(checkpoint, dataset, configuration, archive).verdicts()]
+
+
+def _check_usable(checkpoint: Checkpoint) -> None:
+    trouble = foreign_to_nnunet(checkpoint)
+    if checkpoint.suspicious:
+        names = listed([str(one) for one in checkpoint.suspicious])
+        trouble = f"loading it would run code: it names {names}", "do not load it; use another copy"
+    elif checkpoint.damage:
+        trouble = f"it is not whole: {'; '.join(checkpoint.damage)}", "download or copy it again"
+    if trouble is not None:
+        reason, hint = trouble
+        raise UnreadableDocument(checkpoint.path, reason, hint=hint)
+
+
+class _Fitting:
+    """One checkpoint against one dataset."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, dataset: Dataset, configuration: str | None, archive: Path | None
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.dataset = dataset
+        self.wanted = configuration
+        self.artefact = checkpoint.path if archive is None else str(archive)
+        self.weights_path = quoted(checkpoint.path)
+        #: nnU-Net reads no zip.
+        self.unpack = ""
+        if archive is not None:
+            member = Path(checkpoint.path).relative_to(archive)
+            self.unpack = f"nnUNetv2_install_pretrained_model_from_zip {quoted(archive)} && "
+            self.weights_path = f'"$nnUNet_results"/{quoted(member)}'
+
+    def verdicts(self) -> list[FitResult]:
+        """Where plans of the dataset fit, or would with data made anew, what others need is of no interest."""
+        every = list(self._verdicts())
+        best = next((outcome for outcome in (LOADS, PREPROCESS) if outcome in (one.outcome for one in every)), None)
+        return [one for one in every if best in (None, one.outcome)]
+
+    def _verdicts(self) -> Iterator[FitResult]:
+        if not self.dataset.judged_plans:
+            yield self._by_migration("", self.wanted or "", "the dataset has no plans")
+        for plans in self.dataset.judged_plans:
+            chosen, name = self._chosen(plans)
+            if not chosen:
+                yield self._by_migration(plans.identifier, name, f"the plans have no {name}")
+            for one in chosen:
+                try:
+                    yield self._judged(plans, Weights(self.checkpoint, one, self.dataset.dataset_json))
+                except Absent as absent:
+                    command = f"plansguard check -d {number(self.dataset)} -p {quoted(plans.identifier)}"
+                    yield FitResult(self.dataset.name, plans.identifier, one.name, UNKNOWN, absent.reason, command)
+
+    def _chosen(self, plans: Plans) -> tuple[list[Configuration], str]:
+        """The configurations to be judged, and the name that was looked for."""
+        name = self.wanted or self.checkpoint.configuration
+        if name is None:
+            return list(meant_for(self.checkpoint, plans.configurations)), f"{axes_of(self.checkpoint)}D configuration"
+        return [one for one in plans.configurations if one.name == name], name
+
+    def _judged(self, plans: Plans, weights: Weights) -> FitResult:
+        name = weights.configuration.name
+        place = self.dataset.name, plans.identifier, name
+        if weights.obstacles:
+            reason = "; ".join(obstacle.what for obstacle in weights.obstacles[:_NAMED])
+            if any(obstacle.kind in _BEYOND_PLANS for obstacle in weights.obstacles):
+                return FitResult(*place, IMPOSSIBLE, reason, self._check(plans, name))
+            return self._by_migration(plans.identifier, name, reason)
+        if known(lambda: permuted_channels(weights)):
+            reason = "the dataset has the channels of the weights in another order"
+            return FitResult(*place, IMPOSSIBLE, reason, self._check(plans, name))
+        if known(lambda: weights.theirs) is None:
+            reason = "they load, but the file does not hold their plans: nobody knows what the weights saw"
+            return FitResult(*place, UNKNOWN, reason, self._check(plans, name))
+        migration_record = known(lambda: self.dataset.migration_record(plans))
+        rows = differences(weights, migration_record.workflow if migration_record is not None else None)
+        grave = [row for row in rows if row.severity is not Severity.INFO]
+        if grave:
+            sides = [f"{row.field} {brief(row.saw)}, here {brief(row.feeds)}" for row in grave]
+            return self._by_migration(plans.identifier, name, f"they load, but saw {'; '.join(sides[:_NAMED])}")
+        stale = self._stale(plans, weights.configuration)
+        if stale:
+            options = f"-p {quoted(plans.identifier)} -c {quoted(name)}"
+            return FitResult(*place, PREPROCESS, stale, f"plansguard preprocess -d {number(self.dataset)} {options}")
+        command = (
+            f"{self.unpack}plansguard gate -- nnUNetv2_train {number(self.dataset)} {quoted(name)} 0 "
+            f"-p {quoted(plans.identifier)} -pretrained_weights {self.weights_path}"
+        )
+        reason = "network, input and data agree"
+        if rows:  # a graft keeps its own spacing, for example
+            fields = ", ".join(dict.fromkeys(row.field for row in rows))
+            reason = f"network and data agree; what the weights saw differs, where it may, in {fields}"
+        return FitResult(*place, LOADS, reason, command)
+
+    def _by_migration(self, plans: str, configuration: str, reason: str) -> FitResult:
+        """Plans of the weights would help, if they are known and can come to this dataset."""
+        place = self.dataset.name, plans, configuration
+        try:
+            plans_in(self.checkpoint)
+        except Absent as absent:
+            missing = "the file holds no plans that could be migrated"
+            reason = f"{reason}; {missing if self.checkpoint.plans is None else absent.reason}"
+            return FitResult(*place, IMPOSSIBLE, reason, f"plansguard show {quoted(self.artefact)}")
+        command = migration_of(self.artefact, self.dataset)
+        outcome, why = self._migration
+        return FitResult(*place, outcome, f"{reason}; {why}" if why else reason, command)
+
+    @cached_property
+    def _migration(self) -> tuple[str, str]:
+        """What would become of a migration to this dataset, and why: found out once for all of its plans."""
+        order = MigrationRequest(self.artefact, self.dataset.name, free_name(self.dataset))
+        try:
+            migration = plan_migration(self.dataset.workspace, order, nearest_settings([self.dataset.folder]))
+        except PlansguardError as error:
+            return UNKNOWN, f"{error.reason} ({error.hint})" if error.hint else error.reason
+        errors = _errors(migration.report)
+        return (IMPOSSIBLE, f"the plans of the weights cannot come here: {errors[0]}") if errors else (MIGRATE, "")
+
+    def _stale(self, plans: Plans, configuration: Configuration) -> str:
+        """Why the data on disk have to be made (again); empty when they are those of these plans."""
+        try:
+            self.dataset.data_folder(configuration)
+        except Absent as absent:
+            return absent.reason
+        request = Request(plans.identifier, configuration.name)
+        rules = [rule for rule in RULES if rule.info.name in _REMADE]
+        errors = _errors(run_rules("fit", [], [narrowed(self.dataset, request)], rules=rules))
+        return errors[0] if errors else ""
+
+    def _check(self, plans: Plans, configuration: str) -> str:
+        options = f"-p {quoted(plans.identifier)} -c {quoted(configuration)} -pretrained_weights {self.weights_path}"
+        return f"{self.unpack}plansguard check -d {number(self.dataset)} {options}"
+
+
+def _errors(report: Report) -> list[str]:
+    return [finding.message for finding in report.active if finding.severity is Severity.ERROR]

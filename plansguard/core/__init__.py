@@ -1,0 +1,1 @@
+"""Errors, the report, text, atomic writes, digests and child processes: what every other room may use."""

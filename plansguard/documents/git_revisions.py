@@ -1,0 +1,49 @@
+"""Documents from files and from git revisions (``HEAD~1:plans/nnUNetPlans.json``)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from plansguard.core.errors import UsageError
+from plansguard.documents import size_limits
+from plansguard.documents.json_document import JsonDocument
+
+
+def read(place: str) -> JsonDocument:
+    """The document at a path, or at ``REV:path`` when no file has that name.
+
+    A relative path after the colon starts at the current folder. Raises UsageError when git does not know the
+    revision or the file in it, UnreadableDocument when the content is no JSON.
+    """
+    revision, colon, path = place.partition(":")
+    if Path(place).exists() or not (colon and revision and path) or _is_drive(revision):
+        return size_limits.read(Path(place))
+    return size_limits.parse(_git_show(revision, path), place)
+
+
+def _git_show(revision: str, path: str) -> bytes:
+    if Path(path).is_absolute():
+        path = os.path.relpath(path)
+    inside = "./" + path.replace(os.sep, "/")
+    try:
+        # `cat-file blob` gives the bytes as they are stored, and refuses a folder. --end-of-options keeps a revision
+        # that begins with a dash from being read as an option.
+        shown = subprocess.run(
+            ["git", "cat-file", "--end-of-options", "blob", f"{revision}:{inside}"], capture_output=True, check=False
+        )
+    except OSError as error:
+        raise UsageError(
+            f"git cannot be run: {error.strerror}", hint=f"give a file instead of {revision}:{path}"
+        ) from error
+    if shown.returncode:
+        reason = " ".join(shown.stderr.decode(errors="replace").split()).removeprefix("fatal: ")
+        raise UsageError(
+            f"git has no {revision}:{path}: {reason}", hint="give REV:path, such as HEAD~1:nnUNetPlans.json"
+        )
+    return shown.stdout
+
+
+def _is_drive(text: str) -> bool:
+    return len(text) == 1 and os.name == "nt"

@@ -1,0 +1,322 @@
+"""JSON documents as nnU-Net reads them, plus what ``json.load`` forgets: oddities, places and plain words.
+
+``json`` stays the reader, so that a value here is the value nnU-Net sees. A second, slower scan of the text
+runs only when it is needed: to explain a refusal, to list oddities once one was noticed, or to turn a JSON
+pointer (RFC 6901) into a line and a column.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import json
+import math
+import stat
+from collections import Counter
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from plansguard.core.errors import UnreadableDocument
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from plansguard.documents.json_scanner import Node, Position
+
+MAX_BYTES = 16 * 1024**2
+"""Ten times what nnU-Net writes for twenty thousand cases."""
+MAX_DEPTH = 200
+"""How many brackets may be open at once."""
+MAX_CONTAINERS = 1_000_000
+"""Objects and lists. A dataset.json that lists a hundred thousand cases has 200,000."""
+MAX_PLACED = 2 * 1024**2
+"""In longer documents nothing is said of lines and columns: to find them takes seconds and hundreds of MB."""
+MAX_PLACED_VALUES = 150_000
+"""Nor in documents with more values. The fingerprint of 5000 cases has 80,000, in 1.4 MB."""
+
+
+class Notice(NamedTuple):
+    """Something that ``json.load`` accepts in silence."""
+
+    kind: str
+    """``duplicate-key`` or ``non-finite``."""
+    pointer: str
+    text: str
+    """The key, or the number as written (``NaN``, ``1e400``)."""
+
+
+class JsonDocument:
+    """A JSON text with its value.
+
+    ``notices`` stand in the order of the text, and only for what the value holds: nothing is said of what
+    lies inside the overwritten one of two duplicate keys. In a document too long to be placed they have no pointers,
+    and one of a kind stands for all.
+    """
+
+    def __init__(self, path: str, raw: bytes, text: str, value: Any, *, oddities: list[Notice]) -> None:
+        self.path = path
+        self.raw = raw
+        self.value = value
+        self._text = text
+        self._placed = _can_be_placed(text)
+        placed = tuple(_notices(self._root, "", "")) if oddities and self._placed else ()
+        self.notices: tuple[Notice, ...] = placed if self._placed else tuple(oddities)
+
+    def position(self, pointer: str) -> Position | None:
+        """Where to look for this pointer: the key of an object's member, the value of a list's item.
+
+        Of duplicate keys it is the last one, whose value counts. A pointer that leads nowhere gives the place
+        of its nearest existing ancestor. None in too long a document. ValueError for what is no JSON pointer.
+        """
+        return self._position(pointer, "place")
+
+    def first_position(self, pointer: str) -> Position | None:
+        """As ``position``, but of duplicate keys the first one."""
+        return self._position(pointer, "first")
+
+    def _position(self, pointer: str, which: str) -> Position | None:
+        if not self._placed:
+            return None
+        from plansguard.documents import json_scanner
+
+        return json_scanner.position_at(self._lines, getattr(self._node(pointer), which))
+
+    def _node(self, pointer: str) -> Node:
+        node = self._root
+        for token in tokens(pointer):
+            if token not in node.children:
+                break
+            node = node.children[token]
+        return node
+
+    @cached_property
+    def _root(self) -> Node:
+        from plansguard.documents import json_scanner
+
+        return json_scanner.scan(self._text, self.path, MAX_DEPTH)
+
+    @cached_property
+    def _lines(self) -> list[int]:
+        from plansguard.documents import json_scanner
+
+        return json_scanner.line_starts(self._text)
+
+
+def read(path: Path) -> JsonDocument:
+    """The document in this file. UnreadableDocument if it cannot be opened, or ``parse`` refuses it."""
+    return parse(read_bytes(path), str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """What this file holds. UnreadableDocument if it cannot be opened, is no plain file, or is beyond MAX_BYTES."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device could wait forever
+            raise UnreadableDocument(str(path), f"this is {file_type(status.st_mode)}", hint="name a JSON file")
+        if status.st_size > MAX_BYTES:
+            raise _too_large(str(path))
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)  # bounded: the file may have grown since
+    except OSError as error:
+        raise unopened(path, error) from error
+    if len(raw) > MAX_BYTES:
+        raise _too_large(str(path))
+    return raw
+
+
+def parse(raw: bytes, path: str) -> JsonDocument:
+    """The document in these bytes; ``path`` only names it.
+
+    UnreadableDocument for everything ``json.load`` refuses, for more than MAX_BYTES, for more than MAX_CONTAINERS
+    objects and lists, and for more than MAX_DEPTH levels.
+    """
+    if len(raw) > MAX_BYTES:
+        raise _too_large(path)
+    text = _decode(raw, path)
+    if text.count("{") + text.count("[") > MAX_CONTAINERS:
+        reason = f"it holds more than {MAX_CONTAINERS:,} objects and lists"
+        raise UnreadableDocument(path, reason, hint=_IS_IT_THIS)
+    oddities: dict[str, Notice] = {}  # the first of each kind
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs) and "duplicate-key" not in oddities:
+            counts = Counter(key for key, _ in pairs)
+            twice = next(key for key in counts if counts[key] > 1)
+            oddities["duplicate-key"] = Notice("duplicate-key", "", twice)
+        return result
+
+    try:
+        with _uncollected():
+            value = json.loads(text, object_pairs_hook=members, parse_constant=_Constants(oddities).__getitem__)
+    except (ValueError, RecursionError) as error:
+        if _can_be_placed(text):
+            from plansguard.documents import json_scanner
+
+            json_scanner.scan(text, path, MAX_DEPTH)  # raises, with the place and in plain words
+        raise UnreadableDocument(path, f"Python cannot read this JSON: {error}") from error
+    for notice in _suspicions(value, path, placed=_can_be_placed(text)):
+        oddities.setdefault(notice.kind, notice)
+    return JsonDocument(path, raw, text, value, oddities=[*oddities.values()])
+
+
+def dumps(value: Any) -> bytes:
+    """The bytes that nnU-Net's ``save_json(value, file, sort_keys=False)`` writes."""
+    return json.dumps(value, indent=4, sort_keys=False).encode("utf-8")
+
+
+def pointer(*tokens: str | int) -> str:
+    """The JSON pointer through these keys and indices, e.g. ``/configurations/2d/patch_size/0``."""
+    return "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in tokens)
+
+
+def tokens(pointer: str) -> tuple[str, ...]:
+    """The keys and indices a JSON pointer goes through. ValueError for what is no JSON pointer."""
+    start, *escaped = pointer.split("/")
+    if start:
+        raise ValueError(f"a JSON pointer is empty or starts with '/': {pointer!r}")
+    return tuple(token.replace("~1", "/").replace("~0", "~") for token in escaped)
+
+
+def resolve(value: Any, pointer: str) -> Any:
+    """The part of ``value`` this pointer leads to. KeyError if it leads nowhere, ValueError if it is none."""
+    for token in tokens(pointer):
+        if isinstance(value, dict) and token in value:
+            value = value[token]
+        elif isinstance(value, list) and _is_index(token) and int(token) < len(value):
+            value = value[int(token)]
+        else:
+            raise KeyError(pointer)
+    return value
+
+
+# --- Opening and decoding ------------------------------------------------------------
+
+_FILE_TYPES = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+_IS_IT_THIS = "check that this is the file you mean"
+_SAVE_AGAIN = "save as UTF-8 without BOM"
+_FORBIDDEN = ("there is no permission to read this file", "ask its owner, or change its permissions")
+_OPEN_FAULTS = {
+    errno.ENOENT: ("the file does not exist", "check the path"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "check the path"),
+    errno.ELOOP: ("the link leads back to itself", "replace the link by the file"),
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+}
+
+
+def file_type(mode: int) -> str:
+    """What a file of this mode is, where it is no plain file."""
+    return next((name for test, name in _FILE_TYPES if test(mode)), "a device")
+
+
+def unopened(path: Path, error: OSError) -> UnreadableDocument:
+    """This error of the operating system in plain words."""
+    reason, hint = _OPEN_FAULTS.get(error.errno or 0, (f"the file cannot be read: {error.strerror}", "check the path"))
+    if error.errno == errno.ENOENT and path.is_symlink():
+        reason, hint = "the link leads to a file that does not exist", "mend the link"
+    return UnreadableDocument(str(path), reason, hint=hint)
+
+
+def _too_large(path: str) -> UnreadableDocument:
+    reason = f"the file is larger than {MAX_BYTES // 1024**2} MiB"
+    return UnreadableDocument(path, reason, hint=_IS_IT_THIS)
+
+
+def _decode(raw: bytes, path: str) -> str:
+    encoding = json.detect_encoding(raw)
+    if encoding == "utf-8-sig":
+        raise UnreadableDocument(path, "the file starts with a byte order mark", hint=_SAVE_AGAIN, line=1, column=1)
+    if encoding != "utf-8" and not raw.startswith(b"\0\0"):  # two NULs are damage; the scan says so
+        reason = f"the file is encoded as {encoding[:6].upper()}, not as UTF-8"
+        raise UnreadableDocument(path, reason, hint=_SAVE_AGAIN, line=1, column=1)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(raw, path, error) from error
+
+
+def _not_utf8(raw: bytes, path: str, error: UnicodeDecodeError) -> UnreadableDocument:
+    before = raw[: error.start].decode("utf-8")
+    from plansguard.documents.json_scanner import line_starts, position_at
+
+    line, column = position_at(line_starts(before), len(before))
+    reason = f"the byte 0x{raw[error.start]:02x} at offset {error.start} is not UTF-8"
+    hint = _SAVE_AGAIN
+    if error.reason == "unexpected end of data":
+        reason, hint = "the file ends inside a character", "fetch the whole file again"
+    return UnreadableDocument(path, reason, hint=hint, line=line, column=column)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage meanwhile: parsing makes none, and among a million new objects it takes seconds."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _can_be_placed(text: str) -> bool:
+    """Whether the slow scan may look at this text."""
+    return len(text) <= MAX_PLACED and sum(map(text.count, "{[,")) <= MAX_PLACED_VALUES
+
+
+# --- Oddities ------------------------------------------------------------
+
+
+def _notices(node: Node, here: str, token: str) -> Iterator[Notice]:
+    if node.first != node.place:
+        yield Notice("duplicate-key", here, token)
+    if node.non_finite:
+        yield Notice("non-finite", here, node.non_finite)
+    for child_token, child in node.children.items():
+        yield from _notices(child, here + pointer(child_token), child_token)
+
+
+class _Constants(dict[str, float]):
+    """The value of NaN, Infinity and -Infinity; the first one of all is noted. A function would be called for each."""
+
+    def __init__(self, oddities: dict[str, Notice]) -> None:
+        super().__init__()
+        self.oddities = oddities
+
+    def __missing__(self, literal: str) -> float:
+        self.oddities.setdefault("non-finite", Notice("non-finite", "", literal))
+        self[literal] = number = float(literal)
+        return number
+
+
+def _is_index(token: str) -> bool:
+    """Whether this is an index as JSON pointers write it: ASCII digits without a zero in front."""
+    return token.isascii() and token.isdigit() and (token == "0" or token[0] != "0") and len(token) < 19
+
+
+def _suspicions(value: Any, path: str, *, placed: bool) -> list[Notice]:
+    """What only a look at the whole value shows: an infinity from a number such as 1e400, or nesting too deep.
+
+    The slow scan says more of both; a document too long for it is refused here if it is nested too deep. Goes down
+    level by level: the value may be deeper than Python's stack.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        if not level:
+            return []
+        numbers = [part for part in level if type(part) is float]
+        if math.inf in numbers or -math.inf in numbers:
+            return [Notice("non-finite", "", "a number too large for a computer")]
+        parents = (part.values() if type(part) is dict else part for part in level if type(part) in (dict, list))
+        level = [child for parent in parents for child in parent]
+    if not placed:
+        raise UnreadableDocument(path, f"nested deeper than {MAX_DEPTH} levels", hint=_IS_IT_THIS)
+    return [Notice("too-deep", "", "")]  # the slow scan refuses it, with the place

@@ -1,0 +1,80 @@
+"""The record that ``plansguard migrate`` leaves beside the plans it wrote, as ``<identifier>.plansguard.json``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from plansguard.documents.models.base import RecordModel
+
+Workflow = Literal["finetune", "pretrain", "graft"]
+
+
+class Tool(RecordModel):
+    """The program that wrote the record."""
+
+    name: Literal["plansguard"] = Field(description="Always plansguard.")
+    version: str = Field(description="The version of plansguard that wrote the record.")
+
+
+class Origin(RecordModel):
+    """Where the plans came from."""
+
+    dataset: str = Field(description="The dataset that the plans come from, as DatasetNNN_Name.")
+    plans: str = Field(description="The identifier of the plans there.")
+    path: str = Field(
+        description="The file they were read from: plans, or a checkpoint, or a zip and the member in it."
+    )
+    sha256: str = Field(description="SHA-256 of the plans' bytes there at the time.")
+
+
+class Destination(RecordModel):
+    """Where the plans went."""
+
+    dataset: str = Field(description="The dataset that the plans went to, as DatasetNNN_Name.")
+    plans: str = Field(description="The identifier of the plans there: the file's stem, and what -p takes.")
+    sha256: str = Field(description="SHA-256 of the bytes that were written.")
+
+
+class Digests(RecordModel):
+    """SHA-256 of the canonical JSON of each facet's fields, so that two moves can be compared at a glance."""
+
+    weights: str = Field(description="Fields that decide whether a checkpoint loads: topology, channels.")
+    input: str = Field(description="Fields that decide what preprocessing writes: spacing, normalisation, ...")
+    training: str = Field(description="Fields that decide how training samples: patch size, batch size, batch dice.")
+    bookkeeping: str = Field(description="All other fields.")
+
+
+class Replaced(RecordModel):
+    """The file that stood under the name before."""
+
+    sha256: str = Field(description="SHA-256 of its bytes.")
+    backup: str | None = Field(
+        description="The file name of its backup, in the same folder; null when the bytes are those that were migrated."
+    )
+    lineage: dict[str, Any] | None = Field(description="Its own record, if it had one.")
+
+
+class MigrationRecord(RecordModel):
+    """Where migrated plans come from, why they moved, and what was written. When it is valid: records/migration.py."""
+
+    # The title in the published schema.
+    model_config = ConfigDict(title="Lineage")
+
+    schema_: Literal["plansguard/lineage/1"] = Field(alias="schema", description="The kind and version of this record.")
+    tool: Tool = Field(description="The program that wrote the record.")
+    created: str = Field(description="When, in UTC, as ISO 8601.")
+    workflow: Workflow = Field(
+        description="Why the plans moved. finetune: trained weights exist and their plans go to the fine-tuning "
+        "dataset. pretrain: the fine-tuning dataset's plans go to the dataset to be pretrained. graft: architecture "
+        "and patch size only."
+    )
+    from_: Origin = Field(alias="from", description="Where the plans came from.")
+    to: Destination = Field(description="Where they went.")
+    digests: Digests = Field(description="One digest per facet of the migrated plans.")
+    migrated: dict[str, Any] = Field(description="The plans exactly as they were written.")
+    replaced: Replaced | None = Field(description="What stood under the name before, if anything did.")
+    placed_dataset_json: str | None = Field(
+        description="SHA-256 of the dataset.json that was put into the folder because it was missing, or null."
+    )

@@ -1,0 +1,145 @@
+"""What is said about a migration: the sentence before it and the commands after it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from plansguard.core.errors import Absent
+from plansguard.migration.plan import Migration
+from plansguard.nnunet.constants import CHECKPOINT_FINAL
+from plansguard.nnunet.workspace import DATASET_NAME, TrainedModel, dataset_id
+from plansguard.records.preprocessing import DataState
+from plansguard.records.preprocessing_inputs import differing, input_fields
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.direction import trained_with
+from plansguard.subjects.external_plans import External, ExternalModel
+from plansguard.subjects.pair import Pair
+
+_TRAIN = "plansguard gate -- nnUNetv2_train"
+_ROLES = {
+    "finetune": (
+        "the pretraining dataset",
+        "the fine-tuning dataset",
+        "so that weights of {giving} can be fine-tuned on {receiving} with the network, spacing and normalisation that "
+        "they were trained with",
+    ),
+    "pretrain": (
+        "the fine-tuning dataset",
+        "the pretraining dataset",
+        "so that a network still to be trained on {receiving} fits {giving}",
+    ),
+    "graft": (
+        "the pretraining dataset",
+        "the fine-tuning dataset",
+        "so that weights of {giving} can be fine-tuned on {receiving}: network and patch size come over, spacing and "
+        "normalisation stay those of {receiving}",
+    ),
+}
+
+
+def sentence(pair: Pair) -> str:
+    """Which way the plans move and what for, in one full sentence."""
+    giver, receiver, purpose = _ROLES[pair.workflow]
+    giving, receiving = pair.giving.name, pair.receiving.name
+    artefact = f" ({pair.giving.artefact})" if isinstance(pair.giving, External) else ""
+    return (
+        f"Plans {pair.plans.identifier} come from {giving}{artefact}, {giver}, and go to {receiving}, {receiver}, "
+        f"as {pair.result.identifier}, {purpose.format(giving=giving, receiving=receiving)} "
+        f"(--workflow {pair.workflow})."
+    )
+
+
+def next_commands(migration: Migration) -> Iterator[str]:
+    """What to type now, with real names, in the right order."""
+    pair = migration.pair
+    receiving, identifier = dataset_id(pair.receiving.name), shlex.quote(pair.result.identifier)
+    name = _configuration(pair)
+    configuration = shlex.quote(name)
+    if not _has_fingerprint(pair.receiving):
+        yield f"nnUNetv2_extract_fingerprint -d {receiving}"
+    if not (_has_data(pair, name) if pair.workflow == "graft" else _has_recorded_data(pair, name)):
+        yield f"plansguard preprocess -d {receiving} -p {identifier} -c {configuration}"
+    yield f"plansguard check -d {receiving} -p {identifier}"
+    if pair.workflow == "pretrain":
+        giving, own = shlex.quote(dataset_id(pair.giving.name)), shlex.quote(pair.plans.identifier)
+        checkpoint = f"nnUNetTrainer__{pair.result.identifier}__{name}/fold_all/{CHECKPOINT_FINAL}"
+        yield f"{_TRAIN} {receiving} {configuration} all -p {identifier}"
+        weights = shlex.quote(
+            f"{pair.receiving.workspace.results or '$nnUNet_results'}/{pair.receiving.name}/{checkpoint}"
+        )
+        yield f"{_TRAIN} {giving} {configuration} 0 -p {own} -pretrained_weights {weights}"
+    else:
+        unpack, weights = _weights(pair, name)
+        if unpack:
+            yield unpack
+        yield f"{_TRAIN} {receiving} {configuration} 0 -p {identifier} -pretrained_weights {weights}"
+
+
+def _configuration(pair: Pair) -> str:
+    """The configuration that was trained, else 3d_fullres, else the first."""
+    names = [one.name for one in pair.result.configurations]
+    trained = [model.configuration for model in _trained(pair) if model.configuration in names]
+    return (trained or [name for name in names if name == "3d_fullres"] or names)[0]
+
+
+def _weights(pair: Pair, configuration: str) -> tuple[str, str]:
+    """What unpacks the weights, if they lie in a zip, which nnU-Net does not read; and where they are then."""
+    trained = sorted(_trained(pair), key=lambda model: model.configuration != configuration)
+    if not trained:
+        return "", "PRETRAINED_WEIGHTS.pth"
+    model, checkpoint = trained[0], trained[0].checkpoints[0]
+    if not isinstance(model, ExternalModel) or model.archive is None:
+        return "", shlex.quote(str(checkpoint))
+    member = checkpoint.relative_to(model.archive)
+    archive = shlex.quote(str(model.archive))
+    results = pair.receiving.workspace.results
+    if DATASET_NAME.fullmatch(member.parts[0]) and not _is_there(results, member.parent.parent):
+        place = shlex.quote(str(results / member)) if results else f'"$nnUNet_results"/{shlex.quote(str(member))}'
+        return f"nnUNetv2_install_pretrained_model_from_zip {archive}", place
+    folder = shlex.quote(model.archive.stem)
+    return (
+        f"unzip {archive} {shlex.quote(member.as_posix())} -d {folder}",
+        shlex.quote(str(Path(model.archive.stem) / member)),
+    )
+
+
+def _is_there(results: Path | None, model: Path) -> bool:
+    """Whether a model of that name lies in nnUNet_results already: installing the zip would write over it."""
+    return results is not None and (results / model).exists()
+
+
+def _trained(pair: Pair) -> list[TrainedModel]:
+    try:
+        return trained_with(pair.giving, pair.plans.identifier)
+    except Absent:
+        return []
+
+
+def _has_fingerprint(dataset: Dataset) -> bool:
+    try:
+        return bool(dataset.fingerprint)
+    except Absent:
+        return False
+
+
+def _has_recorded_data(pair: Pair, configuration: str) -> bool:
+    """Whether `plansguard preprocess` has made the data of the result already, and they are as it left them."""
+    one = next(one for one in pair.result.configurations if one.name == configuration)
+    wanted = input_fields(pair.result.value, one.resolved)
+    try:
+        return any(
+            stamped.file.identifier == one.get("data_identifier")
+            and stamped.state is DataState.HOLDS
+            and not differing(stamped.stamp.input, wanted)
+            for stamped in pair.receiving.preprocessing_records
+        )
+    except Absent:
+        return False
+
+
+def _has_data(pair: Pair, configuration: str) -> bool:
+    """Whether the folder of preprocessed arrays that the result names is already there."""
+    one = next(one for one in pair.result.configurations if one.name == configuration)
+    return (pair.receiving.folder / str(one.get("data_identifier"))).is_dir()

@@ -1,0 +1,82 @@
+"""What moved plans say. Pure functions over plans values; the bytes are those nnU-Net's own command would write.
+
+Source: nnunetv2/experiment_planning/plans_for_pretraining/move_plans_between_datasets.py (2.8.1).
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+from plansguard.core.errors import UsageError
+from plansguard.nnunet import constants
+from plansguard.nnunet.inheritance import modern_architecture, resolve_configuration
+
+
+def moved(plans: dict[str, Any], *, source: str, target: str, dataset_name: str, reader: str) -> dict[str, Any]:
+    """``plans`` under the identifier ``target`` for ``dataset_name``.
+
+    With a new identifier every ``data_identifier`` gets the new name in front: it replaces the old identifier where
+    that is a prefix of the text (even of a longer word, as in nnU-Net), and is put before anything else. With the
+    same identifier, data identifiers stay as they are. Configurations that inherit theirs are left alone.
+    """
+    result = deepcopy(plans)
+    result["dataset_name"] = dataset_name
+    if target != source:
+        for configuration in result["configurations"].values():
+            if "data_identifier" in configuration:
+                old = configuration["data_identifier"]
+                new = target + old[len(source) :] if old.startswith(source) else f"{target}_{old}"
+                configuration["data_identifier"] = new
+    result["image_reader_writer"] = reader
+    result["plans_name"] = target
+    return result
+
+
+def grafted(plans: dict[str, Any], *, onto: dict[str, Any], target: str) -> dict[str, Any]:
+    """The plans ``onto`` with the architecture and the patch size of ``plans``, under the identifier ``target``.
+
+    Spacing, normalisation, intensity properties and the data identifier stay those of ``onto``, so data that were
+    preprocessed with it stay valid. Only configurations that both have come out: the others' networks would not be
+    those of the weights. Raises UsageError when there is none.
+    """
+    result = deepcopy(onto)
+    result["plans_name"] = target
+    theirs, own = plans["configurations"], result["configurations"]
+    common = [name for name in own if name in theirs]
+    if not common:
+        raise UsageError(
+            f"no configuration is in both plans: {', '.join(theirs)} and {', '.join(own)}",
+            hint="a graft needs a configuration of the same name in both",
+        )
+    for name in [name for name in own if name not in common]:
+        del own[name]
+    for name in common:
+        if own[name].get("inherits_from", name) not in own:
+            own[name] = _without_inheritance(onto, name)
+    for name in common:
+        _graft_configuration(resolve_configuration(theirs, name), own, name)
+    return result
+
+
+def _without_inheritance(plans: dict[str, Any], name: str) -> dict[str, Any]:
+    resolved = resolve_configuration(plans["configurations"], name)
+    resolved.pop("inherits_from", None)
+    return resolved
+
+
+def _graft_configuration(theirs: dict[str, Any], own: dict[str, Any], name: str) -> None:
+    """Give one configuration the other's network and patch, unless it inherits just these."""
+    inherited = resolve_configuration(own, name)
+    try:
+        network = modern_architecture(theirs)
+    except (KeyError, ValueError, TypeError, ArithmeticError) as error:
+        raise UsageError(
+            f"configuration {name} of the plans that move names no network that can be grafted: {error}",
+            hint="only networks that nnU-Net itself can build from plans come over",
+        ) from error
+    for key, value in (("patch_size", theirs.get("patch_size")), ("architecture", network)):
+        if inherited.get(key) != value:
+            own[name][key] = deepcopy(value)
+    for key in constants.OLD_CONFIGURATION_KEYS:
+        own[name].pop(key, None)

@@ -1,0 +1,437 @@
+"""What nnU-Net knows, as data, and where in its sources that stands.
+
+Paths are below ``nnunetv2/`` of the version named here, or below ``dynamic_network_architectures/`` (dna) 0.4.4.
+tests/nnunet/test_constants.py compares every table with an installed nnU-Net.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+NNUNET_VERSION: Final = "2.8.1"
+
+Facet = Literal["weights", "input", "training", "bookkeeping"]
+Use = Literal["preprocessing", "training", "validation"]
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Fields of the plans
+# ---------------------------------------------------------------------------------------------------------------------
+
+INTENSITY_KEY: Final = "foreground_intensity_properties_per_channel"
+OLD_INTENSITY_KEY: Final = "foreground_intensity_properties_by_modality"
+"""The intensity statistics, in plans and fingerprint. Of plans, the old key is read where the new one is absent.
+
+utilities/plans_handling/plans_handler.py, PlansManager
+"""
+
+
+def intensity_key(plans: Mapping[str, object]) -> str:
+    """The key under which the intensity statistics stand in these plans. Source as above."""
+    return OLD_INTENSITY_KEY if INTENSITY_KEY not in plans and OLD_INTENSITY_KEY in plans else INTENSITY_KEY
+
+
+OLD_CONFIGURATION_KEYS: Final = (
+    "UNet_class_name",
+    "UNet_base_num_features",
+    "unet_max_num_features",
+    "n_conv_per_stage_encoder",
+    "n_conv_per_stage_decoder",
+    "num_pool_per_axis",
+    "pool_op_kernel_sizes",
+    "conv_kernel_sizes",
+)
+"""Keys that stood for ``architecture`` in older plans. There all are needed; beside one none is read.
+
+utilities/plans_handling/plans_handler.py, ConfigurationManager.__init__
+"""
+
+OLD_KEY_OF_KWARG: Final[Mapping[str, str]] = {
+    "n_stages": "n_conv_per_stage_encoder",
+    "features_per_stage": "UNet_base_num_features",
+    "conv_op": "patch_size",
+    "kernel_sizes": "conv_kernel_sizes",
+    "strides": "pool_op_kernel_sizes",
+    "n_conv_per_stage": "n_conv_per_stage_encoder",
+    "n_blocks_per_stage": "n_conv_per_stage_encoder",
+    "n_conv_per_stage_decoder": "n_conv_per_stage_decoder",
+    "norm_op": "patch_size",
+}
+"""For arguments of the network, the key of the old format that decides them. Same source."""
+
+FACETS: Final[Mapping[str, Facet]] = {
+    # top level
+    "dataset_name": "bookkeeping",
+    "plans_name": "bookkeeping",
+    "original_median_spacing_after_transp": "bookkeeping",
+    "original_median_shape_after_transp": "bookkeeping",
+    "image_reader_writer": "input",
+    "transpose_forward": "input",
+    "transpose_backward": "input",
+    "experiment_planner_used": "bookkeeping",
+    # chooses which voxels' locations preprocessing stores for the sampling of patches
+    "label_manager": "input",
+    INTENSITY_KEY: "input",
+    OLD_INTENSITY_KEY: "input",
+    # nnssl: names the checkpoint and the layers that it is copied into
+    "pretrain_info": "weights",
+    # configurations
+    "inherits_from": "bookkeeping",
+    "data_identifier": "bookkeeping",
+    "preprocessor_name": "input",
+    "batch_size": "training",
+    "patch_size": "training",
+    "median_image_size_in_voxels": "bookkeeping",
+    "spacing": "input",
+    "normalization_schemes": "input",
+    "use_mask_for_norm": "input",
+    "resampling_fn_data": "input",
+    "resampling_fn_data_kwargs": "input",
+    "resampling_fn_seg": "input",
+    "resampling_fn_seg_kwargs": "input",
+    "resampling_fn_probabilities": "input",
+    "resampling_fn_probabilities_kwargs": "input",
+    "architecture": "weights",
+    # the trainer replaces it, and a U-Net has the same parameters either way
+    "architecture.arch_kwargs.deep_supervision": "training",
+    "batch_dice": "training",
+    # adds one input channel per foreground label
+    "previous_stage": "weights",
+    # the final validation writes predictions for it
+    "next_stage": "training",
+    **dict.fromkeys(OLD_CONFIGURATION_KEYS, "weights"),
+}
+"""What a field decides, by its path within the plans or within a configuration.
+
+weights: topology and channels, whether a checkpoint loads. input: what preprocessing writes and export undoes.
+training: how training samples and scores. bookkeeping: names, links and medians.
+"""
+
+EXPORT_FIELDS: Final = frozenset(
+    {"transpose_backward", "resampling_fn_probabilities", "resampling_fn_probabilities_kwargs"}
+)
+"""Fields of the facet "input" that only the export of predictions reads. inference/export_prediction.py"""
+
+PRE_FIELDS: Final = frozenset(path for path, facet in FACETS.items() if facet == "input") - EXPORT_FIELDS
+"""Fields that change what preprocessing writes. preprocessing/preprocessors/default_preprocessor.py"""
+
+
+def facet(path: str) -> Facet:
+    """The facet of a field, such as ``spacing`` or ``architecture.arch_kwargs.strides``.
+
+    The path goes down from the plans or from a configuration, its keys joined by dots. A part has the facet of the
+    whole unless it has one of its own; what nnU-Net does not know is bookkeeping.
+    """
+    while path and path not in FACETS:
+        path = path.rpartition(".")[0]
+    return FACETS.get(path, "bookkeeping")
+
+
+PLANS_KEYS: Final[Mapping[Use, tuple[str, ...]]] = {
+    "preprocessing": (
+        "configurations",
+        "image_reader_writer",
+        "transpose_forward",
+        INTENSITY_KEY,  # or OLD_INTENSITY_KEY
+    ),
+    "training": ("configurations", "dataset_name", "plans_name"),
+    "validation": ("image_reader_writer", "transpose_forward", "transpose_backward"),
+}
+"""Top-level keys without which nnU-Net raises KeyError.
+
+"validation" is what the final validation, after all epochs, and prediction read on top of "training".
+preprocessing/preprocessors/default_preprocessor.py, training/nnUNetTrainer/nnUNetTrainer.py,
+inference/export_prediction.py
+"""
+
+CONFIGURATION_KEYS: Final[Mapping[Use, tuple[str, ...]]] = {
+    "preprocessing": (
+        "architecture",  # or OLD_CONFIGURATION_KEYS: without either, no configuration can be opened
+        "preprocessor_name",
+        "data_identifier",
+        "spacing",
+        "normalization_schemes",
+        "use_mask_for_norm",
+        "resampling_fn_data",
+        "resampling_fn_data_kwargs",
+        "resampling_fn_seg",
+        "resampling_fn_seg_kwargs",
+        "patch_size",  # for the chunks of the stored arrays
+    ),
+    "training": (
+        "architecture",
+        "data_identifier",
+        "patch_size",
+        "batch_size",
+        "use_mask_for_norm",  # the augmentation sets voxels outside the mask to 0
+        "batch_dice",
+    ),
+    "validation": ("spacing", "resampling_fn_probabilities", "resampling_fn_probabilities_kwargs"),
+}
+"""Keys of a resolved configuration without which nnU-Net raises KeyError. Sources as for PLANS_KEYS."""
+
+ARCHITECTURE_KEYS: Final = ("network_class_name", "arch_kwargs", "_kw_requires_import")
+"""Keys of ``architecture``, all of them needed. utilities/plans_handling/plans_handler.py"""
+
+
+class StockArchitecture(NamedTuple):
+    """A network class: where it is, and its keyword arguments besides input_channels and num_classes."""
+
+    module: str
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+
+
+_UNET = "dynamic_network_architectures.architectures.unet"
+_TOPOLOGY = ("n_stages", "features_per_stage", "conv_op", "kernel_sizes", "strides")
+_OPERATIONS = (
+    "conv_bias",
+    "norm_op",
+    "norm_op_kwargs",
+    "dropout_op",
+    "dropout_op_kwargs",
+    "nonlin",
+    "nonlin_kwargs",
+    "deep_supervision",
+)
+_RESIDUAL = StockArchitecture(
+    _UNET,
+    (*_TOPOLOGY, "n_blocks_per_stage", "n_conv_per_stage_decoder"),
+    (*_OPERATIONS, "block", "bottleneck_channels", "stem_channels"),
+)
+STOCK_ARCHITECTURES: Final[Mapping[str, StockArchitecture]] = {
+    "PlainConvUNet": StockArchitecture(
+        _UNET, (*_TOPOLOGY, "n_conv_per_stage", "n_conv_per_stage_decoder"), (*_OPERATIONS, "nonlin_first")
+    ),
+    "ResidualEncoderUNet": _RESIDUAL,
+    "ResidualUNet": _RESIDUAL,
+}
+"""The U-Nets, by class name. nnU-Net's planners write the first two. dna architectures/unet.py"""
+
+
+class Yardstick(NamedTuple):
+    """What a planner measures GPU memory with: feature maps of so many elements take ``gigabytes``.
+
+    With ``batch_2d`` or ``batch_3d`` samples in a batch, and ``elements_2d`` or ``elements_3d`` elements per sample.
+    """
+
+    network: str
+    gigabytes: int
+    elements_2d: int
+    elements_3d: int
+    batch_2d: int = 12
+    batch_3d: int = 2
+
+
+_PLAIN = Yardstick("PlainConvUNet", 8, 85_000_000, 560_000_000)
+_RESIDUAL_M = Yardstick("ResidualEncoderUNet", 8, 135_000_000, 680_000_000)
+_RESIDUAL_L = Yardstick("ResidualEncoderUNet", 24, 380_000_000, 2_100_000_000)
+YARDSTICKS: Final[Mapping[str, Yardstick]] = {
+    "ExperimentPlanner": _PLAIN,
+    "nnUNetPlanner_torchres": _PLAIN,
+    "ResEncUNetPlanner": _RESIDUAL_M,
+    "nnUNetPlannerResEncM": _RESIDUAL_M,
+    "nnUNetPlannerResEncL": _RESIDUAL_L,
+    "nnUNetPlannerResEncL_torchres": _RESIDUAL_L,
+    "nnUNetPlannerResEncL_torchres_sepz": _RESIDUAL_L,
+    "nnUNetPlannerResEncL_noResampling": _RESIDUAL_L,
+    "nnUNetPlannerResEncXL": Yardstick("ResidualEncoderUNet", 40, 560_000_000, 3_600_000_000),
+}
+"""Planner -> its UNet_reference_val_* and the network it plans. gpu_memory_target_in_gb is the same GB.
+
+experiment_planning/experiment_planners/default_experiment_planner.py, resencUNet_planner.py and
+residual_unets/residual_encoder_unet_planners.py
+"""
+
+YARDSTICK_OF_NETWORK: Final[Mapping[str, str]] = {
+    "PlainConvUNet": "ExperimentPlanner",
+    "ResidualEncoderUNet": "ResEncUNetPlanner",
+}
+"""Network -> the planner in YARDSTICKS that is asked where the plans name none for it."""
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Names that plans and dataset.json may hold
+# ---------------------------------------------------------------------------------------------------------------------
+
+DEFAULT_PLANS: Final[Mapping[str, str]] = {
+    "nnUNetPlans": "ExperimentPlanner",
+    "nnUNetResEncUNetPlans": "ResEncUNetPlanner",
+    "nnUNetResEncUNetMPlans": "nnUNetPlannerResEncM",
+    "nnUNetResEncUNetLPlans": "nnUNetPlannerResEncL",
+    "nnUNetResEncUNetXLPlans": "nnUNetPlannerResEncXL",
+    "nnUNetPlans_torchres": "nnUNetPlanner_torchres",
+    "nnUNetResEncUNetLPlans_torchres": "nnUNetPlannerResEncL_torchres",
+    "nnUNetResEncUNetLPlans_torchres_sepz": "nnUNetPlannerResEncL_torchres_sepz",
+    "nnUNetResEncUNetLPlans_noResampling": "nnUNetPlannerResEncL_noResampling",
+}
+"""Plans identifier -> the planner that writes it by default. experiment_planning/experiment_planners/"""
+
+CT: Final = "CTNormalization"
+"""The one scheme that reads the intensity statistics.
+
+preprocessing/normalization/default_normalization_schemes.py
+"""
+
+DEFAULT_NORMALIZATION: Final = "ZScoreNormalization"
+"""The scheme of channels whose name says nothing; the only one for which the planner sets use_mask_for_norm.
+
+preprocessing/normalization/map_channel_name_to_normalization.py and default_normalization_schemes.py
+"""
+
+NORMALIZATION_OF_CHANNEL: Final[Mapping[str, str]] = {
+    "ct": CT,
+    "nonorm": "NoNormalization",
+    "zscore": DEFAULT_NORMALIZATION,
+    "rescale_to_0_1": "RescaleTo01Normalization",
+    "rgb_to_0_1": "RGBTo01Normalization",
+}
+"""Channel name, case folded -> scheme. preprocessing/normalization/map_channel_name_to_normalization.py"""
+
+NORMALIZATIONS: Final = tuple(NORMALIZATION_OF_CHANNEL.values())
+"""The schemes that plans may name. preprocessing/normalization/default_normalization_schemes.py"""
+
+
+def normalization_of(channel_name: str) -> str:
+    """The scheme that the planner chooses for a channel of this name."""
+    return NORMALIZATION_OF_CHANNEL.get(channel_name.casefold(), DEFAULT_NORMALIZATION)
+
+
+PREPROCESSORS: Final = ("DefaultPreprocessor",)
+"""preprocessing/preprocessors/"""
+
+NO_RESAMPLING: Final = "no_resampling_hack"
+"""The function that leaves the shape of images as it is. preprocessing/resampling/no_resampling.py"""
+
+RESAMPLING_FUNCTIONS: Final = (
+    "resample_data_or_seg_to_shape",
+    "resample_torch_fornnunet",
+    NO_RESAMPLING,
+)
+"""Functions that take what nnU-Net passes: data, new shape, both spacings. preprocessing/resampling/"""
+
+LABEL_MANAGERS: Final = ("LabelManager",)
+"""utilities/label_handling/label_handling.py"""
+
+DATASET_JSON_KEYS: Final = ("labels", "channel_names", "numTraining", "file_ending")
+"""Keys that nnU-Net demands of a dataset.json. experiment_planning/verify_dataset_integrity.py"""
+
+# ---------------------------------------------------------------------------------------------------------------------
+# How images are read
+# ---------------------------------------------------------------------------------------------------------------------
+
+READERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "NaturalImage2DIO": (".png", ".bmp", ".tif"),
+    "SimpleITKIO": (".nii.gz", ".nrrd", ".mha", ".gipl"),
+    "Tiff3DIO": (".tif", ".tiff"),
+    "NibabelIO": (".nii", ".nii.gz"),
+    "NibabelIOWithReorient": (".nii", ".nii.gz"),
+}
+"""Reader class -> the file endings it lists, in the order in which nnU-Net tries the readers.
+
+imageio/reader_writer_registry.py, LIST_OF_IO_CLASSES
+"""
+
+STUFF_OF_READERS: Final[Mapping[str, str]] = {
+    "SimpleITKIO": "sitk_stuff",
+    "NibabelIO": "nibabel_stuff",
+    "NibabelIOWithReorient": "nibabel_stuff",
+}
+"""Reader class -> the key of a case's properties without which it cannot write a prediction. imageio/"""
+
+READERS_OF_2D_IMAGES: Final = frozenset({"NaturalImage2DIO"})
+"""Readers that open no volumes. imageio/natural_image_reader_writer.py"""
+
+SPACING_OF_2D_IMAGES: Final = 999
+"""What NaturalImage2DIO gives as the spacing across the one slice of a 2D image; in plane it gives 1 and 1.
+
+SimpleITKIO gives 999 times the larger in-plane spacing. imageio/simpleitk_reader_writer.py
+"""
+
+TIFF_ENDINGS: Final = READERS["Tiff3DIO"]
+
+_NIFTI = (".nii", ".nii.gz")
+_OTHER_VOLUMES = (".nrrd", ".mha", ".gipl")
+_FLAT = (".png", ".bmp")
+UNREADABLE_ENDINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "NaturalImage2DIO": (*_NIFTI, *_OTHER_VOLUMES),
+    "Tiff3DIO": (*_NIFTI, *_OTHER_VOLUMES, *_FLAT),
+    "NibabelIO": (*_OTHER_VOLUMES, *_FLAT, *TIFF_ENDINGS),
+    "NibabelIOWithReorient": (*_OTHER_VOLUMES, *_FLAT, *TIFF_ENDINGS),
+}
+"""Reader class -> known file endings that it cannot open, tried out; SimpleITKIO opens them all."""
+
+CERTAIN_READERS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(_FLAT, "NaturalImage2DIO"),
+    # but NibabelIO for NIfTI images whose axes are not orthogonal: SimpleITK refuses these
+    **dict.fromkeys((*_NIFTI, *_OTHER_VOLUMES), "SimpleITKIO"),
+}
+"""File ending -> the reader that nnU-Net's own move of plans takes. For a TIFF it depends on the content.
+
+Tried out; experiment_planning/plans_for_pretraining/move_plans_between_datasets.py
+"""
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Trainers
+# ---------------------------------------------------------------------------------------------------------------------
+
+DEFAULT_TRAINER: Final = "nnUNetTrainer"
+
+DEFAULT_EPOCHS: Final = 1000
+"""How long trainers train whose name does not say it. training/nnUNetTrainer/nnUNetTrainer.py"""
+
+_PRIMUS = (
+    *(f"nnUNet_Primus{version}{size}_Trainer" for version in ("V2", "V3", "_") for size in "SBML"),
+    "nnUNet_Primus_M_Trainer_BS8",
+    "nnUNet_Primus_M_Trainer_BS8_2e4",
+)
+TRAINERS_WITH_OWN_NETWORK: Final = frozenset({"nnUNetTrainerBN", *_PRIMUS})
+"""Trainers that build another network than the plans name. Their classes override build_network_architecture."""
+
+STOCK_TRAINERS: Final = TRAINERS_WITH_OWN_NETWORK | frozenset(
+    """
+    nnUNetTrainer nnUNetTrainer_1epoch nnUNetTrainer_5epochs nnUNetTrainer_10epochs nnUNetTrainer_20epochs
+    nnUNetTrainer_50epochs nnUNetTrainer_100epochs nnUNetTrainer_250epochs nnUNetTrainer_500epochs
+    nnUNetTrainer_750epochs nnUNetTrainer_2000epochs nnUNetTrainer_4000epochs nnUNetTrainer_8000epochs
+    nnUNetTrainer_250epochs_NoMirroring nnUNetTrainer_2000epochs_NoMirroring nnUNetTrainer_4000epochs_NoMirroring
+    nnUNetTrainer_8000epochs_NoMirroring nnUNetTrainerNoMirroring nnUNetTrainer_onlyMirror01
+    nnUNetTrainer_onlyMirror01_1500ep nnUNetTrainer_onlyMirror01_DA5 nnUNetTrainer_onlyMirror01_DASegOrd0
+    nnUNetTrainerAdam nnUNetTrainerAdam1en3 nnUNetTrainerAdam3en4 nnUNetTrainerAdan nnUNetTrainerAdan1en1
+    nnUNetTrainerAdan1en3 nnUNetTrainerAdan3en4 nnUNetTrainerAdanCosAnneal nnUNetTrainerVanillaAdam
+    nnUNetTrainerVanillaAdam1en3 nnUNetTrainerVanillaAdam3en4 nnUNetTrainerCosAnneal nnUNetTrainer_warmup
+    nnUNetTrainerBenchmark_5epochs nnUNetTrainerBenchmark_5epochs_noDataLoading nnUNetTrainerCELoss
+    nnUNetTrainerCELoss_5epochs nnUNetTrainerDiceCELoss_noSmooth nnUNetTrainerDiceLoss nnUNetTrainerDiceTopK10Loss
+    nnUNetTrainerTopk10Loss nnUNetTrainerTopk10LossLS01 nnUNetTrainerDA5 nnUNetTrainerDA5Segord0 nnUNetTrainerDA5ord0
+    nnUNetTrainerDA5_10epochs nnUNetTrainer_DASegOrd0 nnUNetTrainer_DASegOrd0_NoMirroring nnUNetTrainerNoDA
+    nnUNetTrainer_noDummy2DDA nnUNetTrainerNoDeepSupervision nnUNetTrainer_probabilisticOversampling
+    nnUNetTrainer_probabilisticOversampling_010 nnUNetTrainer_probabilisticOversampling_033 nnUNet_Trainer_BS8
+    """.split()
+)
+"""The trainers that nnU-Net finds without nnUNet_extTrainer. training/nnUNetTrainer/ and its sub-packages"""
+
+CHECKPOINT_FINAL: Final = "checkpoint_final.pth"
+CHECKPOINT_LATEST: Final = "checkpoint_latest.pth"
+CHECKPOINT_BEST: Final = "checkpoint_best.pth"
+CHECKPOINTS: Final = (CHECKPOINT_FINAL, CHECKPOINT_LATEST, CHECKPOINT_BEST)
+"""What a training leaves, in the order in which ``--c`` takes it. run/run_training.py, maybe_load_checkpoint"""
+
+STEPS: Final = re.compile(r"_[0-9]+steps(?![A-Za-z0-9])")
+"""How the name of a trainer of plansguard goes on behind that of its base trainer (training/names.py)."""
+
+
+def base_trainer(name: str) -> str:
+    """The trainer that nnU-Net itself knows: what stands before a number of steps, else the name."""
+    return STEPS.split(name, maxsplit=1)[0]
+
+
+def planned_epochs(trainer: str | None) -> int | None:
+    """How many epochs a trainer runs, by its name; None for one that is not nnU-Net's and does not say it."""
+    if trainer is None:
+        return None
+    if match := re.search(r"_(\d{1,9})ep(?:ochs?)?(?:_|$)", trainer):
+        return int(match[1])
+    return DEFAULT_EPOCHS if trainer in STOCK_TRAINERS else None
+
+
+#: The plans that are meant where none are named.
+DEFAULT_IDENTIFIER = "nnUNetPlans"

@@ -1,0 +1,1 @@
+"""The installed nnU-Net, its trainers and this machine's GPUs, found without importing any of it."""

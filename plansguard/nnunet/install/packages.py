@@ -1,0 +1,154 @@
+"""What is installed beside this Python: which nnU-Nets there are, what they ask for, whether somebody edited them.
+
+Nothing is loaded; this is what pip noted and what lies on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from plansguard.nnunet.install.python_sources import folder_of
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
+
+NNUNET = "nnunetv2"
+_COMMAND = "nnUNetv2_train"
+#: A script of pip begins with its interpreter; where that path is too long, with a shell that starts it.
+_SHEBANG = re.compile(
+    r"#!\s*(?P<program>\S+)(?:[ \t]+(?P<argument>\S+))?[^\n]*\n(?:'''exec' \"?(?P<long>[^\"\n]+?)\"? \"\$0\")?"
+)
+_LONGEST_HEAD = 4096
+
+
+class Installations(NamedTuple):
+    """The nnU-Nets that may be meant.
+
+    ``imported`` is the folder of the package that this Python imports, ``shadowed`` are those that it finds behind it.
+    ``command`` is the nnUNetv2_train that a shell runs, ``interpreter`` the Python that runs it, and ``is_ours`` says
+    whether that is the Python of this environment. None: there is none, or it cannot be told.
+    """
+
+    imported: Path | None
+    shadowed: tuple[Path, ...]
+    command: Path | None
+    interpreter: Path | None
+    is_ours: bool | None
+
+
+def nnunet_installations() -> Installations:
+    """The nnU-Nets here, as far as this Python and the shell's PATH lead to them."""
+    imported = folder_of(NNUNET)
+    found = [Path(entry or ".").absolute() / NNUNET for entry in sys.path]
+    there = dict.fromkeys(folder.resolve() for folder in found if (folder / "__init__.py").is_file())
+    shadowed = tuple(folder for folder in there if imported is not None and folder != imported.resolve())
+    command = shutil.which(_COMMAND)
+    if command is None:
+        return Installations(imported, shadowed, None, None, None)
+    path = Path(command)
+    interpreter = _interpreter(path)
+    is_ours = None if interpreter is None else _is_same(interpreter, Path(sys.executable))
+    return Installations(imported, shadowed, path, interpreter, is_ours)
+
+
+def edited_since_installed(path: Path, package: str = NNUNET) -> bool | None:
+    """Whether a file of an installed package is another than the one that was installed.
+
+    None where that cannot be told: an installation from a clone, or a file that did not come with the package.
+    """
+    distribution = _distribution(package)
+    for line in ((distribution and distribution.read_text("RECORD")) or "").splitlines():
+        name, _, rest = line.rpartition(",")[0].rpartition(",")
+        if Path(name).name == path.name and rest.startswith("sha256="):
+            with suppress(OSError):
+                if distribution is not None and Path(str(distribution.locate_file(name))).samefile(path):
+                    return _sha256(path) != rest.removeprefix("sha256=")
+    return None
+
+
+def version(package: str) -> str | None:
+    """The version of an installed package, as it is written; None where it is not installed."""
+    distribution = _distribution(package)
+    return None if distribution is None else distribution.version
+
+
+def requirement(package: str, of: str) -> str | None:
+    """What a package asks of another one: ``!=2.9.*,>=2.1.2``; None where it is not installed or asks for nothing."""
+    distribution = _distribution(of)
+    for line in (distribution and distribution.requires) or ():
+        match = re.fullmatch(rf"{re.escape(package)}\s*\(?([<>=!~][^;()\[\]]*)?\)?", line.strip())
+        if match:
+            return match[1] and match[1].strip()
+    return None
+
+
+def fulfils(version: Sequence[int], specifiers: str) -> bool:
+    """Whether a version is one of those: ``>=2.1.2,!=2.9.*``. What cannot be read rules nothing out."""
+    return all(_fulfils(tuple(version), one.strip()) for one in specifiers.split(","))
+
+
+def _fulfils(version: tuple[int, ...], specifier: str) -> bool:
+    match = re.fullmatch(r"(==|!=|<=|>=|<|>|~=)\s*([0-9]+(?:\.[0-9]+)*)(\.\*)?", specifier)
+    if match is None:
+        return True
+    named = tuple(map(int, match[2].split(".")))
+    length = len(named) if match[3] else max(len(named), len(version))
+    ours, theirs = ((*one, *[0] * length)[:length] for one in (version, named))
+    if match[1] == "~=":
+        return ours >= theirs and ours[: len(named) - 1] == theirs[: len(named) - 1]
+    return {
+        "==": ours == theirs,
+        "!=": ours != theirs,
+        "<=": ours <= theirs,
+        ">=": ours >= theirs,
+        "<": ours < theirs,
+        ">": ours > theirs,
+    }[match[1]]
+
+
+def _distribution(package: str) -> Distribution | None:
+    from importlib.metadata import PackageNotFoundError, distribution  # slow to load, and rarely asked for
+
+    try:
+        return distribution(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _sha256(path: Path) -> str:
+    """As RECORD has it."""
+    from base64 import urlsafe_b64encode
+    from hashlib import sha256
+
+    return urlsafe_b64encode(sha256(path.read_bytes()).digest()).rstrip(b"=").decode()
+
+
+def _interpreter(script: Path) -> Path | None:
+    """The Python that runs a script; None for a program of another kind."""
+    with suppress(OSError), script.open("rb") as stream:
+        match = _SHEBANG.match(stream.read(_LONGEST_HEAD).decode(errors="replace"))
+        if match is None:
+            return None
+        program = match["long"] or match["program"]
+        if Path(program).name == "env" and match["argument"]:
+            program = shutil.which(match["argument"]) or ""
+        return Path(program) if "python" in Path(program).name else None
+    return None
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether both are the Python of the same environment; those of virtual ones are links to the same program."""
+    return os.path.realpath(one) == os.path.realpath(other) and _environment(one) == _environment(other)
+
+
+def _environment(interpreter: Path) -> str | None:
+    """The folder of a virtual environment; None for any other Python."""
+    folder = interpreter.parent.parent
+    return os.path.realpath(folder) if (folder / "pyvenv.cfg").is_file() else None

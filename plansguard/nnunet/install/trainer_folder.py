@@ -1,0 +1,40 @@
+"""Where nnU-Net finds the trainers of a number of steps, and whether it can."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from plansguard.nnunet.install import gpus
+
+VARIABLE: Final = "nnUNet_extTrainer"
+"""The environment variable that names folders of trainers outside nnU-Net. Source: utilities/find_objects.py."""
+
+FOLDER: Final = Path(__file__).resolve().parents[2] / "training" / "extension"
+"""The one that it is to name: it has a class for every number of steps."""
+
+OLDEST_NNUNET: Final = (2, 8)
+"""The first nnU-Net that looks there."""
+
+REMEDY: Final = "pip install 'plansguard[train]'"
+"""What to type where the installed nnU-Net will not do."""
+
+
+def obstacle() -> str:
+    """Why the nnU-Net that is installed here cannot train in steps, in one clause; empty where it can."""
+    version = gpus.nnunet_version()
+    if version is None:
+        return "training needs nnU-Net, which is not installed here"
+    if version < OLDEST_NNUNET:
+        return f"training in steps needs nnunetv2 {gpus.dotted(OLDEST_NNUNET)}; here is {gpus.dotted(version)}"
+    return ""
+
+
+def search_path(present: str) -> str:
+    """The value for the variable: our folder, and those that it names already.
+
+    Ours comes first: nnU-Net imports folder after folder, and one broken module ends its search.
+    """
+    folders = [folder for folder in present.split(os.pathsep) if folder.strip()]
+    return os.pathsep.join([str(FOLDER), *(folder for folder in folders if folder != str(FOLDER))])

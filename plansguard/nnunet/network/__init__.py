@@ -1,0 +1,1 @@
+"""The U-Net of a configuration: parameters, memory, and why weights do not load into it."""

@@ -1,0 +1,322 @@
+"""Why parameters do not fit a network, in the words of plans: stages, axes and settings in place of names and shapes.
+
+nnU-Net stops at the first parameter that does not fit and prints its values. Here both networks are read from names
+and shapes, and what differs between them is told, every cause once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from plansguard.core.text import counted
+from plansguard.nnunet.network.inference import Inferred, Stored, inferred_network, unmet
+from plansguard.nnunet.network.parameters import shapes_of
+from plansguard.nnunet.network.unet import AFFINE, PER_STAGE, TRACKED, Network
+
+Kind = Literal["dimensions", "network", "channels", "topology", "features", "blocks", "layers", "parameters"]
+
+#: What is shown of arguments that differ, where it is not known which of them matter.
+_ARGUMENTS_SHOWN, _LONGEST_VALUES = 3, 80
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """One reason for which nnU-Net cannot load the weights.
+
+    ``kind``: "dimensions" and "network" mean another network altogether, "channels" another input, "topology" other
+    stages, strides or kernels; "features", "blocks" and "layers" (normalisation, bias, dropout) other settings of the
+    same network; "parameters" what no setting explains. ``what`` is a clause that names both sides; ``settings`` are
+    the arguments in ``arch_kwargs`` to take over from the weights' plans to remove the obstacle, empty where taking
+    over arguments is not enough; ``key`` is the first parameter at which nnU-Net would stop because of it.
+    """
+
+    kind: Kind
+    what: str
+    settings: tuple[str, ...] = ()
+    key: str | None = None
+
+
+def obstacles(
+    expected: Stored,
+    stored: Stored,
+    *,
+    here: Mapping[str, Any] | None = None,
+    theirs: Mapping[str, Any] | None = None,
+    cascade: bool = False,
+) -> list[Obstacle]:
+    """Why nnU-Net could not load ``stored`` with -pretrained_weights, in the order in which a user should mend it.
+
+    Empty exactly when it could: every expected parameter but the segmentation layers is stored under the same name and
+    in the same shape. ``here`` and ``theirs`` are the ``architecture`` of the run and that of the weights where known;
+    they name networks that cannot be told by their parameters. ``cascade`` says that the configuration has a previous
+    stage, whose labels are further input channels.
+    """
+    missing = unmet(expected, stored)
+    if not missing:
+        return []
+    prefix = _common_prefix(expected, stored)
+    if prefix:
+        bare = {name.removeprefix(prefix): shape for name, shape in stored.items()}
+        what = f"all names in the weights begin with {prefix}, which nnU-Net does not take off"
+        first = Obstacle("parameters", what, key=missing[0])
+        return [first, *obstacles(expected, bare, here=here, theirs=theirs, cascade=cascade)]
+    ours, other = inferred_network(expected), inferred_network(stored)
+    if ours is None or other is None:
+        mine, its = _name(ours, here), _name(other, theirs)
+        if mine and its and mine != its:
+            return [Obstacle("network", _networks(mine, its), key=missing[0])]
+        return [_unexplained(missing, expected, stored, _other_arguments(here, theirs))]
+    causes = list(_causes(ours, other, cascade))
+    known = shapes_of(ours.network, ours.channels, 1)
+    rest = [name for name in missing if not causes or name not in known]
+    explained = [replace(one, key=_first(missing, key)) for one, key in causes]
+    return [*_counting(explained), *([_unexplained(rest, expected, stored)] if rest else [])]
+
+
+def obstacles_by_plans(here: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[Obstacle]:
+    """The same for networks whose parameters cannot be known: by the two ``architecture`` of plans alone.
+
+    Another number of input channels does not show there.
+    """
+    mine, its = _name(None, here), _name(None, theirs)
+    if mine != its:
+        return [Obstacle("network", _networks(str(mine), str(its)))]
+    odd = _other_arguments(_deciding(here), _deciding(theirs))
+    return [Obstacle("parameters", odd.removesuffix("; "))] if odd else []
+
+
+def _deciding(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the arguments those on which parameters may depend, with classes by their last word."""
+    kwargs = architecture.get("arch_kwargs")
+    kept = {key: value for key, value in (kwargs or {}).items() if key != "nonlin" and not key.endswith("_kwargs")}
+    return {"arch_kwargs": {key: one.rpartition(".")[2] if isinstance(one, str) else one for key, one in kept.items()}}
+
+
+def _common_prefix(expected: Stored, stored: Stored) -> str:
+    """What stands before all stored names, and not before those of this network."""
+    first = next(iter(stored), "")
+    ends = (index + 1 for index, letter in enumerate(first) if letter == ".")
+    for prefix in (first[:end] for end in ends):
+        begins = first.removeprefix(prefix) in expected or first.startswith("encoder.", len(prefix))
+        if begins and all(name.startswith(prefix) for name in stored):
+            return prefix
+    return ""
+
+
+# --- Networks that are not both nnU-Net's own ------------------------
+
+
+def _name(inferred: Inferred | None, architecture: Mapping[str, Any] | None) -> str | None:
+    if inferred is not None:
+        return inferred.network.name
+    path = architecture.get("network_class_name") if architecture else None
+    return path.rpartition(".")[2] if isinstance(path, str) else None
+
+
+def _other_arguments(here: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None) -> str:
+    """What the plans of two networks say differently, where that is all there is to go by."""
+    mine, its = ((one or {}).get("arch_kwargs") for one in (here, theirs))
+    if not isinstance(mine, Mapping) or not isinstance(its, Mapping):
+        return ""
+    odd = [key for key in {**mine, **its} if mine.get(key) != its.get(key)]
+    values = {key: f"is {mine.get(key)} here and {its.get(key)} in the weights" for key in odd[:_ARGUMENTS_SHOWN]}
+    return "".join(f"{key} {text if len(text) < _LONGEST_VALUES else 'differs'}; " for key, text in values.items())
+
+
+def _unexplained(missing: Sequence[str], expected: Stored, stored: Stored, lead: str = "") -> Obstacle:
+    key = missing[0]
+    found = f"{_shape(stored[key])} in the weights" if key in stored else "missing in the weights"
+    more = counted(len(missing) - 1, "more parameter")
+    rest = {1: "", 2: f"; {more} does not fit either"}.get(len(missing), f"; {more} do not fit either")
+    if _holds(stored, "encoder.") and not _holds(stored, "decoder."):
+        lead = "the weights hold an encoder without a decoder: "
+    return Obstacle("parameters", f"{lead}{key} is {_shape(expected[key])} here and {found}{rest}", key=key)
+
+
+def _holds(stored: Stored, beginning: str) -> bool:
+    return any(name.startswith(beginning) for name in stored)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "a number"
+
+
+# --- Two of nnU-Net's own U-Nets -------------------------------------
+
+_Cause = tuple[Obstacle, str]
+"""An obstacle, and what the names of the parameters that it is about begin with."""
+
+
+def _causes(ours: Inferred, other: Inferred, cascade: bool) -> Iterator[_Cause]:
+    """What differs so that parameters do not fit; what the weights merely have more of is no obstacle."""
+    mine, its = ours.network, other.network
+    if mine.axes != its.axes:
+        yield Obstacle("dimensions", f"{mine.axes}D here, {its.axes}D in the weights"), ""
+    if mine.name != its.name:
+        yield Obstacle("network", _networks(mine.name, its.name)), ""
+    if ours.channels != other.channels:
+        yield _channels(ours.channels, other.channels, cascade), ""
+    if mine.axes == its.axes and mine.name == its.name:
+        yield from _topology(mine, its)
+        yield from _features(mine, its)
+        yield from _blocks(mine, its)
+        yield from _layers(mine, its)
+
+
+def _networks(here: str, theirs: str) -> str:
+    return f"the network is a {here} here, a {theirs} in the weights"
+
+
+def _channels(here: int, theirs: int, cascade: bool) -> Obstacle:
+    reason = f"channel_names of dataset.json{', and in a cascade one more per foreground label' if cascade else ''}"
+    return Obstacle("channels", f"{counted(here, 'input channel')} here, {theirs} in the weights ({reason})")
+
+
+def _topology(mine: Network, its: Network) -> Iterator[_Cause]:
+    here, theirs = len(mine.features), len(its.features)
+    if here != theirs:
+        narrow = ("bottleneck_channels",) if mine.bottleneck else ()
+        settings = ("n_stages", *PER_STAGE, mine.counted_by, "n_conv_per_stage_decoder", *narrow)
+        what = f"{counted(here, 'stage')} here, {theirs} in the weights (n_stages)"
+        # The decoder is counted from the lowest stage up: with more stages in the weights all of it is shifted.
+        yield Obstacle("topology", what, settings), f"encoder.stages.{theirs}." if here > theirs else "decoder.stages."
+    pools = "stage {stage} pools {mine} here and {its} in the weights"
+    step = "decoder.transpconvs.{from_below}."
+    yield from _per_stage("topology", "strides", pools, mine.strides, its.strides, at=step, start=1)
+    if _first_stride_shows(mine) and _first_stride_shows(its) and _pools(mine.strides[0]) != _pools(its.strides[0]):
+        where = ("here and not in the weights", "in the weights and not here")[_pools(its.strides[0])]
+        yield Obstacle("topology", f"stage 0 pools {where} (strides)", ("strides",)), "encoder.stages.0."
+    kernels = "stage {stage} has kernels of {mine} here and {its} in the weights"
+    yield from _per_stage("topology", "kernel_sizes", kernels, mine.kernels, its.kernels)
+
+
+def _first_stride_shows(network: Network) -> bool:
+    """Whether the first stage has a skip with a convolution, behind the pooling if there is one."""
+    return not network.plain and network.stem != network.features[0]
+
+
+def _pools(stride: tuple[int, ...]) -> bool:
+    return any(factor != 1 for factor in stride)
+
+
+def _features(mine: Network, its: Network) -> Iterator[_Cause]:
+    features = "stage {stage} has {mine} features here and {its} in the weights"
+    for obstacle, at in _per_stage("features", "features_per_stage", features, mine.features, its.features):
+        # Unless it is given a number of its own, the stem has as many as the first stage.
+        stem = () if mine.plain or mine.features[0] == its.features[0] else ("stem_channels",)
+        yield replace(obstacle, settings=(*obstacle.settings, *stem)), at
+    explained = (mine.stem, its.stem) == (mine.features[0], its.features[0])
+    if mine.stem != its.stem and not explained:
+        what = f"the stem has {mine.stem} features here and {its.stem} in the weights (stem_channels)"
+        yield Obstacle("features", what, ("stem_channels",)), "encoder.stem."
+    if mine.bottleneck and its.bottleneck:
+        inside = "the blocks of stage {stage} have {mine} features inside here and {its} in the weights"
+        yield from _per_stage("features", "bottleneck_channels", inside, mine.bottleneck, its.bottleneck)
+
+
+def _blocks(mine: Network, its: Network) -> Iterator[_Cause]:
+    if bool(mine.bottleneck) != bool(its.bottleneck):
+        here, theirs = ("BottleneckD" if one.bottleneck else "BasicBlockD" for one in (mine, its))
+        what = f"blocks are {here} here and {theirs} in the weights (block)"
+        yield Obstacle("blocks", what, ("block", "bottleneck_channels")), "encoder.stages."
+    if len(mine.features) != len(its.features):  # then all these lists change anyway
+        return
+    unit = "convolutions" if mine.plain else "blocks"
+    count = f"stage {{stage}} has {{mine}} {unit} here and {{its}} in the weights"
+    at = "encoder.stages.{stage}.0.convs.{its}." if mine.plain else "encoder.stages.{stage}.blocks.{its}."
+    yield from _per_stage("blocks", mine.counted_by, count, mine.encoder, its.encoder, at=at, only_more=True)
+    unit, name = ("blocks", "blocks") if mine.name == "ResidualUNet" else ("convolutions", "convs")
+    count = f"the decoder has {{mine}} {unit} at stage {{stage}} here and {{its}} in the weights"
+    at = f"decoder.stages.{{from_below}}.{name}.{{its}}."
+    upwards = mine.decoder[::-1], its.decoder[::-1]
+    yield from _per_stage("blocks", "n_conv_per_stage_decoder", count, *upwards, at=at, only_more=True)
+
+
+def _layers(mine: Network, its: Network) -> Iterator[_Cause]:
+    if mine.bias and not its.bias:
+        what = "convolutions have a bias here and none in the weights (conv_bias)"
+        yield Obstacle("layers", what, ("conv_bias",)), ""
+    if set(mine.norm) - set(its.norm):
+        what = f"normalisation layers hold {_norm(mine)} here and {_norm(its)} in the weights (norm_op, norm_op_kwargs)"
+        yield Obstacle("layers", what, ("norm_op", "norm_op_kwargs")), ""
+    if mine.norm and its.norm and mine.gap != its.gap:
+        settings = ("dropout_op", "nonlin_first", "nonlin") if mine.plain else ("dropout_op",)
+        what = (
+            f"{counted(mine.gap, 'layer')} between convolution and normalisation here and {its.gap} in the weights "
+            f"({', '.join(settings)})"
+        )
+        yield Obstacle("layers", what, settings), ""
+
+
+def _norm(network: Network) -> str:
+    """What normalisation layers hold, and which layers are so by default in torch or in nnU-Net's plans."""
+    held = {
+        (): "nothing",
+        AFFINE: "affine parameters (InstanceNorm)",
+        TRACKED: "running statistics",
+        (*AFFINE, *TRACKED): "affine parameters and running statistics (BatchNorm)",
+    }
+    return held[network.norm]
+
+
+def _per_stage(
+    kind: Kind,
+    setting: str,
+    clause: str,
+    mine: Sequence[Any],
+    its: Sequence[Any],
+    *,
+    at: str = "encoder.stages.{stage}.",
+    start: int = 0,
+    only_more: bool = False,
+) -> Iterator[_Cause]:
+    """One obstacle for all stages at which a setting differs; with ``only_more`` where it asks for more here."""
+    both = list(enumerate(zip(mine, its, strict=False)))[start:]
+    odd = [stage for stage, (one, other) in both if (one > other if only_more else one != other)]
+    if not odd:
+        return
+    stage = odd[0]
+    values = {"stage": stage, "mine": _value(mine[stage]), "its": _value(its[stage])}
+    from_below = len(mine) - 1 - stage
+    more = f"; {_listed('stage', odd[1:])} {'differs' if len(odd) == 2 else 'differ'} too" if odd[1:] else ""
+    where = f"{setting}{_axes(mine[stage], its[stage])}"
+    obstacle = Obstacle(kind, f"{clause.format(**values)}{more} ({where})", (setting,))
+    yield obstacle, at.format(**values, from_below=from_below)
+
+
+def _value(value: Any) -> str:
+    return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def _axes(mine: Any, its: Any) -> str:
+    if not isinstance(mine, tuple):
+        return ""
+    odd = [axis for axis, (one, other) in enumerate(zip(mine, its, strict=True)) if one != other]
+    return f", {_listed('axis', odd)}"
+
+
+def _listed(noun: str, numbers: Sequence[int]) -> str:
+    """``stage 5``, ``stages 3, 4 and 5``, ``axes 0 and 1``."""
+    words = [str(number) for number in numbers]
+    if len(words) == 1:
+        return f"{noun} {words[0]}"
+    plural = "axes" if noun == "axis" else f"{noun}s"
+    return f"{plural} {', '.join(words[:-1])} and {words[-1]}"
+
+
+def _first(missing: Sequence[str], beginning: str) -> str:
+    return next((name for name in missing if name.startswith(beginning)), missing[0])
+
+
+def _counting(found: list[Obstacle]) -> list[Obstacle]:
+    """The same, with a word on how stages are counted where the first number of one stands."""
+    for index, obstacle in enumerate(found):
+        if re.search(r"stages? \d", obstacle.what):
+            counted_too = " and axes" if re.search(r", ax[ei]s \d", obstacle.what) else ""
+            what = f"{obstacle.what.removesuffix(')')}; stages{counted_too} count from 0)"
+            found[index] = replace(obstacle, what=what)
+            break
+    return found

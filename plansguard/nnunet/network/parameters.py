@@ -1,0 +1,190 @@
+"""The names and shapes of the parameters that plans and dataset.json ask for, without torch.
+
+Names and their order are those of ``state_dict()`` of the networks in dynamic_network_architectures 0.4.4. Modules that
+a network holds twice are named twice there: every convolution again under ``all_modules``, and the whole encoder again
+under ``decoder``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from math import prod
+from typing import Any
+
+from plansguard.nnunet.network.unet import TRACKED, Network, UnknownNetwork, network_of
+
+Shapes = dict[str, tuple[int, ...]]
+"""Parameter name -> shape: (features, channels, *kernel) of a convolution, (features, fewer, *stride) of a transposed
+one, with kernel and stride in the order of the array axes."""
+_Named = Iterator[tuple[str, tuple[int, ...]]]
+_TWICE = re.compile(r"(^|\.)all_modules\.|^decoder\.encoder\.")
+
+
+def input_channels(configuration: Mapping[str, Any], dataset_json: Mapping[str, Any]) -> int:
+    """How many channels the network's input has: those of the images, in a cascade one more per foreground label.
+
+    ``configuration`` is resolved. UnknownNetwork when dataset.json does not say. Source: determine_num_input_channels
+    in nnunetv2/utilities/label_handling/label_handling.py.
+    """
+    names = dataset_json.get("modality" if "modality" in dataset_json else "channel_names")
+    if not isinstance(names, (Mapping, list)):
+        raise UnknownNetwork("dataset.json does not name its channels")
+    if configuration.get("previous_stage") is None:
+        return len(names)
+    return len(names) + len(_values(_labels(dataset_json)) - {0})
+
+
+def segmentation_heads(dataset_json: Mapping[str, Any]) -> int:
+    """How many maps the network puts out: one per label, background included, or one per region.
+
+    UnknownNetwork when dataset.json does not say. Source: LabelManager.num_segmentation_heads, the same file.
+    """
+    labels = _labels(dataset_json)
+    if not any(isinstance(value, (list, tuple)) and len(value) > 1 for value in labels.values()):
+        return len(_values(labels))
+    regions = (set(value) if isinstance(value, (list, tuple)) else {value} for value in labels.values())
+    return sum(region != {0} for region in regions)
+
+
+def _labels(dataset_json: Mapping[str, Any]) -> dict[str, Any]:
+    """The labels that are learned: all but ``ignore``."""
+    labels = dataset_json.get("labels")
+    if not isinstance(labels, Mapping):
+        raise UnknownNetwork("dataset.json has no labels")
+    return {name: value for name, value in labels.items() if name != "ignore"}
+
+
+def _values(labels: Mapping[str, Any]) -> set[int]:
+    listed = (value if isinstance(value, (list, tuple)) else [value] for value in labels.values())
+    try:
+        return {int(value) for values in listed for value in values}
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UnknownNetwork("the labels in dataset.json are no numbers") from error
+
+
+def expected_parameters(architecture: Mapping[str, Any], channels: int, heads: int) -> Shapes:
+    """What ``state_dict()`` of this network names, in its order, with the shapes.
+
+    ``architecture`` is as configurations.modern_architecture gives it; ``channels`` and ``heads`` are input_channels
+    and segmentation_heads. UnknownNetwork for other networks than nnU-Net's U-Nets, or what they cannot be built from.
+    """
+    return shapes_of(network_of(architecture), channels, heads)
+
+
+def shapes_of(network: Network, channels: int, heads: int) -> Shapes:
+    """The same of a network that is read already."""
+    return dict(_unet(network, channels, heads))
+
+
+def number_of_parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Learned numbers, each counted once though a network names many twice."""
+    return sum(prod(shape) for name, shape in shapes.items() if not _TWICE.search(name) and not name.endswith(TRACKED))
+
+
+def _unet(network: Network, channels: int, heads: int) -> _Named:
+    encoder = dict(_encoder(network, channels))
+    yield from _under("encoder", encoder.items())
+    yield from _under("decoder.encoder", encoder.items())
+    steps = list(enumerate(range(len(network.features) - 2, -1, -1)))  # decoder stage, the encoder stage it joins
+    for step, stage in steps:
+        yield from _under(f"decoder.stages.{step}", _decoder_stage(network, step, stage))
+    for step, stage in steps:
+        shape = network.features[stage + 1], network.features[stage], *network.strides[stage + 1]
+        yield from _under(f"decoder.transpconvs.{step}", _with_bias(shape, shape[1] if network.bias else None))
+    for step, stage in steps:
+        shape = heads, network.features[stage], *(1,) * network.axes
+        yield from _under(f"decoder.seg_layers.{step}", _with_bias(shape, heads))
+
+
+def _encoder(network: Network, channels: int) -> _Named:
+    """PlainConvEncoder or ResidualEncoder."""
+    if network.stem is not None:
+        yield from _under("stem", _convolutions(network, 1, channels, network.stem, network.kernels[0]))
+        channels = network.stem
+    for stage, (features, kernel) in enumerate(zip(network.features, network.kernels, strict=True)):
+        count = network.encoder[stage]
+        if network.plain:
+            yield from _under(f"stages.{stage}.0", _convolutions(network, count, channels, features, kernel))
+        else:
+            pools = any(factor != 1 for factor in network.strides[stage])
+            inside = network.bottleneck[stage] if network.bottleneck else None
+            yield from _under(
+                f"stages.{stage}", _blocks(network, count, channels, features, kernel, inside=inside, pools=pools)
+            )
+        channels = features
+
+
+def _decoder_stage(network: Network, step: int, stage: int) -> _Named:
+    """UNetDecoder, or UNetResDecoder, whose blocks are basic ones whatever the encoder's are.
+
+    They see the upsampled map and the encoder's.
+    """
+    features, count, kernel = network.features[stage], network.decoder[step], network.kernels[stage]
+    if network.name == "ResidualUNet":
+        return _blocks(network, count, 2 * features, features, kernel, inside=None, pools=False)
+    return _convolutions(network, count, 2 * features, features, kernel)
+
+
+def _convolutions(network: Network, count: int, channels: int, features: int, kernel: tuple[int, ...]) -> _Named:
+    """StackedConvBlocks."""
+    for index in range(count):
+        yield from _under(f"convs.{index}", _convolution(network, channels, features, kernel, gap=network.gap))
+        channels = features
+
+
+def _blocks(
+    network: Network,
+    count: int,
+    channels: int,
+    features: int,
+    kernel: tuple[int, ...],
+    *,
+    inside: int | None,
+    pools: bool,
+) -> _Named:
+    """StackedResidualBlocks; ``inside`` is None for BasicBlockD, ``pools`` whether the first block has a stride."""
+    for index in range(count):
+        block = _block(network, channels, features, kernel, inside=inside, pools=pools and index == 0)
+        yield from _under(f"blocks.{index}", block)
+        channels = features
+
+
+def _block(
+    network: Network, channels: int, features: int, kernel: tuple[int, ...], *, inside: int | None, pools: bool
+) -> _Named:
+    """BasicBlockD or BottleneckD. Dropout follows only the convolution that may have a stride."""
+    point = (1,) * network.axes
+    if inside is None:
+        yield from _under("conv1", _convolution(network, channels, features, kernel, gap=network.gap))
+        yield from _under("conv2", _convolution(network, features, features, kernel, gap=0))
+    else:
+        yield from _under("conv1", _convolution(network, channels, inside, point, gap=0))
+        yield from _under("conv2", _convolution(network, inside, inside, kernel, gap=network.gap))
+        yield from _under("conv3", _convolution(network, inside, features, point, gap=0))
+    if channels != features:  # behind the pooling, where there is one
+        skip = _convolution(network, channels, features, point, gap=0, biased=False)
+        yield from _under(f"skip.{int(pools)}", skip)
+
+
+def _convolution(
+    network: Network, channels: int, features: int, kernel: tuple[int, ...], *, gap: int, biased: bool = True
+) -> _Named:
+    """ConvDropoutNormReLU: its layers by name, and again by position."""
+    bias = features if biased and network.bias else None
+    convolution = dict(_with_bias((features, channels, *kernel), bias))
+    norm = {name: () if name == "num_batches_tracked" else (features,) for name in network.norm}
+    for first, second in (("conv", "norm"), ("all_modules.0", f"all_modules.{1 + gap}")):
+        yield from _under(first, convolution.items())
+        yield from _under(second, norm.items())
+
+
+def _with_bias(weight: tuple[int, ...], bias: int | None) -> _Named:
+    yield "weight", weight
+    if bias is not None:
+        yield "bias", (bias,)
+
+
+def _under(prefix: str, parameters: Iterable[tuple[str, tuple[int, ...]]]) -> _Named:
+    for name, shape in parameters:
+        yield f"{prefix}.{name}", shape

@@ -1,0 +1,267 @@
+"""The three nnU-Net folders, and what lies in them: datasets by id or name, raw images, trained models."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from plansguard.core.errors import UsageError
+from plansguard.nnunet.constants import CHECKPOINT_FINAL
+
+DATASET_NAME = re.compile(r"Dataset\d{3,}_.+")
+_LONGEST_ID = 9
+_FOLD = re.compile(r"fold_(\d+|all)")
+ROOTS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+#: Where preprocessing copies the labels to, and the final validation looks for them.
+GROUND_TRUTH = "gt_segmentations"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where raw images, preprocessed data and results lie. A root that is unknown is None."""
+
+    raw: Path | None = None
+    preprocessed: Path | None = None
+    results: Path | None = None
+
+    @classmethod
+    def from_environment(cls) -> Workspace:
+        """The roots that nnU-Net's environment variables name; nnU-Net makes those that are not there yet."""
+        return cls(*map(_root_from_environment, ROOTS))
+
+    @classmethod
+    def around(cls, folder: Path) -> Workspace:
+        """The workspace that a preprocessed dataset folder stands in.
+
+        The environment's roots count only if the folder is in them: judging a folder against the raw data of
+        another workspace would be wrong. Otherwise the usual sibling folders are looked for.
+        """
+        root = folder.absolute().parent
+        named = os.environ.get("nnUNet_preprocessed")
+        if named and _same(Path(named), root):
+            return cls.from_environment()
+        siblings = [root.parent / name for name in ROOTS]
+        if root.name != "nnUNet_preprocessed":
+            return cls(preprocessed=root)
+        raw, _, results = (sibling if sibling.is_dir() else None for sibling in siblings)
+        return cls(raw, root, results)
+
+    def dataset_name(self, id_or_name: str) -> str:
+        """The dataset's name for ``2``, ``002`` or ``Dataset002_Name``, as nnU-Net finds it.
+
+        Raises UsageError when no dataset has the id, when several have (nnU-Net looks through all three folders),
+        or when the text is neither an id nor a name.
+        """
+        if id_or_name.startswith("Dataset") and not set(id_or_name) & set("/\\\0"):
+            return id_or_name
+        if not id_or_name.isascii() or not id_or_name.isdigit() or len(id_or_name) > _LONGEST_ID:
+            raise UsageError(
+                f"{id_or_name!r} is neither a dataset id (2) nor a dataset name (Dataset002_Name)",
+                hint=f"datasets here: {', '.join(self.dataset_names()) or 'none'}",
+            )
+        names = [name for name in self.dataset_names() if name.startswith(f"Dataset{int(id_or_name):03d}")]
+        if len(names) == 1:
+            return names[0]
+        if names:
+            raise UsageError(
+                f"more than one dataset has the id {int(id_or_name)}: {', '.join(names)}",
+                hint="nnU-Net refuses this too: rename or remove all but one, in all three nnU-Net folders",
+            )
+        raise UsageError(f"no dataset has the id {int(id_or_name)}", hint=self._where_we_looked())
+
+    def dataset_names(self) -> list[str]:
+        """All datasets of the three folders, sorted."""
+        names = set()
+        for root in (self.raw, self.preprocessed, self.results):
+            if root is not None and is_folder(root):
+                names |= {entry.name for entry in os.scandir(root) if _is_dataset_folder(entry)}
+        return sorted(names)
+
+    def preprocessed_folder(self, dataset_name: str) -> Path:
+        """``nnUNet_preprocessed/<dataset>``; UsageError if the variable is not set. The folder need not exist."""
+        if self.preprocessed is None:
+            raise UsageError(
+                "the environment variable nnUNet_preprocessed is not set",
+                hint="export nnUNet_preprocessed=/path/to/nnUNet_preprocessed, as for nnU-Net itself",
+            )
+        return self.preprocessed / dataset_name
+
+    def _where_we_looked(self) -> str:
+        roots = zip(ROOTS, (self.raw, self.preprocessed, self.results), strict=True)
+        looked = ", ".join(f"{name}={_described(root)}" for name, root in roots)
+        here = f"datasets here: {', '.join(self.dataset_names()) or 'none'}; looked in {looked}"
+        unset = self.preprocessed is None
+        return f"{here}; export nnUNet_preprocessed=/path/to/nnUNet_preprocessed, as for nnU-Net" if unset else here
+
+
+def _described(root: Path | None) -> str:
+    return "(not set)" if root is None else f"{root}" if is_folder(root) else f"{root} (not there)"
+
+
+@dataclass(frozen=True)
+class RawImages:
+    """The training images of ``nnUNet_raw/<dataset>``, by file name only: no image is opened."""
+
+    folder: Path
+
+    @cached_property
+    def images(self) -> tuple[str, ...]:
+        """Names of the files in imagesTr, sorted."""
+        return tuple(sorted(names_in(self.folder / "imagesTr")))
+
+    @cached_property
+    def labels(self) -> frozenset[str]:
+        """Names of the files in labelsTr."""
+        return names_in(self.folder / "labelsTr")
+
+    @cached_property
+    def times(self) -> list[tuple[float, Path]]:
+        """When each image and label was changed, in seconds since 1970, and its path; the oldest first."""
+        times = []
+        for part, names in (("imagesTr", self.images), ("labelsTr", self.labels)):
+            for name in names:
+                path = self.folder / part / name
+                with suppress(OSError):
+                    times.append((path.stat().st_mtime, path))
+        return sorted(times)
+
+    def cases(self, ending: str) -> dict[str, list[str]]:
+        """Channel numbers (``0000``, ...) by case, of the images called ``<case>_<channel><ending>``."""
+        return cases_among(self.images, ending)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """One ``nnUNet_results/<dataset>/<trainer>__<plans>__<configuration>`` folder."""
+
+    folder: Path
+    trainer: str
+    plans_name: str
+    configuration: str
+
+    @cached_property
+    def checkpoints(self) -> tuple[Path, ...]:
+        """Every ``fold_*/checkpoint_*.pth``, finished ones first."""
+        found = [path for path in self.folder.glob("fold_*/checkpoint_*.pth") if _FOLD.fullmatch(path.parent.name)]
+        return tuple(sorted(found, key=lambda path: (path.name != CHECKPOINT_FINAL, str(path))))
+
+    @property
+    def started(self) -> float | None:
+        """When nnU-Net wrote the model's own copy of the plans (seconds since 1970): the start of its first fold."""
+        try:
+            return (self.folder / "plans.json").stat().st_mtime
+        except OSError:
+            return None
+
+
+def trained_models(results: Path, dataset_name: str) -> Iterator[TrainedModel]:
+    """The models that nnU-Net trained for a dataset, sorted by folder name."""
+    for folder in sorted((results / dataset_name).glob("*__*__*")):
+        parts = folder.name.split("__")
+        if len(parts) == 3 and folder.is_dir():
+            yield TrainedModel(folder, *parts)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether this is a folder; one that may not be looked at is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def cases_among(names: Iterable[str], ending: str) -> dict[str, list[str]]:
+    """Channel numbers (``0000``, ...) by case, of the names that are ``<case>_<channel><ending>``."""
+    cases: dict[str, list[str]] = {}
+    for name in names:
+        if match := re.fullmatch(r"(.+)_(\d{4})" + re.escape(ending), name):
+            cases.setdefault(match[1], []).append(match[2])
+    return cases
+
+
+def _root_from_environment(variable: str) -> Path | None:
+    value = os.environ.get(variable)
+    if value and value[0] in "\"'" and not Path(value).exists():
+        raise UsageError(f"{variable} names a folder that does not exist: {value}", hint="take the quotes out")
+    return Path(value) if value else None
+
+
+def _is_dataset_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.name.startswith("Dataset") and entry.is_dir()
+
+
+def names_in(folder: Path) -> frozenset[str]:
+    """Names of the files in a folder; none where it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_file())
+    except OSError:
+        return frozenset()
+
+
+def _same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def dataset_id(name: str) -> str:
+    """``2`` for ``Dataset002_Name``: what nnU-Net's commands take; the name itself if it has no id."""
+    digits = name[len("Dataset") :].partition("_")[0]
+    return str(int(digits)) if name.startswith("Dataset") and digits.isascii() and digits.isdigit() else name
+
+
+_RESERVED_ON_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def checked_identifier(identifier: str) -> str:
+    """``identifier`` if it can be the name of a plans file on every system, else UsageError.
+
+    Plans identifiers become file names and parts of folder names, so separators, parent folders, control
+    characters and names that Windows keeps for itself are refused.
+    """
+    odd_ends = identifier != identifier.strip().strip(".") or identifier.startswith("-")
+    if (
+        not identifier
+        or odd_ends
+        or re.search(r'[\x00-\x1f\x7f/\\:*?"<>|]', identifier)
+        or _RESERVED_ON_WINDOWS.fullmatch(identifier)
+    ):
+        raise UsageError(
+            f"{identifier!r} cannot be the name of plans",
+            hint="use letters, digits, '_', '-' and '.': the name becomes a file and a folder name",
+        )
+    if identifier.endswith((".json", ".plansguard", ".stamp")):
+        raise UsageError(
+            f"{identifier!r} is a file name, not a plans identifier",
+            hint=f"leave the ending out: {identifier.partition('.')[0]}",
+        )
+    return identifier
+
+
+def is_folder_name(identifier: str) -> bool:
+    """Whether a data_identifier names a folder of its own in the dataset's: preprocessing deletes what it names."""
+    taken = identifier.strip() in ("", ".", "..", GROUND_TRUTH)
+    return not taken and identifier.isprintable() and not set(identifier) & set("/\\")
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path that a file names exists; no name is too odd to ask."""
+    with suppress(OSError, ValueError):
+        return path.exists()
+    return False
+
+
+#: Folds that nnU-Net makes where there is no splits_final.json. Source: nnUNetTrainer.do_split.
+FOLDS = 5
+ALL = "all"
+
+
+def checked_fold(fold: str) -> str:
+    """``fold`` if nnU-Net takes it: a number, or all; UsageError otherwise."""
+    if fold != ALL and not (fold.isascii() and fold.isdigit() and len(fold) < 5):
+        raise UsageError(f"{fold!r} is no fold", hint="a number such as 0, or all")
+    return fold if fold == ALL else str(int(fold))

@@ -1,0 +1,1 @@
+"""How rules are declared, what they may ask for, and how they are run."""

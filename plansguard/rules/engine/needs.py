@@ -1,0 +1,105 @@
+"""What a rule may ask for by naming a parameter, and where each of these comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from plansguard.documents.json_document import JsonDocument
+from plansguard.rules.engine.settings import IdleIgnore
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.pair import Pair
+from plansguard.subjects.plans import Configuration, Plans
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
+    from plansguard.subjects.planning import Planning
+    from plansguard.subjects.prediction import Prediction
+    from plansguard.subjects.training_run import Run
+
+
+class Level(IntEnum):
+    """How often a rule runs: as often as the most particular of its needs occurs."""
+
+    DATASET = 0
+    DOCUMENT = 1
+    PLANS = 2
+    CONFIGURATION = 3
+    MIGRATED_PLANS = 4
+    DATA = 5
+    CHECKPOINT = 6
+    WEIGHTS = 7
+    RUN = 8
+    PLANNING = 9
+    PREDICTION = 10
+    PAIR = 11
+    RUN_END = 12
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where a rule runs. Fields that do not apply at its level are None."""
+
+    dataset: Dataset
+    document: JsonDocument | None = None
+    plans: Plans | None = None
+    configuration: Configuration | None = None
+    checkpoint: Checkpoint | None = None
+    run: Run | None = None
+    planning: Planning | None = None
+    prediction: Prediction | None = None
+    pair: Pair | None = None
+    crashes: tuple[Crash, ...] = ()
+    idle_ignores: tuple[IdleIgnore, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The file or folder that a NotChecked record names."""
+        if self.plans is not None:
+            return self.plans.document.path
+        if self.checkpoint is not None:
+            return self.checkpoint.path
+        return self.document.path if self.document is not None else str(self.dataset.folder)
+
+
+class Crash(NamedTuple):
+    """A rule that raised: which, where, and the exception's text."""
+
+    rule: str
+    path: str
+    error: str
+
+
+class Need(NamedTuple):
+    """How often a need occurs, and how it is got from a scope."""
+
+    level: Level
+    get: Callable[[Any], Any]
+
+
+#: name of the parameter -> how often it occurs, and how it is got (Absent when it cannot be had)
+NEEDS: dict[str, Need] = {
+    "dataset": Need(Level.DATASET, lambda scope: scope.dataset),
+    "dataset_json": Need(Level.DATASET, lambda scope: scope.dataset.dataset_json.valid),
+    "fingerprint": Need(Level.DATASET, lambda scope: scope.dataset.fingerprint.valid),
+    "splits": Need(Level.DATASET, lambda scope: scope.dataset.splits.valid),
+    "raw_dataset_json": Need(Level.DATASET, lambda scope: scope.dataset.raw_dataset_json),
+    "raw_images": Need(Level.DATASET, lambda scope: scope.dataset.raw_images),
+    "trained": Need(Level.DATASET, lambda scope: scope.dataset.trained),
+    "preprocessing_records": Need(Level.DATASET, lambda scope: scope.dataset.preprocessing_records),
+    "document": Need(Level.DOCUMENT, lambda scope: scope.document),
+    "plans": Need(Level.PLANS, lambda scope: scope.plans.valid),
+    "migration_record": Need(Level.MIGRATED_PLANS, lambda scope: scope.dataset.migration_record(scope.plans)),
+    "configuration": Need(Level.CONFIGURATION, lambda scope: scope.configuration.usable),
+    "data": Need(Level.DATA, lambda scope: scope.dataset.data(scope.configuration)),
+    "checkpoint": Need(Level.CHECKPOINT, lambda scope: scope.checkpoint),
+    "weights": Need(Level.WEIGHTS, lambda scope: scope.dataset.weights(scope.configuration)),
+    "run": Need(Level.RUN, lambda scope: scope.run),
+    "planning": Need(Level.PLANNING, lambda scope: scope.planning),
+    "prediction": Need(Level.PREDICTION, lambda scope: scope.prediction),
+    "pair": Need(Level.PAIR, lambda scope: scope.pair),
+    "crashes": Need(Level.RUN_END, lambda scope: scope.crashes),
+    "idle_ignores": Need(Level.RUN_END, lambda scope: scope.idle_ignores),
+}

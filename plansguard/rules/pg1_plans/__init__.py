@@ -1,0 +1,1 @@
+"""PG1xx: one plans file by itself."""

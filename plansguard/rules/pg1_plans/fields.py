@@ -1,0 +1,391 @@
+"""PG1xx: one plans file by itself: names, inheritance, spacing, normalisation. Its networks: network.py."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from plansguard.core.errors import Absent
+from plansguard.core.report import Location, Severity
+from plansguard.core.text import brief, listed, nearest
+from plansguard.nnunet import constants
+from plansguard.nnunet.inheritance import InheritanceError
+from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import told_before
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.plans import Configuration, Plans
+
+#: What users write for "leave the intensities alone" instead of NoNormalization.
+_NOTHING = ("", "none", "null", "identity", "false")
+
+
+@rule(
+    "PG105",
+    "transposes-not-inverse",
+    Severity.ERROR,
+    message="{key} is {value}, but {expected}",
+    fix="set {key} to {right}",
+    modes=("PL-07",),
+)
+def transposes_not_inverse(plans: Plans) -> Iterator[Found]:
+    """The two transposes do not undo each other.
+
+    What it checks: `transpose_forward` and `transpose_backward` each hold the axes 0, 1 and 2 once, and one is the
+    inverse of the other.
+
+    Why it matters: preprocessing reorders the axes by the first, predictions are turned back by the second. When they
+    do not fit, nothing is noticed until the final validation, after the whole training: `operands could not be
+    broadcast together`. Where the axes happen to be of equal length, segmentations are written turned, without a word.
+
+    How to fix: as a rule `transpose_forward` is right, because the preprocessed data were written with it; set the
+    other to its inverse. After a change of `transpose_forward`, preprocess again.
+
+    Example: forward `[1, 2, 0]` with backward `[1, 2, 0]`; its inverse is `[2, 0, 1]`.
+
+    Evidence: PL-07; nnU-Net issues 1400, 1661, 2410; measured with nnU-Net 2.8.1.
+    """
+    forward, backward = plans.require("transpose_forward"), plans.require("transpose_backward")
+    inverse = _inverse(forward)
+    if inverse is None:
+        yield found(
+            plans.at("transpose_forward"),
+            key="transpose_forward",
+            value=forward,
+            expected="each of the axes 0, 1 and 2 must stand in it once",
+            right=_inverse(backward) or [0, 1, 2],
+        )
+    elif backward != inverse:
+        yield found(
+            plans.at("transpose_backward"),
+            related=[(plans.at("transpose_forward"), "what it must undo")],
+            key="transpose_backward",
+            value=backward,
+            expected=f"transpose_forward {forward} is undone by {inverse}",
+            right=inverse,
+        )
+
+
+@rule(
+    "PG106",
+    "inheritance-broken",
+    Severity.ERROR,
+    message="configuration {name} inherits from {parent}, {trouble}",
+    fix="{remedy}",
+    modes=("PL-09",),
+)
+def inheritance_broken(plans: Plans, dataset: Dataset) -> Iterator[Found]:
+    """A configuration inherits from nothing, or from itself.
+
+    What it checks: following `inherits_from`, every configuration ends at one that stands by itself. The order of the
+    configurations in the file does not matter.
+
+    Why it matters: nnU-Net stops when it opens the configuration, with `The configuration ... does not exist in the
+    plans I have` or `Circular dependency detected`. Nothing else can be said about such a configuration.
+
+    How to fix: correct the name, or write the fields out.
+
+    Example: `3d_fullres` was renamed, and `3d_cascade_fullres` still inherits from it.
+
+    Evidence: PL-09; nnU-Net issues 1360, 1648.
+    """
+    told: set[object] = set()
+    for configuration in plans.configurations:
+        broken = configuration.broken_inheritance
+        if broken is None or dataset.request.configuration not in (None, configuration.name):
+            continue
+        name = broken.chain[-2]
+        fault = _circle(broken) if broken.kind == "cycle" else name
+        if fault not in told:
+            told.add(fault)
+            parent, (trouble, remedy) = plans.written[name]["inherits_from"], _broken_link(plans, broken)
+            at = plans.at("configurations", name, "inherits_from")
+            yield found(at, name=name, parent=brief(parent), trouble=trouble, remedy=remedy)
+
+
+@rule(
+    "PG107",
+    "configuration-not-found",
+    Severity.ERROR,
+    message="there is no configuration {wanted}: {available}",
+    fix="{remedy}",
+    modes=("PL-09",),
+)
+def configuration_not_found(dataset: Dataset) -> Iterator[Found]:
+    """The configuration asked for is not in these plans.
+
+    What it checks: the configuration given with `-c` is in the plans; where several plans are judged, in one of them.
+
+    Why it matters: `nnUNetv2_train` stops with `Requested configuration ... not found in plans`.
+    `nnUNetv2_preprocess` only prints that it skips it, and exits with success.
+
+    How to fix: name one that is there. The planner leaves out `3d_lowres` and `3d_cascade_fullres` when the images
+    nearly fit into the patch of `3d_fullres`: a cascade would gain nothing. For 2D images it writes `2d` only. A
+    configuration of your own that only existed in other plans has to be copied.
+
+    Example: `nnUNetv2_train 2 3d_lowres 0` on a dataset of small images.
+
+    Evidence: PL-09; nnU-Net issues 1360, 1648, 2013.
+    """
+    wanted, judged_plans = dataset.request.configuration, dataset.judged_plans
+    if wanted is None or not judged_plans or any(wanted in plans.written for plans in judged_plans):
+        return
+    names = list(dict.fromkeys(name for plans in judged_plans for name in plans.written))
+    meant = nearest(wanted, names) or (names[0] if len(names) == 1 else None)
+    remedy = f"use -c {meant}" if meant else "use one of these"
+    if wanted in ("3d_lowres", "3d_cascade_fullres") and "3d_fullres" in names:
+        remedy = "use -c 3d_fullres: the planner drops 3d_lowres and the cascade when images nearly fit its patch"
+    elif wanted.startswith("3d") and names == ["2d"]:
+        remedy = "use -c 2d: the planner writes nothing else for 2D images"
+    has = [f"{plans.identifier} has {listed(list(plans.written), shown=8) or 'none'}" for plans in judged_plans]
+    yield found(judged_plans[0].at("configurations"), wanted=wanted, available="; ".join(has), remedy=remedy)
+
+
+@rule(
+    "PG109",
+    "invalid-spacing",
+    Severity.ERROR,
+    message="spacing is {spacing} mm, but {trouble}",
+    fix="{remedy}",
+    modes=("SP-01", "SSL-06"),
+)
+def invalid_spacing(configuration: Configuration, dataset: Dataset) -> Iterator[Found]:
+    """The target spacing is nothing that can be resampled to.
+
+    What it checks: every number in `spacing` is above zero, and none is null where nnU-Net's own preprocessor divides
+    by it. NaN and infinity are told by PG003. The medians at the top of the plans are not judged: nothing computes
+    with them.
+
+    Why it matters: preprocessing divides the images' spacing by this one. Zero ends in `OverflowError: cannot convert
+    float infinity to integer`, a negative number in arrays of negative size, null in `TypeError: unsupported operand
+    type(s) for /`, all after the old preprocessed data were deleted. Null is what nnssl writes for "do not resample",
+    next to a preprocessor that does.
+
+    How to fix: give millimetres per voxel, in the order of the arrays on disk. To keep each image's own spacing, plan
+    with a planner of nnU-Net that does not resample.
+
+    Example: `"spacing": [null, null, null]` with `"preprocessor_name": "DefaultPreprocessor"`.
+
+    Evidence: SP-01, SSL-06; nnU-Net issues 538, 2809; measured with nnU-Net 2.8.1.
+    """
+    spacing = configuration.require("spacing")
+    if told_before(dataset, configuration, "spacing", "preprocessor_name"):
+        return
+    preprocessor = configuration.get("preprocessor_name")
+    null = [axis for axis, value in enumerate(spacing) if value is None and preprocessor in constants.PREPROCESSORS]
+    low = [axis for axis, value in enumerate(spacing) if value is not None and value <= 0]
+    trouble, remedy = "it must be above zero", "give millimetres per voxel, in the order of the arrays on disk"
+    if null:
+        trouble = f"{preprocessor} divides by it"
+        remedy = "give millimetres per voxel, or plan with nnUNetPlannerResEncL_noResampling to keep each image's own"
+    bad = sorted(null + low)
+    if bad:
+        at = configuration.at("spacing", *bad[: len(bad) == 1])
+        yield found(at, spacing=brief(spacing), trouble=trouble, remedy=remedy)
+
+
+@rule(
+    "PG111",
+    "unknown-normalization",
+    Severity.ERROR,
+    message="{scheme} is no normalisation of nnU-Net {version}{meant}",
+    fix="{remedy}",
+    modes=("NO-07",),
+)
+def unknown_normalization(configuration: Configuration, dataset: Dataset) -> Iterator[Found]:
+    """The plans name a normalisation that nnU-Net does not know.
+
+    What it checks: every entry of `normalization_schemes` is a class of nnU-Net. A word of dataset.json in its place
+    (`CT`, `noNorm`, `zscore`), a word for nothing (`None`), or another spelling is an error. Any other name is a
+    warning: forks of nnU-Net add classes of their own.
+
+    Why it matters: the plans name classes, dataset.json names channels. Preprocessing first deletes the old data and
+    then stops with `RuntimeError: Unable to locate class 'None' for normalization`. Training does not look at the
+    field, so a wrong name can also lie there until the first prediction.
+
+    How to fix: write the class named. If your nnU-Net has the class, ignore the finding in `plansguard.json`.
+
+    Example: `"normalization_schemes": ["noNorm"]`; the class is NoNormalization.
+
+    Evidence: NO-07; nnU-Net issue 2845; measured with nnU-Net 2.8.1.
+    """
+    schemes = configuration.require("normalization_schemes")
+    if told_before(dataset, configuration, "normalization_schemes"):
+        return
+    for index, scheme in enumerate(schemes):
+        if scheme in constants.NORMALIZATIONS:
+            continue
+        meant = _SCHEME_OF_WORD.get(_bare(scheme))
+        near = nearest(_bare(scheme), list(_SCHEME_OF_WORD))
+        hint = f"; if {_SCHEME_OF_WORD[near]} is meant, write that" if near else ""
+        yield found(
+            configuration.at("normalization_schemes", index),
+            severity=Severity.ERROR if meant else Severity.WARNING,
+            scheme=brief(scheme),
+            version=constants.NNUNET_VERSION,
+            meant=f"; {meant} is meant" if meant else "",
+            remedy=f"write {meant}" if meant else f"make sure that the nnU-Net which runs these plans has it{hint}",
+        )
+
+
+@rule(
+    "PG112",
+    "plans-name-differs",
+    Severity.ERROR,
+    message="the file is {identifier}.json, but plans_name is {plans_name}: results of -p {identifier} go to "
+    "<trainer>__{plans_name}__<configuration> and overwrite what is there",
+    fix='set plans_name to "{identifier}"',
+    modes=("MV-04", "MV-02"),
+)
+def plans_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
+    """The plans have another name inside than their file.
+
+    What it checks: in a dataset's folder in nnUNet_preprocessed, `plans_name` is the file's name without `.json`.
+
+    Why it matters: `-p` picks the file, but nnU-Net names the output folder by `plans_name`. A copy of nnUNetPlans.json
+    whose `plans_name` was left alone trains into `nnUNetTrainer__nnUNetPlans__3d_fullres` and overwrites finished
+    results there, without a question.
+
+    How to fix: set `plans_name` to the file's name. `plansguard migrate` does it, and so does
+    `nnUNetv2_move_plans_between_datasets` since October 2023.
+
+    Example: `cp nnUNetPlans.json nnUNetPlans_bs4.json`, then an edit of `batch_size` only.
+
+    Evidence: MV-04, MV-02; nnU-Net issues 1650, 2339; measured with nnU-Net 2.8.1.
+    """
+    _only_where_training_reads(dataset)
+    plans_name = plans.require("plans_name")
+    if plans_name != plans.identifier:
+        yield found(
+            plans.at("plans_name"),
+            related=[(one.at(), "writes there too") for one in dataset.plans if one.identifier == plans_name],
+            identifier=plans.identifier,
+            plans_name=plans_name,
+        )
+
+
+@rule(
+    "PG113",
+    "dataset-name-differs",
+    Severity.ERROR,
+    message="dataset_name is {dataset_name}, but the plans lie in {folder}: training would read the data of "
+    "{dataset_name} and write into its results",
+    fix='set dataset_name to "{folder}"',
+    modes=("MV-05",),
+)
+def dataset_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
+    """The plans name another dataset than the one they lie in.
+
+    What it checks: in a dataset's folder in nnUNet_preprocessed, `dataset_name` is the folder's name. In a model folder
+    or a checkpoint the plans rightly keep the name of the dataset they were trained on.
+
+    Why it matters: the trainer takes both the data and the results folder from `dataset_name`, and not from the dataset
+    on the command line. `nnUNetv2_train 2` with plans copied from Dataset001 trains on Dataset001's data and writes
+    into Dataset001's results; nothing is printed.
+
+    How to fix: set `dataset_name` to the folder's name. The rest of copied plans deserves a look as well:
+    `plansguard migrate` copies, renames and checks in one go.
+
+    Example: `cp Dataset001_A/nnUNetPlans.json Dataset002_B/PretrainedPlans.json`.
+
+    Evidence: MV-05; nnU-Net issue 1400, TotalSegmentator issues 298, 358; measured with nnU-Net 2.8.1.
+    """
+    _only_where_training_reads(dataset)
+    dataset_name = plans.require("dataset_name")
+    if dataset_name != dataset.name:
+        yield found(plans.at("dataset_name"), dataset_name=dataset_name, folder=dataset.name)
+
+
+@rule(
+    "PG114",
+    "plans-not-found",
+    Severity.ERROR,
+    message="{dataset} has no plans {wanted}{instead}",
+    fix="{remedy}",
+    modes=("MV-02",),
+)
+def plans_not_found(dataset: Dataset) -> Iterator[Found]:
+    """The plans asked for are not in this dataset.
+
+    What it checks: the plans given with `-p` lie in the dataset's folder. If other datasets of nnUNet_preprocessed have
+    plans of that name, they are named.
+
+    Why it matters: nnU-Net stops with `Expected plans file (...) not found` or `Source plans are missing`. After a move
+    of plans it is the sign that it went into the wrong dataset, or under the wrong name: the options `-s` and `-t`, or
+    `-sp` and `-tp`, are easily swapped, and nnU-Net's documentation has printed them both ways.
+
+    How to fix: name plans that are here, or move them again in the right direction with `plansguard migrate`.
+
+    Example: `-p PretrainPlans` for the fine-tuning dataset, while the file was saved in the pretraining dataset.
+
+    Evidence: MV-02; nnU-Net issues 1684, 1970, 2229, 2440.
+    """
+    wanted = dataset.request.plans
+    if dataset.role == "raw":
+        return  # plans lie elsewhere
+    # A file of that name that is unreadable or no plans at all is told by PG001 and PG004.
+    present = {one.path for one in dataset.documents} | {one.path for one in dataset.unreadable}
+    if wanted is None or dataset.judged_plans or str(dataset.folder / f"{wanted}.json") in present:
+        return
+    here = [plans.identifier for plans in dataset.plans]
+    elsewhere = _other_datasets_with(dataset, wanted)
+    remedy = f"use -p {nearest(wanted, here) or here[0]}" if here else "plan the dataset first"
+    remedy += ", or bring them here with plansguard migrate"
+    if elsewhere:
+        remedy = f"{listed(elsewhere)} has plans of that name: did you swap -s and -t, or -sp and -tp? If not, {remedy}"
+    yield found(
+        Location(str(dataset.folder)),
+        dataset=dataset.name,
+        wanted=wanted,
+        instead=f", only {listed(here, shown=8)}" if here else ", and no others",
+        remedy=remedy,
+    )
+
+
+def _inverse(order: list[int]) -> list[int] | None:
+    """The permutation that undoes ``order``; None if that is no order of the three axes."""
+    return [order.index(axis) for axis in range(3)] if sorted(order) == [0, 1, 2] else None
+
+
+# --- Names ------------------------------------------------------------
+
+
+def _circle(broken: InheritanceError) -> frozenset[str]:
+    """The configurations that inherit from each other."""
+    return frozenset(broken.chain[broken.chain.index(broken.chain[-1]) :])
+
+
+def _broken_link(plans: Plans, broken: InheritanceError) -> tuple[str, str]:
+    """What is wrong with the last link of a chain of ancestors, and what to do."""
+    parent = broken.chain[-1]
+    if broken.kind == "cycle":
+        members = " or ".join(sorted(_circle(broken)))
+        return f"which leads back to it: {' -> '.join(broken.chain)}", f"take inherits_from out of {members}"
+    whole = [one.name for one in plans.configurations if one.broken_inheritance is None]
+    near = nearest(parent, whole)
+    choice = near or f"one of: {listed(whole, shown=8)}"
+    return "which does not exist", f"inherit from {choice}" if whole else "write its fields out"
+
+
+def _only_where_training_reads(dataset: Dataset) -> None:
+    if dataset.role != "preprocessed":
+        raise Absent("names must fit the folder only in nnUNet_preprocessed")
+
+
+def _other_datasets_with(dataset: Dataset, identifier: str) -> list[str]:
+    """Other datasets of nnUNet_preprocessed that have plans of this name."""
+    root = dataset.workspace.preprocessed
+    others = [] if root is None else [name for name in dataset.workspace.dataset_names() if name != dataset.name]
+    return [name for name in others if root is not None and (root / name / f"{identifier}.json").is_file()]
+
+
+def _bare(scheme: str) -> str:
+    """A scheme's name without what people vary."""
+    return re.sub(r"normali[sz](ation|er)$|norm$", "", re.sub(r"[\W_]", "", scheme.casefold()))
+
+
+_SCHEME_OF_WORD = {
+    **{_bare(scheme): scheme for scheme in constants.NORMALIZATIONS},
+    **{_bare(channel): scheme for channel, scheme in constants.NORMALIZATION_OF_CHANNEL.items()},
+    **dict.fromkeys(_NOTHING, "NoNormalization"),
+}
+"""What is meant by a word in ``normalization_schemes``, in the form of ``_bare``."""

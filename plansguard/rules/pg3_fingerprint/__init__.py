@@ -1,0 +1,1 @@
+"""PG3xx: plans against the fingerprint of their dataset."""

@@ -1,0 +1,155 @@
+"""PG301 to PG303: the fingerprint itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite
+
+from plansguard.core.errors import Absent, known
+from plansguard.core.report import Location, Severity
+from plansguard.core.text import brief
+from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import lacks, number
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.documents import Fingerprint
+
+# All thresholds are those of the failure modes named, kept because no healthy file in the corpus of real plans comes
+# near them; where nnU-Net itself has a number, it is nnU-Net's.
+
+#: SP-01. Healthy datasets mix slices of 0.5 and 10 mm; a factor of 50 is a header without a unit, or in metres.
+WIDEST_SPACING_RANGE = 50
+
+
+@rule(
+    "PG301",
+    "invalid-fingerprint-spacing",
+    Severity.ERROR,
+    message="{trouble}",
+    fix="correct the spacing in the headers of these images, then nnUNetv2_extract_fingerprint -d {number} --clean",
+    modes=("SP-01",),
+)
+def invalid_fingerprint_spacing(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[Found]:
+    """The fingerprint holds spacings that no image can have.
+
+    What it checks: every spacing is above zero (error), and along no axis the coarsest case is more than 50 times
+    coarser than the finest (warning). NaN and infinity are told by PG003. Cases are counted from 0, in the order of
+    the sorted case names.
+
+    Why it matters: the planner stops with `Spacing must be > 0!`, or takes a median that some images are far from:
+    those are resampled to almost nothing, or to arrays that exhaust the memory.
+
+    How to fix: correct the image headers, and extract the fingerprint again with `--clean`; without it nnU-Net keeps
+    the old one.
+
+    Example: one image of a hundred was saved with a spacing in metres, 0.001.
+
+    Evidence: SP-01; nnU-Net issues 538, 2809.
+    """
+    rows = fingerprint.require("spacings")
+    bad = [(case, axis) for case, row in enumerate(rows) for axis, value in enumerate(row) if value <= 0]
+    if bad:
+        case, axis = bad[0]
+        trouble = f"case {case} has a spacing of {brief(rows[case])} mm"
+        more = len({case for case, _ in bad}) - 1
+        also = f", and {more} more cases have one that is not above zero" if more else ": it must be above zero"
+        yield found(fingerprint.at("spacings", case, axis), trouble=trouble + also, number=number(dataset))
+        return
+    for axis, column in enumerate(zip(*rows, strict=False)):
+        if isfinite(sum(column)) and max(column) > WIDEST_SPACING_RANGE * min(column):
+            worst = column.index(max(column))
+            yield found(
+                fingerprint.at("spacings", worst, axis),
+                severity=Severity.WARNING,
+                trouble=f"along axis {axis} spacings go from {min(column):g} to {max(column):g} mm (case {worst})",
+                number=number(dataset),
+            )
+
+
+@rule(
+    "PG302",
+    "fingerprint-missing",
+    Severity.ERROR,
+    message="{dataset} has plans but no dataset_fingerprint.json in its preprocessed folder",
+    fix="nnUNetv2_extract_fingerprint -d {number}",
+    modes=("MV-10",),
+)
+def fingerprint_missing(dataset: Dataset) -> Iterator[Found]:
+    """There is no fingerprint beside the plans.
+
+    What it checks: a folder of `nnUNet_preprocessed` that holds plans also holds `dataset_fingerprint.json`.
+
+    Why it matters: training copies the file into the results folder when it starts, after the data loaders are up,
+    and stops with `FileNotFoundError`. And without it nothing can be said about whether plans fit the data.
+
+    How to fix: `nnUNetv2_extract_fingerprint` writes it; this needs the raw images. Where only the preprocessed data
+    were carried to another machine, carry this file as well.
+
+    Example: plans and data folders were copied to a cluster, the small files beside them were not.
+
+    Evidence: MV-10; measured with nnU-Net 2.8.1.
+    """
+    if dataset.role == "preprocessed" and dataset.plans and lacks(dataset, "dataset_fingerprint.json"):
+        yield found(Location(str(dataset.folder)), dataset=dataset.name, number=number(dataset))
+
+
+@rule(
+    "PG303",
+    "fingerprint-count",
+    Severity.ERROR,
+    message="{one}, but {other}",
+    fix="{remedy}",
+    modes=("MV-10", "DS-02", "DS-05"),
+)
+def fingerprint_count(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[Found]:
+    """The fingerprint describes another number of cases than there are.
+
+    What it checks: `spacings` and `shapes_after_crop` have one entry per case; their number is that of the raw cases.
+    Where the raw images are not here, `numTraining` of dataset.json stands for it; where they are, a `numTraining` that
+    alone is wrong is a warning.
+
+    Why it matters: `nnUNetv2_plan_and_preprocess` takes an existing fingerprint without a question, so plans made
+    after cases were added or removed describe the old ones: spacing, patch size and the CT statistics are stale.
+
+    How to fix: extract the fingerprint again with `--clean`, then plan and preprocess again.
+
+    Example: a dataset.json with `"numTraining": 9630` beside a fingerprint of 6900 cases.
+
+    Evidence: DS-02, MV-10, DS-05; nnU-Net issues 331, 1874, 2415, 2580, 2721.
+    """
+    spacings, shapes = (len(fingerprint.require(key)) for key in ("spacings", "shapes_after_crop"))
+    cases, declared = known(lambda: _raw_cases(dataset)), known(lambda: _declared_cases(dataset))
+    clean = f"nnUNetv2_extract_fingerprint -d {number(dataset)} --clean"
+    again = f"{clean}, then plan and preprocess again"
+    described = f"the fingerprint describes {spacings} cases"
+    if spacings != shapes:
+        one, other = f"the fingerprint holds {spacings} spacings", f"{shapes} shapes"
+        yield found(fingerprint.at("shapes_after_crop"), one=one, other=other, remedy=again)
+    elif cases is not None and cases != spacings:
+        other = f"nnUNet_raw holds {cases}"
+        yield found(fingerprint.at("spacings"), one=described, other=other, remedy=again)
+    elif declared is not None and declared != spacings:
+        at = dataset.dataset_json.at("numTraining")
+        if cases is None:
+            other = f"dataset.json says numTraining {declared}"
+            remedy = f"if dataset.json is right, {again}; else correct numTraining"
+            yield found(fingerprint.at("spacings"), related=[(at, other)], one=described, other=other, remedy=remedy)
+        else:
+            other = f"nnUNet_raw and the fingerprint have {cases} cases"
+            remedy = f'write "numTraining": {cases} here and in nnUNet_raw'
+            yield found(at, severity=Severity.WARNING, one=f"numTraining is {declared}", other=other, remedy=remedy)
+
+
+def _raw_cases(dataset: Dataset) -> int:
+    """How many training cases nnUNet_raw has."""
+    dataset_json = dataset.dataset_json.valid
+    files = dataset_json.value.get("dataset") or dataset.raw_images.cases(dataset_json.require("file_ending"))
+    if not files:
+        raise Absent("no raw image has the right name (see PG205)")
+    return len(files)
+
+
+def _declared_cases(dataset: Dataset) -> int:
+    """numTraining, of the raw dataset.json where that is known: that the other copy differs is told by PG202."""
+    raw = known(lambda: dataset.raw_dataset_json.valid)
+    declared: int = (raw or dataset.dataset_json.valid).require("numTraining")
+    return declared

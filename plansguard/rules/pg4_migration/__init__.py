@@ -1,0 +1,1 @@
+"""PG4xx: plans before and after a migration."""

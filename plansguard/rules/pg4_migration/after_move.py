@@ -1,0 +1,197 @@
+"""PG40x: plans that moved: edited since, or left unused. Those on their way: pair.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from plansguard.core.errors import Absent
+from plansguard.core.report import Location, Severity
+from plansguard.core.text import brief, listed
+from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
+from plansguard.nnunet import plans_diff
+from plansguard.nnunet.workspace import TrainedModel
+from plansguard.records.migration import MigrationRecord
+from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import differing_fields
+from plansguard.subjects.plans import Plans
+
+_EDITED = "{field} was {then} when the plans were migrated from {origin}, and is {now} now"
+
+
+@rule(
+    "PG401",
+    "migrated-weights-field-edited",
+    Severity.ERROR,
+    message=_EDITED + ": the weights they were migrated for will not load",
+    fix="set {field} back to {then}, or keep the edit under another plans name and without these weights",
+    modes=("MV-01",),
+)
+def migrated_weights_field_edited(plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
+    """A field that decides whether weights load was edited after the migration.
+
+    What it checks: topology, features, kernels, strides and every other argument of the network are those that
+    `plansguard migrate` wrote; the record beside the plans (`<identifier>.plansguard.json`) holds them.
+
+    Why it matters: the plans were moved so that the weights fit. nnU-Net compares parameter shapes when it loads
+    them and stops at the first that differs; where shapes happen to agree, it trains another network, silently.
+
+    How to fix: undo the edit. If another network is wanted, copy the plans under a new name, plan a training without
+    these weights, and leave the migrated plans alone.
+
+    Example: `strides` of the last stage changed from `[2, 2, 2]` to `[1, 2, 2]` to allow a flatter patch.
+
+    Evidence: MV-01; AR-01; nnU-Net issues 2760, 2775.
+    """
+    yield from _edits(plans, migration_record, "weights")
+
+
+@rule(
+    "PG402",
+    "migrated-input-field-edited",
+    Severity.ERROR,
+    message=_EDITED + ": data preprocessed with it are not what the weights saw, and nnU-Net does not notice",
+    fix="set {field} back to {then}; if the edit is meant, give the plans another name and preprocess again",
+    modes=("MV-01",),
+)
+def migrated_input_field_edited(plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
+    """A field that decides what preprocessing writes was edited after the migration.
+
+    What it checks: spacing, normalisation schemes, intensity properties, transposes, resampling and reader are those
+    that `plansguard migrate` wrote.
+
+    Why it matters: pretrained weights expect images at the spacing and with the normalisation they were trained on.
+    Nothing in nnU-Net compares either. Data that were preprocessed before the edit stay as they were, and prediction
+    preprocesses with the new values: three silent mismatches from one edit.
+
+    How to fix: undo the edit. If the change is meant, copy the plans under a new name with data identifiers of their
+    own, and run `nnUNetv2_preprocess` for them.
+
+    Example: `spacing` changed from `[2.5, 0.8, 0.8]` to `[1.0, 1.0, 1.0]` a week after the move.
+
+    Evidence: PP-02, AR-06; nnU-Net issues 1707, 2592, 2878.
+    """
+    yield from _edits(plans, migration_record, "input")
+
+
+@rule(
+    "PG403",
+    "migrated-training-field-edited",
+    Severity.WARNING,
+    message=_EDITED + ": the run will not be the one that was migrated",
+    fix="set {field} back to {then}, or accept the edit with a reason in plansguard.json",
+    modes=("MV-01",),
+)
+def migrated_training_field_edited(plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
+    """A field that decides how training samples was edited after the migration.
+
+    What it checks: patch size, batch size and batch dice are those that `plansguard migrate` wrote.
+
+    Why it matters: the weights load and the data stay valid, so nothing complains; yet the network now sees patches
+    of another size than in pretraining, and the run cannot be compared with others that use these plans.
+
+    How to fix: undo the edit, or copy the plans under a new name (nnU-Net's own advice), or accept it with a reason.
+
+    Example: `patch_size` halved to fit a smaller GPU.
+
+    Evidence: PL-11, PP-12; nnU-Net issues 2339, 2878.
+    """
+    yield from _edits(plans, migration_record, "training")
+
+
+def _edits(plans: Plans, migration_record: MigrationRecord, facet: str) -> Iterator[Found]:
+    record = str(plans.path.with_name(plans.identifier + MIGRATION_RECORD_ENDING))
+    configurations = {one.name: one for one in plans.configurations}
+    for change in plans_diff.edited(migration_record.migrated, plans.value):
+        if change.field.facet != facet:
+            continue
+        configuration = configurations.get(change.field.configuration or "")
+        tokens = change.field.key.split(".")
+        at = plans.at(*tokens)
+        if change.field.configuration is not None:
+            at = configuration.at(*tokens) if configuration else plans.at("configurations")
+            if configuration and configuration.origin(tokens[0]) != configuration.name:
+                continue  # told once, at the configuration that wrote it
+        yield found(
+            at,
+            related=[(Location(record, f"/migrated{at.pointer}"), "what was migrated")],
+            field=str(change.field),
+            then=brief(change.before, exact=True),
+            now=brief(change.after, exact=True),
+            origin=migration_record.giving,
+        )
+
+
+@rule(
+    "PG404",
+    "results-from-other-plans",
+    Severity.WARNING,
+    message="{model} was trained with other plans of this name: {fields} differ",
+    fix="to go on with that training restore its plans ({model}/plans.json); for a new one rename the plans",
+    modes=("MV-04", "MV-14"),
+)
+def results_from_other_plans(plans: Plans, trained: tuple[TrainedModel, ...]) -> Iterator[Found]:
+    """Results under this plans name were trained with other plans.
+
+    What it checks: for every model in `nnUNet_results` whose folder carries these plans' name, nnU-Net's own copy of
+    the plans in it agrees with the plans now: network, input and training fields of the model's configuration.
+
+    Why it matters: planning again, a move or an edit changed the plans, but the folder name is the same. A new
+    training overwrites the old results; `--c` goes on with the new plans and stores the old ones; a prediction with
+    the old model and the new data is wrong. nnU-Net says nothing in all three cases. Planning again also keeps
+    configurations that one added by hand, so that one file can mix two fingerprints: the comparison shows that too.
+
+    How to fix: give the changed plans a new name (file, `plans_name` and data identifiers), or put the old ones back.
+
+    Example: `nnUNetv2_plan_experiment` was run again after ten cases were added.
+
+    Evidence: MV-14, MV-04; nnU-Net issues 1650, 2822.
+    """
+    for model in trained:
+        if model.plans_name == plans.value.get("plans_name"):
+            differing = differing_fields(model, plans, ("weights", "input", "training"))
+            if differing:
+                yield found(
+                    plans.at(),
+                    related=[(Location(str(model.folder / "plans.json")), "the plans it was trained with")],
+                    model=str(model.folder),
+                    fields=listed(differing),
+                )
+
+
+@rule(
+    "PG405",
+    "trained-without-migrated-plans",
+    Severity.WARNING,
+    message="{model} was started with plans {used} after {plans} had been migrated for fine-tuning",
+    fix="if it was meant to use the pretrained weights, start it again with -p {plans}",
+    modes=("MV-13",),
+)
+def trained_without_migrated_plans(
+    plans: Plans, migration_record: MigrationRecord, trained: tuple[TrainedModel, ...]
+) -> Iterator[Found]:
+    """A training was started without `-p` after plans had been migrated.
+
+    What it checks: where plans were migrated for fine-tuning and no model was trained with them, no other model of
+    the dataset was started since.
+
+    Why it matters: every version of nnU-Net's own instructions leaves `-p` out of the last command. Then the default
+    plans train: with another network the weights are refused, with the same one the run silently uses the wrong
+    spacing and normalisation.
+
+    How to fix: start the training again with `-p` and the migrated plans' name.
+
+    Example: `nnUNetv2_train 2 3d_fullres 0 -pretrained_weights ...` after `plansguard migrate ... -tp PretrainPlans`.
+
+    Evidence: MV-13; nnU-Net issues 2089, 2195, 2760.
+    """
+    from datetime import datetime
+
+    if migration_record.workflow == "pretrain" or any(model.plans_name == plans.identifier for model in trained):
+        return
+    try:
+        since = datetime.fromisoformat(migration_record.created).timestamp()
+    except ValueError as error:
+        raise Absent("the record of the migration does not say when it was made") from error
+    for model in trained:
+        if model.started is not None and model.started > since:
+            yield found(plans.at(), model=model.folder.name, used=model.plans_name, plans=plans.identifier)

@@ -1,0 +1,335 @@
+"""PG41x: plans on their way from one dataset to another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from plansguard.core.errors import Absent, UnreadableDocument
+from plansguard.core.report import Location, Severity
+from plansguard.core.text import listed
+from plansguard.documents import size_limits
+from plansguard.nnunet import constants, plans_diff
+from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import differing_fields
+from plansguard.subjects.direction import judge_direction, own_plans_like, trained_with
+from plansguard.subjects.pair import Pair
+
+
+@rule(
+    "PG410",
+    "reversed-direction",
+    Severity.ERROR,
+    message="these plans move the wrong way for --workflow {workflow}: {because}",
+    fix="{instead}",
+    modes=("MV-01", "MV-02"),
+)
+def reversed_direction(pair: Pair) -> Iterator[Found]:
+    """The plans move the wrong way.
+
+    What it checks: what lies on the disk against the declared workflow. To fine-tune, plans go from the dataset that
+    has the trained weights to the other; to pretrain, from the fine-tuning dataset to the one that will be
+    pretrained. Trained models, the medians in the plans against both fingerprints, and records of earlier moves are
+    the witnesses; names are not.
+
+    Why it matters: the pretraining dataset keeps its own network, a whole pretraining runs, and the mismatch shows
+    only when fine-tuning starts, or never. nnU-Net's own instructions printed the reversed command for years.
+
+    How to fix: type the command named, or say which workflow is meant.
+
+    Example: `plansguard migrate -s 2 -t 1 -tp X` although only Dataset001 has been trained.
+
+    Evidence: MV-01; nnU-Net issues 1464, 1477, 1684, 1970, 2229, 2368, 2440.
+    """
+    verdict = judge_direction(pair)
+    if verdict.against:
+        because = "; ".join(verdict.against)
+        yield found(pair.result.at(), workflow=pair.workflow, because=because, instead=verdict.instead)
+
+
+@rule(
+    "PG411",
+    "direction-unproven",
+    Severity.WARNING,
+    message="nothing on the disk shows that this direction is right: {open_question}",
+    fix="{settle}",
+    modes=("MV-01",),
+)
+def direction_unproven(pair: Pair) -> Iterator[Found]:
+    """Nothing shows that the direction is right.
+
+    What it checks: at least one witness speaks for the declared workflow: a trained model of the pretraining dataset
+    with these plans (finetune, graft), or plans that were made for the fine-tuning dataset (pretrain).
+
+    Why it matters: a reversed move costs a pretraining (see PG410). Without a witness it cannot be told from a
+    right one.
+
+    How to fix: read the sentence that `plansguard migrate` prints first. If it says what you mean, go on. Setting
+    `nnUNet_results` to where the weights are settles it.
+
+    Example: the weights were downloaded and lie outside `nnUNet_results`.
+
+    Evidence: MV-01; "How the direction is judged" in docs/workflows.md.
+    """
+    verdict = judge_direction(pair)
+    if not verdict.against and verdict.open_question:
+        yield found(pair.result.at(), open_question=verdict.open_question, settle=verdict.settle)
+
+
+@rule(
+    "PG412",
+    "would-overwrite",
+    Severity.ERROR,
+    message="{dataset} already has plans named {identifier}, and they are not these: {fields} differ",
+    fix="choose another name with -tp, or keep a backup of the old plans with --force",
+    modes=("MV-03",),
+)
+def would_overwrite(pair: Pair) -> Iterator[Found]:
+    """Other plans of that name would be overwritten.
+
+    What it checks: the receiving folder has no plans of the new name, or has exactly these.
+
+    Why it matters: nnU-Net's move overwrites without a question. The dataset's own plans are gone, results of that
+    name belong to plans that no longer exist, and the next preprocessing deletes the data folder they shared.
+
+    How to fix: choose a name that is free. `--force` replaces the plans and keeps a backup beside them.
+
+    Example: `-tp nnUNetPlans` into a dataset that has been planned.
+
+    Evidence: MV-03; nnU-Net issues 1464, 1650.
+    """
+    if pair.existing is None or pair.existing == pair.result.document.raw:
+        return
+    try:
+        theirs = size_limits.parse(pair.existing, "existing").value
+        differing = [
+            str(change.field)
+            for change in plans_diff.edited(theirs, pair.result.value)
+            if change.field.facet != "bookkeeping"
+        ]
+    except (UnreadableDocument, AttributeError, TypeError):
+        differing = []
+    yield found(
+        pair.result.at(),
+        severity=Severity.WARNING if pair.force else None,
+        fix="--force was given: the old plans are kept as a backup beside the new ones" if pair.force else None,
+        dataset=pair.receiving.name,
+        identifier=pair.result.identifier,
+        fields=listed(differing) or "bytes",
+    )
+
+
+@rule(
+    "PG413",
+    "default-name-for-migrated-plans",
+    Severity.WARNING,
+    message="nnU-Net's planner writes under the name {identifier}: planning {dataset} would replace these plans",
+    fix="choose a name of its own with -tp, such as {better}",
+    modes=("MV-03",),
+)
+def default_name_for_migrated_plans(pair: Pair) -> Iterator[Found]:
+    """Migrated plans would bear a planner's default name.
+
+    What it checks: the new identifier is none that nnU-Net's planners use themselves.
+
+    Why it matters: `nnUNetv2_plan_and_preprocess` for this dataset overwrites the file. Nobody can see from the name
+    that the plans are another dataset's, and their data folder is the one that default plans use.
+
+    How to fix: choose a name that says where the plans come from.
+
+    Example: `-tp nnUNetResEncUNetMPlans`.
+
+    Evidence: MV-03; the help text of `nnUNetv2_move_plans_between_datasets` advises against it.
+    """
+    identifier = pair.result.identifier
+    if identifier in constants.DEFAULT_PLANS:
+        numbered = re.match(r"Dataset(\d+)_", pair.giving.name)
+        better = f"{pair.plans.identifier}_from{numbered[1] if numbered else 'Pretraining'}"
+        yield found(pair.result.at(), identifier=identifier, dataset=pair.receiving.name, better=better)
+
+
+@rule(
+    "PG414",
+    "channels-differ",
+    Severity.ERROR,
+    message="{giving} has channels {theirs}, {receiving} has {ours}: {consequence}",
+    fix="{advice}",
+    modes=("MV-15",),
+)
+def channels_differ(pair: Pair) -> Iterator[Found]:
+    """The two datasets do not have the same channels.
+
+    What it checks: number, names and order of the channels in both datasets' dataset.json. nnU-Net ignores the keys
+    of `channel_names`: the order in the file counts, and letter case does not.
+
+    Why it matters: with another number of channels the first convolution does not fit and the normalisation schemes
+    are too few or too many. With the same channels in another order everything loads, and every weight sees the
+    wrong image.
+
+    How to fix: bring the receiving dataset's channels into the order of the other (file suffixes `_0000`, `_0001`,
+    ... and `channel_names` together). Another number of channels cannot be moved.
+
+    Example: `T1, T2` here and `T2, T1` there.
+
+    Evidence: MV-15; AR-03, AR-07; nnU-Net issues 2252, 2442, 2916.
+    """
+    theirs, ours = pair.giving.dataset_json.channels, pair.receiving.dataset_json.channels
+    severity, consequence, advice = _compare_channels(
+        [name.casefold() for name in theirs], [name.casefold() for name in ours]
+    )
+    if consequence:
+        yield found(
+            pair.receiving.dataset_json.at(pair.receiving.dataset_json.channels_key),
+            severity=severity,
+            giving=pair.giving.name,
+            theirs=theirs,
+            receiving=pair.receiving.name,
+            ours=ours,
+            consequence=consequence,
+            advice=advice,
+        )
+
+
+def _compare_channels(theirs: list[str], ours: list[str]) -> tuple[Severity, str, str]:
+    """How bad a difference is, what it does and what to do; an empty consequence where there is none."""
+    if len(theirs) != len(ours):
+        return (
+            Severity.ERROR,
+            "the network and the normalisation of these plans are for another number of channels",
+            "plans cannot move between them; plan the receiving dataset by itself",
+        )
+    if theirs == ours:
+        return Severity.INFO, "", ""
+    if sorted(theirs) == sorted(ours):
+        return (
+            Severity.ERROR,
+            "the same channels in another order, so every weight would see the wrong image",
+            "reorder the channels of one dataset: its image suffixes and channel_names together",
+        )
+    return (
+        Severity.WARNING,
+        "the names differ, which may mean other images",
+        "if they show the same kind of image, give them the same names; else do not move the plans",
+    )
+
+
+@rule(
+    "PG415",
+    "dimensions-of-datasets-differ",
+    Severity.ERROR,
+    message="{giving} holds {theirs} images, {receiving} holds {ours} images",
+    fix="plans cannot move between 2D and 3D images; plan {receiving} by itself",
+    modes=("MV-15", "D2-01"),
+)
+def dimensions_of_datasets_differ(pair: Pair) -> Iterator[Found]:
+    """One dataset holds 2D images, the other 3D images.
+
+    What it checks: the median shape on both sides. nnU-Net reads a 2D image as a volume of one slice.
+
+    Why it matters: the move itself succeeds. Preprocessing then fails, or skips the 3D configurations with a line
+    that is easily missed.
+
+    How to fix: plan the receiving dataset by itself.
+
+    Example: plans of a CT dataset for a dataset of PNG images.
+
+    Evidence: MV-15, D2-01; nnU-Net issues 2013, 2251.
+    """
+    theirs, ours = pair.plans.are_for_flat_images(), pair.receiving.fingerprint.valid.is_flat()
+    if theirs != ours:
+        words = {True: "2D", False: "3D"}
+        sides = {"theirs": words[theirs], "ours": words[ours]}
+        yield Found(pair.result.at(), {"giving": pair.giving.name, "receiving": pair.receiving.name, **sides})
+
+
+@rule(
+    "PG416",
+    "raw-images-absent",
+    Severity.INFO,
+    message="the raw images of {dataset} are not here; the image reader {reader} was chosen without them",
+    fix="nothing, unless the images are of a kind that another reader opens: then say it with --reader",
+    modes=("MV-16",),
+)
+def raw_images_absent(pair: Pair) -> Iterator[Found]:
+    """The receiving dataset's raw images are not here.
+
+    What it checks: `nnUNet_raw/<dataset>/imagesTr` of the receiving dataset exists.
+
+    Why it matters: nnU-Net's own move opens one raw image to choose the reader, and stops without it. plansguard
+    decides by dataset.json, the file ending or existing plans; preprocessing will need the images all the same.
+
+    How to fix: nothing, if preprocessing runs where the images are.
+
+    Example: a cluster that only holds `nnUNet_preprocessed`.
+
+    Evidence: MV-16; TotalSegmentator issue 298.
+    """
+    try:
+        pair.receiving.raw_images  # noqa: B018 - raises Absent where they are not
+    except Absent:
+        reader = pair.result.value.get("image_reader_writer")
+        yield found(pair.result.at("image_reader_writer"), dataset=pair.receiving.name, reader=reader)
+
+
+@rule(
+    "PG417",
+    "plans-already-there",
+    Severity.WARNING,
+    message="{dataset} already has these plans, as {identifier}: the move adds nothing",
+    fix="use -p {identifier} with {dataset}",
+    modes=("MV-01",),
+)
+def plans_already_there(pair: Pair) -> Iterator[Found]:
+    """The receiving dataset already has the same plans under another name.
+
+    What it checks: no plans in the receiving folder do the same (network, input and training fields) as those that
+    would be written.
+
+    Why it matters: after `--workflow pretrain` the fine-tuning dataset already has the plans that its pretraining
+    used. Moving them back makes a second name, a second preprocessing and a chance to take the wrong one.
+
+    How to fix: train with the plans that are there.
+
+    Example: Dataset002's plans were moved to Dataset001 for a pretraining, and are now moved back.
+
+    Evidence: MV-01, MV-13; nnU-Net issue 2440.
+    """
+    twin = own_plans_like(pair)
+    if twin is not None:
+        yield found(pair.result.at(), dataset=pair.receiving.name, identifier=twin)
+
+
+@rule(
+    "PG418",
+    "weights-from-other-plans",
+    Severity.ERROR,
+    message="{model} was trained with other plans of this name: {fields} differ",
+    fix="move the plans it was trained with: plansguard migrate -s {model} takes them from there",
+    modes=("MV-01", "MV-14"),
+)
+def weights_from_other_plans(pair: Pair) -> Iterator[Found]:
+    """The weights were trained with other plans than those that would be moved.
+
+    What it checks: for `finetune` and `graft`, the plans that move against the copy that nnU-Net left beside each
+    trained model of that name: the network, and for `finetune` also spacing, normalisation and the other input fields.
+
+    Why it matters: the plans were edited or planned again after the training. Moved now, they describe weights that
+    do not exist: either these do not load, or they load and see images as they never saw them.
+
+    How to fix: put the model's own copy back under the plans' name in `nnUNet_preprocessed`, or move those.
+
+    Example: `nnUNetv2_plan_experiment` was run again after the pretraining.
+
+    Evidence: MV-01, MV-14; AR-06.
+    """
+    if pair.workflow == "pretrain":
+        return
+    facets = ("weights",) if pair.workflow == "graft" else ("weights", "input")
+    for model in trained_with(pair.giving, pair.plans.identifier):
+        if differing := differing_fields(model, pair.plans, facets):
+            yield found(
+                pair.result.at(),
+                related=[(Location(str(model.folder / "plans.json")), "the plans it was trained with")],
+                model=str(model.folder),
+                fields=listed(differing),
+            )

@@ -1,0 +1,1 @@
+"""PG5xx: preprocessed data."""

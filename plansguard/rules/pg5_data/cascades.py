@@ -1,0 +1,128 @@
+"""PG517, PG518: what the stages of a cascade need of each other on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from plansguard.core.errors import known
+from plansguard.core.report import Severity
+from plansguard.core.text import brief, listed, quoted
+from plansguard.nnunet.constants import DEFAULT_TRAINER
+from plansguard.nnunet.workspace import is_there, names_in
+from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import number
+from plansguard.rules.pg5_data.audit_helpers import cases_of, folds_asked_for, preprocessing
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.plans import Configuration, Plans
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.data.audit import Audit
+
+
+@rule(
+    "PG517",
+    "next-stage-data-missing",
+    Severity.ERROR,
+    message="{configuration} predicts for {stage} at its end, and {identifier} {trouble}",
+    fix="nnUNetv2_preprocess -d {number} -plans_name {plans} -c {stage}",
+    modes=("CA-02",),
+)
+def next_stage_data_missing(
+    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit
+) -> Iterator[Found]:
+    """The second stage of a cascade has no data to predict for.
+
+    What it checks: where a configuration has a `next_stage`, the data folder of that stage exists and holds the same
+    cases.
+
+    Why it matters: when the first stage has been trained, it writes its predictions case by case for the next one; for
+    every missing case there is one line in the log, and the cascade fails after the first stage has cost its days.
+
+    How to fix: preprocess the next stage before training the first.
+
+    Example: only `3d_lowres` was preprocessed.
+
+    Evidence: CA-02; nnU-Net issue 2186.
+    """
+    stages = configuration.get("next_stage") or ()
+    for name in [stages] if isinstance(stages, str) else stages:
+        stage = next((one for one in plans.configurations if one.name == name and one.is_usable), None)
+        if stage is None:
+            continue  # PG107 and PG106 tell
+        folder = dataset.folder / str(stage.get("data_identifier"))
+        missing = sorted(set(data.folder.names) - {path.removesuffix(".pkl") for path in names_in(folder)})
+        if missing:
+            yield found(
+                configuration.at("next_stage"),
+                configuration=configuration.name,
+                stage=name,
+                identifier=brief(stage.get("data_identifier")),
+                trouble=f"lacks {listed(missing)}" if is_there(folder) else "is not there",
+                number=number(dataset),
+                plans=plans.identifier,
+            )
+
+
+@rule(
+    "PG518",
+    "previous-stage-predictions-missing",
+    Severity.ERROR,
+    message="{configuration} starts from the predictions of {stage}, and {trouble}",
+    fix="train {stage} first; if it is trained: plansguard gate -- nnUNetv2_train {number} {stage} FOLD -p {plans} "
+    "-tr {trainer} --val",
+    modes=("CA-01",),
+)
+def previous_stage_predictions_missing(
+    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit
+) -> Iterator[Found]:
+    """The predictions of the first stage, which a cascade starts from, are missing.
+
+    What it checks: for a configuration with a `previous_stage`, the file of every case of the folds in
+    `predicted_next_stage/<configuration>` of a model of that stage, in `nnUNet_results`. Judged where such a model was
+    trained or has predicted, or where this configuration is asked for with `-c`; before a training only the models of
+    its own trainer and the cases of its fold.
+
+    Why it matters: the loader fails when the case is drawn.
+
+    How to fix: train the first stage on every fold, or repeat its validation.
+
+    Example: `predicted_next_stage` was deleted to save space.
+
+    Evidence: CA-01; nnU-Net issues 1959, 2371.
+    """
+    stage = configuration.get("previous_stage")
+    if not stage:
+        return
+    trainer, needed = dataset.request.trainer, _cases(dataset, data)
+    folders = {
+        model: model.folder / "predicted_next_stage" / configuration.name
+        for model in dataset.trained
+        if (model.plans_name, model.configuration) == (plans.identifier, stage)
+    }
+    begun = {model: folder for model, folder in folders.items() if model.checkpoints or is_there(folder)}
+    if not begun and dataset.request.asks_for(configuration):
+        trouble = f"there is no trained model of {stage} with these plans"
+        yield _previous_stage(dataset, plans, configuration, trouble, trainer or DEFAULT_TRAINER)
+    for model, folder in begun.items():
+        missing = sorted(needed - {name.rpartition(".")[0] for name in names_in(folder)})
+        if missing and trainer in (None, model.trainer):
+            trouble = f"{quoted(folder)} lacks {listed(missing)}"
+            yield _previous_stage(dataset, plans, configuration, trouble, model.trainer)
+
+
+def _cases(dataset: Dataset, data: Audit) -> set[str]:
+    """The cases that the loader draws: those of the folds, or of the one that is to be trained; else every case."""
+    splits = known(lambda: dataset.splits.valid)
+    drawn = cases_of(folds_asked_for(dataset, splits).values()) if splits is not None else set()
+    return drawn or set(data.folder.names)
+
+
+def _previous_stage(dataset: Dataset, plans: Plans, configuration: Configuration, trouble: str, trainer: str) -> Found:
+    return found(
+        configuration.at("previous_stage"),
+        stage=configuration.get("previous_stage"),
+        trouble=trouble,
+        trainer=trainer,
+        **preprocessing(dataset, plans, configuration),
+    )

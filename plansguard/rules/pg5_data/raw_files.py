@@ -1,0 +1,206 @@
+"""PG510, PG512, PG513, PG524: raw images and labels, and the copies of labels that validation uses."""
+
+from __future__ import annotations
+
+import filecmp
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plansguard.core.errors import Absent, known
+from plansguard.core.report import Location, Severity
+from plansguard.core.text import listed, quoted
+from plansguard.nnunet.workspace import GROUND_TRUTH
+from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import number
+from plansguard.rules.pg5_data.audit_helpers import PREPROCESS, folder_of, preprocessing, read_before
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.documents import DatasetJson
+from plansguard.subjects.plans import Configuration, Plans
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.data.audit import Audit
+
+
+@rule(
+    "PG510",
+    "ground-truth-missing",
+    Severity.ERROR,
+    message="gt_segmentations lacks {missing}: the validation at the end of the training will fail",
+    fix="copy the labels: cp {source}/* {target}/",
+    modes=("PP-08",),
+)
+def ground_truth_missing(
+    dataset: Dataset, plans: Plans, configuration: Configuration, dataset_json: DatasetJson, data: Audit
+) -> Iterator[Found]:
+    """Labels for the final validation are missing.
+
+    What it checks: for every validation case (every case, where there are no splits yet) a file
+    `gt_segmentations/<case><file_ending>`.
+
+    Why it matters: nnU-Net looks there only after the last epoch, when every case has been predicted: days later it
+    ends with `FileNotFoundError`. The weights are safe, and `--val` repeats the rest.
+
+    How to fix: copy `labelsTr` of the raw dataset.
+
+    Example: preprocessing stopped after the last case, before it copied the labels.
+
+    Evidence: PP-08; nnU-Net issues 2298, 2727.
+    """
+    ending = dataset_json.require("file_ending")
+    names = _validated(dataset, data, ending)
+    missing = names - dataset.ground_truth
+    for _, _, others in read_before(dataset, plans, configuration) if missing else ():
+        missing -= _validated(dataset, others, ending)
+    if missing:
+        yield found(
+            Location(str(dataset.folder / GROUND_TRUTH)),
+            missing="everything" if len(missing) == len(names) else listed(sorted(missing)),
+            source=f"{_raw(dataset)}/labelsTr",
+            target=quoted(dataset.folder / GROUND_TRUTH),
+        )
+
+
+@rule(
+    "PG512",
+    "raw-files-newer-than-data",
+    Severity.WARNING,
+    message="{raw} is newer than {folder}, which was preprocessed from it",
+    fix="if images or labels were changed, preprocess again: " + PREPROCESS,
+    modes=("PP-05",),
+)
+def raw_files_newer_than_data(
+    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit
+) -> Iterator[Found]:
+    """Raw images or labels were changed after preprocessing.
+
+    What it checks: the newest file in `imagesTr` and `labelsTr` against the oldest one of the preprocessed cases. Where
+    every raw file is newer, they were copied, and their times tell nothing.
+
+    Why it matters: corrections do not reach the training until the data are preprocessed again.
+
+    How to fix: preprocess again, or accept this where copying changed the times.
+
+    Example: labels corrected after a first training.
+
+    Evidence: PP-05; nnU-Net issues 309, 331, 1097, 1821.
+    """
+    times = dataset.raw_files.times
+    if not times or data.oldest is None or not times[0][0] <= data.oldest < times[-1][0]:
+        return
+    if all(others.folder.path != data.folder.path for _, _, others in read_before(dataset, plans, configuration)):
+        yield found(
+            configuration.at("data_identifier"),
+            raw=quoted(times[-1][1]),
+            folder=folder_of(configuration),
+            **preprocessing(dataset, plans, configuration),
+        )
+
+
+@rule(
+    "PG513",
+    "ground-truth-differs-from-raw",
+    Severity.ERROR,
+    message="gt_segmentations is not labelsTr: {cases} {differ}",
+    fix="nnUNetv2_preprocess -d {number} -plans_name {plans} copies the labels and makes the data anew",
+    modes=("PP-05",),
+)
+def ground_truth_differs_from_raw(
+    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit
+) -> Iterator[Found]:
+    """The labels that validation uses are not the raw ones.
+
+    What it checks: the sizes of the files in `gt_segmentations` against those of the same name in `labelsTr`; with
+    `--data all` their bytes.
+
+    Why it matters: preprocessing copies the labels. Where the copies differ, the raw labels were corrected since, and
+    arrays and validation both use the old ones.
+
+    How to fix: preprocess again.
+
+    Example: a wrong label value was repaired in `nnUNet_raw` only.
+
+    Evidence: PP-05; nnU-Net issues 1097, 1821.
+    """
+    told = any(others.folder.names for _, _, others in read_before(dataset, plans, configuration))
+    if told or not data.folder.names:
+        return
+    copies, originals = dataset.folder / GROUND_TRUTH, dataset.raw_folder / "labelsTr"
+    whole = dataset.request.reading.depth == "all"
+    names = sorted(dataset.ground_truth & dataset.raw_files.labels)
+    differing = [name for name in names if not _same_file(copies / name, originals / name, whole=whole)]
+    if differing:
+        yield found(
+            Location(str(copies)),
+            cases=listed(differing),
+            differ="differs" if len(differing) == 1 else "differ",
+            number=number(dataset),
+            plans=plans.identifier,
+        )
+
+
+@rule(
+    "PG524",
+    "label-geometry-differs",
+    Severity.ERROR,
+    message="{label} does not lie on its image: {clauses}",
+    fix="resample the label to its image, or repair the header, then plan and preprocess again",
+    modes=("SP-04",),
+)
+def label_geometry_differs(dataset: Dataset, dataset_json: DatasetJson) -> Iterator[Found]:
+    """A raw label does not lie on the grid of its image.
+
+    What it checks: with `--data sample` or `all`, where SimpleITK is installed, size, spacing, origin and direction in
+    the headers of images and labels in `nnUNet_raw`. Another size is an error, the rest a warning.
+
+    Why it matters: preprocessing fails with `operands could not be broadcast together`, or it takes the voxels as they
+    are and the labels sit beside what they mean.
+
+    How to fix: repair the label.
+
+    Example: labels drawn on a resampled image.
+
+    Evidence: SP-04; nnU-Net issues 622, 1913, 2218.
+    """
+    reading = dataset.request.reading
+    if reading.depth not in ("sample", "all"):
+        return  # as with the values of the arrays, nobody asked
+    if importlib.util.find_spec("SimpleITK") is None:
+        raise Absent("SimpleITK is not installed here: pip install 'plansguard[data]'")
+    from plansguard.artefacts.data.values import geometry
+
+    ending = dataset_json.require("file_ending")
+    cases = sorted(dataset.raw_images.cases(ending).items())
+    for case, channels in cases if reading.depth == "all" else reading.sample(cases):
+        image = dataset.raw_folder / "imagesTr" / f"{case}_{channels[0]}{ending}"
+        label = dataset.raw_folder / "labelsTr" / f"{case}{ending}"
+        clauses = geometry(image, label) if label.is_file() else []
+        if clauses:
+            softer = not any("size" in clause for clause in clauses)
+            yield found(
+                Location(str(label)),
+                severity=Severity.WARNING if softer else None,
+                label=label.name,
+                clauses="; ".join(clauses),
+            )
+
+
+def _raw(dataset: Dataset) -> str:
+    raw = known(lambda: dataset.raw_folder)
+    return quoted(raw) if raw is not None else f'"$nnUNet_raw"/{quoted(dataset.name)}'
+
+
+def _validated(dataset: Dataset, data: Audit, ending: str) -> set[str]:
+    """The files in gt_segmentations that the final validation opens."""
+    splits = known(lambda: dataset.splits.valid)
+    cases = {case for fold in splits.value for case in fold["val"]} if splits else set(data.folder.names)
+    return {f"{case}{ending}" for case in cases}
+
+
+def _same_file(one: Path, other: Path, *, whole: bool) -> bool:
+    """Whether two files are equal: in size, and if ``whole`` in every byte. What cannot be read is no difference."""
+    try:
+        return filecmp.cmp(one, other, shallow=False) if whole else one.stat().st_size == other.stat().st_size
+    except OSError:
+        return True

@@ -1,0 +1,189 @@
+"""PG5xx: preprocessed data that several plans or configurations share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from plansguard.core.errors import Absent
+from plansguard.core.report import Location, Severity
+from plansguard.core.text import brief, listed
+from plansguard.nnunet.workspace import is_there
+from plansguard.records.preprocessing_inputs import FieldDifference
+from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import number
+from plansguard.subjects.data_users import DataUser, data_users
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.plans import Configuration, Plans
+
+
+@rule(
+    "PG501",
+    "data-identifier-conflict",
+    Severity.ERROR,
+    message="{configuration} reads its data from {identifier}, as {other} of {other_plans} does, but preprocesses "
+    "differently: {fields}",
+    fix='take back the edit of one of the two; or give {mover} of {plans} a folder of its own, "data_identifier": '
+    '"{own}", then nnUNetv2_preprocess -d {number} -plans_name {plans} -c {mover}',
+    modes=("MV-06", "PP-04"),
+)
+def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
+    """Two plans files share a folder of preprocessed data that cannot be right for both.
+
+    What it checks: configurations of different plans with the same `data_identifier` agree in everything that decides
+    what preprocessing writes: spacing, normalisation, masks, resampling, preprocessor, transpose, reader, and the
+    intensity statistics where a channel is normalised as CT. ResEnc plans that share `nnUNetPlans_3d_fullres` with the
+    default plans of the same dataset agree, and are fine.
+
+    Why it matters: whichever plans are preprocessed last delete and replace the folder, without a question. The others
+    then train on data of a foreign spacing or normalisation, without a complaint, and predict with their own. This is
+    what becomes of ResEnc plans that are moved without a new name: their identifiers point at the receiving dataset's
+    own data.
+
+    How to fix: give one of them a `data_identifier` of its own and preprocess for it. `plansguard migrate -tp NAME`
+    does so from the start.
+
+    Example: `nnUNetResEncUNetLPlans` of Dataset001 moved to Dataset002 under the same name.
+
+    Evidence: MV-06, PP-04; nnU-Net issues 1650, 2298, 2592.
+    """
+    if dataset.role != "preprocessed" and len({str(plans.value.get("dataset_name")) for plans in dataset.plans}) > 1:
+        raise Absent("the folder holds plans of several datasets, whose data do not share a folder")
+    for identifier, users in data_users(dataset, dataset.plans).items():
+        owner = users[0].plans
+        owners, told = [user for user in users if user.plans is owner], {owner.path}
+        for user in users:
+            conflict = _conflict(user, owners) if user.plans.path not in told else None
+            if conflict is not None:
+                told.add(user.plans.path)
+                yield _told(user, conflict, dataset, at=user.identifier_at, identifier=identifier)
+
+
+@rule(
+    "PG502",
+    "child-shares-parent-data",
+    Severity.ERROR,
+    message="{configuration} reads its data from {identifier}, as {other} does, but preprocesses differently: {fields}",
+    fix='give {mover} a folder of its own, "data_identifier": "{own}", then nnUNetv2_preprocess -d {number} '
+    "-plans_name {plans} -c {mover}",
+    modes=("PP-03", "PP-04"),
+)
+def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
+    """Two configurations of the same plans share a folder of preprocessed data that cannot be right for both.
+
+    What it checks: configurations of one plans file with the same `data_identifier` agree in everything that decides
+    what preprocessing writes (see PG501). A child that changes only patch size, batch size or network rightly shares
+    its parent's data.
+
+    Why it matters: a configuration that inherits from another and changes its spacing also inherits the
+    `data_identifier`. It then trains on the parent's data, silently at the parent's spacing; or, once it is
+    preprocessed, the parent's data are replaced.
+
+    How to fix: add a `data_identifier` that no other configuration has, and preprocess.
+
+    Example: `"3d_fine": {"inherits_from": "3d_fullres", "spacing": [0.5, 0.5, 0.5]}`.
+
+    Evidence: PP-03; nnU-Net issue 1707, and nnU-Net's own page on plans files, which asks for a unique identifier.
+    """
+    for identifier, users in data_users(dataset, (plans,)).items():
+        for place, user in enumerate(users):
+            conflict = _conflict(user, users[:place])
+            if conflict is not None:
+                own = [key for key, *_ in conflict.fields if user.configuration.origin(key) == user.configuration.name]
+                at = user.configuration.at(own[0]) if user.inherits and own else user.identifier_at
+                yield _told(user, conflict, dataset, at=at, identifier=identifier)
+
+
+@rule(
+    "PG503",
+    "cascade-without-parent-data",
+    Severity.ERROR,
+    message="{configuration} reads its data from {identifier}, not from {theirs} as {parent} does: {state}",
+    fix="delete data_identifier from {configuration}, so that it reads {theirs}; or nnUNetv2_preprocess -d {number} "
+    "-plans_name {plans} -c {configuration}",
+    modes=("MV-07",),
+)
+def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: Configuration) -> Iterator[Found]:
+    """A cascade stage has a data folder of its own that does not exist.
+
+    What it checks: a configuration with a `previous_stage` has the `data_identifier` of the configuration it inherits
+    from. Another one is an error while that folder is missing, and worth knowing where it exists.
+
+    Why it matters: when the low-resolution stage has been trained, nnU-Net writes its predictions for every case of the
+    next stage's data folder. Without that folder there is one line in the log per case, no predictions, and the cascade
+    fails after the first stage has cost its GPU days.
+
+    How to fix: delete the `data_identifier`, as the planner writes none, or preprocess the cascade stage.
+
+    Example: `"3d_cascade_fullres": {"inherits_from": "3d_fullres", "data_identifier": "nnUNetPlans_3d_cascade_fullres",
+    "previous_stage": "3d_lowres"}`, the repair for a crash of old versions.
+
+    Evidence: MV-07, CA-03; nnU-Net issue 1488.
+    """
+    parent = plans.value["configurations"][configuration.name].get("inherits_from")
+    identifier = configuration.get("data_identifier")
+    theirs = next((one.get("data_identifier") for one in plans.configurations if one.name == parent), None)
+    if configuration.get("previous_stage") is None or theirs is None or identifier == theirs:
+        return
+    if dataset.role != "preprocessed":
+        raise Absent("only a preprocessed dataset folder holds data")
+    exists = is_there(dataset.folder / identifier)
+    yield found(
+        configuration.at("data_identifier"),
+        severity=Severity.INFO if exists else None,
+        configuration=configuration.name,
+        identifier=brief(identifier),
+        parent=parent,
+        theirs=brief(theirs),
+        state="see that it holds every case" if exists else "there is no such folder",
+        number=number(dataset),
+        plans=plans.identifier,
+    )
+
+
+class _Conflict(NamedTuple):
+    """Another user of the same folder, and the fields that differ."""
+
+    other: DataUser
+    fields: list[FieldDifference]
+
+
+def _conflict(user: DataUser, others: list[DataUser]) -> _Conflict | None:
+    """The first of ``others`` that writes other data.
+
+    None where one of them writes the same as ``user``, so that the conflict is told there, or where nobody asked.
+    """
+    first = None
+    for other in others:
+        conflict = _Conflict(other, user.differs_from(other))
+        if not conflict.fields:
+            return None
+        first = first or conflict
+    return first if first is not None and (user.judged or first.other.judged) else None
+
+
+def _told(user: DataUser, conflict: _Conflict, dataset: Dataset, *, at: Location, identifier: str) -> Found:
+    other = conflict.other
+    if other.judged and not user.judged:  # whoever asked wants to know what is wrong with what was asked for
+        swapped = [FieldDifference(field, then=now, now=then) for field, then, now in conflict.fields]
+        return _told(other, _Conflict(user, swapped), dataset, at=other.identifier_at, identifier=identifier)
+    fields = [f"{key} {brief(theirs)} there, {brief(ours)} here" for key, theirs, ours in conflict.fields]
+    mover = other if _own_folder(user) == identifier else user
+    return found(
+        at,
+        related=[(other.identifier_at, "the other one")],
+        configuration=user.configuration.name,
+        identifier=brief(identifier),
+        other=other.configuration.name,
+        other_plans=other.plans.path.name,
+        fields=listed(fields, shown=2),
+        mover=mover.configuration.name,
+        own=_own_folder(mover),
+        number=number(dataset),
+        plans=mover.plans.identifier,
+    )
+
+
+def _own_folder(user: DataUser) -> str:
+    """The name of the data folder that nnU-Net's planner would choose for it."""
+    return f"{user.plans.identifier}_{user.configuration.name}"

@@ -1,0 +1,116 @@
+"""PG514 to PG516: splits_final.json against the cases that were preprocessed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from plansguard.core.report import Severity
+from plansguard.core.text import listed
+from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.pg5_data.audit_helpers import cases_of, folder_of, folds_asked_for
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.documents import Splits
+from plansguard.subjects.plans import Configuration
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.data.audit import Audit
+
+
+@rule(
+    "PG514",
+    "split-names-missing-case",
+    Severity.ERROR,
+    message="{missing} {stand} in splits_final.json and not in {folder}",
+    fix="preprocess these cases, or take them out of the splits; without the file nnU-Net makes new splits",
+    modes=("SL-01",),
+)
+def split_names_missing_case(
+    dataset: Dataset, splits: Splits, configuration: Configuration, data: Audit
+) -> Iterator[Found]:
+    """The splits name cases that are not preprocessed.
+
+    What it checks: every case of every fold is in the data folder; before a training only those of its fold, and for
+    the fold `all`, which reads no splits, none.
+
+    Why it matters: training fails when the case is drawn; through the workers all that is said is `One or more
+    background workers are no longer alive`.
+
+    How to fix: preprocess the cases or correct the splits.
+
+    Example: a case was removed from the dataset, or splits were copied from another one.
+
+    Evidence: SL-01; nnU-Net issues 102, 1504.
+    """
+    missing = sorted(cases_of(folds_asked_for(dataset, splits).values()) - set(data.folder.names))
+    if missing:
+        stand = "stands" if len(missing) == 1 else "stand"
+        yield found(splits.at(), missing=listed(missing), stand=stand, folder=folder_of(configuration))
+
+
+@rule(
+    "PG515",
+    "cases-in-no-split",
+    Severity.WARNING,
+    message="{cases} of {folder} {stand} in no fold: never trained on, never validated",
+    fix="add them to the folds, or delete splits_final.json so that nnU-Net makes new ones; folds that were trained "
+    "then no longer match",
+    modes=("SL-02",),
+)
+def cases_in_no_split(dataset: Dataset, splits: Splits, configuration: Configuration, data: Audit) -> Iterator[Found]:
+    """Preprocessed cases take part in nothing.
+
+    What it checks: every case of the data folder is in some fold of `splits_final.json`; not before a training of the
+    fold `all`, which takes every case.
+
+    Why it matters: nnU-Net makes the file once, at the first training, and keeps it. Cases that are added later are
+    preprocessed and then ignored.
+
+    How to fix: add the cases to the folds, or let nnU-Net make new splits.
+
+    Example: twenty new cases after the first training.
+
+    Evidence: SL-02; nnU-Net issues 102, 2415, 2721.
+    """
+    idle = sorted(set(data.folder.names) - cases_of(splits.value))
+    if idle and not dataset.request.reads_no_splits:
+        stand = "stands" if len(idle) == 1 else "stand"
+        yield found(splits.at(), cases=listed(idle), folder=folder_of(configuration), stand=stand)
+
+
+@rule(
+    "PG516",
+    "split-overlaps",
+    Severity.WARNING,
+    message="fold {fold}: {trouble}",
+    fix="correct the fold in splits_final.json; results of this fold do not count",
+    modes=("SL-02",),
+)
+def split_overlaps(dataset: Dataset, splits: Splits) -> Iterator[Found]:
+    """A fold validates on cases that it trains on, or has none to train or validate on.
+
+    What it checks: in each fold no case stands twice, none in both lists, and neither list is empty. Before a training
+    only its own fold counts.
+
+    Why it matters: the validation of such a fold measures memory; nnU-Net prints one warning and goes on. An empty list
+    stops the training at its first epoch.
+
+    How to fix: correct the fold.
+
+    Example: splits written by a script that counted patients, not cases.
+
+    Evidence: SL-02; nnU-Net issue 2415; training/nnUNetTrainer/nnUNetTrainer.py, do_split.
+    """
+    for index, fold in folds_asked_for(dataset, splits).items():
+        both = sorted(set(fold["train"]) & set(fold["val"]))
+        empty = [name for name in ("train", "val") if not fold[name]]
+        twice = [name for name in ("train", "val") if len(set(fold[name])) < len(fold[name])]
+        troubles = [
+            *([f"{listed(both)} in train and in val"] if both else []),
+            *(f"{name} is empty" for name in empty),
+            *(f"{name} names a case twice" for name in twice),
+        ]
+        if troubles:
+            yield found(
+                splits.at(index), severity=Severity.ERROR if empty else None, fold=index, trouble="; ".join(troubles)
+            )

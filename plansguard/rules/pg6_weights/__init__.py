@@ -1,0 +1,1 @@
+"""PG6xx: checkpoints, and weights for fine-tuning."""

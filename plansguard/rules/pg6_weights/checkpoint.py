@@ -1,0 +1,362 @@
+"""PG60x, PG61x: what a checkpoint is, whatever it is to be used with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plansguard.core.errors import UnreadableDocument
+from plansguard.core.report import Location, Severity
+from plansguard.core.text import listed, nearest, quoted
+from plansguard.nnunet import constants, plans_diff
+from plansguard.nnunet.install import gpus
+from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.subjects.dataset import Dataset
+from plansguard.training.trainer_name import planned_steps
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
+
+#: What nnU-Net writes into checkpoints when the planned epochs are done. training/nnUNetTrainer/nnUNetTrainer.py
+
+
+@rule(
+    "PG601",
+    "unreadable-checkpoint",
+    Severity.ERROR,
+    message="{reason}",
+    fix="{hint}",
+    modes=("AR-08", "AR-10"),
+)
+def unreadable_checkpoint(dataset: Dataset) -> Iterator[Found]:
+    """A checkpoint in a model folder cannot be read.
+
+    What it checks: every `fold_*/checkpoint_*.pth` of a model folder is a file that torch wrote, from its first byte to
+    the zip directory at its end.
+
+    Why it matters: nnU-Net writes checkpoints in place. A training that is killed while it saves, or a download that
+    breaks off, leaves a file that nothing can load; `nnUNetv2_train --c` then ends with `PytorchStreamReader failed
+    reading zip archive`, although `checkpoint_best.pth` beside it may be fine.
+
+    How to fix: download the file again, or go on from another checkpoint of the same fold.
+
+    Example: a `checkpoint_latest.pth` of 40 MB where the others have 132 MB.
+
+    Evidence: AR-08, AR-10; nnU-Net discussion 1880.
+    """
+    for checkpoint in dataset.checkpoints:
+        if isinstance(checkpoint, UnreadableDocument):
+            hint = checkpoint.hint or "download it again, or use another checkpoint of this fold"
+            yield found(Location(checkpoint.path), reason=checkpoint.reason, hint=hint)
+
+
+@rule(
+    "PG602",
+    "damaged-checkpoint",
+    Severity.ERROR,
+    message="the file is not whole: {damage}",
+    fix="download or copy it again; if it was written by a training that died, use another checkpoint of that fold",
+    modes=("AR-10",),
+)
+def damaged_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
+    """Parts of a checkpoint are missing.
+
+    What it checks: every tensor that the checkpoint names has its bytes in the file, in the length that its shape asks
+    for. The bytes themselves are not read.
+
+    Why it matters: torch notices it only when it loads the file, on the GPU node.
+
+    How to fix: download or copy the file again.
+
+    Example: a zip that some tool repaired after a broken download.
+
+    Evidence: AR-10.
+    """
+    if checkpoint.damage:
+        yield found(Location(checkpoint.path), damage="; ".join(checkpoint.damage))
+
+
+@rule(
+    "PG603",
+    "not-an-nnunet-v2-checkpoint",
+    Severity.ERROR,
+    message="{sentence}",
+    fix="{remedy}",
+    modes=("AR-08",),
+)
+def not_an_nnunet_v2_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
+    """The file is a checkpoint, but none that nnU-Net v2 can take.
+
+    What it checks: it has `network_weights`, `init_args` and `trainer_name`, and its parameters bear the names that
+    nnU-Net's own networks have: no `module.` and no `_orig_mod.` in front, as wrappers of torch leave them.
+
+    Why it matters: `-pretrained_weights` reads `network_weights` and compares names; a bare state dict ends in
+    `KeyError: 'network_weights'`, prefixed names in `Key ... is missing in the pretrained model weights`. `--c` takes
+    off `module.`, `-pretrained_weights` does not.
+
+    How to fix: depends on what it is. Models of nnU-Net v1 do not load in v2. Other toolkits' networks do not fit at
+    all. A prefix is taken off with two lines of torch: `weights = checkpoint["network_weights"]` and
+    `checkpoint["network_weights"] = {name.removeprefix("module."): value for name, value in weights.items()}`.
+
+    Example: `model_final_checkpoint.model` of nnU-Net v1; `model.pt` of a MONAI bundle; a state dict that was saved
+    from a network under `torch.nn.DataParallel`.
+
+    Evidence: AR-08; nnU-Net issues 1239, 1891, TotalSegmentator issue 578, STU-Net issue 20.
+    """
+    trouble = foreign_to_nnunet(checkpoint)
+    if trouble is not None:
+        sentence, remedy = trouble
+        yield found(Location(checkpoint.path), sentence=sentence, remedy=remedy)
+
+
+def foreign_to_nnunet(checkpoint: Checkpoint) -> tuple[str, str] | None:
+    """Why nnU-Net v2 cannot take weights from this file, and what to do; None where it can."""
+    if checkpoint.kind not in ("nnunet-v2", "nnssl"):
+        return checkpoint.sentence, _REMEDIES.get(checkpoint.kind, "use a checkpoint that nnU-Net v2 wrote")
+    if checkpoint.prefix:
+        sentence = (
+            f'the names of all parameters begin with "{checkpoint.prefix}", which a wrapper of torch left there: '
+            "nnU-Net does not find them"
+        )
+        return sentence, f'save it again with the names from behind "{checkpoint.prefix}"'
+    return None
+
+
+_REMEDIES = {
+    "nnunet-v1": "models of nnU-Net v1 do not load in v2: train again, or ask for a v2 model",
+    "state-dict": 'save it again as {"network_weights": the state dict, ...}; its names must be those of nnU-Net',
+    "monai": "use the nnU-Net v2 model that the bundle was made from, if there is one",
+}
+
+
+@rule(
+    "PG604",
+    "suspicious-checkpoint",
+    Severity.ERROR,
+    message="loading this file would run code that no checkpoint needs: it names {names}",
+    fix="do not load it: nnU-Net would execute it. Ask where it comes from, and use another copy",
+)
+def suspicious_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
+    """A checkpoint would run a command when it is loaded.
+
+    What it checks: the classes and functions that the file's pickle names. plansguard runs none of them, whatever the
+    file says; names from modules that start processes, evaluate code or open files and sockets are told here.
+
+    Why it matters: nnU-Net loads checkpoints with `weights_only=False`, which executes whatever the file says.
+
+    How to fix: do not load the file. Use a copy from its author.
+
+    Example: a pickle that names `posix.system`.
+
+    Evidence: Python's documentation of pickle; torch.load warns of it.
+    """
+    if checkpoint.suspicious:
+        names = [str(one) for one in checkpoint.suspicious]
+        yield found(Location(checkpoint.path), names=listed(names))
+
+
+@rule(
+    "PG605",
+    "cuda-weights-without-gpu",
+    Severity.WARNING,
+    message="the weights were saved on a GPU, and this machine has none: nnU-Net cannot load them here with "
+    "-pretrained_weights",
+    fix='train where there is a GPU, or save them again from the CPU: python -c "import torch; '
+    "torch.save(torch.load({weights}, map_location='cpu', weights_only=False), {copy})\"",
+    modes=("AR-09",),
+)
+def cuda_weights_without_gpu(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
+    """The weights were saved on a GPU and this machine has none.
+
+    What it checks: where the tensors of weights that are to be fine-tuned lived when they were saved, those of the
+    optimizer included, and whether a driver for GPUs (NVIDIA, or AMD with ROCm) is loaded here. With an empty
+    `CUDA_VISIBLE_DEVICES` there is no GPU either.
+
+    Why it matters: `-pretrained_weights` loads without `map_location`. On a machine without a GPU that ends in
+    `Attempting to deserialize object on a CUDA device`, also with `-device cpu`.
+
+    How to fix: nothing, if the training runs elsewhere.
+
+    Example: a checkpoint of the cluster, tried on a laptop.
+
+    Evidence: run/load_pretrained_weights.py of nnU-Net 2.8.1.
+    """
+    if dataset.request.weights is checkpoint and checkpoint.on_cuda and not gpus.has_gpu():
+        path = Path(checkpoint.path)
+        copy = path.with_name(f"{path.stem}_cpu{path.suffix}")
+        yield found(Location(checkpoint.path), weights=repr(str(path)), copy=repr(str(copy)))
+
+
+@rule(
+    "PG606",
+    "unfinished-weights",
+    Severity.WARNING,
+    message="{trouble}",
+    fix="{remedy}",
+    modes=("AR-10",),
+)
+def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
+    """Weights that are to be fine-tuned come from a training that was not finished.
+
+    What it checks: for the checkpoint that was named, whether `checkpoint_final.pth` lies beside another one of the
+    same fold, and whether as many epochs or steps are done as its trainer plans (1000 epochs, or what the name says).
+
+    Why it matters: `checkpoint_best.pth` is the best on few validation patches, and an early one may be a few epochs
+    old. Both load without a word.
+
+    How to fix: use `checkpoint_final.pth`, or accept this finding.
+
+    Example: `-pretrained_weights .../fold_0/checkpoint_best.pth` while the final one is there.
+
+    Evidence: AR-10; nnU-Net issue 2195.
+    """
+    if dataset.request.weights is not checkpoint:
+        return
+    final = Path(checkpoint.path).with_name(constants.CHECKPOINT_FINAL)
+    unit, done, planned = "epochs", checkpoint.current_epoch, constants.planned_epochs(checkpoint.trainer)
+    if checkpoint.trainer_of_steps is not None:
+        unit, done, planned = "steps", checkpoint.step, planned_steps(checkpoint.trainer_of_steps)
+    if Path(checkpoint.path).name != final.name and final.is_file():
+        trouble, remedy = f"{final.name} lies beside it, from the end of the same training", f"use {quoted(final)}"
+    elif done is not None and planned is not None and done < planned:
+        trouble = f"the training that made these weights had done {done} of {planned} {unit}"
+        remedy = "use weights of the finished training, or accept this"
+    else:
+        return
+    yield found(Location(checkpoint.path), trouble=trouble, remedy=remedy)
+
+
+@rule(
+    "PG607",
+    "weights-without-plans",
+    Severity.INFO,
+    message="the file carries no plans: what the weights saw in their training cannot be compared",
+    fix="look for plans.json where the weights come from, and give both: plansguard migrate -s plans.json; "
+    "plansguard show says what the shapes alone tell",
+    modes=("MV-12",),
+)
+def weights_without_plans(checkpoint: Checkpoint) -> Iterator[Found]:
+    """Weights are here, their plans are not.
+
+    What it checks: the checkpoint carries the plans of its training, as every checkpoint of nnU-Net v2 does. Those of
+    nnssl carry an adaptation plan instead, from which nnU-Net makes plans.
+
+    Why it matters: without plans nobody knows which spacing and normalisation the weights saw. The shapes of the
+    parameters tell the network and nothing else.
+
+    How to fix: ask for `plans.json`; it lies in the model folder above the fold.
+
+    Example: a bare state dict on a download page.
+
+    Evidence: MV-12; nnU-Net issues 2089, 2665, 2952, MAMA-MIA issue 3, STU-Net issue 20.
+    """
+    if checkpoint.kind not in ("foreign", "nnssl") and checkpoint.parameters and checkpoint.plans is None:
+        yield found(Location(checkpoint.path))
+
+
+@rule(
+    "PG608",
+    "trainer-of-weights-unknown",
+    Severity.WARNING,
+    message="the weights were trained by {trainer}, which neither nnU-Net {version} nor nnUNet_extTrainer has{guess}",
+    fix="get the file with that class and name its folder in nnUNet_extTrainer; nnU-Net 2.8 and later look there",
+    modes=("TR-05",),
+)
+def trainer_of_weights_unknown(checkpoint: Checkpoint) -> Iterator[Found]:
+    """The trainer that made the weights is not there.
+
+    What it checks: the trainer's name in the checkpoint is one of nnU-Net's own, or a class of that name stands in a
+    file of the installed nnU-Net's `training/nnUNetTrainer` or of the folders in `nnUNet_extTrainer`.
+
+    Why it matters: predicting with a model needs its trainer class. A trainer of somebody's own may also build
+    another network than the plans say.
+
+    How to fix: get the class from the weights' authors.
+
+    Example: `nnUNetTrainer_autopet3`, whose file was not published.
+
+    Evidence: TR-05; nnU-Net issues 2856, 3025, autopet-3-submission issue 1.
+    """
+    from plansguard.nnunet.install.trainer_search import all_names
+
+    name = None if checkpoint.trainer is None else constants.base_trainer(checkpoint.trainer)
+    if name is None or name in constants.STOCK_TRAINERS or name in all_names():
+        return
+    near = nearest(name, constants.STOCK_TRAINERS)
+    guess = f"; the nearest is {near}" if near else ""
+    yield found(Location(checkpoint.path), trainer=name, version=constants.NNUNET_VERSION, guess=guess)
+
+
+@rule(
+    "PG609",
+    "trainer-changes-network",
+    Severity.WARNING,
+    message="the weights are of {trainer}, which builds a network of its own and not the one that the plans name",
+    fix="fine-tune with the same trainer: nnUNetv2_train ... -tr {trainer}",
+    modes=("TR-06",),
+)
+def trainer_changes_network(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
+    """Weights to be fine-tuned are of a trainer that does not build the network of the plans.
+
+    What it checks: the trainer in the checkpoint is one of nnU-Net's that override `build_network_architecture`
+    (batch normalisation, Primus), unless the same one is named at the gate. Plans of nnssl, which name their
+    network, are not meant.
+
+    Why it matters: with such weights equal plans do not mean equal networks. Where parameters are missing, PG620 to
+    PG623 tell it. Weights with batch normalisation load into nnU-Net's own network without a word, because that has
+    parameters of the same names: it normalises each image by itself and drops the running means.
+
+    How to fix: train with the same trainer.
+
+    Example: weights of `nnUNetTrainerBN`, fine-tuned with `nnUNetTrainer`.
+
+    Evidence: TR-06.
+    """
+    name, wanted = constants.base_trainer(checkpoint.trainer or ""), dataset.request.weights is checkpoint
+    if wanted and name in constants.TRAINERS_WITH_OWN_NETWORK - {dataset.request.base_trainer}:
+        yield found(Location(checkpoint.path), trainer=name)
+
+
+@rule(
+    "PG610",
+    "checkpoint-from-other-plans",
+    Severity.WARNING,
+    message="the checkpoint carries other plans than the model folder: {fields} differ",
+    fix="look at both, and predict with those that made the data it was trained on: plansguard extract {path} "
+    "-o then.json && plansguard diff then.json {plans}",
+    modes=("MV-14",),
+)
+def checkpoint_from_other_plans(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
+    """A checkpoint in a model folder carries other plans than the folder's plans.json.
+
+    What it checks: network, input and training fields of the checkpoint's plans against the `plans.json` of the model
+    folder that it lies in, for the configuration that was trained.
+
+    Why it matters: the checkpoint keeps the plans that its training was begun with; the folder's file is written anew
+    whenever a training is begun or continued, and is what prediction takes. After a resume with edited plans, or a
+    second training into the same folder (another fold, a checkpoint that stayed), the two differ, and nnU-Net is
+    silent.
+
+    How to fix: find out which plans made the preprocessed data, and put those into the folder. For all folds of a model
+    they should be the same.
+
+    Example: `nnUNetv2_train --c` after the patch size had been edited: the folder says 16, the checkpoint 24.
+
+    Evidence: MV-14; nnU-Net issue 2822.
+    """
+    if checkpoint is not dataset.request.weights and checkpoint.plans is not None:
+        for plans in dataset.plans:
+            fields = [
+                str(change.field)
+                for change in plans_diff.edited(checkpoint.plans, plans.value)
+                if change.field.facet != "bookkeeping"
+                and change.field.configuration in (None, checkpoint.configuration)
+            ]
+            if fields:
+                yield found(
+                    Location(checkpoint.path),
+                    fields=listed(fields),
+                    path=quoted(checkpoint.path),
+                    plans=quoted(plans.path),
+                )

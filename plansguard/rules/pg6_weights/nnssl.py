@@ -1,0 +1,242 @@
+"""PG63x: plans and weights of nnssl, nnU-Net's self-supervised pretraining."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plansguard.core.errors import Absent, UnreadableDocument
+from plansguard.core.report import Severity
+from plansguard.core.text import brief, quoted
+from plansguard.nnunet.workspace import TrainedModel
+from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import number
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.documents import DatasetJson
+from plansguard.subjects.plans import Configuration, Plans
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
+
+_INFO = "pretrain_info"
+_PATH = "checkpoint_path"
+#: Primus cuts a patch into tokens of 8 x 8 x 8 voxels.
+_TOKEN = 8
+_TRAINER = "PretrainedTrainer"
+
+
+@rule(
+    "PG630",
+    "nnssl-weights-not-found",
+    Severity.ERROR,
+    message="the plans start from weights at {path}, and there is no such file here",
+    fix="give the path on this machine: nnUNetv2_train_pretrained ... -overwrite_ckpt_path WEIGHTS.pth",
+    modes=("SSL-02",),
+)
+def nnssl_weights_not_found(dataset: Dataset, plans: Plans) -> Iterator[Found]:
+    """Plans of nnssl name a checkpoint that is not on this machine.
+
+    What it checks: `pretrain_info.checkpoint_path` is a file. A warning where nothing of the dataset is preprocessed
+    here: such plans may lie in a repository.
+
+    Why it matters: the path is absolute, from the machine that made the plans. The training stops with `Pretrained
+    weights path ... does not exist!` after the data are in place.
+
+    How to fix: `-overwrite_ckpt_path`.
+
+    Example: `/home/somebody/checkpoint_final.pth`.
+
+    Evidence: SSL-02; nnU-Net's code for nnssl checkpoints.
+    """
+    path = _info(plans).get(_PATH)
+    if isinstance(path, str) and not _is_file(path):
+        severity = None if dataset.holds_data else Severity.WARNING
+        yield found(plans.at(_INFO, _PATH), severity=severity, path=quoted(path))
+
+
+@rule(
+    "PG631",
+    "nnssl-weights-without-adaptation-plan",
+    Severity.ERROR,
+    message="the plans start from weights of nnssl, and {path} holds none: {trouble}",
+    fix="for weights of an ordinary training: nnUNetv2_train {number} CONFIGURATION FOLD -pretrained_weights {path}",
+    modes=("SSL-01",),
+)
+def nnssl_weights_without_adaptation_plan(dataset: Dataset, plans: Plans) -> Iterator[Found]:
+    """Plans of nnssl name an ordinary checkpoint.
+
+    What it checks: the file at `pretrain_info.checkpoint_path` can be read and has the key `nnssl_adaptation_plan`.
+
+    Why it matters: nnssl's trainers read it before anything else and stop with a `KeyError`; ordinary checkpoints also
+    fail there because they are loaded with `weights_only=True`.
+
+    How to fix: use an nnssl checkpoint, or `-pretrained_weights` for an ordinary one.
+
+    Example: a TotalSegmentator checkpoint given to nnssl's planner.
+
+    Evidence: SSL-01; Large-Scale-Medical issue 15.
+    """
+    path = _info(plans).get(_PATH)
+    if not isinstance(path, str) or not _is_file(path):
+        return  # PG630 tells
+    try:
+        trouble = "it has no nnssl_adaptation_plan" if _read(path).adaptation_plan is None else ""
+    except Absent as absent:
+        trouble = absent.reason
+    if trouble:
+        yield found(plans.at(_INFO, _PATH), path=quoted(path), trouble=trouble, number=number(dataset))
+
+
+@rule(
+    "PG632",
+    "nnssl-plans-with-plain-trainer",
+    Severity.ERROR,
+    message="{what}: these plans start from weights of nnssl, which only nnssl's trainers load",
+    fix="nnUNetv2_train_pretrained {number} CONFIGURATION FOLD -p {plans} -tr {trainer}",
+    modes=("SSL-03",),
+)
+def nnssl_plans_with_plain_trainer(
+    dataset: Dataset, plans: Plans, trained: tuple[TrainedModel, ...]
+) -> Iterator[Found]:
+    """Plans of nnssl were trained, or are to be trained, with an ordinary trainer.
+
+    What it checks: results under the name of plans with `pretrain_info` come from a `PretrainedTrainer`, and no
+    `-pretrained_weights` is asked for with such plans.
+
+    Why it matters: `nnUNetv2_train` with `nnUNetTrainer` does not look at `pretrain_info`. The network starts from
+    random weights, and nothing says so.
+
+    How to fix: use nnssl's own command and trainer.
+
+    Example: `nnUNetv2_train 2 3d_fullres 0 -p ptPlans__Spacing__1.00_1.00_1.00`.
+
+    Evidence: SSL-03; nnU-Net's code for nnssl checkpoints.
+    """
+    if not _info(plans):
+        return
+    troubles = [
+        f"{model.folder.name} was trained by {model.trainer}"
+        for model in trained
+        if model.plans_name == plans.identifier and _TRAINER not in model.trainer
+    ]
+    if dataset.request.weights is not None:
+        troubles.append("-pretrained_weights is a word of nnUNetv2_train")
+    trainer = f"{_TRAINER}_Primus" if any(map(_is_primus, plans.configurations)) else _TRAINER
+    for trouble in troubles:
+        yield found(
+            plans.at(_INFO), what=trouble, trainer=trainer, plans=quoted(plans.identifier), number=number(dataset)
+        )
+
+
+@rule(
+    "PG633",
+    "nnssl-channels",
+    Severity.ERROR,
+    message="the weights were pretrained with {theirs} input channels, dataset.json names {ours}",
+    fix="use weights that were pretrained with {ours} or with 1: nnssl's trainers repeat one channel, and nothing else",
+    modes=("SSL-04",),
+)
+def nnssl_channels(plans: Plans, dataset_json: DatasetJson) -> Iterator[Found]:
+    """Weights of nnssl take another number of channels than the dataset has.
+
+    What it checks: `pretrain_info.pt_num_in_channels` against the channels of dataset.json.
+
+    Why it matters: a first layer for one channel is repeated for each channel of the dataset. One for several is
+    repeated just as often, or not at all, so that its size does not fit and the training stops.
+
+    How to fix: use other weights.
+
+    Example: weights of two channels for CT.
+
+    Evidence: SSL-04; nnU-Net's code for nnssl checkpoints.
+    """
+    theirs, ours = _info(plans).get("pt_num_in_channels"), len(dataset_json.channels)
+    if isinstance(theirs, int) and theirs not in (1, ours):
+        yield found(plans.at(_INFO, "pt_num_in_channels"), theirs=theirs, ours=ours)
+
+
+@rule(
+    "PG634",
+    "nnssl-patch",
+    Severity.ERROR,
+    message="patch_size {patch}: {trouble}",
+    fix="{remedy}",
+    modes=("SSL-05",),
+)
+def nnssl_patch(plans: Plans, configuration: Configuration) -> Iterator[Found]:
+    """The patch does not suit the tokens of a pretrained Primus.
+
+    What it checks: for Primus networks, that every axis of the patch is a multiple of 8; and that the positional
+    embedding in the checkpoint has as many tokens as the patch of the pretraining. That is `pretrain_patch_size` in the
+    checkpoint's adaptation plan, else `pt_used_patchsize` in the plans; where neither names it, this patch.
+
+    Why it matters: other sizes crash in the first forward pass. The embedding is interpolated from the patch that is
+    named to that of the plans, which needs the right one.
+
+    How to fix: choose a patch of multiples of 8, and give `pt_used_patchsize` the patch of the pretraining.
+
+    Example: 8000 tokens in the checkpoint, and a patch of the pretraining of 64 x 64 x 64, which has 512.
+
+    Evidence: SSL-05; SSL3D_classification issue 2.
+    """
+    info, patch = _info(plans), configuration.require("patch_size")
+    if not info or not _is_primus(configuration):
+        return
+    path = info.get(_PATH)
+    if any(size % _TOKEN for size in patch):
+        remedy = f"make every axis a multiple of {_TOKEN}"
+        yield found(
+            configuration.at("patch_size"), patch=brief(patch), trouble="not cut into whole tokens", remedy=remedy
+        )
+    elif isinstance(path, str) and _is_file(path):
+        checkpoint = _read(path)
+        named = (checkpoint.adaptation_plan or {}).get("pretrain_patch_size") or info.get("pt_used_patchsize")
+        tokens = _tokens(named or patch)
+        learned = {
+            tensor.shape[1]
+            for name, tensor in checkpoint.parameters.items()
+            if name.endswith("pos_embed") and len(tensor.shape) == 3
+        }
+        if learned and tokens not in learned:
+            patch_of = f"the patch of the pretraining is said to be {brief(named)}" if named else "this patch"
+            trouble = f"the weights have an embedding of {min(learned)} tokens, {patch_of}, which has {tokens}"
+            remedy = "give pretrain_info.pt_used_patchsize the patch of the pretraining"
+            yield found(configuration.at("patch_size"), patch=brief(patch), trouble=trouble, remedy=remedy)
+
+
+def _info(plans: Plans) -> dict[str, Any]:
+    """What nnssl wrote into the plans; nothing where they are no plans of nnssl."""
+    info = plans.value.get(_INFO)
+    return info if isinstance(info, dict) else {}
+
+
+def _is_primus(configuration: Configuration) -> bool:
+    try:
+        return "primus" in str(configuration.architecture.get("network_class_name")).casefold()
+    except Absent:
+        return False
+
+
+def _tokens(patch: Any) -> int | None:
+    """How many tokens a patch is cut into; None for what is no patch."""
+    sizes = patch if isinstance(patch, list) else []
+    return prod(size // _TOKEN for size in sizes) if sizes and all(isinstance(size, int) for size in sizes) else None
+
+
+def _is_file(path: str) -> bool:
+    """No name is too odd to ask."""
+    with suppress(OSError, ValueError):
+        return Path(path).is_file()
+    return False
+
+
+def _read(path: str) -> Checkpoint:
+    from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint  # only for plans of nnssl
+
+    try:
+        return read_checkpoint(Path(path))
+    except UnreadableDocument as error:
+        raise Absent(error.reason) from error

@@ -1,0 +1,1 @@
+"""PG7xx: commands of nnU-Net that are about to start."""

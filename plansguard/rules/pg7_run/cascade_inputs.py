@@ -1,0 +1,98 @@
+"""PG741, PG742: what a training that is about to start would read, beyond what a check of the dataset can ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from plansguard.core.errors import known
+from plansguard.core.report import Severity
+from plansguard.core.text import brief, listed, quoted
+from plansguard.nnunet.workspace import GROUND_TRUTH, is_folder_name, is_there, names_in
+from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import number
+
+if TYPE_CHECKING:
+    from plansguard.subjects.training_run import Run
+
+
+@rule(
+    "PG741",
+    "nothing-to-train-on",
+    Severity.ERROR,
+    message="{configuration} has nothing to train on: {identifier} {trouble}",
+    fix="plansguard preprocess -d {number} -p {plans} -c {configuration}",
+    modes=("PP-01",),
+)
+def nothing_to_train_on(run: Run) -> Iterator[Found]:
+    """The data that are to be trained on were never preprocessed.
+
+    What it checks: the folder of preprocessed data of the configuration is there and not empty. In a check, a dataset
+    of which nothing is preprocessed is no fault; before a training it is. Where other data of the dataset are there,
+    PG504 and PG505 tell.
+
+    Why it matters: nnU-Net stops with `FileNotFoundError`, or with an assertion that names no cause.
+
+    How to fix: preprocess.
+
+    Example: the plans were copied to the cluster, the data were not.
+
+    Evidence: PP-01; nnU-Net issues 1541, 1970, 2013.
+    """
+    dataset, configuration = run.dataset, run.configuration
+    identifier = configuration.require("data_identifier")
+    if not is_folder_name(identifier):
+        return  # PG526 tells
+    folder, truth = dataset.folder / identifier, dataset.folder / GROUND_TRUTH
+    preprocessed = dataset.holds_data or is_there(truth)
+    counted = names_in(truth) or known(lambda: dataset.raw_images) is not None
+    if (not is_there(folder) and not preprocessed) or (is_there(folder) and not names_in(folder) and not counted):
+        yield found(
+            configuration.at("data_identifier"),
+            configuration=configuration.name,
+            identifier=brief(identifier),
+            trouble="is empty" if is_there(folder) else "is not there",
+            number=number(dataset),
+            plans=run.plans.identifier,
+        )
+
+
+@rule(
+    "PG742",
+    "previous-stage-of-another-trainer",
+    Severity.ERROR,
+    message="{configuration} would look for predictions of {stage} by {trainer}, and there are only those by {others}",
+    fix="train {stage} with the same trainer: plansguard gate -- nnUNetv2_train {number} {stage} FOLD -p {plans} "
+    "-tr {trainer}; or train this with theirs, {first}",
+    modes=("CA-01",),
+)
+def previous_stage_of_another_trainer(run: Run) -> Iterator[Found]:
+    """The first stage of a cascade was trained by another trainer.
+
+    What it checks: for a configuration with a `previous_stage`, that a trained model of that stage has the name of this
+    very trainer. Whether its predictions are complete, and whether there is any, PG518 tells.
+
+    Why it matters: the second stage reads `<trainer>__<plans>__<previous stage>/predicted_next_stage`, with its own
+    trainer's name. The loader fails when the first case is drawn.
+
+    How to fix: train both stages with one trainer. A number of steps is part of its name.
+
+    Example: `3d_lowres` by nnUNetTrainer, `3d_cascade_fullres` with `-tr nnUNetTrainer_50000steps`.
+
+    Evidence: CA-01; nnU-Net issues 1959, 2371; nnUNetTrainer.__init__.
+    """
+    stage = run.configuration.get("previous_stage")
+    models = [one for one in run.dataset.trained if one.checkpoints] if stage else []
+    names = [one.trainer for one in models if (one.plans_name, one.configuration) == (run.plans.identifier, stage)]
+    folder = run.model_folder.with_name(f"{run.trainer}__{run.plans.identifier}__{stage}")
+    if names and run.trainer not in names and not is_there(folder / "predicted_next_stage"):
+        yield found(
+            run.configuration.at("previous_stage"),
+            configuration=run.configuration.name,
+            stage=stage,
+            trainer=run.trainer,
+            others=listed(names),
+            first=quoted(names[0]),
+            number=number(run.dataset),
+            plans=run.plans.identifier,
+        )

@@ -1,0 +1,396 @@
+"""PG711 to PG716: whether this machine has what a training takes: GPUs, their memory, room on the disks."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from plansguard.core.errors import Absent, UnreadableDocument
+from plansguard.core.report import Location, Severity
+from plansguard.core.text import brief, counted, quoted
+from plansguard.nnunet import constants
+from plansguard.nnunet.install import gpus
+from plansguard.nnunet.network.gpu_memory import estimated_gigabytes, feature_map_elements, yardstick
+from plansguard.nnunet.network.parameters import (
+    expected_parameters,
+    input_channels,
+    number_of_parameters,
+    segmentation_heads,
+)
+from plansguard.nnunet.network.unet import UnknownNetwork
+from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import number
+from plansguard.subjects.documents import DatasetJson
+from plansguard.subjects.plans import Configuration
+
+if TYPE_CHECKING:
+    from plansguard.subjects.training_run import Run
+
+#: Shares of a GPU's memory. nnU-Net's own plans for just this GPU come to 94 %; the estimate is good to about a fifth.
+_TIGHT, _HOPELESS = 0.95, 1.3
+_IN_USE = "wait until that is free, or take another GPU with CUDA_VISIBLE_DEVICES"
+#: nnU-Net never plans for fewer samples.
+_LEAST_BATCH = 2
+#: A weight and its momentum, float32 each.
+_BYTES_PER_PARAMETER = 8
+#: Below this share of what is needed, being wrong about the cases that were not looked at is no excuse.
+_SURELY_TOO_LITTLE = 0.8
+
+
+class _Memory(NamedTuple):
+    """Of the smallest GPU that takes part, in GB; ``others`` is what is in use now."""
+
+    name: str
+    total: float
+    others: float
+
+    @property
+    def room(self) -> float:
+        """What a training may take without a word."""
+        return max(0.0, min(_TIGHT * self.total, self.total - self.others))
+
+
+@rule(
+    "PG711",
+    "gpu-memory-too-small",
+    Severity.WARNING,
+    message="{configuration} takes about {needed:.1f} GB by nnU-Net's own estimate, for patches of {patch_size} and "
+    "{samples} on each GPU; {gpu} has {memory:.1f} GB{in_use}",
+    fix="plan for this GPU, under a name of its own: nnUNetv2_plan_experiment -d {number} -pl {planner} "
+    "-gpu_memory_target {target} -overwrite_plans_name {plans}_{target}G",
+    modes=("RT-01",),
+)
+def gpu_memory_too_small(run: Run, configuration: Configuration, dataset_json: DatasetJson) -> Iterator[Found]:
+    """The training takes more memory than the GPU has.
+
+    What it checks: the estimate by which nnU-Net's planners choose patch and batch size, made for this network, patch
+    and batch, against the memory of the smallest GPU that takes part: what `--gpu-memory` says, else what `nvidia-smi`
+    says. With several GPUs each takes its share of the batch. A warning above 95 % of the memory or above what others
+    leave of it, an error above 130 %. The estimate is good to about a fifth: nnU-Net's authors saw 7.7 to 9.1 GB in use
+    where it says 8, and 22.7 where it says 24.
+
+    Why it matters: the training stops with `CUDA out of memory`, in the first minutes or, where the patch only just
+    fits, after many epochs. nnU-Net plans for 8 GB, or what the preset says, whatever GPU is there.
+
+    How to fix: plan for the GPU with `-gpu_memory_target` or a smaller preset. Where the network has to stay as it is,
+    because pretrained weights are loaded, write a configuration that inherits from this one, with a smaller
+    `batch_size` or `patch_size`; each side of the patch a multiple of what the network pools along it.
+
+    Example: plans of `nnUNetPlannerResEncL`, made for 24 GB, on a GPU with 11 GB.
+
+    Evidence: RT-01; nnU-Net issues 2814, 2719, 2075, 2339, 658.
+    """
+    if run.device != "cuda" or run.validates:
+        return
+    gpu = _memory(run)
+    samples = ceil(configuration.require("batch_size") / run.gpus)
+    by, needed = _estimate(run, configuration, dataset_json, samples)
+    if needed <= gpu.room:
+        return
+    planner = run.plans.value.get("experiment_planner_used")
+    fits = int(gpu.room / needed * samples) * run.gpus
+    yield found(
+        configuration.at("batch_size"),
+        severity=Severity.ERROR if needed > _HOPELESS * gpu.total else None,
+        fix=_IN_USE if needed <= _TIGHT * gpu.total else _with_this_network(run, fits),
+        configuration=configuration.name,
+        needed=needed,
+        patch_size=brief(configuration.require("patch_size")),
+        samples=counted(samples, "sample"),
+        gpu=gpu.name,
+        memory=round(gpu.total, 2),
+        in_use=f", of which {gpu.others:.1f} GB are in use" if gpu.others > (1 - _TIGHT) * gpu.total else "",
+        number=number(run.dataset),
+        planner=planner if planner in constants.YARDSTICKS else constants.YARDSTICK_OF_NETWORK[by.network],
+        target=max(1, int(gpu.room)),
+        plans=run.plans.identifier,
+        fits=fits,
+    )
+
+
+@rule(
+    "PG712",
+    "batch-smaller-than-gpus",
+    Severity.ERROR,
+    message="batch_size is {batch_size}, and it is to be divided among {gpus} GPUs: nnU-Net refuses",
+    fix="-num_gpus {batch_size}, or a configuration that inherits from {configuration} with a batch_size of {gpus} or "
+    "more",
+    modes=("RT-02",),
+)
+def batch_smaller_than_gpus(run: Run, configuration: Configuration) -> Iterator[Found]:
+    """There are more GPUs than samples in a batch.
+
+    What it checks: `-num_gpus` against the `batch_size` of the configuration.
+
+    Why it matters: nnU-Net divides the batch among the GPUs, it does not give a batch to each. Every process stops with
+    `AssertionError: Cannot run DDP if the batch size is smaller than the number of GPUs... Duh.`
+
+    How to fix: take fewer GPUs, or write a configuration that inherits from this one with a larger `batch_size`.
+
+    Example: `-num_gpus 4` with the batch of 2 that most 3D plans have.
+
+    Evidence: RT-02; nnU-Net issue 856.
+    """
+    batch_size = configuration.require("batch_size")
+    if _divides(run) and batch_size < run.gpus:
+        yield found(
+            configuration.at("batch_size"), batch_size=batch_size, gpus=run.gpus, configuration=configuration.name
+        )
+
+
+@rule(
+    "PG713",
+    "batch-uneven-on-gpus",
+    Severity.WARNING,
+    message="of batch_size {batch_size}, the {gpus} GPUs get {shares}",
+    fix="a configuration that inherits from {configuration} with batch_size {better}, or {fewer}",
+    modes=("RT-02",),
+)
+def batch_uneven_on_gpus(run: Run, configuration: Configuration) -> Iterator[Found]:
+    """The batch is divided unevenly among the GPUs, or each of them gets a single sample.
+
+    What it checks: `-num_gpus` against the `batch_size` of the configuration, where each GPU gets something.
+
+    Why it matters: the batch is divided, not multiplied. With uneven shares all GPUs wait for the fullest, and samples
+    on the others count more, as gradients are averaged over GPUs. With a single sample each, the GPUs are hardly used,
+    and a batch norm has nothing to average.
+
+    How to fix: make the batch a multiple of the number of GPUs, in a configuration that inherits from this one; with as
+    many samples on each as it had on one, memory is used as planned.
+
+    Example: a batch of 2 on two GPUs, in the hope that it goes twice as fast.
+
+    Evidence: RT-02; nnU-Net issues 1516, 2482, 1485.
+    """
+    batch_size = configuration.require("batch_size")
+    if not _divides(run) or run.validates or batch_size < run.gpus:
+        return
+    least, more = divmod(batch_size, run.gpus)
+    if more or least == 1:
+        yield found(
+            configuration.at("batch_size"),
+            batch_size=batch_size,
+            gpus=run.gpus,
+            shares=f"{least} or {least + 1} samples each" if more else "1 sample each",
+            better=max(least, _LEAST_BATCH) * run.gpus,
+            fewer=_fewer_gpus(batch_size, run.gpus),
+            configuration=configuration.name,
+        )
+
+
+def _fewer_gpus(batch_size: int, gpus: int) -> str:
+    """How many of them would get even shares of two samples or more."""
+    fewer = [number for number in range(gpus - 1, 0, -1) if batch_size % number == 0 and batch_size // number > 1]
+    return f"-num_gpus {fewer[0]}" if fewer else "a single GPU"
+
+
+@rule(
+    "PG714",
+    "fewer-gpus-than-asked",
+    Severity.ERROR,
+    message="this training is to run on {asked}, and {trouble}",
+    fix="see what nvidia-smi and CUDA_VISIBLE_DEVICES say; without a GPU: -device cpu",
+)
+def fewer_gpus_than_asked(run: Run) -> Iterator[Found]:
+    """The device or the number of GPUs that is asked for is not here.
+
+    What it checks: for `-device cuda`, nnU-Net's default, that there is a GPU, and that as many are visible as
+    `-num_gpus` says, as far as the driver tells; that with another device one process is asked for; and that `mps` is
+    asked for on a Mac. With `--gpu-memory` on a machine without a GPU, the training is taken to be meant for another
+    machine.
+
+    Why it matters: nnU-Net loads for some seconds and then stops, with `Found no NVIDIA driver on your system`, `Torch
+    not compiled with CUDA enabled` or `invalid device ordinal`.
+
+    How to fix: on a machine without a GPU say `-device cpu`. In a job, ask the queue for as many GPUs as `-num_gpus`
+    says; CUDA_VISIBLE_DEVICES names those that the job may use.
+
+    Example: a job was given one GPU, and the command says `-num_gpus 2`.
+
+    Evidence: nnU-Net issues 1365, 1635, 2940.
+    """
+    asked = counted(run.gpus, "GPU") if run.device == "cuda" else f"the device {run.device}"
+    if run.device != "cuda" and run.gpus > 1:
+        trouble = f"nnU-Net takes -num_gpus {run.gpus} with the device cuda only"
+        yield found(run.at, asked=asked, trouble=trouble, fix="-device cuda, or leave -num_gpus out")
+    elif run.device == "mps" and sys.platform != "darwin":
+        yield found(run.at, asked=asked, trouble="this is no Mac", fix="-device cuda, or -device cpu")
+    elif run.device == "cuda":
+        there = gpus.visible()
+        if there is None or len(there) >= run.gpus or not (there or run.gpu_memory is None):
+            return
+        trouble = f"{len(there)} of them can be seen" if there else "there is none here that could be seen"
+        yield found(run.at, asked=asked, trouble=trouble)
+
+
+@rule(
+    "PG715",
+    "disk-too-small",
+    Severity.WARNING,
+    message="{place} has {free:.2f} GB free, and the checkpoints of this training take {needed:.2f} GB: {files} of "
+    "{size:.2f} GB",
+    fix="make room there, or set nnUNet_results to another disk",
+    modes=("RT-05",),
+)
+def disk_too_small(run: Run, configuration: Configuration, dataset_json: DatasetJson) -> Iterator[Found]:
+    """The disk is too small for the checkpoints.
+
+    What it checks: the free space under `nnUNet_results` against the checkpoints that are not there yet. Each holds the
+    weights and their momentum, 8 bytes per parameter; `checkpoint_best.pth` and `checkpoint_latest.pth` lie there while
+    `checkpoint_final.pth` is written. An error where the best and the final one have no room. Quotas, predictions and
+    optimizers with more than a momentum are not counted.
+
+    Why it matters: a checkpoint that cannot be written ends the training, after hours or days, and with nnU-Net's own
+    trainers what stood under its name is lost.
+
+    How to fix: make room, or let `nnUNet_results` point to a larger disk.
+
+    Example: a home folder with 1 GB left, and nnU-Net's 3D networks, whose checkpoints take 250 MB to 1 GB each.
+
+    Evidence: RT-05; nnU-Net issue 1768.
+    """
+    if run.validates or run.disables_checkpointing:
+        return
+
+    free, place = _free(run.output_folder)
+    size = _checkpoint_size(run, configuration, dataset_json)
+    missing = [name for name in constants.CHECKPOINTS if not (run.output_folder / name).exists()]
+    certain = max(1, len([name for name in missing if "latest" not in name]))
+    likely = max(1, len(missing))
+    if free < likely * size:
+        yield found(
+            Location(str(place)),
+            severity=Severity.ERROR if free < certain * size else None,
+            place=quoted(place),
+            free=_gb(free),
+            needed=_gb(likely * size),
+            files=counted(likely, "file"),
+            size=_gb(size),
+        )
+
+
+@rule(
+    "PG716",
+    "no-room-to-unpack",
+    Severity.WARNING,
+    message="{folder} has {free:.2f} GB free, and nnU-Net unpacks {needed:.2f} GB there before it trains",
+    fix="make room there, or preprocess anew with nnU-Net 2.6 or later, which packs what it needs no more: "
+    "nnUNetv2_preprocess -d {number} -plans_name {plans} -c {configuration}",
+    modes=("RT-05",),
+)
+def no_room_to_unpack(run: Run, configuration: Configuration) -> Iterator[Found]:
+    """The disk is too small for data that nnU-Net unpacks.
+
+    What it checks: for data of nnU-Net up to 2.5 (`.npz`), the sizes of the arrays that are not unpacked yet, against
+    the free space. Up to 64 archives are looked into. An error where not even four fifths have room.
+
+    Why it matters: nnU-Net unpacks every case before the first epoch, also 2.8. On a full disk it stops with `OSError:
+    ... requested and 0 written`, and leaves the disk full.
+
+    How to fix: make room, or preprocess anew: since 2.6 the data are read as they are packed.
+
+    Example: 60 GB of `.npz`, which unpack to 150 GB, on a disk with 100 GB left.
+
+    Evidence: RT-05; nnU-Net issue 1768.
+    """
+    if run.dataset.request.reading.depth == "none":
+        raise Absent("preprocessed data are not read with --data none")
+    from plansguard.artefacts.data.cases import list_folder  # needed by trainings only
+    from plansguard.artefacts.data.unpack_size import bytes_to_unpack
+
+    try:
+        folder = list_folder(run.dataset.data_folder(configuration))
+    except UnreadableDocument as error:
+        raise Absent(error.reason) from error
+    needed = bytes_to_unpack(folder)
+    free, _ = _free(folder.path)
+    if free < needed:
+        yield found(
+            Location(str(folder.path)),
+            severity=Severity.ERROR if free < _SURELY_TOO_LITTLE * needed else None,
+            folder=quoted(folder.path),
+            free=_gb(free),
+            needed=_gb(needed),
+            number=number(run.dataset),
+            plans=run.plans.identifier,
+            configuration=configuration.name,
+        )
+
+
+def _divides(run: Run) -> bool:
+    """Whether nnU-Net divides batches among GPUs."""
+    return run.device == "cuda" and run.gpus > 1
+
+
+def _memory(run: Run) -> _Memory:
+    """Absent where it is not known."""
+    if run.gpu_memory is not None:
+        return _Memory("the GPU", run.gpu_memory, 0)
+    there = gpus.visible()
+    if there == ():
+        raise Absent("there is no GPU here; --gpu-memory says what another machine has")
+    sizes = [
+        _Memory(gpu.name, gpu.memory, gpu.used or 0) for gpu in (there or ())[: run.gpus] if gpu.memory is not None
+    ]
+    if not sizes:
+        raise Absent("how much memory the GPU has cannot be told here; --gpu-memory says it")
+    return min(sizes, key=lambda one: one.room)
+
+
+def _estimate(
+    run: Run, configuration: Configuration, dataset_json: DatasetJson, samples: int
+) -> tuple[constants.Yardstick, float]:
+    """What one GPU needs for so many samples, in GB, and by whose yardstick; Absent where the network is not known."""
+    _check_planned(run)
+    architecture, patch_size = configuration.architecture, configuration.require("patch_size")
+    try:
+        by = yardstick(architecture, run.plans.value.get("experiment_planner_used"))
+        elements = feature_map_elements(architecture, patch_size, segmentation_heads(dataset_json.value))
+    except UnknownNetwork as error:
+        raise Absent(error.reason) from error
+    return by, round(estimated_gigabytes(elements, samples, len(patch_size), by), 2)
+
+
+def _checkpoint_size(run: Run, configuration: Configuration, dataset_json: DatasetJson) -> int:
+    """Of one checkpoint, in bytes; Absent where the network is not known."""
+    _check_planned(run)
+    try:
+        channels = input_channels(configuration.resolved, dataset_json.value)
+        heads = segmentation_heads(dataset_json.value)
+        shapes = expected_parameters(configuration.architecture, channels, heads)
+    except UnknownNetwork as error:
+        raise Absent(error.reason) from error
+    return _BYTES_PER_PARAMETER * number_of_parameters(shapes)
+
+
+def _check_planned(run: Run) -> None:
+    """Absent for trainers that do not train the network of the plans."""
+    if run.base_trainer in constants.TRAINERS_WITH_OWN_NETWORK:
+        raise Absent(f"{run.base_trainer} builds another network than the plans name")
+
+
+def _with_this_network(run: Run, fits: int) -> str | None:
+    """The way out where the network has to stay, or a smaller batch will do; None where new plans are better."""
+    smaller = "a configuration that inherits from {configuration} with "
+    if fits >= _LEAST_BATCH * run.gpus:
+        return smaller + "batch_size {fits}, which would fit; or plan for this GPU with -gpu_memory_target"
+    if run.weights is not None:
+        return smaller + "a smaller patch_size, each side a multiple of what the network pools along it"
+    return None
+
+
+def _gb(number_of_bytes: int) -> float:
+    return round(number_of_bytes / 1e9, 2)
+
+
+def _free(path: Path) -> tuple[int, Path]:
+    """Bytes that are free where ``path`` lies or will lie, and the nearest folder above it that is there already."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    try:
+        return shutil.disk_usage(there).free, there
+    except OSError as error:
+        raise Absent(f"how much room {there} has cannot be told: {error.strerror}") from error

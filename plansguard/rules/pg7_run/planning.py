@@ -1,0 +1,110 @@
+"""PG751, PG752: a planning that is about to start, and the plans that it would write over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from plansguard.core.errors import known
+from plansguard.core.report import Severity
+from plansguard.core.text import counted, listed, quoted
+from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import number
+from plansguard.subjects.direction import trained_with
+
+if TYPE_CHECKING:
+    from plansguard.subjects.planning import Planning
+
+
+@rule(
+    "PG751",
+    "planning-replaces-migrated-plans",
+    Severity.ERROR,
+    message="planning would write over {identifier} of {dataset}, which was migrated from {origin} ({workflow})",
+    fix="give the new plans a name of their own with -overwrite_plans_name {better}; if nobody needs the migrated ones "
+    "any more: plansguard migrate -t {number} -tp {typed} --undo",
+    modes=("MV-03", "MV-14"),
+)
+def planning_replaces_migrated_plans(planning: Planning) -> Iterator[Found]:
+    """Planning would write over migrated plans.
+
+    What it checks: the plans that a planner is about to write, by their name, are none that `plansguard migrate` wrote.
+    The name is that of `-overwrite_plans_name`, else the planner's own, which `-pl` decides.
+
+    Why it matters: nnU-Net writes over them without a question. Weights that were to be fine-tuned with them do not
+    load any more, or load and see images as they never saw them; configurations of another name stay in the file and
+    then belong to other plans.
+
+    How to fix: `-overwrite_plans_name` writes the new plans beside them. Better still, never give migrated plans the
+    default name of a planner (PG413).
+
+    Example: plans were migrated to Dataset002 as `nnUNetPlans`, and then `nnUNetv2_plan_and_preprocess -d 2` runs.
+
+    Evidence: MV-03, MV-14; save_plans in default_experiment_planner.py of nnU-Net 2.8.1.
+    """
+    plans = planning.present
+    if plans is None or not planning.now.has_record(plans):
+        return
+    record = known(lambda: planning.now.migration_record(plans))
+    yield found(
+        plans.at(),
+        dataset=planning.now.name,
+        identifier=plans.identifier,
+        origin="elsewhere" if record is None else record.giving,
+        workflow="its record is damaged" if record is None else f"--workflow {record.workflow}",
+        better=f"{plans.identifier}_planned",
+        number=number(planning.now),
+        typed=quoted(plans.identifier),
+    )
+
+
+@rule(
+    "PG752",
+    "planning-replaces-plans-in-use",
+    Severity.WARNING,
+    message="{dataset} has plans {identifier} already, which planning writes over; {users}",
+    fix="where these are to be kept, give the new plans a name of their own with -overwrite_plans_name {better}; else "
+    "{again} again afterwards",
+    modes=("MV-14",),
+)
+def planning_replaces_plans_in_use(planning: Planning) -> Iterator[Found]:
+    """Planning would write over plans that models or data were made with.
+
+    What it checks: where plans of the name that a planner is about to write are there, no model was trained with them,
+    and no preprocessed data are left that they name. Data that are made anew by the same command do not count.
+
+    Why it matters: with the same fingerprint and planner the same plans come out, and nothing happens. With another
+    fingerprint, another version of nnU-Net or another memory target they differ: old models and old data then have no
+    plans any more that describe them, and new trainings go into the same folders of results.
+
+    How to fix: `-overwrite_plans_name`, or preprocess and train again.
+
+    Example: `nnUNetv2_plan_experiment -d 2 -gpu_memory_target 24` after `nnUNetPlans` were trained.
+
+    Evidence: MV-14; nnU-Net's own help advises `-overwrite_plans_name` with changed settings.
+    """
+    plans = planning.present
+    if plans is None or planning.now.has_record(plans):
+        return
+    models = known(lambda: trained_with(planning.now, plans.identifier)) or []
+    remade = {folder.name for _, folder in planning.replaced_data()}
+    data = [name for name in planning.data_present if name not in remade]
+    users = []
+    if models:
+        names = listed([model.folder.name for model in models])
+        users.append(f"{counted(len(models), 'model')} {_was(models)} trained with them ({names})")
+    if data:
+        users.append(f"data {_was(data)} preprocessed with them ({listed(data)})")
+    if users:
+        yield found(
+            plans.at(),
+            dataset=planning.now.name,
+            identifier=plans.identifier,
+            users=", and ".join(users),
+            better=f"{plans.identifier}_planned",
+            again=" and ".join(["preprocess"] * bool(data) + ["train"] * bool(models)),
+        )
+
+
+def _was(things: Sequence[object]) -> str:
+    return "was" if len(things) == 1 else "were"

@@ -1,0 +1,268 @@
+"""PG701 to PG707: the trainer that a run names, as nnU-Net will come upon it, and whether nnU-Net can use it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plansguard.core.errors import Absent
+from plansguard.core.report import Location, Severity
+from plansguard.core.text import listed, nearest, quoted
+from plansguard.nnunet import constants
+from plansguard.nnunet.install import gpus
+from plansguard.nnunet.install.packages import edited_since_installed
+from plansguard.nnunet.install.trainer_folder import VARIABLE, search_path
+from plansguard.rules.engine.declare import Found, found, rule
+
+if TYPE_CHECKING:
+    from plansguard.nnunet.install.trainer_class import TrainerClass
+    from plansguard.nnunet.install.trainer_search import Search
+    from plansguard.subjects.training_run import Run
+
+
+_UPDATE = "update: pip install --upgrade nnunetv2"
+
+
+def _searched(run: Run) -> Search:
+    """What nnU-Net comes upon; Absent where there is no nnU-Net to look with."""
+    if not run.search.installed:
+        raise Absent("nnU-Net is not installed beside plansguard")
+    return run.search
+
+
+def _class(run: Run) -> TrainerClass:
+    """The class that will be trained with; Absent where it cannot be read."""
+    trainer = _searched(run).found
+    if trainer is None:
+        raise Absent(f"the class {run.base_trainer} cannot be read")
+    return trainer
+
+
+def _at(trainer: TrainerClass) -> Location:
+    return Location(str(trainer.path), line=trainer.line)
+
+
+@rule(
+    "PG701",
+    "trainer-not-found",
+    Severity.ERROR,
+    message="nnU-Net finds no trainer {trainer}{why}",
+    fix="name one that is there, or the folder of the file that defines it: export nnUNet_extTrainer=/path/to/folder",
+    modes=("TR-01",),
+)
+def trainer_not_found(run: Run) -> Iterator[Found]:
+    """The trainer that was named is not where nnU-Net looks for it.
+
+    What it checks: whether a module of nnU-Net's folder `training/nnUNetTrainer`, or of a folder in
+    `nnUNet_extTrainer`, has a class of this name. The sources are read and not run. Of a name with a number of steps,
+    it is the trainer in front of the number.
+
+    Why it matters: `RuntimeError: Could not find requested nnunet trainer`, some seconds after the start. A module in a
+    folder without `__init__.py` is not looked at, and nnU-Net before 2.8 does not look into `nnUNet_extTrainer`.
+
+    How to fix: mend the name, or name the folder that holds the file.
+
+    Example: `-tr nnUNetTrainer_250epoch`; nnU-Net has `nnUNetTrainer_250epochs`, and `nnUNetTrainer_1epoch`.
+
+    Evidence: TR-01; nnU-Net issues 2080, 2081, 2150, 2345, 2501, STU-Net issue 8, MONAI issue 7192.
+    """
+    if not (result := _searched(run)).is_lost:
+        return
+    from plansguard.nnunet.install.trainer_search import all_names, stray
+
+    name, path = run.base_trainer, stray(run.base_trainer)
+    if path is None:
+        near = nearest(name, all_names())
+        yield found(run.at, trainer=name, why=f"; did you mean {near}?" if near else "")
+        return
+    why, fix = f": {path} defines it, but this nnU-Net does not look into {VARIABLE}; 2.8 was the first", _UPDATE
+    if result.reads_variable:
+        folder = next(one for one in path.parents if not (one / "__init__.py").is_file())
+        why = f": {path} defines it, but a folder without __init__.py is passed over"
+        fix = f"touch {quoted(folder / '__init__.py')}"
+        if path.name == "__init__.py":
+            why, fix = f": {path} defines it, but nnU-Net looks into other files only", "give it a file of its own"
+    yield found(run.at, trainer=name, why=why, fix=fix)
+
+
+@rule(
+    "PG702",
+    "trainer-rejected",
+    Severity.ERROR,
+    message="{trainer} does not inherit from the nnUNetTrainer of the installed nnU-Net, but from {bases}{copy}",
+    fix="import its base from there: from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer",
+    modes=("TR-02",),
+)
+def trainer_rejected(run: Run) -> Iterator[Found]:
+    """The class that bears the trainer's name is no trainer of the installed nnU-Net.
+
+    What it checks: whether the class, or one that it inherits from, is `nnUNetTrainer` of the nnU-Net that this Python
+    imports. A base that cannot be read is trusted.
+
+    Why it matters: `AssertionError: The requested nnunet trainer class must inherit from 'nnUNetTrainer'`. A copy of
+    nnU-Net's file beside the trainer defines another class of the same name, which does not count.
+
+    How to fix: inherit from the installed class.
+
+    Example: a folder of trainers with a copy of `nnUNetTrainer.py`, from which the others import.
+
+    Evidence: TR-02; nnU-Net issue 2195.
+    """
+    trainer = _class(run)
+    if trainer.is_trainer is not False:
+        return
+    copies = [one for one in trainer.mro if one.name == constants.DEFAULT_TRAINER]
+    copy = f", and that in {copies[0].path} is a copy" if copies else ""
+    yield found(_at(trainer), trainer=trainer.name, bases=listed(trainer.bases) or "nothing", copy=copy)
+
+
+@rule(
+    "PG703",
+    "trainer-signature",
+    Severity.ERROR,
+    message="nnU-Net {version} cannot use {trainer}: {what} ({then})",
+    fix="write it as the installed nnU-Net's own, which {stock} shows",
+    modes=("TR-03",),
+)
+def trainer_signature(run: Run) -> Iterator[Found]:
+    """A trainer was written for another version of nnU-Net: its constructor or its network cannot be called.
+
+    What it checks: the parameters of `__init__` and of `build_network_architecture` against those of the installed
+    nnU-Net's own, and the arguments of each `super().__init__(...)` on the way up.
+
+    Why it matters: nnU-Net passes its parameters by name and looks each one of the trainer's up among its own
+    variables, so one more, with a default or not, is a `KeyError` and so are `*args`. `unpack_dataset` went with 2.6:
+    `TypeError: __init__() takes from 5 to 6 positional arguments but 7 were given`. `build_network_architecture` took
+    other arguments before 2.7. What only prediction trips over is a warning.
+
+    How to fix: take over the signature of the installed `nnUNetTrainer`; arguments of one's own come from the
+    environment, a file or the plans.
+
+    Example: `def __init__(self, plans, configuration, fold, dataset_json, unpack_dataset=True, device=...)`.
+
+    Evidence: TR-03; nnU-Net issues 1545, 1618, 3066, nnWNet issue 4.
+    """
+    trainer = _class(run)
+    version = gpus.dotted(gpus.nnunet_version() or ())
+    from plansguard.nnunet.install.trainer_signature import problems_of
+
+    for problem in problems_of(trainer, below_steps=run.steps is not None):
+        yield found(
+            Location(str(problem.path), line=problem.line),
+            severity=Severity.WARNING if problem.only_predicting else None,
+            version=version,
+            trainer=trainer.name,
+            what=problem.what,
+            then=problem.then,
+            stock=trainer.mro[-1].path,
+        )
+
+
+@rule(
+    "PG704",
+    "trainer-edited-in-place",
+    Severity.WARNING,
+    message="this file is not as it was installed: every training with this nnU-Net differs from the released one, and "
+    "the next update takes the edits away",
+    fix="put them into a trainer with a name of its own, in a folder that nnUNet_extTrainer names, and reinstall: "
+    "pip install --force-reinstall --no-deps nnunetv2=={version}",
+    modes=("TR-04",),
+)
+def trainer_edited_in_place(run: Run) -> Iterator[Found]:
+    """A trainer's file of the installed nnU-Net was edited.
+
+    What it checks: the files of the trainer and of those that it builds on, as far as they were installed with nnU-Net,
+    against the digests that pip noted. An nnU-Net installed from a clone (`pip install -e`) cannot be judged: there
+    edits are the point.
+
+    Why it matters: a result under the name `nnUNetTrainer` is then none of that trainer, and nobody can tell later.
+    nnU-Net's authors advise never to change the standard trainer.
+
+    How to fix: derive a class with the changes, and name its folder in `nnUNet_extTrainer`.
+
+    Example: `self.num_epochs = 1000` was changed to 100 in site-packages.
+
+    Evidence: TR-04; nnU-Net issues 1384, 1389, 1728, 1925, 2179.
+    """
+    for path in dict.fromkeys(one.path for one in _class(run).mro):
+        if edited_since_installed(path):
+            yield found(Location(str(path)), version=gpus.dotted(gpus.nnunet_version() or ()))
+
+
+@rule(
+    "PG705",
+    "search-for-trainer-fails",
+    Severity.ERROR,
+    message="{what}",
+    fix="{remedy}",
+    modes=("TR-01",),
+)
+def search_for_trainer_fails(run: Run) -> Iterator[Found]:
+    """On the way to the trainer, nnU-Net meets a file that it cannot import, or a folder that is not there.
+
+    What it checks: all modules that nnU-Net imports before it comes to the trainer: those of its own folder, then those
+    of the folders in `nnUNet_extTrainer`, in alphabetical order. Reported is what is no valid Python, imports what is
+    not installed or not in the installed nnU-Net, or imports from `.` in a folder that is no package to nnU-Net. A
+    folder that is not there is a warning.
+
+    Why it matters: nnU-Net imports every file until one has the trainer. One broken neighbour, though nobody asked for
+    it, ends the search with its own error. Folders that are not there are passed over without a word; a `~` is no home
+    folder here.
+
+    How to fix: mend the file, or give the trainer a folder of its own.
+
+    Example: a folder of many papers' trainers, one of which imports `mamba_ssm`.
+
+    Evidence: TR-01; nnU-Net issues 1545, 2150; utilities/find_class_by_name.py.
+    """
+    results = [_searched(run)]
+    if run.steps is not None:
+        ours = {**os.environ, VARIABLE: search_path(os.environ.get(VARIABLE, ""))}
+        from plansguard.nnunet.install.trainer_search import search
+
+        results.append(search(run.trainer, environment=ours))
+    faults = {one.fault: one.name for one in reversed(results) if one.fault is not None}
+    for fault, name in faults.items():
+        what = f"nnU-Net comes upon this file before it finds {name}, and cannot import it: {fault.what}"
+        remedy = f"mend the file, or move it out of {quoted(fault.path.parent)}"
+        yield found(Location(str(fault.path), line=fault.line), what=what, remedy=remedy)
+    for folder in dict.fromkeys(name for one in results for name in one.missing):
+        what = f"{VARIABLE} names {folder}, which is not there; nnU-Net passes over it without a word"
+        remedy = f"write it as {Path(folder).expanduser()}" if folder.startswith("~") else "mend the path"
+        yield found(run.at, severity=Severity.WARNING, what=what, remedy=remedy)
+
+
+@rule(
+    "PG707",
+    "trainer-builds-another-network",
+    Severity.WARNING,
+    message="{trainer} builds a network of its own and not the one that the plans name; the weights were trained by "
+    "{theirs}",
+    fix="fine-tune with the trainer that made the weights: -tr {theirs}",
+    modes=("TR-06",),
+)
+def trainer_builds_another_network(run: Run) -> Iterator[Found]:
+    """Weights of one trainer are to be fine-tuned by another that builds its own network.
+
+    What it checks: whether the trainer that is named overrides `build_network_architecture`, and the weights come from
+    another trainer. The opposite, weights of a trainer with a network of its own, is PG609.
+
+    Why it matters: what the plans say of the network does not hold then, and so neither does what is checked of the
+    weights by the plans. Where parameters are missing, nnU-Net stops; where they only have the same names, they are
+    loaded into another network without a word.
+
+    How to fix: train with the same trainer.
+
+    Example: `-tr nnUNetTrainerBN` with weights of `nnUNetTrainer`: the running means are missing in them.
+
+    Evidence: TR-06.
+    """
+    weights = run.weights
+    if weights is None or weights.kind == "nnssl":
+        return
+    trainer, theirs = _class(run), weights.trainer and constants.base_trainer(weights.trainer)
+    builder = trainer.method("build_network_architecture")
+    if trainer.own_network and builder is not None and theirs != run.base_trainer:
+        yield found(_at(builder), trainer=run.base_trainer, theirs=theirs or "an unknown trainer")

@@ -1,0 +1,333 @@
+"""What is judged together: a dataset's documents, assembled lazily and once, and plans on their way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from plansguard.artefacts.data.listing import Listing, listing
+from plansguard.core.errors import Absent, UnreadableDocument
+from plansguard.documents import size_limits
+from plansguard.documents.file_names import MIGRATION_RECORD_ENDING, MODEL_PLANS
+from plansguard.documents.json_document import JsonDocument
+from plansguard.documents.recognise import recognise
+from plansguard.nnunet.workspace import (
+    DATASET_NAME,
+    GROUND_TRUTH,
+    ROOTS,
+    RawImages,
+    TrainedModel,
+    Workspace,
+    is_folder,
+    is_folder_name,
+    names_in,
+    trained_models,
+)
+from plansguard.records.migration import MigrationRecord
+from plansguard.records.preprocessing import DataState, PreprocessingRecord
+from plansguard.subjects.documents import (
+    AnyPart,
+    DatasetJson,
+    Fingerprint,
+    MigrationRecordFile,
+    Part,
+    PreprocessingRecordFile,
+    Splits,
+)
+from plansguard.subjects.plans import Configuration, Plans
+from plansguard.subjects.request import Request
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
+    from plansguard.artefacts.data.audit import Audit
+    from plansguard.artefacts.data.expectation import Expectation
+    from plansguard.subjects.weights import Weights
+
+
+class RecordedData(NamedTuple):
+    """A folder of preprocessed data that has a stamp.
+
+    The stamp's file, what lies in the folder, what is true of that, and the stamp that tells of it: the one in the
+    file, or, while an unfinished run has not touched the data, the one before.
+    """
+
+    file: PreprocessingRecordFile
+    files: Listing
+    state: DataState
+    stamp: PreprocessingRecord
+
+
+@dataclass
+class Dataset:
+    """The documents of one folder, judged together.
+
+    ``role`` says what the folder is to nnU-Net: ``preprocessed`` (training reads it), ``model`` (results of a
+    training, or a released model), ``raw``, or ``loose`` (files outside nnU-Net's folders, as in a repository).
+    """
+
+    folder: Path
+    documents: tuple[JsonDocument, ...]
+    unreadable: tuple[UnreadableDocument, ...] = ()
+    workspace: Workspace = field(default_factory=Workspace)
+    request: Request = field(default_factory=Request)
+
+    @property
+    def name(self) -> str:
+        """The folder's name; for a preprocessed dataset that is what nnU-Net calls it."""
+        return self.folder.absolute().name
+
+    @cached_property
+    def role(self) -> str:
+        """What the folder is to nnU-Net: preprocessed, model, raw or loose."""
+        names = {Path(document.path).name for document in self.documents}
+        if MODEL_PLANS in names:
+            return "model"
+        parent = self.folder.absolute().parent
+        if parent.name == ROOTS[0] or (self.workspace.raw is not None and parent == self.workspace.raw.absolute()):
+            return "raw"
+        if is_folder(self.folder / "imagesTr"):
+            return "raw"
+        return "preprocessed" if DATASET_NAME.fullmatch(self.name) else "loose"
+
+    @cached_property
+    def plans(self) -> tuple[Plans, ...]:
+        """All plans of the folder, sorted by name."""
+        return tuple(part for part in self._parts if isinstance(part, Plans))
+
+    @cached_property
+    def judged_plans(self) -> tuple[Plans, ...]:
+        """The plans that the request asks for."""
+        wanted = self.request.plans
+        return tuple(plans for plans in self.plans if wanted in (None, plans.identifier))
+
+    @property
+    def dataset_json(self) -> DatasetJson:
+        """The dataset.json that training reads; Absent when there is none."""
+        return self._one(DatasetJson)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """The dataset's fingerprint; Absent when there is none."""
+        return self._one(Fingerprint)
+
+    def has_record(self, plans: Plans) -> bool:
+        """Whether a migration left a record beside ``plans``; whether it holds is another question."""
+        return self._sidecar(plans) is not None
+
+    def migration_record(self, plans: Plans) -> MigrationRecord:
+        """How ``plans`` came here; Absent when no migration of plansguard wrote them."""
+        sidecar = self._sidecar(plans)
+        try:
+            record = sidecar.record.in_force(plans.document.raw) if sidecar is not None else None
+        except (KeyError, TypeError) as error:
+            raise Absent(f"the record beside {plans.path.name} holds an earlier one that is damaged") from error
+        if record is None:
+            raise Absent("no migration of plansguard is on record for these plans")
+        if record.identifier != plans.identifier:
+            raise Absent(f"the record beside {plans.path.name} tells of {record.identifier}")
+        return record
+
+    @property
+    def splits(self) -> Splits:
+        """The dataset's splits_final.json; Absent when there is none."""
+        return self._one(Splits)
+
+    def data(self, configuration: Configuration) -> Audit:
+        """What every preprocessed case of ``configuration`` shows, held against what its plans give.
+
+        Absent when no data are there, or nobody wants them to be read.
+        """
+        if self.request.reading.depth == "none":
+            raise Absent("preprocessed data are not read with --data none")
+        folder = self.data_folder(configuration)
+        from plansguard.artefacts.data.audit import audit
+        from plansguard.artefacts.data.workers import Pool
+        from plansguard.subjects.expected_data import expected_data
+
+        configuration.plans.valid  # noqa: B018 - raises Absent with the reason
+        key = folder, expected_data(configuration, self.dataset_json.valid)
+        reading = self.request.reading
+        if key not in self._audits:
+            if any(one is None or one.interrupted for one in self._audits.values()):
+                raise Absent("reading the data was stopped")
+            self._audits[key] = None  # should reading fail, one rule tells, and the others do not try again
+            try:
+                self._audits[key] = audit(*key, depth=reading.depth, pool=reading.pool or Pool(), seed=reading.seed)
+            except UnreadableDocument as error:
+                raise Absent(error.reason) from error
+        found = self._audits[key]
+        if found is None:
+            raise Absent(f"reading {folder.name} failed")
+        return found
+
+    def data_folder(self, configuration: Configuration) -> Path:
+        """Where the preprocessed data of ``configuration`` lie; Absent when they are not there."""
+        identifier = configuration.usable.require("data_identifier")
+        if not is_folder_name(identifier):
+            raise Absent(f"the data_identifier {identifier!r} names no folder of its own (see PG526)")
+        if not self.holds_data:
+            raise Absent(f"nothing of {self.name} is preprocessed here yet")
+        folder = self.folder / str(identifier)
+        if not is_folder(folder):
+            raise Absent(f"{identifier} is not there: nothing was preprocessed for it yet")
+        return folder
+
+    @cached_property
+    def preprocessing_records(self) -> tuple[RecordedData, ...]:
+        """The data folders with a stamp, by name; of damaged stamps PG005 tells.
+
+        Absent when nobody wants the data to be looked at, or a folder cannot be listed.
+        """
+        files = [part for part in self._parts if isinstance(part, PreprocessingRecordFile) and not part.problems]
+        if files and self.request.reading.depth == "none":
+            raise Absent("preprocessed data are not read with --data none")
+        there = [file for file in files if self.role == "preprocessed" and is_folder(self.folder / file.identifier)]
+        return tuple(self._recorded(file) for file in there)
+
+    def _recorded(self, file: PreprocessingRecordFile) -> RecordedData:
+        try:
+            files = listing(self.folder / file.identifier)
+            return RecordedData(file, files, *file.stamp.holding(files))
+        except OSError as error:
+            raise Absent(f"{file.identifier} cannot be listed: {error.strerror}") from error
+
+    @cached_property
+    def holds_data(self) -> bool:
+        """Whether any configuration of any plans here has preprocessed data."""
+        if self.role != "preprocessed":
+            return False
+        entries = [entry for plans in self.plans for entry in plans.written.values()]
+        names = {entry["data_identifier"] for entry in entries if isinstance(entry.get("data_identifier"), str)}
+        return any(is_folder(self.folder / name) for name in names if is_folder_name(name))
+
+    @cached_property
+    def _audits(self) -> dict[tuple[Path, Expectation], Audit | None]:
+        """What was read, so that plans that share data do not read them twice; None where reading failed."""
+        return {}
+
+    @cached_property
+    def checkpoints(self) -> tuple[Checkpoint | UnreadableDocument, ...]:
+        """The checkpoints of a model folder, or why one cannot be read."""
+        if self.role != "model":
+            return ()
+        from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
+
+        read: list[Checkpoint | UnreadableDocument] = []
+        for path in sorted(self.folder.glob("fold_*/checkpoint_*.pth")):
+            try:
+                read.append(read_checkpoint(path))
+            except UnreadableDocument as error:
+                read.append(error)
+        return tuple(read)
+
+    def weights(self, configuration: Configuration) -> Weights:
+        """The requested weights as ``configuration`` would load them; Absent when none were named."""
+        if self.request.weights is None:
+            raise Absent("no weights were named")
+        place = configuration.plans.document.path, configuration.name
+        if place not in self._weights:
+            from plansguard.subjects.weights import Weights
+
+            trainer = self.request.base_trainer
+            self._weights[place] = Weights(self.request.weights, configuration, self.dataset_json, trainer)
+        return self._weights[place]
+
+    @cached_property
+    def _weights(self) -> dict[tuple[str, str], Weights]:
+        """As _audits, by plans file and configuration."""
+        return {}
+
+    @cached_property
+    def raw_folder(self) -> Path:
+        """``nnUNet_raw/<dataset>``; Absent when it cannot be found."""
+        root = self.workspace.raw
+        if self.role != "preprocessed":
+            raise Absent("this is no preprocessed dataset, so it has no raw data to compare")
+        if root is None:
+            raise Absent("the raw data of this dataset are not known: set nnUNet_raw")
+        if not (root / self.name).is_dir():
+            raise Absent(f"{root} has no {self.name}")
+        return root / self.name
+
+    @cached_property
+    def raw_dataset_json(self) -> DatasetJson:
+        """``nnUNet_raw/<dataset>/dataset.json``; Absent when it is missing or cannot be read."""
+        path = self.raw_folder / "dataset.json"
+        try:
+            document = size_limits.read(path)
+        except UnreadableDocument as error:
+            raise Absent(f"{path}: {error.reason}") from error
+        if not isinstance(document.value, dict):
+            raise Absent(f"{path} holds no dataset.json")
+        return DatasetJson(document)
+
+    @property
+    def raw_images(self) -> RawImages:
+        """File names of the training images; Absent when the folder is not there."""
+        if not (self.raw_folder / "imagesTr").is_dir():
+            raise Absent(f"{self.raw_folder} has no imagesTr")
+        return self.raw_files
+
+    @cached_property
+    def raw_files(self) -> RawImages:
+        """File names of training images and labels, as far as there are any; Absent when the dataset is not there."""
+        return RawImages(self.raw_folder)
+
+    @cached_property
+    def ground_truth(self) -> frozenset[str]:
+        """Names of the files in gt_segmentations."""
+        return names_in(self.folder / GROUND_TRUTH)
+
+    @cached_property
+    def trained(self) -> tuple[TrainedModel, ...]:
+        """The models trained for this dataset; Absent when nnUNet_results is not known."""
+        if self.role != "preprocessed":
+            raise Absent("this is no preprocessed dataset, so it has no trained models to compare")
+        if self.workspace.results is None:
+            raise Absent("trained models of this dataset are not known: set nnUNet_results")
+        return tuple(trained_models(self.workspace.results, self.name))
+
+    def with_documents(self, documents: Iterable[JsonDocument], request: Request) -> Dataset:
+        """The dataset as it would be with these documents added or replaced: nothing is written."""
+        added = {document.path: document for document in documents}
+        kept = {document.path: document for document in self.documents}
+        unreadable = tuple(error for error in self.unreadable if error.path not in added)
+        return replace(self, documents=tuple({**kept, **added}.values()), unreadable=unreadable, request=request)
+
+    @cached_property
+    def _parts(self) -> tuple[Part, ...]:
+        return tuple(self._read_parts())
+
+    def _read_parts(self) -> Iterator[Part]:
+        for document in sorted(self.documents, key=lambda document: document.path):
+            kind = recognise(document.value)
+            if kind in PARTS:
+                yield PARTS[kind](document)
+
+    def _sidecar(self, plans: Plans) -> MigrationRecordFile | None:
+        name = plans.identifier + MIGRATION_RECORD_ENDING
+        return next(
+            (part for part in self._parts if isinstance(part, MigrationRecordFile) and part.path.name == name), None
+        )
+
+    def _one(self, kind: type[AnyPart]) -> AnyPart:
+        """The document of a kind: the one under nnU-Net's own name, else the only one there is."""
+        found = [part for part in self._parts if isinstance(part, kind)]
+        canonical = [part for part in found if part.path.name == kind.file_name]
+        if len(canonical or found) == 1:
+            return (canonical or found)[0]
+        raise Absent(f"{'several files could be' if found else 'there is no'} {kind.file_name} beside the plans")
+
+
+#: kind of document, as models/recognise.py names it -> how rules see it
+PARTS: dict[str, type[Part]] = {
+    "plans": Plans,
+    "dataset.json": DatasetJson,
+    "fingerprint": Fingerprint,
+    "splits": Splits,
+    "lineage": MigrationRecordFile,
+    "stamp": PreprocessingRecordFile,
+}

@@ -1,0 +1,179 @@
+"""The documents of a dataset as rules see them: values, places and types; configurations as nnU-Net resolves them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from sys import float_info
+from typing import Any, TypeVar
+
+from plansguard.core.errors import Absent
+from plansguard.core.report import Location
+from plansguard.documents import json_document
+from plansguard.documents.file_names import PREPROCESSING_RECORD_ENDING
+from plansguard.documents.json_document import JsonDocument
+from plansguard.documents.validation import FieldProblem, problems
+from plansguard.records.migration import MigrationRecord
+from plansguard.records.preprocessing import PreprocessingRecord
+
+AnyPart = TypeVar("AnyPart", bound="Part")
+
+
+class Part:
+    """One readable document of a dataset: its parsed value, and whether its fields have the right types."""
+
+    model_name = ""
+    #: The name under which nnU-Net reads the document; empty where the name is free.
+    file_name = ""
+
+    def __init__(self, document: JsonDocument) -> None:
+        self.document = document
+        self.value: Any = document.value
+
+    @property
+    def path(self) -> Path:
+        """Where the document lies."""
+        return Path(self.document.path)
+
+    def at(self, *tokens: str | int) -> Location:
+        """The place of a field; the engine adds line and column."""
+        return Location(self.document.path, json_document.pointer(*tokens))
+
+    @cached_property
+    def problems(self) -> tuple[FieldProblem, ...]:
+        """Fields of a wrong type."""
+        return problems(self.model_name, self.value)
+
+    @property
+    def valid(self: AnyPart) -> AnyPart:
+        """Itself; Absent when a field has a wrong type."""
+        if self.problems:
+            raise Absent(f"{self.path.name} has fields of a wrong type (see PG005)")
+        return self
+
+    def require(self, key: str) -> Any:
+        """The value of a top-level field; Absent when it is missing or null."""
+        if self.value.get(key) is None:
+            raise Absent(f"{self.path.name} has no {key}")
+        return self.value[key]
+
+
+class DatasetJson(Part):
+    """One dataset.json."""
+
+    model_name = "DatasetJson"
+    file_name = "dataset.json"
+
+    @property
+    def channels_key(self) -> str:
+        """``channel_names``, or ``modality`` as older files spell it."""
+        return "channel_names" if "channel_names" in self.value else "modality"
+
+    @property
+    def channels(self) -> list[str]:
+        """Channel names in file order: nnU-Net ignores the keys. Absent when there are none."""
+        names = self.value.get(self.channels_key)
+        if not isinstance(names, dict) or not names:
+            raise Absent(f"{self.path.name} names no channels")
+        return [str(name) for name in names.values()]
+
+
+class Fingerprint(Part):
+    """One dataset_fingerprint.json."""
+
+    model_name = "Fingerprint"
+    file_name = "dataset_fingerprint.json"
+
+    def median_spacing(self, transpose_forward: list[int]) -> list[float]:
+        """Median spacing over the cases in mm, array axes after transpose_forward; Absent when none is usable."""
+        return _median_per_axis(self._usable("spacings"), transpose_forward)
+
+    def median_shape(self, transpose_forward: list[int]) -> list[float]:
+        """Median shape after cropping in voxels, array axes after transpose_forward."""
+        return _median_per_axis(self._usable("shapes_after_crop"), transpose_forward)
+
+    def median_extent(self, transpose_forward: list[int]) -> list[float]:
+        """Median size of the cropped cases in mm, array axes after transpose_forward."""
+        spacings, shapes = self._usable("spacings"), self._usable("shapes_after_crop")
+        if len(spacings) != len(shapes) or len(spacings[0]) != len(shapes[0]):
+            raise Absent(f"{self.path.name} does not hold a shape for every spacing (see PG303)")
+        cases = zip(spacings, shapes, strict=True)
+        rows = [[mm * voxels for mm, voxels in zip(*case, strict=True)] for case in cases]
+        return _median_per_axis(rows, transpose_forward)
+
+    def is_flat(self) -> bool:
+        """Whether the images are 2D, as the planner decides it: one slice along the coarsest axis."""
+        spacing = self.median_spacing([0, 1, 2])
+        return self.median_shape([0, 1, 2])[spacing.index(max(spacing))] == 1
+
+    def describes(self, plans: Part) -> bool:
+        """Whether the plans were made from this fingerprint: a move never rewrites the two medians in them.
+
+        Spacing in mm to a relative 1e-3, shape in voxels to one voxel (planners round it). Absent when either side
+        does not hold enough to tell.
+        """
+        order = plans.require("transpose_forward")
+        spacing, shape = self.median_spacing(order), self.median_shape(order)
+        their_spacing = plans.require("original_median_spacing_after_transp")
+        their_shape = plans.require("original_median_shape_after_transp")
+        if not len(their_spacing) == len(their_shape) == len(spacing) == len(shape):
+            return False
+        same_spacing = all(abs(a - b) <= 1e-3 * abs(b) for a, b in zip(their_spacing, spacing, strict=True))
+        return same_spacing and all(abs(a - b) <= 1 for a, b in zip(their_shape, shape, strict=True))
+
+    def _usable(self, key: str) -> list[list[float]]:
+        rows = self.require(key)
+        usable = all(0 < value <= float_info.max for row in rows for value in row)
+        if not rows or not usable or len({len(row) for row in rows}) != 1:
+            raise Absent(f"{self.path.name} has no usable {key}")
+        return rows  # type: ignore[no-any-return]
+
+
+class MigrationRecordFile(Part):
+    """The record that a migration left beside the plans it wrote."""
+
+    model_name = "MigrationRecord"
+
+    @property
+    def record(self) -> MigrationRecord:
+        """What it says; Absent when a field has a wrong type."""
+        return MigrationRecord(self.valid.value)
+
+
+class PreprocessingRecordFile(Part):
+    """What a folder of preprocessed data was made with, as ``plansguard preprocess`` left it beside the plans."""
+
+    model_name = "PreprocessingRecord"
+
+    @property
+    def identifier(self) -> str:
+        """The data folder that it belongs to."""
+        return self.path.name[: -len(PREPROCESSING_RECORD_ENDING)]
+
+    @property
+    def stamp(self) -> PreprocessingRecord:
+        """What it says; Absent when a field has a wrong type."""
+        older = (self.valid.value["before"] or {}).get("stamp")
+        if older is not None and problems(self.model_name, older):
+            raise Absent(f"{self.path.name} holds an earlier stamp that is damaged")
+        return PreprocessingRecord(self.value)
+
+
+class Splits(Part):
+    """One splits_final.json."""
+
+    model_name = "Splits"
+    file_name = "splits_final.json"
+
+
+def _median_per_axis(rows: list[list[float]], transpose_forward: list[int]) -> list[float]:
+    medians = [_median(sorted(column)) for column in zip(*rows, strict=True)]
+    if sorted(transpose_forward) != list(range(len(medians))):
+        raise Absent("transpose_forward does not order the axes (see PG105)")
+    return [float(medians[axis]) for axis in transpose_forward]
+
+
+def _median(ordered: list[float]) -> float:
+    """As statistics.median, whose import alone takes longer than all that is computed in a check."""
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

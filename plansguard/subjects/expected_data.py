@@ -1,0 +1,53 @@
+"""What the preprocessed arrays of a configuration must look like, from its plans and dataset.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plansguard.artefacts.data.expectation import Expectation, class_keys
+from plansguard.core.errors import Absent
+from plansguard.nnunet import constants
+from plansguard.nnunet.intensity import ClippedRange
+from plansguard.subjects.documents import DatasetJson
+from plansguard.subjects.plans import Configuration
+
+
+def expected_data(configuration: Configuration, dataset_json: DatasetJson) -> Expectation:
+    """What nnU-Net's DefaultPreprocessor makes of any case; Absent where plans or dataset.json do not say.
+
+    Source: preprocessing/preprocessors/default_preprocessor.py.
+    """
+    plans, labels = configuration.plans.value, dataset_json.require("labels")
+    statistics = plans.get(configuration.plans.intensity_key)
+    stock = configuration.get("preprocessor_name") in constants.PREPROCESSORS
+    resampling = configuration.get("resampling_fn_data")
+    # What others' code makes of a case nobody knows; of others' resampling, nobody knows the values.
+    named = stock and resampling in constants.RESAMPLING_FUNCTIONS
+    schemes = tuple(configuration.require("normalization_schemes")) if named else ()
+    return Expectation(
+        channels=len(dataset_json.channels),
+        spacing=tuple(_numbers(configuration.require("spacing"), configuration)) if stock else None,
+        transpose_forward=tuple(configuration.plans.require("transpose_forward")),
+        resampled=resampling != constants.NO_RESAMPLING,
+        class_keys=class_keys(labels, dataset_json.value.get("regions_class_order")),
+        schemes=schemes,
+        masked=tuple(configuration.get("use_mask_for_norm") or ()),
+        intensities=tuple(
+            ClippedRange.of(statistics, channel) if scheme == constants.CT else None
+            for channel, scheme in enumerate(schemes)
+        ),
+        labels=frozenset(_values(labels)),
+        stuff=constants.STUFF_OF_READERS.get(str(plans.get("image_reader_writer"))),
+    )
+
+
+def _numbers(spacing: list[Any], configuration: Configuration) -> list[float]:
+    if not all(isinstance(mm, (int, float)) and mm > 0 for mm in spacing):
+        raise Absent(f"configuration {configuration.name} has no spacing to compare with (see PG109)")
+    return [float(mm) for mm in spacing]
+
+
+def _values(labels: dict[str, Any]) -> list[int]:
+    """Every label value that dataset.json declares, the ignore label included."""
+    values = [one for value in labels.values() for one in (value if isinstance(value, list) else [value])]
+    return [int(value) for value in values if isinstance(value, (int, float))]

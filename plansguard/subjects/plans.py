@@ -1,0 +1,171 @@
+"""One plans file and its configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+from plansguard.core.errors import Absent
+from plansguard.core.report import Location
+from plansguard.documents.file_names import MODEL_PLANS
+from plansguard.documents.validation import FieldProblem, problems
+from plansguard.nnunet import constants
+from plansguard.nnunet.inheritance import InheritanceError, modern_architecture, origins, resolve_configuration
+from plansguard.subjects.documents import Part
+
+
+class Plans(Part):
+    """One plans file."""
+
+    model_name = "Plans"
+
+    @property
+    def identifier(self) -> str:
+        """What ``-p`` calls these plans: the file's stem; in a model folder, what plans_name says."""
+        if self.path.name == MODEL_PLANS and isinstance(self.value.get("plans_name"), str):
+            return str(self.value["plans_name"])
+        return self.path.stem
+
+    @cached_property
+    def configurations(self) -> tuple[Configuration, ...]:
+        """Every configuration, in the file's order."""
+        return tuple(Configuration(self, name) for name in self.written)
+
+    @cached_property
+    def written(self) -> dict[str, dict[str, Any]]:
+        """The configurations as they stand in the file. What is no object is left out here and told by PG005."""
+        entries = self.value.get("configurations")
+        if not isinstance(entries, dict):
+            return {}
+        return {name: entry for name, entry in entries.items() if isinstance(entry, dict)}
+
+    def all_problems(self) -> Iterator[tuple[Location, FieldProblem]]:
+        """Fields of a wrong type, at the top level and in every configuration, each told once where it is written."""
+        for problem in self.problems:
+            yield self.at(*problem.tokens), problem
+        for configuration in self.configurations:
+            for problem in configuration.own_problems:
+                yield configuration.at(*problem.tokens), problem
+
+    def are_for_flat_images(self) -> bool:
+        """Whether the plans were made from 2D images; Absent when they do not tell."""
+        return bool(self.require("original_median_shape_after_transp")[:1] == [1])
+
+    @property
+    def intensity_key(self) -> str:
+        """The key under which the intensity properties stand in this file."""
+        return constants.intensity_key(self.value)
+
+
+class Configuration:
+    """One configuration of the plans, after ``inherits_from``."""
+
+    def __init__(self, plans: Plans, name: str) -> None:
+        self.plans = plans
+        self.name = name
+
+    @cached_property
+    def broken_inheritance(self) -> InheritanceError | None:
+        """Why the configuration cannot be resolved, if it cannot."""
+        try:
+            self._resolve()
+        except InheritanceError as error:
+            return error
+        return None
+
+    @cached_property
+    def resolved(self) -> dict[str, Any]:
+        """The configuration as nnU-Net's PlansManager resolves it; Absent when its inheritance is broken."""
+        if self.broken_inheritance is not None:
+            raise Absent(f"configuration {self.name} cannot be resolved (see PG106)")
+        return self._resolve()
+
+    @cached_property
+    def problems(self) -> tuple[FieldProblem, ...]:
+        """Fields of a wrong type, inherited ones included."""
+        if self.broken_inheritance is not None:
+            return ()
+        return problems("Configuration", self.resolved)
+
+    @property
+    def own_problems(self) -> tuple[FieldProblem, ...]:
+        """Problems in fields that this configuration wrote itself: a parent's fault is told once, at the parent."""
+        return tuple(problem for problem in self.problems if self.origin(str(problem.tokens[0])) == self.name)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can be resolved and its fields have the right types."""
+        return self.broken_inheritance is None and not self.problems
+
+    @property
+    def usable(self) -> Configuration:
+        """Itself; Absent when it cannot be resolved or a field has a wrong type."""
+        self.resolved  # noqa: B018 - raises Absent with the reason
+        if self.problems:
+            raise Absent(f"configuration {self.name} has fields of a wrong type (see PG005)")
+        return self
+
+    def origin(self, key: str) -> str:
+        """The configuration that wrote ``key``: this one or an ancestor."""
+        return self._origins.get(key, self.name)
+
+    def at(self, *tokens: str | int) -> Location:
+        """The place of a field, in the configuration that wrote it; of the configuration itself without tokens."""
+        owner = self.origin(str(tokens[0])) if tokens else self.name
+        return self.plans.at("configurations", owner, *tokens)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a field of the resolved configuration."""
+        return self.resolved.get(key, default)
+
+    def require(self, key: str) -> Any:
+        """The value of a field; Absent when it is missing or null."""
+        if self.resolved.get(key) is None:
+            raise Absent(f"configuration {self.name} has no {key}")
+        return self.resolved[key]
+
+    @cached_property
+    def architecture(self) -> dict[str, Any]:
+        """The network's class and keyword arguments; plans of the old format are translated as nnU-Net does it."""
+        try:
+            architecture = modern_architecture(self.resolved)
+        except (KeyError, ValueError, TypeError, ArithmeticError) as error:
+            raise Absent(f"configuration {self.name} names no network that could be read ({error})") from error
+        if not isinstance(architecture.get("arch_kwargs"), dict):
+            raise Absent(f"configuration {self.name} has no architecture.arch_kwargs (see PG104)")
+        return architecture
+
+    def kwarg(self, key: str) -> Any:
+        """A keyword argument of the network; Absent when this network has none of that name."""
+        value = self.architecture["arch_kwargs"].get(key)
+        if value is None:
+            raise Absent(f"the network of configuration {self.name} has no {key}")
+        return value
+
+    def stage_lists(self, key: str) -> list[list[int]]:
+        """``strides`` or ``kernel_sizes`` as one list of integers per stage, one integer per axis.
+
+        dynamic_network_architectures also takes one integer for all axes of a stage. Absent when ``key`` is no list
+        over stages.
+        """
+        value = self.kwarg(key)
+        if not isinstance(value, list):
+            raise Absent(f"{key} of configuration {self.name} is not a list over stages")
+        axes = len(self.require("patch_size"))
+        return [list(stage) if isinstance(stage, list) else [stage] * axes for stage in value]
+
+    def at_kwarg(self, key: str, *tokens: str | int) -> Location:
+        """The place of a keyword argument, in the new or in the old format."""
+        if "architecture" in self.resolved:
+            return self.at("architecture", "arch_kwargs", key, *tokens)
+        return self.at(constants.OLD_KEY_OF_KWARG.get(key, "UNet_class_name"), *tokens)
+
+    @cached_property
+    def _origins(self) -> dict[str, str]:
+        if self.broken_inheritance is not None:
+            return {}
+        return origins(self.plans.written, self.name)
+
+    def _resolve(self) -> dict[str, Any]:
+        return resolve_configuration(self.plans.written, self.name)

@@ -1,0 +1,80 @@
+"""A prediction that is about to start: the model, the folds and checkpoints of it, and the images.
+
+Source: predict_entry_point, initialize_from_trained_model_folder and _manage_input_and_output_lists in
+inference/predict_from_raw_data.py, create_lists_from_splitted_dataset_folder in utilities/utils.py of nnU-Net 2.8.1.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoint
+from plansguard.core.errors import UnreadableDocument
+from plansguard.nnunet.workspace import cases_among
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.plans import Configuration
+
+
+@dataclass
+class PredictionModel(Dataset):
+    """A folder of a trained model, of which only the checkpoints that will be loaded count."""
+
+    wanted: tuple[Path, ...] = ()
+
+    @cached_property
+    def checkpoints(self) -> tuple[Checkpoint | UnreadableDocument, ...]:
+        """Those that are wanted and there, or why one cannot be read."""
+        read: list[Checkpoint | UnreadableDocument] = []
+        for path in self.wanted:
+            if path.exists():
+                try:
+                    read.append(read_checkpoint(path))
+                except UnreadableDocument as error:
+                    read.append(error)
+        return tuple(read)
+
+
+@dataclass
+class Prediction:
+    """One call of ``nnUNetv2_predict``, or of ``nnUNetv2_predict_from_modelfolder``.
+
+    ``folds`` are numbers or ``all``, ``checkpoint`` the name of the file in each. ``images`` is the folder of ``-i``,
+    ``previous`` that of the predictions of a cascade's first stage.
+    """
+
+    model: PredictionModel
+    folds: tuple[str, ...]
+    checkpoint: str
+    images: Path
+    previous: Path | None = None
+
+    @property
+    def missing(self) -> list[Path]:
+        """The checkpoints that will be asked for and are not there."""
+        return [path for path in self.model.wanted if not path.is_file()]
+
+    @cached_property
+    def configuration(self) -> Configuration | None:
+        """The configuration that the first checkpoint was trained as; None where it does not say, or cannot."""
+        first = next((one for one in self.model.checkpoints if isinstance(one, Checkpoint)), None)
+        name = None if first is None else first.configuration
+        return next((one for plans in self.model.plans for one in plans.configurations if one.name == name), None)
+
+    @cached_property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files among the images; OSError where the folder cannot be listed."""
+        with os.scandir(self.images) as entries:
+            return tuple(sorted(entry.name for entry in entries if entry.is_file()))
+
+    def cases(self, ending: str) -> dict[str, list[str]]:
+        """Channel numbers (``0000``, ...) by case."""
+        return cases_among(self.files, ending)
+
+
+def checkpoints_of(folder: Path, folds: Sequence[str], name: str) -> tuple[Path, ...]:
+    """Where nnU-Net looks for the checkpoints of these folds."""
+    return tuple(folder / f"fold_{fold}" / name for fold in dict.fromkeys(folds))

@@ -1,0 +1,73 @@
+"""What is asked for: which plans, configuration and weights are judged, and how much of the data is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from plansguard.nnunet import constants
+from plansguard.subjects.plans import Configuration
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
+    from plansguard.artefacts.data.workers import Pool
+
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How much of the preprocessed arrays is read, and by which workers.
+
+    ``depth`` is ``none``, ``headers`` (of every case), ``sample`` (also the values of a few cases, chosen by ``seed``)
+    or ``all`` (also the values of every case).
+    """
+
+    depth: str = "headers"
+    seed: int = 12345
+    pool: Pool | None = field(default=None, compare=False)
+
+    def sample(self, items: Sequence[Item], size: int = 8) -> list[Item]:
+        """A few of ``items``, the same ones for the same seed, in their order."""
+        from random import Random  # slow to load, and rarely needed
+
+        chosen = set(Random(self.seed).sample(range(len(items)), min(size, len(items))))
+        return [item for index, item in enumerate(items) if index in chosen]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked.
+
+    ``-p`` and ``-c`` narrow a check (None means everything), ``-pretrained_weights`` adds a checkpoint to it.
+    ``trainer`` is what ``-tr`` names, and ``fold`` the fold, where a training is about to start.
+    """
+
+    plans: str | None = None
+    configuration: str | None = None
+    weights: Checkpoint | None = None
+    reading: Reading = field(default_factory=Reading)
+    trainer: str | None = None
+    fold: str | None = None
+
+    @property
+    def base_trainer(self) -> str | None:
+        """The trainer without a number of steps."""
+        return None if self.trainer is None else constants.base_trainer(self.trainer)
+
+    @property
+    def reads_no_splits(self) -> bool:
+        """Whether a training is about to start that takes every case."""
+        return self.fold == "all"
+
+    def asks_for(self, configuration: Configuration) -> bool:
+        """Whether just this configuration is meant: it was named, or the weights were trained as it."""
+        named = self.configuration or (self.weights.configuration if self.weights is not None else None)
+        return named == configuration.name
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing is narrowed."""
+        return self.plans is None and self.configuration is None

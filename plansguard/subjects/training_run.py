@@ -1,0 +1,231 @@
+"""A training that is about to start: what will be trained, with what, for how long, and where its results will go.
+
+Source: get_trainer_from_args and maybe_load_checkpoint in run/run_training.py, nnUNetTrainer.__init__ and do_split in
+training/nnUNetTrainer/nnUNetTrainer.py of nnU-Net 2.8.1.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plansguard.core.errors import Absent, UnreadableDocument, UsageError
+from plansguard.core.report import Location
+from plansguard.nnunet import constants
+from plansguard.nnunet.constants import DEFAULT_TRAINER
+from plansguard.nnunet.workspace import ALL, is_folder_name
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.plans import Configuration, Plans
+from plansguard.training.options import Options
+from plansguard.training.resume import ResumePoint, checkpoints_in, finished, newest
+from plansguard.training.schedule import STOCK_PER_WINDOW, STOCK_RATE
+from plansguard.training.stop_reasons import Refused
+from plansguard.training.trainer_name import StepName, is_step_name, read_name
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
+    from plansguard.nnunet.install.trainer_class import TrainerClass
+    from plansguard.nnunet.install.trainer_search import Search
+    from plansguard.training.schedule import StepSchedule
+
+
+#: Bytes of a folder's name, on every file system that is in use.
+_LONGEST_NAME = 255
+_LONGEST_SHOWN = 60
+
+
+@dataclass
+class Run:
+    """One training: the arguments of ``nnUNetv2_train``, and what they lead to.
+
+    ``dataset`` is narrowed to ``plans``, ``configuration`` and the weights. ``fold`` is a number or ``all``, as typed.
+    ``trainer`` is what ``-tr`` names, with its number of steps if it has one. ``continues``, ``validates`` and
+    ``validates_best`` are nnU-Net's ``--c``, ``--val`` and ``--val_best``. ``gpu_memory`` is that of one GPU in GB
+    (10^9 bytes), where the user gave it.
+    """
+
+    dataset: Dataset
+    plans: Plans
+    configuration: Configuration
+    fold: str
+    trainer: str = DEFAULT_TRAINER
+    continues: bool = False
+    validates: bool = False
+    validates_best: bool = False
+    disables_checkpointing: bool = False
+    device: str = "cuda"
+    gpus: int = 1
+    gpu_memory: float | None = None
+    options: Options = field(default_factory=Options)
+
+    @property
+    def weights(self) -> Checkpoint | None:
+        """What ``-pretrained_weights`` names."""
+        return self.dataset.request.weights
+
+    @property
+    def at(self) -> Location:
+        """The place of findings about the command itself: the configuration to be trained."""
+        return self.configuration.at()
+
+    @cached_property
+    def steps(self) -> StepName | None:
+        """The base trainer and the schedule, where the trainer's name has a number of steps; None where it has none.
+
+        Absent when such a name cannot be read.
+        """
+        if not is_step_name(self.trainer):
+            return None
+        try:
+            return read_name(self.trainer)
+        except UsageError as error:
+            raise Absent(error.reason) from error
+
+    @property
+    def schedule(self) -> StepSchedule | None:
+        """How many steps, and at which learning rate; None where nnU-Net's trainer counts epochs."""
+        return None if self.steps is None else self.steps.schedule
+
+    @property
+    def base_trainer(self) -> str:
+        """The trainer that nnU-Net must find: without the number of steps."""
+        return self.trainer if self.steps is None else self.steps.base
+
+    @cached_property
+    def search(self) -> Search:
+        """What nnU-Net comes upon when it looks for ``base_trainer``."""
+        from plansguard.nnunet.install.trainer_search import search
+
+        return search(self.base_trainer)
+
+    @property
+    def trainer_class(self) -> TrainerClass | None:
+        """The class that nnU-Net takes for ``base_trainer``; None where none can be found or read."""
+        return self.search.found
+
+    @property
+    def epochs(self) -> int | None:
+        """How many epochs, or windows of steps, the trainer makes; None where that cannot be told."""
+        if self.schedule is not None:
+            return self.schedule.windows
+        return _whole(self._number("num_epochs", constants.planned_epochs(self.trainer)))
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """How many steps one of them has."""
+        if self.schedule is not None:
+            return self.schedule.per_window
+        return _whole(self._number("num_iterations_per_epoch", STOCK_PER_WINDOW))
+
+    @property
+    def initial_rate(self) -> float | None:
+        """The highest learning rate; None where that cannot be told."""
+        if self.schedule is not None and self.schedule.rate is not None:
+            return self.schedule.rate
+        return self._number("initial_lr", STOCK_RATE if self.base_trainer == DEFAULT_TRAINER else None)
+
+    def _number(self, attribute: str, otherwise: float | None) -> float | None:
+        """What the trainer's class says, or ``otherwise`` where there is no class to be read."""
+        found = self.trainer_class
+        if found is None:
+            return otherwise
+        value = found.attribute(attribute)
+        return value if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
+
+    @property
+    def begins(self) -> bool:
+        """Whether weights are learned from the beginning, or from pretrained ones: no training goes on, or is over."""
+        extension = self.schedule is not None and self.schedule.extends > 0
+        return not (self.continues or self.validates or extension)
+
+    @cached_property
+    def model_folder(self) -> Path:
+        """``nnUNet_results/<dataset>/<trainer>__<plans>__<configuration>``, as the plans call dataset and plans.
+
+        Absent when nnUNet_results is not known, or when the names are those of no folder.
+        """
+        results = self.dataset.workspace.results
+        if results is None:
+            raise Absent("where results go is not known: set nnUNet_results")
+        dataset_name, plans_name = (self.plans.require(key) for key in ("dataset_name", "plans_name"))
+        for name in (dataset_name, plans_name):
+            if not isinstance(name, str) or not is_folder_name(name):
+                raise Absent(f"{self.plans.path.name} calls dataset or plans {name!r}, which names no folder")
+        model = f"{self.trainer}__{plans_name}__{self.configuration.name}"
+        if not is_folder_name(self.trainer) or len(os.fsencode(model)) > _LONGEST_NAME:
+            shown = model if len(model) <= _LONGEST_SHOWN else f"{model[:_LONGEST_SHOWN]}..."
+            raise Absent(f"there can be no folder {shown!r} in {results}")
+        return results / str(dataset_name) / model
+
+    @property
+    def output_folder(self) -> Path:
+        """``fold_<fold>`` in the model folder; Absent as that is."""
+        return self.model_folder / f"fold_{self.fold}"
+
+    @cached_property
+    def present(self) -> dict[Path, Checkpoint | UnreadableDocument]:
+        """The checkpoints that lie in the output folder already, the most complete first, or why one is unreadable."""
+        from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
+
+        read: dict[Path, Checkpoint | UnreadableDocument] = {}
+        for path in checkpoints_in(self.output_folder):
+            try:
+                read[path] = read_checkpoint(path)
+            except UnreadableDocument as error:
+                read[path] = error
+        return read
+
+    @property
+    def extends(self) -> bool:
+        """Whether the checkpoint to go on from is that of another training, which this one extends.
+
+        Absent as ``steps`` is.
+        """
+        return self.steps is not None and self.steps.schedule.extends > 0 and not self.present
+
+    @cached_property
+    def newest(self) -> ResumePoint | Refused:
+        """What a trainer of a number of steps goes on from, or why it refuses to. Absent as ``steps`` is."""
+        try:
+            if self.steps is not None and self.extends:
+                return finished(self.output_folder, self.steps)
+            return newest(self.output_folder)
+        except Refused as refused:
+            return refused
+
+    @property
+    def continued(self) -> Checkpoint | None:
+        """The checkpoint that ``--c`` goes on from; None without ``--c``, and where it is missing or cannot be read.
+
+        nnU-Net takes the first that is there; a trainer of a number of steps takes the newest. Absent as ``steps`` is.
+        """
+        if not self.continues:
+            return None
+        if self.steps is not None:
+            return self.newest.checkpoint if isinstance(self.newest, ResumePoint) else None
+        first = next(iter(self.present.values()), None)
+        return None if isinstance(first, UnreadableDocument) else first
+
+    @cached_property
+    def split(self) -> tuple[list[str], list[str]] | None:
+        """Names of the training and of the validation cases, from splits_final.json.
+
+        None where nnU-Net divides by itself: for the fold ``all``, without that file, and for a fold beyond it.
+        """
+        if self.fold == ALL:
+            return None
+        try:
+            splits = self.dataset.splits
+        except Absent:
+            return None
+        if splits.problems or not int(self.fold) < len(splits.value):
+            return None
+        fold = splits.value[int(self.fold)]
+        return list(fold["train"]), list(fold["val"])
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)

@@ -1,0 +1,41 @@
+"""How a step trainer tells how far it is: a line that is rewritten on a terminal, and now and then one in the log."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from plansguard.training.progress import IN_LOG, ON_TERMINAL, Pace
+from plansguard.training.resume import TrainingState
+
+
+class ProgressLog(nnUNetTrainer):  # type: ignore[misc]
+    """The part of StepTrainer that speaks."""
+
+    _state: TrainingState
+    _pace: Pace | None = None
+    _line_open = False
+
+    def _tell(self) -> None:
+        if self._pace is None or self.local_rank != 0:
+            return
+        state, terminal = self._state, sys.stderr.isatty()
+        show, note = terminal and self._pace.due(ON_TERMINAL), self._pace.due(IN_LOG)
+        if not (show or note):
+            return
+        losses = state.outputs.get("loss")
+        line = self._pace.line(state.step, losses[-1] if losses else None, self.lr_scheduler.get_last_lr()[0])
+        if note:
+            self.print_to_log_file(line, also_print_to_console=not terminal)
+        if show:
+            print(f"\r{self._pace.bar(state.step)} {line}\033[K", end="", file=sys.stderr, flush=True)  # noqa: T201
+            self._line_open = True
+
+    def print_to_log_file(self, *args: Any, **kwargs: Any) -> None:
+        """nnU-Net's lines do not begin behind the one that is rewritten."""
+        if self._line_open:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)  # noqa: T201
+            self._line_open = False
+        super().print_to_log_file(*args, **kwargs)

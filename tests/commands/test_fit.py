@@ -1,0 +1,292 @@
+"""`plansguard fit`: one checkpoint against many datasets; test_weights_nnunet.py types its commands for real."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.rules.pg5_data.folders_variants import DATA, preprocessed
+from tests.rules.pg6_weights.variants import CT, LABELS, MR, PRETRAINED, beside, second_channel
+from tests.support import checkpoints
+from tests.support.command import Done, run
+from tests.support.models import CHECKPOINT
+from tests.support.variants import ROOTS, lay_out, place
+
+SLIDES, CASCADE, MICROSCOPY = "Dataset004_Slides2D", "Dataset005_CascadeCT", "Dataset006_Microscopy3D"
+Document = dict[str, Any]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for variable, folder in ROOTS.items():
+        monkeypatch.setenv(f"nnUNet_{variable}", str(tmp_path / folder))
+    monkeypatch.chdir(tmp_path)
+    return lay_out(tmp_path)
+
+
+def read(workspace: Path, dataset: str, name: str) -> Document:
+    document: Document = json.loads(place(workspace, dataset, f"preprocessed/{name}.json").read_bytes())
+    return document
+
+
+def trained(workspace: Path, dataset: str = CT, name: str = "nnUNetPlans", **options: Any) -> str:
+    plans, dataset_json = read(workspace, dataset, name), read(workspace, dataset, "dataset")
+    dataset_json["labels"] = LABELS
+    options.pop("change", lambda *_: None)(plans, dataset_json)
+    checkpoints.write(workspace / "my weights.pth", plans, dataset_json, **options)
+    return "my weights.pth"
+
+
+def rows(done: Done) -> list[tuple[str, str, str, str]]:
+    """Dataset, plans, configuration, outcome."""
+    return [(one["dataset"], one["plans"], one["configuration"], one["outcome"]) for one in json.loads(done.out)]
+
+
+def only(done: Done) -> Document:
+    (verdict,) = json.loads(done.out)
+    assert isinstance(verdict, dict)
+    return verdict
+
+
+def test_weights_that_fit(workspace: Path) -> None:
+    preprocessed(DATA)(workspace, CT)
+    done = run("fit", trained(workspace), "-d", "2")
+    assert (done.code, done.out) == (
+        0,
+        "Dataset002_FinetuneCT  nnUNetPlans  3d_fullres  loads\n"
+        "  network, input and data agree\n"
+        "  plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p nnUNetPlans -pretrained_weights 'my weights.pth'\n",
+    )
+
+
+def test_data_that_are_not_there(workspace: Path) -> None:
+    weights = trained(workspace)
+    done = run("fit", weights, "-d", "2", "--json")
+    assert (done.code, rows(done)) == (1, [(CT, "nnUNetPlans", "3d_fullres", "preprocess again")])
+    assert only(done)["command"] == "plansguard preprocess -d 2 -p nnUNetPlans -c 3d_fullres"
+
+
+def test_data_of_other_plans(workspace: Path) -> None:
+    """They fit the weights' plans but not the arrays, which were made with a spacing of 1.5 mm."""
+    preprocessed(DATA)(workspace, CT)
+    plans = read(workspace, CT, "nnUNetPlans")
+    plans["configurations"]["3d_fullres"]["spacing"][0] = 3.0
+    place(workspace, CT, "preprocessed/nnUNetPlans.json").write_text(json.dumps(plans))
+    verdict = only(run("fit", trained(workspace), "-d", "2", "--json"))
+    assert verdict["outcome"] == "preprocess again"
+    assert verdict["reason"].startswith("nnUNetPlans_3d_fullres was not made with these plans: ")
+
+
+def test_cases_that_are_missing(workspace: Path) -> None:
+    preprocessed(DATA)(workspace, CT)
+    for path in place(workspace, CT, f"preprocessed/{DATA}").glob("fine_001*"):
+        path.unlink()
+    verdict = only(run("fit", trained(workspace), "-d", "2", "--json"))
+    assert (verdict["outcome"], "fine_001" in verdict["reason"]) == ("preprocess again", True)
+
+
+def test_other_networks_need_a_migration(workspace: Path) -> None:
+    weights = trained(workspace, PRETRAINED)
+    done = run("fit", weights, "-d", "2", "--json")
+    assert rows(done) == [
+        (CT, "nnUNetPlans", "3d_fullres", "migrate first"),
+        (CT, "nnUNetResEncUNetMPlans", "3d_fullres", "migrate first"),
+    ]
+    first = json.loads(done.out)[0]
+    assert first["reason"].startswith("stage 1 pools [2, 2, 2] here and [1, 2, 2] in the weights")
+    assert first["command"] == "plansguard migrate -s 'my weights.pth' -t 2 -tp PretrainPlans"
+    assert run(*shlex.split(first["command"])[1:]).code == 0
+    done = run("fit", weights, "-d", "2", "--json")
+    assert rows(done) == [(CT, "PretrainPlans", "3d_fullres", "preprocess again")]
+
+
+def test_other_input_needs_a_migration(workspace: Path) -> None:
+    def change(plans: Document, _: Document) -> None:
+        plans["configurations"]["3d_fullres"]["spacing"] = [1.5, 0.6, 0.6]
+
+    verdict = only(run("fit", trained(workspace, change=change), "-d", "2", "-p", "nnUNetPlans", "--json"))
+    assert verdict["outcome"] == "migrate first"
+    assert verdict["reason"] == "they load, but saw spacing [1.5, 0.6, 0.6], here [1.5, 1.2, 1.2]"
+
+
+def test_a_configuration_of_ones_own_comes_with_a_migration(workspace: Path) -> None:
+    def change(plans: Document, _: Document) -> None:
+        plans["configurations"]["3d_mine"] = {"inherits_from": "3d_fullres", "batch_size": 3}
+
+    weights = trained(workspace, change=change, configuration="3d_mine")
+    verdict = only(run("fit", weights, "-d", "2", "-p", "nnUNetPlans", "--json"))
+    assert (verdict["outcome"], verdict["reason"]) == ("migrate first", "the plans have no 3d_mine")
+    assert run(*shlex.split(verdict["command"])[1:]).code == 0
+
+
+def test_the_proposed_name_is_free(workspace: Path) -> None:
+    for name in ("PretrainPlans", "pretrainplans2"):
+        beside("preprocessed/nnUNetPlans.json", name)(workspace, CT)
+    verdict = only(run("fit", trained(workspace, PRETRAINED), "-d", "2", "-p", "nnUNetPlans", "--json"))
+    assert verdict["command"].endswith("-tp PretrainPlans3")
+    assert run(*shlex.split(verdict["command"])[1:]).code == 0
+
+
+def test_a_dataset_without_plans_needs_a_migration(workspace: Path) -> None:
+    for path in place(workspace, CT, "preprocessed").glob("*Plans.json"):
+        path.unlink()
+    verdict = only(run("fit", trained(workspace, PRETRAINED), "-d", "2", "--json"))
+    assert (verdict["plans"], verdict["outcome"], verdict["reason"]) == (
+        "",
+        "migrate first",
+        "the dataset has no plans",
+    )
+    assert run(*shlex.split(verdict["command"])[1:]).code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "target", "reason"),
+    [
+        ({}, "3", r"2 input channels here, 1 in the weights \(channel_names of dataset.json\); 4 stages here, 5"),
+        ({}, "4", "the plans have no 3d_fullres; the plans of the weights cannot come here: .* holds 2D images"),
+        ({"change": second_channel("PET")}, "2", "1 input channel here, 2 in the weights"),
+        ({}, "5", "6 stages here, 5 in the weights .* cannot come here: CT channel 0: the plans clip to"),
+        ({"init_args": None}, "2", "the network is a .*; the file holds no plans that could be migrated"),
+    ],
+    ids=["channels", "dimensions", "channels-alone", "range", "no-plans"],
+)
+def test_what_cannot_be_mended(workspace: Path, options: Document, target: str, reason: str) -> None:
+    name = "nnUNetResEncUNetMPlans" if "init_args" in options else "nnUNetPlans"
+    weights = trained(workspace, PRETRAINED, name, **options)
+    done = run("fit", weights, "-d", target, "-p", "nnUNetPlans", "--json")
+    assert (done.code, only(done)["outcome"]) == (1, "impossible")
+    assert re.match(reason, only(done)["reason"])
+    assert run(*shlex.split(only(done)["command"])[1:]).code == (0 if "show" in only(done)["command"] else 1)
+
+
+def test_channels_in_another_order_are_no_matter_of_plans(workspace: Path) -> None:
+    def change(_: Document, dataset_json: Document) -> None:
+        dataset_json["channel_names"] = {"0": "T2", "1": "T1"}
+
+    done = run("fit", trained(workspace, MR, change=change), "-d", "3", "-p", "nnUNetPlans", "--json")
+    assert only(done)["outcome"] == "impossible"
+    assert only(done)["reason"] == "the dataset has the channels of the weights in another order"
+    assert "channels-permuted" in run(*shlex.split(only(done)["command"])[1:]).out
+
+
+def test_what_nobody_can_tell(workspace: Path) -> None:
+    """Weights that load and came without plans; plans that cannot be read."""
+    done = run("fit", trained(workspace, init_args=None), "-d", "2", "-p", "nnUNetPlans", "--json")
+    assert (done.code, only(done)["outcome"], only(done)["configuration"]) == (1, "cannot be told", "3d_fullres")
+    assert run(*shlex.split(only(done)["command"])[1:]).code == 0
+    weights = trained(workspace)
+    plans = read(workspace, CT, "nnUNetPlans")
+    plans["configurations"]["3d_fullres"]["patch_size"] = "large"
+    place(workspace, CT, "preprocessed/nnUNetPlans.json").write_text(json.dumps(plans))
+    done = run("fit", weights, "-d", "2", "-p", "nnUNetPlans", "--json")
+    assert only(done)["outcome"] == "cannot be told"
+    assert only(done)["reason"] == "configuration 3d_fullres has fields of a wrong type (see PG005)"
+    assert "PG005" in run(*shlex.split(only(done)["command"])[1:]).out
+
+
+def test_another_configuration(workspace: Path) -> None:
+    weights = trained(workspace, CASCADE, configuration="3d_lowres")
+    done = run("fit", weights, "-d", "5", "-p", "nnUNetPlans", "--json")
+    assert rows(done) == [(CASCADE, "nnUNetPlans", "3d_lowres", "preprocess again")]
+    done = run("fit", weights, "-d", "5", "-p", "nnUNetPlans", "-c", "3d_fullres", "--json")
+    assert rows(done) == [(CASCADE, "nnUNetPlans", "3d_fullres", "migrate first")]
+    assert "saw spacing" in only(done)["reason"]
+    done = run("fit", weights, "-d", "5", "-p", "nnUNetPlans", "-c", "2d", "--json")
+    assert (only(done)["outcome"], only(done)["reason"]) == ("impossible", "2D here, 3D in the weights")
+
+
+def test_all_datasets_of_the_fixtures(workspace: Path) -> None:
+    preprocessed(DATA)(workspace, CT)
+    done = run("fit", trained(workspace), "--all", "--json")
+    outcomes = {(dataset, outcome) for dataset, _, _, outcome in rows(done) if dataset != MICROSCOPY}
+    assert outcomes == {
+        (PRETRAINED, "migrate first"),
+        (CT, "loads"),
+        (MR, "impossible"),
+        (SLIDES, "impossible"),
+        (CASCADE, "impossible"),
+    }
+    assert done.code == 1
+    assert [row for row in rows(done) if row[0] == CT] == [(CT, "nnUNetPlans", "3d_fullres", "loads")]
+
+
+def test_every_printed_command_does_what_it_says(workspace: Path) -> None:
+    """A proposed migration succeeds, what is impossible is refused or explained; what starts nnU-Net: see above."""
+    weights = trained(workspace, PRETRAINED)
+    for verdict in json.loads(run("fit", weights, "--all", "--json").out):
+        program, *arguments = shlex.split(verdict["command"])
+        if program == "plansguard" and arguments[0] in ("check", "migrate", "show"):
+            expected = {"migrate first": (0,), "impossible": (1,), "cannot be told": (1, 2)}[verdict["outcome"]]
+            assert run(*arguments, *(["--dry-run"] if "migrate" in arguments else [])).code in expected
+
+
+def test_nothing_is_written(workspace: Path) -> None:
+    weights = trained(workspace, PRETRAINED)
+    before = {path: path.stat().st_mtime_ns for path in workspace.rglob("*") if path.is_file()}
+    run("fit", weights, "--all")
+    assert {path: path.stat().st_mtime_ns for path in workspace.rglob("*") if path.is_file()} == before
+
+
+def test_lines_are_not_too_long(workspace: Path) -> None:
+    done = run("fit", trained(workspace, PRETRAINED), "--all")
+    commands = [line for line in done.out.splitlines() if re.match("  (to see why: )?(plansguard|nnUNetv2_)", line)]
+    assert all(len(line) <= 100 for line in done.out.splitlines() if line not in commands)
+    assert "   impossible\n" in done.out
+    assert "\x1b" not in done.out
+
+
+def test_hostile_names_reach_no_terminal(workspace: Path) -> None:
+    def change(plans: Document, _: Document) -> None:
+        plans["configurations"] = {"\x1b[2J": plans["configurations"]["3d_fullres"]}
+
+    done = run("fit", trained(workspace, change=change, configuration="\x1b[2J"), "-d", "2")
+    assert done.code == 1
+    assert "\x1b" not in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["checkpoint_final.pth"], "name the datasets with -d, or take --all"),
+        (["checkpoint_final.pth", "-d", "2", "--all"], "name the datasets with -d, or take --all"),
+        (["gone.pth", "-d", "2"], "gone.pth: the file does not exist"),
+        ([str(CHECKPOINT), "-d", "77"], "no dataset has the id 77"),
+        ([str(CHECKPOINT), "-d", "2", "-c", "3d_fulres"], "no plans here have a configuration 3d_fulres"),
+    ],
+)
+def test_wrong_commands(workspace: Path, arguments: list[str], error: str) -> None:
+    done = run("fit", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"plansguard: {error}")
+    assert len(done.err.splitlines()) >= 2
+
+
+def test_files_that_nnunet_cannot_load(workspace: Path) -> None:
+    wrong: dict[str, Document] = {
+        "the names of all parameters begin": {"prefix": "module."},
+        "loading it would run code: it names posix.system": {"x": checkpoints.Named("posix", "system")("true")},
+        "This is a pickle of a dictionary": {"network_weights": None},
+    }
+    for reason, options in wrong.items():
+        done = run("fit", trained(workspace, **options), "-d", "2")
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(f"plansguard: my weights.pth: {reason}")
+    checkpoints.without(Path(trained(workspace)), "data/0")
+    done = run("fit", "my weights.pth", "-d", "2")
+    assert (done.code, done.err.splitlines()[0]) == (
+        2,
+        "plansguard: my weights.pth: it is not whole: storage 0 is missing (4 bytes)",
+    )
+
+
+def test_no_dataset_at_all(workspace: Path) -> None:
+    weights = trained(workspace)
+    (workspace / ROOTS["preprocessed"]).rename(workspace / "away")
+    (workspace / ROOTS["preprocessed"]).mkdir()
+    done = run("fit", weights, "--all")
+    assert (done.code, done.err.splitlines()[1]) == (2, "  check nnUNet_preprocessed")

@@ -1,0 +1,664 @@
+"""``plansguard preprocess``: what it says before, what it runs, and what it leaves, also when it is killed.
+
+Most tests run a stand-in for nnU-Net's command (tests/support/standin.py), which fails and hangs when it is told to;
+the last ones run the real one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plansguard.commands.check import check
+from plansguard.core.atomic_files import occupied
+from plansguard.core.errors import WriteRefused
+from plansguard.core.report import Severity
+from plansguard.nnunet import runtime
+from tests.conftest import ROOT
+from tests.rules.pg5_data.preprocessing_record_variants import CT, FOLDER, KWARGS, MEAN, PLANS, RESENC, STAMP
+from tests.support import standin
+from tests.support.command import Done, run
+from tests.support.variants import ROOTS, Edit, drop, lay_out, place, put, remove, rewrite
+
+#: Nearly all of them start processes.
+pytestmark = pytest.mark.slow
+
+NAMES = ("nnUNetPlans_2d", FOLDER)
+posix_only = pytest.mark.skipif(os.name == "nt", reason="signals are those of POSIX")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Dataset002, not preprocessed yet, and a stand-in for nnU-Net's command."""
+    root = lay_out(tmp_path / "workspace", CT)
+    for name in ROOTS.values():
+        monkeypatch.setenv(name, str(root / name))
+    program = standin.install(tmp_path)
+    monkeypatch.setattr(runtime, "command", lambda name: str(program))
+    monkeypatch.setenv(standin.LOG, str(tmp_path / "log"))
+    return root
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Callable[[], list[str]]:
+    """What the stand-in was told."""
+
+    def lines() -> list[str]:
+        path = tmp_path / "log"
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+    return lines
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Tells the stand-in what to do."""
+    return lambda words: monkeypatch.setenv(standin.STEPS, words)
+
+
+Log = Callable[[], list[str]]
+Steps = Callable[[str], None]
+
+
+def preprocess(*arguments: str) -> Done:
+    return run("preprocess", "-d", "2", *arguments)
+
+
+def both() -> Done:
+    done = preprocess("-p", "nnUNetPlans", "-c", "3d_fullres", "2d", "--yes")
+    assert done.code == 0, done.err
+    return done
+
+
+def edited(workspace: Path, *edits: Edit) -> None:
+    for edit in edits:
+        edit(workspace, CT)
+
+
+def stamp(workspace: Path, name: str = FOLDER) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(place(workspace, CT, f"preprocessed/{name}.stamp.json").read_bytes())
+    return value
+
+
+def codes() -> list[str]:
+    return [finding.code for finding in check(datasets=[CT]).findings]
+
+
+def contents(workspace: Path) -> dict[str, bytes]:
+    """Every file but the locks."""
+    files = (path for path in sorted(workspace.rglob("*")) if path.is_file() and path.suffix != ".lock")
+    return {str(path.relative_to(workspace)): path.read_bytes() for path in files}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What it does
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_both_configurations(workspace: Path, log: Log) -> None:
+    done = both()
+    assert log() == [f"run -d 2 -plans_name nnUNetPlans -c {name}" for name in ("3d_fullres", "2d")]
+    assert done.out.count("does not exist yet: nothing will be lost") == 2
+    assert "also read by 3d_fullres of nnUNetResEncUNetMPlans: the same preprocessing" in done.out
+    assert "running nnUNetv2_preprocess -d 2 -plans_name nnUNetPlans -c 3d_fullres\n" in done.out
+    assert "plansguard check -d 2 -p nnUNetPlans\n" in done.out
+    for name in NAMES:
+        assert stamp(workspace, name)["files"]["cases"] == 5
+    assert codes() == []
+
+
+def test_the_stamp(workspace: Path) -> None:
+    both()
+    value = stamp(workspace)
+    assert (value["plans"], value["configuration"], value["data_identifier"]) == ("nnUNetPlans", "3d_fullres", FOLDER)
+    assert value["input"]["spacing"] == [1.5, 1.2000000476837158, 1.2000000476837158]
+    assert value["input"]["mean of channel 0"] == 79.87077331542969
+    assert value["dataset_json"]["labels"] == {"background": 0, "kidney": 1}
+    assert value["began"] <= value["finished"]
+    assert value["before"] is None
+    folder = place(workspace, CT, f"preprocessed/{FOLDER}")
+    assert {path.suffix for path in folder.iterdir()} == {".b2nd", ".pkl"}  # nothing of ours: nnU-Net would refuse it
+
+
+def test_an_edit_is_found_until_it_is_preprocessed(workspace: Path) -> None:
+    edited(workspace, remove(RESENC))
+    both()
+    edited(workspace, put(PLANS, MEAN, 79.0))
+    assert codes() == ["PG540", "PG540"]
+    preprocess("-c", "3d_fullres", "--yes")
+    [finding] = check(datasets=[CT]).findings
+    assert finding.values["identifier"] == "nnUNetPlans_2d"
+    preprocess("-c", "2d", "--yes")
+    assert codes() == []
+
+
+def test_what_is_passed_on(workspace: Path, log: Log) -> None:
+    done = preprocess("-plans_name", "nnUNetResEncUNetMPlans", "-c", "2d", "-c", "3d_fullres", "2d", "-np", "3")
+    assert done.code == 0
+    assert log() == [f"run -d 2 -plans_name nnUNetResEncUNetMPlans -c {name} -np 3" for name in ("2d", "3d_fullres")]
+
+
+def test_one_folder_is_filled_once(workspace: Path, log: Log) -> None:
+    """A child, as a cascade stage is one, reads its parent's data."""
+    edited(workspace, put(PLANS, "/configurations/3d_bs4", {"inherits_from": "3d_fullres", "batch_size": 4}))
+    done = preprocess("-p", "nnUNetPlans", "-c", "3d_fullres", "3d_bs4")
+    assert (done.code, len(log())) == (0, 1)
+    assert "also read by 3d_bs4 of nnUNetPlans: the same preprocessing" in done.out
+
+
+def test_the_only_plans_need_no_name(workspace: Path, log: Log) -> None:
+    edited(workspace, remove(PLANS))
+    assert preprocess("-c", "2d").code == 0
+    assert "-plans_name nnUNetResEncUNetMPlans" in log()[0]
+
+
+def test_cases_that_dataset_json_lists(workspace: Path, log: Log) -> None:
+    images = {"fine_000": {"images": ["imagesTr/fine_000_0000.nii.gz"], "label": "labelsTr/fine_000.nii.gz"}}
+    edited(workspace, *(put(f"{root}/dataset.json", "/dataset", images) for root in ("raw", "preprocessed")))
+    assert "plans nnUNetPlans: 1 case\n" in preprocess("-c", "2d", "--dry-run").out
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Before anything is deleted
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_writes_nothing(workspace: Path, log: Log) -> None:
+    both()
+    before, runs = contents(workspace), log()
+    done = preprocess("-c", "3d_fullres", "--dry-run")
+    assert done.code == 0
+    assert "nnU-Net deletes it first: 5 complete cases, " in done.out
+    assert "would run nnUNetv2_preprocess -d 2 -plans_name nnUNetPlans -c 3d_fullres\n" in done.out
+    assert (contents(workspace), log()) == (before, runs)
+
+
+def test_nobody_to_ask(workspace: Path, log: Log) -> None:
+    both()
+    before, runs = contents(workspace), log()
+    done = preprocess("-c", "3d_fullres")
+    assert done.code == 2
+    assert "there is no terminal to ask on\n  add --yes" in done.err
+    assert (contents(workspace), log()) == (before, runs)
+
+
+@posix_only
+def test_a_link_that_leads_nowhere_hides_no_data(workspace: Path, log: Log) -> None:
+    both()
+    folder = place(workspace, CT, f"preprocessed/{FOLDER}")
+    (folder / "old.b2nd").symlink_to(folder / "nothing")
+    (folder / "circle.pkl").symlink_to("circle.pkl")
+    before, runs = contents(workspace), log()
+    done = preprocess("-c", "3d_fullres")
+    assert "nnU-Net deletes it first: 5 complete cases, " in done.out
+    assert (done.code, "there is no terminal to ask on" in done.err) == (2, True)
+    assert (contents(workspace), log()) == (before, runs)
+
+
+@posix_only
+@pytest.mark.parametrize(("answer", "code", "runs"), [(b"n\n", 1, 2), (b"y\n", 0, 3)])
+def test_asks_on_a_terminal(workspace: Path, log: Log, answer: bytes, code: int, runs: int) -> None:
+    both()
+    terminal, own_end = os.openpty()
+    os.write(terminal, answer)
+    with process("-c", "3d_fullres", stdin=own_end) as running:
+        assert running.wait(60) == code
+    os.close(own_end)
+    os.close(terminal)
+    assert len(log()) == runs
+
+
+#: Sets the title of a terminal; unlike colours, nothing takes it out of a pipe.
+TITLE = "\x1b]0;mine\x07"
+
+WRONG: dict[str, tuple[tuple[Edit, ...], tuple[str, ...], str]] = {
+    "unknown-configuration": ((), ("-c", "3d_fulres"), "did you mean 3d_fullres? nnUNetPlans has 2d, 3d_fullres"),
+    "one-unknown-among-others": ((), ("-c", "2d", "3d_lowres"), "there is no configuration 3d_lowres"),
+    "no-configuration": ((), (), "no configuration is named"),
+    "unknown-plans": ((), ("-p", "nnUNetPlan", "-c", "2d"), "did you mean nnUNetPlans?"),
+    "broken-plans": ((rewrite(PLANS, lambda text: text[:50]),), ("-p", "nnUNetPlans", "-c", "2d"), "nnUNetPlans.json:"),
+    "no-raw-dataset": ((remove("raw"),), ("-c", "2d"), "nnU-Net needs nnUNet_raw"),
+    "no-images": ((remove("raw/imagesTr"),), ("-c", "2d"), "has no imagesTr"),
+    "other-images": ((put("preprocessed/dataset.json", "/file_ending", ".nrrd"),), ("-c", "2d"), "ends in .nrrd"),
+    "no-dataset-json": ((remove("preprocessed/dataset.json"),), ("-c", "2d"), "there is no dataset.json"),
+    "no-data-identifier": ((drop(PLANS, "/configurations/2d/data_identifier"),), ("-c", "2d"), "has no data_ident"),
+    "the-whole-dataset": ((put(PLANS, "/configurations/2d/data_identifier", "."),), ("-c", "2d"), "would delete"),
+    "another-dataset": (
+        (put(PLANS, "/configurations/2d/data_identifier", "../Dataset001_PretrainCT"),),
+        ("-c", "2d"),
+        "would delete",
+    ),
+    "control-characters": (
+        (put(PLANS, "/configurations/2d/data_identifier", f"a{TITLE}"),),
+        ("-c", "2d"),
+        r"2d has the data_identifier 'a\x1b]0;mine\x07': nnU-Net would delete what it names",
+    ),
+    "two-that-differ-in-one-folder": (
+        (put(PLANS, "/configurations/2d/data_identifier", FOLDER),),
+        ("-c", "2d", "3d_fullres", "--accept-shared"),
+        "cannot both be preprocessed into nnUNetPlans_3d_fullres",
+    ),
+}
+
+
+def test_names_do_not_steer_the_terminal(workspace: Path) -> None:
+    edited(workspace, put(PLANS, f"/configurations/a{TITLE}", {"inherits_from": "3d_fullres", "batch_size": 4}))
+    done = preprocess("-p", "nnUNetPlans", "-c", "3d_fullres", "--dry-run")
+    assert r"also read by a\x1b]0;mine\x07 of nnUNetPlans: the same" in done.out
+    assert "\x1b" not in done.out
+    done = preprocess("-p", "nnUNetPlans", "-c", f"a{TITLE}")
+    assert r"running nnUNetv2_preprocess -d 2 -plans_name nnUNetPlans -c 'a\x1b]0;mine\x07'" in done.out
+    assert r"nnUNetv2_train 2 'a\x1b]0;mine\x07' 0 -p nnUNetPlans" in done.out
+    assert "\x1b" not in done.out
+
+
+@posix_only
+def test_nor_do_folders(workspace: Path, monkeypatch: pytest.MonkeyPatch, steps: Steps) -> None:
+    moved = workspace.with_name(f"a{TITLE}")
+    workspace.rename(moved)
+    for name in ROOTS.values():
+        monkeypatch.setenv(name, str(moved / name))
+    done = both()
+    assert done.out.count(r"/a\x1b]0;mine\x07/") == 6  # before, after and where the stamp lies, for two folders
+    steps("fail")
+    failed = preprocess("-c", "3d_fullres", "--yes")
+    assert r"/a\x1b]0;mine\x07/" in failed.err
+    assert "\x1b" not in done.out + failed.out + failed.err
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_nnunet_could_not_do(workspace: Path, log: Log, name: str) -> None:
+    edits, arguments, message = WRONG[name]
+    both()
+    edited(workspace, *edits)
+    before, runs = contents(workspace), log()
+    done = preprocess(*arguments, "--yes")
+    assert done.code == 2
+    assert message in done.err
+    assert (contents(workspace), log()) == (before, runs)
+
+
+def test_without_nnunet(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "command", lambda name: None)
+    done = preprocess("-c", "3d_fullres")
+    assert done.code == 2
+    assert "nnU-Net is not installed here" in done.err
+    assert "plansguard[train]" in done.err
+
+
+def test_where_the_command_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nnUNetv2_of_no_release"
+    shutil.copy(standin.install(tmp_path), program)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert runtime.command(program.name) == str(program)
+    assert runtime.command("nnUNetv2_of_none") is None
+
+
+def test_a_shared_folder(workspace: Path, log: Log) -> None:
+    """Other plans read the folder, and nnU-Net would leave it wrong for them."""
+    both()
+    edited(workspace, put(RESENC, f"{KWARGS}/order", 1))
+    before, runs = contents(workspace), log()
+    done = preprocess("-c", "3d_fullres", "--yes")
+    assert done.code == 1
+    assert "also read by 3d_fullres of nnUNetResEncUNetMPlans: DIFFERS in resampling_fn_data_kwargs" in done.out
+    assert "error[PG501]" in done.out
+    assert "Nothing was deleted." in done.out
+    assert "--accept-shared lets nnU-Net" in done.out
+    assert (contents(workspace), log()) == (before, runs)
+    # 2d is right for both
+    assert preprocess("-c", "2d", "--yes").code == 0
+    done = preprocess("-c", "3d_fullres", "--yes", "--accept-shared")
+    assert (done.code, "warning[PG501]" in done.out) == (0, True)
+    [told] = [finding for finding in check(datasets=[CT]).findings if finding.code == "PG540"]
+    assert Path(told.location.path).name == "nnUNetResEncUNetMPlans.json"
+
+
+def test_errors_of_the_plans_stop_it(workspace: Path, log: Log) -> None:
+    edited(workspace, put(PLANS, "/configurations/3d_fullres/patch_size", [57, 64, 64]))
+    done = preprocess("-c", "3d_fullres")
+    assert (done.code, "error[PG101]" in done.out, log()) == (1, True, [])
+    assert preprocess("-c", "2d").code == 0  # another configuration has no fault
+
+
+def test_what_lies_there_does_not_stop_it(workspace: Path) -> None:
+    """Data that are stale, half or foreign are what preprocessing is for."""
+    both()
+    folder = place(workspace, CT, f"preprocessed/{FOLDER}")
+    edited(workspace, remove(RESENC), put(PLANS, f"{KWARGS}/order", 1))
+    (folder / "fine_000.pkl").write_bytes(b"")
+    (folder / "fine_001.b2nd").unlink()
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    assert check(datasets=[CT], configuration="3d_fullres").fails(Severity.ERROR)
+    done = preprocess("-c", "3d_fullres", "--yes")
+    assert (done.code, "no findings" in done.out) == (0, True)
+    assert [finding.code for finding in check(datasets=[CT], configuration="3d_fullres").findings] == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": "plansguard/stamp/1"}'])
+def test_a_damaged_stamp_is_replaced(workspace: Path, text: str) -> None:
+    both()
+    place(workspace, CT, STAMP).write_text(text, encoding="utf-8")
+    assert preprocess("-c", "3d_fullres", "--yes").code == 0
+    assert codes() == []
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# When it goes wrong
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_nnunet_fails(workspace: Path, log: Log, steps: Steps) -> None:
+    both()
+    steps("fail")
+    done = preprocess("-c", "3d_fullres", "2d", "--yes")
+    assert done.code == 4
+    assert "nnU-Net failed with exit code 1" in done.err
+    assert f"holds 2 of 5 cases; {FOLDER}.stamp.json says that it is unfinished" in done.err
+    assert log()[2:] == ["run -d 2 -plans_name nnUNetPlans -c 3d_fullres"]  # the next one was not begun
+    assert stamp(workspace)["finished"] is None
+    [told] = [one for one in check(datasets=[CT]).findings if one.code == "PG542"]
+    assert told.severity is Severity.ERROR
+    assert "2 of 5 cases are complete" in told.message
+    steps("")
+    assert preprocess("-c", "3d_fullres", "--yes").code == 0
+    assert codes() == []
+
+
+def test_nnunet_says_that_all_is_well_and_it_is_not(workspace: Path, steps: Steps) -> None:
+    steps("lose")
+    done = preprocess("-c", "3d_fullres")
+    assert done.code == 4
+    assert "ended without an error, and yet it left 1 case out" in done.err
+    assert stamp(workspace)["finished"] is None
+    assert "PG542" in codes()
+
+
+def test_documents_that_change_meanwhile(workspace: Path, steps: Steps) -> None:
+    """nnU-Net reads plans and dataset.json again for every configuration: nobody knows which it has seen."""
+    steps("edit")
+    done = preprocess("-c", "3d_fullres")
+    assert done.code == 2
+    assert "dataset.json was changed while nnU-Net preprocessed" in done.err
+    assert stamp(workspace)["finished"] is None
+
+
+def test_two_at_once(workspace: Path, log: Log) -> None:
+    with occupied(place(workspace, CT, f"preprocessed/{FOLDER}"), "somebody"):
+        done = preprocess("-c", "3d_fullres")
+        assert (done.code, "nnU-Net is still at work on" in done.err, log()) == (2, True, [])
+        assert preprocess("-c", "2d").code == 0  # another folder is free
+
+
+def process(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    """``plansguard preprocess`` as a process of its own, with the stand-in that this process knows."""
+    code = (
+        f"from plansguard import nnunet; nnunet.command = lambda name: {runtime.command('nnUNetv2_preprocess')!r}; "
+        "from plansguard.cli import main; main()"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "preprocess", "-d", "2", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options},
+    )
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    for _ in range(3000):
+        if result := condition():
+            return result
+        time.sleep(0.02)
+    raise AssertionError("it never came to that")
+
+
+def hanging(log: Log) -> int:
+    """The process id of the stand-in that hangs."""
+    return int(wait_for(lambda: next((line for line in log() if line.startswith("hanging")), None)).split()[1])
+
+
+def free(workspace: Path) -> bool:
+    """Whether nobody fills the data folder of 3d_fullres."""
+    with suppress(WriteRefused), occupied(place(workspace, CT, f"preprocessed/{FOLDER}"), "somebody"):
+        return True
+    return False
+
+
+def alive(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@posix_only
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_are_passed_on(workspace: Path, log: Log, steps: Steps, number: signal.Signals) -> None:
+    """To plansguard alone, as a batch system sends them: nnU-Net must not go on without it."""
+    steps("hang")
+    with process("-c", "3d_fullres", "2d") as running:
+        child = hanging(log)
+        running.send_signal(number)
+        assert running.wait(60) == 128 + number
+    wait_for(lambda: not alive(child))
+    assert [line for line in log() if line.startswith("run")] == ["run -d 2 -plans_name nnUNetPlans -c 3d_fullres"]
+    if number != signal.SIGHUP:
+        assert log()[-1] == f"signal {number}"
+    assert stamp(workspace)["finished"] is None
+    assert "PG542" in codes()
+
+
+@posix_only
+def test_killed_in_the_middle(workspace: Path, log: Log, steps: Steps) -> None:
+    both()
+    steps("hang")
+    with process("-c", "3d_fullres", "--yes") as running:
+        child = hanging(log)
+        running.kill()
+    os.kill(child, signal.SIGKILL)
+    wait_for(lambda: free(workspace))
+    [told] = [one for one in check(datasets=[CT]).findings if one.code == "PG542"]
+    assert "2 of 5 cases are complete" in told.message
+    steps("")
+    assert preprocess("-c", "3d_fullres", "--yes").code == 0  # nothing of the killed one stands in the way
+    assert codes() == []
+
+
+@posix_only
+def test_nnunet_outlives_a_killed_plansguard(workspace: Path, log: Log, steps: Steps) -> None:
+    """It still writes: a second one beside it would mix the data of two runs and stamp them as whole."""
+    steps("hang")
+    with process("-c", "3d_fullres", "--yes") as running:
+        child = hanging(log)
+        running.kill()
+    steps("")
+    before, runs = contents(workspace), log()
+    try:
+        done = preprocess("-c", "3d_fullres", "--yes")
+        assert done.code == 2
+        assert f"nnU-Net is still at work on {place(workspace, CT, f'preprocessed/{FOLDER}')}" in done.err
+        assert "wait for it to end; lsof " in done.err
+        assert (contents(workspace), log()) == (before, runs)
+    finally:
+        os.kill(child, signal.SIGKILL)
+    wait_for(lambda: free(workspace))
+    assert preprocess("-c", "3d_fullres", "--yes").code == 0
+    assert "PG542" not in codes()
+
+
+@posix_only
+@pytest.mark.parametrize(("step", "whole"), [("hang-early", True), ("hang", False)])
+def test_interrupted(workspace: Path, log: Log, steps: Steps, step: str, whole: bool) -> None:
+    """Nothing is to be mended; what matters is what became of the old data."""
+    both()
+    steps(step)
+    with process("-c", "3d_fullres", "--yes", stderr=subprocess.PIPE) as running:
+        hanging(log)
+        running.send_signal(signal.SIGINT)
+        told = running.communicate()[1].decode()
+    assert "plansguard: interrupted; nnU-Net was told to stop" in told
+    assert ("nnU-Net had deleted nothing yet: the old data in" in told) is whole
+    assert ("are still as they were, 5 complete cases" in told) is whole
+    assert ("the old data are no longer whole" in told) is not whole
+    assert "mend what" not in told
+    assert "  run the same command again" in told
+
+
+@posix_only
+def test_data_of_the_same_sizes_are_not_the_old_ones(workspace: Path, log: Log, steps: Steps) -> None:
+    both()
+    steps("fail-late")
+    done = preprocess("-c", "3d_fullres", "--yes")
+    assert (done.code, "the old data are no longer whole" in done.err) == (4, True)
+    assert "holds 5 of 5 cases" in done.err
+
+
+@posix_only
+def test_killed_before_anything_was_deleted(workspace: Path, log: Log, steps: Steps) -> None:
+    """The old data lie there whole, and what was known of them is still true."""
+    edited(workspace, remove(RESENC))
+    both()
+    edited(workspace, put(PLANS, f"{KWARGS}/order", 1))
+    steps("hang-early")
+    with process("-c", "3d_fullres", "--yes") as running:
+        child = hanging(log)
+        running.kill()
+    os.kill(child, signal.SIGKILL)
+    assert stamp(workspace)["finished"] is None
+    assert codes() == ["PG540"]
+    edited(workspace, put(PLANS, f"{KWARGS}/order", 3))
+    assert codes() == []
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The real nnU-Net
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def preprocessed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Done]]:
+    """Dataset002, preprocessed by the real command through ours, and what was said."""
+    pytest.importorskip("nnunetv2", reason="runs the real nnunetv2")
+    root = lay_out(tmp_path_factory.mktemp("real"), CT)
+    with pytest.MonkeyPatch.context() as patch:
+        set_environment(patch, root)
+        yield root, run("preprocess", "-d", "2", "-p", "nnUNetPlans", "-c", "3d_fullres", "2d", "-np", "2")
+
+
+@pytest.fixture
+def real(preprocessed: tuple[Path, Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it."""
+    shutil.copytree(preprocessed[0], tmp_path / "workspace")
+    set_environment(monkeypatch, tmp_path / "workspace")
+    return tmp_path / "workspace"
+
+
+def set_environment(patch: pytest.MonkeyPatch, workspace: Path) -> None:
+    patch.delenv("nnUNet_n_proc_DA", raising=False)
+    for name in ROOTS.values():
+        patch.setenv(name, str(workspace / name))
+
+
+def wait_for_cases(workspace: Path) -> None:
+    """Until nnU-Net, whose stamp says unfinished, has begun to write."""
+    folder = place(workspace, CT, f"preprocessed/{FOLDER}")
+    wait_for(lambda: stamp(workspace)["finished"] is None)
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    wait_for(lambda: any(mtime(folder / name) not in (None, then) for name, then in before.items()))
+
+
+def mtime(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+@pytest.mark.nnunet
+@pytest.mark.slow
+def test_real_data_are_stamped(preprocessed: tuple[Path, Done], real: Path) -> None:
+    done = preprocessed[1]
+    assert done.code == 0, done.err
+    assert {stamp(real, name)["nnunetv2"] for name in NAMES} == {"2.8.1"}
+    assert {stamp(real, name)["files"]["cases"] for name in NAMES} == {5}
+    assert codes() == []
+
+
+@pytest.mark.nnunet
+@pytest.mark.slow
+def test_an_edit_after_real_preprocessing(real: Path) -> None:
+    edited(real, remove(RESENC), put(PLANS, "/configurations/3d_fullres/spacing/0", 1.505))
+    [told] = [one for one in check(datasets=[CT]).findings if one.code == "PG540"]
+    assert "spacing was [1.5, 1.2, 1.2], is [1.505, 1.2, 1.2]" in told.message
+    assert told.location.pointer == "/configurations/3d_fullres/spacing"
+
+
+@pytest.mark.nnunet
+@pytest.mark.slow
+def test_nnunet_by_hand_with_other_plans(real: Path) -> None:
+    """Sizes alone tell: only the mean of the normalisation is another one."""
+    edited(real, remove(RESENC), put(PLANS, MEAN, 79.0))
+    command = [str(runtime.command("nnUNetv2_preprocess")), "-d", "2", "-c", "3d_fullres", "-np", "2"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert [one.code for one in check(datasets=[CT], configuration="3d_fullres").findings] == ["PG541"]
+
+
+@pytest.mark.nnunet
+@pytest.mark.slow
+def test_nnunet_by_hand_with_the_same_plans(real: Path) -> None:
+    """The same data again: what the stamp says is still true."""
+    command = [str(runtime.command("nnUNetv2_preprocess")), "-d", "2", "-c", "3d_fullres", "-np", "2"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert codes() == []
+
+
+@posix_only
+@pytest.mark.nnunet
+@pytest.mark.slow
+def test_real_preprocessing_killed(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, told = tmp_path / "nnUNetv2_preprocess", tmp_path / "pid"
+    program.write_text(f'#!/bin/sh\necho $$ >"{told}"\nexec "{runtime.command(program.name)}" "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setattr(runtime, "command", lambda name: str(program))
+    with process("-c", "3d_fullres", "--yes", "-np", "1") as running:
+        wait_for_cases(real)
+        running.kill()
+        os.killpg(int(told.read_text(encoding="utf-8")), signal.SIGKILL)
+    assert stamp(real)["finished"] is None
+    found = check(datasets=[CT], configuration="3d_fullres", plans="nnUNetPlans").findings
+    assert "PG542" in [one.code for one in found]
+
+
+@posix_only
+@pytest.mark.nnunet
+@pytest.mark.slow
+def test_real_preprocessing_interrupted(real: Path) -> None:
+    with process("-c", "3d_fullres", "2d", "--yes", "-np", "1") as running:
+        wait_for_cases(real)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(120) == 128 + signal.SIGINT
+    assert stamp(real)["finished"] is None
+    assert stamp(real, "nnUNetPlans_2d")["finished"] is not None  # was not begun
+    assert "PG542" in codes()
+
+
+@pytest.mark.nnunet
+@pytest.mark.slow
+def test_real_nnunet_fails(real: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """An image that cannot be read: nnU-Net's own message comes through."""
+    place(real, CT, "raw/imagesTr/fine_002_0000.nii.gz").write_bytes(b"no image")
+    done = preprocess("-c", "3d_fullres", "--yes", "-np", "1")
+    assert done.code == 4
+    assert "Traceback" in capfd.readouterr().err
+    assert stamp(real)["finished"] is None

@@ -1,0 +1,482 @@
+"""Killed processes, full disks, two writers at once, links, odd names: the old state or the new one, nothing lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plansguard.commands.check import check
+from plansguard.core import atomic_files as atomic
+from plansguard.core.errors import UnreadableDocument, UsageError, WriteRefused
+from plansguard.migration.apply import migrate, undo
+from plansguard.migration.plan import MigrationRequest
+from plansguard.nnunet.workspace import Workspace, checked_identifier
+from plansguard.rules.engine.settings import ActiveSettings
+from tests.support.variants import ROOTS, copy, lay_out, place, put, remove
+
+CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
+posix_only = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process; Windows has no fork")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """The two CT datasets, in a folder with a blank and an umlaut in its name."""
+    return lay_out(tmp_path / "größe 1", CT, OTHER_CT)
+
+
+def roots(workspace: Path) -> Workspace:
+    """The workspace as plansguard sees it."""
+    return Workspace(*(workspace / ROOTS[name] for name in ("raw", "preprocessed", "results")))
+
+
+def move(workspace: Path, target_plans: str = "Moved", *, force: bool = False) -> None:
+    """Migrate 1 -> 2."""
+    migration = migrate(
+        roots(workspace), MigrationRequest(CT, OTHER_CT, target_plans, "nnUNetPlans", force=force), ActiveSettings()
+    )
+    assert migration.report.exit_code() == 0
+
+
+def state(workspace: Path) -> dict[str, bytes]:
+    """Every visible file of the receiving folder."""
+    folder = place(workspace, OTHER_CT, "preprocessed/")
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+# --- killed at every call that writes, renames or syncs ---
+
+
+def kill_at(count: int, action: Callable[[], None]) -> bool:
+    """Run ``action`` in a forked process that kills itself right before its ``count``-th such call.
+
+    A write is cut in half first: what a disk holds after a power cut. Returns whether it was killed at all.
+    """
+    child = os.fork()
+    if child == 0:
+        os.close(2)
+        calls = iter(range(1, 10_000))
+
+        def fatal(real: Callable[..., Any], half: bool = False) -> Callable[..., Any]:
+            def wrapper(*args: Any, **options: Any) -> Any:
+                if next(calls) == count:
+                    if half:
+                        real(args[0][: len(args[0]) // 2])
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(*args, **options)
+
+            return wrapper
+
+        class Stream:
+            """A file whose writes and flushes count."""
+
+            def __init__(self, real: Any) -> None:
+                self._real = real
+                self.write = fatal(real.write, half=True)
+                self.flush = fatal(real.flush)
+                self.fileno = real.fileno
+
+            def __enter__(self) -> Stream:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                self._real.close()
+
+        real_fdopen = os.fdopen
+        os.fdopen = lambda *args, **options: Stream(real_fdopen(*args, **options))  # type: ignore[assignment]
+        for name in ("replace", "rename", "unlink", "fsync", "chmod", "mkdir"):
+            setattr(os, name, fatal(getattr(os, name)))
+        try:
+            action()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def every_state(workspace: Path, action: Callable[[], None], verify: Callable[[], None]) -> int:
+    """Kill ``action`` at its first call, its second, ... until it gets through; ``verify`` after each. The kills."""
+    before = state(workspace)
+    kills = 0
+    while kill_at(kills + 1, action):
+        kills += 1
+        verify()
+        for name in set(state(workspace)) - set(before):
+            place(workspace, OTHER_CT, f"preprocessed/{name}").unlink()
+        for name, content in before.items():
+            place(workspace, OTHER_CT, f"preprocessed/{name}").write_bytes(content)
+    return kills
+
+
+def assert_old_or_new(workspace: Path, old: dict[str, bytes], new: dict[str, bytes], plans: str) -> None:
+    """The plans and dataset.json are whole, and the check sees no half migration."""
+    now = state(workspace)
+    for name in (plans, "dataset.json"):
+        assert now.get(name) in {old.get(name), new.get(name)}
+    assert set(old) <= set(now) | {plans}
+    report = check([place(workspace, OTHER_CT, "preprocessed/")], settings=ActiveSettings())
+    assert not [finding for finding in report.findings if finding.code in ("PG001", "PG401", "PG402", "PG403")]
+
+
+@posix_only
+@pytest.mark.slow
+def test_killed_migration(workspace: Path) -> None:
+    remove("preprocessed/dataset.json")(workspace, OTHER_CT)
+    old = state(workspace)
+    move(workspace)
+    new = state(workspace)
+    undo(roots(workspace), OTHER_CT, None, force=False)
+    assert set(state(workspace)) == {*old, "dataset.json"}  # other plans are there, so the placed dataset.json stays
+    remove("preprocessed/dataset.json")(workspace, OTHER_CT)
+
+    def verify() -> None:
+        assert_old_or_new(workspace, old, new, "Moved.json")
+        move(workspace)
+        assert set(state(workspace)) == set(new)
+        assert state(workspace)["Moved.json"] == new["Moved.json"]
+
+    assert every_state(workspace, lambda: move(workspace), verify) >= 12
+
+
+@posix_only
+@pytest.mark.slow
+def test_killed_overwriting_migration(workspace: Path) -> None:
+    copy("preprocessed/nnUNetPlans.json", "preprocessed/Moved.json")(workspace, OTHER_CT)
+    put("preprocessed/Moved.json", "/plans_name", "Moved")(workspace, OTHER_CT)
+    old = state(workspace)
+
+    def verify() -> None:
+        now = state(workspace)
+        old_plans, kept = old["Moved.json"], [content for name, content in now.items() if name.endswith(".bak")]
+        assert now["Moved.json"] == old_plans or kept == [old_plans]
+        assert_old_or_new(workspace, old, now, "Moved.json")
+        move(workspace, force=True)
+        undo(roots(workspace), OTHER_CT, "Moved", force=False)
+        assert state(workspace)["Moved.json"] == old_plans
+
+    assert every_state(workspace, lambda: move(workspace, force=True), verify) >= 12
+
+
+@posix_only
+@pytest.mark.slow
+def test_killed_undo(workspace: Path) -> None:
+    copy("preprocessed/nnUNetPlans.json", "preprocessed/Moved.json")(workspace, OTHER_CT)
+    put("preprocessed/Moved.json", "/plans_name", "Moved")(workspace, OTHER_CT)
+    old = state(workspace)
+    move(workspace, force=True)
+    new = state(workspace)
+
+    def take_back() -> None:
+        undo(roots(workspace), OTHER_CT, None, force=False)
+
+    def verify() -> None:
+        assert_old_or_new(workspace, old, new, "Moved.json")
+        if "Moved.plansguard.json" in state(workspace):
+            take_back()
+        assert state(workspace)["Moved.json"] == old["Moved.json"]
+
+    assert every_state(workspace, take_back, verify) >= 5
+
+
+@posix_only
+def test_leftovers_of_a_killed_writer_are_swept(workspace: Path) -> None:
+    folder = place(workspace, OTHER_CT, "preprocessed/")
+    assert any(kill_at(count, lambda: move(workspace)) and list(folder.glob(".*.tmp")) for count in range(1, 20))
+    move(workspace)
+    assert not list(folder.glob(".*.tmp"))
+
+
+# --- the system refuses ---
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_full_disk(workspace: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = state(workspace)
+    monkeypatch.setattr(f"os.{call}", full)
+    with pytest.raises(WriteRefused, match="No space left on device"):
+        move(workspace)
+    monkeypatch.undo()
+    assert state(workspace) == before
+    assert not list(place(workspace, OTHER_CT, "preprocessed/").glob(".*.tmp"))
+    move(workspace)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root and Windows write into read-only folders")
+def test_read_only_folder(workspace: Path) -> None:
+    folder = place(workspace, OTHER_CT, "preprocessed/")
+    folder.chmod(0o500)
+    try:
+        with pytest.raises(WriteRefused, match="Permission denied"):
+            move(workspace)
+    finally:
+        folder.chmod(0o700)
+
+
+def test_folder_that_cannot_be_written(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same as a read-only folder, also where tests run as root."""
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    before = state(workspace)
+    monkeypatch.setattr("tempfile.mkstemp", denied)
+    with pytest.raises(WriteRefused, match="Permission denied"):
+        move(workspace)
+    assert state(workspace) == before
+
+
+def test_a_file_where_the_lock_should_be(workspace: Path) -> None:
+    (place(workspace, OTHER_CT, "preprocessed/.plansguard.lock")).mkdir()
+    with pytest.raises(WriteRefused):
+        move(workspace)
+
+
+# --- two at once ---
+
+
+def test_two_migrations_to_one_name(workspace: Path) -> None:
+    """Both end well or one is refused; what stands is whole and has a record that fits."""
+    outcomes: list[str] = []
+
+    def attempt(workflow: str) -> None:
+        migration = migrate(
+            roots(workspace), MigrationRequest(CT, OTHER_CT, "Moved", "nnUNetPlans", workflow), ActiveSettings()
+        )
+        outcomes.append("refused" if migration.report.exit_code() else workflow)
+
+    threads = [threading.Thread(target=attempt, args=(workflow,)) for workflow in ("finetune", "graft")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) in (["finetune", "refused"], ["graft", "refused"])
+    winner = next(one for one in outcomes if one != "refused")
+    assert json.loads(state(workspace)["Moved.plansguard.json"])["workflow"] == winner
+    report = check([place(workspace, OTHER_CT, "preprocessed/")], plans="Moved", settings=ActiveSettings())
+    assert not [finding for finding in report.findings if finding.severity.value == "error"]
+
+
+def test_waiting_for_the_lock_ends(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atomic, "LOCK_TIMEOUT", 0.1)
+    with (
+        atomic.locked(place(workspace, OTHER_CT, "preprocessed/")),
+        pytest.raises(WriteRefused, match="another plansguard is writing"),
+    ):
+        move(workspace)
+
+
+# --- links, names, line ends ---
+
+
+def link(path: Path, target: Path) -> None:
+    """A symbolic link, where the system lets us make one."""
+    try:
+        path.symlink_to(target)
+    except OSError:
+        pytest.skip("this system does not let us make links")
+
+
+def test_link_as_target(workspace: Path) -> None:
+    """A link within the folder is followed: the file behind it is replaced, the link stays."""
+    copy("preprocessed/nnUNetPlans.json", "preprocessed/Shared.json")(workspace, OTHER_CT)
+    path = place(workspace, OTHER_CT, "preprocessed/Linked.json")
+    link(path, Path("Shared.json"))
+    move(workspace, "Linked", force=True)
+    assert path.is_symlink()
+    shared = place(workspace, OTHER_CT, "preprocessed/Shared.json")
+    assert json.loads(shared.read_bytes())["plans_name"] == "Linked"
+
+
+@pytest.mark.parametrize("behind", ["nnUNetPlans.json", "nothing.json"])
+def test_link_out_of_the_folder_as_target(workspace: Path, behind: str) -> None:
+    """Another dataset's plans are not written through a link, nor is a file made where a dangling one leads."""
+    outside = place(workspace, CT, f"preprocessed/{behind}")
+    before = outside.read_bytes() if outside.exists() else None
+    link(place(workspace, OTHER_CT, "preprocessed/Linked.json"), Path("..") / CT / behind)
+    with pytest.raises(UsageError, match="is a link to"):
+        move(workspace, "Linked", force=True)
+    assert (outside.read_bytes() if outside.exists() else None) == before
+
+
+def test_folder_as_target(workspace: Path) -> None:
+    before = state(workspace)
+    place(workspace, OTHER_CT, "preprocessed/Moved.json").mkdir()
+    with pytest.raises(UsageError, match="is no file"):
+        move(workspace)
+    place(workspace, OTHER_CT, "preprocessed/Moved.json").rmdir()
+    assert state(workspace) == before
+
+
+# --- hostile and broken records ---
+
+
+def take_back(workspace: Path, identifier: str | None = "Moved", *, force: bool = False) -> None:
+    """Undo the migration into 2."""
+    undo(roots(workspace), OTHER_CT, identifier, force=force)
+
+
+@pytest.mark.parametrize("name", [f"../{CT}/nnUNetPlans", "nnUNetPlans", "Other"])
+def test_record_of_other_plans(workspace: Path, name: str) -> None:
+    """A record cannot make undo touch plans that it does not stand beside."""
+    move(workspace)
+    put("preprocessed/Moved.plansguard.json", "/to/plans", name)(workspace, OTHER_CT)
+    before, theirs = state(workspace), place(workspace, CT, "preprocessed/nnUNetPlans.json").read_bytes()
+    with pytest.raises(UnreadableDocument, match="not of the plans beside it"):
+        take_back(workspace)
+    assert state(workspace) == before
+    assert place(workspace, CT, "preprocessed/nnUNetPlans.json").read_bytes() == theirs
+
+
+def test_copied_record(workspace: Path) -> None:
+    move(workspace)
+    copy("preprocessed/Moved.plansguard.json", "preprocessed/Copied.plansguard.json")(workspace, OTHER_CT)
+    before = state(workspace)
+    with pytest.raises(UnreadableDocument, match="tells of Moved"):
+        take_back(workspace, "Copied")
+    assert state(workspace) == before
+
+
+@pytest.mark.parametrize("backup", ["", ".", "/", "../x", "gone.bak"])
+def test_record_with_another_backup(workspace: Path, backup: str) -> None:
+    copy("preprocessed/nnUNetPlans.json", "preprocessed/Moved.json")(workspace, OTHER_CT)
+    put("preprocessed/Moved.json", "/plans_name", "Moved")(workspace, OTHER_CT)
+    move(workspace, force=True)
+    put("preprocessed/Moved.plansguard.json", "/replaced/backup", backup)(workspace, OTHER_CT)
+    before = state(workspace)
+    with pytest.raises(WriteRefused):
+        take_back(workspace)
+    assert state(workspace) == before
+
+
+def test_record_with_a_damaged_past(workspace: Path) -> None:
+    """An earlier record inside that is no record is never needed by a check, and crashes nothing."""
+    copy("preprocessed/nnUNetPlans.json", "preprocessed/Moved.json")(workspace, OTHER_CT)
+    put("preprocessed/Moved.json", "/plans_name", "Moved")(workspace, OTHER_CT)
+    old = place(workspace, OTHER_CT, "preprocessed/Moved.json").read_bytes()
+    move(workspace, force=True)
+    put("preprocessed/Moved.plansguard.json", "/replaced/lineage", {"x": 1})(workspace, OTHER_CT)
+    place(workspace, OTHER_CT, "preprocessed/Moved.json").write_bytes(old)
+    report = check([place(workspace, OTHER_CT, "preprocessed/")], settings=ActiveSettings())
+    assert "PG000" not in {finding.code for finding in report.findings}
+
+
+def test_undo_after_the_plans_were_deleted(workspace: Path) -> None:
+    copy("preprocessed/nnUNetPlans.json", "preprocessed/Moved.json")(workspace, OTHER_CT)
+    put("preprocessed/Moved.json", "/plans_name", "Moved")(workspace, OTHER_CT)
+    old = state(workspace)
+    move(workspace, force=True)
+    remove("preprocessed/Moved.json")(workspace, OTHER_CT)
+    take_back(workspace)
+    assert state(workspace)["Moved.json"] == old["Moved.json"]
+
+
+def test_undo_of_an_edit_of_adopted_plans(workspace: Path) -> None:
+    """Plans that stood there before, with just these bytes, stand there again."""
+    move(workspace)
+    remove("preprocessed/Moved.plansguard.json")(workspace, OTHER_CT)
+    adopted = state(workspace)
+    move(workspace)
+    put("preprocessed/Moved.json", "/configurations/3d_fullres/batch_size", 7)(workspace, OTHER_CT)
+    take_back(workspace, force=True)
+    assert state(workspace)["Moved.json"] == adopted["Moved.json"]
+
+
+def test_last_of_two_migrations_in_one_second(workspace: Path) -> None:
+    move(workspace, "A")
+    move(workspace, "B")
+    take_back(workspace, None)
+    assert {"A.json", "B.json"} & set(state(workspace)) == {"A.json"}
+
+
+def test_records_do_not_grow_for_ever(workspace: Path) -> None:
+    """A name that is used again and again: the size settles, and every step back still has its plans."""
+    sizes = []
+    for round_number in range(12):
+        plans = "nnUNetPlans" if round_number % 2 else "nnUNetResEncUNetMPlans"
+        order = MigrationRequest(CT, OTHER_CT, "Moved", plans, "graft", onto="nnUNetPlans", force=True)
+        assert migrate(roots(workspace), order, ActiveSettings()).writes
+        sizes.append(len(state(workspace)["Moved.plansguard.json"]))
+    assert max(sizes[-2:]) <= max(sizes[-4:-2]) * 1.01
+    take_back(workspace)
+    assert "Moved.json" in state(workspace)
+
+
+@pytest.mark.parametrize("name", ["ü plans", "plans (2)", "P.1", "名前"])
+def test_blanks_and_unicode_in_names(workspace: Path, name: str) -> None:
+    move(workspace, name)
+    assert json.loads(place(workspace, OTHER_CT, f"preprocessed/{name}.json").read_bytes())["plans_name"] == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", " x", "x ", ".", "..", "../x", "a/b", "a\\b", "a\0b", "a\nb", "CON", "lpt1.x", "a:b"]
+)
+def test_names_that_are_refused(name: str) -> None:
+    with pytest.raises(UsageError):
+        checked_identifier(name)
+
+
+def test_crlf_plans_are_moved_as_nnunet_moves_them(workspace: Path) -> None:
+    plans = place(workspace, CT, "preprocessed/nnUNetPlans.json")
+    move(workspace, "FromLF")
+    plans.write_bytes(plans.read_bytes().replace(b"\n", b"\r\n"))
+    move(workspace, "FromLF")
+    assert b"\r" not in place(workspace, OTHER_CT, "preprocessed/FromLF.json").read_bytes()
+
+
+def test_permissions_of_replaced_files_stay(workspace: Path) -> None:
+    if os.name == "nt":
+        pytest.skip("Windows has no such permissions")
+    copy("preprocessed/nnUNetPlans.json", "preprocessed/Moved.json")(workspace, OTHER_CT)
+    place(workspace, OTHER_CT, "preprocessed/Moved.json").chmod(0o640)
+    move(workspace, force=True)
+    assert place(workspace, OTHER_CT, "preprocessed/Moved.json").stat().st_mode & 0o777 == 0o640
+
+
+# --- no user error ends in a traceback ---
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "no/such/path"],
+        ["check", "-d", "99"],
+        ["check", "--output", "xml"],
+        ["check", "--settings", "no.json"],
+        ["check", "--fail-on", "everything"],
+        ["migrate", "-s", "1", "-t", "2", "-tp", "../X"],
+        ["migrate", "-t", "1"],
+        ["migrate", "-t", "2", "--undo"],
+        ["diff", "a.json", "b.json"],
+        ["diff", "HEAD:nothing.json", "b.json"],
+        ["explain", "PG999"],
+        ["schema", "nothing"],
+        ["nothing"],
+        ["check", "-d", "9" * 5000],
+        ["check", "-d", "Dataset002_FinetuneCT/.."],
+        ["migrate", "-s", "1", "-t", "2", "-tp", "plansguard"],
+        ["migrate", "-s", "1", "-t", "2", "-tp", "plans"],
+        ["check", "-d", "1", "--output", "json=nnUNet_preprocessed/Dataset001_PretrainCT/nnUNetPlans.json"],
+    ],
+    ids=lambda arguments: " ".join(arguments)[:60],
+)
+def test_user_errors(workspace: Path, arguments: list[str]) -> None:
+    """One message on standard error, exit code 2, no traceback: as a whole process."""
+    environment = {**os.environ, **{f"nnUNet_{name}": str(workspace / folder) for name, folder in ROOTS.items()}}
+    command = [sys.executable, "-m", "plansguard", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=workspace, check=False)
+    assert result.returncode == 2
+    assert result.stderr.strip()
+    assert "Traceback" not in result.stderr
+    assert not result.stdout

@@ -1,0 +1,450 @@
+"""The stamp of preprocessed data: what counts as the same data, and which of several states a stamp tells of."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plansguard.artefacts.data.listing import Listing, listing
+from plansguard.commands.check import check
+from plansguard.core.report import Report, Severity
+from plansguard.documents import json_document
+from plansguard.documents.models import PreprocessingRecord as PreprocessingRecordModel
+from plansguard.documents.recognise import recognise
+from plansguard.documents.validation import surely_valid
+from plansguard.nnunet import constants
+from plansguard.nnunet.inheritance import resolve_configuration
+from plansguard.records.preprocessing import DataState, PreprocessingRecord, began, ended
+from plansguard.records.preprocessing_inputs import dataset_doubts, differing, input_fields, place_in_plans
+from plansguard.subjects.discovery import expected_kind
+from plansguard.subjects.request import Reading
+from tests.rules.pg5_data.preprocessing_record_variants import (
+    CT,
+    FOLDER,
+    KWARGS,
+    MEAN,
+    PLANS,
+    RESENC,
+    STAMP,
+    STAMPED,
+    data,
+    stamp,
+)
+from tests.support.variants import FIXTURES, ROOTS, lay_out, place, put, rewrite
+from tests.support.variants import copy as copied
+
+PLANS_OF_CT = FIXTURES / "workspace/nnUNet_preprocessed" / CT / "nnUNetPlans.json"
+CASE = {"a.b2nd": 100, "a_seg.b2nd": 10, "a.pkl": 5}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Dataset002, not preprocessed yet."""
+    for name in ROOTS.values():
+        monkeypatch.setenv(name, str(tmp_path / name))
+    return lay_out(tmp_path, CT)
+
+
+@pytest.fixture
+def stamped(workspace: Path) -> Path:
+    """Dataset002 with data in 3d_fullres, and their stamp."""
+    for edit in STAMPED:
+        edit(workspace, CT)
+    return workspace
+
+
+def codes(report: Report) -> list[str]:
+    return [finding.code for finding in report.findings]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What preprocessing writes with
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def fields(change: dict[str, Any] | None = None, configuration: str = "3d_fullres") -> dict[str, Any]:
+    """``input_fields`` of the fixture's plans with other values at some pointers."""
+    plans = json_document.read(PLANS_OF_CT).value
+    for pointer, value in (change or {}).items():
+        *parents, last = json_document.tokens(pointer)
+        inside = json_document.resolve(plans, json_document.pointer(*parents))
+        inside[int(last) if isinstance(inside, list) else last] = value
+    return input_fields(plans, resolve_configuration(plans["configurations"], configuration))
+
+
+CONFIGURATION = "/configurations/3d_fullres"
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value", "field"),
+    [
+        (f"{CONFIGURATION}/spacing", [1.5, 1.2, 1.3], "spacing"),
+        (f"{CONFIGURATION}/use_mask_for_norm", [True], "use_mask_for_norm"),
+        (f"{CONFIGURATION}/preprocessor_name", "Mine", "preprocessor_name"),
+        (f"{KWARGS}/order", 1, "resampling_fn_data_kwargs"),
+        ("/transpose_forward", [1, 0, 2], "transpose_forward"),
+        ("/image_reader_writer", "NibabelIO", "image_reader_writer"),
+        (MEAN, 70.0, "mean of channel 0"),
+    ],
+)
+def test_what_changes_the_arrays(pointer: str, value: Any, field: str) -> None:
+    assert [one.field for one in differing(fields(), fields({pointer: value}))] == [field]
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value"),
+    [
+        (f"{CONFIGURATION}/spacing", [1.5, 1.2, 1.2]),  # nnU-Net wrote the float32 of it
+        (f"{CONFIGURATION}/patch_size", [32, 32, 32]),
+        (f"{CONFIGURATION}/batch_size", 9),
+        (f"{CONFIGURATION}/resampling_fn_probabilities_kwargs/order", 3),  # only export reads it
+        (f"{KWARGS}/of_a_newer_release", None),
+        ("/foreground_intensity_properties_per_channel/0/median", 3.0),
+        ("/plans_name", "Mine"),
+    ],
+)
+def test_what_does_not(pointer: str, value: Any) -> None:
+    assert differing(fields(), fields({pointer: value})) == []
+
+
+def test_statistics_count_only_for_ct() -> None:
+    z_score = {f"{CONFIGURATION}/normalization_schemes": ["ZScoreNormalization"]}
+    assert differing(fields(z_score), fields({**z_score, MEAN: 70.0})) == []
+
+
+def test_statistics_under_the_old_key() -> None:
+    plans = json_document.read(PLANS_OF_CT).value
+    plans[constants.OLD_INTENSITY_KEY] = plans.pop(constants.INTENSITY_KEY)
+    configuration = resolve_configuration(plans["configurations"], "3d_fullres")
+    assert input_fields(plans, configuration) == fields()
+    assert place_in_plans(plans, "mean of channel 0") == (constants.OLD_INTENSITY_KEY, "0", "mean")
+
+
+def test_every_field_has_a_place() -> None:
+    plans = json_document.read(PLANS_OF_CT).value
+    for configuration in plans["configurations"]:
+        for field, value in fields(configuration=configuration).items():
+            place = place_in_plans(plans, field) or ("configurations", configuration, field)
+            assert json_document.resolve(plans, json_document.pointer(*place)) == value
+
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers()
+NAMES = st.sampled_from(["order", "spacing", "kwargs"])
+VALUES = st.recursive(
+    NUMBERS | st.none() | NAMES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=2),
+    max_leaves=6,
+)
+FIELDS = st.dictionaries(NAMES, VALUES)
+
+
+@given(FIELDS, FIELDS)
+def test_differing(then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Nothing differs from itself, and it does not matter from which side one looks."""
+    assert differing(then, json.loads(json.dumps(then))) == []
+    there_and_back = {(one.field, str(one.then), str(one.now)) for one in differing(then, now)}
+    assert there_and_back == {(one.field, str(one.now), str(one.then)) for one in differing(now, then)}
+
+
+DATASET_JSON = {
+    "labels": {"background": 0, "liver": 1, "tumour": 2},
+    "channel_names": {"0": "T1", "1": "T2"},
+    "file_ending": ".nii.gz",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "severity"),
+    [
+        ({"labels": {"background": 0, "liver": 1, "tumour": 2, "cyst": 3}}, Severity.ERROR),
+        ({"labels": {"background": 0, "liver": [1, 2], "tumour": 2}}, Severity.ERROR),
+        ({"labels": {"background": 0, "liver": 1, "ignore": 2}}, Severity.ERROR),
+        ({"channel_names": {"0": "T1"}}, Severity.ERROR),
+        ({"labels": {"background": 0, "liver": 2, "tumour": 1}}, Severity.WARNING),
+        ({"channel_names": {"0": "T2", "1": "T1"}}, Severity.WARNING),
+        ({"labels": {"background": 0, "liver": 1, "tumor": 2}}, Severity.INFO),
+        ({"channel_names": {"0": "T1", "1": "T2w"}}, Severity.INFO),
+        ({"file_ending": ".nrrd"}, Severity.INFO),
+    ],
+)
+def test_what_counts_of_dataset_json(change: dict[str, Any], severity: Severity) -> None:
+    [doubt] = dataset_doubts(DATASET_JSON, {**DATASET_JSON, **change})
+    assert doubt.severity is severity
+    assert {doubt.difference.field} == set(change)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"labels": {"tumour": 2, "background": 0, "liver": 1}},
+        {"channel_names": {"00": "T1", "01": "T2"}},  # nnU-Net ignores the keys
+        {"numTraining": 7},
+    ],
+)
+def test_what_does_not_count_of_dataset_json(same: dict[str, Any]) -> None:
+    assert dataset_doubts(DATASET_JSON, {**DATASET_JSON, **same}) == []
+
+
+def test_channels_as_older_files_spell_them() -> None:
+    older = {key: value for key, value in DATASET_JSON.items() if key != "channel_names"}
+    assert dataset_doubts(DATASET_JSON, {**older, "modality": {"0": "T1", "1": "T2"}}) == []
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What lies in a data folder
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sizes", "cases"),
+    [
+        (CASE, {"a"}),
+        ({**CASE, "b.npz": 1, "b.pkl": 1}, {"a", "b"}),
+        ({**CASE, "a_seg.b2nd": 0}, set()),
+        ({**CASE, "b.b2nd": 1, "b.pkl": 1}, {"a"}),
+        ({"a.b2nd": 100, "a_seg.b2nd": 10}, set()),
+        ({}, set()),
+    ],
+)
+def test_complete_cases(sizes: dict[str, int], cases: set[str]) -> None:
+    assert Listing(sizes).cases == cases
+
+
+SIZES = st.dictionaries(st.text(min_size=1), st.integers(min_value=0))
+
+
+@given(SIZES, SIZES)
+def test_the_digest_is_that_of_names_and_sizes(one: dict[str, int], other: dict[str, int]) -> None:
+    assert Listing(one).sha256 == Listing(dict(reversed(one.items()))).sha256
+    assert (Listing(one).sha256 == Listing(other).sha256) is (one == other)
+
+
+def test_listing(tmp_path: Path) -> None:
+    for name, size in {**CASE, "a.npy": 7, ".DS_Store": 3, "log.txt": 2}.items():
+        (tmp_path / name).write_bytes(bytes(size))
+    assert listing(tmp_path).sizes == CASE
+    assert listing(tmp_path).bytes == sum(CASE.values())
+    with pytest.raises(FileNotFoundError):
+        listing(tmp_path / "nothing")
+
+
+def tie_knots(folder: Path) -> None:
+    """Links that lead nowhere and in a circle, by names of members."""
+    try:
+        (folder / "gone.b2nd").symlink_to(folder / "nothing")
+        (folder / "circle.pkl").symlink_to("circle.pkl")
+    except OSError:  # pragma: no cover
+        pytest.skip("links cannot be made here")
+
+
+def test_links_that_lead_nowhere_hide_no_folder(tmp_path: Path) -> None:
+    for name, size in CASE.items():
+        (tmp_path / name).write_bytes(bytes(size))
+    tie_knots(tmp_path)
+    assert listing(tmp_path).sizes == {**CASE, "gone.b2nd": 0, "circle.pkl": 0}
+    assert listing(tmp_path).cases == {"a"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and words of POSIX")
+def test_a_folder_in_a_circle_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "folder").symlink_to("folder")
+    with pytest.raises(OSError, match="symbolic link") as caught:
+        listing(tmp_path / "folder")
+    assert not isinstance(caught.value, FileNotFoundError)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Which state holds
+# ---------------------------------------------------------------------------------------------------------------------
+
+OLD, NEW, HALF = Listing(CASE), Listing({**CASE, "a.pkl": 6}), Listing({"a.b2nd": 40})
+
+
+def begun(present: Listing | None, before: PreprocessingRecord | None, spacing: float = 1.0) -> dict[str, Any]:
+    return began(
+        tool_version="0.1.0",
+        nnunet_version=None,
+        now="2026-05-04T09:00:00+00:00",
+        plans="nnUNetPlans",
+        configuration="3d_fullres",
+        data_identifier=FOLDER,
+        fields={"spacing": [spacing]},
+        dataset=DATASET_JSON,
+        cases=1,
+        present=present,
+        stamp=before,
+    )
+
+
+def whole(files: Listing, spacing: float = 1.0) -> PreprocessingRecord:
+    return PreprocessingRecord(ended(begun(None, None, spacing), now="2026-05-04T09:30:00+00:00", files=files))
+
+
+@pytest.mark.parametrize(
+    ("value", "files", "state", "spacing"),
+    [
+        (whole(OLD).value, OLD, DataState.HOLDS, 1.0),
+        (whole(OLD).value, NEW, DataState.CHANGED, 1.0),
+        # killed before nnU-Net deleted anything: what was known of the old data is still true
+        (begun(OLD, whole(OLD, 3.0)), OLD, DataState.HOLDS, 3.0),
+        (begun(OLD, whole(NEW, 3.0)), OLD, DataState.SILENT, 1.0),
+        (begun(OLD, None), OLD, DataState.SILENT, 1.0),
+        # killed later
+        (begun(OLD, whole(OLD, 3.0)), HALF, DataState.UNFINISHED, 1.0),
+        (begun(None, None), HALF, DataState.UNFINISHED, 1.0),
+        (begun(OLD, PreprocessingRecord(begun(OLD, whole(OLD, 3.0)))), OLD, DataState.HOLDS, 3.0),
+        (begun(HALF, PreprocessingRecord(begun(OLD, whole(OLD, 3.0)))), HALF, DataState.SILENT, 1.0),
+    ],
+)
+def test_states(value: dict[str, Any], files: Listing, state: DataState, spacing: float) -> None:
+    found, holding = PreprocessingRecord(value).holding(files)
+    assert (found, holding.input["spacing"]) == (state, [spacing])
+
+
+def test_what_is_written_fits_the_model() -> None:
+    for value in (whole(OLD).value, begun(None, None), begun(OLD, whole(OLD))):
+        assert recognise(value) == "stamp"
+        PreprocessingRecordModel.model_validate(value)
+        assert surely_valid("PreprocessingRecord", value)
+        assert not surely_valid("PreprocessingRecord", {**value, "cases": "1"})
+
+
+def test_digests_tell_stamps_apart() -> None:
+    assert whole(OLD).value["input_sha256"] == begun(HALF, None)["input_sha256"]
+    assert whole(OLD).value["input_sha256"] != whole(OLD, 3.0).value["input_sha256"]
+
+
+def test_the_name_of_a_stamp() -> None:
+    assert expected_kind(Path("nnUNetPlans_3d_fullres.stamp.json")) == "stamp"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# In a check
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_copied_data_are_the_same_data(stamped: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "nnUNet_preprocessed"
+    shutil.copytree(stamped / "nnUNet_preprocessed", elsewhere, copy_function=shutil.copyfile)
+    assert codes(check([elsewhere])) == []
+    path = elsewhere / CT / "nnUNetPlans.json"
+    plans = json.loads(path.read_bytes())
+    plans["configurations"]["3d_fullres"]["resampling_fn_data_kwargs"]["order"] = 1
+    path.write_bytes(json_document.dumps(plans))
+    assert codes(check([elsewhere])) == ["PG540"]
+
+
+def test_every_reader_is_judged(stamped: Path) -> None:
+    """Other plans that read the same folder, and would not fill it so, are told as well."""
+    copied("preprocessed/nnUNetPlans.json", RESENC)(stamped, CT)
+    put(RESENC, "/plans_name", "nnUNetResEncUNetMPlans")(stamped, CT)
+    for file in (PLANS, RESENC):
+        put(file, f"{KWARGS}/order", 1)(stamped, CT)
+    report = check(datasets=[CT])
+    told = [Path(finding.location.path).name for finding in report.findings if finding.code == "PG540"]
+    assert told == ["nnUNetPlans.json", "nnUNetResEncUNetMPlans.json"]
+    assert "order" in report.findings[0].message
+    narrowed = check(datasets=[CT], plans="nnUNetResEncUNetMPlans")
+    assert [Path(finding.location.path).name for finding in narrowed.findings] == ["nnUNetResEncUNetMPlans.json"]
+
+
+def test_a_changed_folder_proves_nothing(stamped: Path) -> None:
+    """The plans were edited and somebody preprocessed again: nobody knows in which order."""
+    put(PLANS, f"{KWARGS}/order", 1)(stamped, CT)
+    with (place(stamped, CT, f"preprocessed/{FOLDER}") / "fine_000.pkl").open("ab") as stream:
+        stream.write(b"\0")
+    assert codes(check(datasets=[CT])) == ["PG541"]
+
+
+def test_fields_and_both_values_are_named(stamped: Path) -> None:
+    put(PLANS, MEAN, 79.0)(stamped, CT)
+    put(PLANS, "/foreground_intensity_properties_per_channel/0/std", 25.0)(stamped, CT)
+    [finding] = check(datasets=[CT]).findings
+    assert "mean of channel 0 was 79.87077, is 79.0, std of channel 0 was 23.40281, is 25.0" in finding.message
+    assert finding.location.line is not None
+    lines = place(stamped, CT, PLANS).read_text(encoding="utf-8").splitlines()
+    assert lines[finding.location.line - 1].strip() == '"mean": 79.0,'
+    [related] = finding.related
+    assert related.location.pointer == "/input"
+
+
+def test_without_its_folder_a_stamp_says_nothing(stamped: Path) -> None:
+    """As in a repository that holds only the documents."""
+    put(PLANS, f"{KWARGS}/order", 1)(stamped, CT)
+    shutil.rmtree(place(stamped, CT, f"preprocessed/{FOLDER}"))
+    shutil.rmtree(place(stamped, CT, "preprocessed/gt_segmentations"))
+    assert codes(check(datasets=[CT])) == []
+
+
+def test_data_that_nobody_wants_read(stamped: Path) -> None:
+    put(PLANS, f"{KWARGS}/order", 1)(stamped, CT)
+    report = check(datasets=[CT], reading=Reading(depth="none"))
+    assert codes(report) == []
+    assert {"PG540", "PG541", "PG542"} <= {one.code for one in report.not_checked}
+
+
+def test_no_stamp_is_no_gap(workspace: Path) -> None:
+    report = check(datasets=[CT])
+    assert codes(report) == []
+    assert not [one for one in report.not_checked if one.code in ("PG540", "PG541", "PG542")]
+
+
+def test_all_cases_there_and_still_unfinished(workspace: Path) -> None:
+    """Killed at the very end, or preprocessed by hand since: a doubt, no proof."""
+    for edit in (*STAMPED[:2], data(2), stamp(finished=False), data()):
+        edit(workspace, CT)
+    [finding] = check(datasets=[CT]).findings
+    assert (finding.code, finding.severity) == ("PG542", Severity.WARNING)
+    assert "5 of 5 cases are complete" in finding.message
+
+
+@pytest.mark.parametrize("pointer", ["/files/sha256", "/input", "/cases"])
+def test_a_damaged_stamp_is_told(stamped: Path, pointer: str) -> None:
+    put(STAMP, pointer, None)(stamped, CT)
+    [finding] = check(datasets=[CT]).findings
+    assert (finding.code, finding.location.pointer) == ("PG005", pointer)
+
+
+def test_a_stamp_that_cannot_be_read(stamped: Path) -> None:
+    rewrite(STAMP, lambda text: text[:-100])(stamped, CT)
+    assert codes(check(datasets=[CT])) == ["PG001"]
+
+
+def test_a_damaged_older_stamp(workspace: Path) -> None:
+    for edit in (*STAMPED, stamp(finished=False)):
+        edit(workspace, CT)
+    put(STAMP, "/before/stamp", {"schema": "plansguard/stamp/1"})(workspace, CT)
+    report = check(datasets=[CT])
+    assert codes(report) == []
+    assert "an earlier stamp that is damaged" in next(one.reason for one in report.not_checked if one.code == "PG540")
+
+
+def test_another_document_under_the_name_of_a_stamp(workspace: Path) -> None:
+    copied(PLANS, STAMP)(workspace, CT)
+    assert "PG004" in codes(check(datasets=[CT]))
+
+
+def test_links_that_lead_nowhere_are_judged(stamped: Path) -> None:
+    tie_knots(place(stamped, CT, f"preprocessed/{FOLDER}"))
+    put(PLANS, f"{KWARGS}/order", 1)(stamped, CT)
+    report = check(datasets=[CT])
+    assert "PG541" in codes(report)
+    assert not [one for one in report.not_checked if one.code in ("PG540", "PG541", "PG542")]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="whoever may read everything meets no such folder")
+def test_a_folder_that_nobody_may_list(stamped: Path) -> None:
+    folder = place(stamped, CT, f"preprocessed/{FOLDER}")
+    folder.chmod(0)
+    try:
+        report = check(datasets=[CT])
+    finally:
+        folder.chmod(0o755)
+    assert "cannot be listed" in next(one.reason for one in report.not_checked if one.code == "PG540")

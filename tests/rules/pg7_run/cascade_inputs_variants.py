@@ -1,0 +1,49 @@
+"""PG741, PG742: trainings that are about to start without what they read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.rules.pg5_data.folders_variants import CASES, DATA, SPLITS, STAGES, trained
+from tests.rules.pg7_run.resume_variants import tells
+from tests.rules.pg7_run.trainings import FULLRES, PLANS, READY, TRAIN
+from tests.support.variants import Edit, Variant, place, remove
+
+CT = "Dataset002_FinetuneCT"
+CASCADE = ("3d_cascade_fullres", "0", "-device", "cpu")
+OF_DATA = f"{FULLRES}/data_identifier"
+
+
+def emptied(file: str) -> Edit:
+    """Nothing is left in the folder."""
+
+    def edit(workspace: Path, dataset: str) -> None:
+        for path in place(workspace, dataset, file).iterdir():
+            path.unlink()
+
+    return edit
+
+
+VARIANTS: tuple[Variant, ...] = (
+    Variant("nothing-is-preprocessed", CT, (), frozenset({("PG741", PLANS, OF_DATA)}), READY, training=TRAIN),
+    tells(
+        "data-folder-is-empty-and-so-is-all-else",
+        "PG741",
+        emptied(f"preprocessed/{DATA}"),
+        remove("preprocessed/gt_segmentations"),
+        remove("raw/imagesTr"),
+        training=TRAIN,
+        at=(PLANS, OF_DATA),
+        more=(("PG510", "preprocessed/gt_segmentations", ""), ("PG514", SPLITS, "")),
+    ),
+    tells(
+        "first-stage-by-another-trainer",
+        "PG742",
+        *STAGES,
+        trained("3d_lowres", *CASES),
+        training=(*CASCADE, "-tr", "nnUNetTrainerNoMirroring"),
+        at=(PLANS, "/configurations/3d_cascade_fullres/previous_stage"),
+        twin=(*STAGES, trained("3d_lowres", *CASES)),
+        twin_training=CASCADE,
+    ),
+)

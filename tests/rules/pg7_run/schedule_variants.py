@@ -1,0 +1,62 @@
+"""PG731 to PG737: trainings that are about to start with another schedule, fold or plans than is meant."""
+
+from __future__ import annotations
+
+from tests.rules.pg4_migration.after_move_variants import GIVING, MOVED, move
+from tests.rules.pg5_data.folders_variants import CASES, SPLITS, preprocessed
+from tests.rules.pg6_weights.variants import WITH, findings, weights
+from tests.rules.pg7_run.resume_variants import tells
+from tests.rules.pg7_run.trainings import FULLRES, READY, TRAIN
+from tests.support.variants import Variant, put, remove
+
+SLOWLY = (*TRAIN, "-tr", "nnUNetTrainer_500steps_lr1en3")
+OTHER_FOLD = {"train": list(CASES[:-1]), "val": [CASES[-1]]}
+FOLD_5 = ("3d_fullres", "5", "-device", "cpu")
+#: Plans of the pretraining dataset, its data under this one's names, and its labels.
+MIGRATED = (
+    move(),
+    *READY,
+    preprocessed("PretrainPlans_3d_fullres", of=GIVING),
+    *(
+        put(f"{root}/dataset.json", "/labels", {"background": 0, "kidney": 1, "cyst": 2})
+        for root in ("raw", "preprocessed")
+    ),
+)
+
+VARIANTS: tuple[Variant, ...] = (
+    tells(
+        "fine-tuned-at-the-stock-rate",
+        "PG731",
+        weights(),
+        training=(*TRAIN, *WITH),
+        twin=(weights(),),
+        twin_training=(*SLOWLY, *WITH),
+    ),
+    tells(
+        "fine-tuned-in-steps-at-the-stock-rate",
+        "PG731",
+        weights(),
+        training=(*TRAIN, "-tr", "nnUNetTrainer_500steps", *WITH),
+        twin=(weights(),),
+        twin_training=(*SLOWLY, *WITH),
+    ),
+    tells("sixth-fold-of-five", "PG732", training=FOLD_5, at=(SPLITS, ""), twin=(put(SPLITS, "/-", OTHER_FOLD),)),
+    tells("sixth-fold-of-none", "PG732", remove(SPLITS), training=FOLD_5, twin=(remove(SPLITS),), twin_training=TRAIN),
+    tells("a-hundred-epochs", "PG734", training=(*TRAIN, "-tr", "nnUNetTrainer_100epochs"), twin_training=TRAIN),
+    tells(
+        "steps-with-a-zero-before-them",
+        "PG735",
+        training=(*TRAIN, "-tr", "nnUNetTrainer_0500steps"),
+        twin_training=(*TRAIN, "-tr", "nnUNetTrainer_500steps"),
+    ),
+    tells("migrated-plans-forgotten", "PG736", move(), training=TRAIN),
+    Variant(
+        "weights-of-migrated-plans-forgotten",
+        "Dataset002_FinetuneCT",
+        MIGRATED,
+        findings(("PG737", MOVED, FULLRES)),
+        (*MIGRATED, weights(of=MOVED)),
+        training=(*TRAIN, "-p", "PretrainPlans"),
+        twin_training=(*SLOWLY, "-p", "PretrainPlans", *WITH),
+    ),
+)

@@ -1,0 +1,226 @@
+"""What depends on more than files: a queue's time limit, a trainer's source, learning rates of any schedule."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from plansguard.commands import train
+from plansguard.commands.train import training_order
+from plansguard.core.errors import Absent
+from plansguard.core.report import Finding
+from plansguard.nnunet.workspace import Workspace
+from plansguard.rules.engine.settings import ActiveSettings
+from plansguard.rules.pg7_run.resume import _planned
+from plansguard.subjects.request import Reading
+from plansguard.training.options import Options
+from tests.rules.pg6_weights.variants import WITH, weights
+from tests.rules.pg7_run.resume_variants import FINAL, LATEST, PACE, STEPS, STOCK, counted, fold, left, validated
+from tests.rules.pg7_run.trainings import CT, READY, TRAIN
+from tests.support.nnunets import HEAD, install, write
+from tests.support.variants import ROOTS, lay_out
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A dataset that is ready to be trained; no GPU."""
+    for variable, folder in ROOTS.items():
+        monkeypatch.setenv(f"nnUNet_{variable}", str(tmp_path / folder))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    lay_out(tmp_path, CT)
+    for edit in READY:
+        edit(tmp_path, CT)
+    return tmp_path
+
+
+def told(code: str, *words: str, **options: Any) -> list[Finding]:
+    """What this rule says of ``nnUNetv2_train 2 3d_fullres 0`` with these words."""
+    order = training_order([CT, *TRAIN, *words])
+    run = train.prepare(Workspace.from_environment(), order, Reading("headers"))
+    run.options = Options(**options)
+    return [one for one in train.judge(run, "gate", ActiveSettings()).findings if one.code == code]
+
+
+# --- What to type next
+
+
+@pytest.mark.parametrize(
+    ("trainer", "longer"),
+    [
+        ("nnUNetTrainer_500steps_lr1en3", "-tr nnUNetTrainer_1000steps_from500_lr1en3 --c"),
+        ("nnUNetTrainer_500steps_from200", "an extension is not extended again"),
+    ],
+)
+def test_how_a_finished_training_goes_on(workspace: Path, trainer: str, longer: str) -> None:
+    counted(FINAL, 500, trainer=trainer)(workspace, CT)
+    validated(trainer)(workspace, CT)
+    (found,) = told("PG727", "--c", "-tr", trainer)
+    assert longer in found.fix
+
+
+# --- A queue
+
+
+@pytest.mark.parametrize(
+    ("trainer", "epochs", "options"),
+    [
+        (STOCK, 50, {}),
+        (STEPS, 2, {"save_every": 0}),  # at its end alone
+        (STEPS, 1, {"save_every": 250}),
+        (STEPS, 2, {"save_every": 9000}),
+    ],
+)
+def test_a_job_that_ends_before_the_next_checkpoint(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, trainer: str, epochs: int, options: dict[str, int]
+) -> None:
+    """The pace is that of the log, 60 s for each epoch of 250 steps."""
+    (left(LATEST, 80) if trainer == STOCK else counted(LATEST, 250, trainer=trainer))(workspace, CT)
+    words = ("-tr", trainer, "--c")
+    for share, expected in ((1.2, 0), (0.8, 1)):
+        monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time() + epochs * PACE * share)))
+        assert len(told("PG733", *words, **options)) == expected
+    if trainer == STEPS:
+        assert told("PG733", *words, **options, max_time=60) == []
+    monkeypatch.delenv("SLURM_JOB_END_TIME")
+    assert told("PG733", *words, **options) == []
+
+
+@pytest.mark.parametrize("end", ["soon", "-1", "9" * 400, "9" * 5000], ids=["word", "sign", "float", "int"])
+def test_an_end_that_no_queue_gives(workspace: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    left(LATEST, 80)(workspace, CT)
+    monkeypatch.setenv("SLURM_JOB_END_TIME", end)
+    assert told("PG733", "--c") == told("PG000", "--c") == []
+
+
+def test_the_pace_of_another_fold(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time() + 600)))
+    assert told("PG733") == []  # nobody knows
+    left(LATEST, 80)(workspace, CT)
+    first = workspace / ROOTS["results"] / CT / fold().removeprefix("results/")
+    first.rename(first.with_name("fold_1"))
+    (found,) = told("PG733")
+    assert "ends in 10 min" in found.message
+    assert "due in 50 min, by the pace of fold_1/checkpoint_latest.pth" in found.message
+
+
+# --- Another process
+
+HOLD = """
+import sys
+from pathlib import Path
+from plansguard.training.folder_lock import hold
+hold(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there the lock file cannot be opened twice")
+def test_a_training_in_progress(workspace: Path) -> None:
+    folder = workspace / ROOTS["results"] / CT / fold().removeprefix("results/")
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        (found,) = told("PG739")
+        assert f"process {other.pid} on " in found.message
+        other.kill()
+    assert told("PG739") == []
+
+
+# --- A trainer's source
+
+_LATE = f"""{HEAD}class {{name}}(nnUNetTrainer):
+    def {{method}}(self{{arguments}}):
+        super().{{method}}({{passed}})
+        self.num_epochs = 100
+"""
+_INIT = {"arguments": ", plans, configuration, fold, dataset_json, device", "method": "__init__"}
+_INIT["passed"] = _INIT["arguments"].removeprefix(", ")
+
+
+@pytest.fixture
+def trainers(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of trainers of an nnU-Net."""
+    monkeypatch.delenv("nnUNet_extTrainer", raising=False)
+    return install(workspace / "site", monkeypatch, nnunetv2="2.8.1") / "nnunetv2/training/nnUNetTrainer"
+
+
+def test_a_number_of_epochs_that_comes_too_late(trainers: Path) -> None:
+    late = _LATE.format(name="Late", method="on_train_start", arguments="", passed="")
+    write(trainers, {"late.py": late, "timely.py": _LATE.format(name="Timely", **_INIT)})
+    write(
+        trainers,
+        {"child.py": "from nnunetv2.training.nnUNetTrainer.late import Late\n\n\nclass Child(Late):\n    pass\n"},
+    )
+    for trainer in ("Late", "Child"):
+        (found,) = told("PG738", "-tr", trainer)
+        assert "Late sets num_epochs in on_train_start" in found.message
+        assert (Path(found.location.path).name, found.location.line) == ("late.py", 5)
+    assert told("PG738", "-tr", "Timely") == []
+    assert told("PG738") == []
+
+
+def test_a_trainer_with_a_rate_of_its_own(trainers: Path, workspace: Path) -> None:
+    """Its source tells the rate, so that a low one is no fault."""
+    weights()(workspace, CT)
+    words = (WITH[0], str(workspace / WITH[1]))
+    for name, rate in (("Slow", 3e-4), ("Fast", 1e-1)):
+        source = _LATE.format(name=name, **_INIT).replace("num_epochs = 100", f"initial_lr = {rate}")
+        write(trainers, {f"{name}.py": source})
+    assert told("PG731", "-tr", "Slow", *words) == []
+    assert told("PG731", "-tr", "Slow_500steps", *words) == []
+    (found,) = told("PG731", "-tr", "Fast", *words)
+    assert "learning rate of 0.1" in found.message
+    assert "the same command with -tr Fast_250000steps_lr1en3 (" in found.fix
+
+
+def test_the_epochs_of_a_trainer_of_ones_own(trainers: Path, workspace: Path) -> None:
+    """Its source tells how many there are, so that a schedule is seen to have changed."""
+    write(trainers, {"timely.py": _LATE.format(name="Timely", **_INIT)})
+    left(LATEST, 50, trainer="Timely")(workspace, CT)
+    (found,) = told("PG728", "-tr", "Timely", "--c")
+    assert "was on its way to 1000 epochs, and Timely makes 100: at epoch 50" in found.message
+    assert "would jump from 0.0096 to 0.0054" in found.message
+
+
+# --- Learning rates
+
+
+def _logged(rates: list[float]) -> Any:
+    return SimpleNamespace(path=LATEST, logging={"lrs": rates})
+
+
+@given(epochs=st.integers(2, 20_000), done=st.integers(2, 20_000), initial=st.floats(1e-6, 1))
+def test_the_rates_tell_the_number_of_epochs(epochs: int, done: int, initial: float) -> None:
+    assume(done <= epochs)
+    rates = [initial * (1 - number / epochs) ** 0.9 for number in range(max(0, done - 5), done)]
+    assert _planned(_logged([initial] * (done - len(rates)) + rates)) == epochs
+
+
+@given(epochs=st.integers(20, 2000), share=st.floats(0.1, 0.9), falls=st.sampled_from(["cosine", "line", "step"]))
+def test_other_schedules_tell_nothing(epochs: int, share: float, falls: str) -> None:
+    rates = {
+        "cosine": [0.01 * (1 + math.cos(math.pi * number / epochs)) / 2 for number in range(epochs)],
+        "line": [0.01 * (1 - number / epochs) for number in range(epochs)],
+        "step": [0.01 * 0.1 ** (number // 30) for number in range(epochs)],
+    }
+    with pytest.raises(Absent):
+        _planned(_logged(rates[falls][: max(3, int(share * epochs))]))
+
+
+def test_rates_that_nobody_trained_with() -> None:
+    for rates in ([1e308, 1e-308], [math.inf, 0.01], [0.01, math.nan]):
+        with pytest.raises(Absent):
+            _planned(_logged(rates))

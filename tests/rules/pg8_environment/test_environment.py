@@ -1,0 +1,141 @@
+"""What this machine has, and what it makes impossible: versions, a GPU, trainers. Nothing of it is loaded."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from plansguard.commands.check import check
+from plansguard.nnunet import constants
+from plansguard.nnunet.install import gpus
+from tests.nnunet.test_plans_diff import in_the_old_format
+from tests.rules.pg6_weights.variants import CT, LABELS
+from tests.support import checkpoints
+from tests.support.models import copy_of_model
+from tests.support.variants import ROOTS, lay_out, place
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for variable, folder in ROOTS.items():
+        monkeypatch.setenv(f"nnUNet_{variable}", str(tmp_path / folder))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    return lay_out(tmp_path, CT)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of packages before all others that are installed."""
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
+
+
+def install(site: Path, **versions: str) -> None:
+    """What pip notes of a package; the package itself is not there."""
+    for name, version in versions.items():
+        folder = site / f"{name}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+def weights(workspace: Path, name: str = "nnUNetPlans", **options: object) -> Path:
+    plans, dataset_json = (
+        json.loads(place(workspace, CT, f"preprocessed/{file}.json").read_bytes()) for file in (name, "dataset")
+    )
+    dataset_json["labels"] = LABELS
+    return checkpoints.write(workspace / "weights.pth", plans, dataset_json, **options)  # type: ignore[arg-type]
+
+
+def codes(name: str = "nnUNetPlans", weights: Path | None = None) -> set[str]:
+    return {finding.code for finding in check(datasets=["2"], plans=name, weights=weights).findings}
+
+
+@pytest.mark.parametrize(
+    ("nnunetv2", "torch", "found"),
+    [
+        ("2.5.1", "2.6.0", True),
+        ("2.5.2", "2.7.1+cu128", True),
+        ("2.6.0", "2.6.0", False),
+        ("2.5.1", "2.5.1", False),
+        ("2.8.1", "2.9.0", False),
+        ("2.10.0", "2.10.0", False),
+        ("2.2", "2.10.0", True),
+    ],
+)
+def test_versions_that_do_not_go_together(workspace: Path, site: Path, nnunetv2: str, torch: str, found: bool) -> None:
+    install(site, nnunetv2=nnunetv2, torch=torch)
+    assert ("PG802" in codes(weights=weights(workspace))) is found
+    assert codes() == set()
+
+
+@pytest.mark.parametrize(("nnunetv2", "found"), [("2.5.1", True), ("2.5.2", False)])
+def test_prediction_was_mended_before_fine_tuning(
+    tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch, nnunetv2: str, found: bool
+) -> None:
+    install(site, nnunetv2=nnunetv2, torch="2.6.0")
+    model = copy_of_model(tmp_path)
+    assert ("PG802" in {finding.code for finding in check([model]).findings}) is found
+
+
+@pytest.mark.parametrize(("nnunetv2", "found"), [("2.3.1", True), ("2.4.2", True), ("2.5.1", False), ("2.8.1", False)])
+def test_old_residual_plans(workspace: Path, site: Path, nnunetv2: str, found: bool) -> None:
+    install(site, nnunetv2=nnunetv2)
+    for name in ("nnUNetPlans", "nnUNetResEncUNetMPlans"):
+        path = place(workspace, CT, f"preprocessed/{name}.json")
+        path.write_text(json.dumps(in_the_old_format(json.loads(path.read_bytes()))))
+    assert ("PG801" in codes("nnUNetResEncUNetMPlans")) is found
+    assert "PG801" not in codes("nnUNetPlans")
+
+
+def test_new_residual_plans_are_no_matter(workspace: Path, site: Path) -> None:
+    install(site, nnunetv2="2.4.2")
+    assert "PG801" not in codes("nnUNetResEncUNetMPlans")
+
+
+def test_a_version_is_numbers(site: Path) -> None:
+    install(site, nnunetv2="2.8.1.dev3+g1a2b3c4", torch="2.10.0a0")
+    assert gpus.dotted(gpus.nnunet_version() or ()) == "2.8.1"
+    assert gpus.torch_version() == (2, 10, 0)
+
+
+def test_a_driver_is_a_gpu(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = weights(workspace, location="cuda:1")
+    assert codes(weights=path) == {"PG605"}
+    program = workspace / "bin" / ("nvidia-smi.bat" if os.name == "nt" else "nvidia-smi")
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert codes(weights=path) == {"PG605"}  # CUDA_VISIBLE_DEVICES hides it
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert codes(weights=path) == set()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert codes(weights=path) == set()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert codes(weights=path) == {"PG605"}
+
+
+def test_trainers_of_ones_own_are_found(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = weights(workspace, trainer="nnUNetTrainerMine")
+    assert codes(weights=path) == {"PG608"}
+    folder = workspace / "trainers/variants"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("nnUNet_extTrainer", os.pathsep.join(["", str(workspace / "gone"), str(workspace / "trainers")]))
+    assert codes(weights=path) == {"PG608"}
+    source = "from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer\n\n\n"
+    (folder / "mine.py").write_text(f"{source}class nnUNetTrainerMine(nnUNetTrainer):\n    raise SystemExit\n")
+    assert codes(weights=path) == {"PG608"}  # nnU-Net does not look into folders that are no packages
+    (folder / "__init__.py").touch()
+    assert codes(weights=path) == set()  # and it was not imported
+
+
+def test_the_nearest_trainer_is_named(workspace: Path) -> None:
+    report = check(datasets=["2"], weights=weights(workspace, trainer="nnUNetTrainer_250epoch"))
+    assert [finding.message for finding in report.findings if finding.code == "PG608"] == [
+        f"the weights were trained by nnUNetTrainer_250epoch, which neither nnU-Net {constants.NNUNET_VERSION} nor "
+        "nnUNet_extTrainer has; the nearest is nnUNetTrainer_250epochs"
+    ]

@@ -1,0 +1,290 @@
+"""What is generated from the rules, and whether the catalogue of rules is honest."""
+
+from __future__ import annotations
+
+import csv
+import re
+import string
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+from plansguard.rules import MODULES, RULES
+from plansguard.rules.engine.declare import Rule
+from plansguard.rules.engine.page import SECTIONS, page
+from tests.conftest import ROOT
+
+#: Every rule that there ever was. A line is never changed or taken out: users ignore findings by code and by name.
+CODES = {
+    "PG000": "rule-crashed",
+    "PG001": "unreadable-document",
+    "PG002": "duplicate-key",
+    "PG003": "non-finite-number",
+    "PG004": "wrong-document",
+    "PG005": "invalid-field",
+    "PG006": "missing-key",
+    "PG101": "patch-not-divisible",
+    "PG102": "bottleneck-too-small",
+    "PG103": "stage-lists-disagree",
+    "PG104": "incomplete-architecture",
+    "PG105": "transposes-not-inverse",
+    "PG106": "inheritance-broken",
+    "PG107": "configuration-not-found",
+    "PG108": "dimensions-disagree",
+    "PG109": "invalid-spacing",
+    "PG110": "old-plans-format",
+    "PG111": "unknown-normalization",
+    "PG112": "plans-name-differs",
+    "PG113": "dataset-name-differs",
+    "PG114": "plans-not-found",
+    "PG115": "first-stage-downsamples",
+    "PG201": "dataset-json-missing",
+    "PG202": "dataset-json-differs-from-raw",
+    "PG203": "foreign-dataset-json",
+    "PG204": "v1-dataset-json",
+    "PG205": "file-ending-mismatch",
+    "PG301": "invalid-fingerprint-spacing",
+    "PG302": "fingerprint-missing",
+    "PG303": "fingerprint-count",
+    "PG304": "channel-count-mismatch",
+    "PG305": "normalization-differs-from-channels",
+    "PG306": "intensity-properties-foreign",
+    "PG307": "spacing-far-from-data",
+    "PG308": "patch-larger-than-images",
+    "PG309": "3d-configuration-on-2d-data",
+    "PG310": "transpose-not-for-this-data",
+    "PG311": "plans-from-other-dataset",
+    "PG312": "reader-loses-spacing",
+    "PG401": "migrated-weights-field-edited",
+    "PG402": "migrated-input-field-edited",
+    "PG403": "migrated-training-field-edited",
+    "PG404": "results-from-other-plans",
+    "PG405": "trained-without-migrated-plans",
+    "PG410": "reversed-direction",
+    "PG411": "direction-unproven",
+    "PG412": "would-overwrite",
+    "PG413": "default-name-for-migrated-plans",
+    "PG414": "channels-differ",
+    "PG415": "dimensions-of-datasets-differ",
+    "PG416": "raw-images-absent",
+    "PG417": "plans-already-there",
+    "PG418": "weights-from-other-plans",
+    "PG501": "data-identifier-conflict",
+    "PG502": "child-shares-parent-data",
+    "PG503": "cascade-without-parent-data",
+    "PG504": "data-missing",
+    "PG505": "cases-missing",
+    "PG506": "incomplete-case",
+    "PG507": "data-from-other-plans",
+    "PG508": "array-channels-differ",
+    "PG509": "class-locations-differ",
+    "PG510": "ground-truth-missing",
+    "PG511": "mixed-data-formats",
+    "PG512": "raw-files-newer-than-data",
+    "PG513": "ground-truth-differs-from-raw",
+    "PG514": "split-names-missing-case",
+    "PG515": "cases-in-no-split",
+    "PG516": "split-overlaps",
+    "PG517": "next-stage-data-missing",
+    "PG518": "previous-stage-predictions-missing",
+    "PG519": "data-of-another-version",
+    "PG520": "values-outside-normalization",
+    "PG521": "values-unlike-normalization",
+    "PG522": "undeclared-labels",
+    "PG523": "values-of-other-statistics",
+    "PG524": "label-geometry-differs",
+    "PG525": "data-from-another-reader",
+    "PG526": "no-folder-of-its-own",
+    "PG529": "reading-stopped",
+    "PG540": "stamp-disagrees",
+    "PG541": "data-changed-since-stamp",
+    "PG542": "preprocessing-unfinished",
+    "PG601": "unreadable-checkpoint",
+    "PG602": "damaged-checkpoint",
+    "PG603": "not-an-nnunet-v2-checkpoint",
+    "PG604": "suspicious-checkpoint",
+    "PG605": "cuda-weights-without-gpu",
+    "PG606": "unfinished-weights",
+    "PG607": "weights-without-plans",
+    "PG608": "trainer-of-weights-unknown",
+    "PG609": "trainer-changes-network",
+    "PG610": "checkpoint-from-other-plans",
+    "PG620": "other-network",
+    "PG621": "input-channels-differ",
+    "PG622": "weights-of-other-dimension",
+    "PG623": "other-topology",
+    "PG624": "weights-fit-other-plans",
+    "PG625": "weights-saw-other-input",
+    "PG626": "channels-permuted",
+    "PG627": "weights-were-not-mirrored",
+    "PG628": "head-starts-anew",
+    "PG629": "training-already-there",
+    "PG630": "nnssl-weights-not-found",
+    "PG631": "nnssl-weights-without-adaptation-plan",
+    "PG632": "nnssl-plans-with-plain-trainer",
+    "PG633": "nnssl-channels",
+    "PG634": "nnssl-patch",
+    "PG701": "trainer-not-found",
+    "PG702": "trainer-rejected",
+    "PG703": "trainer-signature",
+    "PG704": "trainer-edited-in-place",
+    "PG705": "search-for-trainer-fails",
+    "PG707": "trainer-builds-another-network",
+    "PG711": "gpu-memory-too-small",
+    "PG712": "batch-smaller-than-gpus",
+    "PG713": "batch-uneven-on-gpus",
+    "PG714": "fewer-gpus-than-asked",
+    "PG715": "disk-too-small",
+    "PG716": "no-room-to-unpack",
+    "PG721": "results-would-be-overwritten",
+    "PG722": "nothing-to-continue",
+    "PG723": "nothing-to-validate",
+    "PG724": "continue-and-pretrained-weights",
+    "PG725": "stale-final-checkpoint",
+    "PG726": "checkpoint-to-continue-damaged",
+    "PG727": "finished-already",
+    "PG728": "schedule-changed",
+    "PG729": "plans-changed-since-checkpoint",
+    "PG730": "split-changed-since-checkpoint",
+    "PG731": "rate-high-for-pretrained-weights",
+    "PG732": "fold-beyond-splits",
+    "PG733": "checkpoints-too-rare",
+    "PG734": "epochs-are-not-passes",
+    "PG735": "step-name-cannot-be-read",
+    "PG736": "migrated-plans-not-used",
+    "PG737": "weights-forgotten",
+    "PG738": "num-epochs-set-too-late",
+    "PG739": "training-in-progress",
+    "PG741": "nothing-to-train-on",
+    "PG742": "previous-stage-of-another-trainer",
+    "PG751": "planning-replaces-migrated-plans",
+    "PG752": "planning-replaces-plans-in-use",
+    "PG753": "prediction-checkpoint-missing",
+    "PG754": "input-images-do-not-fit",
+    "PG755": "previous-stage-not-given",
+    "PG801": "old-residual-plans-under-old-nnunet",
+    "PG802": "old-nnunet-refuses-checkpoint",
+    "PG803": "several-nnunet-installations",
+    "PG804": "torch-does-not-suit-nnunet",
+    "PG805": "network-class-not-installed",
+    "PG806": "nnunet-too-old-for-steps",
+    "PG901": "unused-ignore",
+    "PG902": "expired-ignore",
+}
+
+
+#: The failure modes that the check and the migration promise to find.
+PROMISED = """
+    MV-01 MV-02 MV-03 MV-04 MV-05 MV-06 MV-07 MV-08 MV-09 MV-10 MV-13 MV-14 MV-15 MV-16 PP-03
+    PL-01 PL-02 PL-03 PL-05 PL-07 PL-08 PL-09 PL-10 PL-12 NO-01 NO-02 NO-03 NO-07 LB-02
+    DS-01 SP-01 SP-03 D2-01 VR-01 IO-02
+    AR-01 AR-02 AR-03 AR-04 AR-05 AR-06 AR-07 AR-08 AR-09 AR-10 AR-11 AR-12 AR-13 MV-11 MV-12 CA-04 SSL-01
+    SSL-02 SSL-03 SSL-04 SSL-05 VR-02 TR-05 TR-06 PP-01 PP-02 PP-04 PP-05 PP-06 PP-07 PP-08 PP-09 PP-10
+    PP-11 LB-01 LB-06 SL-01 SL-02 CA-01 CA-02 SP-04 VR-06
+    RT-04 SL-03 ST-01 ST-02 ST-03 ST-04 ST-05 ST-06 ST-07 ST-08 ST-10
+    RT-01 RT-02 RT-05
+    TR-01 TR-02 TR-03 TR-04 VR-05 VR-07
+""".split()
+
+every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.info.code)
+
+
+def test_nothing_generated_is_stale() -> None:
+    done = subprocess.run(
+        [sys.executable, "tools/generate.py", "--check"], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Codes, names, texts
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_codes_and_names_are_never_used_again() -> None:
+    codes = {rule.info.code: rule.info.name for rule in RULES}
+    assert len(codes) == len(RULES)
+    assert codes.items() <= CODES.items()
+    assert len(set(CODES.values())) == len(CODES)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_a_code_leads_to_its_folder(module: ModuleType) -> None:
+    """PG721 is in plansguard/rules/pg7_run/."""
+    family = module.__name__.removeprefix("plansguard.rules.")
+    codes = [one.info.code for one in vars(module).values() if isinstance(one, Rule)]
+    assert codes
+    assert [code for code in codes if code[:3].lower() != family[:3]] == []
+
+
+@every_rule
+def test_names_are_words_with_hyphens(rule: Rule) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", rule.info.name)
+
+
+@every_rule
+def test_messages_and_fixes_are_templates(rule: Rule) -> None:
+    for template in (rule.info.message, rule.info.fix):
+        assert template.strip()
+        assert all(field is None or field.isidentifier() for _, field, _, _ in string.Formatter().parse(template))
+
+
+@every_rule
+def test_the_docstring_is_a_whole_page(rule: Rule) -> None:
+    title, *paragraphs = rule.info.doc.split("\n\n")
+    assert re.fullmatch(r"[A-Z].{10,}\.", title)
+    named = [paragraph.partition(":") for paragraph in paragraphs]
+    assert [head for head, _, _ in named if head in SECTIONS] == list(SECTIONS)
+    assert all(text.strip() for head, _, text in named if head in SECTIONS)
+    assert re.findall(r"^## (.+)$", page(rule), re.MULTILINE) == list(SECTIONS)
+
+
+@every_rule
+def test_the_url_leads_to_the_page(rule: Rule) -> None:
+    place = rule.info.url.partition("/blob/main/")[2]
+    assert (ROOT / place).read_text(encoding="utf-8") == page(rule)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Failure modes
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def modes() -> list[dict[str, str]]:
+    with (ROOT / "tools/failure_modes.tsv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def test_modes_that_rules_name_exist(modes: list[dict[str, str]]) -> None:
+    known = [mode["id"] for mode in modes]
+    assert len(known) == len(set(known))
+    assert {mode for rule in RULES for mode in rule.info.modes} <= set(known)
+
+
+@pytest.mark.parametrize("mode", PROMISED)
+def test_promised_modes_are_covered(mode: str) -> None:
+    assert [rule.info.code for rule in RULES if mode in rule.info.modes]
+
+
+def test_every_mode_without_a_rule_says_why(modes: list[dict[str, str]]) -> None:
+    assert all(mode["title"] and mode["without a rule"] for mode in modes)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Links
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_links_resolve() -> None:
+    """Relative links of the project's own documentation lead to files that are there."""
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("fixtures/*.md")]
+    broken = [
+        f"{document.relative_to(ROOT)}: {target}"
+        for document in documents
+        for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8"))
+        if "://" not in target and not (document.parent / target.partition("#")[0]).exists()
+    ]
+    assert broken == []

@@ -1,0 +1,82 @@
+"""The demos as a user runs them, and what the README shows of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.conftest import ROOT
+from tests.support.variants import FIXTURES
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+#: Heading in the README -> the demo whose session is shown there.
+SCRIPTS = {
+    "Three minutes": "demo.py",
+    "Weights from elsewhere": "released_model.py",
+    "What the arrays say": "preprocessed_data.py",
+    "The whole road": "road.py",
+}
+BLOCKS = [
+    (SCRIPTS[section.partition("\n")[0]], block)
+    for section in README.split("\n## ")
+    for block in re.findall(r"^```console\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+]
+
+
+class Session(NamedTuple):
+    """A demo and what it played: command, output, exit code. ``workspace`` is where it left everything."""
+
+    script: str
+    played: list[tuple[str, str, int]]
+    workspace: Path
+
+    def outputs(self, command: str) -> list[str]:
+        """What this command printed, each time it was typed."""
+        return [output for one, output, _ in self.played if one == command]
+
+
+def play(script: str, here: Path) -> Session:
+    """Run a demo on a copy in ``here``: it writes beside itself."""
+    shutil.copytree(ROOT / "demo", here / "demo", ignore=shutil.ignore_patterns("workspace"))
+    shutil.copytree(FIXTURES / "workspace", here / "fixtures" / "workspace")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("nnUNet_")}
+    done = subprocess.run(
+        [sys.executable, here / "demo" / script],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**environment, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+        cwd=here,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    played = []
+    for command, printed in steps(done.stdout):
+        output, ending, _ = printed.partition("(exit code ")
+        if ending:
+            played.append((command, output, int(re.findall(r"^\d+", printed[len(output) + len(ending) :])[0])))
+    return Session(script, played, here / "demo/workspace")
+
+
+def steps(text: str) -> list[tuple[str, str]]:
+    """(command, what it printed) of a session in which every command begins with ``$ ``."""
+    parts = re.split(r"^\$ (.*)\n", text, flags=re.MULTILINE)[1:]
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def assert_shown(session: Session) -> None:
+    """The README shows what the demo prints, letter by letter; a line ``...`` may stand for lines that are left out."""
+    for block in (block for script, block in BLOCKS if script == session.script):
+        assert steps(block), "a console block begins with a command"
+        for command, printed in steps(block):
+            outputs = session.outputs(command)
+            assert any(re.fullmatch(_as_pattern(printed), output) for output in outputs), f"$ {command}\n{outputs}"
+
+
+def _as_pattern(printed: str) -> str:
+    return "".join(r"(?:.*\n)+?" if line == "...\n" else re.escape(line) for line in printed.splitlines(keepends=True))

@@ -1,0 +1,417 @@
+"""Real trainings, small enough for a test: nnU-Net itself on the CPU, in processes that can be killed.
+
+Importing torch and nnU-Net takes seconds, so one server process does it and every training is forked from it. torch is
+used in none but the forked ones, which is what makes forking safe.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
+from plansguard.nnunet.install.trainer_folder import FOLDER as EXTENSION
+from tests.support.variants import FIXTURES, ROOTS
+
+DATASET = "Dataset003_TwoChannelMR"
+CONFIGURATION = "2d"
+PLANS = "Tiny"
+SEED = 1234
+ENVIRONMENT = {"nnUNet_n_proc_DA": "0", "nnUNet_def_n_proc": "1", "nnUNet_compile": "f", "OMP_NUM_THREADS": "1"}
+
+_numbers = itertools.count()
+
+Change = Callable[[Any], None]
+"""Is done to the trainer before it trains."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a training ended: its exit code (-9 when killed) and all that it printed."""
+
+    code: int
+    said: str
+
+
+def make_workspace(root: Path) -> Path:
+    """nnU-Net's three folders with one dataset, planned for a tiny network and preprocessed by nnU-Net."""
+    for variable in ("raw", "preprocessed"):
+        shutil.copytree(FIXTURES / "workspace" / ROOTS[variable] / DATASET, root / ROOTS[variable] / DATASET)
+    (root / ROOTS["results"]).mkdir()
+    folder = root / ROOTS["preprocessed"] / DATASET
+    plans = json.loads((folder / "nnUNetPlans.json").read_bytes())
+    configuration = plans["configurations"][CONFIGURATION]
+    configuration.update(batch_size=2, patch_size=[32, 32], data_identifier=f"{PLANS}_{CONFIGURATION}")
+    arguments = configuration["architecture"]["arch_kwargs"]
+    arguments.update(n_stages=3, features_per_stage=[4, 8, 8], n_conv_per_stage=[1] * 3)
+    arguments.update(n_conv_per_stage_decoder=[1] * 2, kernel_sizes=[[3, 3]] * 3, strides=[[1, 1], [2, 2], [2, 2]])
+    plans.update(plans_name=PLANS, configurations={CONFIGURATION: configuration})
+    (folder / f"{PLANS}.json").write_text(json.dumps(plans, indent=4))
+    shutil.copytree(root / ROOTS["raw"] / DATASET / "labelsTr", folder / "gt_segmentations")
+    ended = _wait(_start(_preprocess, root, {}))
+    assert ended.code == 0, ended.said
+    return root
+
+
+@contextmanager
+def without_results(prepared: Path) -> Iterator[Path]:
+    """The workspace without results, which is as it was when this is over."""
+    folder = prepared / ROOTS["preprocessed"] / DATASET
+    before = {path: path.read_bytes() for path in folder.glob("*.json")}
+    yield prepared
+    for path, content in before.items():
+        path.write_bytes(content)
+    shutil.rmtree(prepared / ROOTS["results"])
+    (prepared / ROOTS["results"]).mkdir()
+
+
+def fold(root: Path, trainer: str) -> Path:
+    """Where a trainer's fold 0 leaves its results."""
+    return root / ROOTS["results"] / DATASET / f"{trainer}__{PLANS}__{CONFIGURATION}" / "fold_0"
+
+
+def train(
+    root: Path,
+    trainer: str,
+    *,
+    go_on: bool = False,
+    change: Change | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Ended:
+    """``nnUNetv2_train`` of fold 0 without the final validation, from fixed seeds, to its end."""
+    return _wait(begin(root, trainer, go_on=go_on, change=change, environment=environment))
+
+
+def begin(
+    root: Path,
+    trainer: str,
+    *,
+    go_on: bool = False,
+    change: Change | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Process:
+    """The same, without waiting."""
+    return _start(_train, root, environment or {}, trainer, go_on, change)
+
+
+def launch_in_two(
+    root: Path,
+    trainer: str,
+    *,
+    srun: bool = False,
+    go_on: bool = False,
+    weights: Path | None = None,
+    change: Change | None = None,
+) -> tuple[Ended, Ended]:
+    """Two processes that train together, as torchrun or srun would start them, without the final validation."""
+    names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID") if srun else ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    shared = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
+    if srun:
+        shared.update(SLURM_STEP_NODELIST="localhost", SLURM_JOB_ID="7")
+    places = [dict(zip(names, (str(rank), "2", str(rank)), strict=True)) for rank in range(2)]
+    arguments = [*words(trainer, go_on=go_on), *(["-pretrained_weights", str(weights)] if weights else [])]
+    two = [_start(_launch, root, {**shared, **place}, arguments, change, True) for place in places]
+    return _wait(two[0]), _wait(two[1])
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return int(free.getsockname()[1])
+
+
+def words(trainer: str, *, go_on: bool = False) -> list[str]:
+    """The arguments of ``nnUNetv2_train``."""
+    return ["3", CONFIGURATION, "0", "-tr", trainer, "-p", PLANS, "-device", "cpu", *(["--c"] if go_on else [])]
+
+
+def train_with_wandb(root: Path, trainer: str) -> Ended:
+    """Training with nnU-Net's logger for Weights & Biases, and in place of that a thing that takes everything."""
+    return _wait(_start(_train_with_wandb, root, {"nnUNet_wandb_enabled": "1"}, trainer))
+
+
+def predict(root: Path, trainer: str, images: Path, target: Path, *, finds_trainers: bool) -> Ended:
+    """nnU-Net's prediction with fold 0 on the CPU, with or without the folder of plansguard's trainers."""
+    return _wait(_start(_predict, root, {}, str(fold(root, trainer).parent), str(images), str(target), finds_trainers))
+
+
+def begin_launch(
+    root: Path, arguments: list[str], *, environment: Mapping[str, str] | None = None, change: Change | None = None
+) -> Process:
+    """``plansguard.training.launch`` with these arguments, without waiting."""
+    return _start(_launch, root, environment or {}, arguments, change, False)
+
+
+def wait(process: Process) -> Ended:
+    """Until it ends."""
+    return _wait(process)
+
+
+@dataclass(frozen=True)
+class Process:
+    """A training that runs."""
+
+    process: Any
+    log: Path
+
+    @property
+    def said(self) -> str:
+        """What it printed so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+
+
+def _start(function: Callable[..., None], root: Path, environment: Mapping[str, str], *arguments: Any) -> Process:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.support.stepping_imports"])
+    log = root / f"log-{next(_numbers)}"
+    folders = {name: str(root / name) for name in ROOTS.values()}
+    everything = {**ENVIRONMENT, **folders, "nnUNet_extTrainer": str(EXTENSION), **environment}
+    process = context.Process(target=_in_process, args=(function, str(log), everything, *arguments))
+    process.start()
+    return Process(process, log)
+
+
+def _wait(running: Process) -> Ended:
+    running.process.join(120)
+    if running.process.is_alive():
+        running.process.kill()
+        raise AssertionError(f"still running after two minutes:\n{running.said}")
+    return Ended(running.process.exitcode, running.said)
+
+
+# --- What is done to a trainer before it trains
+
+
+def with_log(trainer: Any) -> None:
+    """Every step and its learning rate goes into a file beside the checkpoints."""
+
+    def note(optimizer: Any, *_: Any) -> None:
+        rate = float(optimizer.param_groups[0]["lr"]).hex()
+        with (Path(trainer.output_folder) / "rates.log").open("a") as stream:
+            stream.write(f"{trainer._state.step} {rate}\n")
+
+    ours = trainer.configure_optimizers
+
+    def configure() -> Any:
+        optimizer, scheduler = ours()
+        optimizer.register_step_post_hook(note)
+        return optimizer, scheduler
+
+    trainer.configure_optimizers = configure
+
+
+def rates(folder: Path) -> list[tuple[int, float]]:
+    """What ``with_log`` left."""
+    rows = (line.split() for line in (folder / "rates.log").read_text().splitlines())
+    return [(int(step), float.fromhex(rate)) for step, rate in rows]
+
+
+def at(step: int, number: int, *, validating: bool = False) -> Change:
+    """Send itself a signal after a step, or in the validation that follows it."""
+    return partial(_signalled, step=step, number=number, validating=validating)
+
+
+def _signalled(trainer: Any, step: int, number: int, *, validating: bool) -> None:
+    with_log(trainer)
+    name = "validation_step" if validating else "train_step"
+    ours = getattr(trainer, name)
+
+    def stepped(batch: Any) -> Any:
+        if validating and trainer._state.step == step:
+            os.kill(os.getpid(), number)
+        outputs = ours(batch)
+        if not validating and trainer._state.step == step:
+            os.kill(os.getpid(), number)
+        return outputs
+
+    setattr(trainer, name, stepped)
+
+
+def second_stops(trainer: Any) -> None:
+    """The second of two processes is told to stop after step 3."""
+    if trainer.local_rank == 1:
+        at(3, signal.SIGTERM)(trainer)
+
+
+def until_it_trains(running: Process, folder: Path) -> None:
+    """Wait until a training that was changed ``with_log`` has made a step."""
+    while running.process.is_alive() and not (folder / "rates.log").exists():
+        running.process.join(0.1)
+
+
+# --- What a training left
+
+
+def steps_noted(folder: Path, name: str = "checkpoint_final.pth") -> dict[str, Any]:
+    """The step trainer's notes in a checkpoint."""
+    notes = read_checkpoint(folder / name).steps
+    assert notes is not None
+    return notes
+
+
+def log_lists(folder: Path) -> dict[str, list[Any]]:
+    """What nnU-Net logged for each epoch."""
+    import torch
+
+    lists: dict[str, list[Any]] = torch.load(folder / "checkpoint_final.pth", weights_only=False)["logging"]
+    return lists
+
+
+# --- In the forked process
+
+
+def _in_process(function: Callable[..., None], log: str, environment: dict[str, str], *arguments: Any) -> None:
+    stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(stream, 1)
+    os.dup2(stream, 2)
+    sys.stdout = os.fdopen(1, "w", buffering=1)
+    sys.stderr = os.fdopen(2, "w", buffering=1)
+    os.environ.update(environment)
+    if sys.platform == "linux":
+        multiprocessing.set_start_method("fork", force=True)  # as it is in nnU-Net's own command, for loader workers
+    os.setsid()  # a group of its own: what a test sends to all of it does not reach the test
+    function(*arguments)
+
+
+def _preprocess() -> None:
+    """Case by case, without the pool of processes that nnU-Net's command starts: each would load torch again."""
+    from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    raw, folder = (Path(os.environ[ROOTS[one]]) / DATASET for one in ("raw", "preprocessed"))
+    dataset_json = json.loads((folder / "dataset.json").read_bytes())
+    manager = PlansManager(str(folder / f"{PLANS}.json"))
+    configuration = manager.get_configuration(CONFIGURATION)
+    target = folder / configuration.data_identifier
+    target.mkdir()
+    for label in sorted((raw / "labelsTr").iterdir()):
+        case = label.name.partition(".")[0]
+        images = [str(path) for path in sorted((raw / "imagesTr").glob(f"{case}_*"))]
+        DefaultPreprocessor(verbose=False).run_case_save(
+            str(target / case), images, str(label), manager, configuration, dataset_json
+        )
+
+
+def _seed(rank: int = 0) -> None:
+    import random
+
+    import numpy as np
+    import torch
+
+    random.seed(SEED + rank)
+    np.random.seed(SEED + rank)
+    torch.manual_seed(SEED)
+
+
+def _launch(arguments: list[str], change: Change | None, keeps: bool) -> None:
+    import torch
+    from nnunetv2.run import run_training as module
+
+    from plansguard.training.launch import launch
+    from plansguard.training.options import read_options
+
+    rank = int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
+    made = module.get_trainer_from_args
+
+    def changed(*given: Any, **named: Any) -> Any:
+        torch.set_num_threads(1)
+        _seed(rank)
+        trainer = made(*given, **named)
+        if change is not None:
+            change(trainer)
+        trainer.perform_actual_validation = lambda _: _keep(trainer, rank) if keeps else None
+        return trainer
+
+    module.get_trainer_from_args = changed
+    sys.exit(launch(arguments, read_options(os.environ)))
+
+
+def begin_num_gpus(root: Path, trainer: str) -> Process:
+    """``-num_gpus 2`` without GPUs: the launcher, and two processes that nnU-Net starts, in which CPUs train."""
+    arguments = [*words(trainer), "-num_gpus", "2"]
+    arguments[arguments.index("cpu")] = "cuda"
+    return _start(_launch_num_gpus, root, {}, arguments)
+
+
+def _launch_num_gpus(arguments: list[str]) -> None:
+    import torch.multiprocessing
+    from nnunetv2.run import run_training as module
+
+    module.run_ddp = _run_ddp_on_cpu
+    # Forked, and not spawned: a new process would load torch for many seconds.
+    torch.multiprocessing.spawn = partial(torch.multiprocessing.start_processes, start_method="fork")
+    _launch(arguments, None, keeps=False)
+
+
+def _run_ddp_on_cpu(rank: int, dataset: str, configuration: str, fold: int, trainer: str, plans: str, *_: Any) -> None:
+    import torch
+    from nnunetv2.run.run_training import get_trainer_from_args
+    from torch import distributed
+
+    distributed.init_process_group("gloo", rank=rank, world_size=2)
+    made = get_trainer_from_args(dataset, configuration, fold, trainer, plans, False, torch.device("cpu"))
+    with_log(made)
+    made.run_training()
+
+
+def _keep(trainer: Any, rank: int) -> None:
+    import torch
+
+    torch.save(trainer.network.module.state_dict(), Path(trainer.output_folder) / f"rank-{rank}.pt")
+    print(f"steps of rank {rank}: {trainer._state.step}")
+
+
+def _train(trainer: str, go_on: bool, change: Change | None) -> None:
+    import torch
+    from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
+
+    torch.set_num_threads(1)
+    _seed()
+    made = get_trainer_from_args("3", CONFIGURATION, 0, trainer, PLANS, go_on, torch.device("cpu"))
+    if change is not None:
+        change(made)
+    maybe_load_checkpoint(made, go_on, False, None)
+    made.run_training()
+
+
+def _train_with_wandb(trainer: str) -> None:
+    from unittest.mock import MagicMock
+
+    from nnunetv2.training.logging import nnunet_logger
+
+    nnunet_logger.wandb = MagicMock()
+    _train(trainer, False, None)
+
+
+def _predict(model: str, images: str, target: str, finds_trainers: bool) -> None:
+    import torch
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    if not finds_trainers:
+        del os.environ["nnUNet_extTrainer"]
+    torch.set_num_threads(1)
+    Path(target).mkdir()
+    predictor = nnUNetPredictor(perform_everything_on_device=False, device=torch.device("cpu"), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(model, (0,), "checkpoint_final.pth")
+    predictor.predict_from_files_sequential(images, target)
+
+
+def weights(folder: Path, name: str = "checkpoint_final.pth") -> dict[str, Any]:
+    """A checkpoint's weights as bytes by name."""
+    import torch
+
+    checkpoint = torch.load(folder / name, map_location="cpu", weights_only=False)
+    return {key: bytes(value.numpy().tobytes()) for key, value in checkpoint["network_weights"].items()}

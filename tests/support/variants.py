@@ -1,0 +1,148 @@
+"""Broken variants of the good fixtures, made by readable edits: this pointer of this file gets this value.
+
+A file is named by the nnU-Net folder and its name in the dataset's folder there: ``preprocessed/nnUNetPlans.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from plansguard.documents import json_document
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+ROOTS = {"raw": "nnUNet_raw", "preprocessed": "nnUNet_preprocessed", "results": "nnUNet_results"}
+
+Edit = Callable[[Path, str], None]
+"""Changes one file of a workspace (its root folder) for a dataset (its name)."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One fault: the edits that make it, what must be found, and a legal twin in which nothing is found.
+
+    ``expect`` holds (code, file, pointer) for every finding, no more and no less; ``twin`` are edits of the same
+    kind that are fine (none: the untouched fixture is the twin). ``options`` are those of the command; weights are
+    named by their path in the workspace. ``model`` is a folder of results that is checked in the dataset's place.
+    ``training`` are arguments of nnUNetv2_train behind the dataset: then it is the gate that judges. The twin has the
+    same ones, unless ``twin_training`` are others.
+    """
+
+    name: str
+    dataset: str
+    edits: tuple[Edit, ...]
+    expect: frozenset[tuple[str, str, str]]
+    twin: tuple[Edit, ...] = ()
+    options: tuple[str, ...] = ()
+    model: str = ""
+    training: tuple[str, ...] = ()
+    twin_training: tuple[str, ...] = ()
+
+    @property
+    def healthy(self) -> Variant:
+        """The same, with the twin's command."""
+        return replace(self, training=self.twin_training or self.training)
+
+
+def put(file: str, pointer: str, value: Any) -> Edit:
+    """The value at ``pointer`` becomes ``value``; the last token may be new. ``-`` appends to a list."""
+
+    def edit(document: Any) -> None:
+        *parents, last = json_document.tokens(pointer)
+        for token in parents:
+            document = document[int(token) if isinstance(document, list) else token]
+        if isinstance(document, list):
+            document.append(value) if last == "-" else document.__setitem__(int(last), value)
+        else:
+            document[last] = value
+
+    return _edit_json(file, edit)
+
+
+def drop(file: str, pointer: str) -> Edit:
+    """The member or item at ``pointer`` goes away."""
+
+    def edit(document: Any) -> None:
+        *parents, last = json_document.tokens(pointer)
+        for token in parents:
+            document = document[int(token) if isinstance(document, list) else token]
+        del document[int(last) if isinstance(document, list) else last]
+
+    return _edit_json(file, edit)
+
+
+def rewrite(file: str, change: Callable[[str], str]) -> Edit:
+    """The file's text becomes what ``change`` makes of it: for faults below the level of JSON values."""
+
+    def edit(workspace: Path, dataset: str) -> None:
+        path = place(workspace, dataset, file)
+        path.write_bytes(change(path.read_text(encoding="utf-8")).encode("utf-8", "surrogateescape"))
+
+    return edit
+
+
+def remove(file: str) -> Edit:
+    """The file or folder goes away."""
+
+    def edit(workspace: Path, dataset: str) -> None:
+        path = place(workspace, dataset, file)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return edit
+
+
+def copy(file: str, to: str, *, of: str | None = None) -> Edit:
+    """``to`` becomes a copy of ``file``, which may be another dataset's (``of``)."""
+
+    def edit(workspace: Path, dataset: str) -> None:
+        target = place(workspace, dataset, to)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(place(workspace, of or dataset, file), target)
+
+    return edit
+
+
+def place(workspace: Path, dataset: str, file: str) -> Path:
+    """Where ``preprocessed/x.json`` of a dataset lies in a workspace."""
+    root, _, name = file.partition("/")
+    return workspace / ROOTS[root] / dataset / name
+
+
+def lay_out(workspace: Path, *datasets: str) -> Path:
+    """A fresh copy of the fixtures' workspace (all datasets, or those named) in ``workspace``."""
+    for root in ROOTS.values():
+        (workspace / root).mkdir(parents=True, exist_ok=True)
+        for folder in sorted((FIXTURES / "workspace" / root).iterdir()):
+            if not datasets or folder.name in datasets:
+                shutil.copytree(folder, workspace / root / folder.name)
+    return workspace
+
+
+def found_in(workspace: Path, dataset: str, findings: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
+    """(code, file, pointer) of findings in the JSON report, with files named as edits name them.
+
+    Files elsewhere are named by their path in the workspace.
+    """
+    roots = {Path(os.path.realpath(workspace / folder / dataset)): root for root, folder in ROOTS.items()}
+    result = set()
+    for finding in findings:
+        path = Path(os.path.realpath(finding["path"]))
+        folder = next((one for one in roots if one == path or one in path.parents), Path(os.path.realpath(workspace)))
+        file = (Path(roots.get(folder, "")) / path.relative_to(folder)).as_posix()
+        result.add((finding["code"], file, finding["pointer"]))
+    return result
+
+
+def _edit_json(file: str, edit: Callable[[Any], None]) -> Edit:
+    def apply(workspace: Path, dataset: str) -> None:
+        path = place(workspace, dataset, file)
+        document = json.loads(path.read_bytes())
+        edit(document)
+        path.write_bytes(json_document.dumps(document))
+
+    return apply
