@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.variants import lay_out, point_to
+
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT.parent / "shared" / "corpus"
 
@@ -38,3 +40,23 @@ def corpus() -> Path:
     if not (CORPUS / "README.md").is_file():
         pytest.skip("the corpus of real files does not lie beside this checkout (../shared/corpus)")
     return CORPUS
+
+
+@pytest.fixture
+def workspace(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the fixtures' workspace, to which nnU-Net's variables point, on a machine without a GPU.
+
+    ``pytest.mark.workspace(*datasets, edits=(), folder=".", chdir=False)`` says which datasets are copied (all if none
+    is named), the edits made to the first of them, the folder below ``tmp_path``, and whether it is the current one.
+    """
+    marker = request.node.get_closest_marker("workspace")
+    datasets: tuple[str, ...] = () if marker is None else marker.args
+    options = {} if marker is None else marker.kwargs
+    root = lay_out(tmp_path / options.get("folder", "."), *datasets)
+    point_to(root, monkeypatch)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    if options.get("chdir"):
+        monkeypatch.chdir(root)
+    for edit in options.get("edits", ()):
+        edit(root, datasets[0])
+    return root

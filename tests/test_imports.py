@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from tests.support.variants import ROOTS, lay_out, place, put
+from tests.support.variants import place, put
 
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 HEAVY = {"torch", "numpy", "pandas", "scipy", "deepdiff", "nnunetv2", "batchgenerators", "rich", "SimpleITK", "nibabel"}
@@ -37,6 +37,8 @@ print(json.dumps({"code": code, "asked": Asked.names, "loaded": sorted(sys.modul
 """
 COMMAND = "from plansguard.cli import main; main()"
 
+pytestmark = pytest.mark.workspace(CT, OTHER_CT)
+
 
 def probe(program: str, *arguments: str, cwd: Path | None = None) -> dict[str, Any]:
     """What a fresh process asked for and loaded: exit code and names."""
@@ -56,14 +58,6 @@ def probe(program: str, *arguments: str, cwd: Path | None = None) -> dict[str, A
 
 def roots(names: list[str]) -> set[str]:
     return {name.partition(".")[0] for name in names}
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The two CT datasets."""
-    for name in ROOTS.values():
-        monkeypatch.setenv(name, str(tmp_path / name))
-    return lay_out(tmp_path, CT, OTHER_CT)
 
 
 def test_the_probe_sees_what_is_asked_for() -> None:

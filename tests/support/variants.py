@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from plansguard.documents import json_document
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -121,6 +123,12 @@ def lay_out(workspace: Path, *datasets: str) -> Path:
             if not datasets or folder.name in datasets:
                 shutil.copytree(folder, workspace / root / folder.name)
     return workspace
+
+
+def point_to(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nnU-Net's variables name the three folders of a workspace."""
+    for name in ROOTS.values():
+        monkeypatch.setenv(name, str(workspace / name))
 
 
 def found_in(workspace: Path, dataset: str, findings: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
