@@ -37,7 +37,7 @@ from plansguard.subjects.discovery import configuration_of, dataset_in, dataset_
 from plansguard.subjects.planning import Planning, default_identifier, planned_from, unique
 from plansguard.subjects.prediction import Prediction, PredictionModel, checkpoints_of
 from plansguard.subjects.request import Reading, Request
-from plansguard.subjects.training_run import Run
+from plansguard.subjects.training_run import TrainingRun
 from plansguard.training.options import read_options
 from plansguard.training.trainer_name import is_step_name
 
@@ -87,7 +87,7 @@ class GateResult:
     jobs: tuple[Job, ...] = ()
     remarks: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
-    run: Run | None = None
+    run: TrainingRun | None = None
     steps: bool = False
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import plansguard
 from plansguard.artefacts.data.listing import Listing, listing
 from plansguard.core.atomic_files import locked, occupied, write_atomically
 from plansguard.core.child_process import execute
@@ -23,7 +22,7 @@ from plansguard.nnunet import runtime
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
 from plansguard.nnunet.install import gpus
 from plansguard.nnunet.workspace import Workspace, dataset_id, is_folder, is_folder_name
-from plansguard.records.preprocessing import PreprocessingRecord, began, ended
+from plansguard.records.preprocessing import PreprocessingRecord, finished_record, unfinished_record
 from plansguard.records.preprocessing_inputs import FieldDifference, dataset_fields
 from plansguard.rules import RULES
 from plansguard.rules.engine.declare import Rule
@@ -169,7 +168,7 @@ def run(job: Job, target: Target) -> Outcome:
         outcome = Outcome(target, returncode, received, files, missing, untouched)
         if outcome.done and files is not None:
             _assert_unchanged(job, target)
-            _write(target.stamp_path, ended(unfinished, now=_now(), files=files))
+            _write(target.stamp_path, finished_record(unfinished, now=_now(), files=files))
     return outcome
 
 
@@ -312,8 +311,7 @@ def _generation(folder: Path) -> tuple[int, ...] | None:
 
 def _unfinished(job: Job, target: Target) -> dict[str, Any]:
     configuration, version = target.configuration, gpus.nnunet_version()
-    return began(
-        tool_version=plansguard.__version__,
+    return unfinished_record(
         nnunet_version=None if version is None else gpus.dotted(version),
         now=_now(),
         plans=job.plans.identifier,
@@ -323,13 +321,13 @@ def _unfinished(job: Job, target: Target) -> dict[str, Any]:
         dataset=dataset_fields(job.dataset.dataset_json.value),
         cases=len(job.cases),
         present=_listing(target.folder),
-        stamp=_present_record(target.stamp_path),
+        before=_present_record(target.stamp_path),
     )
 
 
 def _present_record(path: Path) -> PreprocessingRecord | None:
     try:
-        return known(lambda: PreprocessingRecordFile(json_document.read(path)).stamp)
+        return known(lambda: PreprocessingRecordFile(json_document.read(path)).record)
     except UnreadableDocument:
         return None
 

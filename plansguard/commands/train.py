@@ -38,7 +38,7 @@ from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.discovery import configuration_of, dataset_of, narrowed, plans_of
 from plansguard.subjects.request import Reading, Request
-from plansguard.subjects.training_run import Run
+from plansguard.subjects.training_run import TrainingRun
 from plansguard.training.options import Options
 from plansguard.training.trainer_name import is_step_name
 
@@ -51,7 +51,7 @@ DEVICES = ("cuda", "cpu", "mps")
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """A training as it was asked for: the arguments of ``nnUNetv2_train`` under the names that `Run` has for them."""
+    """A requested training: the arguments of ``nnUNetv2_train``, named as in `TrainingRun`."""
 
     dataset: str
     configuration: str
@@ -76,7 +76,7 @@ class Accepted(NamedTuple):
     because: str
 
 
-def prepare(workspace: Workspace, order: TrainingRequest, reading: Reading) -> Run:
+def prepare(workspace: Workspace, order: TrainingRequest, reading: Reading) -> TrainingRun:
     """The training that the order asks for, ready to be judged; nothing is written.
 
     Raises UsageError for what nnU-Net could not begin with: an unknown
@@ -102,7 +102,7 @@ def prepare(workspace: Workspace, order: TrainingRequest, reading: Reading) -> R
             hint="export nnUNet_results=/path/to/nnUNet_results",
         )
     request = Request(plans.identifier, configuration.name, _checkpoint(order.weights), reading, order.trainer, fold)
-    return Run(
+    return TrainingRun(
         dataset=narrowed(dataset, request),
         plans=plans,
         configuration=configuration,
@@ -127,7 +127,7 @@ def possible_depth() -> str:
     return "sample" if found else "headers"
 
 
-def judge(run: Run, command: str, settings: ActiveSettings, accepted: Sequence[Accepted] = ()) -> Report:
+def judge(run: TrainingRun, command: str, settings: ActiveSettings, accepted: Sequence[Accepted] = ()) -> Report:
     """What every rule says of the dataset, the data, the weights and the training.
 
     ``command`` is the name of the report's command. What is accepted stays in the report, with the reason. UsageError
@@ -149,7 +149,7 @@ def assert_known(accepted: Iterable[Accepted]) -> None:
 _REFUSED_ANYWAY = {"PG721", "PG722", "PG726", "PG727", "PG729", "PG730", "PG735", "PG739"}
 
 
-def assert_acceptable(run: Run, accepted: Iterable[Accepted]) -> None:
+def assert_acceptable(run: TrainingRun, accepted: Iterable[Accepted]) -> None:
     """That the training would begin with these let through; UsageError where its trainer would still refuse."""
     for one in accepted:
         rule = find(one.code)
@@ -224,7 +224,7 @@ def order_of(values: argparse.Namespace) -> TrainingRequest:
 Value = TypeVar("Value")
 
 
-def build(run: Run, report: Report, command: Sequence[str]) -> dict[str, Any]:
+def build(run: TrainingRun, report: Report, command: Sequence[str]) -> dict[str, Any]:
     """The receipt of this start alone; ``command`` is what was typed, the program first.
 
     UsageError for a configuration whose inheritance is broken, UnreadableDocument for weights that cannot be read.
@@ -279,7 +279,7 @@ def build(run: Run, report: Report, command: Sequence[str]) -> dict[str, Any]:
     return {"schema": SCHEMA, "starts": [start], "left_out": 0, "cases": {} if audit is None else audit.headers}
 
 
-def write(run: Run, value: Mapping[str, Any]) -> Path:
+def write(run: TrainingRun, value: Mapping[str, Any]) -> Path:
     """Add this start to the receipt in the folder of results, which is made if it is not there.
 
     UsageError when no folder is known, UnreadableDocument when what lies there under the name is no receipt, so that
@@ -302,7 +302,7 @@ def write(run: Run, value: Mapping[str, Any]) -> Path:
     return path
 
 
-def _schedule(run: Run) -> dict[str, Any] | None:
+def _schedule(run: TrainingRun) -> dict[str, Any] | None:
     steps = run.steps
     return None if steps is None else {"base": steps.base, **asdict(steps.schedule)}
 

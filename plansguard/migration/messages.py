@@ -14,7 +14,7 @@ from plansguard.records.preprocessing import DataState
 from plansguard.records.preprocessing_inputs import differing, input_fields
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.direction import trained_with
-from plansguard.subjects.external_plans import External, ExternalModel
+from plansguard.subjects.external_plans import ExternalDataset, ExternalModel
 from plansguard.subjects.pair import Pair
 
 _TRAIN = "plansguard gate -- nnUNetv2_train"
@@ -43,7 +43,7 @@ def sentence(pair: Pair) -> str:
     """Which way the plans move and what for, in one full sentence."""
     giver, receiver, purpose = _ROLES[pair.workflow]
     giving, receiving = pair.giving.name, pair.receiving.name
-    artefact = f" ({pair.giving.artefact})" if isinstance(pair.giving, External) else ""
+    artefact = f" ({pair.giving.artefact})" if isinstance(pair.giving, ExternalDataset) else ""
     return (
         f"Plans {pair.plans.identifier} come from {giving}{artefact}, {giver}, and go to {receiving}, {receiver}, "
         f"as {pair.result.identifier}, {purpose.format(giving=giving, receiving=receiving)} "
@@ -130,10 +130,10 @@ def _has_recorded_data(pair: Pair, configuration: str) -> bool:
     wanted = input_fields(pair.result.value, one.resolved)
     try:
         return any(
-            stamped.file.identifier == one.get("data_identifier")
-            and stamped.state is DataState.HOLDS
-            and not differing(stamped.stamp.input, wanted)
-            for stamped in pair.receiving.preprocessing_records
+            folder.record_file.identifier == one.get("data_identifier")
+            and folder.state is DataState.UNCHANGED
+            and not differing(folder.record.input, wanted)
+            for folder in pair.receiving.preprocessing_records
         )
     except Absent:
         return False

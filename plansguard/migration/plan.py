@@ -27,7 +27,7 @@ from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.direction import source_of
 from plansguard.subjects.discovery import dataset_in, dataset_of
-from plansguard.subjects.external_plans import External
+from plansguard.subjects.external_plans import ExternalDataset
 from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Plans
 from plansguard.subjects.request import Request
@@ -84,7 +84,7 @@ def plan(workspace: Workspace, order: MigrationRequest, settings: ActiveSettings
     identifier = _checked_target(order.target_plans)
     giving, meant = giving_dataset(workspace, order.source, order.source_plans, order.workflow)
     receiving = _receiving(workspace, order.target)
-    if giving.name == receiving.name and not isinstance(giving, External):
+    if giving.name == receiving.name and not isinstance(giving, ExternalDataset):
         raise UsageError(
             f"{giving.name} would give plans to itself",
             hint="a move is between two datasets; to vary plans in one, copy the file and change plans_name",
@@ -99,7 +99,7 @@ def plan(workspace: Workspace, order: MigrationRequest, settings: ActiveSettings
     writes = [*placed, *_writes(order, giving, plans, receiving, path, content, existing, placed)]
     in_memory = [json_document.parse(one.content, str(one.path)) for one in writes if one.path.suffix == ".json"]
     in_memory.append(json_document.parse(content, str(path)))
-    weights = giving.checkpoint if isinstance(giving, External) else None
+    weights = giving.checkpoint if isinstance(giving, ExternalDataset) else None
     would_be = receiving.with_documents(in_memory, Request(plans=identifier, weights=weights))
     pair = Pair(
         workflow=order.workflow,
@@ -278,7 +278,7 @@ def _writes(
     """Backup, record, plans: the plans come last, because their bytes decide which state holds (record.py)."""
     sidecar = path.with_name(order.target_plans + MIGRATION_RECORD_ENDING)
     old = _record_in_force(receiving, path, existing)
-    if existing == content and old is not None and old.tells_of(plans.document.raw, plans.identifier, order.workflow):
+    if existing == content and old is not None and old.matches(plans.document.raw, plans.identifier, order.workflow):
         return []
     writes = []
     if existing is not None and existing != content:

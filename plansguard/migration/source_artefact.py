@@ -19,10 +19,10 @@ from plansguard.documents.file_names import CANONICAL_NAMES
 from plansguard.documents.json_document import JsonDocument
 from plansguard.documents.recognise import recognise
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
-from plansguard.subjects.external_plans import External, ExternalModel, ExternalPlans
+from plansguard.subjects.external_plans import ExternalDataset, ExternalModel, ExternalPlans
 
 
-def given_by(path: Path, identifier: str | None) -> External:
+def given_by(path: Path, identifier: str | None) -> ExternalDataset:
     """What lies at ``path``, as the giving side of a migration; ``identifier`` says which plans, where it has several.
 
     Raises UnreadableDocument when it is no artefact or holds no plans, UsageError when it is ambiguous.
@@ -39,17 +39,17 @@ def given_by(path: Path, identifier: str | None) -> External:
     return given
 
 
-def _given_by_plans(path: Path, document: JsonDocument) -> External:
+def _given_by_plans(path: Path, document: JsonDocument) -> ExternalDataset:
     """A plans file; what lies beside it under nnU-Net's names is of the same dataset, as everywhere."""
     beside = []
     for kind in ("dataset.json", "fingerprint"):
         with suppress(UnreadableDocument):
             other = size_limits.read(path.parent / CANONICAL_NAMES[kind])
             beside += [other] if recognise(other.value) == kind else []
-    return External(path.parent, (document, *beside), artefact=path, dataset_name=_dataset_name(document, path))
+    return ExternalDataset(path.parent, (document, *beside), artefact=path, dataset_name=_dataset_name(document, path))
 
 
-def _given_by_checkpoint(path: Path, checkpoint: Checkpoint) -> External:
+def _given_by_checkpoint(path: Path, checkpoint: Checkpoint) -> ExternalDataset:
     plans = embedded_plans(checkpoint)
     dataset_json = embedded_dataset_json(checkpoint)
     model = ExternalModel(
@@ -59,7 +59,7 @@ def _given_by_checkpoint(path: Path, checkpoint: Checkpoint) -> External:
         configuration=checkpoint.configuration or "",
         weights=(path,),
     )
-    return External(
+    return ExternalDataset(
         path.parent,
         (plans, *([dataset_json] if dataset_json is not None else [])),
         artefact=path,
@@ -69,11 +69,11 @@ def _given_by_checkpoint(path: Path, checkpoint: Checkpoint) -> External:
     )
 
 
-def _given_by_models(path: Path, models: Sequence[StoredModel]) -> External:
+def _given_by_models(path: Path, models: Sequence[StoredModel]) -> ExternalDataset:
     first = models[0]
     trained = [model for model in models if model.checkpoints]
     documents = [first.plans, first.dataset_json, first.fingerprint]
-    given = External(
+    given = ExternalDataset(
         first.folder,
         tuple(document for document in documents if document is not None),
         artefact=path,
@@ -85,7 +85,7 @@ def _given_by_models(path: Path, models: Sequence[StoredModel]) -> External:
     return given
 
 
-def _given_model(model: StoredModel, given: External) -> ExternalModel:
+def _given_model(model: StoredModel, given: ExternalDataset) -> ExternalModel:
     """A model as one of the giving dataset; where its folder has no name of nnU-Net's, its checkpoint knows."""
     checkpoint = given.checkpoint
     return ExternalModel(

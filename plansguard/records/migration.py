@@ -59,7 +59,7 @@ class MigrationRecord:
         older = MigrationRecord(self.replaced.lineage).remembered(depth - 1)
         return {**self.value, "replaced": {**self.value["replaced"], "lineage": older}}
 
-    def tells_of(self, plans_content: bytes, identifier: str, workflow: str) -> bool:
+    def matches(self, plans_content: bytes, identifier: str, workflow: str) -> bool:
         """Whether this is the record of moving just these plans for this reason."""
         origin = self.value["from"]
         same_plans = origin["sha256"] == sha256(plans_content) and origin["plans"] == identifier

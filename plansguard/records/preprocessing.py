@@ -1,44 +1,38 @@
-"""The stamp: what preprocessed data were made with, as ``plansguard preprocess`` leaves it beside the plans.
+"""The preprocessing record: what preprocessed data were made with. ``plansguard preprocess`` writes it.
 
-It lies at ``<data_identifier>.stamp.json`` and never inside the data folder, where nnU-Net asserts a single file
-ending. Its fields are described in models/stamp.py. This is apart from the model so that a check needs no pydantic for
-a stamp that is as it should be.
+The file is ``<data_identifier>.stamp.json`` beside the plans, never inside the data folder, where nnU-Net asserts a
+single file ending. documents/models/preprocessing_record.py describes its fields; this module needs no pydantic.
 
-It is written twice: unfinished before nnU-Net starts, which begins by deleting the old data, and whole when nnU-Net has
-ended and every case is there. Which state holds is decided by the files in the data folder, their names and sizes:
-times of change do not outlive a copy, and the bytes of a .b2nd are not the same twice. So a process killed at any
-moment leaves a stamp that tells the truth.
+The record is written twice: unfinished before nnU-Net starts, which first deletes the old data, and complete when
+nnU-Net has ended and every case is present. The names and sizes of the files in the data folder decide which state
+applies: modification times do not survive a copy, and two .b2nd files of the same array differ in their bytes. So the
+record stays correct when a process is killed at any moment.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
+import plansguard
 from plansguard.artefacts.data.listing import Listing
-from plansguard.core.digest import sha256
+from plansguard.core.digest import canonical, sha256
 
 SCHEMA = "plansguard/stamp/1"
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The stamp
-# ---------------------------------------------------------------------------------------------------------------------
-
-
 class DataState(Enum):
-    """What a stamp says of the files that lie there."""
+    """How the files in a data folder compare with its preprocessing record."""
 
-    HOLDS = "these are the data that it tells of"
-    SILENT = "it tells nothing of them: an unfinished run has not touched them"
-    CHANGED = "these are other files than those that it tells of"
-    UNFINISHED = "a run that never ended left them"
+    UNCHANGED = "the files are those that the record describes"
+    CHANGED = "the files differ from those that the record describes"
+    UNFINISHED = "a run that did not end left the files"
+    UNRECORDED = "no record describes the files, and an unfinished run has not touched them"
 
 
 class PreprocessingRecord:
-    """A stamp whose fields have the right types."""
+    """A preprocessing record whose fields have the right types."""
 
     def __init__(self, value: dict[str, Any]) -> None:
         self.value = value
@@ -52,19 +46,18 @@ class PreprocessingRecord:
         self.files: dict[str, Any] | None = value["files"]
         self.before: dict[str, Any] | None = value["before"]
 
-    def holding(self, files: Listing) -> tuple[DataState, PreprocessingRecord]:
-        """What is true of the files that lie there, and which stamp tells of them: this one, or the one before it."""
+    def state_of(self, files: Listing) -> tuple[DataState, PreprocessingRecord]:
+        """The state of the files, and the record that describes them: this one, or the one before it."""
         if self.files is not None:
-            return (DataState.HOLDS if self.files["sha256"] == files.sha256 else DataState.CHANGED), self
+            return (DataState.UNCHANGED if self.files["sha256"] == files.sha256 else DataState.CHANGED), self
         if self.before is None or self.before["files"]["sha256"] != files.sha256:
             return DataState.UNFINISHED, self
-        older = self.before["stamp"]
-        return (DataState.SILENT, self) if older is None else PreprocessingRecord(older).holding(files)
+        earlier = self.before["stamp"]
+        return (DataState.UNRECORDED, self) if earlier is None else PreprocessingRecord(earlier).state_of(files)
 
 
-def began(
+def unfinished_record(
     *,
-    tool_version: str,
     nnunet_version: str | None,
     now: str,
     plans: str,
@@ -74,16 +67,16 @@ def began(
     dataset: Mapping[str, Any],
     cases: int,
     present: Listing | None,
-    stamp: PreprocessingRecord | None,
+    before: PreprocessingRecord | None,
 ) -> dict[str, Any]:
-    """The unfinished stamp of a run that is about to start.
+    """The record of a run that is about to start.
 
-    ``fields`` and ``dataset`` are ``input_fields`` and ``dataset_fields``; ``cases`` is how many there are to be.
-    ``present`` and ``stamp`` are what lies in the folder now and what is said of it, if anything.
+    ``fields`` and ``dataset`` are ``input_fields`` and ``dataset_fields``; ``cases`` is the expected number of cases.
+    ``present`` and ``before`` are the files in the folder now and their record, if any.
     """
     return {
         "schema": SCHEMA,
-        "tool": {"name": "plansguard", "version": tool_version},
+        "tool": {"name": "plansguard", "version": plansguard.__version__},
         "nnunetv2": nnunet_version,
         "began": now,
         "finished": None,
@@ -91,26 +84,22 @@ def began(
         "configuration": configuration,
         "data_identifier": data_identifier,
         "input": dict(fields),
-        "input_sha256": _digest(fields),
+        "input_sha256": sha256(canonical(fields)),
         "dataset_json": dict(dataset),
-        "dataset_json_sha256": _digest(dataset),
+        "dataset_json_sha256": sha256(canonical(dataset)),
         "cases": cases,
         "files": None,
-        "before": None if present is None else {"files": present.document, "stamp": _still_true(stamp, present)},
+        "before": None if present is None else {"files": present.document, "stamp": _still_valid(before, present)},
     }
 
 
-def ended(unfinished: Mapping[str, Any], *, now: str, files: Listing) -> dict[str, Any]:
-    """The stamp of a run that ended well."""
+def finished_record(unfinished: Mapping[str, Any], *, now: str, files: Listing) -> dict[str, Any]:
+    """The record of a run that ended well."""
     return {**unfinished, "finished": now, "files": files.document, "before": None}
 
 
-def _still_true(stamp: PreprocessingRecord | None, present: Listing) -> dict[str, Any] | None:
-    if stamp is None:
+def _still_valid(record: PreprocessingRecord | None, present: Listing) -> dict[str, Any] | None:
+    if record is None:
         return None
-    state, holding = stamp.holding(present)
-    return holding.value if state is DataState.HOLDS else None
-
-
-def _digest(fields: Mapping[str, Any]) -> str:
-    return sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
+    state, described_by = record.state_of(present)
+    return described_by.value if state is DataState.UNCHANGED else None

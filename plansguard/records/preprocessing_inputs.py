@@ -33,7 +33,7 @@ class FieldDifference(NamedTuple):
     now: Any
 
 
-class Doubt(NamedTuple):
+class DatasetChange(NamedTuple):
     """A difference of dataset.json, and what it means for data that were made with the other value."""
 
     difference: FieldDifference
@@ -77,7 +77,7 @@ def dataset_fields(dataset_json: Mapping[str, Any]) -> dict[str, Any]:
     return {key: dataset_json[key] for key in _DATASET_KEYS if key in dataset_json}
 
 
-def dataset_doubts(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Doubt]:
+def dataset_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[DatasetChange]:
     """What differs between the ``dataset_fields`` that data were made with and those of today, with its weight.
 
     Other label values or another number of channels are an error: the .pkl files list the voxels of each label, the
@@ -87,12 +87,12 @@ def dataset_doubts(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Doub
     return [*_labels(then, now), *_channels(then, now), *_ending(then, now)]
 
 
-def _labels(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Doubt]:
+def _labels(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[DatasetChange]:
     old, new = then.get("labels"), now.get("labels")
     if isinstance(old, dict) and isinstance(new, dict) and old != new:
         values = _label_values(old) != _label_values(new)
         weight = Severity.ERROR if values else Severity.WARNING if {*old} == {*new} else Severity.INFO
-        yield Doubt(FieldDifference("labels", old, new), weight)
+        yield DatasetChange(FieldDifference("labels", old, new), weight)
 
 
 def _label_values(labels: Mapping[str, Any]) -> list[str]:
@@ -100,11 +100,13 @@ def _label_values(labels: Mapping[str, Any]) -> list[str]:
     return sorted(json.dumps([name == "ignore", value]) for name, value in labels.items())
 
 
-def _channels(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Doubt]:
+def _channels(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[DatasetChange]:
     old, new = _channel_names(then), _channel_names(now)
     if old and new and old != new:
         weight = Severity.WARNING if sorted(old) == sorted(new) else Severity.INFO
-        yield Doubt(FieldDifference("channel_names", old, new), Severity.ERROR if len(old) != len(new) else weight)
+        yield DatasetChange(
+            FieldDifference("channel_names", old, new), Severity.ERROR if len(old) != len(new) else weight
+        )
 
 
 def _channel_names(fields: Mapping[str, Any]) -> list[str]:
@@ -113,10 +115,10 @@ def _channel_names(fields: Mapping[str, Any]) -> list[str]:
     return [str(name) for name in names.values()] if isinstance(names, dict) else []
 
 
-def _ending(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Doubt]:
+def _ending(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[DatasetChange]:
     old, new = then.get("file_ending"), now.get("file_ending")
     if old != new:
-        yield Doubt(FieldDifference("file_ending", old, new), Severity.INFO)
+        yield DatasetChange(FieldDifference("file_ending", old, new), Severity.INFO)
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -18,7 +18,7 @@ from plansguard.subjects.plans import Configuration
 
 if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
-    from plansguard.subjects.training_run import Run
+    from plansguard.subjects.training_run import TrainingRun
 
 #: The first releases that rebuild old residual plans with the right keyword; that predict with torch 2.6; that take
 #: pretrained weights with it.
@@ -104,7 +104,7 @@ def old_nnunet_refuses_checkpoint(dataset: Dataset, checkpoint: Checkpoint) -> I
     fix="uninstall the one that is not meant: {program} -m pip uninstall nnunetv2; or activate one environment only",
     modes=("VR-05",),
 )
-def several_nnunet_installations(run: Run) -> Iterator[Found]:
+def several_nnunet_installations(run: TrainingRun) -> Iterator[Found]:
     """Two copies of nnU-Net are within reach, and it depends on the command which one runs.
 
     What it checks: whether the `nnUNetv2_train` that a shell finds is run by the Python that plansguard runs with, and
@@ -141,7 +141,7 @@ def several_nnunet_installations(run: Run) -> Iterator[Found]:
     fix="{remedy}",
     modes=("VR-07",),
 )
-def torch_does_not_suit_nnunet(run: Run) -> Iterator[Found]:
+def torch_does_not_suit_nnunet(run: TrainingRun) -> Iterator[Found]:
     """The installed torch is one that the installed nnU-Net does not work with.
 
     What it checks: the version of torch against what the installed nnU-Net's own metadata ask for. As warnings, what
@@ -182,7 +182,7 @@ def torch_does_not_suit_nnunet(run: Run) -> Iterator[Found]:
     fix="install the package that has it, or update: pip install --upgrade dynamic-network-architectures nnunetv2",
     modes=("VR-07",),
 )
-def network_class_not_installed(run: Run, configuration: Configuration) -> Iterator[Found]:
+def network_class_not_installed(run: TrainingRun, configuration: Configuration) -> Iterator[Found]:
     """The network that the plans name is in no installed package.
 
     What it checks: `network_class_name` of the configuration to be trained, in the sources of the package that it
@@ -218,7 +218,7 @@ def network_class_not_installed(run: Run, configuration: Configuration) -> Itera
     fix="update: pip install 'plansguard[train]'",
     modes=("TR-01",),
 )
-def nnunet_too_old_for_steps(run: Run) -> Iterator[Found]:
+def nnunet_too_old_for_steps(run: TrainingRun) -> Iterator[Found]:
     """A training of a number of steps is to run under an nnU-Net that does not know plansguard's trainers.
 
     What it checks: for trainers with a number of steps in their name, that nnU-Net 2.8 or later is installed.

@@ -47,17 +47,17 @@ if TYPE_CHECKING:
     from plansguard.subjects.weights import Weights
 
 
-class RecordedData(NamedTuple):
-    """A folder of preprocessed data that has a stamp.
+class PreprocessedFolder(NamedTuple):
+    """A folder of preprocessed data that has a preprocessing record.
 
-    The stamp's file, what lies in the folder, what is true of that, and the stamp that tells of it: the one in the
-    file, or, while an unfinished run has not touched the data, the one before.
+    ``record`` describes the present files: the record in the file, or the one before it while an unfinished run has not
+    touched the data.
     """
 
-    file: PreprocessingRecordFile
-    files: Listing
+    record_file: PreprocessingRecordFile
+    listing: Listing
     state: DataState
-    stamp: PreprocessingRecord
+    record: PreprocessingRecord
 
 
 @dataclass
@@ -176,7 +176,7 @@ class Dataset:
         return folder
 
     @cached_property
-    def preprocessing_records(self) -> tuple[RecordedData, ...]:
+    def preprocessing_records(self) -> tuple[PreprocessedFolder, ...]:
         """The data folders with a stamp, by name; of damaged stamps PG005 tells.
 
         Absent when nobody wants the data to be looked at, or a folder cannot be listed.
@@ -187,10 +187,10 @@ class Dataset:
         there = [file for file in files if self.role == "preprocessed" and is_folder(self.folder / file.identifier)]
         return tuple(self._recorded(file) for file in there)
 
-    def _recorded(self, file: PreprocessingRecordFile) -> RecordedData:
+    def _recorded(self, file: PreprocessingRecordFile) -> PreprocessedFolder:
         try:
             files = listing(self.folder / file.identifier)
-            return RecordedData(file, files, *file.stamp.holding(files))
+            return PreprocessedFolder(file, files, *file.record.state_of(files))
         except OSError as error:
             raise Absent(f"{file.identifier} cannot be listed: {error.strerror}") from error
 

@@ -10,7 +10,7 @@ from plansguard.nnunet import plans_diff
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
 from plansguard.nnunet.workspace import TrainedModel, dataset_id
 from plansguard.subjects.dataset import Dataset
-from plansguard.subjects.external_plans import External
+from plansguard.subjects.external_plans import ExternalDataset
 from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Plans
 
@@ -67,7 +67,7 @@ def _judge_finetune(pair: Pair) -> Direction:
         return Direction((because,), f"{finetune}; {pretrain}")
     nobody = f"no trained weights of {giving} with these plans"
     if weights is None:
-        artefact = pair.giving.artefact if isinstance(pair.giving, External) else None
+        artefact = pair.giving.artefact if isinstance(pair.giving, ExternalDataset) else None
         nobody = f"no weights lie with {artefact}" if artefact else "nnUNet_results is not set"
     return Direction(
         open_question=nobody,
@@ -155,4 +155,4 @@ def _command(pair: Pair, workflow: str, *, swap: bool = False, plans: str | None
 
 def source_of(giving: Dataset) -> str:
     """What ``-s`` takes for the giving side, as one types it in a shell."""
-    return shlex.quote(str(giving.artefact) if isinstance(giving, External) else dataset_id(giving.name))
+    return shlex.quote(str(giving.artefact) if isinstance(giving, ExternalDataset) else dataset_id(giving.name))

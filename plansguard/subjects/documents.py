@@ -151,7 +151,7 @@ class PreprocessingRecordFile(Part):
         return self.path.name[: -len(PREPROCESSING_RECORD_ENDING)]
 
     @property
-    def stamp(self) -> PreprocessingRecord:
+    def record(self) -> PreprocessingRecord:
         """What it says; Absent when a field has a wrong type."""
         older = (self.valid.value["before"] or {}).get("stamp")
         if older is not None and problems(self.model_name, older):

@@ -44,7 +44,7 @@ class ExternalModel(TrainedModel):
 
 
 @dataclass
-class External(Dataset):
+class ExternalDataset(Dataset):
     """An artefact in the giving dataset's place: its documents, and whether it holds weights.
 
     ``artefact`` is the path as it was typed after ``-s``. ``models`` are the trained models that the plans belong to,

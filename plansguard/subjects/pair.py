@@ -28,8 +28,3 @@ class Pair:
     def pretraining(self) -> Dataset:
         """The dataset on which the weights are, or will be, pretrained."""
         return self.receiving if self.workflow == "pretrain" else self.giving
-
-    @property
-    def finetuning(self) -> Dataset:
-        """The dataset on which they are fine-tuned."""
-        return self.giving if self.workflow == "pretrain" else self.receiving

@@ -38,7 +38,7 @@ _LONGEST_SHOWN = 60
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """One training: the arguments of ``nnUNetv2_train``, and what they lead to.
 
     ``dataset`` is narrowed to ``plans``, ``configuration`` and the weights. ``fold`` is a number or ``all``, as typed.

@@ -14,7 +14,7 @@ from plansguard.artefacts.data.listing import listing
 from plansguard.cli import build_app
 from plansguard.core.errors import UsageError
 from plansguard.documents import json_document
-from plansguard.records.preprocessing import began, ended
+from plansguard.records.preprocessing import finished_record, unfinished_record
 from plansguard.records.preprocessing_inputs import input_fields
 from tests.support.variants import ROOTS, copy, lay_out, place, put, remove
 
@@ -103,13 +103,12 @@ def test_stamped_data_are_not_made_again(workspace: Path) -> None:
     for ending in (".b2nd", "_seg.b2nd", ".pkl"):
         (folder / f"case{ending}").write_bytes(b"x")
     plans = json.loads(folder.with_name("PretrainPlans.json").read_bytes())
-    value = began(
-        tool_version="1",
+    value = unfinished_record(
         nnunet_version="2.8.1",
         now="now",
         cases=1,
         present=None,
-        stamp=None,
+        before=None,
         plans="PretrainPlans",
         configuration="3d_fullres",
         data_identifier=folder.name,
@@ -119,7 +118,7 @@ def test_stamped_data_are_not_made_again(workspace: Path) -> None:
     stamp = folder.with_name(f"{folder.name}.stamp.json")
     stamp.write_bytes(json_document.dumps(value))
     assert "plansguard preprocess" in run(*order).stdout
-    stamp.write_bytes(json_document.dumps(ended(value, now="now", files=listing(folder))))
+    stamp.write_bytes(json_document.dumps(finished_record(value, now="now", files=listing(folder))))
     assert "plansguard preprocess" not in run(*order).stdout
     (folder / "another.pkl").write_bytes(b"x")
     assert "plansguard preprocess" in run(*order).stdout

@@ -21,8 +21,8 @@ from plansguard.documents.recognise import recognise
 from plansguard.documents.validation import surely_valid
 from plansguard.nnunet import constants
 from plansguard.nnunet.inheritance import resolve_configuration
-from plansguard.records.preprocessing import DataState, PreprocessingRecord, began, ended
-from plansguard.records.preprocessing_inputs import dataset_doubts, differing, input_fields, place_in_plans
+from plansguard.records.preprocessing import DataState, PreprocessingRecord, finished_record, unfinished_record
+from plansguard.records.preprocessing_inputs import dataset_changes, differing, input_fields, place_in_plans
 from plansguard.subjects.discovery import expected_kind
 from plansguard.subjects.request import Reading
 from tests.rules.pg5_data.preprocessing_record_variants import (
@@ -175,7 +175,7 @@ DATASET_JSON = {
     ],
 )
 def test_what_counts_of_dataset_json(change: dict[str, Any], severity: Severity) -> None:
-    [doubt] = dataset_doubts(DATASET_JSON, {**DATASET_JSON, **change})
+    [doubt] = dataset_changes(DATASET_JSON, {**DATASET_JSON, **change})
     assert doubt.severity is severity
     assert {doubt.difference.field} == set(change)
 
@@ -189,12 +189,12 @@ def test_what_counts_of_dataset_json(change: dict[str, Any], severity: Severity)
     ],
 )
 def test_what_does_not_count_of_dataset_json(same: dict[str, Any]) -> None:
-    assert dataset_doubts(DATASET_JSON, {**DATASET_JSON, **same}) == []
+    assert dataset_changes(DATASET_JSON, {**DATASET_JSON, **same}) == []
 
 
 def test_channels_as_older_files_spell_them() -> None:
     older = {key: value for key, value in DATASET_JSON.items() if key != "channel_names"}
-    assert dataset_doubts(DATASET_JSON, {**older, "modality": {"0": "T1", "1": "T2"}}) == []
+    assert dataset_changes(DATASET_JSON, {**older, "modality": {"0": "T1", "1": "T2"}}) == []
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -268,8 +268,7 @@ OLD, NEW, HALF = Listing(CASE), Listing({**CASE, "a.pkl": 6}), Listing({"a.b2nd"
 
 
 def begun(present: Listing | None, before: PreprocessingRecord | None, spacing: float = 1.0) -> dict[str, Any]:
-    return began(
-        tool_version="0.1.0",
+    return unfinished_record(
         nnunet_version=None,
         now="2026-05-04T09:00:00+00:00",
         plans="nnUNetPlans",
@@ -279,32 +278,34 @@ def begun(present: Listing | None, before: PreprocessingRecord | None, spacing: 
         dataset=DATASET_JSON,
         cases=1,
         present=present,
-        stamp=before,
+        before=before,
     )
 
 
 def whole(files: Listing, spacing: float = 1.0) -> PreprocessingRecord:
-    return PreprocessingRecord(ended(begun(None, None, spacing), now="2026-05-04T09:30:00+00:00", files=files))
+    return PreprocessingRecord(
+        finished_record(begun(None, None, spacing), now="2026-05-04T09:30:00+00:00", files=files)
+    )
 
 
 @pytest.mark.parametrize(
     ("value", "files", "state", "spacing"),
     [
-        (whole(OLD).value, OLD, DataState.HOLDS, 1.0),
+        (whole(OLD).value, OLD, DataState.UNCHANGED, 1.0),
         (whole(OLD).value, NEW, DataState.CHANGED, 1.0),
         # killed before nnU-Net deleted anything: what was known of the old data is still true
-        (begun(OLD, whole(OLD, 3.0)), OLD, DataState.HOLDS, 3.0),
-        (begun(OLD, whole(NEW, 3.0)), OLD, DataState.SILENT, 1.0),
-        (begun(OLD, None), OLD, DataState.SILENT, 1.0),
+        (begun(OLD, whole(OLD, 3.0)), OLD, DataState.UNCHANGED, 3.0),
+        (begun(OLD, whole(NEW, 3.0)), OLD, DataState.UNRECORDED, 1.0),
+        (begun(OLD, None), OLD, DataState.UNRECORDED, 1.0),
         # killed later
         (begun(OLD, whole(OLD, 3.0)), HALF, DataState.UNFINISHED, 1.0),
         (begun(None, None), HALF, DataState.UNFINISHED, 1.0),
-        (begun(OLD, PreprocessingRecord(begun(OLD, whole(OLD, 3.0)))), OLD, DataState.HOLDS, 3.0),
-        (begun(HALF, PreprocessingRecord(begun(OLD, whole(OLD, 3.0)))), HALF, DataState.SILENT, 1.0),
+        (begun(OLD, PreprocessingRecord(begun(OLD, whole(OLD, 3.0)))), OLD, DataState.UNCHANGED, 3.0),
+        (begun(HALF, PreprocessingRecord(begun(OLD, whole(OLD, 3.0)))), HALF, DataState.UNRECORDED, 1.0),
     ],
 )
 def test_states(value: dict[str, Any], files: Listing, state: DataState, spacing: float) -> None:
-    found, holding = PreprocessingRecord(value).holding(files)
+    found, holding = PreprocessingRecord(value).state_of(files)
     assert (found, holding.input["spacing"]) == (state, [spacing])
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
     from plansguard.subjects.planning import Planning
     from plansguard.subjects.prediction import Prediction
-    from plansguard.subjects.training_run import Run
+    from plansguard.subjects.training_run import TrainingRun
 
 
 class Level(IntEnum):
@@ -47,7 +47,7 @@ class Scope:
     plans: Plans | None = None
     configuration: Configuration | None = None
     checkpoint: Checkpoint | None = None
-    run: Run | None = None
+    run: TrainingRun | None = None
     planning: Planning | None = None
     prediction: Prediction | None = None
     pair: Pair | None = None

@@ -21,7 +21,7 @@ from plansguard.subjects.request import Request
 if TYPE_CHECKING:
     from plansguard.subjects.planning import Planning
     from plansguard.subjects.prediction import Prediction
-    from plansguard.subjects.training_run import Run
+    from plansguard.subjects.training_run import TrainingRun
 
 
 def run_rules(
@@ -30,7 +30,7 @@ def run_rules(
     datasets: Sequence[Dataset],
     *,
     pair: Pair | None = None,
-    training: Run | None = None,
+    training: TrainingRun | None = None,
     planning: Planning | None = None,
     prediction: Prediction | None = None,
     settings: ActiveSettings | None = None,

@@ -9,11 +9,11 @@ from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed, quoted
 from plansguard.records.preprocessing import DataState
-from plansguard.records.preprocessing_inputs import FieldDifference, dataset_doubts, dataset_fields, differing
+from plansguard.records.preprocessing_inputs import FieldDifference, dataset_changes, dataset_fields, differing
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import number
 from plansguard.subjects.data_users import DataUser, data_users
-from plansguard.subjects.dataset import Dataset, RecordedData
+from plansguard.subjects.dataset import Dataset, PreprocessedFolder
 from plansguard.subjects.documents import DatasetJson
 
 _PREPROCESS = "plansguard preprocess -d {number} -p {plans} -c {configuration}"
@@ -28,7 +28,7 @@ _ONLY_NAMES = f"leave the data as they are if only names were corrected; otherwi
     fix=f"set {{keys}} back, or preprocess again: {_PREPROCESS}",
     modes=("PP-02", "PP-05", "PP-06", "PP-11"),
 )
-def stamp_disagrees(dataset: Dataset, preprocessing_records: tuple[RecordedData, ...]) -> Iterator[Found]:
+def stamp_disagrees(dataset: Dataset, preprocessing_records: tuple[PreprocessedFolder, ...]) -> Iterator[Found]:
     """Preprocessed data were made with other plans, or another dataset.json, than lie here today.
 
     What it checks: where `plansguard preprocess` left a stamp, and the data are still those that it tells of, every
@@ -51,8 +51,8 @@ def stamp_disagrees(dataset: Dataset, preprocessing_records: tuple[RecordedData,
     users = data_users(dataset, dataset.plans)
     dataset_json = known(lambda: dataset.dataset_json.valid)
     for one in preprocessing_records:
-        judged = [user for user in users.get(one.file.identifier, ()) if user.judged]
-        if one.state is DataState.HOLDS and judged:
+        judged = [user for user in users.get(one.record_file.identifier, ()) if user.judged]
+        if one.state is DataState.UNCHANGED and judged:
             yield from _of_plans(dataset, one, judged)
             if dataset_json is not None:
                 yield from _of_dataset_json(dataset, one, judged[0], dataset_json)
@@ -67,7 +67,9 @@ def stamp_disagrees(dataset: Dataset, preprocessing_records: tuple[RecordedData,
     fix=f"preprocess again, {_PREPROCESS}; or delete {{stamp}} if you know what they were made with",
     modes=("PP-02", "PP-11"),
 )
-def data_changed_since_stamp(dataset: Dataset, preprocessing_records: tuple[RecordedData, ...]) -> Iterator[Found]:
+def data_changed_since_stamp(
+    dataset: Dataset, preprocessing_records: tuple[PreprocessedFolder, ...]
+) -> Iterator[Found]:
     """Preprocessed data are other files than those that were stamped.
 
     What it checks: where `plansguard preprocess` left a stamp, the data folder holds the cases it held then, in files
@@ -84,12 +86,12 @@ def data_changed_since_stamp(dataset: Dataset, preprocessing_records: tuple[Reco
     Evidence: PP-02; nnU-Net issue 2592, where a maintainer calls it too error-prone to trust existing data.
     """
     for one, user in _judged(dataset, preprocessing_records, DataState.CHANGED):
-        then = one.stamp.value["files"]
+        then = one.record.value["files"]
         yield found(
-            Location(str(one.file.path), "/files"),
-            finished=one.stamp.finished,
+            Location(str(one.record_file.path), "/files"),
+            finished=one.record.finished,
             then=_amount(then["cases"], then["bytes"]),
-            now=_amount(len(one.files.cases), one.files.bytes),
+            now=_amount(len(one.listing.cases), one.listing.bytes),
             **_common(dataset, one, user),
         )
 
@@ -103,7 +105,9 @@ def data_changed_since_stamp(dataset: Dataset, preprocessing_records: tuple[Reco
     fix=f"let it end if it still runs; otherwise start it again: {_PREPROCESS}",
     modes=("PP-07",),
 )
-def preprocessing_unfinished(dataset: Dataset, preprocessing_records: tuple[RecordedData, ...]) -> Iterator[Found]:
+def preprocessing_unfinished(
+    dataset: Dataset, preprocessing_records: tuple[PreprocessedFolder, ...]
+) -> Iterator[Found]:
     """Preprocessing was begun and never came to its end.
 
     What it checks: the stamp that `plansguard preprocess` writes before nnU-Net starts was replaced by a whole one,
@@ -120,37 +124,39 @@ def preprocessing_unfinished(dataset: Dataset, preprocessing_records: tuple[Reco
     Evidence: PP-07; nnU-Net issues 2298, 2729, 2186.
     """
     for one, user in _judged(dataset, preprocessing_records, DataState.UNFINISHED):
-        complete = len(one.files.cases)
+        complete = len(one.listing.cases)
         yield found(
-            Location(str(one.file.path), "/finished"),
-            severity=Severity.WARNING if complete >= one.stamp.cases else None,
-            stamped_plans=one.stamp.plans,
-            stamped_configuration=one.stamp.configuration,
-            began=one.stamp.began,
+            Location(str(one.record_file.path), "/finished"),
+            severity=Severity.WARNING if complete >= one.record.cases else None,
+            stamped_plans=one.record.plans,
+            stamped_configuration=one.record.configuration,
+            began=one.record.began,
             complete=complete,
-            cases=one.stamp.cases,
+            cases=one.record.cases,
             **_common(dataset, one, user),
         )
 
 
-def _of_plans(dataset: Dataset, one: RecordedData, users: list[DataUser]) -> Iterator[Found]:
+def _of_plans(dataset: Dataset, one: PreprocessedFolder, users: list[DataUser]) -> Iterator[Found]:
     """One finding per place: what a child inherits is told at its parent."""
     told: list[tuple[Location, list[FieldDifference]]] = []
     for user in users:
-        differences = differing(one.stamp.input, user.input)
+        differences = differing(one.record.input, user.input)
         if differences and (user.at(differences[0].field), differences) not in told:
             told.append((user.at(differences[0].field), differences))
             yield found(
                 told[-1][0],
-                related=[(one.file.at("input"), "what they were made with")],
+                related=[(one.record_file.at("input"), "what they were made with")],
                 what=f"{user.plans.identifier}.json",
                 **_fields(differences),
                 **_common(dataset, one, user),
             )
 
 
-def _of_dataset_json(dataset: Dataset, one: RecordedData, user: DataUser, dataset_json: DatasetJson) -> Iterator[Found]:
-    doubts = dataset_doubts(one.stamp.dataset, dataset_fields(dataset_json.value))
+def _of_dataset_json(
+    dataset: Dataset, one: PreprocessedFolder, user: DataUser, dataset_json: DatasetJson
+) -> Iterator[Found]:
+    doubts = dataset_changes(one.record.dataset, dataset_fields(dataset_json.value))
     if not doubts:
         return
     worst = max(doubts, key=lambda doubt: doubt.severity.rank)
@@ -159,7 +165,7 @@ def _of_dataset_json(dataset: Dataset, one: RecordedData, user: DataUser, datase
         dataset_json.at(dataset_json.channels_key if field == "channel_names" else field),
         severity=worst.severity,
         fix=None if worst.severity is Severity.ERROR else _ONLY_NAMES,
-        related=[(one.file.at("dataset_json"), "what they were made with")],
+        related=[(one.record_file.at("dataset_json"), "what they were made with")],
         what="dataset.json",
         **_fields([doubt.difference for doubt in doubts]),
         **_common(dataset, one, user),
@@ -174,20 +180,20 @@ def _fields(differences: list[FieldDifference]) -> dict[str, Any]:
 
 
 def _judged(
-    dataset: Dataset, preprocessing_records: tuple[RecordedData, ...], state: DataState
-) -> Iterator[tuple[RecordedData, DataUser]]:
+    dataset: Dataset, preprocessing_records: tuple[PreprocessedFolder, ...], state: DataState
+) -> Iterator[tuple[PreprocessedFolder, DataUser]]:
     """The stamps in a state, each with the first of those who read its data and were asked for."""
     users = data_users(dataset, dataset.plans)
     for one in preprocessing_records:
-        judged = [user for user in users.get(one.file.identifier, ()) if user.judged]
+        judged = [user for user in users.get(one.record_file.identifier, ()) if user.judged]
         if one.state is state and judged:
             yield one, judged[0]
 
 
-def _common(dataset: Dataset, one: RecordedData, user: DataUser) -> dict[str, Any]:
+def _common(dataset: Dataset, one: PreprocessedFolder, user: DataUser) -> dict[str, Any]:
     return {
-        "identifier": one.file.identifier,
-        "stamp": quoted(one.file.path.name),
+        "identifier": one.record_file.identifier,
+        "stamp": quoted(one.record_file.path.name),
         "number": number(dataset),
         "plans": quoted(user.plans.identifier),
         "configuration": user.configuration.name,

@@ -13,7 +13,7 @@ from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import number
 
 if TYPE_CHECKING:
-    from plansguard.subjects.training_run import Run
+    from plansguard.subjects.training_run import TrainingRun
 
 
 @rule(
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     fix="plansguard preprocess -d {number} -p {plans} -c {configuration}",
     modes=("PP-01",),
 )
-def nothing_to_train_on(run: Run) -> Iterator[Found]:
+def nothing_to_train_on(run: TrainingRun) -> Iterator[Found]:
     """The data that are to be trained on were never preprocessed.
 
     What it checks: the folder of preprocessed data of the configuration is there and not empty. In a check, a dataset
@@ -66,7 +66,7 @@ def nothing_to_train_on(run: Run) -> Iterator[Found]:
     "-tr {trainer}; or train this with theirs, {first}",
     modes=("CA-01",),
 )
-def previous_stage_of_another_trainer(run: Run) -> Iterator[Found]:
+def previous_stage_of_another_trainer(run: TrainingRun) -> Iterator[Found]:
     """The first stage of a cascade was trained by another trainer.
 
     What it checks: for a configuration with a `previous_stage`, that a trained model of that stage has the name of this

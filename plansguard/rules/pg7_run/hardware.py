@@ -28,7 +28,7 @@ from plansguard.subjects.documents import DatasetJson
 from plansguard.subjects.plans import Configuration
 
 if TYPE_CHECKING:
-    from plansguard.subjects.training_run import Run
+    from plansguard.subjects.training_run import TrainingRun
 
 #: Shares of a GPU's memory. nnU-Net's own plans for just this GPU come to 94 %; the estimate is good to about a fifth.
 _TIGHT, _HOPELESS = 0.95, 1.3
@@ -64,7 +64,7 @@ class _Memory(NamedTuple):
     "-gpu_memory_target {target} -overwrite_plans_name {plans}_{target}G",
     modes=("RT-01",),
 )
-def gpu_memory_too_small(run: Run, configuration: Configuration, dataset_json: DatasetJson) -> Iterator[Found]:
+def gpu_memory_too_small(run: TrainingRun, configuration: Configuration, dataset_json: DatasetJson) -> Iterator[Found]:
     """The training takes more memory than the GPU has.
 
     What it checks: the estimate by which nnU-Net's planners choose patch and batch size, made for this network, patch
@@ -121,7 +121,7 @@ def gpu_memory_too_small(run: Run, configuration: Configuration, dataset_json: D
     "more",
     modes=("RT-02",),
 )
-def batch_smaller_than_gpus(run: Run, configuration: Configuration) -> Iterator[Found]:
+def batch_smaller_than_gpus(run: TrainingRun, configuration: Configuration) -> Iterator[Found]:
     """There are more GPUs than samples in a batch.
 
     What it checks: `-num_gpus` against the `batch_size` of the configuration.
@@ -150,7 +150,7 @@ def batch_smaller_than_gpus(run: Run, configuration: Configuration) -> Iterator[
     fix="a configuration that inherits from {configuration} with batch_size {better}, or {fewer}",
     modes=("RT-02",),
 )
-def batch_uneven_on_gpus(run: Run, configuration: Configuration) -> Iterator[Found]:
+def batch_uneven_on_gpus(run: TrainingRun, configuration: Configuration) -> Iterator[Found]:
     """The batch is divided unevenly among the GPUs, or each of them gets a single sample.
 
     What it checks: `-num_gpus` against the `batch_size` of the configuration, where each GPU gets something.
@@ -195,7 +195,7 @@ def _fewer_gpus(batch_size: int, gpus: int) -> str:
     message="this training is to run on {asked}, and {trouble}",
     fix="see what nvidia-smi and CUDA_VISIBLE_DEVICES say; without a GPU: -device cpu",
 )
-def fewer_gpus_than_asked(run: Run) -> Iterator[Found]:
+def fewer_gpus_than_asked(run: TrainingRun) -> Iterator[Found]:
     """The device or the number of GPUs that is asked for is not here.
 
     What it checks: for `-device cuda`, nnU-Net's default, that there is a GPU, and that as many are visible as
@@ -236,7 +236,7 @@ def fewer_gpus_than_asked(run: Run) -> Iterator[Found]:
     fix="make room there, or set nnUNet_results to another disk",
     modes=("RT-05",),
 )
-def disk_too_small(run: Run, configuration: Configuration, dataset_json: DatasetJson) -> Iterator[Found]:
+def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json: DatasetJson) -> Iterator[Found]:
     """The disk is too small for the checkpoints.
 
     What it checks: the free space under `nnUNet_results` against the checkpoints that are not there yet. Each holds the
@@ -282,7 +282,7 @@ def disk_too_small(run: Run, configuration: Configuration, dataset_json: Dataset
     "nnUNetv2_preprocess -d {number} -plans_name {plans} -c {configuration}",
     modes=("RT-05",),
 )
-def no_room_to_unpack(run: Run, configuration: Configuration) -> Iterator[Found]:
+def no_room_to_unpack(run: TrainingRun, configuration: Configuration) -> Iterator[Found]:
     """The disk is too small for data that nnU-Net unpacks.
 
     What it checks: for data of nnU-Net up to 2.5 (`.npz`), the sizes of the arrays that are not unpacked yet, against
@@ -321,12 +321,12 @@ def no_room_to_unpack(run: Run, configuration: Configuration) -> Iterator[Found]
         )
 
 
-def _divides(run: Run) -> bool:
+def _divides(run: TrainingRun) -> bool:
     """Whether nnU-Net divides batches among GPUs."""
     return run.device == "cuda" and run.gpus > 1
 
 
-def _memory(run: Run) -> _Memory:
+def _memory(run: TrainingRun) -> _Memory:
     """Absent where it is not known."""
     if run.gpu_memory is not None:
         return _Memory("the GPU", run.gpu_memory, 0)
@@ -342,7 +342,7 @@ def _memory(run: Run) -> _Memory:
 
 
 def _estimate(
-    run: Run, configuration: Configuration, dataset_json: DatasetJson, samples: int
+    run: TrainingRun, configuration: Configuration, dataset_json: DatasetJson, samples: int
 ) -> tuple[constants.Yardstick, float]:
     """What one GPU needs for so many samples, in GB, and by whose yardstick; Absent where the network is not known."""
     _check_planned(run)
@@ -355,7 +355,7 @@ def _estimate(
     return by, round(estimated_gigabytes(elements, samples, len(patch_size), by), 2)
 
 
-def _checkpoint_size(run: Run, configuration: Configuration, dataset_json: DatasetJson) -> int:
+def _checkpoint_size(run: TrainingRun, configuration: Configuration, dataset_json: DatasetJson) -> int:
     """Of one checkpoint, in bytes; Absent where the network is not known."""
     _check_planned(run)
     try:
@@ -367,13 +367,13 @@ def _checkpoint_size(run: Run, configuration: Configuration, dataset_json: Datas
     return _BYTES_PER_PARAMETER * number_of_parameters(shapes)
 
 
-def _check_planned(run: Run) -> None:
+def _check_planned(run: TrainingRun) -> None:
     """Absent for trainers that do not train the network of the plans."""
     if run.base_trainer in constants.TRAINERS_WITH_OWN_NETWORK:
         raise Absent(f"{run.base_trainer} builds another network than the plans name")
 
 
-def _with_this_network(run: Run, fits: int) -> str | None:
+def _with_this_network(run: TrainingRun, fits: int) -> str | None:
     """The way out where the network has to stay, or a smaller batch will do; None where new plans are better."""
     smaller = "a configuration that inherits from {configuration} with "
     if fits >= _LEAST_BATCH * run.gpus:

@@ -15,7 +15,7 @@ from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.pg7_run.resume import described
 
 if TYPE_CHECKING:
-    from plansguard.subjects.training_run import Run
+    from plansguard.subjects.training_run import TrainingRun
 
 
 @rule(
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "mv {folder} {away}",
     modes=("AR-13",),
 )
-def results_would_be_overwritten(run: Run) -> Iterator[Found]:
+def results_would_be_overwritten(run: TrainingRun) -> Iterator[Found]:
     """A training would begin anew where another one has left its checkpoints.
 
     What it checks: without `--c` and `--val`, that the fold's folder of results holds no checkpoint.
@@ -62,7 +62,7 @@ def results_would_be_overwritten(run: Run) -> Iterator[Found]:
     fix="{remedy}",
     modes=("ST-05", "AR-13"),
 )
-def nothing_to_continue(run: Run) -> Iterator[Found]:
+def nothing_to_continue(run: TrainingRun) -> Iterator[Found]:
     """There is no checkpoint that --c could go on from.
 
     What it checks: with `--c`, that the fold's folder of results holds a checkpoint. If not, folders beside it that do
@@ -108,7 +108,7 @@ def nothing_to_continue(run: Run) -> Iterator[Found]:
     fix="{remedy}",
     modes=("RT-04",),
 )
-def nothing_to_validate(run: Run) -> Iterator[Found]:
+def nothing_to_validate(run: TrainingRun) -> Iterator[Found]:
     """What is to be validated is not there.
 
     What it checks: with `--val`, that the fold's folder of results holds `checkpoint_final.pth`, and with `--val_best`
@@ -146,7 +146,7 @@ def nothing_to_validate(run: Run) -> Iterator[Found]:
     fix="{remedy}",
     modes=("AR-13", "RT-04"),
 )
-def continue_and_pretrained_weights(run: Run) -> Iterator[Found]:
+def continue_and_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
     """The flag --c is given together with what it excludes.
 
     What it checks: `--c` comes neither with `-pretrained_weights` nor with `--val`.
@@ -170,5 +170,5 @@ def continue_and_pretrained_weights(run: Run) -> Iterator[Found]:
         yield found(run.at, other="--val", message=said, remedy=remedy)
 
 
-def _has_checkpoints(model: Path, run: Run) -> bool:
+def _has_checkpoints(model: Path, run: TrainingRun) -> bool:
     return any((model / f"fold_{run.fold}").glob("checkpoint_*.pth"))

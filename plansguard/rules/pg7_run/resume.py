@@ -23,7 +23,7 @@ from plansguard.training.trainer_name import trainer_name
 
 if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
-    from plansguard.subjects.training_run import Run
+    from plansguard.subjects.training_run import TrainingRun
 
 
 #: Fields of dataset.json that decide what is learned, or how the final validation reads.
@@ -40,7 +40,7 @@ _JUMP = 1.25
     fix="move what is older away, so that nnU-Net takes {name}: {moves}",
     modes=("ST-10",),
 )
-def stale_final_checkpoint(run: Run) -> Iterator[Found]:
+def stale_final_checkpoint(run: TrainingRun) -> Iterator[Found]:
     """The training would be continued from an old checkpoint.
 
     What it checks: with `--c`, whether another checkpoint of the folder was written later than the one that nnU-Net
@@ -93,7 +93,7 @@ def stale_final_checkpoint(run: Run) -> Iterator[Found]:
     fix="{remedy}",
     modes=("AR-08",),
 )
-def checkpoint_to_continue_damaged(run: Run) -> Iterator[Found]:
+def checkpoint_to_continue_damaged(run: TrainingRun) -> Iterator[Found]:
     """The checkpoint that is to be continued or validated is damaged, or would run a command.
 
     What it checks: the file that nnU-Net would load for `--c` or `--val` is a whole checkpoint of nnU-Net, and names no
@@ -134,7 +134,7 @@ def checkpoint_to_continue_damaged(run: Run) -> Iterator[Found]:
     fix="{remedy}",
     modes=("ST-02",),
 )
-def finished_already(run: Run) -> Iterator[Found]:
+def finished_already(run: TrainingRun) -> Iterator[Found]:
     """A training that is to be continued is finished.
 
     What it checks: with `--c`, whether the checkpoint has done all epochs, and the final validation was done as well:
@@ -178,7 +178,7 @@ def finished_already(run: Run) -> Iterator[Found]:
     fix="{remedy}",
     modes=("ST-01",),
 )
-def schedule_changed(run: Run) -> Iterator[Found]:
+def schedule_changed(run: TrainingRun) -> Iterator[Found]:
     """A training would go on with another learning rate than it stopped at.
 
     What it checks: with `--c`, the last learning rates in the checkpoint's log tell for how many epochs it was planned,
@@ -234,7 +234,7 @@ def schedule_changed(run: Run) -> Iterator[Found]:
     "-pretrained_weights",
     modes=("ST-06",),
 )
-def plans_changed_since_checkpoint(run: Run) -> Iterator[Found]:
+def plans_changed_since_checkpoint(run: TrainingRun) -> Iterator[Found]:
     """A training would go on with other plans or another dataset.json.
 
     What it checks: with `--c`, the plans and dataset.json inside the checkpoint against those that would be used. An
@@ -286,7 +286,7 @@ def plans_changed_since_checkpoint(run: Run) -> Iterator[Found]:
     fix="put splits_final.json and the cases back as they were, or begin anew in another folder",
     modes=("ST-06",),
 )
-def split_changed_since_checkpoint(run: Run) -> Iterator[Found]:
+def split_changed_since_checkpoint(run: TrainingRun) -> Iterator[Found]:
     """A training would go on with other cases.
 
     What it checks: with `--c`, the training and validation cases of the fold against those that a trainer of a number
@@ -319,7 +319,7 @@ def split_changed_since_checkpoint(run: Run) -> Iterator[Found]:
         )
 
 
-def _more_training(run: Run) -> str:
+def _more_training(run: TrainingRun) -> str:
     """How a finished training goes on, as far as it can."""
     if run.steps is None:
         return "for more training take another trainer"
@@ -340,7 +340,7 @@ def described(path: Path, checkpoint: Checkpoint | UnreadableDocument) -> str:
     return f"{path.name} ({said})" if said else path.name
 
 
-def _loaded(run: Run) -> list[Path]:
+def _loaded(run: TrainingRun) -> list[Path]:
     """What nnU-Net loads before it does anything else."""
     if run.continues:
         return list(run.present)[:1]
@@ -400,7 +400,7 @@ def _brief(value: Any) -> str:
     return "nothing" if value is None else brief(value)
 
 
-def _cases(run: Run) -> tuple[list[str], list[str]]:
+def _cases(run: TrainingRun) -> tuple[list[str], list[str]]:
     """Training and validation cases of the fold; Absent where nnU-Net has yet to divide them."""
     from plansguard.nnunet.workspace import ALL
 

@@ -18,7 +18,7 @@ from plansguard.training.schedule import STOCK_RATE, StepSchedule
 if TYPE_CHECKING:
     import ast
 
-    from plansguard.subjects.training_run import Run
+    from plansguard.subjects.training_run import TrainingRun
 
 #: What maintainers of nnU-Net fine-tune with, in place of 0.01.
 _GENTLE = 0.001
@@ -40,7 +40,7 @@ _TOO_LATE = ("run_training", "on_train_start", "on_epoch_start", "on_train_epoch
     "train --steps: with --lr {gentle:g})",
     modes=("ST-07",),
 )
-def rate_high_for_pretrained_weights(run: Run) -> Iterator[Found]:
+def rate_high_for_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
     """Pretrained weights would be fine-tuned at the learning rate for random ones.
 
     What it checks: with `-pretrained_weights`, that the first learning rate is below 0.01.
@@ -83,7 +83,7 @@ def rate_high_for_pretrained_weights(run: Run) -> Iterator[Found]:
     fix="choose one of the folds 0 to {last}, or all",
     modes=("SL-03",),
 )
-def fold_beyond_splits(run: Run) -> Iterator[Found]:
+def fold_beyond_splits(run: TrainingRun) -> Iterator[Found]:
     """The fold is not among those of splits_final.json.
 
     What it checks: the fold's number against the folds in `splits_final.json`; without the file, against the five that
@@ -117,7 +117,7 @@ def fold_beyond_splits(run: Run) -> Iterator[Found]:
     fix="{remedy}",
     modes=("ST-04",),
 )
-def checkpoints_too_rare(run: Run) -> Iterator[Found]:
+def checkpoints_too_rare(run: TrainingRun) -> Iterator[Found]:
     """The job will be over before the next checkpoint.
 
     What it checks: under SLURM, the time that the job has left (SLURM_JOB_END_TIME) against the time between two
@@ -167,7 +167,7 @@ def checkpoints_too_rare(run: Run) -> Iterator[Found]:
     fix="nothing, if that is meant; plansguard steps shows other lengths",
     modes=("ST-03",),
 )
-def epochs_are_not_passes(run: Run) -> Iterator[Found]:
+def epochs_are_not_passes(run: TrainingRun) -> Iterator[Found]:
     """A trainer was chosen by its number of epochs, which are no passes over the data.
 
     What it checks: for trainers of nnU-Net with a number of epochs in their name, how many steps that is, and how often
@@ -209,7 +209,7 @@ def epochs_are_not_passes(run: Run) -> Iterator[Found]:
     fix="{hint}",
     modes=("TR-01",),
 )
-def step_name_cannot_be_read(run: Run) -> Iterator[Found]:
+def step_name_cannot_be_read(run: TrainingRun) -> Iterator[Found]:
     """The trainer's name is meant as a number of steps, and is none.
 
     What it checks: a trainer with `_<N>steps` in its name is called exactly as its schedule is, and that the schedule
@@ -241,7 +241,7 @@ def step_name_cannot_be_read(run: Run) -> Iterator[Found]:
     fix="if they are meant: -p {first}",
     modes=("MV-13", "MV-11"),
 )
-def migrated_plans_not_used(run: Run) -> Iterator[Found]:
+def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
     """Plans were migrated to this dataset, and the training does not name them.
 
     What it checks: for a training that begins without `-pretrained_weights`, whether other plans of the dataset were
@@ -284,7 +284,7 @@ def migrated_plans_not_used(run: Run) -> Iterator[Found]:
     fix="add -pretrained_weights {weights}",
     modes=("MV-13", "AR-13"),
 )
-def weights_forgotten(run: Run) -> Iterator[Found]:
+def weights_forgotten(run: TrainingRun) -> Iterator[Found]:
     """Plans that were migrated for fine-tuning are trained without the weights.
 
     What it checks: plans whose record says that they came for weights (`finetune`, `graft`) are trained with
@@ -319,7 +319,7 @@ def weights_forgotten(run: Run) -> Iterator[Found]:
     fix="set it in __init__, below super().__init__(...)",
     modes=("ST-08",),
 )
-def num_epochs_set_too_late(run: Run) -> Iterator[Found]:
+def num_epochs_set_too_late(run: TrainingRun) -> Iterator[Found]:
     """A trainer changes its number of epochs after its learning rates were computed.
 
     What it checks: in the source of the trainer and of those that it builds on, whether `run_training` or a method that
@@ -352,7 +352,7 @@ def num_epochs_set_too_late(run: Run) -> Iterator[Found]:
     fix="wait for it to end, or end it; then go on with --c",
     modes=("AR-13",),
 )
-def training_in_progress(run: Run) -> Iterator[Found]:
+def training_in_progress(run: TrainingRun) -> Iterator[Found]:
     """Another process is training into the same folder of results at this moment.
 
     What it checks: the lock that trainers of a number of steps hold while they train. nnU-Net's own trainers hold none.
@@ -385,7 +385,7 @@ def _sets_epochs(node: ast.AST) -> bool:
     )
 
 
-def _pace(run: Run) -> tuple[float, str]:
+def _pace(run: TrainingRun) -> tuple[float, str]:
     """Seconds per epoch, and the checkpoint that tells; Absent where none does."""
     from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
 
@@ -406,7 +406,7 @@ def _duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
 
 
-def _number_of_training_cases(run: Run) -> int:
+def _number_of_training_cases(run: TrainingRun) -> int:
     """Absent where neither splits nor data tell."""
     from plansguard.nnunet.workspace import ALL, FOLDS
 

@@ -19,20 +19,20 @@ from plansguard.rules.engine.declare import Found, found, rule
 if TYPE_CHECKING:
     from plansguard.nnunet.install.trainer_class import TrainerClass
     from plansguard.nnunet.install.trainer_search import Search
-    from plansguard.subjects.training_run import Run
+    from plansguard.subjects.training_run import TrainingRun
 
 
 _UPDATE = "update: pip install --upgrade nnunetv2"
 
 
-def _searched(run: Run) -> Search:
+def _searched(run: TrainingRun) -> Search:
     """What nnU-Net comes upon; Absent where there is no nnU-Net to look with."""
     if not run.search.installed:
         raise Absent("nnU-Net is not installed beside plansguard")
     return run.search
 
 
-def _class(run: Run) -> TrainerClass:
+def _class(run: TrainingRun) -> TrainerClass:
     """The class that will be trained with; Absent where it cannot be read."""
     trainer = _searched(run).found
     if trainer is None:
@@ -52,7 +52,7 @@ def _at(trainer: TrainerClass) -> Location:
     fix="name one that is there, or the folder of the file that defines it: export nnUNet_extTrainer=/path/to/folder",
     modes=("TR-01",),
 )
-def trainer_not_found(run: Run) -> Iterator[Found]:
+def trainer_not_found(run: TrainingRun) -> Iterator[Found]:
     """The trainer that was named is not where nnU-Net looks for it.
 
     What it checks: whether a module of nnU-Net's folder `training/nnUNetTrainer`, or of a folder in
@@ -95,7 +95,7 @@ def trainer_not_found(run: Run) -> Iterator[Found]:
     fix="import its base from there: from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer",
     modes=("TR-02",),
 )
-def trainer_rejected(run: Run) -> Iterator[Found]:
+def trainer_rejected(run: TrainingRun) -> Iterator[Found]:
     """The class that bears the trainer's name is no trainer of the installed nnU-Net.
 
     What it checks: whether the class, or one that it inherits from, is `nnUNetTrainer` of the nnU-Net that this Python
@@ -126,7 +126,7 @@ def trainer_rejected(run: Run) -> Iterator[Found]:
     fix="write it as the installed nnU-Net's own, which {stock} shows",
     modes=("TR-03",),
 )
-def trainer_signature(run: Run) -> Iterator[Found]:
+def trainer_signature(run: TrainingRun) -> Iterator[Found]:
     """A trainer was written for another version of nnU-Net: its constructor or its network cannot be called.
 
     What it checks: the parameters of `__init__` and of `build_network_architecture` against those of the installed
@@ -170,7 +170,7 @@ def trainer_signature(run: Run) -> Iterator[Found]:
     "pip install --force-reinstall --no-deps nnunetv2=={version}",
     modes=("TR-04",),
 )
-def trainer_edited_in_place(run: Run) -> Iterator[Found]:
+def trainer_edited_in_place(run: TrainingRun) -> Iterator[Found]:
     """A trainer's file of the installed nnU-Net was edited.
 
     What it checks: the files of the trainer and of those that it builds on, as far as they were installed with nnU-Net,
@@ -199,7 +199,7 @@ def trainer_edited_in_place(run: Run) -> Iterator[Found]:
     fix="{remedy}",
     modes=("TR-01",),
 )
-def search_for_trainer_fails(run: Run) -> Iterator[Found]:
+def search_for_trainer_fails(run: TrainingRun) -> Iterator[Found]:
     """On the way to the trainer, nnU-Net meets a file that it cannot import, or a folder that is not there.
 
     What it checks: all modules that nnU-Net imports before it comes to the trainer: those of its own folder, then those
@@ -243,7 +243,7 @@ def search_for_trainer_fails(run: Run) -> Iterator[Found]:
     fix="fine-tune with the trainer that made the weights: -tr {theirs}",
     modes=("TR-06",),
 )
-def trainer_builds_another_network(run: Run) -> Iterator[Found]:
+def trainer_builds_another_network(run: TrainingRun) -> Iterator[Found]:
     """Weights of one trainer are to be fine-tuned by another that builds its own network.
 
     What it checks: whether the trainer that is named overrides `build_network_architecture`, and the weights come from

@@ -9,7 +9,7 @@ from pathlib import Path
 from plansguard.artefacts.data.listing import listing
 from plansguard.documents import json_document
 from plansguard.nnunet.inheritance import resolve_configuration
-from plansguard.records.preprocessing import began, ended
+from plansguard.records.preprocessing import finished_record, unfinished_record
 from plansguard.records.preprocessing_inputs import dataset_fields, input_fields
 from tests.support.standin import write_cases
 from tests.support.variants import Edit, Variant, drop, place, put, remove
@@ -43,8 +43,7 @@ def stamp(*, finished: bool = True) -> Edit:
         plans, dataset_json, path = (place(workspace, dataset, name) for name in (PLANS, JSON, STAMP))
         values = json_document.read(plans).value
         folder = path.with_name(FOLDER)
-        value = began(
-            tool_version="0.1.0",
+        value = unfinished_record(
             nnunet_version="2.8.1",
             now="2026-05-04T09:00:00+00:00",
             plans=plans.stem,
@@ -54,10 +53,10 @@ def stamp(*, finished: bool = True) -> Edit:
             dataset=dataset_fields(json_document.read(dataset_json).value),
             cases=len(list(place(workspace, dataset, "raw/labelsTr").iterdir())),
             present=listing(folder) if folder.is_dir() else None,
-            stamp=None,
+            before=None,
         )
         if finished:
-            value = ended(value, now="2026-05-04T09:30:00+00:00", files=listing(folder))
+            value = finished_record(value, now="2026-05-04T09:30:00+00:00", files=listing(folder))
         path.write_bytes(json_document.dumps(value))
 
     return edit
