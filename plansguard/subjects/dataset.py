@@ -213,15 +213,9 @@ class Dataset:
         """The checkpoints of a model folder, or why one cannot be read."""
         if self.role != "model":
             return ()
-        from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
+        from plansguard.artefacts.checkpoint.checkpoint import read_checkpoints
 
-        read: list[Checkpoint | UnreadableDocument] = []
-        for path in sorted(self.folder.glob("fold_*/checkpoint_*.pth")):
-            try:
-                read.append(read_checkpoint(path))
-            except UnreadableDocument as error:
-                read.append(error)
-        return tuple(read)
+        return read_checkpoints(sorted(self.folder.glob("fold_*/checkpoint_*.pth")))
 
     def weights(self, configuration: Configuration) -> Weights:
         """The requested weights as ``configuration`` would load them; Absent when none were named."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoint
+from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoints
 from plansguard.core.errors import UnreadableDocument
 from plansguard.nnunet.workspace import cases_among
 from plansguard.subjects.dataset import Dataset
@@ -28,14 +28,7 @@ class PredictionModel(Dataset):
     @cached_property
     def checkpoints(self) -> tuple[Checkpoint | UnreadableDocument, ...]:
         """Those that are wanted and there, or why one cannot be read."""
-        read: list[Checkpoint | UnreadableDocument] = []
-        for path in self.wanted:
-            if path.exists():
-                try:
-                    read.append(read_checkpoint(path))
-                except UnreadableDocument as error:
-                    read.append(error)
-        return tuple(read)
+        return read_checkpoints(path for path in self.wanted if path.exists())
 
 
 @dataclass

@@ -168,15 +168,10 @@ class TrainingRun:
     @cached_property
     def present(self) -> dict[Path, Checkpoint | UnreadableDocument]:
         """The checkpoints that lie in the output folder already, the most complete first, or why one is unreadable."""
-        from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
+        from plansguard.artefacts.checkpoint.checkpoint import read_checkpoints
 
-        read: dict[Path, Checkpoint | UnreadableDocument] = {}
-        for path in checkpoints_in(self.output_folder):
-            try:
-                read[path] = read_checkpoint(path)
-            except UnreadableDocument as error:
-                read[path] = error
-        return read
+        paths = checkpoints_in(self.output_folder)
+        return dict(zip(paths, read_checkpoints(paths), strict=True))
 
     @property
     def extends(self) -> bool:

@@ -9,7 +9,7 @@ its tensors live in. Before, it was five pickles one after the other with the st
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ from plansguard.artefacts.checkpoint.tensors import LEGACY_MAGIC, Storages, Tens
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.text import counted
 
-__all__ = ["Checkpoint", "Tensor", "read_checkpoint"]
+__all__ = ["Checkpoint", "Tensor", "read_checkpoint", "read_checkpoints"]
 
 MAX_PICKLE = 16 * 1024**2
 """Bytes of a data.pkl that is read whole, so that its checksum is looked at; a larger one is read through a window."""
@@ -83,6 +83,17 @@ def read_checkpoint(path: Path, stream: BinaryIO | None = None) -> Checkpoint:
         return _read_folder(path)
     with open_file(path, _NAME_ANOTHER) as opened:
         return _Reader(path, lambda suffix: _beside(path, suffix)).read(opened)
+
+
+def read_checkpoints(paths: Iterable[Path]) -> tuple[Checkpoint | UnreadableDocument, ...]:
+    """Read these files, in their order; one that cannot be read is replaced by its error."""
+    read: list[Checkpoint | UnreadableDocument] = []
+    for path in paths:
+        try:
+            read.append(read_checkpoint(path))
+        except UnreadableDocument as error:
+            read.append(error)
+    return tuple(read)
 
 
 def _beside(path: Path, suffix: str) -> Loaded | None:
