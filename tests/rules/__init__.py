@@ -7,6 +7,12 @@ from pkgutil import walk_packages
 
 from tests.support.variants import Variant
 
-_MODULES = sorted(one.name for one in walk_packages(__path__, f"{__name__}.") if one.name.endswith("variants"))
+VARIANTS_BY_MODULE: dict[str, tuple[Variant, ...]] = {
+    module.name.removeprefix(f"{__name__}."): import_module(module.name).VARIANTS
+    for module in walk_packages(__path__, f"{__name__}.")
+    if module.name.endswith("variants")
+}
 
-ALL_VARIANTS: tuple[Variant, ...] = tuple(variant for name in _MODULES for variant in import_module(name).VARIANTS)
+ALL_VARIANTS: tuple[Variant, ...] = tuple(
+    variant for name in sorted(VARIANTS_BY_MODULE) for variant in VARIANTS_BY_MODULE[name]
+)

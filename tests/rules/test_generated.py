@@ -15,6 +15,7 @@ from plansguard.rules import MODULES, RULES
 from plansguard.rules.engine.declare import Rule
 from plansguard.rules.engine.page import SECTIONS, page
 from tests.conftest import ROOT
+from tests.rules import VARIANTS_BY_MODULE
 
 #: Every rule that there ever was. A line is never changed or taken out: users ignore findings by code and by name.
 CODES = {
@@ -217,6 +218,18 @@ def test_a_code_leads_to_its_folder(module: ModuleType) -> None:
     codes = [one.info.code for one in vars(module).values() if isinstance(one, Rule)]
     assert codes
     assert [code for code in codes if code[:3].lower() != family[:3]] == []
+
+
+@pytest.mark.parametrize("module", VARIANTS_BY_MODULE)
+def test_variants_are_in_the_folder_of_their_family(module: str) -> None:
+    """Variants of PG721 are in tests/rules/pg7_run/. Codes of other families may be among what they expect."""
+    family = module[:3].upper()
+    misplaced = [
+        variant.name
+        for variant in VARIANTS_BY_MODULE[module]
+        if not any(code.startswith(family) for code, _, _ in variant.expect)
+    ]
+    assert misplaced == []
 
 
 @every_rule

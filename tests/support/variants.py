@@ -20,6 +20,13 @@ from plansguard.documents import json_document
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 ROOTS = {"raw": "nnUNet_raw", "preprocessed": "nnUNet_preprocessed", "results": "nnUNet_results"}
 
+#: Files of a dataset, as edits name them.
+PLANS = "preprocessed/nnUNetPlans.json"
+RESENC = "preprocessed/nnUNetResEncUNetMPlans.json"
+DATASET_JSON = "preprocessed/dataset.json"
+RAW_DATASET_JSON = "raw/dataset.json"
+FINGERPRINT = "preprocessed/dataset_fingerprint.json"
+
 Edit = Callable[[Path, str], None]
 """Changes one file of a workspace (its root folder) for a dataset (its name)."""
 
@@ -64,6 +71,11 @@ def put(file: str, pointer: str, value: Any) -> Edit:
             document[last] = value
 
     return _edit_json(file, edit)
+
+
+def in_both(pointer: str, value: object) -> tuple[Edit, Edit]:
+    """Put the same value into the raw and the preprocessed dataset.json."""
+    return put(DATASET_JSON, pointer, value), put(RAW_DATASET_JSON, pointer, value)
 
 
 def drop(file: str, pointer: str) -> Edit:
@@ -129,6 +141,11 @@ def point_to(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nnU-Net's variables name the three folders of a workspace."""
     for name in ROOTS.values():
         monkeypatch.setenv(name, str(workspace / name))
+
+
+def finding(code: str, file: str, pointer: str = "") -> frozenset[tuple[str, str, str]]:
+    """A single finding, as ``Variant.expect`` takes it."""
+    return frozenset({(code, file, pointer)})
 
 
 def found_in(workspace: Path, dataset: str, findings: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
