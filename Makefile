@@ -15,22 +15,22 @@ CHECKS = set -ex; ruff check .; ruff format --check .; mypy --strict; lint-impor
     python -m pytest --numprocesses auto
 # Thousands of small files: in memory, where there is such a folder, quick tests take half as long.
 SCRATCH = if [ -w /dev/shm ]; then mktemp -d /dev/shm/plansguard.XXXXXX; else mktemp -d; fi
-# Compiled files of pytest's are worth writing.
+# Bytecode of tests is worth caching.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo demo-model demo-data demo-train test test-quick install install-test install-quick schemas docs fixtures bench clean
 
 help:
-	@echo 'make demo        see it work (installs the light package only)'
-	@echo 'make demo-model  the same with a released model of which one holds a zip'
+	@echo 'make demo        migrate, check, edit, refuse (installs the light package only)'
+	@echo 'make demo-model  the same with the zip of a released model'
 	@echo 'make demo-data   the same with data that the real nnU-Net preprocesses (installs nnU-Net and torch)'
-	@echo 'make demo-train  the whole road: pretrain, migrate, fine-tune, predict, on the processor (minutes)'
+	@echo 'make demo-train  the whole road: pretrain, migrate, fine-tune, predict, on the CPU (minutes)'
 	@echo 'make test        everything: ruff, mypy, import-linter, all tests; installs nnU-Net and torch (several GB)'
 	@echo 'make test-quick  the same without what needs nnU-Net or takes long'
-	@echo 'make fuzz        the readers of strangers'"'"' files on mutated real ones, for hours'
+	@echo 'make fuzz        the readers of untrusted files on mutated real ones, for hours'
 	@echo 'make docs        write docs/rules/, docs/coverage.md and schemas/ from the code (also: make schemas)'
-	@echo 'make fixtures    make fixtures/ again with the real nnU-Net (minutes)'
-	@echo 'make bench       plansguard beside nnU-Net, side by side'
+	@echo 'make fixtures    write fixtures/ with the real nnU-Net (minutes)'
+	@echo 'make bench       compare plansguard with nnU-Net, side by side'
 	@echo 'make clean       remove environments, caches and builds'
 	@echo 'Variables: BASE_PYTHON (python3), VENV (.venv), VENV_QUICK (.venv-quick), ARGS (for pytest)'
 
@@ -47,7 +47,7 @@ demo-data: install-test
 	@$(PYTHON) demo/preprocessed_data.py
 
 test: install-test
-	@# What the tests of a module share is made once, so a module stays in one process.
+	@# Module-scoped fixtures are created once, so a module stays in one process.
 	@PATH="$$(cd '$(VENV)/bin' && pwd):$$PATH"; export PATH; $(CHECKS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-quick: install-quick
@@ -71,7 +71,7 @@ install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
 install-quick: $(VENV_QUICK)/.installed-quick
 
-# The stamps are written last: after an interruption the next call goes on where this one stopped.
+# The marker files are written last: after an interruption the next call continues where this one stopped.
 $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	@echo 'installing plansguard into $(VENV)'
 	@$(PYTHON) $(INSTALL) --editable .
@@ -94,7 +94,7 @@ $(VENV)/.created $(VENV_QUICK)/.created:
 	    { echo 'python cannot make environments; on Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }
 	@touch $@
 
-# Only what lies in this folder: a VENV elsewhere is its owner's.
+# Only what is in this folder: a VENV elsewhere is not removed.
 clean:
 	rm -rf .venv .venv-quick build demo/workspace dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
-"""Reading what a checkpoint says beside torch.load of the same file, as whole processes.
+"""Compare reading a checkpoint with torch.load of the same file, as whole processes.
 
 The file is made with torch: weights and momentum of 31 million parameters, as nnU-Net saves them, about 250 MB. Both
-sides take turns; the figures are medians, and the memory is the highest that the operating system saw.
+sides alternate; the figures are medians, and the memory is the peak reported by the operating system.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ assert len(torch.load(sys.argv[1], map_location="cpu", weights_only=False)["netw
 
 
 def table() -> tuple[list[str], bool]:
-    """Lines in Markdown, and whether both limits are kept."""
+    """Return lines of Markdown, and whether both figures are within their limits."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint_final.pth"
         run(WRITE, path)
@@ -72,7 +72,7 @@ def table() -> tuple[list[str], bool]:
 
 
 def run(script: str, path: Path) -> tuple[float, float]:
-    """Seconds and MiB that a process of its own takes; it must succeed."""
+    """Return the seconds and peak MiB of a process; it must succeed."""
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-c", script, str(path)], cwd=ROOT)
     _, status, usage = os.wait4(process.pid, 0)

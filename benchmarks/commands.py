@@ -1,8 +1,7 @@
-"""plansguard's commands beside nnU-Net's, and beside its own imports, as whole processes.
+"""Compare plansguard's commands with nnU-Net's, and with plansguard's imports, as whole processes.
 
-plansguard is installed as users have it: from a wheel, with compiled bytecode, into a folder of its own. The commands
-take turns, so that whatever else the machine does hits all of them alike; the figures are medians, and the ratio is
-that of the medians.
+plansguard is installed from a wheel, with compiled bytecode, into a folder of its own. The commands alternate, so that
+other load affects all of them equally. The figures are medians, and the ratio is that of the medians.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ GIVING, RECEIVING = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 
 
 class Duel(NamedTuple):
-    """Two commands to compare; ``limit`` bounds ours / theirs."""
+    """Two commands to compare; ``limit`` is the highest allowed ratio of ours to theirs."""
 
     title: str
     ours: list[str]
@@ -32,7 +31,7 @@ class Duel(NamedTuple):
 
 
 def table() -> tuple[list[str], bool]:
-    """All duels: lines in Markdown, and whether every ratio keeps its limit."""
+    """Return lines of Markdown, and whether every ratio is within its limit."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         environment = prepare(scratch)
@@ -65,7 +64,7 @@ NNUNET_MOVE = (
 
 
 def prepare(scratch: Path) -> dict[str, str]:
-    """A workspace and an installed plansguard in ``scratch``; the environment that finds both."""
+    """Create a workspace and install plansguard in ``scratch``; return the environment that finds both."""
     shutil.copytree(ROOT / "fixtures/workspace", scratch / "workspace")
     site = scratch / "site"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
@@ -78,7 +77,7 @@ def prepare(scratch: Path) -> dict[str, str]:
 
 
 def measure(duel: Duel, scratch: Path, environment: dict[str, str]) -> tuple[str, bool]:
-    """A row of the table, and whether the ratio keeps its limit. The first round only warms up."""
+    """Return a row of the table, and whether the ratio is within its limit. The first round is not counted."""
     times: tuple[list[float], list[float]] = ([], [])
     for round_number in range(ROUNDS + 1):
         for command, record in zip((duel.ours, duel.theirs), times, strict=True):
@@ -92,13 +91,13 @@ def measure(duel: Duel, scratch: Path, environment: dict[str, str]) -> tuple[str
 
 
 def seconds(command: list[str], scratch: Path, environment: dict[str, str]) -> float:
-    """How long the whole process takes; it must succeed."""
+    """Return the seconds of the whole process; it must succeed."""
     start = time.perf_counter()
     subprocess.run(command, cwd=scratch, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     return time.perf_counter() - start
 
 
 def forget_moves(scratch: Path) -> None:
-    """Take away what a move wrote, so that every round does the same work."""
+    """Remove the files that a move wrote, so that every round does the same work."""
     for name in ("Ours.json", "Ours.plansguard.json", "Theirs.json"):
         (scratch / "workspace/nnUNet_preprocessed" / RECEIVING / name).unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""The gate before a training on 1,000 cases, beside what nnU-Net takes to start, as whole processes.
+"""Compare the gate before a training on 1,000 cases with nnU-Net's own start, as whole processes.
 
-The cases are hard links to a few that nnU-Net saved, with all that belongs to such a dataset; the gate must find
-nothing wrong with it. The commands take turns, and the figures are medians.
+The cases are hard links to a few that nnU-Net saved, in a complete dataset; the gate must have no finding. The commands
+alternate, and the figures are medians.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ THEIRS = ["-c", "import nnunetv2.run.run_training"]
 
 
 def table() -> tuple[list[str], bool]:
-    """Lines in Markdown, and whether the ratio keeps its limit."""
+    """Return lines of Markdown, and whether the ratio is within its limit."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         environment = {**prepare(scratch), "CUDA_VISIBLE_DEVICES": ""}
@@ -47,7 +47,7 @@ def table() -> tuple[list[str], bool]:
 
 
 def measure(scratch: Path, environment: dict[str, str]) -> tuple[float, float]:
-    """Milliseconds of both sides. The first round only warms up."""
+    """Return the milliseconds of both sides. The first round is not counted."""
     times: tuple[list[float], list[float]] = ([], [])
     for round_number in range(ROUNDS + 1):
         for arguments, record in zip((OURS, THEIRS), times, strict=True):
@@ -64,7 +64,7 @@ def measure(scratch: Path, environment: dict[str, str]) -> tuple[float, float]:
 
 
 def fill(workspace: Path) -> None:
-    """The dataset gets 1,000 cases, raw and preprocessed, and documents that say so."""
+    """Give the dataset 1,000 cases, raw and preprocessed, and documents that declare them."""
     raw, preprocessed = workspace / "nnUNet_raw" / DATASET, workspace / "nnUNet_preprocessed" / DATASET
     names = [f"case_{number:04d}" for number in range(CASES)]
     image, label = next((raw / "imagesTr").iterdir()), next((raw / "labelsTr").iterdir())
@@ -96,12 +96,12 @@ def fill(workspace: Path) -> None:
 
 
 def change(path: Path, **fields: Any) -> None:
-    """Other values in a JSON document."""
+    """Replace values in a JSON document."""
     path.write_text(json.dumps({**json.loads(path.read_bytes()), **fields}))
 
 
 def save(name: Path, plans: dict[str, Any], spacing: list[float], seed: int) -> None:
-    """One case as nnU-Net stores it for these plans: a body of noise around which there is air."""
+    """Save one case as nnU-Net does for these plans: a body of noise, surrounded by air."""
     import numpy as np
     from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params, nnUNetDatasetBlosc2
 

@@ -1,4 +1,4 @@
-"""The audit of headers beside os.stat and open of the same files, in folders of 1,000 to 20,000 cases.
+"""Compare the audit of headers with os.stat and open of the same files, in folders of 1,000 to 20,000 cases.
 
 Ten cases are written as nnU-Net 2.8 writes them: Blosc2 arrays in its chunks, and a pickle with ten thousand locations
 per class. Hard links make many of them, so both sides find every file in the cache: what is left is what the audit does
@@ -33,7 +33,7 @@ CLASSES = (1, 2, 3)
 
 
 class Figures(NamedTuple):
-    """Seconds of the processor that both sides take for so many cases."""
+    """CPU seconds of both sides for a number of cases."""
 
     cases: int
     ours: float
@@ -53,7 +53,7 @@ HEADER = ["| cases | audit (s) | a case (µs) | stat + open (s) | ratio | limit 
 
 
 def table() -> tuple[list[str], bool]:
-    """Lines in Markdown, and whether every ratio keeps its limit and the audit is linear."""
+    """Return lines of Markdown, and whether every ratio is within its limit and the audit is linear."""
     with tempfile.TemporaryDirectory() as folder:
         originals = Path(folder) / "originals"
         originals.mkdir()
@@ -68,7 +68,7 @@ def table() -> tuple[list[str], bool]:
 
 
 def write_case(folder: Path, number: int) -> None:
-    """One case as nnUNetDatasetBlosc2.save_case writes it; cropped to (20 + number, 64, 64) voxels, then resampled."""
+    """Save one case as nnUNetDatasetBlosc2.save_case does; cropped to (20 + number, 64, 64) voxels, then resampled."""
     random = np.random.default_rng(number)
     cropped = (20 + number, 64, 64)
     shape = tuple(round(own / new * extent) for own, new, extent in zip(SPACING, TARGET, cropped, strict=True))
@@ -89,7 +89,7 @@ def write_case(folder: Path, number: int) -> None:
 
 
 def multiply(originals: Path, folder: Path, count: int) -> Path:
-    """``count`` cases, hard links to the originals in turn."""
+    """Create ``count`` cases: hard links to the originals in turn."""
     folder.mkdir()
     for number in range(count):
         for ending in (".b2nd", "_seg.b2nd", ".pkl"):
@@ -98,7 +98,7 @@ def multiply(originals: Path, folder: Path, count: int) -> Path:
 
 
 def measure(folder: Path) -> Figures:
-    """The best round of both sides."""
+    """Return the best round of both sides."""
     paths = sorted(str(path) for path in folder.iterdir())
     expectation = Expectation(1, TARGET, (0, 1, 2), frozenset(CLASSES))
 

@@ -1,4 +1,4 @@
-"""Every benchmark, each side by side with what it is compared with, in one run.
+"""Run every benchmark, each side by side with what it is compared with.
 
 ``make bench`` prints the tables and writes them to benchmarks/results.md. Needs the extras ``train`` and ``data``.
 """
@@ -28,7 +28,7 @@ BENCHMARKS = {
 
 
 def main() -> int:
-    """Run all; 1 if one is over a limit."""
+    """Run all benchmarks; return 1 if one exceeds a limit."""
     kept = True
     text = f"{preamble()}\n"
     for title, table in BENCHMARKS.items():
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def preamble() -> str:
-    """What was measured with what."""
+    """Return the versions that were used."""
     names = ("nnunetv2", "torch", "blosc2", "numpy", "pydantic", "typer", "deepdiff")
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     return f"Python {platform.python_version()} on {platform.system()}, {os.cpu_count()} cores; {versions}."

@@ -1,4 +1,4 @@
-"""Judging the values of preprocessed arrays beside reading the same arrays with Blosc2 alone, side by side in one run.
+"""Compare judging the values of preprocessed arrays with reading the same arrays with Blosc2 alone, in one run.
 
 nnU-Net itself saves the arrays.
 
@@ -24,7 +24,7 @@ PATCH = (64, 160, 160)
 OURS = """
 import sys
 from pathlib import Path
-from plansguard.artefacts.data.audit import Expectation
+from plansguard.artefacts.data.expectation import Expectation
 from plansguard.artefacts.data.values import judge_values
 from plansguard.nnunet.intensity import ClippedRange
 folder, scheme, masked, channels, cases = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "True", *map(int, sys.argv[4:])
@@ -45,7 +45,7 @@ for case in range(int(sys.argv[5])):
 
 
 class Kind(NamedTuple):
-    """Arrays (channels, z, y, x) of one normalisation."""
+    """Arrays (channels, z, y, x) of one normalization."""
 
     title: str
     scheme: str
@@ -60,7 +60,7 @@ KINDS = (
 
 
 def table() -> tuple[list[str], bool]:
-    """Lines in Markdown, and whether every ratio keeps its limit."""
+    """Return lines of Markdown, and whether every ratio is within its limit."""
     lines = ["| values of | ours (ms) | Blosc2 alone (ms) | ratio | limit |", "|---|---|---|---|---|"]
     worst = 0.0
     for kind in KINDS:
@@ -74,7 +74,7 @@ def table() -> tuple[list[str], bool]:
 
 
 def save(kind: Kind, name: Path, seed: int) -> None:
-    """One case as nnU-Net stores it: a body with noise and nothing around it."""
+    """Save one case as nnU-Net does: a body of noise, surrounded by zeros."""
     import numpy as np
     from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params, nnUNetDatasetBlosc2
 
@@ -95,7 +95,7 @@ def save(kind: Kind, name: Path, seed: int) -> None:
 
 
 def measure(kind: Kind, folder: str) -> tuple[float, float]:
-    """Milliseconds of ours and theirs. The first round only warms up."""
+    """Return the milliseconds of both sides. The first round is not counted."""
     arguments = [folder, kind.scheme, str(kind.masked), str(kind.shape[0]), str(CASES)]
     times: tuple[list[float], list[float]] = ([], [])
     for round_number in range(ROUNDS + 1):

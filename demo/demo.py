@@ -1,7 +1,7 @@
-"""The main job on the fixtures: migrate plans, check them, break them by hand, see it found, see a wrong move refused.
+"""Demonstrate the main workflow on the fixtures: migrate plans, check them, edit them by hand, reverse the move.
 
-Lays out a small nnU-Net workspace in ``demo/workspace`` (replaced at every run) and types the commands that a user
-would type. Needs the light package only.
+Creates a small nnU-Net workspace in ``demo/workspace`` (replaced at every run) and runs the commands that a user would
+type. Needs the light package only.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ PLANS = Path("nnUNet_preprocessed/Dataset002_FinetuneCT/PretrainPlans.json")
 
 
 def main() -> None:
-    """Run the story; every step states the exit code that it must have."""
+    """Run the commands; each must end with the stated exit code."""
     stage.enter()
     stage.say(
         "Dataset001_PretrainCT has been trained, Dataset002_FinetuneCT has been planned. Its fine-tuning needs the"
     )
-    stage.say("plans of the weights: move them.")
+    stage.say("plans of the weights: migrate them.")
     stage.plansguard("migrate -s 1 -t 2 -tp PretrainPlans", expect=0)
     stage.say("Everything fits.")
     stage.plansguard("check -d 2 -p PretrainPlans", expect=0)
     stage.say(
-        "A week later somebody edits the target spacing of 3d_fullres by hand: 2.5 mm slices become 1.0 mm. nnU-Net"
+        "A week later the target spacing of 3d_fullres is edited by hand: 2.5 mm slices become 1.0 mm. nnU-Net would"
     )
-    stage.say("would train on without a word.")
+    stage.say("train without a message.")
     stage.edit_spacing(PLANS, "3d_fullres", "2.5", "1.0")
     stage.plansguard("check -d 2 -p PretrainPlans", expect=1)
-    stage.say("And the classic: -s and -t the wrong way round.")
+    stage.say("-s and -t exchanged.")
     stage.plansguard("migrate -s 2 -t 1 -tp PretrainPlans", expect=1)
     stage.leave()
 

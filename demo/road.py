@@ -1,4 +1,4 @@
-"""The whole road: pretrain on one dataset, fine-tune on another, with the real nnU-Net, on the processor.
+"""Demonstrate the whole road: pretrain on one dataset, fine-tune on another, with the real nnU-Net, on the CPU.
 
 As demo.py, and needs plansguard[train]. It takes a few minutes.
 """
@@ -19,10 +19,10 @@ SCHEDULE = "--steps 80 --per-epoch 20 --validation 5 --lr 0.005 --portable -devi
 
 
 def main() -> None:
-    """Run the story; every step states the exit code that it must have."""
+    """Run the commands; each must end with the stated exit code."""
     stage.enter()
     stage.use_processor()
-    stage.say("SmallPlans: the pretraining dataset's nnUNetPlans, made small enough for a processor.")
+    stage.say("SmallPlans: the pretraining dataset's nnUNetPlans with a small patch and network, for the CPU.")
     make_small(Path(f"nnUNet_preprocessed/{PRETRAINING}/nnUNetPlans.json"))
     stage.say("Pretrain, for exactly 60 steps.")
     stage.plansguard("preprocess -d 1 -p SmallPlans -c 3d_fullres -np 1 --yes", expect=0)
@@ -33,12 +33,12 @@ def main() -> None:
     stage.plansguard("migrate -s 1 -t 2 -sp SmallPlans -tp PretrainPlans", expect=0)
     stage.plansguard("preprocess -d 2 -p PretrainPlans -c 3d_fullres -np 1 --yes", expect=0)
     stage.plansguard(f"check -d 2 -p PretrainPlans {WEIGHTS}", expect=0)
-    stage.say("The last command, and -p is forgotten: it ends here, before torch is loaded.")
+    stage.say("A training without -p: refused before torch is loaded.")
     stage.plansguard(f"train 2 3d_fullres 0 {SCHEDULE} {WEIGHTS}", expect=1)
-    stage.say("With -p; the time allowed is soon used up, so the training stops with a checkpoint, and goes on.")
+    stage.say("With -p. The time limit is short, so the training stops with a checkpoint and is continued.")
     stage.plansguard(f"train 2 3d_fullres 0 -p PretrainPlans {SCHEDULE} {WEIGHTS} --max-time 3s", expect=75)
     stage.plansguard(f"train 2 3d_fullres 0 -p PretrainPlans {SCHEDULE} --c", expect=0)
-    stage.say("Does what was checked before the training still hold?")
+    stage.say("Is what was checked before the training still valid?")
     stage.plansguard(f"verify-receipt {TRAINED}", expect=0)
     stage.say("Predict, with nnU-Net's own command.")
     Path("images").mkdir()
@@ -53,7 +53,7 @@ def main() -> None:
 def make_small(plans: Path) -> None:
     """Write SmallPlans.json beside ``plans``: voxels twice as wide, small patches, three stages of few features.
 
-    With large patches such a network may learn for a hundred steps that there is nothing but background.
+    With large patches such a network may predict only background for a hundred steps.
     """
     value = json.loads(plans.read_bytes())
     configuration = value["configurations"]["3d_fullres"]

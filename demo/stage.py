@@ -1,4 +1,4 @@
-"""What the demos share: a small nnU-Net workspace to play in, and commands typed in it."""
+"""Shared functions of the demos: a small nnU-Net workspace, and commands run in it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 
 
 def enter() -> None:
-    """Lay out the fixtures' workspace anew in ``demo/workspace``, go there, and point nnU-Net's variables to it."""
+    """Copy the fixtures' workspace to ``demo/workspace``, change to it, and set nnU-Net's variables."""
     shutil.rmtree(WORKSPACE, ignore_errors=True)
     shutil.copytree(HERE.parent / "fixtures/workspace", WORKSPACE)
     os.chdir(WORKSPACE)
@@ -24,20 +24,20 @@ def enter() -> None:
 
 
 def use_processor() -> None:
-    """What lets nnU-Net train on a machine without a GPU: no compiling, and one process for what comes after."""
+    """Let nnU-Net train without a GPU: no compilation, one process for validation."""
     os.environ.update(nnUNet_compile="f", nnUNet_def_n_proc="1", nnUNet_n_proc_DA="2")
 
 
 def leave() -> None:
-    """Say how to play on."""
-    say("That was it. To play on:")
+    """Print how to continue by hand."""
+    say("End of the demo. To continue by hand:")
     print(f"cd {os.path.relpath(WORKSPACE, HERE.parent)}")
     print("export", *(f"{folder}=$PWD/{folder}" for folder in FOLDERS))
     print(f"{sys.executable} -m plansguard check")
 
 
 def plansguard(arguments: str, *, expect: int) -> None:
-    """Show the command, run it, insist on its exit code."""
+    """Print a command, run it, and require its exit code."""
     print(f"$ plansguard {arguments}", flush=True)
     result = subprocess.run([sys.executable, "-m", "plansguard", *arguments.split()], check=False)
     print(f"(exit code {result.returncode})\n", flush=True)
@@ -46,7 +46,7 @@ def plansguard(arguments: str, *, expect: int) -> None:
 
 
 def nnunet(command: str) -> None:
-    """Show a command of nnU-Net's own, run it, insist on its success."""
+    """Print a command of nnU-Net, run it, and require its success."""
     print(f"$ {command}", flush=True)
     environment = {**os.environ, "PATH": os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))}
     result = subprocess.run(command.split(), env=environment, check=False)
@@ -63,5 +63,5 @@ def edit_spacing(plans: Path, configuration: str, before: str, after: str) -> No
 
 
 def say(text: str) -> None:
-    """A line of the story."""
+    """Print a comment."""
     print(f"# {text}", flush=True)

@@ -1,4 +1,4 @@
-"""Writes what is generated from the code: schemas/, docs/rules/ and docs/coverage.md.
+"""Write the files that are generated from the code: schemas/, docs/rules/ and docs/coverage.md.
 
 ``python tools/generate.py`` writes; with ``--check`` nothing is written and the exit code is 1 if a file is stale.
 """
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def generated() -> dict[Path, str]:
-    """Every generated file, by its path below the project's root."""
+    """Return every generated file, by its path below the project's root."""
     files = {Path("schemas") / f"{name}.schema.json": schema_text(name) for name in SCHEMAS}
     for rule in RULES:
         files[Path("docs/rules") / f"{rule.info.code}-{rule.info.name}.md"] = page(rule)
@@ -28,7 +28,7 @@ def generated() -> dict[Path, str]:
 
 
 def stale(files: dict[Path, str]) -> list[Path]:
-    """Files that are missing, differ, or should not be there any more."""
+    """Return the files that are missing, differ, or are no longer generated."""
     wrong = [path for path, text in files.items() if _read(path) != text]
     folders = (ROOT / "schemas", ROOT / "docs/rules")
     present = {path.relative_to(ROOT) for folder in folders for path in folder.glob("*") if path.is_file()}
@@ -51,7 +51,7 @@ def _index() -> str:
 
 
 def _coverage() -> str:
-    """Which failure mode is found by which rule, and why the others are not found yet or never will be."""
+    """Return the table of failure modes: the rules that find each, or why none does."""
     with (ROOT / "tools/failure_modes.tsv").open(encoding="utf-8", newline="") as stream:
         modes = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
     rows = []
@@ -61,14 +61,14 @@ def _coverage() -> str:
         rows.append(f"| {mode['id']} | {mode['title']} | {links or mode['without a rule']} |")
     covered = sum(any(mode["id"] in rule.info.modes for rule in RULES) for mode in modes)
     return (
-        "# Coverage\n\nThe ways in which plans, data, weights and runs of nnU-Net v2 go out of step, and the rule that "
-        f"finds each. {covered} of {len(modes)} have a rule.\n\n"
+        "# Coverage\n\nThe ways in which plans, data, weights and runs of nnU-Net v2 become inconsistent, and the "
+        f"rules that find them. {covered} of {len(modes)} have a rule.\n\n"
         "| mode | what goes wrong | found by |\n|---|---|---|\n" + "\n".join(rows) + "\n"
     )
 
 
 def main() -> int:
-    """Write or check; the exit code."""
+    """Write or check; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, fail if something is stale")
     files = generated()

@@ -404,7 +404,8 @@ def test_two_at_once(workspace: Path, log: Log) -> None:
 def process(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
     """``plansguard preprocess`` as a process of its own, with the stand-in that this process knows."""
     code = (
-        f"from plansguard import nnunet; nnunet.command = lambda name: {runtime.command('nnUNetv2_preprocess')!r}; "
+        "from plansguard.nnunet import runtime; "
+        f"runtime.command = lambda name: {runtime.command('nnUNetv2_preprocess')!r}; "
         "from plansguard.cli import main; main()"
     )
     return subprocess.Popen(

@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SCRIPTS = {
     "Three minutes": "demo.py",
     "Weights from elsewhere": "released_model.py",
-    "What the arrays say": "preprocessed_data.py",
+    "Preprocessed data": "preprocessed_data.py",
     "The whole road": "road.py",
 }
 BLOCKS = [

@@ -1,7 +1,9 @@
-"""The floors of docs/architecture.md hold, also when only pytest is run."""
+"""Rules of docs/architecture.md and CONTRIBUTING.md: imports, rooms, names, sizes."""
 
 from __future__ import annotations
 
+import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -56,3 +58,47 @@ def test_an_import_that_breaks_a_contract_is_refused(module: str, line: str, con
     verdict = lint_imports(tmp_path)
     assert verdict.returncode == 1, verdict.stdout + verdict.stderr
     assert any(row.startswith(contract) and " BROKEN" in row for row in verdict.stdout.splitlines()), verdict.stdout
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Rooms, names and sizes
+# ---------------------------------------------------------------------------------------------------------------------
+
+ROOMS = {
+    *("artefacts", "cli", "commands", "core", "documents", "migration"),
+    *("nnunet", "records", "render", "rules", "subjects", "training"),
+}
+MODULES = sorted((ROOT / "plansguard").rglob("*.py"))
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_the_package_holds_twelve_rooms_and_no_loose_module() -> None:
+    entries = {path.name for path in (ROOT / "plansguard").iterdir() if path.name != "__pycache__"}
+    assert entries == ROOMS | {"__init__.py", "__main__.py", "py.typed"}
+    assert all((ROOT / "plansguard" / room / "__init__.py").is_file() for room in ROOMS)
+
+
+def test_the_contract_of_the_rooms_has_at_most_ten_lines() -> None:
+    contract = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split('id = "rooms"')[1].split("layers = [")[1]
+    layers = re.findall(r'^    "(.+)",$', contract[: contract.index("]")], re.MULTILINE)
+    assert len(layers) <= 10
+    assert {name for line in layers for name in line.split(" | ")} == ROOMS | {"__main__"}
+
+
+def test_no_two_classes_share_a_name() -> None:
+    """A pydantic model of a document and the subject that is made from it may: `Plans`, `Fingerprint`."""
+    places: dict[str, list[Path]] = {}
+    for path in MODULES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(path.relative_to(ROOT))
+    models = Path("plansguard/documents/models")
+    shared = {name: paths for name, paths in places.items() if len(paths) > 1}
+    assert {
+        name: paths
+        for name, paths in shared.items()
+        if len(paths) > 2 or len([path for path in paths if models in path.parents]) != 1
+    } == {}
