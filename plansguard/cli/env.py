@@ -18,13 +18,13 @@ def env() -> None:
     checkpoints, 2500), PLANSGUARD_MAX_TIME (such as 23h30m: then a checkpoint, and exit code 75) and
     PLANSGUARD_PORTABLE (1: predict from the checkpoints without plansguard).
     """
-    from plansguard.nnunet.install import gpus, trainer_folder
+    from plansguard.nnunet.install import packages, trainer_folder
 
-    version = gpus.nnunet_version()
+    version = packages.nnunet_version()
     if version is not None and version < trainer_folder.OLDEST_NNUNET:
-        oldest = gpus.dotted(trainer_folder.OLDEST_NNUNET)
+        oldest = packages.dotted(trainer_folder.OLDEST_NNUNET)
         raise UsageError(
-            f"nnunetv2 {gpus.dotted(version)} has no {trainer_folder.VARIABLE}; it came with {oldest}",
+            f"nnunetv2 {packages.dotted(version)} has no {trainer_folder.VARIABLE}; it came with {oldest}",
             hint="pip install 'plansguard[train]'",
         )
     folders = trainer_folder.search_path(os.environ.get(trainer_folder.VARIABLE, ""))

@@ -176,7 +176,7 @@ def _say_next(job: Job) -> None:
     from plansguard.core.text import quoted
     from plansguard.nnunet.workspace import dataset_id
 
-    number, plans = dataset_id(job.dataset.name), quoted(job.plans.identifier)
+    number, plans = dataset_id(job.dataset.name) or job.dataset.name, quoted(job.plans.identifier)
     weights = _weights(job)
     typer.echo("\nNext:")
     _say(f"  plansguard check -d {number} -p {plans}{weights}")

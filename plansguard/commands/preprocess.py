@@ -20,7 +20,7 @@ from plansguard.documents import json_document
 from plansguard.documents.file_names import PREPROCESSING_RECORD_ENDING
 from plansguard.nnunet import runtime
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
-from plansguard.nnunet.install import gpus
+from plansguard.nnunet.install import packages
 from plansguard.nnunet.workspace import Workspace, dataset_id, is_folder, is_folder_name
 from plansguard.records.preprocessing import PreprocessingRecord, finished_record, unfinished_record
 from plansguard.records.preprocessing_inputs import FieldDifference, dataset_fields
@@ -279,7 +279,8 @@ def _target(
         for user in users.get(identifier, ())
         if (user.plans.identifier, user.configuration.name) != (plans.identifier, configuration.name)
     )
-    command = [program, "-d", dataset_id(folder.absolute().parent.name), "-plans_name", plans.identifier]
+    name = folder.absolute().parent.name
+    command = [program, "-d", dataset_id(name) or name, "-plans_name", plans.identifier]
     command += ["-c", configuration.name, *([] if order.processes is None else ["-np", str(order.processes)])]
     return Target(configuration, folder, _listing(folder), others, tuple(command))
 
@@ -310,9 +311,9 @@ def _generation(folder: Path) -> tuple[int, ...] | None:
 
 
 def _unfinished(job: Job, target: Target) -> dict[str, Any]:
-    configuration, version = target.configuration, gpus.nnunet_version()
+    configuration, version = target.configuration, packages.nnunet_version()
     return unfinished_record(
-        nnunet_version=None if version is None else gpus.dotted(version),
+        nnunet_version=None if version is None else packages.dotted(version),
         now=_now(),
         plans=job.plans.identifier,
         configuration=configuration.name,

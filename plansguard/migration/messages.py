@@ -54,7 +54,7 @@ def sentence(pair: Pair) -> str:
 def next_commands(migration: Migration) -> Iterator[str]:
     """What to type now, with real names, in the right order."""
     pair = migration.pair
-    receiving, identifier = dataset_id(pair.receiving.name), shlex.quote(pair.result.identifier)
+    receiving, identifier = dataset_id(pair.receiving.name) or pair.receiving.name, shlex.quote(pair.result.identifier)
     name = _configuration(pair)
     configuration = shlex.quote(name)
     if not _has_fingerprint(pair.receiving):
@@ -63,7 +63,7 @@ def next_commands(migration: Migration) -> Iterator[str]:
         yield f"plansguard preprocess -d {receiving} -p {identifier} -c {configuration}"
     yield f"plansguard check -d {receiving} -p {identifier}"
     if pair.workflow == "pretrain":
-        giving, own = shlex.quote(dataset_id(pair.giving.name)), shlex.quote(pair.plans.identifier)
+        giving, own = shlex.quote(dataset_id(pair.giving.name) or pair.giving.name), shlex.quote(pair.plans.identifier)
         checkpoint = f"nnUNetTrainer__{pair.result.identifier}__{name}/fold_all/{CHECKPOINT_FINAL}"
         yield f"{_TRAIN} {receiving} {configuration} all -p {identifier}"
         weights = shlex.quote(

@@ -254,8 +254,11 @@ YARDSTICK_OF_NETWORK: Final[Mapping[str, str]] = {
 # Names that plans and dataset.json may hold
 # ---------------------------------------------------------------------------------------------------------------------
 
-DEFAULT_PLANS: Final[Mapping[str, str]] = {
-    "nnUNetPlans": "ExperimentPlanner",
+DEFAULT_IDENTIFIER: Final = "nnUNetPlans"
+"""The plans that nnU-Net's commands use where none are named."""
+
+PLANNER_OF_IDENTIFIER: Final[Mapping[str, str]] = {
+    DEFAULT_IDENTIFIER: "ExperimentPlanner",
     "nnUNetResEncUNetPlans": "ResEncUNetPlanner",
     "nnUNetResEncUNetMPlans": "nnUNetPlannerResEncM",
     "nnUNetResEncUNetLPlans": "nnUNetPlannerResEncL",
@@ -310,12 +313,6 @@ RESAMPLING_FUNCTIONS: Final = (
 )
 """Functions that take what nnU-Net passes: data, new shape, both spacings. preprocessing/resampling/"""
 
-LABEL_MANAGERS: Final = ("LabelManager",)
-"""utilities/label_handling/label_handling.py"""
-
-DATASET_JSON_KEYS: Final = ("labels", "channel_names", "numTraining", "file_ending")
-"""Keys that nnU-Net demands of a dataset.json. experiment_planning/verify_dataset_integrity.py"""
-
 # ---------------------------------------------------------------------------------------------------------------------
 # How images are read
 # ---------------------------------------------------------------------------------------------------------------------
@@ -341,12 +338,6 @@ STUFF_OF_READERS: Final[Mapping[str, str]] = {
 
 READERS_OF_2D_IMAGES: Final = frozenset({"NaturalImage2DIO"})
 """Readers that open no volumes. imageio/natural_image_reader_writer.py"""
-
-SPACING_OF_2D_IMAGES: Final = 999
-"""What NaturalImage2DIO gives as the spacing across the one slice of a 2D image; in plane it gives 1 and 1.
-
-SimpleITKIO gives 999 times the larger in-plane spacing. imageio/simpleitk_reader_writer.py
-"""
 
 TIFF_ENDINGS: Final = READERS["Tiff3DIO"]
 
@@ -431,7 +422,3 @@ def planned_epochs(trainer: str | None) -> int | None:
     if match := re.search(r"_(\d{1,9})ep(?:ochs?)?(?:_|$)", trainer):
         return int(match[1])
     return DEFAULT_EPOCHS if trainer in STOCK_TRAINERS else None
-
-
-#: The plans that are meant where none are named.
-DEFAULT_IDENTIFIER = "nnUNetPlans"

@@ -208,10 +208,10 @@ def _same(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def dataset_id(name: str) -> str:
-    """``2`` for ``Dataset002_Name``: what nnU-Net's commands take; the name itself if it has no id."""
-    digits = name[len("Dataset") :].partition("_")[0]
-    return str(int(digits)) if name.startswith("Dataset") and digits.isascii() and digits.isdigit() else name
+def dataset_id(name: str) -> str | None:
+    """``2`` for ``Dataset002_Name``; None for a name without an id."""
+    match = re.match(r"Dataset([0-9]+)(_|$)", name)
+    return str(int(match[1])) if match else None
 
 
 _RESERVED_ON_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)

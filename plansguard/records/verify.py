@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -17,7 +16,7 @@ from plansguard.documents import size_limits
 from plansguard.documents.file_names import MODEL_PLANS, TRAINING_RECORD_NAME
 from plansguard.documents.recognise import recognise
 from plansguard.nnunet.plans_diff import edited
-from plansguard.nnunet.workspace import Workspace, checked_fold, is_folder_name
+from plansguard.nnunet.workspace import Workspace, checked_fold, is_folder_name, is_there
 from plansguard.records.training import (
     Start,
     accepted_in,
@@ -218,14 +217,14 @@ class _Now:
     def _model_plans(self, start: Start, then: dict[str, Any]) -> Found | None:
         """None as long as nnU-Net has not written it."""
         path = self.model / MODEL_PLANS
-        return _compared_plans(path, start, then) if _is_there(path) else None
+        return _compared_plans(path, start, then) if is_there(path) else None
 
     def _model_dataset_json(self, _: Start, then: dict[str, Any]) -> Found | None:
-        return self._dataset_json(self.model, then) if _is_there(self.model / "dataset.json") else None
+        return self._dataset_json(self.model, then) if is_there(self.model / "dataset.json") else None
 
     def _data(self, start: Start, then: dict[str, Any]) -> Found:
         folder = self._folder(start) / then["folder"]
-        if not _is_there(folder):
+        if not is_there(folder):
             return DocumentState.GONE, (f"{folder} is not there",)
         try:
             read = self._read(folder)
@@ -252,12 +251,6 @@ class _Now:
         return self.audits[folder]
 
 
-def _is_there(path: Path) -> bool:
-    with suppress(OSError, ValueError):
-        return path.exists()
-    return False
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Then and now
 # ---------------------------------------------------------------------------------------------------------------------
@@ -271,7 +264,7 @@ def _compared(
     differing: Callable[[dict[str, Any], dict[str, Any]], Iterator[str]],
 ) -> Found:
     """A document whose digest is kept, with what else ``of`` takes from it."""
-    if not _is_there(path):
+    if not is_there(path):
         return DocumentState.GONE, (f"{path} is not there",)
     try:
         document = size_limits.read(path)
@@ -357,7 +350,7 @@ def _fold_changed(then: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
 
 def _weights(then: dict[str, Any]) -> Found:
     path = Path(then["path"])
-    if not _is_there(path):
+    if not is_there(path):
         where = "" if path.is_absolute() else f", seen from {Path.cwd()}"
         return DocumentState.GONE, (f"{path} is not there{where}",)
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import quoted
-from plansguard.nnunet.install import gpus, packages
+from plansguard.nnunet.install import packages
 from plansguard.nnunet.install.python_sources import folder_of
 from plansguard.nnunet.install.trainer_folder import OLDEST_NNUNET
 from plansguard.rules.engine.declare import Found, found, rule
@@ -60,10 +60,10 @@ def old_residual_plans_under_old_nnunet(configuration: Configuration) -> Iterato
     """
     if "architecture" in configuration.resolved or configuration.get("UNet_class_name") != "ResidualEncoderUNet":
         return
-    version = gpus.nnunet_version()
+    version = packages.nnunet_version()
     if version is not None and version < _REBUILDS_RESIDUAL:
         at = configuration.at("UNet_class_name")
-        yield found(at, configuration=configuration.name, version=gpus.dotted(version))
+        yield found(at, configuration=configuration.name, version=packages.dotted(version))
 
 
 @rule(
@@ -89,11 +89,11 @@ def old_nnunet_refuses_checkpoint(dataset: Dataset, checkpoint: Checkpoint) -> I
 
     Evidence: AR-09; nnU-Net issue 2681, MRSegmentator issue 19, axondeepseg issue 994.
     """
-    nnunet, torch = gpus.nnunet_version(), gpus.torch_version()
+    nnunet, torch = packages.nnunet_version(), packages.torch_version()
     wanted = dataset.request.weights is checkpoint
     needed = _FINE_TUNES_WITH_NEW_TORCH if wanted else _PREDICTS_WITH_NEW_TORCH
     if nnunet is not None and torch is not None and nnunet < needed and torch >= _STRICT_TORCH:
-        yield found(Location(checkpoint.path), nnunet=gpus.dotted(nnunet), torch=gpus.dotted(torch))
+        yield found(Location(checkpoint.path), nnunet=packages.dotted(nnunet), torch=packages.dotted(torch))
 
 
 @rule(
@@ -157,7 +157,7 @@ def torch_does_not_suit_nnunet(run: TrainingRun) -> Iterator[Found]:
 
     Evidence: VR-07; nnU-Net issues 2983, 3002, 3003, nnssl issue 3, pytorch issue 166122.
     """
-    nnunet, torch = gpus.nnunet_version(), gpus.torch_version()
+    nnunet, torch = packages.nnunet_version(), packages.torch_version()
     if nnunet is None or torch is None:
         return
     asked, severity = packages.requirement("torch", of=packages.NNUNET), Severity.WARNING
@@ -169,7 +169,7 @@ def torch_does_not_suit_nnunet(run: TrainingRun) -> Iterator[Found]:
         why, remedy = "3D convolutions in half precision are several times slower", "take torch 2.8 or 2.10"
     else:
         return
-    versions = {"nnunet": gpus.dotted(nnunet), "torch": gpus.dotted(torch)}
+    versions = {"nnunet": packages.dotted(nnunet), "torch": packages.dotted(torch)}
     yield Found(run.at, {**versions, "why": why, "remedy": remedy}, severity)
 
 
@@ -232,7 +232,7 @@ def nnunet_too_old_for_steps(run: TrainingRun) -> Iterator[Found]:
 
     Evidence: TR-01; utilities/find_objects.py.
     """
-    version = gpus.nnunet_version()
+    version = packages.nnunet_version()
     if run.steps is not None and version is not None and version < OLDEST_NNUNET:
-        oldest, version_here = gpus.dotted(OLDEST_NNUNET), gpus.dotted(version)
+        oldest, version_here = packages.dotted(OLDEST_NNUNET), packages.dotted(version)
         yield found(run.at, trainer=run.trainer, oldest=oldest, version=version_here)

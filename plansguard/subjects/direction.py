@@ -145,7 +145,7 @@ def _command(pair: Pair, workflow: str, *, swap: bool = False, plans: str | None
     plans = plans if swap else pair.plans.identifier
     named = plans not in (None, DEFAULT_IDENTIFIER) and len(giving.plans) > 1
     options = [
-        f"-s {source_of(giving)} -t {shlex.quote(dataset_id(receiving.name))}",
+        f"-s {source_of(giving)} -t {shlex.quote(dataset_id(receiving.name) or receiving.name)}",
         *([f"-sp {shlex.quote(str(plans))}"] if named else []),
         f"-tp {shlex.quote(pair.result.identifier)}",
         *([f"--workflow {workflow}"] if workflow != "finetune" else []),
@@ -155,4 +155,6 @@ def _command(pair: Pair, workflow: str, *, swap: bool = False, plans: str | None
 
 def source_of(giving: Dataset) -> str:
     """What ``-s`` takes for the giving side, as one types it in a shell."""
-    return shlex.quote(str(giving.artefact) if isinstance(giving, ExternalDataset) else dataset_id(giving.name))
+    if isinstance(giving, ExternalDataset):
+        return shlex.quote(str(giving.artefact))
+    return shlex.quote(dataset_id(giving.name) or giving.name)

@@ -20,7 +20,7 @@ from plansguard.documents.file_names import (
 )
 from plansguard.documents.json_document import JsonDocument
 from plansguard.documents.recognise import markers, recognise
-from plansguard.nnunet.workspace import DATASET_NAME, GROUND_TRUTH, Workspace
+from plansguard.nnunet.workspace import DATASET_NAME, GROUND_TRUTH, Workspace, dataset_id
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.request import Request
@@ -145,8 +145,7 @@ def _what_then(workspace: Workspace, name: str) -> str:
     if name not in names:
         longer = next((one for one in names if one.startswith(name)), None)
         return f"did you mean {longer}?" if longer else f"datasets here: {', '.join(names) or 'none'}"
-    number = name[len("Dataset") :].partition("_")[0]
-    return f"plan it first: nnUNetv2_plan_and_preprocess -d {number.lstrip('0') or '0'}"
+    return f"plan it first: nnUNetv2_plan_and_preprocess -d {dataset_id(name) or name}"
 
 
 def _judgeable(folder: Path, named: Iterable[str]) -> Dataset:

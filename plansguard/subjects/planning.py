@@ -20,7 +20,6 @@ from plansguard.subjects.plans import Plans
 #: Planners that put their data into the folders of the default plans, and for which configurations.
 _BORROWERS = ("ResEncUNetPlanner", "nnUNetPlannerResEncM", "nnUNetPlannerResEncL", "nnUNetPlannerResEncXL")
 _BORROWED = ("2d", "3d_fullres")
-_DEFAULT_PLANS = "nnUNetPlans"
 
 
 @dataclass(frozen=True)
@@ -73,13 +72,13 @@ def planned_from(now: Dataset, raw_folder: Path, *, identifier: str | None, fing
 
 def default_identifier(planner: str) -> str | None:
     """What a planner of nnU-Net calls its plans; None for one that is not nnU-Net's."""
-    return next((name for name, one in constants.DEFAULT_PLANS.items() if one == planner), None)
+    return next((name for name, one in constants.PLANNER_OF_IDENTIFIER.items() if one == planner), None)
 
 
 def data_identifier(planner: str, identifier: str, configuration: str) -> str:
     """What a planner of nnU-Net calls the folder of data of a configuration."""
     borrows = planner in _BORROWERS and configuration in _BORROWED
-    return f"{_DEFAULT_PLANS if borrows else identifier}_{configuration}"
+    return f"{constants.DEFAULT_IDENTIFIER if borrows else identifier}_{configuration}"
 
 
 def unique(ids: Sequence[int]) -> list[str]:

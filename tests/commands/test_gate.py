@@ -717,7 +717,7 @@ def test_planners_put_their_data_where_we_say() -> None:
     modules = (planners_no_resampling, resample_with_torch, residual_encoder_unet_planners)
     classes = {"ExperimentPlanner": ExperimentPlanner}
     classes |= {name: one for module in modules for name, one in vars(module).items() if isinstance(one, type)}
-    for identifier, planner in constants.DEFAULT_PLANS.items():
+    for identifier, planner in constants.PLANNER_OF_IDENTIFIER.items():
         assert planning.default_identifier(planner) == identifier
         made = classes[planner].__new__(classes[planner])
         made.plans_identifier = identifier

@@ -59,7 +59,6 @@ def test_the_fields_of_a_facet_are_spelt_as_in_the_models() -> None:
         key for keys in (constants.PLANS_KEYS, constants.CONFIGURATION_KEYS) for use in keys.values() for key in use
     }
     assert required - {"configurations"} <= set(constants.FACETS)
-    assert set(constants.DATASET_JSON_KEYS) <= set(models.DatasetJson.model_fields)
     aliases = {field.alias or name for name, field in models.Architecture.model_fields.items()}
     assert set(constants.ARCHITECTURE_KEYS) == aliases
     for network in constants.STOCK_ARCHITECTURES.values():
@@ -296,7 +295,7 @@ def test_stock_architectures() -> None:
 @pytest.mark.nnunet
 def test_default_plans() -> None:
     defaults = {inspect.signature(one).parameters["plans_name"].default: name for name, one in planners().items()}
-    assert defaults == constants.DEFAULT_PLANS
+    assert defaults == constants.PLANNER_OF_IDENTIFIER
 
 
 @pytest.mark.nnunet
@@ -354,23 +353,6 @@ def test_resampling_functions() -> None:
             if [*inspect.signature(function).parameters][1:4] == ["new_shape", "current_spacing", "new_spacing"]:
                 found.add(name)
     assert found == set(constants.RESAMPLING_FUNCTIONS)
-
-
-@pytest.mark.nnunet
-def test_label_managers() -> None:
-    package = nnunet("utilities.label_handling")
-    assert {name for module in modules(package) for name in classes(module)} == set(constants.LABEL_MANAGERS)
-
-
-@pytest.mark.nnunet
-def test_dataset_json_keys() -> None:
-    code = tree(nnunet("experiment_planning.verify_dataset_integrity").verify_dataset_integrity)
-    lists = [
-        part.value
-        for part in ast.walk(code)
-        if isinstance(part, ast.Assign) and ast.unparse(part.targets[0]) == "required_keys"
-    ]
-    assert [ast.literal_eval(one) for one in lists] == [list(constants.DATASET_JSON_KEYS)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -438,12 +420,6 @@ def test_tiffs_are_read_by_their_content(images: dict[str, Path]) -> None:
         reader = choose({"file_ending": ".tif"}, str(images[".tif"]), allow_nonmatching_filename=True, verbose=False)
         found.add(reader.__name__)
     assert found == {"SimpleITKIO", "NaturalImage2DIO"}
-
-
-@pytest.mark.nnunet
-def test_spacing_of_2d_images(images: dict[str, Path]) -> None:
-    _, properties = nnunet("imageio.natural_image_reader_writer").NaturalImage2DIO().read_images((str(images[".png"]),))
-    assert tuple(properties["spacing"]) == (constants.SPACING_OF_2D_IMAGES, 1, 1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def planner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, f
 def test_plans_come_near_to_the_memory_they_were_made_for(plans: str, name: str) -> None:
     """8 GB. Images are large and many here, so nothing else limits patch and batch size."""
     architecture, resolved = of_fixture("Dataset005_CascadeCT", plans, name)
-    axes, by = len(resolved["patch_size"]), yardstick(architecture, constants.DEFAULT_PLANS[plans])
+    axes, by = len(resolved["patch_size"]), yardstick(architecture, constants.PLANNER_OF_IDENTIFIER[plans])
     elements = feature_map_elements(architecture, resolved["patch_size"], 3)
     needed = estimated_gigabytes(elements, resolved["batch_size"], axes, by)
     assert 7.5 < needed < 8.2

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plansguard.core.errors import UsageError
-from plansguard.nnunet.install import gpus
+from plansguard.nnunet.install import packages
 from plansguard.nnunet.install.trainer_folder import FOLDER as EXTENSION
 from plansguard.render.steps import HEIGHT, plot
 from plansguard.training.options import Options, read_options, seconds
@@ -466,7 +466,7 @@ def test_the_plot_fits(schedule: StepSchedule) -> None:
 
 
 def test_env(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpus, "nnunet_version", lambda: None)
+    monkeypatch.setattr(packages, "nnunet_version", lambda: None)
     monkeypatch.delenv("nnUNet_extTrainer", raising=False)
     assert run("env").out == f"export nnUNet_extTrainer={shlex.quote(str(EXTENSION))}\n"
     before = os.pathsep.join(["/my trainers", "/others"])
@@ -479,7 +479,7 @@ def test_env(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_env_with_an_nnunet_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpus, "nnunet_version", lambda: (2, 7, 0))
+    monkeypatch.setattr(packages, "nnunet_version", lambda: (2, 7, 0))
     done = run("env")
     assert done.code == 2
     assert "nnunetv2 2.7.0 has no nnUNet_extTrainer; it came with 2.8" in done.err

@@ -218,7 +218,7 @@ def test_without_nnunet_the_launcher_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    monkeypatch.setattr("plansguard.nnunet.install.gpus.nnunet_version", lambda: None)
+    monkeypatch.setattr("plansguard.nnunet.install.packages.nnunet_version", lambda: None)
     assert launch(["3", "2d", "0"], Options()) == 1
     assert capsys.readouterr().err.startswith("plansguard: training needs nnU-Net, which is not installed here")
 

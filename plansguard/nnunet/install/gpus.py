@@ -1,9 +1,8 @@
-"""What this machine has: GPUs, an nnU-Net, a torch; found out without loading any of them."""
+"""The GPUs of this machine, found without loading torch."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -149,27 +148,3 @@ def _listed() -> tuple[Gpu, ...]:
             said = {key.strip(): value.strip() for key, _, value in rows}
             found.append(Gpu(said.get("GPU UUID", ""), said.get("Model", "")))
     return tuple(found)
-
-
-def nnunet_version() -> tuple[int, ...] | None:
-    """The version of the installed nnunetv2, as numbers; None when none is installed here."""
-    return _version_of("nnunetv2")
-
-
-def torch_version() -> tuple[int, ...] | None:
-    """The version of the installed torch, as numbers; None when none is installed here."""
-    return _version_of("torch")
-
-
-def dotted(version: tuple[int, ...]) -> str:
-    """``2.8.1``."""
-    return ".".join(map(str, version))
-
-
-def _version_of(package: str) -> tuple[int, ...] | None:
-    from importlib.metadata import PackageNotFoundError, version  # slow to load, and rarely asked for
-
-    try:
-        return tuple(int(number) for number in re.findall(r"\d+", version(package))[:3])
-    except PackageNotFoundError:
-        return None

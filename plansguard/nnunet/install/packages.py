@@ -73,10 +73,30 @@ def edited_since_installed(path: Path, package: str = NNUNET) -> bool | None:
     return None
 
 
+def nnunet_version() -> tuple[int, ...] | None:
+    """The version of the installed nnunetv2, as numbers; None where none is installed."""
+    return _numbers(NNUNET)
+
+
+def torch_version() -> tuple[int, ...] | None:
+    """The version of the installed torch, as numbers; None where none is installed."""
+    return _numbers("torch")
+
+
+def dotted(version: tuple[int, ...]) -> str:
+    """``2.8.1``."""
+    return ".".join(map(str, version))
+
+
 def version(package: str) -> str | None:
     """The version of an installed package, as it is written; None where it is not installed."""
     distribution = _distribution(package)
     return None if distribution is None else distribution.version
+
+
+def _numbers(package: str) -> tuple[int, ...] | None:
+    text = version(package)
+    return None if text is None else tuple(int(number) for number in re.findall(r"\d+", text)[:3])
 
 
 def requirement(package: str, of: str) -> str | None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from plansguard.nnunet.install import gpus
+from plansguard.nnunet.install import packages
 
 VARIABLE: Final = "nnUNet_extTrainer"
 """The environment variable that names folders of trainers outside nnU-Net. Source: utilities/find_objects.py."""
@@ -23,11 +23,11 @@ REMEDY: Final = "pip install 'plansguard[train]'"
 
 def obstacle() -> str:
     """Why the nnU-Net that is installed here cannot train in steps, in one clause; empty where it can."""
-    version = gpus.nnunet_version()
+    version = packages.nnunet_version()
     if version is None:
         return "training needs nnU-Net, which is not installed here"
     if version < OLDEST_NNUNET:
-        return f"training in steps needs nnunetv2 {gpus.dotted(OLDEST_NNUNET)}; here is {gpus.dotted(version)}"
+        return f"training in steps needs nnunetv2 {packages.dotted(OLDEST_NNUNET)}; here is {packages.dotted(version)}"
     return ""
 
 

@@ -30,6 +30,7 @@ from plansguard.nnunet.install.python_sources import (
     is_loaded,
 )
 from plansguard.nnunet.install.trainer_class import FOLDER, PACKAGE, TrainerClass, trainer_of
+from plansguard.nnunet.workspace import is_there
 
 #: A place with more modules or folders is no place of trainers, and what its import does cannot be followed.
 _MOST = 1000
@@ -77,7 +78,7 @@ def search(name: str, *, environment: Mapping[str, str] = os.environ) -> Search:
     for folder in folders(environment) if result.reads_variable else ():
         if hit is not None:
             break
-        if _exists(folder):
+        if is_there(Path(folder)):
             behind = sources.behind(Path(folder).absolute())
             hit = _first(name, _modules(Path(folder), "", behind), behind, Sources.fault)
         else:
@@ -141,12 +142,6 @@ def folders(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
 def _reads_variable(home: Path) -> bool:
     with suppress(OSError):
         return trainer_folder.VARIABLE.encode() in (home / "utilities" / "find_objects.py").read_bytes()
-    return False
-
-
-def _exists(folder: str) -> bool:
-    with suppress(OSError):
-        return Path(folder).exists()
     return False
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from plansguard.core.text import quoted
 from plansguard.documents import size_limits
 from plansguard.documents.recognise import recognise
 from plansguard.nnunet import plans_diff
-from plansguard.nnunet.workspace import TrainedModel
+from plansguard.nnunet.workspace import TrainedModel, dataset_id
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 
@@ -46,8 +45,7 @@ def free_name(dataset: Dataset) -> str:
 
 def number(dataset: Dataset) -> str:
     """What nnU-Net's ``-d`` takes for the dataset; where the folder's name does not tell, a placeholder."""
-    match = re.match(r"Dataset(\d+)_", dataset.name)
-    return str(int(match[1])) if match else "DATASET_ID"
+    return dataset_id(dataset.name) or "DATASET_ID"
 
 
 def judged(dataset: Dataset, plans: Plans) -> Iterator[Configuration]:

@@ -45,11 +45,11 @@ def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Finger
     if explained or fingerprint.describes(plans):
         return
     order = plans.require("transpose_forward")
-    planner = constants.DEFAULT_PLANS.get(plans.identifier, "ExperimentPlanner")
+    planner = constants.PLANNER_OF_IDENTIFIER.get(plans.identifier, "ExperimentPlanner")
     plan = f"nnUNetv2_plan_experiment -d {number(dataset)} -pl {planner}"
     claim = f"the plans {plans.identifier} come from other data"
     remedy = f"if they were moved here, use plansguard migrate, which keeps a record; if the data changed, {plan}"
-    if plans.identifier in constants.DEFAULT_PLANS:  # a planner would have written these medians
+    if plans.identifier in constants.PLANNER_OF_IDENTIFIER:  # a planner would have written these medians
         claim = f"the default plans {plans.identifier} are not this dataset's own any more"
         remedy = f"plan this dataset again: {plan}; move other plans only under a name of their own (-tp)"
     yield found(

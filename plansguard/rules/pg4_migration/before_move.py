@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from plansguard.core.errors import Absent, UnreadableDocument
@@ -10,6 +9,7 @@ from plansguard.core.report import Location, Severity
 from plansguard.core.text import listed
 from plansguard.documents import size_limits
 from plansguard.nnunet import constants, plans_diff
+from plansguard.nnunet.workspace import dataset_id
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import differing_fields
 from plansguard.subjects.direction import judge_direction, own_plans_like, trained_with
@@ -142,9 +142,9 @@ def default_name_for_migrated_plans(pair: Pair) -> Iterator[Found]:
     Evidence: MV-03; the help text of `nnUNetv2_move_plans_between_datasets` advises against it.
     """
     identifier = pair.result.identifier
-    if identifier in constants.DEFAULT_PLANS:
-        numbered = re.match(r"Dataset(\d+)_", pair.giving.name)
-        better = f"{pair.plans.identifier}_from{numbered[1] if numbered else 'Pretraining'}"
+    if identifier in constants.PLANNER_OF_IDENTIFIER:
+        number = dataset_id(pair.giving.name)
+        better = f"{pair.plans.identifier}_from{number.zfill(3) if number else 'Pretraining'}"
         yield found(pair.result.at(), identifier=identifier, dataset=pair.receiving.name, better=better)
 
 

@@ -9,7 +9,7 @@ from plansguard.core.errors import Absent, known
 from plansguard.core.report import Severity
 from plansguard.core.text import brief, listed
 from plansguard.nnunet import constants
-from plansguard.nnunet.install import gpus
+from plansguard.nnunet.install import packages
 from plansguard.nnunet.workspace import GROUND_TRUTH, is_folder_name, is_there
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.pg5_data.audit_helpers import PREPROCESS, folder_of, preprocessing, told
@@ -338,9 +338,9 @@ def data_of_another_version(
 
     Evidence: VR-06; training/dataloading/nnunet_dataset.py.
     """
-    version = gpus.nnunet_version() or tuple(map(int, constants.NNUNET_VERSION.split(".")))
+    version = packages.nnunet_version() or tuple(map(int, constants.NNUNET_VERSION.split(".")))
     command = {**preprocessing(dataset, plans, configuration), "folder": folder_of(configuration)}
-    command["version"] = gpus.dotted(version)
+    command["version"] = packages.dotted(version)
     if data.folder.formats == ("npz",) and version >= _FIRST_WITH_B2ND:
         trouble = "unpacks to .npy first: mind the disk"
         yield found(configuration.at("data_identifier"), ending=".npz", trouble=trouble, **command)

@@ -11,8 +11,7 @@ from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import listed, nearest, quoted
 from plansguard.nnunet import constants
-from plansguard.nnunet.install import gpus
-from plansguard.nnunet.install.packages import edited_since_installed
+from plansguard.nnunet.install import packages
 from plansguard.nnunet.install.trainer_folder import VARIABLE, search_path
 from plansguard.rules.engine.declare import Found, found, rule
 
@@ -145,7 +144,7 @@ def trainer_signature(run: TrainingRun) -> Iterator[Found]:
     Evidence: TR-03; nnU-Net issues 1545, 1618, 3066, nnWNet issue 4.
     """
     trainer = _class(run)
-    version = gpus.dotted(gpus.nnunet_version() or ())
+    version = packages.dotted(packages.nnunet_version() or ())
     from plansguard.nnunet.install.trainer_signature import problems_of
 
     for problem in problems_of(trainer, below_steps=run.steps is not None):
@@ -187,8 +186,8 @@ def trainer_edited_in_place(run: TrainingRun) -> Iterator[Found]:
     Evidence: TR-04; nnU-Net issues 1384, 1389, 1728, 1925, 2179.
     """
     for path in dict.fromkeys(one.path for one in _class(run).mro):
-        if edited_since_installed(path):
-            yield found(Location(str(path)), version=gpus.dotted(gpus.nnunet_version() or ()))
+        if packages.edited_since_installed(path):
+            yield found(Location(str(path)), version=packages.dotted(packages.nnunet_version() or ()))
 
 
 @rule(

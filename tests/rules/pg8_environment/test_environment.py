@@ -10,7 +10,7 @@ import pytest
 
 from plansguard.commands.check import check
 from plansguard.nnunet import constants
-from plansguard.nnunet.install import gpus
+from plansguard.nnunet.install import packages
 from tests.nnunet.test_plans_diff import in_the_old_format
 from tests.rules.pg6_weights.variants import CT, LABELS
 from tests.support import checkpoints
@@ -99,8 +99,8 @@ def test_new_residual_plans_are_no_matter(workspace: Path, site: Path) -> None:
 
 def test_a_version_is_numbers(site: Path) -> None:
     install(site, nnunetv2="2.8.1.dev3+g1a2b3c4", torch="2.10.0a0")
-    assert gpus.dotted(gpus.nnunet_version() or ()) == "2.8.1"
-    assert gpus.torch_version() == (2, 10, 0)
+    assert packages.dotted(packages.nnunet_version() or ()) == "2.8.1"
+    assert packages.torch_version() == (2, 10, 0)
 
 
 def test_a_driver_is_a_gpu(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
