@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import plansguard
 from plansguard.core.atomic_files import locked, write_atomically
-from plansguard.core.errors import Absent, UsageError, WriteRefused
+from plansguard.core.errors import Absent, UsageError, WriteRefused, known
 from plansguard.core.report import Finding, Report
 from plansguard.core.text import nearest
 from plansguard.documents import json_document
@@ -221,9 +221,6 @@ def order_of(values: argparse.Namespace) -> TrainingRequest:
     )
 
 
-Value = TypeVar("Value")
-
-
 def build(run: TrainingRun, report: Report, command: Sequence[str]) -> dict[str, Any]:
     """The receipt of this start alone; ``command`` is what was typed, the program first.
 
@@ -236,7 +233,7 @@ def build(run: TrainingRun, report: Report, command: Sequence[str]) -> dict[str,
             f"{run.configuration.name} of {run.plans.path} cannot be resolved, so nnU-Net cannot train it",
             hint="correct inherits_from (PG106)",
         )
-    audit = _known(lambda: dataset.data(run.configuration))
+    audit = known(lambda: dataset.data(run.configuration))
     if audit is not None and audit.interrupted:
         audit = None
     start = {
@@ -257,11 +254,11 @@ def build(run: TrainingRun, report: Report, command: Sequence[str]) -> dict[str,
             "device": run.device,
             "gpus": run.gpus,
         },
-        "schedule": _known(lambda: _schedule(run)),
+        "schedule": known(lambda: _schedule(run)),
         "plans": plans,
-        "dataset_json": _known(lambda: of_dataset_json(dataset.dataset_json.document)),
-        "fingerprint": _known(lambda: of_fingerprint(dataset.fingerprint.document)),
-        "splits": _known(lambda: of_splits(dataset.splits.document, run.fold)),
+        "dataset_json": known(lambda: of_dataset_json(dataset.dataset_json.document)),
+        "fingerprint": known(lambda: of_fingerprint(dataset.fingerprint.document)),
+        "splits": known(lambda: of_splits(dataset.splits.document, run.fold)),
         "weights": None if weights is None else of_weights(Path(weights.path)),
         "data": None if audit is None else of_data(audit),
         "report": _counts(report),
@@ -330,10 +327,3 @@ def _version(package: str) -> str | None:
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def _known(need: Callable[[], Value]) -> Value | None:
-    try:
-        return need()
-    except Absent:
-        return None

@@ -53,7 +53,7 @@ Value = TypeVar("Value")
 
 
 def known(get: Callable[[], Value]) -> Value | None:
-    """What ``get`` gives, or None where it is absent: for what a rule can use but does not need."""
+    """The value of ``get()``, or None if it raises Absent."""
     try:
         return get()
     except Absent:

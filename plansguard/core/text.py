@@ -1,4 +1,4 @@
-"""Words that messages on every floor are made of."""
+"""Parts of messages: counts, values, lists of names, shell quoting."""
 
 from __future__ import annotations
 
@@ -8,27 +8,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-
-def counted(number: int, noun: str) -> str:
-    """``1 error``, ``2 errors``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of ``names`` that was probably meant."""
-    from difflib import get_close_matches  # only where something is wrong already
-
-    return next(iter(get_close_matches(name, names, 1)), None)
-
-
-#: Longer values are cut in messages; the file itself shows the rest.
+#: Longer values are cut in messages.
 _LONGEST_VALUE = 80
-#: As many digits as a float32 has: headers store spacings so.
+#: The significant digits of a float32, in which image headers store spacings.
 _DIGITS = 7
 
 
 def brief(value: Any, *, exact: bool = False) -> str:
-    """A JSON value on one line, cut where it gets long; 1.2000000476837158 reads 1.2 unless ``exact``."""
+    """A JSON value on one line, cut after 80 characters.
+
+    Floats are rounded to 7 digits, so that 1.2000000476837158 becomes 1.2, unless ``exact``.
+    """
     text = json.dumps(value if exact else _rounded(value), ensure_ascii=False, default=str)
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
 
@@ -36,17 +26,35 @@ def brief(value: Any, *, exact: bool = False) -> str:
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.{_DIGITS}g}")
-    return [_rounded(one) for one in value] if isinstance(value, list) else value
+    return [_rounded(item) for item in value] if isinstance(value, list) else value
+
+
+def changed(name: object, before: Any, after: Any) -> str:
+    """``NAME was BEFORE and is AFTER``; a value of None is written as "nothing"."""
+    was, now = ("nothing" if value is None else brief(value, exact=True) for value in (before, after))
+    return f"{name} was {was} and is {now}"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 error``, ``2 errors``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def listed(names: Sequence[str], shown: int = 3) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names, and how many more there are: ``a, b, c and 2 more``."""
     rest = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The most similar of ``names``, or None if none is similar."""
+    from difflib import get_close_matches  # slow to import, and needed only in error messages
+
+    return next(iter(get_close_matches(name, names, 1)), None)
+
+
 def quoted(path: Path | str) -> str:
-    """A path as one types it in a shell."""
+    """A path, quoted for a shell."""
     return shlex.quote(str(path))
 
 

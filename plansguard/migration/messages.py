@@ -95,7 +95,7 @@ def _weights(pair: Pair, configuration: str) -> tuple[str, str]:
     member = checkpoint.relative_to(model.archive)
     archive = shlex.quote(str(model.archive))
     results = pair.receiving.workspace.results
-    if DATASET_NAME.fullmatch(member.parts[0]) and not _is_there(results, member.parent.parent):
+    if DATASET_NAME.fullmatch(member.parts[0]) and not (results and (results / member.parent.parent).exists()):
         place = shlex.quote(str(results / member)) if results else f'"$nnUNet_results"/{shlex.quote(str(member))}'
         return f"nnUNetv2_install_pretrained_model_from_zip {archive}", place
     folder = shlex.quote(model.archive.stem)
@@ -103,11 +103,6 @@ def _weights(pair: Pair, configuration: str) -> tuple[str, str]:
         f"unzip {archive} {shlex.quote(member.as_posix())} -d {folder}",
         shlex.quote(str(Path(model.archive.stem) / member)),
     )
-
-
-def _is_there(results: Path | None, model: Path) -> bool:
-    """Whether a model of that name lies in nnUNet_results already: installing the zip would write over it."""
-    return results is not None and (results / model).exists()
 
 
 def _trained(pair: Pair) -> list[TrainedModel]:

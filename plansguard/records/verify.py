@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plansguard.core.digest import digest_of
 from plansguard.core.errors import UnreadableDocument, UsageError
-from plansguard.core.text import brief, counted
+from plansguard.core.text import brief, counted, listed
 from plansguard.documents import size_limits
 from plansguard.documents.file_names import MODEL_PLANS, TRAINING_RECORD_NAME
 from plansguard.documents.recognise import recognise
@@ -374,7 +374,6 @@ def _cases_changed(then: Mapping[str, str], now: Mapping[str, str], number: int)
     }
     told = [(what, names) for what, names in groups.items() if names]
     for what, names in told:
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        yield f"{what}: {', '.join(names[:_NAMED])}{more}"
+        yield f"{what}: {listed(names, _NAMED)}"
     if not told and number == len(now):
         yield "other cases, shapes or properties"

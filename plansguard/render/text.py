@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, zip_longest
 
 from plansguard.core.report import Finding, Location, NotChecked, Report
-from plansguard.core.text import counted
+from plansguard.core.text import counted, listed
 from plansguard.render import printable
 
 _COLORS = {"error": "31;1", "warning": "33;1", "info": "36;1", "path": "1", "faint": "2"}
@@ -70,7 +70,7 @@ def _not_checked(records: tuple[NotChecked, ...], paint: Paint) -> Iterator[str]
     by_reason = sorted(records, key=lambda record: record.reason)
     for reason, group in groupby(by_reason, key=lambda record: record.reason):
         codes = sorted({record.code for record in group})
-        yield paint("faint", f"not checked: {_ranges(codes)}: {printable(reason)}")
+        yield paint("faint", f"not checked: {listed(codes, shown=4)}: {printable(reason)}")
 
 
 def _summary(report: Report, paint: Paint) -> str:
@@ -89,11 +89,6 @@ def _summary(report: Report, paint: Paint) -> str:
 def _place(location: Location) -> str:
     line = f":{location.line}:{location.column}" if location.line is not None else ""
     return printable(f"{location.path}{line}")
-
-
-def _ranges(codes: list[str]) -> str:
-    shown = ", ".join(codes[:4])
-    return f"{shown} and {len(codes) - 4} more" if len(codes) > 4 else shown
 
 
 def _plain(_: str, text: str) -> str:

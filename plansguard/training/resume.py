@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoint
 from plansguard.core.errors import UnreadableDocument
+from plansguard.core.text import changed, listed
 from plansguard.nnunet import constants
 from plansguard.nnunet.plans_diff import edited
 from plansguard.training.folder_lock import last_run
@@ -166,10 +167,7 @@ def _nothing(folder: Path, faults: Sequence[str]) -> Refused:
     if faults:
         return Refused(reason, hint="leave --c out to begin anew, after moving these files away")
     if others:
-        more = f" and {len(others) - _TOLD} more" if len(others) > _TOLD else ""
-        return Refused(
-            reason, hint=f"checkpoints lie beside it, in {', '.join(others[:_TOLD])}{more}: correct -tr or -p"
-        )
+        return Refused(reason, hint=f"checkpoints lie beside it, in {listed(others, _TOLD)}: correct -tr or -p")
     return Refused(reason, hint="leave --c out to begin anew")
 
 
@@ -203,7 +201,7 @@ def check_unchanged(
             hint=f"continue it with -tr {state.trainer}",
         )
     changes = [
-        f"{change.field} was {_brief(change.before)} and is {_brief(change.after)}"
+        changed(change.field, change.before, change.after)
         for change in edited(checkpoint.plans or {}, plans)
         if change.field.configuration in (None, configuration)
     ]
@@ -211,9 +209,7 @@ def check_unchanged(
     before = checkpoint.dataset_json or {}
     keys = dict.fromkeys([*before, *dataset_json])
     changes = [
-        f"{key} was {_brief(before.get(key))} and is {_brief(dataset_json.get(key))}"
-        for key in keys
-        if before.get(key) != dataset_json.get(key)
+        changed(key, before.get(key), dataset_json.get(key)) for key in keys if before.get(key) != dataset_json.get(key)
     ]
     _refuse_changes("dataset.json", changes, found)
 
@@ -237,8 +233,3 @@ def _refuse_changes(what: str, changes: Sequence[str], found: ResumePoint) -> No
             f"{what} changed since {found.path.name} was written: {said}",
             hint="put it back as it was, or begin anew in another folder, with the checkpoint as -pretrained_weights",
         )
-
-
-def _brief(value: Any) -> str:
-    text = "nothing" if value is None else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from plansguard.core.errors import Absent, UnreadableDocument, known
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import brief, counted, quoted
+from plansguard.core.text import changed, counted, quoted
 from plansguard.nnunet import plans_diff
 from plansguard.nnunet.constants import CHECKPOINT_BEST as BEST
 from plansguard.nnunet.constants import CHECKPOINT_FINAL as FINAL
@@ -385,7 +385,7 @@ def _planned(checkpoint: Checkpoint) -> int:
 
 
 def _changed(at: Location, what: str, checkpoint: Checkpoint, edits: list[plans_diff.Change], *, severe: bool) -> Found:
-    said = [f"{edit.field} was {_brief(edit.before)} and is {_brief(edit.after)}" for edit in edits]
+    said = [changed(edit.field, edit.before, edit.after) for edit in edits]
     return found(
         at,
         severity=None if severe else Severity.WARNING,
@@ -394,10 +394,6 @@ def _changed(at: Location, what: str, checkpoint: Checkpoint, edits: list[plans_
         checkpoint=Path(checkpoint.path).name,
         fields="; ".join(said[:3]) + (f"; and {len(said) - 3} more" if len(said) > 3 else ""),
     )
-
-
-def _brief(value: Any) -> str:
-    return "nothing" if value is None else brief(value)
 
 
 def _cases(run: TrainingRun) -> tuple[list[str], list[str]]:
