@@ -1,8 +1,8 @@
-"""Measures how well the values of preprocessed arrays tell whether plans and data belong together.
+"""Measure how reliably the values of preprocessed arrays show whether plans and data belong together.
 
-nnU-Net's own preprocessor normalises, resamples and saves synthetic cases of every scheme;
+nnU-Net's own preprocessor normalizes, resamples and saves synthetic cases of every scheme;
 ``plansguard.artefacts.data.values`` then judges them by the plans that made them (nothing may be found) and by other
-plans (how much is found?). ``python tools/calibrate.py`` writes docs/calibration.md; it needs the extra ``train``.
+plans (the share of findings is measured). ``python tools/calibrate.py`` writes docs/calibration.md; it needs the extra ``train``.
 Everything is drawn from one seed.
 
 Arrays are (z, y, x) as nnU-Net's readers give them, or (channel, z, y, x); spacings are in mm in the same order. A 2D
@@ -36,7 +36,7 @@ NONE = "NoNormalization"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Drawing
+# Images
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -118,7 +118,7 @@ def drawn_binary(rng: np.random.RandomState, size: tuple[int, ...]) -> np.ndarra
 
 
 def drawn_constant(rng: np.random.RandomState, size: tuple[int, ...]) -> np.ndarray:
-    """One value everywhere, as a channel that was not acquired is often filled."""
+    """One value everywhere, as in channels that were not acquired."""
     return np.full(size, rng.choice([1000.1, 7.0, 0.3]))
 
 
@@ -152,7 +152,7 @@ def _blurred(rng: np.random.RandomState, size: tuple[int, ...], width: float) ->
 
 
 def _smoothed(image: np.ndarray, width: float) -> np.ndarray:
-    """Convolved with a Gaussian of this standard deviation in voxels, as if the image went on at its other side."""
+    """Convolved with a Gaussian of this standard deviation in voxels, with periodic boundaries."""
     spectrum = np.fft.fftn(image)
     for axis, length in enumerate(image.shape):
         decay = np.exp(-2 * (np.pi * width * np.fft.fftfreq(length)) ** 2)
@@ -167,7 +167,7 @@ def _smoothed(image: np.ndarray, width: float) -> np.ndarray:
 
 
 class Group(NamedTuple):
-    """Datasets that are normalised alike.
+    """Datasets with the same normalization.
 
     ``heads``: of images that are 0 around something. ``foreign``: with statistics that another dataset has.
     """
@@ -193,7 +193,7 @@ HEADS = tuple(f"{texture} in a head" for texture in ("smooth", "noise", "sparse"
 
 
 class Raw(NamedTuple):
-    """One case as a reader gives it: image (C, z, y, x), labels (1, z, y, x) of 0 to 2."""
+    """One case as returned by a reader: image (C, z, y, x), labels (1, z, y, x) of 0 to 2."""
 
     image: np.ndarray
     labels: np.ndarray
@@ -235,7 +235,7 @@ class Dataset:
 
 
 def fingerprint(cases: Iterable[Raw]) -> tuple[ClippedRange, ...]:
-    """What nnU-Net's fingerprint says of each channel, from the foreground of all cases."""
+    """Return the intensity properties of each channel in nnU-Net's fingerprint, from the foreground of all cases."""
     foregrounds = [[channel[case.labels[0] > 0] for channel in case.image] for case in cases]
     return tuple(_statistics(np.concatenate(values)) for values in zip(*foregrounds, strict=True))
 
@@ -246,7 +246,7 @@ def _statistics(values: np.ndarray) -> ClippedRange:
 
 
 def datasets(group: Group, seed: int = SEED) -> Iterator[Dataset]:
-    """Textures, geometries and types of voxels in turn; every third dataset has two channels."""
+    """Yield combinations of texture, geometry and voxel type; every third dataset has two channels."""
     textures = HEADS if group.heads else tuple(TEXTURES)
     for index in range(DATASETS):
         rng = np.random.RandomState([seed, index, *group.name.encode()])
@@ -295,7 +295,7 @@ Shape = tuple[int, ...]
 
 
 class Made(NamedTuple):
-    """A dataset that nnU-Net preprocessed: what was measured in each case, and its shape before resampling."""
+    """A dataset that nnU-Net preprocessed: the measurements of each case, and its shape before resampling."""
 
     group: Group
     geometry: str
@@ -305,7 +305,7 @@ class Made(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What is found in a dataset: cases, how many of them have faults, and whether all together have."""
+    """Findings in a dataset: number of cases, cases with faults, and faults of the dataset as a whole."""
 
     cases: int
     found: int
@@ -314,7 +314,7 @@ class Verdict(NamedTuple):
 
 
 def preprocess(dataset: Dataset, folder: Path) -> dict[str, Shape]:
-    """Let nnU-Net make and save every case in ``folder``; the shape of each before resampling, by name."""
+    """Let nnU-Net preprocess every case into ``folder``; return the shape of each before resampling, by name."""
     from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
     from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params, nnUNetDatasetBlosc2
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -336,7 +336,7 @@ def preprocess(dataset: Dataset, folder: Path) -> dict[str, Shape]:
 
 
 def expected(dataset: Dataset) -> Expectation:
-    """What the dataset's own plans say of the values."""
+    """Judge the values by the dataset's own plans."""
     return Expectation(
         channels=len(dataset.textures),
         spacing=None,
@@ -350,7 +350,7 @@ def expected(dataset: Dataset) -> Expectation:
 
 
 def study(groups: Sequence[Group] = GROUPS) -> tuple[list[Made], dict[str, list[Verdict]]]:
-    """Every dataset, measured, and by group what its own plans find in it."""
+    """Return every dataset, measured, and by group the findings of its own plans."""
     everything: list[Made] = []
     own: dict[str, list[Verdict]] = {}
     for group in groups:
@@ -373,7 +373,7 @@ def study(groups: Sequence[Group] = GROUPS) -> tuple[list[Made], dict[str, list[
 
 
 def judge(made: Made, plans: Expectation) -> Verdict:
-    """What plans that did not make a dataset find in it."""
+    """Judge a dataset by plans that did not make it."""
     judged = [
         judge_channels(measured.channels, plans, resampled=measured.shape != shape) for measured, shape in made.measured
     ]
@@ -401,7 +401,7 @@ class Mismatch(NamedTuple):
 
 
 def mismatches(everything: list[Made]) -> list[Mismatch]:
-    """Every group under the plans of every other scheme, and CT under other statistics."""
+    """Judge every group by the plans of every other scheme, and CT by other statistics."""
     rows = []
     for group in (group for group in GROUPS if not group.foreign):
         made = [one for one in everything if one.group == group]
@@ -433,7 +433,7 @@ def _with_scheme(plans: Expectation, other: Group) -> Expectation:
 
 
 def _moved(plans: Expectation, share: float, index: int) -> Expectation:
-    """Bounds and mean each moved by this share of the clipped range, up or down; the deviation by this share of it."""
+    """Shift bounds and mean by this share of the clipped range, up or down; scale the deviation by this share."""
     rng = np.random.RandomState(index)
     moved = []
     for clipped in plans.intensities:
@@ -455,26 +455,26 @@ def _mismatch(made: str, judged: str, verdicts: list[Verdict]) -> Mismatch:
 # ---------------------------------------------------------------------------------------------------------------------
 
 INTRODUCTION = """\
-# How sure the values are
+# Reliability of the checks of values
 
-`plansguard check --data sample` (or `all`) reads the voxels of preprocessed arrays and asks whether these plans can
-have made them. `python tools/calibrate.py` wrote this page: nnU-Net's own preprocessor normalised, resampled and saved
+`plansguard check --data sample` (or `all`) reads the voxels of preprocessed arrays and checks whether these plans can
+have made them. `python tools/calibrate.py` wrote this page: nnU-Net's own preprocessor normalized, resampled and saved
 {cases} synthetic cases in datasets of {size}. They are noisy, smooth, sparse, heavy-tailed, two-valued and constant
-images, bodies, organs, and heads with nothing around them, from 4 x 5 x 6 voxels up, stored in six types, of one or two
-channels, isotropic, with thick slices and in 2D; resampled up, down, by torch and not at all.
+images, bodies, organs, and heads in an empty background, from 4 x 5 x 6 voxels up, stored in six types, of one or two
+channels, isotropic, with thick slices and in 2D; resampled up, down, by torch, and not resampled.
 
-What holds of every array that nnU-Net makes, and is therefore looked for:
+Properties of every array that nnU-Net makes, which are checked:
 
-- **CTNormalization**: no value beyond the plans' clip bounds. Of {few} cases or more: not most of them begin and end at
-  one and the same pair of other values, and not all of them look z-scored. This is evidence, no proof.
+- **CTNormalization**: no value beyond the plans' clip bounds. With {few} cases or more: no other pair of values is
+  the minimum and maximum of most cases, and not all cases look z-scored. This is evidence, no proof.
 - **ZScoreNormalization**: without resampling mean 0 and standard deviation 1, within {exact}. With it a mean within
-  {mean} + 2 / sqrt(voxels), a mean square not far over 1, and values on both sides of 0. With `use_mask_for_norm` all
-  this holds inside the mask, and outside is 0; without it, it is not.
+  {mean} + 2 / sqrt(voxels), a mean square not far over 1, and values on both sides of 0. With `use_mask_for_norm` this
+  applies inside the mask, and the outside is 0; without it, the outside is not 0.
 - **RescaleTo01Normalization**: between 0 and 1, and without resampling from 0 to 1.
 - **RGBTo01Normalization**: between 0 and 1.
 - **NoNormalization** and schemes that are not nnU-Net's: only that all values are finite.
 
-A constant channel is not judged: what z-scoring makes of it is a matter of rounding.
+A constant channel is not judged: the result of z-scoring it depends on rounding.
 
 ## Under the plans that made them
 
@@ -499,7 +499,7 @@ Written with {versions}.
 
 
 def page(everything: list[Made], own: dict[str, list[Verdict]]) -> str:
-    """docs/calibration.md."""
+    """Return the text of docs/calibration.md."""
     from plansguard.artefacts.data import normalization
 
     healthy = [
@@ -521,7 +521,7 @@ def page(everything: list[Made], own: dict[str, list[Verdict]]) -> str:
 
 
 def main() -> int:
-    """Write the page; 1 if there was a false alarm."""
+    """Write the page; return 1 if there was a false alarm."""
     everything, own = study()
     (ROOT / "docs/calibration.md").write_text(page(everything, own), encoding="utf-8")
     alarms = [text for verdicts in own.values() for verdict in verdicts for text in verdict.texts]
