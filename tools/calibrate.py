@@ -2,8 +2,8 @@
 
 nnU-Net's own preprocessor normalizes, resamples and saves synthetic cases of every scheme;
 ``plansguard.artefacts.data.values`` then judges them by the plans that made them (nothing may be found) and by other
-plans (the share of findings is measured). ``python tools/calibrate.py`` writes docs/calibration.md; it needs the extra ``train``.
-Everything is drawn from one seed.
+plans (the share of findings is measured). ``python tools/calibrate.py`` writes docs/calibration.md; it needs the extra
+``train``. Everything is drawn from one seed.
 
 Arrays are (z, y, x) as nnU-Net's readers give them, or (channel, z, y, x); spacings are in mm in the same order. A 2D
 image is (1, y, x).
