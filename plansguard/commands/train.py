@@ -40,6 +40,7 @@ from plansguard.subjects.discovery import configuration_of, dataset_of, narrowed
 from plansguard.subjects.request import Reading, Request
 from plansguard.subjects.training_run import TrainingRun
 from plansguard.training.options import Options
+from plansguard.training.stop_reasons import Obstacle
 from plansguard.training.trainer_name import is_step_name
 
 if TYPE_CHECKING:
@@ -145,18 +146,15 @@ def assert_known(accepted: Iterable[Accepted]) -> None:
         _check_known(one)
 
 
-#: What trainers of a number of steps refuse by themselves, whatever the gate lets through.
-_REFUSED_ANYWAY = {"PG721", "PG722", "PG726", "PG727", "PG729", "PG730", "PG735", "PG739"}
-
-
 def assert_acceptable(run: TrainingRun, accepted: Iterable[Accepted]) -> None:
-    """That the training would begin with these let through; UsageError where its trainer would still refuse."""
+    """Raise UsageError if a trainer of a number of steps would refuse in spite of what is accepted."""
+    refused = {obstacle.value for obstacle in Obstacle} if is_step_name(run.trainer) else set()
     for one in accepted:
         rule = find(one.code)
-        if is_step_name(run.trainer) and rule is not None and rule.info.code in _REFUSED_ANYWAY:
+        if rule is not None and rule.info.code in refused:
             raise UsageError(
-                f"{one.code} cannot be accepted: {run.trainer} refuses by itself then",
-                hint="without --accept the finding says how to mend it",
+                f"{one.code} cannot be accepted: {run.trainer} itself refuses to train then",
+                hint="the finding tells how to fix it; run again without --accept",
             )
 
 

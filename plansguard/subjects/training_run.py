@@ -20,7 +20,7 @@ from plansguard.nnunet.workspace import ALL, is_folder_name
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.training.options import Options
-from plansguard.training.resume import ResumePoint, checkpoints_in, finished, newest
+from plansguard.training.resume import ResumePoint, check_can_begin, checkpoints_in, nothing_to_continue, resume_point
 from plansguard.training.schedule import STOCK_PER_WINDOW, STOCK_RATE
 from plansguard.training.stop_reasons import Refused
 from plansguard.training.trainer_name import StepName, is_step_name, read_name
@@ -173,34 +173,42 @@ class TrainingRun:
         paths = checkpoints_in(self.output_folder)
         return dict(zip(paths, read_checkpoints(paths), strict=True))
 
-    @property
-    def extends(self) -> bool:
-        """Whether the checkpoint to go on from is that of another training, which this one extends.
-
-        Absent as ``steps`` is.
-        """
-        return self.steps is not None and self.steps.schedule.extends > 0 and not self.present
-
     @cached_property
-    def newest(self) -> ResumePoint | Refused:
-        """What a trainer of a number of steps goes on from, or why it refuses to. Absent as ``steps`` is."""
+    def _start(self) -> ResumePoint | Refused | None:
         try:
-            if self.steps is not None and self.extends:
-                return finished(self.output_folder, self.steps)
-            return newest(self.output_folder)
+            if self.steps is None:
+                return nothing_to_continue(self.output_folder) if self.continues and not self.present else None
+            if self.continues:
+                return resume_point(self.output_folder, self.steps)
+            if not self.validates:
+                check_can_begin(self.output_folder, self.steps)
         except Refused as refused:
             return refused
+        return None
+
+    @property
+    def resume_point(self) -> ResumePoint | None:
+        """The checkpoint that ``--c`` continues with a trainer of a number of steps. Absent as ``steps`` is."""
+        return self._start if isinstance(self._start, ResumePoint) else None
+
+    @property
+    def refusal(self) -> Refused | None:
+        """Why a trainer of a number of steps refuses to begin or continue, or why ``--c`` of any trainer has no effect.
+
+        As far as the checkpoints in the folders decide it. Absent as ``steps`` is.
+        """
+        return self._start if isinstance(self._start, Refused) else None
 
     @property
     def continued(self) -> Checkpoint | None:
-        """The checkpoint that ``--c`` goes on from; None without ``--c``, and where it is missing or cannot be read.
+        """The checkpoint that ``--c`` continues; None without ``--c``, and if it is missing or cannot be read.
 
-        nnU-Net takes the first that is there; a trainer of a number of steps takes the newest. Absent as ``steps`` is.
+        nnU-Net takes the first that is present, a trainer of a number of steps the newest. Absent as ``steps`` is.
         """
         if not self.continues:
             return None
         if self.steps is not None:
-            return self.newest.checkpoint if isinstance(self.newest, ResumePoint) else None
+            return self.resume_point.checkpoint if self.resume_point is not None else None
         first = next(iter(self.present.values()), None)
         return None if isinstance(first, UnreadableDocument) else first
 

@@ -1,4 +1,4 @@
-"""How a step trainer saves and continues: nnU-Net's checkpoint and our notes, whole, with finite weights, or not."""
+"""Checkpoints of step trainers: those of nnU-Net and our notes, complete, and with finite weights."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from plansguard.nnunet import constants
 from plansguard.training import process_group
 from plansguard.training.options import Options
 from plansguard.training.random_state import random_state
-from plansguard.training.resume import ResumePoint, TrainingState, check_unchanged, checkpoints_in, finished, newest
+from plansguard.training.resume import ResumePoint, TrainingState, check_unchanged, resume_point
 from plansguard.training.schedule import StepSchedule
 from plansguard.training.stop_reasons import Refused
-from plansguard.training.trainer_name import StepName, extension_of
+from plansguard.training.trainer_name import StepName
 
-#: The key of ``init_args`` for the generators' states. They are tensors and long lists, so apart from the notes.
+#: Key of ``init_args`` for the generators' states. They are tensors and long lists, so they are not among the notes.
 RANDOM = "plansguard_random"
-_KEPT = "the checkpoint of that name, if there was one, is as it was"
+_KEPT = "a checkpoint that had this name is unchanged"
 
 
 class CheckpointSaving(nnUNetTrainer):  # type: ignore[misc]
@@ -34,7 +34,7 @@ class CheckpointSaving(nnUNetTrainer):  # type: ignore[misc]
 
     schedule: StepSchedule
     base_name: str
-    # nnU-Net's own, set by it
+    # attributes of nnU-Net
     current_epoch: int
     my_init_kwargs: dict[str, Any]
     grad_scaler: Any
@@ -49,9 +49,9 @@ class CheckpointSaving(nnUNetTrainer):  # type: ignore[misc]
     _finished = False
     _window_open = False
     _random: list[Any] | None = None
-    """Of every process, as a checkpoint says them; until they are put back."""
+    """Generator states of all processes from the checkpoint, until they are restored."""
     _random_kept: dict[str, Any] | None = None
-    """As it was before something that would be done again after a resume: a batch drawn, a validation begun."""
+    """Generator state before what a resume repeats: the batch that is drawn, the validation that has begun."""
 
     # --- Writing
 
@@ -59,37 +59,37 @@ class CheckpointSaving(nnUNetTrainer):  # type: ignore[misc]
         self.save_checkpoint(str(Path(self.output_folder) / constants.CHECKPOINT_LATEST))
 
     def save_checkpoint(self, filename: str) -> None:
-        """All processes come here; the first one writes. Refused in all of them where it cannot, or must not."""
+        """Write the checkpoint in the first process; all processes call this. All are refused if it cannot be done."""
         if self.disable_checkpointing:
             super().save_checkpoint(filename)
             return
         both = process_group.gathered((self._random_kept or random_state(), self._is_finite()))
-        randoms, finite = [one[0] for one in both], all(one[1] for one in both)
+        randoms, finite = [random for random, _ in both], all(finite for _, finite in both)
         process_group.by_first(partial(self._write, filename, randoms, finite))
 
     def _write(self, filename: str, randoms: list[Any], finite: bool) -> None:
         if not finite:
             raise Refused(
-                f"weights are not finite any more at step {self._state.step:,}; {Path(filename).name} is not written",
-                hint=f"{_KEPT}; look at the data and the learning rate, then go on with --c",
+                f"weights are not finite at step {self._state.step:,}; {Path(filename).name} is not written",
+                hint=f"{_KEPT}; check the data and the learning rate, then continue with --c",
             )
         notes = {STEPS: self._state.as_json(), RANDOM: randoms}
         try:
             with replacing(Path(filename)) as temporary, self._noted(notes), self._windows_done(), self._portable():
                 super().save_checkpoint(str(temporary))
-        except (RuntimeError, WriteRefused) as error:  # torch's own writer: a full disk is no OSError to it
+        except (RuntimeError, WriteRefused) as error:  # torch raises RuntimeError if the disk is full
             raise Refused(
-                f"{filename} could not be written: {error}", hint=f"{_KEPT}; see to the disk and go on with --c"
+                f"{filename} could not be written: {error}", hint=f"{_KEPT}; check the disk and continue with --c"
             ) from error
 
     def _is_finite(self) -> bool:
-        """Of weights, and of running means, which a batch of NaN spoils even where the scaler skips its step."""
+        """Of weights and running means: NaN in a batch spoils the means even if the scaler skips its step."""
         values = [value for value in self.network.state_dict().values() if value.is_floating_point()]
         return bool(torch.stack([torch.isfinite(value).all() for value in values]).all())
 
     @contextmanager
     def _noted(self, notes: dict[str, Any]) -> Iterator[None]:
-        """The notes travel in ``init_args``: nnU-Net's own methods write and read them, and prediction ignores them."""
+        """Add notes to ``init_args``, which nnU-Net writes and reads, and prediction ignores."""
         own = self.my_init_kwargs
         self.my_init_kwargs = {**own, **notes}
         try:
@@ -99,7 +99,7 @@ class CheckpointSaving(nnUNetTrainer):  # type: ignore[misc]
 
     @contextmanager
     def _windows_done(self) -> Iterator[None]:
-        """In a window in progress, the checkpoint counts and logs those before it: nnU-Net would count this one too."""
+        """Count and log the complete windows only: nnU-Net would count a window in progress, too."""
         if not self._window_open:
             yield
             return
@@ -115,7 +115,7 @@ class CheckpointSaving(nnUNetTrainer):  # type: ignore[misc]
 
     @contextmanager
     def _portable(self) -> Iterator[None]:
-        """nnU-Net notes the name of the class: here that of a class which differs from this one by nothing else."""
+        """Let nnU-Net note the base trainer as the class, if that is asked for."""
         own = type(self)
         if self._options.portable:
             self.__class__ = type(self.base_name, (own,), {})
@@ -127,34 +127,29 @@ class CheckpointSaving(nnUNetTrainer):  # type: ignore[misc]
     # --- Reading
 
     def load_checkpoint(self, filename_or_checkpoint: Any) -> None:
-        """To continue, the newest good checkpoint, whichever nnU-Net has chosen, if nothing has changed since."""
+        """Load a checkpoint; to continue, the one that `resume_point` chooses, whichever nnU-Net has chosen."""
         if not self._continuing or self._continued:
             super().load_checkpoint(filename_or_checkpoint)
             return
-        extends = bool(self.schedule.extends) and not checkpoints_in(Path(self.output_folder))
-        find = partial(self._find, extends)
-        found = process_group.by_first(find) or find()
-        for fault in found.passed_over:
+        point = process_group.by_first(self._resume_point) or self._resume_point()
+        for fault in point.passed_over:
             self.print_to_log_file(f"WARNING: not continued from {fault}")
-        where = found.path if extends else found.path.name
-        self.print_to_log_file(f"{'Extending' if extends else 'Continuing from'} {where}, step {found.state.step:,}")
+        what = f"Extending {point.path}" if point.extends else f"Continuing from {point.path.name}"
+        self.print_to_log_file(f"{what}, step {point.state.step:,}")
         own = self.my_init_kwargs
-        super().load_checkpoint(str(found.path))
+        super().load_checkpoint(str(point.path))
         stored, self.my_init_kwargs = self.my_init_kwargs, own
         self._random = stored.get(RANDOM)
         self._continued = True
-        if extends:
-            self._state = dataclasses.replace(
-                found.state, trainer=self._state.trainer, run=self._state.run, started=self._state.started
-            )
-            self._best_ema = None  # the best of what is trained here; the other one stays where it is
+        self._finished = point.is_complete
+        if point.extends:
+            new = {name: getattr(self._state, name) for name in ("trainer", "run", "started")}
+            self._state = dataclasses.replace(point.state, **new)
+            self._best_ema = None  # the best checkpoint here is the best of this training alone
         else:
-            self._state = found.state
-            self._finished = found.path.name == constants.CHECKPOINT_FINAL
+            self._state = point.state
 
-    def _find(self, extends: bool) -> ResumePoint:
-        folder, name = Path(self.output_folder), StepName(self.base_name, self.schedule)
-        found = finished(folder, name) if extends else newest(folder)
-        trainer = extension_of(name) if extends else type(self).__name__
-        check_unchanged(found, str(trainer), self.configuration_name, self._plans, self.dataset_json)
-        return found
+    def _resume_point(self) -> ResumePoint:
+        point = resume_point(Path(self.output_folder), StepName(self.base_name, self.schedule))
+        check_unchanged(point, type(self).__name__, self.configuration_name, self._plans, self.dataset_json)
+        return point

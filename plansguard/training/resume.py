@@ -1,4 +1,7 @@
-"""Going on from a training that is finished, to more steps, under the name and in the folder of another one."""
+"""Whether a training in steps can begin or continue, and from which checkpoint. No torch.
+
+The trainer refuses what this module finds, and the rules PG721 to PG730 report it before the trainer starts.
+"""
 
 from __future__ import annotations
 
@@ -12,42 +15,13 @@ from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoi
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.text import changed, listed
 from plansguard.nnunet import constants
-from plansguard.nnunet.plans_diff import edited
+from plansguard.nnunet.plans_diff import Change, Field, edited
 from plansguard.training.folder_lock import last_run
-from plansguard.training.stop_reasons import Refused
+from plansguard.training.stop_reasons import Obstacle, Refused
 from plansguard.training.trainer_name import StepName, extension_of, trainer_name
 
-
-def finished(folder: Path, name: StepName) -> ResumePoint:
-    """The last checkpoint of the training that this name goes on from, for a fold's folder of that name.
-
-    Refused when that training is not there or not finished: where it ends is part of the name.
-    """
-    before = extension_of(name)
-    assert before is not None and name.schedule.extended is not None  # noqa: PT018 - such a name is what calls for it
-    model, fold = folder.parent.name, folder.name
-    there = folder.parent.with_name(before + model.removeprefix(trainer_name(*name))) / fold
-    if not checkpoints_in(there):
-        raise Refused(
-            f"there is nothing to extend: {there} holds no checkpoint",
-            hint=f"train {before} first: it goes on from that",
-        )
-    found = newest(there)
-    total = name.schedule.extended.total
-    if found.state.trainer != before:
-        raise Refused(
-            f"{found.path} is of {found.state.trainer}, and not of {before}", hint="move it to its own folder"
-        )
-    if (found.state.step, found.checkpoint.current_epoch) != (total, name.schedule.extended.windows):
-        raise Refused(
-            f"{before} is at step {found.state.step:,} of {total:,}: only a finished training is extended",
-            hint=f"finish it with -tr {before} --c, then extend it",
-        )
-    return found
-
-
-_TOLD = 3
-_KINDS: Mapping[str, type | tuple[type, ...]] = {
+_SHOWN = 3
+_STATE_TYPES: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("trainer", "run", "started"), str),
     **dict.fromkeys(("step", "skipped"), int),
     "split": (list, type(None)),
@@ -56,7 +30,7 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
 
 
 class Split(NamedTuple):
-    """Which cases a fold trains and validates on: how many, and the SHA-256 of their names."""
+    """The cases of a fold: how many are trained and validated on, and the SHA-256 of their names."""
 
     training: int
     validation: int
@@ -64,7 +38,7 @@ class Split(NamedTuple):
 
     @classmethod
     def of(cls, training: Iterable[str], validation: Iterable[str]) -> Split:
-        """The split into these cases, in any order."""
+        """Return the split into these cases, in any order."""
         names = [sorted(map(str, cases)) for cases in (training, validation)]
         text = "\n\n".join("\n".join(cases) for cases in names)
         return cls(len(names[0]), len(names[1]), hashlib.sha256(text.encode()).hexdigest())
@@ -72,11 +46,11 @@ class Split(NamedTuple):
 
 @dataclass
 class TrainingState:
-    """A training's progress, in JSON's types, so that it is read without torch.
+    """Progress of a training, in JSON's types.
 
-    ``step`` counts the steps that the optimizer has made, ``skipped`` those that the gradient scaler kept it from
-    making. ``outputs`` are what the steps of the window in progress returned, a number under each name. ``run`` tells
-    this training from an earlier one into the same folder; ``started`` (ISO 8601, UTC) is for people: clocks are set.
+    ``step`` counts the optimizer's steps, ``skipped`` those that the gradient scaler skipped. ``outputs`` are the
+    outputs of the steps of the window in progress, numbers by name. ``run`` tells this training from an earlier one in
+    the same folder; ``started`` (ISO 8601, UTC) is only shown, because clocks can be set back.
     """
 
     trainer: str
@@ -88,148 +62,244 @@ class TrainingState:
     outputs: dict[str, list[float]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Return the state as a checkpoint contains it."""
         return {**asdict(self), "split": None if self.split is None else list(self.split)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TrainingState:
-        """From a checkpoint; ValueError or TypeError where it is not what ``as_json`` gives."""
+        """Read what ``as_json`` returned; KeyError, ValueError or TypeError for anything else."""
         split = value["split"]
-        for key, kind in _KINDS.items():
+        for key, kind in _STATE_TYPES.items():
             if not isinstance(value[key], kind):
                 raise TypeError(f"{key} has a wrong type")
         return cls(**{**value, "split": None if split is None else Split(*split)})
 
 
 class ResumePoint(NamedTuple):
-    """A checkpoint that can be continued; ``passed_over`` says of the others why they were not taken, one line each."""
+    """A checkpoint that can be continued.
+
+    ``passed_over`` are the other checkpoints, one line each, with the reason why they were not chosen. ``extends`` is
+    True for the final checkpoint of the finished training that this one extends.
+    """
 
     path: Path
     checkpoint: Checkpoint
     state: TrainingState
-    passed_over: tuple[str, ...]
+    passed_over: tuple[str, ...] = ()
+    extends: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all steps are made; the final validation may be missing."""
+        return self.path.name == constants.CHECKPOINT_FINAL and not self.extends
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """The checkpoints of a fold's folder, whoever wrote them, the most complete first."""
+    """Return the checkpoints in a fold's folder, of any trainer, the most complete first."""
     return [folder / name for name in constants.CHECKPOINTS if (folder / name).is_file()]
 
 
-def newest(folder: Path) -> ResumePoint:
-    """The checkpoint that went furthest, of the training that was the last one here, among those that are whole.
+def is_validated(folder: Path) -> bool:
+    """Whether the final validation of this fold was done."""
+    return (folder / "validation" / "summary.json").is_file()
 
-    nnU-Net takes the first of three names that is there, be it older than the others, cut short, or of a training that
-    was done before. Refused when there is none to continue, with what is wrong with each, and when nothing says which
-    of two trainings is meant.
+
+def fault_of(checkpoint: Checkpoint | UnreadableDocument) -> str:
+    """Why nnU-Net cannot load a checkpoint, or must not; empty if it can."""
+    if isinstance(checkpoint, UnreadableDocument):
+        return checkpoint.reason
+    foreign = checkpoint.sentence if checkpoint.kind != "nnunet-v2" else ""
+    return checkpoint.danger or "; ".join(checkpoint.damage) or foreign
+
+
+def check_can_begin(folder: Path, name: StepName) -> None:
+    """Raise Refused if a training without ``--c`` must not begin in this folder."""
+    if present := checkpoints_in(folder):
+        names = ", ".join(path.name for path in present)
+        raise Refused(
+            f"{folder} contains a training already ({names})",
+            hint="continue it with --c, or move that folder away to begin from scratch",
+            obstacle=Obstacle.RESULTS_PRESENT,
+        )
+    if name.schedule.extends:
+        extended = _end_of_extended(folder, name)
+        raise Refused(
+            f"{trainer_name(*name)} extends the {extended.state.step:,} steps of {extended.state.trainer}, "
+            "and does not begin without --c",
+            hint="add --c",
+            obstacle=Obstacle.NOTHING_TO_CONTINUE,
+        )
+
+
+def resume_point(folder: Path, name: StepName) -> ResumePoint:
+    """Choose the checkpoint that ``--c`` continues in a fold's folder of results.
+
+    It is the whole checkpoint with the most steps, of the last training in this folder. (nnU-Net takes the first of
+    three names, even if it is older than the others, cut short, or of an earlier training.) An extension without a
+    checkpoint of its own continues the finished training that it extends.
+
+    Raises Refused if there is none, with the fault of each checkpoint, and if nothing tells which of two trainings was
+    the last one.
     """
-    faults: list[str] = []
-    good: list[ResumePoint] = []
-    for path in checkpoints_in(folder):
-        try:
-            good.append(_read(path))
-        except _Unfit as unfit:
-            faults.append(f"{path.name}: {unfit}")
+    if checkpoints_in(folder):
+        return _newest(folder, Obstacle.CHECKPOINTS_DAMAGED)
+    if name.schedule.extends:
+        return _end_of_extended(folder, name)
+    raise nothing_to_continue(folder)
+
+
+def nothing_to_continue(folder: Path) -> Refused:
+    """Return the refusal for a folder without checkpoints; its hint names the other models that have this fold."""
+    models = {path.parent.parent.name for path in folder.parent.parent.glob(f"*/{folder.name}/checkpoint_*.pth")}
+    others = sorted(models - {folder.parent.name})
+    beside = f"checkpoints of {folder.name} are in {listed(others, _SHOWN)}: correct -tr, -p or the configuration, or "
+    return Refused(
+        f"there is nothing to continue in {folder}: it contains no checkpoint",
+        hint=f"{beside if others else ''}leave --c out to begin from scratch",
+        obstacle=Obstacle.NOTHING_TO_CONTINUE,
+    )
+
+
+def _newest(folder: Path, unusable: Obstacle) -> ResumePoint:
+    read = {path: _read(path) for path in checkpoints_in(folder)}
+    good = [point for point in read.values() if isinstance(point, ResumePoint)]
+    faults = [f"{path.name}: {fault}" for path, fault in read.items() if isinstance(fault, str)]
     if not good:
-        raise _nothing(folder, faults)
-    last = _last_run(folder, good)
-    ours = [found for found in good if found.state.run == last]
-    faults += [
-        f"{one.path.name}: it is of another training, and not of the last one here"
-        for one in good
-        if one.state.run != last
-    ]
-    chosen = max(ours, key=lambda found: (found.state.step, found.checkpoint.current_epoch or 0))
+        raise Refused(
+            f"there is nothing to continue in {folder}: {'; '.join(faults)}",
+            hint="move these files away, and leave --c out to begin from scratch",
+            obstacle=unusable,
+        )
+    runs = {point.state.run for point in good}
+    last = last_run(folder)  # not by time: if the clock was set back, the older training would seem newer
+    if last not in runs and len(runs) > 1:
+        each = "; ".join(f"{one.path.name}, begun {one.state.started}, at step {one.state.step:,}" for one in good)
+        raise Refused(
+            f"{folder} contains checkpoints of {len(runs)} trainings, and nothing tells which to continue: {each}",
+            hint="move the others away",
+            obstacle=unusable,
+        )
+    candidates = [point for point in good if point.state.run == last or last not in runs]
+    others = [point.path.name for point in good if point not in candidates]
+    faults += [f"{name}: it is of another training than the last one here" for name in others]
+    chosen = max(candidates, key=lambda point: (point.state.step, point.checkpoint.current_epoch or 0))
     return chosen._replace(passed_over=tuple(faults))
 
 
-def _last_run(folder: Path, good: Sequence[ResumePoint]) -> str:
-    """By what the folder itself notes: a clock that was set back would make an old training the newer one."""
-    runs = {found.state.run for found in good}
-    noted = last_run(folder)
-    if noted in runs:
-        return str(noted)
-    if len(runs) > 1:
-        each = "; ".join(f"{one.path.name}, begun {one.state.started}, at step {one.state.step:,}" for one in good)
-        raise Refused(
-            f"{folder} holds checkpoints of {len(runs)} trainings, and nothing says which of them is to go on: {each}",
-            hint="move the others away",
-        )
-    return runs.pop()
-
-
-def _nothing(folder: Path, faults: Sequence[str]) -> Refused:
-    """Another -tr, -p or configuration means another folder: those beside this one may be what was meant."""
-    reason = f"there is nothing to continue in {folder}: " + ("; ".join(faults) or "it holds no checkpoint")
-    beside = sorted(
-        {path.parent.parent.name for path in folder.parent.parent.glob(f"*/{folder.name}/checkpoint_*.pth")}
-    )
-    others = [name for name in beside if name != folder.parent.name]
-    if faults:
-        return Refused(reason, hint="leave --c out to begin anew, after moving these files away")
-    if others:
-        return Refused(reason, hint=f"checkpoints lie beside it, in {listed(others, _TOLD)}: correct -tr or -p")
-    return Refused(reason, hint="leave --c out to begin anew")
-
-
-class _Unfit(Exception):
-    """Why a checkpoint cannot be continued."""
-
-
-def _read(path: Path) -> ResumePoint:
+def _read(path: Path) -> ResumePoint | str:
+    """The checkpoint at ``path``, or why it cannot be continued."""
     try:
         checkpoint = read_checkpoint(path)
     except UnreadableDocument as error:
-        raise _Unfit(error.reason) from error
+        return error.reason
     if checkpoint.danger or checkpoint.damage:
-        raise _Unfit(checkpoint.danger or "; ".join(checkpoint.damage))
+        return fault_of(checkpoint)
     if checkpoint.steps is None:
-        raise _Unfit("it was not written by a training in steps")
+        return "it was not written by a training in steps"
+    if not checkpoint.plans or checkpoint.dataset_json is None:
+        return "it contains no plans or no dataset.json"
     try:
-        return ResumePoint(path, checkpoint, TrainingState.from_json(checkpoint.steps), ())
-    except (KeyError, TypeError, ValueError) as error:
-        raise _Unfit("its notes on the schedule cannot be read; another version of plansguard wrote them") from error
+        return ResumePoint(path, checkpoint, TrainingState.from_json(checkpoint.steps))
+    except (KeyError, TypeError, ValueError):
+        return "its notes on the schedule cannot be read; another version of plansguard wrote them"
+
+
+def _end_of_extended(folder: Path, name: StepName) -> ResumePoint:
+    """The final checkpoint of the training that this one extends; Refused if it is missing or not finished."""
+    before, schedule = extension_of(name), name.schedule.extended
+    assert before is not None and schedule is not None  # noqa: PT018 - the schedule extends another one
+    model = before + folder.parent.name.removeprefix(trainer_name(*name))
+    extended = folder.parent.with_name(model) / folder.name
+    missing = Obstacle.NOTHING_TO_CONTINUE
+    if not checkpoints_in(extended):
+        raise Refused(
+            f"there is nothing to extend: {extended} contains no checkpoint",
+            hint=f"train {before} first",
+            obstacle=missing,
+        )
+    point = _newest(extended, missing)
+    if point.state.trainer != before:
+        raise Refused(
+            f"{point.path} is of {point.state.trainer}, and not of {before}",
+            hint="move it to its own folder",
+            obstacle=missing,
+        )
+    if (point.state.step, point.checkpoint.current_epoch) != (schedule.total, schedule.windows):
+        raise Refused(
+            f"{before} is at step {point.state.step:,} of {schedule.total:,}: only a finished training is extended",
+            hint=f"finish it with -tr {before} --c, then extend it",
+            obstacle=missing,
+        )
+    return point._replace(extends=True)
+
+
+def schedule_refusal(point: ResumePoint, trainer: str) -> Refused | None:
+    """Return the refusal of a checkpoint that another trainer wrote."""
+    if point.extends or point.state.trainer == trainer:
+        return None
+    return Refused(
+        f"{point.path} is of {point.state.trainer}: if {trainer} continued it, its learning rate would jump",
+        hint=f"continue it with -tr {point.state.trainer}, in the folder of that name",
+        obstacle=Obstacle.SCHEDULE_CHANGED,
+    )
+
+
+def changes_since(
+    checkpoint: Checkpoint, configuration: str, plans: dict[str, Any], dataset_json: dict[str, Any]
+) -> tuple[list[Change], list[Change]]:
+    """Compare the plans (as far as they concern the configuration) and dataset.json with those in the checkpoint.
+
+    A document that the checkpoint does not contain counts as unchanged.
+    """
+    edits = edited(checkpoint.plans or plans, plans)
+    before = dataset_json if checkpoint.dataset_json is None else checkpoint.dataset_json
+    keys = dict.fromkeys([*before, *dataset_json])
+    return (
+        [edit for edit in edits if edit.field.configuration in (None, configuration)],
+        [
+            Change(Field(None, key), before.get(key), dataset_json.get(key))
+            for key in keys
+            if before.get(key) != dataset_json.get(key)
+        ],
+    )
+
+
+def listed_changes(changes: Sequence[Change]) -> str:
+    """Return the first changes as ``2d.batch_size was 2 and is 4; ...``, and how many more there are."""
+    shown = "; ".join(changed(change.field, change.before, change.after) for change in changes[:_SHOWN])
+    more = len(changes) - _SHOWN
+    return shown + (f"; and {more} more" if more > 0 else "")
 
 
 def check_unchanged(
-    found: ResumePoint, trainer: str, configuration: str, plans: dict[str, Any], dataset_json: dict[str, Any]
+    point: ResumePoint, trainer: str, configuration: str, plans: dict[str, Any], dataset_json: dict[str, Any]
 ) -> None:
-    """Refuse to continue with another schedule, other plans of this configuration, or another dataset.json."""
-    state, checkpoint = found.state, found.checkpoint
-    if state.trainer != trainer:
-        raise Refused(
-            f"{found.path} is of {state.trainer}, and cannot be continued as {trainer}: its learning rate would jump",
-            hint=f"continue it with -tr {state.trainer}",
-        )
-    changes = [
-        changed(change.field, change.before, change.after)
-        for change in edited(checkpoint.plans or {}, plans)
-        if change.field.configuration in (None, configuration)
-    ]
-    _refuse_changes("the plans", changes, found)
-    before = checkpoint.dataset_json or {}
-    keys = dict.fromkeys([*before, *dataset_json])
-    changes = [
-        changed(key, before.get(key), dataset_json.get(key)) for key in keys if before.get(key) != dataset_json.get(key)
-    ]
-    _refuse_changes("dataset.json", changes, found)
+    """Raise Refused if the trainer, the plans of this configuration or dataset.json are not those of the checkpoint."""
+    if refusal := schedule_refusal(point, trainer):
+        raise refusal
+    both = changes_since(point.checkpoint, configuration, plans, dataset_json)
+    for document, changes in zip(("the plans", "dataset.json"), both, strict=True):
+        if changes:
+            raise Refused(
+                f"{document} changed since {point.path.name} was written: {listed_changes(changes)}",
+                hint="restore it; or begin from scratch in another folder, with the checkpoint as -pretrained_weights",
+                obstacle=Obstacle.PLANS_CHANGED,
+            )
+
+
+def split_change(before: Split | None, now: Split) -> tuple[str, str] | None:
+    """Describe the cases of a fold before and now; None if they are the same, or if none were noted."""
+    if before is None or before == now:
+        return None
+    counts = [f"{split.training} training and {split.validation} validation cases" for split in (before, now)]
+    return counts[0], counts[1] if counts[0] != counts[1] else "as many, but other ones"
 
 
 def check_same_split(before: Split | None, now: Split) -> None:
-    """Refuse to continue on other cases."""
-    if before is not None and before != now:
-        counts = [f"{one.training} training and {one.validation} validation cases" for one in (before, now)]
-        what = f"it had {counts[0]}, now {counts[1]}" if counts[0] != counts[1] else f"{counts[0]}, but other ones"
+    """Raise Refused if the fold has other cases now."""
+    if change := split_change(before, now):
         raise Refused(
-            f"the split has changed since this training began: {what}",
-            hint="put splits_final.json and the cases back as they were, or begin anew in another folder",
-        )
-
-
-def _refuse_changes(what: str, changes: Sequence[str], found: ResumePoint) -> None:
-    if changes:
-        more = len(changes) - _TOLD
-        said = "; ".join(changes[:_TOLD]) + (f"; and {more} more" if more > 0 else "")
-        raise Refused(
-            f"{what} changed since {found.path.name} was written: {said}",
-            hint="put it back as it was, or begin anew in another folder, with the checkpoint as -pretrained_weights",
+            f"the split changed since this training began: it had {change[0]}, now {change[1]}",
+            hint="restore splits_final.json and the cases, or begin from scratch in another folder",
+            obstacle=Obstacle.SPLIT_CHANGED,
         )

@@ -1,30 +1,46 @@
-"""How a training ends that may not begin or go on, inside nnU-Net's own commands."""
+"""Reasons for which a training does not begin, or ends before its last step."""
 
 from __future__ import annotations
+
+from enum import Enum
 
 from plansguard.core.errors import PlansguardError
 
 STOPPED = 75
-"""The exit code of a training that was told to stop and left a checkpoint: continue it with ``--c``.
+"""Exit code of a training that was stopped and left a checkpoint: continue it with ``--c``.
 
-It is EX_TEMPFAIL of sysexits.h, which means: not done, try again later. Neither nnU-Net nor a shell uses it.
+EX_TEMPFAIL of sysexits.h: not done, try again later. Neither nnU-Net nor a shell uses it.
 """
 
 
-class Refused(PlansguardError, SystemExit):
-    """A training that must not begin or go on, and why.
+class Obstacle(str, Enum):
+    """What a trainer of a number of steps refuses, by the code of the rule that reports it before the start."""
 
-    nnU-Net's commands know nothing of our errors. As SystemExit this one ends them with its message on standard error
-    and exit code 1, and without a traceback.
+    RESULTS_PRESENT = "PG721"
+    NOTHING_TO_CONTINUE = "PG722"
+    CHECKPOINTS_DAMAGED = "PG726"
+    FINISHED = "PG727"
+    SCHEDULE_CHANGED = "PG728"
+    PLANS_CHANGED = "PG729"
+    SPLIT_CHANGED = "PG730"
+    NAME_UNREADABLE = "PG735"
+    FOLDER_IN_USE = "PG739"
+
+
+class Refused(PlansguardError, SystemExit):
+    """A training that must not begin or continue, and why; ``obstacle`` is set where a rule reports the same.
+
+    As SystemExit it ends nnU-Net's own commands with its message on standard error, exit code 1 and no traceback.
     """
 
-    def __init__(self, reason: str, *, hint: str = "") -> None:
+    def __init__(self, reason: str, *, hint: str = "", obstacle: Obstacle | None = None) -> None:
         super().__init__(reason, hint=hint)
+        self.obstacle = obstacle
         self.code = f"plansguard: {reason}" + (f"\n  {hint}" if hint else "")
 
 
 class Stopped(SystemExit):
-    """A training that was told to stop, and left a checkpoint at the step it had reached."""
+    """A training that was stopped, and left a checkpoint of its last step."""
 
     def __init__(self) -> None:
         super().__init__(STOPPED)

@@ -43,11 +43,18 @@ from plansguard.training.options import read_options
 from plansguard.training.progress import Pace
 from plansguard.training.progress_log import ProgressLog
 from plansguard.training.random_state import random_state, set_random
-from plansguard.training.resume import Split, TrainingState, check_same_split, checkpoints_in
+from plansguard.training.resume import (
+    Split,
+    TrainingState,
+    check_can_begin,
+    check_same_split,
+    checkpoints_in,
+    is_validated,
+)
 from plansguard.training.schedule import StepSchedule
 from plansguard.training.signals import StopSignals, ending
-from plansguard.training.stop_reasons import Refused, Stopped
-from plansguard.training.trainer_name import is_step_name, read_name, trainer_name
+from plansguard.training.stop_reasons import Obstacle, Refused, Stopped
+from plansguard.training.trainer_name import StepName, is_step_name, read_name
 
 #: The gradient scaler halves its scale at each skip: long before this many in a row it is the loss that is broken.
 MOST_SKIPS = 100
@@ -64,7 +71,7 @@ def trainer_class(name: str) -> type:
     try:
         base_name, schedule = read_name(name)
     except UsageError as error:
-        raise Refused(error.reason, hint=error.hint) from error
+        raise Refused(error.reason, hint=error.hint, obstacle=Obstacle.NAME_UNREADABLE) from error
     try:
         base = recursive_find_trainer_class_by_name(base_name)
     except RuntimeError as error:
@@ -202,7 +209,7 @@ class StepTrainer(CheckpointSaving, ProgressLog):
         if self._continuing and not self._continued:
             self.load_checkpoint(None)  # nnU-Net saw none and would begin anew; this says why there is none
         if not self._continuing:
-            process_group.by_first(partial(_refuse_to_begin, folder, self.base_name, self.schedule))
+            process_group.by_first(partial(check_can_begin, folder, StepName(self.base_name, self.schedule)))
         if self._finished:
             self._end_of_finished(folder)
             return
@@ -224,10 +231,11 @@ class StepTrainer(CheckpointSaving, ProgressLog):
         self._training = False
 
     def _end_of_finished(self, folder: Path) -> None:
-        if (folder / "validation" / "summary.json").is_file():
+        if is_validated(folder):
             raise Refused(
                 f"this training is finished: {self.schedule.total:,} of {self.schedule.total:,} steps",
-                hint="nothing is left to continue; --val in place of --c validates it again",
+                hint="there is nothing to continue; --val in place of --c validates it again",
+                obstacle=Obstacle.FINISHED,
             )
         self.print_to_log_file("All steps are made already; only the final validation is left.")
 
@@ -418,19 +426,6 @@ class StepTrainer(CheckpointSaving, ProgressLog):
 
         with ending(tell):
             super().perform_actual_validation(*arguments, **options)
-
-
-def _refuse_to_begin(folder: Path, base: str, schedule: StepSchedule) -> None:
-    present = checkpoints_in(folder)
-    if present:
-        names = ", ".join(path.name for path in present)
-        raise Refused(
-            f"{folder} holds a training already ({names})",
-            hint="continue it with --c, or move that folder away to begin anew",
-        )
-    if schedule.extended is not None:
-        before = trainer_name(base, schedule.extended)
-        raise Refused(f"this training goes on from the {schedule.extends:,} steps of {before}", hint="add --c")
 
 
 def _now() -> str:

@@ -312,11 +312,11 @@ def test_what_cannot_be_continued_is_refused(root: Path, stopped: Path) -> None:
     other = fold(root, BROKEN.replace("23", "40"))
     shutil.copytree(stopped, other)
     ended = train(root, BROKEN.replace("23", "40"), go_on=True)
-    assert f"is of {BROKEN}, and cannot be continued as" in ended.said
+    assert f"is of {BROKEN}: if {BROKEN.replace('23', '40')} continued it, its learning rate would jump" in ended.said
     assert ended.code == 1
     assert "Traceback" not in ended.said
     ended = train(root, BROKEN.replace("23", "50"), go_on=True)
-    assert f"checkpoints lie beside it, in {BROKEN}__Tiny__2d" in ended.said
+    assert f"checkpoints of fold_0 are in {BROKEN}__Tiny__2d" in ended.said
 
 
 def _refused(root: Path, path: Path, content: Any) -> str:
@@ -334,12 +334,12 @@ def test_nothing_to_continue_and_something_to_lose(root: Path) -> None:
     trainer = "nnUNetTrainer_3steps_1val"
     ended = train(root, trainer, go_on=True)
     assert ended.code == 1
-    assert "it holds no checkpoint" in ended.said
+    assert "it contains no checkpoint" in ended.said
     assert train(root, trainer).code == 0
     final = (fold(root, trainer) / "checkpoint_final.pth").read_bytes()
     ended = train(root, trainer)
     assert ended.code == 1
-    assert "holds a training already (checkpoint_final.pth, checkpoint_best.pth)" in ended.said
+    assert "contains a training already (checkpoint_final.pth, checkpoint_best.pth)" in ended.said
     ended = train(root, trainer, go_on=True)
     assert ended.code == 0
     assert "only the final validation is left" in ended.said

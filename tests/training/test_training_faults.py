@@ -106,7 +106,7 @@ def test_a_refusal_comes_before_nnunet_deletes_what_others_logged(root: Path) ->
     log = folder / "wandb" / "latest-run" / "run-abc.wandb"
     log.parent.mkdir(parents=True)
     log.write_text("curves")
-    assert "holds a training already" in message(stepping.train_with_wandb(root, SHORT))
+    assert "contains a training already" in message(stepping.train_with_wandb(root, SHORT))
     assert log.read_text() == "curves"
     for path in folder.glob("checkpoint_*"):
         path.unlink()
@@ -126,7 +126,7 @@ def test_the_launcher_says_how_it_ended(root: Path) -> None:
     assert last.startswith("plansguard: the training itself failed: no such luck; its log is ")
     assert Path(last.partition("its log is ")[2]).parent == fold(root, "nnUNetTrainer_3steps_1val")
     assert stepping.wait(stepping.begin_launch(root, words)).code == 0
-    assert "holds a training already" in message(stepping.wait(stepping.begin_launch(root, words)))
+    assert "contains a training already" in message(stepping.wait(stepping.begin_launch(root, words)))
     stopped = stepping.begin_launch(root, stepping.words(SHORT), change=at(2, signal.SIGTERM))
     assert stepping.wait(stopped).code == STOPPED
     assert stepping.wait(stepping.begin_launch(root, ["3", "2d"])).code == 2
@@ -191,7 +191,7 @@ def test_a_finished_training_is_extended(root: Path) -> None:
     assert train(root, before, change=at(5, signal.SIGTERM)).code == STOPPED
     assert f"{before} is at step 5 of 13" in message(train(root, trainer, go_on=True))
     assert train(root, before, change=with_log, go_on=True).code == 0
-    assert "goes on from the 13 steps" in message(train(root, trainer))
+    assert "extends the 13 steps" in message(train(root, trainer))
     final = (fold(root, before) / "checkpoint_final.pth").read_bytes()
 
     folder = fold(root, trainer)
@@ -311,7 +311,7 @@ def test_a_loss_that_is_not_finite(root: Path) -> None:
 def test_weights_that_are_not_finite_replace_no_checkpoint(root: Path) -> None:
     environment = {"PLANSGUARD_SAVE_EVERY": "3"}
     ended = train(root, SHORT, environment=environment, change=partial(_with_a_nan_unseen, step=5))
-    assert "weights are not finite any more at step 6; checkpoint_latest.pth is not written" in message(ended)
+    assert "weights are not finite at step 6; checkpoint_latest.pth is not written" in message(ended)
     assert steps_noted(fold(root, SHORT), "checkpoint_latest.pth")["step"] == 3
 
 
@@ -390,7 +390,7 @@ def test_checkpoints_of_others_are_not_continued(root: Path) -> None:
     before = (folder / "checkpoint_final.pth").read_bytes()
     said = message(train(root, SHORT, go_on=True))
     assert "checkpoint_final.pth: it was not written by a training in steps" in said
-    assert "holds a training already" in message(train(root, SHORT))
+    assert "contains a training already" in message(train(root, SHORT))
     assert (folder / "checkpoint_final.pth").read_bytes() == before
 
     shutil.rmtree(folder)
@@ -455,5 +455,5 @@ def test_the_last_training_is_known_without_a_clock(root: Path) -> None:
 
     (folder / LOCK).unlink()
     said = message(train(root, SHORT, go_on=True))
-    assert "holds checkpoints of 2 trainings, and nothing says which of them is to go on" in said
+    assert "contains checkpoints of 2 trainings, and nothing tells which to continue" in said
     assert "checkpoint_final.pth, begun 2999-01-01T00:00:00, at step 9" in said

@@ -1,4 +1,4 @@
-"""PG721 to PG724: what a training would do to the results that are there."""
+"""PG721 to PG724: checkpoints that are already in the folder of results, or missing there."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plansguard.core.errors import known
+from plansguard.core.errors import UnreadableDocument
 from plansguard.core.report import Severity
-from plansguard.core.text import listed, quoted
+from plansguard.core.text import counted, listed, quoted
 from plansguard.nnunet.constants import CHECKPOINT_BEST as BEST
 from plansguard.nnunet.constants import CHECKPOINT_FINAL as FINAL
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.pg7_run.resume import described
 
 if TYPE_CHECKING:
+    from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
     from plansguard.subjects.training_run import TrainingRun
 
 
@@ -22,23 +22,22 @@ if TYPE_CHECKING:
     "PG721",
     "results-would-be-overwritten",
     Severity.ERROR,
-    message="{folder} already holds {present}: {trouble}",
-    fix="to go on with that training add --c, or --val where it is finished; to begin anew move it away first: "
+    message="{folder} already contains {present}: {trouble}",
+    fix="to continue that training add --c, or --val if it is finished; to begin from scratch move it away first: "
     "mv {folder} {away}",
     modes=("AR-13",),
 )
 def results_would_be_overwritten(run: TrainingRun) -> Iterator[Found]:
-    """A training would begin anew where another one has left its checkpoints.
+    """A training would begin from scratch in a folder with checkpoints.
 
-    What it checks: without `--c` and `--val`, that the fold's folder of results holds no checkpoint.
+    What it checks: without `--c` and `--val`, that the fold's folder of results contains no checkpoint.
 
-    Why it matters: nnU-Net begins at epoch 0 and overwrites what is there without a question: first
-    `checkpoint_best.pth`, after 50 epochs `checkpoint_latest.pth`, at the end the finished model. A trainer of a number
-    of steps refuses to begin.
+    Why it matters: nnU-Net begins at epoch 0 and overwrites without asking: first `checkpoint_best.pth`, after 50
+    epochs `checkpoint_latest.pth`, at the end the finished model. A trainer of a number of steps refuses to begin.
 
     How to fix: add `--c`, or move the folder away.
 
-    Example: a job that was killed is submitted again as it was.
+    Example: a job that was killed is submitted again unchanged.
 
     Evidence: AR-13; run/run_training.py, maybe_load_checkpoint.
     """
@@ -50,7 +49,7 @@ def results_would_be_overwritten(run: TrainingRun) -> Iterator[Found]:
             present=listed([described(path, checkpoint) for path, checkpoint in run.present.items()]),
             trouble=f"{run.trainer} refuses to begin there"
             if run.steps is not None
-            else "nnU-Net would begin anew and overwrite that without a question",
+            else "nnU-Net would begin from scratch and overwrite it without asking",
         )
 
 
@@ -63,14 +62,14 @@ def results_would_be_overwritten(run: TrainingRun) -> Iterator[Found]:
     modes=("ST-05", "AR-13"),
 )
 def nothing_to_continue(run: TrainingRun) -> Iterator[Found]:
-    """There is no checkpoint that --c could go on from.
+    """There is no checkpoint that --c can continue.
 
-    What it checks: with `--c`, that the fold's folder of results holds a checkpoint. If not, folders beside it that do
-    are named: another `-tr`, `-p` or configuration is another folder. For a trainer that extends another one's steps,
-    that the other one is there and finished, and that `--c` says so.
+    What it checks: with `--c`, that the fold's folder of results contains a checkpoint. If not, the models that do are
+    named: another `-tr`, `-p` or configuration is another folder. For a trainer that extends another one's steps, that
+    the other training is present and finished, and that `--c` is given.
 
-    Why it matters: nnU-Net prints one `WARNING: Cannot continue training` and starts from random weights, also where
-    the training had begun with pretrained ones. A trainer of a number of steps refuses.
+    Why it matters: nnU-Net prints one `WARNING: Cannot continue training` and starts from random weights, even if the
+    training had begun with pretrained ones. A trainer of a number of steps refuses.
 
     How to fix: correct `-tr`, `-p` or the configuration, or leave `--c` out.
 
@@ -78,26 +77,11 @@ def nothing_to_continue(run: TrainingRun) -> Iterator[Found]:
 
     Evidence: ST-05, AR-13; run/run_training.py, maybe_load_checkpoint.
     """
-    if run.continues and (run.validates or run.weights is not None):
-        return  # PG724 tells
-    if run.extends:
-        from plansguard.training.stop_reasons import Refused
-
-        if isinstance(run.newest, Refused):
-            if not run.validates:
-                yield found(run.at, trouble=run.newest.reason, remedy=run.newest.hint)
-        elif not (run.continues or run.validates):
-            trouble = f"{run.trainer} goes on from a finished training, and refuses to begin by itself"
-            yield found(run.at, trouble=trouble, remedy="add --c")
-    elif run.continues and not run.present:
-        others = [model for model in known(lambda: run.dataset.trained) or () if _has_checkpoints(model.folder, run)]
-        named = [f"{one.configuration} -tr {one.trainer} -p {one.plans_name}" for one in others]
-        remedy = f"checkpoints of fold {run.fold} lie beside it, of {listed(named)}: correct the command, or "
-        yield found(
-            run.at,
-            trouble=f"--c finds no checkpoint in {run.output_folder}",
-            remedy=(remedy if named else "") + "leave --c out to begin anew",
-        )
+    if run.validates or (run.continues and run.weights is not None):
+        return  # PG724 reports it
+    refusal = run.refusal
+    if refusal is not None and refusal.obstacle == "PG722":
+        yield found(run.at, trouble=refusal.reason, remedy=refusal.hint)
 
 
 @rule(
@@ -109,11 +93,11 @@ def nothing_to_continue(run: TrainingRun) -> Iterator[Found]:
     modes=("RT-04",),
 )
 def nothing_to_validate(run: TrainingRun) -> Iterator[Found]:
-    """What is to be validated is not there.
+    """The checkpoint to be validated is missing.
 
-    What it checks: with `--val`, that the fold's folder of results holds `checkpoint_final.pth`, and with `--val_best`
-    besides it `checkpoint_best.pth`; that `--val_best` is not given with `--disable_checkpointing`, after which there
-    is no best one.
+    What it checks: with `--val`, that the fold's folder of results contains `checkpoint_final.pth`, and with
+    `--val_best` also `checkpoint_best.pth`; that `--val_best` is not combined with `--disable_checkpointing`, which
+    leaves no best checkpoint.
 
     Why it matters: nnU-Net stops with `Cannot run validation because the training is not finished yet!`, with
     `FileNotFoundError`, or with an assertion.
@@ -125,17 +109,18 @@ def nothing_to_validate(run: TrainingRun) -> Iterator[Found]:
     Evidence: RT-04; nnU-Net issue 2855.
     """
     if run.validates_best and run.disables_checkpointing:
-        trouble = "cannot be given with --disable_checkpointing, which leaves no best checkpoint"
+        trouble = "cannot be combined with --disable_checkpointing, which leaves no best checkpoint"
         yield found(run.at, flag="--val_best", trouble=trouble, remedy="leave one of the two out")
-    if run.continues:
-        return  # PG724 tells
-    there = {path.name for path in run.present}
-    needed = {"--val": FINAL, "--val_best": BEST} if run.validates_best and FINAL in there else {"--val": FINAL}
-    for flag, name in needed.items() if run.validates else ():
-        if name not in there:
-            remedy = "finish the training first, with --c" if there else "train first, or correct -tr, -p or the fold"
-            remedy = f"leave {flag} out" if name == BEST else remedy
-            yield found(run.at, flag=flag, trouble=f"needs {name}, and {run.output_folder} has none", remedy=remedy)
+    if run.continues or not run.validates:
+        return  # PG724 reports --c with --val
+    present = {path.name for path in run.present}
+    if FINAL not in present:
+        remedy = "finish the training first, with --c" if present else "train first, or correct -tr, -p or the fold"
+        trouble = f"needs {FINAL}, and {run.output_folder} has none"
+        yield found(run.at, flag="--val", trouble=trouble, remedy=remedy)
+    elif run.validates_best and BEST not in present:
+        trouble = f"needs {BEST}, and {run.output_folder} has none"
+        yield found(run.at, flag="--val_best", trouble=trouble, remedy="leave --val_best out")
 
 
 @rule(
@@ -147,28 +132,34 @@ def nothing_to_validate(run: TrainingRun) -> Iterator[Found]:
     modes=("AR-13", "RT-04"),
 )
 def continue_and_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
-    """The flag --c is given together with what it excludes.
+    """The flag --c is combined with an option that excludes it.
 
-    What it checks: `--c` comes neither with `-pretrained_weights` nor with `--val`.
+    What it checks: `--c` is combined neither with `-pretrained_weights` nor with `--val`.
 
     Why it matters: nnU-Net stops, in the second case with an assertion.
 
-    How to fix: to go on with a fine-tuning give `--c` alone: its checkpoint holds what became of the weights.
+    How to fix: to continue a fine-tuning give `--c` alone: its checkpoint contains the fine-tuned weights.
 
     Example: the job script of a fine-tuning with `--c` appended.
 
     Evidence: AR-13; run/run_training.py, maybe_load_checkpoint and run_training.
     """
     if run.continues and run.weights is not None:
-        said = "`Cannot both continue a training AND load pretrained weights`"
-        remedy = "leave -pretrained_weights out: the checkpoint that is continued has learned from them"
+        message = "`Cannot both continue a training AND load pretrained weights`"
+        remedy = "leave -pretrained_weights out: the checkpoint that is continued has been trained from them"
         remedy = remedy if run.present else "leave --c out: there is nothing to continue"
-        yield found(run.at, other="-pretrained_weights", message=said, remedy=remedy)
+        yield found(run.at, other="-pretrained_weights", message=message, remedy=remedy)
     if run.continues and run.validates:
-        said = "`Cannot set --c and --val flag at the same time`"
-        remedy = "--c to go on, which validates at its end; --val to do nothing but validate"
-        yield found(run.at, other="--val", message=said, remedy=remedy)
+        message = "`Cannot set --c and --val flag at the same time`"
+        remedy = "--c to continue, which validates at its end; --val only to validate"
+        yield found(run.at, other="--val", message=message, remedy=remedy)
 
 
-def _has_checkpoints(model: Path, run: TrainingRun) -> bool:
-    return any((model / f"fold_{run.fold}").glob("checkpoint_*.pth"))
+def described(path: Path, checkpoint: Checkpoint | UnreadableDocument) -> str:
+    """Return a checkpoint as ``checkpoint_latest.pth (nnUNetTrainer, 50 epochs)``."""
+    if isinstance(checkpoint, UnreadableDocument):
+        return f"{path.name} (unreadable)"
+    step, epochs = checkpoint.step, checkpoint.current_epoch
+    done = f"step {step:,}" if step is not None else counted(epochs, "epoch") if epochs is not None else ""
+    details = ", ".join(filter(None, (checkpoint.trainer, done)))
+    return f"{path.name} ({details})" if details else path.name

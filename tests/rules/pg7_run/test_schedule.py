@@ -191,7 +191,7 @@ def test_the_epochs_of_a_trainer_of_ones_own(trainers: Path, workspace: Path) ->
     write(trainers, {"timely.py": _LATE.format(name="Timely", **_INIT)})
     left(LATEST, 50, trainer="Timely")(workspace, CT)
     (found,) = told("PG728", "-tr", "Timely", "--c")
-    assert "was on its way to 1000 epochs, and Timely makes 100: at epoch 50" in found.message
+    assert "was planned for 1000 epochs, and Timely makes 100: at epoch 50" in found.message
     assert "would jump from 0.0096 to 0.0054" in found.message
 
 
