@@ -40,7 +40,7 @@ from plansguard.subjects.discovery import configuration_of, dataset_of, narrowed
 from plansguard.subjects.request import Reading, Request
 from plansguard.subjects.training_run import TrainingRun
 from plansguard.training.options import Options
-from plansguard.training.stop_reasons import Obstacle
+from plansguard.training.stop_reasons import TrainingObstacle
 from plansguard.training.trainer_name import is_step_name
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def assert_known(accepted: Iterable[Accepted]) -> None:
 
 def assert_acceptable(run: TrainingRun, accepted: Iterable[Accepted]) -> None:
     """Raise UsageError if a trainer of a number of steps would refuse in spite of what is accepted."""
-    refused = {obstacle.value for obstacle in Obstacle} if is_step_name(run.trainer) else set()
+    refused = {obstacle.value for obstacle in TrainingObstacle} if is_step_name(run.trainer) else set()
     for one in accepted:
         rule = find(one.code)
         if rule is not None and rule.info.code in refused:

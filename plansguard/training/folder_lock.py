@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from plansguard.training.stop_reasons import Obstacle, Refused
+from plansguard.training.stop_reasons import Refused, TrainingObstacle
 
 #: nnU-Net takes no notice of it. It stays when nobody holds it, and then tells which training was the last one here.
 LOCK = ".plansguard.lock"
@@ -129,7 +129,7 @@ def _occupied(folder: Path, note: dict[str, Any]) -> Refused:
     return Refused(
         f"{_who(note)}, is training into {folder}; a second training would overwrite its checkpoints",
         hint="wait for it to end, or end it; then continue with --c",
-        obstacle=Obstacle.FOLDER_IN_USE,
+        obstacle=TrainingObstacle.FOLDER_IN_USE,
     )
 
 

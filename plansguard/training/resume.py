@@ -17,7 +17,7 @@ from plansguard.core.text import changed, listed
 from plansguard.nnunet import constants
 from plansguard.nnunet.plans_diff import Change, Field, edited
 from plansguard.training.folder_lock import last_run
-from plansguard.training.stop_reasons import Obstacle, Refused
+from plansguard.training.stop_reasons import Refused, TrainingObstacle
 from plansguard.training.trainer_name import StepName, extension_of, trainer_name
 
 _SHOWN = 3
@@ -119,7 +119,7 @@ def check_can_begin(folder: Path, name: StepName) -> None:
         raise Refused(
             f"{folder} contains a training already ({names})",
             hint="continue it with --c, or move that folder away to begin from scratch",
-            obstacle=Obstacle.RESULTS_PRESENT,
+            obstacle=TrainingObstacle.RESULTS_PRESENT,
         )
     if name.schedule.extends:
         extended = _end_of_extended(folder, name)
@@ -127,7 +127,7 @@ def check_can_begin(folder: Path, name: StepName) -> None:
             f"{trainer_name(*name)} extends the {extended.state.step:,} steps of {extended.state.trainer}, "
             "and does not begin without --c",
             hint="add --c",
-            obstacle=Obstacle.NOTHING_TO_CONTINUE,
+            obstacle=TrainingObstacle.NOTHING_TO_CONTINUE,
         )
 
 
@@ -142,7 +142,7 @@ def resume_point(folder: Path, name: StepName) -> ResumePoint:
     the last one.
     """
     if checkpoints_in(folder):
-        return _newest(folder, Obstacle.CHECKPOINTS_DAMAGED)
+        return _newest(folder, TrainingObstacle.CHECKPOINTS_DAMAGED)
     if name.schedule.extends:
         return _end_of_extended(folder, name)
     raise nothing_to_continue(folder)
@@ -156,11 +156,11 @@ def nothing_to_continue(folder: Path) -> Refused:
     return Refused(
         f"there is nothing to continue in {folder}: it contains no checkpoint",
         hint=f"{beside if others else ''}leave --c out to begin from scratch",
-        obstacle=Obstacle.NOTHING_TO_CONTINUE,
+        obstacle=TrainingObstacle.NOTHING_TO_CONTINUE,
     )
 
 
-def _newest(folder: Path, unusable: Obstacle) -> ResumePoint:
+def _newest(folder: Path, unusable: TrainingObstacle) -> ResumePoint:
     read = {path: _read(path) for path in checkpoints_in(folder)}
     good = [point for point in read.values() if isinstance(point, ResumePoint)]
     faults = [f"{path.name}: {fault}" for path, fault in read.items() if isinstance(fault, str)]
@@ -210,7 +210,7 @@ def _end_of_extended(folder: Path, name: StepName) -> ResumePoint:
     assert before is not None and schedule is not None  # noqa: PT018 - the schedule extends another one
     model = before + folder.parent.name.removeprefix(trainer_name(*name))
     extended = folder.parent.with_name(model) / folder.name
-    missing = Obstacle.NOTHING_TO_CONTINUE
+    missing = TrainingObstacle.NOTHING_TO_CONTINUE
     if not checkpoints_in(extended):
         raise Refused(
             f"there is nothing to extend: {extended} contains no checkpoint",
@@ -240,7 +240,7 @@ def schedule_refusal(point: ResumePoint, trainer: str) -> Refused | None:
     return Refused(
         f"{point.path} is of {point.state.trainer}: if {trainer} continued it, its learning rate would jump",
         hint=f"continue it with -tr {point.state.trainer}, in the folder of that name",
-        obstacle=Obstacle.SCHEDULE_CHANGED,
+        obstacle=TrainingObstacle.SCHEDULE_CHANGED,
     )
 
 
@@ -283,7 +283,7 @@ def check_unchanged(
             raise Refused(
                 f"{document} changed since {point.path.name} was written: {listed_changes(changes)}",
                 hint="restore it; or begin from scratch in another folder, with the checkpoint as -pretrained_weights",
-                obstacle=Obstacle.PLANS_CHANGED,
+                obstacle=TrainingObstacle.PLANS_CHANGED,
             )
 
 
@@ -301,5 +301,5 @@ def check_same_split(before: Split | None, now: Split) -> None:
         raise Refused(
             f"the split changed since this training began: it had {change[0]}, now {change[1]}",
             hint="restore splits_final.json and the cases, or begin from scratch in another folder",
-            obstacle=Obstacle.SPLIT_CHANGED,
+            obstacle=TrainingObstacle.SPLIT_CHANGED,
         )

@@ -13,7 +13,7 @@ EX_TEMPFAIL of sysexits.h: not done, try again later. Neither nnU-Net nor a shel
 """
 
 
-class Obstacle(str, Enum):
+class TrainingObstacle(str, Enum):
     """What a trainer of a number of steps refuses, by the code of the rule that reports it before the start."""
 
     RESULTS_PRESENT = "PG721"
@@ -33,7 +33,7 @@ class Refused(PlansguardError, SystemExit):
     As SystemExit it ends nnU-Net's own commands with its message on standard error, exit code 1 and no traceback.
     """
 
-    def __init__(self, reason: str, *, hint: str = "", obstacle: Obstacle | None = None) -> None:
+    def __init__(self, reason: str, *, hint: str = "", obstacle: TrainingObstacle | None = None) -> None:
         super().__init__(reason, hint=hint)
         self.obstacle = obstacle
         self.code = f"plansguard: {reason}" + (f"\n  {hint}" if hint else "")

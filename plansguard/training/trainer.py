@@ -53,7 +53,7 @@ from plansguard.training.resume import (
 )
 from plansguard.training.schedule import StepSchedule
 from plansguard.training.signals import StopSignals, ending
-from plansguard.training.stop_reasons import Obstacle, Refused, Stopped
+from plansguard.training.stop_reasons import Refused, Stopped, TrainingObstacle
 from plansguard.training.trainer_name import StepName, is_step_name, read_name
 
 #: The gradient scaler halves its scale at each skip: long before this many in a row it is the loss that is broken.
@@ -71,7 +71,7 @@ def trainer_class(name: str) -> type:
     try:
         base_name, schedule = read_name(name)
     except UsageError as error:
-        raise Refused(error.reason, hint=error.hint, obstacle=Obstacle.NAME_UNREADABLE) from error
+        raise Refused(error.reason, hint=error.hint, obstacle=TrainingObstacle.NAME_UNREADABLE) from error
     try:
         base = recursive_find_trainer_class_by_name(base_name)
     except RuntimeError as error:
@@ -235,7 +235,7 @@ class StepTrainer(CheckpointSaving, ProgressLog):
             raise Refused(
                 f"this training is finished: {self.schedule.total:,} of {self.schedule.total:,} steps",
                 hint="there is nothing to continue; --val in place of --c validates it again",
-                obstacle=Obstacle.FINISHED,
+                obstacle=TrainingObstacle.FINISHED,
             )
         self.print_to_log_file("All steps are made already; only the final validation is left.")
 
