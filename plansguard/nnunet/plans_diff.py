@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
 from plansguard.nnunet import constants
@@ -68,6 +68,14 @@ def edited(then: dict[str, Any], now: dict[str, Any]) -> Iterator[Change]:
         old, new = before.get(field, _ABSENT), after.get(field, _ABSENT)
         if old != new:
             yield Change(field, None if old is _ABSENT else old, None if new is _ABSENT else new)
+
+
+def edited_fields(
+    then: dict[str, Any], now: dict[str, Any], facets: Container[str], configuration: str | None
+) -> list[str]:
+    """Names of the fields of these facets that differ, at the top level and in one configuration."""
+    changed = [change.field for change in edited(then, now) if change.field.facet in facets]
+    return [str(field) for field in changed if field.configuration in (None, configuration)]
 
 
 def digests(plans: dict[str, Any]) -> dict[str, str]:

@@ -79,8 +79,4 @@ def differing_fields(model: TrainedModel, plans: Plans, facets: Sequence[str]) -
         return []
     if recognise(theirs) != "plans":
         return []
-    return [
-        str(change.field)
-        for change in plans_diff.edited(theirs, plans.value)
-        if change.field.facet in facets and change.field.configuration in (None, model.configuration)
-    ]
+    return plans_diff.edited_fields(theirs, plans.value, facets, model.configuration)

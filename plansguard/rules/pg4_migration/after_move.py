@@ -1,4 +1,4 @@
-"""PG40x: plans that moved: edited since, or left unused. Those on their way: pair.py."""
+"""PG40x: migrated plans that were edited or not used, and results of other plans."""
 
 from __future__ import annotations
 
@@ -30,13 +30,12 @@ def migrated_weights_field_edited(plans: Plans, migration_record: MigrationRecor
     """A field that decides whether weights load was edited after the migration.
 
     What it checks: topology, features, kernels, strides and every other argument of the network are those that
-    `plansguard migrate` wrote; the record beside the plans (`<identifier>.plansguard.json`) holds them.
+    `plansguard migrate` wrote, as the migration record beside the plans (`<identifier>.plansguard.json`) keeps them.
 
     Why it matters: the plans were moved so that the weights fit. nnU-Net compares parameter shapes when it loads
-    them and stops at the first that differs; where shapes happen to agree, it trains another network, silently.
+    them and stops at the first that differs; where the shapes agree, it trains another network without a warning.
 
-    How to fix: undo the edit. If another network is wanted, copy the plans under a new name, plan a training without
-    these weights, and leave the migrated plans alone.
+    How to fix: undo the edit. For another network, copy the plans under a new name and train without these weights.
 
     Example: `strides` of the last stage changed from `[2, 2, 2]` to `[1, 2, 2]` to allow a flatter patch.
 
@@ -49,22 +48,23 @@ def migrated_weights_field_edited(plans: Plans, migration_record: MigrationRecor
     "PG402",
     "migrated-input-field-edited",
     Severity.ERROR,
-    message=_EDITED + ": data preprocessed with it are not what the weights saw, and nnU-Net does not notice",
+    message=_EDITED + ": data preprocessed with it differ from those the weights were trained on, and nnU-Net does not "
+    "check this",
     fix="set {field} back to {then}; if the edit is meant, give the plans another name and preprocess again",
     modes=("MV-01",),
 )
 def migrated_input_field_edited(plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
     """A field that decides what preprocessing writes was edited after the migration.
 
-    What it checks: spacing, normalisation schemes, intensity properties, transposes, resampling and reader are those
+    What it checks: spacing, normalization schemes, intensity properties, transposes, resampling and reader are those
     that `plansguard migrate` wrote.
 
-    Why it matters: pretrained weights expect images at the spacing and with the normalisation they were trained on.
-    Nothing in nnU-Net compares either. Data that were preprocessed before the edit stay as they were, and prediction
-    preprocesses with the new values: three silent mismatches from one edit.
+    Why it matters: pretrained weights expect images at the spacing and with the normalization they were trained on,
+    and nnU-Net compares neither. Data preprocessed before the edit keep the old values, while prediction uses the new
+    ones: one edit makes three silent mismatches.
 
-    How to fix: undo the edit. If the change is meant, copy the plans under a new name with data identifiers of their
-    own, and run `nnUNetv2_preprocess` for them.
+    How to fix: undo the edit. If it is meant, copy the plans under a new name with data identifiers of their own, and
+    run `nnUNetv2_preprocess` for them.
 
     Example: `spacing` changed from `[2.5, 0.8, 0.8]` to `[1.0, 1.0, 1.0]` a week after the move.
 
@@ -86,8 +86,8 @@ def migrated_training_field_edited(plans: Plans, migration_record: MigrationReco
 
     What it checks: patch size, batch size and batch dice are those that `plansguard migrate` wrote.
 
-    Why it matters: the weights load and the data stay valid, so nothing complains; yet the network now sees patches
-    of another size than in pretraining, and the run cannot be compared with others that use these plans.
+    Why it matters: the weights load and the data stay valid, so nothing warns. Yet the patches are of another size
+    than in pretraining, and the run cannot be compared with others that use these plans.
 
     How to fix: undo the edit, or copy the plans under a new name (nnU-Net's own advice), or accept it with a reason.
 
@@ -99,22 +99,23 @@ def migrated_training_field_edited(plans: Plans, migration_record: MigrationReco
 
 
 def _edits(plans: Plans, migration_record: MigrationRecord, facet: str) -> Iterator[Found]:
+    """Yield one finding for each edited field of a facet, at the configuration that wrote it."""
     record = str(plans.path.with_name(plans.identifier + MIGRATION_RECORD_ENDING))
-    configurations = {one.name: one for one in plans.configurations}
+    configurations = {configuration.name: configuration for configuration in plans.configurations}
     for change in plans_diff.edited(migration_record.migrated, plans.value):
-        if change.field.facet != facet:
+        field, tokens = change.field, change.field.key.split(".")
+        if field.facet != facet:
             continue
-        configuration = configurations.get(change.field.configuration or "")
-        tokens = change.field.key.split(".")
         at = plans.at(*tokens)
-        if change.field.configuration is not None:
-            at = configuration.at(*tokens) if configuration else plans.at("configurations")
+        if field.configuration is not None:
+            configuration = configurations.get(field.configuration)
             if configuration and configuration.origin(tokens[0]) != configuration.name:
-                continue  # told once, at the configuration that wrote it
+                continue  # inherited: reported where it is written
+            at = configuration.at(*tokens) if configuration else plans.at("configurations")
         yield found(
             at,
             related=[(Location(record, f"/migrated{at.pointer}"), "what was migrated")],
-            field=str(change.field),
+            field=str(field),
             then=brief(change.before, exact=True),
             now=brief(change.after, exact=True),
             origin=migration_record.giving,
@@ -126,36 +127,36 @@ def _edits(plans: Plans, migration_record: MigrationRecord, facet: str) -> Itera
     "results-from-other-plans",
     Severity.WARNING,
     message="{model} was trained with other plans of this name: {fields} differ",
-    fix="to go on with that training restore its plans ({model}/plans.json); for a new one rename the plans",
+    fix="to continue that training restore its plans ({model}/plans.json); for a new one rename the plans",
     modes=("MV-04", "MV-14"),
 )
 def results_from_other_plans(plans: Plans, trained: tuple[TrainedModel, ...]) -> Iterator[Found]:
     """Results under this plans name were trained with other plans.
 
-    What it checks: for every model in `nnUNet_results` whose folder carries these plans' name, nnU-Net's own copy of
-    the plans in it agrees with the plans now: network, input and training fields of the model's configuration.
+    What it checks: for every model in `nnUNet_results` whose folder carries the name of these plans, nnU-Net's copy of
+    the plans in it agrees with them in the network, input and training fields of the model's configuration.
 
-    Why it matters: planning again, a move or an edit changed the plans, but the folder name is the same. A new
-    training overwrites the old results; `--c` goes on with the new plans and stores the old ones; a prediction with
-    the old model and the new data is wrong. nnU-Net says nothing in all three cases. Planning again also keeps
-    configurations that one added by hand, so that one file can mix two fingerprints: the comparison shows that too.
+    Why it matters: planning again, a move or an edit changed the plans, but not the folder's name. A new training
+    overwrites the old results; `--c` continues with the new plans and stores the old ones; a prediction with the old
+    model and the new data is wrong. nnU-Net warns in none of these cases. Planning again also keeps configurations
+    that were added by hand, so that one file can mix two fingerprints: the comparison shows that too.
 
-    How to fix: give the changed plans a new name (file, `plans_name` and data identifiers), or put the old ones back.
+    How to fix: give the changed plans a new name (file, `plans_name` and data identifiers), or restore the old ones.
 
     Example: `nnUNetv2_plan_experiment` was run again after ten cases were added.
 
     Evidence: MV-14, MV-04; nnU-Net issues 1650, 2822.
     """
     for model in trained:
-        if model.plans_name == plans.value.get("plans_name"):
-            differing = differing_fields(model, plans, ("weights", "input", "training"))
-            if differing:
-                yield found(
-                    plans.at(),
-                    related=[(Location(str(model.folder / "plans.json")), "the plans it was trained with")],
-                    model=str(model.folder),
-                    fields=listed(differing),
-                )
+        if model.plans_name != plans.value.get("plans_name"):
+            continue
+        if differing := differing_fields(model, plans, ("weights", "input", "training")):
+            yield found(
+                plans.at(),
+                related=[(Location(str(model.folder / "plans.json")), "the plans it was trained with")],
+                model=str(model.folder),
+                fields=listed(differing),
+            )
 
 
 @rule(
@@ -176,9 +177,9 @@ def trained_without_migrated_plans(
 
     Why it matters: every version of nnU-Net's own instructions leaves `-p` out of the last command. Then the default
     plans train: with another network the weights are refused, with the same one the run silently uses the wrong
-    spacing and normalisation.
+    spacing and normalization.
 
-    How to fix: start the training again with `-p` and the migrated plans' name.
+    How to fix: start the training again with `-p` and the name of the migrated plans.
 
     Example: `nnUNetv2_train 2 3d_fullres 0 -pretrained_weights ...` after `plansguard migrate ... -tp PretrainPlans`.
 
@@ -191,7 +192,7 @@ def trained_without_migrated_plans(
     try:
         since = datetime.fromisoformat(migration_record.created).timestamp()
     except ValueError as error:
-        raise Absent("the record of the migration does not say when it was made") from error
+        raise Absent("the migration record does not contain the time of the migration") from error
     for model in trained:
         if model.started is not None and model.started > since:
             yield found(plans.at(), model=model.folder.name, used=model.plans_name, plans=plans.identifier)

@@ -1,10 +1,10 @@
-"""PG41x: plans on their way from one dataset to another."""
+"""PG41x: plans that would be moved from one dataset to another."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from plansguard.core.errors import Absent, UnreadableDocument
+from plansguard.core.errors import UnreadableDocument, known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import listed
 from plansguard.documents import size_limits
@@ -27,24 +27,24 @@ from plansguard.subjects.pair import Pair
 def reversed_direction(pair: Pair) -> Iterator[Found]:
     """The plans move the wrong way.
 
-    What it checks: what lies on the disk against the declared workflow. To fine-tune, plans go from the dataset that
-    has the trained weights to the other; to pretrain, from the fine-tuning dataset to the one that will be
-    pretrained. Trained models, the medians in the plans against both fingerprints, and records of earlier moves are
-    the witnesses; names are not.
+    What it checks: files on disk against the declared workflow. To fine-tune, plans go from the dataset that has the
+    trained weights to the other; to pretrain, from the fine-tuning dataset to the one that will be pretrained. The
+    evidence is trained models, the medians in the plans against both fingerprints, and migration records of earlier
+    moves; names are not used.
 
-    Why it matters: the pretraining dataset keeps its own network, a whole pretraining runs, and the mismatch shows
+    Why it matters: the pretraining dataset keeps its own network, a whole pretraining runs, and the mismatch appears
     only when fine-tuning starts, or never. nnU-Net's own instructions printed the reversed command for years.
 
-    How to fix: type the command named, or say which workflow is meant.
+    How to fix: run the command that is named, or declare the other workflow.
 
     Example: `plansguard migrate -s 2 -t 1 -tp X` although only Dataset001 has been trained.
 
     Evidence: MV-01; nnU-Net issues 1464, 1477, 1684, 1970, 2229, 2368, 2440.
     """
-    verdict = judge_direction(pair)
-    if verdict.against:
-        because = "; ".join(verdict.against)
-        yield found(pair.result.at(), workflow=pair.workflow, because=because, instead=verdict.instead)
+    direction = judge_direction(pair)
+    if direction.against:
+        because = "; ".join(direction.against)
+        yield found(pair.result.at(), workflow=pair.workflow, because=because, instead=direction.instead)
 
 
 @rule(
@@ -58,22 +58,22 @@ def reversed_direction(pair: Pair) -> Iterator[Found]:
 def direction_unproven(pair: Pair) -> Iterator[Found]:
     """Nothing shows that the direction is right.
 
-    What it checks: at least one witness speaks for the declared workflow: a trained model of the pretraining dataset
-    with these plans (finetune, graft), or plans that were made for the fine-tuning dataset (pretrain).
+    What it checks: at least one file on disk supports the declared workflow: a trained model of the pretraining
+    dataset with these plans (finetune, graft), or plans that were made for the fine-tuning dataset (pretrain).
 
-    Why it matters: a reversed move costs a pretraining (see PG410). Without a witness it cannot be told from a
-    right one.
+    Why it matters: a reversed move costs a pretraining (see PG410). Without evidence it cannot be told from a right
+    one.
 
-    How to fix: read the sentence that `plansguard migrate` prints first. If it says what you mean, go on. Setting
-    `nnUNet_results` to where the weights are settles it.
+    How to fix: read the sentence that `plansguard migrate` prints first, and go on if it is what you mean. Setting
+    `nnUNet_results` to the folder of the weights provides the evidence.
 
-    Example: the weights were downloaded and lie outside `nnUNet_results`.
+    Example: the weights were downloaded to a folder outside `nnUNet_results`.
 
     Evidence: MV-01; "How the direction is judged" in docs/workflows.md.
     """
-    verdict = judge_direction(pair)
-    if not verdict.against and verdict.open_question:
-        yield found(pair.result.at(), open_question=verdict.open_question, settle=verdict.settle)
+    direction = judge_direction(pair)
+    if not direction.against and direction.open_question:
+        yield found(pair.result.at(), open_question=direction.open_question, settle=direction.settle)
 
 
 @rule(
@@ -89,8 +89,8 @@ def would_overwrite(pair: Pair) -> Iterator[Found]:
 
     What it checks: the receiving folder has no plans of the new name, or has exactly these.
 
-    Why it matters: nnU-Net's move overwrites without a question. The dataset's own plans are gone, results of that
-    name belong to plans that no longer exist, and the next preprocessing deletes the data folder they shared.
+    Why it matters: nnU-Net's move overwrites without asking. The dataset's own plans are lost, results of that name
+    belong to plans that no longer exist, and the next preprocessing deletes the data folder they shared.
 
     How to fix: choose a name that is free. `--force` replaces the plans and keeps a backup beside them.
 
@@ -101,21 +101,16 @@ def would_overwrite(pair: Pair) -> Iterator[Found]:
     if pair.existing is None or pair.existing == pair.result.document.raw:
         return
     try:
-        theirs = size_limits.parse(pair.existing, "existing").value
-        differing = [
-            str(change.field)
-            for change in plans_diff.edited(theirs, pair.result.value)
-            if change.field.facet != "bookkeeping"
-        ]
+        changes = list(plans_diff.edited(size_limits.parse(pair.existing, "existing").value, pair.result.value))
     except (UnreadableDocument, AttributeError, TypeError):
-        differing = []
+        changes = []
     yield found(
         pair.result.at(),
         severity=Severity.WARNING if pair.force else None,
         fix="--force was given: the old plans are kept as a backup beside the new ones" if pair.force else None,
         dataset=pair.receiving.name,
         identifier=pair.result.identifier,
-        fields=listed(differing) or "bytes",
+        fields=listed([str(change.field) for change in changes if change.field.facet != "bookkeeping"]) or "bytes",
     )
 
 
@@ -128,14 +123,14 @@ def would_overwrite(pair: Pair) -> Iterator[Found]:
     modes=("MV-03",),
 )
 def default_name_for_migrated_plans(pair: Pair) -> Iterator[Found]:
-    """Migrated plans would bear a planner's default name.
+    """Migrated plans would have the default name of a planner.
 
     What it checks: the new identifier is none that nnU-Net's planners use themselves.
 
-    Why it matters: `nnUNetv2_plan_and_preprocess` for this dataset overwrites the file. Nobody can see from the name
-    that the plans are another dataset's, and their data folder is the one that default plans use.
+    Why it matters: `nnUNetv2_plan_and_preprocess` for this dataset overwrites the file. The name does not show that
+    the plans are another dataset's, and their data folder is the one that default plans use.
 
-    How to fix: choose a name that says where the plans come from.
+    How to fix: choose a name that states the origin of the plans.
 
     Example: `-tp nnUNetResEncUNetMPlans`.
 
@@ -159,27 +154,26 @@ def default_name_for_migrated_plans(pair: Pair) -> Iterator[Found]:
 def channels_differ(pair: Pair) -> Iterator[Found]:
     """The two datasets do not have the same channels.
 
-    What it checks: number, names and order of the channels in both datasets' dataset.json. nnU-Net ignores the keys
-    of `channel_names`: the order in the file counts, and letter case does not.
+    What it checks: number, names and order of the channels in both dataset.json. nnU-Net ignores the keys of
+    `channel_names`: the order in the file counts, and letter case does not.
 
-    Why it matters: with another number of channels the first convolution does not fit and the normalisation schemes
-    are too few or too many. With the same channels in another order everything loads, and every weight sees the
-    wrong image.
+    Why it matters: with another number of channels the first convolution does not fit and there are too few or too
+    many normalization schemes. With the same channels in another order everything loads, and every weight is applied
+    to the wrong image.
 
     How to fix: bring the receiving dataset's channels into the order of the other (file suffixes `_0000`, `_0001`,
-    ... and `channel_names` together). Another number of channels cannot be moved.
+    ... and `channel_names` together). Plans for another number of channels cannot be moved.
 
     Example: `T1, T2` here and `T2, T1` there.
 
     Evidence: MV-15; AR-03, AR-07; nnU-Net issues 2252, 2442, 2916.
     """
-    theirs, ours = pair.giving.dataset_json.channels, pair.receiving.dataset_json.channels
-    severity, consequence, advice = _compare_channels(
-        [name.casefold() for name in theirs], [name.casefold() for name in ours]
-    )
-    if consequence:
+    dataset_json = pair.receiving.dataset_json
+    theirs, ours = pair.giving.dataset_json.channels, dataset_json.channels
+    if difference := _compare_channels([name.casefold() for name in theirs], [name.casefold() for name in ours]):
+        severity, consequence, advice = difference
         yield found(
-            pair.receiving.dataset_json.at(pair.receiving.dataset_json.channels_key),
+            dataset_json.at(dataset_json.channels_key),
             severity=severity,
             giving=pair.giving.name,
             theirs=theirs,
@@ -190,20 +184,20 @@ def channels_differ(pair: Pair) -> Iterator[Found]:
         )
 
 
-def _compare_channels(theirs: list[str], ours: list[str]) -> tuple[Severity, str, str]:
-    """How bad a difference is, what it does and what to do; an empty consequence where there is none."""
+def _compare_channels(theirs: list[str], ours: list[str]) -> tuple[Severity, str, str] | None:
+    """Return the severity of a difference, its consequence and the advice; None where there is no difference."""
     if len(theirs) != len(ours):
         return (
             Severity.ERROR,
-            "the network and the normalisation of these plans are for another number of channels",
+            "the network and the normalization of these plans are for another number of channels",
             "plans cannot move between them; plan the receiving dataset by itself",
         )
     if theirs == ours:
-        return Severity.INFO, "", ""
+        return None
     if sorted(theirs) == sorted(ours):
         return (
             Severity.ERROR,
-            "the same channels in another order, so every weight would see the wrong image",
+            "the same channels in another order, so every weight would be applied to the wrong image",
             "reorder the channels of one dataset: its image suffixes and channel_names together",
         )
     return (
@@ -235,10 +229,9 @@ def dimensions_of_datasets_differ(pair: Pair) -> Iterator[Found]:
 
     Evidence: MV-15, D2-01; nnU-Net issues 2013, 2251.
     """
-    theirs, ours = pair.plans.are_for_flat_images(), pair.receiving.fingerprint.valid.is_flat()
-    if theirs != ours:
-        words = {True: "2D", False: "3D"}
-        sides = {"theirs": words[theirs], "ours": words[ours]}
+    flat = {"theirs": pair.plans.are_for_flat_images(), "ours": pair.receiving.fingerprint.valid.is_flat()}
+    if flat["theirs"] != flat["ours"]:
+        sides = {side: "2D" if is_flat else "3D" for side, is_flat in flat.items()}
         yield Found(pair.result.at(), {"giving": pair.giving.name, "receiving": pair.receiving.name, **sides})
 
 
@@ -247,7 +240,7 @@ def dimensions_of_datasets_differ(pair: Pair) -> Iterator[Found]:
     "raw-images-absent",
     Severity.INFO,
     message="the raw images of {dataset} are not here; the image reader {reader} was chosen without them",
-    fix="nothing, unless the images are of a kind that another reader opens: then say it with --reader",
+    fix="nothing, unless the images are of a kind that another reader opens: then name it with --reader",
     modes=("MV-16",),
 )
 def raw_images_absent(pair: Pair) -> Iterator[Found]:
@@ -256,7 +249,7 @@ def raw_images_absent(pair: Pair) -> Iterator[Found]:
     What it checks: `nnUNet_raw/<dataset>/imagesTr` of the receiving dataset exists.
 
     Why it matters: nnU-Net's own move opens one raw image to choose the reader, and stops without it. plansguard
-    decides by dataset.json, the file ending or existing plans; preprocessing will need the images all the same.
+    decides by dataset.json, the file ending or existing plans; preprocessing still needs the images.
 
     How to fix: nothing, if preprocessing runs where the images are.
 
@@ -264,9 +257,7 @@ def raw_images_absent(pair: Pair) -> Iterator[Found]:
 
     Evidence: MV-16; TotalSegmentator issue 298.
     """
-    try:
-        pair.receiving.raw_images  # noqa: B018 - raises Absent where they are not
-    except Absent:
+    if known(lambda: pair.receiving.raw_images) is None:
         reader = pair.result.value.get("image_reader_writer")
         yield found(pair.result.at("image_reader_writer"), dataset=pair.receiving.name, reader=reader)
 
@@ -282,13 +273,13 @@ def raw_images_absent(pair: Pair) -> Iterator[Found]:
 def plans_already_there(pair: Pair) -> Iterator[Found]:
     """The receiving dataset already has the same plans under another name.
 
-    What it checks: no plans in the receiving folder do the same (network, input and training fields) as those that
-    would be written.
+    What it checks: no plans in the receiving folder have the network, input and training fields of those that would
+    be written.
 
     Why it matters: after `--workflow pretrain` the fine-tuning dataset already has the plans that its pretraining
     used. Moving them back makes a second name, a second preprocessing and a chance to take the wrong one.
 
-    How to fix: train with the plans that are there.
+    How to fix: train with the existing plans.
 
     Example: Dataset002's plans were moved to Dataset001 for a pretraining, and are now moved back.
 
@@ -310,13 +301,13 @@ def plans_already_there(pair: Pair) -> Iterator[Found]:
 def weights_from_other_plans(pair: Pair) -> Iterator[Found]:
     """The weights were trained with other plans than those that would be moved.
 
-    What it checks: for `finetune` and `graft`, the plans that move against the copy that nnU-Net left beside each
-    trained model of that name: the network, and for `finetune` also spacing, normalisation and the other input fields.
+    What it checks: for `finetune` and `graft`, the plans that move against nnU-Net's copy beside each trained model
+    of that name: the network, and for `finetune` also spacing, normalization and the other input fields.
 
-    Why it matters: the plans were edited or planned again after the training. Moved now, they describe weights that
-    do not exist: either these do not load, or they load and see images as they never saw them.
+    Why it matters: the plans were edited or planned again after the training. The moved plans would describe weights
+    that do not exist: either these do not load, or they are trained on images unlike those of their pretraining.
 
-    How to fix: put the model's own copy back under the plans' name in `nnUNet_preprocessed`, or move those.
+    How to fix: put the model's own copy back under the plans' name in `nnUNet_preprocessed`, or move that copy.
 
     Example: `nnUNetv2_plan_experiment` was run again after the pretraining.
 

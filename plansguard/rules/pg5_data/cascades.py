@@ -1,4 +1,4 @@
-"""PG517, PG518: what the stages of a cascade need of each other on the disk."""
+"""PG517, PG518: the files that the stages of a cascade need of each other."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from plansguard.core.text import brief, listed, quoted
 from plansguard.nnunet.constants import DEFAULT_TRAINER
 from plansguard.nnunet.workspace import is_there, names_in
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import number
-from plansguard.rules.pg5_data.audit_helpers import cases_of, folds_asked_for, preprocessing
+from plansguard.rules.pg5_data.helpers import cases_of, preprocess_values, requested_folds
 from plansguard.subjects.dataset import Dataset
-from plansguard.subjects.plans import Configuration, Plans
+from plansguard.subjects.plans import Configuration
 
 if TYPE_CHECKING:
     from plansguard.artefacts.data.audit import Audit
@@ -28,16 +27,14 @@ if TYPE_CHECKING:
     fix="nnUNetv2_preprocess -d {number} -plans_name {plans} -c {stage}",
     modes=("CA-02",),
 )
-def next_stage_data_missing(
-    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit
-) -> Iterator[Found]:
+def next_stage_data_missing(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The second stage of a cascade has no data to predict for.
 
     What it checks: where a configuration has a `next_stage`, the data folder of that stage exists and holds the same
     cases.
 
     Why it matters: when the first stage has been trained, it writes its predictions case by case for the next one; for
-    every missing case there is one line in the log, and the cascade fails after the first stage has cost its days.
+    every missing case there is one line in the log, and the cascade fails after days of training the first stage.
 
     How to fix: preprocess the next stage before training the first.
 
@@ -45,22 +42,20 @@ def next_stage_data_missing(
 
     Evidence: CA-02; nnU-Net issue 2186.
     """
-    stages = configuration.get("next_stage") or ()
-    for name in [stages] if isinstance(stages, str) else stages:
-        stage = next((one for one in plans.configurations if one.name == name and one.is_usable), None)
-        if stage is None:
-            continue  # PG107 and PG106 tell
+    names = configuration.get("next_stage") or ()
+    names = {names} if isinstance(names, str) else {*names}
+    for stage in configuration.plans.configurations:
+        if stage.name not in names or not stage.is_usable:  # reported by PG107 and PG106
+            continue
         folder = dataset.folder / str(stage.get("data_identifier"))
         missing = sorted(set(data.folder.names) - {path.removesuffix(".pkl") for path in names_in(folder)})
         if missing:
             yield found(
                 configuration.at("next_stage"),
-                configuration=configuration.name,
-                stage=name,
+                stage=stage.name,
                 identifier=brief(stage.get("data_identifier")),
-                trouble=f"lacks {listed(missing)}" if is_there(folder) else "is not there",
-                number=number(dataset),
-                plans=plans.identifier,
+                trouble=f"lacks {listed(missing)}" if is_there(folder) else "does not exist",
+                **preprocess_values(dataset, configuration),
             )
 
 
@@ -73,9 +68,7 @@ def next_stage_data_missing(
     "-tr {trainer} --val",
     modes=("CA-01",),
 )
-def previous_stage_predictions_missing(
-    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit
-) -> Iterator[Found]:
+def previous_stage_predictions_missing(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The predictions of the first stage, which a cascade starts from, are missing.
 
     What it checks: for a configuration with a `previous_stage`, the file of every case of the folds in
@@ -91,38 +84,29 @@ def previous_stage_predictions_missing(
 
     Evidence: CA-01; nnU-Net issues 1959, 2371.
     """
-    stage = configuration.get("previous_stage")
+    stage, trainer = configuration.get("previous_stage"), dataset.request.trainer
     if not stage:
         return
-    trainer, needed = dataset.request.trainer, _cases(dataset, data)
+    values = {"stage": stage, **preprocess_values(dataset, configuration)}
+    needed = _drawn_cases(dataset, data)
     folders = {
         model: model.folder / "predicted_next_stage" / configuration.name
         for model in dataset.trained
-        if (model.plans_name, model.configuration) == (plans.identifier, stage)
+        if (model.plans_name, model.configuration) == (configuration.plans.identifier, stage)
     }
     begun = {model: folder for model, folder in folders.items() if model.checkpoints or is_there(folder)}
+    at = configuration.at("previous_stage")
     if not begun and dataset.request.asks_for(configuration):
         trouble = f"there is no trained model of {stage} with these plans"
-        yield _previous_stage(dataset, plans, configuration, trouble, trainer or DEFAULT_TRAINER)
+        yield found(at, trouble=trouble, trainer=trainer or DEFAULT_TRAINER, **values)
     for model, folder in begun.items():
         missing = sorted(needed - {name.rpartition(".")[0] for name in names_in(folder)})
         if missing and trainer in (None, model.trainer):
-            trouble = f"{quoted(folder)} lacks {listed(missing)}"
-            yield _previous_stage(dataset, plans, configuration, trouble, model.trainer)
+            yield found(at, trouble=f"{quoted(folder)} lacks {listed(missing)}", trainer=model.trainer, **values)
 
 
-def _cases(dataset: Dataset, data: Audit) -> set[str]:
-    """The cases that the loader draws: those of the folds, or of the one that is to be trained; else every case."""
+def _drawn_cases(dataset: Dataset, data: Audit) -> set[str]:
+    """Return the cases that the loader draws: those of the requested folds, or every case without splits."""
     splits = known(lambda: dataset.splits.valid)
-    drawn = cases_of(folds_asked_for(dataset, splits).values()) if splits is not None else set()
+    drawn = cases_of(requested_folds(dataset, splits).values()) if splits is not None else set()
     return drawn or set(data.folder.names)
-
-
-def _previous_stage(dataset: Dataset, plans: Plans, configuration: Configuration, trouble: str, trainer: str) -> Found:
-    return found(
-        configuration.at("previous_stage"),
-        stage=configuration.get("previous_stage"),
-        trouble=trouble,
-        trainer=trainer,
-        **preprocessing(dataset, plans, configuration),
-    )

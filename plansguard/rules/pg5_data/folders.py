@@ -1,9 +1,9 @@
-"""PG504 to PG509, PG511, PG519, PG525, PG526, PG529: the folders of preprocessed data, from names and headers alone."""
+"""PG504 to PG509, PG511, PG519, PG525, PG526, PG529: folders of preprocessed data, judged by names and headers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from plansguard.core.errors import Absent, known
 from plansguard.core.report import Severity
@@ -12,14 +12,14 @@ from plansguard.nnunet import constants
 from plansguard.nnunet.install import packages
 from plansguard.nnunet.workspace import GROUND_TRUTH, is_folder_name, is_there
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.pg5_data.audit_helpers import PREPROCESS, folder_of, preprocessing, told
+from plansguard.rules.pg5_data.helpers import PREPROCESS, case_faults, folder_finding, preprocess_values
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 
 if TYPE_CHECKING:
     from plansguard.artefacts.data.audit import Audit
 
-#: The first nnU-Net that reads .b2nd.
+#: The first version of nnU-Net that reads .b2nd.
 _FIRST_WITH_B2ND = (2, 6)
 
 
@@ -27,7 +27,7 @@ _FIRST_WITH_B2ND = (2, 6)
     "PG504",
     "data-missing",
     Severity.ERROR,
-    message="{identifier} is not there: {configuration} was not preprocessed with these plans",
+    message="{identifier} does not exist: {configuration} was not preprocessed with these plans",
     fix=PREPROCESS,
     modes=("PP-01",),
 )
@@ -36,12 +36,12 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
 
     What it checks: where anything of the dataset has been preprocessed, the folder `data_identifier` of the
     configuration that is asked for: with `-c`, or because the weights of `-pretrained_weights` were trained as it.
-    Otherwise it is for information, and only where no configuration of these plans has data: who trains 3d_fullres
-    needs none for 2d.
+    Otherwise the finding is for information, and only where no configuration of these plans has data: a training of
+    3d_fullres needs none for 2d.
 
-    Why it matters: training stops with `FileNotFoundError`. It is the usual end of a move without preprocessing, or of
-    `-c` with a name that the plans lack: nnU-Net then prints `INFO: Configuration ... not found ... Skipping.` and
-    says that all is well.
+    Why it matters: training stops with `FileNotFoundError`. It is the usual result of a move without preprocessing, or
+    of `-c` with a name that the plans lack: nnU-Net then prints `INFO: Configuration ... not found ... Skipping.` and
+    reports success.
 
     How to fix: preprocess.
 
@@ -49,21 +49,21 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
 
     Evidence: PP-01; nnU-Net issues 1541, 1970, 2013.
     """
-    identifier, asked = configuration.require("data_identifier"), dataset.request.asks_for(configuration)
-    if dataset.role != "preprocessed" or not (
-        dataset.holds_data or (asked and is_there(dataset.folder / GROUND_TRUTH))
-    ):
+    identifier, requested = configuration.require("data_identifier"), dataset.request.asks_for(configuration)
+    any_data = dataset.holds_data or (requested and is_there(dataset.folder / GROUND_TRUTH))
+    if dataset.role != "preprocessed" or not any_data:
         raise Absent(f"nothing of {dataset.name} is preprocessed here yet")
-    if not is_folder_name(identifier):
-        return  # PG526 tells
-    folders = [dataset.folder / str(one.get("data_identifier")) for one in plans.configurations if one.is_usable]
-    first = configuration.name == _first(plans)
-    if not is_there(dataset.folder / identifier) and (asked or (first and not any(map(is_there, folders)))):
+    if not is_folder_name(identifier) or is_there(dataset.folder / identifier):
+        return  # an identifier that names no folder is reported by PG526
+    usable = [other for other in plans.configurations if other.is_usable]
+    typical = next((other for other in usable if other.name == "3d_fullres"), usable[0])
+    nothing = not any(is_there(dataset.folder / str(other.get("data_identifier"))) for other in usable)
+    if requested or (nothing and configuration.name == typical.name):
         yield found(
             configuration.at("data_identifier"),
-            severity=None if asked else Severity.INFO,
+            severity=None if requested else Severity.INFO,
             identifier=brief(identifier),
-            **preprocessing(dataset, plans, configuration),
+            **preprocess_values(dataset, configuration),
         )
 
 
@@ -79,10 +79,10 @@ def no_folder_of_its_own(dataset: Dataset, plans: Plans, configuration: Configur
     """A data_identifier does not name a folder inside the dataset's.
 
     What it checks: `data_identifier` is a plain name: neither a path nor `.` or `..`, not `gt_segmentations`, and not
-    the name of a file that lies there.
+    the name of an existing file.
 
     Why it matters: preprocessing begins by deleting what the identifier names. With `.` that is the preprocessed
-    dataset with all its plans; with `/` or a path it is something else altogether.
+    dataset with all its plans; with `/` or a path it is a folder elsewhere.
 
     How to fix: use a name such as `<plans>_<configuration>`, as the planner does.
 
@@ -91,16 +91,21 @@ def no_folder_of_its_own(dataset: Dataset, plans: Plans, configuration: Configur
     Evidence: MV-06; preprocessing/preprocessors/default_preprocessor.py, run.
     """
     identifier = configuration.require("data_identifier")
-    at = configuration.at("data_identifier")
-    said: dict[str, Any] = {"identifier": brief(identifier), "configuration": configuration.name}
-    own = f"{plans.identifier}_{configuration.name}"
     if configuration.origin("data_identifier") != configuration.name:
-        return  # told once, where it is written
+        return  # inherited: reported where it is written
+    trouble = ""
     if not is_folder_name(identifier):
         trouble = "names no folder of its own: nnU-Net deletes what it names when it preprocesses"
-        yield found(at, trouble=trouble, own=own, **said)
     elif dataset.role == "preprocessed" and (dataset.folder / identifier).is_file():
-        yield found(at, trouble="is the name of a file that lies there", own=own, **said)
+        trouble = "is the name of a file in the dataset's folder"
+    if trouble:
+        yield found(
+            configuration.at("data_identifier"),
+            trouble=trouble,
+            own=f"{plans.identifier}_{configuration.name}",
+            identifier=brief(identifier),
+            configuration=configuration.name,
+        )
 
 
 @rule(
@@ -111,15 +116,15 @@ def no_folder_of_its_own(dataset: Dataset, plans: Plans, configuration: Configur
     fix=PREPROCESS,
     modes=("PP-01", "PP-07"),
 )
-def cases_missing(dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def cases_missing(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed data lack cases that the dataset has.
 
     What it checks: the cases in the data folder against those in `nnUNet_raw`, or, where the raw data are not here,
     against `gt_segmentations`.
 
     Why it matters: preprocessing that was interrupted leaves some cases. If there is no `splits_final.json` yet, the
-    first training makes one from what it finds and keeps it for ever: the other cases are never trained on and never
-    validated, and nothing says so.
+    first training makes one from these cases and keeps it: the other cases are never trained on and never validated,
+    without a warning.
 
     How to fix: preprocess again; delete a `splits_final.json` that was made from the incomplete folder.
 
@@ -127,19 +132,33 @@ def cases_missing(dataset: Dataset, plans: Plans, configuration: Configuration, 
 
     Evidence: PP-01, PP-07; nnU-Net issues 2298, 2729.
     """
-    due, witness = _cases_of(dataset)
+    due, witness = _cases_due(dataset)
     missing = sorted(due - set(data.folder.names))
     if missing:
-        yield found(
-            configuration.at("data_identifier"),
-            folder=folder_of(configuration),
+        yield folder_finding(
+            dataset,
+            configuration,
+            data,
             there=len(due) - len(missing),
             due=len(due),
             missing=listed(missing),
             are="is" if len(missing) == 1 else "are",
             witness=witness,
-            **preprocessing(dataset, plans, configuration),
         )
+
+
+def _cases_due(dataset: Dataset) -> tuple[set[str], str]:
+    """Return all cases of the dataset, and the source of this list; Absent where there is none."""
+    images, raw = known(lambda: dataset.raw_images), known(lambda: dataset.raw_dataset_json)
+    if raw is not None and isinstance(raw.value.get("dataset"), dict):
+        return set(raw.value["dataset"]), "dataset.json in nnUNet_raw lists them"
+    ending = dataset.dataset_json.require("file_ending")
+    if images is not None:
+        return set(images.cases(ending)), "nnUNet_raw has them"
+    labels = {name.removesuffix(ending) for name in dataset.ground_truth if name.endswith(ending)}
+    if not labels:
+        raise Absent("neither raw images nor gt_segmentations show which cases there are")
+    return labels, "gt_segmentations has them"
 
 
 @rule(
@@ -150,15 +169,15 @@ def cases_missing(dataset: Dataset, plans: Plans, configuration: Configuration, 
     fix="preprocess again: " + PREPROCESS,
     modes=("PP-07", "PP-10"),
 )
-def incomplete_case(dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit) -> Iterator[Found]:
-    """A preprocessed case is half written.
+def incomplete_case(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+    """A preprocessed case is incomplete.
 
-    What it checks: every case has its image, its segmentation and its `.pkl`; none is empty; each array is as long as
-    its header says; segmentation and image have the same size; each `.pkl` can be read. With `--data all` also that
-    every array can be decompressed.
+    What it checks: every case has its image, its segmentation and its `.pkl`; none is empty; each array has the length
+    that its header gives; segmentation and image have the same size; each `.pkl` can be read. With `--data all` also
+    that every array can be decompressed.
 
-    Why it matters: the loader fails when the case is drawn, perhaps hours later, and says `One or more background
-    workers are no longer alive`, which hides the cause.
+    Why it matters: the loader fails when the case is drawn, perhaps hours later, with `One or more background workers
+    are no longer alive`, which hides the cause.
 
     How to fix: preprocess again.
 
@@ -166,7 +185,7 @@ def incomplete_case(dataset: Dataset, plans: Plans, configuration: Configuration
 
     Evidence: PP-07, PP-10; nnU-Net issues 2186, 2298, 2729, 2747.
     """
-    yield from told(dataset, plans, configuration, data, "incomplete", "segmentation")
+    yield from case_faults(dataset, configuration, data, "incomplete", "segmentation")
 
 
 @rule(
@@ -174,20 +193,20 @@ def incomplete_case(dataset: Dataset, plans: Plans, configuration: Configuration
     "data-from-other-plans",
     Severity.ERROR,
     message="{folder} was not made with these plans: {cases}",
-    fix="preprocess with these plans: " + PREPROCESS + "; or take back what was changed in them",
+    fix="preprocess with these plans: " + PREPROCESS + "; or undo the changes of the plans",
     modes=("PP-02", "PP-11"),
 )
-def data_from_other_plans(dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def data_from_other_plans(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The arrays on disk were made with other plans.
 
     What it checks: the stored shape of every case against the one that the plans give: round(spacing / target spacing
     x shape) per axis, after `transpose_forward`. Headers suffice, no array is read. Changes of the spacing of less
-    than half a voxel in every case, and of `transpose_forward` between axes of equal spacing, cannot be seen; a stamp
-    of `plansguard preprocess` sees those too (PG540).
+    than half a voxel in every case, and of `transpose_forward` between axes of equal spacing, cannot be seen; a
+    preprocessing record of `plansguard preprocess` shows those too (PG540).
 
-    Why it matters: training takes any array and says nothing. Prediction preprocesses with the plans as they are now,
-    so the network is given images as it never saw them. nnssl's folders are named by spacing with two decimals and are
-    taken as they are when the name exists.
+    Why it matters: training takes any array without a warning. Prediction preprocesses with the plans as they are now,
+    so the network gets images unlike those of its training. nnssl's folders are named by spacing with two decimals and
+    are taken as they are when the name exists.
 
     How to fix: preprocess again, or undo the edit.
 
@@ -196,7 +215,7 @@ def data_from_other_plans(dataset: Dataset, plans: Plans, configuration: Configu
 
     Evidence: PP-02, PP-11; nnU-Net issues 1707, 1949, 2592, 2701, 2878.
     """
-    yield from told(dataset, plans, configuration, data, "shape")
+    yield from case_faults(dataset, configuration, data, "shape")
 
 
 @rule(
@@ -207,7 +226,7 @@ def data_from_other_plans(dataset: Dataset, plans: Plans, configuration: Configu
     fix="if dataset.json is right, preprocess again: " + PREPROCESS,
     modes=("PP-02", "MV-15"),
 )
-def array_channels_differ(dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def array_channels_differ(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The arrays have another number of channels than dataset.json names.
 
     What it checks: the first axis of every stored image against `channel_names`.
@@ -220,7 +239,7 @@ def array_channels_differ(dataset: Dataset, plans: Plans, configuration: Configu
 
     Evidence: PP-02, MV-15; nnU-Net issue 2252.
     """
-    yield from told(dataset, plans, configuration, data, "channels")
+    yield from case_faults(dataset, configuration, data, "channels")
 
 
 @rule(
@@ -231,16 +250,14 @@ def array_channels_differ(dataset: Dataset, plans: Plans, configuration: Configu
     fix="preprocess again, so that the labels of dataset.json are sampled: " + PREPROCESS,
     modes=("PP-06", "LB-01"),
 )
-def class_locations_differ(
-    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit
-) -> Iterator[Found]:
+def class_locations_differ(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The labels have changed since preprocessing.
 
     What it checks: the classes for which each case's `.pkl` stores locations against those that dataset.json asks for:
     foreground labels, regions, and one for the ignore label where it is declared.
 
     Why it matters: the loader looks the classes up when it draws foreground. A missing one is a `KeyError` in a
-    worker, or the class is never oversampled, silently.
+    worker, or the class is never oversampled, without a warning.
 
     How to fix: preprocess again.
 
@@ -248,7 +265,7 @@ def class_locations_differ(
 
     Evidence: PP-06, LB-01; nnU-Net issues 1821, 2567.
     """
-    yield from told(dataset, plans, configuration, data, "class-locations")
+    yield from case_faults(dataset, configuration, data, "class-locations")
 
 
 @rule(
@@ -259,9 +276,7 @@ def class_locations_differ(
     fix="set image_reader_writer back, or preprocess with this reader: " + PREPROCESS,
     modes=("IO-01", "PP-02"),
 )
-def data_from_another_reader(
-    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit
-) -> Iterator[Found]:
+def data_from_another_reader(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The images were read by another reader than the plans name.
 
     What it checks: each case's `.pkl` holds what the plans' reader needs to write a prediction: `sitk_stuff` for
@@ -276,8 +291,8 @@ def data_from_another_reader(
 
     Evidence: IO-01, PP-02; nnU-Net issues 1951, 2163, 2768.
     """
-    reader = str(plans.value.get("image_reader_writer"))
-    yield from told(dataset, plans, configuration, data, "reader", reader=reader)
+    reader = str(configuration.plans.value.get("image_reader_writer"))
+    yield from case_faults(dataset, configuration, data, "reader", reader=reader)
 
 
 @rule(
@@ -288,15 +303,15 @@ def data_from_another_reader(
     fix="delete what does not belong there; where .npz and .b2nd mix, preprocess again: " + PREPROCESS,
     modes=("PP-09",),
 )
-def mixed_data_formats(dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit) -> Iterator[Found]:
-    """A data folder holds files of several formats, or something that is no data.
+def mixed_data_formats(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+    """A data folder holds files of several formats, or files that are no data.
 
     What it checks: besides `.pkl` and `.npy` every file in the folder ends in `.b2nd`, or every one in `.npz`.
 
-    Why it matters: nnU-Net tells the format by the only ending there is: `Found more than one file ending in the
-    folder ... Unable to infer nnUNetDataset variant!`.
+    Why it matters: nnU-Net infers the format from the only ending in the folder: `Found more than one file ending in
+    the folder ... Unable to infer nnUNetDataset variant!`.
 
-    How to fix: remove strays such as `.DS_Store`; preprocess again where two versions of nnU-Net wrote.
+    How to fix: remove files such as `.DS_Store`; preprocess again where two versions of nnU-Net wrote.
 
     Example: notes.txt beside the arrays.
 
@@ -305,12 +320,8 @@ def mixed_data_formats(dataset: Dataset, plans: Plans, configuration: Configurat
     folder = data.folder
     if folder.refused and (folder.names or folder.strays):
         formats = [f"*.{ending}" for ending in folder.formats] if len(folder.formats) > 1 else []
-        yield found(
-            configuration.at("data_identifier"),
-            folder=folder_of(configuration),
-            offenders=listed([*formats, *folder.strays]) or "no arrays",
-            **preprocessing(dataset, plans, configuration),
-        )
+        offenders = listed([*formats, *folder.strays]) or "no arrays"
+        yield folder_finding(dataset, configuration, data, offenders=offenders)
 
 
 @rule(
@@ -321,15 +332,13 @@ def mixed_data_formats(dataset: Dataset, plans: Plans, configuration: Configurat
     fix="preprocess again with the nnU-Net that will train: " + PREPROCESS,
     modes=("VR-06",),
 )
-def data_of_another_version(
-    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit
-) -> Iterator[Found]:
+def data_of_another_version(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The data were written by another version of nnU-Net.
 
     What it checks: the format of the arrays against the nnU-Net installed here, or 2.8.1 where there is none: `.b2nd`
     is read from 2.6 on (an error below), `.npz` is what older versions wrote.
 
-    Why it matters: `.npz` data still train, but are unpacked to `.npy` beside themselves, which takes several times
+    Why it matters: `.npz` data still train, but are unpacked to `.npy` in the same folder, which takes several times
     their space. `.b2nd` cannot be read by 2.5.
 
     How to fix: preprocess again, or train with the version that wrote them.
@@ -339,21 +348,24 @@ def data_of_another_version(
     Evidence: VR-06; training/dataloading/nnunet_dataset.py.
     """
     version = packages.nnunet_version() or tuple(map(int, constants.NNUNET_VERSION.split(".")))
-    command = {**preprocessing(dataset, plans, configuration), "folder": folder_of(configuration)}
-    command["version"] = packages.dotted(version)
-    if data.folder.formats == ("npz",) and version >= _FIRST_WITH_B2ND:
-        trouble = "unpacks to .npy first: mind the disk"
-        yield found(configuration.at("data_identifier"), ending=".npz", trouble=trouble, **command)
-    elif data.folder.formats == ("b2nd",) and version < _FIRST_WITH_B2ND:
-        at = configuration.at("data_identifier")
-        yield found(at, severity=Severity.ERROR, ending=".b2nd", trouble="cannot read", **command)
+    reads_b2nd, formats = version >= _FIRST_WITH_B2ND, data.folder.formats
+    if formats == (("npz",) if reads_b2nd else ("b2nd",)):
+        yield folder_finding(
+            dataset,
+            configuration,
+            data,
+            severity=None if reads_b2nd else Severity.ERROR,
+            ending=f".{formats[0]}",
+            trouble="unpacks to .npy first, which takes disk space" if reads_b2nd else "cannot read",
+            version=packages.dotted(version),
+        )
 
 
 @rule(
     "PG529",
     "reading-stopped",
     Severity.WARNING,
-    message="reading {folder} was stopped after {read} of {cases} cases: what is said of it is incomplete",
+    message="reading {folder} was stopped after {read} of {cases} cases: its findings are incomplete",
     fix="run the check again, with --data headers or none if it takes too long",
 )
 def reading_stopped(configuration: Configuration, data: Audit) -> Iterator[Found]:
@@ -361,7 +373,7 @@ def reading_stopped(configuration: Configuration, data: Audit) -> Iterator[Found
 
     What it checks: whether Ctrl-C ended the reading before the last case.
 
-    Why it matters: the report holds what was found until then. The exit code is 2, so that nobody takes it for
+    Why it matters: the report holds what was found until then. The exit code is 2, so that the report is not taken for
     complete.
 
     How to fix: let the check end; `--data headers` reads a tenth of a millisecond per case.
@@ -371,26 +383,6 @@ def reading_stopped(configuration: Configuration, data: Audit) -> Iterator[Found
     Evidence: none is needed.
     """
     if data.interrupted:
-        at = configuration.at("data_identifier")
         cases = len(data.folder.names) + len(data.folder.orphans)
-        yield found(at, folder=folder_of(configuration), read=data.read, cases=cases)
-
-
-def _first(plans: Plans) -> str:
-    """The configuration that speaks for all: the one that most people train, else the first."""
-    names = [one.name for one in plans.configurations if one.is_usable]
-    return "3d_fullres" if "3d_fullres" in names else names[0]
-
-
-def _cases_of(dataset: Dataset) -> tuple[set[str], str]:
-    """All cases that the dataset has, and who says so; Absent where nobody does."""
-    images, raw = known(lambda: dataset.raw_images), known(lambda: dataset.raw_dataset_json)
-    if raw is not None and isinstance(raw.value.get("dataset"), dict):
-        return set(raw.value["dataset"]), "dataset.json in nnUNet_raw lists them"
-    ending = dataset.dataset_json.require("file_ending")
-    if images is not None:
-        return set(images.cases(ending)), "nnUNet_raw has them"
-    labels = {name.removesuffix(ending) for name in dataset.ground_truth if name.endswith(ending)}
-    if not labels:
-        raise Absent("neither raw images nor gt_segmentations say which cases there are")
-    return labels, "gt_segmentations has them"
+        at = configuration.at("data_identifier")
+        yield found(at, folder=data.folder.path.name, read=data.read, cases=cases)

@@ -1,4 +1,4 @@
-"""PG54x: preprocessed data with a stamp, which says what they were made with."""
+"""PG54x: preprocessed data against the preprocessing record, which contains what they were made with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed, quoted
 from plansguard.records.preprocessing import DataState
-from plansguard.records.preprocessing_inputs import FieldDifference, dataset_changes, dataset_fields, differing
+from plansguard.records.preprocessing_inputs import FieldDifference, dataset_doubts, dataset_fields, differing
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import number
 from plansguard.subjects.data_users import DataUser, data_users
@@ -29,18 +29,19 @@ _ONLY_NAMES = f"leave the data as they are if only names were corrected; otherwi
     modes=("PP-02", "PP-05", "PP-06", "PP-11"),
 )
 def stamp_disagrees(dataset: Dataset, preprocessing_records: tuple[PreprocessedFolder, ...]) -> Iterator[Found]:
-    """Preprocessed data were made with other plans, or another dataset.json, than lie here today.
+    """Preprocessed data were made with other plans, or another dataset.json, than those on disk now.
 
-    What it checks: where `plansguard preprocess` left a stamp, and the data are still those that it tells of, every
-    configuration that reads them says today what the stamp says in all that decides what preprocessing writes: spacing,
-    normalisation, masks, resampling, preprocessor, transpose, reader, and the intensity statistics where a channel is
-    normalised as CT. The dataset.json has the same label values and the same number of channels. The same names of
-    labels or channels in another order are a warning, new names and another file ending are for information.
+    What it checks: where `plansguard preprocess` left a preprocessing record, and the data are still those that it
+    describes, every configuration that reads them has the recorded values of all fields that decide what preprocessing
+    writes: spacing, normalization, masks, resampling, preprocessor, transpose, reader, and the intensity statistics
+    where a channel is normalized as CT. The dataset.json has the same label values and the same number of channels.
+    The same names of labels or channels in another order are a warning, new names and another file ending are for
+    information.
 
-    Why it matters: nnU-Net stores no trace of the plans in preprocessed data and loads whatever lies there. After an
-    edit of the plans it trains on the old arrays, without a complaint, and predicts with the new plans: poor
-    predictions, discovered weeks later. Other labels end in a data loader that dies, or in a network that learns the
-    old ones.
+    Why it matters: nnU-Net stores no trace of the plans in preprocessed data and loads whatever is there. After an
+    edit of the plans it trains on the old arrays, without a warning, and predicts with the new plans: poor
+    predictions, discovered weeks later. Other labels end in a data loader that crashes, or in a network that learns
+    the old ones.
 
     How to fix: set the value back if the edit was not meant. Otherwise preprocess again.
 
@@ -48,51 +49,48 @@ def stamp_disagrees(dataset: Dataset, preprocessing_records: tuple[PreprocessedF
 
     Evidence: PP-02, PP-06; nnU-Net issues 2878, 1707, 2701, 1949, 2592.
     """
-    users = data_users(dataset, dataset.plans)
     dataset_json = known(lambda: dataset.dataset_json.valid)
-    for one in preprocessing_records:
-        judged = [user for user in users.get(one.record_file.identifier, ()) if user.judged]
-        if one.state is DataState.UNCHANGED and judged:
-            yield from _of_plans(dataset, one, judged)
-            if dataset_json is not None:
-                yield from _of_dataset_json(dataset, one, judged[0], dataset_json)
+    for folder, users in _in_state(dataset, preprocessing_records, DataState.UNCHANGED):
+        yield from _plans_differences(dataset, folder, users)
+        if dataset_json is not None:
+            yield from _dataset_json_differences(dataset, folder, users[0], dataset_json)
 
 
 @rule(
     "PG541",
     "data-changed-since-stamp",
     Severity.WARNING,
-    message="{identifier} does not hold the files any more that plansguard preprocess left there on {finished} "
-    "({then} then, {now} now): nobody can say with what these were made",
+    message="{identifier} no longer holds the files that plansguard preprocess left there on {finished} ({then} then, "
+    "{now} now): it is not known what these were made with",
     fix=f"preprocess again, {_PREPROCESS}; or delete {{stamp}} if you know what they were made with",
     modes=("PP-02", "PP-11"),
 )
 def data_changed_since_stamp(
     dataset: Dataset, preprocessing_records: tuple[PreprocessedFolder, ...]
 ) -> Iterator[Found]:
-    """Preprocessed data are other files than those that were stamped.
+    """Preprocessed data are other files than those in the preprocessing record.
 
-    What it checks: where `plansguard preprocess` left a stamp, the data folder holds the cases it held then, in files
-    of the same names and sizes. When they were changed or copied does not count.
+    What it checks: where `plansguard preprocess` left a preprocessing record, the data folder holds the recorded
+    cases, in files of the same names and sizes. When they were changed or copied does not count.
 
     Why it matters: the data were preprocessed again by another command, perhaps with other plans, or files were lost,
-    replaced or damaged. The stamp does not speak for them, so nothing is concluded from it.
+    replaced or damaged. The record does not describe them, so nothing is concluded from it.
 
-    How to fix: preprocess again with `plansguard preprocess`. Who knows what the data were made with may delete the
-    stamp.
+    How to fix: preprocess again with `plansguard preprocess`. If you know what the data were made with, you may delete
+    the record.
 
     Example: `nnUNetv2_preprocess` was run by hand after an edit of the plans.
 
     Evidence: PP-02; nnU-Net issue 2592, where a maintainer calls it too error-prone to trust existing data.
     """
-    for one, user in _judged(dataset, preprocessing_records, DataState.CHANGED):
-        then = one.record.value["files"]
+    for folder, users in _in_state(dataset, preprocessing_records, DataState.CHANGED):
+        then = folder.record.value["files"]
         yield found(
-            Location(str(one.record_file.path), "/files"),
-            finished=one.record.finished,
+            Location(str(folder.record_file.path), "/files"),
+            finished=folder.record.finished,
             then=_amount(then["cases"], then["bytes"]),
-            now=_amount(len(one.listing.cases), one.listing.bytes),
-            **_common(dataset, one, user),
+            now=_amount(len(folder.files.cases), folder.files.bytes),
+            **_common_values(dataset, folder, users[0]),
         )
 
 
@@ -101,21 +99,21 @@ def data_changed_since_stamp(
     "preprocessing-unfinished",
     Severity.ERROR,
     message="plansguard preprocess began to fill {identifier} for {stamped_plans}, {stamped_configuration}, on {began} "
-    "and has not come to its end: {complete} of {cases} cases are complete",
-    fix=f"let it end if it still runs; otherwise start it again: {_PREPROCESS}",
+    "and did not finish: {complete} of {cases} cases are complete",
+    fix=f"wait if it still runs; otherwise start it again: {_PREPROCESS}",
     modes=("PP-07",),
 )
 def preprocessing_unfinished(
     dataset: Dataset, preprocessing_records: tuple[PreprocessedFolder, ...]
 ) -> Iterator[Found]:
-    """Preprocessing was begun and never came to its end.
+    """Preprocessing was begun and not finished.
 
-    What it checks: the stamp that `plansguard preprocess` writes before nnU-Net starts was replaced by a whole one,
-    unless the data of before still lie there untouched. A warning where every case looks complete: the run may have
-    been killed at its very end, or nnU-Net's own command may have been run since.
+    What it checks: the preprocessing record that `plansguard preprocess` writes before nnU-Net starts was replaced by a
+    complete one, unless the earlier data are still there untouched. A warning where every case looks complete: the run
+    may have been killed at its very end, or nnU-Net's own command may have been run since.
 
     Why it matters: nnU-Net deletes the old data first and writes case by case. It trains on what a killed run left,
-    with fewer cases, or ends in a data loader that dies on half a file.
+    with fewer cases, or ends in a data loader that crashes on a truncated file.
 
     How to fix: preprocess again.
 
@@ -123,40 +121,51 @@ def preprocessing_unfinished(
 
     Evidence: PP-07; nnU-Net issues 2298, 2729, 2186.
     """
-    for one, user in _judged(dataset, preprocessing_records, DataState.UNFINISHED):
-        complete = len(one.listing.cases)
+    for folder, users in _in_state(dataset, preprocessing_records, DataState.UNFINISHED):
+        complete = len(folder.files.cases)
         yield found(
-            Location(str(one.record_file.path), "/finished"),
-            severity=Severity.WARNING if complete >= one.record.cases else None,
-            stamped_plans=one.record.plans,
-            stamped_configuration=one.record.configuration,
-            began=one.record.began,
+            Location(str(folder.record_file.path), "/finished"),
+            severity=Severity.WARNING if complete >= folder.record.cases else None,
+            stamped_plans=folder.record.plans,
+            stamped_configuration=folder.record.configuration,
+            began=folder.record.began,
             complete=complete,
-            cases=one.record.cases,
-            **_common(dataset, one, user),
+            cases=folder.record.cases,
+            **_common_values(dataset, folder, users[0]),
         )
 
 
-def _of_plans(dataset: Dataset, one: PreprocessedFolder, users: list[DataUser]) -> Iterator[Found]:
-    """One finding per place: what a child inherits is told at its parent."""
-    told: list[tuple[Location, list[FieldDifference]]] = []
+def _in_state(
+    dataset: Dataset, preprocessing_records: tuple[PreprocessedFolder, ...], state: DataState
+) -> Iterator[tuple[PreprocessedFolder, list[DataUser]]]:
+    """Yield the recorded data in a state, with the requested configurations that read them, if there are any."""
+    users = data_users(dataset, dataset.plans)
+    for folder in preprocessing_records:
+        requested = [user for user in users.get(folder.record_file.identifier, ()) if user.judged]
+        if folder.state is state and requested:
+            yield folder, requested
+
+
+def _plans_differences(dataset: Dataset, folder: PreprocessedFolder, users: list[DataUser]) -> Iterator[Found]:
+    """Yield one finding per place: inherited differences are reported where the values are written."""
+    reported: list[tuple[Location, list[FieldDifference]]] = []
     for user in users:
-        differences = differing(one.record.input, user.input)
-        if differences and (user.at(differences[0].field), differences) not in told:
-            told.append((user.at(differences[0].field), differences))
+        differences = differing(folder.record.input, user.input)
+        if differences and (user.at(differences[0].field), differences) not in reported:
+            reported.append((user.at(differences[0].field), differences))
             yield found(
-                told[-1][0],
-                related=[(one.record_file.at("input"), "what they were made with")],
+                user.at(differences[0].field),
+                related=[(folder.record_file.at("input"), "what they were made with")],
                 what=f"{user.plans.identifier}.json",
-                **_fields(differences),
-                **_common(dataset, one, user),
+                **_field_values(differences),
+                **_common_values(dataset, folder, user),
             )
 
 
-def _of_dataset_json(
-    dataset: Dataset, one: PreprocessedFolder, user: DataUser, dataset_json: DatasetJson
+def _dataset_json_differences(
+    dataset: Dataset, folder: PreprocessedFolder, user: DataUser, dataset_json: DatasetJson
 ) -> Iterator[Found]:
-    doubts = dataset_changes(one.record.dataset, dataset_fields(dataset_json.value))
+    doubts = dataset_doubts(folder.record.dataset, dataset_fields(dataset_json.value))
     if not doubts:
         return
     worst = max(doubts, key=lambda doubt: doubt.severity.rank)
@@ -165,35 +174,24 @@ def _of_dataset_json(
         dataset_json.at(dataset_json.channels_key if field == "channel_names" else field),
         severity=worst.severity,
         fix=None if worst.severity is Severity.ERROR else _ONLY_NAMES,
-        related=[(one.record_file.at("dataset_json"), "what they were made with")],
+        related=[(folder.record_file.at("dataset_json"), "what they were made with")],
         what="dataset.json",
-        **_fields([doubt.difference for doubt in doubts]),
-        **_common(dataset, one, user),
+        **_field_values([doubt.difference for doubt in doubts]),
+        **_common_values(dataset, folder, user),
     )
 
 
-def _fields(differences: list[FieldDifference]) -> dict[str, Any]:
+def _field_values(differences: list[FieldDifference]) -> dict[str, Any]:
     return {
         "fields": listed([f"{key} was {brief(then)}, is {brief(now)}" for key, then, now in differences], shown=2),
         "keys": " and ".join(field for field, *_ in differences),
     }
 
 
-def _judged(
-    dataset: Dataset, preprocessing_records: tuple[PreprocessedFolder, ...], state: DataState
-) -> Iterator[tuple[PreprocessedFolder, DataUser]]:
-    """The stamps in a state, each with the first of those who read its data and were asked for."""
-    users = data_users(dataset, dataset.plans)
-    for one in preprocessing_records:
-        judged = [user for user in users.get(one.record_file.identifier, ()) if user.judged]
-        if one.state is state and judged:
-            yield one, judged[0]
-
-
-def _common(dataset: Dataset, one: PreprocessedFolder, user: DataUser) -> dict[str, Any]:
+def _common_values(dataset: Dataset, folder: PreprocessedFolder, user: DataUser) -> dict[str, Any]:
     return {
-        "identifier": one.record_file.identifier,
-        "stamp": quoted(one.record_file.path.name),
+        "identifier": folder.record_file.identifier,
+        "stamp": quoted(folder.record_file.path.name),
         "number": number(dataset),
         "plans": quoted(user.plans.identifier),
         "configuration": user.configuration.name,

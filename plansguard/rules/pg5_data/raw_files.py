@@ -13,11 +13,11 @@ from plansguard.core.report import Location, Severity
 from plansguard.core.text import listed, quoted
 from plansguard.nnunet.workspace import GROUND_TRUTH
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import number
-from plansguard.rules.pg5_data.audit_helpers import PREPROCESS, folder_of, preprocessing, read_before
+from plansguard.rules.engine.helpers import number, raw_file
+from plansguard.rules.pg5_data.helpers import PREPROCESS, data_judged_before, folder_finding
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import DatasetJson
-from plansguard.subjects.plans import Configuration, Plans
+from plansguard.subjects.plans import Configuration
 
 if TYPE_CHECKING:
     from plansguard.artefacts.data.audit import Audit
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     modes=("PP-08",),
 )
 def ground_truth_missing(
-    dataset: Dataset, plans: Plans, configuration: Configuration, dataset_json: DatasetJson, data: Audit
+    dataset: Dataset, configuration: Configuration, dataset_json: DatasetJson, data: Audit
 ) -> Iterator[Found]:
     """Labels for the final validation are missing.
 
     What it checks: for every validation case (every case, where there are no splits yet) a file
     `gt_segmentations/<case><file_ending>`.
 
-    Why it matters: nnU-Net looks there only after the last epoch, when every case has been predicted: days later it
+    Why it matters: nnU-Net opens them only after the last epoch, when every case has been predicted: days later it
     ends with `FileNotFoundError`. The weights are safe, and `--val` repeats the rest.
 
     How to fix: copy `labelsTr` of the raw dataset.
@@ -49,17 +49,24 @@ def ground_truth_missing(
     Evidence: PP-08; nnU-Net issues 2298, 2727.
     """
     ending = dataset_json.require("file_ending")
-    names = _validated(dataset, data, ending)
-    missing = names - dataset.ground_truth
-    for _, _, others in read_before(dataset, plans, configuration) if missing else ():
-        missing -= _validated(dataset, others, ending)
+    needed = _validation_labels(dataset, data, ending)
+    missing = needed - dataset.ground_truth
+    for earlier in data_judged_before(dataset, configuration) if missing else ():
+        missing -= _validation_labels(dataset, earlier, ending)
     if missing:
         yield found(
             Location(str(dataset.folder / GROUND_TRUTH)),
-            missing="everything" if len(missing) == len(names) else listed(sorted(missing)),
-            source=f"{_raw(dataset)}/labelsTr",
+            missing="everything" if len(missing) == len(needed) else listed(sorted(missing)),
+            source=raw_file(dataset, "labelsTr"),
             target=quoted(dataset.folder / GROUND_TRUTH),
         )
+
+
+def _validation_labels(dataset: Dataset, data: Audit, ending: str) -> set[str]:
+    """Return the files in gt_segmentations that the final validation opens."""
+    splits = known(lambda: dataset.splits.valid)
+    cases = {case for fold in splits.value for case in fold["val"]} if splits else set(data.folder.names)
+    return {f"{case}{ending}" for case in cases}
 
 
 @rule(
@@ -70,13 +77,11 @@ def ground_truth_missing(
     fix="if images or labels were changed, preprocess again: " + PREPROCESS,
     modes=("PP-05",),
 )
-def raw_files_newer_than_data(
-    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit
-) -> Iterator[Found]:
+def raw_files_newer_than_data(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Raw images or labels were changed after preprocessing.
 
     What it checks: the newest file in `imagesTr` and `labelsTr` against the oldest one of the preprocessed cases. Where
-    every raw file is newer, they were copied, and their times tell nothing.
+    every raw file is newer, they were copied, and their times are no evidence.
 
     Why it matters: corrections do not reach the training until the data are preprocessed again.
 
@@ -89,13 +94,8 @@ def raw_files_newer_than_data(
     times = dataset.raw_files.times
     if not times or data.oldest is None or not times[0][0] <= data.oldest < times[-1][0]:
         return
-    if all(others.folder.path != data.folder.path for _, _, others in read_before(dataset, plans, configuration)):
-        yield found(
-            configuration.at("data_identifier"),
-            raw=quoted(times[-1][1]),
-            folder=folder_of(configuration),
-            **preprocessing(dataset, plans, configuration),
-        )
+    if all(earlier.folder.path != data.folder.path for earlier in data_judged_before(dataset, configuration)):
+        yield folder_finding(dataset, configuration, data, raw=quoted(times[-1][1]))
 
 
 @rule(
@@ -103,12 +103,10 @@ def raw_files_newer_than_data(
     "ground-truth-differs-from-raw",
     Severity.ERROR,
     message="gt_segmentations is not labelsTr: {cases} {differ}",
-    fix="nnUNetv2_preprocess -d {number} -plans_name {plans} copies the labels and makes the data anew",
+    fix="nnUNetv2_preprocess -d {number} -plans_name {plans} copies the labels and preprocesses again",
     modes=("PP-05",),
 )
-def ground_truth_differs_from_raw(
-    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit
-) -> Iterator[Found]:
+def ground_truth_differs_from_raw(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The labels that validation uses are not the raw ones.
 
     What it checks: the sizes of the files in `gt_segmentations` against those of the same name in `labelsTr`; with
@@ -119,12 +117,12 @@ def ground_truth_differs_from_raw(
 
     How to fix: preprocess again.
 
-    Example: a wrong label value was repaired in `nnUNet_raw` only.
+    Example: a wrong label value was corrected in `nnUNet_raw` only.
 
     Evidence: PP-05; nnU-Net issues 1097, 1821.
     """
-    told = any(others.folder.names for _, _, others in read_before(dataset, plans, configuration))
-    if told or not data.folder.names:
+    reported = any(earlier.folder.names for earlier in data_judged_before(dataset, configuration))
+    if reported or not data.folder.names:
         return
     copies, originals = dataset.folder / GROUND_TRUTH, dataset.raw_folder / "labelsTr"
     whole = dataset.request.reading.depth == "all"
@@ -136,28 +134,36 @@ def ground_truth_differs_from_raw(
             cases=listed(differing),
             differ="differs" if len(differing) == 1 else "differ",
             number=number(dataset),
-            plans=plans.identifier,
+            plans=configuration.plans.identifier,
         )
+
+
+def _same_file(one: Path, other: Path, *, whole: bool) -> bool:
+    """Tell whether two files are equal: in size, and if ``whole`` in every byte. Unreadable files count as equal."""
+    try:
+        return filecmp.cmp(one, other, shallow=False) if whole else one.stat().st_size == other.stat().st_size
+    except OSError:
+        return True
 
 
 @rule(
     "PG524",
     "label-geometry-differs",
     Severity.ERROR,
-    message="{label} does not lie on its image: {clauses}",
-    fix="resample the label to its image, or repair the header, then plan and preprocess again",
+    message="{label} is not on the grid of its image: {clauses}",
+    fix="resample the label to its image, or correct the header, then plan and preprocess again",
     modes=("SP-04",),
 )
 def label_geometry_differs(dataset: Dataset, dataset_json: DatasetJson) -> Iterator[Found]:
-    """A raw label does not lie on the grid of its image.
+    """A raw label is not on the grid of its image.
 
     What it checks: with `--data sample` or `all`, where SimpleITK is installed, size, spacing, origin and direction in
     the headers of images and labels in `nnUNet_raw`. Another size is an error, the rest a warning.
 
     Why it matters: preprocessing fails with `operands could not be broadcast together`, or it takes the voxels as they
-    are and the labels sit beside what they mean.
+    are and the labels are next to the structures that they mark.
 
-    How to fix: repair the label.
+    How to fix: correct the label.
 
     Example: labels drawn on a resampled image.
 
@@ -165,7 +171,7 @@ def label_geometry_differs(dataset: Dataset, dataset_json: DatasetJson) -> Itera
     """
     reading = dataset.request.reading
     if reading.depth not in ("sample", "all"):
-        return  # as with the values of the arrays, nobody asked
+        return  # not requested, like the values of the arrays
     if importlib.util.find_spec("SimpleITK") is None:
         raise Absent("SimpleITK is not installed here: pip install 'plansguard[data]'")
     from plansguard.artefacts.data.values import geometry
@@ -177,30 +183,5 @@ def label_geometry_differs(dataset: Dataset, dataset_json: DatasetJson) -> Itera
         label = dataset.raw_folder / "labelsTr" / f"{case}{ending}"
         clauses = geometry(image, label) if label.is_file() else []
         if clauses:
-            softer = not any("size" in clause for clause in clauses)
-            yield found(
-                Location(str(label)),
-                severity=Severity.WARNING if softer else None,
-                label=label.name,
-                clauses="; ".join(clauses),
-            )
-
-
-def _raw(dataset: Dataset) -> str:
-    raw = known(lambda: dataset.raw_folder)
-    return quoted(raw) if raw is not None else f'"$nnUNet_raw"/{quoted(dataset.name)}'
-
-
-def _validated(dataset: Dataset, data: Audit, ending: str) -> set[str]:
-    """The files in gt_segmentations that the final validation opens."""
-    splits = known(lambda: dataset.splits.valid)
-    cases = {case for fold in splits.value for case in fold["val"]} if splits else set(data.folder.names)
-    return {f"{case}{ending}" for case in cases}
-
-
-def _same_file(one: Path, other: Path, *, whole: bool) -> bool:
-    """Whether two files are equal: in size, and if ``whole`` in every byte. What cannot be read is no difference."""
-    try:
-        return filecmp.cmp(one, other, shallow=False) if whole else one.stat().st_size == other.stat().st_size
-    except OSError:
-        return True
+            severity = None if any("size" in clause for clause in clauses) else Severity.WARNING
+            yield found(Location(str(label)), severity=severity, label=label.name, clauses="; ".join(clauses))

@@ -1,4 +1,4 @@
-"""PG5xx: preprocessed data that several plans or configurations share."""
+"""PG501 to PG503: folders of preprocessed data that several plans or configurations share."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from plansguard.nnunet.workspace import is_there
 from plansguard.records.preprocessing_inputs import FieldDifference
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import number
+from plansguard.rules.pg5_data.helpers import preprocess_values
 from plansguard.subjects.data_users import DataUser, data_users
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
@@ -23,7 +24,7 @@ from plansguard.subjects.plans import Configuration, Plans
     Severity.ERROR,
     message="{configuration} reads its data from {identifier}, as {other} of {other_plans} does, but preprocesses "
     "differently: {fields}",
-    fix='take back the edit of one of the two; or give {mover} of {plans} a folder of its own, "data_identifier": '
+    fix='undo the edit of one of the two; or give {mover} of {plans} a folder of its own, "data_identifier": '
     '"{own}", then nnUNetv2_preprocess -d {number} -plans_name {plans} -c {mover}',
     modes=("MV-06", "PP-04"),
 )
@@ -31,14 +32,13 @@ def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
     """Two plans files share a folder of preprocessed data that cannot be right for both.
 
     What it checks: configurations of different plans with the same `data_identifier` agree in everything that decides
-    what preprocessing writes: spacing, normalisation, masks, resampling, preprocessor, transpose, reader, and the
-    intensity statistics where a channel is normalised as CT. ResEnc plans that share `nnUNetPlans_3d_fullres` with the
+    what preprocessing writes: spacing, normalization, masks, resampling, preprocessor, transpose, reader, and the
+    intensity statistics where a channel is normalized as CT. ResEnc plans that share `nnUNetPlans_3d_fullres` with the
     default plans of the same dataset agree, and are fine.
 
-    Why it matters: whichever plans are preprocessed last delete and replace the folder, without a question. The others
-    then train on data of a foreign spacing or normalisation, without a complaint, and predict with their own. This is
-    what becomes of ResEnc plans that are moved without a new name: their identifiers point at the receiving dataset's
-    own data.
+    Why it matters: the plans that are preprocessed last delete and replace the folder without asking. The others then
+    train on data of another spacing or normalization, without a warning, and predict with their own. It is the usual
+    result of moving ResEnc plans without a new name: their identifiers name the receiving dataset's own data.
 
     How to fix: give one of them a `data_identifier` of its own and preprocess for it. `plansguard migrate -tp NAME`
     does so from the start.
@@ -49,14 +49,14 @@ def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
     """
     if dataset.role != "preprocessed" and len({str(plans.value.get("dataset_name")) for plans in dataset.plans}) > 1:
         raise Absent("the folder holds plans of several datasets, whose data do not share a folder")
-    for identifier, users in data_users(dataset, dataset.plans).items():
+    for users in data_users(dataset, dataset.plans).values():
         owner = users[0].plans
-        owners, told = [user for user in users if user.plans is owner], {owner.path}
+        owners, reported = [user for user in users if user.plans is owner], {owner.path}
         for user in users:
-            conflict = _conflict(user, owners) if user.plans.path not in told else None
+            conflict = _conflict(user, owners) if user.plans.path not in reported else None
             if conflict is not None:
-                told.add(user.plans.path)
-                yield _told(user, conflict, dataset, at=user.identifier_at, identifier=identifier)
+                reported.add(user.plans.path)
+                yield _conflict_finding(dataset, user, conflict, user.identifier_at)
 
 
 @rule(
@@ -85,13 +85,14 @@ def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
 
     Evidence: PP-03; nnU-Net issue 1707, and nnU-Net's own page on plans files, which asks for a unique identifier.
     """
-    for identifier, users in data_users(dataset, (plans,)).items():
+    for users in data_users(dataset, (plans,)).values():
         for place, user in enumerate(users):
             conflict = _conflict(user, users[:place])
             if conflict is not None:
-                own = [key for key, *_ in conflict.fields if user.configuration.origin(key) == user.configuration.name]
-                at = user.configuration.at(own[0]) if user.inherits and own else user.identifier_at
-                yield _told(user, conflict, dataset, at=at, identifier=identifier)
+                configuration = user.configuration
+                own = [key for key, *_ in conflict.fields if configuration.origin(key) == configuration.name]
+                at = configuration.at(own[0]) if user.inherits and own else user.identifier_at
+                yield _conflict_finding(dataset, user, conflict, at)
 
 
 @rule(
@@ -107,22 +108,22 @@ def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: C
     """A cascade stage has a data folder of its own that does not exist.
 
     What it checks: a configuration with a `previous_stage` has the `data_identifier` of the configuration it inherits
-    from. Another one is an error while that folder is missing, and worth knowing where it exists.
+    from. Another one is an error while that folder is missing, and for information where it exists.
 
     Why it matters: when the low-resolution stage has been trained, nnU-Net writes its predictions for every case of the
     next stage's data folder. Without that folder there is one line in the log per case, no predictions, and the cascade
-    fails after the first stage has cost its GPU days.
+    fails after days of training the first stage.
 
     How to fix: delete the `data_identifier`, as the planner writes none, or preprocess the cascade stage.
 
     Example: `"3d_cascade_fullres": {"inherits_from": "3d_fullres", "data_identifier": "nnUNetPlans_3d_cascade_fullres",
-    "previous_stage": "3d_lowres"}`, the repair for a crash of old versions.
+    "previous_stage": "3d_lowres"}`, the workaround for a crash of old versions.
 
     Evidence: MV-07, CA-03; nnU-Net issue 1488.
     """
-    parent = plans.value["configurations"][configuration.name].get("inherits_from")
+    parent = plans.written[configuration.name].get("inherits_from")
     identifier = configuration.get("data_identifier")
-    theirs = next((one.get("data_identifier") for one in plans.configurations if one.name == parent), None)
+    theirs = next((other.get("data_identifier") for other in plans.configurations if other.name == parent), None)
     if configuration.get("previous_stage") is None or theirs is None or identifier == theirs:
         return
     if dataset.role != "preprocessed":
@@ -131,43 +132,40 @@ def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: C
     yield found(
         configuration.at("data_identifier"),
         severity=Severity.INFO if exists else None,
-        configuration=configuration.name,
         identifier=brief(identifier),
         parent=parent,
         theirs=brief(theirs),
-        state="see that it holds every case" if exists else "there is no such folder",
-        number=number(dataset),
-        plans=plans.identifier,
+        state="check that it holds every case" if exists else "there is no such folder",
+        **preprocess_values(dataset, configuration),
     )
 
 
 class _Conflict(NamedTuple):
-    """Another user of the same folder, and the fields that differ."""
+    """Another configuration that reads the same folder, and the fields that differ."""
 
     other: DataUser
     fields: list[FieldDifference]
 
 
 def _conflict(user: DataUser, others: list[DataUser]) -> _Conflict | None:
-    """The first of ``others`` that writes other data.
+    """Return the conflict with the first of ``others`` that writes other data.
 
-    None where one of them writes the same as ``user``, so that the conflict is told there, or where nobody asked.
+    None where one of them writes the same as ``user``, so that the conflict is reported there, or where neither was
+    requested.
     """
-    first = None
-    for other in others:
-        conflict = _Conflict(other, user.differs_from(other))
-        if not conflict.fields:
-            return None
-        first = first or conflict
-    return first if first is not None and (user.judged or first.other.judged) else None
+    conflicts = [_Conflict(other, user.differs_from(other)) for other in others]
+    if not conflicts or not all(conflict.fields for conflict in conflicts):
+        return None
+    return conflicts[0] if user.judged or conflicts[0].other.judged else None
 
 
-def _told(user: DataUser, conflict: _Conflict, dataset: Dataset, *, at: Location, identifier: str) -> Found:
-    other = conflict.other
-    if other.judged and not user.judged:  # whoever asked wants to know what is wrong with what was asked for
-        swapped = [FieldDifference(field, then=now, now=then) for field, then, now in conflict.fields]
-        return _told(other, _Conflict(user, swapped), dataset, at=other.identifier_at, identifier=identifier)
-    fields = [f"{key} {brief(theirs)} there, {brief(ours)} here" for key, theirs, ours in conflict.fields]
+def _conflict_finding(dataset: Dataset, user: DataUser, conflict: _Conflict, at: Location) -> Found:
+    other, differences = conflict
+    if other.judged and not user.judged:  # report it at the configuration that was requested
+        user, other, at = other, user, other.identifier_at
+        differences = [FieldDifference(field, then=now, now=then) for field, then, now in differences]
+    fields = [f"{key} {brief(theirs)} there, {brief(ours)} here" for key, theirs, ours in differences]
+    identifier = user.configuration.get("data_identifier")
     mover = other if _own_folder(user) == identifier else user
     return found(
         at,
@@ -185,5 +183,5 @@ def _told(user: DataUser, conflict: _Conflict, dataset: Dataset, *, at: Location
 
 
 def _own_folder(user: DataUser) -> str:
-    """The name of the data folder that nnU-Net's planner would choose for it."""
+    """Return the name of the data folder that nnU-Net's planner would choose."""
     return f"{user.plans.identifier}_{user.configuration.name}"

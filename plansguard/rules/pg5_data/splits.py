@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from plansguard.core.report import Severity
 from plansguard.core.text import listed
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.pg5_data.audit_helpers import cases_of, folder_of, folds_asked_for
+from plansguard.rules.pg5_data.helpers import cases_of, requested_folds
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import Splits
-from plansguard.subjects.plans import Configuration
 
 if TYPE_CHECKING:
     from plansguard.artefacts.data.audit import Audit
@@ -25,16 +24,14 @@ if TYPE_CHECKING:
     fix="preprocess these cases, or take them out of the splits; without the file nnU-Net makes new splits",
     modes=("SL-01",),
 )
-def split_names_missing_case(
-    dataset: Dataset, splits: Splits, configuration: Configuration, data: Audit
-) -> Iterator[Found]:
+def split_names_missing_case(dataset: Dataset, splits: Splits, data: Audit) -> Iterator[Found]:
     """The splits name cases that are not preprocessed.
 
-    What it checks: every case of every fold is in the data folder; before a training only those of its fold, and for
-    the fold `all`, which reads no splits, none.
+    What it checks: every case of every fold is in the data folder; before a training only the cases of its fold, and
+    none for the fold `all`, which reads no splits.
 
-    Why it matters: training fails when the case is drawn; through the workers all that is said is `One or more
-    background workers are no longer alive`.
+    Why it matters: training fails when the case is drawn; the only message from the workers is `One or more background
+    workers are no longer alive`.
 
     How to fix: preprocess the cases or correct the splits.
 
@@ -42,10 +39,10 @@ def split_names_missing_case(
 
     Evidence: SL-01; nnU-Net issues 102, 1504.
     """
-    missing = sorted(cases_of(folds_asked_for(dataset, splits).values()) - set(data.folder.names))
+    missing = sorted(cases_of(requested_folds(dataset, splits).values()) - set(data.folder.names))
     if missing:
-        stand = "stands" if len(missing) == 1 else "stand"
-        yield found(splits.at(), missing=listed(missing), stand=stand, folder=folder_of(configuration))
+        stand = "is" if len(missing) == 1 else "are"
+        yield found(splits.at(), missing=listed(missing), stand=stand, folder=data.folder.path.name)
 
 
 @rule(
@@ -57,8 +54,8 @@ def split_names_missing_case(
     "then no longer match",
     modes=("SL-02",),
 )
-def cases_in_no_split(dataset: Dataset, splits: Splits, configuration: Configuration, data: Audit) -> Iterator[Found]:
-    """Preprocessed cases take part in nothing.
+def cases_in_no_split(dataset: Dataset, splits: Splits, data: Audit) -> Iterator[Found]:
+    """Preprocessed cases are in no fold.
 
     What it checks: every case of the data folder is in some fold of `splits_final.json`; not before a training of the
     fold `all`, which takes every case.
@@ -74,8 +71,8 @@ def cases_in_no_split(dataset: Dataset, splits: Splits, configuration: Configura
     """
     idle = sorted(set(data.folder.names) - cases_of(splits.value))
     if idle and not dataset.request.reads_no_splits:
-        stand = "stands" if len(idle) == 1 else "stand"
-        yield found(splits.at(), cases=listed(idle), folder=folder_of(configuration), stand=stand)
+        stand = "is" if len(idle) == 1 else "are"
+        yield found(splits.at(), cases=listed(idle), folder=data.folder.path.name, stand=stand)
 
 
 @rule(
@@ -89,8 +86,8 @@ def cases_in_no_split(dataset: Dataset, splits: Splits, configuration: Configura
 def split_overlaps(dataset: Dataset, splits: Splits) -> Iterator[Found]:
     """A fold validates on cases that it trains on, or has none to train or validate on.
 
-    What it checks: in each fold no case stands twice, none in both lists, and neither list is empty. Before a training
-    only its own fold counts.
+    What it checks: in each fold no case is listed twice, none is in both lists, and neither list is empty. Before a
+    training only its own fold counts.
 
     Why it matters: the validation of such a fold measures memory; nnU-Net prints one warning and goes on. An empty list
     stops the training at its first epoch.
@@ -101,16 +98,14 @@ def split_overlaps(dataset: Dataset, splits: Splits) -> Iterator[Found]:
 
     Evidence: SL-02; nnU-Net issue 2415; training/nnUNetTrainer/nnUNetTrainer.py, do_split.
     """
-    for index, fold in folds_asked_for(dataset, splits).items():
+    for index, fold in requested_folds(dataset, splits).items():
         both = sorted(set(fold["train"]) & set(fold["val"]))
-        empty = [name for name in ("train", "val") if not fold[name]]
-        twice = [name for name in ("train", "val") if len(set(fold[name])) < len(fold[name])]
-        troubles = [
-            *([f"{listed(both)} in train and in val"] if both else []),
-            *(f"{name} is empty" for name in empty),
-            *(f"{name} names a case twice" for name in twice),
+        troubles = [f"{listed(both)} in train and in val"] if both else []
+        empty = [f"{side} is empty" for side in ("train", "val") if not fold[side]]
+        troubles += empty
+        troubles += [
+            f"{side} names a case twice" for side in ("train", "val") if len(set(fold[side])) < len(fold[side])
         ]
         if troubles:
-            yield found(
-                splits.at(index), severity=Severity.ERROR if empty else None, fold=index, trouble="; ".join(troubles)
-            )
+            severity = Severity.ERROR if empty else None
+            yield found(splits.at(index), severity=severity, fold=index, trouble="; ".join(troubles))

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from plansguard.core.report import Severity
-from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.pg5_data.audit_helpers import PREPROCESS, folder_of, preprocessing, told
+from plansguard.rules.engine.declare import Found, rule
+from plansguard.rules.pg5_data.helpers import PREPROCESS, case_faults, folder_finding
 from plansguard.subjects.dataset import Dataset
-from plansguard.subjects.plans import Configuration, Plans
+from plansguard.subjects.plans import Configuration
 
 if TYPE_CHECKING:
     from plansguard.artefacts.data.audit import Audit
@@ -23,26 +23,23 @@ if TYPE_CHECKING:
     fix="preprocess with these plans: " + PREPROCESS,
     modes=("PP-02",),
 )
-def values_outside_normalization(
-    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit
-) -> Iterator[Found]:
-    """Preprocessed values lie outside of what the normalisation can give.
+def values_outside_normalization(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+    """Preprocessed values are outside of what the normalization can give.
 
-    What it checks: with `--data sample` or `all`, that no value of a CT channel lies beyond the clip bounds
-    (percentile - mean) / std of the plans; that channels rescaled to 0..1 lie there, and reach both ends where they
-    were not resampled; that all values are finite. nnU-Net's resampling never leaves the range of what it resamples.
+    What it checks: with `--data sample` or `all`, that no value of a CT channel is beyond the clip bounds
+    (percentile - mean) / std of the plans; that channels rescaled to 0..1 are in that range, and reach both ends where
+    they were not resampled; that all values are finite. nnU-Net's resampling never leaves the range of its input.
 
-    Why it matters: the arrays were normalised with another plans' statistics or scheme. Training takes them as they
-    are, and prediction normalises with the plans as they are now.
+    Why it matters: the arrays were normalized with the statistics or scheme of other plans. Training takes them as
+    they are, and prediction normalizes with the plans as they are now.
 
     How to fix: preprocess again.
 
     Example: CT statistics were edited, or came with a move, after preprocessing.
 
-    Evidence: PP-02, NO-01; nnU-Net issues 1383, 2878. Calibrated on data that nnU-Net made
-    (docs/calibration.md).
+    Evidence: PP-02, NO-01; nnU-Net issues 1383, 2878. Calibrated on data that nnU-Net made (docs/calibration.md).
     """
-    yield from told(dataset, plans, configuration, data, "range")
+    yield from case_faults(dataset, configuration, data, "range")
 
 
 @rule(
@@ -53,25 +50,22 @@ def values_outside_normalization(
     fix="if the plans were edited since, preprocess with them: " + PREPROCESS,
     modes=("PP-02",),
 )
-def values_unlike_normalization(
-    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit
-) -> Iterator[Found]:
-    """Preprocessed values are unlike what the normalisation gives.
+def values_unlike_normalization(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+    """Preprocessed values are unlike what the normalization gives.
 
     What it checks: with `--data sample` or `all`, that the mean of z-scored channels is near 0 and their standard
-    deviation near 1, inside the mask where the plans normalise in it. Resampling moves both a little; the thresholds
-    leave room.
+    deviation near 1, inside the mask where the plans normalize in it. The thresholds allow for the small changes of
+    resampling.
 
     Why it matters: as PG520, with weaker evidence.
 
     How to fix: preprocess again, if the plans were changed.
 
-    Example: data that were never normalised, under plans that say z-score.
+    Example: data that were never normalized, under plans with z-score.
 
-    Evidence: PP-02; nnU-Net issue 2878. Calibrated on data that nnU-Net made
-    (docs/calibration.md).
+    Evidence: PP-02; nnU-Net issue 2878. Calibrated on data that nnU-Net made (docs/calibration.md).
     """
-    yield from told(dataset, plans, configuration, data, "moments")
+    yield from case_faults(dataset, configuration, data, "moments")
 
 
 @rule(
@@ -82,22 +76,22 @@ def values_unlike_normalization(
     fix="correct the labels in nnUNet_raw or declare them in dataset.json, then preprocess again: " + PREPROCESS,
     modes=("LB-01", "LB-06"),
 )
-def undeclared_labels(dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def undeclared_labels(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed segmentations hold label values that dataset.json does not declare.
 
     What it checks: with `--data sample` or `all`, the values of each segmentation are declared labels, the ignore
-    label, or -1 for what lies outside of the mask.
+    label, or -1 for voxels outside of the mask.
 
     Why it matters: on a GPU training ends in `CUDA error: device-side assert triggered`, perhaps after many epochs,
     when a case with the rare value is drawn.
 
     How to fix: correct the labels and preprocess.
 
-    Example: a label 255 for what an annotator left open.
+    Example: a label 255 for regions that an annotator left open.
 
     Evidence: LB-01, LB-06; nnU-Net issues 309, 1419, 1674, 2145, 2439, 2484, 2500.
     """
-    yield from told(dataset, plans, configuration, data, "labels")
+    yield from case_faults(dataset, configuration, data, "labels")
 
 
 @rule(
@@ -108,15 +102,13 @@ def undeclared_labels(dataset: Dataset, plans: Plans, configuration: Configurati
     fix="if the plans were edited since, preprocess with them: " + PREPROCESS,
     modes=("PP-02", "NO-01"),
 )
-def values_of_other_statistics(
-    dataset: Dataset, plans: Plans, configuration: Configuration, data: Audit
-) -> Iterator[Found]:
-    """All cases together look as if they had been normalised with other statistics.
+def values_of_other_statistics(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+    """All cases together look as if they had been normalized with other statistics.
 
     What it checks: with `--data sample` or `all` and four cases or more, whether most cases of a CT channel begin and
     end at one and the same pair of values, neither of which is a clip bound of the plans, or all of them look z-scored.
 
-    Why it matters: values that lie within the plans' bounds may still have been clipped to narrower ones.
+    Why it matters: values within the bounds of the plans may still have been clipped to narrower ones.
 
     How to fix: preprocess again, if the plans were changed. This is evidence and no proof.
 
@@ -125,5 +117,4 @@ def values_of_other_statistics(
     Evidence: PP-02, NO-01; nnU-Net issue 1383. Calibrated on data that nnU-Net made (docs/calibration.md).
     """
     for _, clue in data.suspicions:
-        at = configuration.at("data_identifier")
-        yield found(at, folder=folder_of(configuration), clue=clue, **preprocessing(dataset, plans, configuration))
+        yield folder_finding(dataset, configuration, data, clue=clue)

@@ -1,4 +1,4 @@
-"""PG60x, PG61x: what a checkpoint is, whatever it is to be used with."""
+"""PG60x, PG61x: checkpoints by themselves, independent of the configuration that would load them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from plansguard.training.trainer_name import planned_steps
 
 if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
-
-#: What nnU-Net writes into checkpoints when the planned epochs are done. training/nnUNetTrainer/nnUNetTrainer.py
 
 
 @rule(
@@ -39,7 +37,7 @@ def unreadable_checkpoint(dataset: Dataset) -> Iterator[Found]:
     breaks off, leaves a file that nothing can load; `nnUNetv2_train --c` then ends with `PytorchStreamReader failed
     reading zip archive`, although `checkpoint_best.pth` beside it may be fine.
 
-    How to fix: download the file again, or go on from another checkpoint of the same fold.
+    How to fix: download the file again, or continue from another checkpoint of the same fold.
 
     Example: a `checkpoint_latest.pth` of 40 MB where the others have 132 MB.
 
@@ -55,15 +53,15 @@ def unreadable_checkpoint(dataset: Dataset) -> Iterator[Found]:
     "PG602",
     "damaged-checkpoint",
     Severity.ERROR,
-    message="the file is not whole: {damage}",
-    fix="download or copy it again; if it was written by a training that died, use another checkpoint of that fold",
+    message="the file is incomplete: {damage}",
+    fix="download or copy it again; if it was written by a training that crashed, use another checkpoint of that fold",
     modes=("AR-10",),
 )
 def damaged_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     """Parts of a checkpoint are missing.
 
-    What it checks: every tensor that the checkpoint names has its bytes in the file, in the length that its shape asks
-    for. The bytes themselves are not read.
+    What it checks: every tensor that the checkpoint names has its bytes in the file, in the length that its shape
+    needs. The bytes themselves are not read.
 
     Why it matters: torch notices it only when it loads the file, on the GPU node.
 
@@ -86,17 +84,17 @@ def damaged_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     modes=("AR-08",),
 )
 def not_an_nnunet_v2_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
-    """The file is a checkpoint, but none that nnU-Net v2 can take.
+    """The file is a checkpoint, but none that nnU-Net v2 can load.
 
-    What it checks: it has `network_weights`, `init_args` and `trainer_name`, and its parameters bear the names that
-    nnU-Net's own networks have: no `module.` and no `_orig_mod.` in front, as wrappers of torch leave them.
+    What it checks: it has `network_weights`, `init_args` and `trainer_name`, and its parameters have the names of
+    nnU-Net's own networks: without a leading `module.` or `_orig_mod.`, as wrappers of torch leave them.
 
     Why it matters: `-pretrained_weights` reads `network_weights` and compares names; a bare state dict ends in
-    `KeyError: 'network_weights'`, prefixed names in `Key ... is missing in the pretrained model weights`. `--c` takes
-    off `module.`, `-pretrained_weights` does not.
+    `KeyError: 'network_weights'`, prefixed names in `Key ... is missing in the pretrained model weights`. `--c`
+    removes `module.`, `-pretrained_weights` does not.
 
-    How to fix: depends on what it is. Models of nnU-Net v1 do not load in v2. Other toolkits' networks do not fit at
-    all. A prefix is taken off with two lines of torch: `weights = checkpoint["network_weights"]` and
+    How to fix: depends on the file. Models of nnU-Net v1 do not load in v2. Other toolkits' networks do not fit at
+    all. A prefix is removed with two lines of torch: `weights = checkpoint["network_weights"]` and
     `checkpoint["network_weights"] = {name.removeprefix("module."): value for name, value in weights.items()}`.
 
     Example: `model_final_checkpoint.model` of nnU-Net v1; `model.pt` of a MONAI bundle; a state dict that was saved
@@ -104,22 +102,22 @@ def not_an_nnunet_v2_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
 
     Evidence: AR-08; nnU-Net issues 1239, 1891, TotalSegmentator issue 578, STU-Net issue 20.
     """
-    trouble = foreign_to_nnunet(checkpoint)
-    if trouble is not None:
-        sentence, remedy = trouble
+    foreign = foreign_to_nnunet(checkpoint)
+    if foreign is not None:
+        sentence, remedy = foreign
         yield found(Location(checkpoint.path), sentence=sentence, remedy=remedy)
 
 
 def foreign_to_nnunet(checkpoint: Checkpoint) -> tuple[str, str] | None:
-    """Why nnU-Net v2 cannot take weights from this file, and what to do; None where it can."""
+    """Return why nnU-Net v2 cannot load weights from this file, and what to do; None where it can."""
     if checkpoint.kind not in ("nnunet-v2", "nnssl"):
         return checkpoint.sentence, _REMEDIES.get(checkpoint.kind, "use a checkpoint that nnU-Net v2 wrote")
     if checkpoint.prefix:
-        sentence = (
-            f'the names of all parameters begin with "{checkpoint.prefix}", which a wrapper of torch left there: '
-            "nnU-Net does not find them"
+        return (
+            f'the names of all parameters begin with "{checkpoint.prefix}", which a wrapper of torch added: '
+            "nnU-Net does not find them",
+            f'save it again with the names without "{checkpoint.prefix}"',
         )
-        return sentence, f'save it again with the names from behind "{checkpoint.prefix}"'
     return None
 
 
@@ -140,10 +138,10 @@ _REMEDIES = {
 def suspicious_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     """A checkpoint would run a command when it is loaded.
 
-    What it checks: the classes and functions that the file's pickle names. plansguard runs none of them, whatever the
-    file says; names from modules that start processes, evaluate code or open files and sockets are told here.
+    What it checks: the classes and functions that the file's pickle names. plansguard runs none of them; names from
+    modules that start processes, evaluate code or open files and sockets are reported here.
 
-    Why it matters: nnU-Net loads checkpoints with `weights_only=False`, which executes whatever the file says.
+    Why it matters: nnU-Net loads checkpoints with `weights_only=False`, which executes any code in the file.
 
     How to fix: do not load the file. Use a copy from its author.
 
@@ -152,8 +150,7 @@ def suspicious_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     Evidence: Python's documentation of pickle; torch.load warns of it.
     """
     if checkpoint.suspicious:
-        names = [str(one) for one in checkpoint.suspicious]
-        yield found(Location(checkpoint.path), names=listed(names))
+        yield found(Location(checkpoint.path), names=listed([str(name) for name in checkpoint.suspicious]))
 
 
 @rule(
@@ -169,8 +166,8 @@ def suspicious_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
 def cuda_weights_without_gpu(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
     """The weights were saved on a GPU and this machine has none.
 
-    What it checks: where the tensors of weights that are to be fine-tuned lived when they were saved, those of the
-    optimizer included, and whether a driver for GPUs (NVIDIA, or AMD with ROCm) is loaded here. With an empty
+    What it checks: the device of the tensors, those of the optimizer included, when weights that are to be fine-tuned
+    were saved, and whether a driver for GPUs (NVIDIA, or AMD with ROCm) is loaded here. With an empty
     `CUDA_VISIBLE_DEVICES` there is no GPU either.
 
     Why it matters: `-pretrained_weights` loads without `map_location`. On a machine without a GPU that ends in
@@ -199,11 +196,12 @@ def cuda_weights_without_gpu(dataset: Dataset, checkpoint: Checkpoint) -> Iterat
 def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
     """Weights that are to be fine-tuned come from a training that was not finished.
 
-    What it checks: for the checkpoint that was named, whether `checkpoint_final.pth` lies beside another one of the
-    same fold, and whether as many epochs or steps are done as its trainer plans (1000 epochs, or what the name says).
+    What it checks: for the checkpoint that was named, whether another checkpoint of the same fold is
+    `checkpoint_final.pth`, and whether as many epochs or steps are done as its trainer plans (1000 epochs, or the
+    number in its name).
 
     Why it matters: `checkpoint_best.pth` is the best on few validation patches, and an early one may be a few epochs
-    old. Both load without a word.
+    old. Both load without a warning.
 
     How to fix: use `checkpoint_final.pth`, or accept this finding.
 
@@ -218,34 +216,33 @@ def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Fou
     if checkpoint.trainer_of_steps is not None:
         unit, done, planned = "steps", checkpoint.step, planned_steps(checkpoint.trainer_of_steps)
     if Path(checkpoint.path).name != final.name and final.is_file():
-        trouble, remedy = f"{final.name} lies beside it, from the end of the same training", f"use {quoted(final)}"
+        trouble = f"the same folder contains {final.name}, from the end of the same training"
+        yield found(Location(checkpoint.path), trouble=trouble, remedy=f"use {quoted(final)}")
     elif done is not None and planned is not None and done < planned:
         trouble = f"the training that made these weights had done {done} of {planned} {unit}"
         remedy = "use weights of the finished training, or accept this"
-    else:
-        return
-    yield found(Location(checkpoint.path), trouble=trouble, remedy=remedy)
+        yield found(Location(checkpoint.path), trouble=trouble, remedy=remedy)
 
 
 @rule(
     "PG607",
     "weights-without-plans",
     Severity.INFO,
-    message="the file carries no plans: what the weights saw in their training cannot be compared",
+    message="the file contains no plans: the input that the weights were trained on cannot be compared",
     fix="look for plans.json where the weights come from, and give both: plansguard migrate -s plans.json; "
-    "plansguard show says what the shapes alone tell",
+    "plansguard show lists what the shapes alone determine",
     modes=("MV-12",),
 )
 def weights_without_plans(checkpoint: Checkpoint) -> Iterator[Found]:
-    """Weights are here, their plans are not.
+    """The plans of these weights are missing.
 
-    What it checks: the checkpoint carries the plans of its training, as every checkpoint of nnU-Net v2 does. Those of
-    nnssl carry an adaptation plan instead, from which nnU-Net makes plans.
+    What it checks: the checkpoint contains the plans of its training, as every checkpoint of nnU-Net v2 does. Those of
+    nnssl contain an adaptation plan instead, from which nnU-Net makes plans.
 
-    Why it matters: without plans nobody knows which spacing and normalisation the weights saw. The shapes of the
-    parameters tell the network and nothing else.
+    Why it matters: without plans the spacing and normalization of the training are unknown. The shapes of the
+    parameters determine the network and nothing else.
 
-    How to fix: ask for `plans.json`; it lies in the model folder above the fold.
+    How to fix: ask for `plans.json`; it is in the model folder above the fold.
 
     Example: a bare state dict on a download page.
 
@@ -260,17 +257,17 @@ def weights_without_plans(checkpoint: Checkpoint) -> Iterator[Found]:
     "trainer-of-weights-unknown",
     Severity.WARNING,
     message="the weights were trained by {trainer}, which neither nnU-Net {version} nor nnUNet_extTrainer has{guess}",
-    fix="get the file with that class and name its folder in nnUNet_extTrainer; nnU-Net 2.8 and later look there",
+    fix="get the file with that class and name its folder in nnUNet_extTrainer; nnU-Net 2.8 and later search it",
     modes=("TR-05",),
 )
 def trainer_of_weights_unknown(checkpoint: Checkpoint) -> Iterator[Found]:
-    """The trainer that made the weights is not there.
+    """The trainer that made the weights is not installed.
 
-    What it checks: the trainer's name in the checkpoint is one of nnU-Net's own, or a class of that name stands in a
-    file of the installed nnU-Net's `training/nnUNetTrainer` or of the folders in `nnUNet_extTrainer`.
+    What it checks: the trainer's name in the checkpoint is one of nnU-Net's own, or a class of that name is defined in
+    a file of the installed nnU-Net's `training/nnUNetTrainer` or of the folders in `nnUNet_extTrainer`.
 
-    Why it matters: predicting with a model needs its trainer class. A trainer of somebody's own may also build
-    another network than the plans say.
+    Why it matters: predicting with a model needs its trainer class. A custom trainer may also build another network
+    than the plans name.
 
     How to fix: get the class from the weights' authors.
 
@@ -300,12 +297,12 @@ def trainer_changes_network(dataset: Dataset, checkpoint: Checkpoint) -> Iterato
     """Weights to be fine-tuned are of a trainer that does not build the network of the plans.
 
     What it checks: the trainer in the checkpoint is one of nnU-Net's that override `build_network_architecture`
-    (batch normalisation, Primus), unless the same one is named at the gate. Plans of nnssl, which name their
-    network, are not meant.
+    (batch normalization, Primus), unless the same one is named at the gate. Plans of nnssl, which name their
+    network, are exempt.
 
-    Why it matters: with such weights equal plans do not mean equal networks. Where parameters are missing, PG620 to
-    PG623 tell it. Weights with batch normalisation load into nnU-Net's own network without a word, because that has
-    parameters of the same names: it normalises each image by itself and drops the running means.
+    Why it matters: with such weights equal plans do not mean equal networks. Missing parameters are reported by PG620
+    to PG623. Weights with batch normalization load into nnU-Net's own network without a warning, because that has
+    parameters of the same names: it normalizes each image by itself and drops the running means.
 
     How to fix: train with the same trainer.
 
@@ -313,8 +310,9 @@ def trainer_changes_network(dataset: Dataset, checkpoint: Checkpoint) -> Iterato
 
     Evidence: TR-06.
     """
-    name, wanted = constants.base_trainer(checkpoint.trainer or ""), dataset.request.weights is checkpoint
-    if wanted and name in constants.TRAINERS_WITH_OWN_NETWORK - {dataset.request.base_trainer}:
+    name = constants.base_trainer(checkpoint.trainer or "")
+    own_network = constants.TRAINERS_WITH_OWN_NETWORK - {dataset.request.base_trainer}
+    if dataset.request.weights is checkpoint and name in own_network:
         yield found(Location(checkpoint.path), trainer=name)
 
 
@@ -322,41 +320,34 @@ def trainer_changes_network(dataset: Dataset, checkpoint: Checkpoint) -> Iterato
     "PG610",
     "checkpoint-from-other-plans",
     Severity.WARNING,
-    message="the checkpoint carries other plans than the model folder: {fields} differ",
-    fix="look at both, and predict with those that made the data it was trained on: plansguard extract {path} "
+    message="the checkpoint contains other plans than the model folder: {fields} differ",
+    fix="compare both, and predict with those that made the data it was trained on: plansguard extract {path} "
     "-o then.json && plansguard diff then.json {plans}",
     modes=("MV-14",),
 )
 def checkpoint_from_other_plans(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
-    """A checkpoint in a model folder carries other plans than the folder's plans.json.
+    """A checkpoint in a model folder contains other plans than the folder's plans.json.
 
-    What it checks: network, input and training fields of the checkpoint's plans against the `plans.json` of the model
-    folder that it lies in, for the configuration that was trained.
+    What it checks: network, input and training fields of the checkpoint's plans against the `plans.json` of its model
+    folder, for the configuration that was trained.
 
-    Why it matters: the checkpoint keeps the plans that its training was begun with; the folder's file is written anew
-    whenever a training is begun or continued, and is what prediction takes. After a resume with edited plans, or a
-    second training into the same folder (another fold, a checkpoint that stayed), the two differ, and nnU-Net is
-    silent.
+    Why it matters: the checkpoint keeps the plans that its training was begun with; the folder's file is written again
+    whenever a training is begun or continued, and is what prediction uses. After a resume with edited plans, or a
+    second training into the same folder (another fold, a checkpoint that remained), the two differ, without a warning
+    from nnU-Net.
 
     How to fix: find out which plans made the preprocessed data, and put those into the folder. For all folds of a model
     they should be the same.
 
-    Example: `nnUNetv2_train --c` after the patch size had been edited: the folder says 16, the checkpoint 24.
+    Example: `nnUNetv2_train --c` after the patch size had been edited: 16 in the folder, 24 in the checkpoint.
 
     Evidence: MV-14; nnU-Net issue 2822.
     """
-    if checkpoint is not dataset.request.weights and checkpoint.plans is not None:
-        for plans in dataset.plans:
-            fields = [
-                str(change.field)
-                for change in plans_diff.edited(checkpoint.plans, plans.value)
-                if change.field.facet != "bookkeeping"
-                and change.field.configuration in (None, checkpoint.configuration)
-            ]
-            if fields:
-                yield found(
-                    Location(checkpoint.path),
-                    fields=listed(fields),
-                    path=quoted(checkpoint.path),
-                    plans=quoted(plans.path),
-                )
+    if checkpoint is dataset.request.weights or checkpoint.plans is None:
+        return
+    for plans in dataset.plans:
+        facets, configuration = ("weights", "input", "training"), checkpoint.configuration
+        fields = plans_diff.edited_fields(checkpoint.plans, plans.value, facets, configuration)
+        if fields:
+            paths = {"path": quoted(checkpoint.path), "plans": quoted(plans.path)}
+            yield Found(Location(checkpoint.path), {"fields": listed(fields), **paths})

@@ -40,10 +40,10 @@ def nnssl_weights_not_found(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     """Plans of nnssl name a checkpoint that is not on this machine.
 
     What it checks: `pretrain_info.checkpoint_path` is a file. A warning where nothing of the dataset is preprocessed
-    here: such plans may lie in a repository.
+    here: such plans may be in a repository.
 
     Why it matters: the path is absolute, from the machine that made the plans. The training stops with `Pretrained
-    weights path ... does not exist!` after the data are in place.
+    weights path ... does not exist!` after the data are prepared.
 
     How to fix: `-overwrite_ckpt_path`.
 
@@ -81,7 +81,7 @@ def nnssl_weights_without_adaptation_plan(dataset: Dataset, plans: Plans) -> Ite
     """
     path = _info(plans).get(_PATH)
     if not isinstance(path, str) or not _is_file(path):
-        return  # PG630 tells
+        return  # reported by PG630
     try:
         trouble = "it has no nnssl_adaptation_plan" if _read(path).adaptation_plan is None else ""
     except Absent as absent:
@@ -103,11 +103,11 @@ def nnssl_plans_with_plain_trainer(
 ) -> Iterator[Found]:
     """Plans of nnssl were trained, or are to be trained, with an ordinary trainer.
 
-    What it checks: results under the name of plans with `pretrain_info` come from a `PretrainedTrainer`, and no
-    `-pretrained_weights` is asked for with such plans.
+    What it checks: results under the name of plans with `pretrain_info` come from a `PretrainedTrainer`, and
+    `-pretrained_weights` is not used with such plans.
 
-    Why it matters: `nnUNetv2_train` with `nnUNetTrainer` does not look at `pretrain_info`. The network starts from
-    random weights, and nothing says so.
+    Why it matters: `nnUNetv2_train` with `nnUNetTrainer` ignores `pretrain_info`. The network starts from random
+    weights, without a warning.
 
     How to fix: use nnssl's own command and trainer.
 
@@ -123,7 +123,7 @@ def nnssl_plans_with_plain_trainer(
         if model.plans_name == plans.identifier and _TRAINER not in model.trainer
     ]
     if dataset.request.weights is not None:
-        troubles.append("-pretrained_weights is a word of nnUNetv2_train")
+        troubles.append("-pretrained_weights is an option of nnUNetv2_train")
     trainer = f"{_TRAINER}_Primus" if any(map(_is_primus, plans.configurations)) else _TRAINER
     for trouble in troubles:
         yield found(
@@ -167,16 +167,16 @@ def nnssl_channels(plans: Plans, dataset_json: DatasetJson) -> Iterator[Found]:
     modes=("SSL-05",),
 )
 def nnssl_patch(plans: Plans, configuration: Configuration) -> Iterator[Found]:
-    """The patch does not suit the tokens of a pretrained Primus.
+    """The patch does not fit the tokens of a pretrained Primus.
 
     What it checks: for Primus networks, that every axis of the patch is a multiple of 8; and that the positional
     embedding in the checkpoint has as many tokens as the patch of the pretraining. That is `pretrain_patch_size` in the
     checkpoint's adaptation plan, else `pt_used_patchsize` in the plans; where neither names it, this patch.
 
-    Why it matters: other sizes crash in the first forward pass. The embedding is interpolated from the patch that is
-    named to that of the plans, which needs the right one.
+    Why it matters: other sizes crash in the first forward pass. The embedding is interpolated from the named patch to
+    that of the plans, so the named one has to be right.
 
-    How to fix: choose a patch of multiples of 8, and give `pt_used_patchsize` the patch of the pretraining.
+    How to fix: choose a patch of multiples of 8, and set `pt_used_patchsize` to the patch of the pretraining.
 
     Example: 8000 tokens in the checkpoint, and a patch of the pretraining of 64 x 64 x 64, which has 512.
 
@@ -201,14 +201,14 @@ def nnssl_patch(plans: Plans, configuration: Configuration) -> Iterator[Found]:
             if name.endswith("pos_embed") and len(tensor.shape) == 3
         }
         if learned and tokens not in learned:
-            patch_of = f"the patch of the pretraining is said to be {brief(named)}" if named else "this patch"
+            patch_of = f"the patch of the pretraining is given as {brief(named)}" if named else "this patch"
             trouble = f"the weights have an embedding of {min(learned)} tokens, {patch_of}, which has {tokens}"
-            remedy = "give pretrain_info.pt_used_patchsize the patch of the pretraining"
+            remedy = "set pretrain_info.pt_used_patchsize to the patch of the pretraining"
             yield found(configuration.at("patch_size"), patch=brief(patch), trouble=trouble, remedy=remedy)
 
 
 def _info(plans: Plans) -> dict[str, Any]:
-    """What nnssl wrote into the plans; nothing where they are no plans of nnssl."""
+    """Return what nnssl wrote into the plans; empty where they are no plans of nnssl."""
     info = plans.value.get(_INFO)
     return info if isinstance(info, dict) else {}
 
@@ -221,13 +221,13 @@ def _is_primus(configuration: Configuration) -> bool:
 
 
 def _tokens(patch: Any) -> int | None:
-    """How many tokens a patch is cut into; None for what is no patch."""
+    """Return the number of tokens that a patch is cut into; None if it is no list of integers."""
     sizes = patch if isinstance(patch, list) else []
     return prod(size // _TOKEN for size in sizes) if sizes and all(isinstance(size, int) for size in sizes) else None
 
 
 def _is_file(path: str) -> bool:
-    """No name is too odd to ask."""
+    """Tell whether a path that a document names is a file; False for a name that no file can have."""
     with suppress(OSError, ValueError):
         return Path(path).is_file()
     return False

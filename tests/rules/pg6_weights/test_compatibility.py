@@ -140,9 +140,9 @@ def test_the_table_names_both_sides(workspace: Path) -> None:
     assert (
         """error[PG625] weights-saw-other-input
   --> {plans}:160:9 (3d_fullres)
-  the weights load into 3d_fullres, but in their training they saw something else than this run would feed them: \
+  the weights load into 3d_fullres, but this run would train them on other input than their training: \
 normalization_schemes
-                                     the weights saw      this run feeds
+                                     their training       this run
     spacing                          [1.5, 1.2, 1.2]      [3.0, 1.2, 1.2]          warning
     normalization_schemes            ["CTNormalization"]  ["ZScoreNormalization"]  error
     resampling_fn_data_kwargs.order  3                    1                        info
@@ -156,7 +156,7 @@ def test_channels_are_told_one_by_one(workspace: Path) -> None:
     path = trained(workspace, MR)
     edit(workspace, MR, "nnUNetPlans", f"{FULLRES}/use_mask_for_norm/1", False)
     rows = finding(check(datasets=["3"], weights=path), "PG625").values["table"]
-    assert rows == [["", "the weights saw", "this run feeds"], ["use_mask_for_norm[1]", "true", "false", "warning"]]
+    assert rows == [["", "their training", "this run"], ["use_mask_for_norm[1]", "true", "false", "warning"]]
 
 
 @pytest.mark.parametrize("workflow", ["finetune", "graft"])
@@ -173,7 +173,7 @@ def test_migrated_plans_keep_their_promise(workspace: Path, workflow: str) -> No
     assert (
         sentence
         == {
-            "finetune": "the weights were trained with what stands in Pretrained, and nnUNetPlans cannot load them",
+            "finetune": "the weights were trained with the plans in Pretrained, and nnUNetPlans cannot load them",
             "graft": "the weights load with Pretrained, and nnUNetPlans cannot load them",
         }[workflow]
     )
@@ -386,7 +386,7 @@ def test_a_cascade_is_told_of_its_labels(workspace: Path) -> None:
 def test_weights_in_the_way_of_their_own_training(workspace: Path) -> None:
     path = place(workspace, PRETRAINED, "results/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/checkpoint_final.pth")
     message = finding(check(datasets=["1"], weights=path), "PG629").message
-    assert "among them these very weights" in message
+    assert "among them these weights" in message
 
 
 def test_the_commands_for_plans_that_differ_show_both(workspace: Path) -> None:

@@ -1,0 +1,71 @@
+"""Helpers of rules about preprocessed data: findings about a data folder, the next command, folds and cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from plansguard.core.errors import known
+from plansguard.core.report import Location
+from plansguard.core.text import counted
+from plansguard.rules.engine.declare import Found, found
+from plansguard.rules.engine.helpers import judged, number
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.documents import Splits
+from plansguard.subjects.plans import Configuration
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.data.audit import Audit
+
+PREPROCESS = "nnUNetv2_preprocess -d {number} -plans_name {plans} -c {configuration}"
+
+
+def preprocess_values(dataset: Dataset, configuration: Configuration) -> dict[str, Any]:
+    """Return the values of PREPROCESS."""
+    plans = configuration.plans.identifier
+    return {"number": number(dataset), "plans": plans, "configuration": configuration.name}
+
+
+def folder_finding(dataset: Dataset, configuration: Configuration, data: Audit, **values: Any) -> Found:
+    """Return a finding about a data folder, with the values of PREPROCESS, at the configuration's data_identifier."""
+    command = preprocess_values(dataset, configuration)
+    return found(configuration.at("data_identifier"), folder=data.folder.path.name, **values, **command)
+
+
+def case_faults(
+    dataset: Dataset, configuration: Configuration, data: Audit, *kinds: str, **values: Any
+) -> Iterator[Found]:
+    """Yield one finding for each of these kinds of faults, with their number and the first examples."""
+    for kind in kinds:
+        faults = data.faults.get(kind)
+        if faults is None:
+            continue
+        examples = "; ".join(f"{example.case}: {example.what}" for example in faults.examples[:2])
+        cases = counted(data.valued if kind in ("range", "moments", "labels") else data.read, "case")
+        many = f"{counted(faults.count, 'fault')} in {cases}, such as " if faults.count > 1 else ""
+        related = [(Location(str(data.folder.path)), "the data")]
+        found_values = {"cases": many + examples, "faults": faults.count, **values}
+        yield folder_finding(dataset, configuration, data, related=related, **found_values)
+
+
+def data_judged_before(dataset: Dataset, configuration: Configuration) -> Iterator[Audit]:
+    """Yield the data of the configurations judged before this one, in any plans: a common fault is reported there."""
+    for plans in dataset.judged_plans:
+        for earlier in judged(dataset, plans):
+            if plans is configuration.plans and earlier.name == configuration.name:
+                return
+            data = known(partial(dataset.data, earlier))
+            if data is not None:
+                yield data
+
+
+def requested_folds(dataset: Dataset, splits: Splits) -> dict[int, Any]:
+    """Return the folds by number; before a training only the one it reads, and none for the fold ``all``."""
+    requested = dataset.request.fold
+    return {index: fold for index, fold in enumerate(splits.value) if requested in (None, str(index))}
+
+
+def cases_of(folds: Iterable[Any]) -> set[str]:
+    """Return the cases that these folds train or validate on."""
+    return {case for fold in folds for side in ("train", "val") for case in fold[side]}
