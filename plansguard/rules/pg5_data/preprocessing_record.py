@@ -9,7 +9,7 @@ from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed, quoted
 from plansguard.records.preprocessing import DataState
-from plansguard.records.preprocessing_inputs import FieldDifference, dataset_doubts, dataset_fields, differing
+from plansguard.records.preprocessing_inputs import FieldDifference, dataset_changes, dataset_fields, differing
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import number
 from plansguard.subjects.data_users import DataUser, data_users
@@ -89,7 +89,7 @@ def data_changed_since_stamp(
             Location(str(folder.record_file.path), "/files"),
             finished=folder.record.finished,
             then=_amount(then["cases"], then["bytes"]),
-            now=_amount(len(folder.files.cases), folder.files.bytes),
+            now=_amount(len(folder.listing.cases), folder.listing.bytes),
             **_common_values(dataset, folder, users[0]),
         )
 
@@ -122,7 +122,7 @@ def preprocessing_unfinished(
     Evidence: PP-07; nnU-Net issues 2298, 2729, 2186.
     """
     for folder, users in _in_state(dataset, preprocessing_records, DataState.UNFINISHED):
-        complete = len(folder.files.cases)
+        complete = len(folder.listing.cases)
         yield found(
             Location(str(folder.record_file.path), "/finished"),
             severity=Severity.WARNING if complete >= folder.record.cases else None,
@@ -165,10 +165,10 @@ def _plans_differences(dataset: Dataset, folder: PreprocessedFolder, users: list
 def _dataset_json_differences(
     dataset: Dataset, folder: PreprocessedFolder, user: DataUser, dataset_json: DatasetJson
 ) -> Iterator[Found]:
-    doubts = dataset_doubts(folder.record.dataset, dataset_fields(dataset_json.value))
-    if not doubts:
+    changes = dataset_changes(folder.record.dataset, dataset_fields(dataset_json.value))
+    if not changes:
         return
-    worst = max(doubts, key=lambda doubt: doubt.severity.rank)
+    worst = max(changes, key=lambda change: change.severity.rank)
     field = worst.difference.field
     yield found(
         dataset_json.at(dataset_json.channels_key if field == "channel_names" else field),
@@ -176,7 +176,7 @@ def _dataset_json_differences(
         fix=None if worst.severity is Severity.ERROR else _ONLY_NAMES,
         related=[(folder.record_file.at("dataset_json"), "what they were made with")],
         what="dataset.json",
-        **_field_values([doubt.difference for doubt in doubts]),
+        **_field_values([change.difference for change in changes]),
         **_common_values(dataset, folder, user),
     )
 
