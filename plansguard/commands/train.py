@@ -22,17 +22,8 @@ from plansguard.documents.file_names import TRAINING_RECORD_NAME
 from plansguard.nnunet.command_line import TRAIN, parse
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER
 from plansguard.nnunet.workspace import Workspace, checked_fold
-from plansguard.records.training import (
-    SCHEMA,
-    added,
-    of_data,
-    of_dataset_json,
-    of_fingerprint,
-    of_plans,
-    of_splits,
-    of_weights,
-    read,
-)
+from plansguard.records.recorded_documents import DATA, DATASET_JSON, FINGERPRINT, PLANS, SPLITS, WEIGHTS
+from plansguard.records.training import SCHEMA, merged, read_record
 from plansguard.rules import RULES, find
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
@@ -225,7 +216,18 @@ def build(run: TrainingRun, report: Report, command: Sequence[str]) -> dict[str,
     UsageError for a configuration whose inheritance is broken, UnreadableDocument for weights that cannot be read.
     """
     dataset, weights, now = run.dataset, run.weights, _now()
-    plans = of_plans(run.plans.document, run.configuration.name)
+    training = {
+        "dataset": dataset.name,
+        "plans": run.plans.identifier,
+        "configuration": run.configuration.name,
+        "fold": run.fold,
+        "trainer": run.trainer,
+        "continues": run.continues,
+        "disables_checkpointing": run.disables_checkpointing,
+        "device": run.device,
+        "gpus": run.gpus,
+    }
+    plans = PLANS.digest(run.plans.document, training)
     if plans is None:
         raise UsageError(
             f"{run.configuration.name} of {run.plans.path} cannot be resolved, so nnU-Net cannot train it",
@@ -241,24 +243,14 @@ def build(run: TrainingRun, report: Report, command: Sequence[str]) -> dict[str,
         "tool": {"name": "plansguard", "version": plansguard.__version__},
         "versions": {"python": platform.python_version(), "nnunetv2": _version("nnunetv2"), "torch": _version("torch")},
         "command": [_program(command[0]), *command[1:]] if command else [],
-        "training": {
-            "dataset": dataset.name,
-            "plans": run.plans.identifier,
-            "configuration": run.configuration.name,
-            "fold": run.fold,
-            "trainer": run.trainer,
-            "continues": run.continues,
-            "disables_checkpointing": run.disables_checkpointing,
-            "device": run.device,
-            "gpus": run.gpus,
-        },
+        "training": training,
         "schedule": known(lambda: _schedule(run)),
         "plans": plans,
-        "dataset_json": known(lambda: of_dataset_json(dataset.dataset_json.document)),
-        "fingerprint": known(lambda: of_fingerprint(dataset.fingerprint.document)),
-        "splits": known(lambda: of_splits(dataset.splits.document, run.fold)),
-        "weights": None if weights is None else of_weights(Path(weights.path)),
-        "data": None if audit is None else of_data(audit),
+        "dataset_json": known(lambda: DATASET_JSON.digest(dataset.dataset_json.document, training)),
+        "fingerprint": known(lambda: FINGERPRINT.digest(dataset.fingerprint.document, training)),
+        "splits": known(lambda: SPLITS.digest(dataset.splits.document, training)),
+        "weights": None if weights is None else WEIGHTS.digest(Path(weights.path), training),
+        "data": None if audit is None else DATA.digest(audit, training),
         "report": _counts(report),
         "findings": [
             {
@@ -293,7 +285,7 @@ def write(run: TrainingRun, value: Mapping[str, Any]) -> Path:
             hint="nnUNet_results must name a folder in which this user may write",
         ) from error
     with locked(above):  # and not the folder itself, whose lock says that a training runs there
-        write_atomically(path, json_document.dumps(added(read(path), value) if path.exists() else value))
+        write_atomically(path, json_document.dumps(merged(read_record(path), value) if path.exists() else value))
     return path
 
 

@@ -302,7 +302,7 @@ def _writes(
         else {
             "sha256": sha256(existing),
             "backup": None if existing == content else backup_name(path, existing).name,
-            "lineage": None if old is None else old.remembered(),
+            "lineage": None if old is None else old.truncated(),
         },
         "placed_dataset_json": sha256(placed[0].content) if placed else None,
     }

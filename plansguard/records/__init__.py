@@ -1,1 +1,1 @@
-"""The records that plansguard leaves of a migration, a preprocessing and a training, and whether they still hold."""
+"""The records that plansguard writes of a migration, a preprocessing and a training, and whether they still apply."""

@@ -1,7 +1,6 @@
-"""The record that a migration leaves beside the plans it wrote: what is read from it, and when it holds.
+"""The migration record: it is ``<identifier>.plansguard.json`` beside the plans that a migration wrote.
 
-Its fields are described in models/lineage.py. This is apart from the model so that neither ``migrate`` nor ``check``
-needs pydantic for a record that is as it should be.
+documents/models/migration_record.py describes its fields; this module needs no pydantic.
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ from typing import Any, NamedTuple
 from plansguard.core.digest import sha256
 
 SCHEMA = "plansguard/lineage/1"
-#: How many earlier records of the same name a record holds: a name that is used again and again must not grow for ever.
+#: How many earlier records of the same name a record contains: the file must not grow with every migration.
 MEMORY = 5
 
 
 class ReplacedPlans(NamedTuple):
-    """The file that stood under the name before: digest, name of the backup, and its own record if it had one."""
+    """The file that had the name before: its digest, the name of the backup, and its own record if it had one."""
 
     sha256: str
     backup: str | None
@@ -24,11 +23,11 @@ class ReplacedPlans(NamedTuple):
 
 
 class MigrationRecord:
-    """A record whose fields have the right types.
+    """A migration record whose fields have the right types.
 
-    The record is written before the plans. The plans file alone decides which state holds: with the bytes named in
-    ``to`` (or edited since) this record holds; with the bytes named in ``replaced`` the move never happened, and the
-    record in there holds. So a process killed between the two writes leaves no half state.
+    The record is written before the plans. The bytes of the plans file decide which record is in force: the one in
+    ``replaced`` where they are those named there, since the migration was not carried out then; this one otherwise,
+    also where the plans were edited. So a process killed between the two writes leaves a consistent state.
     """
 
     def __init__(self, value: dict[str, Any]) -> None:
@@ -44,23 +43,23 @@ class MigrationRecord:
         self.placed_dataset_json: str | None = value["placed_dataset_json"]
 
     def in_force(self, plans_content: bytes) -> MigrationRecord | None:
-        """The record that is true of plans with these bytes: this one, that of the replaced file, or none."""
+        """The record that applies to plans with these bytes: this one, that of the replaced file, or none."""
         old = self.replaced
         if old is None or old.sha256 == self.written or sha256(plans_content) != old.sha256:
             return self
         return MigrationRecord(old.lineage) if old.lineage else None
 
-    def remembered(self, depth: int = MEMORY) -> dict[str, Any] | None:
-        """The record as the next one keeps it, without what lies further back than ``depth`` migrations."""
+    def truncated(self, depth: int = MEMORY) -> dict[str, Any] | None:
+        """The record with at most ``depth`` migrations in it, as the next record keeps it."""
         if depth == 0:
             return None
         if self.replaced is None or self.replaced.lineage is None:
             return self.value
-        older = MigrationRecord(self.replaced.lineage).remembered(depth - 1)
+        older = MigrationRecord(self.replaced.lineage).truncated(depth - 1)
         return {**self.value, "replaced": {**self.value["replaced"], "lineage": older}}
 
     def matches(self, plans_content: bytes, identifier: str, workflow: str) -> bool:
-        """Whether this is the record of moving just these plans for this reason."""
+        """Whether this records a migration of these plans with this workflow."""
         origin = self.value["from"]
         same_plans = origin["sha256"] == sha256(plans_content) and origin["plans"] == identifier
         return bool(same_plans) and self.workflow == workflow

@@ -1,24 +1,31 @@
-"""Starts trainings as far as their receipt."""
+"""Start trainings as far as their training record, and verify it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from plansguard.artefacts.data.workers import Pool
 from plansguard.commands import train
 from plansguard.commands.train import build, write
 from plansguard.nnunet.workspace import Workspace
+from plansguard.records.verify import DocumentState, verify
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.request import Reading
+from tests.rules.pg5_data.folders_variants import DATA
 from tests.rules.pg7_run.trainings import CT
-from tests.support.variants import ROOTS
+from tests.support.variants import ROOTS, place
+
+#: The folder of the model in the results of the dataset.
+MODEL = "nnUNetTrainer_50steps__nnUNetPlans__3d_fullres"
 
 
 def leave(workspace: Path, accepted: Sequence[train.Accepted] = (), depth: str = "headers", **changes: Any) -> Path:
-    """The receipt that a training of Dataset002 leaves in this workspace, by its file.
+    """The file of the record that a training of Dataset002 leaves in this workspace.
 
-    ``changes`` are those of the order: the fold 0 of 3d_fullres for 50 steps.
+    ``changes`` are those of the requested training: fold 0 of 3d_fullres for 50 steps.
     """
     wanted = {"dataset": CT, "configuration": "3d_fullres", "fold": "0", "trainer": "nnUNetTrainer_50steps"}
     order = train.TrainingRequest(**{**wanted, "device": "cpu", **changes})
@@ -27,3 +34,29 @@ def leave(workspace: Path, accepted: Sequence[train.Accepted] = (), depth: str =
     report = train.judge(run, "train", ActiveSettings(), accepted)
     command = ["/somewhere/bin/plansguard", "train", CT, "3d_fullres", order.fold, "--steps", "50"]
     return write(run, build(run, report, command))
+
+
+def value_of(path: Path) -> dict[str, Any]:
+    """The record in a file."""
+    value: dict[str, Any] = json.loads(path.read_bytes())
+    return value
+
+
+def states(path: Path) -> dict[str, DocumentState]:
+    """The state of each document of a record."""
+    return {row.document: row.state for row in verify(path, Pool()).rows}
+
+
+def differences(path: Path) -> dict[str, str]:
+    """The differences of each document that has changed."""
+    return {row.document: "; ".join(row.details) for row in verify(path, Pool()).rows if not row.state.holds}
+
+
+def without_case(case: str) -> Callable[[Path, str], None]:
+    """The edit that removes a preprocessed case."""
+
+    def edit(workspace: Path, dataset: str) -> None:
+        for path in place(workspace, dataset, f"preprocessed/{DATA}").glob(f"{case}*"):
+            path.unlink()
+
+    return edit
