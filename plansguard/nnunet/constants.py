@@ -1,6 +1,7 @@
-"""What nnU-Net knows, as data, and where in its sources that stands.
+"""Constants of nnU-Net, each with its source.
 
-Paths are below ``nnunetv2/`` of the version named here, or below ``dynamic_network_architectures/`` (dna) 0.4.4.
+Paths of sources are below ``nnunetv2/`` of the version named here, or below ``dynamic_network_architectures/`` (dna)
+0.4.4.
 tests/nnunet/test_constants.py compares every table with an installed nnU-Net.
 """
 
@@ -21,14 +22,14 @@ Use = Literal["preprocessing", "training", "validation"]
 
 INTENSITY_KEY: Final = "foreground_intensity_properties_per_channel"
 OLD_INTENSITY_KEY: Final = "foreground_intensity_properties_by_modality"
-"""The intensity statistics, in plans and fingerprint. Of plans, the old key is read where the new one is absent.
+"""The key of the intensity statistics, in plans and fingerprint. In plans, the old one is read where the new is absent.
 
 utilities/plans_handling/plans_handler.py, PlansManager
 """
 
 
 def intensity_key(plans: Mapping[str, object]) -> str:
-    """The key under which the intensity statistics stand in these plans. Source as above."""
+    """The key of the intensity statistics in these plans. Source as above."""
     return OLD_INTENSITY_KEY if INTENSITY_KEY not in plans and OLD_INTENSITY_KEY in plans else INTENSITY_KEY
 
 
@@ -42,7 +43,7 @@ OLD_CONFIGURATION_KEYS: Final = (
     "pool_op_kernel_sizes",
     "conv_kernel_sizes",
 )
-"""Keys that stood for ``architecture`` in older plans. There all are needed; beside one none is read.
+"""Keys of older plans in place of ``architecture``. All are required; beside ``architecture`` none is read.
 
 utilities/plans_handling/plans_handler.py, ConfigurationManager.__init__
 """
@@ -58,9 +59,9 @@ OLD_KEY_OF_KWARG: Final[Mapping[str, str]] = {
     "n_conv_per_stage_decoder": "n_conv_per_stage_decoder",
     "norm_op": "patch_size",
 }
-"""For arguments of the network, the key of the old format that decides them. Same source."""
+"""Argument of the network -> the key of the old format that decides it. Same source."""
 
-FACETS: Final[Mapping[str, Facet]] = {
+FACET_OF_FIELD: Final[Mapping[str, Facet]] = {
     # top level
     "dataset_name": "bookkeeping",
     "plans_name": "bookkeeping",
@@ -70,11 +71,11 @@ FACETS: Final[Mapping[str, Facet]] = {
     "transpose_forward": "input",
     "transpose_backward": "input",
     "experiment_planner_used": "bookkeeping",
-    # chooses which voxels' locations preprocessing stores for the sampling of patches
+    # decides for which voxels preprocessing stores locations for the sampling of patches
     "label_manager": "input",
     INTENSITY_KEY: "input",
     OLD_INTENSITY_KEY: "input",
-    # nnssl: names the checkpoint and the layers that it is copied into
+    # nnssl: the checkpoint and the layers that it is copied into
     "pretrain_info": "weights",
     # configurations
     "inherits_from": "bookkeeping",
@@ -102,30 +103,30 @@ FACETS: Final[Mapping[str, Facet]] = {
     "next_stage": "training",
     **dict.fromkeys(OLD_CONFIGURATION_KEYS, "weights"),
 }
-"""What a field decides, by its path within the plans or within a configuration.
+"""The facet of a field, by its path within the plans or within a configuration.
 
-weights: topology and channels, whether a checkpoint loads. input: what preprocessing writes and export undoes.
+weights: topology and channels, whether a checkpoint loads. input: what preprocessing writes and export reverses.
 training: how training samples and scores. bookkeeping: names, links and medians.
 """
 
 EXPORT_FIELDS: Final = frozenset(
     {"transpose_backward", "resampling_fn_probabilities", "resampling_fn_probabilities_kwargs"}
 )
-"""Fields of the facet "input" that only the export of predictions reads. inference/export_prediction.py"""
+"""Fields of the facet "input" that only the export of predictions reads. Source: inference/export_prediction.py"""
 
-PRE_FIELDS: Final = frozenset(path for path, facet in FACETS.items() if facet == "input") - EXPORT_FIELDS
+PRE_FIELDS: Final = frozenset(path for path, facet in FACET_OF_FIELD.items() if facet == "input") - EXPORT_FIELDS
 """Fields that change what preprocessing writes. preprocessing/preprocessors/default_preprocessor.py"""
 
 
 def facet(path: str) -> Facet:
     """The facet of a field, such as ``spacing`` or ``architecture.arch_kwargs.strides``.
 
-    The path goes down from the plans or from a configuration, its keys joined by dots. A part has the facet of the
-    whole unless it has one of its own; what nnU-Net does not know is bookkeeping.
+    The path starts in the plans or in a configuration, its keys joined by dots. A part has the facet of the whole
+    unless it has one of its own; fields unknown to nnU-Net are bookkeeping.
     """
-    while path and path not in FACETS:
+    while path and path not in FACET_OF_FIELD:
         path = path.rpartition(".")[0]
-    return FACETS.get(path, "bookkeeping")
+    return FACET_OF_FIELD.get(path, "bookkeeping")
 
 
 PLANS_KEYS: Final[Mapping[Use, tuple[str, ...]]] = {
@@ -140,7 +141,7 @@ PLANS_KEYS: Final[Mapping[Use, tuple[str, ...]]] = {
 }
 """Top-level keys without which nnU-Net raises KeyError.
 
-"validation" is what the final validation, after all epochs, and prediction read on top of "training".
+"validation": keys that the final validation, after all epochs, and prediction read in addition to "training".
 preprocessing/preprocessors/default_preprocessor.py, training/nnUNetTrainer/nnUNetTrainer.py,
 inference/export_prediction.py
 """
@@ -172,11 +173,11 @@ CONFIGURATION_KEYS: Final[Mapping[Use, tuple[str, ...]]] = {
 """Keys of a resolved configuration without which nnU-Net raises KeyError. Sources as for PLANS_KEYS."""
 
 ARCHITECTURE_KEYS: Final = ("network_class_name", "arch_kwargs", "_kw_requires_import")
-"""Keys of ``architecture``, all of them needed. utilities/plans_handling/plans_handler.py"""
+"""Keys of ``architecture``, all required. utilities/plans_handling/plans_handler.py"""
 
 
 class StockArchitecture(NamedTuple):
-    """A network class: where it is, and its keyword arguments besides input_channels and num_classes."""
+    """A network class: its module, and its keyword arguments besides input_channels and num_classes."""
 
     module: str
     required: tuple[str, ...]
@@ -211,9 +212,9 @@ STOCK_ARCHITECTURES: Final[Mapping[str, StockArchitecture]] = {
 
 
 class Yardstick(NamedTuple):
-    """What a planner measures GPU memory with: feature maps of so many elements take ``gigabytes``.
+    """A planner's reference for GPU memory: feature maps of so many elements take ``gigabytes``.
 
-    With ``batch_2d`` or ``batch_3d`` samples in a batch, and ``elements_2d`` or ``elements_3d`` elements per sample.
+    A batch has ``batch_2d`` or ``batch_3d`` samples, each with ``elements_2d`` or ``elements_3d`` elements.
     """
 
     network: str
@@ -238,7 +239,7 @@ YARDSTICKS: Final[Mapping[str, Yardstick]] = {
     "nnUNetPlannerResEncL_noResampling": _RESIDUAL_L,
     "nnUNetPlannerResEncXL": Yardstick("ResidualEncoderUNet", 40, 560_000_000, 3_600_000_000),
 }
-"""Planner -> its UNet_reference_val_* and the network it plans. gpu_memory_target_in_gb is the same GB.
+"""Planner -> its UNet_reference_val_* and its network. gpu_memory_target_in_gb is in the same GB.
 
 experiment_planning/experiment_planners/default_experiment_planner.py, resencUNet_planner.py and
 residual_unets/residual_encoder_unet_planners.py
@@ -248,10 +249,10 @@ YARDSTICK_OF_NETWORK: Final[Mapping[str, str]] = {
     "PlainConvUNet": "ExperimentPlanner",
     "ResidualEncoderUNet": "ResEncUNetPlanner",
 }
-"""Network -> the planner in YARDSTICKS that is asked where the plans name none for it."""
+"""Network -> the planner in YARDSTICKS that is used where the plans name none for it."""
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Names that plans and dataset.json may hold
+# Names in plans and dataset.json
 # ---------------------------------------------------------------------------------------------------------------------
 
 DEFAULT_IDENTIFIER: Final = "nnUNetPlans"
@@ -268,16 +269,16 @@ PLANNER_OF_IDENTIFIER: Final[Mapping[str, str]] = {
     "nnUNetResEncUNetLPlans_torchres_sepz": "nnUNetPlannerResEncL_torchres_sepz",
     "nnUNetResEncUNetLPlans_noResampling": "nnUNetPlannerResEncL_noResampling",
 }
-"""Plans identifier -> the planner that writes it by default. experiment_planning/experiment_planners/"""
+"""Plans identifier -> the planner that uses it by default. experiment_planning/experiment_planners/"""
 
 CT: Final = "CTNormalization"
-"""The one scheme that reads the intensity statistics.
+"""The only scheme that reads the intensity statistics.
 
 preprocessing/normalization/default_normalization_schemes.py
 """
 
 DEFAULT_NORMALIZATION: Final = "ZScoreNormalization"
-"""The scheme of channels whose name says nothing; the only one for which the planner sets use_mask_for_norm.
+"""The scheme of channels with any other name; the only one for which the planner sets use_mask_for_norm.
 
 preprocessing/normalization/map_channel_name_to_normalization.py and default_normalization_schemes.py
 """
@@ -311,7 +312,7 @@ RESAMPLING_FUNCTIONS: Final = (
     "resample_torch_fornnunet",
     NO_RESAMPLING,
 )
-"""Functions that take what nnU-Net passes: data, new shape, both spacings. preprocessing/resampling/"""
+"""Functions with the parameters that nnU-Net passes: data, new shape, both spacings. preprocessing/resampling/"""
 
 # ---------------------------------------------------------------------------------------------------------------------
 # How images are read
@@ -324,7 +325,7 @@ READERS: Final[Mapping[str, tuple[str, ...]]] = {
     "NibabelIO": (".nii", ".nii.gz"),
     "NibabelIOWithReorient": (".nii", ".nii.gz"),
 }
-"""Reader class -> the file endings it lists, in the order in which nnU-Net tries the readers.
+"""Reader class -> its file endings, in the order in which nnU-Net tries the readers.
 
 imageio/reader_writer_registry.py, LIST_OF_IO_CLASSES
 """
@@ -334,10 +335,10 @@ STUFF_OF_READERS: Final[Mapping[str, str]] = {
     "NibabelIO": "nibabel_stuff",
     "NibabelIOWithReorient": "nibabel_stuff",
 }
-"""Reader class -> the key of a case's properties without which it cannot write a prediction. imageio/"""
+"""Reader class -> the key of a case's properties that it needs to write a prediction. imageio/"""
 
 READERS_OF_2D_IMAGES: Final = frozenset({"NaturalImage2DIO"})
-"""Readers that open no volumes. imageio/natural_image_reader_writer.py"""
+"""Readers that cannot open volumes. imageio/natural_image_reader_writer.py"""
 
 TIFF_ENDINGS: Final = READERS["Tiff3DIO"]
 
@@ -350,16 +351,16 @@ UNREADABLE_ENDINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "NibabelIO": (*_OTHER_VOLUMES, *_FLAT, *TIFF_ENDINGS),
     "NibabelIOWithReorient": (*_OTHER_VOLUMES, *_FLAT, *TIFF_ENDINGS),
 }
-"""Reader class -> known file endings that it cannot open, tried out; SimpleITKIO opens them all."""
+"""Reader class -> known file endings that it cannot open, found by trial; SimpleITKIO opens all of them."""
 
 CERTAIN_READERS: Final[Mapping[str, str]] = {
     **dict.fromkeys(_FLAT, "NaturalImage2DIO"),
-    # but NibabelIO for NIfTI images whose axes are not orthogonal: SimpleITK refuses these
+    # except NIfTI images whose axes are not orthogonal: SimpleITK refuses these, and NibabelIO opens them
     **dict.fromkeys((*_NIFTI, *_OTHER_VOLUMES), "SimpleITKIO"),
 }
-"""File ending -> the reader that nnU-Net's own move of plans takes. For a TIFF it depends on the content.
+"""File ending -> the reader that nnU-Net's own move of plans selects. For a TIFF it depends on the content.
 
-Tried out; experiment_planning/plans_for_pretraining/move_plans_between_datasets.py
+Found by trial; experiment_planning/plans_for_pretraining/move_plans_between_datasets.py
 """
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -369,7 +370,7 @@ Tried out; experiment_planning/plans_for_pretraining/move_plans_between_datasets
 DEFAULT_TRAINER: Final = "nnUNetTrainer"
 
 DEFAULT_EPOCHS: Final = 1000
-"""How long trainers train whose name does not say it. training/nnUNetTrainer/nnUNetTrainer.py"""
+"""The number of epochs where the trainer's name has none. training/nnUNetTrainer/nnUNetTrainer.py"""
 
 _PRIMUS = (
     *(f"nnUNet_Primus{version}{size}_Trainer" for version in ("V2", "V3", "_") for size in "SBML"),
@@ -377,7 +378,7 @@ _PRIMUS = (
     "nnUNet_Primus_M_Trainer_BS8_2e4",
 )
 TRAINERS_WITH_OWN_NETWORK: Final = frozenset({"nnUNetTrainerBN", *_PRIMUS})
-"""Trainers that build another network than the plans name. Their classes override build_network_architecture."""
+"""Trainers that override build_network_architecture, and so build another network than the plans name."""
 
 STOCK_TRAINERS: Final = TRAINERS_WITH_OWN_NETWORK | frozenset(
     """
@@ -404,19 +405,19 @@ CHECKPOINT_FINAL: Final = "checkpoint_final.pth"
 CHECKPOINT_LATEST: Final = "checkpoint_latest.pth"
 CHECKPOINT_BEST: Final = "checkpoint_best.pth"
 CHECKPOINTS: Final = (CHECKPOINT_FINAL, CHECKPOINT_LATEST, CHECKPOINT_BEST)
-"""What a training leaves, in the order in which ``--c`` takes it. run/run_training.py, maybe_load_checkpoint"""
+"""Checkpoints of a training, in the order of ``--c``. run/run_training.py, maybe_load_checkpoint"""
 
 STEPS: Final = re.compile(r"_[0-9]+steps(?![A-Za-z0-9])")
-"""How the name of a trainer of plansguard goes on behind that of its base trainer (training/names.py)."""
+"""The part of a step trainer's name behind that of its base trainer (plansguard/training/trainer_name.py)."""
 
 
 def base_trainer(name: str) -> str:
-    """The trainer that nnU-Net itself knows: what stands before a number of steps, else the name."""
+    """The trainer's name without a number of steps: the trainer that nnU-Net itself has."""
     return STEPS.split(name, maxsplit=1)[0]
 
 
 def planned_epochs(trainer: str | None) -> int | None:
-    """How many epochs a trainer runs, by its name; None for one that is not nnU-Net's and does not say it."""
+    """The number of epochs of a trainer, by its name; None for one that is not nnU-Net's and has no number."""
     if trainer is None:
         return None
     if match := re.search(r"_(\d{1,9})ep(?:ochs?)?(?:_|$)", trainer):

@@ -1,7 +1,7 @@
-"""How nnU-Net 2.8.1 resolves a configuration: inheritance, and the network that plans of the old format stand for.
+"""Resolution of configurations as in nnU-Net 2.8.1: inheritance, and the network of plans in the old format.
 
-Source: nnunetv2/utilities/plans_handling/plans_handler.py. Apart from the models, so that a check of plans with nothing
-wrong in them need not load pydantic.
+Source: nnunetv2/utilities/plans_handling/plans_handler.py. Separate from the models, so that a check of healthy plans
+does not load pydantic.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from plansguard.core.errors import PlansguardError
 class InheritanceError(PlansguardError):
     """A configuration cannot be resolved.
 
-    ``chain`` names the configurations in the order they were visited, the one asked for first. Its last name does not
-    exist (``kind`` is "missing") or occurs in it before ("cycle").
+    ``chain`` names the configurations in the order of the visit, the requested one first. Its last name does not exist
+    (``kind`` is "missing") or occurs in it before ("cycle").
     """
 
     def __init__(self, kind: Literal["missing", "cycle"], chain: tuple[str, ...]) -> None:
         path = " -> ".join(chain)
         if kind == "cycle":
-            super().__init__(f"inherits_from goes in a circle: {path}", hint="let one of them stand by itself")
+            super().__init__(f"inherits_from goes in a circle: {path}", hint="remove inherits_from from one of them")
         else:
             super().__init__(f"there is no configuration {chain[-1]}: {path}", hint="correct the name")
         self.kind = kind
@@ -32,9 +32,8 @@ class InheritanceError(PlansguardError):
 def resolve_configuration(configurations: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The configuration with everything it inherits, as PlansManager resolves it.
 
-    A key written anew replaces the parent's whole value; ``inherits_from`` stays. The values are those of
-    ``configurations``, not copies: they are for reading. InheritanceError when an ancestor is missing or its own
-    ancestor.
+    A key of the child replaces the parent's whole value; ``inherits_from`` remains. The values are those of
+    ``configurations``, not copies. Raises InheritanceError when an ancestor is missing or its own ancestor.
     """
     resolved: dict[str, Any] = {}
     for ancestor in reversed(_ancestors(configurations, name)):
@@ -43,7 +42,7 @@ def resolve_configuration(configurations: Mapping[str, Any], name: str) -> dict[
 
 
 def origins(configurations: Mapping[str, Any], name: str) -> dict[str, str]:
-    """For every key of the resolved configuration, the one that wrote it. InheritanceError as above."""
+    """For every key of the resolved configuration, the configuration that defines it. InheritanceError as above."""
     return {
         key: ancestor for ancestor in reversed(_ancestors(configurations, name)) for key in configurations[ancestor]
     }
@@ -65,10 +64,10 @@ def _ancestors(configurations: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def modern_architecture(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``architecture`` of a resolved configuration, for reading; in the old format, what nnU-Net makes of its keys.
+    """The ``architecture`` of a resolved configuration; for the old format, the one that nnU-Net derives from its keys.
 
-    Source: ConfigurationManager. KeyError when a key of the old format is missing, ValueError for a network that
-    nnU-Net cannot translate, or a patch of more than three axes.
+    Raises KeyError when a key of the old format is missing, ValueError for a network that nnU-Net cannot translate, or
+    a patch of more than three axes. Source: ConfigurationManager.
     """
     if "architecture" in resolved:
         return dict(resolved["architecture"])
@@ -108,7 +107,7 @@ def modern_architecture(resolved: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-# Class name in the old format -> its module then, and what n_conv_per_stage_encoder counts.
+#: Class name in the old format -> its module at that time, and the argument for n_conv_per_stage_encoder.
 _OLD_NETWORKS = {
     "PlainConvUNet": ("unet", "n_conv_per_stage"),
     "ResidualEncoderUNet": ("residual_unet", "n_blocks_per_stage"),

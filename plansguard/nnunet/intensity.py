@@ -1,6 +1,6 @@
-"""What CTNormalization takes from a channel's intensity properties, and when two of them are far apart.
+"""Intensity properties of a channel as CTNormalization uses them, and when two channels' are far apart.
 
-The thresholds are those of NO-01, kept because no healthy file in the corpus of real plans comes near them.
+The thresholds are those of NO-01. No healthy file in the corpus of real plans comes near them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ FARTHEST_MEAN, WIDEST_STD_RATIO = 2, 3
 
 
 class ClippedRange(NamedTuple):
-    """How a channel is normalised as CT, in the image's own intensities (HU).
+    """Normalization of a channel as CT, in the image's own intensities (HU).
 
-    Clipped to ``low`` and ``high`` (0.5 and 99.5 percentile of the foreground), less ``mean``, divided by ``std``.
+    Clipped to ``low`` and ``high`` (0.5 and 99.5 percentile of the foreground), minus ``mean``, divided by ``std``.
     """
 
     low: float
@@ -27,7 +27,7 @@ class ClippedRange(NamedTuple):
 
     @classmethod
     def of(cls, properties: Any, channel: int) -> ClippedRange | None:
-        """None where they are incomplete, or not numbers to compare (PG003 tells NaN)."""
+        """The range of a channel; None where properties are missing or not finite (PG003 reports NaN)."""
         entry = (properties or {}).get(str(channel), {})
         values = [entry.get(key) for key in ("percentile_00_5", "percentile_99_5", "mean", "std")]
         return cls(*values) if all(value is not None and isfinite(value) for value in values) else None
@@ -38,8 +38,8 @@ class ClippedRange(NamedTuple):
             return float(self.low <= ours.low <= self.high)
         return max(0.0, min(self.high, ours.high) - max(self.low, ours.low)) / (ours.high - ours.low)
 
-    def strangeness(self, ours: ClippedRange) -> str:
-        """What is too far apart, in words; empty when nothing is."""
+    def difference(self, ours: ClippedRange) -> str:
+        """A clause about what is too far apart; empty when nothing is."""
         overlap = self.overlap(ours)
         if overlap < DOUBTFUL_OVERLAP:
             return f"only {overlap:.0%} of this dataset's range is kept"

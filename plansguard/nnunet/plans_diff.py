@@ -1,4 +1,4 @@
-"""Two plans -> what differs, by meaning: inheritance resolved, the old format translated, each field with its facet."""
+"""Comparison of plans by meaning: inheritance resolved, the old format translated, each field with its facet."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 from plansguard.nnunet import constants
 from plansguard.nnunet.inheritance import InheritanceError, modern_architecture, resolve_configuration
 
-FACETS = ("weights", "input", "training", "bookkeeping")
-#: What a difference in each facet means for someone who has weights and data made with the other plans.
+#: Facet -> the consequence of a difference for weights and data made with the other plans.
 CONSEQUENCES = {
     "weights": "weights trained with one do not load into the other's network",
     "input": "preprocessed data of one are not those of the other: preprocess again",
     "training": "another training: data and weights stay valid",
     "bookkeeping": "nothing that is trained or preprocessed",
 }
+FACETS = tuple(CONSEQUENCES)
 _ABSENT = object()
 
 
@@ -31,12 +31,12 @@ class Field(NamedTuple):
 
     @property
     def facet(self) -> str:
-        """What the field decides: weights, input, training or bookkeeping."""
+        """weights, input, training or bookkeeping."""
         return constants.facet(self.key)
 
 
 class Change(NamedTuple):
-    """A field that differs; ``details`` say where inside it, one line each."""
+    """A field that differs; ``details`` has one line for each place inside it."""
 
     field: Field
     before: Any
@@ -45,10 +45,10 @@ class Change(NamedTuple):
 
 
 def fields(plans: dict[str, Any]) -> dict[Field, Any]:
-    """Every field of ``plans`` by meaning, so that equal dictionaries are plans that do the same.
+    """Every field of ``plans`` by meaning: plans with equal dictionaries have the same effect.
 
-    A configuration whose inheritance is broken is taken as it is written, and what should be an object but is none is a
-    field by itself.
+    A configuration with broken inheritance is used as written. A value that should be an object and is none is one
+    field.
     """
     result = {Field(None, _modern_key(key)): value for key, value in plans.items() if key != "configurations"}
     written = plans.get("configurations", {})
@@ -62,7 +62,7 @@ def fields(plans: dict[str, Any]) -> dict[Field, Any]:
 
 
 def edited(then: dict[str, Any], now: dict[str, Any]) -> Iterator[Change]:
-    """The fields in which plans differ from what they were, in file order; both values are given."""
+    """The fields in which plans differ from an earlier state, in file order, with both values."""
     before, after = fields(then), fields(now)
     for field in dict.fromkeys([*before, *after]):
         old, new = before.get(field, _ABSENT), after.get(field, _ABSENT)
@@ -106,7 +106,7 @@ def _configuration_fields(configurations: dict[str, dict[str, Any]], name: str) 
 
 
 def _class_name(key: str, value: Any) -> Any:
-    """A class by its last word: nnU-Net finds it under several paths (``torch.nn.Conv3d``, ``...conv.Conv3d``)."""
+    """The last part of a class path: classes have several paths (``torch.nn.Conv3d``, ``...conv.Conv3d``)."""
     named = key == "network_class_name" or key.endswith("_op") or key == "nonlin"
     return value.rpartition(".")[2] if named and isinstance(value, str) else value
 
@@ -125,7 +125,7 @@ def _digest(value: Any) -> str:
 def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
     """Every field in which two plans differ, with the places inside it, compared by deepdiff.
 
-    Integers and equal floats are the same number (1 and 1.0), as they are to nnU-Net's arithmetic.
+    Integers and equal floats are the same number (1 and 1.0), as in nnU-Net's arithmetic.
     """
     from deepdiff import DeepDiff
 
@@ -136,7 +136,7 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
         view="tree",
         ignore_nan_inequality=True,
         ignore_private_variables=False,  # a key like __x counts
-        threshold_to_diff_deeper=0,  # plans with little in common are no single change
+        threshold_to_diff_deeper=0,  # compare plans with little in common field by field
     )
     details: dict[Field, list[str]] = {}
     for levels in tree.values():
@@ -149,7 +149,7 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
 
 
 def _detail(inside: list[Any], level: Any) -> str:
-    """``/5/0: 2 -> 1``; a side that has nothing there shows as nothing."""
+    """``/5/0: 2 -> 1``; an absent side is written as (nothing)."""
     place = "".join(f"/{token}" for token in inside)
     sides = (("" if type(side).__name__ == "NotPresent" else json.dumps(side)) for side in (level.t1, level.t2))
     return f"{place}: {' -> '.join(side or '(nothing)' for side in sides)}"

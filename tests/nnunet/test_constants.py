@@ -28,7 +28,7 @@ from tests.support.variants import ROOTS, lay_out
 
 def test_every_field_of_the_models_has_a_facet() -> None:
     fields = {*models.Plans.model_fields, *models.Configuration.model_fields} - {"configurations"}
-    assert fields == {path for path in constants.FACETS if "." not in path}
+    assert fields == {path for path in constants.FACET_OF_FIELD if "." not in path}
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ def test_parts_have_the_facet_of_the_whole(path: str, expected: str) -> None:
 
 
 def test_the_fields_of_a_facet_are_spelt_as_in_the_models() -> None:
-    assert constants.PRE_FIELDS.issubset(constants.FACETS)
+    assert constants.PRE_FIELDS.issubset(constants.FACET_OF_FIELD)
     assert not constants.PRE_FIELDS & constants.EXPORT_FIELDS
     required = {
         key for keys in (constants.PLANS_KEYS, constants.CONFIGURATION_KEYS) for use in keys.values() for key in use
     }
-    assert required - {"configurations"} <= set(constants.FACETS)
+    assert required - {"configurations"} <= set(constants.FACET_OF_FIELD)
     aliases = {field.alias or name for name, field in models.Architecture.model_fields.items()}
     assert set(constants.ARCHITECTURE_KEYS) == aliases
     for network in constants.STOCK_ARCHITECTURES.values():

@@ -518,7 +518,7 @@ FIVE = "plans, configuration, fold, dataset_json, device"
         (PARAMETERS.format("device=None", "*args"), None, False),
         (
             PARAMETERS.format("unpack_dataset=True, device=None", FIVE),
-            "__init__ has a parameter unpack_dataset, which nnU-Net gave up with 2.6: nnU-Net's own has none of that "
+            "__init__ has a parameter unpack_dataset, which nnU-Net removed in 2.6: nnU-Net's own has none of that "
             "name (KeyError: 'unpack_dataset')",
             True,
         ),
@@ -526,7 +526,7 @@ FIVE = "plans, configuration, fold, dataset_json, device"
             PARAMETERS.format(
                 "unpack_dataset=True, device=None", "plans, configuration, fold, dataset_json, unpack_dataset, device"
             ),
-            "__init__ has a parameter unpack_dataset, which nnU-Net gave up with 2.6: nnU-Net's own has none of that "
+            "__init__ has a parameter unpack_dataset, which nnU-Net removed in 2.6: nnU-Net's own has none of that "
             "name (TypeError)",
             True,
         ),

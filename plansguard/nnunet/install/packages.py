@@ -1,39 +1,48 @@
-"""What is installed beside this Python: which nnU-Nets there are, what they ask for, whether somebody edited them.
+"""Installed packages: the nnU-Nets that may run, versions, requirements, edited files.
 
-Nothing is loaded; this is what pip noted and what lies on the disk.
+No package is imported. The sources are pip's metadata, ``sys.path`` and the files on disk.
 """
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from plansguard.nnunet.install.python_sources import folder_of
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
-NNUNET = "nnunetv2"
+NNUNET: Final = "nnunetv2"
 _COMMAND = "nnUNetv2_train"
 #: A script of pip begins with its interpreter; where that path is too long, with a shell that starts it.
 _SHEBANG = re.compile(
     r"#!\s*(?P<program>\S+)(?:[ \t]+(?P<argument>\S+))?[^\n]*\n(?:'''exec' \"?(?P<long>[^\"\n]+?)\"? \"\$0\")?"
 )
 _LONGEST_HEAD = 4096
+_COMPARISONS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
 
 
 class Installations(NamedTuple):
     """The nnU-Nets that may be meant.
 
-    ``imported`` is the folder of the package that this Python imports, ``shadowed`` are those that it finds behind it.
-    ``command`` is the nnUNetv2_train that a shell runs, ``interpreter`` the Python that runs it, and ``is_ours`` says
-    whether that is the Python of this environment. None: there is none, or it cannot be told.
+    ``imported`` is the folder of the package that this Python imports, ``shadowed`` are those behind it in
+    ``sys.path``. ``command`` is the nnUNetv2_train that a shell runs, ``interpreter`` the Python that runs it, and
+    ``is_ours`` states whether that is the Python of this environment. None where there is none, or it is unknown.
     """
 
     imported: Path | None
@@ -44,24 +53,23 @@ class Installations(NamedTuple):
 
 
 def nnunet_installations() -> Installations:
-    """The nnU-Nets here, as far as this Python and the shell's PATH lead to them."""
+    """The nnU-Nets in ``sys.path`` and in the shell's PATH."""
     imported = folder_of(NNUNET)
-    found = [Path(entry or ".").absolute() / NNUNET for entry in sys.path]
-    there = dict.fromkeys(folder.resolve() for folder in found if (folder / "__init__.py").is_file())
-    shadowed = tuple(folder for folder in there if imported is not None and folder != imported.resolve())
+    folders = [Path(entry or ".").absolute() / NNUNET for entry in sys.path]
+    packages = dict.fromkeys(folder.resolve() for folder in folders if (folder / "__init__.py").is_file())
+    shadowed = tuple(folder for folder in packages if imported is not None and folder != imported.resolve())
     command = shutil.which(_COMMAND)
     if command is None:
         return Installations(imported, shadowed, None, None, None)
-    path = Path(command)
-    interpreter = _interpreter(path)
-    is_ours = None if interpreter is None else _is_same(interpreter, Path(sys.executable))
-    return Installations(imported, shadowed, path, interpreter, is_ours)
+    interpreter = _interpreter(Path(command))
+    is_ours = None if interpreter is None else _same_environment(interpreter, Path(sys.executable))
+    return Installations(imported, shadowed, Path(command), interpreter, is_ours)
 
 
 def edited_since_installed(path: Path, package: str = NNUNET) -> bool | None:
-    """Whether a file of an installed package is another than the one that was installed.
+    """Whether a file of an installed package differs from the one that was installed.
 
-    None where that cannot be told: an installation from a clone, or a file that did not come with the package.
+    None where that is unknown: an installation from a clone, or a file that did not come with the package.
     """
     distribution = _distribution(package)
     for line in ((distribution and distribution.read_text("RECORD")) or "").splitlines():
@@ -71,6 +79,17 @@ def edited_since_installed(path: Path, package: str = NNUNET) -> bool | None:
                 if distribution is not None and Path(str(distribution.locate_file(name))).samefile(path):
                     return _sha256(path) != rest.removeprefix("sha256=")
     return None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Versions
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def version(package: str) -> str | None:
+    """The version of an installed package, as it is written; None where it is not installed."""
+    distribution = _distribution(package)
+    return None if distribution is None else distribution.version
 
 
 def nnunet_version() -> tuple[int, ...] | None:
@@ -83,24 +102,18 @@ def torch_version() -> tuple[int, ...] | None:
     return _numbers("torch")
 
 
-def dotted(version: tuple[int, ...]) -> str:
-    """``2.8.1``."""
-    return ".".join(map(str, version))
-
-
-def version(package: str) -> str | None:
-    """The version of an installed package, as it is written; None where it is not installed."""
-    distribution = _distribution(package)
-    return None if distribution is None else distribution.version
-
-
 def _numbers(package: str) -> tuple[int, ...] | None:
     text = version(package)
     return None if text is None else tuple(int(number) for number in re.findall(r"\d+", text)[:3])
 
 
+def dotted(version: tuple[int, ...]) -> str:
+    """``2.8.1``."""
+    return ".".join(map(str, version))
+
+
 def requirement(package: str, of: str) -> str | None:
-    """What a package asks of another one: ``!=2.9.*,>=2.1.2``; None where it is not installed or asks for nothing."""
+    """The versions of a package that another one requires: ``!=2.9.*,>=2.1.2``; None where it requires none."""
     distribution = _distribution(of)
     for line in (distribution and distribution.requires) or ():
         match = re.fullmatch(rf"{re.escape(package)}\s*\(?([<>=!~][^;()\[\]]*)?\)?", line.strip())
@@ -110,8 +123,8 @@ def requirement(package: str, of: str) -> str | None:
 
 
 def fulfils(version: Sequence[int], specifiers: str) -> bool:
-    """Whether a version is one of those: ``>=2.1.2,!=2.9.*``. What cannot be read rules nothing out."""
-    return all(_fulfils(tuple(version), one.strip()) for one in specifiers.split(","))
+    """Whether a version meets specifiers: ``>=2.1.2,!=2.9.*``. Those that cannot be read exclude nothing."""
+    return all(_fulfils(tuple(version), specifier.strip()) for specifier in specifiers.split(","))
 
 
 def _fulfils(version: tuple[int, ...], specifier: str) -> bool:
@@ -120,21 +133,14 @@ def _fulfils(version: tuple[int, ...], specifier: str) -> bool:
         return True
     named = tuple(map(int, match[2].split(".")))
     length = len(named) if match[3] else max(len(named), len(version))
-    ours, theirs = ((*one, *[0] * length)[:length] for one in (version, named))
+    padded, other = ((*numbers, *[0] * length)[:length] for numbers in (version, named))
     if match[1] == "~=":
-        return ours >= theirs and ours[: len(named) - 1] == theirs[: len(named) - 1]
-    return {
-        "==": ours == theirs,
-        "!=": ours != theirs,
-        "<=": ours <= theirs,
-        ">=": ours >= theirs,
-        "<": ours < theirs,
-        ">": ours > theirs,
-    }[match[1]]
+        return padded >= other and padded[: len(named) - 1] == other[: len(named) - 1]
+    return _COMPARISONS[match[1]](padded, other)
 
 
 def _distribution(package: str) -> Distribution | None:
-    from importlib.metadata import PackageNotFoundError, distribution  # slow to load, and rarely asked for
+    from importlib.metadata import PackageNotFoundError, distribution  # slow to load, and rarely needed
 
     try:
         return distribution(package)
@@ -142,8 +148,13 @@ def _distribution(package: str) -> Distribution | None:
         return None
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Files
+# ---------------------------------------------------------------------------------------------------------------------
+
+
 def _sha256(path: Path) -> str:
-    """As RECORD has it."""
+    """In the form that RECORD uses."""
     from base64 import urlsafe_b64encode
     from hashlib import sha256
 
@@ -163,8 +174,8 @@ def _interpreter(script: Path) -> Path | None:
     return None
 
 
-def _is_same(one: Path, other: Path) -> bool:
-    """Whether both are the Python of the same environment; those of virtual ones are links to the same program."""
+def _same_environment(one: Path, other: Path) -> bool:
+    """Whether two Pythons are of the same environment. Those of virtual environments link to the same program."""
     return os.path.realpath(one) == os.path.realpath(other) and _environment(one) == _environment(other)
 
 

@@ -1,7 +1,7 @@
-"""Python's sources, read and never imported: where a module lies, what its names stand for, what would stop its import.
+"""Python sources, parsed and never imported: where modules are, what names stand for, why an import fails.
 
-What an import would do is followed as far as it is written down: classes, imports, ``*``, plain aliases, and packages
-found through ``sys.path``. What only running the code could tell is `UNKNOWN`.
+Class statements, imports, ``*``, plain aliases, and packages found through ``sys.path`` are followed. What only running
+the code could decide is `Unread.UNKNOWN`.
 """
 
 from __future__ import annotations
@@ -9,65 +9,64 @@ from __future__ import annotations
 import ast
 import builtins
 import os
-import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
-#: Larger files are no sources that somebody wrote.
+#: Bytes. Larger files are not parsed.
 _LARGEST = 2**20
-#: What is never looked into: Python itself, and what is too large to be read for a name.
+#: Packages that are not searched for names.
 _FOREIGN = frozenset(sys.stdlib_module_names) | {"torch", "numpy"}
-#: Packages of nothing but sources, whose modules and names are looked for as well.
-_JUDGED = frozenset({"nnunetv2", "dynamic_network_architectures", "batchgenerators", "batchgeneratorsv2"})
+#: Packages that consist of sources only: a module or name that is not found in them does not exist.
+_COMPLETE = frozenset({"nnunetv2", "dynamic_network_architectures", "batchgenerators", "batchgeneratorsv2"})
 _DYNAMIC = "__getattr__"
-#: How far one name leads to the next, and how deep packages lie in one another. Nobody's sources come near it.
+#: Limit for imports that lead to one another, and for nested packages.
 _DEEPEST = 64
 
 
 class ImportFault(NamedTuple):
-    """Why the import of a module fails: a file, its line, and one clause about it."""
+    """Why the import of a module fails: file, line, and one clause."""
 
     path: Path
     line: int
     what: str
 
 
-class Definition(NamedTuple):
-    """A class statement, and the module that it stands in."""
+@dataclass(frozen=True, eq=False)
+class ClassStatement:
+    """A class statement in a module, with what its bases are bound to where it is reached."""
 
     module: Module
     node: ast.ClassDef
+    bases: tuple[Binding, ...]
 
 
-class Unknown:
-    """What a name stands for when its module has it, and no class statement that could be read."""
+class Unread(Enum):
+    """What a name stands for if no class statement of it was read: FOREIGN belongs to Python, torch or numpy."""
+
+    UNKNOWN = "unknown"
+    FOREIGN = "foreign"
 
 
-UNKNOWN: Final = Unknown()
-FOREIGN: Final = Unknown()
-"""It comes from Python, torch or numpy, and so is nothing of nnU-Net's."""
-
-Meaning = Definition | Unknown | None
+Binding = ClassStatement | tuple[str, ...] | None
+"""A class statement, dotted names of which the first that exists is meant, or None for any other value."""
+Meaning = ClassStatement | Unread | None
 """What a name stands for; None where the module has no such name."""
 
 
-class _Broken(Exception):
-    def __init__(self, fault: ImportFault) -> None:
-        super().__init__(fault.what)
-        self.fault = fault
-
-
 def spec_of(package: str) -> ModuleSpec | None:
-    """Where a fresh Python would find this package or module of the top level; None where it would not.
+    """Where a new Python process would find a top-level package or module; None where it would not.
 
-    Unlike importlib.util.find_spec it does not answer with what this process has loaded already.
+    Unlike importlib.util.find_spec, modules that this process has loaded do not count.
     """
     for finder in sys.meta_path:
         find = getattr(finder, "find_spec", None)
@@ -77,354 +76,253 @@ def spec_of(package: str) -> ModuleSpec | None:
     return None
 
 
-def is_loaded(name: str) -> bool:
-    """Whether nnU-Net has loaded a module of this name long before it looks for trainers: another is never imported."""
-    return name in ("torch", "numpy", "nnunetv2") or (name in sys.stdlib_module_names and name in sys.modules)
-
-
 def folder_of(package: str) -> Path | None:
-    """The folder of an installed package; None where there is none of that name."""
+    """The folder of an installed package; None where it is not installed."""
     spec = spec_of(package)
     return next((Path(path) for path in (spec and spec.submodule_search_locations) or ()), None)
 
 
-class Module:
-    """One source file under the name by which it is imported. ``path`` None: a folder without ``__init__.py``."""
-
-    def __init__(self, path: Path | None, name: str, folders: Sequence[Path] = ()) -> None:
-        self.path = path
-        self.name = name
-        self.folders = tuple(folders)
-        """Of a package, where its modules lie; else empty."""
-
-    @cached_property
-    def source(self) -> bytes:
-        """The file's bytes; nothing where it cannot be read."""
-        try:
-            return b"" if self.path is None or self.path.stat().st_size > _LARGEST else self.path.read_bytes()
-        except OSError:
-            return b""
-
-    def may_have(self, name: str) -> bool:
-        """Whether a look at the bytes leaves it possible that the module has this name."""
-        return any(word in self.source for word in (os.fsencode(name), b"import *", _DYNAMIC.encode()))
-
-    @cached_property
-    def tree(self) -> ast.Module:
-        """Its statements."""
-        assert self.path is not None
-        try:
-            self.path.open("rb").close()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about the code of others
-                return ast.parse(self.source)
-        except OSError as error:
-            raise _Broken(ImportFault(self.path, 1, f"it cannot be read: {error.strerror}")) from error
-        except SyntaxError as error:
-            fault = ImportFault(self.path, error.lineno or 1, f"it is no valid Python ({error.msg})")
-            raise _Broken(fault) from error
-        except (ValueError, RecursionError, MemoryError) as error:
-            raise _Broken(ImportFault(self.path, 1, "it is no valid Python")) from error
-
-    @cached_property
-    def names(self) -> _Names:
-        """What the module's own statements bind."""
-        found = _Names({}, [])
-        if self.path is not None:
-            _bind(self.tree.body, self, found)
-        return found
-
-    def before(self, node: ast.stmt) -> Module:
-        """The module as it is when this statement of it is reached."""
-        if node not in self.tree.body:
-            return self
-        earlier = Module(self.path, self.name, self.folders)
-        earlier.source = self.source
-        earlier.tree = ast.Module(self.tree.body[: self.tree.body.index(node)], [])
-        return earlier
-
-    def absolute(self, node: ast.ImportFrom) -> str | None:
-        """The module that ``from ... import`` names; None where the dots lead out of the outermost package."""
-        if not node.level:
-            return node.module or ""
-        package = self.name.split(".") if self.folders else self.name.split(".")[:-1]
-        kept = len(package) - node.level + 1
-        if kept < 1:
-            return None
-        return ".".join([*package[:kept], *([node.module] if node.module else [])])
-
-
-class _Names(NamedTuple):
-    """By name a class statement, the dotted name of what is imported, the expression of an alias, or None."""
-
-    bound: dict[str, ast.ClassDef | ast.expr | str | None]
-    stars: list[str]
-
-
-def _bind(body: Iterable[ast.stmt], module: Module, names: _Names) -> None:
-    for node in body:
-        if isinstance(node, ast.ClassDef):
-            names.bound[node.name] = node
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            names.bound[node.name] = None
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                names.bound[alias.asname or alias.name.partition(".")[0]] = (
-                    alias.name if alias.asname else alias.name.partition(".")[0]
-                )
-        elif isinstance(node, ast.ImportFrom):
-            _bind_from(node, module, names)
-        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
-            if node.value is not None:
-                _bind_targets(node.targets if isinstance(node, ast.Assign) else [node.target], node.value, names)
-        else:
-            for part in _parts(node):
-                _bind(part, module, names)
-
-
-def _bind_targets(targets: Iterable[ast.expr], value: ast.expr, names: _Names) -> None:
-    for target in targets:
-        if isinstance(target, ast.Name):
-            names.bound[target.id] = value if isinstance(value, (ast.Name, ast.Attribute)) else None
-        elif isinstance(target, (ast.Tuple, ast.List)):
-            names.bound.update((part.id, None) for part in ast.walk(target) if isinstance(part, ast.Name))
-
-
-def _bind_from(node: ast.ImportFrom, module: Module, names: _Names) -> None:
-    origin = module.absolute(node)
-    for alias in node.names:
-        if alias.name != "*":
-            names.bound[alias.asname or alias.name] = None if origin is None else f"{origin}.{alias.name}"
-        elif origin is not None:
-            names.stars.append(origin)
-
-
-def _parts(node: ast.stmt) -> Iterator[list[ast.stmt]]:
-    """The statements within a statement, the likeliest last: what a name is bound to last is what it stands for."""
-    if isinstance(node, ast.If):
-        yield node.orelse
-        if written(node.test) not in ("TYPE_CHECKING", "typing.TYPE_CHECKING", "__name__ == '__main__'"):
-            yield node.body
-    elif isinstance(node, ast.Try):
-        for handler in node.handlers:
-            yield handler.body
-        yield from (node.body, node.orelse, node.finalbody)
-    else:
-        yield from (part for name in ("orelse", "body") if isinstance(part := getattr(node, name, None), list))
+def is_loaded(name: str) -> bool:
+    """Whether nnU-Net loads a module of this name before it looks for trainers: another one is never imported."""
+    return name in ("torch", "numpy", "nnunetv2") or (name in sys.stdlib_module_names and name in sys.modules)
 
 
 def written(node: ast.AST) -> str:
-    """This part of a source as Python writes it; dots where it is nested too deep for that."""
+    """The source of a node; dots where it is nested too deep."""
     try:
         return ast.unparse(node)
     except RecursionError:
         return "..."
 
 
-class Sources:
-    """The modules that one look around reads, each of them once.
+class Module:
+    """One source file and the name by which it is imported.
 
-    ``first`` is the folder that stands first in ``sys.path``, if any.
+    ``folders`` are those of a package's modules, else empty. ``path`` is None for a package without ``__init__.py``.
     """
 
-    def __init__(self, first: Path | None = None, read: dict[tuple[Path | None, str], Module] | None = None) -> None:
+    def __init__(self, path: Path | None, name: str, folders: Sequence[Path] = ()) -> None:
+        self.path = path
+        self.name = name
+        self.folders = folders
+        self.stars: list[str] = []
+        """Modules of which ``names`` imports ``*``."""
+
+    @cached_property
+    def source(self) -> bytes:
+        """The file's bytes; empty where it cannot be read or is too large."""
+        try:
+            return b"" if self.path is None or self.path.stat().st_size > _LARGEST else self.path.read_bytes()
+        except OSError:
+            return b""
+
+    def may_have(self, name: str) -> bool:
+        """Whether the bytes leave it possible that the module has this name."""
+        return any(word in self.source for word in (os.fsencode(name), b"import *", _DYNAMIC.encode()))
+
+    @cached_property
+    def tree(self) -> ast.Module | ImportFault:
+        """The parsed source, or why it cannot be read or parsed."""
+        assert self.path is not None
+        try:
+            self.path.open("rb").close()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return ast.parse(self.source)
+        except OSError as error:
+            return ImportFault(self.path, 1, f"it cannot be read: {error.strerror}")
+        except SyntaxError as error:
+            return ImportFault(self.path, error.lineno or 1, f"it is no valid Python ({error.msg})")
+        except (ValueError, RecursionError, MemoryError):
+            return ImportFault(self.path, 1, "it is no valid Python")
+
+    @cached_property
+    def names(self) -> dict[str, Binding]:
+        """What the module's statements bind. A module that cannot be parsed may have any name."""
+        names: dict[str, Binding] = {}
+        if isinstance(self.tree, ImportFault):
+            return {_DYNAMIC: None}
+        for node in _statements(self.tree.body):
+            if isinstance(node, ast.ClassDef):
+                names[node.name] = ClassStatement(self, node, tuple(self._value(base, names) for base in node.bases))
+            elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                names[node.name] = None
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                names.update(self._imported(node))
+            elif isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+                for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                    value = self._value(node.value, names) if isinstance(target, ast.Name) else None
+                    parts = (part for part in ast.walk(target) if isinstance(part, ast.Name))
+                    names.update((part.id, value) for part in parts if isinstance(part.ctx, ast.Store))
+        return names
+
+    def _imported(self, node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Binding]]:
+        for alias in node.names:
+            if isinstance(node, ast.ImportFrom) and alias.name == "*":
+                self.stars.append(self._origin(node))
+            elif isinstance(node, ast.ImportFrom):
+                yield alias.asname or alias.name, (f"{self._origin(node)}.{alias.name}",)
+            else:
+                name = alias.name if alias.asname else alias.name.partition(".")[0]
+                yield alias.asname or name, (name,)
+
+    def _value(self, expression: ast.expr, names: dict[str, Binding]) -> Binding:
+        """What a name or a dotted name is bound to at this point; None for any other expression."""
+        if not isinstance(expression, (ast.Name, ast.Attribute)):
+            return None
+        head, dot, rest = written(expression).partition(".")
+        if head not in names:
+            builtin = [f"builtins.{head}"] if hasattr(builtins, head) else []
+            return tuple(f"{name}{dot}{rest}" for name in [*(f"{star}.{head}" for star in self.stars), *builtin])
+        bound = names[head]
+        if not dot:
+            return bound
+        return tuple(f"{name}.{rest}" for name in bound) if isinstance(bound, tuple) else None
+
+    def imports(self) -> Iterator[tuple[int, str, list[str]]]:
+        """The unconditional imports: line, module, and the names that are imported from it."""
+        for node in () if isinstance(self.tree, ImportFault) else self.tree.body:
+            if isinstance(node, ast.Import):
+                yield from ((node.lineno, alias.name, []) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield node.lineno, self._origin(node), [alias.name for alias in node.names if alias.name != "*"]
+
+    def _origin(self, node: ast.ImportFrom) -> str:
+        """The module that ``from ... import`` names; dots that lead out of the outermost package remain."""
+        package = self.name.split(".") if self.folders else self.name.split(".")[:-1]
+        kept = len(package) - node.level + 1
+        if node.level and kept < 1:
+            return "." * node.level + (node.module or "")
+        return ".".join([*(package[:kept] if node.level else ()), *([node.module] if node.module else ())])
+
+
+def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """All statements outside functions and classes; of alternatives, the likeliest comes last and so binds names."""
+    for node in body:
+        yield node
+        if not isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            for part in ("handlers", "orelse", "body", "finalbody"):
+                yield from _statements(getattr(node, part, ()))
+
+
+class Sources:
+    """The modules that one search reads, each once. ``first`` is a folder in front of ``sys.path``."""
+
+    def __init__(self, first: Path | None = None) -> None:
         self.first = first
-        self._read = {} if read is None else read
         self._located: dict[str, Module | None] = {}
 
-    def behind(self, first: Path) -> Sources:
-        """The same with this folder first in ``sys.path``; what was read is kept."""
-        return Sources(first, self._read)
-
-    def module(self, path: Path | None, name: str, folders: Sequence[Path] = ()) -> Module:
-        """The module in this file under this name."""
-        return self._read.setdefault((path, name), Module(path, name, folders))
-
-    # --- Where modules lie
-
     def locate(self, dotted: str) -> Module | None:
-        """The module of this name; None where it cannot be found as a source."""
-        if dotted.count(".") > _DEEPEST:
+        """The module of this name; None where it is not found as a source."""
+        if dotted.startswith(".") or dotted.count(".") > _DEEPEST:
             return None
         if dotted not in self._located:
-            parent, _, last = dotted.rpartition(".")
+            parent, _, name = dotted.rpartition(".")
             package = self.locate(parent) if parent else None
             if parent:
-                self._located[dotted] = None if package is None else self._in(package.folders, last, dotted)
+                self._located[dotted] = None if package is None else _module_in(package.folders, name, dotted)
             else:
-                self._located[dotted] = self._top(dotted)
+                self._located[dotted] = self._top_level(name)
         return self._located[dotted]
 
-    def _top(self, name: str) -> Module | None:
-        local = self._in([self.first], name, name) if self.first is not None and not is_loaded(name) else None
-        if local is not None and local.path is not None:
-            return local
-        spec = spec_of(name)
+    def _top_level(self, name: str) -> Module | None:
+        local = None if self.first is None or is_loaded(name) else _module_in([self.first], name, name)
+        spec = spec_of(name) if local is None or local.path is None else None
         if spec is None:
             return local
         folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
         path = Path(spec.origin) if spec.origin is not None and spec.origin.endswith(".py") else None
-        return None if path is None and not folders else self.module(path, name, folders)
+        return None if path is None and not folders else Module(path, name, folders)
 
-    def _in(self, folders: Sequence[Path], name: str, dotted: str) -> Module | None:
-        for folder in folders:
-            if (init := folder / name / "__init__.py").is_file():
-                return self.module(init, dotted, [init.parent])
-            if (path := folder / f"{name}.py").is_file():
-                return self.module(path, dotted)
-        spaces = [folder / name for folder in folders if (folder / name).is_dir()]
-        return self.module(None, dotted, spaces) if spaces else None
-
-    # --- What names stand for
-
-    def find(self, dotted: str) -> Meaning:
-        """What ``package.module.Name`` stands for; None where it is not there for certain."""
-        top, _, rest = dotted.partition(".")
-        if not rest or not self._is_installed(top):
-            return None
-        parent = dotted.rpartition(".")[0]
-        if top in _JUDGED and self.locate(parent) is None:
-            return None
-        return self._dotted(dotted, frozenset())
+    def is_installed(self, dotted: str) -> bool:
+        """Whether a package is there, and, of one that consists of sources only, the module."""
+        top = dotted.partition(".")[0]
+        if top in _COMPLETE:
+            return self.locate(dotted) is not None
+        return top in sys.stdlib_module_names or self.locate(top) is not None or spec_of(top) is not None
 
     def meaning(self, module: Module, name: str, seen: frozenset[tuple[str, str]] = frozenset()) -> Meaning:
-        """What ``module.name`` is once the module is imported."""
+        """What ``module.name`` stands for after the import of the module."""
         if (module.name, name) in seen or module.path is None:
             return None
         if len(seen) == _DEEPEST:
-            return UNKNOWN
+            return Unread.UNKNOWN
         seen |= {(module.name, name)}
-        try:
-            bound, stars = module.names
-        except _Broken:
-            return UNKNOWN
-        if name in bound:
-            return self._bound(bound[name], module, seen)
-        for star in stars if not name.startswith("_") else ():
-            found = self._dotted(f"{star}.{name}", seen)
-            if found is not None:
-                return found
-        return UNKNOWN if _DYNAMIC in bound else None
+        if name in module.names:
+            return self.resolve(module.names[name], seen)
+        stars = module.stars if not name.startswith("_") else ()
+        found = (self.dotted_meaning(f"{star}.{name}", seen) for star in stars)
+        return next((one for one in found if one is not None), Unread.UNKNOWN if _DYNAMIC in module.names else None)
 
-    def base(self, definition: Definition, expression: ast.expr) -> Definition | Unknown:
-        """What stands between the parentheses of a class statement."""
-        module = definition.module.before(definition.node)
-        found = self._expression(expression, module, frozenset())
-        if found is None and isinstance(expression, ast.Name) and hasattr(builtins, expression.id):
-            return FOREIGN
-        return found or UNKNOWN
+    def resolve(self, binding: Binding, seen: frozenset[tuple[str, str]] = frozenset()) -> ClassStatement | Unread:
+        """What a binding stands for."""
+        if isinstance(binding, ClassStatement):
+            return binding
+        found = (self.dotted_meaning(dotted, seen) for dotted in binding or ())
+        return next((one for one in found if one is not None), Unread.UNKNOWN)
 
-    def _bound(
-        self, to: ast.ClassDef | ast.expr | str | None, module: Module, seen: frozenset[tuple[str, str]]
-    ) -> Definition | Unknown:
-        if isinstance(to, ast.ClassDef):
-            return Definition(module, to)
-        found = self._dotted(to, seen) if isinstance(to, str) else self._expression(to, module, seen) if to else None
-        return found or UNKNOWN
-
-    def _expression(self, expression: ast.expr, module: Module, seen: frozenset[tuple[str, str]]) -> Meaning:
-        if isinstance(expression, ast.Name):
-            return self.meaning(module, expression.id, seen)
-        head, _, rest = written(expression).partition(".")
-        try:
-            start = module.names.bound.get(head)
-        except _Broken:
-            return UNKNOWN
-        return self._dotted(f"{start}.{rest}", seen) if isinstance(start, str) else UNKNOWN
-
-    def _dotted(self, dotted: str, seen: frozenset[tuple[str, str]]) -> Meaning:
-        """What ``package.module.Name`` stands for; None where the module is there and has no such name."""
+    def dotted_meaning(self, dotted: str, seen: frozenset[tuple[str, str]] = frozenset()) -> Meaning:
+        """What ``package.module.Name`` stands for; None where the module exists and has no such name."""
         if dotted.partition(".")[0] in _FOREIGN:
-            return FOREIGN
+            return Unread.FOREIGN
         parent, _, name = dotted.rpartition(".")
         module = self.locate(parent) if parent else None
         if module is None:
-            return UNKNOWN
+            return Unread.UNKNOWN
         found = self.meaning(module, name, seen)
-        return UNKNOWN if found is None and self.locate(dotted) is not None else found
-
-    # --- What stops an import
+        return Unread.UNKNOWN if found is None and self.locate(dotted) is not None else found
 
     def fault(self, module: Module, seen: set[str] | None = None) -> ImportFault | None:
-        """Why importing this module fails for certain; None where nothing speaks against it.
+        """Why importing this module certainly fails; None where no reason is known.
 
-        Only imports that are always made count: none within ``try``, ``if`` or a function.
+        Only unconditional imports count: none within ``try``, ``if`` or a function.
         """
         seen = set() if seen is None else seen
         if module.path is None or module.name in seen:
             return None
         seen.add(module.name)
-        for package in self._own(module.name.rpartition(".")[0]):
-            if (fault := self.fault(package, seen)) is not None:
-                return fault
-        try:
-            body = module.tree.body
-        except _Broken as broken:
-            return broken.fault
-        for node in body:
-            what = self._missing(node, module)
-            if what is not None:
-                return ImportFault(module.path, node.lineno, what)
-            for name in _imported(node, module):
-                for here in self._own(name):
-                    if (fault := self.fault(here, seen)) is not None:
-                        return fault
+        if (fault := self._fault_in_first(module.name.rpartition(".")[0], seen)) is not None:
+            return fault
+        if isinstance(module.tree, ImportFault):
+            return module.tree
+        for line, origin, names in module.imports():
+            if what := self._missing(origin, names):
+                return ImportFault(module.path, line, what)
+            for dotted in (origin, *(f"{origin}.{name}" for name in names)):
+                if (fault := self._fault_in_first(dotted, seen)) is not None:
+                    return fault
         return None
 
-    def lacks_package(self, module: Module) -> bool:
-        """Whether a quick look shows an import, at the beginning of a line, of a package that is not installed."""
-        names = re.findall(rb"^(?:from|import)[ \t]+(\w+)", module.source, re.MULTILINE)
-        return any(not self._is_installed(name.decode(errors="replace")) for name in dict.fromkeys(names))
-
-    def _own(self, dotted: str) -> Iterator[Module]:
-        """The modules of the first folder that are run by importing this one, packages before their modules."""
+    def _fault_in_first(self, dotted: str, seen: set[str]) -> ImportFault | None:
+        """The fault of a module, or of the packages that contain it, where they are in the first folder."""
         if self.first is None or not dotted:
-            return
-        parts = dotted.split(".")
-        for count in range(1, len(parts) + 1):
-            module = self.locate(".".join(parts[:count]))
-            if module is not None and module.path is not None and self.first in module.path.parents:
-                yield module
-
-    def _missing(self, node: ast.stmt, module: Module) -> str | None:
-        if isinstance(node, ast.Import):
-            gone = next((one.name for one in node.names if not self._is_there(one.name)), None)
-            return None if gone is None else self._says(gone)
-        if not isinstance(node, ast.ImportFrom):
             return None
-        origin = module.absolute(node)
-        if origin is None:
-            return f"`from {'.' * node.level}{node.module or ''} import` leads out of every package"
-        if not self._is_there(origin):
-            return self._says(origin)
-        gone = next((one.name for one in node.names if self._is_surely_without(origin, one.name)), None)
-        return None if gone is None else f"it imports {gone}, which {origin} does not have"
+        modules = map(self.locate, accumulate(dotted.split("."), "{}.{}".format))
+        own = (one for one in modules if one is not None and one.path is not None and self.first in one.path.parents)
+        return next((fault for one in own if (fault := self.fault(one, seen)) is not None), None)
 
-    def _is_there(self, dotted: str) -> bool:
-        top = dotted.partition(".")[0]
-        if not self._is_installed(top):
-            return False
-        return top not in _JUDGED or self.locate(dotted) is not None
-
-    def _is_surely_without(self, dotted: str, name: str) -> bool:
-        module = self.locate(dotted) if dotted.partition(".")[0] in _JUDGED else None
-        if module is None or name == "*" or module.may_have(name):
-            return False
-        return self.locate(f"{dotted}.{name}") is None
-
-    def _says(self, dotted: str) -> str:
-        top = dotted.partition(".")[0]
-        return f"it imports {dotted}, which {f'{top} does not have' if self._is_installed(top) else 'is not installed'}"
-
-    def _is_installed(self, top: str) -> bool:
-        return top in sys.stdlib_module_names or self.locate(top) is not None or spec_of(top) is not None
+    def _missing(self, origin: str, names: Iterable[str]) -> str | None:
+        """What an import of these names from a module cannot find."""
+        if origin.startswith("."):
+            return f"`from {origin} import` leads out of every package"
+        top = origin.partition(".")[0]
+        if not self.is_installed(top):
+            return f"it imports {origin}, which is not installed"
+        if top not in _COMPLETE:
+            return None
+        module = self.locate(origin)
+        if module is None:
+            return f"it imports {origin}, which {top} does not have"
+        gone = (name for name in names if not module.may_have(name) and self.locate(f"{origin}.{name}") is None)
+        return next((f"it imports {name}, which {origin} does not have" for name in gone), None)
 
 
-def _imported(node: ast.stmt, module: Module) -> Iterator[str]:
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        origin = module.absolute(node)
-        if origin is not None:
-            yield origin
-            yield from (f"{origin}.{alias.name}" for alias in node.names if alias.name != "*")
+def _module_in(folders: Iterable[Path], name: str, dotted: str) -> Module | None:
+    """The module ``name`` in the first of these folders that has it."""
+    for folder in folders:
+        if (init := folder / name / "__init__.py").is_file():
+            return Module(init, dotted, [init.parent])
+        if (path := folder / f"{name}.py").is_file():
+            return Module(path, dotted)
+    spaces = [folder / name for folder in folders if (folder / name).is_dir()]
+    return Module(None, dotted, spaces) if spaces else None

@@ -1,49 +1,56 @@
-"""What a trainer's class statement says: its ancestors, methods and constants."""
+"""What the source of a trainer's class shows: base classes, methods, constants, mirroring."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from plansguard.nnunet import constants
-from plansguard.nnunet.install.python_sources import FOREIGN, Definition, Sources, written
+from plansguard.nnunet.install.python_sources import ClassStatement, Sources, Unread, written
 
 PACKAGE: Final = "nnunetv2"
 FOLDER: Final = ("training", "nnUNetTrainer")
-"""Where nnU-Net keeps its trainers, below its own folder."""
+"""The folder of nnU-Net's trainers, below its own folder."""
 
 NETWORK: Final = "build_network_architecture"
 AUGMENTATION: Final = "configure_rotation_dummyDA_mirroring_and_inital_patch_size"
-"""Where nnU-Net decides how a patch is rotated and mirrored, in its own spelling; the axes are the last it returns."""
+"""The method that decides how a patch is rotated and mirrored; it returns the axes of mirroring last."""
 
-#: Ancestors of a class, one above the other. Nobody's trainers come near it.
+#: Limit for the number of base classes, one above the other.
 _DEEPEST = 64
 _TRANSFORMS = "get_training_transforms"
 _STOCK = ".".join([PACKAGE, *FOLDER, constants.DEFAULT_TRAINER])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainerClass:
-    """A class statement. ``bases`` are as written, ``parents`` what they stand for, None where that cannot be told."""
+    """A class statement. ``bases`` are as written, ``parents`` the classes they name, None for one that is unknown.
+
+    Base classes that belong to Python, torch or numpy are not among the parents.
+    """
 
     name: str
+    module: str
     path: Path
     line: int
     bases: tuple[str, ...]
-    parents: tuple[TrainerClass | None, ...] = field(repr=False, compare=False)
-    module: str = field(repr=False)
-    _node: ast.ClassDef = field(repr=False, compare=False)
+    parents: tuple[TrainerClass | None, ...]
+    body: list[ast.stmt]
 
     @cached_property
     def mro(self) -> tuple[TrainerClass, ...]:
-        """The class and all that it inherits from, in the order in which Python looks for a method."""
-        known = [one for one in self.parents if one is not None]
-        return (self, *_merged([*(list(one.mro) for one in known), known]))
+        """The class and its base classes, in the order in which Python looks for a method.
+
+        It is depth first, each class behind all that inherit from it. Python refuses a class where another order would
+        be needed.
+        """
+        every = [self, *(one for parent in self.parents if parent is not None for one in parent.mro)]
+        return tuple(reversed(dict.fromkeys(reversed(every))))
 
     @property
     def is_stock(self) -> bool:
@@ -52,26 +59,26 @@ class TrainerClass:
 
     @property
     def is_trainer(self) -> bool | None:
-        """Whether it inherits from the installed ``nnUNetTrainer``; None where that cannot be told."""
+        """Whether it inherits from the installed ``nnUNetTrainer``; None where a base class is unknown."""
         if any(one.is_stock for one in self.mro):
             return True
-        return None if any(parent is None for one in self.mro for parent in one.parents) else False
+        return None if any(None in one.parents for one in self.mro) else False
 
     def method(self, name: str) -> TrainerClass | None:
         """The class whose method of this name is called; None if there is none."""
         return next((one for one in self.mro if one.function(name) is not None), None)
 
     def function(self, name: str) -> ast.FunctionDef | None:
-        """The method as this very class defines it."""
-        found = [one for one in self._node.body if isinstance(one, ast.FunctionDef) and one.name == name]
-        return found[-1] if found else None
+        """The method that this class itself defines."""
+        found = (one for one in reversed(self.body) if isinstance(one, ast.FunctionDef) and one.name == name)
+        return next(found, None)
 
     def attribute(self, name: str) -> Any:
-        """What ``self.<name>`` is after ``__init__``: the literal that is assigned last; None where that is none.
+        """The literal that ``__init__`` assigns to ``self.<name>`` last.
 
-        Also None where another method assigns to it.
+        None where it is no literal, a condition decides, or another method assigns to it.
         """
-        others = (part for one in self.mro for part in one._node.body if getattr(part, "name", "") != "__init__")
+        others = (part for one in self.mro for part in one.body if getattr(part, "name", "") != "__init__")
         value = _assigned(self.mro, name)
         if value is None or any(_assigns(other, name) for other in others):
             return None
@@ -81,16 +88,16 @@ class TrainerClass:
 
     @property
     def mirrors(self) -> bool | None:
-        """Whether it mirrors patches in training; None where that cannot be told."""
+        """Whether it mirrors patches in training; None where that is unknown."""
         loading = self.method("get_dataloaders")
         if self.is_trainer is not True or loading is None or not loading.module.startswith(f"{PACKAGE}."):
             return None
-        axes = _mirrored(self.mro)
-        return axes if axes is not True or _adds_mirroring(self.mro) else None
+        has_axes = _has_mirror_axes(self.mro)
+        return None if has_axes and not _adds_mirroring(self.mro) else has_axes
 
     @property
     def mirrors_every_axis(self) -> bool:
-        """Whether it mirrors, and along the axes that nnU-Net's own trainer chooses: all of them."""
+        """Whether it mirrors along the axes that nnU-Net's own trainer chooses: all of them."""
         chooser = self.method(AUGMENTATION)
         return bool(self.mirrors) and chooser is not None and chooser.is_stock
 
@@ -101,69 +108,53 @@ class TrainerClass:
         return builder is not None and not builder.is_stock
 
 
-def trainer_of(definition: Definition, sources: Sources) -> TrainerClass | None:
-    """The class of this statement, with its ancestors as far as they can be read; None for one that is its own."""
-    return _Family(sources).member(definition, frozenset())
+def trainer_of(statement: ClassStatement, sources: Sources) -> TrainerClass:
+    """The class of a statement, with its base classes as far as they can be read."""
+    known: dict[ClassStatement, TrainerClass | None] = {}
 
+    def read(statement: ClassStatement, depth: int) -> TrainerClass:
+        known[statement] = None  # for a class that is a base class of itself
+        bases = (sources.resolve(base) for base in statement.bases)
+        parents = tuple(parent(base, depth + 1) for base in bases if base is not Unread.FOREIGN)
+        node, module = statement.node, statement.module
+        assert module.path is not None
+        known[statement] = trainer = TrainerClass(
+            node.name, module.name, module.path, node.lineno, tuple(map(written, node.bases)), parents, node.body
+        )
+        return trainer
 
-class _Family:
-    """The classes that are met on the way up from one of them, each of them once."""
-
-    def __init__(self, sources: Sources) -> None:
-        self.sources = sources
-        self.known: dict[tuple[str, int], TrainerClass] = {}
-
-    def member(self, definition: Definition, heirs: frozenset[tuple[str, int]]) -> TrainerClass | None:
-        """None for a class among its own ``heirs``, which is none, and where there are more than anybody writes."""
-        module, node = definition
-        place = (module.name, node.lineno)
-        if module.path is None or place in heirs or len(heirs) == _DEEPEST:
+    def parent(meaning: ClassStatement | Unread, depth: int) -> TrainerClass | None:
+        if not isinstance(meaning, ClassStatement) or depth == _DEEPEST:
             return None
-        if place not in self.known:
-            meanings = [self.sources.base(definition, base) for base in node.bases]
-            self.known[place] = TrainerClass(
-                name=node.name,
-                path=module.path,
-                line=node.lineno,
-                bases=tuple(map(written, node.bases)),
-                parents=tuple(
-                    self.member(one, heirs | {place}) if isinstance(one, Definition) else None
-                    for one in meanings
-                    if one is not FOREIGN
-                ),
-                module=module.name,
-                _node=node,
-            )
-        return self.known[place]
+        return known[meaning] if meaning in known else read(meaning, depth)
 
-
-def _merged(lists: list[list[TrainerClass]]) -> Iterator[TrainerClass]:
-    """Python's order of classes (C3). Where it has none, the class statement fails; then the order is any."""
-    while lists := [one for one in lists if one]:
-        heads = [one[0] for one in lists]
-        chosen = next((head for head in heads if not any(head in one[1:] for one in lists)), heads[0])
-        yield chosen
-        lists = [[other for other in one if other != chosen] for one in lists]
+    return read(statement, 0)
 
 
 def _assigns(node: ast.AST, name: str) -> bool:
     """Whether ``self.<name>`` is assigned to anywhere within."""
-    return any(
-        isinstance(part, ast.Attribute) and part.attr == name and isinstance(part.ctx, ast.Store)
-        for part in ast.walk(node)
-    )
+    attributes = (part for part in ast.walk(node) if isinstance(part, ast.Attribute))
+    return any(part.attr == name and isinstance(part.ctx, ast.Store) for part in attributes)
 
 
 def called(mro: Sequence[TrainerClass], method: str) -> tuple[ast.FunctionDef | None, Sequence[TrainerClass]]:
-    """The method that is called, and the classes among which ``super()`` looks from there."""
+    """The method that is called, and the classes in which ``super()`` looks from there."""
     for index, one in enumerate(mro):
         if (function := one.function(method)) is not None:
             return function, mro[index + 1 :]
     return None, ()
 
 
+def call_of(expression: ast.AST, method: str) -> ast.Call | None:
+    """The call where the expression, or a statement of it, is ``super().<method>(...)`` or ``Base.<method>(...)``."""
+    call = expression.value if isinstance(expression, ast.Expr) else expression
+    if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == method:
+        return call
+    return None
+
+
 def _assigned(mro: Sequence[TrainerClass], name: str) -> ast.expr | None:
-    """The expression that ``__init__`` gives ``self.<name>`` last; no literal where a condition decides."""
+    """The expression that ``__init__`` assigns to ``self.<name>`` last; no literal where a condition decides."""
     function, above = called(mro, "__init__")
     value: ast.expr | None = None
     for statement in function.body if function is not None else ():
@@ -175,47 +166,30 @@ def _assigned(mro: Sequence[TrainerClass], name: str) -> ast.expr | None:
 
 
 def _plain_value(statement: ast.stmt) -> ast.expr | None:
-    """What ``a = b = value`` assigns, unless it is taken apart."""
+    """What ``a = b = value`` assigns, unless it is unpacked."""
     if isinstance(statement, ast.Assign):
         return None if any(isinstance(one, (ast.Tuple, ast.List)) for one in statement.targets) else statement.value
     return statement.value if isinstance(statement, ast.AnnAssign) else None
 
 
-def call_of(statement: ast.stmt, method: str) -> ast.Call | None:
-    """The call where the statement is ``super().<method>(...)`` or ``Base.<method>(...)``."""
-    call = statement.value if isinstance(statement, ast.Expr) else None
-    if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == method:
-        return call
-    return None
-
-
-def _mirrored(mro: Sequence[TrainerClass]) -> bool | None:
-    """Whether the axes that are returned for mirroring are any; None where that cannot be told."""
+def _has_mirror_axes(mro: Sequence[TrainerClass]) -> bool | None:
+    """Whether there are axes among those returned for mirroring; None where that is unknown."""
     function, above = called(mro, AUGMENTATION)
-    if function is None:
+    returned = [part.value for part in ast.walk(function) if isinstance(part, ast.Return)] if function else []
+    if function is None or len(returned) != 1 or returned[0] is None:
         return None
-    returned = [part.value for part in ast.walk(function) if isinstance(part, ast.Return)]
-    if len(returned) != 1 or returned[0] is None:
-        return None
-    verdicts: set[bool | None] = set()
     axes = returned[0].elts[-1] if isinstance(returned[0], ast.Tuple) else returned[0]
     if not isinstance(axes, ast.Name):
-        return _has_axes(axes, above)
+        return _is_axes(axes, above)
+    possible: set[bool | None] = set()
     for statement in function.body:
-        given = {_has_axes(value, above) for value in _values_of(statement, axes.id)}
-        verdicts = given if isinstance(statement, ast.Assign) and given else verdicts | given
-    return next(iter(verdicts)) if len(verdicts) == 1 else None
-
-
-def _adds_mirroring(mro: Sequence[TrainerClass]) -> bool:
-    """Whether what is done with the axes is written down, here or in the method that this one calls."""
-    function, above = called(mro, _TRANSFORMS)
-    words = "" if function is None else written(function)
-    return "MirrorTransform" in words or (f".{_TRANSFORMS}(" in words and _adds_mirroring(above))
+        values = {_is_axes(value, above) for value in _values_of(statement, axes.id)}
+        possible = values if isinstance(statement, ast.Assign) and values else possible | values
+    return possible.pop() if len(possible) == 1 else None
 
 
 def _values_of(statement: ast.stmt, name: str) -> Iterator[ast.expr]:
-    """What a variable is given within a statement: itself, or as the last of several."""
+    """What a variable is assigned within a statement, alone or as the last of several."""
     for part in ast.walk(statement):
         for target in part.targets if isinstance(part, ast.Assign) else ():
             last = target.elts[-1] if isinstance(target, ast.Tuple) and target.elts else target
@@ -223,9 +197,17 @@ def _values_of(statement: ast.stmt, name: str) -> Iterator[ast.expr]:
                 yield part.value
 
 
-def _has_axes(value: ast.expr, above: Sequence[TrainerClass]) -> bool | None:
-    if isinstance(value, ast.Constant) and value.value is None:
-        return False
+def _is_axes(value: ast.expr, above: Sequence[TrainerClass]) -> bool | None:
+    """Whether the value, or the last of a call of ``super()``, is an axis or more; None where that is unknown."""
     if isinstance(value, (ast.Tuple, ast.List)):
         return bool(value.elts)
-    return _mirrored(above) if call_of(ast.Expr(value), AUGMENTATION) is not None else None
+    if isinstance(value, ast.Constant) and value.value is None:
+        return False
+    return _has_mirror_axes(above) if call_of(value, AUGMENTATION) is not None else None
+
+
+def _adds_mirroring(mro: Sequence[TrainerClass]) -> bool:
+    """Whether the transforms use the axes, in this class or in the method that it calls."""
+    function, above = called(mro, _TRANSFORMS)
+    source = "" if function is None else written(function)
+    return "MirrorTransform" in source or (f".{_TRANSFORMS}(" in source and _adds_mirroring(above))

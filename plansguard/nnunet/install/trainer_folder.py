@@ -1,4 +1,4 @@
-"""Where nnU-Net finds the trainers of a number of steps, and whether it can."""
+"""The folder of plansguard's step trainers, and whether the installed nnU-Net can use it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ VARIABLE: Final = "nnUNet_extTrainer"
 """The environment variable that names folders of trainers outside nnU-Net. Source: utilities/find_objects.py."""
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "training" / "extension"
-"""The one that it is to name: it has a class for every number of steps."""
+"""The folder of plansguard's trainers, with a class for every number of steps."""
 
 OLDEST_NNUNET: Final = (2, 8)
-"""The first nnU-Net that looks there."""
+"""The first nnU-Net that reads the variable."""
 
 REMEDY: Final = "pip install 'plansguard[train]'"
-"""What to type where the installed nnU-Net will not do."""
+"""The command that installs a suitable nnU-Net."""
 
 
 def obstacle() -> str:
-    """Why the nnU-Net that is installed here cannot train in steps, in one clause; empty where it can."""
+    """Why the installed nnU-Net cannot train in steps, in one clause; empty where it can."""
     version = packages.nnunet_version()
     if version is None:
         return "training needs nnU-Net, which is not installed here"
@@ -32,9 +32,9 @@ def obstacle() -> str:
 
 
 def search_path(present: str) -> str:
-    """The value for the variable: our folder, and those that it names already.
+    """The value for the variable: plansguard's folder, then those that ``present`` names.
 
-    Ours comes first: nnU-Net imports folder after folder, and one broken module ends its search.
+    nnU-Net imports folder after folder, and one broken module ends its search.
     """
     folders = [folder for folder in present.split(os.pathsep) if folder.strip()]
     return os.pathsep.join([str(FOLDER), *(folder for folder in folders if folder != str(FOLDER))])

@@ -1,19 +1,17 @@
-"""Where nnU-Net comes upon a trainer of a name.
+"""Result of nnU-Net's trainer look-up.
 
 Source: utilities/find_objects.py and utilities/find_class_by_name.py of nnU-Net 2.8.1. The modules of its own folder
-come first, then those of the folders in ``nnUNet_extTrainer``; of a folder first the modules, then the packages. Each
+come first, then those of the folders in ``nnUNet_extTrainer``; in a folder first the modules, then the packages. Each
 is imported until one has an attribute of the name: a name that is only imported there counts, and a module whose import
 fails ends the search. A name of plansguard's own, with a number of steps, is found in plansguard's own folder.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pkgutil
 import re
-import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -21,30 +19,23 @@ from pathlib import Path
 
 from plansguard.nnunet import constants
 from plansguard.nnunet.install import trainer_folder
-from plansguard.nnunet.install.python_sources import (
-    Definition,
-    ImportFault,
-    Module,
-    Sources,
-    folder_of,
-    is_loaded,
-)
+from plansguard.nnunet.install.python_sources import ClassStatement, ImportFault, Module, Sources, folder_of, is_loaded
 from plansguard.nnunet.install.trainer_class import FOLDER, PACKAGE, TrainerClass, trainer_of
 from plansguard.nnunet.workspace import is_there
 
-#: A place with more modules or folders is no place of trainers, and what its import does cannot be followed.
+#: Limit for the modules and folders of one search.
 _MOST = 1000
 _CLASS = re.compile(rb"^class[ \t]+(\w+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Search:
-    """What nnU-Net comes upon when it looks for a trainer.
+    """Result of nnU-Net's search for a trainer.
 
-    ``installed`` is False where there is no nnU-Net here. ``found`` is the class. ``fault`` is what ends the search
-    with an error. ``hidden`` is a module that has the name, or may have it, without a class statement that can be read;
-    it ends the search as well. ``missing`` are folders that were named, and passed over because they are not there.
-    ``reads_variable`` says whether this nnU-Net looks into ``nnUNet_extTrainer``: 2.8 was the first.
+    ``installed`` is False where no nnU-Net is installed. ``found`` is the class. ``fault`` is the error that ends the
+    search. ``hidden`` is a module that has the name, or may have it, without a class statement that can be read; it
+    ends the search as well. ``missing`` are folders in ``nnUNet_extTrainer`` that do not exist. ``reads_variable``
+    states whether this nnU-Net uses that variable: 2.8 was the first.
     """
 
     name: str
@@ -57,32 +48,30 @@ class Search:
 
     @property
     def is_lost(self) -> bool:
-        """Whether nnU-Net says that there is no such trainer."""
+        """Whether nnU-Net reports that there is no such trainer."""
         return self.installed and self.found is None and self.fault is None and self.hidden is None
 
 
 def find_trainer(name: str, *, environment: Mapping[str, str] = os.environ) -> TrainerClass | None:
-    """The class that nnU-Net takes for ``-tr name``; None where it finds none, or none that can be read."""
+    """The class that nnU-Net uses for ``-tr name``; None where it finds none, or none that can be read."""
     return search(name, environment=environment).found
 
 
 def search(name: str, *, environment: Mapping[str, str] = os.environ) -> Search:
-    """Look for a trainer as the nnU-Net does that this Python would import."""
+    """Search for a trainer as the nnU-Net does that this Python imports."""
     home = folder_of(PACKAGE)
     if home is None:
         return Search(name, installed=False)
-    sources = Sources()
     result = Search(name, reads_variable=_reads_variable(home))
-    hit = _first(name, _own_modules(home, sources), sources, _quick_fault)
+    hit = _first(name, home.joinpath(*FOLDER), Sources(), ".".join([PACKAGE, *FOLDER]))
     missing = []
-    for folder in folders(environment) if result.reads_variable else ():
+    for folder in map(Path, folders(environment) if result.reads_variable else ()):
         if hit is not None:
             break
-        if is_there(Path(folder)):
-            behind = sources.behind(Path(folder).absolute())
-            hit = _first(name, _modules(Path(folder), "", behind), behind, Sources.fault)
+        if is_there(folder):
+            hit = _first(name, folder, Sources(folder.absolute()))
         else:
-            missing.append(folder)
+            missing.append(str(folder))
     result = replace(result, missing=tuple(missing))
     if isinstance(hit, TrainerClass):
         return replace(result, found=hit)
@@ -90,53 +79,47 @@ def search(name: str, *, environment: Mapping[str, str] = os.environ) -> Search:
 
 
 def all_names(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
-    """Names of all classes among which nnU-Net looks for a trainer; where none is installed, of the named folders."""
-    home, sources = folder_of(PACKAGE), Sources()
-    modules = [] if home is None else [*_own_modules(home, sources)]
-    for folder in folders(environment) if home is None or _reads_variable(home) else ():
-        modules += islice(_modules(Path(folder), "", sources), _MOST)
-    return frozenset(name.decode() for module in modules for name in _CLASS.findall(module.source))
+    """Names of all classes that nnU-Net's search meets; where none is installed, of the folders in the variable."""
+    home = folder_of(PACKAGE)
+    places = [] if home is None else [(home.joinpath(*FOLDER), Sources(), ".".join([PACKAGE, *FOLDER]))]
+    if home is None or _reads_variable(home):
+        places += [(Path(folder), Sources(Path(folder).absolute()), "") for folder in folders(environment)]
+    modules = (module for place in places for _, module in islice(_modules(*place), _MOST))
+    return frozenset(name.decode() for module in modules if module for name in _CLASS.findall(module.source))
 
 
 def finds_network(class_name: str) -> bool:
-    """Whether nnU-Net finds this network class, or one of the same name among those of its own package.
+    """Whether nnU-Net finds this network class, or one of the same name in its own package; True if that is unknown.
 
-    Also where that cannot be told. Source: utilities/get_network_from_plans.py.
+    Source: utilities/get_network_from_plans.py.
     """
-    sources, name = Sources(), class_name.rpartition(".")[2]
-    if sources.find(class_name) is not None:
+    sources = Sources()
+    parent, _, name = class_name.rpartition(".")
+    if parent and sources.is_installed(parent) and sources.dotted_meaning(class_name) is not None:
         return True
-    home = folder_of("dynamic_network_architectures")
-    modules = (
-        () if home is None else _modules(home / "architectures", "dynamic_network_architectures.architectures", sources)
+    package = "dynamic_network_architectures"
+    home = folder_of(package)
+    modules = () if home is None else _modules(home / "architectures", sources, f"{package}.architectures")
+    return any(
+        module is not None and module.may_have(name) and sources.meaning(module, name) is not None
+        for _, module in modules
     )
-    return any(module.may_have(name) and sources.meaning(module, name) is not None for module in modules)
 
 
 def stray(name: str, environment: Mapping[str, str] = os.environ) -> Path | None:
-    """A file that defines a class of this name below one of these folders, where nnU-Net does not come by."""
+    """A file below one of the folders that defines a class of this name and that nnU-Net does not import."""
     home = folder_of(PACKAGE)
-    roots = [*(Path(folder) for folder in folders(environment)), *([] if home is None else [home.joinpath(*FOLDER)])]
-    for path in (path for root in roots for path in islice(_sources_below(root), _MOST)):
-        if os.fsencode(name) in _CLASS.findall(Module(path, name).source):
-            return path
+    roots = [*map(Path, folders(environment)), *([] if home is None else [home.joinpath(*FOLDER)])]
+    for folder, _, files in (entry for root in roots for entry in islice(os.walk(root), _MOST)):
+        for path in (Path(folder, file) for file in sorted(files) if file.endswith(".py")):
+            if os.fsencode(name) in _CLASS.findall(Module(path, name).source):
+                return path
     return None
 
 
-def _sources_below(root: Path) -> Iterator[Path]:
-    """The files ``*.py`` of the first folders below this one; a folder that cannot be read has none."""
-    for folder, _, files in islice(os.walk(root), _MOST):
-        yield from (Path(folder, name) for name in sorted(files) if name.endswith(".py"))
-
-
 def folders(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """The folders that ``nnUNet_extTrainer`` names, as nnU-Net reads it: a ``~`` or a blank is part of the name."""
+    """The folders in ``nnUNet_extTrainer``, as nnU-Net reads it: a ``~`` or a blank is part of the name."""
     return tuple(folder for folder in environment.get(trainer_folder.VARIABLE, "").split(os.pathsep) if folder.strip())
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The search
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 def _reads_variable(home: Path) -> bool:
@@ -145,15 +128,10 @@ def _reads_variable(home: Path) -> bool:
     return False
 
 
-def _own_modules(home: Path, sources: Sources) -> Iterator[Module]:
-    return _modules(home.joinpath(*FOLDER), ".".join([PACKAGE, *FOLDER]), sources)
+def _modules(folder: Path, sources: Sources, prefix: str = "") -> Iterator[tuple[str, Module | None]]:
+    """The modules below a folder and their names, in the order in which nnU-Net imports them.
 
-
-def _modules(folder: Path, prefix: str, sources: Sources) -> Iterator[Module]:
-    """The modules below a folder, in the order in which nnU-Net imports them.
-
-    What is no source has no path; nor has the last one, which stands for the rest, where folders lie in one another
-    without end, as links make them.
+    None for what is no source. Where folders contain one another without end, the last one is None.
     """
     waiting = [(folder, prefix)]
     for _ in range(_MOST):
@@ -163,49 +141,27 @@ def _modules(folder: Path, prefix: str, sources: Sources) -> Iterator[Module]:
         packages = []
         for _, name, is_package in pkgutil.iter_modules([str(folder)]):
             dotted = f"{prefix}.{name}" if prefix else name
-            path = folder / f"{name}.py"
             if not prefix and is_loaded(name):
                 continue
             if is_package:
                 packages.append((folder / name, dotted))
             else:
-                yield sources.module(path if path.is_file() else None, dotted)
+                yield dotted, sources.locate(dotted)
         waiting += reversed(packages)
     if waiting:
-        yield sources.module(None, waiting[-1][1])
+        yield waiting[-1][1], None
 
 
-def _first(
-    name: str, modules: Iterator[Module], sources: Sources, fault_of: Callable[[Sources, Module], ImportFault | None]
-) -> TrainerClass | ImportFault | Path | None:
-    """What ends the search in these modules: a class, a fault, or a module that has the name in a way of its own."""
-    for count, module in enumerate(modules):
-        if module.path is None or count >= _MOST:
-            return Path(module.name)
-        if (fault := fault_of(sources, module)) is not None:
+def _first(name: str, folder: Path, sources: Sources, prefix: str = "") -> TrainerClass | ImportFault | Path | None:
+    """What ends the search in a folder: a class, a fault, or a module that may have the name in another way."""
+    for count, (dotted, module) in enumerate(_modules(folder, sources, prefix)):
+        if module is None or module.path is None or count >= _MOST:
+            return Path(dotted)
+        if (fault := sources.fault(module)) is not None:
             return fault
         if module.path.parent.resolve() == trainer_folder.FOLDER:
             if constants.STEPS.search(name):
                 return module.path
         elif module.may_have(name) and (meaning := sources.meaning(module, name)) is not None:
-            return trainer_of(meaning, sources) if isinstance(meaning, Definition) else module.path
+            return trainer_of(meaning, sources) if isinstance(meaning, ClassStatement) else module.path
     return None
-
-
-def _quick_fault(sources: Sources, module: Module) -> ImportFault | None:
-    """Of nnU-Net's own modules only those are read closely that look as if somebody had put them there."""
-    assert module.path is not None
-    if _was_compiled(module.path) and not sources.lacks_package(module):
-        return None
-    return sources.fault(module)
-
-
-def _was_compiled(path: Path) -> bool:
-    """Whether Python keeps the compiled form of just this file: then it is valid."""
-    with suppress(OSError, NotImplementedError, struct.error):
-        stat = path.stat()
-        with Path(importlib.util.cache_from_source(path)).open("rb") as stream:
-            magic, flags, changed, size = struct.unpack("<4sIII", stream.read(16))
-        now = int(stat.st_mtime) & 0xFFFFFFFF, stat.st_size & 0xFFFFFFFF
-        return (magic, flags, changed, size) == (importlib.util.MAGIC_NUMBER, 0, *now)
-    return False

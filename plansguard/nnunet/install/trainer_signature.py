@@ -1,4 +1,4 @@
-"""Whether nnU-Net can call a trainer's methods as it does: those written for another version are what fails.
+"""Whether nnU-Net can call a trainer's constructor, and the method that builds the network.
 
 Source: get_trainer_from_args in run/run_training.py, nnUNetTrainer.__init__ and initialize in
 training/nnUNetTrainer/nnUNetTrainer.py, inference/predict_from_raw_data.py.
@@ -16,12 +16,12 @@ from plansguard.nnunet.install.python_sources import written
 from plansguard.nnunet.install.trainer_class import NETWORK, TrainerClass, call_of, called
 
 _PLAIN_DECORATORS = {"staticmethod", "classmethod", "abstractmethod", "abc.abstractmethod"}
-#: How many arguments nnU-Net 2.3 to 2.6 passed to build the network; later ones still pass them to who wants them.
+#: How many arguments nnU-Net 2.3 to 2.6 passed to build the network. Later versions accept such methods.
 _ARGUMENTS_BEFORE_2_7 = 6
 
 
 class SignatureProblem(NamedTuple):
-    """What about a trainer does not go with the installed nnU-Net: where, one clause, and what happens then."""
+    """A method that the installed nnU-Net cannot call: file, line, one clause, and the consequence."""
 
     path: Path
     line: int
@@ -31,7 +31,7 @@ class SignatureProblem(NamedTuple):
 
 
 class _Parameters:
-    """Of a function, without ``self``."""
+    """The parameters of a function, without ``self``."""
 
     def __init__(self, function: ast.FunctionDef, *, bound: bool = True) -> None:
         args = function.args
@@ -42,7 +42,7 @@ class _Parameters:
         self.optional |= {one.arg for one, value in zip(args.kwonlyargs, args.kw_defaults, strict=True) if value}
 
     def refusal(self, positional: int, keywords: Sequence[str] = ()) -> str | None:
-        """Why a call with so many arguments, and these by name, is refused; None when it is not, or may not be."""
+        """Why a call with so many positional arguments and these keywords fails; None where it may succeed."""
         if self.stars:
             return None
         if positional > len(self.positional):
@@ -50,89 +50,80 @@ class _Parameters:
         unknown = [name for name in keywords if name not in self.names]
         if unknown:
             return f"has no parameter {unknown[0]}"
-        given = {*self.positional[:positional], *keywords, *self.optional}
-        missing = [name for name in self.names if name not in given]
+        passed = {*self.positional[:positional], *keywords, *self.optional}
+        missing = [name for name in self.names if name not in passed]
         return f"is not given {missing[0]}" if missing else None
 
 
 def problems_of(trainer: TrainerClass, *, below_steps: bool = False) -> Iterator[SignatureProblem]:
-    """What of this trainer does not go with the installed nnU-Net; nothing where it is no trainer for certain.
+    """The methods of a trainer that the installed nnU-Net cannot call; none where it is not certainly a trainer.
 
-    ``below_steps`` when plansguard's trainer stands between the two: it has nnU-Net's parameters, and passes them on in
-    their order.
+    ``below_steps`` states that plansguard's trainer inherits from it. That has nnU-Net's parameters, and passes them on
+    in their order.
     """
     stock = next((one for one in trainer.mro if one.is_stock), None)
-    if stock is None:
-        return
-    for problem in (_constructor_problem(trainer, stock, below_steps), _network_problem(trainer, stock)):
+    for name in ("__init__", NETWORK):
+        owner = trainer.method(name)
+        if stock is None or owner is None or owner.is_stock:
+            continue
+        function, replaced = owner.function(name), stock.function(name)
+        if function is None or replaced is None:
+            continue
+        if name == NETWORK:
+            problem = _network_problem(owner.path, function, replaced)
+        else:
+            problem = _constructor_problem(trainer, owner.path, function, replaced, below_steps)
         if problem is not None:
             yield problem
 
 
-def _method(
-    trainer: TrainerClass, stock: TrainerClass, name: str
-) -> tuple[Path, ast.FunctionDef, ast.FunctionDef] | None:
-    """The file and the method that stand in place of nnU-Net's, and nnU-Net's; None where nothing does."""
-    owner = trainer.method(name)
-    if owner is None or owner.is_stock:
-        return None
-    function, replaced = owner.function(name), stock.function(name)
-    return None if function is None or replaced is None else (owner.path, function, replaced)
-
-
-def _constructor_problem(trainer: TrainerClass, stock: TrainerClass, below_steps: bool) -> SignatureProblem | None:
+def _constructor_problem(
+    trainer: TrainerClass, path: Path, function: ast.FunctionDef, replaced: ast.FunctionDef, below_steps: bool
+) -> SignatureProblem | None:
     """nnU-Net passes its own parameters by name, and looks each parameter up among its own variables."""
-    found = _method(trainer, stock, "__init__")
-    if found is None or found[1].decorator_list:
+    if function.decorator_list:
         return None
-    path, function, replaced = found
     own, known = _Parameters(function), _Parameters(replaced).names
     refused = _refused_above(trainer.mro)
     extra = [name for name in (*own.names, *own.stars) if name not in known]
+    missing = [name for name in known if name not in own.names]
     if below_steps and own.positional[: len(known)] == known and set(extra) <= {*own.optional, *own.stars}:
         return refused
     if extra:
-        since = ", which nnU-Net gave up with 2.6" if extra[0] == "unpack_dataset" else ""
+        since = ", which nnU-Net removed in 2.6" if extra[0] == "unpack_dataset" else ""
         what = f"__init__ has a parameter {extra[0]}{since}: nnU-Net's own has none of that name"
         is_needed = extra[0] in own.names and extra[0] not in own.optional
-        return SignatureProblem(
-            path, function.lineno, what, "TypeError" if refused or is_needed else f"KeyError: {extra[0]!r}"
-        )
-    missing = [name for name in known if name not in own.names]
+        then = "TypeError" if refused or is_needed else f"KeyError: {extra[0]!r}"
+        return SignatureProblem(path, function.lineno, what, then)
     if missing:
-        return SignatureProblem(
-            path, function.lineno, f"__init__ has no parameter {missing[0]}, which nnU-Net passes", "TypeError"
-        )
+        what = f"__init__ has no parameter {missing[0]}, which nnU-Net passes"
+        return SignatureProblem(path, function.lineno, what, "TypeError")
     return refused
 
 
 def _refused_above(mro: Sequence[TrainerClass]) -> SignatureProblem | None:
-    """The first ``super().__init__(...)`` on the way up that cannot be called as it is written."""
-    index = next((index for index, one in enumerate(mro) if one.function("__init__") is not None), None)
+    """The first ``super().__init__(...)``, from this class upwards, whose arguments the next constructor refuses."""
     function, above = called(mro, "__init__")
     callee, _ = called(above, "__init__")
-    if index is None or function is None or callee is None:
+    if function is None or callee is None:
         return None
     call = next((call for statement in function.body if (call := call_of(statement, "__init__")) is not None), None)
     if call is not None and written(call.func) == "super().__init__":
-        keywords = [one.arg for one in call.keywords]
-        if not any(isinstance(one, ast.Starred) for one in call.args) and None not in keywords:
-            refusal = _Parameters(callee).refusal(len(call.args), [one for one in keywords if one is not None])
-            if refusal is not None:
-                what = f"super().__init__ {refusal}"
-                return SignatureProblem(mro[index].path, call.lineno, what, "TypeError")
+        keywords = [one.arg for one in call.keywords if one.arg is not None]
+        is_complete = len(keywords) == len(call.keywords) and not any(isinstance(one, ast.Starred) for one in call.args)
+        if is_complete and (refusal := _Parameters(callee).refusal(len(call.args), keywords)) is not None:
+            path = mro[len(mro) - len(above) - 1].path
+            return SignatureProblem(path, call.lineno, f"super().__init__ {refusal}", "TypeError")
     return _refused_above(above)
 
 
-def _network_problem(trainer: TrainerClass, stock: TrainerClass) -> SignatureProblem | None:
-    """nnU-Net passes the arguments of its own method in their order; from 2.7 on it still knows those of 2.3 to 2.6.
+def _network_problem(path: Path, function: ast.FunctionDef, replaced: ast.FunctionDef) -> SignatureProblem | None:
+    """nnU-Net passes its own arguments in their order; since 2.7 it also knows the methods of 2.3 to 2.6.
 
     Training calls the method on the trainer, prediction on the class and with ``enable_deep_supervision`` by name.
     """
-    found = _method(trainer, stock, NETWORK)
-    if found is None or not {written(one) for one in found[1].decorator_list} <= _PLAIN_DECORATORS:
+    if not {written(one) for one in function.decorator_list} <= _PLAIN_DECORATORS:
         return None
-    path, function, replaced = found
     own, known = (_Parameters(one, bound=not _is_static(one)) for one in (function, replaced))
     is_old = "plans_manager" in known.names and "plans_manager" not in own.names
     refusal = own.refusal(_ARGUMENTS_BEFORE_2_7 if is_old else len(known.positional))

@@ -157,7 +157,7 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
         )
         if ours is None or theirs is None or ours == theirs:
             continue
-        because = theirs.strangeness(ours)
+        because = theirs.difference(ours)
         if because:
             kept = _kept_for_weights(dataset, plans)
             keep = "the weights expect the plans' values: keep them, and bring the images to the same intensity scale"

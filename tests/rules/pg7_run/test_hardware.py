@@ -176,7 +176,7 @@ def test_a_program_that_fails(computer: Path, after: str) -> None:
 
 def test_a_program_that_never_answers(computer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(computer, after="exec sleep 60")
-    monkeypatch.setattr(gpus, "_PATIENCE", 0.2)
+    monkeypatch.setattr(gpus, "_TIMEOUT", 0.2)
     assert gpus.visible() is None
 
 
