@@ -1,4 +1,4 @@
-"""Guards the plans files of nnU-Net v2: says what does not fit before a GPU hour is spent on it.
+"""Check the plans files of nnU-Net v2: report what does not fit before a GPU hour is spent on it.
 
     from plansguard import check
 
@@ -6,7 +6,7 @@
     for finding in report.findings:
         print(finding.severity, finding.code, finding.message)
 
-The names below are loaded when they are first used: the command line starts without loading what it does not need.
+The names below are imported on first use, so that the command line starts fast.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ __version__ = "0.1.0"
 
 __all__ = ["Finding", "Report", "Severity", "__version__", "check"]
 
-_HOMES = {
+#: Public name -> the module that defines it.
+_MODULES = {
     "check": "plansguard.commands.check",
     "Finding": "plansguard.core.report",
     "Report": "plansguard.core.report",
@@ -33,12 +34,12 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_MODULES})

@@ -1,4 +1,4 @@
-"""``python -m plansguard``."""
+"""Entry point of ``python -m plansguard``."""
 
 from plansguard.cli import main
 

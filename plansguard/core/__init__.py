@@ -1,1 +1,1 @@
-"""Errors, the report, text, atomic writes, digests and child processes: what every other room may use."""
+"""Errors, the report, text of messages, atomic writes, digests, signals and child processes."""

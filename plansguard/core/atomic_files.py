@@ -1,4 +1,4 @@
-"""Writing without losing: a killed process or a full disk leaves the old file or the new one, never half of one."""
+"""Atomic writes and locks. After a crash or on a full disk, a file has its old or its new content, never a part."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 
 from plansguard.core.errors import WriteRefused
 
-#: How long a second process waits for the first one before it gives up, in seconds.
+#: Seconds that a process waits for the lock of a dataset folder.
 LOCK_TIMEOUT = 10.0
 _TEMPORARY = ".plansguard.tmp"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Put ``content`` at ``path`` in one step: temporary file beside it, fsync, rename, fsync of the folder.
+    """Replace the file at ``path`` in one step: temporary file beside it, fsync, rename, fsync of the folder.
 
-    A link is followed, so that what it points to is replaced and the link stays. Raises WriteRefused with the
-    system's own words (no space, no permission, ...); the file that was there is then untouched.
+    A symbolic link is followed: its target is replaced, and the link remains. Raises WriteRefused with the system's
+    reason (no space, no permission, ...); the previous file is then unchanged.
     """
     import tempfile
 
@@ -35,7 +35,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(stream.fileno())
         os.chmod(temporary, _mode(target))
         os.replace(temporary, target)
-        _sync_folder(target.parent)
+        _sync(target.parent)
     except OSError as error:
         if temporary:
             with suppress(OSError):
@@ -45,20 +45,17 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """The same for what another program writes: gives the temporary path that it is to write to.
+    """Replace the file at ``path`` by what another program writes to the yielded temporary path.
 
-    It is ``path`` with ``.tmp`` behind, so that a killed writer leaves one file at most, which the next one replaces.
+    The temporary path is ``path`` with ``.tmp`` appended, so that a killed writer leaves at most one file, which the
+    next writer replaces. Raises WriteRefused as ``write_atomically`` does.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
         yield temporary
-        handle = os.open(temporary, os.O_RDWR)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _fsync(temporary, os.O_RDWR)
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        _sync(path.parent)
     except BaseException as error:
         with suppress(OSError):
             os.unlink(temporary)
@@ -68,21 +65,21 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Delete ``path`` durably; WriteRefused if the system does not let us."""
+    """Delete ``path`` durably. Raises WriteRefused if the system does not allow it."""
     try:
         os.unlink(path)
-        _sync_folder(path.parent)
+        _sync(path.parent)
     except OSError as error:
         raise _refused(path, error) from error
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a dataset folder; two writers take turns, and one that waits too long says so.
+    """Hold the lock of a dataset folder, and delete the temporary files that killed writers left in it.
 
-    Whoever holds it sweeps away the temporary files that a killed writer left.
+    Raises WriteRefused if another process holds the lock for longer than LOCK_TIMEOUT.
     """
-    with _held(folder / ".plansguard.lock", f"another plansguard is writing to {folder}", LOCK_TIMEOUT):
+    with _file_lock(folder / ".plansguard.lock", f"another plansguard is writing to {folder}", LOCK_TIMEOUT):
         with suppress(OSError):
             for leftover in folder.glob(f".*{_TEMPORARY}"):
                 leftover.unlink()
@@ -91,26 +88,26 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def occupied(path: Path, busy: str) -> Iterator[tuple[int, ...]]:
-    """Hold ``path`` for as long as a long job fills it; a second process that wants it is refused at once.
+    """Hold the lock of ``path`` during a long job. A second process is refused at once, with ``busy`` as the reason.
 
-    ``busy`` is what the second one is told. Gives the file descriptors to hand on to a program that does the work
-    (``pass_fds``): the lock then lasts until that has ended too, even if this process is killed before. There is none
-    on Windows and on file systems without flock, where the lock ends with this process.
+    Yields the file descriptors that a child process must inherit (``pass_fds``): the lock then lasts until the child
+    ends, even if this process is killed before. On Windows and on file systems without flock there is no descriptor,
+    and the lock ends with this process.
     """
     lock_file = path.with_name(f".{path.name}.plansguard.lock")
     descriptor = _inheritable_lock(lock_file, busy)
     if descriptor is None:
-        with _held(lock_file, busy, 0):
+        with _file_lock(lock_file, busy, 0):
             yield ()
         return
     try:
         yield (descriptor,)
     finally:
-        os.close(descriptor)  # and no LOCK_UN, which would take the lock from whoever is still at work
+        os.close(descriptor)  # without LOCK_UN, which would release the lock of a child that still runs
 
 
 def _inheritable_lock(lock_file: Path, busy: str) -> int | None:
-    """A descriptor that holds the lock as filelock does; None where only filelock knows how to."""
+    """A descriptor that holds the same lock as filelock does; None where flock is not available."""
     if sys.platform == "win32":
         return None
     import fcntl
@@ -133,7 +130,7 @@ def _inheritable_lock(lock_file: Path, busy: str) -> int | None:
 
 
 @contextmanager
-def _held(lock_file: Path, busy: str, timeout: float) -> Iterator[None]:
+def _file_lock(lock_file: Path, busy: str, timeout: float) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     lock = FileLock(lock_file)
@@ -150,7 +147,7 @@ def _held(lock_file: Path, busy: str, timeout: float) -> Iterator[None]:
 
 
 def _mode(target: Path) -> int:
-    """The permissions to give the new file: the old one's, or what the user's umask allows."""
+    """The permissions of the new file: those of the old file, or what the umask allows."""
     try:
         return target.stat().st_mode & 0o7777
     except OSError:
@@ -159,20 +156,22 @@ def _mode(target: Path) -> int:
         return 0o666 & ~umask
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable. Windows cannot open a folder, and its rename needs no such step."""
-    if os.name == "nt":
-        return
-    # Some network file systems refuse to sync a folder; the rename itself is done by then.
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _sync(folder: Path) -> None:
+    """Make a rename in this folder durable. Windows cannot open a folder, and needs no such step."""
+    if os.name != "nt":
+        with suppress(OSError):  # some network file systems refuse it; the rename itself is done
+            _fsync(folder, os.O_RDONLY)
+
+
+def _fsync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _refused(path: Path, error: OSError) -> WriteRefused:
     reason = error.strerror or str(error)
-    hint = "nothing was changed there; mend this and run the same command again"
+    hint = "nothing was changed there; fix this and run the same command again"
     return WriteRefused(f"cannot write {path}: {reason}", hint=hint)

@@ -1,4 +1,4 @@
-"""SHA-256 of bytes and of JSON values."""
+"""SHA-256 digests of bytes and of JSON values, in hexadecimal."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def digest_of(headers: Mapping[str, str]) -> str:
-    """One digest of those of all cases, by name."""
-    return sha256(canonical(headers))
+def sha256(content: bytes) -> str:
+    """The digest of these bytes."""
+    import hashlib
+
+    return hashlib.sha256(content).hexdigest()
 
 
 def canonical(value: Any) -> bytes:
-    """One way to write a JSON value."""
+    """The canonical JSON of a value: sorted keys, no blanks."""
     import json
 
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def sha256(content: bytes) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    import hashlib
-
-    return hashlib.sha256(content).hexdigest()
+def digest_of(headers: Mapping[str, str]) -> str:
+    """One digest over the digests of all cases' headers, by case name."""
+    return sha256(canonical(headers))

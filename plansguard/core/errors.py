@@ -1,15 +1,17 @@
-"""The exceptions a caller of plansguard may meet. They carry data and never print."""
+"""Exceptions of plansguard. They carry data and never print."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeVar
 
+Value = TypeVar("Value")
+
 
 class PlansguardError(Exception):
-    """A problem that the user can mend: one sentence of what is wrong, and what to do next.
+    """A problem that the user can fix: ``reason`` is one sentence, ``hint`` is what to do next.
 
-    The command line turns it into one message and exit code 2.
+    The command line prints it as one message and exits with code 2.
     """
 
     def __init__(self, reason: str, *, hint: str = "") -> None:
@@ -19,9 +21,9 @@ class PlansguardError(Exception):
 
 
 class UnreadableDocument(PlansguardError):
-    """A file that cannot be read as what it should be: JSON, a checkpoint, a model.
+    """A file cannot be read as what it should be: JSON, a checkpoint, a model.
 
-    ``line`` and ``column`` are 1-based, or None where the trouble has no place (a missing file, a binary file).
+    ``line`` and ``column`` are 1-based, or None if the problem has no place (a missing file, a binary file).
     """
 
     def __init__(
@@ -34,22 +36,19 @@ class UnreadableDocument(PlansguardError):
 
 
 class UsageError(PlansguardError):
-    """The command as typed cannot be carried out: an unknown dataset, an ambiguous identifier, a bad option."""
+    """The command cannot be carried out as typed: an unknown dataset, an ambiguous identifier, a bad option."""
 
 
 class WriteRefused(PlansguardError):
-    """A file could not be written, or must not be; what was there before is untouched."""
+    """A file could not be written, or must not be; the previous file is unchanged."""
 
 
 class Absent(Exception):
-    """A need that cannot be given, and why. The engine turns it into a NotChecked record."""
+    """A need of a rule is not available, for this reason. The engine records the rule as NotChecked."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-
-
-Value = TypeVar("Value")
 
 
 def known(get: Callable[[], Value]) -> Value | None:

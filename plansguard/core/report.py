@@ -1,4 +1,4 @@
-"""What a check says: the value types that travel from the rules to the renderers."""
+"""The result of a command: value types that rules produce and renderers read."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from plansguard.core.digest import sha256
+
 CRASHED = "PG000"
 UNREADABLE = "PG001"
 STOPPED = "PG529"
-#: Findings that say "the verdict is incomplete": with one of them the exit code is 2, whatever else was found.
+#: Codes of findings that make the verdict incomplete: the exit code is 2, whatever else was found.
 INCOMPLETE = frozenset({CRASHED, UNREADABLE, STOPPED})
 
 
 class Severity(str, Enum):
     """How bad a finding is.
 
-    error: nnU-Net will fail, or will silently run something other than the files claim. warning: the files do not
-    hold enough to decide, or it is legal and nearly always a mistake. info: worth knowing.
+    error: nnU-Net will fail, or will run something other than the files declare, without a message. warning: the files
+    do not contain enough to decide, or it is legal and nearly always a mistake. info: worth knowing.
     """
 
     ERROR = "error"
@@ -46,7 +48,7 @@ class Location:
 
 @dataclass(frozen=True)
 class Related:
-    """A second place that a finding speaks of, and what stands there."""
+    """Another place that a finding refers to, and what is there."""
 
     location: Location
     what: str
@@ -54,7 +56,7 @@ class Related:
 
 @dataclass(frozen=True)
 class RuleInfo:
-    """The declaration of a rule: all that can be said about it without running it."""
+    """The declaration of a rule."""
 
     code: str
     name: str
@@ -66,7 +68,7 @@ class RuleInfo:
 
     @property
     def doc(self) -> str:
-        """The rule's page as it is written, without the indentation."""
+        """The rule's page: its docstring without indentation."""
         from inspect import cleandoc
 
         return cleandoc(self.docstring)
@@ -78,13 +80,13 @@ class RuleInfo:
 
     @property
     def url(self) -> str:
-        """Where the rule's page is, in the project's own documentation."""
+        """The address of the rule's page."""
         return f"https://github.com/plansguard/plansguard/blob/main/docs/rules/{self.code}-{self.name}.md"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One rule's verdict at one place. ``ignored`` holds the reason given in the settings, or None."""
+    """The verdict of one rule at one place. ``ignored`` is the reason given in the settings, or None."""
 
     code: str
     name: str
@@ -102,20 +104,18 @@ class Finding:
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that stay the same while the same values are wrong at the same place.
 
-        Lines, wording and the folders above the dataset do not enter, so moving a checkout changes nothing.
+        Lines, wording and the folders above the dataset are left out, so moving a checkout changes nothing.
         """
-        import hashlib
         import json
 
         place = "/".join(Path(self.location.path).absolute().parts[-2:])
         parts = [self.code, place, self.location.pointer, self.configuration, self.values]
-        text = json.dumps(parts, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return sha256(json.dumps(parts, sort_keys=True, default=str).encode())[:16]
 
 
 @dataclass(frozen=True)
 class NotChecked:
-    """A rule that could not run at a place, and why. Nothing is ever skipped without one."""
+    """A rule that could not run at a place, and why. No rule is skipped without one."""
 
     code: str
     name: str
@@ -125,7 +125,7 @@ class NotChecked:
 
 @dataclass(frozen=True)
 class Report:
-    """All that one command found out. ``documents`` counts the files that were judged."""
+    """The result of one command. ``documents`` is the number of files that were checked."""
 
     command: str
     inputs: tuple[str, ...]
@@ -139,24 +139,22 @@ class Report:
         return tuple(finding for finding in self.findings if finding.ignored is None)
 
     def summary(self) -> dict[str, int]:
-        """Counts by severity, and of what was ignored or not checked."""
-        counts = {str(severity): 0 for severity in Severity}
-        for finding in self.active:
-            counts[str(finding.severity)] += 1
+        """Numbers of findings by severity, of ignored findings, of rules not checked, and of documents."""
+        severities = [finding.severity for finding in self.active]
         return {
-            **counts,
-            "ignored": len(self.findings) - len(self.active),
+            **{str(severity): severities.count(severity) for severity in Severity},
+            "ignored": len(self.findings) - len(severities),
             "baseline": 0,
             "not_checked": len(self.not_checked),
             "documents": self.documents,
         }
 
     def fails(self, fail_on: Severity) -> bool:
-        """Whether a finding at or above ``fail_on`` stands."""
+        """Whether an active finding is at or above ``fail_on``."""
         return any(finding.severity.rank >= fail_on.rank for finding in self.active)
 
     def exit_code(self, fail_on: Severity = Severity.ERROR) -> int:
-        """0 clean, 1 findings at or above ``fail_on``, 2 the verdict is incomplete, 3 nothing was there to check."""
+        """0: clean; 1: findings at or above ``fail_on``; 2: the verdict is incomplete; 3: no documents."""
         if any(finding.code in INCOMPLETE for finding in self.active):
             return 2
         if not self.documents:

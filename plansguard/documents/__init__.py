@@ -1,1 +1,1 @@
-"""JSON documents: reading with places, the pydantic models, validation, names, size limits, git revisions."""
+"""JSON documents: reading with places, pydantic models, validation, file names, size limits, git revisions."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-#: nnU-Net's copy of the plans in a model folder; their identifier is in ``plans_name``.
+#: nnU-Net's copy of the plans in a model folder; ``plans_name`` in it is their identifier.
 MODEL_PLANS = "plans.json"
-#: kind of document -> the name under which nnU-Net reads it
+#: Kind of document -> the file name that nnU-Net reads.
 CANONICAL_NAMES = {
     "dataset.json": "dataset.json",
     "fingerprint": "dataset_fingerprint.json",
     "splits": "splits_final.json",
 }
-#: The record of a migration, ``<identifier>.plansguard.json``, beside the plans.
+#: A migration record is ``<identifier>.plansguard.json``, beside the plans.
 MIGRATION_RECORD_ENDING = ".plansguard.json"
-#: The record of a preprocessing, ``<data_identifier>.stamp.json``, beside the plans.
+#: A preprocessing record is ``<data_identifier>.stamp.json``, beside the plans.
 PREPROCESSING_RECORD_ENDING = ".stamp.json"
-#: The record of a training, in the folder of results.
+#: The training record, in the results folder of a fold.
 TRAINING_RECORD_NAME = "plansguard_receipt.json"
 SETTINGS_NAME = "plansguard.json"

@@ -1,4 +1,4 @@
-"""Documents from files and from git revisions (``HEAD~1:plans/nnUNetPlans.json``)."""
+"""Read documents from files and from git revisions (``HEAD~1:plans/nnUNetPlans.json``)."""
 
 from __future__ import annotations
 
@@ -12,27 +12,25 @@ from plansguard.documents.json_document import JsonDocument
 
 
 def read(place: str) -> JsonDocument:
-    """The document at a path, or at ``REV:path`` when no file has that name.
+    """The document at a path, or at ``REV:path`` if no file has that name.
 
-    A relative path after the colon starts at the current folder. Raises UsageError when git does not know the
-    revision or the file in it, UnreadableDocument when the content is no JSON.
+    A relative path after the colon starts at the current folder. Raises UsageError if git does not know the revision
+    or the file in it, UnreadableDocument if the content is not JSON.
     """
     revision, colon, path = place.partition(":")
-    if Path(place).exists() or not (colon and revision and path) or _is_drive(revision):
+    is_drive = os.name == "nt" and len(revision) == 1
+    if Path(place).exists() or not (colon and revision and path) or is_drive:
         return size_limits.read(Path(place))
     return size_limits.parse(_git_show(revision, path), place)
 
 
 def _git_show(revision: str, path: str) -> bytes:
-    if Path(path).is_absolute():
-        path = os.path.relpath(path)
-    inside = "./" + path.replace(os.sep, "/")
+    relative = os.path.relpath(path) if Path(path).is_absolute() else path
+    blob = f"{revision}:./{relative.replace(os.sep, '/')}"
     try:
-        # `cat-file blob` gives the bytes as they are stored, and refuses a folder. --end-of-options keeps a revision
-        # that begins with a dash from being read as an option.
-        shown = subprocess.run(
-            ["git", "cat-file", "--end-of-options", "blob", f"{revision}:{inside}"], capture_output=True, check=False
-        )
+        # `cat-file blob` returns the stored bytes, and refuses a folder. After --end-of-options, a revision that begins
+        # with a dash is not read as an option.
+        shown = subprocess.run(["git", "cat-file", "--end-of-options", "blob", blob], capture_output=True, check=False)
     except OSError as error:
         raise UsageError(
             f"git cannot be run: {error.strerror}", hint=f"give a file instead of {revision}:{path}"
@@ -43,7 +41,3 @@ def _git_show(revision: str, path: str) -> bytes:
             f"git has no {revision}:{path}: {reason}", hint="give REV:path, such as HEAD~1:nnUNetPlans.json"
         )
     return shown.stdout
-
-
-def _is_drive(text: str) -> bool:
-    return len(text) == 1 and os.name == "nt"

@@ -1,8 +1,8 @@
-"""JSON documents as nnU-Net reads them, plus what ``json.load`` forgets: oddities, places and plain words.
+"""JSON documents as nnU-Net reads them, with what ``json.load`` loses: oddities, places and readable messages.
 
-``json`` stays the reader, so that a value here is the value nnU-Net sees. A second, slower scan of the text
-runs only when it is needed: to explain a refusal, to list oddities once one was noticed, or to turn a JSON
-pointer (RFC 6901) into a line and a column.
+``json`` remains the parser, so that a value here is the value that nnU-Net gets. A second, slower scan of the text runs
+only where it is needed: to explain a syntax error, to list oddities once one was noticed, or to find the line and
+column of a JSON pointer (RFC 6901).
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ if TYPE_CHECKING:
 
     from plansguard.documents.json_scanner import Node, Position
 
+#: Ten times what nnU-Net writes for twenty thousand cases.
 MAX_BYTES = 16 * 1024**2
-"""Ten times what nnU-Net writes for twenty thousand cases."""
+#: Brackets that are open at once.
 MAX_DEPTH = 200
-"""How many brackets may be open at once."""
+#: Objects and lists. A dataset.json that lists a hundred thousand cases has 200,000.
 MAX_CONTAINERS = 1_000_000
-"""Objects and lists. A dataset.json that lists a hundred thousand cases has 200,000."""
+#: Longer documents have no lines and columns: finding them takes seconds and hundreds of MB.
 MAX_PLACED = 2 * 1024**2
-"""In longer documents nothing is said of lines and columns: to find them takes seconds and hundreds of MB."""
+#: Nor have documents with more values. The fingerprint of 5000 cases has 80,000, in 1.4 MB.
 MAX_PLACED_VALUES = 150_000
-"""Nor in documents with more values. The fingerprint of 5000 cases has 80,000, in 1.4 MB."""
 
 
 class Notice(NamedTuple):
-    """Something that ``json.load`` accepts in silence."""
+    """An oddity that ``json.load`` accepts without a message.
+
+    ``kind`` is ``duplicate-key`` or ``non-finite``; ``text`` is the key, or the number as written (``NaN``, ``1e400``).
+    """
 
     kind: str
-    """``duplicate-key`` or ``non-finite``."""
     pointer: str
     text: str
-    """The key, or the number as written (``NaN``, ``1e400``)."""
 
 
 class JsonDocument:
     """A JSON text with its value.
 
-    ``notices`` stand in the order of the text, and only for what the value holds: nothing is said of what
-    lies inside the overwritten one of two duplicate keys. In a document too long to be placed they have no pointers,
-    and one of a kind stands for all.
+    ``notices`` are in the order of the text, and only about what is in the value: nothing inside the overwritten one of
+    two duplicate keys. In a document too long to be placed, they have no pointers, and there is one of each kind.
     """
 
     def __init__(self, path: str, raw: bytes, text: str, value: Any, *, oddities: list[Notice]) -> None:
@@ -61,35 +61,25 @@ class JsonDocument:
         self.value = value
         self._text = text
         self._placed = _can_be_placed(text)
-        placed = tuple(_notices(self._root, "", "")) if oddities and self._placed else ()
-        self.notices: tuple[Notice, ...] = placed if self._placed else tuple(oddities)
+        self.notices = tuple(_notices(self._root, "", "")) if oddities and self._placed else tuple(oddities)
 
-    def position(self, pointer: str) -> Position | None:
-        """Where to look for this pointer: the key of an object's member, the value of a list's item.
+    def position(self, pointer: str, *, first: bool = False) -> Position | None:
+        """The position of the key of an object's member, or of the value of a list's item.
 
-        Of duplicate keys it is the last one, whose value counts. A pointer that leads nowhere gives the place
-        of its nearest existing ancestor. None in too long a document. ValueError for what is no JSON pointer.
+        Of duplicate keys it is the last, whose value counts, or the ``first``. For a pointer that leads nowhere, it is
+        the position of the nearest existing ancestor. None in too long a document. ValueError if ``pointer`` is not a
+        JSON pointer.
         """
-        return self._position(pointer, "place")
-
-    def first_position(self, pointer: str) -> Position | None:
-        """As ``position``, but of duplicate keys the first one."""
-        return self._position(pointer, "first")
-
-    def _position(self, pointer: str, which: str) -> Position | None:
         if not self._placed:
             return None
         from plansguard.documents import json_scanner
 
-        return json_scanner.position_at(self._lines, getattr(self._node(pointer), which))
-
-    def _node(self, pointer: str) -> Node:
         node = self._root
         for token in tokens(pointer):
             if token not in node.children:
                 break
             node = node.children[token]
-        return node
+        return json_scanner.position_at(self._lines, node.first if first else node.place)
 
     @cached_property
     def _root(self) -> Node:
@@ -110,15 +100,15 @@ def read(path: Path) -> JsonDocument:
 
 
 def read_bytes(path: Path) -> bytes:
-    """What this file holds. UnreadableDocument if it cannot be opened, is no plain file, or is beyond MAX_BYTES."""
+    """The content of this file. UnreadableDocument if it cannot be opened, is no plain file, or exceeds MAX_BYTES."""
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device could wait forever
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device could block forever
             raise UnreadableDocument(str(path), f"this is {file_type(status.st_mode)}", hint="name a JSON file")
         if status.st_size > MAX_BYTES:
             raise _too_large(str(path))
         with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)  # bounded: the file may have grown since
+            raw = file.read(MAX_BYTES + 1)  # the file may have grown since
     except OSError as error:
         raise unopened(path, error) from error
     if len(raw) > MAX_BYTES:
@@ -129,14 +119,14 @@ def read_bytes(path: Path) -> bytes:
 def parse(raw: bytes, path: str) -> JsonDocument:
     """The document in these bytes; ``path`` only names it.
 
-    UnreadableDocument for everything ``json.load`` refuses, for more than MAX_BYTES, for more than MAX_CONTAINERS
-    objects and lists, and for more than MAX_DEPTH levels.
+    UnreadableDocument for all that ``json.load`` refuses, for more than MAX_BYTES, for more than MAX_CONTAINERS objects
+    and lists, and for more than MAX_DEPTH levels.
     """
     if len(raw) > MAX_BYTES:
         raise _too_large(path)
     text = _decode(raw, path)
     if text.count("{") + text.count("[") > MAX_CONTAINERS:
-        reason = f"it holds more than {MAX_CONTAINERS:,} objects and lists"
+        reason = f"it contains more than {MAX_CONTAINERS:,} objects and lists"
         raise UnreadableDocument(path, reason, hint=_IS_IT_THIS)
     oddities: dict[str, Notice] = {}  # the first of each kind
 
@@ -144,20 +134,26 @@ def parse(raw: bytes, path: str) -> JsonDocument:
         result = dict(pairs)
         if len(result) != len(pairs) and "duplicate-key" not in oddities:
             counts = Counter(key for key, _ in pairs)
-            twice = next(key for key in counts if counts[key] > 1)
-            oddities["duplicate-key"] = Notice("duplicate-key", "", twice)
+            duplicate = next(key for key in counts if counts[key] > 1)
+            oddities["duplicate-key"] = Notice("duplicate-key", "", duplicate)
         return result
 
+    def constant(literal: str) -> float:  # NaN, Infinity or -Infinity
+        if "non-finite" not in oddities:
+            oddities["non-finite"] = Notice("non-finite", "", literal)
+        return float(literal)
+
+    placed = _can_be_placed(text)
     try:
-        with _uncollected():
-            value = json.loads(text, object_pairs_hook=members, parse_constant=_Constants(oddities).__getitem__)
+        with _no_garbage_collection():
+            value = json.loads(text, object_pairs_hook=members, parse_constant=constant)
     except (ValueError, RecursionError) as error:
-        if _can_be_placed(text):
+        if placed:
             from plansguard.documents import json_scanner
 
-            json_scanner.scan(text, path, MAX_DEPTH)  # raises, with the place and in plain words
+            json_scanner.scan(text, path, MAX_DEPTH)  # raises UnreadableDocument with the place
         raise UnreadableDocument(path, f"Python cannot read this JSON: {error}") from error
-    for notice in _suspicions(value, path, placed=_can_be_placed(text)):
+    for notice in _hidden_oddities(value, path, placed=placed):
         oddities.setdefault(notice.kind, notice)
     return JsonDocument(path, raw, text, value, oddities=[*oddities.values()])
 
@@ -173,7 +169,7 @@ def pointer(*tokens: str | int) -> str:
 
 
 def tokens(pointer: str) -> tuple[str, ...]:
-    """The keys and indices a JSON pointer goes through. ValueError for what is no JSON pointer."""
+    """The keys and indices of a JSON pointer. ValueError if it is not a JSON pointer."""
     start, *escaped = pointer.split("/")
     if start:
         raise ValueError(f"a JSON pointer is empty or starts with '/': {pointer!r}")
@@ -181,7 +177,7 @@ def tokens(pointer: str) -> tuple[str, ...]:
 
 
 def resolve(value: Any, pointer: str) -> Any:
-    """The part of ``value`` this pointer leads to. KeyError if it leads nowhere, ValueError if it is none."""
+    """The part of ``value`` at this pointer. KeyError if there is none, ValueError if it is not a JSON pointer."""
     for token in tokens(pointer):
         if isinstance(value, dict) and token in value:
             value = value[token]
@@ -213,15 +209,15 @@ _OPEN_FAULTS = {
 
 
 def file_type(mode: int) -> str:
-    """What a file of this mode is, where it is no plain file."""
+    """The kind of a file of this mode that is not a plain file."""
     return next((name for test, name in _FILE_TYPES if test(mode)), "a device")
 
 
 def unopened(path: Path, error: OSError) -> UnreadableDocument:
-    """This error of the operating system in plain words."""
+    """An error of the operating system as UnreadableDocument, with a hint."""
     reason, hint = _OPEN_FAULTS.get(error.errno or 0, (f"the file cannot be read: {error.strerror}", "check the path"))
     if error.errno == errno.ENOENT and path.is_symlink():
-        reason, hint = "the link leads to a file that does not exist", "mend the link"
+        reason, hint = "the link leads to a file that does not exist", "correct the link"
     return UnreadableDocument(str(path), reason, hint=hint)
 
 
@@ -234,7 +230,7 @@ def _decode(raw: bytes, path: str) -> str:
     encoding = json.detect_encoding(raw)
     if encoding == "utf-8-sig":
         raise UnreadableDocument(path, "the file starts with a byte order mark", hint=_SAVE_AGAIN, line=1, column=1)
-    if encoding != "utf-8" and not raw.startswith(b"\0\0"):  # two NULs are damage; the scan says so
+    if encoding != "utf-8" and not raw.startswith(b"\0\0"):  # two NULs are damage, which the scan reports
         reason = f"the file is encoded as {encoding[:6].upper()}, not as UTF-8"
         raise UnreadableDocument(path, reason, hint=_SAVE_AGAIN, line=1, column=1)
     try:
@@ -256,8 +252,8 @@ def _not_utf8(raw: bytes, path: str, error: UnicodeDecodeError) -> UnreadableDoc
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """No search for garbage meanwhile: parsing makes none, and among a million new objects it takes seconds."""
+def _no_garbage_collection() -> Iterator[None]:
+    """Disable garbage collection: parsing makes no garbage, and a search among a million new objects takes seconds."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -284,29 +280,16 @@ def _notices(node: Node, here: str, token: str) -> Iterator[Notice]:
         yield from _notices(child, here + pointer(child_token), child_token)
 
 
-class _Constants(dict[str, float]):
-    """The value of NaN, Infinity and -Infinity; the first one of all is noted. A function would be called for each."""
-
-    def __init__(self, oddities: dict[str, Notice]) -> None:
-        super().__init__()
-        self.oddities = oddities
-
-    def __missing__(self, literal: str) -> float:
-        self.oddities.setdefault("non-finite", Notice("non-finite", "", literal))
-        self[literal] = number = float(literal)
-        return number
-
-
 def _is_index(token: str) -> bool:
     """Whether this is an index as JSON pointers write it: ASCII digits without a zero in front."""
     return token.isascii() and token.isdigit() and (token == "0" or token[0] != "0") and len(token) < 19
 
 
-def _suspicions(value: Any, path: str, *, placed: bool) -> list[Notice]:
-    """What only a look at the whole value shows: an infinity from a number such as 1e400, or nesting too deep.
+def _hidden_oddities(value: Any, path: str, *, placed: bool) -> list[Notice]:
+    """Oddities that the parser does not notice: an infinity from a number such as 1e400, or too many levels.
 
-    The slow scan says more of both; a document too long for it is refused here if it is nested too deep. Goes down
-    level by level: the value may be deeper than Python's stack.
+    The slow scan reports both with their places. A document too long for it is refused here if it has too many levels.
+    Descends level by level, since the value may be deeper than Python's stack.
     """
     level = [value]
     for _ in range(MAX_DEPTH + 1):
@@ -314,9 +297,9 @@ def _suspicions(value: Any, path: str, *, placed: bool) -> list[Notice]:
             return []
         numbers = [part for part in level if type(part) is float]
         if math.inf in numbers or -math.inf in numbers:
-            return [Notice("non-finite", "", "a number too large for a computer")]
+            return [Notice("non-finite", "", "a number too large for a double")]
         parents = (part.values() if type(part) is dict else part for part in level if type(part) in (dict, list))
         level = [child for parent in parents for child in parent]
     if not placed:
         raise UnreadableDocument(path, f"nested deeper than {MAX_DEPTH} levels", hint=_IS_IT_THIS)
-    return [Notice("too-deep", "", "")]  # the slow scan refuses it, with the place
+    return [Notice("too-deep", "", "")]  # makes the scan run, which refuses the document

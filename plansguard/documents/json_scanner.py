@@ -1,6 +1,6 @@
-"""The slow scan of a JSON text: where everything stands, and what is wrong in plain words.
+"""The slow scan of a JSON text: the place of every part, and readable messages for syntax errors.
 
-Apart from jsondoc, which needs it only for documents that cannot be read or of which a place is asked.
+``json_document`` imports it only for documents that cannot be parsed, and to find places.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ if TYPE_CHECKING:
 
 _BLANKS = " \t\n\r"
 _NON_BLANK = re.compile(r"[^ \t\n\r]")
-_WORD = re.compile(r"[-+.\w]+")  # wider than any JSON scalar, so that a misspelt one is seen whole
+_WORD = re.compile(r"[-+.\w]+")  # wider than any JSON scalar, so that a misspelt one is matched whole
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _REAL = re.compile(r"NaN|-?Infinity|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _CONSTANTS = ("true", "false", "null")
 _CUT_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _CLOSERS = {"{": "}", "[": "]"}
 _STRING_READER = json.JSONDecoder()
+#: How many characters of the file a message repeats.
 _SHOWN = 40
-"""How many characters of the file a message may repeat."""
 
-# What may stand where JSON expects something else, and explains the fault better than what is missing.
+# Text that explains a syntax error better than what is missing there: pattern, reason, hint.
 _STRAYS = (
-    (r"#|//|/\*", "a comment stands here", "remove it: JSON has no comments"),
-    (r"<{7}|={7}|>{7}|\|{7}", "a git conflict marker stands here", "resolve the merge conflict in this file"),
+    (r"#|//|/\*", "this is a comment", "remove it: JSON has no comments"),
+    (r"<{7}|={7}|>{7}|\|{7}", "this is a git conflict marker", "resolve the merge conflict in this file"),
     (r"version https://git-lfs", "this is a Git LFS pointer, not the file", "fetch it with 'git lfs pull'"),
     (r"<[!?a-zA-Z]", "this is a web page or XML, not JSON", "download the raw file"),
-    (r"\x00", "a NUL byte stands here", "the file is damaged: fetch it again"),
+    (r"\x00", "this is a NUL byte", "the file is damaged: fetch it again"),
     (r"['`\u00b4\u2018-\u201f]", "this is not a JSON quotation mark", 'use double quotes: "..."'),
-    (r"\(", "a round bracket stands here", "write lists in square brackets: [...]"),
+    (r"\(", "this is a round bracket", "write lists in square brackets: [...]"),
 )
 
-# Words that are no JSON scalar; the first that matches counts, the last takes what is left.
+# Words that are not JSON scalars: pattern, reason, hint. The first match counts; the last matches everything.
 _BAD_WORDS = (
     (r"(True|False)\Z", "is Python, not JSON", "write it in lower case"),
     (r"None\Z", "is Python, not JSON", "write null"),
     (r"(?i:[-+]?(nan|inf|infinity))\Z", "is not a JSON number", "write a finite number or null"),
     (r"\+", "starts with a plus sign", "remove the plus sign"),
-    (r"-?0[0-9]", "starts with a zero too many", "remove the leading zeros"),
+    (r"-?0[0-9]", "has a leading zero", "remove the leading zeros"),
     (r"-?\.[0-9]", "lacks a digit before the point", "write a zero before the point"),
     (r"-?[0-9]+\.(?![0-9])", "lacks a digit after the point", "write a zero after the point"),
-    (r"[-.0-9]", "is not a JSON number", "mend the number, or put text in double quotes"),
+    (r"[-.0-9]", "is not a JSON number", "correct the number, or put text in double quotes"),
     (r"", "has no quotes", "put text in double quotes"),
 )
 
@@ -56,8 +56,8 @@ _UNCLOSED = ("the string is not closed on its line", 'write the closing " here, 
 _CONTROL_FAULTS = {
     "\n": _UNCLOSED,
     "\r": _UNCLOSED,
-    "\t": ("a raw tab stands inside a string", "write \\t instead"),
-    "\0": ("a NUL byte stands inside a string", "the file is damaged: fetch it again"),
+    "\t": ("the string contains a raw tab", "write \\t instead"),
+    "\0": ("the string contains a NUL byte", "the file is damaged: fetch it again"),
 }
 _LINE_END = re.compile(r"\r\n?|\n")
 
@@ -70,14 +70,15 @@ class Position(NamedTuple):
 
 
 class Node(NamedTuple):
-    """Where a part of the document stands, as offsets into its text."""
+    """The place of a part of the document, as offsets into its text.
+
+    ``place`` is that of the key, of the list item, or of the document's value; of duplicate keys, it is that of the
+    last, and ``first`` that of the first. ``non_finite`` is a number that is not finite as written, otherwise empty.
+    """
 
     place: int
-    """Of the key, of the list item, or of the document's value; of duplicate keys the last."""
     first: int
-    """The same, but of duplicate keys the first."""
     non_finite: str
-    """The number as written when it is not finite, else empty."""
     children: Mapping[str, Node]
 
 
@@ -96,21 +97,20 @@ def position_at(line_starts: list[int], offset: int) -> Position:
 
 
 def scan(text: str, path: str, max_depth: int) -> Node:
-    """Where every part of a JSON text stands.
+    """The place of every part of a JSON text.
 
-    UnreadableDocument, with the place and in plain words, for what ``json.loads`` refuses and for more than
-    ``max_depth`` open brackets.
+    UnreadableDocument, with the place, for what ``json.loads`` refuses and for more than ``max_depth`` open brackets.
     """
     return _Scanner(text, path, max_depth).document()
 
 
 class _Scanner:
-    """Reads the same language as ``json.loads``, but keeps places and can say what is wrong.
+    """Parse the same language as ``json.loads``, with places and messages.
 
-    ``end`` is the offset right after the last token, ``at`` that of the next one, ``char`` its first character
-    (empty at the end of the text), ``open`` the offsets of the brackets not yet closed. The methods of the grammar
-    step over what they are named after and raise UnreadableDocument for a fault; the methods below them put a
-    fault into words.
+    ``end`` is the offset right after the last token, ``at`` that of the next token, ``char`` its first character
+    (empty at the end of the text), ``open`` the offsets of the brackets that are not yet closed. The methods of the
+    grammar advance behind what they are named after, and raise UnreadableDocument for a syntax error; the methods
+    below them describe the error.
     """
 
     def __init__(self, text: str, path: str, max_depth: int) -> None:
@@ -161,7 +161,7 @@ class _Scanner:
         return children
 
     def key(self, siblings: dict[str, Node]) -> tuple[str, int, int]:
-        """A key with its colon: the token of the coming value, its place, and that of the first such key."""
+        """A key with its colon: the token of the next value, the place of the key, and that of the first such key."""
         place = self.at
         if self.char != '"':
             raise self.no_key()
@@ -172,7 +172,7 @@ class _Scanner:
         return key, place, siblings.pop(key).first if key in siblings else place
 
     def index(self, siblings: dict[str, Node]) -> tuple[str, int, int]:
-        """The same for the coming item of a list, which nothing goes before."""
+        """The same for the next item of a list, which has no key."""
         return str(len(siblings)), self.at, self.at
 
     def comma(self, closer: str, children: dict[str, Node]) -> None:
@@ -181,7 +181,7 @@ class _Scanner:
             raise self.no_comma(closer, children)
         self.advance(comma + 1)
         if self.char and self.char in ",]}":
-            raise self.fault(comma, f"a comma stands before '{self.char}'", "remove the comma")
+            raise self.fault(comma, f"this comma is directly before '{self.char}'", "remove the comma")
 
     def string(self) -> str:
         try:
@@ -222,10 +222,10 @@ class _Scanner:
         return position_at(line_starts(self.text), at)
 
     def unexpected(self, at: int, reason: str, hint: str) -> UnreadableDocument:
-        """The fault that the next token is not what it should be; the token itself may explain it better."""
+        """The fault that the next token is not the expected one; the token itself may explain it better."""
         if not self.char:
             return self.cut_off()
-        head = self.text[self.at : self.at + 40]
+        head = self.text[self.at : self.at + _SHOWN]
         for pattern, stray_reason, stray_hint in _STRAYS:
             if re.match(pattern, head):
                 return self.fault(self.at, stray_reason, stray_hint)
@@ -241,7 +241,7 @@ class _Scanner:
         return self.fault(end, reason, f"fetch the whole file again, or write the missing '{closer}'")
 
     def opening(self) -> str:
-        """The innermost open bracket, in words."""
+        """The innermost open bracket and its position, for messages."""
         line, column = self.position(self.open[-1])
         return f"'{self.text[self.open[-1]]}' of line {line}, column {column}"
 
@@ -283,18 +283,18 @@ class _Scanner:
         return self.unexpected(self.at, f"{word[:_SHOWN]} {reason}", hint)
 
     def bad_string(self, at: int) -> UnreadableDocument:
-        """The fault in the string that starts here; ``at`` is where ``json`` met it."""
+        """The fault in the string that starts here; ``json`` found it at ``at``."""
         if at == self.at:
             return self.cut_string()
         char = self.text[at]
         if char < " ":
             escape = f"\\u{ord(char):04x}"
-            other = (f"the control character {escape} stands inside a string", f"remove it or write {escape}")
+            other = (f"the string contains the control character {escape}", f"remove it or write {escape}")
             return self.fault(at, *_CONTROL_FAULTS.get(char, other))
         backslash = self.text.rindex("\\", self.at, at + 1)
         if _CUT_ESCAPE.match(self.text, backslash):
             return self.cut_string()
-        return self.fault(backslash, "this backslash starts no JSON escape", "write \\\\ for a backslash")
+        return self.fault(backslash, "this backslash does not start a JSON escape", "write \\\\ for a backslash")
 
     def cut_string(self) -> UnreadableDocument:
         line, column = self.position(self.at)
@@ -303,5 +303,5 @@ class _Scanner:
 
 
 def _shown(text: str) -> str:
-    """Text of a stranger's file as one short quoted word."""
+    """Text of an untrusted file as a short quoted string."""
     return json.dumps(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")

@@ -1,4 +1,4 @@
-"""Which document a JSON value is, by what it says and not by its name."""
+"""Recognise the kind of a document by its content, whatever its file name."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ Kind = Literal["plans", "fingerprint", "dataset.json", "splits", "lineage", "sta
 
 
 class _Signature(NamedTuple):
-    """A document of this kind has two of these keys or more, among them one of the ``telling``."""
+    """A document of this kind has at least two of these keys, and at least one of the ``characteristic`` keys."""
 
-    telling: tuple[str, ...]
+    characteristic: tuple[str, ...]
     others: tuple[str, ...]
 
 
-# One key alone is not enough: `configurations` and `labels` stand in many files that have nothing to do with
-# nnU-Net. And no key is in all real files: released models and files under repair lack some.
+# One key is not enough: many files that have nothing to do with nnU-Net contain `configurations` or `labels`. And no
+# key is in all real files: released models and files under repair lack some.
 _SIGNATURES: dict[Kind, _Signature] = {
     "plans": _Signature(
         ("configurations", "plans_name"),
@@ -37,14 +37,14 @@ _SIGNATURES: dict[Kind, _Signature] = {
         ("labels", "channel_names", "modality", "regions_class_order", "tensorImageSize"),
     ),
 }
-#: Documents of our own say what they are.
+#: Start of ``schema`` in plansguard's own documents -> their kind.
 _OWN: dict[str, Kind] = {
     "plansguard/lineage/": "lineage",
     "plansguard/stamp/": "stamp",
     "plansguard/receipt/": "receipt",
 }
 _TOKENS = (
-    *(f'"{key}"'.encode() for signature in _SIGNATURES.values() for key in signature.telling),
+    *(f'"{key}"'.encode() for signature in _SIGNATURES.values() for key in signature.characteristic),
     *(schema.encode() for schema in _OWN),
 )
 
@@ -52,7 +52,7 @@ _TOKENS = (
 def recognise(value: Any) -> Kind | None:
     """The kind of document that a parsed JSON value is, or None.
 
-    Faults do not hide a document: it may lack keys and hold wrong types, so that both can be reported.
+    A faulty document is recognised too: it may lack keys and contain wrong types, so that both can be reported.
     """
     if isinstance(value, list):
         return "splits" if any(_is_fold(entry) for entry in value) else None
@@ -61,17 +61,17 @@ def recognise(value: Any) -> Kind | None:
     for schema, own in _OWN.items():
         if str(value.get("schema")).startswith(schema):
             return own
-    for kind, (telling, others) in _SIGNATURES.items():
-        found = sum(key in value for key in telling)
-        if found and found + sum(key in value for key in others) >= 2:
+    for kind, (characteristic, others) in _SIGNATURES.items():
+        count = sum(key in value for key in characteristic)
+        if count and count + sum(key in value for key in others) >= 2:
             return kind
     return None
 
 
-def markers(raw: bytes) -> bool:
-    """Whether a file may be one of these documents; cheap, so that other JSON need not be parsed.
+def may_be_document(raw: bytes) -> bool:
+    """Whether a file may be one of these documents. A cheap test, so that other JSON need not be parsed.
 
-    True for whatever ``recognise`` knows, unless its keys are written with escapes, which no program does.
+    True for all that ``recognise`` knows, unless keys are written with escapes, which no program does.
     """
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16, as redirected output on Windows: reported, not skipped
         raw = raw.replace(b"\0", b"")
@@ -79,10 +79,9 @@ def markers(raw: bytes) -> bool:
 
 
 def is_v1(value: Any) -> bool:
-    """Whether a parsed dataset.json is one of nnU-Net v1, as the Medical Decathlon ships them.
+    """Whether a parsed dataset.json is of nnU-Net v1, as in the Medical Decathlon: ``labels`` maps number to name.
 
-    There ``labels`` maps number to name. Their other keys (modality, tensorImageSize, training, ...) prove nothing:
-    converted files keep them.
+    The other keys of v1 (modality, tensorImageSize, training, ...) prove nothing, since converted files keep them.
     """
     labels = value.get("labels") if isinstance(value, dict) else None
     if not isinstance(labels, dict) or not labels:
@@ -91,7 +90,7 @@ def is_v1(value: Any) -> bool:
 
 
 def _is_fold(entry: Any) -> bool:
-    """Whether this is a fold: names of cases to train and validate on. Folds of numbers are not nnU-Net's."""
+    """Whether this is a fold: names of the cases to train and to validate on. nnU-Net has no folds of numbers."""
     if not isinstance(entry, dict):
         return False
     cases = entry.get("train"), entry.get("val")

@@ -1,7 +1,7 @@
-"""How large a document may be: what nobody writes for nnU-Net is refused before anything is computed with it.
+"""Limits on the size of documents: what is far larger than anything written for nnU-Net is refused when it is read.
 
-A rule looks at every configuration with all that it inherits, at every label and every channel. A file that is within
-jsondoc's limits could keep the rules busy for hours.
+A rule looks at every configuration with all that it inherits, at every label and every channel. A file within the
+limits of ``json_document`` could keep the rules busy for hours.
 """
 
 from __future__ import annotations
@@ -16,50 +16,51 @@ from plansguard.documents import json_document
 from plansguard.documents.json_document import JsonDocument
 from plansguard.documents.recognise import recognise
 
+#: Planners write four; users add a few.
 MAX_CONFIGURATIONS = 300
-"""Planners write four; people add a few."""
+#: Characters of plans as compact JSON, with all that configurations inherit. Real plans have 17,000.
 MAX_PLANS = 1024**2
-"""Characters of plans as compact JSON, with all that configurations inherit written out. Real plans have 17,000."""
+#: Characters of labels or channels as compact JSON. Real ones have 1,000.
 MAX_DATASET_JSON = 256 * 1024
-"""Characters of labels and channels as compact JSON. Real ones have 1,000."""
 
-_READ_WHOLE = ("channel_names", "modality", "labels", "regions_class_order", "file_ending")
-_HINT = "nobody writes such a file for nnU-Net: check that this is the file you mean"
+#: The fields of dataset.json that rules read whole.
+_LIMITED = ("channel_names", "modality", "labels", "regions_class_order", "file_ending")
 
 
 def read(path: Path) -> JsonDocument:
-    """As ``jsondoc.read``; UnreadableDocument also for what is beyond these bounds."""
+    """As ``json_document.read``; UnreadableDocument also beyond these limits."""
     return parse(json_document.read_bytes(path), str(path))
 
 
 def parse(raw: bytes, path: str) -> JsonDocument:
-    """As ``jsondoc.parse``; UnreadableDocument also for what is beyond these bounds."""
+    """As ``json_document.parse``; UnreadableDocument also beyond these limits."""
     document = json_document.parse(raw, path)
     _check(document.value, len(raw), path)
     return document
 
 
 def written(value: dict[str, Any], path: str) -> JsonDocument:
-    """A document as nnU-Net would write this value; UnreadableDocument as above, before it is written.
+    """The document that nnU-Net would write for this value; UnreadableDocument beyond these limits.
 
-    TypeError, ValueError or RecursionError where it cannot be.
+    TypeError, ValueError or RecursionError if the value cannot be written.
     """
     _check(value, json_document.MAX_BYTES, path)
     return json_document.parse(json_document.dumps(value), path)
 
 
 def _check(value: Any, length: int, path: str) -> None:
-    for reason in _too_much(value, length):
-        raise UnreadableDocument(path, reason, hint=_HINT)
+    for reason in _excesses(value, length):
+        hint = "no program writes such a file for nnU-Net: check that this is the file you mean"
+        raise UnreadableDocument(path, reason, hint=hint)
 
 
-def _too_much(value: Any, length: int) -> Iterator[str]:
+def _excesses(value: Any, length: int) -> Iterator[str]:
     kind = recognise(value)
     if kind == "plans":
         yield from _in_plans(value, length)
     elif kind == "dataset.json":
         yield from _in_dataset_json(value, length)
-    while kind == "lineage" and isinstance(value, dict):  # a record holds the plans, and the record before it
+    while kind == "lineage" and isinstance(value, dict):  # a migration record contains plans, and the record before it
         yield from _in_plans(value.get("migrated"), length)
         value = (value.get("replaced") or {}).get("lineage") if isinstance(value.get("replaced"), dict) else None
 
@@ -71,12 +72,10 @@ def _in_plans(plans: Any, length: int) -> Iterator[str]:
     number = len(configurations)
     if number > MAX_CONFIGURATIONS:
         yield f"the plans have {number:,} configurations, more than {MAX_CONFIGURATIONS}"
-    elif length * (number + 1) > MAX_PLANS:  # else there is no need to look closer
-        written = _length(plans) + _inherited(configurations)
-        if written > MAX_PLANS:
-            yield (
-                f"the plans have {written:,} characters with all that configurations inherit, more than {MAX_PLANS:,}"
-            )
+    elif length * (number + 1) > MAX_PLANS:  # otherwise they are surely small enough
+        size = _length(plans) + _inherited(configurations)
+        if size > MAX_PLANS:
+            yield f"the plans have {size:,} characters with all that configurations inherit, more than {MAX_PLANS:,}"
 
 
 def _inherited(configurations: dict[str, Any]) -> int:
@@ -87,9 +86,9 @@ def _inherited(configurations: dict[str, Any]) -> int:
     }
     total = 0
     for name in configurations:
-        seen, parent = {name}, parents[name]
-        while isinstance(parent, str) and parent in parents and parent not in seen:
-            seen.add(parent)
+        visited, parent = {name}, parents[name]
+        while isinstance(parent, str) and parent in parents and parent not in visited:
+            visited.add(parent)
             total += lengths[parent]
             parent = parents[parent]
     return total
@@ -98,10 +97,10 @@ def _inherited(configurations: dict[str, Any]) -> int:
 def _in_dataset_json(value: dict[str, Any], length: int) -> Iterator[str]:
     if length <= MAX_DATASET_JSON:
         return
-    for key in _READ_WHOLE:
-        written = _length(value.get(key))
-        if written > MAX_DATASET_JSON:
-            yield f"{key} has {written:,} characters, more than {MAX_DATASET_JSON:,}"
+    for key in _LIMITED:
+        size = _length(value.get(key))
+        if size > MAX_DATASET_JSON:
+            yield f"{key} has {size:,} characters, more than {MAX_DATASET_JSON:,}"
 
 
 def _length(value: Any) -> int:

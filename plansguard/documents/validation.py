@@ -1,8 +1,8 @@
-"""Says of a healthy document that its types are right, without pydantic.
+"""Validate documents: by JSON Schema first, and with pydantic only what fails there.
 
-Loading pydantic and building a model takes longer than everything else that a check does. The JSON Schemas that are
-generated from the models hold the same knowledge, and most documents are healthy: one that fits its schema here fits
-the model. Of any other, and of any schema keyword that is not known here, nothing is said, and the model decides.
+Loading pydantic and building a model takes longer than all other work of a check. The JSON Schemas in ``schemas/`` are
+generated from the models, and most documents are valid: a value that fits its schema here also fits the model. The
+model decides about every other value, and about schemas with keywords that are not supported here.
 """
 
 from __future__ import annotations
@@ -10,22 +10,30 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-#: model -> the file in schemas/
-_FILES = {
-    "Plans": "plans",
-    "DatasetJson": "dataset",
-    "Fingerprint": "fingerprint",
-    "Splits": "splits",
-    "MigrationRecord": "lineage",
-    "PreprocessingRecord": "stamp",
-    "TrainingRecord": "receipt",
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+#: How many fields of a wrong type are listed for a document or a configuration.
+MOST_PROBLEMS = 100
+
+#: Model -> its module in documents/models/, and the file in schemas/ that describes it.
+_SOURCES = {
+    "Plans": ("plans", "plans"),
+    "Configuration": ("plans", "plans"),
+    "DatasetJson": ("dataset_json", "dataset"),
+    "Fingerprint": ("fingerprint", "fingerprint"),
+    "Splits": ("splits", "splits"),
+    "MigrationRecord": ("migration_record", "lineage"),
+    "PreprocessingRecord": ("preprocessing_record", "stamp"),
+    "TrainingRecord": ("training_record", "receipt"),
 }
 #: Keywords that demand nothing, or (if, then) more than the model does.
-_PASSED_OVER = {"$schema", "$id", "$defs", "title", "description", "if", "then"}
-#: Exact types: to Python True is an integer, and to JSON Schema 2.0 is one; to nnU-Net neither is.
+_IGNORED_KEYWORDS = {"$schema", "$id", "$defs", "title", "description", "if", "then"}
+#: Exact types: True is an int in Python, and 2.0 is an integer in JSON Schema; nnU-Net accepts neither as an integer.
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "boolean": (bool,),
@@ -35,82 +43,135 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-Fit = Callable[[Any], bool]
+class FieldProblem(NamedTuple):
+    """A field of a wrong type: its keys and indices, its value (unused if ``missing``), and what is expected."""
+
+    tokens: tuple[str | int, ...]
+    value: Any
+    expected: str
+    missing: bool
+
+
+def problems(model: str, value: Any) -> tuple[FieldProblem, ...]:
+    """The fields of ``value`` that a model refuses: at most MOST_PROBLEMS, and an entry that there are more."""
+    if surely_valid(model, value):
+        return ()
+    short = shortened(model, value, MOST_PROBLEMS)
+    refused = _refused(model, short)
+    if not refused:  # the model accepts all that the schema refuses
+        short, refused = value, _refused(model, value)
+    if short is value and len(refused) <= MOST_PROBLEMS:
+        return refused
+    place = refused[:MOST_PROBLEMS][-1].tokens[:1]
+    more = FieldProblem(place, "more", f"only the first {MOST_PROBLEMS} values of a wrong type are listed", False)
+    return (*refused[:MOST_PROBLEMS], more)
+
+
+def model_class(name: str) -> type[BaseModel]:
+    """The pydantic model of this name. KeyError for an unknown name."""
+    model: type[BaseModel] = getattr(import_module(f"plansguard.documents.models.{_SOURCES[name][0]}"), name)
+    return model
 
 
 def surely_valid(model: str, value: Any) -> bool:
-    """Whether ``value`` certainly has the types of a model; False means "ask the model"."""
-    if model == "Configuration":  # the schema of plans describes it where it stands
-        model, value = "Plans", {"configurations": {"": value}}
-    if model not in _FILES:
-        return False
-    schema = _schema(_FILES[model])
-    return schema.fit(schema.whole)(value)
+    """Whether ``value`` certainly has the types of a model; if False, the model decides."""
+    schema, part = _schema_of(model)
+    return schema.predicate(part)(value)
 
 
 def shortened(model: str, value: Any, faults: int) -> Any:
-    """``value`` without what stands behind so many faults; itself where it has fewer.
+    """A copy of ``value`` that ends after so many faults; ``value`` itself if it has fewer.
 
-    To list a million faults takes pydantic minutes and gigabytes. What has the right type in ``value`` has it here too.
+    pydantic needs minutes and gigabytes to list a million faults. No fault is added or moved.
     """
-    if model == "Configuration":
-        return shortened("Plans", {"configurations": {"": value}}, faults)["configurations"][""]
-    if model not in _FILES:
-        return value
-    schema = _schema(_FILES[model])
+    schema, part = _schema_of(model)
     cutter = _Cutter(schema, faults)
-    short = cutter.of(schema.whole, value)
+    short = cutter.cut(part, value)
     return short if cutter.has_cut else value
 
 
+def _refused(model: str, value: Any) -> tuple[FieldProblem, ...]:
+    from pydantic import ValidationError
+
+    try:
+        model_class(model).model_validate(value)
+    except ValidationError as error:
+        return tuple(
+            FieldProblem(entry["loc"], entry["input"], entry["msg"], entry["type"] == "missing")
+            for entry in error.errors()
+        )
+    return ()
+
+
+def _schema_of(model: str) -> tuple[_Schema, Any]:
+    """The schema file that describes a model, and the part of it that does."""
+    schema = _schema(_SOURCES[model][1])
+    return schema, schema.definitions.get(model, schema.root)
+
+
+@cache
+def _schema(name: str) -> _Schema:
+    """The schema, from the folder in an installed package or in a checkout; one that nothing fits if there is none."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "schemas", package.parent / "schemas"):
+        try:
+            return _Schema(json.loads((folder / f"{name}.schema.json").read_bytes()))
+        except OSError:
+            continue
+    return _Schema({"not": {}})
+
+
+Predicate = Callable[[Any], bool]
+
+
 class _Schema:
-    """One schema; each part of it is made a function once, since a document may have a million values."""
+    """A schema. The predicate of each part is built once, since a document may have a million values."""
 
-    def __init__(self, whole: dict[str, Any]) -> None:
-        self.whole = whole
-        self._definitions = whole.get("$defs", {})
-        self._fits: dict[int, Fit] = {}
+    def __init__(self, root: dict[str, Any]) -> None:
+        self.root = root
+        self.definitions: dict[str, Any] = root.get("$defs", {})
+        self._predicates: dict[int, Predicate] = {}
 
-    def fit(self, part: Any) -> Fit:
-        """Whether a value fits this part, which is True, False or a piece of ``whole``."""
-        if id(part) not in self._fits:
-            self._fits[id(part)] = self._made(part)
-        return self._fits[id(part)]
+    def predicate(self, part: Any) -> Predicate:
+        """A function that returns whether a value fits this part: True, False or an object in the schema."""
+        if id(part) not in self._predicates:
+            self._predicates[id(part)] = self._build(part)
+        return self._predicates[id(part)]
 
-    def definition(self, part: Any) -> Any:
-        """What a part stands for that only refers to another."""
+    def target(self, part: Any) -> Any:
+        """The part itself, or the definition that it refers to."""
         if isinstance(part, dict) and "$ref" in part:
-            return self._definitions.get(part["$ref"].rpartition("/")[2])
+            return self.definitions.get(part["$ref"].rpartition("/")[2])
         return part
 
-    def _made(self, part: Any) -> Fit:
+    def _build(self, part: Any) -> Predicate:
         if part is True or part == {}:
             return lambda _: True
         if not isinstance(part, dict):
             return lambda _: False
         if "$ref" in part:
-            return self.fit(self.definition(part))
+            return self.predicate(self.target(part))
         if "anyOf" in part:
-            fits = [self.fit(one) for one in part["anyOf"]]
-            return lambda value: any(fit(value) for fit in fits)
-        known, kind = part.keys() - _PASSED_OVER, part.get("type")
-        if known in ({"type", "const"}, {"type", "enum"}):
+            members = [self.predicate(member) for member in part["anyOf"]]
+            return lambda value: any(member(value) for member in members)
+        keywords, kind = part.keys() - _IGNORED_KEYWORDS, part.get("type")
+        if keywords in ({"type", "const"}, {"type", "enum"}):
             words = part.get("enum", [part.get("const")])
             return lambda value: type(value) is str and value in words
-        if kind == "array" and known <= {"type", "items"}:
-            item = self.fit(part.get("items", True))
+        if kind == "array" and keywords <= {"type", "items"}:
+            item = self.predicate(part.get("items", True))
             return lambda value: type(value) is list and all(map(item, value))
-        if kind == "object" and known <= {"type", "properties", "required", "additionalProperties"}:
-            return self._object(part)
-        if kind in _TYPES and known == {"type"}:
+        if kind == "object" and keywords <= {"type", "properties", "required", "additionalProperties"}:
+            return self._build_object(part)
+        if kind in _TYPES and keywords == {"type"}:
             types = _TYPES[kind]
             return lambda value: type(value) in types
-        return lambda _: not known
+        return lambda _: not keywords
 
-    def _object(self, part: dict[str, Any]) -> Fit:
+    def _build_object(self, part: dict[str, Any]) -> Predicate:
         required = part.get("required", ())
-        properties = {key: self.fit(one) for key, one in part.get("properties", {}).items()}
-        others = self.fit(part.get("additionalProperties", True))
+        properties = {key: self.predicate(member) for key, member in part.get("properties", {}).items()}
+        others = self.predicate(part.get("additionalProperties", True))
 
         def fits(value: Any) -> bool:
             if type(value) is not dict or any(key not in value for key in required):
@@ -121,23 +182,23 @@ class _Schema:
 
 
 class _Cutter:
-    """Copies what does not fit its schema, until there have been enough faults."""
+    """Copies what does not fit its schema, up to a number of faults."""
 
     def __init__(self, schema: _Schema, faults: int) -> None:
         self.schema = schema
         self.left = faults
         self.has_cut = False
 
-    def of(self, part: Any, value: Any) -> Any:
-        """The value up to the last fault that is wanted."""
-        if self.schema.fit(part)(value):
+    def cut(self, part: Any, value: Any) -> Any:
+        """The value up to the last fault."""
+        if self.schema.predicate(part)(value):
             return value
-        part = self.schema.definition(part)
-        for one in map(self.schema.definition, part.get("anyOf", [part]) if isinstance(part, dict) else ()):
-            if type(value) is list and one.get("type") == "array":
-                return [*self._items(one.get("items", True), value)]
-            if type(value) is dict and one.get("type") == "object":
-                return dict(self._members(one, value))
+        part = self.schema.target(part)
+        for member in map(self.schema.target, part.get("anyOf", [part]) if isinstance(part, dict) else ()):
+            if type(value) is list and member.get("type") == "array":
+                return [*self._items(member.get("items", True), value)]
+            if type(value) is dict and member.get("type") == "object":
+                return dict(self._members(member, value))
         self.left -= 1
         return value
 
@@ -146,73 +207,14 @@ class _Cutter:
             if self.left <= 0:
                 self.has_cut = True
                 return
-            yield self.of(part, item)
+            yield self.cut(part, item)
 
     def _members(self, part: dict[str, Any], value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         properties, required = part.get("properties", {}), part.get("required", ())
         others = part.get("additionalProperties", True)
         self.left -= sum(key not in value for key in required)
         for key, item in value.items():
-            if self.left > 0 or key in required:  # to leave out what is required would be a fault of our own
-                yield key, self.of(properties.get(key, others), item)
+            if self.left > 0 or key in required:  # without a required key there would be another fault
+                yield key, self.cut(properties.get(key, others), item)
             else:
                 self.has_cut = True
-
-
-@cache
-def _schema(name: str) -> _Schema:
-    return _Schema(_read(name))
-
-
-def _read(name: str) -> dict[str, Any]:
-    """The schema as a wheel carries it, or as it stands in a checkout; an empty one that fits nothing if neither."""
-    package = Path(__file__).parents[1]
-    for folder in (package / "schemas", package.parent / "schemas"):
-        try:
-            return json.loads((folder / f"{name}.schema.json").read_bytes())  # type: ignore[no-any-return]
-        except OSError:
-            continue
-    return {"not": {}}
-
-
-class FieldProblem(NamedTuple):
-    """A field whose type is wrong: where it is, what stands there (nothing if ``missing``) and what was expected."""
-
-    tokens: tuple[str | int, ...]
-    value: Any
-    expected: str
-    missing: bool
-
-
-#: How many of a document, or of a configuration, are told one by one.
-MOST_PROBLEMS = 100
-
-
-def problems(model: str, value: Any) -> tuple[FieldProblem, ...]:
-    """The fields of ``value`` that a model refuses: the first ones, and whether there are more."""
-    if surely_valid(model, value):
-        return ()
-    short = shortened(model, value, MOST_PROBLEMS)
-    found = _refused(model, short)
-    if not found:  # all that is faulty to the schema is fine to the model
-        short, found = value, _refused(model, value)
-    if short is value and len(found) <= MOST_PROBLEMS:
-        return found
-    place = found[:MOST_PROBLEMS][-1].tokens[:1]
-    more = FieldProblem(place, "more", f"only the first {MOST_PROBLEMS} values of a wrong type are told", False)
-    return (*found[:MOST_PROBLEMS], more)
-
-
-def _refused(model: str, value: Any) -> tuple[FieldProblem, ...]:
-    from pydantic import ValidationError
-
-    from plansguard.documents import models
-
-    try:
-        getattr(models, model).model_validate(value)
-    except ValidationError as error:
-        return tuple(
-            FieldProblem(entry["loc"], entry["input"], entry["msg"], entry["type"] == "missing")
-            for entry in error.errors()
-        )
-    return ()

@@ -117,7 +117,7 @@ def duplicate_key(document: JsonDocument) -> Iterator[Found]:
     """
     for notice in document.notices:
         if notice.kind == "duplicate-key":
-            position = document.first_position(notice.pointer)
+            position = document.position(notice.pointer, first=True)
             first = Location(document.path, notice.pointer, *(position or ()))
             yield found(
                 Location(document.path, notice.pointer),

@@ -19,7 +19,7 @@ from plansguard.documents.file_names import (
     TRAINING_RECORD_NAME,
 )
 from plansguard.documents.json_document import JsonDocument
-from plansguard.documents.recognise import markers, recognise
+from plansguard.documents.recognise import may_be_document, recognise
 from plansguard.nnunet.workspace import DATASET_NAME, GROUND_TRUTH, Workspace, dataset_id
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
@@ -200,7 +200,7 @@ def _json_files(folder: Path) -> set[Path]:
 def _read(path: Path) -> JsonDocument | None:
     """The parsed file, or None when nothing about it looks like nnU-Net's."""
     raw = json_document.read_bytes(path)
-    if expected_kind(path) or markers(raw):
+    if expected_kind(path) or may_be_document(raw):
         return size_limits.parse(raw, str(path))
     return None
 

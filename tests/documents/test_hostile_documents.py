@@ -280,7 +280,7 @@ def test_the_first_faults_are_told(name: str, value: Any, place: str, tmp_path: 
     (folder / name).write_text(json.dumps(value))
     said = typed("check", folder)
     assert said.count("error[PG005]") == MOST_PROBLEMS + 1
-    assert said.count(f"{place}: only the first 100 values of a wrong type are told, but here stands") == 1
+    assert said.count(f"{place}: only the first 100 values of a wrong type are listed, but here stands") == 1
 
 
 def test_as_many_faults_as_are_told_are_all() -> None:
@@ -289,7 +289,7 @@ def test_as_many_faults_as_are_told_are_all() -> None:
     splits[0]["val"] = [2]
     found = problems("Splits", splits)
     assert len(found) == MOST_PROBLEMS + 1
-    assert found[-1].expected == "only the first 100 values of a wrong type are told"
+    assert found[-1].expected == "only the first 100 values of a wrong type are listed"
 
 
 VALUES = st.recursive(

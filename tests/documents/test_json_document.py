@@ -90,7 +90,7 @@ def assert_all_positions_are_right(raw: bytes) -> None:
         here = pointer(*path)
         assert tokens(here) == tuple(map(str, path))
         assert resolve(document.value, here) is value
-        assert document.first_position(here) == document.position(here)
+        assert document.position(here, first=True) == document.position(here)
         position = document.position(here)
         assert position is not None
         line, column = position
@@ -194,8 +194,8 @@ def test_the_last_of_duplicate_keys_is_the_one_that_counts() -> None:
     document = parse(b'{"a": {"x": 1, "y": 2},\n "a": 0,\n "a": {"x": 3}}', "plans.json")
     assert document.value == {"a": {"x": 3}}
     assert document.position("/a") == Position(3, 2)
-    assert document.first_position("/a") == Position(1, 2)
-    assert document.position("/a/x") == document.first_position("/a/x") == Position(3, 8)
+    assert document.position("/a", first=True) == Position(1, 2)
+    assert document.position("/a/x") == document.position("/a/x", first=True) == Position(3, 8)
     assert document.position("/a/y") == Position(3, 2), "the first a, which has a y, is gone"
 
 
@@ -270,7 +270,7 @@ def test_an_ordinary_document_is_scanned_only_when_a_place_is_asked_for(
     document = parse(b'{"a": [1.5, 2e3, {"b": null}], "c": "x"}', "plans.json")
     assert scans == []
     document.position("/a")
-    document.first_position("/c")
+    document.position("/c", first=True)
     assert scans == ["plans.json"]
 
 
@@ -281,9 +281,9 @@ FAULTS = [
     ("[1¦ 2]", "a comma is missing after item 1 of the list", "put a comma here"),
     ('{"a": [0]¦\n "b": 1}', 'a comma is missing after the value of "a"', "put a comma here"),
     ('{"a": "x"¦ y"}', 'a comma is missing after the value of "a"', "put a comma here"),
-    ("[1, 2¦,\n]", "a comma stands before ']'", "remove the comma"),
-    ('{"a": 1¦, }', "a comma stands before '}'", "remove the comma"),
-    ("[1¦,,2]", "a comma stands before ','", "remove the comma"),
+    ("[1, 2¦,\n]", "this comma is directly before ']'", "remove the comma"),
+    ('{"a": 1¦, }', "this comma is directly before '}'", "remove the comma"),
+    ("[1¦,,2]", "this comma is directly before ','", "remove the comma"),
     ("[¦,1]", "a value is missing here", "write a value"),
     ('{"a":¦ }', "a value is missing here", "write a value"),
     ("¦}", "a value is missing here", "write a value"),
@@ -316,26 +316,26 @@ FAULTS = [
     ("[¦abc]", "abc has no quotes", "double quotes"),
     ("¦" + "abc" * 100, "abc" * 13 + "a has no quotes", "double quotes"),
     # numbers
-    ("[¦01]", "01 starts with a zero too many", "leading zeros"),
-    ("[¦-012.5]", "-012.5 starts with a zero too many", "leading zeros"),
+    ("[¦01]", "01 has a leading zero", "leading zeros"),
+    ("[¦-012.5]", "-012.5 has a leading zero", "leading zeros"),
     ("[¦+1]", "+1 starts with a plus sign", "remove the plus sign"),
     ("[¦.5]", ".5 lacks a digit before the point", "write a zero"),
     ("[¦5.]", "5. lacks a digit after the point", "write a zero"),
     ("[¦5.e3]", "5.e3 lacks a digit after the point", "write a zero"),
-    ("[¦1_000]", "1_000 is not a JSON number", "mend the number"),
-    ("[¦0x1F]", "0x1F is not a JSON number", "mend the number"),
-    ("[¦1.5mm]", "1.5mm is not a JSON number", "mend the number"),
-    ("[¦-]", "- is not a JSON number", "mend the number"),
+    ("[¦1_000]", "1_000 is not a JSON number", "correct the number"),
+    ("[¦0x1F]", "0x1F is not a JSON number", "correct the number"),
+    ("[¦1.5mm]", "1.5mm is not a JSON number", "correct the number"),
+    ("[¦-]", "- is not a JSON number", "correct the number"),
     ("[¦\u0661]", "\u0661 has no quotes", "double quotes"),
     ("[¦" + "9" * 5000 + "]", "a number of 5000 digits", "shorten"),
     # strings
     ('["a¦\tb"]', "a raw tab", "write \\t"),
     ('["a¦\x01b"]', "the control character \\u0001", "write \\u0001"),
-    ('["a¦\0b"]', "a NUL byte stands inside a string", "damaged"),
+    ('["a¦\0b"]', "the string contains a NUL byte", "damaged"),
     ('{"a": "b,¦\n"c": 1}', "the string is not closed on its line", "closing"),
     ('{"a": "b,¦\r\n"c": 1}', "the string is not closed on its line", "closing"),
-    ('["C:¦\\data"]', "this backslash starts no JSON escape", "\\\\"),
-    ('["¦\\u12zz"]', "this backslash starts no JSON escape", "\\\\"),
+    ('["C:¦\\data"]', "this backslash does not start a JSON escape", "\\\\"),
+    ('["¦\\u12zz"]', "this backslash does not start a JSON escape", "\\\\"),
     # the end
     ("¦", "the file is empty", "again"),
     ("¦ \r\n\t", "the file holds only blanks", "again"),
@@ -362,8 +362,8 @@ FAULTS = [
         "the file you mean",
     ),
     # damage
-    ("¦\0\0\0\0", "a NUL byte stands here", "damaged"),
-    ('{"a":¦\0}', "a NUL byte stands here", "damaged"),
+    ("¦\0\0\0\0", "this is a NUL byte", "damaged"),
+    ('{"a":¦\0}', "this is a NUL byte", "damaged"),
 ]
 
 
@@ -429,7 +429,7 @@ def test_a_long_document_has_no_places() -> None:
     assert document.value == {"a": {"b": 1}}
     assert document.notices == ()
     assert document.position("/a/b") is None
-    assert document.first_position("/a/b") is None
+    assert document.position("/a/b", first=True) is None
 
 
 def test_a_long_document_has_its_oddities() -> None:

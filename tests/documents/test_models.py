@@ -18,20 +18,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from plansguard.documents import models
-from plansguard.documents.recognise import is_v1, markers, recognise
+from plansguard.documents.models.dataset_json import DatasetJson
+from plansguard.documents.models.fingerprint import Fingerprint
+from plansguard.documents.models.plans import Architecture, ArchKwargs, Configuration, Plans
+from plansguard.documents.models.splits import Splits
+from plansguard.documents.recognise import is_v1, may_be_document, recognise
+from plansguard.documents.validation import _SOURCES, model_class
 from plansguard.nnunet.inheritance import InheritanceError, modern_architecture, origins, resolve_configuration
 
 ROOT = Path(__file__).parents[2]
 CORPUS = ROOT.parent / "shared" / "corpus"
 KINDS = {"plans": "plans", "dataset": "dataset.json", "fingerprint": "fingerprint", "splits": "splits", "other": None}
 MODELS: dict[str, type[BaseModel]] = {
-    "plans": models.Plans,
-    "dataset.json": models.DatasetJson,
-    "fingerprint": models.Fingerprint,
-    "splits": models.Splits,
+    "plans": Plans,
+    "dataset.json": DatasetJson,
+    "fingerprint": Fingerprint,
+    "splits": Splits,
 }
-DOCUMENT_MODELS = (*MODELS.values(), models.Configuration, models.Architecture, models.ArchKwargs)
+DOCUMENT_MODELS = (*MODELS.values(), Configuration, Architecture, ArchKwargs)
 
 
 def corpus(*kinds: str) -> list[Any]:
@@ -59,7 +63,7 @@ def pointers(model: type[BaseModel], value: Any) -> list[str]:
 def test_real_files_are_recognised(path: Path, kind: str | None) -> None:
     raw = path.read_bytes()
     assert recognise(json.loads(raw)) == kind
-    assert kind is None or markers(raw)
+    assert kind is None or may_be_document(raw)
 
 
 @pytest.mark.filterwarnings("error")
@@ -87,10 +91,10 @@ def test_real_configurations_validate(path: Path, kind: str) -> None:
     configurations = json.loads(path.read_bytes())["configurations"]
     for name in configurations:
         resolved = resolve_configuration(configurations, name)
-        configuration = models.Configuration.model_validate(resolved)
+        configuration = Configuration.model_validate(resolved)
         assert configuration.model_dump(by_alias=True, exclude_unset=True) == resolved
         if resolved.get("UNet_class_name", "PlainConvUNet") in ("PlainConvUNet", "ResidualEncoderUNet"):
-            models.ArchKwargs.model_validate(modern_architecture(resolved)["arch_kwargs"])
+            ArchKwargs.model_validate(modern_architecture(resolved)["arch_kwargs"])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -98,66 +102,66 @@ def test_real_configurations_validate(path: Path, kind: str) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 WRONG_TYPES: list[tuple[type[BaseModel], Any, list[str]]] = [
-    (models.Plans, [], [""]),
-    (models.Plans, {}, ["/configurations"]),
-    (models.Plans, {"configurations": []}, ["/configurations"]),
-    (models.Plans, {"configurations": {"2d": None, "3d": {}}}, ["/configurations/2d"]),
-    (models.Plans, {"configurations": {}, "plans_name": 5}, ["/plans_name"]),
-    (models.Plans, {"configurations": {}, "label_manager": None}, ["/label_manager"]),
+    (Plans, [], [""]),
+    (Plans, {}, ["/configurations"]),
+    (Plans, {"configurations": []}, ["/configurations"]),
+    (Plans, {"configurations": {"2d": None, "3d": {}}}, ["/configurations/2d"]),
+    (Plans, {"configurations": {}, "plans_name": 5}, ["/plans_name"]),
+    (Plans, {"configurations": {}, "label_manager": None}, ["/label_manager"]),
     (
-        models.Plans,
+        Plans,
         {"configurations": {}, "transpose_forward": [0, "1", 2.0]},
         [f"/transpose_forward/{i}" for i in (1, 2)],
     ),
     (
-        models.Plans,
+        Plans,
         {"configurations": {}, "foreground_intensity_properties_per_channel": {"0": {"mean": "1"}, "1": 3}},
         [f"/foreground_intensity_properties_per_channel/{where}" for where in ("0/mean", "1")],
     ),
-    (models.Configuration, {"batch_size": 2.0}, ["/batch_size"]),
-    (models.Configuration, {"batch_size": "2"}, ["/batch_size"]),
-    (models.Configuration, {"batch_size": True}, ["/batch_size"]),
-    (models.Configuration, {"batch_size": None}, ["/batch_size"]),
-    (models.Configuration, {"patch_size": 128}, ["/patch_size"]),
-    (models.Configuration, {"patch_size": [128, 128.0, None]}, ["/patch_size/1", "/patch_size/2"]),
-    (models.Configuration, {"spacing": [1, None, "1"]}, ["/spacing/2"]),
-    (models.Configuration, {"spacing": [True, 1]}, ["/spacing/0"]),
-    (models.Configuration, {"use_mask_for_norm": [False, 0]}, ["/use_mask_for_norm/1"]),
-    (models.Configuration, {"normalization_schemes": [None]}, ["/normalization_schemes/0"]),
-    (models.Configuration, {"batch_dice": "true"}, ["/batch_dice"]),
-    (models.Configuration, {"resampling_fn_data_kwargs": []}, ["/resampling_fn_data_kwargs"]),
-    (models.Configuration, {"architecture": None}, ["/architecture"]),
-    (models.Configuration, {"architecture": {"arch_kwargs": 1}}, ["/architecture/arch_kwargs"]),
-    (models.Configuration, {"architecture": {"_kw_requires_import": [1]}}, ["/architecture/_kw_requires_import/0"]),
-    (models.Configuration, {"next_stage": ["3d", 3]}, ["/next_stage/1"]),
-    (models.Configuration, {"next_stage": 3}, ["/next_stage"]),
-    (models.Configuration, {"previous_stage": ["2d"]}, ["/previous_stage"]),
-    (models.Configuration, {"pool_op_kernel_sizes": [[1, 1], [2, 2.0]]}, ["/pool_op_kernel_sizes/1/1"]),
-    (models.ArchKwargs, {"n_stages": 6.0}, ["/n_stages"]),
-    (models.ArchKwargs, {"features_per_stage": [32, "64"]}, ["/features_per_stage/1"]),
-    (models.ArchKwargs, {"features_per_stage": True}, ["/features_per_stage"]),
-    (models.ArchKwargs, {"strides": [[1, 1], 2, [2, 2.0]]}, ["/strides/2/1"]),
-    (models.ArchKwargs, {"strides": [[1, 1], None]}, ["/strides/1"]),
-    (models.ArchKwargs, {"kernel_sizes": "3"}, ["/kernel_sizes"]),
-    (models.ArchKwargs, {"conv_op": None}, ["/conv_op"]),
-    (models.ArchKwargs, {"norm_op_kwargs": "eps"}, ["/norm_op_kwargs"]),
-    (models.Fingerprint, {"spacings": [[1, 1, 1], [1, 1, "1"]]}, ["/spacings/1/2"]),
-    (models.Fingerprint, {"shapes_after_crop": [[10, 10.0]]}, ["/shapes_after_crop/0/1"]),
-    (models.Fingerprint, {"median_relative_size_after_cropping": [1.0]}, ["/median_relative_size_after_cropping"]),
-    (models.DatasetJson, {"labels": ["background"]}, ["/labels"]),
-    (models.DatasetJson, {"labels": {"background": 0, "a": 1.0, "b": "2"}}, ["/labels/a", "/labels/b"]),
-    (models.DatasetJson, {"labels": {"a": [1, "2"]}}, ["/labels/a/1"]),
-    (models.DatasetJson, {"channel_names": {"R": 0}}, ["/channel_names/R"]),
-    (models.DatasetJson, {"channel_names": ["CT"]}, ["/channel_names"]),
-    (models.DatasetJson, {"numTraining": "12"}, ["/numTraining"]),
-    (models.DatasetJson, {"overwrite_image_reader_writer": None}, ["/overwrite_image_reader_writer"]),
+    (Configuration, {"batch_size": 2.0}, ["/batch_size"]),
+    (Configuration, {"batch_size": "2"}, ["/batch_size"]),
+    (Configuration, {"batch_size": True}, ["/batch_size"]),
+    (Configuration, {"batch_size": None}, ["/batch_size"]),
+    (Configuration, {"patch_size": 128}, ["/patch_size"]),
+    (Configuration, {"patch_size": [128, 128.0, None]}, ["/patch_size/1", "/patch_size/2"]),
+    (Configuration, {"spacing": [1, None, "1"]}, ["/spacing/2"]),
+    (Configuration, {"spacing": [True, 1]}, ["/spacing/0"]),
+    (Configuration, {"use_mask_for_norm": [False, 0]}, ["/use_mask_for_norm/1"]),
+    (Configuration, {"normalization_schemes": [None]}, ["/normalization_schemes/0"]),
+    (Configuration, {"batch_dice": "true"}, ["/batch_dice"]),
+    (Configuration, {"resampling_fn_data_kwargs": []}, ["/resampling_fn_data_kwargs"]),
+    (Configuration, {"architecture": None}, ["/architecture"]),
+    (Configuration, {"architecture": {"arch_kwargs": 1}}, ["/architecture/arch_kwargs"]),
+    (Configuration, {"architecture": {"_kw_requires_import": [1]}}, ["/architecture/_kw_requires_import/0"]),
+    (Configuration, {"next_stage": ["3d", 3]}, ["/next_stage/1"]),
+    (Configuration, {"next_stage": 3}, ["/next_stage"]),
+    (Configuration, {"previous_stage": ["2d"]}, ["/previous_stage"]),
+    (Configuration, {"pool_op_kernel_sizes": [[1, 1], [2, 2.0]]}, ["/pool_op_kernel_sizes/1/1"]),
+    (ArchKwargs, {"n_stages": 6.0}, ["/n_stages"]),
+    (ArchKwargs, {"features_per_stage": [32, "64"]}, ["/features_per_stage/1"]),
+    (ArchKwargs, {"features_per_stage": True}, ["/features_per_stage"]),
+    (ArchKwargs, {"strides": [[1, 1], 2, [2, 2.0]]}, ["/strides/2/1"]),
+    (ArchKwargs, {"strides": [[1, 1], None]}, ["/strides/1"]),
+    (ArchKwargs, {"kernel_sizes": "3"}, ["/kernel_sizes"]),
+    (ArchKwargs, {"conv_op": None}, ["/conv_op"]),
+    (ArchKwargs, {"norm_op_kwargs": "eps"}, ["/norm_op_kwargs"]),
+    (Fingerprint, {"spacings": [[1, 1, 1], [1, 1, "1"]]}, ["/spacings/1/2"]),
+    (Fingerprint, {"shapes_after_crop": [[10, 10.0]]}, ["/shapes_after_crop/0/1"]),
+    (Fingerprint, {"median_relative_size_after_cropping": [1.0]}, ["/median_relative_size_after_cropping"]),
+    (DatasetJson, {"labels": ["background"]}, ["/labels"]),
+    (DatasetJson, {"labels": {"background": 0, "a": 1.0, "b": "2"}}, ["/labels/a", "/labels/b"]),
+    (DatasetJson, {"labels": {"a": [1, "2"]}}, ["/labels/a/1"]),
+    (DatasetJson, {"channel_names": {"R": 0}}, ["/channel_names/R"]),
+    (DatasetJson, {"channel_names": ["CT"]}, ["/channel_names"]),
+    (DatasetJson, {"numTraining": "12"}, ["/numTraining"]),
+    (DatasetJson, {"overwrite_image_reader_writer": None}, ["/overwrite_image_reader_writer"]),
     (
-        models.DatasetJson,
+        DatasetJson,
         {"dataset": {"a": {"images": "a.png", "label": 1}}},
         ["/dataset/a/images", "/dataset/a/label"],
     ),
-    (models.Splits, {}, [""]),
-    (models.Splits, [{"train": ["a"], "val": ["b", 3]}, {"train": []}], ["/0/val/1", "/1/val"]),
+    (Splits, {}, [""]),
+    (Splits, [{"train": ["a"], "val": ["b", 3]}, {"train": []}], ["/0/val/1", "/1/val"]),
 ]
 
 
@@ -170,13 +174,13 @@ def test_wrong_types_are_found_where_they_are(model: type[BaseModel], value: Any
 @pytest.mark.parametrize(
     ("model", "value"),
     [
-        (models.Configuration, {"spacing": [1, 0.5, None], "median_image_size_in_voxels": [40, 40.5]}),
-        (models.Configuration, {"previous_stage": None, "next_stage": None}),
-        (models.Configuration, {"next_stage": ["a", "b"]}),
-        (models.Configuration, {"architecture": {"network_class_name": "ResEncL", "arch_kwargs": None}}),
-        (models.ArchKwargs, {"features_per_stage": 32, "strides": 2, "kernel_sizes": [3, [3, 3]]}),
-        (models.ArchKwargs, {"norm_op": None, "dropout_op": None, "dropout_op_kwargs": None, "stem_channels": None}),
-        (models.DatasetJson, {"labels": {"background": 0, "region": [1]}, "regions_class_order": None, "release": 1.0}),
+        (Configuration, {"spacing": [1, 0.5, None], "median_image_size_in_voxels": [40, 40.5]}),
+        (Configuration, {"previous_stage": None, "next_stage": None}),
+        (Configuration, {"next_stage": ["a", "b"]}),
+        (Configuration, {"architecture": {"network_class_name": "ResEncL", "arch_kwargs": None}}),
+        (ArchKwargs, {"features_per_stage": 32, "strides": 2, "kernel_sizes": [3, [3, 3]]}),
+        (ArchKwargs, {"norm_op": None, "dropout_op": None, "dropout_op_kwargs": None, "stem_channels": None}),
+        (DatasetJson, {"labels": {"background": 0, "region": [1]}, "regions_class_order": None, "release": 1.0}),
     ],
     ids=lambda value: json.dumps(value, default=str),
 )
@@ -186,7 +190,7 @@ def test_unusual_types_that_nnunet_takes(model: type[BaseModel], value: Any) -> 
 
 def test_a_scalar_that_may_be_a_list_is_refused_in_plain_words() -> None:
     with pytest.raises(ValidationError, match="Input should be a valid integer or a list of integers"):
-        models.ArchKwargs.model_validate({"n_conv_per_stage": "2"})
+        ArchKwargs.model_validate({"n_conv_per_stage": "2"})
 
 
 JSON_VALUES = st.recursive(
@@ -199,7 +203,7 @@ JSON_VALUES = st.recursive(
 @st.composite
 def documents(draw: Callable[[Any], Any]) -> tuple[type[BaseModel], Any]:
     """A model and an object with some of its keys, holding anything."""
-    model = draw(st.sampled_from([model for model in DOCUMENT_MODELS if model is not models.Splits]))
+    model = draw(st.sampled_from([model for model in DOCUMENT_MODELS if model is not Splits]))
     keys = [field.alias or name for name, field in model.model_fields.items()]
     return model, {"configurations": {}, **draw(st.dictionaries(st.sampled_from(keys), JSON_VALUES, max_size=5))}
 
@@ -274,7 +278,7 @@ LOOK_ALIKES: dict[str, Any] = {
 @pytest.mark.parametrize(("kind", "value"), FAULTY)
 def test_faults_do_not_hide_a_document(kind: str, value: Any) -> None:
     assert recognise(value) == kind
-    assert markers(json.dumps(value).encode())
+    assert may_be_document(json.dumps(value).encode())
 
 
 @pytest.mark.parametrize("value", LOOK_ALIKES.values(), ids=LOOK_ALIKES)
@@ -284,13 +288,13 @@ def test_look_alikes_are_left_alone(value: Any) -> None:
 
 @pytest.mark.parametrize("name", ["package.json", "tsconfig", "COCO", "a GitHub issue", "Hugging Face config"])
 def test_look_alikes_need_not_be_parsed(name: str) -> None:
-    assert not markers(json.dumps(LOOK_ALIKES[name]).encode())
+    assert not may_be_document(json.dumps(LOOK_ALIKES[name]).encode())
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
 def test_documents_in_a_wrong_encoding_are_not_skipped(encoding: str) -> None:
     raw = json.dumps({"configurations": {}, "plans_name": "nnUNetPlans"}).encode(encoding)
-    assert markers(raw) is (encoding != "utf-16-le")  # without a byte order mark it could be anything
+    assert may_be_document(raw) is (encoding != "utf-16-le")  # without a byte order mark it could be anything
 
 
 KEYS = sorted({key for _, value in FAULTY if isinstance(value, dict) for key in value} | {"train", "val", "other"})
@@ -302,8 +306,8 @@ OBJECTS = st.dictionaries(
 
 
 @given(OBJECTS | st.lists(OBJECTS, max_size=2) | JSON_VALUES)
-def test_whatever_is_recognised_has_markers(value: Any) -> None:
-    assert recognise(value) is None or markers(json.dumps(value).encode())
+def test_whatever_is_recognised_may_be_a_document(value: Any) -> None:
+    assert recognise(value) is None or may_be_document(json.dumps(value).encode())
 
 
 @pytest.mark.parametrize(
@@ -443,7 +447,7 @@ def plans_of_fixtures() -> Iterator[Any]:
 def test_real_plans_resolve_as_nnunet_does(nnunet: Any, path: Path, kind: str) -> None:
     configurations = json.loads(path.read_bytes()).get("configurations")
     try:
-        models.Plans.model_validate({"configurations": configurations})
+        Plans.model_validate({"configurations": configurations})
     except ValidationError:
         pytest.skip("its configurations are no objects")
     for name in configurations:
@@ -534,8 +538,8 @@ def test_recognition_needs_no_pydantic(module: str) -> None:
 
 
 def test_models_are_found_by_name() -> None:
-    assert models.Plans.__module__ == "plansguard.documents.models.plans"
-    for name in models._HOMES:  # type: ignore[attr-defined]
-        assert getattr(models, name).__name__ == name
-    with pytest.raises(AttributeError, match="Plan"):
-        models.Plan  # type: ignore[attr-defined] # noqa: B018
+    assert model_class("Plans").__module__ == "plansguard.documents.models.plans"
+    for name in _SOURCES:
+        assert model_class(name).__name__ == name
+    with pytest.raises(KeyError, match="Plan"):
+        model_class("Plan")

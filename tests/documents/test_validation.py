@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from plansguard.documents import json_document, models
+from plansguard.documents import json_document
 from plansguard.documents.recognise import recognise
-from plansguard.documents.validation import surely_valid
+from plansguard.documents.validation import model_class, surely_valid
 from tests.support.variants import FIXTURES
 
 MODELS = {"plans": "Plans", "dataset.json": "DatasetJson", "fingerprint": "Fingerprint", "splits": "Splits"}
@@ -30,7 +30,7 @@ ODD = st.sampled_from(
 def accepts(model: str, value: Any) -> bool:
     """Whether the pydantic model takes the value."""
     try:
-        getattr(models, model).model_validate(value)
+        model_class(model).model_validate(value)
     except ValidationError:
         return False
     return True

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from plansguard.documents import models
+from plansguard.documents.models import plans as models
 from plansguard.nnunet import constants
 from tests.support.variants import ROOTS, lay_out
 

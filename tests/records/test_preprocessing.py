@@ -16,7 +16,7 @@ from plansguard.artefacts.data.listing import Listing, listing
 from plansguard.commands.check import check
 from plansguard.core.report import Report, Severity
 from plansguard.documents import json_document
-from plansguard.documents.models import PreprocessingRecord as PreprocessingRecordModel
+from plansguard.documents.models.preprocessing_record import PreprocessingRecord as PreprocessingRecordModel
 from plansguard.documents.recognise import recognise
 from plansguard.documents.validation import surely_valid
 from plansguard.nnunet import constants

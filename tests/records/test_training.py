@@ -16,8 +16,7 @@ from plansguard.commands.check import check
 from plansguard.commands.train import Accepted
 from plansguard.core.errors import UnreadableDocument, WriteRefused
 from plansguard.documents.file_names import TRAINING_RECORD_NAME
-from plansguard.documents.models import TrainingRecord
-from plansguard.documents.models.training_record import Schedule
+from plansguard.documents.models.training_record import Schedule, TrainingRecord
 from plansguard.documents.recognise import recognise
 from plansguard.documents.validation import surely_valid
 from plansguard.records import recorded_documents, training

@@ -18,8 +18,7 @@ from plansguard.documents.file_names import SETTINGS_NAME
 from plansguard.documents.json_document import JsonDocument, pointer
 
 if TYPE_CHECKING:
-    from plansguard.documents.models import Settings
-    from plansguard.documents.models.settings import Ignore
+    from plansguard.documents.models.settings import Ignore, Settings
 
 
 MAX_BYTES = 512 * 1024
@@ -96,7 +95,7 @@ def read_settings(path: Path, rules: tuple[RuleInfo, ...]) -> ActiveSettings:
     """The settings in ``path``; UnreadableDocument, with line and column, when something in them is wrong."""
     from pydantic import ValidationError
 
-    from plansguard.documents.models import Settings
+    from plansguard.documents.models.settings import Settings
 
     document = json_document.read(path)
     if len(document.raw) > MAX_BYTES:

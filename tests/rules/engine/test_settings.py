@@ -272,8 +272,8 @@ def test_settings_that_are_named() -> None:
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ('{"fail_on": "info",}', "1:19: a comma stands before '}'", "remove the comma"),
-        ('{\n  // why\n  "fail_on": "info"\n}', "2:3: a comment stands here", "remove it: JSON has no comments"),
+        ('{"fail_on": "info",}', "1:19: this comma is directly before '}'", "remove the comma"),
+        ('{\n  // why\n  "fail_on": "info"\n}', "2:3: this is a comment", "remove it: JSON has no comments"),
         ("", "1:1: the file is empty", "fetch or write it again"),
         ("[]", "1:1: the document: Input should be an object", "plansguard schema settings"),
         ('{\n  "failon": "info"\n}', "2:3: failon is not known", "plansguard schema settings"),
