@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from plansguard.artefacts.checkpoint import safe_zip
 from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
-from plansguard.artefacts.checkpoint.pickle_reader import BrokenPickle, load, plain
+from plansguard.artefacts.checkpoint.pickle_reader import load
+from plansguard.artefacts.checkpoint.pickle_values import BrokenPickle, JsonConverter
 from plansguard.artefacts.checkpoint.safe_zip import open_zip
 from plansguard.artefacts.checkpoint.tensors import Storages
 from plansguard.core.errors import UnreadableDocument
@@ -500,7 +501,7 @@ def test_fuzz_data_pkl(data: bytes) -> None:
     storages = Storages()
     try:
         value = load(io.BytesIO(data), persistent=storages.persistent, known=storages.builders).value
-        plain(value)
+        JsonConverter().convert(value)
     except BrokenPickle as error:
         assert str(error)
 

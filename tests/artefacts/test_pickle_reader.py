@@ -21,16 +21,17 @@ from hypothesis import strategies as st
 from plansguard.artefacts.checkpoint import pickle_values
 from plansguard.artefacts.checkpoint.pickle_reader import (
     MAX_KEYS,
-    Array,
+    load,
+)
+from plansguard.artefacts.checkpoint.pickle_values import (
     BrokenPickle,
     Call,
     Global,
-    Plain,
+    JsonConverter,
+    PickledArray,
     Skipped,
-    load,
-    plain,
-    suspicious,
 )
+from plansguard.artefacts.checkpoint.unsafe_globals import suspicious
 from plansguard.documents import json_document
 from tests.conftest import ROOT
 from tests.support.attacks import EXTENSIONS, bulks, claims, commands, confined
@@ -60,6 +61,10 @@ values = st.recursive(
 
 def read(data: bytes, **options: Any) -> Any:
     return load(io.BytesIO(data), **options).value
+
+
+def json_types(value: Any) -> Any:
+    return JsonConverter().convert(value)
 
 
 # --- What Python reads
@@ -205,7 +210,7 @@ def test_numpy_is_read_as_numpy_reads_it(protocol: int) -> None:
     assert [(array.dtype, array.shape) for array in arrays_read] == [
         (array.dtype.name, array.shape) for array in arrays
     ]
-    assert [plain(array) for array in arrays_read] == [array.tolist() for array in arrays]
+    assert [json_types(array) for array in arrays_read] == [array.tolist() for array in arrays]
 
 
 @pytest.mark.nnunet
@@ -228,13 +233,13 @@ def test_arrays_in_fortran_order_come_with_their_values_in_place() -> None:
     import numpy as np
 
     array = np.asfortranarray(np.arange(24, dtype=np.int16).reshape(2, 3, 4))
-    assert plain(read(pickle.dumps(array))) == array.tolist()
+    assert json_types(read(pickle.dumps(array))) == array.tolist()
 
 
 def test_an_array_whose_bytes_do_not_fit_is_broken() -> None:
     for file in CASES[:2]:
         data = file.read_bytes()
-        assert type(read(data)["class_locations"][1]) is Array
+        assert type(read(data)["class_locations"][1]) is PickledArray
         at = data.index(b"class_locations")
         shape = data.index(b"K\x01M", at)
         with pytest.raises(BrokenPickle, match="array in it of shape"):
@@ -272,7 +277,7 @@ def test_plain_is_what_json_writes(value: Any) -> None:
             return [jsonable(item) for item in part]
         return part.decode("latin-1") if isinstance(part, bytes) else part
 
-    found = plain(read(pickle.dumps(value)))
+    found = json_types(read(pickle.dumps(value)))
     assert found == jsonable(value)
     assert json.loads(json.dumps(found)) == found
 
@@ -280,12 +285,12 @@ def test_plain_is_what_json_writes(value: Any) -> None:
 @pytest.mark.parametrize("data", [b"]q\x00h\x00a.", b"}q\x00Nh\x00s.", b"}q\x00N]h\x00a\x85s."])
 def test_what_contains_itself_has_no_plain_form(data: bytes) -> None:
     with pytest.raises(BrokenPickle, match="contains itself"):
-        plain(read(data))
+        json_types(read(data))
 
 
 def test_inert_values_are_told_in_a_few_words() -> None:
     data = b"(cnnunetv2\nThing\ncnnunetv2\nThing\n)Rccollections\nOrderedDict\n)Rl."
-    assert plain(read(data)) == ["<nnunetv2.Thing>", "<call of nnunetv2.Thing>", {}]
+    assert json_types(read(data)) == ["<nnunetv2.Thing>", "<call of nnunetv2.Thing>", {}]
 
 
 @given(
@@ -298,27 +303,27 @@ def test_inert_values_are_told_in_a_few_words() -> None:
 def test_plain_knows_how_long_the_json_will_be(value: Any) -> None:
     length = len(json_document.dumps(value))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pickle_values, "MAX_PLAIN_TEXT", length - 1)
+        patch.setattr(pickle_values, "MAX_JSON_BYTES", length - 1)
         with pytest.raises(BrokenPickle, match="longer, or repeats itself"):
-            plain(value)
-        patch.setattr(pickle_values, "MAX_PLAIN_TEXT", 3 * length + 20)
-        assert plain(value) == json.loads(json_document.dumps(value))
+            json_types(value)
+        patch.setattr(pickle_values, "MAX_JSON_BYTES", 3 * length + 20)
+        assert json_types(value) == json.loads(json_document.dumps(value))
 
 
 def test_values_of_one_plain_share_its_limits() -> None:
-    write = Plain()
-    part = ["a" * 1000] * (pickle_values.MAX_PLAIN_TEXT // 2500)
-    write.of(part)
-    write.of(part)
+    converter = JsonConverter()
+    part = ["a" * 1000] * (pickle_values.MAX_JSON_BYTES // 2500)
+    converter.convert(part)
+    converter.convert(part)
     with pytest.raises(BrokenPickle, match="repeats itself"):
-        write.of(part)
+        converter.convert(part)
 
 
 def test_what_small_arrays_become_is_counted() -> None:
-    array = Array("bool", (16, 8), bytes(128), code="|b1")
-    assert plain([array] * 3) == [[[False] * 8] * 16] * 3
+    array = PickledArray("bool", (16, 8), bytes(128), code="|b1")
+    assert json_types([array] * 3) == [[[False] * 8] * 16] * 3
     with pytest.raises(BrokenPickle, match="far larger"):
-        plain([array] * (pickle_values.MAX_PLAIN // 128))
+        json_types([array] * (pickle_values.MAX_VALUES // 128))
 
 
 # --- Broken ones
@@ -455,11 +460,12 @@ def test_what_checkpoints_name_is_not(name: str) -> None:
 
 
 READ = """
-from plansguard.artefacts.checkpoint.pickle_reader import BrokenPickle, load, plain
+from plansguard.artefacts.checkpoint.pickle_reader import load
+from plansguard.artefacts.checkpoint.pickle_values import BrokenPickle, JsonConverter
 for name in sys.argv[1:]:
     with open(name, "rb") as stream:
         try:
-            plain(load(stream).value)
+            JsonConverter().convert(load(stream).value)
             print("read")
         except BrokenPickle as error:
             print("told", error)
@@ -509,6 +515,6 @@ SEEDS += [pickle.dumps({"a": [1.5, (2, "b"), {3}], 4: None}, number) for number 
 def test_fuzz_pickles(data: bytes) -> None:
     try:
         value = load(io.BytesIO(data)).value
-        plain(value)
+        json_types(value)
     except BrokenPickle as error:
         assert str(error)

@@ -17,9 +17,11 @@ from typing import Any, BinaryIO
 
 from plansguard.artefacts.checkpoint import file_types
 from plansguard.artefacts.checkpoint.contents import Contents, understand
-from plansguard.artefacts.checkpoint.pickle_reader import BrokenPickle, Global, Loaded, load, suspicious
+from plansguard.artefacts.checkpoint.pickle_reader import LoadedPickle, load
+from plansguard.artefacts.checkpoint.pickle_values import BrokenPickle, Global
 from plansguard.artefacts.checkpoint.safe_zip import SafeZip, is_zip, open_file, open_zip
 from plansguard.artefacts.checkpoint.tensors import LEGACY_MAGIC, Storages, Tensor
+from plansguard.artefacts.checkpoint.unsafe_globals import suspicious
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.text import counted
 
@@ -96,7 +98,7 @@ def read_checkpoints(paths: Iterable[Path]) -> tuple[Checkpoint | UnreadableDocu
     return tuple(read)
 
 
-def _beside(path: Path, suffix: str) -> Loaded | None:
+def _beside(path: Path, suffix: str) -> LoadedPickle | None:
     """The pickle in the file of this name and one more suffix; None when there is no such file."""
     neighbour = path.with_name(path.name + suffix)
     if not neighbour.is_file():
@@ -123,7 +125,7 @@ def _read_folder(folder: Path) -> Checkpoint:
 class _Reader:
     """One file on its way to a Checkpoint."""
 
-    def __init__(self, path: Path, beside: Callable[[str], Loaded | None] = lambda _: None) -> None:
+    def __init__(self, path: Path, beside: Callable[[str], LoadedPickle | None] = lambda _: None) -> None:
         self.path = str(path)
         self.beside = beside
         self.storages = Storages()

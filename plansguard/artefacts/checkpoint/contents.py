@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from plansguard.artefacts.checkpoint.pickle_reader import BrokenPickle, Call, Plain
+from plansguard.artefacts.checkpoint.pickle_values import BrokenPickle, Call, JsonConverter
 from plansguard.artefacts.checkpoint.tensors import Tensor
 from plansguard.core.text import counted
 
@@ -90,11 +90,11 @@ def _is_weights(value: Any) -> bool:
 def _nnunet(value: dict[Any, Any]) -> Contents:
     """nnUNetTrainer.save_checkpoint; nnssl's has the same weights and its adaptation plan."""
     said = _part(value, "init_args")
-    write = Plain()
-    plans, dataset_json = _document(write, said, "plans"), _document(write, said, "dataset_json")
+    converter = JsonConverter()
+    plans, dataset_json = _document(converter, said, "plans"), _document(converter, said, "dataset_json")
     configuration, trainer = _text(said.get("configuration")), _text(value.get("trainer_name"))
     fold, epoch = _fold(said.get("fold")), _whole(value.get("current_epoch"))
-    adaptation = _document(write, value, "nnssl_adaptation_plan")
+    adaptation = _document(converter, value, "nnssl_adaptation_plan")
     parameters, prefix = _parameters(value["network_weights"])
     owner = "nnssl" if adaptation is not None else "nnU-Net v2"
     by = [
@@ -123,7 +123,7 @@ def _nnunet(value: dict[Any, Any]) -> Contents:
         mirroring_axes=_axes(value),
         adaptation_plan=adaptation,
         logging=_logging(_part(value, "logging")),
-        steps=_document(write, said, STEPS),
+        steps=_document(converter, said, STEPS),
     )
 
 
@@ -131,7 +131,7 @@ def _version1(value: dict[Any, Any], beside: Beside) -> Contents:
     """NetworkTrainer.save_checkpoint of nnU-Net v1; the plans stand in the pickle beside the file."""
     said = beside(".pkl")
     said = said if type(said) is dict else {}
-    plans = _document(Plain(), said, "plans")
+    plans = _document(JsonConverter(), said, "plans")
     arguments = _sequence(said.get("init"))
     trainer, fold, epoch = _text(said.get("name")), None, _whole(value.get("epoch"))
     configuration = None
@@ -195,12 +195,12 @@ def _part(value: dict[Any, Any], key: str) -> dict[Any, Any]:
     return part if type(part) is dict else {}
 
 
-def _document(write: Plain, value: dict[Any, Any], key: str) -> dict[str, Any] | None:
+def _document(converter: JsonConverter, value: dict[Any, Any], key: str) -> dict[str, Any] | None:
     document = value.get(key)
     if type(document) is not dict:
         return None
     try:
-        return write.of(document)  # type: ignore[no-any-return]
+        return converter.convert(document)  # type: ignore[no-any-return]
     except BrokenPickle as error:
         raise BrokenPickle(f"its {key} cannot be read: {error}") from error
 

@@ -1,10 +1,10 @@
-"""Pickles read as data: nothing in them is imported, called or executed.
+"""Read pickles as data: nothing in them is imported, called or executed.
 
 ``pickle.Unpickler`` is not used, not even restricted: its memo and its string opcodes reserve whatever a stream claims,
-and hashing a tuple nested a million times overflows the C stack. Here a machine of our own walks the opcodes of
-protocols 0 to 5 (``Lib/pickletools.py`` describes them all). A global is a name, a call of one is an inert ``Call``,
-except for the few of ``BUILDERS``, whose results are rebuilt by functions of our own. Memory is bounded by what the
-stream really holds: long strings are sought over and stand as ``Skipped``.
+and hashing a tuple nested a million times overflows the C stack. Here the opcodes of protocols 0 to 5
+(``Lib/pickletools.py`` describes them) build inert values. A global is a name; a call of one is an inert ``Call``,
+except for the few of ``BUILDERS``, whose results are rebuilt by plansguard's own functions. Memory is bounded by the
+bytes that the stream really contains: long strings are skipped and represented by ``Skipped``.
 """
 
 from __future__ import annotations
@@ -19,40 +19,35 @@ from typing import Any, BinaryIO
 
 from plansguard.artefacts.checkpoint.pickle_values import (
     BUILDERS,
-    Array,
     BrokenPickle,
     Builder,
     Call,
-    Dtype,
     Global,
-    Plain,
+    PickledArray,
+    PickledDtype,
     Skipped,
     called,
     fill,
-    plain,
 )
-from plansguard.artefacts.checkpoint.unsafe_globals import suspicious
-
-__all__ = ["Array", "BrokenPickle", "Call", "Global", "Loaded", "Plain", "Skipped", "load", "plain", "suspicious"]
 
 MAX_TEXT = 64 * 1024
-"""Bytes of the longest string that is kept; longer ones are sought over."""
+"""Bytes of the longest string that is kept; longer ones are skipped."""
 MAX_BYTES = 4 * 1024
-"""The same for byte strings, which nobody asks for: the values of arrays are not read."""
+"""The same for byte strings, which are not needed: the values of arrays are not read."""
 MAX_TEXTS = 16 * 1024**2
 """Bytes of all strings together that are kept."""
 MAX_INSTRUCTIONS = 4 * 1024**2
-"""Bytes of all opcodes and short arguments. Each can stand for some 70 bytes of memory; a checkpoint of 956 parameters
+"""Bytes of all opcodes and their short arguments. Each can take some 70 bytes of memory; a checkpoint of 956 parameters
 needs 0.3 million."""
 MAX_NESTING = 500
 """Unfinished containers at any time."""
 MAX_KEYS = 2_000
 """Keys of dictionaries that are tuples: their hashes can be made to collide."""
 MAX_KEY_PARTS = 16 * 1024
-"""What all these tuples hold together: where hashes collide, whole tuples are compared, each with each. The regions of
-117 labels, each a part of the next, are 6,903."""
+"""Items of all these tuples together: where hashes collide, whole tuples are compared, each with each. The regions of
+117 labels, each a part of the next, have 6,903."""
 _WINDOW = 16 * 1024
-_MARGIN = 272  # no opcode of the inner loop takes more, unless it says so first
+_MARGIN = 272  # no opcode of the inner loop takes more
 _HASHED_INT = 2**60  # beyond 2**61 - 1 integers share their hashes
 _NUMBER = 700  # characters of an integer or float written as text
 _CUT = "it ends in the middle, the file is cut short"
@@ -61,11 +56,10 @@ Persistent = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """What a pickle holds.
+class LoadedPickle:
+    """The value of a pickle, and all globals that the stream names, in its order, each once.
 
-    ``value`` may contain itself, and what it shares it may share very often: walk it with ``plain``. Sets are lists in
-    it. ``globals`` are all that the stream names, in its order, each once.
+    The value may contain itself, and may share a part very often: convert it with ``JsonConverter``. Sets are lists.
     """
 
     value: Any
@@ -74,43 +68,35 @@ class Loaded:
 
 def load(
     stream: BinaryIO, *, persistent: Persistent | None = None, known: Mapping[tuple[str, str], Builder] | None = None
-) -> Loaded:
-    """The pickle that begins here; the stream is left right behind it. It must be seekable.
+) -> LoadedPickle:
+    """Read the pickle that begins here, and leave the seekable stream right behind it.
 
-    ``persistent`` is given every persistent id. ``known`` are builders for more globals, by module and name: a builder
-    that raises TypeError or ValueError leaves an inert Call. It must copy nothing that it does not bound, for a stream
-    of a few bytes can call it again and again with the same large argument.
+    ``persistent`` is called with every persistent id. ``known`` are builders for more globals, by module and name: the
+    call stays inert where a builder raises TypeError or ValueError. It must copy nothing that it does not bound, for a
+    stream of a few bytes can call it repeatedly with the same large argument.
 
     Raises BrokenPickle, and nothing else.
     """
     machine = _Machine(stream, persistent, known or {})
     try:
-        return Loaded(machine.run(), machine.named_so_far())
+        return LoadedPickle(machine.run(), machine.named)
     except BrokenPickle as error:
-        error.globals = machine.named_so_far()
+        error.globals = machine.named
         raise
     except OSError as error:
-        raise BrokenPickle(f"it cannot be read: {error}", machine.named_so_far()) from error
+        raise BrokenPickle(f"it cannot be read: {error}", machine.named) from error
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError, struct.error) as error:
         reason = "its opcodes make no sense: the file is damaged, or no pickle"
-        raise BrokenPickle(reason, machine.named_so_far()) from error
+        raise BrokenPickle(reason, machine.named) from error
 
-
-# --- The machine ------------------------------------------------------------
 
 _KNOWN = {place: Global(*place, build) for place, build in BUILDERS.items()}
-_U16 = struct.Struct("<H").unpack_from
-_U32 = struct.Struct("<I").unpack_from
-_I32 = struct.Struct("<i").unpack_from
-_U64 = struct.Struct("<Q").unpack_from
-_F64 = struct.Struct(">d").unpack_from
 
 
 class _Machine:
-    """Stack, memo and a window on the stream.
+    """Stack, memo and limits while one pickle is read, and a window on the stream.
 
-    The inner loop holds what it uses in local names. Opcodes that are seldom met are methods; for them the loop
-    writes the window's place and the stack back, and takes both up again.
+    The most frequent opcodes are in the loop of ``run``, the others in the table ``_HANDLERS``.
     """
 
     def __init__(
@@ -119,24 +105,28 @@ class _Machine:
         self.stream = stream
         self.persistent = persistent
         self.known = known
-        self.globals: dict[tuple[str, str], Global] = {}
         self.data = b""
         self.pos = 0
-        self.high = -1  # from here on there might be too little in the window for an opcode
+        self.high = -1  # from here on the window might not hold a whole opcode
+        self.globals: dict[tuple[str, str], Global] = {}
         self.stack: list[Any] = []
-        self.meta: list[list[Any]] = []  # what lies below each mark
+        self.below_marks: list[list[Any]] = []
         self.memo: list[Any] = []
-        self.far: dict[int, Any] = {}  # memo entries under numbers that no pickler gives
+        self.far_memo: dict[int, Any] = {}  # entries under numbers that no pickler gives
         self.instructions = 0
-        self.texts = 0
-        self.keys = 0
-        self.key_parts = 0
+        self.text_bytes = 0
+        self.tuple_keys = 0
+        self.tuple_key_parts = 0
+
+    @property
+    def named(self) -> tuple[Global, ...]:
+        """All globals so far."""
+        return tuple(self.globals.values())
 
     def run(self) -> Any:
-        """Walk the opcodes to the last one, STOP, and return what is on the stack then."""
-        data, pos, high = self.data, self.pos, self.high
-        stack, meta, memo, far = self.stack, self.meta, self.memo, self.far
-        u16, u32, i32, f64 = _U16, _U32, _I32, _F64
+        """Execute the opcodes up to STOP, and return what is on the stack then."""
+        data, pos, high, stack, memo = self.data, self.pos, self.high, self.stack, self.memo
+        opcodes = _OPCODES
         try:
             while True:
                 if pos >= high:
@@ -144,161 +134,48 @@ class _Machine:
                     data, pos, high = self.data, 0, self.high
                 op = data[pos]
                 pos += 1
-                if op >= 0x80:
-                    if op == 0x94:  # MEMOIZE
+                if (opcode := opcodes[op]) is not None:
+                    self.pos = pos
+                    opcode(self)
+                    data, pos, high, stack = self.data, self.pos, self.high, self.stack
+                elif op == 0x94:  # MEMOIZE
+                    memo.append(stack[-1])
+                elif op == 0x71:  # BINPUT
+                    if data[pos] == len(memo):
                         memo.append(stack[-1])
-                        continue
-                    if op == 0x8C:  # SHORT_BINUNICODE
-                        end = pos + 1 + data[pos]
-                        stack.append(str(data[pos + 1 : end], "utf-8", "surrogatepass"))
-                        pos = end
-                        continue
-                    if op == 0x85:  # TUPLE1
-                        stack[-1] = (stack[-1],)
-                        continue
-                    if op == 0x89:  # NEWFALSE
-                        stack.append(False)
-                        continue
-                    if op == 0x86:  # TUPLE2
-                        item = stack.pop()
-                        stack[-1] = (stack[-1], item)
-                        continue
-                    if op == 0x87:  # TUPLE3
-                        item = stack.pop()
-                        middle = stack.pop()
-                        stack[-1] = (stack[-1], middle, item)
-                        continue
-                    if op == 0x88:  # NEWTRUE
-                        stack.append(True)
-                        continue
-                elif op >= 0x70:
-                    if op == 0x72:  # LONG_BINPUT
-                        number = u32(data, pos)[0]
-                        pos += 4
-                        if number == len(memo):
-                            memo.append(stack[-1])
-                        else:
-                            self.put(number, stack[-1])
-                        continue
-                    if op == 0x74:  # TUPLE
-                        items = tuple(stack)
-                        stack = meta.pop()
-                        stack.append(items)
-                        continue
-                    if op == 0x71:  # BINPUT
-                        number = data[pos]
-                        pos += 1
-                        if number == len(memo):
-                            memo.append(stack[-1])
-                        else:
-                            self.put(number, stack[-1])
-                        continue
-                    if op == 0x7D:  # EMPTY_DICT
-                        stack.append({})
-                        continue
-                    if op == 0x73:  # SETITEM
-                        item = stack.pop()
-                        key = stack.pop()
-                        target = stack[-1]
-                        if type(target) is dict and type(key) is str:
-                            target[key] = item
-                        else:
-                            self.set_items(target, [key, item])
-                        continue
-                    if op == 0x75:  # SETITEMS
-                        pairs = stack
-                        stack = meta.pop()
-                        self.set_items(stack[-1], pairs)
-                        continue
+                    else:
+                        self.put(data[pos])
+                    pos += 1
                 elif op == 0x4B:  # BININT1
                     stack.append(data[pos])
                     pos += 1
-                    continue
                 elif op == 0x68:  # BINGET
                     number = data[pos]
+                    stack.append(memo[number] if number < len(memo) else self.far_memo[number])
                     pos += 1
-                    stack.append(memo[number] if number < len(memo) else far[number])
-                    continue
-                elif op == 0x28:  # MARK
-                    if len(meta) >= MAX_NESTING:
-                        raise BrokenPickle(f"it nests deeper than {MAX_NESTING} levels")
-                    meta.append(stack)
-                    stack = []
-                    continue
-                elif op == 0x58:  # BINUNICODE
-                    length = u32(data, pos)[0]
-                    pos += 4
-                    if length <= 200 and pos < high:
-                        end = pos + length
-                        stack.append(str(data[pos:end], "utf-8", "surrogatepass"))
-                        pos = end
-                        continue
-                    self.pos = pos
-                    stack.append(self.text(length))
-                    data, pos, high = self.data, self.pos, self.high
-                    continue
-                elif op == 0x52:  # REDUCE
-                    arguments = stack.pop()
-                    function = stack[-1]
-                    if type(function) is Global and function.build is not None and type(arguments) is tuple:
-                        stack[-1] = called(function, arguments)
-                    else:
-                        stack[-1] = Call(function, arguments)
-                    continue
-                elif op == 0x6A:  # LONG_BINGET
-                    number = u32(data, pos)[0]
-                    pos += 4
-                    stack.append(memo[number] if number < len(memo) else far[number])
-                    continue
-                elif op == 0x4D:  # BININT2
-                    stack.append(u16(data, pos)[0])
-                    pos += 2
-                    continue
-                elif op == 0x29:  # EMPTY_TUPLE
-                    stack.append(())
-                    continue
-                elif op == 0x51:  # BINPERSID
-                    stack[-1] = self.refer(stack[-1])
-                    continue
-                elif op == 0x4A:  # BININT
-                    stack.append(i32(data, pos)[0])
-                    pos += 4
-                    continue
-                elif op == 0x47:  # BINFLOAT
-                    stack.append(f64(data, pos)[0])
-                    pos += 8
-                    continue
-                elif op == 0x5D:  # EMPTY_LIST
-                    stack.append([])
-                    continue
-                elif op == 0x65:  # APPENDS
-                    tail = stack
-                    stack = meta.pop()
-                    self.extend(stack[-1], tail)
-                    continue
-                elif op == 0x4E:  # NONE
-                    stack.append(None)
-                    continue
-                elif op == 0x43:  # SHORT_BINBYTES
+                elif op == 0x8C:  # SHORT_BINUNICODE
                     end = pos + 1 + data[pos]
-                    stack.append(data[pos + 1 : end])
+                    stack.append(str(data[pos + 1 : end], "utf-8", "surrogatepass"))
                     pos = end
-                    continue
-                elif op == 0x61:  # APPEND
-                    item = stack.pop()
-                    self.extend(stack[-1], [item])
-                    continue
+                elif op == 0x28:  # MARK
+                    self.mark()
+                    stack = self.stack
+                elif op == 0x74:  # TUPLE
+                    items = tuple(stack)
+                    self.stack = stack = self.below_marks.pop()
+                    stack.append(items)
+                elif op == 0x72:  # LONG_BINPUT
+                    self.put(_U32.unpack_from(data, pos)[0])
+                    pos += 4
+                elif op == 0x47:  # BINFLOAT
+                    stack.append(_F64.unpack_from(data, pos)[0])
+                    pos += 8
                 elif op == 0x2E:  # STOP
                     self.stream.seek(pos - len(data), io.SEEK_CUR)
                     self.spend(pos)
                     return stack.pop()
-                self.pos, self.stack = pos, stack
-                try:
-                    method = _SELDOM[op]
-                except KeyError:
-                    raise BrokenPickle(f"byte 0x{op:02x} in it is no opcode: the file is damaged") from None
-                method(self)
-                data, pos, high, stack = self.data, self.pos, self.high, self.stack
+                else:
+                    raise BrokenPickle(f"byte 0x{op:02x} in it is no opcode: the file is damaged")
         except (IndexError, struct.error) as error:
             if pos >= len(data) or type(error) is struct.error:
                 raise BrokenPickle(_CUT) from error
@@ -327,7 +204,7 @@ class _Machine:
             )
 
     def take(self, length: int) -> bytes:
-        """The next bytes; no more than a window's worth may be asked for."""
+        """Read so many bytes, which the caller must bound."""
         if self.pos + length > len(self.data):
             self.refill(self.pos, length)
         begin = self.pos
@@ -336,86 +213,169 @@ class _Machine:
             raise BrokenPickle(_CUT)
         return self.data[begin:end]
 
-    def skip(self, length: int) -> None:
-        """Seek over bytes."""
+    def byte(self) -> int:
+        return self.take(1)[0]
+
+    def number(self, layout: struct.Struct) -> Any:
+        """Read a number of this layout."""
+        return layout.unpack(self.take(layout.size))[0]
+
+    def skip(self, length: int) -> Skipped:
+        """Seek over a string; its bytes are no instructions."""
         here = len(self.data) - self.pos
-        self.instructions -= min(length, here)  # strings are no instructions
+        self.instructions -= min(length, here)
         if length <= here:
             self.pos += length
-            return
+            return Skipped(length)
         if length >= 2**62:
             raise BrokenPickle(_CUT)
         self.spend(self.pos + here)
         self.stream.seek(length - here, io.SEEK_CUR)
         self.data, self.pos, self.high = b"", 0, -1
+        return Skipped(length)
 
-    def string(self, length: int, limit: int) -> bytes | None:
-        """The next bytes if they are to be kept; else None, and they are sought over."""
-        if length > limit:
-            self.skip(length)
-            return None
-        self.texts += length
-        if self.texts > MAX_TEXTS:
-            raise BrokenPickle(f"it holds more than {MAX_TEXTS >> 20} MiB of strings, more than is read of any file")
-        raw = self.take(length)
+    def count_text(self, length: int) -> None:
         self.instructions -= length
-        return raw
+        self.text_bytes += length
+        if self.text_bytes > MAX_TEXTS:
+            raise BrokenPickle(f"it holds more than {MAX_TEXTS >> 20} MiB of strings, more than is read of any file")
 
-    def text(self, length: int) -> str | Skipped:
-        raw = self.string(length, MAX_TEXT)
-        return Skipped(length) if raw is None else str(raw, "utf-8", "surrogatepass")
+    def string(self, length: int, limit: int) -> bytes | Skipped:
+        """Read a string, or skip one that is longer than ``limit``."""
+        if length < 0:
+            raise BrokenPickle("a string in it has a negative length")
+        if length > limit:
+            return self.skip(length)
+        self.count_text(length)
+        return self.take(length)
 
     def line(self, limit: int = MAX_TEXT) -> bytes:
-        """The rest of this line, as the opcodes of protocol 0 take it."""
+        """Read the rest of this line, the argument of opcodes of protocol 0."""
         end = self.data.find(b"\n", self.pos)
         if end < 0:
             self.refill(self.pos, limit)
             end = self.data.find(b"\n", self.pos)
-        if end < 0:
-            raise BrokenPickle(_CUT if len(self.data) <= limit else f"a line in it is longer than {limit} bytes")
-        begin, self.pos = self.pos, end + 1
-        self.texts += end - begin
-        if self.texts > MAX_TEXTS or end - begin > limit:
-            raise BrokenPickle(f"its lines are longer than {limit} bytes, or all strings than {MAX_TEXTS >> 20} MiB")
-        self.instructions -= end - begin
-        return self.data[begin:end]
+        if end < 0 and len(self.data) <= limit:
+            raise BrokenPickle(_CUT)
+        length = end - self.pos
+        if not 0 <= length <= limit:
+            raise BrokenPickle(f"a line in it is longer than {limit} bytes")
+        self.count_text(length)
+        raw = self.take(length)
+        self.pos += 1
+        return raw
 
     # --- Stack and memo
 
-    def put(self, number: int, value: Any) -> None:
-        """Remember under a number that is not the next one."""
-        if number < len(self.memo):
-            self.memo[number] = value
-        elif number == len(self.memo):
-            self.memo.append(value)
-        elif number < _HASHED_INT:
-            self.far[number] = value
+    def mark(self) -> None:
+        if len(self.below_marks) >= MAX_NESTING:
+            raise BrokenPickle(f"it nests deeper than {MAX_NESTING} levels")
+        self.below_marks.append(self.stack)
+        self.stack = []
+
+    def pop_mark(self) -> list[Any]:
+        """Remove and return everything above the last mark."""
+        items = self.stack
+        self.stack = self.below_marks.pop()
+        return items
+
+    def pop(self) -> None:
+        if self.stack:
+            del self.stack[-1]
+        else:
+            self.pop_mark()
+
+    def put(self, number: int) -> None:
+        """Store the top of the stack in the memo."""
+        if number == len(self.memo):
+            self.memo.append(self.stack[-1])
+        elif 0 <= number < len(self.memo):
+            self.memo[number] = self.stack[-1]
+        elif 0 <= number < _HASHED_INT:
+            self.far_memo[number] = self.stack[-1]
         else:
             raise BrokenPickle("it remembers a value under a number beyond 2**60")
 
     def get(self, number: int) -> None:
-        self.stack.append(self.memo[number] if 0 <= number < len(self.memo) else self.far[number])
+        self.stack.append(self.memo[number] if 0 <= number < len(self.memo) else self.far_memo[number])
 
-    def pop_mark(self) -> list[Any]:
-        items = self.stack
-        self.stack = self.meta.pop()
-        return items
+    # --- Globals and calls
 
-    def refer(self, identifier: Any) -> Any:
+    def push_global(self, module: str, name: str) -> None:
+        place = (module, name)
+        if place not in self.globals:
+            if len(module) > 1000 or len(name) > 1000:
+                raise BrokenPickle("it names something with more than 1000 characters")
+            if place in self.known:
+                self.globals[place] = Global(module, name, self.known[place])
+            else:
+                self.globals[place] = _KNOWN.get(place) or Global(module, name)
+        self.stack.append(self.globals[place])
+
+    def read_global(self) -> None:
+        module = str(self.line(), "utf-8")
+        self.push_global(module, str(self.line(), "utf-8"))
+
+    def stack_global(self) -> None:
+        name, module = self.stack.pop(), self.stack.pop()
+        if type(name) is not str or type(module) is not str:
+            raise BrokenPickle("it names a global by something that is no text")
+        self.push_global(module, name)
+
+    def extension(self, width: int) -> None:
+        """Push a code under which some program registered a global; the file does not contain which one."""
+        self.push_global("copyreg", f"extension {int.from_bytes(self.take(width), 'little')}")
+
+    def refer(self, identifier: Any) -> None:
         if self.persistent is None:
             raise BrokenPickle("it refers to something outside the file, by a persistent id")
-        return self.persistent(identifier)
+        self.stack.append(self.persistent(identifier))
 
-    def extend(self, target: Any, items: list[Any]) -> None:
-        if type(target) is list:
-            target.extend(items)
+    def call(self) -> None:
+        arguments = self.stack.pop()
+        self.stack[-1] = called(self.stack[-1], arguments)
+
+    def call_with_keywords(self) -> None:
+        keywords, arguments = self.stack.pop(), self.stack.pop()
+        self.stack[-1] = Call(self.stack[-1], arguments, keywords)
+
+    def call_with_marked(self) -> None:
+        function, *arguments = self.pop_mark()
+        self.stack.append(Call(function, tuple(arguments)))
+
+    def call_read_global(self) -> None:
+        arguments = tuple(self.pop_mark())
+        self.read_global()
+        self.stack.append(Call(self.stack.pop(), arguments))
+
+    def build(self) -> None:
+        state, target = self.stack.pop(), self.stack[-1]
+        if type(target) is PickledArray:
+            fill(target, state)
+        elif type(target) is PickledDtype:
+            target.order = state[1] if state[1] in ("<", ">") else "|"
         elif type(target) is Call:
-            target.items = [] if target.items is None else target.items
-            target.items.extend(items)
-        else:
-            raise BrokenPickle("it appends to something that is no list")
+            target.state = state
 
-    def set_items(self, target: Any, pairs: list[Any]) -> None:
+    # --- Containers
+
+    def extend(self, items: list[Any]) -> None:
+        """Append to the list on top of the stack."""
+        target = self.stack[-1]
+        if type(target) is Call:
+            target.items = [] if target.items is None else target.items
+            target = target.items
+        if type(target) is not list:
+            raise BrokenPickle("it appends to something that is no list")
+        target.extend(items)
+
+    def set_item(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self.set_items([key, value])
+
+    def set_items(self, pairs: list[Any]) -> None:
+        """Set keys and values, one after the other in ``pairs``, in the dictionary on top of the stack."""
+        target = self.stack[-1]
         if type(target) is Call:
             target.entries = {} if target.entries is None else target.entries
             target = target.entries
@@ -423,142 +383,76 @@ class _Machine:
             raise BrokenPickle("it sets keys of something that is no dict")
         for index in range(0, len(pairs), 2):
             key = pairs[index]
-            target[key if type(key) is str else self.key(key)] = pairs[index + 1]
+            if type(key) is not str:
+                self.check_key(key)
+            target[key] = pairs[index + 1]
 
-    def key(self, key: Any) -> Any:
-        """A key whose hash is quickly made and cannot be chosen at will."""
+    def check_key(self, key: Any) -> None:
+        """Refuse a key whose hash takes long to compute or can be chosen."""
         if type(key) is int and not -_HASHED_INT < key < _HASHED_INT:
             raise BrokenPickle("a dict in it has an integer beyond 2**60 as a key")
         if type(key) is tuple:
-            self.keys += 1
-            self.key_parts += len(key)
-            if self.keys > MAX_KEYS or self.key_parts > MAX_KEY_PARTS or not _is_flat(key):
+            self.tuple_keys += 1
+            self.tuple_key_parts += len(key)
+            if self.tuple_keys > MAX_KEYS or self.tuple_key_parts > MAX_KEY_PARTS or not _is_flat(key):
                 raise BrokenPickle("its dicts have too many, or too large, tuples as keys")
         elif type(key) not in (str, int, float, bool, type(None), bytes, Global, Call):
             raise BrokenPickle("a dict in it has a key that cannot be one")
-        return key
 
-    # --- Opcodes that are seldom met
+    def push_dict(self) -> None:
+        pairs = self.pop_mark()
+        self.stack.append({})
+        self.set_items(pairs)
 
-    def named_so_far(self) -> tuple[Global, ...]:
-        return tuple(self.globals.values())
-
-    def named(self, module: str, name: str) -> Global:
-        place = (module, name)
-        found = self.globals.get(place)
-        if found is None:
-            if len(module) > 1000 or len(name) > 1000:
-                raise BrokenPickle("it names something with more than 1000 characters")
-            if place in self.known:
-                found = Global(module, name, self.known[place])
-            else:
-                found = _KNOWN.get(place) or Global(module, name)
-            self.globals[place] = found
-        return found
-
-    def op_global(self) -> None:
-        module = str(self.line(), "utf-8")
-        self.stack.append(self.named(module, str(self.line(), "utf-8")))
-
-    def op_stack_global(self) -> None:
-        name, module = self.stack.pop(), self.stack.pop()
-        if type(name) is not str or type(module) is not str:
-            raise BrokenPickle("it names a global by something that is no text")
-        self.stack.append(self.named(module, name))
-
-    def op_extension(self) -> None:
-        """A code for which some program registered a global; which one, only that program knows."""
-        width = {0x82: 1, 0x83: 2, 0x84: 4}[self.data[self.pos - 1]]
-        code = int.from_bytes(self.take(width), "little")
-        self.stack.append(self.named("copyreg", f"extension {code}"))
-
-    def op_instance(self) -> None:
-        module = str(self.line(), "utf-8")
-        name = str(self.line(), "utf-8")
-        arguments = tuple(self.pop_mark())
-        self.stack.append(Call(self.named(module, name), arguments))
-
-    def op_object(self) -> None:
+    def push_list(self) -> None:
         items = self.pop_mark()
-        self.stack.append(Call(items[0], tuple(items[1:])))
+        self.stack.append(items)
 
-    def op_new_object(self) -> None:
-        arguments = self.stack.pop()
-        function = self.stack[-1]
-        if type(function) is Global and function.build is not None and type(arguments) is tuple:
-            self.stack[-1] = called(function, arguments)
-        else:
-            self.stack[-1] = Call(function, arguments)
+    def push_frozen_set(self) -> None:
+        items = self.pop_mark()
+        self.stack.append(tuple(items))
 
-    def op_new_object_with_keywords(self) -> None:
-        keywords, arguments = self.stack.pop(), self.stack.pop()
-        self.stack[-1] = Call(self.stack[-1], arguments, keywords)
+    def push_pair(self) -> None:
+        second = self.stack.pop()
+        self.stack[-1] = (self.stack[-1], second)
 
-    def op_build(self) -> None:
-        state, target = self.stack.pop(), self.stack[-1]
-        if type(target) is Array:
-            fill(target, state)
-        elif type(target) is Dtype:
-            target.order = state[1] if state[1] in ("<", ">") else "|"
-        elif type(target) is Call:
-            target.state = state
+    def push_triple(self) -> None:
+        third, second = self.stack.pop(), self.stack.pop()
+        self.stack[-1] = (self.stack[-1], second, third)
 
-    def op_long1(self) -> None:
-        self.stack.append(int.from_bytes(self.take(self.take(1)[0]), "little", signed=True))
+    # --- Numbers and strings
 
-    def op_long4(self) -> None:
-        length = _I32(self.take(4))[0]
+    def push_long(self, length: int) -> None:
         if length < 0:
             raise BrokenPickle("an integer in it has a negative length")
         if length > 255:
-            self.skip(length)
-            self.stack.append(Skipped(length))
+            self.stack.append(self.skip(length))
         else:
             self.stack.append(int.from_bytes(self.take(length), "little", signed=True))
 
-    def op_int(self) -> None:
+    def push_int_line(self) -> None:
         raw = self.line(_NUMBER)
         self.stack.append(raw == b"01" if raw in (b"00", b"01") else int(raw))
 
-    def op_long(self) -> None:
-        self.stack.append(int(self.line(_NUMBER).rstrip(b"L")))
-
-    def op_float(self) -> None:
-        self.stack.append(float(self.line(_NUMBER)))
-
-    def op_string(self) -> None:
+    def push_quoted(self) -> None:
         raw = self.line()
         if len(raw) < 2 or raw[0] != raw[-1] or raw[0] not in b"\"'":
             raise BrokenPickle("a string in it has no quotes")
         self.stack.append(_native(codecs.escape_decode(raw[1:-1])[0]))
 
-    def op_unicode(self) -> None:
-        self.stack.append(str(self.line(), "raw-unicode-escape"))
+    def push_text(self, length: int) -> None:
+        raw = self.string(length, MAX_TEXT)
+        self.stack.append(str(raw, "utf-8", "surrogatepass") if type(raw) is bytes else raw)
 
-    def native(self, length: int) -> None:
-        if length < 0:
-            raise BrokenPickle("a string in it has a negative length")
+    def push_native(self, length: int) -> None:
         raw = self.string(length, MAX_BYTES)
-        self.stack.append(Skipped(length) if raw is None else _native(raw))
+        self.stack.append(_native(raw) if type(raw) is bytes else raw)
 
-    def octets(self, length: int) -> None:
-        raw = self.string(length, MAX_BYTES)
-        self.stack.append(Skipped(length) if raw is None else raw)
+    def push_bytes(self, length: int) -> None:
+        self.stack.append(self.string(length, MAX_BYTES))
 
-    def op_buffer(self) -> None:
+    def buffer(self) -> None:
         raise BrokenPickle("it refers to a buffer outside the file")
-
-    def op_pop(self) -> None:
-        if self.stack:
-            del self.stack[-1]
-        else:
-            self.pop_mark()
-
-    def op_dict(self) -> None:
-        pairs = self.pop_mark()
-        target: dict[Any, Any] = {}
-        self.set_items(target, pairs)
-        self.stack.append(target)
 
 
 def _native(raw: bytes) -> str | bytes:
@@ -567,7 +461,7 @@ def _native(raw: bytes) -> str | bytes:
 
 
 def _is_flat(key: tuple[Any, ...]) -> bool:
-    """Whether this tuple holds nothing but scalars: nnU-Net's are labels of a region."""
+    """Whether this tuple contains scalars only; nnU-Net's are the labels of a region."""
     return all(
         -_HASHED_INT < part < _HASHED_INT
         if type(part) is int
@@ -576,66 +470,71 @@ def _is_flat(key: tuple[Any, ...]) -> bool:
     )
 
 
-def _push_list(machine: _Machine) -> None:
-    items = machine.pop_mark()
-    machine.stack.append(items)
-
-
-def _push_tuple(machine: _Machine) -> None:
-    items = machine.pop_mark()
-    machine.stack.append(tuple(items))
-
-
-def _add_items(machine: _Machine) -> None:
-    items = machine.pop_mark()
-    machine.extend(machine.stack[-1], items)
-
-
-def _duplicate(machine: _Machine) -> None:
-    machine.stack.append(machine.stack[-1])
-
-
-def _frame(machine: _Machine) -> None:
-    machine.take(8)  # frames help whoever reads a stream in one go; their lengths are no more than claims
-
-
-_SELDOM: dict[int, Callable[[_Machine], Any]] = {
-    ord("c"): _Machine.op_global,
-    0x93: _Machine.op_stack_global,
-    0x82: _Machine.op_extension,
-    0x83: _Machine.op_extension,
-    0x84: _Machine.op_extension,
-    ord("i"): _Machine.op_instance,
-    ord("o"): _Machine.op_object,
-    0x81: _Machine.op_new_object,
-    0x92: _Machine.op_new_object_with_keywords,
-    ord("b"): _Machine.op_build,
-    0x8A: _Machine.op_long1,
-    0x8B: _Machine.op_long4,
-    ord("I"): _Machine.op_int,
-    ord("L"): _Machine.op_long,
-    ord("F"): _Machine.op_float,
-    ord("S"): _Machine.op_string,
-    ord("V"): _Machine.op_unicode,
-    ord("T"): lambda machine: machine.native(_I32(machine.take(4))[0]),
-    ord("U"): lambda machine: machine.native(machine.take(1)[0]),
-    ord("B"): lambda machine: machine.octets(_U32(machine.take(4))[0]),
-    0x8D: lambda machine: machine.stack.append(machine.text(_U64(machine.take(8))[0])),
-    0x8E: lambda machine: machine.octets(_U64(machine.take(8))[0]),
-    0x96: lambda machine: machine.octets(_U64(machine.take(8))[0]),
-    0x8F: lambda machine: machine.stack.append([]),
-    0x90: _add_items,
-    0x91: _push_tuple,
-    ord("P"): lambda machine: machine.stack.append(machine.refer(str(machine.line(), "ascii"))),
-    ord("p"): lambda machine: machine.put(int(machine.line(_NUMBER)), machine.stack[-1]),
-    ord("g"): lambda machine: machine.get(int(machine.line(_NUMBER))),
-    ord("l"): _push_list,
-    ord("d"): _Machine.op_dict,
-    ord("0"): _Machine.op_pop,
-    ord("1"): _Machine.pop_mark,
-    ord("2"): _duplicate,
-    0x80: lambda machine: machine.take(1),
-    0x95: _frame,
-    0x97: _Machine.op_buffer,
-    0x98: _Machine.op_buffer,
+_U16, _I32, _U32, _U64, _F64 = map(struct.Struct, ("<H", "<i", "<I", "<Q", ">d"))
+_HANDLERS: dict[bytes, Callable[[_Machine], object]] = {
+    # Framing: the length of a frame is no more than a claim
+    b"\x80": lambda machine: machine.take(1),  # PROTO
+    b"\x95": lambda machine: machine.take(8),  # FRAME
+    # Stack and memo
+    b"0": _Machine.pop,
+    b"1": _Machine.pop_mark,
+    b"2": lambda machine: machine.stack.append(machine.stack[-1]),  # DUP
+    b"p": lambda machine: machine.put(int(machine.line(_NUMBER))),  # PUT
+    b"j": lambda machine: machine.get(machine.number(_U32)),  # LONG_BINGET
+    b"g": lambda machine: machine.get(int(machine.line(_NUMBER))),  # GET
+    # Constants and numbers
+    b"N": lambda machine: machine.stack.append(None),  # NONE
+    b"\x88": lambda machine: machine.stack.append(True),  # NEWTRUE
+    b"\x89": lambda machine: machine.stack.append(False),  # NEWFALSE
+    b"M": lambda machine: machine.stack.append(machine.number(_U16)),  # BININT2
+    b"J": lambda machine: machine.stack.append(machine.number(_I32)),  # BININT
+    b"\x8a": lambda machine: machine.push_long(machine.byte()),  # LONG1
+    b"\x8b": lambda machine: machine.push_long(machine.number(_I32)),  # LONG4
+    b"I": _Machine.push_int_line,
+    b"L": lambda machine: machine.stack.append(int(machine.line(_NUMBER).rstrip(b"L"))),  # LONG
+    b"F": lambda machine: machine.stack.append(float(machine.line(_NUMBER))),  # FLOAT
+    # Strings
+    b"X": lambda machine: machine.push_text(machine.number(_U32)),  # BINUNICODE
+    b"\x8d": lambda machine: machine.push_text(machine.number(_U64)),  # BINUNICODE8
+    b"V": lambda machine: machine.stack.append(codecs.raw_unicode_escape_decode(machine.line())[0]),  # UNICODE
+    b"B": lambda machine: machine.push_bytes(machine.number(_U32)),  # BINBYTES
+    b"C": lambda machine: machine.push_bytes(machine.byte()),  # SHORT_BINBYTES
+    b"\x8e": lambda machine: machine.push_bytes(machine.number(_U64)),  # BINBYTES8
+    b"\x96": lambda machine: machine.push_bytes(machine.number(_U64)),  # BYTEARRAY8
+    b"S": _Machine.push_quoted,
+    b"T": lambda machine: machine.push_native(machine.number(_I32)),  # BINSTRING
+    b"U": lambda machine: machine.push_native(machine.byte()),  # SHORT_BINSTRING
+    b"\x97": _Machine.buffer,  # NEXT_BUFFER
+    b"\x98": _Machine.buffer,  # READONLY_BUFFER
+    # Containers; sets are lists, frozen ones tuples
+    b")": lambda machine: machine.stack.append(()),  # EMPTY_TUPLE
+    b"\x85": lambda machine: machine.stack.append((machine.stack.pop(),)),  # TUPLE1
+    b"\x86": _Machine.push_pair,  # TUPLE2
+    b"\x87": _Machine.push_triple,  # TUPLE3
+    b"\x91": _Machine.push_frozen_set,
+    b"]": lambda machine: machine.stack.append([]),  # EMPTY_LIST
+    b"\x8f": lambda machine: machine.stack.append([]),  # EMPTY_SET
+    b"l": _Machine.push_list,
+    b"a": lambda machine: machine.extend([machine.stack.pop()]),  # APPEND
+    b"e": lambda machine: machine.extend(machine.pop_mark()),  # APPENDS
+    b"\x90": lambda machine: machine.extend(machine.pop_mark()),  # ADDITEMS
+    b"}": lambda machine: machine.stack.append({}),  # EMPTY_DICT
+    b"d": _Machine.push_dict,
+    b"s": _Machine.set_item,
+    b"u": lambda machine: machine.set_items(machine.pop_mark()),  # SETITEMS
+    # Globals, calls and references
+    b"c": _Machine.read_global,
+    b"\x93": _Machine.stack_global,
+    b"\x82": lambda machine: machine.extension(1),  # EXT1
+    b"\x83": lambda machine: machine.extension(2),  # EXT2
+    b"\x84": lambda machine: machine.extension(4),  # EXT4
+    b"R": _Machine.call,  # REDUCE
+    b"\x81": _Machine.call,  # NEWOBJ
+    b"\x92": _Machine.call_with_keywords,  # NEWOBJ_EX
+    b"o": _Machine.call_with_marked,  # OBJ
+    b"i": _Machine.call_read_global,  # INST
+    b"b": _Machine.build,
+    b"Q": lambda machine: machine.refer(machine.stack.pop()),  # BINPERSID
+    b"P": lambda machine: machine.refer(str(machine.line(), "ascii")),  # PERSID
 }
+_OPCODES = [_HANDLERS.get(bytes([code])) for code in range(256)]  # None for those in the loop, and for no opcode

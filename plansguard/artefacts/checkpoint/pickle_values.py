@@ -77,7 +77,7 @@ class Skipped:
 
 
 @dataclass
-class Array:
+class PickledArray:
     """A numpy array. Its bytes are kept only where they are few (SMALL): ``data``, in C order unless ``fortran``."""
 
     dtype: str
@@ -124,7 +124,7 @@ _UNPACK = {
 }
 
 
-class Dtype:
+class PickledDtype:
     """A numpy dtype: its code without the byte order (``f8``), and the byte order that BUILD gives later."""
 
     __slots__ = ("code", "order")
@@ -134,10 +134,10 @@ class Dtype:
         self.order = "|"
 
 
-def _dtype(code: Any, *_: Any) -> Dtype:
+def _dtype(code: Any, *_: Any) -> PickledDtype:
     if type(code) is not str or len(code) > 16:
         raise TypeError
-    return Dtype(code)
+    return PickledDtype(code)
 
 
 def _scalar(dtype: Any, raw: Any = b"") -> Any:
@@ -152,23 +152,23 @@ def _scalar(dtype: Any, raw: Any = b"") -> Any:
     raise TypeError
 
 
-def _empty_array(*_: Any) -> Array:
-    return Array("", ())
+def _empty_array(*_: Any) -> PickledArray:
+    return PickledArray("", ())
 
 
-def _array_of_buffer(buffer: Any, dtype: Any, shape: Any, order: Any = "C") -> Array:
+def _array_of_buffer(buffer: Any, dtype: Any, shape: Any, order: Any = "C") -> PickledArray:
     """``numpy.core.numeric._frombuffer``, which protocol 5 calls."""
-    array = Array("", ())
+    array = PickledArray("", ())
     fill(array, (1, shape, dtype, order == "F", buffer))
     return array
 
 
-def fill(array: Array, state: Any) -> None:
+def fill(array: PickledArray, state: Any) -> None:
     """``ndarray.__setstate__``. BrokenPickle where numpy would refuse, so that a broken case file is known as one."""
     if type(state) is not tuple or len(state) not in (4, 5):
         raise BrokenPickle("an array in it has no data")
     shape, dtype, fortran, raw = state[-4:]
-    if type(dtype) is not Dtype:
+    if type(dtype) is not PickledDtype:
         raise BrokenPickle("an array in it has no dtype")
     if not is_shape(shape):
         raise BrokenPickle("an array in it has no shape")
@@ -244,9 +244,11 @@ BUILDERS: dict[tuple[str, str], Builder] = {
 }
 
 
-def called(function: Global, arguments: tuple[Any, ...]) -> Any:
-    """What our builder for this function makes of the arguments; an inert Call if they do not suit it."""
-    if function.build is None or len(arguments) > _ARGUMENTS:
+def called(function: Any, arguments: Any) -> Any:
+    """Call the builder of this global; an inert Call if it has none, or if the arguments do not suit it."""
+    if type(function) is not Global or function.build is None:
+        return Call(function, arguments)
+    if type(arguments) is not tuple or len(arguments) > _ARGUMENTS:
         return Call(function, arguments)
     try:
         return function.build(*arguments)
@@ -256,51 +258,49 @@ def called(function: Global, arguments: tuple[Any, ...]) -> Any:
         return Call(function, arguments)
 
 
-# --- What a value says in JSON's words ------------------------------------------------------------
+# --- Conversion to the types of JSON
 
-MAX_PLAIN = 500_000
-MAX_PLAIN_TEXT = json_document.MAX_BYTES
-MAX_PLAIN_DEPTH = 100
+MAX_VALUES = 500_000
+MAX_DEPTH = 100
+MAX_JSON_BYTES = json_document.MAX_BYTES
 
 
-def plain(value: Any) -> Any:
-    """This value in JSON's types: tuples and small arrays as lists, keys as text, what is inert as a few words.
+class JsonConverter:
+    """Convert values of a pickle to JSON's types: tuples and small arrays become lists, keys and inert values text.
 
-    What is shared is written out, as ``json`` would. BrokenPickle for a value that contains itself, and for one that
-    would grow beyond MAX_PLAIN values, MAX_PLAIN_DEPTH levels, or MAX_PLAIN_TEXT bytes as ``jsondoc.dumps`` writes it.
+    What is shared is repeated, as ``json`` does. The limits MAX_VALUES and MAX_JSON_BYTES, as ``json_document.dumps``
+    writes it, are for all values that one converter converts.
     """
-    return Plain().of(value)
-
-
-class Plain:
-    """The same for several values, which share these limits."""
 
     def __init__(self) -> None:
         self._values = 0
-        self._written = 0
+        self._bytes = 0
 
-    def of(self, value: Any, depth: int = 0) -> Any:
-        """As ``plain``; ``depth`` is how many lists and dicts are around the value."""
+    def convert(self, value: Any, depth: int = 0) -> Any:
+        """Convert a value that ``depth`` lists and dictionaries surround.
+
+        BrokenPickle for a value that contains itself, and for one beyond MAX_DEPTH or the other limits.
+        """
         self._values += 1
-        if self._values > MAX_PLAIN or depth > MAX_PLAIN_DEPTH:
+        if self._values > MAX_VALUES or depth > MAX_DEPTH:
             raise BrokenPickle("a value in it contains itself, or is far larger than any that nnU-Net writes")
-        self._write(4 * depth + 2)  # the indentation; a comma and the end of the line
+        self._count(4 * depth + 2)  # the indentation; a comma and the end of the line
         if type(value) is str:
             return self._text(value)
         if value is None or type(value) in (int, float, bool):
-            self._write(len(repr(value)) + 5)  # JSON's longest word for a number is -Infinity, Python's -inf
+            self._count(len(repr(value)) + 5)  # JSON's longest word for a number is -Infinity, Python's -inf
             return value
         if type(value) is dict:
-            self._write(4 * depth + 3)
-            return {self._key(key): self.of(part, depth + 1) for key, part in value.items()}
+            self._count(4 * depth + 3)
+            return {self._key(key): self.convert(part, depth + 1) for key, part in value.items()}
         if type(value) in (list, tuple):
-            self._write(4 * depth + 3)
-            return [self.of(part, depth + 1) for part in value]
-        if type(value) is Array and (values := value.values()) is not None:
-            return self.of(values, depth)
+            self._count(4 * depth + 3)
+            return [self.convert(part, depth + 1) for part in value]
+        if type(value) is PickledArray and (values := value.values()) is not None:
+            return self.convert(values, depth)
         if type(value) is bytes:
             return self._text(value.decode("latin-1"))
-        if type(value) is Array:
+        if type(value) is PickledArray:
             return self._text(f"<array of shape {value.shape}, {value.dtype}>")
         return self._text(f"<{value}>" if type(value) is Global else repr(value))
 
@@ -312,10 +312,10 @@ class Plain:
         return self._text(repr(key))
 
     def _text(self, text: str) -> str:
-        self._write(len(json.dumps(text)) + 2)  # a key is followed by a colon and a space
+        self._count(len(json.dumps(text)) + 2)  # a key is followed by a colon and a space
         return text
 
-    def _write(self, length: int) -> None:
-        self._written += length
-        if self._written > MAX_PLAIN_TEXT:
+    def _count(self, length: int) -> None:
+        self._bytes += length
+        if self._bytes > MAX_JSON_BYTES:
             raise BrokenPickle("a value in it is longer, or repeats itself more often, than any that nnU-Net writes")

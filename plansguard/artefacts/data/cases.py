@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plansguard.artefacts.checkpoint import pickle_reader
+from plansguard.artefacts.checkpoint.pickle_reader import load
+from plansguard.artefacts.checkpoint.pickle_values import BrokenPickle, PickledArray
 from plansguard.artefacts.data.array_headers import (
     MOST_DIMENSIONS,
     BrokenArray,
@@ -212,10 +213,10 @@ def _properties(folder: str, name: str, changed: list[float], faults: list[str])
             if status.st_size == 0:
                 faults.append(f"{name} is empty (0 bytes)")
                 return None
-            value = pickle_reader.load(stream).value
+            value = load(stream).value
     except FileNotFoundError:
         faults.append(f"{name} is missing")
-    except pickle_reader.BrokenPickle as error:
+    except BrokenPickle as error:
         faults.append(f"{name} cannot be read: {error}")
     except (OSError, ValueError) as error:
         faults.append(f"{name} cannot be read ({getattr(error, 'strerror', None) or error})")
@@ -263,7 +264,7 @@ def _is_number(value: Any) -> bool:
 def _numbers(name: str, properties: dict[Any, Any], key: str, faults: list[str]) -> tuple[Any, ...] | None:
     """A sequence of numbers in a case's ``.pkl``."""
     value = properties.get(key)
-    if isinstance(value, pickle_reader.Array):
+    if isinstance(value, PickledArray):
         value = value.values()
     if isinstance(value, (list, tuple)) and 0 < len(value) <= MOST_DIMENSIONS and all(map(_is_number, value)):
         return tuple(value)
