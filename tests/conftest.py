@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Settings and fixtures of all tests."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.support.variants import lay_out, point_to
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT.parent / "shared" / "corpus"
 
-# Tests run in as many processes as there are cores, so whatever they start is to be content with one: torch's threads
-# are busy even while they wait for each other, and two trainings side by side take several times as long as one.
+# One test process runs per core, so child processes use one thread: torch's threads are busy while they wait for each
+# other, and two trainings side by side take several times as long as one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A shell that starts the tests in the background has them ignore Ctrl-C, and so would all that they start.
+# Processes that a shell starts in the background ignore SIGINT, and so do their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# No deadlines: the machines that run this are shared. In CI every run tries the same examples, so that a failure there
-# belongs to the commit; elsewhere every run tries new ones.
+# No deadlines: the machines are shared. In CI every run uses the same examples, so that a failure is caused by the
+# commit; elsewhere every run uses new ones.
 settings.register_profile("plansguard", deadline=None)
 settings.register_profile("plansguard-ci", deadline=None, derandomize=True)
 # For hours: make fuzz.
@@ -30,13 +30,13 @@ settings.load_profile("plansguard-ci" if os.environ.get("CI") else "plansguard")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Trainings take minutes: they begin first, so that no process is left with them alone at the end."""
+    """Run trainings first: they take minutes, and would run alone at the end."""
     items.sort(key=lambda item: not (item.get_closest_marker("nnunet") and item.get_closest_marker("slow")))
 
 
 @pytest.fixture(scope="session")
 def corpus() -> Path:
-    """The folder with real files from public repositories, beside the checkout; none of them is copied here."""
+    """Return the folder of real files from public repositories, beside the checkout; none of them is copied here."""
     if not (CORPUS / "README.md").is_file():
         pytest.skip("the corpus of real files does not lie beside this checkout (../shared/corpus)")
     return CORPUS
@@ -44,7 +44,7 @@ def corpus() -> Path:
 
 @pytest.fixture
 def workspace(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the fixtures' workspace, to which nnU-Net's variables point, on a machine without a GPU.
+    """Copy the fixtures' workspace and let nnU-Net's variables name it, on a machine without a GPU.
 
     ``pytest.mark.workspace(*datasets, edits=(), folder=".", chdir=False)`` says which datasets are copied (all if none
     is named), the edits made to the first of them, the folder below ``tmp_path``, and whether it is the current one.

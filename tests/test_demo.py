@@ -1,4 +1,4 @@
-"""The README's story is what the demo really prints: neither can go its own way."""
+"""The README shows what the demos print."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.command import run
 from tests.support.demos import BLOCKS, README, SCRIPTS, Session, assert_shown, play
 from tests.support.variants import ROOTS, lay_out
 
-#: All but the whole road, which test_road.py goes.
+#: All demos except the whole road, which test_road.py runs.
 every_script = pytest.mark.parametrize(
     "session",
     [
@@ -30,13 +30,13 @@ every_script = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Session:
-    """One of the demos, played once."""
+    """Run one of the demos."""
     return play(request.param, tmp_path_factory.mktemp("checkout"))
 
 
 @pytest.mark.parametrize("session", ["demo.py"], indirect=True)
-def test_the_demo_tells_the_whole_story(session: Session) -> None:
-    """Migrated, green, red after a hand edit, the reversed move refused."""
+def test_the_demo_shows_the_main_workflow(session: Session) -> None:
+    """Migrated, no findings, a finding after an edit, the reversed move refused."""
     assert [(command.split()[1], code) for command, _, code in session.played] == [
         ("migrate", 0),
         ("check", 0),

@@ -1,4 +1,4 @@
-"""What the commands load: a hook that runs at every commit must stay light."""
+"""Modules that the commands load: a hook that runs at every commit must start fast."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.variants import place, put
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 HEAVY = {"torch", "numpy", "pandas", "scipy", "deepdiff", "nnunetv2", "batchgenerators", "rich", "SimpleITK", "nibabel"}
 
-#: Runs a program and tells what it asked for, found or not: most of HEAVY is not installed where these tests run.
+#: Run a program and print the modules it requested, found or not: the light environment lacks most of HEAVY.
 PROBE = """
 import json, sys
 
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.workspace(CT, OTHER_CT)
 
 
 def probe(program: str, *arguments: str, cwd: Path | None = None) -> dict[str, Any]:
-    """What a fresh process asked for and loaded: exit code and names."""
+    """Run a program in a new process; return its exit code and the modules that it requested and loaded."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
     done = subprocess.run(
         [sys.executable, "-c", PROBE, program, *arguments],
@@ -61,7 +61,7 @@ def roots(names: list[str]) -> set[str]:
 
 
 def test_the_probe_sees_what_is_asked_for() -> None:
-    """Also what is not there, and what is asked for inside functions."""
+    """Modules that do not exist, and imports inside functions, are reported too."""
     seen = probe("try:\n    import nnunetv2.no_such_module\nexcept ImportError:\n    pass")
     assert "nnunetv2" in roots(seen["asked"])
     assert "deepdiff" in roots(
@@ -70,7 +70,7 @@ def test_the_probe_sees_what_is_asked_for() -> None:
 
 
 def test_a_clean_check_is_light(workspace: Path) -> None:
-    """Healthy documents need neither pydantic nor the slow scan for places either."""
+    """Healthy documents need neither pydantic nor the slow scan for places."""
     seen = probe(COMMAND, "check", "-d", "2", cwd=workspace)
     assert seen["code"] == 0
     assert roots(seen["asked"]) & (HEAVY | {"pydantic"}) == set()

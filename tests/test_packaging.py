@@ -1,4 +1,4 @@
-"""What the wheel and the sdist hold, and that the package's front is light."""
+"""Contents of the wheel and the sdist, and the import of the package."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the sdist and the wheel that was built from it. The backend of the environment is used."""
+    """Build the sdist and the wheel with the backend of this environment; return their folder."""
     out = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)]
     build = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -42,7 +42,7 @@ def wheel(built: Path) -> Iterator[zipfile.ZipFile]:
 
 @pytest.fixture(scope="module")
 def sdist(built: Path) -> dict[str, int]:
-    """The sizes of the sdist's files by their path below the project's folder."""
+    """Return the sizes of the sdist's files by their path below the project's folder."""
     name = f"plansguard-{plansguard.__version__}"
     with tarfile.open(built / f"{name}.tar.gz") as archive:
         return {member.name.removeprefix(f"{name}/"): member.size for member in archive if member.isfile()}

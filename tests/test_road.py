@@ -1,6 +1,6 @@
-"""From two datasets to a fine-tuned network, and wrong turns on the way: what the gate says, and what nnU-Net does.
+"""The road from two datasets to a fine-tuned network, and eight mistakes on it: results of the gate and of nnU-Net.
 
-docs/road.md tells it; its table is what is found here.
+The table in docs/road.md is compared with the results.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ MOVE = "nnUNetv2_move_plans_between_datasets"
 
 @pytest.fixture(scope="module")
 def road(tmp_path_factory: pytest.TempPathFactory) -> Session:
-    """The road, gone once."""
+    """Run the demo of the road."""
     return play("road.py", tmp_path_factory.mktemp("road"))
 
 
 @pytest.fixture
 def workspace(road: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of what the road left, before the fine-tuning began; the current folder, and nnU-Net's."""
+    """Copy the demo's workspace as it was before the fine-tuning; make it the current folder and nnU-Net's."""
     shutil.copytree(road.workspace, tmp_path / "workspace", ignore=shutil.ignore_patterns("images", "predicted"))
     monkeypatch.chdir(tmp_path / "workspace")
     shutil.rmtree(Path(ROOTS["results"]) / FINETUNING)
@@ -60,7 +60,7 @@ def workspace(road: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return tmp_path / "workspace"
 
 
-# --- The right way
+# --- The road
 
 
 def test_the_readme_shows_the_road(road: Session) -> None:
@@ -68,7 +68,7 @@ def test_the_readme_shows_the_road(road: Session) -> None:
 
 
 def test_what_comes_next(road: Session) -> None:
-    """Each command names the next one, with the options of this very road."""
+    """Each command prints the next one, with the options of this road."""
     typed = [command for command, _, _ in road.played]
     (output,) = road.outputs("plansguard preprocess -d 2 -p PretrainPlans -c 3d_fullres -np 1 --yes")
     check, _ = output.partition("Next:\n")[2].strip().splitlines()
@@ -81,7 +81,7 @@ def test_what_comes_next(road: Session) -> None:
 
 
 def test_what_was_learned(road: Session) -> None:
-    """Kidneys fill two in a hundred voxels of the case that was held out; whoever guesses has a Dice near that."""
+    """Kidneys are two percent of the voxels of the validation case; guessing has a Dice near that."""
     import SimpleITK
 
     def kidneys(path: Path) -> Any:
@@ -123,11 +123,11 @@ def _appears(pattern: str, while_it: subprocess.Popen[bytes]) -> list[Path]:
     raise AssertionError("the training ended before its first checkpoint")
 
 
-# --- Wrong turns
+# --- Mistakes
 
 
 class Turn(NamedTuple):
-    """A wrong turn: how it is made, the command that follows, and what a row of docs/road.md calls it."""
+    """A mistake: how it is made, the command that follows, and its name in docs/road.md."""
 
     title: str
     make: Callable[[], None]
@@ -136,11 +136,11 @@ class Turn(NamedTuple):
 
 
 def nothing() -> None:
-    """The command itself is what is wrong."""
+    """Change nothing: the command itself is wrong."""
 
 
 def edited(pointer: str, value: Any) -> Callable[[], None]:
-    """Somebody changes a field of the migrated plans' 3d_fullres with an editor."""
+    """Edit a field of 3d_fullres in the migrated plans."""
 
     def edit() -> None:
         plans = json.loads(Path(MOVED).read_bytes())
@@ -151,16 +151,16 @@ def edited(pointer: str, value: Any) -> Callable[[], None]:
 
 
 def stale_data() -> None:
-    """Somebody preprocesses with other plans of the same name, and puts the right ones back without preprocessing."""
+    """Preprocess with other plans of the same name, and restore the right ones without preprocessing."""
     right = Path(MOVED).read_bytes()
     edited("spacing", [2.5, 1.2, 1.2])()
     _nnunet("nnUNetv2_preprocess", "-d", "2", "-plans_name", "PretrainPlans", "-c", "3d_fullres", "-np", "1")
     Path(MOVED).write_bytes(right)
-    Path(f"{MOVED[:-5]}_3d_fullres.stamp.json").unlink()  # nnU-Net's own preprocessing leaves none
+    Path(f"{MOVED[:-5]}_3d_fullres.stamp.json").unlink()  # nnU-Net's own preprocessing writes none
 
 
 def foreign_weights() -> None:
-    """A checkpoint of the same network, which was trained on other spacings, lies where the right one was."""
+    """Replace the checkpoint by one of the same network that was trained on other spacings."""
     plans = json.loads(Path(SMALL).read_bytes())
     plans["plans_name"] = "OtherPlans"
     plans["configurations"]["3d_fullres"].update(spacing=[5.0, 1.6, 1.6], data_identifier="OtherPlans_3d_fullres")
@@ -173,7 +173,7 @@ def foreign_weights() -> None:
 
 
 def own_data() -> None:
-    """The dataset is preprocessed with its own plans as well."""
+    """Preprocess the dataset with its own plans as well."""
     _nnunet("nnUNetv2_preprocess", "-d", "2", "-plans_name", "nnUNetPlans", "-c", "3d_fullres", "-np", "1")
 
 
@@ -192,7 +192,7 @@ ROW = re.compile(r"^\| (.+?) \| (PG[^|]+) \| (.+?) \|$", re.MULTILINE)
 
 @pytest.mark.parametrize("turn", TURNS, ids=lambda turn: turn.title)
 def test_wrong_turn(turn: Turn, workspace: Path) -> None:
-    """The gate stops it with the codes that the table names; nnU-Net alone does what the table says."""
+    """The gate reports the codes of the table; nnU-Net alone behaves as in the table."""
     codes, alone = {title: rest for title, *rest in ROW.findall(_table())}[turn.title]
     turn.make()
     before = _contents(workspace)
@@ -224,14 +224,14 @@ def _contents(folder: Path) -> dict[Path, bytes]:
 
 
 def _nnunet(command: str, *arguments: str) -> str:
-    """One of nnU-Net's commands, which must succeed; says nothing."""
+    """Run a command of nnU-Net, which must succeed; discard its output."""
     program = Path(sys.executable).with_name(command)
     subprocess.run([program, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return ""
 
 
 def _train_alone(workspace: Path, words: tuple[str, ...]) -> str:
-    """The stock trainer for four steps, without its final validation; the end of its traceback, if it stops."""
+    """Run the stock trainer for four steps without its final validation; return the end of its traceback, if any."""
     ended = stepping.wait(stepping.begin_launch(workspace, [*words, "-tr", "nnUNetTrainer"], change=four_steps))
     return "" if ended.code == 0 else str(re.findall(r"^\w+Error: .*$", ended.said, re.MULTILINE)[-1])
 

@@ -1,4 +1,4 @@
-"""Pickles that run a command when Python loads them, and pickles that claim or build far too much."""
+"""Pickles that run a command when Python loads them, and pickles that declare or build too much."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 
 class _Calls:
-    """Pickled as a call of ``function``."""
+    """Object that is pickled as a call of ``function``."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = function, arguments
@@ -30,7 +30,7 @@ def text(value: str) -> bytes:
 
 
 def commands(canary: Path) -> dict[str, bytes]:
-    """By what they do: pickles that make the file ``canary`` when they are loaded."""
+    """Return pickles that create the file ``canary`` when they are loaded, by method."""
     command = f"echo sang > '{canary}'"
     code = f"open({str(canary)!r}, 'w').close()"
     system = _Calls(os.system, command)
@@ -63,7 +63,7 @@ EXTENSIONS = {"ext1": b"\x80\x02\x82\xf0", "ext2": b"\x80\x02\x83\xf0\x00", "ext
 
 
 def claims() -> dict[str, bytes]:
-    """Short streams that claim to be long."""
+    """Return short streams that declare large sizes."""
     ten = 10 * 10**9
     return {
         "binbytes8": b"\x80\x04\x8e" + struct.pack("<Q", ten) + b"abc",
@@ -86,7 +86,7 @@ MILLION = 10**6
 
 
 def bulks() -> dict[str, Callable[[], bytes]]:
-    """Streams of megabytes that would grow to gigabytes, or take hours; made when asked for."""
+    """Return makers of streams of megabytes that would grow to gigabytes, or take hours."""
     nothings = b"N" * MILLION
     long_list = b"](" + nothings + b"eq\x00"
     long_tuple = b"(" + nothings + b"tq\x010"
@@ -149,7 +149,7 @@ resource.setrlimit(resource.RLIMIT_AS, (500 * 2**20, 500 * 2**20))
 
 
 def confined(program: str, *arguments: object) -> str:
-    """What this Python program prints, run with at most 5 seconds of processor and 500 MiB of memory."""
+    """Run a Python program with at most 5 CPU seconds and 500 MiB of memory; return its output."""
     pytest.importorskip("resource")
     command = [sys.executable, "-c", CONFINE + program, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)

@@ -1,6 +1,6 @@
-"""Checkpoints in a few lines and without torch, laid out as torch.save lays them out (compared in test_weights_nnunet).
+"""Small checkpoints in the layout of torch.save, written without torch (compared in test_weights_nnunet).
 
-Every parameter is one zero, stretched to its shape: a file has the names and shapes of any network and a few kilobytes.
+Every parameter is one zero, expanded to its shape: a file with the names and shapes of any network has a few kilobytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from plansguard.nnunet.network.parameters import Shapes, expected_parameters, in
 
 @dataclass(frozen=True)
 class Named:
-    """A class or function of this name, which need not be there to be pickled."""
+    """A class or function of this name, which need not exist."""
 
     module: str
     name: str
@@ -31,7 +31,7 @@ class Named:
 
 
 class Called:
-    """A call of a named function, and the state that is then given to what it returned."""
+    """A call of a named function, and the state that is set on its result."""
 
     def __init__(self, function: Named, arguments: tuple[Any, ...], state: Any = None) -> None:
         self.reduced = (function, arguments) if state is None else (function, arguments, state)
@@ -41,7 +41,7 @@ class Called:
 
 
 class Storage:
-    """What a tensor's numbers lie in: one float32."""
+    """A storage of one float32."""
 
     def __init__(self, key: str, location: str) -> None:
         self.key, self.location = key, location
@@ -65,7 +65,7 @@ NUMPY_ZERO = Called(Named("numpy._core.multiarray", "scalar"), (_DTYPE, b"\0\0\0
 
 
 def shapes(plans: Mapping[str, Any], dataset_json: Mapping[str, Any], configuration: str = "3d_fullres") -> Shapes:
-    """The parameters of the network that these plans name."""
+    """Return the parameters of the network of these plans."""
     resolved = resolve_configuration(plans["configurations"], configuration)
     channels = input_channels(resolved, dataset_json)
     return expected_parameters(modern_architecture(resolved), channels, segmentation_heads(dataset_json))
@@ -87,9 +87,9 @@ def write(
     steps: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Path:
-    """The checkpoint of a training with these plans; ``changes`` are further keys, and None takes one out.
+    """Write the checkpoint of a training with these plans; ``changes`` are further keys, None removes one.
 
-    ``steps`` are the notes of a trainer of a number of steps.
+    ``steps`` is the state of a step trainer.
     """
     storage = Storage("0", location)
     named = shapes(plans, dataset_json, configuration) if parameters is None else parameters
@@ -118,7 +118,7 @@ def write(
 
 
 def save(path: Path, content: Any) -> Path:
-    """``torch.save(content, path)``, for a content whose tensors share one storage."""
+    """Write ``content`` as ``torch.save`` does; its tensors share one storage."""
     path.parent.mkdir(parents=True, exist_ok=True)
     root = path.stem
     with zipfile.ZipFile(path, "w") as archive:
@@ -130,7 +130,7 @@ def save(path: Path, content: Any) -> Path:
 
 
 def without(path: Path, member: str) -> None:
-    """Takes one member out of a checkpoint's archive."""
+    """Remove one member of a checkpoint's archive."""
     with zipfile.ZipFile(path) as archive:
         members = {one: archive.read(one) for one in archive.namelist() if not one.endswith(f"/{member}")}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -139,14 +139,14 @@ def without(path: Path, member: str) -> None:
 
 
 def dumps(content: Any) -> bytes:
-    """The pickle in a checkpoint."""
+    """Return the pickle of a checkpoint."""
     stream = io.BytesIO()
     _Pickler(stream, protocol=2).dump(content)
     return stream.getvalue()
 
 
 class _Pickler(pickle._Pickler):
-    """Python's own, which also writes names of what is not there, and storages as torch does."""
+    """Pickler that also writes names of missing globals, and storages as torch does."""
 
     dispatch: ClassVar[dict[type, Any]] = dict(pickle._Pickler.dispatch)
 

@@ -1,4 +1,4 @@
-"""Types commands as a user does, inside this process or as one of its own."""
+"""Run commands of plansguard, in this process or in another one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 
 
 class Done(NamedTuple):
-    """What a command left: its exit code and what it printed."""
+    """Result of a command: exit code and output."""
 
     code: int
     out: str
@@ -25,13 +25,13 @@ class Done(NamedTuple):
 
     @property
     def json(self) -> dict[str, Any]:
-        """What it printed, as JSON."""
+        """Standard output, parsed as JSON."""
         document: dict[str, Any] = json.loads(self.out)
         return document
 
 
 def run(*arguments: str | Path) -> Done:
-    """``plansguard ARGUMENTS`` in this process: milliseconds instead of a fifth of a second. Crashes come through."""
+    """Run ``plansguard ARGUMENTS`` in this process, which is faster. Exceptions are raised."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
     with patch.object(sys, "argv", ["plansguard", *map(str, arguments)]), redirect_stdout(out), redirect_stderr(err):
         try:
@@ -46,7 +46,7 @@ def run(*arguments: str | Path) -> Done:
 
 
 def start(*arguments: str | Path, before: tuple[str, ...] = (), **options: Any) -> subprocess.CompletedProcess[str]:
-    """``plansguard ARGUMENTS`` as a process of its own, run by this checkout; ``before`` is a command around it."""
+    """Start ``plansguard ARGUMENTS`` of this checkout as a process; ``before`` is a command around it."""
     options.setdefault("stdout", subprocess.PIPE)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("environment", {})}
     return subprocess.run(

@@ -1,4 +1,4 @@
-"""The demos as a user runs them, and what the README shows of them."""
+"""Run the demos, and compare them with the README."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ BLOCKS = [
 
 
 class Session(NamedTuple):
-    """A demo and what it played: command, output, exit code. ``workspace`` is where it left everything."""
+    """A demo that was run: command, output and exit code of each step, and the workspace it left."""
 
     script: str
     played: list[tuple[str, str, int]]
     workspace: Path
 
     def outputs(self, command: str) -> list[str]:
-        """What this command printed, each time it was typed."""
+        """Return the output of each run of a command."""
         return [output for one, output, _ in self.played if one == command]
 
 
 def play(script: str, here: Path) -> Session:
-    """Run a demo on a copy in ``here``: it writes beside itself."""
+    """Run a copy of a demo in ``here``, since it writes beside itself."""
     shutil.copytree(ROOT / "demo", here / "demo", ignore=shutil.ignore_patterns("workspace"))
     shutil.copytree(FIXTURES / "workspace", here / "fixtures" / "workspace")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("nnUNet_")}
@@ -64,13 +64,13 @@ def play(script: str, here: Path) -> Session:
 
 
 def steps(text: str) -> list[tuple[str, str]]:
-    """(command, what it printed) of a session in which every command begins with ``$ ``."""
+    """Return (command, output) of a session in which every command begins with ``$ ``."""
     parts = re.split(r"^\$ (.*)\n", text, flags=re.MULTILINE)[1:]
     return list(zip(parts[::2], parts[1::2], strict=True))
 
 
 def assert_shown(session: Session) -> None:
-    """The README shows what the demo prints, letter by letter; a line ``...`` may stand for lines that are left out."""
+    """Check that the README shows the demo's output exactly; a line ``...`` replaces omitted lines."""
     for block in (block for script, block in BLOCKS if script == session.script):
         assert steps(block), "a console block begins with a command"
         for command, printed in steps(block):

@@ -1,4 +1,4 @@
-"""Machines with GPUs, as far as their driver's program tells of them."""
+"""Machines with GPUs, as reported by nvidia-smi."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SMALL = "Disabled, {uuid}, 512, 0, NVIDIA NVS 315"
 
 
 def uuid(number: int) -> str:
-    """Of the GPU in this place."""
+    """Return the UUID of a GPU by its index."""
     return f"GPU-{number}a1f0c4e-7b1d-4c35-9f0e-2d8a6b3c4e5f"
 
 
 def install(folder: Path, *rows: str, after: str = "") -> Path:
-    """An nvidia-smi in ``folder``/bin that answers with these rows and then does ``after``, which Windows cannot."""
+    """Write an nvidia-smi into ``folder``/bin that prints these rows and then runs ``after`` (POSIX only)."""
     program = folder / "bin" / ("nvidia-smi.bat" if os.name == "nt" else "nvidia-smi")
     program.parent.mkdir(parents=True, exist_ok=True)
     answers = [row.format(uuid=uuid(number)) for number, row in enumerate(rows)]
@@ -33,7 +33,7 @@ def install(folder: Path, *rows: str, after: str = "") -> Path:
 
 
 def graphics(*rows: str) -> Edit:
-    """The machine gets these GPUs. The test that edits sets CUDA_VISIBLE_DEVICES back, and has bin in its PATH."""
+    """Give the machine these GPUs. The test that uses this edit restores CUDA_VISIBLE_DEVICES and has bin in PATH."""
 
     def edit(workspace: Path, dataset: str) -> None:
         install(workspace, *rows)

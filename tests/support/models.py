@@ -1,4 +1,4 @@
-"""Trained models for tests: the fixture's, as a folder and packed as nnU-Net's export and hand-made zips do."""
+"""Trained models for tests: the fixture's, as a folder, as nnU-Net's export and as other zips."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHECKPOINT = FIXTURE / "fold_0" / "checkpoint_final.pth"
 
 
 def pack(path: Path, *models: Path, below: str = CT) -> Path:
-    """A zip of model folders, as ``nnUNetv2_export_model_to_zip`` lays it out."""
+    """Write a zip of model folders in the layout of ``nnUNetv2_export_model_to_zip``."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for model in models:
             for file in sorted(model.rglob("*")):
@@ -30,7 +30,7 @@ def pack(path: Path, *models: Path, below: str = CT) -> Path:
 
 
 def stored(path: Path, members: Mapping[str, bytes]) -> Path:
-    """A zip of just these members."""
+    """Write a zip of these members."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
@@ -38,7 +38,7 @@ def stored(path: Path, members: Mapping[str, bytes]) -> Path:
 
 
 def copy_of_model(parent: Path, name: str = MODEL) -> Path:
-    """The fixture's model folder, to be changed."""
+    """Copy the fixture's model folder."""
     return Path(shutil.copytree(FIXTURE, parent / name))
 
 
@@ -50,7 +50,7 @@ def edit(path: Path, change: Callable[[Any], object]) -> None:
 
 
 def doctored(path: Path, *changes: tuple[str, str], source: Path = CHECKPOINT) -> Path:
-    """The fixture's checkpoint with other texts in its pickle, and without its storages."""
+    """Return the fixture's checkpoint with other strings in its pickle, and without its storages."""
     with zipfile.ZipFile(source) as archive:
         (name,) = [name for name in archive.namelist() if name.endswith("data.pkl")]
         pickle = archive.read(name)
@@ -61,12 +61,12 @@ def doctored(path: Path, *changes: tuple[str, str], source: Path = CHECKPOINT) -
 
 
 def _text(value: str) -> bytes:
-    """A string as pickle protocol 2 writes it."""
+    """Return a string in pickle protocol 2."""
     raw = value.encode()
     return b"X" + len(raw).to_bytes(4, "little") + raw
 
 
-#: Kinds of checkpoints -> what makes them out of nnU-Net's.
+#: Kind of checkpoint -> function that makes it from nnU-Net's.
 KINDS = {
     "nnunet-v1": (("network_weights", "state_dict"), ("logging", "plot_stuff")),
     "nnssl": (("init_args", "nnssl_adaptation_plan"),),
@@ -83,7 +83,7 @@ JSON = st.recursive(
 
 @st.composite
 def spoiled(draw: st.DrawFn, name: str) -> bytes:
-    """One of the fixture model's documents with some values anywhere in it replaced by others."""
+    """Return a document of the fixture's model with some values replaced at random."""
     document = json.loads((FIXTURE / name).read_bytes())
     for _ in range(draw(st.integers(1, 3))):
         at = document

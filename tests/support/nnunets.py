@@ -1,4 +1,4 @@
-"""An nnU-Net in a few lines, laid out as the real one: for tests of what is found out by reading its sources."""
+"""A small imitation of nnU-Net's sources, for tests of code that reads them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class nnUNetTrainerNoMirroring(nnUNetTrainer):
 
 
 def install(site: Path, monkeypatch: pytest.MonkeyPatch, **versions: str) -> Path:
-    """Put this nnU-Net, and what pip notes of these packages, before all that is installed."""
+    """Install this nnU-Net and the metadata of these packages, before all others on the path."""
     write(site / "nnunetv2", _TREE)
     write(site / "torch", {"__init__.py": ""})
     for name, version in versions.items():
@@ -71,14 +71,14 @@ def install(site: Path, monkeypatch: pytest.MonkeyPatch, **versions: str) -> Pat
 
 
 def noted(site: Path, name: str, version: str, more: str = "") -> Path:
-    """What pip notes of a package that it installed."""
+    """Write the metadata of an installed package."""
     folder = site / f"{name}-{version}.dist-info"
     write(folder, {"METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}"})
     return folder
 
 
 def write(folder: Path, files: dict[str, str]) -> None:
-    """These files, by their path in the folder; what pip would compile of older ones is gone."""
+    """Write files by their path in the folder, and remove older bytecode."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         path = folder / name

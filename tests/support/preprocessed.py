@@ -1,4 +1,4 @@
-"""Folders of preprocessed cases, as real as they can be without nnU-Net."""
+"""Folders of preprocessed cases, made without nnU-Net from real headers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PRETRAIN_2D = HEADERS / "Dataset001_PretrainCT/nnUNetPlans_2d"
 
 
 def lay_out(source: Path, target: Path) -> Path:
-    """A copy of a folder of the fixtures whose arrays have the length that their headers claim, filled with zeros."""
+    """Copy a folder of the fixtures; arrays get the length that their headers declare, filled with zeros."""
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.iterdir()):
         shutil.copyfile(path, target / path.name)
@@ -27,7 +27,7 @@ def lay_out(source: Path, target: Path) -> Path:
 
 
 def multiply(folder: Path, target: Path, count: int) -> Path:
-    """``count`` cases, case_00000 and so on: hard links to the cases of ``folder`` in turn."""
+    """Create ``count`` cases, case_00000 and so on: hard links to the cases of ``folder`` in turn."""
     target.mkdir(parents=True)
     cases = sorted(path.stem for path in folder.glob("*.pkl"))
     for number in range(count):
@@ -37,14 +37,14 @@ def multiply(folder: Path, target: Path, count: int) -> Path:
 
 
 def frame_length(head: bytes | bytearray) -> int:
-    """Of the whole file, as the header of a Blosc2 frame claims it."""
+    """Return the length of the file that the header of a Blosc2 frame declares."""
     (length,) = struct.unpack_from(">Q", head, 16)
     assert isinstance(length, int)
     return length
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change what a case's .pkl holds; needs numpy, whose arrays and numbers lie in it."""
+    """Change the properties in a case's .pkl; needs numpy, since they contain its arrays and numbers."""
     import pickle
 
     properties = pickle.loads(path.read_bytes())

@@ -1,7 +1,7 @@
-"""A stand-in for nnUNetv2_preprocess, for what the real one cannot be made to do at will: fail, hang, leave cases out.
+"""A stand-in for nnUNetv2_preprocess that fails, hangs or omits cases on request.
 
-It does what nnU-Net's own command does to files: deletes the data folder, writes case by case, copies the labels. The
-arrays are those of fixtures/headers, in turn. tests/commands/test_preprocess.py runs the real command as well.
+It changes files as nnU-Net's command does: deletes the data folder, writes case by case, copies the labels. The arrays
+are those of fixtures/headers, in turn. tests/commands/test_preprocess.py runs the real command as well.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from plansguard.nnunet.inheritance import resolve_configuration
 from tests.conftest import ROOT
 from tests.support import preprocessed
 
-#: What it is to do, by environment variable: the names of these steps, separated by blanks.
+#: Environment variable with its instructions: the names of these steps, separated by blanks.
 STEPS = "STAND_IN"
-#: Where it writes what it was told to do, and which signals reached it.
+#: Where it writes its arguments and the signals that it received.
 LOG = "STAND_IN_LOG"
 
 
 def install(folder: Path) -> Path:
-    """The command as an executable file in ``folder``, run by this Python."""
+    """Write the command as an executable file in ``folder``, run by this Python."""
     program = folder / "nnUNetv2_preprocess"
     program.write_text(
         f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> None:
 
 
 def write_cases(dataset: str, folder: Path, names: list[str]) -> None:
-    """Cases of these names, made of those in fixtures/headers for this kind of data."""
+    """Write cases of these names, copied from fixtures/headers for this kind of data."""
     source = ROOT / "fixtures/headers" / dataset / folder.name
     if not source.is_dir():
         source = next(path for path in source.parent.iterdir() if path.name.endswith("3d_fullres"))

@@ -1,7 +1,7 @@
-"""Real trainings, small enough for a test: nnU-Net itself on the CPU, in processes that can be killed.
+"""Small real trainings of nnU-Net on the CPU, in processes that can be killed.
 
-Importing torch and nnU-Net takes seconds, so one server process does it and every training is forked from it. torch is
-used in none but the forked ones, which is what makes forking safe.
+Importing torch and nnU-Net takes seconds, so one server process imports them and every training is forked from it. Only
+the forked processes use torch, so forking is safe.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ Change = Callable[[Any], None]
 
 @dataclass(frozen=True)
 class Ended:
-    """How a training ended: its exit code (-9 when killed) and all that it printed."""
+    """Result of a training: exit code (-9 if killed) and output."""
 
     code: int
     said: str
 
 
 def make_workspace(root: Path) -> Path:
-    """nnU-Net's three folders with one dataset, planned for a tiny network and preprocessed by nnU-Net."""
+    """Create nnU-Net's three folders with one dataset, planned for a tiny network and preprocessed by nnU-Net."""
     for variable in ("raw", "preprocessed"):
         shutil.copytree(FIXTURES / "workspace" / ROOTS[variable] / DATASET, root / ROOTS[variable] / DATASET)
     (root / ROOTS["results"]).mkdir()
@@ -67,7 +67,7 @@ def make_workspace(root: Path) -> Path:
 
 @contextmanager
 def without_results(prepared: Path) -> Iterator[Path]:
-    """The workspace without results, which is as it was when this is over."""
+    """Empty the folder of results, and restore it afterwards."""
     folder = prepared / ROOTS["preprocessed"] / DATASET
     before = {path: path.read_bytes() for path in folder.glob("*.json")}
     yield prepared
@@ -78,7 +78,7 @@ def without_results(prepared: Path) -> Iterator[Path]:
 
 
 def fold(root: Path, trainer: str) -> Path:
-    """Where a trainer's fold 0 leaves its results."""
+    """Return the folder of results of a trainer's fold 0."""
     return root / ROOTS["results"] / DATASET / f"{trainer}__{PLANS}__{CONFIGURATION}" / "fold_0"
 
 
@@ -90,7 +90,7 @@ def train(
     change: Change | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Ended:
-    """``nnUNetv2_train`` of fold 0 without the final validation, from fixed seeds, to its end."""
+    """Run ``nnUNetv2_train`` of fold 0 with fixed seeds, without the final validation."""
     return _wait(begin(root, trainer, go_on=go_on, change=change, environment=environment))
 
 
@@ -102,7 +102,7 @@ def begin(
     change: Change | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Process:
-    """The same, without waiting."""
+    """Start the same without waiting."""
     return _start(_train, root, environment or {}, trainer, go_on, change)
 
 
@@ -115,7 +115,7 @@ def launch_in_two(
     weights: Path | None = None,
     change: Change | None = None,
 ) -> tuple[Ended, Ended]:
-    """Two processes that train together, as torchrun or srun would start them, without the final validation."""
+    """Start two processes that train together, as torchrun or srun does, without the final validation."""
     names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID") if srun else ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     shared = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
     if srun:
@@ -127,49 +127,49 @@ def launch_in_two(
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """Return a free port."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         return int(free.getsockname()[1])
 
 
 def words(trainer: str, *, go_on: bool = False) -> list[str]:
-    """The arguments of ``nnUNetv2_train``."""
+    """Return the arguments of ``nnUNetv2_train``."""
     return ["3", CONFIGURATION, "0", "-tr", trainer, "-p", PLANS, "-device", "cpu", *(["--c"] if go_on else [])]
 
 
 def train_with_wandb(root: Path, trainer: str) -> Ended:
-    """Training with nnU-Net's logger for Weights & Biases, and in place of that a thing that takes everything."""
+    """Train with nnU-Net's logger for Weights & Biases; its package is an object that accepts every call."""
     return _wait(_start(_train_with_wandb, root, {"nnUNet_wandb_enabled": "1"}, trainer))
 
 
 def predict(root: Path, trainer: str, images: Path, target: Path, *, finds_trainers: bool) -> Ended:
-    """nnU-Net's prediction with fold 0 on the CPU, with or without the folder of plansguard's trainers."""
+    """Run nnU-Net's prediction with fold 0 on the CPU, with or without the folder of plansguard's trainers."""
     return _wait(_start(_predict, root, {}, str(fold(root, trainer).parent), str(images), str(target), finds_trainers))
 
 
 def begin_launch(
     root: Path, arguments: list[str], *, environment: Mapping[str, str] | None = None, change: Change | None = None
 ) -> Process:
-    """``plansguard.training.launch`` with these arguments, without waiting."""
+    """Start ``plansguard.training.launch`` with these arguments."""
     return _start(_launch, root, environment or {}, arguments, change, False)
 
 
 def wait(process: Process) -> Ended:
-    """Until it ends."""
+    """Wait for the end."""
     return _wait(process)
 
 
 @dataclass(frozen=True)
 class Process:
-    """A training that runs."""
+    """A running training."""
 
     process: Any
     log: Path
 
     @property
     def said(self) -> str:
-        """What it printed so far."""
+        """Output so far."""
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
 
@@ -192,11 +192,11 @@ def _wait(running: Process) -> Ended:
     return Ended(running.process.exitcode, running.said)
 
 
-# --- What is done to a trainer before it trains
+# --- Changes of a trainer
 
 
 def with_log(trainer: Any) -> None:
-    """Every step and its learning rate goes into a file beside the checkpoints."""
+    """Write every step and its learning rate into a file beside the checkpoints."""
 
     def note(optimizer: Any, *_: Any) -> None:
         rate = float(optimizer.param_groups[0]["lr"]).hex()
@@ -214,7 +214,7 @@ def with_log(trainer: Any) -> None:
 
 
 def rates(folder: Path) -> list[tuple[int, float]]:
-    """What ``with_log`` left."""
+    """Return the learning rates that ``with_log`` wrote."""
     rows = (line.split() for line in (folder / "rates.log").read_text().splitlines())
     return [(int(step), float.fromhex(rate)) for step, rate in rows]
 
@@ -241,29 +241,29 @@ def _signalled(trainer: Any, step: int, number: int, *, validating: bool) -> Non
 
 
 def second_stops(trainer: Any) -> None:
-    """The second of two processes is told to stop after step 3."""
+    """Send the second of two processes a signal to stop after step 3."""
     if trainer.local_rank == 1:
         at(3, signal.SIGTERM)(trainer)
 
 
 def until_it_trains(running: Process, folder: Path) -> None:
-    """Wait until a training that was changed ``with_log`` has made a step."""
+    """Wait for the first step of a training that was changed ``with_log``."""
     while running.process.is_alive() and not (folder / "rates.log").exists():
         running.process.join(0.1)
 
 
-# --- What a training left
+# --- Results of a training
 
 
 def steps_noted(folder: Path, name: str = "checkpoint_final.pth") -> dict[str, Any]:
-    """The step trainer's notes in a checkpoint."""
+    """Return the state of the step trainer in a checkpoint."""
     notes = read_checkpoint(folder / name).steps
     assert notes is not None
     return notes
 
 
 def log_lists(folder: Path) -> dict[str, list[Any]]:
-    """What nnU-Net logged for each epoch."""
+    """Return nnU-Net's log of each epoch."""
     import torch
 
     lists: dict[str, list[Any]] = torch.load(folder / "checkpoint_final.pth", weights_only=False)["logging"]
@@ -281,13 +281,13 @@ def _in_process(function: Callable[..., None], log: str, environment: dict[str, 
     sys.stderr = os.fdopen(2, "w", buffering=1)
     os.environ.update(environment)
     if sys.platform == "linux":
-        multiprocessing.set_start_method("fork", force=True)  # as it is in nnU-Net's own command, for loader workers
-    os.setsid()  # a group of its own: what a test sends to all of it does not reach the test
+        multiprocessing.set_start_method("fork", force=True)  # as in nnU-Net's own command, for loader workers
+    os.setsid()  # a group of its own, so that signals to it do not reach the test
     function(*arguments)
 
 
 def _preprocess() -> None:
-    """Case by case, without the pool of processes that nnU-Net's command starts: each would load torch again."""
+    """Preprocess case by case, without nnU-Net's pool: each of its processes would load torch again."""
     from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
@@ -340,7 +340,7 @@ def _launch(arguments: list[str], change: Change | None, keeps: bool) -> None:
 
 
 def begin_num_gpus(root: Path, trainer: str) -> Process:
-    """``-num_gpus 2`` without GPUs: the launcher, and two processes that nnU-Net starts, in which CPUs train."""
+    """Start ``-num_gpus 2`` without GPUs: the launcher, and two processes of nnU-Net, which train on the CPU."""
     arguments = [*words(trainer), "-num_gpus", "2"]
     arguments[arguments.index("cpu")] = "cuda"
     return _start(_launch_num_gpus, root, {}, arguments)
@@ -351,7 +351,7 @@ def _launch_num_gpus(arguments: list[str]) -> None:
     from nnunetv2.run import run_training as module
 
     module.run_ddp = _run_ddp_on_cpu
-    # Forked, and not spawned: a new process would load torch for many seconds.
+    # Forked, since a new process would load torch for many seconds.
     torch.multiprocessing.spawn = partial(torch.multiprocessing.start_processes, start_method="fork")
     _launch(arguments, None, keeps=False)
 
@@ -410,7 +410,7 @@ def _predict(model: str, images: str, target: str, finds_trainers: bool) -> None
 
 
 def weights(folder: Path, name: str = "checkpoint_final.pth") -> dict[str, Any]:
-    """A checkpoint's weights as bytes by name."""
+    """Return a checkpoint's weights as bytes by name."""
     import torch
 
     checkpoint = torch.load(folder / name, map_location="cpu", weights_only=False)

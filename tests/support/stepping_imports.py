@@ -1,4 +1,4 @@
-"""What the server process of tests/support/stepping.py loads before it forks."""
+"""Imports of the server process of tests/support/stepping.py, before it forks."""
 
 from __future__ import annotations
 

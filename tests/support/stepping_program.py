@@ -1,4 +1,4 @@
-"""What torchrun starts in a test: the launcher, without the final validation, which would load torch anew."""
+"""Program for torchrun: the launcher, without the final validation, which would load torch again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if __name__ == "__main__":
     begun = trainer.StepTrainer.run_training
 
     def run_logged(self: trainer.StepTrainer) -> None:
-        """With a file that tells the test that steps are made."""
+        """Write a file that shows the test that steps are made."""
         with_log(self)
         begun(self)
 

@@ -1,4 +1,4 @@
-"""Networks as plans may describe them, drawn at random, and the real ones that nnU-Net builds from them."""
+"""Random networks in the form of plans, and the real networks that nnU-Net builds from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COUNTS = st.integers(1, 3)
 
 @st.composite
 def architectures(draw: st.DrawFn, most_stages: int = 4) -> Architecture:
-    """An architecture of one of nnU-Net's U-Nets, with every argument that its classes take."""
+    """Draw an architecture of one of nnU-Net's U-Nets, with every argument of its classes."""
     name = draw(st.sampled_from(["PlainConvUNet", "ResidualEncoderUNet", "ResidualUNet"]))
     axes, stages = draw(st.sampled_from([1, 2, 3])), draw(st.integers(1, most_stages))
     plain = name == "PlainConvUNet"
@@ -59,7 +59,7 @@ def _per_stage_and_axis(numbers: st.SearchStrategy[int], stages: int, axes: int)
 
 @st.composite
 def _operations(draw: st.DrawFn, axes: int) -> dict[str, Any]:
-    """What stands between the convolutions; the keyword arguments may be left to torch's own defaults."""
+    """Draw the operations between the convolutions; keyword arguments may be absent."""
     norm = draw(st.sampled_from([None, "instancenorm.InstanceNorm", "batchnorm.BatchNorm"]))
     flags = {"eps": st.just(1e-5), "affine": st.booleans(), "track_running_stats": st.booleans()}
     dropout = draw(st.booleans())
@@ -84,7 +84,7 @@ def _block(draw: st.DrawFn, stages: int) -> dict[str, Any]:
 
 
 def real_network(architecture: Architecture, channels: int, heads: int) -> Any:
-    """What nnU-Net builds, on torch's meta device, where parameters have shapes and no values."""
+    """Build the network with nnU-Net on torch's meta device, where parameters have shapes and no values."""
     import torch
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
@@ -100,20 +100,20 @@ def real_network(architecture: Architecture, channels: int, heads: int) -> Any:
 
 
 def shapes(network: Any) -> list[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of the parameters of a real network, in its own order."""
+    """Return names and shapes of the parameters of a real network, in its order."""
     return [(name, tuple(value.shape)) for name, value in network.state_dict().items()]
 
 
 @st.composite
 def variations(draw: st.DrawFn, network: Network) -> Network:
-    """The same network with one to three settings changed."""
+    """Draw the same network with one to three settings changed."""
     for change in draw(st.lists(st.sampled_from(_CHANGES), min_size=1, max_size=3)):
         network = change(draw, network)
     return network
 
 
 def _one(draw: st.DrawFn, values: tuple[Any, ...], other: st.SearchStrategy[Any]) -> tuple[Any, ...]:
-    """The list with another value somewhere."""
+    """Draw the list with one value changed."""
     index = draw(st.integers(0, len(values) - 1)) if values else 0
     return (*values[:index], *([draw(other)] if values else []), *values[index + 1 :])
 
@@ -164,7 +164,7 @@ def _axes(draw: st.DrawFn, network: Network) -> Network:
 
 
 def _stages(draw: st.DrawFn, network: Network) -> Network:
-    """One stage fewer, or the lowest once more."""
+    """Draw one stage fewer, or the lowest stage repeated."""
     fewer = len(network.features) > 1 and draw(st.booleans())
 
     def lowest(values: tuple[Any, ...]) -> tuple[Any, ...]:

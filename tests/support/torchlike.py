@@ -1,4 +1,4 @@
-"""Files as torch.save writes them, made without torch: for tests of what torch itself would not write."""
+"""Files in the layout of torch.save, made without torch, for content that torch would not write."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEGACY_HEAD = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e") + b"\x80\x02M\xe9\
 
 @dataclass(frozen=True)
 class T:
-    """A tensor of this shape, in a storage of its own."""
+    """A tensor of a shape, with a storage of its own."""
 
     key: str
     shape: tuple[int, ...]
@@ -40,7 +40,7 @@ class Raw:
 
 
 def dumps(value: Any) -> bytes:
-    """A pickle of protocol 2."""
+    """Return a pickle of protocol 2."""
     return b"\x80\x02" + _push(value) + b"."
 
 
@@ -81,7 +81,7 @@ def _push(value: Any) -> bytes:
 
 
 def tensors(value: Any) -> Iterator[T]:
-    """All tensors in this value."""
+    """Yield all tensors in a value."""
     if isinstance(value, T):
         yield value
     elif isinstance(value, dict):
@@ -93,7 +93,7 @@ def tensors(value: Any) -> Iterator[T]:
 
 
 def save(path: Path, value: Any, *, root: str = "archive", pickled: bytes | None = None) -> Path:
-    """As torch >= 1.6."""
+    """Save in the layout of torch >= 1.6."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{root}/data.pkl", dumps(value) if pickled is None else pickled)
         archive.writestr(f"{root}/version", b"3\n")
@@ -103,7 +103,7 @@ def save(path: Path, value: Any, *, root: str = "archive", pickled: bytes | None
 
 
 def save_legacy(path: Path, value: Any) -> Path:
-    """As torch < 1.6."""
+    """Save in the layout of torch < 1.6."""
     unique = {tensor.key: tensor for tensor in tensors(value)}
     storages = b"".join(struct.pack("<q", tensor.elements) + bytes(tensor.bytes) for tensor in unique.values())
     path.write_bytes(LEGACY_HEAD + dumps(value) + dumps(list(unique)) + storages)

@@ -1,4 +1,4 @@
-"""Broken variants of the good fixtures, made by readable edits: this pointer of this file gets this value.
+"""Broken variants of the good fixtures, made by edits: this pointer of this file gets this value.
 
 A file is named by the nnU-Net folder and its name in the dataset's folder there: ``preprocessed/nnUNetPlans.json``.
 """
@@ -20,7 +20,7 @@ from plansguard.documents import json_document
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 ROOTS = {"raw": "nnUNet_raw", "preprocessed": "nnUNet_preprocessed", "results": "nnUNet_results"}
 
-#: Files of a dataset, as edits name them.
+#: Files of a dataset, named as in edits.
 PLANS = "preprocessed/nnUNetPlans.json"
 RESENC = "preprocessed/nnUNetResEncUNetMPlans.json"
 DATASET_JSON = "preprocessed/dataset.json"
@@ -33,7 +33,7 @@ Edit = Callable[[Path, str], None]
 
 @dataclass(frozen=True)
 class Variant:
-    """One fault: the edits that make it, what must be found, and a legal twin in which nothing is found.
+    """One fault: the edits that make it, the expected findings, and a healthy twin without findings.
 
     ``expect`` holds (code, file, pointer) for every finding, no more and no less; ``twin`` are edits of the same
     kind that are fine (none: the untouched fixture is the twin). ``options`` are those of the command; weights are
@@ -54,12 +54,12 @@ class Variant:
 
     @property
     def healthy(self) -> Variant:
-        """The same, with the twin's command."""
+        """The variant with the command of its twin."""
         return replace(self, training=self.twin_training or self.training)
 
 
 def put(file: str, pointer: str, value: Any) -> Edit:
-    """The value at ``pointer`` becomes ``value``; the last token may be new. ``-`` appends to a list."""
+    """Set the value at ``pointer``; the last token may be new. ``-`` appends to a list."""
 
     def edit(document: Any) -> None:
         *parents, last = json_document.tokens(pointer)
@@ -79,7 +79,7 @@ def in_both(pointer: str, value: object) -> tuple[Edit, Edit]:
 
 
 def drop(file: str, pointer: str) -> Edit:
-    """The member or item at ``pointer`` goes away."""
+    """Delete the member or item at ``pointer``."""
 
     def edit(document: Any) -> None:
         *parents, last = json_document.tokens(pointer)
@@ -91,7 +91,7 @@ def drop(file: str, pointer: str) -> Edit:
 
 
 def rewrite(file: str, change: Callable[[str], str]) -> Edit:
-    """The file's text becomes what ``change`` makes of it: for faults below the level of JSON values."""
+    """Apply ``change`` to the file's text, for faults below the level of JSON values."""
 
     def edit(workspace: Path, dataset: str) -> None:
         path = place(workspace, dataset, file)
@@ -101,7 +101,7 @@ def rewrite(file: str, change: Callable[[str], str]) -> Edit:
 
 
 def remove(file: str) -> Edit:
-    """The file or folder goes away."""
+    """Delete the file or folder."""
 
     def edit(workspace: Path, dataset: str) -> None:
         path = place(workspace, dataset, file)
@@ -111,7 +111,7 @@ def remove(file: str) -> Edit:
 
 
 def copy(file: str, to: str, *, of: str | None = None) -> Edit:
-    """``to`` becomes a copy of ``file``, which may be another dataset's (``of``)."""
+    """Copy ``file``, which may be another dataset's (``of``), to ``to``."""
 
     def edit(workspace: Path, dataset: str) -> None:
         target = place(workspace, dataset, to)
@@ -122,13 +122,13 @@ def copy(file: str, to: str, *, of: str | None = None) -> Edit:
 
 
 def place(workspace: Path, dataset: str, file: str) -> Path:
-    """Where ``preprocessed/x.json`` of a dataset lies in a workspace."""
+    """Return the path of ``preprocessed/x.json`` of a dataset in a workspace."""
     root, _, name = file.partition("/")
     return workspace / ROOTS[root] / dataset / name
 
 
 def lay_out(workspace: Path, *datasets: str) -> Path:
-    """A fresh copy of the fixtures' workspace (all datasets, or those named) in ``workspace``."""
+    """Copy the fixtures' workspace (all datasets, or those named) to ``workspace``."""
     for root in ROOTS.values():
         (workspace / root).mkdir(parents=True, exist_ok=True)
         for folder in sorted((FIXTURES / "workspace" / root).iterdir()):
@@ -149,7 +149,7 @@ def finding(code: str, file: str, pointer: str = "") -> frozenset[tuple[str, str
 
 
 def found_in(workspace: Path, dataset: str, findings: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
-    """(code, file, pointer) of findings in the JSON report, with files named as edits name them.
+    """Return (code, file, pointer) of findings in the JSON report, with files named as in edits.
 
     Files elsewhere are named by their path in the workspace.
     """
