@@ -1,4 +1,4 @@
-"""Loaders of data that hand a failure on as if it were a batch, so that it is met where all processes meet."""
+"""Data loaders that return a failure in place of a batch, so that it is raised where all processes meet."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 from plansguard.training.stop_reasons import Refused
 
-#: What batchgenerators says of a worker that was killed. Source: dataloading/nondet_multi_threaded_augmenter.py.
+#: batchgenerators' message if a worker was killed. Source: dataloading/nondet_multi_threaded_augmenter.py.
 _DEAD = "background workers are no longer alive"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Stands where a batch should be."""
+    """An error in place of a batch."""
 
     error: Exception
 
 
 class Guarded:
-    """An endless loader whose failures are handed on; everything else of it is its own. ``before`` each batch."""
+    """An endless loader that returns its failures; ``before`` is called before each batch."""
 
     def __init__(self, loader: Any, before: Callable[[], None] | None) -> None:
         self.loader = loader
@@ -34,7 +34,7 @@ class Guarded:
             self._before()
         try:
             return next(self.loader)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised again where the batch is needed
+        except Exception as error:  # noqa: BLE001 - it is raised again where the batch is needed
             return Failure(error)
 
     def __getattr__(self, name: str) -> Any:
@@ -42,12 +42,12 @@ class Guarded:
 
 
 def explained(error: Exception, step: int, *, saved: bool) -> Exception:
-    """What to raise for a failure of a loader: workers that are gone get a sentence, everything else stays itself."""
+    """Return the exception to raise for a loader's error: an explanation for dead workers, else the error itself."""
     if not isinstance(error, RuntimeError) or _DEAD not in str(error):
         return error
     kept = f"a checkpoint of step {step:,} is kept" if saved else "checkpointing is disabled, so nothing is kept"
     return Refused(
         f"a worker that loads data died at step {step:,}; {kept}",
-        hint="where nothing above says why, the system killed it, mostly for want of memory: take fewer workers "
-        "(nnUNet_n_proc_DA), then go on with --c",
+        hint="unless another message above explains it, the system killed it, mostly for lack of memory: take fewer "
+        "workers (nnUNet_n_proc_DA), then continue with --c",
     )

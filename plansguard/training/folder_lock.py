@@ -1,9 +1,9 @@
-"""One training at a time in a folder of results: a lock that says who trains there, and ends with its process.
+"""Lock of a folder of results, for one training at a time.
 
-POSIX record locks belong to a process. Loader workers forked from it do not hold them, so those that outlive a killed
-training keep nobody out, and the lock is gone however the process ends. They work between the hosts of a cluster where
-its file system has locks at all. Their one trap: a process that closes the file, whichever way it had opened it, drops
-its lock. So a file that is held is opened once, read through that handle, and stays open until the process ends.
+POSIX record locks belong to a process. Loader workers forked from it do not have them, so workers that outlive a killed
+training block no other one, and the lock is released however the process ends. The locks work between the hosts of a
+cluster if its file system has locks at all. A process that closes the file releases its lock, even if it has opened the
+file twice. So a locked file is opened once, read through that descriptor, and stays open until the process ends.
 """
 
 from __future__ import annotations
@@ -20,53 +20,59 @@ from typing import Any
 
 from plansguard.training.stop_reasons import Refused, TrainingObstacle
 
-#: nnU-Net takes no notice of it. It stays when nobody holds it, and then tells which training was the last one here.
+#: nnU-Net ignores it. It is left behind, and then names the last training in this folder.
 LOCK = ".plansguard.lock"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
-#: Windows lets nobody read what is locked, so there it is a byte behind everything that is written.
+#: On Windows a locked byte cannot be read, so it is one behind the content.
 _BYTE = 1 << 20
 _LONGEST = 10_000
-#: A pipe under that name would be waited for, and what a link leads to would be written over.
+#: Neither wait for a pipe of that name, nor overwrite the target of a link.
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 
+#: Descriptors of the files that this process keeps open, by path.
 _open: dict[str, int] = {}
 
 
 def hold(folder: Path) -> bool:
-    """Hold the folder until this process ends; it is made if it is not there.
+    """Lock the folder until this process ends; create it if it is missing.
 
-    False where the file system knows no locks, which keeps no second training away. Refused when another process trains
-    there, or when nothing can be written there.
+    False if the file system has no locks, so that a second training is not noticed. Refused if another process trains
+    there, or if the folder is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        key = _path(folder)
-        if key in _open:
+        path = _path(folder)
+        if path in _open:
             return True
-        descriptor = os.open(key, os.O_RDWR | os.O_CREAT | _AT_ONCE, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _AT_ONCE, 0o666)
     except OSError as error:
         raise Refused(
             f"nothing can be written into {folder}: {error.strerror or error}",
-            hint="nnUNet_results must name a folder in which this user may write",
+            hint="nnUNet_results must name a folder that this user may write into",
         ) from error
     try:
         _lock(descriptor)
     except OSError as error:
         if error.errno in _NO_LOCKS:
-            _open[key] = descriptor
+            _open[path] = descriptor
             return False
-        note = _read(descriptor)
+        owner = _owner(_read(descriptor))
         os.close(descriptor)
-        raise _occupied(folder, note) from None
-    _open[key] = descriptor
-    _write(descriptor, {**_read(descriptor), **_ourselves()})
+        raise Refused(
+            f"{owner}, is training into {folder}; a second training would overwrite its checkpoints",
+            hint="wait for it to end, or end it; then continue with --c",
+            obstacle=TrainingObstacle.FOLDER_IN_USE,
+        ) from None
+    _open[path] = descriptor
+    now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    _write(descriptor, {**_read(descriptor), "pid": os.getpid(), "host": socket.gethostname(), "since": now})
     return True
 
 
 def holder(folder: Path) -> str | None:
-    """Which other process trains in the folder at this moment, in words; None when there is none.
+    """Describe the other process that trains in the folder at this moment; None if there is none.
 
-    Not for a process that holds the folder itself: closing the file would give it up.
+    Not for a process that has locked the folder itself: closing the file would release the lock.
     """
     try:
         descriptor = os.open(_path(folder), os.O_RDWR | _AT_ONCE)
@@ -75,37 +81,33 @@ def holder(folder: Path) -> str | None:
     try:
         _lock(descriptor)
     except OSError as error:
-        return None if error.errno in _NO_LOCKS else _who(_read(descriptor))
+        return None if error.errno in _NO_LOCKS else _owner(_read(descriptor))
     finally:
         os.close(descriptor)
     return None
 
 
 def note_run(folder: Path, run: str) -> None:
-    """Write down which training trains in a folder that this process holds."""
+    """Write the identifier of the training into the lock file of a folder that this process has locked."""
     descriptor = _open[_path(folder)]
     _write(descriptor, {**_read(descriptor), "run": run})
 
 
 def last_run(folder: Path) -> str | None:
-    """The training that was the last to be begun or continued there; None where nothing says it."""
+    """The identifier of the training that was last begun or continued there; None if it is not known."""
     path = _path(folder)
-    descriptor = _open.get(path)
-    if descriptor is not None:
-        note = _read(descriptor)
-    else:
-        try:
-            descriptor = os.open(path, os.O_RDONLY | _AT_ONCE)
-        except OSError:
-            return None
-        note = _read(descriptor)
+    try:
+        descriptor = _open[path] if path in _open else os.open(path, os.O_RDONLY | _AT_ONCE)
+    except OSError:
+        return None
+    run = _read(descriptor).get("run")
+    if path not in _open:
         os.close(descriptor)
-    run = note.get("run")
     return run if isinstance(run, str) else None
 
 
 def _path(folder: Path) -> str:
-    return os.path.join(os.path.realpath(folder), LOCK)  # noqa: PTH118 - a key, and the same by whichever way one came
+    return os.path.join(os.path.realpath(folder), LOCK)  # noqa: PTH118 - a key, the same for every path to the folder
 
 
 def _lock(descriptor: int) -> None:
@@ -120,20 +122,7 @@ def _lock(descriptor: int) -> None:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _ourselves() -> dict[str, Any]:
-    now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-    return {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
-
-
-def _occupied(folder: Path, note: dict[str, Any]) -> Refused:
-    return Refused(
-        f"{_who(note)}, is training into {folder}; a second training would overwrite its checkpoints",
-        hint="wait for it to end, or end it; then continue with --c",
-        obstacle=TrainingObstacle.FOLDER_IN_USE,
-    )
-
-
-def _who(note: dict[str, Any]) -> str:
+def _owner(note: dict[str, Any]) -> str:
     known = {"pid", "host", "since"} <= note.keys()
     return f"process {note['pid']} on {note['host']}, since {note['since']}" if known else "another process"
 
@@ -148,7 +137,7 @@ def _read(descriptor: int) -> dict[str, Any]:
 
 
 def _write(descriptor: int, note: dict[str, Any]) -> None:
-    """A full disk does not matter here: the lock holds, and the note is a help."""
+    """Write the note; a full disk is ignored, because the lock does not need the note."""
     content = json.dumps(note).encode()
     with suppress(OSError):
         os.lseek(descriptor, 0, os.SEEK_SET)

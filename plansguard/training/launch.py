@@ -1,13 +1,13 @@
-"""nnU-Net's own training command, carried out in this process, on one GPU, on several, or as one of many processes.
+"""Run nnU-Net's training command in this process, on one GPU, on several, or as one of many processes.
 
-torch and nnU-Net are loaded in here and not before. What ``nnUNetv2_train`` does is done by its own functions; what is
-ours are the variables that its trainers are found by, processes that torchrun or SLURM has started, signals that must
-reach the processes which nnU-Net starts for ``-num_gpus``, and an exit code that says how it ended:
+torch and nnU-Net are loaded here and not before. nnU-Net's own functions train; this adds the variables by which it
+finds our trainers, processes that torchrun or SLURM has started, signals for the processes that nnU-Net starts for
+``-num_gpus``, and an exit code:
 
 ====  ==========================================================
 0     done
 1     refused, with a message
-75    told to stop; continue it with ``--c``
+75    stopped; continue it with ``--c``
 4     the training itself failed, with nnU-Net's own traceback
 128+N ended by signal N
 ====  ==========================================================
@@ -18,18 +18,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any
 
 from plansguard.core.errors import PlansguardError
+from plansguard.core.signals import handle_signals
 from plansguard.nnunet import constants
+from plansguard.nnunet.command_line import TRAIN, parse
 from plansguard.nnunet.install import trainer_folder
-from plansguard.training.distributed_env import ProcessPlace, meeting, read_place
+from plansguard.training.distributed_env import ProcessPlace, read_place, rendezvous
 from plansguard.training.options import Options, as_environment
+from plansguard.training.replacing_names import replaced
 from plansguard.training.signals import STOPPING
 from plansguard.training.stop_reasons import STOPPED, Refused
 
@@ -37,27 +39,21 @@ FAILED = 4
 
 
 def launch(words: Sequence[str], options: Options) -> int:
-    """Train as ``nnUNetv2_train`` would with these arguments; gives the exit code, and tells all that is to be told."""
+    """Train as ``nnUNetv2_train`` does with these arguments; print errors and return the exit code."""
     os.environ.update(as_environment(options))
     os.environ[trainer_folder.VARIABLE] = trainer_folder.search_path(os.environ.get(trainer_folder.VARIABLE, ""))
-    before, sys.argv = sys.argv, ["nnUNetv2_train", *words]
-    try:
-        return _judged()
-    finally:
-        sys.argv = before
-
-
-def _judged() -> int:
+    before, sys.argv = sys.argv, [TRAIN, *words]
     try:
         _train()
     except PlansguardError as refusal:
-        said = refusal if isinstance(refusal, Refused) else Refused(refusal.reason, hint=refusal.hint)
-        print(said.code, file=sys.stderr)  # noqa: T201
-        return 1
+        refused = refusal if isinstance(refusal, Refused) else Refused(refusal.reason, hint=refusal.hint)
+        return _exit_code(refused.code)
     except SystemExit as ended:
-        return _code_of(ended.code)
+        return _exit_code(ended.code)
     except Exception as error:  # noqa: BLE001 - whatever nnU-Net may raise
-        return _code_of_failure(error)
+        return _exit_code_of_failure(error)
+    finally:
+        sys.argv = before
     return 0
 
 
@@ -67,21 +63,10 @@ def _train() -> None:
         raise Refused(obstacle, hint=trainer_folder.REMEDY)
     from nnunetv2.run import run_training as nnunet
 
-    # The command reads its arguments and sets up torch; from there on it would know of no other processes.
-    replaced = {"mp": _Spawning} if place is None else {"run_training": partial(_one_of_many, place)}
-    with _replaced(vars(nnunet), replaced):
+    # The command reads its arguments and sets up torch; it does not know of other processes.
+    ours = {"mp": _Spawning} if place is None else {"run_training": partial(_one_of_many, place)}
+    with replaced(vars(nnunet), ours):
         nnunet.run_training_entry()
-
-
-@contextmanager
-def _replaced(names: dict[str, Any], by: dict[str, Any]) -> Iterator[None]:
-    """Within it, these names of a module of nnU-Net mean something else."""
-    before = {name: names[name] for name in by}
-    names.update(by)
-    try:
-        yield
-    finally:
-        names.update(before)
 
 
 # --- One of many processes
@@ -104,7 +89,7 @@ def _one_of_many(
     *,
     device: Any,
 ) -> None:
-    """What nnU-Net's run_ddp does, for processes on any number of machines, with GPUs or without.
+    """Do what nnU-Net's run_ddp does, for processes on any number of machines, with GPUs or without.
 
     Source: run_training and run_ddp in run/run_training.py of nnU-Net 2.8.1, whose arguments these are.
     """
@@ -117,14 +102,14 @@ def _one_of_many(
             f"{place.world} processes are started already, so each has one GPU", hint="leave the number of GPUs out"
         )
     if continues and validates:
-        raise Refused("--c and --val together make no sense", hint="take one of them")
+        raise Refused("--c and --val exclude each other", hint="leave one of them out")
     if validates_best and disables_checkpointing:
-        raise Refused("--val_best needs checkpoints, which are disabled", hint="take one of them")
-    device = _meet(place, device)
+        raise Refused("--val_best needs checkpoints, which are disabled", hint="leave one of the two out")
+    device = _join(place, device)
     number = fold if fold == "all" else int(fold)
     made = get_trainer_from_args(dataset, configuration, number, trainer, plans, continues, device)
     made.disable_checkpointing = disables_checkpointing
-    with _replaced(load_pretrained_weights.__globals__, {"torch": _loading_onto(device)}):
+    with replaced(load_pretrained_weights.__globals__, {"torch": _loading_onto(device)}):
         maybe_load_checkpoint(made, continues, validates, weights)
     if device.type == "cuda":
         cudnn.deterministic, cudnn.benchmark = False, True
@@ -136,8 +121,8 @@ def _one_of_many(
     distributed.destroy_process_group()
 
 
-def _meet(place: ProcessPlace, device: Any) -> Any:
-    """Join the other processes; gives the device that is this one's own."""
+def _join(place: ProcessPlace, device: Any) -> Any:
+    """Join the other processes; return the device of this one."""
     import torch
     from torch import distributed
 
@@ -146,17 +131,17 @@ def _meet(place: ProcessPlace, device: Any) -> Any:
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if not count:
-            raise Refused("torch finds no GPU here", hint="take -device cpu, or look at CUDA_VISIBLE_DEVICES")
-        device = torch.device("cuda", place.local % count)  # where each process sees one GPU alone, that is number 0
+            raise Refused("torch finds no GPU", hint="take -device cpu, or check CUDA_VISIBLE_DEVICES")
+        device = torch.device("cuda", place.local % count)  # number 0 if each process sees one GPU alone
         torch.cuda.set_device(device)
-    os.environ.update(meeting(os.environ))
+    os.environ.update(rendezvous(os.environ))
     backend = "nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, rank=place.rank, world_size=place.world)
     return device
 
 
 def _loading_onto(device: Any) -> Any:
-    """What load_pretrained_weights needs of torch: it would load onto the GPU whose number is the rank.
+    """What load_pretrained_weights uses of torch; it would load onto the GPU whose number is the rank.
 
     Source: run/load_pretrained_weights.py of nnU-Net 2.8.1.
     """
@@ -172,47 +157,42 @@ def _loading_onto(device: Any) -> Any:
 
 
 class _Spawning:
-    """torch.multiprocessing, as far as nnU-Net needs it for ``-num_gpus``: this process starts the others and waits.
-
-    What asks it to stop is for those that train, who end it then. Ctrl-C reaches them by itself, and a second one means
-    at once, so they are sent something else for it.
-    """
+    """What nnU-Net uses of torch.multiprocessing for ``-num_gpus``: this process starts the others and waits."""
 
     @staticmethod
     def spawn(*arguments: Any, **options: Any) -> None:
-        """As torch does it, with signals handed on."""
+        """Call torch's spawn, and forward signals to the processes that train, which then end.
+
+        Ctrl-C reaches them without that, and a second one would end them at once, so it is forwarded as SIGTERM.
+        """
         import multiprocessing
 
         from torch.multiprocessing import spawn
 
-        def hand_on(number: int, _: FrameType | None) -> None:
+        def forward(number: int, _: FrameType | None) -> None:
             for child in multiprocessing.active_children():
                 child.terminate() if number == signal.SIGINT else os.kill(child.pid or 0, number)
 
-        before = {number: signal.signal(number, hand_on) for number in STOPPING}
-        try:
+        with handle_signals(STOPPING, forward):
             spawn(*arguments, **options)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 # --- How it ended
 
 
-def _code_of(code: Any) -> int:
-    """Of a SystemExit: a number is one, nothing is success, and a text is to be told."""
+def _exit_code(code: Any) -> int:
+    """Of a SystemExit: a number is the code, None is success, and a text is printed."""
     if code is None or isinstance(code, int):
         return int(code or 0)
     print(code, file=sys.stderr)  # noqa: T201
     return 1
 
 
-def _code_of_failure(error: Exception) -> int:
+def _exit_code_of_failure(error: Exception) -> int:
     from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
     if isinstance(error, ProcessExitedException) and error.exit_code in (1, STOPPED):
-        return int(error.exit_code)  # one of nnU-Net's processes has said why
+        return int(error.exit_code)  # one of nnU-Net's processes has printed why
     if isinstance(error, ProcessExitedException) and error.exit_code < 0:
         print(f"plansguard: a process of this training was ended by {error.signal_name}", file=sys.stderr)  # noqa: T201
         return 128 - int(error.exit_code)
@@ -230,18 +210,13 @@ def _code_of_failure(error: Exception) -> int:
 
 
 def _log_file() -> Path | None:
-    """What nnU-Net logged last, in the results folder of the arguments."""
-    import argparse
-
-    reader = argparse.ArgumentParser(add_help=False)
-    reader.add_argument("dataset")
-    reader.add_argument("configuration")
-    reader.add_argument("fold")
-    reader.add_argument("-tr", default="nnUNetTrainer")
-    reader.add_argument("-p", default="nnUNetPlans")
-    typed, _ = reader.parse_known_args(sys.argv[1:])
-    name = f"Dataset{int(typed.dataset):03d}_*" if typed.dataset.isdigit() else typed.dataset
-    model = f"{typed.tr}__{typed.p}__{typed.configuration}"
-    results = Path(os.environ.get("nnUNet_results", "."))
-    logs = results.glob(f"{name}/{model}/fold_{typed.fold}/training_log_*.txt")
+    """The newest log of nnU-Net in the results folder of the command."""
+    command = parse(TRAIN, sys.argv[1:])
+    if command is None:
+        return None
+    typed = command.values
+    dataset = typed.dataset_name_or_id
+    name = f"Dataset{int(dataset):03d}_*" if dataset.isdigit() else dataset
+    folder = f"{name}/{typed.tr}__{typed.p}__{typed.configuration}/fold_{typed.fold}"
+    logs = Path(os.environ.get("nnUNet_results", ".")).glob(f"{folder}/training_log_*.txt")
     return max(logs, key=lambda path: path.stat().st_mtime, default=None)

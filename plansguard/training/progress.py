@@ -1,4 +1,4 @@
-"""How far a training is: a line that is rewritten on a terminal, and now and then a plain one for the log."""
+"""Progress of a training as text, and when to write it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-#: Seconds between two lines: on a terminal, and in the log, where they are to be read later.
+#: Seconds between two lines on a terminal, and in the log.
 ON_TERMINAL, IN_LOG = 0.5, 300.0
 _BAR = 20
 
 
 @dataclass
 class Pace:
-    """Tells when a line is due, and what it says. ``total`` is the number of steps, ``clock`` gives seconds.
+    """Progress towards ``total`` steps; ``clock`` returns seconds.
 
-    The pace is that of the steps since ``first``, where this process began, so a training that is continued is not
-    taken for a fast one; time spent on validation and checkpoints counts.
+    The pace is that of the steps since ``first``, where this process began, so that a resumed training does not seem
+    fast; time for validation and checkpoints counts.
     """
 
     total: int
@@ -30,7 +30,7 @@ class Pace:
         self._shown = {}
 
     def due(self, seconds: float) -> bool:
-        """Whether ``seconds`` are over since this was last true for them, or since the beginning."""
+        """Whether ``seconds`` passed since this returned True for them, or since the beginning."""
         now = self.clock()
         if now - self._shown.get(seconds, self._began) < seconds:
             return False
@@ -57,9 +57,9 @@ class Pace:
 def duration(seconds: float) -> str:
     """``2d3h``, ``3h05m``, ``12m``, ``40s``."""
     whole = round(seconds)
+    minutes = whole // 60
     if whole < 60:
         return f"{whole}s"
-    minutes = whole // 60
     if minutes < 60:
         return f"{minutes}m"
     if minutes < 24 * 60:

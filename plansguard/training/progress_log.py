@@ -1,4 +1,4 @@
-"""How a step trainer tells how far it is: a line that is rewritten on a terminal, and now and then one in the log."""
+"""Progress messages of StepTrainer: a line that is rewritten on a terminal, and one in the log from time to time."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from plansguard.training.resume import TrainingState
 
 
 class ProgressLog(nnUNetTrainer):  # type: ignore[misc]
-    """The part of StepTrainer that speaks."""
+    """The part of StepTrainer that reports progress."""
 
     _state: TrainingState
     _pace: Pace | None = None
     _line_open = False
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         if self._pace is None or self.local_rank != 0:
             return
         state, terminal = self._state, sys.stderr.isatty()
-        show, note = terminal and self._pace.due(ON_TERMINAL), self._pace.due(IN_LOG)
-        if not (show or note):
+        show, log = terminal and self._pace.due(ON_TERMINAL), self._pace.due(IN_LOG)
+        if not (show or log):
             return
         losses = state.outputs.get("loss")
         line = self._pace.line(state.step, losses[-1] if losses else None, self.lr_scheduler.get_last_lr()[0])
-        if note:
+        if log:
             self.print_to_log_file(line, also_print_to_console=not terminal)
         if show:
             print(f"\r{self._pace.bar(state.step)} {line}\033[K", end="", file=sys.stderr, flush=True)  # noqa: T201
             self._line_open = True
 
     def print_to_log_file(self, *args: Any, **kwargs: Any) -> None:
-        """nnU-Net's lines do not begin behind the one that is rewritten."""
+        """Clear the progress line before a line of nnU-Net."""
         if self._line_open:
             print("\r\033[K", end="", file=sys.stderr, flush=True)  # noqa: T201
             self._line_open = False

@@ -1,4 +1,4 @@
-"""The random number generators of a process, so that a training goes on with the numbers it would have had."""
+"""State of a process' random number generators, which a resumed training restores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 
 def random_state() -> dict[str, Any]:
-    """Of this process' generators. Those of loader workers cannot be had: with them, batches differ after a resume."""
+    """Return the state; those of loader workers are not accessible: with workers, batches differ after a resume."""
     numpy_state: Any = np.random.get_state()
     name, keys, *rest = numpy_state
     state = {
@@ -25,7 +25,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random(state: dict[str, Any]) -> None:
-    """Go on from such a state."""
+    """Restore a state."""
     random.setstate(state["python"])
     name, keys, position, has_gauss, gauss = state["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), int(position), int(has_gauss), gauss))

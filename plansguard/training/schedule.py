@@ -1,7 +1,7 @@
-"""How long to train, counted in optimiser steps, and how fast. Pure arithmetic: no torch, no files.
+"""Number of optimiser steps and learning rate of a training. Pure arithmetic: no torch, no files.
 
-nnU-Net counts in epochs of 250 steps whatever the data, 1,000 of them; an epoch is also its unit of validation and
-logging. Here that unit is called a window: N steps are divided into windows of K, the last one shortened.
+nnU-Net trains for 1,000 epochs of 250 steps whatever the data; an epoch is also its unit of validation and logging.
+Here that unit is called a window: N steps are divided into windows of K, the last one shortened.
 """
 
 from __future__ import annotations
@@ -11,34 +11,34 @@ from dataclasses import dataclass, replace
 
 from plansguard.core.errors import UsageError
 
-#: What nnUNetTrainer does unless told otherwise. Source: training/nnUNetTrainer/nnUNetTrainer.py, __init__.
+#: Defaults of nnUNetTrainer. Source: training/nnUNetTrainer/nnUNetTrainer.py, __init__.
 STOCK_PER_WINDOW = 250
 STOCK_WINDOWS = 1000
 STOCK_VALIDATION = 50
 STOCK_RATE = 0.01
-#: Of the polynomial by which the rate falls. Source: training/lr_scheduler/polylr.py.
+#: Exponent of the polynomial by which the rate falls. Source: training/lr_scheduler/polylr.py.
 EXPONENT = 0.9
 
-#: The rate of an extension rises over this many steps, ten times what a momentum of 0.99 remembers, or over a tenth.
+#: The rate of an extension rises over this many steps, ten times the memory of a momentum of 0.99, or over a tenth.
 RESTART = 1000
 _RESTART_SHARE = 10
 
 _MOST_STEPS = 10**9
-#: What the steps of an unfinished window returned lies in its checkpoint, which must stay quick to read.
+#: The checkpoint of an unfinished window contains the outputs of its steps, and must stay quick to read.
 _LONGEST_WINDOW = 100_000
 _SMALLEST_RATE, _LARGEST_RATE = 1e-12, 10.0
 
 
 @dataclass(frozen=True)
 class StepSchedule:
-    """Everything about a training's length and learning rate that changes its result. UsageError if impossible.
+    """All that decides a training's length and learning rates. UsageError for impossible values.
 
-    ``validation`` steps follow each window; they and ``rate``, the highest learning rate, are the base trainer's own
-    where None. The rate falls with every step, or with ``by_window`` at the beginning of each window as in nnU-Net. It
-    rises over the first ``warmup`` steps.
+    ``validation`` steps follow each window; they and ``rate``, the highest learning rate, are the base trainer's own if
+    None. The rate falls with every step, or with ``by_window`` at the beginning of each window as in nnU-Net. It rises
+    over the first ``warmup`` steps.
 
-    ``extends`` is where a finished training of that many steps, and like this one in all else, goes on to ``total``.
-    The windows before are those of that training, its shortened last one among them; then new ones begin.
+    A schedule with ``extends`` continues a finished training of that many steps, with the same other values, to
+    ``total``. It has the windows of that training, including its shortened last one, and then new ones.
     """
 
     total: int
@@ -62,7 +62,7 @@ class StepSchedule:
         if not 0 <= self.extends < self.total:
             raise UsageError(
                 f"{self.extends:,} steps cannot be extended to {self.total:,}",
-                hint="the new number of steps is that of all steps together, so it must be the larger one",
+                hint="the new number counts all steps together, so it must be the larger one",
             )
         first = self.extends or self.total
         if not 0 <= self.warmup < first:
@@ -73,23 +73,23 @@ class StepSchedule:
 
     @classmethod
     def of_epochs(cls, epochs: int, per_window: int = STOCK_PER_WINDOW) -> StepSchedule:
-        """As many steps as this many epochs of ``per_window`` steps have."""
+        """The schedule with as many steps as this many epochs of ``per_window`` steps."""
         _check_count("the number of epochs", epochs)
         return cls(epochs * per_window, per_window)
 
     @property
     def extended(self) -> StepSchedule | None:
-        """The training that this one goes on from; None where it begins by itself."""
+        """The training that this one extends, or None."""
         return replace(self, total=self.extends, extends=0) if self.extends else None
 
     @property
     def restart(self) -> int:
-        """Over how many steps the rate of an extension rises, from where it was to where it falls again."""
+        """The number of steps over which the rate of an extension rises, before it falls again."""
         return min(RESTART, (self.total - self.extends) // _RESTART_SHARE) if self.extends else 0
 
     @property
     def windows(self) -> int:
-        """How many windows there are: what nnU-Net calls ``num_epochs``."""
+        """The number of windows, nnU-Net's ``num_epochs``."""
         return self._windows_before + _ceil(self.total - self.extends, self.per_window)
 
     @property
@@ -97,32 +97,32 @@ class StepSchedule:
         return _ceil(self.extends, self.per_window)
 
     def first_step(self, window: int) -> int:
-        """Steps done when this window, counted from 0, begins; ``first_step(windows)`` is their number."""
+        """The number of steps before this window, counted from 0; ``first_step(windows)`` is ``total``."""
         before = self._windows_before
         if window < before:
             return window * self.per_window
         return min(self.extends + (window - before) * self.per_window, self.total)
 
     def window_of(self, step: int) -> int:
-        """The window that the step after ``step`` steps belongs to."""
+        """The window of the step after ``step`` steps."""
         if step < self.extends:
             return step // self.per_window
         return self._windows_before + (step - self.extends) // self.per_window
 
     def lengths(self) -> Iterator[int]:
-        """The steps of each window."""
+        """The number of steps of each window."""
         for window in range(self.windows):
             yield self.first_step(window + 1) - self.first_step(window)
 
     def rate_at(self, step: int, initial: float, exponent: float = EXPONENT) -> float:
-        """The learning rate of the step after ``step`` steps, of which ``initial`` is the highest; 0 at the end.
+        """The learning rate of the step after ``step`` steps; ``initial`` is the highest one. 0 at the end.
 
-        nnU-Net's own polynomial would be a complex number beyond its end. The warm-up is that of its warm-up trainers
-        (training/lr_scheduler/warmup.py), by steps also where the rate falls by windows.
+        (nnU-Net's own polynomial is a complex number beyond its end.) The warm-up is that of its warm-up trainers
+        (training/lr_scheduler/warmup.py), by steps even if the rate falls by windows.
 
-        An extension takes the polynomial of its whole length, as if it had been planned from the beginning. That is far
-        above the almost 0 with which the training before ended, and such a jump undoes what was learned (nnU-Net #238,
-        #901, #1099), so the rate gets there in a straight line over ``restart`` steps.
+        An extension takes the polynomial of its whole length, as if that had been planned from the beginning. This is
+        far above the almost 0 at which the training before ended, and such a jump undoes what was learned (nnU-Net
+        #238, #901, #1099), so the rate rises linearly over ``restart`` steps.
         """
         before = self.extended
         if before is not None and step < self.extends:
@@ -142,11 +142,11 @@ class StepSchedule:
         return float(initial * (1 - done) ** exponent)
 
     def samples(self, batch_size: int) -> int:
-        """Patches that the network sees; the batch size is that of all GPUs together."""
+        """The number of patches; the batch size is that of all GPUs together."""
         return self.total * batch_size
 
     def passes(self, batch_size: int, cases: int) -> float:
-        """How often each of the training cases is drawn, on average: nnU-Net draws them at random."""
+        """How often each training case is drawn on average; nnU-Net draws them at random."""
         return self.samples(batch_size) / cases
 
 

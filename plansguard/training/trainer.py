@@ -1,12 +1,12 @@
 """nnU-Net's trainers, training for exactly N optimiser steps.
 
-nnU-Net's own loop, loss, data loading and distribution stay as they are; this hooks into them. What it builds on, in
-training/nnUNetTrainer/nnUNetTrainer.py of nnunetv2 2.8: ``run_training`` asks for ``num_iterations_per_epoch`` after
-``on_train_epoch_start``; ``save_checkpoint`` notes ``current_epoch + 1``, and ``my_init_kwargs`` as ``init_args``;
-``load_checkpoint`` takes a path and puts both back; ``print_to_log_file`` writes on rank 0 only.
+nnU-Net's loop, loss, data loading and distribution are unchanged; this hooks into them. It relies on
+training/nnUNetTrainer/nnUNetTrainer.py of nnunetv2 2.8: ``run_training`` reads ``num_iterations_per_epoch`` after
+``on_train_epoch_start``; ``save_checkpoint`` writes ``current_epoch + 1``, and ``my_init_kwargs`` as ``init_args``;
+``load_checkpoint`` takes a path and restores both; ``print_to_log_file`` writes on rank 0 only.
 
 N counts updates of the weights. A step that the gradient scaler skips (its gradients were not finite in half precision)
-is made again with the next batch, at the same learning rate, and counted apart; so the schedule is the same on every
+is repeated with the next batch, at the same learning rate, and counted separately; so the schedule is the same on every
 machine. With several GPUs an update is one of all of them together.
 """
 
@@ -56,16 +56,16 @@ from plansguard.training.signals import StopSignals, ending
 from plansguard.training.stop_reasons import Refused, Stopped, TrainingObstacle
 from plansguard.training.trainer_name import StepName, is_step_name, read_name
 
-#: The gradient scaler halves its scale at each skip: long before this many in a row it is the loss that is broken.
+#: The gradient scaler halves its scale at each skip: far fewer skips in a row mean that the loss is not finite.
 MOST_SKIPS = 100
-#: What the processes tell one another before each step; the highest counts.
+#: What the processes exchange before each step; the highest counts.
 _GO_ON, _FAILED, _STOP = range(3)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
 @cache
 def trainer_class(name: str) -> type:
-    """The trainer of this name. Refused where the name, the trainer below it or the installed nnU-Net will not do."""
+    """Return the step trainer of this name. Refused if its name, its base or the installed nnU-Net is unusable."""
     if obstacle := trainer_folder.obstacle():
         raise Refused(obstacle, hint=trainer_folder.REMEDY)
     try:
@@ -77,22 +77,22 @@ def trainer_class(name: str) -> type:
     except RuntimeError as error:
         near = nearest(base_name, constants.STOCK_TRAINERS)
         raise Refused(
-            f"nnU-Net finds no trainer {base_name}, which {name} is to build on",
-            hint=(f"did you mean {near}? " if near else "") + "the folders in nnUNet_extTrainer are searched, too",
+            f"nnU-Net finds no trainer {base_name}, the base of {name}",
+            hint=(f"did you mean {near}? " if near else "") + "the folders in nnUNet_extTrainer are searched as well",
         ) from error
     body = {"__module__": __name__, "__doc__": f"{base_name} for {schedule.total} steps.", "schedule": schedule}
     return type(name, (StepTrainer, base), {**body, "base_name": base_name})
 
 
 def __getattr__(name: str) -> type:
-    """The same, as an attribute of this module, so that the classes can be pickled."""
+    """Return `trainer_class` as an attribute of this module, so that the classes can be pickled."""
     if not is_step_name(name):
         raise AttributeError(name)
     return trainer_class(name)
 
 
 class StepRates:
-    """Stands where nnU-Net has its scheduler, which knows epochs only."""
+    """Learning rates of each step, in place of nnU-Net's scheduler, which has one for each epoch."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, schedule: StepSchedule, initial: float, exponent: float):
         self.optimizer = optimizer
@@ -101,22 +101,22 @@ class StepRates:
         self.exponent = exponent
 
     def step(self, current_step: int) -> None:
-        """nnU-Net's call at the beginning of a window: the rate of its first step, which is the one that is logged."""
+        """Set the rate of a window's first step, which is logged; nnU-Net calls this at its beginning."""
         self.set(self.schedule.first_step(current_step))
 
     def set(self, step: int) -> None:
-        """Give the optimizer the rate of the step after ``step`` steps."""
+        """Set the optimizer's rate for the step after ``step`` steps."""
         rate = self.schedule.rate_at(step, self.initial, self.exponent)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
     def get_last_lr(self) -> list[float]:
-        """As of torch's schedulers."""
+        """Return the current rates, as torch's schedulers do."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
 
 class StepTrainer(CheckpointSaving, ProgressLog):
-    """What ``trainer_class`` puts before a trainer of nnU-Net."""
+    """The class that ``trainer_class`` puts before a trainer of nnU-Net."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class StepTrainer(CheckpointSaving, ProgressLog):
         locks = self._hold_folder(plans, configuration, fold)
         super().__init__(plans, configuration, fold, dataset_json, device)
         if locks is False:
-            self.print_to_log_file("WARNING: this file system has no locks: let no second training write here")
+            self.print_to_log_file("WARNING: this file system has no locks: do not start a second training here")
         if self.is_ddp:
             self.device = process_group.device_of(device)
             self.grad_scaler = self.grad_scaler if self.device.type == "cuda" else None
@@ -154,29 +154,29 @@ class StepTrainer(CheckpointSaving, ProgressLog):
         self.save_every = sys.maxsize
 
     def _hold_folder(self, plans: dict[str, Any], configuration: str, fold: int) -> bool | None:
-        """Before nnU-Net's own beginning, which deletes what Weights & Biases wrote there, be it in use or not."""
+        """Lock the folder before nnU-Net's constructor, which deletes files of Weights & Biases that may be in use."""
         if not nnUNet_results.is_set():
             return None
         model = f"{type(self).__name__}__{plans['plans_name']}__{configuration}"
         folder = Path(str(nnUNet_results)) / plans["dataset_name"] / model / f"fold_{fold}"
         locks = process_group.by_first(partial(hold, folder))
         if checkpoints_in(folder) and "continue_training" in plans:
-            plans["continue_training"] = True  # of use to the loggers alone: --val, or a beginning that will be refused
+            plans["continue_training"] = True  # only the loggers read it: --val, or a start that will be refused
         return locks
 
     def initialize(self) -> None:
-        """nnU-Net's own, on the device of this process."""
+        """Initialize as nnU-Net does, on the device of this process."""
         with process_group.wrapping_on(self.device, type(self)):
             super().initialize()
 
     # --- Optimizer and learning rate
 
     def configure_optimizers(self) -> Any:
-        """The base trainer's optimizer, with the rate of each step in place of that of each epoch."""
+        """Return the base trainer's optimizer, and the rate of each step in place of that of each epoch."""
         optimizer, scheduler = super().configure_optimizers()
         if type(scheduler) is not PolyLRScheduler:
             raise Refused(
-                f"{self.base_name} lowers its learning rate in a way of its own ({type(scheduler).__name__}), "
+                f"{self.base_name} has a learning rate schedule of its own ({type(scheduler).__name__}), "
                 "which a schedule in steps would replace",
                 hint="take a trainer with nnU-Net's polynomial, such as nnUNetTrainer",
             )
@@ -186,16 +186,16 @@ class StepTrainer(CheckpointSaving, ProgressLog):
         return optimizer, StepRates(optimizer, self.schedule, initial, scheduler.exponent)
 
     def _check_gradients(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        """What the gradient scaler does on a GPU: what is not finite never reaches the weights."""
+        """Refuse gradients that are not finite, as the gradient scaler does on a GPU."""
         if self.grad_scaler is not None:
             return
-        every = (one for group in optimizer.param_groups for one in group["params"])
-        norms = [torch.linalg.vector_norm(one.grad) for one in every if one.grad is not None]
+        parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+        norms = [torch.linalg.vector_norm(one.grad) for one in parameters if one.grad is not None]
         if norms and not bool(torch.isfinite(torch.stack(norms)).all()):
             raise Refused(
                 f"the loss or its gradients are not finite in step {self._state.step + 1:,}",
-                hint="look for NaN in the preprocessed data, or take a lower learning rate; the checkpoints are as "
-                "they were, and --c goes on from the last one",
+                hint="look for NaN in the preprocessed data, or take a lower learning rate; the checkpoints are "
+                "unchanged, and --c continues the last one",
             )
 
     def _count(self, *_: Any) -> None:
@@ -204,10 +204,10 @@ class StepTrainer(CheckpointSaving, ProgressLog):
     # --- From the beginning to the end
 
     def run_training(self) -> None:
-        """nnU-Net's loop, if there is something to be done and nothing to be lost."""
+        """Run nnU-Net's loop, unless the training is finished or would overwrite another one."""
         folder = Path(self.output_folder)
         if self._continuing and not self._continued:
-            self.load_checkpoint(None)  # nnU-Net saw none and would begin anew; this says why there is none
+            self.load_checkpoint(None)  # nnU-Net found none and would begin from scratch; this raises the reason
         if not self._continuing:
             process_group.by_first(partial(check_can_begin, folder, StepName(self.base_name, self.schedule)))
         if self._finished:
@@ -226,7 +226,7 @@ class StepTrainer(CheckpointSaving, ProgressLog):
                 if error.errno not in _FULL:
                     raise
                 raise Refused(
-                    f"the training cannot write: {error}", hint="see to the disk, then go on with --c"
+                    f"the training cannot write: {error}", hint="check the disk, then continue with --c"
                 ) from error
         self._training = False
 
@@ -240,7 +240,7 @@ class StepTrainer(CheckpointSaving, ProgressLog):
         self.print_to_log_file("All steps are made already; only the final validation is left.")
 
     def on_train_start(self) -> None:
-        """After nnU-Net has drawn its first batches, the random numbers go on where the checkpoint left them."""
+        """Restore the random numbers of the checkpoint, after nnU-Net has drawn its first batches."""
         super().on_train_start()
         schedule, state = self.schedule, self._state
         where = f", from step {state.step:,}" if self._continued else ""
@@ -259,7 +259,7 @@ class StepTrainer(CheckpointSaving, ProgressLog):
             self._random = None
 
     def _guarded(self, loader: Any) -> Guarded:
-        """Workers have generators of their own; without them, a batch that is not used has used up numbers of these."""
+        """Guard a loader. Without workers it uses the generators of this process, also for a batch that is not used."""
         return Guarded(loader, None if getattr(loader, "num_processes", 0) else self._keep_random)
 
     def _keep_random(self) -> None:
@@ -267,7 +267,7 @@ class StepTrainer(CheckpointSaving, ProgressLog):
             self._random_kept = random_state()
 
     def do_split(self) -> Any:
-        """nnU-Net's split, which must be that of the training that is continued."""
+        """Return nnU-Net's split; refuse another one than that of the training that is continued."""
         training, validation = super().do_split()
         if self._training:
             split = Split.of(training, validation)
@@ -276,12 +276,12 @@ class StepTrainer(CheckpointSaving, ProgressLog):
         return training, validation
 
     def on_train_end(self) -> None:
-        """The final checkpoint, of exactly N steps."""
+        """Write the final checkpoint, of exactly N steps."""
         if self._state.step != self.schedule.total:
             raise Refused(
                 f"{self.base_name} made {self._state.step:,} steps in place of {self.schedule.total:,}: "
                 "it has a training loop of its own",
-                hint="take a trainer that leaves run_training and train_step to nnU-Net",
+                hint="take a trainer that does not override run_training and train_step",
             )
         self.dataloader_train, self.dataloader_val = self.dataloader_train.loader, self.dataloader_val.loader
         super().on_train_end()
@@ -291,18 +291,18 @@ class StepTrainer(CheckpointSaving, ProgressLog):
     # --- Windows
 
     def on_epoch_start(self) -> None:
-        """From here on a checkpoint is one of a window in progress."""
+        """Begin a window: checkpoints are now of a window in progress."""
         self._window_open = True
         super().on_epoch_start()
 
     def on_train_epoch_start(self) -> None:
-        """As many steps as are left in this window: the last is shorter, and so is one that is continued."""
+        """Set the number of steps left in this window: the last window is shorter, and so is one that is continued."""
         self.num_iterations_per_epoch = self.schedule.first_step(self.current_epoch + 1) - self._state.step
         self._carried = {name: list(values) for name, values in self._state.outputs.items()}
         super().on_train_epoch_start()
 
     def train_step(self, batch: Any) -> Any:
-        """One update of the weights."""
+        """Make one update of the weights."""
         state = self._state
         self.lr_scheduler.set(state.step)
         before = state.step
@@ -314,7 +314,7 @@ class StepTrainer(CheckpointSaving, ProgressLog):
                 raise Refused(
                     f"the gradient scaler skipped {MOST_SKIPS} steps in a row at step {before:,}: "
                     "the loss or its gradients are not finite",
-                    hint="look at the data and the learning rate; the last checkpoint is as it was",
+                    hint="check the data and the learning rate; the last checkpoint is unchanged",
                 )
             outputs = self._attempt(next(self.dataloader_train))
         state.skipped += skips
@@ -326,12 +326,12 @@ class StepTrainer(CheckpointSaving, ProgressLog):
         for name, value in outputs.items():
             if np.size(value) == 1:
                 state.outputs.setdefault(name, []).append(float(value))
-        self._tell()
+        self._report_progress()
         self._save_if_due()
         return outputs
 
     def _attempt(self, batch: Any) -> Any:
-        self._leave_if_told(batch)
+        self._leave_if_stopped(batch)
         self._random_kept = None
         return super().train_step(batch)
 
@@ -340,12 +340,12 @@ class StepTrainer(CheckpointSaving, ProgressLog):
         if every == 0 or self._state.step % every:
             return
         if self._state.step == self.schedule.first_step(self.current_epoch + 1):
-            self._save_due = True  # together with what this window will have logged
+            self._save_due = True  # at the end of the window, with its log
         else:
             self._save_latest()
 
     def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
-        """The outputs of a window in two parts are put together again."""
+        """Add the outputs of the part of this window that was trained before the resume."""
         carried = [
             {name: np.array(value, dtype=np.float32) for name, value in zip(self._carried, values, strict=True)}
             for values in zip(*self._carried.values(), strict=True)
@@ -353,49 +353,49 @@ class StepTrainer(CheckpointSaving, ProgressLog):
         super().on_train_epoch_end(carried + train_outputs)
 
     def on_validation_epoch_start(self) -> None:
-        """A validation that is interrupted will be done again, with the same random numbers."""
+        """Keep the random numbers, with which a resume repeats an interrupted validation."""
         self._keep_random()
         super().on_validation_epoch_start()
 
     def validation_step(self, batch: Any) -> Any:
-        """A validation need not be waited for: the window's steps are made."""
-        self._leave_if_told(batch)
+        """Validate a batch, unless the training is stopped: the window's steps are made."""
+        self._leave_if_stopped(batch)
         return super().validation_step(batch)
 
     def on_validation_epoch_end(self, val_outputs: list[dict[str, Any]]) -> None:
-        """From here on there is nothing to do again."""
+        """End the validation, which a resume does not repeat from here on."""
         self._random_kept = None
         super().on_validation_epoch_end(val_outputs)
 
     def on_epoch_end(self) -> None:
-        """The window is complete, and is saved by nnU-Net itself if that is due."""
+        """End the window; nnU-Net saves it if that is due."""
         self._window_open = False
         self._state.outputs = {}
         self.save_every = 1 if self._save_due else sys.maxsize
         self._save_due = False
         super().on_epoch_end()
 
-    # --- Leaving
+    # --- Stopping
 
-    def _leave_if_told(self, batch: Any) -> None:
-        """Before a step: where one process is told to stop, or has no batch, all save and leave at the same step.
+    def _leave_if_stopped(self, batch: Any) -> None:
+        """Before a step: if one process is stopped, or has no batch, all save and end at the same step.
 
-        Loader workers are often sent the signal that their trainer is sent; then it is a stop, and no failure.
+        Loader workers often receive the signal that their trainer receives; then it is a stop, and no failure.
         """
         failure = batch.error if isinstance(batch, Failure) else None
         limit = self._options.max_time
         stop = self._signals.received is not None or (limit is not None and time.monotonic() - self._began >= limit)
-        told = process_group.highest(_STOP if stop else _FAILED if failure else _GO_ON, self.device)
-        if told == _GO_ON:
+        state = process_group.highest(_STOP if stop else _FAILED if failure else _GO_ON, self.device)
+        if state == _GO_ON:
             return
         self._save_latest()
-        if told == _STOP:
+        if state == _STOP:
             self._stop()
         if failure is not None:
             raise explained(failure, self._state.step, saved=not self.disable_checkpointing) from failure
-        with suppress(RuntimeError):  # until that process has told, and ends
+        with suppress(RuntimeError):  # until that process has printed its error, and ends
             process_group.wait_for_all()
-        raise Refused("another process of this training could not load its data, and says why")
+        raise Refused("another process of this training could not load its data; its own message tells why")
 
     def _stop(self) -> NoReturn:
         reason = self._signals.received or "the time allowed is used up"
@@ -411,7 +411,7 @@ class StepTrainer(CheckpointSaving, ProgressLog):
         raise Stopped
 
     def _end_loaders(self) -> None:
-        """As nnU-Net does at the end of a training: workers that just vanish fill the log with tracebacks."""
+        """End the workers as nnU-Net does after a training; otherwise they fill the log with tracebacks."""
         for loader in (self.dataloader_train, self.dataloader_val):
             finish = getattr(loader, "_finish", None)
             if finish is not None:
@@ -419,12 +419,12 @@ class StepTrainer(CheckpointSaving, ProgressLog):
                     finish()
 
     def perform_actual_validation(self, *arguments: Any, **options: Any) -> None:
-        """The final validation, which --c begins again where a signal ends it."""
+        """Run the final validation, which a signal ends and --c repeats."""
 
-        def tell(reason: str) -> None:
+        def notify(reason: str) -> None:
             self.print_to_log_file(f"Stopped in the final validation ({reason}). Continue with --c.")
 
-        with ending(tell):
+        with ending(notify):
             super().perform_actual_validation(*arguments, **options)
 
 

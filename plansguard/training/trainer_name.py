@@ -1,8 +1,8 @@
-"""A trainer's name says its schedule: ``nnUNetTrainerNoMirroring_20000steps_1000per_lr1en3``.
+"""Names of step trainers, which contain the schedule: ``nnUNetTrainerNoMirroring_20000steps_1000per_lr1en3``.
 
 ``<BaseTrainer>_<N>steps[_from<M>][_<K>per][_<V>val][_lr<X>][_windowlr][_warmup<W>]``. nnU-Net names the folder of
-results by the trainer, so all that changes a result must be in the name; what the name leaves out is the default. There
-is one name for each schedule, and one schedule for each name.
+results by the trainer, so the name must contain all that changes a result; what it omits is the default. Each schedule
+has one name, and each name one schedule.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _FORM = "<BaseTrainer>_<N>steps[_from<M>][_<K>per][_<V>val][_lr<X>][_windowlr][_
 
 
 class StepName(NamedTuple):
-    """What a name says: the trainer that nnU-Net knows, and how many steps it is to make."""
+    """The trainer of nnU-Net that a name is based on, and the schedule."""
 
     base: str
     schedule: StepSchedule
 
 
 def trainer_name(base: str, schedule: StepSchedule) -> str:
-    """The name of the trainer that is ``base`` with this schedule; UsageError where ``base`` cannot be one."""
+    """The name of ``base`` with this schedule; UsageError for an invalid ``base``."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", base) or "__" in base or base.endswith("_"):
         raise UsageError(f"{base!r} is no name of a trainer", hint=f"nnU-Net's own is {DEFAULT_TRAINER}")
     if is_step_name(base):
         raise UsageError(
-            f"{base} has a number of steps already", hint="name the trainer below it: what stands before the number"
+            f"{base} has a number of steps already", hint="name its base trainer: the part before the number"
         )
     parts = [base, f"{schedule.total}steps"]
     if schedule.extends:
@@ -56,22 +56,22 @@ def trainer_name(base: str, schedule: StepSchedule) -> str:
 
 
 def extension_of(name: StepName) -> str | None:
-    """The name of the training that this one goes on from; None where it begins by itself."""
+    """The name of the training that this one extends, or None."""
     before = name.schedule.extended
     return None if before is None else trainer_name(name.base, before)
 
 
 def is_step_name(name: str) -> bool:
-    """Whether this is meant as such a name, right or wrong."""
+    """Whether this is the name of a step trainer, valid or not."""
     return constants.STEPS.search(name) is not None
 
 
 def read_name(name: str) -> StepName:
-    """What the name says. UsageError where it is not exactly the name of a schedule, with the right one if possible."""
+    """Parse a name. UsageError unless it is exactly the name of a schedule, with the right one if possible."""
     match = _NAME.fullmatch(name)
     if match is None:
-        raise UsageError(f"{name} cannot be read as a number of steps", hint=f"trainers are called {_FORM}")
-    found = StepName(
+        raise UsageError(f"{name} cannot be read as a number of steps", hint=f"the form is {_FORM}")
+    parsed = StepName(
         match["base"],
         StepSchedule(
             total=int(match["total"]),
@@ -83,17 +83,17 @@ def read_name(name: str) -> StepName:
             extends=int(match["before"] or 0),
         ),
     )
-    right = trainer_name(*found)
+    right = trainer_name(*parsed)
     if right != name:
         raise UsageError(
             f"{name} is another name for {right}, and would put the same training into another folder",
             hint=f"write {right}",
         )
-    return found
+    return parsed
 
 
 def planned_steps(trainer: str | None) -> int | None:
-    """How many steps the trainer of this name makes; None for other trainers, and for names that are none."""
+    """The number of steps of this step trainer; None for other trainers and invalid names."""
     try:
         return read_name(trainer).schedule.total if trainer is not None and is_step_name(trainer) else None
     except UsageError:
@@ -101,9 +101,9 @@ def planned_steps(trainer: str | None) -> int | None:
 
 
 def _rate_word(rate: float) -> str:
-    """``1en3`` for 0.001, as in nnUNetTrainerAdam3en4: a dot or a minus sign cannot stand in a Python name."""
+    """``1en3`` for 0.001, as in nnUNetTrainerAdam3en4: a Python name contains no dot and no minus sign."""
     sign, digits, exponent = Decimal(repr(float(rate))).normalize().as_tuple()
-    assert sign == 0 and isinstance(exponent, int)  # noqa: PT018 - StepSchedule lets only finite positive rates through
+    assert sign == 0 and isinstance(exponent, int)  # noqa: PT018 - StepSchedule allows only finite positive rates
     return f"{''.join(map(str, digits))}e{'n' * (exponent < 0)}{abs(exponent)}"
 
 

@@ -354,7 +354,7 @@ def test_nothing_to_continue_and_something_to_lose(root: Path) -> None:
 @pytest.mark.parametrize(
     ("trainer", "said"),
     [
-        ("nnUNetTrainerCosAnneal_3steps", "a way of its own (CosineAnnealingLR)"),
+        ("nnUNetTrainerCosAnneal_3steps", "a learning rate schedule of its own (CosineAnnealingLR)"),
         ("nnUNetTrainer_03steps", "write nnUNetTrainer_3steps"),
         ("nnUNetTrainerNoMiroring_3steps", "did you mean nnUNetTrainerNoMirroring?"),
     ],

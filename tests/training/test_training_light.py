@@ -17,7 +17,7 @@ from plansguard.nnunet.install.trainer_folder import FOLDER as EXTENSION
 from plansguard.nnunet.install.trainer_folder import search_path
 from plansguard.training import folder_lock
 from plansguard.training.data_loaders import Failure, Guarded, explained
-from plansguard.training.distributed_env import ProcessPlace, first_node, meeting, read_place
+from plansguard.training.distributed_env import ProcessPlace, first_node, read_place, rendezvous
 from plansguard.training.launch import launch
 from plansguard.training.options import Options, as_environment, read_options
 from plansguard.training.resume import TrainingState
@@ -164,9 +164,9 @@ def test_the_first_of_slurms_nodes(nodes: str, first: str) -> None:
 
 def test_where_processes_meet() -> None:
     job = {"SLURM_STEP_NODELIST": "gpu[07-09]", "SLURM_JOB_ID": "123456", "SLURM_STEP_ID": "2"}
-    assert meeting(job) == {"MASTER_ADDR": "gpu07", "MASTER_PORT": "23458"}
-    assert meeting({**job, "SLURM_JOB_ID": "x"}) == {"MASTER_ADDR": "gpu07", "MASTER_PORT": "20002"}
-    assert meeting({**job, "MASTER_ADDR": "here", "MASTER_PORT": "7"}) == {"MASTER_ADDR": "here", "MASTER_PORT": "7"}
+    assert rendezvous(job) == {"MASTER_ADDR": "gpu07", "MASTER_PORT": "23458"}
+    assert rendezvous({**job, "SLURM_JOB_ID": "x"}) == {"MASTER_ADDR": "gpu07", "MASTER_PORT": "20002"}
+    assert rendezvous({**job, "MASTER_ADDR": "here", "MASTER_PORT": "7"}) == {"MASTER_ADDR": "here", "MASTER_PORT": "7"}
 
 
 # --- Loaders

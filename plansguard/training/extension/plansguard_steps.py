@@ -1,7 +1,7 @@
-"""What nnU-Net finds in this folder, which ``nnUNet_extTrainer`` names: a class for every schedule, by its name.
+"""Module of the folder that ``nnUNet_extTrainer`` names: it has a class for every schedule, by the trainer's name.
 
-nnU-Net imports every module of such a folder and asks it for an attribute of the trainer's name. The folder holds
-nothing else and is no package, as nnU-Net wants it; the classes live in the installed package.
+nnU-Net imports every module of such a folder and asks for an attribute of the trainer's name. The folder must be no
+package; it contains this module only, and the classes are in the installed package.
 """
 
 from __future__ import annotations
