@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.rules.pg5_data.folders_variants import DATA, preprocessed
-from tests.rules.pg6_weights.variants import CT, LABELS, MR, PRETRAINED, beside, second_channel
 from tests.support import checkpoints
 from tests.support.command import Done, run
+from tests.support.data_folders import DATA, preprocessed
 from tests.support.models import CHECKPOINT
 from tests.support.variants import ROOTS, lay_out, place
+from tests.support.weights import CT, LABELS, MR, PRETRAINED, beside, second_channel
 
 SLIDES, CASCADE, MICROSCOPY = "Dataset004_Slides2D", "Dataset005_CascadeCT", "Dataset006_Microscopy3D"
 Document = dict[str, Any]

@@ -24,10 +24,10 @@ from plansguard.nnunet.install.trainer_folder import VARIABLE as EXTENSION_VARIA
 from plansguard.nnunet.workspace import trained_models
 from plansguard.subjects import planning
 from tests.conftest import ROOT
-from tests.rules.pg5_data.folders_variants import STAGES, trained
 from tests.rules.pg7_run.trainings import READY
 from tests.support import checkpoints, stepping
 from tests.support.command import Done, run, start
+from tests.support.data_folders import STAGES, trained
 from tests.support.models import MODEL
 from tests.support.variants import ROOTS, lay_out, place, put, remove
 from tests.test_imports import COMMAND, HEAVY, probe, roots

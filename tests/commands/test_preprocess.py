@@ -26,10 +26,10 @@ from plansguard.core.errors import WriteRefused
 from plansguard.core.report import Severity
 from plansguard.nnunet import runtime
 from tests.conftest import ROOT
-from tests.rules.pg5_data.preprocessing_record_variants import CT, FOLDER, KWARGS, MEAN, PLANS, RESENC, STAMP
 from tests.support import standin
 from tests.support.command import Done, run
-from tests.support.variants import ROOTS, Edit, drop, lay_out, place, put, remove, rewrite
+from tests.support.preprocessing_records import CT, FOLDER, KWARGS, MEAN, RECORD
+from tests.support.variants import PLANS, RESENC, ROOTS, Edit, drop, lay_out, place, put, remove, rewrite
 
 #: Nearly all of them start processes.
 pytestmark = pytest.mark.slow
@@ -349,7 +349,7 @@ def test_what_lies_there_does_not_stop_it(workspace: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": "plansguard/stamp/1"}'])
 def test_a_damaged_stamp_is_replaced(workspace: Path, text: str) -> None:
     both()
-    place(workspace, CT, STAMP).write_text(text, encoding="utf-8")
+    place(workspace, CT, RECORD).write_text(text, encoding="utf-8")
     assert preprocess("-c", "3d_fullres", "--yes").code == 0
     assert codes() == []
 

@@ -20,9 +20,9 @@ from plansguard.documents.recognise import is_v1
 from plansguard.nnunet import constants
 from plansguard.rules.engine.settings import ActiveSettings
 from tests.conftest import ROOT
-from tests.rules.pg5_data.preprocessing_record_variants import data, stamp
 from tests.rules.pg7_run.trainings import READY
 from tests.support.command import start
+from tests.support.preprocessing_records import data, record
 from tests.support.training_records import leave
 from tests.support.variants import FIXTURES, ROOTS, lay_out, place, put
 
@@ -45,7 +45,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]
     put("preprocessed/PretrainPlans.json", "/configurations/3d_fullres/spacing/0", 1.0)(workspace, OTHER_CT)
     plansguard(workspace, "check", "-d", "2", "--output", f"json={of_check}")
     diff.write_text(plansguard(workspace, "diff", str(plans), str(moved), "--output", "json"), encoding="utf-8")
-    for stamped in (data(), stamp()):
+    for stamped in (data(), record()):
         stamped(workspace, OTHER_CT)
     ready = lay_out(folder / "ready")
     for edit in READY:

@@ -25,19 +25,8 @@ from plansguard.records.preprocessing import DataState, PreprocessingRecord, fin
 from plansguard.records.preprocessing_inputs import dataset_changes, differing, input_fields, place_in_plans
 from plansguard.subjects.discovery import expected_kind
 from plansguard.subjects.request import Reading
-from tests.rules.pg5_data.preprocessing_record_variants import (
-    CT,
-    FOLDER,
-    KWARGS,
-    MEAN,
-    PLANS,
-    RESENC,
-    STAMP,
-    STAMPED,
-    data,
-    stamp,
-)
-from tests.support.variants import FIXTURES, ROOTS, lay_out, place, put, rewrite
+from tests.support.preprocessing_records import CT, FOLDER, KWARGS, MEAN, RECORD, RECORDED, data, record
+from tests.support.variants import FIXTURES, PLANS, RESENC, ROOTS, lay_out, place, put, rewrite
 from tests.support.variants import copy as copied
 
 PLANS_OF_CT = FIXTURES / "workspace/nnUNet_preprocessed" / CT / "nnUNetPlans.json"
@@ -55,7 +44,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def stamped(workspace: Path) -> Path:
     """Dataset002 with data in 3d_fullres, and their stamp."""
-    for edit in STAMPED:
+    for edit in RECORDED:
         edit(workspace, CT)
     return workspace
 
@@ -399,7 +388,7 @@ def test_no_stamp_is_no_gap(workspace: Path) -> None:
 
 def test_all_cases_there_and_still_unfinished(workspace: Path) -> None:
     """Killed at the very end, or preprocessed by hand since: a doubt, no proof."""
-    for edit in (*STAMPED[:2], data(2), stamp(finished=False), data()):
+    for edit in (*RECORDED[:2], data(2), record(finished=False), data()):
         edit(workspace, CT)
     [finding] = check(datasets=[CT]).findings
     assert (finding.code, finding.severity) == ("PG542", Severity.WARNING)
@@ -408,27 +397,27 @@ def test_all_cases_there_and_still_unfinished(workspace: Path) -> None:
 
 @pytest.mark.parametrize("pointer", ["/files/sha256", "/input", "/cases"])
 def test_a_damaged_stamp_is_told(stamped: Path, pointer: str) -> None:
-    put(STAMP, pointer, None)(stamped, CT)
+    put(RECORD, pointer, None)(stamped, CT)
     [finding] = check(datasets=[CT]).findings
     assert (finding.code, finding.location.pointer) == ("PG005", pointer)
 
 
 def test_a_stamp_that_cannot_be_read(stamped: Path) -> None:
-    rewrite(STAMP, lambda text: text[:-100])(stamped, CT)
+    rewrite(RECORD, lambda text: text[:-100])(stamped, CT)
     assert codes(check(datasets=[CT])) == ["PG001"]
 
 
 def test_a_damaged_older_stamp(workspace: Path) -> None:
-    for edit in (*STAMPED, stamp(finished=False)):
+    for edit in (*RECORDED, record(finished=False)):
         edit(workspace, CT)
-    put(STAMP, "/before/stamp", {"schema": "plansguard/stamp/1"})(workspace, CT)
+    put(RECORD, "/before/stamp", {"schema": "plansguard/stamp/1"})(workspace, CT)
     report = check(datasets=[CT])
     assert codes(report) == []
     assert "an earlier stamp that is damaged" in next(one.reason for one in report.not_checked if one.code == "PG540")
 
 
 def test_another_document_under_the_name_of_a_stamp(workspace: Path) -> None:
-    copied(PLANS, STAMP)(workspace, CT)
+    copied(PLANS, RECORD)(workspace, CT)
     assert "PG004" in codes(check(datasets=[CT]))
 
 

@@ -22,11 +22,10 @@ from plansguard.documents.validation import surely_valid
 from plansguard.records import recorded_documents, training
 from plansguard.records.verify import DocumentState, verify
 from plansguard.training.schedule import StepSchedule
-from tests.rules.pg5_data.folders_variants import PLANS
 from tests.rules.pg7_run.trainings import CT, FULLRES, READY
 from tests.support.command import run
 from tests.support.training_records import MODEL, differences, leave, states, value_of, without_case
-from tests.support.variants import place, put
+from tests.support.variants import PLANS, place, put
 
 #: Each writes a record of a dataset with its data.
 pytestmark = [pytest.mark.slow, pytest.mark.workspace(CT, edits=READY)]

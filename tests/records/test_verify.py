@@ -22,11 +22,11 @@ from plansguard.core.errors import UnreadableDocument, UsageError
 from plansguard.documents import json_document
 from plansguard.documents.file_names import TRAINING_RECORD_NAME
 from plansguard.records.verify import DocumentState, Verification, verify
-from tests.rules.pg5_data.folders_variants import DATA, DATASET_JSON, PLANS, SPLITS
 from tests.rules.pg7_run.trainings import CT, FULLRES, READY
 from tests.support.command import Done, run
+from tests.support.data_folders import DATA, SPLITS
 from tests.support.training_records import MODEL, differences, leave, states, value_of, without_case
-from tests.support.variants import drop, lay_out, place, point_to, put, remove, rewrite
+from tests.support.variants import DATASET_JSON, PLANS, drop, lay_out, place, point_to, put, remove, rewrite
 
 #: Each writes a record of a dataset with its data, and verifies it.
 pytestmark = [pytest.mark.slow, pytest.mark.workspace(CT, edits=READY)]

@@ -14,8 +14,8 @@ from plansguard.nnunet.workspace import Workspace
 from plansguard.records.verify import DocumentState, verify
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.request import Reading
-from tests.rules.pg5_data.folders_variants import DATA
 from tests.rules.pg7_run.trainings import CT
+from tests.support.data_folders import DATA
 from tests.support.variants import ROOTS, place
 
 #: The folder of the model in the results of the dataset.

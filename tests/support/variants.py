@@ -61,16 +61,18 @@ class Variant:
 def put(file: str, pointer: str, value: Any) -> Edit:
     """Set the value at ``pointer``; the last token may be new. ``-`` appends to a list."""
 
-    def edit(document: Any) -> None:
-        *parents, last = json_document.tokens(pointer)
-        for token in parents:
-            document = document[int(token) if isinstance(document, list) else token]
-        if isinstance(document, list):
-            document.append(value) if last == "-" else document.__setitem__(int(last), value)
-        else:
-            document[last] = value
+    return _edit_json(file, lambda document: set_value(document, pointer, value))
 
-    return _edit_json(file, edit)
+
+def set_value(document: Any, pointer: str, value: Any) -> None:
+    """Set the value at ``pointer`` in a document; ``-`` as last token appends to a list."""
+    *parents, last = json_document.tokens(pointer)
+    for token in parents:
+        document = document[int(token) if isinstance(document, list) else token]
+    if isinstance(document, list):
+        document.append(value) if last == "-" else document.__setitem__(int(last), value)
+    else:
+        document[last] = value
 
 
 def in_both(pointer: str, value: object) -> tuple[Edit, Edit]:
@@ -108,6 +110,11 @@ def remove(file: str) -> Edit:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     return edit
+
+
+def truncate(file: str, size: int) -> Edit:
+    """The file ends after ``size`` bytes."""
+    return lambda workspace, dataset: os.truncate(place(workspace, dataset, file), size)
 
 
 def copy(file: str, to: str, *, of: str | None = None) -> Edit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.rules.pg4_migration.after_move_variants import MOVED, move
+from tests.support.moves import MOVED, move
 from tests.support.variants import PLANS, RESENC, Edit, Variant, copy, finding, put, remove
 
 MINE = "preprocessed/MyPlans.json"

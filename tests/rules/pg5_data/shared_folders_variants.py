@@ -1,23 +1,23 @@
-"""PG5xx."""
+"""PG501 to PG503: shared folders of preprocessed data."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.variants import Edit, Variant, place, put
+from tests.support.variants import PLANS, RESENC, Edit, Variant, finding, place, put
 
-PLANS = "preprocessed/nnUNetPlans.json"
-RESENC = "preprocessed/nnUNetResEncUNetMPlans.json"
 CT = "Dataset002_FinetuneCT"
 MR = "Dataset003_TwoChannelMR"
 CASCADE = "Dataset005_CascadeCT"
 MEAN = "/foreground_intensity_properties_per_channel/0/mean"
 CHILD = {"inherits_from": "3d_fullres", "spacing": [1.0, 1.0, 1.0]}
+IDENTIFIER = "/configurations/3d_fullres/data_identifier"
+IDENTIFIER_2D = "/configurations/2d/data_identifier"
 STAGE = "/configurations/3d_cascade_fullres/data_identifier"
 
 
 def folder(name: str) -> Edit:
-    """An empty folder of preprocessed data."""
+    """Add an empty folder of preprocessed data."""
 
     def edit(workspace: Path, dataset: str) -> None:
         place(workspace, dataset, f"preprocessed/{name}").mkdir()
@@ -25,35 +25,27 @@ def folder(name: str) -> Edit:
     return edit
 
 
-def finding(code: str, file: str, pointer: str) -> frozenset[tuple[str, str, str]]:
-    return frozenset({(code, file, pointer)})
-
-
 VARIANTS: tuple[Variant, ...] = (
     Variant(
         "shared-folder-of-another-spacing",
         CT,
         (put(RESENC, "/configurations/3d_fullres/spacing", [1.0, 1.0, 1.0]),),
-        finding("PG501", RESENC, "/configurations/3d_fullres/data_identifier"),
-        # the same to the arrays
+        finding("PG501", RESENC, IDENTIFIER),
+        # the arrays do not change
         twin=(put(RESENC, "/configurations/3d_fullres/spacing", [1.5, 1.2, 1.2]),),
     ),
     Variant(
         "shared-folder-of-other-statistics",
         CT,
         (put(RESENC, MEAN, 80.0),),
-        frozenset(
-            {("PG501", RESENC, f"/configurations/{name}/data_identifier") for name in ("2d", "3d_fullres")},
-        ),
+        finding("PG501", RESENC, IDENTIFIER_2D) | finding("PG501", RESENC, IDENTIFIER),
         twin=(put(RESENC, "/configurations/3d_fullres/batch_size", 3),),
     ),
     Variant(
         "shared-folder-with-another-reader",
         MR,
         (put(RESENC, "/image_reader_writer", "NibabelIO"),),
-        frozenset(
-            {("PG501", RESENC, f"/configurations/{name}/data_identifier") for name in ("2d", "3d_fullres")},
-        ),
+        finding("PG501", RESENC, IDENTIFIER_2D) | finding("PG501", RESENC, IDENTIFIER),
         # statistics are not used with z-scores
         twin=(put(RESENC, MEAN, 80.0),),
     ),
@@ -61,7 +53,7 @@ VARIANTS: tuple[Variant, ...] = (
         "shared-folder-asked-for-one-configuration",
         CT,
         (put(RESENC, MEAN, 80.0),),
-        finding("PG501", PLANS, "/configurations/2d/data_identifier"),
+        finding("PG501", PLANS, IDENTIFIER_2D),
         options=("-p", "nnUNetPlans", "-c", "2d"),
     ),
     Variant(
@@ -84,9 +76,9 @@ VARIANTS: tuple[Variant, ...] = (
     Variant(
         "2d-with-3d-data",
         CT,
-        (put(PLANS, "/configurations/2d/data_identifier", "nnUNetPlans_3d_fullres"),),
-        finding("PG502", PLANS, "/configurations/2d/data_identifier"),
-        twin=(put(PLANS, "/configurations/2d/data_identifier", "MyOwnFolder"),),
+        (put(PLANS, IDENTIFIER_2D, "nnUNetPlans_3d_fullres"),),
+        finding("PG502", PLANS, IDENTIFIER_2D),
+        twin=(put(PLANS, IDENTIFIER_2D, "MyOwnFolder"),),
     ),
     Variant(
         "cascade-with-missing-data-of-its-own",

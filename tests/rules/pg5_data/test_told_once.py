@@ -9,19 +9,8 @@ import pytest
 
 from plansguard.commands.check import check
 from plansguard.core.report import Finding
-from tests.rules.pg5_data.folders_variants import (
-    CT,
-    DATA,
-    FLAT,
-    GT,
-    MEMBERS,
-    PLANS,
-    SPLITS,
-    append,
-    preprocessed,
-    touch,
-)
-from tests.support.variants import ROOTS, Edit, lay_out, place, put, remove
+from tests.support.data_folders import CT, DATA, FLAT, GROUND_TRUTH, MEMBERS, SPLITS, append, preprocessed, touch
+from tests.support.variants import PLANS, ROOTS, Edit, lay_out, place, put, remove
 
 
 @pytest.fixture
@@ -41,19 +30,19 @@ def found(workspace: Path, code: str, *edits: Edit) -> list[Finding]:
 
 
 def test_labels_that_are_missing_are_told_once(workspace: Path) -> None:
-    (finding,) = found(workspace, "PG510", remove(f"{GT}/fine_002.nii.gz"))
+    (finding,) = found(workspace, "PG510", remove(f"{GROUND_TRUTH}/fine_002.nii.gz"))
     assert finding.values["missing"] == "fine_002.nii.gz"
 
 
 def test_labels_that_only_another_folder_asks_for_are_told_for_it(workspace: Path) -> None:
     """Without splits the cases of each folder are validated: what the first lacks the second has."""
-    edits = [remove(SPLITS), remove(f"{GT}/fine_002.nii.gz"), remove(f"{GT}/fine_003.nii.gz")]
+    edits = [remove(SPLITS), remove(f"{GROUND_TRUTH}/fine_002.nii.gz"), remove(f"{GROUND_TRUTH}/fine_003.nii.gz")]
     told = found(workspace, "PG510", *edits, *(remove(f"preprocessed/{FLAT}/fine_002{ending}") for ending in MEMBERS))
     assert sorted(finding.values["missing"] for finding in told) == ["fine_002.nii.gz", "fine_003.nii.gz"]
 
 
 def test_other_labels_are_told_once(workspace: Path) -> None:
-    (finding,) = found(workspace, "PG513", append(f"{GT}/fine_001.nii.gz"))
+    (finding,) = found(workspace, "PG513", append(f"{GROUND_TRUTH}/fine_001.nii.gz"))
     assert finding.values["cases"] == "fine_001.nii.gz"
 
 

@@ -19,10 +19,10 @@ from plansguard.documents import json_document
 from plansguard.documents.recognise import recognise
 from plansguard.nnunet.network.parameters import Shapes
 from plansguard.nnunet.network.unet import UnknownNetwork
-from tests.rules.pg6_weights.variants import CASCADE, CT, LABELS, MR, PRETRAINED
 from tests.support import checkpoints
 from tests.support.command import run
 from tests.support.variants import ROOTS, lay_out, place
+from tests.support.weights import CASCADE, CT, LABELS, MR, PRETRAINED
 
 Document = dict[str, Any]
 

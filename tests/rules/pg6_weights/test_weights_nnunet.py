@@ -27,11 +27,11 @@ from plansguard.core.report import Severity
 from plansguard.documents import json_document
 from plansguard.nnunet import constants
 from plansguard.nnunet.constants import planned_epochs
-from tests.rules.pg6_weights.variants import CASCADE, CT, PRETRAINED
 from tests.support import checkpoints
 from tests.support.checkpoints import Named
 from tests.support.command import run, start
 from tests.support.variants import ROOTS, lay_out, place
+from tests.support.weights import CASCADE, CT, PRETRAINED
 
 pytestmark = [pytest.mark.nnunet, pytest.mark.slow]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.rules.pg5_data.folders_variants import CASES, DATA, SPLITS, STAGES, trained
 from tests.rules.pg7_run.resume_variants import tells
 from tests.rules.pg7_run.trainings import FULLRES, PLANS, READY, TRAIN
+from tests.support.data_folders import CASES, DATA, SPLITS, STAGES, trained
 from tests.support.variants import Edit, Variant, place, remove
 
 CT = "Dataset002_FinetuneCT"

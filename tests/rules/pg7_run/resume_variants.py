@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from plansguard.training.resume import Split, TrainingState
-from tests.rules.pg5_data.folders_variants import SPLITS
-from tests.rules.pg6_weights.variants import DATASET_JSON, WITH, findings, shortened, weights
 from tests.rules.pg7_run.trainings import CT, FULLRES, PLANS, READY, TRAIN
 from tests.support import checkpoints
-from tests.support.variants import Edit, Variant, place
+from tests.support.data_folders import SPLITS
+from tests.support.variants import DATASET_JSON, Edit, Variant, place, truncate
+from tests.support.weights import WITH, weights
 
 STOCK = "nnUNetTrainer"
 STEPS = "nnUNetTrainer_500steps"
@@ -121,7 +121,7 @@ def tells(
     twin_training: tuple[str, ...] = (),
 ) -> Variant:
     """One finding about the training of fold 0 of Dataset002's 3d_fullres, by default at the configuration."""
-    expected = findings((code, *at), *more)
+    expected = frozenset({(code, *at), *more})
     return Variant(name, CT, (*READY, *edits), expected, (*READY, *twin), (), "", training, twin_training)
 
 
@@ -129,7 +129,7 @@ VARIANTS: tuple[Variant, ...] = (
     tells("anew-where-a-finished-training-lies", "PG721", left(FINAL, 1000), left(BEST, 990), training=TRAIN),
     tells("anew-where-steps-were-counted", "PG721", counted(LATEST, 250), training=IN_STEPS),
     tells(
-        "anew-where-half-a-file-lies", "PG721", left(LATEST, 50), shortened(f"{fold()}/{LATEST}", 900), training=TRAIN
+        "anew-where-half-a-file-lies", "PG721", left(LATEST, 50), truncate(f"{fold()}/{LATEST}", 900), training=TRAIN
     ),
     tells("nothing-to-go-on-from", "PG722", twin=(left(LATEST, 50),)),
     tells(
@@ -227,15 +227,15 @@ VARIANTS: tuple[Variant, ...] = (
         "PG726",
         left(LATEST, 50),
         left(BEST, 40),
-        shortened(f"{fold()}/{LATEST}", 900),
+        truncate(f"{fold()}/{LATEST}", 900),
         at=(f"{fold()}/{LATEST}", ""),
-        twin=(left(LATEST, 50), left(BEST, 40), shortened(f"{fold()}/{BEST}", 900)),
+        twin=(left(LATEST, 50), left(BEST, 40), truncate(f"{fold()}/{BEST}", 900)),
     ),
     tells(
         "final-cut-short",
         "PG726",
         left(FINAL, 1000),
-        shortened(f"{fold()}/{FINAL}", 900),
+        truncate(f"{fold()}/{FINAL}", 900),
         training=(*TRAIN, "--val"),
         at=(f"{fold()}/{FINAL}", ""),
         twin=(left(FINAL, 1000),),
@@ -267,10 +267,10 @@ VARIANTS: tuple[Variant, ...] = (
         "no-step-is-whole",
         "PG726",
         counted(LATEST, 250),
-        shortened(f"{fold(STEPS)}/{LATEST}", 900),
+        truncate(f"{fold(STEPS)}/{LATEST}", 900),
         training=(*IN_STEPS, "--c"),
         at=(fold(STEPS), ""),
-        twin=(counted(LATEST, 250), shortened(f"{fold(STEPS)}/{LATEST}", 900), counted(BEST, 250)),
+        twin=(counted(LATEST, 250), truncate(f"{fold(STEPS)}/{LATEST}", 900), counted(BEST, 250)),
     ),
     tells("finished-and-validated", "PG727", left(FINAL, 1000), validated(), twin=(left(FINAL, 1000),)),
     tells(

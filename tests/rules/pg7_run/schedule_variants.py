@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.rules.pg4_migration.after_move_variants import GIVING, MOVED, move
-from tests.rules.pg5_data.folders_variants import CASES, SPLITS, preprocessed
-from tests.rules.pg6_weights.variants import WITH, findings, weights
 from tests.rules.pg7_run.resume_variants import tells
 from tests.rules.pg7_run.trainings import FULLRES, READY, TRAIN
-from tests.support.variants import Variant, put, remove
+from tests.support.data_folders import CASES, SPLITS, preprocessed
+from tests.support.moves import GIVING, MOVED, move
+from tests.support.variants import Variant, finding, put, remove
+from tests.support.weights import WITH, weights
 
 SLOWLY = (*TRAIN, "-tr", "nnUNetTrainer_500steps_lr1en3")
 OTHER_FOLD = {"train": list(CASES[:-1]), "val": [CASES[-1]]}
@@ -54,7 +54,7 @@ VARIANTS: tuple[Variant, ...] = (
         "weights-of-migrated-plans-forgotten",
         "Dataset002_FinetuneCT",
         MIGRATED,
-        findings(("PG737", MOVED, FULLRES)),
+        finding("PG737", MOVED, FULLRES),
         (*MIGRATED, weights(of=MOVED)),
         training=(*TRAIN, "-p", "PretrainPlans"),
         twin_training=(*SLOWLY, "-p", "PretrainPlans", *WITH),

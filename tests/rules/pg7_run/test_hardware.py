@@ -25,10 +25,10 @@ from plansguard.nnunet.workspace import Workspace
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.request import Reading
 from tests.artefacts.test_array_headers import npy, npz
-from tests.rules.pg5_data.folders_variants import DATA, old_format
 from tests.rules.pg7_run.hardware_variants import BATCH
 from tests.rules.pg7_run.trainings import CT, FULLRES, PLANS, READY
 from tests.support import checkpoints
+from tests.support.data_folders import DATA, old_format
 from tests.support.graphics import ADA, AMPERE, PARTED, TURING, install, uuid
 from tests.support.variants import ROOTS, lay_out, place, put
 

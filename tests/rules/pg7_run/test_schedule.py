@@ -24,11 +24,11 @@ from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.rules.pg7_run.resume import _planned
 from plansguard.subjects.request import Reading
 from plansguard.training.options import Options
-from tests.rules.pg6_weights.variants import WITH, weights
 from tests.rules.pg7_run.resume_variants import FINAL, LATEST, PACE, STEPS, STOCK, counted, fold, left, validated
 from tests.rules.pg7_run.trainings import CT, READY, TRAIN
 from tests.support.nnunets import HEAD, install, write
 from tests.support.variants import ROOTS, lay_out
+from tests.support.weights import WITH, weights
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from plansguard.nnunet.install.trainer_folder import VARIABLE
 from plansguard.nnunet.workspace import Workspace
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.request import Reading
-from tests.rules.pg5_data.folders_variants import DATA, FLAT, preprocessed
 from tests.support import checkpoints
+from tests.support.data_folders import DATA, FLAT, preprocessed
 from tests.support.nnunets import HEAD, install, noted, write
 from tests.support.variants import ROOTS, lay_out, place, put
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.rules.pg5_data.folders_variants import DATA, FLAT, preprocessed
+from tests.support.data_folders import DATA, FLAT, preprocessed
 from tests.support.variants import Edit, Variant
 
 CT = "Dataset002_FinetuneCT"

@@ -12,10 +12,10 @@ from plansguard.commands.check import check
 from plansguard.nnunet import constants
 from plansguard.nnunet.install import packages
 from tests.nnunet.test_plans_diff import in_the_old_format
-from tests.rules.pg6_weights.variants import CT, LABELS
 from tests.support import checkpoints
 from tests.support.models import copy_of_model
 from tests.support.variants import ROOTS, lay_out, place
+from tests.support.weights import CT, LABELS
 
 
 @pytest.fixture

@@ -1,0 +1,64 @@
+"""PG514 to PG516: splits against preprocessed cases."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.support.data_folders import CT, ONLY, SPLITS, both
+from tests.support.variants import Edit, Variant, finding, place, put
+
+
+def change_splits(fold: int, side: str, cases: list[str]) -> Edit:
+    """Replace one list of one fold by ``cases``."""
+    return put(SPLITS, f"/{fold}/{side}", cases)
+
+
+def without_case(case: str) -> Edit:
+    """Remove a case from the splits."""
+
+    def edit(workspace: Path, dataset: str) -> None:
+        path = place(workspace, dataset, SPLITS)
+        folds = json.loads(path.read_text())
+        kept = [
+            {side: [name for name in fold[side] if name != case] or ["fine_000"] for side in fold} for fold in folds
+        ]
+        path.write_text(json.dumps(kept))
+
+    return edit
+
+
+VARIANTS: tuple[Variant, ...] = (
+    Variant(
+        "unknown-case-in-the-splits",
+        CT,
+        both(put(SPLITS, "/0/train/-", "fine_777")),
+        finding("PG514", SPLITS),
+        twin=both(),
+        options=ONLY,
+    ),
+    Variant(
+        "case-in-no-fold",
+        CT,
+        both(without_case("fine_003")),
+        finding("PG515", SPLITS) | finding("PG516", SPLITS, "/2"),
+        twin=both(),
+        options=ONLY,
+    ),
+    Variant(
+        "fold-trains-on-what-it-validates",
+        CT,
+        both(change_splits(1, "val", ["fine_000", "fine_001"])),
+        finding("PG516", SPLITS, "/1"),
+        twin=both(),
+        options=ONLY,
+    ),
+    Variant(
+        "fold-without-validation",
+        CT,
+        both(change_splits(1, "val", [])),
+        finding("PG516", SPLITS, "/1"),
+        twin=both(),
+        options=ONLY,
+    ),
+)

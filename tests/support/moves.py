@@ -1,0 +1,28 @@
+"""Edits that migrate plans with the real `migrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from plansguard.migration.apply import migrate
+from plansguard.migration.plan import MigrationRequest
+from plansguard.nnunet.workspace import Workspace
+from plansguard.rules.engine.settings import ActiveSettings
+from tests.support.variants import ROOTS, Edit
+
+GIVING, RECEIVING = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
+MOVED = "preprocessed/PretrainPlans.json"
+
+
+def move(workflow: str = "finetune", source: str = GIVING) -> Edit:
+    """Migrate ``source``'s default plans to the variant's dataset as PretrainPlans."""
+
+    def edit(workspace: Path, dataset: str) -> None:
+        roots = Workspace(*(workspace / ROOTS[name] for name in ("raw", "preprocessed", "results")))
+        migration = migrate(
+            roots, MigrationRequest(source, dataset, "PretrainPlans", workflow=workflow), ActiveSettings()
+        )
+        assert migration.writes
+        assert not migration.report.findings
+
+    return edit
