@@ -1,16 +1,16 @@
-"""nnU-Net's own command lines, read as nnU-Net reads them: which words are its command, and what they ask for.
+"""Parsers of nnU-Net's command lines.
 
 Source: the entry points of nnU-Net 2.8.1 (run/run_training.py, experiment_planning/plan_and_preprocess_entrypoints.py,
 experiment_planning/plans_for_pretraining/move_plans_between_datasets.py, inference/predict_from_raw_data.py). The
-options are those of their parsers, and argparse reads them here as well, so that an abbreviation or a negative number
-means the same.
+options are those of their parsers, and argparse parses them here too, so that an abbreviation or a negative number
+has the same meaning.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -30,11 +30,11 @@ MOVE: Final = "nnUNetv2_move_plans_between_datasets"
 PREDICT: Final = "nnUNetv2_predict"
 PREDICT_FROM_FOLDER: Final = "nnUNetv2_predict_from_modelfolder"
 
-#: What preprocessing is for unless -c names something else.
+#: The configurations that are preprocessed without -c.
 DEFAULT_CONFIGURATIONS: Final = ("2d", "3d_fullres", "3d_lowres")
-#: How all of nnU-Net's commands begin.
+#: The beginning of the names of all nnU-Net commands.
 _PREFIX = "nnUNetv2_"
-#: Modules of nnU-Net that are commands when they are run: ``python -m ...``, or as a file.
+#: Modules of nnU-Net that are commands: with ``python -m``, or as a file.
 _MODULES: Final[Mapping[str, str]] = {
     "nnunetv2.run.run_training": TRAIN,
     "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints": PLAN_AND_PREPROCESS,
@@ -46,10 +46,10 @@ _EXAMPLE = "plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p PretrainPlans"
 
 @dataclass(frozen=True)
 class CommandLine:
-    """A command of nnU-Net, as it was typed.
+    """A command of nnU-Net as typed.
 
-    ``words`` are all of it. The first ``before`` of them start the command (``srun``, ``torchrun``, ``env``, and their
-    options), and then comes the command itself, which nnU-Net calls ``name``.
+    ``words`` are all its words. The first ``before`` of them are launchers (``srun``, ``torchrun``, ``env``) and their
+    options; the next one is the command, whose name is ``name``.
     """
 
     words: tuple[str, ...]
@@ -58,12 +58,12 @@ class CommandLine:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """What nnU-Net itself gets to read."""
+        """The words that nnU-Net parses."""
         return self.words[self.before + 1 :]
 
     @property
     def assignments(self) -> dict[str, str]:
-        """Environment variables that an ``env`` in front of the command sets for it."""
+        """Environment variables that an ``env`` before the command sets for it."""
         launcher = self.words[: self.before]
         start = next((at for at, word in enumerate(launcher) if PurePath(word).name == "env"), self.before)
         matches = (_ASSIGNMENT.fullmatch(word) for word in launcher[start:])
@@ -71,41 +71,41 @@ class CommandLine:
 
 
 class Parsed(NamedTuple):
-    """The arguments under nnU-Net's own names for them; ``unknown`` are those that nnU-Net 2.8.1 does not have."""
+    """The arguments under nnU-Net's own names; ``unknown`` are those that nnU-Net 2.8.1 does not have."""
 
     values: argparse.Namespace
     unknown: tuple[str, ...]
 
 
 def command_line(words: Sequence[str]) -> CommandLine:
-    """The words as a command of nnU-Net; UsageError where there is none in them, with what could be meant."""
+    """The command of nnU-Net in these words; UsageError with a suggestion where there is none."""
     if not words:
         raise UsageError("no command is named", hint=_EXAMPLE)
     for word in words:
         if "\0" in word:
-            raise UsageError("a word of the command holds a NUL character, which no program can be given")
+            raise UsageError("a word of the command has a NUL character, which no program can receive")
     if _ASSIGNMENT.fullmatch(words[0]):
         raise UsageError(
-            f"{words[0]} is for a shell, and none reads it here",
-            hint=f"put it in front of plansguard, or write env: plansguard gate -- env {words[0]} ...",
+            f"{words[0]} is an assignment for a shell, and no shell reads it here",
+            hint=f"put it before plansguard, or write env: plansguard gate -- env {words[0]} ...",
         )
-    found = [(at, name) for at, word in enumerate(words) if (name := _command(words, at, word)) is not None]
-    # A word behind an option may be its value: srun --job-name nnUNetv2_train nnUNetv2_train ...
-    sure = [(at, name) for at, name in found if at == 0 or not words[at - 1].startswith("-") or words[at] in _MODULES]
-    for at, name in sure or found:
+    commands = [(at, name) for at in range(len(words)) if (name := _command(words, at)) is not None]
+    # A word after an option may be its value: srun --job-name nnUNetv2_train nnUNetv2_train ...
+    certain = [(at, name) for at, name in commands if not at or words[at - 1][:1] != "-" or words[at] in _MODULES]
+    for at, name in certain or commands:
         return CommandLine(tuple(words), at, name)
     near = nearest(PurePath(words[0]).name, GRAMMARS)
     raise UsageError(
-        f"there is no command of nnU-Net in: {' '.join(words[:4])}{' ...' if len(words) > 4 else ''}",
+        f"no command of nnU-Net in: {' '.join(words[:4])}{' ...' if len(words) > 4 else ''}",
         hint=f"did you mean {near}?"
         if near
-        else f"the gate takes the commands that begin with {_PREFIX}, also behind srun, torchrun, env or python -m",
+        else f"the gate accepts the commands that begin with {_PREFIX}, also after srun, torchrun, env or python -m",
     )
 
 
-def _command(words: Sequence[str], at: int, word: str) -> str | None:
-    """The command of nnU-Net that this word is, if it is one."""
-    path = PurePath(word)
+def _command(words: Sequence[str], at: int) -> str | None:
+    """The name of the nnU-Net command that the word at this index is; None where it is none."""
+    word, path = words[at], PurePath(words[at])
     name = path.name.removesuffix(".exe")
     if name.startswith(_PREFIX):
         return name
@@ -115,32 +115,33 @@ def _command(words: Sequence[str], at: int, word: str) -> str | None:
 
 
 def parsed(line: CommandLine) -> Parsed | None:
-    """What the command is asked for; None where it is asked for help.
+    """The arguments of a command; None where it is called for help.
 
-    Raises UsageError for what nnU-Net's own parser refuses. What that of 2.8.1 does not know, another one may: it is
-    returned, and nothing is said about it.
+    Raises UsageError for what nnU-Net's own parser refuses. Arguments that 2.8.1 does not have are returned, because
+    another version may have them.
     """
     return parse(line.name, line.arguments)
 
 
 def parse(name: str, arguments: Sequence[str]) -> Parsed | None:
-    """As ``parsed``, for the arguments of one of GRAMMARS."""
+    """As ``parsed``, for a name in GRAMMARS."""
     parser = _Parser(name, add_help=False)
     parser.add_argument("-h", "--help", action=_Help, nargs=0, default=argparse.SUPPRESS)
-    GRAMMARS[name](parser.add_argument)
+    for names, options in GRAMMARS[name].items():
+        parser.add_argument(*names.split(), **options)
     try:
         values, unknown = parser.parse_known_args(arguments)
         if name == TRAIN and any(not word.startswith("-") for word in unknown):
-            # Of a value in front, argparse would make the dataset: -new 5 2 3d_fullres 0
+            # argparse would use the value of an unknown option as the dataset: -new 5 2 3d_fullres 0
             with suppress(UsageError):
                 values, unknown = parser.parse_known_args(_without_values(arguments, unknown))
-    except _AsksForHelp:
+    except _HelpRequested:
         return None
     return Parsed(values, tuple(unknown))
 
 
 def _without_values(arguments: Sequence[str], unknown: Sequence[str]) -> list[str]:
-    """The arguments without the word behind each option that is not known."""
+    """The arguments without the word after each unknown option."""
     options = {word for word in unknown if word.startswith("-")}
     kept = zip(["", *arguments], arguments, strict=False)
     return [word for before, word in kept if before not in options or word.startswith("-")]
@@ -150,133 +151,95 @@ def _without_values(arguments: Sequence[str], unknown: Sequence[str]) -> list[st
 # Grammars
 # ---------------------------------------------------------------------------------------------------------------------
 
-_Add = Callable[..., Any]
-
 
 class _Parser(argparse.ArgumentParser):
-    """One that tells what is wrong in place of ending the process."""
+    """A parser that raises UsageError instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message}", hint=f"{self.prog} -h shows how it is called")
+        raise UsageError(f"{self.prog}: {message}", hint=f"{self.prog} -h shows its arguments")
 
 
-class _AsksForHelp(Exception):
-    """The command is asked for help: nothing will be done."""
+class _HelpRequested(Exception):
+    """The arguments contain -h."""
 
 
 class _Help(argparse.Action):
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
-        raise _AsksForHelp
+        raise _HelpRequested
 
 
-def _train(add: _Add) -> None:
-    for name in ("dataset_name_or_id", "configuration", "fold"):
-        add(name)
-    add("-tr", default=DEFAULT_TRAINER)
-    add("-p", default=DEFAULT_IDENTIFIER)
-    add("-pretrained_weights")
-    add("-num_gpus", type=int, default=1)
-    _flags(add, "--npz", "--c", "--val", "--val_best", "--disable_checkpointing")
-    add("-device", default="cuda")
+_Grammar = dict[str, dict[str, Any]]
+"""Names of an argument, separated by spaces -> the options of ``add_argument``."""
 
 
-def _preprocess(add: _Add) -> None:
-    add("-d", nargs="+", type=int)
-    add("-plans_name", default=DEFAULT_IDENTIFIER)
-    _configurations(add)
-    _logging(add)
+def _flags(*names: str) -> _Grammar:
+    return {name: {"action": "store_true"} for name in names}
 
 
-def _fingerprint(add: _Add) -> None:
-    add("-d", nargs="+", type=int)
-    add("-fpe", default="DatasetFingerprintExtractor")
-    add("-np", type=int)
-    _flags(add, "--verify_dataset_integrity", "--clean")
-    _logging(add)
-
-
-def _plan(add: _Add) -> None:
-    add("-d", nargs="+", type=int)
-    _planner(add)
-
-
-def _plan_and_preprocess(add: _Add) -> None:
-    add("-d", nargs="+", type=int)
-    add("-fpe", default="DatasetFingerprintExtractor")
-    add("-npfp", type=int, default=8)
-    _flags(add, "--verify_dataset_integrity", "--no_pp", "--clean")
-    _planner(add)
-    _configurations(add)
-    _logging(add)
-
-
-def _move(add: _Add) -> None:
-    for name in ("-s", "-t", "-sp"):
-        add(name, required=True)
-    add("-tp")
-
-
-def _predict(add: _Add) -> None:
-    add("-d", required=True)
-    add("-p", default=DEFAULT_IDENTIFIER)
-    add("-tr", default=DEFAULT_TRAINER)
-    add("-c", required=True)
-    _flags(add, "--continue_prediction")
-    add("-num_parts", type=int, default=1)
-    add("-part_id", type=int, default=0)
-    _prediction(add)
-
-
-def _predict_from_folder(add: _Add) -> None:
-    add("-m", required=True)
-    add("--continue_prediction", "--c", action="store_true")
-    _prediction(add)
-
-
-def _prediction(add: _Add) -> None:
-    """What both ways to predict have in common."""
-    for name in ("-i", "-o"):
-        add(name, required=True)
-    add("-f", nargs="+", default=(0, 1, 2, 3, 4))
-    add("-step_size", type=float, default=0.5)
-    add("-chk", default=constants.CHECKPOINT_FINAL)
-    for name in ("-npp", "-nps"):
-        add(name, type=int, default=3)
-    add("-prev_stage_predictions")
-    add("-device", default="cuda")
-    _flags(add, "--disable_tta", "--verbose", "--save_probabilities", "--disable_progress_bar", "--not_on_device")
-
-
-def _planner(add: _Add) -> None:
-    add("-pl", default="ExperimentPlanner")
-    add("-gpu_memory_target", type=float)
-    add("-preprocessor_name", default="DefaultPreprocessor")
-    add("-overwrite_target_spacing", nargs="+")
-    add("-overwrite_plans_name")
-
-
-def _configurations(add: _Add) -> None:
-    add("-c", nargs="+", default=list(DEFAULT_CONFIGURATIONS))
-    add("-np", type=int, nargs="+")
-
-
-def _logging(add: _Add) -> None:
-    _flags(add, "--verbose", "--no_pbar")
-
-
-def _flags(add: _Add, *names: str) -> None:
-    for name in names:
-        add(name, action="store_true")
-
-
-GRAMMARS: Final[Mapping[str, Callable[[_Add], None]]] = {
-    TRAIN: _train,
-    PREPROCESS: _preprocess,
-    FINGERPRINT: _fingerprint,
-    PLAN: _plan,
-    PLAN_AND_PREPROCESS: _plan_and_preprocess,
-    MOVE: _move,
-    PREDICT: _predict,
-    PREDICT_FROM_FOLDER: _predict_from_folder,
+_DATASETS: _Grammar = {"-d": {"nargs": "+", "type": int}}
+_EXTRACTOR: _Grammar = {
+    "-fpe": {"default": "DatasetFingerprintExtractor"},
+    **_flags("--verify_dataset_integrity", "--clean"),
 }
-"""The commands that there is something to judge about. Of all others of nnU-Net's the gate only says that."""
+_PLANNER: _Grammar = {
+    "-pl": {"default": "ExperimentPlanner"},
+    "-gpu_memory_target": {"type": float},
+    "-preprocessor_name": {"default": "DefaultPreprocessor"},
+    "-overwrite_target_spacing": {"nargs": "+"},
+    "-overwrite_plans_name": {},
+}
+_CONFIGURATIONS: _Grammar = {
+    "-c": {"nargs": "+", "default": list(DEFAULT_CONFIGURATIONS)},
+    "-np": {"nargs": "+", "type": int},
+}
+_LOGGING = _flags("--verbose", "--no_pbar")
+_PREDICTION: _Grammar = {
+    "-i": {"required": True},
+    "-o": {"required": True},
+    "-f": {"nargs": "+", "default": (0, 1, 2, 3, 4)},
+    "-step_size": {"type": float, "default": 0.5},
+    "-chk": {"default": constants.CHECKPOINT_FINAL},
+    "-npp": {"type": int, "default": 3},
+    "-nps": {"type": int, "default": 3},
+    "-prev_stage_predictions": {},
+    "-device": {"default": "cuda"},
+    **_flags("--disable_tta", "--verbose", "--save_probabilities", "--disable_progress_bar", "--not_on_device"),
+}
+GRAMMARS: Final[Mapping[str, _Grammar]] = {
+    TRAIN: {
+        "dataset_name_or_id": {},
+        "configuration": {},
+        "fold": {},
+        "-tr": {"default": DEFAULT_TRAINER},
+        "-p": {"default": DEFAULT_IDENTIFIER},
+        "-pretrained_weights": {},
+        "-num_gpus": {"type": int, "default": 1},
+        "-device": {"default": "cuda"},
+        **_flags("--npz", "--c", "--val", "--val_best", "--disable_checkpointing"),
+    },
+    PREPROCESS: {**_DATASETS, "-plans_name": {"default": DEFAULT_IDENTIFIER}, **_CONFIGURATIONS, **_LOGGING},
+    FINGERPRINT: {**_DATASETS, **_EXTRACTOR, "-np": {"type": int}, **_LOGGING},
+    PLAN: {**_DATASETS, **_PLANNER},
+    PLAN_AND_PREPROCESS: {
+        **_DATASETS,
+        **_EXTRACTOR,
+        "-npfp": {"type": int, "default": 8},
+        **_flags("--no_pp"),
+        **_PLANNER,
+        **_CONFIGURATIONS,
+        **_LOGGING,
+    },
+    MOVE: {"-s": {"required": True}, "-t": {"required": True}, "-sp": {"required": True}, "-tp": {}},
+    PREDICT: {
+        "-d": {"required": True},
+        "-p": {"default": DEFAULT_IDENTIFIER},
+        "-tr": {"default": DEFAULT_TRAINER},
+        "-c": {"required": True},
+        "-num_parts": {"type": int, "default": 1},
+        "-part_id": {"type": int, "default": 0},
+        **_flags("--continue_prediction"),
+        **_PREDICTION,
+    },
+    PREDICT_FROM_FOLDER: {"-m": {"required": True}, **_flags("--continue_prediction --c"), **_PREDICTION},
+}
+"""The commands that the gate checks, with their arguments. For all others it only reports that."""

@@ -1,4 +1,4 @@
-"""The one door to an installed nnU-Net. Only this module imports nnunetv2, inside functions: the check never does."""
+"""Calls of an installed nnU-Net. Only this module and the trainer import nnunetv2, here inside functions."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from typing import Any
 from plansguard.core.errors import UsageError
 from plansguard.nnunet.network.unet import PACKAGE, UnknownNetwork
 
-#: Where the layers come from that plans name as arguments of a network.
+#: The packages of layers that plans name as arguments of a network.
 _LAYERS = ("torch.nn", PACKAGE)
-#: More than any size or number of features, and more modules, than networks in use have. Plans come from strangers.
+#: Limits for sizes and numbers of features, and for modules, that no network in use reaches. Plans are untrusted.
 _LARGEST, _MOST_MODULES = 1 << 14, 10_000
 
 
 def installed() -> bool:
-    """Whether nnunetv2 can be imported; finding out does not import it."""
+    """Whether nnunetv2 can be imported; it is not imported."""
     return importlib.util.find_spec("nnunetv2") is not None
 
 
 def command(name: str) -> str | None:
-    """The path of one of nnU-Net's own commands: that of this environment, else the one a shell would find."""
+    """The path of an nnU-Net command: in this environment, else the one that a shell would find."""
     import shutil
     import sysconfig
 
@@ -36,8 +36,8 @@ def command(name: str) -> str | None:
 def reader_of(dataset_json: dict[str, Any], image: Path) -> str:
     """The class name of the reader with which nnU-Net opens ``image``, chosen as its move command does.
 
-    nnU-Net tries reader after reader and prints a traceback for each that fails; these are kept from the user.
-    Raises UsageError when none can open it.
+    nnU-Net tries reader after reader and prints a traceback for each that fails; these are suppressed. Raises
+    UsageError when none can open it.
     """
     from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 
@@ -55,16 +55,16 @@ def reader_of(dataset_json: dict[str, Any], image: Path) -> str:
 
 
 def parameters_of(architecture: Mapping[str, Any], channels: int, heads: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of what ``state_dict()`` of a network holds, in its order, for networks of any class.
+    """Names and shapes in ``state_dict()`` of a network, in its order, for networks of any class.
 
-    nnU-Net builds it on torch's meta device: no memory is taken for parameters and none are initialised, but importing
-    torch takes seconds. ``architecture`` is as configurations.modern_architecture gives it. UsageError when nnU-Net is
-    not installed. UnknownNetwork when the network cannot be built, or is of another package: plans come from strangers,
+    nnU-Net builds it on torch's meta device: parameters take no memory and are not initialized, but importing torch
+    takes seconds. ``architecture`` is the result of inheritance.modern_architecture. Raises UsageError when nnU-Net is
+    not installed, and UnknownNetwork when the network cannot be built or is of another package: plans are untrusted,
     and a class that they name would be imported and called. Source: nnunetv2/utilities/get_network_from_plans.py.
     """
     if not installed():
         raise UsageError(
-            "this network can only be looked at with nnU-Net, which is not installed",
+            "the parameters of this network are unknown without nnU-Net, which is not installed",
             hint="pip install 'plansguard[train]'",
         )
     path, kwargs = str(architecture.get("network_class_name")), architecture.get("arch_kwargs") or {}
@@ -73,7 +73,7 @@ def parameters_of(architecture: Mapping[str, Any], channels: int, heads: int) ->
     too_large = next((number for number in _numbers(kwargs) if number > _LARGEST), None)
     if too_large is not None:
         raise UnknownNetwork(f"{path} with {too_large} in its arguments: no network is that large")
-    with _silence():
+    with _suppressed_output():
         try:
             return _built(path, kwargs, architecture.get("_kw_requires_import") or [], channels, heads)
         except UnknownNetwork:
@@ -88,23 +88,28 @@ def _built(
     import torch
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-    found = _class(path, (PACKAGE,)) or _moved_class(path.rpartition(".")[2])
-    if found is None:
+    network_class = _class(path, (PACKAGE,)) or _moved_class(path.rpartition(".")[2])
+    if network_class is None:
         raise UnknownNetwork(f"{path} is no network of the installed {PACKAGE}")
     for key in imports:
         if kwargs[key] is not None and _class(str(kwargs[key]), _LAYERS) is None:
             raise UnknownNetwork(f"{key} is {kwargs[key]}, no layer of {' or '.join(_LAYERS)}")
     with torch.device("meta"), _few_modules():
         network = get_network_from_plans(
-            f"{found.__module__}.{found.__qualname__}", kwargs, imports, channels, heads, allow_init=False
+            f"{network_class.__module__}.{network_class.__qualname__}",
+            kwargs,
+            imports,
+            channels,
+            heads,
+            allow_init=False,
         )
     return {name: tuple(value.shape) for name, value in network.state_dict().items()}
 
 
 def _class(path: str, packages: tuple[str, ...]) -> type | None:
-    """The class of a network or layer that a Python path leads to, if it is defined in one of the packages.
+    """The class of a network or layer at a Python path, if it is defined in one of the packages.
 
-    A path may also lead through a package to what that imported: ``torch.nn.init.torch.hub.load``.
+    A path through a package may name what that imported: ``torch.nn.init.torch.hub.load``.
     """
     import pydoc
 
@@ -113,34 +118,35 @@ def _class(path: str, packages: tuple[str, ...]) -> type | None:
 
 
 def _moved_class(name: str) -> type | None:
-    """The class of this name wherever it is now, which nnU-Net takes for a path that no longer leads anywhere."""
+    """The class of this name in any module of the package, which nnU-Net uses where the path does not exist."""
     import dynamic_network_architectures
     from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 
     folder = f"{PACKAGE}.architectures"
-    where = str(Path(dynamic_network_architectures.__path__[0]) / "architectures")
-    return _network_class(recursive_find_python_class(where, name, folder), (f"{PACKAGE}.",))
+    path = str(Path(dynamic_network_architectures.__path__[0]) / "architectures")
+    return _network_class(recursive_find_python_class(path, name, folder), (f"{PACKAGE}.",))
 
 
-def _network_class(found: Any, beginnings: tuple[str, ...]) -> type | None:
+def _network_class(value: Any, beginnings: tuple[str, ...]) -> type | None:
     import torch
 
-    is_one = isinstance(found, type) and issubclass(found, torch.nn.Module) and found.__module__.startswith(beginnings)
-    return found if is_one else None
+    if isinstance(value, type) and issubclass(value, torch.nn.Module) and value.__module__.startswith(beginnings):
+        return value
+    return None
 
 
 def _numbers(value: Any) -> Iterator[int]:
-    """Every whole number in arguments of a network, however deep."""
+    """Every integer in arguments of a network, at any depth."""
     if isinstance(value, int):
         yield value
     elif isinstance(value, (Mapping, list, tuple)):
-        for one in value.values() if isinstance(value, Mapping) else value:
-            yield from _numbers(one)
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _numbers(item)
 
 
 @contextlib.contextmanager
 def _few_modules() -> Iterator[None]:
-    """Stops a network that plans have blown up before it fills time and memory: even on meta, modules take both."""
+    """Stop the construction of a network with too many modules: on the meta device, they still take time and memory."""
     from torch.nn.modules.module import register_module_module_registration_hook
 
     counter = itertools.count(1)
@@ -157,8 +163,8 @@ def _few_modules() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """What nnU-Net and torch print or warn of is kept from the user."""
+def _suppressed_output() -> Iterator[None]:
+    """Suppress the output and warnings of nnU-Net and torch."""
     with (
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),

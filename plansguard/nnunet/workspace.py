@@ -1,4 +1,4 @@
-"""The three nnU-Net folders, and what lies in them: datasets by id or name, raw images, trained models."""
+"""The three nnU-Net folders and their contents: datasets by id or name, raw images, trained models."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ DATASET_NAME = re.compile(r"Dataset\d{3,}_.+")
 _LONGEST_ID = 9
 _FOLD = re.compile(r"fold_(\d+|all)")
 ROOTS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-#: Where preprocessing copies the labels to, and the final validation looks for them.
+#: The folder to which preprocessing copies the labels, and from which the final validation reads them.
 GROUND_TRUTH = "gt_segmentations"
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where raw images, preprocessed data and results lie. A root that is unknown is None."""
+    """The folders of raw images, preprocessed data and results. An unknown folder is None."""
 
     raw: Path | None = None
     preprocessed: Path | None = None
@@ -31,15 +31,15 @@ class Workspace:
 
     @classmethod
     def from_environment(cls) -> Workspace:
-        """The roots that nnU-Net's environment variables name; nnU-Net makes those that are not there yet."""
+        """The folders in nnU-Net's environment variables. They need not exist: nnU-Net creates them."""
         return cls(*map(_root_from_environment, ROOTS))
 
     @classmethod
     def around(cls, folder: Path) -> Workspace:
-        """The workspace that a preprocessed dataset folder stands in.
+        """The workspace of a preprocessed dataset folder.
 
-        The environment's roots count only if the folder is in them: judging a folder against the raw data of
-        another workspace would be wrong. Otherwise the usual sibling folders are looked for.
+        The environment variables count only if the folder is in the one that they name, because another workspace has
+        other raw data. Otherwise the usual sibling folders are used.
         """
         root = folder.absolute().parent
         named = os.environ.get("nnUNet_preprocessed")
@@ -52,10 +52,10 @@ class Workspace:
         return cls(raw, root, results)
 
     def dataset_name(self, id_or_name: str) -> str:
-        """The dataset's name for ``2``, ``002`` or ``Dataset002_Name``, as nnU-Net finds it.
+        """The dataset's name for ``2``, ``002`` or ``Dataset002_Name``, as nnU-Net resolves it.
 
-        Raises UsageError when no dataset has the id, when several have (nnU-Net looks through all three folders),
-        or when the text is neither an id nor a name.
+        Raises UsageError when no dataset has the id, when several have it in any of the three folders, or when the
+        text is neither an id nor a name.
         """
         if id_or_name.startswith("Dataset") and not set(id_or_name) & set("/\\\0"):
             return id_or_name
@@ -72,10 +72,10 @@ class Workspace:
                 f"more than one dataset has the id {int(id_or_name)}: {', '.join(names)}",
                 hint="nnU-Net refuses this too: rename or remove all but one, in all three nnU-Net folders",
             )
-        raise UsageError(f"no dataset has the id {int(id_or_name)}", hint=self._where_we_looked())
+        raise UsageError(f"no dataset has the id {int(id_or_name)}", hint=self._searched_folders())
 
     def dataset_names(self) -> list[str]:
-        """All datasets of the three folders, sorted."""
+        """Names of all datasets in the three folders, sorted."""
         names = set()
         for root in (self.raw, self.preprocessed, self.results):
             if root is not None and is_folder(root):
@@ -91,7 +91,7 @@ class Workspace:
             )
         return self.preprocessed / dataset_name
 
-    def _where_we_looked(self) -> str:
+    def _searched_folders(self) -> str:
         roots = zip(ROOTS, (self.raw, self.preprocessed, self.results), strict=True)
         looked = ", ".join(f"{name}={_described(root)}" for name, root in roots)
         here = f"datasets here: {', '.join(self.dataset_names()) or 'none'}; looked in {looked}"
@@ -105,7 +105,7 @@ def _described(root: Path | None) -> str:
 
 @dataclass(frozen=True)
 class RawImages:
-    """The training images of ``nnUNet_raw/<dataset>``, by file name only: no image is opened."""
+    """The training images of ``nnUNet_raw/<dataset>`` by file name; no image is opened."""
 
     folder: Path
 
@@ -121,7 +121,7 @@ class RawImages:
 
     @cached_property
     def times(self) -> list[tuple[float, Path]]:
-        """When each image and label was changed, in seconds since 1970, and its path; the oldest first."""
+        """Modification time (seconds since 1970) and path of each image and label, oldest first."""
         times = []
         for part, names in (("imagesTr", self.images), ("labelsTr", self.labels)):
             for name in names:
@@ -131,13 +131,13 @@ class RawImages:
         return sorted(times)
 
     def cases(self, ending: str) -> dict[str, list[str]]:
-        """Channel numbers (``0000``, ...) by case, of the images called ``<case>_<channel><ending>``."""
+        """Channel numbers (``0000``, ...) by case, of the images ``<case>_<channel><ending>``."""
         return cases_among(self.images, ending)
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """One ``nnUNet_results/<dataset>/<trainer>__<plans>__<configuration>`` folder."""
+    """A folder ``nnUNet_results/<dataset>/<trainer>__<plans>__<configuration>``."""
 
     folder: Path
     trainer: str
@@ -152,7 +152,7 @@ class TrainedModel:
 
     @property
     def started(self) -> float | None:
-        """When nnU-Net wrote the model's own copy of the plans (seconds since 1970): the start of its first fold."""
+        """The start of the first fold (seconds since 1970), when nnU-Net wrote the model's copy of the plans."""
         try:
             return (self.folder / "plans.json").stat().st_mtime
         except OSError:
@@ -160,7 +160,7 @@ class TrainedModel:
 
 
 def trained_models(results: Path, dataset_name: str) -> Iterator[TrainedModel]:
-    """The models that nnU-Net trained for a dataset, sorted by folder name."""
+    """The trained models of a dataset, sorted by folder name."""
     for folder in sorted((results / dataset_name).glob("*__*__*")):
         parts = folder.name.split("__")
         if len(parts) == 3 and folder.is_dir():
@@ -168,7 +168,7 @@ def trained_models(results: Path, dataset_name: str) -> Iterator[TrainedModel]:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether this is a folder; one that may not be looked at is none."""
+    """Whether this is a folder; False where permission is missing."""
     try:
         return path.is_dir()
     except OSError:
@@ -176,7 +176,7 @@ def is_folder(path: Path) -> bool:
 
 
 def cases_among(names: Iterable[str], ending: str) -> dict[str, list[str]]:
-    """Channel numbers (``0000``, ...) by case, of the names that are ``<case>_<channel><ending>``."""
+    """Channel numbers (``0000``, ...) by case, of the names ``<case>_<channel><ending>``."""
     cases: dict[str, list[str]] = {}
     for name in names:
         if match := re.fullmatch(r"(.+)_(\d{4})" + re.escape(ending), name):
@@ -187,7 +187,7 @@ def cases_among(names: Iterable[str], ending: str) -> dict[str, list[str]]:
 def _root_from_environment(variable: str) -> Path | None:
     value = os.environ.get(variable)
     if value and value[0] in "\"'" and not Path(value).exists():
-        raise UsageError(f"{variable} names a folder that does not exist: {value}", hint="take the quotes out")
+        raise UsageError(f"{variable} names a folder that does not exist: {value}", hint="remove the quotes")
     return Path(value) if value else None
 
 
@@ -196,7 +196,7 @@ def _is_dataset_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def names_in(folder: Path) -> frozenset[str]:
-    """Names of the files in a folder; none where it cannot be listed."""
+    """Names of the files in a folder; empty where it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             return frozenset(entry.name for entry in entries if entry.is_file())
@@ -218,10 +218,10 @@ _RESERVED_ON_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IG
 
 
 def checked_identifier(identifier: str) -> str:
-    """``identifier`` if it can be the name of a plans file on every system, else UsageError.
+    """``identifier`` if it can be the name of a plans file on every system; UsageError otherwise.
 
-    Plans identifiers become file names and parts of folder names, so separators, parent folders, control
-    characters and names that Windows keeps for itself are refused.
+    Plans identifiers become file names and parts of folder names, so separators, parent folders, control characters and
+    names that Windows reserves are refused.
     """
     odd_ends = identifier != identifier.strip().strip(".") or identifier.startswith("-")
     if (
@@ -237,31 +237,31 @@ def checked_identifier(identifier: str) -> str:
     if identifier.endswith((".json", ".plansguard", ".stamp")):
         raise UsageError(
             f"{identifier!r} is a file name, not a plans identifier",
-            hint=f"leave the ending out: {identifier.partition('.')[0]}",
+            hint=f"omit the ending: {identifier.partition('.')[0]}",
         )
     return identifier
 
 
 def is_folder_name(identifier: str) -> bool:
-    """Whether a data_identifier names a folder of its own in the dataset's: preprocessing deletes what it names."""
-    taken = identifier.strip() in ("", ".", "..", GROUND_TRUTH)
-    return not taken and identifier.isprintable() and not set(identifier) & set("/\\")
+    """Whether a data_identifier names a separate folder in that of the dataset: preprocessing deletes it."""
+    is_taken = identifier.strip() in ("", ".", "..", GROUND_TRUTH)
+    return not is_taken and identifier.isprintable() and not set(identifier) & set("/\\")
 
 
 def is_there(path: Path) -> bool:
-    """Whether a path that a file names exists; no name is too odd to ask."""
+    """Whether a path exists; False where it is invalid or permission is missing."""
     with suppress(OSError, ValueError):
         return path.exists()
     return False
 
 
-#: Folds that nnU-Net makes where there is no splits_final.json. Source: nnUNetTrainer.do_split.
+#: The number of folds that nnU-Net creates where there is no splits_final.json. Source: nnUNetTrainer.do_split.
 FOLDS = 5
 ALL = "all"
 
 
 def checked_fold(fold: str) -> str:
-    """``fold`` if nnU-Net takes it: a number, or all; UsageError otherwise."""
+    """``fold`` if nnU-Net accepts it: a number, or all; UsageError otherwise."""
     if fold != ALL and not (fold.isascii() and fold.isdigit() and len(fold) < 5):
         raise UsageError(f"{fold!r} is no fold", hint="a number such as 0, or all")
     return fold if fold == ALL else str(int(fold))

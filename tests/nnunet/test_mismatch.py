@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from plansguard.nnunet.network.inference import Inferred, inferred_network, unmet
+from plansguard.nnunet.network.inference import InferredNetwork, inferred_network, unmet
 from plansguard.nnunet.network.mismatch import Obstacle, obstacles
 from plansguard.nnunet.network.parameters import Shapes, expected_parameters, shapes_of
 from plansguard.nnunet.network.unet import PACKAGE, network_of
@@ -27,14 +27,14 @@ def pairs(draw: st.DrawFn) -> tuple[tuple[Architecture, int], tuple[Architecture
     first = network_of(architecture)
     second = draw(variations(first)) if draw(st.integers(0, 9)) else network_of(draw(architectures()))
     others = channels if draw(st.integers(0, 3)) else draw(st.integers(1, 2))
-    sides = [(written(architecture), channels), (Inferred(second, others, None).architecture, others)]
+    sides = [(written(architecture), channels), (InferredNetwork(second, others, None).architecture, others)]
     ours, theirs = draw(st.permutations(sides))
     return ours, theirs
 
 
 def written(architecture: Architecture) -> Architecture:
     """The same with its lists written out, so that settings can be taken over one by one."""
-    return Inferred(network_of(architecture), 1, None).architecture
+    return InferredNetwork(network_of(architecture), 1, None).architecture
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ SAID: dict[str, tuple[Architecture, Architecture, list[str]]] = {
         network(**BATCH_NORM),
         network(),
         [
-            "normalisation layers hold affine parameters and running statistics (BatchNorm) here and "
+            "normalization layers have affine parameters and running statistics (BatchNorm) here and "
             "affine parameters (InstanceNorm) in the weights (norm_op, norm_op_kwargs)"
         ],
     ),
@@ -214,7 +214,7 @@ SAID: dict[str, tuple[Architecture, Architecture, list[str]]] = {
     "dropout": (
         network(RESIDUAL),
         network(RESIDUAL, **DROPOUT),
-        ["0 layers between convolution and normalisation here and 1 in the weights (dropout_op)"],
+        ["0 layers between convolution and normalization here and 1 in the weights (dropout_op)"],
     ),
     "no bias": (
         network(),
@@ -286,7 +286,7 @@ def test_an_encoder_without_a_decoder() -> None:
     (obstacle,) = obstacles(expected, stored)
     assert obstacle.kind == "parameters"
     assert obstacle.what == (
-        "the weights hold an encoder without a decoder: decoder.encoder.stages.0.0.convs.0.conv.weight is "
+        "the weights have an encoder without a decoder: decoder.encoder.stages.0.0.convs.0.conv.weight is "
         f"32 x 1 x 1 x 3 x 3 here and missing in the weights; {len(unmet(expected, stored)) - 1} more parameters do "
         "not fit either"
     )

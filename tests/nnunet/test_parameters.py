@@ -186,8 +186,8 @@ def test_where_both_are_given_modality_counts() -> None:
     [
         ({"labels": {"background": 0}}, "channels"),
         ({"channel_names": {"0": "CT"}}, "no labels"),
-        ({"channel_names": {"0": "CT"}, "labels": {"0": "background"}}, "no numbers"),
-        ({"channel_names": {"0": "CT"}, "labels": {"background": None}}, "no numbers"),
+        ({"channel_names": {"0": "CT"}, "labels": {"0": "background"}}, "not numbers"),
+        ({"channel_names": {"0": "CT"}, "labels": {"background": None}}, "not numbers"),
     ],
 )
 def test_a_dataset_json_that_does_not_say(dataset_json: dict[str, Any], reason: str) -> None:
@@ -202,10 +202,10 @@ def test_a_dataset_json_that_does_not_say(dataset_json: dict[str, Any], reason: 
         ({**PLAIN, "network_class_name": "my_unets.PlainConvUNet"}, "my_unets.PlainConvUNet"),
         ({"network_class_name": PLAIN["network_class_name"], "arch_kwargs": None}, "arch_kwargs"),
         ({}, "None"),
-        (changed(strides=[1, 2, 2]), "strides has 3 entries where 2 are needed"),
-        (changed(strides=[1, [2, 2]]), "strides holds .* 3 axes"),
-        (changed(kernel_sizes=[3, "3"]), "kernel_sizes holds '3'"),
-        (changed(features_per_stage=0), "features_per_stage holds 0"),
+        (changed(strides=[1, 2, 2]), "strides has 3 entries, not 2"),
+        (changed(strides=[1, [2, 2]]), "strides is .* 3 axes"),
+        (changed(kernel_sizes=[3, "3"]), "kernel_sizes is '3'"),
+        (changed(features_per_stage=0), "features_per_stage is 0"),
         (changed(n_stages=10**9), "n_stages is 1000000000"),
         (changed(n_conv_per_stage=10**9), "no network has that many"),
         (changed(n_blocks_per_stage=1), "takes no argument n_blocks_per_stage"),

@@ -1,1 +1,1 @@
-"""The U-Net of a configuration: parameters, memory, and why weights do not load into it."""
+"""The U-Net of a configuration: parameters, GPU memory, and why weights do not load into it."""

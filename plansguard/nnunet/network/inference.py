@@ -1,4 +1,4 @@
-"""Which U-Net some parameters belong to, told by their names and shapes alone: for weights that came without plans."""
+"""Inference of a U-Net from the names and shapes of its parameters, for weights without plans."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from plansguard.nnunet.network.parameters import shapes_of
 from plansguard.nnunet.network.unet import AFFINE, PACKAGE, TRACKED, Network, UnknownNetwork, network_of
 
 Stored = Mapping[str, tuple[int, ...]]
-"""Parameter name -> shape, as a checkpoint holds them; there may be more than the network needs."""
+"""Parameter name -> shape, as in a checkpoint; there may be more than the network needs."""
 
 
-class Inferred(NamedTuple):
-    """A network and what is no part of its architecture; ``heads`` is None when no segmentation layer is stored."""
+class InferredNetwork(NamedTuple):
+    """A network, its input channels and heads; ``heads`` is None when no segmentation layer is stored."""
 
     network: Network
     channels: int
@@ -22,46 +22,46 @@ class Inferred(NamedTuple):
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """The same as an ``architecture`` of plans, with lists written out.
+        """The network as an ``architecture`` of plans, with one list entry per stage.
 
-        What no parameter depends on is filled in as nnU-Net's planners write it: the first stage's stride of 1, the
-        nonlinearity, the numbers in keyword arguments. A layer between convolution and normalisation counts as dropout;
-        in a PlainConvUNet it could be a nonlinearity as well.
+        Arguments that no parameter depends on have the values that nnU-Net's planners write: the first stage's stride
+        of 1, the nonlinearity, the numbers in keyword arguments. A layer between convolution and normalization counts
+        as dropout; in a PlainConvUNet it could also be a nonlinearity.
         """
         return _as_written(self.network)
 
 
-def inferred_network(stored: Stored) -> Inferred | None:
-    """The U-Net of nnU-Net that these are the parameters of; None when they are of none, or some are missing.
+def inferred_network(stored: Stored) -> InferredNetwork | None:
+    """The U-Net with these parameters; None when they belong to no U-Net of nnU-Net, or some are missing.
 
-    Everything that decides names and shapes is found, but for the stride of the first stage: no transposed convolution
-    undoes it. nnU-Net's planners always write 1 there, and so does this (2 where a residual network shows that the
-    stage has one). Of a single stage a ResidualUNet cannot be told from a ResidualEncoderUNet.
+    Every property that decides names and shapes is inferred, except the stride of the first stage, which no transposed
+    convolution reverses. It is 1, as in plans of nnU-Net's planners, or 2 where a residual network shows that there is
+    one. With a single stage, a ResidualUNet looks like a ResidualEncoderUNet.
     """
     try:
         network, channels = _read(stored)
         heads = _heads(stored, network)
-        sound = network_of(_as_written(network)) == network
+        is_valid = network_of(_as_written(network)) == network
     except (KeyError, IndexError, ValueError, UnknownNetwork):
         return None
-    whole = sound and not unmet(shapes_of(network, channels, heads or 1), stored)
-    return Inferred(network, channels, heads) if whole else None
+    is_complete = is_valid and not unmet(shapes_of(network, channels, heads or 1), stored)
+    return InferredNetwork(network, channels, heads) if is_complete else None
 
 
 def unmet(expected: Stored, stored: Stored) -> list[str]:
-    """The parameters for which nnU-Net would not load the stored ones, in its order.
+    """The expected parameters that are not stored under the same name and in the same shape, in nnU-Net's order.
 
-    It looks for everything but the segmentation layers under the same name and in the same shape, and does not mind
-    what is stored besides. Source: nnunetv2/run/load_pretrained_weights.py.
+    nnU-Net loads no weights if there is one. It ignores segmentation layers and additional parameters. Source:
+    nnunetv2/run/load_pretrained_weights.py.
     """
     return [name for name, shape in expected.items() if ".seg_layers." not in name and stored.get(name) != shape]
 
 
 def _read(stored: Stored) -> tuple[Network, int]:
-    """The network and its input channels; an exception where names or shapes are not a U-Net's."""
+    """The network and its input channels; raises an exception where names or shapes are not those of a U-Net."""
     plain = "encoder.stem.convs.0.conv.weight" not in stored
     entry = "encoder.stages.0.0.convs.0" if plain else "encoder.stem.convs.0"
-    # A block's kernel sits in its second convolution; its last decides how many features it puts out.
+    # A block's kernel is in its second convolution; its last one decides the number of output features.
     inner = "0.convs.{}.conv.weight" if plain else "blocks.{}.conv2.conv.weight"
     units = [f"encoder.stages.{stage}.{inner}" for stage in range(_how_many(stored, f"encoder.stages.{{}}.{inner}"))]
     shapes = [stored[unit.format(0)] for unit in units]
@@ -88,22 +88,22 @@ def _read(stored: Stored) -> tuple[Network, int]:
 
 
 def _how_many(stored: Stored, name: str) -> int:
-    """How many parameters of this name there are, which has braces for a number counted from 0."""
+    """The number of parameters of this name, which has braces for a number counted from 0."""
     first, *others = name.split("{}")
     rest = "0".join(others)
     return next(index for index in count() if f"{first}{index}{rest}" not in stored)
 
 
 def _norm(stored: Stored, layer: str) -> tuple[tuple[str, ...], int]:
-    """What a normalisation layer holds, and how many layers stand between the convolution and it."""
+    """The parameters of a normalization layer, and the number of layers between the convolution and it."""
     norm = tuple(name for names in (AFFINE, TRACKED) if f"{layer}.norm.{names[0]}" in stored for name in names)
     positions = [gap for gap in range(3) if norm and f"{layer}.all_modules.{1 + gap}.{norm[0]}" in stored]
     return norm, positions[0] if positions else 0
 
 
 def _strides(stored: Stored, stages: int, axes: int) -> tuple[tuple[int, ...], ...]:
-    """The decoder's transposed convolutions undo the strides, that of the lowest stage first."""
-    # In a residual network pooling comes before the convolution of a skip, and moves that to the second place.
+    """The strides, which the decoder's transposed convolutions reverse, that of the lowest stage first."""
+    # In a residual network pooling precedes the convolution of a skip, which so becomes the second layer.
     pools = "encoder.stages.0.blocks.0.skip.1.conv.weight" in stored
     steps = range(stages - 2, -1, -1)
     return (2 if pools else 1,) * axes, *(stored[f"decoder.transpconvs.{step}.weight"][2:] for step in steps)

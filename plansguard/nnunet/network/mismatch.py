@@ -1,7 +1,7 @@
-"""Why parameters do not fit a network, in the words of plans: stages, axes and settings in place of names and shapes.
+"""Why parameters do not fit a network, in terms of plans: stages, axes and settings in place of names and shapes.
 
-nnU-Net stops at the first parameter that does not fit and prints its values. Here both networks are read from names
-and shapes, and what differs between them is told, every cause once.
+nnU-Net stops at the first parameter that does not fit and prints its values. Here both networks are inferred from names
+and shapes, and each difference between them is reported once.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from plansguard.core.text import counted
-from plansguard.nnunet.network.inference import Inferred, Stored, inferred_network, unmet
+from plansguard.nnunet.network.inference import InferredNetwork, Stored, inferred_network, unmet
 from plansguard.nnunet.network.parameters import shapes_of
 from plansguard.nnunet.network.unet import AFFINE, PER_STAGE, TRACKED, Network
 
 Kind = Literal["dimensions", "network", "channels", "topology", "features", "blocks", "layers", "parameters"]
 
-#: What is shown of arguments that differ, where it is not known which of them matter.
+#: Limits for differing arguments in a message, where it is unknown which of them matter.
 _ARGUMENTS_SHOWN, _LONGEST_VALUES = 3, 80
 
 
 @dataclass(frozen=True)
 class Obstacle:
-    """One reason for which nnU-Net cannot load the weights.
+    """One reason why nnU-Net cannot load the weights.
 
-    ``kind``: "dimensions" and "network" mean another network altogether, "channels" another input, "topology" other
-    stages, strides or kernels; "features", "blocks" and "layers" (normalisation, bias, dropout) other settings of the
-    same network; "parameters" what no setting explains. ``what`` is a clause that names both sides; ``settings`` are
-    the arguments in ``arch_kwargs`` to take over from the weights' plans to remove the obstacle, empty where taking
-    over arguments is not enough; ``key`` is the first parameter at which nnU-Net would stop because of it.
+    ``kind``: "dimensions" and "network" mean a different network, "channels" another input, "topology" other stages,
+    strides or kernels; "features", "blocks" and "layers" (normalization, bias, dropout) other settings of the same
+    network; "parameters" a difference that no setting explains. ``what`` is a clause that names both sides;
+    ``settings`` are the arguments in ``arch_kwargs`` to copy from the weights' plans to remove the obstacle, empty
+    where that is not enough; ``key`` is the first parameter at which nnU-Net would stop because of it.
     """
 
     kind: Kind
@@ -47,12 +47,12 @@ def obstacles(
     theirs: Mapping[str, Any] | None = None,
     cascade: bool = False,
 ) -> list[Obstacle]:
-    """Why nnU-Net could not load ``stored`` with -pretrained_weights, in the order in which a user should mend it.
+    """Why nnU-Net cannot load ``stored`` with -pretrained_weights, in the order in which a user should fix it.
 
-    Empty exactly when it could: every expected parameter but the segmentation layers is stored under the same name and
-    in the same shape. ``here`` and ``theirs`` are the ``architecture`` of the run and that of the weights where known;
-    they name networks that cannot be told by their parameters. ``cascade`` says that the configuration has a previous
-    stage, whose labels are further input channels.
+    Empty exactly when it can: every expected parameter except the segmentation layers is stored under the same name and
+    in the same shape. ``here`` and ``theirs`` are the ``architecture`` of the run and that of the weights, where known;
+    they name networks that cannot be inferred from parameters. ``cascade`` states that the configuration has a
+    previous stage, whose labels are further input channels.
     """
     missing = unmet(expected, stored)
     if not missing:
@@ -72,14 +72,14 @@ def obstacles(
     causes = list(_causes(ours, other, cascade))
     known = shapes_of(ours.network, ours.channels, 1)
     rest = [name for name in missing if not causes or name not in known]
-    explained = [replace(one, key=_first(missing, key)) for one, key in causes]
-    return [*_counting(explained), *([_unexplained(rest, expected, stored)] if rest else [])]
+    explained = [replace(obstacle, key=_first(missing, start)) for obstacle, start in causes]
+    return [*_with_counting(explained), *([_unexplained(rest, expected, stored)] if rest else [])]
 
 
 def obstacles_by_plans(here: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[Obstacle]:
-    """The same for networks whose parameters cannot be known: by the two ``architecture`` of plans alone.
+    """The same for networks with unknown parameters, by the ``architecture`` of both plans alone.
 
-    Another number of input channels does not show there.
+    Another number of input channels does not appear there.
     """
     mine, its = _name(None, here), _name(None, theirs)
     if mine != its:
@@ -89,14 +89,14 @@ def obstacles_by_plans(here: Mapping[str, Any], theirs: Mapping[str, Any]) -> li
 
 
 def _deciding(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the arguments those on which parameters may depend, with classes by their last word."""
+    """The arguments on which parameters may depend, with classes by the last part of their path."""
     kwargs = architecture.get("arch_kwargs")
     kept = {key: value for key, value in (kwargs or {}).items() if key != "nonlin" and not key.endswith("_kwargs")}
     return {"arch_kwargs": {key: one.rpartition(".")[2] if isinstance(one, str) else one for key, one in kept.items()}}
 
 
 def _common_prefix(expected: Stored, stored: Stored) -> str:
-    """What stands before all stored names, and not before those of this network."""
+    """The prefix of all stored names that names of this network do not have."""
     first = next(iter(stored), "")
     ends = (index + 1 for index, letter in enumerate(first) if letter == ".")
     for prefix in (first[:end] for end in ends):
@@ -109,7 +109,7 @@ def _common_prefix(expected: Stored, stored: Stored) -> str:
 # --- Networks that are not both nnU-Net's own ------------------------
 
 
-def _name(inferred: Inferred | None, architecture: Mapping[str, Any] | None) -> str | None:
+def _name(inferred: InferredNetwork | None, architecture: Mapping[str, Any] | None) -> str | None:
     if inferred is not None:
         return inferred.network.name
     path = architecture.get("network_class_name") if architecture else None
@@ -117,7 +117,7 @@ def _name(inferred: Inferred | None, architecture: Mapping[str, Any] | None) -> 
 
 
 def _other_arguments(here: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None) -> str:
-    """What the plans of two networks say differently, where that is all there is to go by."""
+    """The arguments in which the plans of two networks differ, where their parameters do not show why."""
     mine, its = ((one or {}).get("arch_kwargs") for one in (here, theirs))
     if not isinstance(mine, Mapping) or not isinstance(its, Mapping):
         return ""
@@ -131,12 +131,12 @@ def _unexplained(missing: Sequence[str], expected: Stored, stored: Stored, lead:
     found = f"{_shape(stored[key])} in the weights" if key in stored else "missing in the weights"
     more = counted(len(missing) - 1, "more parameter")
     rest = {1: "", 2: f"; {more} does not fit either"}.get(len(missing), f"; {more} do not fit either")
-    if _holds(stored, "encoder.") and not _holds(stored, "decoder."):
-        lead = "the weights hold an encoder without a decoder: "
+    if _has(stored, "encoder.") and not _has(stored, "decoder."):
+        lead = "the weights have an encoder without a decoder: "
     return Obstacle("parameters", f"{lead}{key} is {_shape(expected[key])} here and {found}{rest}", key=key)
 
 
-def _holds(stored: Stored, beginning: str) -> bool:
+def _has(stored: Stored, beginning: str) -> bool:
     return any(name.startswith(beginning) for name in stored)
 
 
@@ -147,11 +147,11 @@ def _shape(shape: tuple[int, ...]) -> str:
 # --- Two of nnU-Net's own U-Nets -------------------------------------
 
 _Cause = tuple[Obstacle, str]
-"""An obstacle, and what the names of the parameters that it is about begin with."""
+"""An obstacle, and the beginning of the names of its parameters."""
 
 
-def _causes(ours: Inferred, other: Inferred, cascade: bool) -> Iterator[_Cause]:
-    """What differs so that parameters do not fit; what the weights merely have more of is no obstacle."""
+def _causes(ours: InferredNetwork, other: InferredNetwork, cascade: bool) -> Iterator[_Cause]:
+    """The differences because of which parameters do not fit; additional ones in the weights are no obstacle."""
     mine, its = ours.network, other.network
     if mine.axes != its.axes:
         yield Obstacle("dimensions", f"{mine.axes}D here, {its.axes}D in the weights"), ""
@@ -181,7 +181,7 @@ def _topology(mine: Network, its: Network) -> Iterator[_Cause]:
         narrow = ("bottleneck_channels",) if mine.bottleneck else ()
         settings = ("n_stages", *PER_STAGE, mine.counted_by, "n_conv_per_stage_decoder", *narrow)
         what = f"{counted(here, 'stage')} here, {theirs} in the weights (n_stages)"
-        # The decoder is counted from the lowest stage up: with more stages in the weights all of it is shifted.
+        # The decoder counts from the lowest stage up: with more stages in the weights all its names are shifted.
         yield Obstacle("topology", what, settings), f"encoder.stages.{theirs}." if here > theirs else "decoder.stages."
     pools = "stage {stage} pools {mine} here and {its} in the weights"
     step = "decoder.transpconvs.{from_below}."
@@ -194,7 +194,7 @@ def _topology(mine: Network, its: Network) -> Iterator[_Cause]:
 
 
 def _first_stride_shows(network: Network) -> bool:
-    """Whether the first stage has a skip with a convolution, behind the pooling if there is one."""
+    """Whether the first stage has a skip with a convolution, after the pooling if there is one."""
     return not network.plain and network.stem != network.features[0]
 
 
@@ -205,7 +205,7 @@ def _pools(stride: tuple[int, ...]) -> bool:
 def _features(mine: Network, its: Network) -> Iterator[_Cause]:
     features = "stage {stage} has {mine} features here and {its} in the weights"
     for obstacle, at in _per_stage("features", "features_per_stage", features, mine.features, its.features):
-        # Unless it is given a number of its own, the stem has as many as the first stage.
+        # Without stem_channels, the stem has as many features as the first stage.
         stem = () if mine.plain or mine.features[0] == its.features[0] else ("stem_channels",)
         yield replace(obstacle, settings=(*obstacle.settings, *stem)), at
     explained = (mine.stem, its.stem) == (mine.features[0], its.features[0])
@@ -222,7 +222,7 @@ def _blocks(mine: Network, its: Network) -> Iterator[_Cause]:
         here, theirs = ("BottleneckD" if one.bottleneck else "BasicBlockD" for one in (mine, its))
         what = f"blocks are {here} here and {theirs} in the weights (block)"
         yield Obstacle("blocks", what, ("block", "bottleneck_channels")), "encoder.stages."
-    if len(mine.features) != len(its.features):  # then all these lists change anyway
+    if len(mine.features) != len(its.features):  # then all these lists differ
         return
     unit = "convolutions" if mine.plain else "blocks"
     count = f"stage {{stage}} has {{mine}} {unit} here and {{its}} in the weights"
@@ -240,26 +240,26 @@ def _layers(mine: Network, its: Network) -> Iterator[_Cause]:
         what = "convolutions have a bias here and none in the weights (conv_bias)"
         yield Obstacle("layers", what, ("conv_bias",)), ""
     if set(mine.norm) - set(its.norm):
-        what = f"normalisation layers hold {_norm(mine)} here and {_norm(its)} in the weights (norm_op, norm_op_kwargs)"
+        what = f"normalization layers have {_norm(mine)} here and {_norm(its)} in the weights (norm_op, norm_op_kwargs)"
         yield Obstacle("layers", what, ("norm_op", "norm_op_kwargs")), ""
     if mine.norm and its.norm and mine.gap != its.gap:
         settings = ("dropout_op", "nonlin_first", "nonlin") if mine.plain else ("dropout_op",)
         what = (
-            f"{counted(mine.gap, 'layer')} between convolution and normalisation here and {its.gap} in the weights "
+            f"{counted(mine.gap, 'layer')} between convolution and normalization here and {its.gap} in the weights "
             f"({', '.join(settings)})"
         )
         yield Obstacle("layers", what, settings), ""
 
 
 def _norm(network: Network) -> str:
-    """What normalisation layers hold, and which layers are so by default in torch or in nnU-Net's plans."""
-    held = {
+    """The parameters of normalization layers, and the layer that has them by default in torch or in nnU-Net's plans."""
+    parameters = {
         (): "nothing",
         AFFINE: "affine parameters (InstanceNorm)",
         TRACKED: "running statistics",
         (*AFFINE, *TRACKED): "affine parameters and running statistics (BatchNorm)",
     }
-    return held[network.norm]
+    return parameters[network.norm]
 
 
 def _per_stage(
@@ -273,7 +273,7 @@ def _per_stage(
     start: int = 0,
     only_more: bool = False,
 ) -> Iterator[_Cause]:
-    """One obstacle for all stages at which a setting differs; with ``only_more`` where it asks for more here."""
+    """One obstacle for all stages at which a setting differs; with ``only_more``, is larger here."""
     both = list(enumerate(zip(mine, its, strict=False)))[start:]
     odd = [stage for stage, (one, other) in both if (one > other if only_more else one != other)]
     if not odd:
@@ -311,12 +311,12 @@ def _first(missing: Sequence[str], beginning: str) -> str:
     return next((name for name in missing if name.startswith(beginning)), missing[0])
 
 
-def _counting(found: list[Obstacle]) -> list[Obstacle]:
-    """The same, with a word on how stages are counted where the first number of one stands."""
-    for index, obstacle in enumerate(found):
+def _with_counting(obstacles: list[Obstacle]) -> list[Obstacle]:
+    """The same obstacles; the first with the number of a stage also states how stages are counted."""
+    for index, obstacle in enumerate(obstacles):
         if re.search(r"stages? \d", obstacle.what):
             counted_too = " and axes" if re.search(r", ax[ei]s \d", obstacle.what) else ""
             what = f"{obstacle.what.removesuffix(')')}; stages{counted_too} count from 0)"
-            found[index] = replace(obstacle, what=what)
+            obstacles[index] = replace(obstacle, what=what)
             break
-    return found
+    return obstacles

@@ -1,8 +1,8 @@
-"""The names and shapes of the parameters that plans and dataset.json ask for, without torch.
+"""Names and shapes of the parameters of the network of plans and dataset.json, without torch.
 
 Names and their order are those of ``state_dict()`` of the networks in dynamic_network_architectures 0.4.4. Modules that
-a network holds twice are named twice there: every convolution again under ``all_modules``, and the whole encoder again
-under ``decoder``.
+a network contains twice have two names there: convolutions also under ``all_modules``, the encoder also under
+``decoder``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _TWICE = re.compile(r"(^|\.)all_modules\.|^decoder\.encoder\.")
 
 
 def input_channels(configuration: Mapping[str, Any], dataset_json: Mapping[str, Any]) -> int:
-    """How many channels the network's input has: those of the images, in a cascade one more per foreground label.
+    """The number of input channels: those of the images, and in a cascade one more per foreground label.
 
-    ``configuration`` is resolved. UnknownNetwork when dataset.json does not say. Source: determine_num_input_channels
-    in nnunetv2/utilities/label_handling/label_handling.py.
+    ``configuration`` is resolved. Raises UnknownNetwork when dataset.json does not contain them. Source:
+    determine_num_input_channels in nnunetv2/utilities/label_handling/label_handling.py.
     """
     names = dataset_json.get("modality" if "modality" in dataset_json else "channel_names")
     if not isinstance(names, (Mapping, list)):
@@ -36,9 +36,10 @@ def input_channels(configuration: Mapping[str, Any], dataset_json: Mapping[str, 
 
 
 def segmentation_heads(dataset_json: Mapping[str, Any]) -> int:
-    """How many maps the network puts out: one per label, background included, or one per region.
+    """The number of output maps: one per label, background included, or one per region.
 
-    UnknownNetwork when dataset.json does not say. Source: LabelManager.num_segmentation_heads, the same file.
+    Raises UnknownNetwork when dataset.json does not contain them. Source: LabelManager.num_segmentation_heads, in the
+    same file.
     """
     labels = _labels(dataset_json)
     if not any(isinstance(value, (list, tuple)) and len(value) > 1 for value in labels.values()):
@@ -48,7 +49,7 @@ def segmentation_heads(dataset_json: Mapping[str, Any]) -> int:
 
 
 def _labels(dataset_json: Mapping[str, Any]) -> dict[str, Any]:
-    """The labels that are learned: all but ``ignore``."""
+    """The labels except ``ignore``, which is not learned."""
     labels = dataset_json.get("labels")
     if not isinstance(labels, Mapping):
         raise UnknownNetwork("dataset.json has no labels")
@@ -60,25 +61,25 @@ def _values(labels: Mapping[str, Any]) -> set[int]:
     try:
         return {int(value) for values in listed for value in values}
     except (TypeError, ValueError, OverflowError) as error:
-        raise UnknownNetwork("the labels in dataset.json are no numbers") from error
+        raise UnknownNetwork("the labels in dataset.json are not numbers") from error
 
 
 def expected_parameters(architecture: Mapping[str, Any], channels: int, heads: int) -> Shapes:
-    """What ``state_dict()`` of this network names, in its order, with the shapes.
+    """Names and shapes in ``state_dict()`` of this network, in its order.
 
-    ``architecture`` is as configurations.modern_architecture gives it; ``channels`` and ``heads`` are input_channels
-    and segmentation_heads. UnknownNetwork for other networks than nnU-Net's U-Nets, or what they cannot be built from.
+    ``architecture`` is the result of inheritance.modern_architecture; ``channels`` and ``heads`` are input_channels and
+    segmentation_heads. Raises UnknownNetwork for other networks than nnU-Net's U-Nets, or arguments that they refuse.
     """
     return shapes_of(network_of(architecture), channels, heads)
 
 
 def shapes_of(network: Network, channels: int, heads: int) -> Shapes:
-    """The same of a network that is read already."""
+    """The same for a network that was read before."""
     return dict(_unet(network, channels, heads))
 
 
 def number_of_parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Learned numbers, each counted once though a network names many twice."""
+    """The number of learned values, each counted once although many have two names."""
     return sum(prod(shape) for name, shape in shapes.items() if not _TWICE.search(name) and not name.endswith(TRACKED))
 
 
@@ -116,9 +117,9 @@ def _encoder(network: Network, channels: int) -> _Named:
 
 
 def _decoder_stage(network: Network, step: int, stage: int) -> _Named:
-    """UNetDecoder, or UNetResDecoder, whose blocks are basic ones whatever the encoder's are.
+    """UNetDecoder, or UNetResDecoder, whose blocks are always BasicBlockD.
 
-    They see the upsampled map and the encoder's.
+    The input is the upsampled map and the encoder's.
     """
     features, count, kernel = network.features[stage], network.decoder[step], network.kernels[stage]
     if network.name == "ResidualUNet":
@@ -143,7 +144,7 @@ def _blocks(
     inside: int | None,
     pools: bool,
 ) -> _Named:
-    """StackedResidualBlocks; ``inside`` is None for BasicBlockD, ``pools`` whether the first block has a stride."""
+    """StackedResidualBlocks; ``inside`` is None for BasicBlockD, ``pools`` states if the first block has a stride."""
     for index in range(count):
         block = _block(network, channels, features, kernel, inside=inside, pools=pools and index == 0)
         yield from _under(f"blocks.{index}", block)
@@ -162,7 +163,7 @@ def _block(
         yield from _under("conv1", _convolution(network, channels, inside, point, gap=0))
         yield from _under("conv2", _convolution(network, inside, inside, kernel, gap=network.gap))
         yield from _under("conv3", _convolution(network, inside, features, point, gap=0))
-    if channels != features:  # behind the pooling, where there is one
+    if channels != features:  # after the pooling, where there is one
         skip = _convolution(network, channels, features, point, gap=0, biased=False)
         yield from _under(f"skip.{int(pools)}", skip)
 

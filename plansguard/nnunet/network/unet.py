@@ -1,7 +1,7 @@
-"""nnU-Net's own U-Nets: what an ``architecture`` says about their parameters, and its stages as a table.
+"""nnU-Net's own U-Nets, read from an ``architecture``, and their stages as a table.
 
-Source: dynamic_network_architectures (dna) 0.4.4, architectures/unet.py and the building blocks that it is made of.
-Stages count from 0 at the full resolution, as the lists in plans do; kernels and strides have one value per array axis.
+Source: dynamic_network_architectures (dna) 0.4.4, architectures/unet.py and its building blocks. Stages count from 0 at
+the full resolution, like the lists in plans; kernels and strides have one value per array axis.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from plansguard.core.errors import PlansguardError
 from plansguard.nnunet import constants
 
 PER_STAGE: Final = ("features_per_stage", "kernel_sizes", "strides")
-"""Arguments with one entry per stage, besides those that count convolutions or blocks."""
+"""Arguments with one entry per stage, except those that count convolutions or blocks."""
 PACKAGE: Final = "dynamic_network_architectures"
 AFFINE: Final = ("weight", "bias")
 TRACKED: Final = ("running_mean", "running_var", "num_batches_tracked")
-"""Parameters and buffers of a normalisation layer, in torch's order."""
+"""Parameters and buffers of a normalization layer, in torch's order."""
 #: Layer -> (affine, track_running_stats) unless norm_op_kwargs say otherwise.
 _NORMS = {"InstanceNorm": (False, False), "BatchNorm": (True, True)}
 _NORM_ARGUMENTS = {"eps", "momentum", "affine", "track_running_stats"}
-#: nnU-Net plans 3 to 8 stages. Plans come from strangers, and larger numbers would only fill the memory.
+#: nnU-Net plans 3 to 8 stages. Plans are untrusted, and larger numbers would fill the memory.
 _MOST_STAGES, _MOST_CONVOLUTIONS = 100, 2000
 
 
@@ -32,13 +32,13 @@ class UnknownNetwork(PlansguardError):
 
 @dataclass(frozen=True)
 class Network:
-    """A U-Net, as far as the names and shapes of its parameters depend on it.
+    """The properties of a U-Net that decide the names and shapes of its parameters.
 
     ``encoder`` counts convolutions (PlainConvUNet) or residual blocks per stage; ``decoder`` counts convolutions
     (ResidualUNet: blocks) per stage from the lowest resolution up, one stage fewer. ``stem`` is the number of features
-    in front of the first stage, ``bottleneck`` that inside BottleneckD blocks, per stage; both are None in a
-    PlainConvUNet, and the latter with BasicBlockD. ``norm`` names the parameters and buffers of a normalisation layer,
-    and ``gap`` counts the layers between a convolution and it; () and 0 where there is none.
+    before the first stage, ``bottleneck`` the number inside BottleneckD blocks, per stage; both are None in a
+    PlainConvUNet, and ``bottleneck`` with BasicBlockD. ``norm`` names the parameters and buffers of a normalization
+    layer, and ``gap`` counts the layers between a convolution and it; () and 0 where there is none.
     """
 
     name: str
@@ -56,20 +56,20 @@ class Network:
 
     @property
     def plain(self) -> bool:
-        """Whether the encoder is made of plain convolutions, not of residual blocks."""
+        """Whether the encoder has plain convolutions, not residual blocks."""
         return self.name == "PlainConvUNet"
 
     @property
     def counted_by(self) -> str:
-        """The argument that ``encoder`` is called in plans."""
+        """The name of ``encoder`` in plans."""
         return "n_conv_per_stage" if self.plain else "n_blocks_per_stage"
 
 
 class Stage(NamedTuple):
-    """One stage: a row of the table.
+    """A row of the table of stages.
 
-    ``encoder`` and ``decoder`` count convolutions or residual blocks; the lowest stage has no decoder. ``size`` is the
-    feature map's size in voxels, per array axis.
+    ``encoder`` and ``decoder`` count convolutions or residual blocks; the lowest stage has no decoder. ``size`` is that
+    of the feature map in voxels, per array axis.
     """
 
     number: int
@@ -84,9 +84,9 @@ class Stage(NamedTuple):
 def stages(architecture: Mapping[str, Any], patch_size: Sequence[int] | None = None) -> list[Stage]:
     """The stages of a U-Net, from the full resolution down.
 
-    ``architecture`` is as configurations.modern_architecture gives it; ``patch_size`` in voxels, per array axis. Sizes
-    are exact where the strides divide the patch, which nnU-Net demands; rounded down elsewhere. UnknownNetwork when it
-    is none of nnU-Net's own U-Nets or its lists do not fit each other.
+    ``architecture`` is the result of inheritance.modern_architecture; ``patch_size`` is in voxels, per array axis.
+    Sizes are exact where the strides divide the patch, as nnU-Net requires, and otherwise rounded down. Raises
+    UnknownNetwork when it is none of nnU-Net's own U-Nets, or its lists have different lengths.
     """
     network = network_of(architecture)
     size = tuple(patch_size) if patch_size is not None and len(patch_size) == network.axes else None
@@ -100,45 +100,45 @@ def stages(architecture: Mapping[str, Any], patch_size: Sequence[int] | None = N
 
 
 def network_of(architecture: Mapping[str, Any]) -> Network:
-    """What ``architecture`` says; UnknownNetwork for other networks than nnU-Net's U-Nets, or what cannot be built.
+    """The network of an ``architecture``; UnknownNetwork where it is none of nnU-Net's U-Nets, or cannot be built.
 
-    Numbers that stand for all stages or all axes are written out.
+    A number for all stages or all axes is repeated for each.
     """
     name = stock_name(architecture)
-    given = architecture.get("arch_kwargs")
-    if not isinstance(given, Mapping):
-        raise UnknownNetwork("arch_kwargs holds no arguments")
-    _check_arguments(name, given)
+    kwargs = architecture.get("arch_kwargs")
+    if not isinstance(kwargs, Mapping):
+        raise UnknownNetwork("arch_kwargs has no arguments")
+    _check_arguments(name, kwargs)
     plain = name == "PlainConvUNet"
-    axes, count = _axes(given["conv_op"]), _positive("n_stages", given["n_stages"])
+    axes, count = _axes(kwargs["conv_op"]), _positive("n_stages", kwargs["n_stages"])
     if count > _MOST_STAGES:
         raise UnknownNetwork(f"n_stages is {count}: no network has that many")
-    features = _numbers(given, "features_per_stage", count)
-    encoder = _numbers(given, "n_conv_per_stage" if plain else "n_blocks_per_stage", count)
-    decoder = _numbers(given, "n_conv_per_stage_decoder", count - 1)
+    features = _numbers(kwargs, "features_per_stage", count)
+    encoder = _numbers(kwargs, "n_conv_per_stage" if plain else "n_blocks_per_stage", count)
+    decoder = _numbers(kwargs, "n_conv_per_stage_decoder", count - 1)
     if sum(encoder) + sum(decoder) > _MOST_CONVOLUTIONS:
         raise UnknownNetwork(f"more than {_MOST_CONVOLUTIONS} convolutions or blocks: no network has that many")
-    norm = _norm(given.get("norm_op"), given.get("norm_op_kwargs") or {}, axes)
+    norm = _norm(kwargs.get("norm_op"), kwargs.get("norm_op_kwargs") or {}, axes)
     return Network(
         name=name,
         axes=axes,
         features=features,
-        kernels=_per_axis(given, "kernel_sizes", count, axes),
-        strides=_per_axis(given, "strides", count, axes),
+        kernels=_per_axis(kwargs, "kernel_sizes", count, axes),
+        strides=_per_axis(kwargs, "strides", count, axes),
         encoder=encoder,
         decoder=decoder,
-        bias=bool(given.get("conv_bias", False)),
+        bias=bool(kwargs.get("conv_bias", False)),
         norm=norm,
-        gap=_gap(given) if norm else 0,
-        stem=None if plain else _stem(given, features),
-        bottleneck=None if plain else _bottleneck(given, count),
+        gap=_gap(kwargs) if norm else 0,
+        stem=None if plain else _stem(kwargs, features),
+        bottleneck=None if plain else _bottleneck(kwargs, count),
     )
 
 
 def stock_name(architecture: Mapping[str, Any]) -> str:
     """The class name of one of nnU-Net's own U-Nets; UnknownNetwork for any other.
 
-    A class of another package may be another network that only has the same name.
+    A class of another package may be a different network of the same name.
     """
     path = str(architecture.get("network_class_name"))
     name = path.rpartition(".")[2]
@@ -147,14 +147,14 @@ def stock_name(architecture: Mapping[str, Any]) -> str:
     return name
 
 
-def _check_arguments(name: str, given: Mapping[str, Any]) -> None:
+def _check_arguments(name: str, kwargs: Mapping[str, Any]) -> None:
     stock = constants.STOCK_ARCHITECTURES[name]
-    lacking = [key for key in stock.required if key not in given]
-    strange = [key for key in given if key not in (*stock.required, *stock.optional)]
-    if lacking:
-        raise UnknownNetwork(f"{name} needs the argument {lacking[0]}")
-    if strange:
-        raise UnknownNetwork(f"{name} takes no argument {strange[0]}")
+    missing = [key for key in stock.required if key not in kwargs]
+    unknown = [key for key in kwargs if key not in (*stock.required, *stock.optional)]
+    if missing:
+        raise UnknownNetwork(f"{name} needs the argument {missing[0]}")
+    if unknown:
+        raise UnknownNetwork(f"{name} takes no argument {unknown[0]}")
 
 
 def _axes(conv_op: Any) -> int:
@@ -165,7 +165,7 @@ def _axes(conv_op: Any) -> int:
 
 
 def _norm(norm_op: Any, arguments: Any, axes: int) -> tuple[str, ...]:
-    """The parameters and buffers of a normalisation layer."""
+    """The parameters and buffers of a normalization layer."""
     if norm_op is None:
         return ()
     for name, (affine, tracks) in _NORMS.items():
@@ -176,60 +176,60 @@ def _norm(norm_op: Any, arguments: Any, axes: int) -> tuple[str, ...]:
         ):
             affine, tracks = arguments.get("affine", affine), arguments.get("track_running_stats", tracks)
             return (*AFFINE * bool(affine), *TRACKED * bool(tracks))
-    raise UnknownNetwork(f"what norm_op {norm_op} holds is not known to plansguard")
+    raise UnknownNetwork(f"the parameters of norm_op {norm_op} are not known to plansguard")
 
 
 def _is_layer(value: Any, name: str) -> bool:
-    """Whether a Python path leads to this class of torch: torch.nn.Conv3d, torch.nn.modules.conv.Conv3d."""
+    """Whether a Python path is one of this class of torch: torch.nn.Conv3d, torch.nn.modules.conv.Conv3d."""
     return isinstance(value, str) and value.startswith("torch.nn.") and value.endswith(f".{name}")
 
 
-def _gap(given: Mapping[str, Any]) -> int:
-    """Layers between a convolution and its normalisation: dropout, and a nonlinearity that is to come first."""
-    nonlinearity = bool(given.get("nonlin_first")) and given.get("nonlin") is not None
-    return int(given.get("dropout_op") is not None) + int(nonlinearity)
+def _gap(kwargs: Mapping[str, Any]) -> int:
+    """Layers between a convolution and its normalization: dropout, and a nonlinearity with nonlin_first."""
+    nonlinearity = bool(kwargs.get("nonlin_first")) and kwargs.get("nonlin") is not None
+    return int(kwargs.get("dropout_op") is not None) + int(nonlinearity)
 
 
-def _stem(given: Mapping[str, Any], features: tuple[int, ...]) -> int:
-    channels = given.get("stem_channels")
+def _stem(kwargs: Mapping[str, Any], features: tuple[int, ...]) -> int:
+    channels = kwargs.get("stem_channels")
     return features[0] if channels is None else _positive("stem_channels", channels)
 
 
-def _bottleneck(given: Mapping[str, Any], count: int) -> tuple[int, ...] | None:
-    block = str(given.get("block", "BasicBlockD")).rpartition(".")[2]
+def _bottleneck(kwargs: Mapping[str, Any], count: int) -> tuple[int, ...] | None:
+    block = str(kwargs.get("block", "BasicBlockD")).rpartition(".")[2]
     if block == "BottleneckD":
-        return _numbers(given, "bottleneck_channels", count)
+        return _numbers(kwargs, "bottleneck_channels", count)
     if block != "BasicBlockD":
         raise UnknownNetwork(f"the parameters of the block {block} are not known to plansguard")
     return None
 
 
-def _numbers(given: Mapping[str, Any], key: str, count: int) -> tuple[int, ...]:
-    """One positive number per stage; one for all stages is repeated."""
-    return tuple(_positive(key, value) for value in _per_stage(given, key, count))
+def _numbers(kwargs: Mapping[str, Any], key: str, count: int) -> tuple[int, ...]:
+    """One positive number per stage."""
+    return tuple(_positive(key, value) for value in _per_stage(kwargs, key, count))
 
 
-def _per_axis(given: Mapping[str, Any], key: str, count: int, axes: int) -> tuple[tuple[int, ...], ...]:
-    """One positive number per stage and axis; one for all stages or all axes is repeated."""
+def _per_axis(kwargs: Mapping[str, Any], key: str, count: int, axes: int) -> tuple[tuple[int, ...], ...]:
+    """One positive number per stage and axis."""
     rows = []
-    for value in _per_stage(given, key, count):
+    for value in _per_stage(kwargs, key, count):
         row = value if isinstance(value, (list, tuple)) else [value] * axes
         if len(row) != axes:
-            raise UnknownNetwork(f"{key} holds {value} for a network of {axes} axes")
-        rows.append(tuple(_positive(key, one) for one in row))
+            raise UnknownNetwork(f"{key} is {value} for a network of {axes} axes")
+        rows.append(tuple(_positive(key, number) for number in row))
     return tuple(rows)
 
 
-def _per_stage(given: Mapping[str, Any], key: str, count: int) -> Sequence[Any]:
-    values = given.get(key)
+def _per_stage(kwargs: Mapping[str, Any], key: str, count: int) -> Sequence[Any]:
+    values = kwargs.get(key)
     if not isinstance(values, (list, tuple)):
         return [values] * count
     if len(values) != count:
-        raise UnknownNetwork(f"{key} has {len(values)} entries where {count} are needed")
+        raise UnknownNetwork(f"{key} has {len(values)} entries, not {count}")
     return values
 
 
 def _positive(key: str, value: Any) -> int:
     if type(value) is not int or value < 1:
-        raise UnknownNetwork(f"{key} holds {value!r}, no positive number")
+        raise UnknownNetwork(f"{key} is {value!r}, not a positive number")
     return value
