@@ -61,7 +61,7 @@ class JsonDocument:
         self.value = value
         self._text = text
         self._placed = _can_be_placed(text)
-        self.notices = tuple(_notices(self._root, "", "")) if oddities and self._placed else tuple(oddities)
+        self.notices = tuple(_notices(self._scan[0], "", "")) if oddities and self._placed else tuple(oddities)
 
     def position(self, pointer: str, *, first: bool = False) -> Position | None:
         """The position of the key of an object's member, or of the value of a list's item.
@@ -72,26 +72,21 @@ class JsonDocument:
         """
         if not self._placed:
             return None
-        from plansguard.documents import json_scanner
+        from plansguard.documents.json_scanner import position_at
 
-        node = self._root
+        node, lines = self._scan
         for token in tokens(pointer):
             if token not in node.children:
                 break
             node = node.children[token]
-        return json_scanner.position_at(self._lines, node.first if first else node.place)
+        return position_at(lines, node.first if first else node.place)
 
     @cached_property
-    def _root(self) -> Node:
+    def _scan(self) -> tuple[Node, list[int]]:
+        """The places of all parts, and the offsets at which lines start."""
         from plansguard.documents import json_scanner
 
-        return json_scanner.scan(self._text, self.path, MAX_DEPTH)
-
-    @cached_property
-    def _lines(self) -> list[int]:
-        from plansguard.documents import json_scanner
-
-        return json_scanner.line_starts(self._text)
+        return json_scanner.scan(self._text, self.path, MAX_DEPTH), json_scanner.line_starts(self._text)
 
 
 def read(path: Path) -> JsonDocument:
@@ -174,18 +169,6 @@ def tokens(pointer: str) -> tuple[str, ...]:
     if start:
         raise ValueError(f"a JSON pointer is empty or starts with '/': {pointer!r}")
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in escaped)
-
-
-def resolve(value: Any, pointer: str) -> Any:
-    """The part of ``value`` at this pointer. KeyError if there is none, ValueError if it is not a JSON pointer."""
-    for token in tokens(pointer):
-        if isinstance(value, dict) and token in value:
-            value = value[token]
-        elif isinstance(value, list) and _is_index(token) and int(token) < len(value):
-            value = value[int(token)]
-        else:
-            raise KeyError(pointer)
-    return value
 
 
 # --- Opening and decoding ------------------------------------------------------------
@@ -278,11 +261,6 @@ def _notices(node: Node, here: str, token: str) -> Iterator[Notice]:
         yield Notice("non-finite", here, node.non_finite)
     for child_token, child in node.children.items():
         yield from _notices(child, here + pointer(child_token), child_token)
-
-
-def _is_index(token: str) -> bool:
-    """Whether this is an index as JSON pointers write it: ASCII digits without a zero in front."""
-    return token.isascii() and token.isdigit() and (token == "0" or token[0] != "0") and len(token) < 19
 
 
 def _hidden_oddities(value: Any, path: str, *, placed: bool) -> list[Notice]:

@@ -20,16 +20,20 @@ if TYPE_CHECKING:
 #: How many fields of a wrong type are listed for a document or a configuration.
 MOST_PROBLEMS = 100
 
-#: Model -> its module in documents/models/, and the file in schemas/ that describes it.
+#: Model -> its module in documents/models/, and the schema in schemas/ that describes it.
 _SOURCES = {
     "Plans": ("plans", "plans"),
     "Configuration": ("plans", "plans"),
+    "ArchKwargs": ("plans", "plans"),
     "DatasetJson": ("dataset_json", "dataset"),
     "Fingerprint": ("fingerprint", "fingerprint"),
     "Splits": ("splits", "splits"),
     "MigrationRecord": ("migration_record", "lineage"),
     "PreprocessingRecord": ("preprocessing_record", "stamp"),
     "TrainingRecord": ("training_record", "receipt"),
+    "Settings": ("settings", "settings"),
+    "ReportDocument": ("report_document", "report"),
+    "DiffDocument": ("diff_document", "diff"),
 }
 #: Keywords that demand nothing, or (if, then) more than the model does.
 _IGNORED_KEYWORDS = {"$schema", "$id", "$defs", "title", "description", "if", "then"}

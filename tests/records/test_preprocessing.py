@@ -26,7 +26,7 @@ from plansguard.records.preprocessing_inputs import dataset_changes, differing, 
 from plansguard.subjects.discovery import expected_kind
 from plansguard.subjects.request import Reading
 from tests.support.preprocessing_records import CT, FOLDER, KWARGS, MEAN, RECORD, RECORDED, data, record
-from tests.support.variants import FIXTURES, PLANS, RESENC, ROOTS, lay_out, place, put, rewrite
+from tests.support.variants import FIXTURES, PLANS, RESENC, ROOTS, lay_out, place, put, resolve, rewrite
 from tests.support.variants import copy as copied
 
 PLANS_OF_CT = FIXTURES / "workspace/nnUNet_preprocessed" / CT / "nnUNetPlans.json"
@@ -63,7 +63,7 @@ def fields(change: dict[str, Any] | None = None, configuration: str = "3d_fullre
     plans = json_document.read(PLANS_OF_CT).value
     for pointer, value in (change or {}).items():
         *parents, last = json_document.tokens(pointer)
-        inside = json_document.resolve(plans, json_document.pointer(*parents))
+        inside = resolve(plans, json_document.pointer(*parents))
         inside[int(last) if isinstance(inside, list) else last] = value
     return input_fields(plans, resolve_configuration(plans["configurations"], configuration))
 
@@ -121,7 +121,7 @@ def test_every_field_has_a_place() -> None:
     for configuration in plans["configurations"]:
         for field, value in fields(configuration=configuration).items():
             place = place_in_plans(plans, field) or ("configurations", configuration, field)
-            assert json_document.resolve(plans, json_document.pointer(*place)) == value
+            assert resolve(plans, json_document.pointer(*place)) == value
 
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers()

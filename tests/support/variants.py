@@ -80,6 +80,13 @@ def in_both(pointer: str, value: object) -> tuple[Edit, Edit]:
     return put(DATASET_JSON, pointer, value), put(RAW_DATASET_JSON, pointer, value)
 
 
+def resolve(document: Any, pointer: str) -> Any:
+    """The part of a JSON value at this pointer."""
+    for token in json_document.tokens(pointer):
+        document = document[int(token) if isinstance(document, list) else token]
+    return document
+
+
 def drop(file: str, pointer: str) -> Edit:
     """Delete the member or item at ``pointer``."""
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class RecordModel(BaseModel):
-    """Part of a record. A record is read again later: unknown keys and wrong types are refused."""
+    """Part of a record, which is read again later: unknown keys and wrong types are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
 

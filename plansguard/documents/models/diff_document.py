@@ -1,4 +1,4 @@
-"""The JSON that ``plansguard diff --output json`` writes."""
+"""The output of ``plansguard diff --output json``."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class ChangeEntry(OutputModel):
 
     configuration: str | None = Field(description="The configuration, or null for a field at the top level.")
     field: str = Field(description="The field; arguments of the network have dotted names.")
-    facet: Facet = Field(description="What the field decides.")
+    facet: Facet = Field(description="What the field determines.")
     before: Any = Field(description="The value in the first plans, or null.")
     after: Any = Field(description="The value in the second plans, or null.")
     details: list[str] = Field(description="The places inside the field, one line each.")
 
 
 class DiffDocument(OutputModel):
-    """What differs between two plans, by meaning."""
+    """The differences between two plans, by meaning."""
 
     schema_: Literal["plansguard/diff/1"] = Field(alias="schema", description="The kind and version of this document.")
-    before: str = Field(description="The first plans, as they were named.")
-    after: str = Field(description="The second plans, as they were named.")
-    facets: dict[Facet, int] = Field(description="How many fields differ, by facet.")
-    changes: list[ChangeEntry] = Field(description="Every field that differs.")
+    before: str = Field(description="The first plans, as typed.")
+    after: str = Field(description="The second plans, as typed.")
+    facets: dict[Facet, int] = Field(description="Number of fields that differ, by facet.")
+    changes: list[ChangeEntry] = Field(description="The fields that differ.")

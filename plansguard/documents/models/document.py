@@ -1,14 +1,14 @@
-"""What all documents have in common, and the two kinds of field that pydantic has no word for.
+"""Base class of all documents, and the two kinds of field that pydantic does not provide.
 
-Every error of these models has a ``loc`` of keys and indices only, so that it is a JSON pointer into the document. A
-plain pydantic union would put the names of its members into it.
+The ``loc`` of every validation error consists of keys and indices only, so that it is a JSON pointer into the document.
+A plain pydantic union would add the names of its members.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ Value = TypeVar("Value")
 
 
 class Document(BaseModel):
-    """A JSON object. Types are as exact as nnU-Net's: ``2.0``, ``"2"`` and ``true`` are no integers.
+    """A JSON object. Types are as exact as nnU-Net's: ``2.0``, ``"2"`` and ``true`` are not integers.
 
     An integer where a number is expected becomes a float; nothing else is converted. Keys without a field are kept. A
-    field that is absent is None; ``model_fields_set`` tells it from one that is null.
+    field that is absent is None; ``model_fields_set`` contains one that is null.
     """
 
     # Building a validator takes longer than defining the class, and most runs do not need all of them.
@@ -37,8 +37,13 @@ class Document(BaseModel):
         return json_schema
 
 
+def optional(description: str) -> Any:
+    """A field that may be absent from the document."""
+    return Field(None, description=description)
+
+
 class _NotNull:
-    """Takes ``X | None`` and validates as X: None stands for a missing key and is no value of the document."""
+    """Annotation of ``X | None`` that validates as X: None means a missing key, and is not a value of the document."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         value, _ = get_args(source)
@@ -46,16 +51,16 @@ class _NotNull:
 
 
 class _OneOrMany:
-    """Takes ``X | list[Y]`` and validates what is a list as a list, and anything else as X, int or str."""
+    """Annotation of ``X | list[Y]`` that validates a list as a list, and all else as X, which is int or str."""
 
-    def __init__(self, one: type[int] | type[str], json_type: str, expected: str) -> None:
-        self.one = one
+    def __init__(self, scalar: type[int] | type[str], json_type: str, expected: str) -> None:
+        self.scalar = scalar
         self.json_type = json_type
         self.expected = expected
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         _, many = get_args(source)
-        # the list's own serializer would warn of a scalar
+        # the serializer of the list would warn about a scalar
         dump = core_schema.plain_serializer_function_ser_schema(lambda value: value)
         return core_schema.no_info_wrap_validator_function(self._validate, handler(many), serialization=dump)
 
@@ -63,7 +68,7 @@ class _OneOrMany:
         return {"anyOf": [{"type": self.json_type}, handler(schema)]}
 
     def _validate(self, value: Any, validate_list: core_schema.ValidatorFunctionWrapHandler) -> Any:
-        if type(value) is self.one:  # not isinstance: True is an int to Python, and to JSON it is not
+        if type(value) is self.scalar:  # not isinstance: True is an int in Python, but not in JSON
             return value
         if isinstance(value, list):
             return validate_list(value)
@@ -71,9 +76,9 @@ class _OneOrMany:
 
 
 Given = Annotated[Value | None, _NotNull()]
-"""A key that may be absent, but holds no null where it is written."""
+"""A key that may be absent, but is not null if present."""
 
 OneOrMoreInts = Annotated[int | list[int], _OneOrMany(int, "integer", "a valid integer or a list of integers")]
 OneOrMoreNames = Annotated[str | list[str], _OneOrMany(str, "string", "a valid string or a list of strings")]
 PerStageAndAxis = Annotated[int | list[OneOrMoreInts], _OneOrMany(int, "integer", "a valid integer or a list")]
-"""Per stage one list with a value per axis, or one value for all axes; or one value for all stages."""
+"""Per stage a list with a value per axis or one value for all axes; or one value for all stages."""

@@ -1,4 +1,4 @@
-"""The record that ``plansguard migrate`` leaves beside the plans it wrote, as ``<identifier>.plansguard.json``."""
+"""The migration record, which ``plansguard migrate`` writes beside the plans as ``<identifier>.plansguard.json``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Tool(RecordModel):
     """The program that wrote the record."""
 
     name: Literal["plansguard"] = Field(description="Always plansguard.")
-    version: str = Field(description="The version of plansguard that wrote the record.")
+    version: str = Field(description="The version of plansguard.")
 
 
 class Origin(RecordModel):
@@ -23,9 +23,7 @@ class Origin(RecordModel):
 
     dataset: str = Field(description="The dataset that the plans come from, as DatasetNNN_Name.")
     plans: str = Field(description="The identifier of the plans there.")
-    path: str = Field(
-        description="The file they were read from: plans, or a checkpoint, or a zip and the member in it."
-    )
+    path: str = Field(description="The file they were read from: plans, a checkpoint, or a zip and the member in it.")
     sha256: str = Field(description="SHA-256 of the plans' bytes there at the time.")
 
 
@@ -33,38 +31,41 @@ class Destination(RecordModel):
     """Where the plans went."""
 
     dataset: str = Field(description="The dataset that the plans went to, as DatasetNNN_Name.")
-    plans: str = Field(description="The identifier of the plans there: the file's stem, and what -p takes.")
+    plans: str = Field(description="The identifier of the plans there: the file's stem, and the value of -p.")
     sha256: str = Field(description="SHA-256 of the bytes that were written.")
 
 
 class Digests(RecordModel):
-    """SHA-256 of the canonical JSON of each facet's fields, so that two moves can be compared at a glance."""
+    """SHA-256 of the canonical JSON of each facet's fields, to compare two migrations at a glance."""
 
     weights: str = Field(description="Fields that decide whether a checkpoint loads: topology, channels.")
-    input: str = Field(description="Fields that decide what preprocessing writes: spacing, normalisation, ...")
+    input: str = Field(description="Fields that decide what preprocessing writes: spacing, normalization, ...")
     training: str = Field(description="Fields that decide how training samples: patch size, batch size, batch dice.")
     bookkeeping: str = Field(description="All other fields.")
 
 
 class Replaced(RecordModel):
-    """The file that stood under the name before."""
+    """The file that had the name before."""
 
     sha256: str = Field(description="SHA-256 of its bytes.")
     backup: str | None = Field(
-        description="The file name of its backup, in the same folder; null when the bytes are those that were migrated."
+        description="The file name of its backup, in the same folder; null if the bytes are those that were migrated."
     )
-    lineage: dict[str, Any] | None = Field(description="Its own record, if it had one.")
+    lineage: dict[str, Any] | None = Field(description="Its own migration record, if it had one.")
 
 
 class MigrationRecord(RecordModel):
-    """Where migrated plans come from, why they moved, and what was written. When it is valid: records/migration.py."""
+    """The origin of migrated plans, the reason of the migration, and what was written.
+
+    When it is valid: records/migration.py.
+    """
 
     # The title in the published schema.
     model_config = ConfigDict(title="Lineage")
 
     schema_: Literal["plansguard/lineage/1"] = Field(alias="schema", description="The kind and version of this record.")
     tool: Tool = Field(description="The program that wrote the record.")
-    created: str = Field(description="When, in UTC, as ISO 8601.")
+    created: str = Field(description="Time of the migration in UTC, as ISO 8601.")
     workflow: Workflow = Field(
         description="Why the plans moved. finetune: trained weights exist and their plans go to the fine-tuning "
         "dataset. pretrain: the fine-tuning dataset's plans go to the dataset to be pretrained. graft: architecture "
@@ -74,7 +75,7 @@ class MigrationRecord(RecordModel):
     to: Destination = Field(description="Where they went.")
     digests: Digests = Field(description="One digest per facet of the migrated plans.")
     migrated: dict[str, Any] = Field(description="The plans exactly as they were written.")
-    replaced: Replaced | None = Field(description="What stood under the name before, if anything did.")
+    replaced: Replaced | None = Field(description="The file that had the name before, or null.")
     placed_dataset_json: str | None = Field(
-        description="SHA-256 of the dataset.json that was put into the folder because it was missing, or null."
+        description="SHA-256 of the dataset.json that was copied into the folder because it had none, or null."
     )

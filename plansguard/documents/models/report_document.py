@@ -1,4 +1,4 @@
-"""The JSON report that every command writes with ``--output json``."""
+"""The report of a command as JSON: ``--output json``."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ class Summary(OutputModel):
     warning: int = Field(description="Findings of severity warning that are not ignored.")
     info: int = Field(description="Findings of severity info that are not ignored.")
     ignored: int = Field(description="Findings that an entry of the settings ignores.")
-    baseline: int = Field(description="Findings that a baseline already holds.")
+    baseline: int = Field(description="Findings that are in a baseline.")
     not_checked: int = Field(description="Rules that could not run at a place.")
-    documents: int = Field(description="Files that were judged.")
+    documents: int = Field(description="Files that were checked.")
 
 
 class RelatedEntry(OutputModel):
-    """A second place that a finding speaks of."""
+    """Another place that a finding refers to."""
 
     path: str = Field(description="The file.")
     pointer: str = Field(description="The JSON pointer (RFC 6901) in it; empty for the whole file.")
     line: int | None = Field(description="The line, from 1, or null.")
-    what: str = Field(description="What stands there.")
+    what: str = Field(description="What is there.")
 
 
 class FindingEntry(OutputModel):
-    """One rule's verdict at one place."""
+    """The verdict of one rule at one place."""
 
-    code: str = Field(description="The rule's code, such as PG101. Codes are never used again for another rule.")
+    code: str = Field(description="The rule's code, such as PG101. Codes are never reused.")
     name: str = Field(description="The rule's name, such as patch-not-divisible.")
     severity: Level = Field(description="error, warning or info, after the settings.")
     message: str = Field(description="What is wrong, with the values on both sides.")
@@ -51,12 +51,12 @@ class FindingEntry(OutputModel):
     pointer: str = Field(description="The JSON pointer (RFC 6901) in the file; empty for the whole file.")
     line: int | None = Field(description="The line, from 1, or null.")
     column: int | None = Field(description="The column in characters, from 1, or null.")
-    configuration: str | None = Field(description="The configuration that was judged, or null.")
-    values: dict[str, Any] = Field(description="The values that the message names, by name.")
-    related: list[RelatedEntry] = Field(description="Other places that the finding speaks of.")
+    configuration: str | None = Field(description="The configuration that was checked, or null.")
+    values: dict[str, Any] = Field(description="The values in the message, by name.")
+    related: list[RelatedEntry] = Field(description="Other places that the finding refers to.")
     url: str = Field(description="The rule's page.")
     fingerprint: str = Field(description="The same while the same values are wrong at the same place.")
-    ignored: str | None = Field(description="The reason in the settings why this is ignored, or null.")
+    ignored: str | None = Field(description="The reason in the settings for ignoring it, or null.")
 
 
 class NotCheckedEntry(OutputModel):
@@ -71,12 +71,10 @@ class NotCheckedEntry(OutputModel):
 class ReportDocument(OutputModel):
     """The result of one command of plansguard."""
 
-    schema_: Literal["plansguard/report/1"] = Field(
-        alias="schema", description="The kind and version of this document."
-    )
+    schema_: Literal["plansguard/report/1"] = Field(alias="schema", description="The kind and version of the report.")
     tool: ToolEntry = Field(description="The program that wrote the report.")
     command: str = Field(description="The command, such as check or migrate.")
-    inputs: list[str] = Field(description="What the command was given: paths, dataset ids or names.")
+    inputs: list[str] = Field(description="The command's arguments: paths, dataset ids or names.")
     summary: Summary = Field(description="Counts.")
     findings: list[FindingEntry] = Field(description="All findings, the most severe first.")
     not_checked: list[NotCheckedEntry] = Field(description="What could not be checked, and why.")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Ignore(BaseModel):
-    """One accepted finding: it is still counted and shown as ignored, and says why."""
+    """Accepted findings: they are still counted, and shown as ignored with the reason."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -17,11 +17,11 @@ class Ignore(BaseModel):
     reason: str = Field(min_length=1, description="Why the finding is acceptable here; shown in every report.")
     path: str = Field(default="*", description="Glob on the file's path below the settings file, with '/' everywhere.")
     pointer: str = Field(default="*", description="Glob on the JSON pointer of the place.")
-    until: datetime.date | None = Field(default=None, description="Last day (YYYY-MM-DD) on which this holds.")
+    until: datetime.date | None = Field(default=None, description="Last day (YYYY-MM-DD) on which this applies.")
 
 
 class Settings(BaseModel):
-    """What a project demands of its plans."""
+    """The settings of a project."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 

@@ -1,4 +1,4 @@
-"""``splits_final.json``: which cases train and which validate in each fold."""
+"""``splits_final.json``: the training and validation cases of each fold."""
 
 from pydantic import ConfigDict, Field, RootModel
 
@@ -6,7 +6,7 @@ from plansguard.documents.models.document import Document
 
 
 class Fold(Document):
-    """One fold of a cross-validation. A case is named by its files' name without channel and ending."""
+    """One fold of a cross-validation. The name of a case is that of its files without channel and ending."""
 
     train: list[str] = Field(description="Cases to train on.")
     val: list[str] = Field(description="Cases to validate on.")
