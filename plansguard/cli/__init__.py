@@ -1,4 +1,4 @@
-"""The command line. One module per command; only here is anything printed, read from arguments, or exited."""
+"""The command line: one module per command. Only this room reads arguments, prints and exits."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from plansguard import __version__
 from plansguard.core.errors import PlansguardError, UsageError
 
-# Looking for plugins costs pydantic a tenth of a second at its first model; none has any business in a check.
+# Looking for plugins costs pydantic a tenth of a second at its first model; a check needs none.
 _NO_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
-#: What is added to the environment here: a command that takes our place is not given it.
+#: Variables that are added here; a command that replaces this process does not get them.
 ADDED_VARIABLES = () if _NO_PLUGINS in os.environ else (_NO_PLUGINS,)
 os.environ.setdefault(_NO_PLUGINS, "__all__")
 
-#: command -> the module in this package that holds the function of that name, with _ for -
+#: command -> the module in this package with the function of that name, with _ for -
 COMMANDS = {
     "check": "check",
     "migrate": "migrate",
@@ -41,7 +42,7 @@ COMMANDS = {
 
 
 def build_app(arguments: Sequence[str] = ()) -> typer.Typer:
-    """The application. With the command named in ``arguments`` only that one is loaded: each costs milliseconds."""
+    """Return the application with the command named in ``arguments`` alone, or with all: each costs milliseconds."""
     app = typer.Typer(
         name="plansguard",
         help="Guards nnU-Net v2's plans: migrates them between datasets, checks that they fit the data.",
@@ -65,37 +66,34 @@ def _show_version(wanted: bool) -> None:
 
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool, Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Options that stand before the command."""
 
 
-def _assert_somewhere() -> None:
-    """Every path that is not written in full starts at the current folder."""
+def _assert_current_folder() -> None:
+    """Raise UsageError unless the current folder exists: relative paths start there."""
     try:
         Path.cwd()
     except FileNotFoundError:
-        raise UsageError("the current folder is not there any more", hint="cd to a folder that is there") from None
+        raise UsageError("the current folder does not exist any more", hint="cd to a folder that exists") from None
 
 
 def main() -> None:
-    """The console script. Every error that a user can cause ends in one message and exit code 2."""
+    """Run the console script. Every error that a user can cause ends in one message and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal's encoding lacks must not end the program.
+        # A name that the terminal cannot encode must not end the program.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        _assert_somewhere()
+        _assert_current_folder()
         build_app(sys.argv[1:])(prog_name="plansguard")
-    except PlansguardError as error:
+    except (PlansguardError, OSError) as error:
         from plansguard.cli.common_options import show_error
 
+        if not isinstance(error, PlansguardError):
+            # A folder without permission, a name that is too long, a network drive that went away.
+            error = PlansguardError(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         show_error(error)
-        sys.exit(2)
-    except OSError as error:
-        # A folder above that nobody may enter, a name that is too long, a network drive that went away.
-        from plansguard.cli.common_options import show_error
-
-        show_error(PlansguardError(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
         sys.exit(2)

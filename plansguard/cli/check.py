@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
-from plansguard.cli.common_options import FailOn, Outputs, SettingsFile, emit, load_settings, parse_outputs
+from plansguard.cli.common_options import Datasets, FailOn, Outputs, SettingsFile, emit, load_settings, parse_outputs
 from plansguard.cli.progress_bar import Progress, progress_bar
 from plansguard.nnunet.workspace import Workspace
 from plansguard.subjects.request import Reading
@@ -26,62 +27,63 @@ class Depth(str, Enum):
     ALL = "all"
 
 
+Paths = Annotated[
+    list[Path] | None,
+    Argument(
+        help="Plans files, dataset folders, or folders above them. Default: the current folder.", show_default=False
+    ),
+]
+Plans = Annotated[
+    str | None, Option("-p", "--plans", metavar="IDENTIFIER", help="Check only these plans, as -p of nnU-Net.")
+]
+Configuration = Annotated[
+    str | None, Option("-c", "--configuration", help="Check only this configuration, such as 3d_fullres.")
+]
+Weights = Annotated[
+    Path | None,
+    Option(
+        "-pretrained_weights",
+        "--weights",
+        metavar="CHECKPOINT",
+        help="Also check whether these weights fit, as for -pretrained_weights of nnUNetv2_train.",
+    ),
+]
+Data = Annotated[
+    Depth,
+    Option(
+        help="How much of the preprocessed arrays is read: nothing, the headers of every case, also the values of "
+        "a few cases, or those of all."
+    ),
+]
+Dask = Annotated[
+    str | None, Option(metavar="ADDRESS", help="Read cases on the workers of this Dask cluster (plansguard[dask]).")
+]
+AllowEmpty = Annotated[bool, Option("--allow-empty", help="Exit with 0 instead of 3 when nothing is found to check.")]
+
+
 def check(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            help="Plans files, dataset folders, or folders above them. The current folder if nothing is named.",
-            show_default=False,
-        ),
-    ] = None,
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option("-d", "--dataset", metavar="ID_OR_NAME", help="A dataset below $nnUNet_preprocessed. Repeatable."),
-    ] = None,
-    plans: Annotated[
-        str | None,
-        typer.Option("-p", "--plans", metavar="IDENTIFIER", help="Judge only these plans, as -p of nnU-Net."),
-    ] = None,
-    configuration: Annotated[
-        str | None, typer.Option("-c", "--configuration", help="Judge only this configuration, such as 3d_fullres.")
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            "-pretrained_weights",
-            "--weights",
-            metavar="CHECKPOINT",
-            help="Also judge whether these weights fit, as for -pretrained_weights of nnUNetv2_train.",
-        ),
-    ] = None,
-    data: Annotated[
-        Depth,
-        typer.Option(
-            help="How much of the preprocessed arrays is read: nothing, the headers of every case, also the values of "
-            "a few cases, or those of all."
-        ),
-    ] = Depth.HEADERS,
-    seed: Annotated[int, typer.Option(help="Which few cases --data sample takes.")] = 12345,
-    dask: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Read cases on the workers of this Dask cluster (plansguard[dask])."),
-    ] = None,
+    paths: Paths = None,
+    dataset: Datasets = None,
+    plans: Plans = None,
+    configuration: Configuration = None,
+    weights: Weights = None,
+    data: Data = Depth.HEADERS,
+    seed: Annotated[int, Option(help="Selects the few cases of --data sample.")] = 12345,
+    dask: Dask = None,
     output: Outputs = [],  # noqa: B006 - typer copies it
     fail_on: FailOn = None,
     settings: SettingsFile = None,
-    allow_empty: Annotated[
-        bool, typer.Option("--allow-empty", help="Exit with 0 instead of 3 when nothing is found to check.")
-    ] = False,
+    allow_empty: AllowEmpty = False,
 ) -> None:
-    """Check plans, and what lies beside them, against each other.
+    """Check plans, and the files beside them, against each other.
 
-    The files of one dataset folder are judged together, also when only one of them is named. Exit code: 0 fine,
+    The files of one dataset folder are checked together, even when only one of them is named. Exit code: 0 fine,
     1 findings, 2 something could not be read or the command is wrong, 3 nothing to check.
     """
     from plansguard.commands.check import check as run_check
 
     outputs = parse_outputs(output)
-    active = load_settings(settings, paths or [_folder(one) for one in dataset or []])
+    active = load_settings(settings, paths or [_folder(id_or_name) for id_or_name in dataset or []])
     with progress_bar("reading cases") as progress:
         report = run_check(
             paths or [],
@@ -98,7 +100,7 @@ def check(
 
 
 def pool_of(data: Depth, dask: str | None, progress: Progress) -> Pool | None:
-    """Threads read headers, processes read values: that is work for a processor."""
+    """Return the workers that read cases: threads for headers, processes for values, which need a processor each."""
     if data is Depth.NONE:
         return None
     from plansguard.artefacts.data.workers import DASK, Pool
@@ -109,6 +111,6 @@ def pool_of(data: Depth, dask: str | None, progress: Progress) -> Pool | None:
 
 
 def _folder(id_or_name: str) -> Path:
-    """Where the dataset's settings may lie: in its folder or above."""
+    """The folder of the dataset: the settings are in it or above."""
     workspace = Workspace.from_environment()
     return workspace.preprocessed_folder(workspace.dataset_name(id_or_name))

@@ -1,4 +1,4 @@
-"""What the commands share: options, output formats, error messages."""
+"""Options, output formats and error messages that several commands share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from plansguard.core.atomic_files import write_atomically
 from plansguard.core.errors import PlansguardError, UnreadableDocument, UsageError
@@ -19,28 +20,36 @@ from plansguard.documents.recognise import recognise
 from plansguard.render import FORMATS, printable, render
 from plansguard.rules.engine.settings import ActiveSettings, read_settings
 
+#: Formats and paths, as ``--output`` names them; a path of None is the screen.
+OutputTargets = Sequence[tuple[str, Path | None]]
+
+Datasets = Annotated[
+    list[str] | None,
+    Option("-d", "--dataset", metavar="ID_OR_NAME", help="A dataset below $nnUNet_preprocessed. Repeatable."),
+]
 Outputs = Annotated[
     list[str],
-    typer.Option(
+    Option(
         "--output",
         metavar="FORMAT[=PATH]",
         help="text, json or github; with =PATH into a file. Repeatable: one format on the screen, others in files.",
     ),
 ]
+TextOrJson = Annotated[str, Option("--output", metavar="FORMAT", help="text or json.")]
 FailOn = Annotated[
     Severity | None,
-    typer.Option(
-        "--fail-on", help="The lowest severity that makes the exit code 1 (default: error, or the settings')."
-    ),
+    Option("--fail-on", help="The lowest severity that makes the exit code 1 (default: error, or the settings')."),
 ]
 SettingsFile = Annotated[
-    Path | None,
-    typer.Option("--settings", metavar="FILE", help="Settings other than the nearest plansguard.json."),
+    Path | None, Option("--settings", metavar="FILE", help="Settings other than the nearest plansguard.json.")
 ]
 
 
-def parse_outputs(outputs: Sequence[str]) -> list[tuple[str, Path | None]]:
-    """``["json=report.json"]`` as formats and paths; UsageError for an unknown format or two on the screen."""
+def parse_outputs(outputs: Sequence[str]) -> OutputTargets:
+    """Return ``["json=report.json"]`` as formats and paths.
+
+    Raises UsageError for an unknown format, for two formats on the screen and for a path that must not be replaced.
+    """
     parsed: list[tuple[str, Path | None]] = []
     for output in outputs or ["text"]:
         name, equals, path = output.partition("=")
@@ -56,6 +65,17 @@ def parse_outputs(outputs: Sequence[str]) -> list[tuple[str, Path | None]]:
     return parsed
 
 
+def assert_text_or_json(output: str, command: str) -> None:
+    """Raise UsageError for any other format."""
+    if output not in ("text", "json"):
+        raise UsageError(f"--output {output} is not known to {command}", hint="formats: text, json")
+
+
+def text_on_screen(outputs: OutputTargets) -> bool:
+    """Whether the report is printed as text, so that more text may stand beside it."""
+    return ("text", None) in outputs
+
+
 def _kept(path: Path) -> str | None:
     """What a report at ``path`` would replace, if that is the settings or one of nnU-Net's documents."""
     if path.name == SETTINGS_NAME:
@@ -67,19 +87,19 @@ def _kept(path: Path) -> str | None:
     return f"a document ({kind})" if kind else None
 
 
-def emit(report: Report, outputs: Sequence[tuple[str, Path | None]]) -> None:
+def emit(report: Report, outputs: OutputTargets) -> None:
     """Write the report in every format asked for."""
     for name, path in outputs:
         if path is None:
             typer.echo(render(report, name, color=use_color()), nl=False)
         elif path.exists() and not (path.is_file() or path.is_dir()):
-            path.write_text(render(report, name), encoding="utf-8")  # a pipe or a device, such as /dev/null: not ours
+            path.write_text(render(report, name), encoding="utf-8")  # a pipe or a device, such as /dev/null
         else:
             write_atomically(path, render(report, name).encode())
 
 
 def use_color() -> bool:
-    """Whether the screen wants colour: a terminal, and neither NO_COLOR nor a dumb one."""
+    """Whether the screen shows colour: it is a terminal, NO_COLOR is not set, TERM is not dumb."""
     return (
         sys.stdout is not None
         and sys.stdout.isatty()
@@ -89,19 +109,24 @@ def use_color() -> bool:
 
 
 def load_settings(path: Path | None, places: Sequence[Path]) -> ActiveSettings:
-    """The settings file that was named, else the nearest one."""
+    """Return the settings in the file ``path``, else the nearest ones."""
     from plansguard.commands.check import nearest_settings
     from plansguard.rules import RULES
 
     return nearest_settings(places) if path is None else read_settings(path, tuple(rule.info for rule in RULES))
 
 
+def print_line(line: str, *, err: bool = False) -> None:
+    """Print one line; names in it come from files and must not control the terminal."""
+    typer.echo(printable(line), err=err)
+
+
 def show_error(error: PlansguardError) -> None:
-    """One message on standard error: where, what, and what to do next."""
+    """Print an error on standard error: place, reason and hint."""
     where = ""
     if isinstance(error, UnreadableDocument):
         place = f":{error.line}:{error.column}" if error.line is not None else ""
         where = f"{error.path}{place}: "
-    typer.echo(f"plansguard: {printable(where + error.reason)}", err=True)
+    print_line(f"plansguard: {where}{error.reason}", err=True)
     if error.hint:
-        typer.echo(f"  {printable(error.hint)}", err=True)
+        print_line(f"  {error.hint}", err=True)

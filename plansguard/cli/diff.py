@@ -5,24 +5,28 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
+from plansguard.cli.common_options import TextOrJson, assert_text_or_json
 from plansguard.core.errors import UsageError
+
+FailOnFacets = Annotated[
+    str | None,
+    Option(
+        "--fail-on",
+        metavar="FACETS",
+        help="Exit with 1 when a field of these differs: weights, input, training, bookkeeping.",
+    ),
+]
 
 
 def diff(
-    before: Annotated[str, typer.Argument(metavar="A", help="Plans: a file, or REV:path for a git revision.")],
-    after: Annotated[str, typer.Argument(metavar="B", help="The plans to compare them with.")],
-    fail_on: Annotated[
-        str | None,
-        typer.Option(
-            "--fail-on",
-            metavar="FACETS",
-            help="Exit with 1 when a field of these differs: weights, input, training, bookkeeping.",
-        ),
-    ] = None,
-    output: Annotated[str, typer.Option("--output", metavar="FORMAT", help="text or json.")] = "text",
+    before: Annotated[str, Argument(metavar="A", help="Plans: a file, or REV:path for a git revision.")],
+    after: Annotated[str, Argument(metavar="B", help="The plans to compare them with.")],
+    fail_on: FailOnFacets = None,
+    output: TextOrJson = "text",
 ) -> None:
-    """Show how two plans differ, by meaning: what it does to weights, to preprocessed data, to the training."""
+    """Show how two plans differ in meaning: for weights, for preprocessed data, for the training."""
     from plansguard.documents import git_revisions
     from plansguard.documents.recognise import recognise
     from plansguard.nnunet import plans_diff
@@ -31,16 +35,15 @@ def diff(
     wanted = [facet.strip() for facet in (fail_on or "").split(",") if facet.strip()]
     for facet in wanted:
         if facet not in plans_diff.FACETS:
-            raise UsageError(f"{facet!r} is no facet", hint=f"facets: {', '.join(plans_diff.FACETS)}")
-    if output not in ("text", "json"):
-        raise UsageError(f"--output {output} is not known to diff", hint="formats: text, json")
+            raise UsageError(f"{facet!r} is not a facet", hint=f"facets: {', '.join(plans_diff.FACETS)}")
+    assert_text_or_json(output, "diff")
     documents = [git_revisions.read(place) for place in (before, after)]
     for document in documents:
         if recognise(document.value) != "plans":
             raise UsageError(f"{document.path} holds no nnU-Net plans", hint="give two plans files")
     old, new = (document.value for document in documents)
-    found = plans_diff.compare(old, new)
-    rendered = rendering.text(old, new, found) if output == "text" else rendering.as_json(before, after, found)
+    changes = plans_diff.compare(old, new)
+    rendered = rendering.text(old, new, changes) if output == "text" else rendering.as_json(before, after, changes)
     typer.echo(rendered, nl=False)
-    counts = rendering.count(found)
+    counts = rendering.count(changes)
     raise typer.Exit(1 if any(counts[facet] for facet in wanted) else 0)

@@ -13,8 +13,8 @@ from plansguard.core.errors import UsageError
 def env() -> None:
     """Print what a shell must export so that nnU-Net's own commands find the trainers of plansguard steps.
 
-    Type: eval "$(plansguard env)". Folders that the variable names already stay in it. nnU-Net must be 2.8 or later,
-    and plansguard be installed beside it. While they train, the trainers read PLANSGUARD_SAVE_EVERY (steps between two
+    Type: eval "$(plansguard env)". Folders in the variable are kept. nnU-Net must be 2.8 or later, and plansguard must
+    be installed in the same environment. During training the trainers read PLANSGUARD_SAVE_EVERY (steps between two
     checkpoints, 2500), PLANSGUARD_MAX_TIME (such as 23h30m: then a checkpoint, and exit code 75) and
     PLANSGUARD_PORTABLE (1: predict from the checkpoints without plansguard).
     """

@@ -10,38 +10,39 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from typer import Argument, Option
 
 from plansguard.cli import ADDED_VARIABLES
-from plansguard.cli.common_options import FailOn, Outputs, SettingsFile, load_settings, parse_outputs
-from plansguard.cli.gate_options import Accept, Because, Depth, GpuMemory, accepted_findings, pass_or_exit, reading_of
+from plansguard.cli.common_options import FailOn, Outputs, SettingsFile, parse_outputs, print_line, text_on_screen
+from plansguard.cli.gate_options import Accept, Because, Data, GateOptions, GpuMemory, accepted_findings
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UsageError
 from plansguard.nnunet.install import trainer_folder
 from plansguard.nnunet.workspace import Workspace
-from plansguard.render import printable
 from plansguard.training.trainer_name import is_step_name
 
 if TYPE_CHECKING:
     from plansguard.commands.gate import GateResult
-    from plansguard.nnunet.command_line import CommandLine
+    from plansguard.nnunet.command_line import CommandLine, Parsed
 
-#: What stands behind the command belongs to it, with or without -- before it.
+#: What follows the command belongs to it, with or without -- before it.
 CONTEXT = {"allow_interspersed_args": False}
 _IS_POSIX = os.name == "posix"
-#: Options of the gate that are easily typed behind the command.
+#: Options of the gate that are easily typed after the command.
 _OURS = {"--dry-run", "--accept", "--because", "--data", "--gpu-memory", "--output", "--fail-on", "--settings"}
+
+Command = Annotated[
+    list[str] | None, Argument(metavar="-- COMMAND", help="A command of nnU-Net with its arguments, also behind srun.")
+]
 
 
 def gate(
-    command: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="-- COMMAND", help="A command of nnU-Net with its arguments, also behind srun."),
-    ] = None,
+    command: Command = None,
     accept: Accept = [],  # noqa: B006 - typer copies it
     because: Because = [],  # noqa: B006
-    data: Depth = None,
+    data: Data = None,
     gpu_memory: GpuMemory = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only judge, do not start the command.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only judge, do not start the command.")] = False,
     output: Outputs = [],  # noqa: B006
     fail_on: FailOn = None,
     settings: SettingsFile = None,
@@ -50,13 +51,11 @@ def gate(
 
     For example: plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p PretrainPlans.
 
-    One word in front of the line in a job script, for nnU-Net's commands that train, plan, preprocess, move plans or
-    predict. What is wrong stops it with exit code 1 before nnU-Net is loaded; else the command takes the place of this
-    process, so signals and exit codes are its own.
+    It goes in front of a line in a job script: nnU-Net's commands that train, plan, preprocess, move plans or predict.
+    An error stops it with exit code 1 before nnU-Net is loaded; otherwise the command replaces this process, so signals
+    and exit codes are its own.
     """
-    from plansguard.commands.gate import GateRequest, judge
-    from plansguard.commands.train import build, write
-    from plansguard.nnunet import command_line, constants
+    from plansguard.nnunet import command_line
 
     outputs = parse_outputs(output)
     if not dry_run and any(name != "text" and path is None for name, path in outputs):
@@ -66,14 +65,54 @@ def gate(
         )
     line = command_line.command_line(command or ())
     if not dry_run:
-        _assert_found(line)
+        _assert_program(line)
     parsed = command_line.parsed(line) if line.name in command_line.GRAMMARS else None
-    if parsed is None:
-        why = "is asked for help" if line.name in command_line.GRAMMARS else "is no command that plansguard judges"
-        _say(f"{line.name} {why}: not checked")
-        if not dry_run:
-            _become(line.words, _environment(steps=any(map(is_step_name, line.words))))
-        return
+    if parsed is not None:
+        accepted = accepted_findings(accept, because)
+        options = GateOptions(accepted, data, gpu_memory, dry_run, outputs, fail_on, settings)
+        steps = _judge(line, parsed, options)
+    else:
+        why = "is asked for help" if line.name in command_line.GRAMMARS else "is not a command that plansguard judges"
+        _print_note(f"{line.name} {why}: not checked")
+        steps = any(map(is_step_name, line.words))
+    if not dry_run:
+        _replace_process(line.words, _environment(steps=steps))
+
+
+def _judge(line: CommandLine, parsed: Parsed, options: GateOptions) -> bool:
+    """Judge the command; typer.Exit where it is refused. Whether nnU-Net must find trainers of a number of steps."""
+    from plansguard.commands.gate import GateRequest, judge
+    from plansguard.commands.train import build_record, write_record
+
+    _assert_options(line, parsed)
+    os.environ.update(line.assignments)  # as env will do it
+    with progress_bar("reading cases") as progress:
+        request = GateRequest(
+            line=line,
+            parsed=parsed,
+            workspace=Workspace.from_environment(),
+            environment=os.environ,
+            settings=options.settings_for,
+            reading=options.reading(progress),
+            gpu_memory=options.gpu_memory,
+            accepted=options.accepted,
+        )
+        result = judge(request)
+    if text_on_screen(options.outputs):
+        _print_before(result)
+    options.pass_or_exit(result.report, result.settings.fail_on)
+    for hint in result.hints:
+        _print_note(hint)
+    run = result.run
+    if not options.dry_run and run is not None and not run.validates:
+        write_record(run, build_record(run, result.report, ["plansguard", *sys.argv[1:]]))
+    return result.steps
+
+
+def _assert_options(line: CommandLine, parsed: Parsed) -> None:
+    """Raise UsageError for an option of the gate after the command; report options that nnU-Net does not have."""
+    from plansguard.nnunet.constants import NNUNET_VERSION
+
     ours = [word for word in parsed.unknown if word.partition("=")[0] in _OURS]
     if ours:
         raise UsageError(
@@ -81,52 +120,27 @@ def gate(
             hint=f"put it before --: plansguard gate {ours[0]} ... -- {line.name} ...",
         )
     if parsed.unknown:
-        _say(f"not known to nnU-Net {constants.NNUNET_VERSION}, and so not checked: {' '.join(parsed.unknown)}")
-    os.environ.update(line.assignments)  # as env will do it
-    accepted = accepted_findings(accept, because)
-    with progress_bar("reading cases") as progress:
-        question = GateRequest(
-            line=line,
-            parsed=parsed,
-            workspace=Workspace.from_environment(),
-            environment=os.environ,
-            settings=lambda folder: load_settings(settings, [folder]),
-            reading=reading_of(data, progress),
-            gpu_memory=gpu_memory,
-            accepted=accepted,
-        )
-        verdict = judge(question)
-    on_screen = any(name == "text" and path is None for name, path in outputs)
-    if on_screen:
-        _say_before(verdict)
-    pass_or_exit(verdict.report, outputs, accepted, fail_on or verdict.settings.fail_on)
-    for hint in verdict.hints:
-        _say(hint)
-    if dry_run:
-        return
-    if verdict.run is not None and not verdict.run.validates:
-        write(verdict.run, build(verdict.run, verdict.report, ["plansguard", *sys.argv[1:]]))
-    _become(line.words, _environment(steps=verdict.steps))
+        _print_note(f"not known to nnU-Net {NNUNET_VERSION}, and so not checked: {' '.join(parsed.unknown)}")
 
 
-def _say(line: str) -> None:
-    """One line beside the report; standard output belongs to the command that comes."""
-    typer.echo(printable(f"plansguard: {line}"), err=True)
+def _print_note(line: str) -> None:
+    """Print one line beside the report, on standard error: standard output belongs to the command."""
+    print_line(f"plansguard: {line}", err=True)
 
 
-def _say_before(verdict: GateResult) -> None:
-    """What nnU-Net will delete, and what it will pass over."""
-    if verdict.jobs:
-        from plansguard.cli.preprocess import say_before
+def _print_before(result: GateResult) -> None:
+    """Print what nnU-Net will delete, and what it will skip."""
+    if result.jobs:
+        from plansguard.cli.preprocess import print_before
 
-        for job in verdict.jobs:
-            say_before(job)
-    for remark in verdict.remarks:
-        typer.echo(printable(remark))
+        for job in result.jobs:
+            print_before(job)
+    for remark in result.remarks:
+        print_line(remark)
 
 
-def _assert_found(line: CommandLine) -> None:
-    """That there is such a program: nothing is read for one that is not there."""
+def _assert_program(line: CommandLine) -> None:
+    """Raise UsageError unless there is such a program, before anything is read."""
     program = line.words[0]
     if shutil.which(program) is None:
         raise UsageError(
@@ -138,23 +152,23 @@ def _assert_found(line: CommandLine) -> None:
 
 
 def _environment(*, steps: bool) -> dict[str, str]:
-    """What the command is given: what we were given, and the folder of our trainers where one of them is named."""
+    """The command's environment: this process's own, and the folder of our trainers where one of them is named."""
     environment = {name: value for name, value in os.environ.items() if name not in ADDED_VARIABLES}
     if steps:
         environment[trainer_folder.VARIABLE] = trainer_folder.search_path(environment.get(trainer_folder.VARIABLE, ""))
     return environment
 
 
-def _become(words: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:
-    """The command takes the place of this process; where a system knows no such thing, its exit code is passed on."""
+def _replace_process(words: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:
+    """Replace this process by the command; where a system cannot do that, pass its exit code on."""
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # None where it was closed before we began
+        if stream is not None:  # None where it was closed before this process started
             stream.flush()
     if not _IS_POSIX:
         import subprocess
 
         raise typer.Exit(subprocess.run(words, env=environment, check=False).returncode)
-    for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores them, and so would whatever we become
+    for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores them, and the command would inherit that
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     os.execvpe(words[0], words, environment)

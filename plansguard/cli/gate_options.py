@@ -1,35 +1,37 @@
-"""What ``plansguard train`` and ``plansguard gate`` share: options about the gate, and what it answers."""
+"""Options of ``plansguard train`` and ``plansguard gate``, and how both report the verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Option
 
-from plansguard.cli.check import Depth as DataDepth
-from plansguard.cli.common_options import emit
+from plansguard.cli.check import Depth, pool_of
+from plansguard.cli.common_options import OutputTargets, emit, load_settings, print_line
 from plansguard.cli.progress_bar import Progress
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Report, Severity
 from plansguard.core.text import counted
-from plansguard.render import printable
 
 if TYPE_CHECKING:
     from plansguard.commands.train import Accepted
+    from plansguard.rules.engine.settings import ActiveSettings
     from plansguard.subjects.request import Reading
 
 Accept = Annotated[
     list[str],
-    typer.Option("--accept", metavar="CODE", help="Let this finding through; needs --because. Repeatable, in pairs."),
+    Option("--accept", metavar="CODE", help="Let this finding through; needs --because. Repeatable, in pairs."),
 ]
 Because = Annotated[
-    list[str], typer.Option("--because", metavar="REASON", help="Why it is accepted; the receipt keeps the reason.")
+    list[str], Option("--because", metavar="REASON", help="Why it is accepted; the training record keeps the reason.")
 ]
-Depth = Annotated[
-    DataDepth | None,
-    typer.Option(
+Data = Annotated[
+    Depth | None,
+    Option(
         "--data",
         help="How much of the preprocessed arrays is read, as for plansguard check. Default: the headers of every case "
         "and the values of a few.",
@@ -37,14 +39,65 @@ Depth = Annotated[
 ]
 GpuMemory = Annotated[
     float | None,
-    typer.Option(
-        "--gpu-memory", metavar="GB", min=0.1, help="The memory of one GPU. Default: what nvidia-smi tells here."
-    ),
+    Option("--gpu-memory", metavar="GB", min=0.1, help="The memory of one GPU. Default: what nvidia-smi reports here."),
 ]
 
 
+@dataclass(frozen=True)
+class GateOptions:
+    """The values of the options that both commands have."""
+
+    accepted: Sequence[Accepted]
+    data: Depth | None
+    gpu_memory: float | None
+    dry_run: bool
+    outputs: OutputTargets
+    fail_on: Severity | None
+    settings: Path | None
+
+    def reading(self, progress: Progress) -> Reading:
+        """How much of the arrays to read: as asked for, or by default what the installed packages allow."""
+        from plansguard.commands.train import default_depth
+        from plansguard.subjects.request import Reading
+
+        depth = self.data or Depth(default_depth())
+        return Reading(depth.value, pool=pool_of(depth, None, progress))
+
+    def settings_for(self, folder: Path) -> ActiveSettings:
+        """The settings that apply to a folder."""
+        return load_settings(self.settings, [folder])
+
+    def pass_or_exit(self, report: Report, fail_on: Severity, *, prints: bool = True) -> None:
+        """Print the report and the verdict; typer.Exit where the gate stays closed.
+
+        ``fail_on`` is the default from the settings. ``prints`` is False where another process of the same training
+        prints.
+        """
+        code = report.exit_code(self.fail_on or fail_on)
+        if prints:
+            emit(report, self.outputs)
+            if code:
+                advice = 'Fix the errors above, or accept a finding with a reason: --accept CODE --because "...".'
+                typer.echo(f"\nNot started. {advice}", err=True)
+            else:
+                self._print_verdict(report)
+        if code:
+            raise typer.Exit(code)
+
+    def _print_verdict(self, report: Report) -> None:
+        """Print that the gate is open, on standard error, which job logs keep as well."""
+        from plansguard.commands.train import not_found
+
+        summary = report.summary()
+        counts = [counted(summary[name], name) for name in ("warning", "info") if summary[name]]
+        counts += [f"{summary['ignored']} accepted"] * bool(summary["ignored"])
+        typer.echo(f"plansguard: fit to start ({', '.join(counts) or 'no findings'})", err=True)
+        for acceptance in not_found(report, self.accepted):
+            print_line(f"plansguard: {acceptance.code} was accepted, but not found", err=True)
+
+
 def accepted_findings(accept: Sequence[str], because: Sequence[str]) -> list[Accepted]:
-    """Codes and their reasons, in pairs; UsageError where one is missing."""
+    """Return codes and their reasons, in pairs; UsageError where one is missing."""
     from plansguard.commands.train import Accepted
 
     if len(accept) != len(because):
@@ -53,57 +106,3 @@ def accepted_findings(accept: Sequence[str], because: Sequence[str]) -> list[Acc
             hint='--accept PG701 --because "the reason that will be written down"',
         )
     return [Accepted(*pair) for pair in zip(accept, because, strict=True)]
-
-
-def reading_of(depth: DataDepth | None, progress: Progress) -> Reading:
-    """The reading that was asked for, or else the headers of every case and, where possible, the values of a few."""
-    from plansguard.cli.check import pool_of
-    from plansguard.commands.train import possible_depth
-    from plansguard.subjects.request import Reading
-
-    wanted = DataDepth(possible_depth()) if depth is None else depth
-    return Reading(wanted.value, pool=pool_of(wanted, None, progress))
-
-
-def pass_or_exit(
-    report: Report,
-    outputs: Sequence[tuple[str, Path | None]],
-    accepted: Sequence[Accepted],
-    fail_on: Severity,
-    *,
-    tells: bool = True,
-) -> None:
-    """Show the report and what follows from it; typer.Exit where it keeps the gate closed.
-
-    Without ``tells`` nothing is shown: another process of the same training does it.
-    """
-    from plansguard.commands.train import idle
-
-    code = report.exit_code(fail_on)
-    if tells:
-        emit(report, outputs)
-        if code:
-            _say_refusal()
-        else:
-            _say_verdict(report, idle(report, accepted))
-    if code:
-        raise typer.Exit(code)
-
-
-def _say_refusal() -> None:
-    """What can be done about findings that keep the gate closed."""
-    typer.echo(
-        "\nNothing was started. Mend what was found; what is meant can be let through with a reason: "
-        '--accept CODE --because "...".',
-        err=True,
-    )
-
-
-def _say_verdict(report: Report, idle: Sequence[Accepted]) -> None:
-    """That the gate is open, and what was let through; on standard error, which job logs keep as well."""
-    summary = report.summary()
-    told = [counted(summary[name], name) for name in ("warning", "info") if summary[name]]
-    told += [f"{summary['ignored']} accepted"] * bool(summary["ignored"])
-    typer.echo(f"plansguard: fit to start ({', '.join(told) or 'no findings'})", err=True)
-    for one in idle:
-        typer.echo(printable(f"plansguard: {one.code} was accepted, but not found"), err=True)

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, for what takes over a second."""
+"""A progress bar on a terminal, for work that takes over a second."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 import typer
 
 Progress = Callable[[int, int], None]
-#: How long nothing is shown, in seconds: most checks are done by then.
-_PATIENCE = 1.0
+#: Seconds without a bar: most checks take less.
+_DELAY = 1.0
 
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Progress]:
-    """Gives a function to be told (done, all); the bar appears on standard error if that is a terminal."""
+    """Yield a function that is called with (done, total); the bar is on standard error if that is a terminal."""
     bars: list[Any] = []
     started = time.monotonic()
 
     def show(done: int, total: int) -> None:
-        if not bars and sys.stderr is not None and sys.stderr.isatty() and time.monotonic() - started > _PATIENCE:
+        if not bars and sys.stderr is not None and sys.stderr.isatty() and time.monotonic() - started > _DELAY:
             bars.append(typer.progressbar(length=total, label=label, file=sys.stderr).__enter__())
         if bars:
             bar = bars[0]

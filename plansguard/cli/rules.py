@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from typer import Argument
 
 from plansguard.core.errors import UsageError
 from plansguard.core.text import nearest
@@ -19,7 +20,7 @@ def rules() -> None:
         typer.echo(f"{info.code}  {info.severity.value:<7}  {info.name:<{width}}  {info.summary}")
 
 
-def explain(rule: Annotated[str, typer.Argument(help="A rule's code or name, such as PG101.")]) -> None:
+def explain(rule: Annotated[str, Argument(help="A rule's code or name, such as PG101.")]) -> None:
     """Show a rule's page: what it checks, why it matters, how to fix what it finds."""
     from plansguard.rules import RULES, find
     from plansguard.rules.engine.page import page

@@ -1,11 +1,11 @@
-"""Options that say how long to train and how fast; ``plansguard steps`` and ``plansguard train`` share them."""
+"""Options of ``plansguard steps`` and ``plansguard train``: length and learning rate of a training."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
 from plansguard.core.errors import UsageError
 
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
     from plansguard.training.schedule import StepSchedule
 
 Epochs = Annotated[
-    int | None, typer.Option("--epochs", metavar="E", help="The other way round: E epochs of --per-epoch steps.")
+    int | None, Option("--epochs", metavar="E", help="In place of a number of steps: E epochs of --per-epoch steps.")
 ]
 PerEpoch = Annotated[
-    int, typer.Option("--per-epoch", metavar="K", help="Steps between two validations, which nnU-Net calls an epoch.")
+    int, Option("--per-epoch", metavar="K", help="Steps between two validations, which nnU-Net calls an epoch.")
 ]
 Validation = Annotated[
-    int | None, typer.Option("--validation", metavar="V", help="Steps of each validation. Default: the trainer's, 50.")
+    int | None, Option("--validation", metavar="V", help="Steps of each validation. Default: the trainer's, 50.")
 ]
 Rate = Annotated[
-    float | None, typer.Option("--lr", metavar="X", help="The highest learning rate. Default: the trainer's, 0.01.")
+    float | None, Option("--lr", metavar="X", help="The highest learning rate. Default: the trainer's, 0.01.")
 ]
 ByWindow = Annotated[
-    bool, typer.Option("--window-lr", help="Lower the rate once per epoch, as nnU-Net does, not with every step.")
+    bool, Option("--window-lr", help="Lower the rate once per epoch, as nnU-Net does, not with every step.")
 ]
 Warmup = Annotated[
-    int, typer.Option("--warmup", metavar="W", help="Raise the rate over the first W steps, which count as well.")
+    int, Option("--warmup", metavar="W", help="Raise the rate over the first W steps, which count as well.")
 ]
 ExtendTo = Annotated[
-    int | None, typer.Option("--extend-to", metavar="M", help="Go on from a finished training of N steps to M.")
+    int | None, Option("--extend-to", metavar="M", help="Continue a finished training of N steps to M.")
 ]
-Base = Annotated[str, typer.Option("-tr", metavar="TRAINER", help="The trainer of nnU-Net that makes the steps.")]
+Trainer = Annotated[str, Option("-tr", metavar="TRAINER", help="The trainer of nnU-Net that makes the steps.")]
 
 
 def schedule_of(
@@ -48,9 +48,9 @@ def schedule_of(
     *,
     option: str,
 ) -> StepSchedule:
-    """The schedule that the options describe; ``option`` is what the number of steps is called there.
+    """Return the schedule that the options describe; ``option`` is the command's name for the number of steps.
 
-    UsageError unless just one of steps and epochs is named, or when no training can be like that.
+    Raises UsageError unless exactly one of steps and epochs is given, and for a schedule that no training can have.
     """
     from plansguard.training.schedule import StepSchedule
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from typer import Argument
 
 from plansguard.core.errors import UsageError
 
 
 def schema(
-    name: Annotated[str | None, typer.Argument(help="The document; without it the names are listed.")] = None,
+    name: Annotated[str | None, Argument(help="The document; without it the names are listed.")] = None,
 ) -> None:
     """Print the JSON Schema (2020-12) of a document, or list the documents."""
     from plansguard.documents.models.schema import SCHEMAS, schema_text

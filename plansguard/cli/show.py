@@ -6,19 +6,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 
 def show(
     path: Annotated[
         Path,
-        typer.Argument(
+        Argument(
             metavar="CHECKPOINT|MODEL|PLANS",
             help="A .pth file, a model folder, a folder of models or an exported zip of them, or a plans file.",
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+    as_json: Annotated[bool, Option("--json", help="The same as JSON.")] = False,
 ) -> None:
-    """Show what a checkpoint, a trained model or plans say: training, spacing, normalisation, the network by stages.
+    """Show the content of a checkpoint, a trained model or plans: training, spacing, normalization, network by stages.
 
     Nothing in a checkpoint is executed, no weights are read, and neither torch nor nnU-Net is needed. Spacings are in
     mm; spacings, patches and strides have the order of the array axes, after transpose_forward. Stages count from 0 at

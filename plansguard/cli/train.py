@@ -2,45 +2,68 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
-from plansguard.cli.common_options import FailOn, Outputs, SettingsFile, load_settings, parse_outputs
-from plansguard.cli.gate_options import Accept, Because, Depth, GpuMemory, accepted_findings, pass_or_exit, reading_of
+from plansguard.cli.common_options import FailOn, Outputs, SettingsFile, parse_outputs, print_line
+from plansguard.cli.gate_options import Accept, Because, Data, GateOptions, GpuMemory, accepted_findings
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.cli.schedule_options import (
-    Base,
     ByWindow,
     Epochs,
     ExtendTo,
     PerEpoch,
     Rate,
+    Trainer,
     Validation,
     Warmup,
     schedule_of,
 )
 from plansguard.core.errors import UsageError
+from plansguard.nnunet.command_line import TRAIN, parse
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER
 from plansguard.nnunet.workspace import Workspace
-from plansguard.render import printable
 from plansguard.training.schedule import STOCK_PER_WINDOW
 from plansguard.training.trainer_name import is_step_name, trainer_name
 
 if TYPE_CHECKING:
-    from plansguard.commands.train import TrainingRequest
+    from plansguard.subjects.training_run import TrainingRun
     from plansguard.training.options import Options
+
+Steps = Annotated[int | None, Option("--steps", metavar="N", help="How many optimiser steps.")]
+Plans = Annotated[str, Option("-p", "--plans", metavar="IDENTIFIER", help="The plans.")]
+Weights = Annotated[
+    Path | None,
+    Option("-pretrained_weights", "--weights", metavar="CHECKPOINT", help="Weights to begin with, for fine-tuning."),
+]
+Gpus = Annotated[int, Option("-num_gpus", "--num-gpus", metavar="N", help="GPUs of this machine to train on together.")]
+ValBest = Annotated[bool, Option("--val_best", help="Validate with checkpoint_best in place of checkpoint_final.")]
+Npz = Annotated[bool, Option("--npz", help="Save the probabilities of the final validation, for ensembles.")]
+NoCheckpoints = Annotated[bool, Option("--disable_checkpointing", help="Write no checkpoints: for trials only.")]
+SaveEvery = Annotated[
+    int | None, Option("--save-every", metavar="N", help="Steps between two checkpoints. Default: 2500.", min=0)
+]
+MaxTime = Annotated[
+    str | None,
+    Option("--max-time", metavar="DURATION", help="Stop in time with a checkpoint and exit code 75, such as 23h30m."),
+]
+Portable = Annotated[bool, Option("--portable", help="Let others predict from the checkpoints without plansguard.")]
+DryRun = Annotated[bool, Option("--dry-run", help="Only judge: nothing is started or written.")]
 
 
 def train(
-    dataset: Annotated[str, typer.Argument(help="The dataset to train on: id or name.")],
-    configuration: Annotated[str, typer.Argument(help="The configuration, such as 3d_fullres.")],
-    fold: Annotated[str, typer.Argument(help="The fold: a number, or all.")],
-    steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="How many optimiser steps.")] = None,
+    dataset: Annotated[str, Argument(help="The dataset to train on: id or name.")],
+    configuration: Annotated[str, Argument(help="The configuration, such as 3d_fullres.")],
+    fold: Annotated[str, Argument(help="The fold: a number, or all.")],
+    steps: Steps = None,
     extend_to: ExtendTo = None,
     epochs: Epochs = None,
     per_epoch: PerEpoch = STOCK_PER_WINDOW,
@@ -48,118 +71,102 @@ def train(
     rate: Rate = None,
     by_window: ByWindow = False,
     warmup: Warmup = 0,
-    trainer: Base = DEFAULT_TRAINER,
-    plans: Annotated[str, typer.Option("-p", "--plans", metavar="IDENTIFIER", help="The plans.")] = DEFAULT_IDENTIFIER,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            "-pretrained_weights", "--weights", metavar="CHECKPOINT", help="Weights to begin with, for fine-tuning."
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option("-device", "--device", help="cuda, cpu or mps.")] = "cuda",
-    gpus: Annotated[
-        int, typer.Option("-num_gpus", "--num-gpus", metavar="N", help="GPUs of this machine to train on together.")
-    ] = 1,
-    continues: Annotated[bool, typer.Option("--c", help="Continue from the newest good checkpoint.")] = False,
-    validates: Annotated[bool, typer.Option("--val", help="Only run the final validation.")] = False,
-    validates_best: Annotated[
-        bool, typer.Option("--val_best", help="Validate with checkpoint_best in place of checkpoint_final.")
-    ] = False,
-    npz: Annotated[
-        bool, typer.Option("--npz", help="Save the probabilities of the final validation, for ensembles.")
-    ] = False,
-    disable_checkpointing: Annotated[
-        bool, typer.Option("--disable_checkpointing", help="Write no checkpoints: only to try something out.")
-    ] = False,
-    save_every: Annotated[
-        int | None,
-        typer.Option("--save-every", metavar="N", help="Steps between two checkpoints. Default: 2500.", min=0),
-    ] = None,
-    max_time: Annotated[
-        str | None,
-        typer.Option(
-            "--max-time", metavar="DURATION", help="Stop in time with a checkpoint and exit code 75, such as 23h30m."
-        ),
-    ] = None,
-    portable: Annotated[
-        bool, typer.Option("--portable", help="Let others predict from the checkpoints without plansguard.")
-    ] = False,
+    trainer: Trainer = DEFAULT_TRAINER,
+    plans: Plans = DEFAULT_IDENTIFIER,
+    weights: Weights = None,
+    device: Annotated[str, Option("-device", "--device", help="cuda, cpu or mps.")] = "cuda",
+    gpus: Gpus = 1,
+    continues: Annotated[bool, Option("--c", help="Continue from the newest good checkpoint.")] = False,
+    validates: Annotated[bool, Option("--val", help="Only run the final validation.")] = False,
+    validates_best: ValBest = False,
+    npz: Npz = False,
+    disable_checkpointing: NoCheckpoints = False,
+    save_every: SaveEvery = None,
+    max_time: MaxTime = None,
+    portable: Portable = False,
     accept: Accept = [],  # noqa: B006 - typer copies it
     because: Because = [],  # noqa: B006
-    data: Depth = None,
+    data: Data = None,
     gpu_memory: GpuMemory = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only judge: nothing is started or written.")] = False,
+    dry_run: DryRun = False,
     output: Outputs = [],  # noqa: B006
     fail_on: FailOn = None,
     settings: SettingsFile = None,
 ) -> None:
     """Check everything, then train for exactly so many optimiser steps.
 
-    Plans, data, weights, environment and what lies in the folder of results are judged first; an error ends it before
+    Plans, data, weights, environment and the folder of results are judged first; an error ends the command before
     torch is loaded. The training is nnU-Net's own, by a trainer that `plansguard steps` names. Exit code: 0 trained,
     1 refused, 2 the command cannot be carried out, 4 the training failed, 75 stopped in time, to be continued
     with --c.
     """
-    from plansguard.commands.train import TrainingRequest, build, judge, prepare, write
-
-    if steps is None and epochs is None and extend_to is None and is_step_name(trainer):
-        name = trainer  # says it all
-    else:
+    if not (steps is None and epochs is None and extend_to is None and is_step_name(trainer)):
         schedule = schedule_of(
             steps, epochs, per_epoch, validation, rate, by_window, warmup, extend_to, option="--steps"
         )
-        name = trainer_name(trainer, schedule)
-    outputs = parse_outputs(output)
-    accepted = accepted_findings(accept, because)
-    order = TrainingRequest(
-        dataset=dataset,
-        configuration=configuration,
-        fold=fold,
-        plans=plans,
-        trainer=name,
-        weights=weights,
-        continues=continues or extend_to is not None,
-        validates=validates,
-        validates_best=validates_best,
-        disables_checkpointing=disable_checkpointing,
-        device=device,
-        gpus=gpus,
-        gpu_memory=gpu_memory,
-        options=_options(save_every, max_time, portable),
-    )
-    if not dry_run:
+        trainer = trainer_name(trainer, schedule)
+    values = {"-pretrained_weights": weights, "-device": device, "-num_gpus": gpus}
+    flags = {"--c": continues or extend_to is not None, "--val": validates, "--val_best": validates_best, "--npz": npz}
+    flags["--disable_checkpointing"] = disable_checkpointing
+    command = _stock_command([dataset, configuration, fold, "-tr", trainer, "-p", plans], values, flags)
+    outputs, accepted = parse_outputs(output), accepted_findings(accept, because)
+    gate = GateOptions(accepted, data, gpu_memory, dry_run, outputs, fail_on, settings)
+    _judge_and_train(command, _options(save_every, max_time, portable), gate)
+
+
+#: Values that are nnU-Net's default and so are left out.
+_DEFAULTS = {"-pretrained_weights": None, "-device": "cuda", "-num_gpus": 1}
+
+
+def _stock_command(words: Sequence[str], values: Mapping[str, object], flags: Mapping[str, bool]) -> list[str]:
+    """The same training by nnU-Net's own command, after ``eval "$(plansguard env)"``."""
+    given = [word for name, value in values.items() if value != _DEFAULTS[name] for word in (name, str(value))]
+    return [TRAIN, *words, *given, *(flag for flag, wanted in flags.items() if wanted)]
+
+
+def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions) -> None:
+    from plansguard.commands.train import build_record, judge, prepare, write_record
+
+    if not gate.dry_run:
         _assert_installed()
+    parsed = parse(TRAIN, command[1:])
+    assert parsed is not None  # the command has no --help
     with progress_bar("reading cases") as progress:
-        run = prepare(Workspace.from_environment(), order, reading_of(data, progress))
-        active = load_settings(settings, [run.dataset.folder])
-        report = judge(run, "train", active, accepted)
-    tells = _tells()
-    pass_or_exit(report, outputs, accepted, fail_on or active.fail_on, tells=tells)
-    command = _stock_command(order, npz=npz)
-    if dry_run:
-        typer.echo(printable(f'would run, after eval "$(plansguard env)": {shlex.join(command)}'), err=True)
+        run = prepare(
+            Workspace.from_environment(),
+            parsed.values,
+            gate.reading(progress),
+            gpu_memory=gate.gpu_memory,
+            options=options,
+        )
+        active = gate.settings_for(run.dataset.folder)
+        report = judge(run, "train", active, gate.accepted)
+    prints = _is_first_process()
+    gate.pass_or_exit(report, active.fail_on, prints=prints)
+    if gate.dry_run:
+        print_line(f'would run, after eval "$(plansguard env)": {shlex.join(command)}', err=True)
         return
-    if tells and not validates:
-        write(run, build(run, report, ["plansguard", *sys.argv[1:]]))
+    if prints and not run.validates:
+        write_record(run, build_record(run, report, ["plansguard", *sys.argv[1:]]))
     from plansguard.training.launch import launch
 
-    code = launch(command[1:], order.options)
-    if tells and code == 0:
-        _say_next(order, run.output_folder)
+    code = launch(command[1:], options)
+    if prints and code == 0:
+        _print_next(run, parsed.values)
     raise typer.Exit(code)
 
 
-def _say_next(order: TrainingRequest, folder: Path) -> None:
-    """The folder of the results, and the command that predicts with them; it finds trainers of a number of steps."""
-    words = ["-d", order.dataset, "-c", order.configuration, "-f", order.fold, "-p", order.plans, "-tr", order.trainer]
-    words += ["-device", order.device] if order.device != "cuda" else []
+def _print_next(run: TrainingRun, values: argparse.Namespace) -> None:
+    """Print the commands that verify the training record and predict with the results."""
+    words = ["-d", values.dataset_name_or_id, "-c", values.configuration, "-f", values.fold]
+    words += ["-p", values.p, "-tr", values.tr, *(["-device", run.device] if run.device != "cuda" else [])]
     typer.echo("\nNext:")
-    typer.echo(printable(f"  plansguard verify-receipt {shlex.quote(str(folder))}"))
-    typer.echo(printable(f"  plansguard gate -- nnUNetv2_predict -i IMAGES -o SEGMENTATIONS {shlex.join(words)}"))
+    print_line(f"  plansguard verify-receipt {shlex.quote(str(run.output_folder))}")
+    print_line(f"  plansguard gate -- nnUNetv2_predict -i IMAGES -o SEGMENTATIONS {shlex.join(words)}")
 
 
-def _tells() -> bool:
-    """Of the processes that torchrun or SLURM has started all judge, and the first one speaks and writes."""
+def _is_first_process() -> bool:
+    """Whether this process prints and writes: all that torchrun or SLURM has started judge, only the first reports."""
     from plansguard.training.distributed_env import read_place
 
     place = read_place(os.environ)
@@ -167,31 +174,15 @@ def _tells() -> bool:
 
 
 def _assert_installed() -> None:
-    """Before minutes are spent on judging what cannot be trained here."""
+    """Raise UsageError, before minutes are spent on judging, where nothing can be trained."""
     from plansguard.nnunet.install import trainer_folder
 
     if obstacle := trainer_folder.obstacle():
         raise UsageError(obstacle, hint=f"{trainer_folder.REMEDY}; --dry-run only judges, and needs none of it")
 
 
-def _stock_command(order: TrainingRequest, *, npz: bool) -> list[str]:
-    """The same training by nnU-Net's own command, after ``eval "$(plansguard env)"``."""
-    words = ["nnUNetv2_train", order.dataset, order.configuration, order.fold, "-tr", order.trainer, "-p", order.plans]
-    words += ["-pretrained_weights", str(order.weights)] if order.weights is not None else []
-    words += ["-device", order.device] if order.device != "cuda" else []
-    words += ["-num_gpus", str(order.gpus)] if order.gpus > 1 else []
-    flags = {
-        "--c": order.continues,
-        "--val": order.validates,
-        "--val_best": order.validates_best,
-        "--npz": npz,
-        "--disable_checkpointing": order.disables_checkpointing,
-    }
-    return words + [flag for flag, wanted in flags.items() if wanted]
-
-
 def _options(save_every: int | None, max_time: str | None, portable: bool) -> Options:
-    """What the environment says, unless it was typed."""
+    """The options that were typed, else those of the environment."""
     from plansguard.training.options import MAX_TIME, PORTABLE, SAVE_EVERY, read_options
 
     typed = {SAVE_EVERY: save_every, MAX_TIME: max_time, PORTABLE: 1 if portable else None}

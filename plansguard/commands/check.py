@@ -1,4 +1,4 @@
-"""The check itself, for the command line and for other programs."""
+"""Check plans and the files beside them: for the command line and for other programs."""
 
 from __future__ import annotations
 
@@ -29,33 +29,33 @@ def check(
     reading: Reading | None = None,
     settings: ActiveSettings | None = None,
 ) -> Report:
-    """Judge plans and what lies beside them.
+    """Check plans and the files beside them.
 
     ``paths`` are plans files, dataset folders or folders above them; ``datasets`` are ids or names below
-    ``$nnUNet_preprocessed``; with neither, the current folder is searched. ``plans`` and ``configuration`` narrow
-    the check as nnU-Net's ``-p`` and ``-c`` do. ``weights`` is a checkpoint that is to be fine-tuned, as for nnU-Net's
-    ``-pretrained_weights``; without ``plans`` it is judged against nnU-Net's default plans, which training would take.
-    ``reading`` says how much of the preprocessed arrays is read (default: the headers of all cases). Without
-    ``settings`` the nearest ``plansguard.json`` counts.
+    ``$nnUNet_preprocessed``; without either, the current folder is searched. ``plans`` and ``configuration`` narrow
+    the check as nnU-Net's ``-p`` and ``-c`` do. ``weights`` is a checkpoint to be fine-tuned, as for nnU-Net's
+    ``-pretrained_weights``; without ``plans`` it is checked against nnU-Net's default plans, which training would use.
+    ``reading`` is how much of the preprocessed arrays is read (default: the headers of all cases). ``settings``
+    defaults to the nearest ``plansguard.json``.
 
-    Raises UsageError (an unknown path or dataset) and UnreadableDocument (broken settings, weights that are none).
+    Raises UsageError (an unknown path or dataset) and UnreadableDocument (broken settings or weights).
     """
     places = [Path(path) for path in paths]
     ids = list(datasets)
     if not places and not ids:
         places = [Path()]
-    named = [dataset_of(Workspace.from_environment(), one) for one in ids]
-    # A dataset that is named twice, by path and by id, is judged once.
+    named = [dataset_of(Workspace.from_environment(), dataset) for dataset in ids]
+    # A dataset that is named twice, by path and by id, is checked once.
     subjects = list({subject.folder.resolve(): subject for subject in [*discover(places), *named]}.values())
     if plans is not None:
         # Below a folder that was named, only the datasets that have these plans are meant; unless none has.
-        meant = [
+        with_plans = [
             subject
             for subject in subjects
-            if subject in named or subject.folder in places or plans in (one.identifier for one in subject.plans)
+            if subject in named or subject.folder in places or plans in (each.identifier for each in subject.plans)
         ]
-        subjects = meant or subjects
-    checkpoint = _checkpoint(weights)
+        subjects = with_plans or subjects
+    checkpoint = weights_from(weights)
     if checkpoint is not None and plans is None:
         plans = DEFAULT_IDENTIFIER
     request = Request(plans, configuration, checkpoint, reading or Reading())
@@ -68,16 +68,17 @@ def check(
     )
 
 
-def _checkpoint(weights: str | Path | None) -> Checkpoint | None:
-    if weights is None:
+def weights_from(path: str | Path | None) -> Checkpoint | None:
+    """Return the checkpoint at ``path``, or None where there is no path."""
+    if path is None:
         return None
     from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
 
-    return read_checkpoint(Path(weights))
+    return read_checkpoint(Path(path))
 
 
 def nearest_settings(places: Iterable[Path]) -> ActiveSettings:
-    """The settings nearest to the first of ``places``, else to the current folder."""
+    """Return the settings nearest to the first of ``places``, else to the current folder."""
     first = next(iter(places), Path())
     path = find_settings(first if first.is_dir() else first.parent) or find_settings(Path())
     return ActiveSettings() if path is None else read_settings(path, tuple(rule.info for rule in RULES))

@@ -1,4 +1,4 @@
-"""One checkpoint against many datasets: which plans can be fine-tuned from it as they are, what the others need."""
+"""One checkpoint against many datasets: which plans can be fine-tuned from it, and what the others need first."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from plansguard.commands.check import nearest_settings
-from plansguard.core.errors import Absent, PlansguardError, UnreadableDocument, known
+from plansguard.core.errors import Absent, PlansguardError, UnreadableDocument, UsageError, known
 from plansguard.core.report import Report, Severity
-from plansguard.core.text import brief, listed, quoted
+from plansguard.core.text import brief, listed, nearest, quoted
 from plansguard.migration.plan import MigrationRequest
 from plansguard.migration.plan import plan as plan_migration
+from plansguard.nnunet.workspace import Workspace
 from plansguard.rules import RULES
 from plansguard.rules.engine.helpers import free_name, migration_of, number
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.pg6_weights.checkpoint import foreign_to_nnunet
 from plansguard.subjects.dataset import Dataset
-from plansguard.subjects.discovery import narrowed
+from plansguard.subjects.discovery import dataset_of, narrowed
 from plansguard.subjects.input_comparison import differences, permuted_channels
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.request import Request
@@ -34,10 +35,10 @@ LOADS, PREPROCESS, MIGRATE, IMPOSSIBLE, UNKNOWN = (
     "impossible",
     "cannot be told",
 )
-#: What no move of plans mends.
+#: Obstacles that no migration of plans removes.
 _BEYOND_PLANS = ("channels", "dimensions")
-#: Rules whose errors say that the data are not those of the plans, so that they have to be made again.
-_REMADE = """
+#: Rules whose errors mean that the data do not belong to the plans and have to be preprocessed again.
+_STALE_DATA = """
     cases-missing incomplete-case data-from-other-plans array-channels-differ class-locations-differ mixed-data-formats
     values-outside-normalization stamp-disagrees preprocessing-unfinished
 """.split()
@@ -56,30 +57,60 @@ class FitResult(NamedTuple):
     command: str
 
 
+def datasets_to_fit(
+    workspace: Workspace,
+    ids: Sequence[str] | None,
+    plans: str | None,
+    configuration: str | None,
+    checkpoint: Checkpoint,
+) -> list[Dataset]:
+    """Return the datasets named by ``ids`` (None: all preprocessed ones), narrowed to ``plans``.
+
+    Raises UsageError for unknown datasets and plans, and for a configuration that no plans have and that is spelt like
+    one of theirs.
+    """
+    if ids is None:
+        ids = [name for name in workspace.dataset_names() if workspace.preprocessed_folder(name).is_dir()]
+        if not ids:
+            raise UsageError(f"there is no dataset in {workspace.preprocessed}", hint="check nnUNet_preprocessed")
+    datasets = [narrowed(dataset_of(workspace, id_or_name), Request(plans=plans)) for id_or_name in ids]
+    if len(datasets) == 1 and plans is not None and not datasets[0].judged_plans:
+        present = ", ".join(each.identifier for each in datasets[0].plans) or "none"
+        raise UsageError(f"{datasets[0].name} has no plans called {plans}", hint=f"its plans: {present}")
+    names = {each.name for dataset in datasets for plans_ in dataset.judged_plans for each in plans_.configurations}
+    names |= {checkpoint.configuration} if checkpoint.configuration is not None else set()
+    near = None if configuration is None or configuration in names else nearest(configuration, sorted(names))
+    if near:
+        raise UsageError(f"no plans here have a configuration {configuration}", hint=f"did you mean {near}?")
+    return datasets
+
+
 def fit(
     checkpoint: Checkpoint, datasets: Sequence[Dataset], configuration: str | None = None, archive: Path | None = None
 ) -> list[FitResult]:
-    """A verdict for every plans file of every dataset, in the order given; where some fit, only for those.
+    """Return a result for every plans file of every dataset, in the order given; where some fit, only for those.
 
-    Judged is the configuration named, else the one that the weights were trained as. Headers of preprocessed data are
-    read where there are any. Nothing is written: whether a migration would be refused is found out in memory.
-    ``archive`` is the zip that the checkpoint lies in, if it lies in one.
+    ``configuration`` defaults to the one that the weights were trained as. Headers of preprocessed data are read where
+    there are any. Nothing is written: whether a migration would be refused is found out in memory. ``archive`` is the
+    zip that contains the checkpoint, if one does.
 
-    UnreadableDocument when nnU-Net could not load the file into any network.
+    Raises UnreadableDocument when nnU-Net could not load the file into any network.
     """
-    _check_usable(checkpoint)
-    return [one for dataset in datasets for one in _Fitting(checkpoint, dataset, configuration, archive).verdicts()]
+    _assert_usable(checkpoint)
+    return [
+        result for dataset in datasets for result in _Fitting(checkpoint, dataset, configuration, archive).results()
+    ]
 
 
-def _check_usable(checkpoint: Checkpoint) -> None:
-    trouble = foreign_to_nnunet(checkpoint)
+def _assert_usable(checkpoint: Checkpoint) -> None:
+    problem = foreign_to_nnunet(checkpoint)
     if checkpoint.suspicious:
-        names = listed([str(one) for one in checkpoint.suspicious])
-        trouble = f"loading it would run code: it names {names}", "do not load it; use another copy"
+        names = listed([str(name) for name in checkpoint.suspicious])
+        problem = f"loading it would run code: it names {names}", "do not load it; use another copy"
     elif checkpoint.damage:
-        trouble = f"it is not whole: {'; '.join(checkpoint.damage)}", "download or copy it again"
-    if trouble is not None:
-        reason, hint = trouble
+        problem = f"it is not whole: {'; '.join(checkpoint.damage)}", "download or copy it again"
+    if problem is not None:
+        reason, hint = problem
         raise UnreadableDocument(checkpoint.path, reason, hint=hint)
 
 
@@ -94,39 +125,41 @@ class _Fitting:
         self.wanted = configuration
         self.artefact = checkpoint.path if archive is None else str(archive)
         self.weights_path = quoted(checkpoint.path)
-        #: nnU-Net reads no zip.
+        #: nnU-Net does not read zips.
         self.unpack = ""
         if archive is not None:
             member = Path(checkpoint.path).relative_to(archive)
             self.unpack = f"nnUNetv2_install_pretrained_model_from_zip {quoted(archive)} && "
             self.weights_path = f'"$nnUNet_results"/{quoted(member)}'
 
-    def verdicts(self) -> list[FitResult]:
-        """Where plans of the dataset fit, or would with data made anew, what others need is of no interest."""
-        every = list(self._verdicts())
-        best = next((outcome for outcome in (LOADS, PREPROCESS) if outcome in (one.outcome for one in every)), None)
-        return [one for one in every if best in (None, one.outcome)]
+    def results(self) -> list[FitResult]:
+        """The results of all plans; where some load, or would with new data, only theirs."""
+        every = list(self._results())
+        outcomes = {result.outcome for result in every}
+        best = next((outcome for outcome in (LOADS, PREPROCESS) if outcome in outcomes), None)
+        return [result for result in every if best in (None, result.outcome)]
 
-    def _verdicts(self) -> Iterator[FitResult]:
+    def _results(self) -> Iterator[FitResult]:
         if not self.dataset.judged_plans:
             yield self._by_migration("", self.wanted or "", "the dataset has no plans")
         for plans in self.dataset.judged_plans:
             chosen, name = self._chosen(plans)
             if not chosen:
                 yield self._by_migration(plans.identifier, name, f"the plans have no {name}")
-            for one in chosen:
+            for configuration in chosen:
                 try:
-                    yield self._judged(plans, Weights(self.checkpoint, one, self.dataset.dataset_json))
+                    yield self._judged(plans, Weights(self.checkpoint, configuration, self.dataset.dataset_json))
                 except Absent as absent:
                     command = f"plansguard check -d {number(self.dataset)} -p {quoted(plans.identifier)}"
-                    yield FitResult(self.dataset.name, plans.identifier, one.name, UNKNOWN, absent.reason, command)
+                    place = self.dataset.name, plans.identifier, configuration.name
+                    yield FitResult(*place, UNKNOWN, absent.reason, command)
 
     def _chosen(self, plans: Plans) -> tuple[list[Configuration], str]:
         """The configurations to be judged, and the name that was looked for."""
         name = self.wanted or self.checkpoint.configuration
         if name is None:
             return list(meant_for(self.checkpoint, plans.configurations)), f"{axes_of(self.checkpoint)}D configuration"
-        return [one for one in plans.configurations if one.name == name], name
+        return [configuration for configuration in plans.configurations if configuration.name == name], name
 
     def _judged(self, plans: Plans, weights: Weights) -> FitResult:
         name = weights.configuration.name
@@ -140,10 +173,10 @@ class _Fitting:
             reason = "the dataset has the channels of the weights in another order"
             return FitResult(*place, IMPOSSIBLE, reason, self._check(plans, name))
         if known(lambda: weights.theirs) is None:
-            reason = "they load, but the file does not hold their plans: nobody knows what the weights saw"
+            reason = "they load, but the file does not contain their plans: what the weights saw is unknown"
             return FitResult(*place, UNKNOWN, reason, self._check(plans, name))
-        migration_record = known(lambda: self.dataset.migration_record(plans))
-        rows = differences(weights, migration_record.workflow if migration_record is not None else None)
+        record = known(lambda: self.dataset.migration_record(plans))
+        rows = differences(weights, record.workflow if record is not None else None)
         grave = [row for row in rows if row.severity is not Severity.INFO]
         if grave:
             sides = [f"{row.field} {brief(row.saw)}, here {brief(row.feeds)}" for row in grave]
@@ -163,7 +196,7 @@ class _Fitting:
         return FitResult(*place, LOADS, reason, command)
 
     def _by_migration(self, plans: str, configuration: str, reason: str) -> FitResult:
-        """Plans of the weights would help, if they are known and can come to this dataset."""
+        """Plans of the weights would help, if they are known and can be migrated to this dataset."""
         place = self.dataset.name, plans, configuration
         try:
             plans_in(self.checkpoint)
@@ -177,23 +210,23 @@ class _Fitting:
 
     @cached_property
     def _migration(self) -> tuple[str, str]:
-        """What would become of a migration to this dataset, and why: found out once for all of its plans."""
-        order = MigrationRequest(self.artefact, self.dataset.name, free_name(self.dataset))
+        """The outcome of a migration to this dataset, and why: the same for all of its plans."""
+        request = MigrationRequest(self.artefact, self.dataset.name, free_name(self.dataset))
         try:
-            migration = plan_migration(self.dataset.workspace, order, nearest_settings([self.dataset.folder]))
+            migration = plan_migration(self.dataset.workspace, request, nearest_settings([self.dataset.folder]))
         except PlansguardError as error:
             return UNKNOWN, f"{error.reason} ({error.hint})" if error.hint else error.reason
         errors = _errors(migration.report)
         return (IMPOSSIBLE, f"the plans of the weights cannot come here: {errors[0]}") if errors else (MIGRATE, "")
 
     def _stale(self, plans: Plans, configuration: Configuration) -> str:
-        """Why the data on disk have to be made (again); empty when they are those of these plans."""
+        """Why the data on disk have to be preprocessed (again); empty when they are those of these plans."""
         try:
             self.dataset.data_folder(configuration)
         except Absent as absent:
             return absent.reason
         request = Request(plans.identifier, configuration.name)
-        rules = [rule for rule in RULES if rule.info.name in _REMADE]
+        rules = [rule for rule in RULES if rule.info.name in _STALE_DATA]
         errors = _errors(run_rules("fit", [], [narrowed(self.dataset, request)], rules=rules))
         return errors[0] if errors else ""
 

@@ -1,6 +1,6 @@
-"""nnU-Net's own preprocessing, run with open eyes: what it will delete, who else reads that, and a stamp at its end.
+"""Run nnU-Net's preprocessing, after listing what it deletes, and leave a preprocessing record.
 
-``prepare`` finds out and writes nothing; ``run`` starts nnU-Net for one of the prepared folders and stamps the result.
+``prepare`` only reads; ``run`` starts nnU-Net for one of the prepared folders and records the result.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from plansguard.core.report import Finding, Report, Severity
 from plansguard.documents import json_document
 from plansguard.documents.file_names import PREPROCESSING_RECORD_ENDING
 from plansguard.nnunet import runtime
+from plansguard.nnunet.command_line import PREPROCESS
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
 from plansguard.nnunet.install import packages
 from plansguard.nnunet.workspace import Workspace, dataset_id, is_folder, is_folder_name
 from plansguard.records.preprocessing import PreprocessingRecord, finished_record, unfinished_record
 from plansguard.records.preprocessing_inputs import FieldDifference, dataset_fields
 from plansguard.rules import RULES
-from plansguard.rules.engine.declare import Rule
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.data_users import DataUser, data_users
 from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.direction import trained_with
 from plansguard.subjects.discovery import configuration_of, dataset_of, narrowed, plans_of
 from plansguard.subjects.documents import PreprocessingRecordFile
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.request import Reading, Request
 
-COMMAND = "nnUNetv2_preprocess"
-#: Rules about folders that several configurations share. All others of their hundred are about what lies in these
-#: folders, which is about to be replaced, and the next hundred is about weights.
+#: Rules about folders that several configurations share. The others of PG5 are about the content of these folders,
+#: which is about to be replaced, and those of PG6 are about weights.
 _SHARED = {"data-identifier-conflict", "child-shares-parent-data"}
-_BESIDE_THE_POINT = ("PG5", "PG6")
-#: What a shell makes of a process that a signal ended: 128 and the signal's number.
+_NOT_ASKED = ("PG5", "PG6")
+#: A shell reports a process that a signal ended as 128 and the signal's number.
 _SIGNALLED = 128
-#: Channel number in the names of images: ``_0000``.
+#: Length of the channel number in the names of images: ``_0000``.
 _CHANNEL = 5
 
 
@@ -50,8 +50,8 @@ _CHANNEL = 5
 class PreprocessingRequest:
     """What the user asked for.
 
-    ``processes`` is nnU-Net's -np; ``accept_shared`` lets data be replaced that other plans read and would fill
-    otherwise.
+    ``processes`` is nnU-Net's -np; ``accept_shared`` lets data be replaced that other plans read and would write
+    differently.
     """
 
     dataset: str
@@ -63,7 +63,7 @@ class PreprocessingRequest:
 
 @dataclass(frozen=True)
 class OtherUser:
-    """A configuration that reads the same folder, and the fields in which it would write otherwise."""
+    """A configuration that reads the same folder, and the fields in which it would write it differently."""
 
     plans: str
     configuration: str
@@ -72,7 +72,7 @@ class OtherUser:
 
 @dataclass(frozen=True)
 class Target:
-    """One data folder that nnU-Net will delete and fill; ``present`` is what lies there now, if it is there."""
+    """One data folder that nnU-Net will delete and fill; ``present`` are its files now, None if there is no folder."""
 
     configuration: Configuration
     folder: Path
@@ -81,8 +81,8 @@ class Target:
     command: tuple[str, ...]
 
     @property
-    def stamp_path(self) -> Path:
-        """Where the stamp lies: beside the plans."""
+    def record_path(self) -> Path:
+        """The path of the preprocessing record, beside the plans."""
         return self.folder.with_name(self.folder.name + PREPROCESSING_RECORD_ENDING)
 
 
@@ -101,8 +101,9 @@ class Job:
 class Outcome:
     """How nnU-Net's run for one folder ended.
 
-    ``returncode`` is nnU-Net's, ``signal`` the one that we were sent, if any; ``missing`` are cases that it did not
-    write. ``files`` is what lies there now, None if there is no folder; ``untouched`` whether these are the old data.
+    ``returncode`` is nnU-Net's, ``signal`` the one that plansguard received, if any; ``missing`` are cases that nnU-Net
+    did not write. ``files`` are those of the folder now, None if there is no folder; ``untouched`` whether these are
+    the old data.
     """
 
     target: Target
@@ -114,52 +115,54 @@ class Outcome:
 
     @property
     def done(self) -> bool:
-        """Whether every case is there and nnU-Net is content; only then a stamp is left."""
+        """Whether nnU-Net reports success and every case is present; only then the record is completed."""
         return self.returncode == 0 and not self.missing
 
     @property
     def exit_code(self) -> int:
-        """0 done; 4 nnU-Net failed; 130 and the like if we were told to stop."""
+        """0 done; 4 nnU-Net failed; 130 and the like after a signal."""
         if self.signal is not None:
             return _SIGNALLED + self.signal
         return 0 if self.done else 4
 
 
 def prepare(
-    workspace: Workspace, order: PreprocessingRequest, settings: ActiveSettings, *, program: str | None = None
+    workspace: Workspace, request: PreprocessingRequest, settings: ActiveSettings, *, program: str | None = None
 ) -> Job:
-    """Find out what would happen; nothing is written. ``program`` is nnU-Net's command, where it is known already.
+    """Find out what would happen; nothing is written. ``program`` is nnU-Net's command (default: the installed one).
 
-    Raises UsageError for whatever nnU-Net could not carry out, or would pass over with a line in its output.
+    Raises UsageError for whatever nnU-Net could not carry out, or would skip with a line in its output.
     """
-    dataset = dataset_of(workspace, order.dataset)
-    only = dataset.plans[0].identifier if len(dataset.plans) == 1 else DEFAULT_IDENTIFIER
-    plans = plans_of(dataset, order.plans or only)
-    configurations = _configurations(plans, order.configurations)
+    dataset = dataset_of(workspace, request.dataset)
+    default = dataset.plans[0].identifier if len(dataset.plans) == 1 else DEFAULT_IDENTIFIER
+    plans = plans_of(dataset, request.plans or default)
+    configurations = _configurations(plans, request.configurations)
     cases = _cases(dataset)
-    program = program or runtime.command(COMMAND)
+    program = program or runtime.command(PREPROCESS)
     if program is None:
         raise UsageError(
-            f"nnU-Net is not installed here: there is no command {COMMAND}",
+            f"nnU-Net is not installed here: there is no command {PREPROCESS}",
             hint="pip install 'plansguard[train]', or run this in the environment that nnU-Net is installed in",
         )
-    report = _report(dataset, plans, configurations, order.accept_shared, settings)
+    report = _report(dataset, plans, configurations, request.accept_shared, settings)
     users = data_users(dataset, dataset.plans)
-    targets = tuple(_target(one, users, program, order) for one in _folders(configurations))
+    targets = tuple(
+        _target(configuration, users, program, request.processes) for configuration in _one_per_folder(configurations)
+    )
     return Job(dataset, plans, cases, targets, report)
 
 
 def run(job: Job, target: Target) -> Outcome:
-    """Let nnU-Net preprocess one configuration, its output passed through, and leave a stamp if all went well.
+    """Let nnU-Net preprocess one configuration, its output passed through, and complete the record on success.
 
-    The stamp says unfinished from before nnU-Net starts until every case is there. Raises WriteRefused when nnU-Net is
-    at work on the same folder already, be it for a plansguard that was killed; when a stamp cannot be written; and when
-    plans or dataset.json were changed meanwhile, so that nobody knows which of them nnU-Net has read.
+    The record is marked unfinished from before nnU-Net starts until every case is present. Raises WriteRefused when
+    nnU-Net is at work on the same folder already, even for a plansguard that was killed; when a record cannot be
+    written; and when plans or dataset.json were changed meanwhile, so that it is unknown which of them nnU-Net read.
     """
     folder = target.folder
     with occupied(folder, f"nnU-Net is still at work on {folder}, started by another plansguard") as lock:
-        unfinished = _unfinished(job, target)
-        _write(target.stamp_path, unfinished)
+        unfinished = _unfinished_record(job, target)
+        _write(target.record_path, unfinished)
         before = _generation(folder)
         returncode, received = execute(target.command, lock)
         files = _listing(folder)
@@ -168,19 +171,35 @@ def run(job: Job, target: Target) -> Outcome:
         outcome = Outcome(target, returncode, received, files, missing, untouched)
         if outcome.done and files is not None:
             _assert_unchanged(job, target)
-            _write(target.stamp_path, finished_record(unfinished, now=_now(), files=files))
+            _write(target.record_path, finished_record(unfinished, now=_now(), files=files))
     return outcome
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Before
-# ---------------------------------------------------------------------------------------------------------------------
+def pretrained_weights(job: Job) -> str | None:
+    """Return the weights that the plans were migrated for, or a placeholder for them; None for other plans.
+
+    Without -pretrained_weights nnU-Net would train from scratch and not report it.
+    """
+    record = known(lambda: job.dataset.migration_record(job.plans))
+    if record is None or record.workflow == "pretrain":
+        return None
+    origin = record.value["from"]
+    if str(origin["path"]).endswith(".pth"):
+        return str(origin["path"])
+    giving = replace(job.dataset, folder=job.dataset.folder.with_name(record.giving))
+    models = known(lambda: trained_with(giving, origin["plans"])) or []
+    name = job.targets[-1].configuration.name
+    checkpoints = (model.checkpoints[0] for model in models if model.configuration == name)
+    return str(next(checkpoints, "PRETRAINED_WEIGHTS.pth"))
+
+
+# --- Before
 
 
 def _configurations(plans: Plans, names: Sequence[str]) -> list[Configuration]:
-    """Those asked for, each once; nnU-Net passes over a name that it does not find, and says that all is well."""
+    """Those asked for, each once; nnU-Net itself skips a name that it does not find, and reports success."""
     if not names:
-        present = ", ".join(one.name for one in plans.configurations) or "none"
+        present = ", ".join(configuration.name for configuration in plans.configurations) or "none"
         raise UsageError(
             "no configuration is named", hint=f"add -c, such as -c 3d_fullres: {plans.identifier} has {present}"
         )
@@ -215,30 +234,27 @@ def _cases(dataset: Dataset) -> frozenset[str]:
 def _report(
     dataset: Dataset, plans: Plans, configurations: list[Configuration], accept_shared: bool, settings: ActiveSettings
 ) -> Report:
-    """What the rules say of the plans; of the data that will be replaced, and their stamps, they are not asked."""
-    unstamped = replace(
+    """The report of the rules about the plans; the data that will be replaced, and their records, are left out."""
+    without_records = replace(
         dataset,
-        documents=tuple(one for one in dataset.documents if not one.path.endswith(PREPROCESSING_RECORD_ENDING)),
-        unreadable=tuple(one for one in dataset.unreadable if not one.path.endswith(PREPROCESSING_RECORD_ENDING)),
+        documents=tuple(each for each in dataset.documents if not each.path.endswith(PREPROCESSING_RECORD_ENDING)),
+        unreadable=tuple(each for each in dataset.unreadable if not each.path.endswith(PREPROCESSING_RECORD_ENDING)),
     )
-    requests = [Request(plans.identifier, one.name, reading=Reading(depth="none")) for one in configurations]
-    rules = [rule for rule in RULES if _matters(rule)]
-    asked = [narrowed(unstamped, request) for request in requests]
-    report = run_rules("preprocess", [str(dataset.folder)], asked, settings=settings, rules=rules)
+    reading = Reading(depth="none")
+    requests = [Request(plans.identifier, configuration.name, reading=reading) for configuration in configurations]
+    rules = [rule for rule in RULES if rule.info.name in _SHARED or not rule.info.code.startswith(_NOT_ASKED)]
+    subjects = [narrowed(without_records, request) for request in requests]
+    report = run_rules("preprocess", [str(dataset.folder)], subjects, settings=settings, rules=rules)
     findings: list[Finding] = []
     for finding in report.findings:
         if finding.name in _SHARED and accept_shared:
             finding = replace(finding, severity=Severity.WARNING)
-        if finding not in findings:  # several configurations may tell the same
+        if finding not in findings:  # several configurations may have the same finding
             findings.append(finding)
     return replace(report, findings=tuple(findings))
 
 
-def _matters(rule: Rule) -> bool:
-    return rule.info.name in _SHARED or not rule.info.code.startswith(_BESIDE_THE_POINT)
-
-
-def _folders(configurations: list[Configuration]) -> list[Configuration]:
+def _one_per_folder(configurations: list[Configuration]) -> list[Configuration]:
     """One configuration per data folder: a cascade stage reads the data of the one that it inherits from."""
     first: dict[str, Configuration] = {}
     for configuration in configurations:
@@ -253,7 +269,7 @@ def _folders(configurations: list[Configuration]) -> list[Configuration]:
 
 
 def _identifier(configuration: Configuration) -> str:
-    """The data_identifier, which must be the name of a folder: what it names is deleted."""
+    """The data_identifier, which must be the name of a folder: nnU-Net deletes what it names."""
     try:
         identifier = str(configuration.usable.require("data_identifier"))
     except Absent as absent:
@@ -268,7 +284,7 @@ def _identifier(configuration: Configuration) -> str:
 
 
 def _target(
-    configuration: Configuration, users: dict[str, list[DataUser]], program: str, order: PreprocessingRequest
+    configuration: Configuration, users: dict[str, list[DataUser]], program: str, processes: int | None
 ) -> Target:
     identifier = _identifier(configuration)
     plans = configuration.plans
@@ -281,12 +297,12 @@ def _target(
     )
     name = folder.absolute().parent.name
     command = [program, "-d", dataset_id(name) or name, "-plans_name", plans.identifier]
-    command += ["-c", configuration.name, *([] if order.processes is None else ["-np", str(order.processes)])]
+    command += ["-c", configuration.name, *([] if processes is None else ["-np", str(processes)])]
     return Target(configuration, folder, _listing(folder), others, tuple(command))
 
 
 def _listing(folder: Path) -> Listing | None:
-    """What lies in a data folder, None if there is no such folder."""
+    """The files of a data folder, None if there is no such folder."""
     try:
         return listing(folder)
     except FileNotFoundError:
@@ -294,9 +310,9 @@ def _listing(folder: Path) -> Listing | None:
 
 
 def _generation(folder: Path) -> tuple[int, ...] | None:
-    """What changes as soon as a file is deleted from a folder or put into it; None if there is no folder.
+    """A value that changes as soon as a file is deleted from a folder or added to it; None if there is no folder.
 
-    Names and sizes would not do: nnU-Net may have deleted all files and written others of the same size.
+    Names and sizes do not suffice: nnU-Net may have deleted all files and written others of the same size.
     """
     try:
         status = folder.stat()
@@ -305,12 +321,10 @@ def _generation(folder: Path) -> tuple[int, ...] | None:
     return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The stamp
-# ---------------------------------------------------------------------------------------------------------------------
+# --- The preprocessing record
 
 
-def _unfinished(job: Job, target: Target) -> dict[str, Any]:
+def _unfinished_record(job: Job, target: Target) -> dict[str, Any]:
     configuration, version = target.configuration, packages.nnunet_version()
     return unfinished_record(
         nnunet_version=None if version is None else packages.dotted(version),
@@ -322,7 +336,7 @@ def _unfinished(job: Job, target: Target) -> dict[str, Any]:
         dataset=dataset_fields(job.dataset.dataset_json.value),
         cases=len(job.cases),
         present=_listing(target.folder),
-        before=_present_record(target.stamp_path),
+        before=_present_record(target.record_path),
     )
 
 
@@ -333,17 +347,17 @@ def _present_record(path: Path) -> PreprocessingRecord | None:
         return None
 
 
-def _write(path: Path, value: dict[str, Any]) -> None:
+def _write(path: Path, record: dict[str, Any]) -> None:
     with locked(path.parent):
-        write_atomically(path, json_document.dumps(value))
+        write_atomically(path, json_document.dumps(record))
 
 
 def _assert_unchanged(job: Job, target: Target) -> None:
-    """That plans and dataset.json are those that were read before: nnU-Net reads them after us, and twice."""
+    """Raise WriteRefused unless plans and dataset.json are unchanged: nnU-Net reads them after us, and twice."""
     for document in (job.plans.document, job.dataset.dataset_json.document):
         if json_document.read_bytes(Path(document.path)) != document.raw:
             raise WriteRefused(
-                f"{document.path} was changed while nnU-Net preprocessed: nobody knows with which of the two",
+                f"{document.path} was changed while nnU-Net preprocessed: which version it read is unknown",
                 hint=f"preprocess {target.configuration.name} again",
             )
 

@@ -1,4 +1,4 @@
-"""The gate: is this training fit to start? The rules of every other command, and those about the training itself."""
+"""Judge a training before it starts, and leave a training record beside its results."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import argparse
 import importlib.util
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import plansguard
+from plansguard.commands.check import weights_from
 from plansguard.core.atomic_files import locked, write_atomically
 from plansguard.core.errors import Absent, UsageError, WriteRefused, known
 from plansguard.core.report import Finding, Report
 from plansguard.core.text import nearest
 from plansguard.documents import json_document
 from plansguard.documents.file_names import TRAINING_RECORD_NAME
-from plansguard.nnunet.command_line import TRAIN, parse
-from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER
 from plansguard.nnunet.workspace import Workspace, checked_fold
 from plansguard.records.recorded_documents import DATA, DATASET_JSON, FINGERPRINT, PLANS, SPLITS, WEIGHTS
 from plansguard.records.training import SCHEMA, merged, read_record
@@ -34,95 +33,84 @@ from plansguard.training.options import Options
 from plansguard.training.stop_reasons import TrainingObstacle
 from plansguard.training.trainer_name import is_step_name
 
-if TYPE_CHECKING:
-    from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
-
-
 DEVICES = ("cuda", "cpu", "mps")
 
 
-@dataclass(frozen=True)
-class TrainingRequest:
-    """A requested training: the arguments of ``nnUNetv2_train``, named as in `TrainingRun`."""
-
-    dataset: str
-    configuration: str
-    fold: str
-    plans: str = DEFAULT_IDENTIFIER
-    trainer: str = DEFAULT_TRAINER
-    weights: Path | None = None
-    continues: bool = False
-    validates: bool = False
-    validates_best: bool = False
-    disables_checkpointing: bool = False
-    device: str = "cuda"
-    gpus: int = 1
-    gpu_memory: float | None = None
-    options: Options = field(default_factory=Options)
-
-
 class Accepted(NamedTuple):
-    """A finding that is let through: its code or name, and the reason that will be written down."""
+    """An accepted finding: its code or name, and the reason, which the training record keeps."""
 
     code: str
     because: str
 
 
-def prepare(workspace: Workspace, order: TrainingRequest, reading: Reading) -> TrainingRun:
-    """The training that the order asks for, ready to be judged; nothing is written.
+def prepare(
+    workspace: Workspace,
+    values: argparse.Namespace,
+    reading: Reading,
+    *,
+    gpu_memory: float | None = None,
+    options: Options | None = None,
+) -> TrainingRun:
+    """Return the training that the arguments of ``nnUNetv2_train`` ask for. Nothing is written.
 
-    Raises UsageError for what nnU-Net could not begin with: an unknown
-    dataset, plans, configuration, fold or device, or folders that no variable names; UnreadableDocument for weights
-    that are none.
+    Raises UsageError for an unknown dataset, plans, configuration, fold or device and where nnUNet_results is not set;
+    UnreadableDocument for weights that cannot be read.
     """
-    fold = checked_fold(order.fold)
-    if order.device not in DEVICES:
-        raise UsageError(
-            f"{order.device!r} is no device that nnU-Net knows",
-            hint=f"one of {', '.join(DEVICES)}; which GPU it is, CUDA_VISIBLE_DEVICES says",
-        )
-    if order.gpus < 1:
-        raise UsageError(f"{order.gpus} GPUs cannot train", hint="-num_gpus 1 is nnU-Net's default")
-    if order.gpu_memory is not None and not isfinite(order.gpu_memory):
-        raise UsageError(f"--gpu-memory {order.gpu_memory} is no amount of memory", hint="in GB, such as 24")
-    dataset = dataset_of(workspace, order.dataset)
-    plans = plans_of(dataset, order.plans)
-    configuration = configuration_of(plans, order.configuration)
+    fold = checked_fold(values.fold)
+    assert_device(values.device)
+    if values.num_gpus < 1:
+        raise UsageError(f"{values.num_gpus} GPUs cannot train", hint="-num_gpus 1 is nnU-Net's default")
+    if gpu_memory is not None and not isfinite(gpu_memory):
+        raise UsageError(f"--gpu-memory {gpu_memory} is no amount of memory", hint="in GB, such as 24")
+    dataset = dataset_of(workspace, values.dataset_name_or_id)
+    plans = plans_of(dataset, values.p)
+    configuration = configuration_of(plans, values.configuration)
     if workspace.results is None:
         raise UsageError(
             "the environment variable nnUNet_results is not set, so nnU-Net could not write what it trains",
             hint="export nnUNet_results=/path/to/nnUNet_results",
         )
-    request = Request(plans.identifier, configuration.name, _checkpoint(order.weights), reading, order.trainer, fold)
+    weights = weights_from(values.pretrained_weights)
+    request = Request(plans.identifier, configuration.name, weights, reading, values.tr, fold)
     return TrainingRun(
         dataset=narrowed(dataset, request),
         plans=plans,
         configuration=configuration,
         fold=fold,
-        **{name: getattr(order, name) for name in _SAME},
+        trainer=values.tr,
+        continues=values.c,
+        validates=values.val,
+        validates_best=values.val_best,
+        disables_checkpointing=values.disable_checkpointing,
+        device=values.device,
+        gpus=values.num_gpus,
+        gpu_memory=gpu_memory,
+        options=options or Options(),
     )
 
 
-#: What an order and a run call the same.
-_SAME = (
-    *("trainer", "continues", "validates", "validates_best", "disables_checkpointing"),
-    *("device", "gpus", "gpu_memory", "options"),
-)
+def assert_device(device: str) -> None:
+    """Raise UsageError unless nnU-Net has a device of this name."""
+    if device not in DEVICES:
+        raise UsageError(
+            f"{device!r} is not a device of nnU-Net",
+            hint=f"one of {', '.join(DEVICES)}; CUDA_VISIBLE_DEVICES selects the GPU",
+        )
 
 
-def possible_depth() -> str:
-    """How much of the arrays the gate reads unless told otherwise, as `Reading` calls it.
+def default_depth() -> str:
+    """Return how much of the arrays the gate reads by default, as `Reading` names it.
 
-    The headers of every case, and the values of a few where the packages for it are installed; nnU-Net brings them.
+    The headers of every case, and the values of a few where the packages for it are installed; nnU-Net requires them.
     """
-    found = all(importlib.util.find_spec(name) is not None for name in ("blosc2", "numpy", "SimpleITK"))
-    return "sample" if found else "headers"
+    installed = all(importlib.util.find_spec(name) is not None for name in ("blosc2", "numpy", "SimpleITK"))
+    return "sample" if installed else "headers"
 
 
 def judge(run: TrainingRun, command: str, settings: ActiveSettings, accepted: Sequence[Accepted] = ()) -> Report:
-    """What every rule says of the dataset, the data, the weights and the training.
+    """Run all rules on the dataset, the data, the weights and the training.
 
-    ``command`` is the name of the report's command. What is accepted stays in the report, with the reason. UsageError
+    ``command`` is the command in the report. Accepted findings stay in the report, with the reason. Raises UsageError
     for an accepted code that no rule has.
     """
     assert_known(accepted)
@@ -132,9 +120,16 @@ def judge(run: TrainingRun, command: str, settings: ActiveSettings, accepted: Se
 
 
 def assert_known(accepted: Iterable[Accepted]) -> None:
-    """That there are rules with these codes, and reasons; UsageError otherwise."""
-    for one in accepted:
-        _check_known(one)
+    """Raise UsageError unless every accepted code is that of a rule and has a reason."""
+    names = [name for rule in RULES for name in (rule.info.code, rule.info.name)]
+    for code, because in accepted:
+        if code not in names:
+            near = nearest(code, names)
+            hint = f"did you mean {near}?" if near else "plansguard rules lists them"
+            raise UsageError(f"there is no rule {code} to accept", hint=hint)
+        if not because.strip():
+            hint = 'add --because "..."; the training record keeps the reason'
+            raise UsageError(f"why is {code} accepted?", hint=hint)
 
 
 def assert_acceptable(run: TrainingRun, accepted: Iterable[Accepted]) -> None:
@@ -150,72 +145,29 @@ def assert_acceptable(run: TrainingRun, accepted: Iterable[Accepted]) -> None:
 
 
 def accept(report: Report, accepted: Sequence[Accepted]) -> Report:
-    """The report with what is accepted let through, and the reasons in it."""
+    """Return the report with the accepted findings ignored for their reasons."""
     return replace(report, findings=tuple(_accepted(finding, accepted) for finding in report.findings))
 
 
-def idle(report: Report, accepted: Sequence[Accepted]) -> list[Accepted]:
-    """What was accepted and not found: a leftover of an earlier training, perhaps."""
-    return [one for one in accepted if not any(one.code in (found.code, found.name) for found in report.findings)]
+def not_found(report: Report, accepted: Sequence[Accepted]) -> list[Accepted]:
+    """Return what was accepted and is not among the findings, such as a leftover of an earlier training."""
+    codes = {code for finding in report.findings for code in (finding.code, finding.name)}
+    return [acceptance for acceptance in accepted if acceptance.code not in codes]
 
 
 def _accepted(finding: Finding, accepted: Sequence[Accepted]) -> Finding:
-    for one in accepted:
-        if one.code in (finding.code, finding.name) and finding.ignored is None:
-            return replace(finding, ignored=one.because)
+    for code, because in accepted:
+        if code in (finding.code, finding.name) and finding.ignored is None:
+            return replace(finding, ignored=because)
     return finding
 
 
-def _check_known(accepted: Accepted) -> None:
-    known = [name for rule in RULES for name in (rule.info.code, rule.info.name)]
-    if accepted.code not in known:
-        near = nearest(accepted.code, known)
-        hint = f"did you mean {near}?" if near else "plansguard rules lists them"
-        raise UsageError(f"there is no rule {accepted.code} to accept", hint=hint)
-    if not accepted.because.strip():
-        raise UsageError(f"why is {accepted.code} accepted?", hint='add --because "..."; the receipt keeps the reason')
+def build_record(run: TrainingRun, report: Report, command: Sequence[str]) -> dict[str, Any]:
+    """Return the training record of this start alone; ``command`` is what was typed, the program first.
 
-
-def _checkpoint(weights: Path | None) -> Checkpoint | None:
-    if weights is None:
-        return None
-    from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
-
-    return read_checkpoint(weights)
-
-
-def training_order(arguments: Sequence[str]) -> TrainingRequest:
-    """The training that ``nnUNetv2_train`` with these arguments asks for; UsageError where nnU-Net refuses them."""
-    found = parse(TRAIN, arguments)
-    if found is None:
-        raise UsageError("these arguments ask for help and for no training")
-    return order_of(found.values)
-
-
-def order_of(values: argparse.Namespace) -> TrainingRequest:
-    """The training that the arguments of ``nnUNetv2_train`` ask for."""
-    return TrainingRequest(
-        dataset=values.dataset_name_or_id,
-        configuration=values.configuration,
-        fold=values.fold,
-        plans=values.p,
-        trainer=values.tr,
-        weights=None if values.pretrained_weights is None else Path(values.pretrained_weights),
-        continues=values.c,
-        validates=values.val,
-        validates_best=values.val_best,
-        disables_checkpointing=values.disable_checkpointing,
-        device=values.device,
-        gpus=values.num_gpus,
-    )
-
-
-def build(run: TrainingRun, report: Report, command: Sequence[str]) -> dict[str, Any]:
-    """The receipt of this start alone; ``command`` is what was typed, the program first.
-
-    UsageError for a configuration whose inheritance is broken, UnreadableDocument for weights that cannot be read.
+    Raises UsageError for a configuration whose inheritance is broken, UnreadableDocument for unreadable weights.
     """
-    dataset, weights, now = run.dataset, run.weights, _now()
+    dataset, weights, now = run.dataset, run.weights, datetime.now(timezone.utc).isoformat(timespec="seconds")
     training = {
         "dataset": dataset.name,
         "plans": run.plans.identifier,
@@ -252,30 +204,21 @@ def build(run: TrainingRun, report: Report, command: Sequence[str]) -> dict[str,
         "weights": None if weights is None else WEIGHTS.digest(Path(weights.path), training),
         "data": None if audit is None else DATA.digest(audit, training),
         "report": _counts(report),
-        "findings": [
-            {
-                "code": finding.code,
-                "name": finding.name,
-                "severity": str(finding.severity),
-                "message": finding.message,
-                "accepted": finding.ignored,
-            }
-            for finding in report.findings
-        ],
+        "findings": [_finding_entry(finding) for finding in report.findings],
     }
     return {"schema": SCHEMA, "starts": [start], "left_out": 0, "cases": {} if audit is None else audit.headers}
 
 
-def write(run: TrainingRun, value: Mapping[str, Any]) -> Path:
-    """Add this start to the receipt in the folder of results, which is made if it is not there.
+def write_record(run: TrainingRun, record: Mapping[str, Any]) -> Path:
+    """Add this start to the training record in the folder of results, which is created if missing.
 
-    UsageError when no folder is known, UnreadableDocument when what lies there under the name is no receipt, so that
-    nothing is lost, and WriteRefused when the system does not let us write.
+    Raises UsageError when no folder is known, UnreadableDocument when the file there is not a training record, so that
+    nothing is lost, and WriteRefused when the folder cannot be created.
     """
     try:
-        folder, above = run.output_folder, run.model_folder
+        folder, model_folder = run.output_folder, run.model_folder
     except Absent as absent:
-        raise UsageError(f"there is no place for the receipt: {absent.reason}") from absent
+        raise UsageError(f"there is no place for the training record: {absent.reason}") from absent
     path = folder / TRAINING_RECORD_NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -284,8 +227,8 @@ def write(run: TrainingRun, value: Mapping[str, Any]) -> Path:
             f"cannot make the folder {folder}: {error.strerror or error}",
             hint="nnUNet_results must name a folder in which this user may write",
         ) from error
-    with locked(above):  # and not the folder itself, whose lock says that a training runs there
-        write_atomically(path, json_document.dumps(merged(read_record(path), value) if path.exists() else value))
+    with locked(model_folder):  # a lock on the folder itself means that a training runs there
+        write_atomically(path, json_document.dumps(merged(read_record(path), record) if path.exists() else record))
     return path
 
 
@@ -298,6 +241,16 @@ def _counts(report: Report) -> dict[str, int]:
     summary = report.summary()
     counts = {key: summary[key] for key in ("error", "warning", "info", "not_checked")}
     return {**counts, "accepted": summary["ignored"]}
+
+
+def _finding_entry(finding: Finding) -> dict[str, str | None]:
+    return {
+        "code": finding.code,
+        "name": finding.name,
+        "severity": str(finding.severity),
+        "message": finding.message,
+        "accepted": finding.ignored,
+    }
 
 
 def _program(word: str) -> str:
@@ -313,7 +266,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

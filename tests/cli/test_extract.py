@@ -80,7 +80,7 @@ def test_other_content_is_not_replaced() -> None:
     Path("plans.json").write_text("mine")
     done = run("extract", CHECKPOINT, "-o", "plans.json", "--dataset-json", "dataset.json")
     assert done.code == 2
-    assert "plans.json is there already and holds something else" in done.err
+    assert "plans.json exists already and holds something else" in done.err
     assert "--force" in done.err
     assert Path("plans.json").read_text() == "mine"
     assert [path.name for path in Path().iterdir()] == ["plans.json"]
@@ -92,7 +92,7 @@ def test_force_keeps_a_backup() -> None:
     assert done.code == 0
     (backup,) = Path().glob("plans.json.*.bak")
     assert backup.read_text() == "mine"
-    assert f"kept what stood there as {backup}" in done.out
+    assert f"kept the previous content as {backup}" in done.out
     assert Path("plans.json").read_bytes() == PLANS
 
 

@@ -252,8 +252,8 @@ def test_hostile_names_reach_no_terminal(workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["checkpoint_final.pth"], "name the datasets with -d, or take --all"),
-        (["checkpoint_final.pth", "-d", "2", "--all"], "name the datasets with -d, or take --all"),
+        (["checkpoint_final.pth"], "name the datasets with -d, or give --all"),
+        (["checkpoint_final.pth", "-d", "2", "--all"], "name the datasets with -d, or give --all"),
         (["gone.pth", "-d", "2"], "gone.pth: the file does not exist"),
         ([str(CHECKPOINT), "-d", "77"], "no dataset has the id 77"),
         ([str(CHECKPOINT), "-d", "2", "-c", "3d_fulres"], "no plans here have a configuration 3d_fulres"),

@@ -157,7 +157,7 @@ def test_a_current_folder_that_is_gone(bench: Bench, tmp_path: Path, monkeypatch
         ["sh", "-c", f"cd gone; rmdir ../gone; {words}"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("plansguard: the current folder is not there any more\n")
+    assert done.stderr.startswith("plansguard: the current folder does not exist any more\n")
 
 
 def test_it_says_that_it_is_fit_before_the_command_says_anything(bench: Bench) -> None:
@@ -368,7 +368,7 @@ def test_other_commands_of_nnunet_are_passed_on(bench: Bench) -> None:
     spoil(bench)
     done = gate("nnUNetv2_find_best_configuration", "2", "-c", "3d_fullres")
     assert (done.returncode, done.stdout) == (0, "stand-in: started\n")
-    told = "plansguard: nnUNetv2_find_best_configuration is no command that plansguard judges: not checked\n"
+    told = "plansguard: nnUNetv2_find_best_configuration is not a command that plansguard judges: not checked\n"
     assert done.stderr == told
 
 
@@ -559,8 +559,8 @@ def test_preprocessing_is_judged_and_started(bench: Bench) -> None:
     assert f"{data} (3d_fullres)" in done.stdout
     assert "nnU-Net deletes it first: " in done.stdout
     assert "also read by 3d_fullres of nnUNetResEncUNetMPlans: the same preprocessing" in done.stdout
-    assert "nnUNetPlans has 2d, 3d_fullres; nnU-Net passes over 3d_lowres" in done.stdout
-    assert "plansguard preprocess does the same and leaves a stamp" in done.stderr
+    assert "nnUNetPlans has 2d, 3d_fullres; nnU-Net skips 3d_lowres" in done.stdout
+    assert "plansguard preprocess does the same and leaves a preprocessing record" in done.stderr
     assert bench.started is not None
 
 
@@ -696,7 +696,7 @@ def test_planning_says_what_it_will_delete(bench: Bench) -> None:
 def test_a_planner_of_somebodys_own(bench: Bench) -> None:
     done = run("gate", "--dry-run", "--", *PLAN, "-pl", "MyPlanner")
     assert done.code == 0
-    assert "MyPlanner is no planner of nnU-Net's" in done.out
+    assert "MyPlanner is not a planner of nnU-Net" in done.out
 
 
 def test_plans_that_cannot_be_read_are_in_the_way(bench: Bench) -> None:
@@ -738,7 +738,7 @@ def test_a_move_is_judged_and_started(bench: Bench) -> None:
     before = sorted(bench.root.rglob("*"))
     done = gate(*MOVE, "-tp", "Pre")
     assert (done.returncode, bench.started is not None) == (0, True), done.stdout
-    assert "plansguard migrate writes the same plans and keeps a record" in done.stderr
+    assert "plansguard migrate writes the same plans and keeps a migration record" in done.stderr
     assert sorted(bench.root.rglob("*")) == before
 
 
@@ -919,7 +919,7 @@ def test_models_that_are_not_there(bench: Bench) -> None:
     done = judged("nnUNetv2_predict", "-d", "1", "-c", "3d_fulres", *images(bench))
     assert (done.code, f"did you mean {MODEL}?" in done.err) == (2, True)
     done = judged("nnUNetv2_predict_from_modelfolder", "-m", model(bench) / "fold_0", *images(bench))
-    assert (done.code, "it is no folder of a model" in done.err) == (2, True)
+    assert (done.code, "it is not a model folder" in done.err) == (2, True)
 
 
 def test_a_model_of_an_unknown_trainer(bench: Bench) -> None:

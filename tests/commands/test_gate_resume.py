@@ -12,7 +12,6 @@ import pytest
 
 from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
 from plansguard.commands import train
-from plansguard.commands.train import training_order
 from plansguard.core.report import Finding, Severity
 from plansguard.nnunet.workspace import Workspace
 from plansguard.rules.engine.settings import ActiveSettings
@@ -20,6 +19,7 @@ from plansguard.subjects.request import Reading
 from tests.support import stepping
 from tests.support.nnunets import HEAD
 from tests.support.stepping import CONFIGURATION, DATASET, PLANS
+from tests.support.training_records import training_values
 from tests.support.variants import ROOTS
 
 pytestmark = [
@@ -58,7 +58,7 @@ def _makes(root: Path, epochs: int) -> None:
 def _judged(*words: str) -> dict[str, Finding]:
     """What the gate says of the folder of results, by code."""
     arguments = [DATASET, CONFIGURATION, "0", "-p", PLANS, "-tr", TRAINER, "-device", "cpu", *words]
-    run = train.prepare(Workspace.from_environment(), training_order(arguments), Reading("headers"))
+    run = train.prepare(Workspace.from_environment(), training_values(arguments), Reading("headers"))
     findings = train.judge(run, "gate", ActiveSettings()).findings
     return {one.code: one for one in findings if "PG720" < one.code < "PG731"}
 

@@ -365,7 +365,7 @@ def test_nnunet_fails(workspace: Path, log: Log, steps: Steps) -> None:
     done = preprocess("-c", "3d_fullres", "2d", "--yes")
     assert done.code == 4
     assert "nnU-Net failed with exit code 1" in done.err
-    assert f"holds 2 of 5 cases; {FOLDER}.stamp.json says that it is unfinished" in done.err
+    assert f"holds 2 of 5 cases; {FOLDER}.stamp.json is marked unfinished" in done.err
     assert log()[2:] == ["run -d 2 -plans_name nnUNetPlans -c 3d_fullres"]  # the next one was not begun
     assert stamp(workspace)["finished"] is None
     [told] = [one for one in check(datasets=[CT]).findings if one.code == "PG542"]
@@ -380,7 +380,7 @@ def test_nnunet_says_that_all_is_well_and_it_is_not(workspace: Path, steps: Step
     steps("lose")
     done = preprocess("-c", "3d_fullres")
     assert done.code == 4
-    assert "ended without an error, and yet it left 1 case out" in done.err
+    assert "ended without an error, but left 1 case out" in done.err
     assert stamp(workspace)["finished"] is None
     assert "PG542" in codes()
 
@@ -508,11 +508,11 @@ def test_interrupted(workspace: Path, log: Log, steps: Steps, step: str, whole: 
         hanging(log)
         running.send_signal(signal.SIGINT)
         told = running.communicate()[1].decode()
-    assert "plansguard: interrupted; nnU-Net was told to stop" in told
+    assert "plansguard: interrupted; nnU-Net was stopped" in told
     assert ("nnU-Net had deleted nothing yet: the old data in" in told) is whole
-    assert ("are still as they were, 5 complete cases" in told) is whole
-    assert ("the old data are no longer whole" in told) is not whole
-    assert "mend what" not in told
+    assert ("are unchanged, 5 complete cases" in told) is whole
+    assert ("the old data are no longer complete" in told) is not whole
+    assert "fix the errors" not in told
     assert "  run the same command again" in told
 
 
@@ -521,7 +521,7 @@ def test_data_of_the_same_sizes_are_not_the_old_ones(workspace: Path, log: Log, 
     both()
     steps("fail-late")
     done = preprocess("-c", "3d_fullres", "--yes")
-    assert (done.code, "the old data are no longer whole" in done.err) == (4, True)
+    assert (done.code, "the old data are no longer complete" in done.err) == (4, True)
     assert "holds 5 of 5 cases" in done.err
 
 

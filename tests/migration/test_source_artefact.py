@@ -154,7 +154,7 @@ def test_repeating_changes_nothing_and_undo_takes_it_back(workspace: Path) -> No
     archive = _zip()
     migrate(archive)
     after = preprocessed(workspace)
-    assert "This very migration has been made already" in migrate(archive).out
+    assert "This migration has been made already" in migrate(archive).out
     assert preprocessed(workspace) == after
     assert run("migrate", "-t", "2", "--undo").code == 0
     assert preprocessed(workspace) == before

@@ -314,7 +314,7 @@ def test_the_file_itself_may_be_named(record: Path) -> None:
 def test_no_record(tmp_path: Path) -> None:
     done = verified(tmp_path)
     assert (done.code, done.out) == (3, "")
-    assert "there is no receipt" in done.err
+    assert "there is no training record" in done.err
     assert verified(tmp_path / "nothing").code == 2
 
 

@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 from plansguard.cli import build_app
 from plansguard.commands import train
 from plansguard.commands.check import check, nearest_settings
-from plansguard.commands.train import training_order
 from plansguard.nnunet.workspace import Workspace
 from plansguard.render import render
 from plansguard.rules import RULES
 from plansguard.subjects.request import Reading
 from tests.rules import ALL_VARIANTS
+from tests.support.training_records import training_values
 from tests.support.variants import ROOTS, Edit, Variant, found_in, lay_out, place
 
 #: Rules that no broken file can trip; the reason says what does.
@@ -119,8 +119,8 @@ def _edit(workspace: Path, variant: Variant, edits: tuple[Edit, ...]) -> None:
 
 def _through_the_library(workspace: Path, variant: Variant) -> set[tuple[str, str, str]]:
     if variant.training:
-        order = training_order([variant.dataset, *_placed(workspace, variant.training)])
-        run = train.prepare(Workspace.from_environment(), order, Reading("headers"))
+        values = training_values([variant.dataset, *_placed(workspace, variant.training)])
+        run = train.prepare(Workspace.from_environment(), values, Reading("headers"))
         report = train.judge(run, "gate", nearest_settings([run.dataset.folder]))
         findings = json.loads(render(report, "json"))["findings"]
         return found_in(workspace, variant.dataset, findings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from plansguard.artefacts.data.workers import Pool
 from plansguard.commands import train
-from plansguard.commands.train import build, write
+from plansguard.nnunet.command_line import TRAIN, parse
 from plansguard.nnunet.workspace import Workspace
 from plansguard.records.verify import DocumentState, verify
 from plansguard.rules.engine.settings import ActiveSettings
@@ -22,18 +23,31 @@ from tests.support.variants import ROOTS, place
 MODEL = "nnUNetTrainer_50steps__nnUNetPlans__3d_fullres"
 
 
-def leave(workspace: Path, accepted: Sequence[train.Accepted] = (), depth: str = "headers", **changes: Any) -> Path:
-    """The file of the record that a training of Dataset002 leaves in this workspace.
+def training_values(arguments: Sequence[str]) -> argparse.Namespace:
+    """The arguments of ``nnUNetv2_train`` as nnU-Net's parser reads them; UsageError where it refuses them."""
+    parsed = parse(TRAIN, arguments)
+    assert parsed is not None, "these arguments ask for help"
+    return parsed.values
 
-    ``changes`` are those of the requested training: fold 0 of 3d_fullres for 50 steps.
-    """
-    wanted = {"dataset": CT, "configuration": "3d_fullres", "fold": "0", "trainer": "nnUNetTrainer_50steps"}
-    order = train.TrainingRequest(**{**wanted, "device": "cpu", **changes})
+
+def leave(
+    workspace: Path,
+    accepted: Sequence[train.Accepted] = (),
+    depth: str = "headers",
+    *,
+    fold: str = "0",
+    trainer: str = "nnUNetTrainer_50steps",
+    weights: Path | None = None,
+    continues: bool = False,
+) -> Path:
+    """The file of the record that a training of 3d_fullres of Dataset002 leaves in this workspace."""
+    arguments = [CT, "3d_fullres", fold, "-tr", trainer, "-device", "cpu", *(["--c"] if continues else [])]
+    arguments += [] if weights is None else ["-pretrained_weights", str(weights)]
     roots = Workspace(**{root: workspace / folder for root, folder in ROOTS.items()})
-    run = train.prepare(roots, order, Reading(depth))
+    run = train.prepare(roots, training_values(arguments), Reading(depth))
     report = train.judge(run, "train", ActiveSettings(), accepted)
-    command = ["/somewhere/bin/plansguard", "train", CT, "3d_fullres", order.fold, "--steps", "50"]
-    return write(run, build(run, report, command))
+    command = ["/somewhere/bin/plansguard", "train", CT, "3d_fullres", fold, "--steps", "50"]
+    return train.write_record(run, train.build_record(run, report, command))
 
 
 def value_of(path: Path) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 
 from plansguard.artefacts.data.cases import list_folder
 from plansguard.artefacts.data.unpack_size import SAMPLED, bytes_to_unpack
-from plansguard.commands.train import judge, prepare, training_order
+from plansguard.commands.train import judge, prepare
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Finding, Report, Severity
 from plansguard.nnunet.install import gpus
@@ -30,6 +29,7 @@ from tests.rules.pg7_run.trainings import CT, FULLRES, PLANS, READY
 from tests.support import checkpoints
 from tests.support.data_folders import DATA, old_format
 from tests.support.graphics import ADA, AMPERE, PARTED, TURING, install, uuid
+from tests.support.training_records import training_values
 from tests.support.variants import ROOTS, lay_out, place, put
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the program that answers for the driver is a shell script")
@@ -59,8 +59,8 @@ def workspace(computer: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def judged(*arguments: str, depth: str = "headers", **changes: Any) -> Report:
     """What the gate says of a training of this dataset."""
-    order = replace(training_order([CT, "3d_fullres", "0", *arguments]), **changes)
-    run = prepare(Workspace.from_environment(), order, Reading(depth))
+    values = training_values([CT, "3d_fullres", "0", *arguments])
+    run = prepare(Workspace.from_environment(), values, Reading(depth), **changes)
     return judge(run, "gate", ActiveSettings())
 
 

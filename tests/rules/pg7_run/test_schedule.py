@@ -16,7 +16,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from plansguard.commands import train
-from plansguard.commands.train import training_order
 from plansguard.core.errors import Absent
 from plansguard.core.report import Finding
 from plansguard.nnunet.workspace import Workspace
@@ -27,6 +26,7 @@ from plansguard.training.options import Options
 from tests.rules.pg7_run.resume_variants import FINAL, LATEST, PACE, STEPS, STOCK, counted, fold, left, validated
 from tests.rules.pg7_run.trainings import CT, READY, TRAIN
 from tests.support.nnunets import HEAD, install, write
+from tests.support.training_records import training_values
 from tests.support.variants import ROOTS, lay_out
 from tests.support.weights import WITH, weights
 
@@ -45,8 +45,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def told(code: str, *words: str, **options: Any) -> list[Finding]:
     """What this rule says of ``nnUNetv2_train 2 3d_fullres 0`` with these words."""
-    order = training_order([CT, *TRAIN, *words])
-    run = train.prepare(Workspace.from_environment(), order, Reading("headers"))
+    values = training_values([CT, *TRAIN, *words])
+    run = train.prepare(Workspace.from_environment(), values, Reading("headers"))
     run.options = Options(**options)
     return [one for one in train.judge(run, "gate", ActiveSettings()).findings if one.code == code]
 

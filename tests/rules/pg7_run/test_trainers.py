@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from plansguard.commands import train
-from plansguard.commands.train import training_order
 from plansguard.core.report import Report
 from plansguard.nnunet.install import packages
 from plansguard.nnunet.install.trainer_folder import VARIABLE
@@ -25,6 +24,7 @@ from plansguard.subjects.request import Reading
 from tests.support import checkpoints
 from tests.support.data_folders import DATA, FLAT, preprocessed
 from tests.support.nnunets import HEAD, install, noted, write
+from tests.support.training_records import training_values
 from tests.support.variants import ROOTS, lay_out, place, put
 
 CT = "Dataset002_FinetuneCT"
@@ -50,8 +50,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def report(*arguments: str) -> Report:
-    order = training_order([CT, "3d_fullres", "0", "-device", "cpu", *arguments])
-    run = train.prepare(Workspace.from_environment(), order, Reading("none"))
+    values = training_values([CT, "3d_fullres", "0", "-device", "cpu", *arguments])
+    run = train.prepare(Workspace.from_environment(), values, Reading("none"))
     return train.judge(run, "gate", ActiveSettings())
 
 

@@ -1,0 +1,81 @@
+"""Copy the plans and the dataset.json out of trained weights into files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
+from plansguard.artefacts.checkpoint.trained_model import embedded_dataset_json, embedded_plans, read_artefact
+from plansguard.core.atomic_files import write_atomically
+from plansguard.core.errors import UnreadableDocument, UsageError, WriteRefused
+from plansguard.documents.json_document import JsonDocument
+from plansguard.migration.plan import backup_name
+from plansguard.migration.source_artefact import chosen_models
+
+
+class Extracted(NamedTuple):
+    """The plans, and a line for every file that was written or kept."""
+
+    plans: JsonDocument
+    messages: list[str]
+
+
+def extract(
+    source: Path, output: Path | None, dataset_json: Path | None, *, plans: str | None = None, force: bool = False
+) -> Extracted:
+    """Write the plans of ``source`` to ``output``, and its dataset.json to ``dataset_json``; None writes no file.
+
+    ``plans`` selects among models with different plans. Nothing is written unless all can be. Raises UsageError,
+    UnreadableDocument for an artefact without these documents, and WriteRefused for a file that holds something else,
+    unless ``force`` is set: then a backup of it is kept.
+    """
+    found_plans, found_dataset_json = _documents(source, plans)
+    files = [] if output is None else [(output, found_plans)]
+    if dataset_json is not None:
+        if found_dataset_json is None:
+            raise UnreadableDocument(str(source), "it holds no dataset.json", hint="leave --dataset-json out")
+        files.append((dataset_json, found_dataset_json))
+    if len({path.absolute() for path, _ in files}) < len(files):
+        raise UsageError("-o and --dataset-json name the same file", hint="give each a name of its own")
+    for path, document in files:
+        _assert_writable(path, document.raw, force=force)
+    return Extracted(found_plans, [line for path, document in files for line in _write(path, document.raw)])
+
+
+def _documents(source: Path, plans: str | None) -> tuple[JsonDocument, JsonDocument | None]:
+    """The plans and the dataset.json of an artefact."""
+    artefact = read_artefact(source)
+    if isinstance(artefact, JsonDocument):
+        raise UsageError(f"{source} holds plans already", hint=f"look at them with: plansguard show {source}")
+    if isinstance(artefact, Checkpoint):
+        return embedded_plans(artefact), embedded_dataset_json(artefact)
+    model = chosen_models(source, artefact, plans, option="-p")[0]
+    return model.plans, model.dataset_json
+
+
+def _assert_writable(path: Path, content: bytes, *, force: bool) -> None:
+    """Raise unless ``path`` is free, holds the same already, or may be replaced."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", hint=f"name a file in it: {path / 'plans.json'}")
+    if path.is_file() and path.read_bytes() != content and not force:
+        raise WriteRefused(
+            f"{path} exists already and holds something else",
+            hint="give another name, or --force, which keeps a backup of it",
+        )
+
+
+def _write(path: Path, content: bytes) -> list[str]:
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)  # a pipe or a device: not to be replaced
+        return []
+    old = path.read_bytes() if path.is_file() else None
+    if old == content:
+        return [f"{path} holds this already"]
+    messages = []
+    if old is not None:
+        backup = backup_name(path, old)
+        write_atomically(backup, old)
+        messages = [f"kept the previous content as {backup}"]
+    write_atomically(path, content)
+    return [*messages, f"wrote {path}"]
