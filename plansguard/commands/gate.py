@@ -35,7 +35,7 @@ from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.data_users import data_users
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import configuration_of, dataset_in, dataset_of, plans_of
-from plansguard.subjects.planning import Planning, default_identifier, planned_from, unique
+from plansguard.subjects.planning import Planning, default_identifier, planned_from
 from plansguard.subjects.prediction import Prediction, PredictionModel, checkpoints_of
 from plansguard.subjects.request import Reading, Request
 from plansguard.subjects.training_run import TrainingRun
@@ -155,7 +155,7 @@ def _ids(values: argparse.Namespace) -> list[str]:
     """The datasets of ``-d``, each once."""
     if not values.d:
         raise UsageError("no dataset is named", hint="add -d with the id of a dataset, such as -d 2")
-    return unique(values.d)
+    return [str(number) for number in dict.fromkeys(values.d)]
 
 
 # --- nnUNetv2_extract_fingerprint, nnUNetv2_plan_experiment, nnUNetv2_plan_and_preprocess

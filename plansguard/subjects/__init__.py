@@ -1,1 +1,1 @@
-"""What a rule is given: datasets, plans, pairs, trainings, plannings, predictions and weights."""
+"""The subjects of rules: datasets, plans, pairs, trainings, plannings, predictions and weights."""

@@ -1,4 +1,4 @@
-"""Who reads a folder of preprocessed data, and what each of them would write into it."""
+"""The configurations that share a folder of preprocessed data, and what each of them would write into it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from plansguard.subjects.plans import Configuration, Plans
 
 @dataclass(frozen=True)
 class DataUser:
-    """A configuration that reads a folder of preprocessed data; ``judged`` says whether it was asked for."""
+    """A configuration that reads a folder of preprocessed data; ``judged`` is whether the request includes it."""
 
     plans: Plans
     configuration: Configuration
@@ -23,43 +23,43 @@ class DataUser:
 
     @property
     def inherits(self) -> bool:
-        """Whether an ancestor wrote the data_identifier."""
+        """Whether the data_identifier is inherited."""
         return self.configuration.origin("data_identifier") != self.configuration.name
 
     @property
     def identifier_at(self) -> Location:
-        """Where the data_identifier stands."""
+        """The place of the data_identifier."""
         return self.configuration.at("data_identifier")
 
-    def claim(self, identifier: str) -> tuple[int, bool, bool]:
-        """Lowest for the rightful owner of a folder: planners make its name of plans and configuration."""
+    def rank(self, identifier: str) -> tuple[int, bool, bool]:
+        """Sort key, lowest for the owner of a folder: planners name it after plans and configuration."""
         plans = self.plans.identifier
-        bears_plans = len(plans) if identifier.startswith(plans) else 0
-        return -bears_plans, self.inherits, not identifier.endswith(f"_{self.configuration.name}")
+        matched = len(plans) if identifier.startswith(plans) else 0
+        return -matched, self.inherits, not identifier.endswith(f"_{self.configuration.name}")
 
     @cached_property
     def input(self) -> dict[str, Any]:
-        """What decides how the folder is written."""
+        """The fields that decide the content of the folder."""
         return input_fields(self.plans.value, self.configuration.resolved)
 
     def at(self, field: str) -> Location:
-        """Where a field of ``input`` stands."""
+        """The place of a field of ``input``."""
         place = place_in_plans(self.plans.value, field)
         return self.configuration.at(field) if place is None else self.plans.at(*place)
 
     def differs_from(self, other: DataUser) -> list[FieldDifference]:
-        """Fields in which this one writes otherwise than ``other``, whose value comes first."""
+        """The fields of ``input`` that differ from those of ``other``, whose value comes first."""
         return differing(other.input, self.input)
 
 
 def data_users(dataset: Dataset, files: Iterable[Plans]) -> dict[str, list[DataUser]]:
-    """Who reads each data folder, its rightful owner first."""
+    """The configurations that read each data folder, its owner first."""
     users: dict[str, list[DataUser]] = {}
     for plans in files:
-        for configuration in plans.configurations if not plans.problems else ():  # PG005 tells problems
+        for configuration in plans.configurations if not plans.problems else ():  # PG005 reports problems
             identifier = configuration.get("data_identifier") if configuration.is_usable else None
             if identifier is not None:
-                asked = dataset.request.configuration in (None, configuration.name)
-                user = DataUser(plans, configuration, asked and plans in dataset.judged_plans)
+                requested = dataset.request.configuration in (None, configuration.name)
+                user = DataUser(plans, configuration, requested and plans in dataset.judged_plans)
                 users.setdefault(identifier, []).append(user)
-    return {identifier: sorted(group, key=lambda user: user.claim(identifier)) for identifier, group in users.items()}
+    return {identifier: sorted(group, key=lambda user: user.rank(identifier)) for identifier, group in users.items()}

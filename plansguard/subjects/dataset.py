@@ -1,8 +1,8 @@
-"""What is judged together: a dataset's documents, assembled lazily and once, and plans on their way."""
+"""A dataset: the documents of one folder, and the data, weights and models that belong to it, read lazily and once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,11 +29,11 @@ from plansguard.nnunet.workspace import (
 from plansguard.records.migration import MigrationRecord
 from plansguard.records.preprocessing import DataState, PreprocessingRecord
 from plansguard.subjects.documents import (
-    AnyPart,
+    AnyDocument,
     DatasetJson,
+    Document,
     Fingerprint,
     MigrationRecordFile,
-    Part,
     PreprocessingRecordFile,
     Splits,
 )
@@ -62,26 +62,30 @@ class PreprocessedFolder(NamedTuple):
 
 @dataclass
 class Dataset:
-    """The documents of one folder, judged together.
-
-    ``role`` says what the folder is to nnU-Net: ``preprocessed`` (training reads it), ``model`` (results of a
-    training, or a released model), ``raw``, or ``loose`` (files outside nnU-Net's folders, as in a repository).
-    """
+    """The documents of one folder, checked together."""
 
     folder: Path
     documents: tuple[JsonDocument, ...]
     unreadable: tuple[UnreadableDocument, ...] = ()
     workspace: Workspace = field(default_factory=Workspace)
     request: Request = field(default_factory=Request)
+    #: Plans that share data do not read them twice; None where reading failed.
+    _audits: dict[tuple[Path, Expectation], Audit | None] = field(default_factory=dict, init=False, compare=False)
+    #: By plans file and configuration.
+    _weights: dict[tuple[str, str], Weights] = field(default_factory=dict, init=False, compare=False)
 
     @property
     def name(self) -> str:
-        """The folder's name; for a preprocessed dataset that is what nnU-Net calls it."""
+        """The folder's name; for a preprocessed dataset, the name of the dataset."""
         return self.folder.absolute().name
 
     @cached_property
     def role(self) -> str:
-        """What the folder is to nnU-Net: preprocessed, model, raw or loose."""
+        """The folder's role in nnU-Net.
+
+        ``preprocessed`` (training reads it), ``model`` (results of a training, or a released model), ``raw``, or
+        ``loose`` (files outside nnU-Net's folders, as in a repository).
+        """
         names = {Path(document.path).name for document in self.documents}
         if MODEL_PLANS in names:
             return "model"
@@ -95,7 +99,7 @@ class Dataset:
     @cached_property
     def plans(self) -> tuple[Plans, ...]:
         """All plans of the folder, sorted by name."""
-        return tuple(part for part in self._parts if isinstance(part, Plans))
+        return tuple(self._all(Plans))
 
     @cached_property
     def judged_plans(self) -> tuple[Plans, ...]:
@@ -114,20 +118,20 @@ class Dataset:
         return self._one(Fingerprint)
 
     def has_record(self, plans: Plans) -> bool:
-        """Whether a migration left a record beside ``plans``; whether it holds is another question."""
-        return self._sidecar(plans) is not None
+        """Whether there is a migration record beside ``plans``; it need not apply to them."""
+        return self._record_file(plans) is not None
 
     def migration_record(self, plans: Plans) -> MigrationRecord:
-        """How ``plans`` came here; Absent when no migration of plansguard wrote them."""
-        sidecar = self._sidecar(plans)
+        """The record of the migration that wrote ``plans``; Absent when no migration of plansguard did."""
+        file = self._record_file(plans)
         try:
-            record = sidecar.record.in_force(plans.document.raw) if sidecar is not None else None
+            record = file.record.in_force(plans.document.raw) if file is not None else None
         except (KeyError, TypeError) as error:
-            raise Absent(f"the record beside {plans.path.name} holds an earlier one that is damaged") from error
+            raise Absent(f"the migration record of {plans.path.name} contains a damaged earlier one") from error
         if record is None:
-            raise Absent("no migration of plansguard is on record for these plans")
+            raise Absent("no migration of plansguard is recorded for these plans")
         if record.identifier != plans.identifier:
-            raise Absent(f"the record beside {plans.path.name} tells of {record.identifier}")
+            raise Absent(f"the migration record of {plans.path.name} describes {record.identifier}")
         return record
 
     @property
@@ -136,9 +140,9 @@ class Dataset:
         return self._one(Splits)
 
     def data(self, configuration: Configuration) -> Audit:
-        """What every preprocessed case of ``configuration`` shows, held against what its plans give.
+        """The comparison of every preprocessed case of ``configuration`` with what its plans imply.
 
-        Absent when no data are there, or nobody wants them to be read.
+        Absent when there are no data, or when the request is not to read them.
         """
         if self.request.reading.depth == "none":
             raise Absent("preprocessed data are not read with --data none")
@@ -151,23 +155,23 @@ class Dataset:
         key = folder, expected_data(configuration, self.dataset_json.valid)
         reading = self.request.reading
         if key not in self._audits:
-            if any(one is None or one.interrupted for one in self._audits.values()):
+            if any(result is None or result.interrupted for result in self._audits.values()):
                 raise Absent("reading the data was stopped")
-            self._audits[key] = None  # should reading fail, one rule tells, and the others do not try again
+            self._audits[key] = None  # if reading fails, one rule reports it, and the others do not try again
             try:
                 self._audits[key] = audit(*key, depth=reading.depth, pool=reading.pool or Pool(), seed=reading.seed)
             except UnreadableDocument as error:
                 raise Absent(error.reason) from error
-        found = self._audits[key]
-        if found is None:
+        result = self._audits[key]
+        if result is None:
             raise Absent(f"reading {folder.name} failed")
-        return found
+        return result
 
     def data_folder(self, configuration: Configuration) -> Path:
-        """Where the preprocessed data of ``configuration`` lie; Absent when they are not there."""
+        """The folder of the preprocessed data of ``configuration``; Absent when it does not exist."""
         identifier = configuration.usable.require("data_identifier")
         if not is_folder_name(identifier):
-            raise Absent(f"the data_identifier {identifier!r} names no folder of its own (see PG526)")
+            raise Absent(f"the data_identifier {identifier!r} is no name of a folder (see PG526)")
         if not self.holds_data:
             raise Absent(f"nothing of {self.name} is preprocessed here yet")
         folder = self.folder / str(identifier)
@@ -177,17 +181,18 @@ class Dataset:
 
     @cached_property
     def preprocessing_records(self) -> tuple[PreprocessedFolder, ...]:
-        """The data folders with a stamp, by name; of damaged stamps PG005 tells.
+        """The data folders that have a preprocessing record, by name; PG005 reports damaged records.
 
-        Absent when nobody wants the data to be looked at, or a folder cannot be listed.
+        Absent when the request is not to read data, or when a folder cannot be listed.
         """
-        files = [part for part in self._parts if isinstance(part, PreprocessingRecordFile) and not part.problems]
+        files = [file for file in self._all(PreprocessingRecordFile) if not file.problems]
         if files and self.request.reading.depth == "none":
             raise Absent("preprocessed data are not read with --data none")
-        there = [file for file in files if self.role == "preprocessed" and is_folder(self.folder / file.identifier)]
-        return tuple(self._recorded(file) for file in there)
+        if self.role != "preprocessed":
+            return ()
+        return tuple(self._preprocessed_folder(file) for file in files if is_folder(self.folder / file.identifier))
 
-    def _recorded(self, file: PreprocessingRecordFile) -> PreprocessedFolder:
+    def _preprocessed_folder(self, file: PreprocessingRecordFile) -> PreprocessedFolder:
         try:
             files = listing(self.folder / file.identifier)
             return PreprocessedFolder(file, files, *file.record.state_of(files))
@@ -204,11 +209,6 @@ class Dataset:
         return any(is_folder(self.folder / name) for name in names if is_folder_name(name))
 
     @cached_property
-    def _audits(self) -> dict[tuple[Path, Expectation], Audit | None]:
-        """What was read, so that plans that share data do not read them twice; None where reading failed."""
-        return {}
-
-    @cached_property
     def checkpoints(self) -> tuple[Checkpoint | UnreadableDocument, ...]:
         """The checkpoints of a model folder, or why one cannot be read."""
         if self.role != "model":
@@ -221,25 +221,20 @@ class Dataset:
         """The requested weights as ``configuration`` would load them; Absent when none were named."""
         if self.request.weights is None:
             raise Absent("no weights were named")
-        place = configuration.plans.document.path, configuration.name
-        if place not in self._weights:
+        key = configuration.plans.document.path, configuration.name
+        if key not in self._weights:
             from plansguard.subjects.weights import Weights
 
             trainer = self.request.base_trainer
-            self._weights[place] = Weights(self.request.weights, configuration, self.dataset_json, trainer)
-        return self._weights[place]
-
-    @cached_property
-    def _weights(self) -> dict[tuple[str, str], Weights]:
-        """As _audits, by plans file and configuration."""
-        return {}
+            self._weights[key] = Weights(self.request.weights, configuration, self.dataset_json, trainer)
+        return self._weights[key]
 
     @cached_property
     def raw_folder(self) -> Path:
         """``nnUNet_raw/<dataset>``; Absent when it cannot be found."""
         root = self.workspace.raw
         if self.role != "preprocessed":
-            raise Absent("this is no preprocessed dataset, so it has no raw data to compare")
+            raise Absent("this is not a preprocessed dataset, so it has no raw data to compare")
         if root is None:
             raise Absent("the raw data of this dataset are not known: set nnUNet_raw")
         if not (root / self.name).is_dir():
@@ -255,19 +250,19 @@ class Dataset:
         except UnreadableDocument as error:
             raise Absent(f"{path}: {error.reason}") from error
         if not isinstance(document.value, dict):
-            raise Absent(f"{path} holds no dataset.json")
+            raise Absent(f"{path} contains no dataset.json")
         return DatasetJson(document)
 
     @property
     def raw_images(self) -> RawImages:
-        """File names of the training images; Absent when the folder is not there."""
+        """File names of training images and labels; Absent when there is no folder of images."""
         if not (self.raw_folder / "imagesTr").is_dir():
             raise Absent(f"{self.raw_folder} has no imagesTr")
         return self.raw_files
 
     @cached_property
     def raw_files(self) -> RawImages:
-        """File names of training images and labels, as far as there are any; Absent when the dataset is not there."""
+        """File names of training images and labels, if there are any; Absent when there is no raw dataset."""
         return RawImages(self.raw_folder)
 
     @cached_property
@@ -279,45 +274,43 @@ class Dataset:
     def trained(self) -> tuple[TrainedModel, ...]:
         """The models trained for this dataset; Absent when nnUNet_results is not known."""
         if self.role != "preprocessed":
-            raise Absent("this is no preprocessed dataset, so it has no trained models to compare")
+            raise Absent("this is not a preprocessed dataset, so it has no trained models to compare")
         if self.workspace.results is None:
             raise Absent("trained models of this dataset are not known: set nnUNet_results")
         return tuple(trained_models(self.workspace.results, self.name))
 
     def with_documents(self, documents: Iterable[JsonDocument], request: Request) -> Dataset:
-        """The dataset as it would be with these documents added or replaced: nothing is written."""
+        """The dataset with these documents added or replaced; nothing is written."""
         added = {document.path: document for document in documents}
         kept = {document.path: document for document in self.documents}
         unreadable = tuple(error for error in self.unreadable if error.path not in added)
         return replace(self, documents=tuple({**kept, **added}.values()), unreadable=unreadable, request=request)
 
     @cached_property
-    def _parts(self) -> tuple[Part, ...]:
-        return tuple(self._read_parts())
+    def _recognised(self) -> tuple[Document, ...]:
+        """The documents by their kind, sorted by name."""
+        documents = sorted(self.documents, key=lambda document: document.path)
+        kinds = [(recognise(document.value), document) for document in documents]
+        return tuple(CLASSES[kind](document) for kind, document in kinds if kind in CLASSES)
 
-    def _read_parts(self) -> Iterator[Part]:
-        for document in sorted(self.documents, key=lambda document: document.path):
-            kind = recognise(document.value)
-            if kind in PARTS:
-                yield PARTS[kind](document)
+    def _all(self, kind: type[AnyDocument]) -> list[AnyDocument]:
+        return [document for document in self._recognised if isinstance(document, kind)]
 
-    def _sidecar(self, plans: Plans) -> MigrationRecordFile | None:
+    def _one(self, kind: type[AnyDocument]) -> AnyDocument:
+        """The document of a kind: the one with nnU-Net's own file name, else the only one."""
+        documents = self._all(kind)
+        canonical = [document for document in documents if document.path.name == kind.file_name]
+        if len(canonical or documents) == 1:
+            return (canonical or documents)[0]
+        raise Absent(f"{'several files could be' if documents else 'there is no'} {kind.file_name} beside the plans")
+
+    def _record_file(self, plans: Plans) -> MigrationRecordFile | None:
         name = plans.identifier + MIGRATION_RECORD_ENDING
-        return next(
-            (part for part in self._parts if isinstance(part, MigrationRecordFile) and part.path.name == name), None
-        )
-
-    def _one(self, kind: type[AnyPart]) -> AnyPart:
-        """The document of a kind: the one under nnU-Net's own name, else the only one there is."""
-        found = [part for part in self._parts if isinstance(part, kind)]
-        canonical = [part for part in found if part.path.name == kind.file_name]
-        if len(canonical or found) == 1:
-            return (canonical or found)[0]
-        raise Absent(f"{'several files could be' if found else 'there is no'} {kind.file_name} beside the plans")
+        return next((file for file in self._all(MigrationRecordFile) if file.path.name == name), None)
 
 
-#: kind of document, as models/recognise.py names it -> how rules see it
-PARTS: dict[str, type[Part]] = {
+#: The class of each kind of document that rules check, as `recognise` names the kind.
+CLASSES: dict[str, type[Document]] = {
     "plans": Plans,
     "dataset.json": DatasetJson,
     "fingerprint": Fingerprint,

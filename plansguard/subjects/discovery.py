@@ -1,4 +1,4 @@
-"""From paths to subjects: which files are nnU-Net's, and which of them belong together."""
+"""Find the documents of nnU-Net in files and folders, and the datasets they belong to."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.request import Request
 
-#: Folders that hold images, arrays or other programs' files, and never a document of ours.
+#: Folders with images, arrays or files of other programs, and without documents of nnU-Net.
 _PRUNED = {
     *("imagesTr", "imagesTs", "labelsTr", "labelsTs", GROUND_TRUTH, "node_modules", "__pycache__"),
-    *("lost+found", "$RECYCLE.BIN", "System Volume Information"),  # on every disk, and nobody may look into them
+    *("lost+found", "$RECYCLE.BIN", "System Volume Information"),  # on every disk, and not readable
 }
 
 
 def expected_kind(path: Path) -> str | None:
-    """The document that nnU-Net would look for under this file name, or None."""
+    """The kind of document that nnU-Net expects under this file name, or None."""
     for kind, name in CANONICAL_NAMES.items():
         if path.name == name:
             return kind
         if path.name.endswith(name):
-            return None  # like model__plans__dataset.json: named after several things, and so after none
+            return None  # such as model__plans__dataset.json, which may be of any kind
     if path.name.endswith(MIGRATION_RECORD_ENDING):
         return "lineage"
     if path.name.endswith(PREPROCESSING_RECORD_ENDING):
@@ -51,34 +51,30 @@ def expected_kind(path: Path) -> str | None:
 
 
 def discover(paths: Sequence[Path]) -> list[Dataset]:
-    """One Dataset for every folder in or below ``paths`` that holds nnU-Net documents.
+    """One Dataset for every folder in or below ``paths`` that contains nnU-Net documents.
 
-    A file stands for its whole folder: what lies beside it is judged with it. Raises UsageError when a path does
-    not exist.
+    For a file, its whole folder is checked. Raises UsageError when a path does not exist.
     """
     folders: dict[str, tuple[Path, set[str]]] = {}
     for path in paths:
         if not path.exists():
             raise UsageError(f"there is no {path}", hint="give a plans file, a dataset folder or a folder above them")
-        found = _walk(path) if path.is_dir() else [path.parent]
-        for folder in found:
+        for folder in _walk(path) if path.is_dir() else [path.parent]:
             named = folders.setdefault(os.path.realpath(folder), (folder, set()))[1]
             if not path.is_dir():
                 named.add(path.name)
-    datasets = (_judgeable(folder, named) for folder, named in folders.values())
+    datasets = (_listed(folder, named) for folder, named in folders.values())
     return [dataset for dataset in datasets if dataset.documents or dataset.unreadable]
 
 
 def dataset_in(folder: Path, named: Iterable[str] = (), workspace: Workspace | None = None) -> Dataset:
-    """The documents of one folder, in this workspace, or else in the one around it.
+    """The documents of one folder, in this workspace or else the one around the folder.
 
-    A file in ``named`` counts already for one of nnU-Net's names, or if it cannot be read. What neither looks nor is
-    called like nnU-Net's is passed over, named or not.
-
-    UnreadableDocument when the folder cannot be listed.
+    A file in ``named`` is included if its name is one of nnU-Net's, or if it cannot be read. Files without a name and
+    the fields of nnU-Net's documents are skipped, named or not. UnreadableDocument when the folder cannot be listed.
     """
     documents: list[JsonDocument] = []
-    strays: list[JsonDocument] = []
+    by_name_only: list[JsonDocument] = []
     unreadable: list[UnreadableDocument] = []
     named = set(named)
     for path in sorted(entry for entry in _json_files(folder) | {folder / name for name in named}):
@@ -94,21 +90,21 @@ def dataset_in(folder: Path, named: Iterable[str] = (), workspace: Workspace | N
         if recognise(document.value) or (wanted and expected_kind(path)):
             documents.append(document)
         elif expected_kind(path):
-            strays.append(document)
-    # A file that only bears one of nnU-Net's names counts where nnU-Net's documents are; elsewhere it is a stranger's.
+            by_name_only.append(document)
+    # A file that only has a name of nnU-Net's is included beside documents of nnU-Net; elsewhere it is unrelated.
     if documents:
-        documents += strays
+        documents += by_name_only
     elif not DATASET_NAME.fullmatch(folder.absolute().name):
         unreadable = [error for error in unreadable if Path(error.path).name in named or _certain(Path(error.path))]
     return Dataset(folder, tuple(documents), tuple(unreadable), workspace or Workspace.around(folder))
 
 
 def dataset_of(workspace: Workspace, id_or_name: str) -> Dataset:
-    """The preprocessed folder of a dataset; UsageError when it is not there."""
+    """The preprocessed folder of a dataset; UsageError when it does not exist."""
     name = workspace.dataset_name(id_or_name)
     folder = workspace.preprocessed_folder(name)
     if not folder.is_dir():
-        raise UsageError(f"{name} has no folder in {workspace.preprocessed}", hint=_what_then(workspace, name))
+        raise UsageError(f"{name} has no folder in {workspace.preprocessed}", hint=_dataset_hint(workspace, name))
     return dataset_in(folder, workspace=workspace)
 
 
@@ -120,7 +116,7 @@ def plans_of(dataset: Dataset, identifier: str) -> Plans:
     for error in dataset.unreadable:
         if Path(error.path).name == f"{identifier}.json":
             raise error
-    raise UsageError(f"{dataset.name} has no plans {identifier}", hint=_meant(identifier, present, "plans here:"))
+    raise UsageError(f"{dataset.name} has no plans {identifier}", hint=_name_hint(identifier, present, "plans here:"))
 
 
 def configuration_of(plans: Plans, name: str) -> Configuration:
@@ -129,27 +125,27 @@ def configuration_of(plans: Plans, name: str) -> Configuration:
     if name in present:
         return present[name]
     raise UsageError(
-        f"there is no configuration {name} in {plans.path}", hint=_meant(name, present, f"{plans.identifier} has")
+        f"there is no configuration {name} in {plans.path}", hint=_name_hint(name, present, f"{plans.identifier} has")
     )
 
 
-def _meant(name: str, present: Iterable[str], here: str) -> str:
+def _name_hint(name: str, present: Iterable[str], here: str) -> str:
     near = nearest(name, present)
     all_of_them = f"{here} {', '.join(present) or 'none'}"
     return f"did you mean {near}? {all_of_them}" if near else all_of_them
 
 
-def _what_then(workspace: Workspace, name: str) -> str:
-    """What to type in place of a dataset without a folder: its whole name, or the command that plans it."""
+def _dataset_hint(workspace: Workspace, name: str) -> str:
+    """For a dataset without a folder: its complete name, or the command that plans it."""
     names = workspace.dataset_names()
     if name not in names:
-        longer = next((one for one in names if one.startswith(name)), None)
+        longer = next((known for known in names if known.startswith(name)), None)
         return f"did you mean {longer}?" if longer else f"datasets here: {', '.join(names) or 'none'}"
     return f"plan it first: nnUNetv2_plan_and_preprocess -d {dataset_id(name) or name}"
 
 
-def _judgeable(folder: Path, named: Iterable[str]) -> Dataset:
-    """As ``dataset_in``, but a folder that cannot be listed is one finding and does not end the whole check."""
+def _listed(folder: Path, named: Iterable[str]) -> Dataset:
+    """As ``dataset_in``, but a folder that cannot be listed is one finding instead of an exception."""
     try:
         return dataset_in(folder, named)
     except UnreadableDocument as error:
@@ -157,14 +153,14 @@ def _judgeable(folder: Path, named: Iterable[str]) -> Dataset:
 
 
 def narrowed(dataset: Dataset, request: Request) -> Dataset:
-    """The same dataset, judged only where ``request`` asks."""
+    """The same dataset with another request."""
     return replace(dataset, request=request)
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """Every folder at or below ``root`` that can hold documents; links are followed, each folder is seen once.
+    """Every folder at or below ``root`` that can contain documents, once each; links are followed.
 
-    Folders that cannot be listed come last: nothing is passed over in silence.
+    Folders that cannot be listed come last, so that they are reported.
     """
     seen: set[str] = set()
     unlisted: list[OSError] = []
@@ -184,7 +180,7 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def _holds_arrays(folder: Path) -> bool:
-    """Whether this is a preprocessed dataset: its subfolders hold thousands of arrays and nothing to read."""
+    """Whether this is a preprocessed dataset, whose subfolders contain thousands of arrays and no documents."""
     return bool(DATASET_NAME.fullmatch(folder.name)) and (folder / CANONICAL_NAMES["fingerprint"]).is_file()
 
 
@@ -198,7 +194,7 @@ def _json_files(folder: Path) -> set[Path]:
 
 
 def _read(path: Path) -> JsonDocument | None:
-    """The parsed file, or None when nothing about it looks like nnU-Net's."""
+    """The parsed file; None when neither its name nor its content is of nnU-Net."""
     raw = json_document.read_bytes(path)
     if expected_kind(path) or may_be_document(raw):
         return size_limits.parse(raw, str(path))
@@ -206,5 +202,5 @@ def _read(path: Path) -> JsonDocument | None:
 
 
 def _certain(path: Path) -> bool:
-    """Whether a file's name alone says that it is nnU-Net's; ``plans.json`` and ``dataset.json`` are anybody's."""
+    """Whether only nnU-Net uses the file's name, unlike ``plans.json`` and ``dataset.json``."""
     return path.name not in (MODEL_PLANS, CANONICAL_NAMES["dataset.json"])

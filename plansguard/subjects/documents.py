@@ -1,4 +1,4 @@
-"""The documents of a dataset as rules see them: values, places and types; configurations as nnU-Net resolves them."""
+"""The documents of a dataset: their values, the places of fields, and whether the fields have the right types."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from plansguard.documents.validation import FieldProblem, problems
 from plansguard.records.migration import MigrationRecord
 from plansguard.records.preprocessing import PreprocessingRecord
 
-AnyPart = TypeVar("AnyPart", bound="Part")
+AnyDocument = TypeVar("AnyDocument", bound="Document")
 
 
-class Part:
-    """One readable document of a dataset: its parsed value, and whether its fields have the right types."""
+class Document:
+    """One readable document of a dataset."""
 
     model_name = ""
     #: The name under which nnU-Net reads the document; empty where the name is free.
@@ -32,7 +32,7 @@ class Part:
 
     @property
     def path(self) -> Path:
-        """Where the document lies."""
+        """The path of the document."""
         return Path(self.document.path)
 
     def at(self, *tokens: str | int) -> Location:
@@ -45,7 +45,7 @@ class Part:
         return problems(self.model_name, self.value)
 
     @property
-    def valid(self: AnyPart) -> AnyPart:
+    def valid(self: AnyDocument) -> AnyDocument:
         """Itself; Absent when a field has a wrong type."""
         if self.problems:
             raise Absent(f"{self.path.name} has fields of a wrong type (see PG005)")
@@ -58,7 +58,7 @@ class Part:
         return self.value[key]
 
 
-class DatasetJson(Part):
+class DatasetJson(Document):
     """One dataset.json."""
 
     model_name = "DatasetJson"
@@ -78,7 +78,7 @@ class DatasetJson(Part):
         return [str(name) for name in names.values()]
 
 
-class Fingerprint(Part):
+class Fingerprint(Document):
     """One dataset_fingerprint.json."""
 
     model_name = "Fingerprint"
@@ -96,30 +96,30 @@ class Fingerprint(Part):
         """Median size of the cropped cases in mm, array axes after transpose_forward."""
         spacings, shapes = self._usable("spacings"), self._usable("shapes_after_crop")
         if len(spacings) != len(shapes) or len(spacings[0]) != len(shapes[0]):
-            raise Absent(f"{self.path.name} does not hold a shape for every spacing (see PG303)")
+            raise Absent(f"{self.path.name} does not have a shape for every spacing (see PG303)")
         cases = zip(spacings, shapes, strict=True)
         rows = [[mm * voxels for mm, voxels in zip(*case, strict=True)] for case in cases]
         return _median_per_axis(rows, transpose_forward)
 
     def is_flat(self) -> bool:
-        """Whether the images are 2D, as the planner decides it: one slice along the coarsest axis."""
+        """Whether the images are 2D by the planner's criterion: one slice along the coarsest axis."""
         spacing = self.median_spacing([0, 1, 2])
         return self.median_shape([0, 1, 2])[spacing.index(max(spacing))] == 1
 
-    def describes(self, plans: Part) -> bool:
-        """Whether the plans were made from this fingerprint: a move never rewrites the two medians in them.
+    def describes(self, plans: Document) -> bool:
+        """Whether the plans were made from this fingerprint: a migration never changes the two medians in them.
 
         Spacing in mm to a relative 1e-3, shape in voxels to one voxel (planners round it). Absent when either side
-        does not hold enough to tell.
+        lacks one of them.
         """
         order = plans.require("transpose_forward")
         spacing, shape = self.median_spacing(order), self.median_shape(order)
-        their_spacing = plans.require("original_median_spacing_after_transp")
-        their_shape = plans.require("original_median_shape_after_transp")
-        if not len(their_spacing) == len(their_shape) == len(spacing) == len(shape):
+        plans_spacing = plans.require("original_median_spacing_after_transp")
+        plans_shape = plans.require("original_median_shape_after_transp")
+        if not len(plans_spacing) == len(plans_shape) == len(spacing) == len(shape):
             return False
-        same_spacing = all(abs(a - b) <= 1e-3 * abs(b) for a, b in zip(their_spacing, spacing, strict=True))
-        return same_spacing and all(abs(a - b) <= 1 for a, b in zip(their_shape, shape, strict=True))
+        same_spacing = all(abs(a - b) <= 1e-3 * abs(b) for a, b in zip(plans_spacing, spacing, strict=True))
+        return same_spacing and all(abs(a - b) <= 1 for a, b in zip(plans_shape, shape, strict=True))
 
     def _usable(self, key: str) -> list[list[float]]:
         rows = self.require(key)
@@ -129,19 +129,19 @@ class Fingerprint(Part):
         return rows  # type: ignore[no-any-return]
 
 
-class MigrationRecordFile(Part):
-    """The record that a migration left beside the plans it wrote."""
+class MigrationRecordFile(Document):
+    """One migration record."""
 
     model_name = "MigrationRecord"
 
     @property
     def record(self) -> MigrationRecord:
-        """What it says; Absent when a field has a wrong type."""
+        """The record; Absent when a field has a wrong type."""
         return MigrationRecord(self.valid.value)
 
 
-class PreprocessingRecordFile(Part):
-    """What a folder of preprocessed data was made with, as ``plansguard preprocess`` left it beside the plans."""
+class PreprocessingRecordFile(Document):
+    """One preprocessing record."""
 
     model_name = "PreprocessingRecord"
 
@@ -152,14 +152,14 @@ class PreprocessingRecordFile(Part):
 
     @property
     def record(self) -> PreprocessingRecord:
-        """What it says; Absent when a field has a wrong type."""
+        """The record; Absent when a field of it, or of the earlier record in it, has a wrong type."""
         older = (self.valid.value["before"] or {}).get("stamp")
         if older is not None and problems(self.model_name, older):
-            raise Absent(f"{self.path.name} holds an earlier stamp that is damaged")
+            raise Absent(f"{self.path.name} contains an earlier preprocessing record that is damaged")
         return PreprocessingRecord(self.value)
 
 
-class Splits(Part):
+class Splits(Document):
     """One splits_final.json."""
 
     model_name = "Splits"
@@ -174,6 +174,6 @@ def _median_per_axis(rows: list[list[float]], transpose_forward: list[int]) -> l
 
 
 def _median(ordered: list[float]) -> float:
-    """As statistics.median, whose import alone takes longer than all that is computed in a check."""
+    """As statistics.median, whose import takes longer than all computations of a check."""
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

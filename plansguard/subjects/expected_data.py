@@ -1,4 +1,4 @@
-"""What the preprocessed arrays of a configuration must look like, from its plans and dataset.json."""
+"""The expected properties of preprocessed arrays, from plans and dataset.json."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from plansguard.subjects.plans import Configuration
 
 
 def expected_data(configuration: Configuration, dataset_json: DatasetJson) -> Expectation:
-    """What nnU-Net's DefaultPreprocessor makes of any case; Absent where plans or dataset.json do not say.
+    """What nnU-Net's DefaultPreprocessor writes for any case; Absent where plans or dataset.json lack a field.
 
     Source: preprocessing/preprocessors/default_preprocessor.py.
     """
@@ -21,7 +21,7 @@ def expected_data(configuration: Configuration, dataset_json: DatasetJson) -> Ex
     statistics = plans.get(configuration.plans.intensity_key)
     stock = configuration.get("preprocessor_name") in constants.PREPROCESSORS
     resampling = configuration.get("resampling_fn_data")
-    # What others' code makes of a case nobody knows; of others' resampling, nobody knows the values.
+    # The output of other preprocessors is not known, nor are the values after other resampling functions.
     named = stock and resampling in constants.RESAMPLING_FUNCTIONS
     schemes = tuple(configuration.require("normalization_schemes")) if named else ()
     return Expectation(
@@ -49,5 +49,5 @@ def _numbers(spacing: list[Any], configuration: Configuration) -> list[float]:
 
 def _values(labels: dict[str, Any]) -> list[int]:
     """Every label value that dataset.json declares, the ignore label included."""
-    values = [one for value in labels.values() for one in (value if isinstance(value, list) else [value])]
-    return [int(value) for value in values if isinstance(value, (int, float))]
+    lists = (value if isinstance(value, list) else [value] for value in labels.values())
+    return [int(value) for values in lists for value in values if isinstance(value, (int, float))]

@@ -1,4 +1,4 @@
-"""Plans that an artefact gives instead of a dataset in the workspace: a plans file, a trained model or a checkpoint."""
+"""External plans: those of a plans file, a trained model or a checkpoint, as the source of a migration."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 class ExternalPlans(Plans):
-    """Plans outside ``nnUNet_preprocessed``. There the file's name says nothing: they are called what they say."""
+    """Plans outside ``nnUNet_preprocessed``, named by their content instead of their file name."""
 
     @property
     def identifier(self) -> str:
-        """What ``plans_name`` says; the file's stem where it says nothing. Never a path: it is a stranger's text."""
+        """The field ``plans_name``, else the stem of the file name. Untrusted text, never used as a path."""
         name = self.value.get("plans_name")
         return name if isinstance(name, str) and name else self.path.stem
 
 
 @dataclass(frozen=True)
 class ExternalModel(TrainedModel):
-    """A trained model wherever it lies.
+    """A trained model in any folder or zip archive.
 
-    ``weights`` are its checkpoints, finished ones first. Inside a zip they are not files: ``archive`` is the zip then,
-    and ``folder`` and ``weights`` go on from its path as if it were a folder.
+    ``weights`` are its checkpoints, finished ones first. Inside a zip archive they are not files: ``archive`` is its
+    path then, and ``folder`` and ``weights`` continue that path as if it were a folder.
     """
 
     weights: tuple[Path, ...] = ()
@@ -39,17 +39,17 @@ class ExternalModel(TrainedModel):
 
     @cached_property
     def checkpoints(self) -> tuple[Path, ...]:
-        """The weights; unlike those of a model in nnUNet_results they are known already."""
+        """The weights, which need not be searched for as in nnUNet_results."""
         return self.weights
 
 
 @dataclass
 class ExternalDataset(Dataset):
-    """An artefact in the giving dataset's place: its documents, and whether it holds weights.
+    """An artefact in place of the giving dataset.
 
-    ``artefact`` is the path as it was typed after ``-s``. ``models`` are the trained models that the plans belong to,
-    and ``checkpoint`` is the one to be fine-tuned, the first one of the first model; both are None where no weights
-    lie with the plans: whether there are any is not known then.
+    ``artefact`` is its path as typed. ``models`` are the trained models that the plans belong to, and ``checkpoint`` is
+    the one to be fine-tuned, the first of the first model; both are None where no weights are found with the plans,
+    which may still exist elsewhere.
     """
 
     artefact: Path = Path()
@@ -59,22 +59,22 @@ class ExternalDataset(Dataset):
 
     @property
     def name(self) -> str:
-        """The dataset that the plans were made for, as the artefact calls it."""
+        """The name that the artefact has for the dataset of its plans."""
         return self.dataset_name
 
     @cached_property
     def role(self) -> str:
-        """Always a model: nothing here is what training would read."""
+        """Always ``model``: training reads nothing of an artefact."""
         return "model"
 
     @cached_property
     def plans(self) -> tuple[Plans, ...]:
-        """The plans of the artefact, called what they say themselves."""
+        """The plans of the artefact."""
         return tuple(ExternalPlans(plans.document) for plans in super().plans)
 
     @cached_property
     def trained(self) -> tuple[TrainedModel, ...]:
-        """The models in the artefact; Absent where no weights lie with the plans."""
+        """The models in the artefact; Absent where no weights are found with the plans."""
         if self.models is None:
-            raise Absent(f"no weights lie with {self.artefact}")
+            raise Absent(f"there are no weights with {self.artefact}")
         return self.models

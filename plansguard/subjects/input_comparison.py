@@ -1,4 +1,4 @@
-"""What the weights saw in their training beside what this run would feed them, field by field."""
+"""Input comparison: the network input that weights were trained with, and the input that a run would give them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from plansguard.subjects.documents import DatasetJson
 from plansguard.subjects.plans import Configuration
 from plansguard.subjects.weights import Weights
 
-#: AR-06: ratios of spacings, per axis. Beyond the inner pair objects look smaller or larger than they ever did.
+#: AR-06: ratios of spacings per axis within which objects have sizes that occurred in training.
 NEAR_SPACING = 0.8, 1.25
-#: AR-06: ratios of patch volumes within which a network still sees about as much context.
+#: AR-06: ratios of patch volumes within which a network gets about as much context.
 NEAR_PATCH = 0.5, 2.0
-#: Spacings this near each other give the same arrays; headers store 0.8 as a float32.
+#: Relative difference below which spacings give the same arrays; headers store 0.8 as a float32.
 SAME_SPACING = 1e-3
 
 
 class InputDifference(NamedTuple):
-    """One field: what the weights saw, what this run feeds, and how much that matters."""
+    """One field: its value in the training of the weights, its value in this run, and how much that matters."""
 
     field: str
     saw: Any
@@ -33,26 +33,26 @@ class InputDifference(NamedTuple):
 
 
 def differences(weights: Weights, workflow: str | None) -> list[InputDifference]:
-    """Every field in which a run would feed the network something else than it was trained with.
+    """Every field in which the input of a run differs from what the network was trained with.
 
-    ``workflow`` is what the record of a migration says the plans are for: with ``finetune`` the weights are to see
-    what they saw, and what would be a doubt is a fault; with ``graft`` spacing, normalisation and reader are meant to
-    be the dataset's own. Absent when the checkpoint does not carry its plans. The grades: AR-06, NO-01, IO-01.
+    ``workflow`` is that of the migration record: with ``finetune`` the input is meant to stay the same, so a warning
+    becomes an error; with ``graft`` spacing, normalization and reader are meant to be those of the dataset. Absent when
+    the checkpoint does not contain its plans. The severities: AR-06, NO-01, IO-01.
     """
     theirs, ours = weights.theirs, weights.configuration
-    found: list[InputDifference] = []
+    result: list[InputDifference] = []
     for compare in (_spacing, _normalization, _intensities, _plain, _layers, _patch):
-        with suppress(Absent):  # a field that one side lacks hides no other
-            found += compare(theirs, ours)
+        with suppress(Absent):  # a field that one side lacks does not hide others
+            result += compare(theirs, ours)
     with suppress(Absent):
-        found += _channels(weights)
-    return [one._replace(severity=_graded(one, workflow)) for one in found]
+        result += _channels(weights)
+    return [difference._replace(severity=_severity(difference, workflow)) for difference in result]
 
 
-def _graded(difference: InputDifference, workflow: str | None) -> Severity:
+def _severity(difference: InputDifference, workflow: str | None) -> Severity:
     if workflow == "graft" and difference.field not in ("patch_size", "channel_names", "transpose_forward"):
         return Severity.INFO
-    # The reader has to open the dataset's files, and the patch stays valid when it is edited: neither breaks a promise.
+    # The reader has to open the dataset's files, and an edited patch size is valid: both may differ.
     promised = workflow == "finetune" and difference.field not in ("patch_size", "image_reader_writer")
     return Severity.ERROR if promised and difference.severity is Severity.WARNING else difference.severity
 
@@ -61,7 +61,7 @@ def _spacing(theirs: Configuration, ours: Configuration) -> Iterator[InputDiffer
     saw, feeds = theirs.require("spacing"), ours.require("spacing")
     if len(saw) != len(feeds) or not all(isinstance(mm, (int, float)) and mm > 0 for mm in (*saw, *feeds)):
         return
-    ratios = [there / here for there, here in zip(saw, feeds, strict=True)]
+    ratios = [before / now for before, now in zip(saw, feeds, strict=True)]
     if all(isclose(ratio, 1, rel_tol=SAME_SPACING) for ratio in ratios):
         return
     near = all(NEAR_SPACING[0] <= ratio <= NEAR_SPACING[1] for ratio in ratios)
@@ -75,7 +75,7 @@ def _normalization(theirs: Configuration, ours: Configuration) -> Iterator[Input
 
 
 def _intensities(theirs: Configuration, ours: Configuration) -> Iterator[InputDifference]:
-    """Clip bounds, mean and standard deviation of the channels that both normalise as CT."""
+    """Clip bounds, mean and standard deviation of the channels with CT normalization on both sides."""
     schemes = zip(theirs.require("normalization_schemes"), ours.require("normalization_schemes"), strict=False)
     for channel, pair in enumerate(schemes):
         saw, feeds = (
@@ -90,7 +90,7 @@ def _intensities(theirs: Configuration, ours: Configuration) -> Iterator[InputDi
 
 
 def _plain(theirs: Configuration, ours: Configuration) -> Iterator[InputDifference]:
-    """Fields that are the same or are not."""
+    """Fields that are only compared for equality."""
     of_plans, of_configuration = _value_in_plans, Configuration.get
     fields: tuple[tuple[str, Callable[..., Any], Severity], ...] = (
         ("transpose_forward", of_plans, Severity.WARNING),
@@ -103,11 +103,11 @@ def _plain(theirs: Configuration, ours: Configuration) -> Iterator[InputDifferen
         saw, feeds = get(theirs, field), get(ours, field)
         if saw is not None and feeds is not None:
             inside = _inside(field, saw, feeds) if isinstance(saw, dict) else [(field, saw, feeds)] * (saw != feeds)
-            yield from (InputDifference(*one, severity) for one in inside)
+            yield from (InputDifference(*entry, severity) for entry in inside)
 
 
 def _layers(theirs: Configuration, ours: Configuration) -> Iterator[InputDifference]:
-    """Settings of the network that differ although the weights load: nnU-Net drops what it has no place for."""
+    """Network settings that differ although the weights load: nnU-Net ignores parameters that it does not need."""
     saw, feeds = (_settings(side) for side in (theirs, ours))
     for key in saw:
         if key in feeds and saw[key] != feeds[key]:
@@ -123,15 +123,15 @@ def _settings(configuration: Configuration) -> dict[str, Any]:
 
 
 def _inside(field: str, saw: Any, feeds: Any) -> Iterator[tuple[str, Any, Any]]:
-    """The entries in which two lists of several channels, or two objects, differ; one entry needs no number."""
+    """The entries in which two objects, or two lists of the same length, differ; a single item has no index."""
     if isinstance(saw, dict) and isinstance(feeds, dict):
         for key in {**saw, **feeds}:
             if saw.get(key) != feeds.get(key):
                 yield f"{field}.{key}", saw.get(key), feeds.get(key)
     elif isinstance(saw, list) and isinstance(feeds, list) and len(saw) == len(feeds) > 1:
-        for index, (one, other) in enumerate(zip(saw, feeds, strict=True)):
-            if one != other:
-                yield f"{field}[{index}]", one, other
+        for index, (before, now) in enumerate(zip(saw, feeds, strict=True)):
+            if before != now:
+                yield f"{field}[{index}]", before, now
     elif saw != feeds:
         yield field, saw, feeds
 
@@ -150,14 +150,14 @@ def _patch(theirs: Configuration, ours: Configuration) -> Iterator[InputDifferen
 
 
 def _channels(weights: Weights) -> Iterator[InputDifference]:
-    """The same channels in another order are a fault of their own; other names are told here."""
+    """Other names only: PG6 reports the same channels in another order as a finding of its own."""
     saw, feeds = _names(weights.their_dataset_json), _names(weights.dataset_json)
     if saw != feeds and sorted(saw) != sorted(feeds):
         yield InputDifference("channel_names", saw, feeds, Severity.INFO)
 
 
 def permuted_channels(weights: Weights) -> tuple[list[str], list[str]] | None:
-    """The channel names that the weights saw and those of this run, if they are the same in another order."""
+    """The channel names of the weights and those of this run, if they are the same in another order."""
     saw, feeds = _names(weights.their_dataset_json), _names(weights.dataset_json)
     return (saw, feeds) if saw != feeds and sorted(saw) == sorted(feeds) else None
 

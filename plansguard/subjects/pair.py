@@ -1,4 +1,4 @@
-"""Two datasets between which plans move."""
+"""Two datasets, and plans that are migrated from one to the other."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from plansguard.subjects.plans import Plans
 
 @dataclass(frozen=True)
 class Pair:
-    """Plans on their way: where they come from, where they go, and why.
+    """A migration: its source, its target and its workflow.
 
-    ``plans`` are those that move, ``result`` those that would be written; ``receiving`` is the dataset with the
-    result in it. ``existing`` is what stands under the new name today, if anything does.
+    ``plans`` are those that are migrated, ``result`` those that would be written; ``receiving`` is the dataset with the
+    result in it. ``existing`` is the content of the file that has the new name today, if there is one.
     """
 
     workflow: str

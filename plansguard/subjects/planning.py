@@ -1,4 +1,4 @@
-"""A planning that is about to start: what it reads, under which name it writes, and what stands there already.
+"""A planning that is about to start: its input, the name of its plans, and the files that it will replace.
 
 Source: plan_experiment and save_plans in experiment_planning/experiment_planners/default_experiment_planner.py, and
 generate_data_identifier of its children, nnU-Net 2.8.1.
@@ -6,7 +6,7 @@ generate_data_identifier of its children, nnU-Net 2.8.1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,19 +17,19 @@ from plansguard.nnunet.workspace import is_folder, is_folder_name
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Plans
 
-#: Planners that put their data into the folders of the default plans, and for which configurations.
-_BORROWERS = ("ResEncUNetPlanner", "nnUNetPlannerResEncM", "nnUNetPlannerResEncL", "nnUNetPlannerResEncXL")
-_BORROWED = ("2d", "3d_fullres")
+#: Planners whose data go into the folders of the default plans, and the configurations for which they do.
+_SHARING_PLANNERS = ("ResEncUNetPlanner", "nnUNetPlannerResEncM", "nnUNetPlannerResEncL", "nnUNetPlannerResEncXL")
+_SHARED_CONFIGURATIONS = ("2d", "3d_fullres")
 
 
 @dataclass(frozen=True)
 class Planning:
     """The planning of one dataset.
 
-    ``dataset`` is what is planned from: the raw dataset.json, which planning puts beside the plans, and the
-    fingerprint unless it is made anew. ``now`` is the preprocessed folder as it stands. ``planner`` is the class that
-    ``-pl`` names, ``identifier`` what its plans will be called; None where no plans are written, or nobody knows the
-    planner. ``preprocesses`` are the configurations that are preprocessed right after.
+    ``dataset`` is its input: the raw dataset.json, which planning copies beside the plans, and the fingerprint unless
+    it is extracted again. ``now`` is the preprocessed folder of today. ``planner`` is the class that ``-pl`` names and
+    ``identifier`` the name of its plans, None where no plans are written or the planner is not known. ``preprocesses``
+    are the configurations that are preprocessed afterwards.
     """
 
     dataset: Dataset
@@ -40,18 +40,18 @@ class Planning:
 
     @property
     def present(self) -> Plans | None:
-        """The plans that will be written over."""
+        """The plans that will be overwritten."""
         return next((plans for plans in self.now.plans if plans.identifier == self.identifier), None)
 
     @property
     def data_present(self) -> list[str]:
-        """The folders of data that the present plans name and that are there."""
+        """The existing folders of data that the present plans name."""
         entries = self.present.written.values() if self.present is not None else ()
         names = dict.fromkeys(str(entry["data_identifier"]) for entry in entries if "data_identifier" in entry)
         return [name for name in names if is_folder_name(name) and is_folder(self.now.folder / name)]
 
     def replaced_data(self) -> Iterator[tuple[str, Path]]:
-        """What is preprocessed right after, and the folder of data that nnU-Net will delete for it."""
+        """Configurations that are preprocessed afterwards, and the folder of data that nnU-Net deletes for each."""
         for configuration in self.preprocesses:
             folder = self.now.folder / data_identifier(self.planner, str(self.identifier), configuration)
             if self.identifier is not None and is_folder(folder):
@@ -59,28 +59,23 @@ class Planning:
 
 
 def planned_from(now: Dataset, raw_folder: Path, *, identifier: str | None, fingerprint: bool) -> Dataset:
-    """``now`` with what planning reads and nothing else: no other plans, no splits, the raw dataset.json for its own.
+    """``now`` with only the documents that planning reads: the raw dataset.json, and the fingerprint if asked for.
 
-    ``fingerprint`` says whether the present one is read. UnreadableDocument where the raw dataset.json cannot be read.
+    UnreadableDocument where the raw dataset.json cannot be read.
     """
     dataset_json = json_document.read(raw_folder / CANONICAL_NAMES["dataset.json"])
     wanted = {CANONICAL_NAMES["fingerprint"]} if fingerprint else set()
-    documents = (dataset_json, *(one for one in now.documents if Path(one.path).name in wanted))
-    unreadable = tuple(one for one in now.unreadable if Path(one.path).name in {*wanted, f"{identifier}.json"})
+    documents = (dataset_json, *(document for document in now.documents if Path(document.path).name in wanted))
+    unreadable = tuple(error for error in now.unreadable if Path(error.path).name in {*wanted, f"{identifier}.json"})
     return Dataset(now.folder, documents, unreadable, now.workspace)
 
 
 def default_identifier(planner: str) -> str | None:
-    """What a planner of nnU-Net calls its plans; None for one that is not nnU-Net's."""
-    return next((name for name, one in constants.PLANNER_OF_IDENTIFIER.items() if one == planner), None)
+    """The name of the plans of a planner of nnU-Net; None for other planners."""
+    return next((name for name, known in constants.PLANNER_OF_IDENTIFIER.items() if known == planner), None)
 
 
 def data_identifier(planner: str, identifier: str, configuration: str) -> str:
-    """What a planner of nnU-Net calls the folder of data of a configuration."""
-    borrows = planner in _BORROWERS and configuration in _BORROWED
-    return f"{constants.DEFAULT_IDENTIFIER if borrows else identifier}_{configuration}"
-
-
-def unique(ids: Sequence[int]) -> list[str]:
-    """Ids of datasets, each once, as text."""
-    return [str(one) for one in dict.fromkeys(ids)]
+    """The name of the folder of data that a planner of nnU-Net gives to a configuration."""
+    shared = planner in _SHARING_PLANNERS and configuration in _SHARED_CONFIGURATIONS
+    return f"{constants.DEFAULT_IDENTIFIER if shared else identifier}_{configuration}"

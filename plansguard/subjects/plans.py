@@ -12,17 +12,17 @@ from plansguard.documents.file_names import MODEL_PLANS
 from plansguard.documents.validation import FieldProblem, problems
 from plansguard.nnunet import constants
 from plansguard.nnunet.inheritance import InheritanceError, modern_architecture, origins, resolve_configuration
-from plansguard.subjects.documents import Part
+from plansguard.subjects.documents import Document
 
 
-class Plans(Part):
+class Plans(Document):
     """One plans file."""
 
     model_name = "Plans"
 
     @property
     def identifier(self) -> str:
-        """What ``-p`` calls these plans: the file's stem; in a model folder, what plans_name says."""
+        """The name for ``-p``: the stem of the file name, or plans_name in a model folder."""
         if self.path.name == MODEL_PLANS and isinstance(self.value.get("plans_name"), str):
             return str(self.value["plans_name"])
         return self.path.stem
@@ -34,14 +34,14 @@ class Plans(Part):
 
     @cached_property
     def written(self) -> dict[str, dict[str, Any]]:
-        """The configurations as they stand in the file. What is no object is left out here and told by PG005."""
+        """The configurations as written in the file, without values that are no objects, which PG005 reports."""
         entries = self.value.get("configurations")
         if not isinstance(entries, dict):
             return {}
         return {name: entry for name, entry in entries.items() if isinstance(entry, dict)}
 
     def all_problems(self) -> Iterator[tuple[Location, FieldProblem]]:
-        """Fields of a wrong type, at the top level and in every configuration, each told once where it is written."""
+        """Fields of a wrong type, at the top level and in every configuration, each once where it is written."""
         for problem in self.problems:
             yield self.at(*problem.tokens), problem
         for configuration in self.configurations:
@@ -49,12 +49,12 @@ class Plans(Part):
                 yield configuration.at(*problem.tokens), problem
 
     def are_for_flat_images(self) -> bool:
-        """Whether the plans were made from 2D images; Absent when they do not tell."""
+        """Whether the plans were made from 2D images; Absent without original_median_shape_after_transp."""
         return bool(self.require("original_median_shape_after_transp")[:1] == [1])
 
     @property
     def intensity_key(self) -> str:
-        """The key under which the intensity properties stand in this file."""
+        """The key of the intensity properties in this file."""
         return constants.intensity_key(self.value)
 
 
@@ -66,20 +66,23 @@ class Configuration:
         self.name = name
 
     @cached_property
-    def broken_inheritance(self) -> InheritanceError | None:
-        """Why the configuration cannot be resolved, if it cannot."""
+    def _resolution(self) -> dict[str, Any] | InheritanceError:
         try:
-            self._resolve()
+            return resolve_configuration(self.plans.written, self.name)
         except InheritanceError as error:
             return error
-        return None
 
-    @cached_property
+    @property
+    def broken_inheritance(self) -> InheritanceError | None:
+        """Why the configuration cannot be resolved, if it cannot."""
+        return self._resolution if isinstance(self._resolution, InheritanceError) else None
+
+    @property
     def resolved(self) -> dict[str, Any]:
         """The configuration as nnU-Net's PlansManager resolves it; Absent when its inheritance is broken."""
-        if self.broken_inheritance is not None:
+        if isinstance(self._resolution, InheritanceError):
             raise Absent(f"configuration {self.name} cannot be resolved (see PG106)")
-        return self._resolve()
+        return self._resolution
 
     @cached_property
     def problems(self) -> tuple[FieldProblem, ...]:
@@ -90,7 +93,7 @@ class Configuration:
 
     @property
     def own_problems(self) -> tuple[FieldProblem, ...]:
-        """Problems in fields that this configuration wrote itself: a parent's fault is told once, at the parent."""
+        """Problems of fields that this configuration writes itself; inherited ones belong to the ancestor."""
         return tuple(problem for problem in self.problems if self.origin(str(problem.tokens[0])) == self.name)
 
     @property
@@ -107,11 +110,11 @@ class Configuration:
         return self
 
     def origin(self, key: str) -> str:
-        """The configuration that wrote ``key``: this one or an ancestor."""
+        """The configuration that writes ``key``: this one or an ancestor."""
         return self._origins.get(key, self.name)
 
     def at(self, *tokens: str | int) -> Location:
-        """The place of a field, in the configuration that wrote it; of the configuration itself without tokens."""
+        """The place of a field, in the configuration that writes it; of the configuration itself without tokens."""
         owner = self.origin(str(tokens[0])) if tokens else self.name
         return self.plans.at("configurations", owner, *tokens)
 
@@ -127,11 +130,11 @@ class Configuration:
 
     @cached_property
     def architecture(self) -> dict[str, Any]:
-        """The network's class and keyword arguments; plans of the old format are translated as nnU-Net does it."""
+        """The network's class and keyword arguments; plans of the old format are converted as nnU-Net does it."""
         try:
             architecture = modern_architecture(self.resolved)
         except (KeyError, ValueError, TypeError, ArithmeticError) as error:
-            raise Absent(f"configuration {self.name} names no network that could be read ({error})") from error
+            raise Absent(f"configuration {self.name} has no network that can be read ({error})") from error
         if not isinstance(architecture.get("arch_kwargs"), dict):
             raise Absent(f"configuration {self.name} has no architecture.arch_kwargs (see PG104)")
         return architecture
@@ -166,6 +169,3 @@ class Configuration:
         if self.broken_inheritance is not None:
             return {}
         return origins(self.plans.written, self.name)
-
-    def _resolve(self) -> dict[str, Any]:
-        return resolve_configuration(self.plans.written, self.name)

@@ -1,4 +1,4 @@
-"""A prediction that is about to start: the model, the folds and checkpoints of it, and the images.
+"""A prediction that is about to start: the model, its folds and checkpoints, and the images.
 
 Source: predict_entry_point, initialize_from_trained_model_folder and _manage_input_and_output_lists in
 inference/predict_from_raw_data.py, create_lists_from_splitted_dataset_folder in utilities/utils.py of nnU-Net 2.8.1.
@@ -21,13 +21,13 @@ from plansguard.subjects.plans import Configuration
 
 @dataclass
 class PredictionModel(Dataset):
-    """A folder of a trained model, of which only the checkpoints that will be loaded count."""
+    """A folder of a trained model, restricted to the checkpoints that will be loaded."""
 
     wanted: tuple[Path, ...] = ()
 
     @cached_property
     def checkpoints(self) -> tuple[Checkpoint | UnreadableDocument, ...]:
-        """Those that are wanted and there, or why one cannot be read."""
+        """The wanted checkpoints that exist, or why one cannot be read."""
         return read_checkpoints(path for path in self.wanted if path.exists())
 
 
@@ -47,15 +47,17 @@ class Prediction:
 
     @property
     def missing(self) -> list[Path]:
-        """The checkpoints that will be asked for and are not there."""
+        """The wanted checkpoints that do not exist."""
         return [path for path in self.model.wanted if not path.is_file()]
 
     @cached_property
     def configuration(self) -> Configuration | None:
-        """The configuration that the first checkpoint was trained as; None where it does not say, or cannot."""
-        first = next((one for one in self.model.checkpoints if isinstance(one, Checkpoint)), None)
+        """The configuration that the first checkpoint was trained with; None where that is not known."""
+        readable = (checkpoint for checkpoint in self.model.checkpoints if isinstance(checkpoint, Checkpoint))
+        first = next(readable, None)
         name = None if first is None else first.configuration
-        return next((one for plans in self.model.plans for one in plans.configurations if one.name == name), None)
+        present = (configuration for plans in self.model.plans for configuration in plans.configurations)
+        return next((configuration for configuration in present if configuration.name == name), None)
 
     @cached_property
     def files(self) -> tuple[str, ...]:
@@ -69,5 +71,5 @@ class Prediction:
 
 
 def checkpoints_of(folder: Path, folds: Sequence[str], name: str) -> tuple[Path, ...]:
-    """Where nnU-Net looks for the checkpoints of these folds."""
+    """The paths at which nnU-Net looks for the checkpoints of these folds."""
     return tuple(folder / f"fold_{fold}" / name for fold in dict.fromkeys(folds))

@@ -1,4 +1,4 @@
-"""What is asked for: which plans, configuration and weights are judged, and how much of the data is read."""
+"""The request: which plans, configuration and weights are checked, and how much of the data is read."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Reading:
     pool: Pool | None = field(default=None, compare=False)
 
     def sample(self, items: Sequence[Item], size: int = 8) -> list[Item]:
-        """A few of ``items``, the same ones for the same seed, in their order."""
-        from random import Random  # slow to load, and rarely needed
+        """A few of ``items`` in their order; the same ones for the same seed."""
+        from random import Random  # slow to import, and rarely needed
 
         chosen = set(Random(self.seed).sample(range(len(items)), min(size, len(items))))
         return [item for index, item in enumerate(items) if index in chosen]
@@ -39,10 +39,9 @@ class Reading:
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked.
+    """The options of a check: ``-p`` and ``-c`` (None means all), and ``-pretrained_weights``.
 
-    ``-p`` and ``-c`` narrow a check (None means everything), ``-pretrained_weights`` adds a checkpoint to it.
-    ``trainer`` is what ``-tr`` names, and ``fold`` the fold, where a training is about to start.
+    ``trainer`` (``-tr``) and ``fold`` are those of a training that is about to start.
     """
 
     plans: str | None = None
@@ -54,20 +53,20 @@ class Request:
 
     @property
     def base_trainer(self) -> str | None:
-        """The trainer without a number of steps."""
+        """The trainer's name without its number of steps."""
         return None if self.trainer is None else constants.base_trainer(self.trainer)
 
     @property
     def reads_no_splits(self) -> bool:
-        """Whether a training is about to start that takes every case."""
+        """Whether a training is about to start that uses every case."""
         return self.fold == "all"
 
     def asks_for(self, configuration: Configuration) -> bool:
-        """Whether just this configuration is meant: it was named, or the weights were trained as it."""
+        """Whether this configuration is the one meant: it was named, or the weights were trained with it."""
         named = self.configuration or (self.weights.configuration if self.weights is not None else None)
         return named == configuration.name
 
     @property
     def everything(self) -> bool:
-        """Whether nothing is narrowed."""
+        """Whether all plans and configurations are meant."""
         return self.plans is None and self.configuration is None

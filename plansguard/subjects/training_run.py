@@ -1,4 +1,4 @@
-"""A training that is about to start: what will be trained, with what, for how long, and where its results will go.
+"""A training that is about to start: its dataset, plans and weights, its length, and its folder of results.
 
 Source: get_trainer_from_args and maybe_load_checkpoint in run/run_training.py, nnUNetTrainer.__init__ and do_split in
 training/nnUNetTrainer/nnUNetTrainer.py of nnU-Net 2.8.1.
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
     from plansguard.training.schedule import StepSchedule
 
 
-#: Bytes of a folder's name, on every file system that is in use.
+#: Bytes of a folder name, on all common file systems.
 _LONGEST_NAME = 255
 _LONGEST_SHOWN = 60
 
 
 @dataclass
 class TrainingRun:
-    """One training: the arguments of ``nnUNetv2_train``, and what they lead to.
+    """One training: the arguments of ``nnUNetv2_train``, and what follows from them.
 
-    ``dataset`` is narrowed to ``plans``, ``configuration`` and the weights. ``fold`` is a number or ``all``, as typed.
-    ``trainer`` is what ``-tr`` names, with its number of steps if it has one. ``continues``, ``validates`` and
+    The request of ``dataset`` names the plans, the configuration and the weights. ``fold`` is a number or ``all``.
+    ``trainer`` is that of ``-tr``, with its number of steps if it has one. ``continues``, ``validates`` and
     ``validates_best`` are nnU-Net's ``--c``, ``--val`` and ``--val_best``. ``gpu_memory`` is that of one GPU in GB
-    (10^9 bytes), where the user gave it.
+    (10^9 bytes), if the user gave it.
     """
 
     dataset: Dataset
@@ -63,17 +63,17 @@ class TrainingRun:
 
     @property
     def weights(self) -> Checkpoint | None:
-        """What ``-pretrained_weights`` names."""
+        """The checkpoint of ``-pretrained_weights``."""
         return self.dataset.request.weights
 
     @property
     def at(self) -> Location:
-        """The place of findings about the command itself: the configuration to be trained."""
+        """The place of findings about the command itself: the configuration to train."""
         return self.configuration.at()
 
     @cached_property
     def steps(self) -> StepName | None:
-        """The base trainer and the schedule, where the trainer's name has a number of steps; None where it has none.
+        """The base trainer and the schedule in the trainer's name; None where it has no number of steps.
 
         Absent when such a name cannot be read.
         """
@@ -86,74 +86,73 @@ class TrainingRun:
 
     @property
     def schedule(self) -> StepSchedule | None:
-        """How many steps, and at which learning rate; None where nnU-Net's trainer counts epochs."""
+        """The number of steps and the learning rate; None where the trainer counts epochs."""
         return None if self.steps is None else self.steps.schedule
 
     @property
     def base_trainer(self) -> str:
-        """The trainer that nnU-Net must find: without the number of steps."""
+        """The trainer that nnU-Net must find, without the number of steps."""
         return self.trainer if self.steps is None else self.steps.base
 
     @cached_property
     def search(self) -> Search:
-        """What nnU-Net comes upon when it looks for ``base_trainer``."""
+        """Result of nnU-Net's look-up of ``base_trainer``."""
         from plansguard.nnunet.install.trainer_search import search
 
         return search(self.base_trainer)
 
     @property
     def trainer_class(self) -> TrainerClass | None:
-        """The class that nnU-Net takes for ``base_trainer``; None where none can be found or read."""
+        """The class that nnU-Net uses for ``base_trainer``; None where none can be found or read."""
         return self.search.found
 
     @property
     def epochs(self) -> int | None:
-        """How many epochs, or windows of steps, the trainer makes; None where that cannot be told."""
+        """The number of epochs, or windows of steps; None where it is not known."""
         if self.schedule is not None:
             return self.schedule.windows
         return _whole(self._number("num_epochs", constants.planned_epochs(self.trainer)))
 
     @property
     def steps_per_epoch(self) -> int | None:
-        """How many steps one of them has."""
+        """The number of steps per epoch or window."""
         if self.schedule is not None:
             return self.schedule.per_window
         return _whole(self._number("num_iterations_per_epoch", STOCK_PER_WINDOW))
 
     @property
     def initial_rate(self) -> float | None:
-        """The highest learning rate; None where that cannot be told."""
+        """The highest learning rate; None where it is not known."""
         if self.schedule is not None and self.schedule.rate is not None:
             return self.schedule.rate
         return self._number("initial_lr", STOCK_RATE if self.base_trainer == DEFAULT_TRAINER else None)
 
-    def _number(self, attribute: str, otherwise: float | None) -> float | None:
-        """What the trainer's class says, or ``otherwise`` where there is no class to be read."""
-        found = self.trainer_class
-        if found is None:
-            return otherwise
-        value = found.attribute(attribute)
+    def _number(self, attribute: str, default: float | None) -> float | None:
+        """The attribute of the trainer's class, or ``default`` where no class can be read."""
+        if self.trainer_class is None:
+            return default
+        value = self.trainer_class.attribute(attribute)
         return value if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
 
     @property
     def begins(self) -> bool:
-        """Whether weights are learned from the beginning, or from pretrained ones: no training goes on, or is over."""
+        """Whether a new training starts, which does not continue, extend or validate another one."""
         extension = self.schedule is not None and self.schedule.extends > 0
         return not (self.continues or self.validates or extension)
 
     @cached_property
     def model_folder(self) -> Path:
-        """``nnUNet_results/<dataset>/<trainer>__<plans>__<configuration>``, as the plans call dataset and plans.
+        """``nnUNet_results/<dataset>/<trainer>__<plans>__<configuration>``, with the names in the plans.
 
-        Absent when nnUNet_results is not known, or when the names are those of no folder.
+        Absent when nnUNet_results is not known, or when a name is not a folder name.
         """
         results = self.dataset.workspace.results
         if results is None:
-            raise Absent("where results go is not known: set nnUNet_results")
+            raise Absent("the folder of results is not known: set nnUNet_results")
         dataset_name, plans_name = (self.plans.require(key) for key in ("dataset_name", "plans_name"))
         for name in (dataset_name, plans_name):
             if not isinstance(name, str) or not is_folder_name(name):
-                raise Absent(f"{self.plans.path.name} calls dataset or plans {name!r}, which names no folder")
+                raise Absent(f"dataset_name or plans_name in {self.plans.path.name} is {name!r}, no folder name")
         model = f"{self.trainer}__{plans_name}__{self.configuration.name}"
         if not is_folder_name(self.trainer) or len(os.fsencode(model)) > _LONGEST_NAME:
             shown = model if len(model) <= _LONGEST_SHOWN else f"{model[:_LONGEST_SHOWN]}..."
@@ -167,7 +166,7 @@ class TrainingRun:
 
     @cached_property
     def present(self) -> dict[Path, Checkpoint | UnreadableDocument]:
-        """The checkpoints that lie in the output folder already, the most complete first, or why one is unreadable."""
+        """The checkpoints in the output folder, the most complete first, or why one cannot be read."""
         from plansguard.artefacts.checkpoint.checkpoint import read_checkpoints
 
         paths = checkpoints_in(self.output_folder)
@@ -214,9 +213,9 @@ class TrainingRun:
 
     @cached_property
     def split(self) -> tuple[list[str], list[str]] | None:
-        """Names of the training and of the validation cases, from splits_final.json.
+        """The names of the training and of the validation cases, from splits_final.json.
 
-        None where nnU-Net divides by itself: for the fold ``all``, without that file, and for a fold beyond it.
+        None where nnU-Net makes the split itself: for fold ``all``, without the file, and for a fold beyond it.
         """
         if self.fold == ALL:
             return None
@@ -230,5 +229,5 @@ class TrainingRun:
         return list(fold["train"]), list(fold["val"])
 
 
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)

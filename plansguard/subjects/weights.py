@@ -1,4 +1,4 @@
-"""A checkpoint as one configuration would load it with ``-pretrained_weights``."""
+"""A checkpoint that one configuration would load with ``-pretrained_weights``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from plansguard.nnunet import constants, runtime
 from plansguard.nnunet.network.mismatch import Obstacle, obstacles, obstacles_by_plans
 from plansguard.nnunet.network.parameters import Shapes, expected_parameters, input_channels, segmentation_heads
 from plansguard.nnunet.network.unet import UnknownNetwork
-from plansguard.subjects.documents import AnyPart, DatasetJson
+from plansguard.subjects.documents import AnyDocument, DatasetJson
 from plansguard.subjects.plans import Configuration, Plans
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class Weights:
-    """The two sides of a fine-tuning: what the checkpoint holds, and the configuration that is to be trained.
+    """A checkpoint, and the configuration that is to be fine-tuned from it.
 
-    ``trainer`` is the one that will train, where that is known. Absent when a document of this side has fields of a
-    wrong type, which PG005 tells.
+    ``trainer`` is the one that will train, where it is known. Creating the object raises Absent when the configuration,
+    its plans or ``dataset_json`` have fields of a wrong type, which PG005 reports.
     """
 
     def __init__(
@@ -41,21 +41,21 @@ class Weights:
 
     @cached_property
     def theirs(self) -> Configuration:
-        """The configuration that the weights were trained with; Absent when the checkpoint does not hold it."""
+        """The configuration that the weights were trained with; Absent when the checkpoint does not contain it."""
         plans = plans_in(self.checkpoint)
         name = self.checkpoint.configuration
         for configuration in plans.configurations:
             if configuration.name == name and configuration.is_usable:
                 return configuration
-        trouble = "cannot be read" if name in plans.written else "is not in them"
-        raise Absent(f"of the plans in {plans.path.name} the weights were trained as {name}, which {trouble}")
+        problem = "cannot be read" if name in plans.written else "is not in them"
+        raise Absent(f"the weights were trained with {name} of the plans in {plans.path.name}, which {problem}")
 
     @cached_property
     def their_dataset_json(self) -> DatasetJson:
-        """The dataset.json of the training that made the weights; Absent when the checkpoint holds none."""
+        """The dataset.json of the training that made the weights; Absent when the checkpoint contains none."""
         if not isinstance(self.checkpoint.dataset_json, dict):
-            raise Absent(f"{self.checkpoint.path} holds no dataset.json")
-        return _carried(DatasetJson, self.checkpoint.dataset_json, self.checkpoint.path)
+            raise Absent(f"{self.checkpoint.path} contains no dataset.json")
+        return _embedded(DatasetJson, self.checkpoint.dataset_json, self.checkpoint.path)
 
     @cached_property
     def expected(self) -> Shapes:
@@ -70,7 +70,7 @@ class Weights:
             return expected_parameters(architecture, channels, heads)
         except UnknownNetwork as error:
             if not runtime.installed():
-                raise Absent(f"{error.reason}; with plansguard[train] it would be built and looked at") from error
+                raise Absent(f"{error.reason}; plansguard[train] would build it to find out") from error
         try:
             return runtime.parameters_of(architecture, channels, heads)
         except UnknownNetwork as error:
@@ -78,13 +78,13 @@ class Weights:
 
     @cached_property
     def obstacles(self) -> tuple[Obstacle, ...]:
-        """Why nnU-Net could not load the weights, the cause to be mended first in front; empty when it can.
+        """Why nnU-Net could not load the weights, the cause to be fixed first at the front; empty when it can.
 
-        Networks whose parameters cannot be known are compared by the plans, where the plans decide the network. Absent
+        Networks whose parameters are not known are compared by the plans, where the plans decide the network. Absent
         when that is not possible either.
         """
         if self.trainer is not None and _builds_another_network(self.trainer):
-            raise Absent(f"{self.trainer} builds a network of its own, and not the one that the plans name")
+            raise Absent(f"{self.trainer} builds a network of its own instead of the one in the plans")
         here = self.configuration.architecture
         try:
             expected = self.expected
@@ -105,7 +105,7 @@ class Weights:
 
     @property
     def load(self) -> bool:
-        """Whether nnU-Net would load them: every parameter but the segmentation layers is there, in the same shape."""
+        """Whether nnU-Net would load them: they have all parameters but the segmentation layers, in the same shapes."""
         return not self.obstacles
 
     @property
@@ -126,35 +126,41 @@ def _builds_another_network(trainer: str) -> bool:
 
 
 def plans_in(checkpoint: Checkpoint) -> Plans:
-    """The plans that a checkpoint carries; Absent when it carries none, or damaged ones."""
+    """The plans in a checkpoint; Absent when it contains none, or damaged ones."""
     if not isinstance(checkpoint.plans, dict):
-        raise Absent(f"{checkpoint.path} holds no plans")
-    return _carried(Plans, checkpoint.plans, checkpoint.path)
+        raise Absent(f"{checkpoint.path} contains no plans")
+    return _embedded(Plans, checkpoint.plans, checkpoint.path)
 
 
 def meant_for(checkpoint: Checkpoint, configurations: Iterable[Configuration]) -> tuple[Configuration, ...]:
-    """Those that would load the weights: the one they were trained as; else all of as many axes; else all."""
+    """The configurations that would load the weights.
+
+    The one of the same name, else those with the same number of axes, else all.
+    """
     every = tuple(configurations)
-    same = tuple(one for one in every if one.name == checkpoint.configuration)
+    same = tuple(configuration for configuration in every if configuration.name == checkpoint.configuration)
     return same or with_axes(every, axes_of(checkpoint)) or every
 
 
 def axes_of(checkpoint: Checkpoint) -> int | None:
-    """2 or 3, as the convolutions in a checkpoint have it; None when there is none."""
-    return next((len(one.shape) - 2 for one in checkpoint.parameters.values() if len(one.shape) in (4, 5)), None)
+    """The number of axes of the convolutions in a checkpoint, 2 or 3; None when there is none."""
+    ranks = (len(parameter.shape) for parameter in checkpoint.parameters.values())
+    return next((rank - 2 for rank in ranks if rank in (4, 5)), None)
 
 
 def with_axes(configurations: Iterable[Configuration], axes: int | None) -> tuple[Configuration, ...]:
-    """Those whose patches have so many axes."""
-    return tuple(one for one in configurations if one.is_usable and len(one.get("patch_size", ())) == axes)
+    """The configurations whose patches have this number of axes."""
+    usable = (configuration for configuration in configurations if configuration.is_usable)
+    return tuple(configuration for configuration in usable if len(configuration.get("patch_size", ())) == axes)
 
 
-def _carried(kind: type[AnyPart], value: dict[str, Any], path: str) -> AnyPart:
-    """A document that a checkpoint carries; Absent when a field has a wrong type, or nnU-Net never wrote such a one."""
+def _embedded(kind: type[AnyDocument], value: dict[str, Any], path: str) -> AnyDocument:
+    """A document in a checkpoint; Absent when a field has a wrong type, or when it is no document of nnU-Net."""
+    name = f"the {kind.file_name or 'plans'} in {path}"
     try:
-        part = kind(size_limits.written(value, path))
+        document = kind(size_limits.written(value, path))
     except UnreadableDocument as error:
-        raise Absent(f"what {path} carries cannot be read: {error.reason}") from error
-    if part.problems:
-        raise Absent(f"the {kind.file_name or 'plans'} in {path}: fields have a wrong type")
-    return part
+        raise Absent(f"{name} cannot be read: {error.reason}") from error
+    if document.problems:
+        raise Absent(f"{name}: fields have a wrong type")
+    return document

@@ -238,7 +238,7 @@ def test_damaged_weights_are_told_before(workspace: Path) -> None:
 def test_plans_alone_prove_nothing(workspace: Path) -> None:
     done = migrate(_plans_file(), "--dry-run")
     assert codes(migrate("plans.json", "--dry-run", "--output", "json")) == {("PG411", "warning")}
-    assert "no weights lie with plans.json" in done.out
+    assert "there are no weights with plans.json" in done.out
     assert "plansguard migrate -s 2 -t 1 -tp Pretrained --workflow pretrain" in done.out
 
 

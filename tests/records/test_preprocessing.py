@@ -413,7 +413,9 @@ def test_a_damaged_older_stamp(workspace: Path) -> None:
     put(RECORD, "/before/stamp", {"schema": "plansguard/stamp/1"})(workspace, CT)
     report = check(datasets=[CT])
     assert codes(report) == []
-    assert "an earlier stamp that is damaged" in next(one.reason for one in report.not_checked if one.code == "PG540")
+    assert "an earlier preprocessing record that is damaged" in next(
+        one.reason for one in report.not_checked if one.code == "PG540"
+    )
 
 
 def test_another_document_under_the_name_of_a_stamp(workspace: Path) -> None:

@@ -213,7 +213,7 @@ def test_networks_of_trainers(workspace: Path, folder: Path) -> None:
     assert (found.code, found.severity.value, found.location.path) == ("PG707", "warning", str(folder / "mine.py"))
     assert findings("-tr", "nnUNetTrainer_5epochs", "-pretrained_weights", weights) == []
     not_checked = {one.code: one.reason for one in report("-tr", "Mine", "-pretrained_weights", weights).not_checked}
-    assert not_checked["PG623"] == "Mine builds a network of its own, and not the one that the plans name"
+    assert not_checked["PG623"] == "Mine builds a network of its own instead of the one in the plans"
     assert findings("-tr", "Mine_5000steps", "-pretrained_weights", write_weights(workspace, "Mine_20steps")) == []
 
 
