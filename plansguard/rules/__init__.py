@@ -1,4 +1,4 @@
-"""Every rule, listed by module. A rule is added to its module's module and is then found here."""
+"""All rules, collected from the modules of their families."""
 
 from __future__ import annotations
 
@@ -33,14 +33,10 @@ MODULES = (
     pg9_settings,
 )
 
-RULES: tuple[Rule, ...] = tuple(
-    sorted(
-        (one for module in MODULES for one in vars(module).values() if isinstance(one, Rule)),
-        key=lambda rule: rule.info.code,
-    )
-)
+_DECLARED = (value for module in MODULES for value in vars(module).values() if isinstance(value, Rule))
+RULES: tuple[Rule, ...] = tuple(sorted(_DECLARED, key=lambda rule: rule.info.code))
 
 
 def find(word: str) -> Rule | None:
-    """The rule with this code or name, in any case."""
-    return next((one for one in RULES if word.casefold() in (one.info.code.casefold(), one.info.name)), None)
+    """Return the rule with this code or name, in any case."""
+    return next((rule for rule in RULES if word.casefold() in (rule.info.code.casefold(), rule.info.name)), None)

@@ -1,4 +1,4 @@
-"""PG0xx: can the files be read, and do they say what they seem to say?"""
+"""PG0xx: whether files can be read, and whether their content is what nnU-Net expects."""
 
 from __future__ import annotations
 
@@ -19,23 +19,15 @@ from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import expected_kind
 from plansguard.subjects.plans import Configuration, Plans
 
-#: What nnU-Net calls each kind of document, for messages.
-_TITLES = {
-    "plans": "nnU-Net plans",
-    "dataset.json": "a dataset.json",
-    "fingerprint": "a dataset fingerprint",
-    "splits": "a splits_final.json",
-    "lineage": "plansguard's record of a migration",
-    "stamp": "plansguard's stamp of preprocessed data",
-    "receipt": "plansguard's receipt of a training",
-}
-_MODELS = {
-    "dataset.json": "DatasetJson",
-    "fingerprint": "Fingerprint",
-    "splits": "Splits",
-    "lineage": "MigrationRecord",
-    "stamp": "PreprocessingRecord",
-    "receipt": "TrainingRecord",
+#: Kind of document -> its name in messages, and the model that validates it. Plans are validated by configuration.
+_KINDS = {
+    "plans": ("nnU-Net plans", None),
+    "dataset.json": ("a dataset.json", "DatasetJson"),
+    "fingerprint": ("a dataset fingerprint", "Fingerprint"),
+    "splits": ("a splits_final.json", "Splits"),
+    "lineage": ("a migration record of plansguard", "MigrationRecord"),
+    "stamp": ("a preprocessing record of plansguard", "PreprocessingRecord"),
+    "receipt": ("a training record of plansguard", "TrainingRecord"),
 }
 
 
@@ -49,42 +41,34 @@ _MODELS = {
 def rule_crashed(crashes: Iterable[Crash]) -> Iterator[Found]:
     """A rule of plansguard failed.
 
-    What it checks: every rule came to an end.
+    What it checks: every rule ran without an exception.
 
-    Why it matters: a rule that fails has not checked anything. The exit code is 2, so that nobody takes the report
-    for complete.
+    Why it matters: a rule that fails has not checked anything. The exit code is 2: the report is not complete.
 
-    How to fix: this is a fault of plansguard. Report it with the file that provokes it.
+    How to fix: this is a fault of plansguard. Report it with the file that causes it.
 
     Example: none is known.
 
-    Evidence: a crash of one rule must neither hide the others nor look like a clean result.
+    Evidence: a crash of one rule must neither hide the findings of others nor look like a clean result.
     """
     for crash in crashes:
         yield found(Location(crash.path), rule=crash.rule, error=crash.error)
 
 
-@rule(
-    "PG001",
-    "unreadable-document",
-    Severity.ERROR,
-    message="{reason}",
-    fix="{hint}",
-    modes=("PL-08",),
-)
+@rule("PG001", "unreadable-document", Severity.ERROR, message="{reason}", fix="{hint}")
 def unreadable_document(dataset: Dataset) -> Iterator[Found]:
     """A file cannot be read as JSON.
 
-    What it checks: every file with one of nnU-Net's names is strict JSON in UTF-8, at most 16 MiB large and at most
-    200 levels deep; plans have at most 300 configurations, and with all that these inherit 1,048,576 characters; labels
-    and channels have 262,144 characters each. Every folder below those that are checked can be listed.
+    What it checks: every file with one of nnU-Net's names is strict JSON in UTF-8 of at most 16 MiB and 200 levels.
+    Plans have at most 300 configurations and, with all inherited values, 1,048,576 characters; labels and channels have
+    at most 262,144 characters each. Every folder below the checked ones can be listed.
 
-    Why it matters: nnU-Net ends with a `JSONDecodeError` that does not name the file. A file that cannot be read has
-    not been checked: the exit code is 2.
+    Why it matters: nnU-Net stops with a `JSONDecodeError` that does not name the file. The file has not been checked:
+    the exit code is 2.
 
-    How to fix: mend the place named. JSON has no comments, no trailing commas and no byte order mark.
+    How to fix: correct the file at the line given. JSON has no comments, no trailing commas and no byte order mark.
 
-    Example: `"batch_size": 2  # was 4` pasted from the documentation's annotated example.
+    Example: `"batch_size": 2  # was 4` pasted from the annotated example in the documentation.
 
     Evidence: PL-08; nnU-Net issue 2822.
     """
@@ -97,21 +81,20 @@ def unreadable_document(dataset: Dataset) -> Iterator[Found]:
     "PG002",
     "duplicate-key",
     Severity.ERROR,
-    message="the key {key!r} stands twice in the same object: nnU-Net takes the last one, without a word",
+    message="the key {key!r} occurs twice in the same object: nnU-Net uses the last one, without a warning",
     fix="delete the one that is not meant",
-    modes=("PL-08",),
 )
 def duplicate_key(document: JsonDocument) -> Iterator[Found]:
-    """A key stands twice in the same object.
+    """A key occurs twice in the same object.
 
     What it checks: no object of the file has the same key twice.
 
-    Why it matters: Python's JSON reader, and so nnU-Net, silently keeps the last value. The value one reads first in
-    the file is not the one that trains.
+    Why it matters: Python's JSON reader, and so nnU-Net, silently keeps the last value. The first one, which readers
+    see, is not used.
 
     How to fix: keep the line that is meant and delete the other.
 
-    Example: `"spacing": [3, 1, 1]` near the top of a configuration and `"spacing": [1, 1, 1]` at its end.
+    Example: `"spacing": [3, 1, 1]` at the start of a configuration and `"spacing": [1, 1, 1]` at its end.
 
     Evidence: PL-08; nnU-Net issue 2884 (two `ignore` labels).
     """
@@ -121,7 +104,7 @@ def duplicate_key(document: JsonDocument) -> Iterator[Found]:
             first = Location(document.path, notice.pointer, *(position or ()))
             yield found(
                 Location(document.path, notice.pointer),
-                related=[(first, "the first one, which is lost")] if position else [],
+                related=[(first, "the first one, which is not used")] if position else [],
                 key=notice.text,
             )
 
@@ -130,19 +113,18 @@ def duplicate_key(document: JsonDocument) -> Iterator[Found]:
     "PG003",
     "non-finite-number",
     Severity.ERROR,
-    message="{text} is no number that nnU-Net can compute with, and it does not complain",
-    fix="give the number that is meant; if nnU-Net wrote it, its fingerprint has empty foreground: run "
-    "nnUNetv2_extract_fingerprint again with --clean once the labels are mended",
-    modes=("PL-08", "SP-01"),
+    message="{text} is not a finite number: nnU-Net reads it without a warning and cannot compute with it",
+    fix="write the number that is meant; if nnU-Net wrote it, its fingerprint has empty foreground: run "
+    "nnUNetv2_extract_fingerprint again with --clean once the labels are corrected",
 )
 def non_finite_number(document: JsonDocument) -> Iterator[Found]:
     """A number is NaN or infinite.
 
-    What it checks: no number in plans, dataset.json or fingerprint is `NaN`, `Infinity`, `-Infinity` or too large
-    for a double (`1e400`).
+    What it checks: no number in plans, dataset.json or fingerprint is `NaN`, `Infinity`, `-Infinity` or too large for a
+    double (`1e400`).
 
-    Why it matters: none of these is JSON, yet Python reads them. A NaN in the intensity properties makes every voxel
-    of the preprocessed data NaN; training then shows a loss of NaN at best.
+    Why it matters: none of these is valid JSON, but Python reads them. A NaN in the intensity properties makes every
+    voxel of the preprocessed data NaN; at best, training then shows a loss of NaN.
 
     How to fix: correct the value. In a fingerprint it comes from cases without foreground.
 
@@ -151,7 +133,7 @@ def non_finite_number(document: JsonDocument) -> Iterator[Found]:
     Evidence: PL-08, SP-01; NO-08.
     """
     if recognise(document.value) in ("lineage", "stamp", "receipt"):
-        return  # they repeat the plans they belong to: told there
+        return  # records repeat values of the plans, where they are reported
     for notice in document.notices:
         if notice.kind == "non-finite":
             yield found(Location(document.path, notice.pointer), text=notice.text)
@@ -161,18 +143,16 @@ def non_finite_number(document: JsonDocument) -> Iterator[Found]:
     "PG004",
     "wrong-document",
     Severity.ERROR,
-    message="the name says {expected}, the content is {actual}",
-    fix="put the right file here: nnU-Net goes by the name",
-    modes=("PL-08",),
+    message="by its name the file is {expected}, by its content {actual}",
+    fix="put the right file here: nnU-Net opens files by name",
 )
 def wrong_document(document: JsonDocument) -> Iterator[Found]:
-    """The file holds another document than its name says.
+    """The content of a file does not fit its name.
 
     What it checks: a file called `dataset.json`, `dataset_fingerprint.json`, `splits_final.json` or `...Plans.json`
-    holds that kind of document.
+    contains that kind of document.
 
-    Why it matters: nnU-Net opens files by name and fails far from the cause, for instance with
-    `KeyError: 'configurations'`.
+    Why it matters: nnU-Net opens files by name and fails later, for instance with `KeyError: 'configurations'`.
 
     How to fix: copy the right document to this name.
 
@@ -183,28 +163,27 @@ def wrong_document(document: JsonDocument) -> Iterator[Found]:
     expected = expected_kind(Path(document.path))
     actual = recognise(document.value)
     if expected is not None and actual != expected:
-        title = _TITLES[actual] if actual else "none of nnU-Net's documents"
-        yield found(Location(document.path), expected=_TITLES[expected], actual=title)
+        title = _KINDS[actual][0] if actual else "none of nnU-Net's documents"
+        yield found(Location(document.path), expected=_KINDS[expected][0], actual=title)
 
 
 @rule(
     "PG005",
     "invalid-field",
     Severity.ERROR,
-    message="{field}: {expected}, but here stands {value}",
+    message="{field}: {expected}, but the value is {value}",
     fix="write the value in the type that nnU-Net needs",
-    modes=("PL-08",),
 )
 def invalid_field(dataset: Dataset) -> Iterator[Found]:
     """A field has a wrong type.
 
-    What it checks: every field that nnU-Net reads has the type nnU-Net needs. `2.0` and `"2"` are not the integer 2,
-    `"false"` is not false, and lists hold what they should.
+    What it checks: every field that nnU-Net reads has the type that nnU-Net needs, and so have the items of lists.
+    `2.0` and `"2"` are not the integer 2, `"false"` is not false.
 
-    Why it matters: nnU-Net takes the value as it is and fails later, or behaves differently: a batch size of 2.0 ends
-    in a `TypeError` inside the data loader, a text that should be a boolean counts as true.
+    Why it matters: nnU-Net does not validate values. It fails later or behaves differently: a batch size of 2.0 ends in
+    a `TypeError` inside the data loader, a string in place of a boolean counts as true.
 
-    How to fix: correct the value. The schemas in `schemas/` give an editor the same knowledge.
+    How to fix: correct the value. With the schemas in `schemas/`, an editor marks such values.
 
     Example: `"batch_size": "2"`, `"patch_size": [64.0, 128, 128]`.
 
@@ -212,12 +191,13 @@ def invalid_field(dataset: Dataset) -> Iterator[Found]:
     """
     for plans in dataset.judged_plans:
         for location, problem in plans.all_problems():
-            yield _problem(location, problem)
+            yield _invalid(location, problem)
     for document in dataset.documents:
         kind = recognise(document.value)
-        if kind in _MODELS and not is_v1(document.value):  # PG204 says what that is
-            for problem in problems(_MODELS[kind], document.value):
-                yield _problem(Location(document.path, json_document.pointer(*problem.tokens)), problem)
+        model = _KINDS[kind][1] if kind else None
+        if model is not None and not is_v1(document.value):  # PG204 reports those of version 1
+            for problem in problems(model, document.value):
+                yield _invalid(Location(document.path, json_document.pointer(*problem.tokens)), problem)
 
 
 @rule(
@@ -226,16 +206,15 @@ def invalid_field(dataset: Dataset) -> Iterator[Found]:
     Severity.ERROR,
     message="{where} has no {lacking}, which nnU-Net needs for {use}",
     fix="add what is missing, best by taking it from the plans these were made from",
-    modes=("PL-08",),
 )
 def missing_key(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     """Plans lack a key that nnU-Net reads.
 
-    What it checks: in a folder that training reads, the plans and each configuration (after `inherits_from`) have
-    every key that training and preprocessing ask for.
+    What it checks: in a dataset's folder in nnUNet_preprocessed, the plans and each configuration (after
+    `inherits_from`) have every key that training and preprocessing read. Plans elsewhere, such as those of a released
+    model, may lack what only training needs: they are not checked.
 
-    Why it matters: nnU-Net fails with a bare `KeyError` once it gets there, which for some keys is after the
-    training. Plans of a released model, outside such a folder, may lack what only training needs: not checked there.
+    Why it matters: nnU-Net fails with a bare `KeyError` when it reads the key, which for some is after the training.
 
     How to fix: take the key from the original plans, or plan the dataset again.
 
@@ -245,9 +224,9 @@ def missing_key(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     """
     if dataset.role != "preprocessed":
         raise Absent("only a preprocessed dataset folder must be complete")
-    have = {*plans.value, constants.INTENSITY_KEY} if plans.intensity_key in plans.value else {*plans.value}
+    present = {*plans.value, constants.INTENSITY_KEY} if plans.intensity_key in plans.value else {*plans.value}
     for use, keys in constants.PLANS_KEYS.items():
-        if lacking := [key for key in keys if key not in have]:
+        if lacking := [key for key in keys if key not in present]:
             yield found(plans.at(), where=plans.path.name, lacking=", ".join(lacking), use=use)
     for configuration in plans.configurations:
         if configuration.broken_inheritance is None:
@@ -255,19 +234,18 @@ def missing_key(plans: Plans, dataset: Dataset) -> Iterator[Found]:
 
 
 def _missing_in(configuration: Configuration) -> Iterator[Found]:
-    """One finding for a configuration; what its parent lacks as well is told there."""
-    have = {*configuration.resolved}
-    if "UNet_class_name" in have:
-        have.add("architecture")  # the old format's keys stand for it
-    parent = configuration.resolved.get("inherits_from")
-    lacking = {key: use for use, keys in constants.CONFIGURATION_KEYS.items() for key in keys if key not in have}
-    if lacking and parent is None:
+    """Report the keys that a configuration lacks; those that its parent lacks as well are reported for the parent."""
+    present = {*configuration.resolved}
+    if "UNet_class_name" in present:
+        present.add("architecture")  # the keys of the old format replace it
+    lacking = {key: use for use, keys in constants.CONFIGURATION_KEYS.items() for key in keys if key not in present}
+    if lacking and configuration.resolved.get("inherits_from") is None:
         where = f"configuration {configuration.name}"
         uses = ", ".join(dict.fromkeys(lacking.values()))
         yield found(configuration.at(), where=where, lacking=", ".join(lacking), use=uses)
 
 
-def _problem(location: Location, problem: FieldProblem) -> Found:
-    value = "nothing" if problem.missing else brief(problem.value)
-    field = ".".join(str(token) for token in problem.tokens) or "the document"
+def _invalid(location: Location, problem: FieldProblem) -> Found:
+    value = "missing" if problem.missing else brief(problem.value)
+    field = ".".join(map(str, problem.tokens)) or "the document"
     return found(location, field=field, value=value, expected=problem.expected)

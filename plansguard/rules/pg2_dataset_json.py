@@ -1,10 +1,10 @@
-"""PG2xx: dataset.json, the copy that training reads against the raw data."""
+"""PG2xx: dataset.json: the copy that training reads, compared with the raw data."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ from plansguard.rules.engine.helpers import lacks, number, raw_file
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import DatasetJson
 
-#: Fields that decide how nnU-Net reads, labels and writes images; ``channels`` stands for channel_names or modality.
+#: Fields that determine how nnU-Net reads, labels and writes images; ``channels`` is channel_names or modality.
 _DECIDING = ("labels", "regions_class_order", "channels", "file_ending", "overwrite_image_reader_writer")
 _DESCRIBING = ("numTraining", "dataset")
-#: Numbers of channels that one image file can hold: skimage reads colours, with or without transparency, as channels.
+#: Numbers of channels in one image file: skimage reads colours, with or without transparency, as channels.
 _COLOURS = (3, 4)
 _PHOTO_ENDINGS = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
 
@@ -33,19 +33,18 @@ _PHOTO_ENDINGS = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
     Severity.ERROR,
     message="{dataset} has plans but no dataset.json in its preprocessed folder",
     fix="copy the dataset's own one: cp {raw} {here}",
-    modes=("MV-08",),
 )
 def dataset_json_missing(dataset: Dataset) -> Iterator[Found]:
     """There is no dataset.json beside the plans.
 
-    What it checks: a folder of `nnUNet_preprocessed` that holds plans also holds a `dataset.json`.
+    What it checks: a folder of `nnUNet_preprocessed` with plans also has a `dataset.json`.
 
     Why it matters: preprocessing and training read the copy in this folder and stop with `FileNotFoundError:
     .../dataset.json`. Only the planner makes that copy; extracting the fingerprint and moving plans do not, so
     nnU-Net's own pretraining recipe fails on a dataset that was never planned.
 
     How to fix: copy `nnUNet_raw/<dataset>/dataset.json` of the same dataset. The other dataset of the pair has other
-    labels: see PG203. `plansguard migrate` makes the copy by itself.
+    labels: see PG203. `plansguard migrate` makes the copy.
 
     Example: `nnUNetv2_extract_fingerprint -d 1` and a move of plans to Dataset001, but no planning of Dataset001.
 
@@ -67,7 +66,6 @@ def dataset_json_missing(dataset: Dataset) -> Iterator[Found]:
     message="{field} is {here} here, where training reads it, and {raw} in nnUNet_raw",
     fix="if nnUNet_raw is right: cp {raw_path} {path}, then nnUNetv2_preprocess -d {number}; if this file is right, "
     "copy it the other way: the next planning takes nnUNet_raw's",
-    modes=("DS-01",),
 )
 def dataset_json_differs_from_raw(
     dataset: Dataset, dataset_json: DatasetJson, raw_dataset_json: DatasetJson
@@ -75,14 +73,14 @@ def dataset_json_differs_from_raw(
     """The dataset.json that training reads differs from the raw one.
 
     What it checks: labels, `regions_class_order`, channels, `file_ending` and `overwrite_image_reader_writer` are the
-    same in `nnUNet_preprocessed` and in `nnUNet_raw`; `numTraining` and `dataset` as well, as a warning. Order counts
-    where nnU-Net looks at it (channels, regions), and not elsewhere.
+    same in `nnUNet_preprocessed` and in `nnUNet_raw`; for `numTraining` and `dataset` it is a warning. Order matters
+    for channels and regions.
 
-    Why it matters: training, label handling and validation read the preprocessed copy, the planner reads the raw one
-    and copies it over the other. An edit in `nnUNet_raw` does nothing until then; an edit here is lost then. A label
-    less ends in `index 2 is out of bounds`, on a GPU in a device-side assert; a label more trains silently.
+    Why it matters: training, label handling and validation read the preprocessed copy; the planner reads the raw one
+    and replaces the copy with it. An edit in `nnUNet_raw` has no effect until then; an edit here is lost then. A
+    missing label ends in `index 2 is out of bounds`, on a GPU in a device-side assert; an extra label trains silently.
 
-    How to fix: decide which file is right and copy it over the other. Where labels changed, preprocess again: the
+    How to fix: decide which file is right and copy it over the other. If labels changed, preprocess again: the
     positions of each label are stored with the preprocessed cases.
 
     Example: a label was added to `nnUNet_raw/Dataset002_X/dataset.json` after planning.
@@ -90,15 +88,15 @@ def dataset_json_differs_from_raw(
     Evidence: DS-01; nnU-Net issues 188, 1097, 1477, 1821, 2560, 2567.
     """
     if _real_owner(dataset, dataset_json, raw_dataset_json) is not None:
-        return  # told by PG203
+        return  # PG203 reports this
     for field, key, raw_key in _differences(dataset_json, raw_dataset_json):
         yield found(
             _place(dataset_json, key),
             severity=None if field in _DECIDING else Severity.WARNING,
             related=[(_place(raw_dataset_json, raw_key), "the raw dataset's")],
             field=key,
-            here=_worded(dataset_json, key),
-            raw=_worded(raw_dataset_json, raw_key),
+            here=_value_text(dataset_json, key),
+            raw=_value_text(raw_dataset_json, raw_key),
             raw_path=quoted(raw_dataset_json.path),
             path=quoted(dataset_json.path),
             number=number(dataset),
@@ -111,17 +109,16 @@ def dataset_json_differs_from_raw(
     Severity.ERROR,
     message="this is {owner}'s dataset.json, not that of {dataset}",
     fix="put the dataset's own one here: cp {raw} {here}",
-    modes=("MV-09",),
 )
 def foreign_dataset_json(dataset: Dataset, dataset_json: DatasetJson, raw_dataset_json: DatasetJson) -> Iterator[Found]:
     """The dataset.json is another dataset's.
 
-    What it checks: where the preprocessed `dataset.json` differs from the raw one of its dataset (PG202), it is no
+    What it checks: where the preprocessed `dataset.json` differs from the raw one of its dataset (PG202), it is not a
     copy of another dataset's raw one.
 
-    Why it matters: this is the usual wrong repair of a missing `dataset.json` (PG201). Labels, regions, file ending
-    and cases are then the other dataset's: the network gets another number of outputs, the ground truth is looked for
-    under another ending, or everything runs and means something else.
+    Why it matters: this is the usual wrong repair of a missing `dataset.json` (PG201). Labels, regions, file ending and
+    cases are then the other dataset's: the network gets another number of outputs, the ground truth is searched under
+    another ending, or everything runs with another meaning.
 
     How to fix: copy the raw `dataset.json` of the same dataset.
 
@@ -145,23 +142,22 @@ def foreign_dataset_json(dataset: Dataset, dataset_json: DatasetJson, raw_datase
     "PG204",
     "v1-dataset-json",
     Severity.ERROR,
-    message="labels go from number to name ({before}), as in nnU-Net v1; v2 wants {after}",
-    fix="turn all labels round, rename modality to channel_names and add file_ending; or convert the whole old task: "
-    "nnUNetv2_convert_old_nnUNet_dataset OLD_TASK_FOLDER {dataset} (nnUNetv2_convert_MSD_dataset for the Decathlon)",
-    modes=("LB-02",),
+    message="labels map numbers to names ({before}), as in nnU-Net v1; v2 needs {after}",
+    fix="swap names and numbers of all labels, rename modality to channel_names and add file_ending; or convert the "
+    "whole old task: nnUNetv2_convert_old_nnUNet_dataset OLD_TASK_FOLDER {dataset} (nnUNetv2_convert_MSD_dataset for "
+    "the Decathlon)",
 )
 def v1_dataset_json(dataset: Dataset) -> Iterator[Found]:
     """The dataset.json is one of nnU-Net v1.
 
     What it checks: `labels` maps names to numbers, not numbers to names. Other keys of v1 (`modality`,
-    `tensorImageSize`, `training`) prove nothing: converted files keep them, and nnU-Net does not mind.
+    `tensorImageSize`, `training`) are no evidence: converted files keep them, and nnU-Net ignores them.
 
-    Why it matters: nnU-Net v2 looks for a label called `background` and stops with `RuntimeError: Background label not
-    declared`.
+    Why it matters: nnU-Net v2 needs a label `background` and stops with `RuntimeError: Background label not declared`.
 
     How to fix: `nnUNetv2_convert_old_nnUNet_dataset` converts a task of v1 with its images;
-    `nnUNetv2_convert_MSD_dataset -i FOLDER` one of the Medical Segmentation Decathlon. By hand: turn the labels round,
-    call `modality` `channel_names`, add `file_ending`.
+    `nnUNetv2_convert_MSD_dataset -i FOLDER` one of the Medical Segmentation Decathlon. By hand: swap names and numbers
+    of the labels, rename `modality` to `channel_names`, add `file_ending`.
 
     Example: `"labels": {"0": "background", "1": "heart"}`.
 
@@ -178,23 +174,16 @@ def v1_dataset_json(dataset: Dataset) -> Iterator[Found]:
         )
 
 
-@rule(
-    "PG205",
-    "file-ending-mismatch",
-    Severity.ERROR,
-    message="{trouble}",
-    fix="{remedy}",
-    modes=("IO-02",),
-)
+@rule("PG205", "file-ending-mismatch", Severity.ERROR, message="{trouble}", fix="{remedy}")
 def file_ending_mismatch(dataset_json: DatasetJson, raw_images: RawImages) -> Iterator[Found]:
     """The raw files are not those that dataset.json describes.
 
     What it checks: files in `imagesTr` end with `file_ending` and are called `<case>_0000<ending>`, `_0001` and so on;
     every case has the same channels and a segmentation `labelsTr/<case><ending>`. Where `dataset.json` lists the files
-    under `dataset`, those must exist instead. Only names are looked at: no image is opened. A single file per case is
+    under `dataset`, those must exist instead. Only names are checked: no image is opened. A single file per case is
     fine for colour images.
 
-    Why it matters: nnU-Net cuts the case names out of the file names. With a wrong ending it finds no case at all and
+    Why it matters: nnU-Net derives the case names from the file names. With a wrong ending it finds no case at all and
     stops with a bare `IndexError: list index out of range` or `StopIteration`; a missing channel or label stops the
     fingerprint or the preprocessing in the middle.
 
@@ -205,25 +194,16 @@ def file_ending_mismatch(dataset_json: DatasetJson, raw_images: RawImages) -> It
     Evidence: IO-02; nnU-Net issues 1358, 1607, 2662.
     """
     if dataset_json.value.get("dataset"):
-        yield from _listed_files(dataset_json, raw_images)
+        yield from _missing_listed_files(dataset_json, raw_images)
         return
     ending = dataset_json.require("file_ending")
-    fitting = [name for name in raw_images.images if name.endswith(ending)]
-    if not fitting:
+    if not any(name.endswith(ending) for name in raw_images.images):
         yield _wrong_ending(dataset_json, raw_images, ending)
         return
     cases = raw_images.cases(ending)
-    named = {f"{case}_{channel}{ending}" for case, channels in cases.items() for channel in channels}
-    yield from _trouble(
-        Location(str(raw_images.folder / "imagesTr")),
-        [name for name in fitting if name not in named],
-        "images in imagesTr do not end with a channel's number such as _0000{ending}: {examples} ({count} of {total})",
-        "rename them to <case>_<channel as four digits>{ending}",
-        total=len(fitting),
-        ending=ending,
-    )
+    yield from _unnumbered_images(raw_images, cases, ending)
     yield from _channel_files(dataset_json, raw_images, cases, ending)
-    yield from _trouble(
+    yield from _files(
         Location(str(raw_images.folder / "labelsTr")),
         [case + ending for case in cases if case + ending not in raw_images.labels],
         "cases have no segmentation in labelsTr: {examples} ({count} of {total})",
@@ -232,11 +212,41 @@ def file_ending_mismatch(dataset_json: DatasetJson, raw_images: RawImages) -> It
     )
 
 
+def _wrong_ending(dataset_json: DatasetJson, raw_images: RawImages, ending: str) -> Found:
+    endings = Counter(_ending(name) for name in raw_images.images)
+    if not endings:
+        at = Location(str(raw_images.folder / "imagesTr"))
+        return found(at, trouble="imagesTr is empty", remedy="put the training images there")
+    (usual, count), *_ = endings.most_common(1)
+    return found(
+        dataset_json.at("file_ending"),
+        trouble=f"no file in imagesTr ends with {brief(ending)}; {count} of {len(raw_images.images)} end with {usual}",
+        remedy=f'write "file_ending": "{usual}" in nnUNet_raw\'s dataset.json and in this one',
+    )
+
+
+def _ending(name: str) -> str:
+    suffixes = Path(name).suffixes
+    return "".join(suffixes[-2:] if suffixes[-1:] == [".gz"] else suffixes[-1:]) or "no ending"
+
+
+def _unnumbered_images(raw_images: RawImages, cases: Mapping[str, Sequence[str]], ending: str) -> Iterator[Found]:
+    images = [name for name in raw_images.images if name.endswith(ending)]
+    numbered = {f"{case}_{channel}{ending}" for case, channels in cases.items() for channel in channels}
+    yield from _files(
+        Location(str(raw_images.folder / "imagesTr")),
+        [name for name in images if name not in numbered],
+        "images in imagesTr do not end with a channel's number such as _0000{ending}: {examples} ({count} of {total})",
+        "rename them to <case>_<channel as four digits>{ending}",
+        total=len(images),
+        ending=ending,
+    )
+
+
 def _channel_files(
-    dataset_json: DatasetJson, raw_images: RawImages, cases: dict[str, list[str]], ending: str
+    dataset_json: DatasetJson, raw_images: RawImages, cases: Mapping[str, Sequence[str]], ending: str
 ) -> Iterator[Found]:
-    """Channel files that are missing, against the other cases and against the number of channels."""
-    at = Location(str(raw_images.folder / "imagesTr"))
+    """Report channel files that other cases have, and a number of channel files that is not that of the channels."""
     everywhere = sorted({channel for channels in cases.values() for channel in channels})
     absent = [
         f"{case}_{channel}{ending}"
@@ -244,8 +254,8 @@ def _channel_files(
         for channel in everywhere
         if channel not in channels
     ]
-    yield from _trouble(
-        at,
+    yield from _files(
+        Location(str(raw_images.folder / "imagesTr")),
         absent,
         "channel files are missing that other cases have: {examples} ({count} of {total})",
         "add the files, or take the cases out of imagesTr and labelsTr",
@@ -254,7 +264,7 @@ def _channel_files(
     names = dataset_json.channels
     in_one_file = len(everywhere) == 1 and len(names) in _COLOURS and ending.lower() in _PHOTO_ENDINGS
     if everywhere and not absent and not in_one_file and len(everywhere) != len(names):
-        # A file of any format can hold several channels, so one file per case proves nothing.
+        # A file of any format can have several channels, so one file per case is only a warning.
         yield found(
             dataset_json.at(dataset_json.channels_key),
             severity=Severity.WARNING if len(everywhere) == 1 else None,
@@ -264,30 +274,14 @@ def _channel_files(
         )
 
 
-def _wrong_ending(dataset_json: DatasetJson, raw_images: RawImages, ending: str) -> Found:
-    endings = Counter(_ending(name) for name in raw_images.images)
-    if not endings:
-        return found(
-            Location(str(raw_images.folder / "imagesTr")),
-            trouble="imagesTr is empty",
-            remedy="put the training images there",
-        )
-    (usual, count), *_ = endings.most_common(1)
-    return found(
-        dataset_json.at("file_ending"),
-        trouble=f"no file in imagesTr ends with {brief(ending)}; {count} of {len(raw_images.images)} end with {usual}",
-        remedy=f'write "file_ending": "{usual}" in nnUNet_raw\'s dataset.json and in this one',
-    )
-
-
-def _listed_files(dataset_json: DatasetJson, raw_images: RawImages) -> Iterator[Found]:
-    """Files that ``dataset`` names and that do not exist; nnU-Net expands variables and starts from the raw folder."""
+def _missing_listed_files(dataset_json: DatasetJson, raw_images: RawImages) -> Iterator[Found]:
+    """Report files under ``dataset`` that do not exist; like nnU-Net, expand variables and start at the raw folder."""
     names = [
         name
         for files in dataset_json.value["dataset"].values()
         for name in [*files.get("images", ()), *([files["label"]] if "label" in files else ())]
     ]
-    yield from _trouble(
+    yield from _files(
         dataset_json.at("dataset"),
         [name for name in names if not is_there(raw_images.folder / os.path.expandvars(name))],
         "files listed under dataset do not exist: {examples} ({count} of {total})",
@@ -296,36 +290,31 @@ def _listed_files(dataset_json: DatasetJson, raw_images: RawImages) -> Iterator[
     )
 
 
-def _trouble(at: Location, names: Sequence[str], trouble: str, remedy: str, **values: Any) -> Iterator[Found]:
-    """One finding for all ``names``, if there are any."""
+def _files(at: Location, names: Sequence[str], trouble: str, remedy: str, **values: Any) -> Iterator[Found]:
+    """Yield one finding for all ``names``, if there are any."""
     if names:
         values = {**values, "count": len(names), "examples": listed(names)}
         yield found(at, **values, trouble=trouble.format(**values), remedy=remedy.format(**values))
 
 
-def _ending(name: str) -> str:
-    suffixes = Path(name).suffixes
-    return "".join(suffixes[-2:] if suffixes[-1:] == [".gz"] else suffixes[-1:]) or "no ending"
-
-
 def _differences(here: DatasetJson, raw: DatasetJson) -> Iterator[tuple[str, str, str]]:
-    """The fields in which two dataset.json differ, and their keys in both: channels may go under two names."""
+    """Yield the fields in which two dataset.json differ, with their keys in both: channels have two possible keys."""
     for field in _DECIDING + _DESCRIBING:
-        key, raw_key = (one.channels_key if field == "channels" else field for one in (here, raw))
+        key, raw_key = (document.channels_key if field == "channels" else field for document in (here, raw))
         if _meaning(field, here.value.get(key)) != _meaning(field, raw.value.get(raw_key)):
             yield field, key, raw_key
 
 
 def _meaning(field: str, value: Any) -> Any:
-    """As much of a field's value as nnU-Net looks at."""
+    """Return the part of a field's value that nnU-Net uses."""
     if field == "channels" and isinstance(value, dict):
-        return list(value.values())  # nnU-Net goes by the order and ignores the keys
-    if field == "labels" and isinstance(value, dict) and any(isinstance(one, list) for one in value.values()):
+        return list(value.values())  # nnU-Net uses the order and ignores the keys
+    if field == "labels" and isinstance(value, dict) and any(isinstance(label, list) for label in value.values()):
         return list(value.items())  # regions_class_order refers to the order of the regions
     return None if field == "overwrite_image_reader_writer" and value == "None" else value
 
 
-def _worded(dataset_json: DatasetJson, key: str) -> str:
+def _value_text(dataset_json: DatasetJson, key: str) -> str:
     return brief(dataset_json.value[key]) if key in dataset_json.value else "absent"
 
 
@@ -334,7 +323,7 @@ def _place(dataset_json: DatasetJson, key: str) -> Location:
 
 
 def _real_owner(dataset: Dataset, here: DatasetJson, raw: DatasetJson) -> Path | None:
-    """The raw dataset.json of another dataset of which ``here`` is a copy; only asked where it differs from its own."""
+    """Return the raw dataset.json of another dataset that ``here`` is a copy of; None where it equals its own."""
     if not any(_differences(here, raw)):
         return None
     for path in sorted(raw.path.parents[1].glob("Dataset*/dataset.json")):
@@ -342,5 +331,5 @@ def _real_owner(dataset: Dataset, here: DatasetJson, raw: DatasetJson) -> Path |
             if path.parent.name != dataset.name and size_limits.read(path).value == here.value:
                 return path
         except UnreadableDocument:
-            continue  # found when that dataset is checked
+            continue  # reported when that dataset is checked
     return None

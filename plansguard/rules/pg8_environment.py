@@ -1,4 +1,4 @@
-"""PG8xx: the nnU-Net and the torch that are installed here. Machines without nnU-Net have nothing to judge."""
+"""PG8xx: the installed nnU-Net and torch. Without an installed nnU-Net nothing is checked."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
     from plansguard.subjects.training_run import TrainingRun
 
-#: The first releases that rebuild old residual plans with the right keyword; that predict with torch 2.6; that take
-#: pretrained weights with it.
+# The first releases of nnU-Net that rebuild old residual plans with the right keyword, that predict with torch 2.6,
+# that load pretrained weights with it, and whose learning rate scheduler works with torch 2.7.
 _REBUILDS_RESIDUAL = (2, 5, 1)
 _PREDICTS_WITH_NEW_TORCH = (2, 5, 2)
 _FINE_TUNES_WITH_NEW_TORCH = (2, 6)
-#: The first release whose learning rates torch 2.7 can set.
 _SCHEDULES_WITH_NEW_TORCH = (2, 6)
 _TORCH_OF_OTHER_SCHEDULERS = (2, 7)
-#: In 3D it is several times slower than those before and after it; newer nnU-Nets exclude it.
+#: Several times slower in 3D than the releases before and after it; newer nnU-Nets exclude it.
 _SLOW_TORCH = (2, 9)
-#: From here on torch.load refuses what is not plain tensors, unless it is told not to.
+#: The first torch whose torch.load accepts only plain tensors by default.
 _STRICT_TORCH = (2, 6)
 
 
@@ -41,16 +40,13 @@ _STRICT_TORCH = (2, 6)
     message="{configuration} is a ResidualEncoderUNet in the old format, which nnU-Net {version}, installed here, "
     "rebuilds with the wrong keyword",
     fix="update: pip install --upgrade nnunetv2",
-    modes=("VR-02",),
 )
 def old_residual_plans_under_old_nnunet(configuration: Configuration) -> Iterator[Found]:
     """The installed nnU-Net cannot rebuild residual plans of the old format.
 
-    What it checks: for plans without `architecture` whose `UNet_class_name` is ResidualEncoderUNet, whether the nnU-Net
-    that is installed here is 2.5.1 or newer.
+    What it checks: for plans of the old format with ResidualEncoderUNet, the installed nnU-Net is 2.5.1 or newer.
 
-    Why it matters: older releases pass `n_conv_per_stage` where the network wants `n_blocks_per_stage`, and stop with
-    a `TypeError`.
+    Why it matters: older releases pass `n_conv_per_stage` in place of `n_blocks_per_stage` and stop with a `TypeError`.
 
     How to fix: update nnU-Net.
 
@@ -72,16 +68,15 @@ def old_residual_plans_under_old_nnunet(configuration: Configuration) -> Iterato
     Severity.ERROR,
     message="the installed nnU-Net {nnunet} cannot load checkpoints with torch {torch}: Weights only load failed",
     fix="update: pip install --upgrade nnunetv2; or take torch below 2.6",
-    modes=("AR-09",),
 )
 def old_nnunet_refuses_checkpoint(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
     """The installed nnU-Net and torch cannot load checkpoints together.
 
-    What it checks: beside torch 2.6 or newer, as installed here, nnU-Net below 2.6 for weights that are to be
-    fine-tuned, and below 2.5.2 for checkpoints in model folders.
+    What it checks: with torch 2.6 or newer, the installed nnU-Net is at least 2.6 for weights that are to be
+    fine-tuned, and at least 2.5.2 for checkpoints in model folders.
 
-    Why it matters: torch 2.6 loads nothing but tensors unless it is told otherwise; older nnU-Nets do not tell it, and
-    stop with `Unsupported global: numpy.core.multiarray.scalar`.
+    Why it matters: torch 2.6 loads only tensors by default; older nnU-Nets do not change that and stop with
+    `Unsupported global: numpy.core.multiarray.scalar`.
 
     How to fix: update nnU-Net.
 
@@ -102,35 +97,31 @@ def old_nnunet_refuses_checkpoint(dataset: Dataset, checkpoint: Checkpoint) -> I
     Severity.WARNING,
     message="{what}",
     fix="uninstall the one that is not meant: {program} -m pip uninstall nnunetv2; or activate one environment only",
-    modes=("VR-05",),
 )
 def several_nnunet_installations(run: TrainingRun) -> Iterator[Found]:
-    """Two copies of nnU-Net are within reach, and it depends on the command which one runs.
+    """Two copies of nnU-Net are installed, and the command may run the other one.
 
-    What it checks: whether the `nnUNetv2_train` that a shell finds is run by the Python that plansguard runs with, and
-    whether this Python finds a second `nnunetv2` behind the one that it imports.
+    What it checks: the `nnUNetv2_train` that a shell finds is run by the Python that plansguard runs with, and this
+    Python finds no second `nnunetv2` after the one that it imports.
 
-    Why it matters: edits and trainers go into one copy, and the command runs the other. What is checked here is the
-    copy that is imported here.
+    Why it matters: edits and trainers are in one copy, and the command runs the other. plansguard checks the imported
+    copy.
 
-    How to fix: keep one copy for each environment.
+    How to fix: keep one copy in each environment.
 
     Example: a clone of nnU-Net in `PYTHONPATH`, and another in site-packages.
 
     Evidence: VR-05; nnU-Net issues 1618, 1925, 2080, 2081, 2345, 2501, 2830, STU-Net issue 8.
     """
-    there = packages.nnunet_installations()
-    if there.imported is None:
+    installed = packages.nnunet_installations()
+    if installed.imported is None:
         return
-    program = sys.executable
-    if there.shadowed:
-        what = f"this Python imports nnU-Net from {there.imported}, and another lies behind it in {there.shadowed[0]}"
-    elif there.is_ours is False:
-        what = f"nnU-Net in {there.imported} is what is checked, but {there.command} is run by {there.interpreter}"
-        program = str(there.interpreter)
-    else:
-        return
-    yield found(run.at, what=what, program=quoted(program))
+    if installed.shadowed:
+        what = f"this Python imports nnU-Net from {installed.imported}, and there is another in {installed.shadowed[0]}"
+        yield found(run.at, what=what, program=quoted(sys.executable))
+    elif installed.is_ours is False:
+        what = f"nnU-Net in {installed.imported} is checked, but {installed.command} is run by {installed.interpreter}"
+        yield found(run.at, what=what, program=quoted(str(installed.interpreter)))
 
 
 @rule(
@@ -139,15 +130,14 @@ def several_nnunet_installations(run: TrainingRun) -> Iterator[Found]:
     Severity.ERROR,
     message="nnunetv2 {nnunet} and torch {torch} do not go together: {why}",
     fix="{remedy}",
-    modes=("VR-07",),
 )
 def torch_does_not_suit_nnunet(run: TrainingRun) -> Iterator[Found]:
-    """The installed torch is one that the installed nnU-Net does not work with.
+    """The installed nnU-Net does not work with the installed torch.
 
-    What it checks: the version of torch against what the installed nnU-Net's own metadata ask for. As warnings, what
-    those of older releases could not know: below 2.6 they break with torch 2.7, and torch 2.9 is slow.
+    What it checks: the version of torch fulfils the metadata of the installed nnU-Net. Two more cases are warnings,
+    because metadata of older releases do not exclude them: nnU-Net below 2.6 with torch 2.7, and the slow torch 2.9.
 
-    Why it matters: pip installs a forbidden pair when torch is updated later. Before 2.6, nnU-Net's learning rate
+    Why it matters: pip allows a forbidden pair when torch is updated later. Before 2.6, nnU-Net's learning rate
     scheduler passes one argument too many to torch 2.7: `TypeError: __init__() takes from 2 to 3 positional arguments
     but 4 were given`. In torch 2.9, 3D convolutions in half precision take several times as long.
 
@@ -177,16 +167,14 @@ def torch_does_not_suit_nnunet(run: TrainingRun) -> Iterator[Found]:
     "PG805",
     "network-class-not-installed",
     Severity.ERROR,
-    message="the network {network} is not installed here: neither is that there, nor does "
-    "dynamic_network_architectures{version} have a class {name}",
+    message="the network {network} is not installed, and dynamic_network_architectures{version} has no class {name}",
     fix="install the package that has it, or update: pip install --upgrade dynamic-network-architectures nnunetv2",
-    modes=("VR-07",),
 )
 def network_class_not_installed(run: TrainingRun, configuration: Configuration) -> Iterator[Found]:
-    """The network that the plans name is in no installed package.
+    """The network class named in the plans is in no installed package.
 
-    What it checks: `network_class_name` of the configuration to be trained, in the sources of the package that it
-    names; then, as nnU-Net does it, a class of the same name anywhere in `dynamic_network_architectures`.
+    What it checks: the sources of the package in `network_class_name` define that class, or, as nnU-Net searches, any
+    module of `dynamic_network_architectures` defines a class of that name.
 
     Why it matters: `ImportError: Network class could not be found, please check/correct your plans file`. Plans of a
     newer nnU-Net or of a fork name networks that an older package does not have.
@@ -214,17 +202,16 @@ def network_class_not_installed(run: TrainingRun, configuration: Configuration) 
     "PG806",
     "nnunet-too-old-for-steps",
     Severity.ERROR,
-    message="{trainer} needs nnunetv2 {oldest}; here is {version}",
+    message="{trainer} needs nnunetv2 {oldest}; {version} is installed",
     fix="update: pip install 'plansguard[train]'",
-    modes=("TR-01",),
 )
 def nnunet_too_old_for_steps(run: TrainingRun) -> Iterator[Found]:
-    """A training of a number of steps is to run under an nnU-Net that does not know plansguard's trainers.
+    """The installed nnU-Net is too old for plansguard's step trainers.
 
-    What it checks: for trainers with a number of steps in their name, that nnU-Net 2.8 or later is installed.
+    What it checks: for trainers with a number of steps in their name, nnU-Net 2.8 or later is installed.
 
-    Why it matters: older releases do not look into `nnUNet_extTrainer`, so they find no such trainer, and its hooks are
-    made for 2.8.
+    Why it matters: older releases do not search `nnUNet_extTrainer` for trainers, and lack methods that the step
+    trainers override.
 
     How to fix: update nnU-Net, or train by epochs.
 
@@ -234,5 +221,6 @@ def nnunet_too_old_for_steps(run: TrainingRun) -> Iterator[Found]:
     """
     version = packages.nnunet_version()
     if run.steps is not None and version is not None and version < OLDEST_NNUNET:
-        oldest, version_here = packages.dotted(OLDEST_NNUNET), packages.dotted(version)
-        yield found(run.at, trainer=run.trainer, oldest=oldest, version=version_here)
+        yield found(
+            run.at, trainer=run.trainer, oldest=packages.dotted(OLDEST_NNUNET), version=packages.dotted(version)
+        )

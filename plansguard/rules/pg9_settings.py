@@ -1,4 +1,4 @@
-"""PG9xx: the settings themselves."""
+"""PG9xx: the settings."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from plansguard.rules.engine.settings import IdleIgnore
 def unused_ignore(idle_ignores: tuple[IdleIgnore, ...]) -> Iterator[Found]:
     """An entry under `ignore` matches no finding.
 
-    What it checks: every entry under `ignore` in `plansguard.json` has set aside at least one finding. Only a check of
-    all that the settings are for can tell: the settings' whole folder, without `-p` and `-c`.
+    What it checks: every entry under `ignore` in `plansguard.json` matches at least one finding. Only a check of the
+    settings' whole folder, without `-p` and `-c`, reports this.
 
-    Why it matters: an entry that outlives its finding waits to hide the next one, which may be a real one.
+    Why it matters: an entry without a finding would hide the next one, which may be a real fault.
 
-    How to fix: delete the entry. If the finding is still there, the entry's `path` or `pointer` no longer fits it.
+    How to fix: delete the entry. If the finding is still reported, correct the entry's `path` or `pointer`.
 
     Example: `{"rule": "PG307", "reason": "thick slices on purpose", "path": "old/*"}` after the folder was renamed.
 
@@ -40,20 +40,20 @@ def unused_ignore(idle_ignores: tuple[IdleIgnore, ...]) -> Iterator[Found]:
     "expired-ignore",
     Severity.WARNING,
     message="the entry that ignores {rule} ended on {until} ({reason})",
-    fix="mend the finding, or give the entry a later day",
+    fix="correct the cause of the finding, or give the entry a later day",
 )
 def expired_ignore(idle_ignores: tuple[IdleIgnore, ...]) -> Iterator[Found]:
     """An entry under `ignore` is past its last day.
 
     What it checks: no entry under `ignore` in `plansguard.json` has an `until` before today.
 
-    Why it matters: the entry was meant for a while. From the day after `until` it hides nothing any more.
+    Why it matters: the entry was meant to be temporary. From the day after `until` it hides nothing.
 
-    How to fix: mend what it hid, or give it a later day and a reason that still holds.
+    How to fix: correct the cause of the finding, or give the entry a later day and a reason that is still valid.
 
     Example: `{"rule": "PG307", "reason": "until the rescan", "until": "2026-01-31"}` in March.
 
-    Evidence: baselines without an end are never cleaned.
+    Evidence: baselines without an end are never cleaned up.
     """
     for idle in idle_ignores:
         if idle.expired:

@@ -280,7 +280,7 @@ def test_the_first_faults_are_told(name: str, value: Any, place: str, tmp_path: 
     (folder / name).write_text(json.dumps(value))
     said = typed("check", folder)
     assert said.count("error[PG005]") == MOST_PROBLEMS + 1
-    assert said.count(f"{place}: only the first 100 values of a wrong type are listed, but here stands") == 1
+    assert said.count(f"{place}: only the first 100 values of a wrong type are listed, but the value is") == 1
 
 
 def test_as_many_faults_as_are_told_are_all() -> None:

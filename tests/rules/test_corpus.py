@@ -1,6 +1,6 @@
-"""What the rules say of real files that nobody here wrote: no error on a healthy one, and every fault that can be seen.
+"""Real files from public repositories: no error on a healthy file, and every fault that can be found.
 
-The files are laid out in a temporary folder as their repositories had them; none of them is copied into the project.
+The files are copied into a temporary folder, with the layout of their repositories. None is part of the project.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ PWAVER = "pwaver__nnUNet-Adjustment/data__nnUNet_preprocessed__Dataset330_Angiog
 
 
 class Fault(NamedTuple):
-    """A real fault of the corpus: the file and the place where it must be found, and what the message must hold."""
+    """A real fault of the corpus: its file and place, and what the message must contain."""
 
     code: str
     file: str
     pointer: str
-    says: str
+    message: str
 
 
-#: The corpus' README names these. It names three more that no rule sees:
-#: - pwaver: three plans share one data_identifier. They preprocess alike, so the folder is right for all of them, and
-#:   PG501 is silent on purpose. That they also share one plans_name is what PG112 tells, here twice.
-#: - MIC-DKFZ, Dataset250: splits of 80 of 90 cases (SL-02). Splits say nothing by themselves: what counts are the
-#:   preprocessed cases, and these are not looked at yet.
-#: - IM-Fuse, MaM: plans of one BraTS edition beside the dataset.json of another. Both have the same four channels and
-#:   plans hold no labels; only a fingerprint would tell (PG311), and there is none.
+#: The faults in the corpus' README, without three that no rule reports:
+#: - pwaver: three plans share one data_identifier. They preprocess in the same way, so PG501 rightly does not report
+#:   it. PG112 reports that they also share one plans_name.
+#: - MIC-DKFZ, Dataset250: splits of 80 of 90 cases (SL-02). Splits are compared with preprocessed cases, which are not
+#:   in the corpus.
+#: - IM-Fuse, MaM: plans of one BraTS edition beside the dataset.json of another. Both have the same four channels,
+#:   plans have no labels, and there is no fingerprint for PG311.
 FAULTS = {
     "the first stage downsamples": Fault(
         "PG115", f"{PWAVER}nnUNetPlans-6Stages.json", "/configurations/2d/architecture/arch_kwargs/strides/0", "[2, 2]"
@@ -56,13 +56,13 @@ FAULTS = {
         "PG112", f"{PWAVER}nnUNetPlans-8Stages.json", "/plans_name", "plans_name is nnUNetPlans"
     ),
     "a fingerprint of fewer cases": Fault(
-        "PG303", f"{PWAVER}dataset_fingerprint.json", "/spacings", "6900 cases, but dataset.json says numTraining 9630"
+        "PG303", f"{PWAVER}dataset_fingerprint.json", "/spacings", "6900 cases, but numTraining in dataset.json is 9630"
     ),
     "a fingerprint of one case more": Fault(
         "PG303",
         "MIC-DKFZ__nnUNet/nnUNet_preprocessed__Dataset350_LymphNodes__dataset_fingerprint__at_af3e563.json",
         "/spacings",
-        "81 cases, but dataset.json says numTraining 80",
+        "81 cases, but numTraining in dataset.json is 80",
     ),
     "plans for one channel, images with two": Fault(
         "PG304",
@@ -75,7 +75,7 @@ FAULTS = {
     ),
 }
 
-#: Everything else that is found: rule and severity -> file -> how often. All other files are clean.
+#: Other findings: rule and severity -> file -> count. All other files have none.
 OTHER_FINDINGS = {
     # Plans as nnU-Net wrote them until 2024, which it still translates. IM-Fuse's fork adds four networks of its own.
     "PG110 warning": {
@@ -98,15 +98,15 @@ OTHER_FINDINGS = {
     },
 }
 
-#: Said of a folder whose dataset.json or fingerprint the corpus does not hold; their repositories may well have them.
+#: Reported for folders whose dataset.json or fingerprint is not in the corpus; their repositories may have them.
 INCOMPLETE = {"PG201", "PG302"}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The corpus as its repositories had it: one tree per repository and commit below ``root``.
+    """The corpus in the layout of its repositories: one tree per repository and commit below ``root``.
 
-    ``names`` gives each file's name in the corpus by its place.
+    ``names`` are the names of files in the corpus, by their paths.
     """
 
     root: Path
@@ -118,7 +118,7 @@ class Layout:
         return sorted(self.root.iterdir())
 
     def name(self, finding: Finding) -> str:
-        """The finding's file as the corpus calls it; a folder as it is."""
+        """Return the name of the finding's file in the corpus, or the path of a folder."""
         path = Path(finding.location.path)
         return self.names.get(path, str(path))
 
@@ -152,7 +152,7 @@ def put_file(corpus: Path, name: str, place: Path, names: dict[Path, str]) -> No
 
 @pytest.fixture(scope="module")
 def reports(layout: Layout) -> Iterator[list[Report]]:
-    """What is found in each tree, without the settings and the workspace of whoever runs this."""
+    """Check each tree, independent of the settings and the workspace of the environment."""
     with pytest.MonkeyPatch.context() as patch:
         for folder in ROOTS.values():
             patch.delenv(folder, raising=False)
@@ -165,7 +165,7 @@ def findings(reports: list[Report]) -> list[Finding]:
 
 
 def test_every_file_is_judged(layout: Layout, reports: list[Report]) -> None:
-    # One is left alone, rightly: nnssl's adaptation plan is none of nnU-Net's documents.
+    # One file, an adaptation plan of nnssl, is none of nnU-Net's documents.
     assert sum(report.documents for report in reports) == len(layout.names) - 1
 
 
@@ -185,7 +185,7 @@ def test_a_real_fault_is_found(fault: Fault, layout: Layout, findings: list[Find
     [finding] = [
         one for one in findings if one.code == fault.code and (layout.name(one), one.location.pointer) == place
     ]
-    assert fault.says in finding.message
+    assert fault.message in finding.message
     assert finding.fix
 
 
@@ -210,7 +210,7 @@ def test_counts_by_rule_and_severity(findings: list[Finding]) -> None:
     }
 
 
-def test_a_released_model_is_readable_and_says_what_was_not_checked(layout: Layout) -> None:
+def test_a_released_model_with_checks_that_were_not_possible(layout: Layout) -> None:
     # VoxTell's plans lack seven keys at the top, and everything about resampling.
     [path] = [place for place, name in layout.names.items() if name == "zhaoyue111-zz__VoxTell/model__plans.json"]
     report = check([path], settings=ActiveSettings())
@@ -221,7 +221,7 @@ def test_a_released_model_is_readable_and_says_what_was_not_checked(layout: Layo
 
 
 def test_plans_of_several_commits_in_one_folder(corpus: Path, tmp_path: Path) -> None:
-    """As in a later checkout of pwaver's repository: results of all three go where the first one's are."""
+    """As in a later checkout of pwaver's repository: all three write into the same results folder."""
     folder = tmp_path / "nnUNet_preprocessed" / "Dataset330_Angiography"
     names: dict[Path, str] = {}
     for stem in ("nnUNetPlans__at_47fd7c8", "nnUNetPlans-6Stages", "nnUNetPlans-8Stages", "plans_unet_edge16"):
@@ -242,7 +242,7 @@ def test_plans_of_several_commits_in_one_folder(corpus: Path, tmp_path: Path) ->
 
 
 def test_healthy_plans_are_healthy_where_training_reads_them(corpus: Path, tmp_path: Path) -> None:
-    """Each in a folder of nnUNet_preprocessed, with its own dataset.json and fingerprint: more is asked of it there."""
+    """More rules apply in a folder of nnUNet_preprocessed, with dataset.json and fingerprint."""
     names: dict[Path, str] = {}
     pairs = {row["plans"]: row for row in table(corpus, "pairs")}
     for number, row in enumerate(table(corpus, "manifest")):
@@ -259,12 +259,12 @@ def test_healthy_plans_are_healthy_where_training_reads_them(corpus: Path, tmp_p
         for one in findings
         if one.severity is Severity.ERROR and one.code not in INCOMPLETE
     }
-    # Under the name that they claim, there is no second plans_name; dataset.json of v1 belongs to no plans.
+    # Under its own plans_name no name is shared; the dataset.json of v1 belongs to no plans.
     real = {fault[:3] for fault in FAULTS.values() if fault.code not in ("PG112", "PG204")}
     assert errors == real
 
 
-def test_the_command_line_survives_it_all(layout: Layout, tmp_path: Path) -> None:
+def test_the_corpus_on_the_command_line(layout: Layout, tmp_path: Path) -> None:
     report, annotations = tmp_path / "report.json", tmp_path / "annotations.txt"
     outputs = (f"--output={output}" for output in ("text", f"json={report}", f"github={annotations}"))
     done = start("check", layout.root, *outputs)

@@ -1,1 +1,1 @@
-"""How rules are declared, what they may ask for, and how they are run."""
+"""Declaration of rules, their needs, and how they are run."""

@@ -1,7 +1,8 @@
-"""How a rule is declared: one small generator whose parameters are its needs and whose docstring is its page."""
+"""Declaration of a rule: a generator whose parameters are its needs and whose docstring is its page."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,10 +13,9 @@ from plansguard.rules.engine.needs import NEEDS, Level
 
 @dataclass(frozen=True)
 class Found:
-    """What a rule yields: the place and the values that its message names.
+    """What a rule yields: a place, and the values for its message.
 
-    ``severity`` softens (or hardens) the declared one where the same fault has grades; ``fix`` replaces the declared
-    one where the way out depends on the values.
+    ``severity`` and ``fix`` replace the declared ones where they depend on the values.
     """
 
     at: Location
@@ -33,16 +33,17 @@ def found(
     fix: str | None = None,
     **values: Any,
 ) -> Found:
-    """Shorthand for a Found; ``values`` fill the rule's message and fix, and go into the machine formats."""
+    """Return a Found. ``values`` fill the rule's message and fix, and are part of the JSON report."""
     return Found(at, values, severity, tuple(Related(*place) for place in related), fix)
 
 
 Check = Callable[..., Iterator[Found]]
+_MODE = re.compile(r"\b[A-Z][A-Z0-9]{1,2}-\d\d\b")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A declared rule. ``needs`` are the names of its parameters; ``level`` says how often it runs."""
+    """A declared rule. ``needs`` are the names of its parameters; ``level`` is how often it runs."""
 
     info: RuleInfo
     check: Check
@@ -55,13 +56,16 @@ def rule(
 ) -> Callable[[Check], Rule]:
     """Declare a rule.
 
-    ``message`` and ``fix`` are format strings over the values that the rule yields. ``modes`` are the failure modes
-    of docs/coverage.md that the rule covers. The docstring is the rule's page: its first line says the fault.
+    ``message`` and ``fix`` are format strings over the values that the rule yields. The docstring is the rule's page:
+    its first line names the fault, and ``Evidence`` begins with the failure modes of docs/coverage.md that the rule
+    covers, up to a semicolon (or they are given as ``modes``).
     """
 
     def declare(check: Check) -> Rule:
         needs = check.__code__.co_varnames[: check.__code__.co_argcount]
-        info = RuleInfo(code, name, severity, message, fix, modes, check.__doc__ or "")
+        page = check.__doc__ or ""
+        evidence = page.partition("Evidence:")[2].partition(";")[0]
+        info = RuleInfo(code, name, severity, message, fix, modes or tuple(_MODE.findall(evidence)), page)
         return Rule(info, check, needs, max(NEEDS[need].level for need in needs))
 
     return declare

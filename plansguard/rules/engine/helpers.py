@@ -1,4 +1,4 @@
-"""What several rule families share: how values are worded, and which of two places tells a fault that both show."""
+"""Helpers of several rule families: commands in messages, and faults that several configurations share."""
 
 from __future__ import annotations
 
@@ -14,53 +14,53 @@ from plansguard.nnunet.workspace import TrainedModel, dataset_id
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 
-#: What migrated plans could be called.
+#: Suggested name of migrated plans.
 _NEW_NAME = "PretrainPlans"
 
 
 def lacks(dataset: Dataset, name: str) -> bool:
-    """Whether the folder has no file of this name, neither on disk nor among what is about to be written."""
+    """Return whether the folder has no file of this name, neither on disk nor among the files to be written."""
     paths = [document.path for document in dataset.documents] + [error.path for error in dataset.unreadable]
     return name not in {Path(path).name for path in paths} and not (dataset.folder / name).exists()
 
 
 def raw_file(dataset: Dataset, name: str) -> str:
-    """A file of the dataset in nnUNet_raw, as one types it in a shell."""
+    """Return the path of a file of the dataset in nnUNet_raw, quoted for a shell."""
     if dataset.workspace.raw is None:
         return f'"$nnUNet_raw"/{quoted(dataset.name)}/{name}'
     return quoted(dataset.workspace.raw / dataset.name / name)
 
 
 def migration_of(weights: str, dataset: Dataset) -> str:
-    """The command that brings the plans of these weights to a dataset, under a name that is free there."""
+    """Return the command that migrates the plans of these weights to a dataset, under a free name."""
     return f"plansguard migrate -s {quoted(weights)} -t {number(dataset)} -tp {free_name(dataset)}"
 
 
 def free_name(dataset: Dataset) -> str:
-    """A name for migrated plans that the dataset does not have yet."""
+    """Return a name for migrated plans that the dataset does not have yet."""
     taken = {path.stem.casefold() for path in dataset.folder.glob("*.json")}
     names = (f"{_NEW_NAME}{suffix}" for suffix in ["", *range(2, len(taken) + 3)])
     return next(name for name in names if name.casefold() not in taken)
 
 
 def number(dataset: Dataset) -> str:
-    """What nnU-Net's ``-d`` takes for the dataset; where the folder's name does not tell, a placeholder."""
+    """Return the number of the dataset for nnU-Net's ``-d``, or a placeholder if its name has none."""
     return dataset_id(dataset.name) or "DATASET_ID"
 
 
-def judged(dataset: Dataset, plans: Plans) -> Iterator[Configuration]:
-    """The configurations of ``plans`` that are asked for and can be read."""
+def requested_configurations(dataset: Dataset, plans: Plans) -> Iterator[Configuration]:
+    """Yield the usable configurations of ``plans`` that are to be checked."""
     for configuration in plans.configurations:
         if dataset.request.configuration in (None, configuration.name) and configuration.is_usable:
             yield configuration
 
 
-def told_before(dataset: Dataset, configuration: Configuration, *keys: str) -> bool:
-    """Whether a configuration that is judged before this one says the same in these fields.
+def reported_before(dataset: Dataset, configuration: Configuration, *keys: str) -> bool:
+    """Return whether a configuration that is checked earlier has the same values in these fields.
 
-    One fault is told once: children inherit it, and the planner gives siblings the same values.
+    The same fault is reported once: children inherit it, and the planner gives siblings the same values.
     """
-    for earlier in judged(dataset, configuration.plans):
+    for earlier in requested_configurations(dataset, configuration.plans):
         if earlier.name == configuration.name:
             return False
         if all(earlier.get(key) == configuration.get(key) for key in keys):
@@ -69,14 +69,14 @@ def told_before(dataset: Dataset, configuration: Configuration, *keys: str) -> b
 
 
 def differing_fields(model: TrainedModel, plans: Plans, facets: Sequence[str]) -> list[str]:
-    """Fields of these facets in which the plans a model was trained with differ from ``plans``, by their names.
+    """Return the fields of these facets in which ``plans`` differ from those that a model was trained with.
 
-    Only what counts for the model's configuration; nothing where nnU-Net's own copy of the plans cannot be read.
+    Only fields that apply to the model's configuration; none if nnU-Net's copy of the plans cannot be read.
     """
     try:
-        theirs = size_limits.read(model.folder / "plans.json").value
+        trained = size_limits.read(model.folder / "plans.json").value
     except UnreadableDocument:
         return []
-    if recognise(theirs) != "plans":
+    if recognise(trained) != "plans":
         return []
-    return plans_diff.edited_fields(theirs, plans.value, facets, model.configuration)
+    return plans_diff.edited_fields(trained, plans.value, facets, model.configuration)

@@ -1,4 +1,4 @@
-"""What a rule may ask for by naming a parameter, and where each of these comes from."""
+"""Needs: the parameters that a rule can have, and where each of them comes from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Level(IntEnum):
-    """How often a rule runs: as often as the most particular of its needs occurs."""
+    """How often a rule runs: once for each occurrence of the most specific of its needs."""
 
     DATASET = 0
     DOCUMENT = 1
@@ -40,7 +40,7 @@ class Level(IntEnum):
 
 @dataclass(frozen=True)
 class Scope:
-    """Where a rule runs. Fields that do not apply at its level are None."""
+    """What a rule runs on. Fields that do not apply at its level are None."""
 
     dataset: Dataset
     document: JsonDocument | None = None
@@ -56,7 +56,7 @@ class Scope:
 
     @property
     def path(self) -> str:
-        """The file or folder that a NotChecked record names."""
+        """Return the file or folder that a NotChecked record names."""
         if self.plans is not None:
             return self.plans.document.path
         if self.checkpoint is not None:
@@ -65,7 +65,7 @@ class Scope:
 
 
 class Crash(NamedTuple):
-    """A rule that raised: which, where, and the exception's text."""
+    """A rule that raised: its code, the file it ran on, and the exception's text."""
 
     rule: str
     path: str
@@ -73,13 +73,13 @@ class Crash(NamedTuple):
 
 
 class Need(NamedTuple):
-    """How often a need occurs, and how it is got from a scope."""
+    """How often a need occurs, and how a scope provides it."""
 
     level: Level
     get: Callable[[Any], Any]
 
 
-#: name of the parameter -> how often it occurs, and how it is got (Absent when it cannot be had)
+#: Name of the parameter -> its need. ``get`` raises Absent for what is not there.
 NEEDS: dict[str, Need] = {
     "dataset": Need(Level.DATASET, lambda scope: scope.dataset),
     "dataset_json": Need(Level.DATASET, lambda scope: scope.dataset.dataset_json.valid),

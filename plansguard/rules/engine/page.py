@@ -1,33 +1,24 @@
-"""A rule's documentation page, made from its declaration and docstring. docs/rules/ and `explain` show the same."""
+"""Documentation pages of rules, made from declaration and docstring: for docs/rules/ and ``plansguard rules``."""
 
 from __future__ import annotations
 
+import re
+
 from plansguard.rules.engine.declare import Rule
+
+#: Paragraphs that begin with one of these and a colon become sections.
+SECTIONS = ("What it checks", "Why it matters", "How to fix", "Example", "Evidence")
+_SECTION = re.compile(rf"^({'|'.join(SECTIONS)}):\s+(.)", re.MULTILINE)
 
 
 def page(rule: Rule) -> str:
-    """The page in Markdown."""
+    """Return the page of a rule in Markdown."""
     info = rule.info
     title, _, body = info.doc.partition("\n")
     modes = ", ".join(info.modes) or "none"
     needs = ", ".join(f"`{need}`" for need in rule.needs)
+    sections = _SECTION.sub(lambda start: f"## {start[1]}\n\n{start[2].upper()}", body.strip())
     return (
         f"# {info.code} {info.name}\n\n{title}\n\n"
-        f"Severity: {info.severity} · failure modes: {modes} · needs: {needs}\n\n{_sections(body.strip())}\n"
+        f"Severity: {info.severity} · failure modes: {modes} · needs: {needs}\n\n{sections}\n"
     )
-
-
-def _sections(body: str) -> str:
-    """Paragraphs that begin with ``What it checks:`` and the like become sections."""
-    return "\n\n".join(_section(paragraph) for paragraph in body.split("\n\n"))
-
-
-def _section(paragraph: str) -> str:
-    head, colon, text = paragraph.partition(":")
-    if colon and head in SECTIONS:
-        body = text.strip()
-        return f"## {head}\n\n{body[:1].upper()}{body[1:]}"
-    return paragraph
-
-
-SECTIONS = ("What it checks", "Why it matters", "How to fix", "Example", "Evidence")

@@ -1,4 +1,4 @@
-"""Runs the rules over subjects: select, order, run, catch, suppress, sort -> Report."""
+"""Run rules on everything that is checked, apply the settings to their findings, and make the report."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from plansguard.rules.engine.needs import NEEDS, Crash, Level, Scope
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.pair import Pair
-from plansguard.subjects.plans import Configuration, Plans
-from plansguard.subjects.request import Request
+from plansguard.subjects.plans import Configuration
 
 if TYPE_CHECKING:
     from plansguard.subjects.planning import Planning
@@ -36,45 +35,45 @@ def run_rules(
     settings: ActiveSettings | None = None,
     rules: Sequence[Rule],
 ) -> Report:
-    """Judge ``datasets``, the pair if plans are on their way, and what is to start, by every rule."""
-    judge = _Judge(rules)
+    """Run ``rules`` on ``datasets``, on the pair of a migration, and on the command that is about to start."""
+    settings = settings or ActiveSettings()
+    results = _Results(rules)
     for dataset in datasets:
-        judge.dataset(dataset)
-    named = {dataset.request.weights.path: dataset for dataset in datasets if dataset.request.weights is not None}
-    for dataset in named.values():
-        judge.scope(Level.CHECKPOINT, Scope(dataset, checkpoint=dataset.request.weights))
+        results.add_dataset(dataset)
+    requested = {dataset.request.weights.path: dataset for dataset in datasets if dataset.request.weights is not None}
+    for dataset in requested.values():
+        results.add(Level.CHECKPOINT, Scope(dataset, checkpoint=dataset.request.weights))
     if training is not None:
         place = Scope(training.dataset, plans=training.plans, configuration=training.configuration, run=training)
-        judge.scope(Level.RUN, place)
+        results.add(Level.RUN, place)
     if planning is not None:
-        judge.scope(Level.PLANNING, Scope(planning.dataset, planning=planning))
+        results.add(Level.PLANNING, Scope(planning.dataset, planning=planning))
     if prediction is not None:
-        judge.scope(Level.PREDICTION, Scope(prediction.model, prediction=prediction))
+        results.add(Level.PREDICTION, Scope(prediction.model, prediction=prediction))
     if pair is not None:
-        judge.scope(Level.PAIR, Scope(pair.receiving, plans=pair.result, pair=pair))
-    settings = settings or ActiveSettings()
-    findings, idle = settings.apply(judge.findings)
-    # In a check of one dataset, entries for the others match nothing, and that is no fault of theirs.
-    whole = settings.all_in(inputs) and all(dataset.request.everything for dataset in datasets)
-    idle = tuple(one for one in idle if one.expired or whole)
-    judge.findings = []
-    crashes = tuple(dict.fromkeys(judge.crashes))  # one that befalls every configuration is told once
-    judge.scope(Level.RUN_END, Scope(Dataset(Path(), ()), crashes=crashes, idle_ignores=idle))
-    findings += settings.apply(judge.findings)[0]
+        results.add(Level.PAIR, Scope(pair.receiving, plans=pair.result, pair=pair))
+    findings, idle = settings.apply(results.findings)
+    # In a check of one dataset, entries for other datasets match nothing, which is no fault.
+    complete = settings.all_in(inputs) and all(dataset.request.everything for dataset in datasets)
+    idle = tuple(ignore for ignore in idle if ignore.expired or complete)
+    crashes = tuple(dict.fromkeys(results.crashes))  # the same crash in several configurations is one finding
+    at_end = _Results(rules)
+    at_end.add(Level.RUN_END, Scope(Dataset(Path(), ()), crashes=crashes, idle_ignores=idle))
+    findings += settings.apply(at_end.findings)[0]
     documents = {document.path: document for dataset in datasets for document in dataset.documents}
     unreadable = sum(len(dataset.unreadable) for dataset in datasets)
-    places = documents if settings.document is None else {**documents, settings.document.path: settings.document}
+    readable = documents if settings.document is None else {**documents, settings.document.path: settings.document}
     return Report(
         command=command,
         inputs=tuple(inputs),
         documents=len(documents) + unreadable,
-        findings=tuple(sorted((_with_lines(finding, places) for finding in findings), key=_order)),
-        not_checked=tuple(dict.fromkeys(judge.not_checked)),
+        findings=tuple(sorted((_with_lines(finding, readable) for finding in findings), key=_order)),
+        not_checked=tuple(dict.fromkeys(results.not_checked)),
     )
 
 
-class _Judge:
-    """Collects what the rules say."""
+class _Results:
+    """Findings, skipped checks and crashes of the rules."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = rules
@@ -82,65 +81,62 @@ class _Judge:
         self.not_checked: list[NotChecked] = []
         self.crashes: list[Crash] = []
 
-    def dataset(self, dataset: Dataset) -> None:
-        self.scope(Level.DATASET, Scope(dataset))
-        for document in dataset.documents:
-            self.scope(Level.DOCUMENT, Scope(dataset, document=document))
-        for plans in dataset.judged_plans:
-            loading = _loading(plans, dataset.request)
-            self.scope(Level.PLANS, Scope(dataset, plans=plans))
-            if dataset.has_record(plans):
-                self.scope(Level.MIGRATED_PLANS, Scope(dataset, plans=plans))
-            for configuration in _judged_configurations(plans, dataset.request.configuration):
-                scope = Scope(dataset, plans=plans, configuration=configuration)
-                self.scope(Level.CONFIGURATION, scope)
-                if dataset.role == "preprocessed":
-                    self.scope(Level.DATA, scope)
-                if configuration in loading:
-                    self.scope(Level.WEIGHTS, scope)
-        for checkpoint in dataset.checkpoints:
-            if not isinstance(checkpoint, UnreadableDocument):  # PG601 tells of those
-                self.scope(Level.CHECKPOINT, Scope(dataset, checkpoint=checkpoint))
+    def add_dataset(self, dataset: Dataset) -> None:
+        """Run the rules on a dataset and on everything in it."""
+        for level, scope in _scopes_of(dataset):
+            self.add(level, scope)
         if not dataset.judged_plans and dataset.role != "raw":
-            self._nothing_to_run_on(dataset)
+            for rule in self.rules:
+                if rule.level in (Level.PLANS, Level.CONFIGURATION):
+                    self._skip(rule, str(dataset.folder), "there are no plans here that could be read")
 
-    def scope(self, level: Level, scope: Scope) -> None:
-        """Run every rule of a level at one place."""
+    def add(self, level: Level, scope: Scope) -> None:
+        """Run the rules of one level on one scope."""
         for rule in self.rules:
             if rule.level is not level:
                 continue
             try:
                 needs = {need: NEEDS[need].get(scope) for need in rule.needs}
-                # A rule is drained before it counts: one that gives up half way has not checked anything.
-                self.findings += [_finding(rule, one, scope) for one in rule.check(**needs)]
+                # A rule that stops half way has not checked anything: its findings count only once it has ended.
+                self.findings += [_finding(rule, found, scope) for found in rule.check(**needs)]
             except Absent as absent:
-                self.not_checked.append(NotChecked(rule.info.code, rule.info.name, scope.path, absent.reason))
+                self._skip(rule, scope.path, absent.reason)
             except UsageError:
-                raise  # what was asked for cannot be done: no package for it, no cluster at the address
+                raise  # the request itself is impossible: a package or a cluster is missing
             except OverflowError:
-                reason = "a number is too large to compute with"
-                self.not_checked.append(NotChecked(rule.info.code, rule.info.name, scope.path, reason))
-            except Exception as error:  # noqa: BLE001 - a broken rule must not hide what the others found
+                self._skip(rule, scope.path, "a number is too large to compute with")
+            except Exception as error:  # noqa: BLE001 - a broken rule must not hide the findings of others
                 self.crashes.append(Crash(rule.info.code, scope.path, f"{type(error).__name__}: {error}"))
 
-    def _nothing_to_run_on(self, dataset: Dataset) -> None:
-        for rule in self.rules:
-            if rule.level in (Level.PLANS, Level.CONFIGURATION):
-                reason = "there are no plans here that could be read"
-                self.not_checked.append(NotChecked(rule.info.code, rule.info.name, str(dataset.folder), reason))
+    def _skip(self, rule: Rule, path: str, reason: str) -> None:
+        self.not_checked.append(NotChecked(rule.info.code, rule.info.name, path, reason))
 
 
-def _judged_configurations(plans: Plans, wanted: str | None) -> Iterator[Configuration]:
-    return (one for one in plans.configurations if wanted in (None, one.name))
+def _scopes_of(dataset: Dataset) -> Iterator[tuple[Level, Scope]]:
+    """Yield the scopes of a dataset, of its documents, plans and configurations, and of its checkpoints."""
+    yield Level.DATASET, Scope(dataset)
+    for document in dataset.documents:
+        yield Level.DOCUMENT, Scope(dataset, document=document)
+    for plans in dataset.judged_plans:
+        yield Level.PLANS, Scope(dataset, plans=plans)
+        if dataset.has_record(plans):
+            yield Level.MIGRATED_PLANS, Scope(dataset, plans=plans)
+        requested = [one for one in plans.configurations if dataset.request.configuration in (None, one.name)]
+        loading: tuple[Configuration, ...] = ()
+        if dataset.request.weights is not None:
+            from plansguard.subjects.weights import meant_for  # rarely needed
 
-
-def _loading(plans: Plans, request: Request) -> tuple[Configuration, ...]:
-    """The configurations that would load the weights."""
-    if request.weights is None:
-        return ()
-    from plansguard.subjects.weights import meant_for  # rarely needed
-
-    return meant_for(request.weights, _judged_configurations(plans, request.configuration))
+            loading = meant_for(dataset.request.weights, requested)
+        for configuration in requested:
+            scope = Scope(dataset, plans=plans, configuration=configuration)
+            yield Level.CONFIGURATION, scope
+            if dataset.role == "preprocessed":
+                yield Level.DATA, scope
+            if configuration in loading:
+                yield Level.WEIGHTS, scope
+    for checkpoint in dataset.checkpoints:
+        if not isinstance(checkpoint, UnreadableDocument):  # PG601 reports those
+            yield Level.CHECKPOINT, Scope(dataset, checkpoint=checkpoint)
 
 
 def _finding(rule: Rule, found: Found, scope: Scope) -> Finding:

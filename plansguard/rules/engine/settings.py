@@ -1,4 +1,4 @@
-"""Reads ``plansguard.json`` and applies it: other severities, accepted findings, and what became of them."""
+"""Read ``plansguard.json`` and apply it to findings: severities, and entries under ``ignore``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 512 * 1024
 """Enough for thousands of accepted findings."""
-#: Faults of the settings in our own words; pydantic's do not name the key.
+#: Replaces pydantic's messages, which do not name the key.
 _WORDS = {"missing": "is missing", "extra_forbidden": "is not known"}
 
 
@@ -37,7 +37,7 @@ class IdleIgnore(NamedTuple):
 
 @dataclass(frozen=True)
 class ActiveSettings:
-    """What the settings say, and the document they came from; without one, the defaults."""
+    """Settings, and the document they were read from; without one, the defaults."""
 
     fail_on: Severity = Severity.ERROR
     severity: Mapping[str, str] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class ActiveSettings:
     today: datetime.date = field(default_factory=datetime.date.today)
 
     def apply(self, findings: Iterable[Finding]) -> tuple[list[Finding], tuple[IdleIgnore, ...]]:
-        """The findings with their severities and reasons for ignoring, and the entries that did nothing."""
+        """Return the findings with final severities and reasons for ignoring, and the entries without effect."""
         used: set[int] = set()
         applied = []
         for finding in findings:
@@ -58,8 +58,8 @@ class ActiveSettings:
         return applied, tuple(self._idle(used))
 
     def all_in(self, inputs: Iterable[str]) -> bool:
-        """Whether a check of ``inputs`` sees all that these settings hold for, and so every finding they may ignore."""
-        return any(self._folder.is_relative_to(_absolute(one)) for one in inputs)
+        """Return whether ``inputs`` include the whole folder of the settings, and so every finding they may ignore."""
+        return any(self._folder.is_relative_to(_absolute(path)) for path in inputs)
 
     @property
     def _folder(self) -> Path:
@@ -80,7 +80,7 @@ class ActiveSettings:
         return entry.until is not None and entry.until < self.today
 
     def _relative(self, path: str) -> str:
-        """The path below the settings file, so that globs mean the same on every machine."""
+        """Return the path relative to the settings file, so that globs mean the same on every machine."""
         absolute, folder = _absolute(path), self._folder
         return (absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute).as_posix()
 
@@ -92,7 +92,7 @@ class ActiveSettings:
 
 
 def read_settings(path: Path, rules: tuple[RuleInfo, ...]) -> ActiveSettings:
-    """The settings in ``path``; UnreadableDocument, with line and column, when something in them is wrong."""
+    """Return the settings in ``path``. Raises UnreadableDocument, with line and column, if they are invalid."""
     from pydantic import ValidationError
 
     from plansguard.documents.models.settings import Settings
@@ -100,9 +100,9 @@ def read_settings(path: Path, rules: tuple[RuleInfo, ...]) -> ActiveSettings:
     document = json_document.read(path)
     if len(document.raw) > MAX_BYTES:
         raise UnreadableDocument(str(path), f"settings have at most {MAX_BYTES // 1024} KiB", hint="shorten them")
-    twice = next((notice for notice in document.notices if notice.kind == "duplicate-key"), None)
-    if twice is not None:
-        raise _unreadable(document, twice.pointer, f"the key {twice.text!r} stands twice")
+    duplicate = next((notice for notice in document.notices if notice.kind == "duplicate-key"), None)
+    if duplicate is not None:
+        raise _unreadable(document, duplicate.pointer, f"the key {duplicate.text!r} occurs twice")
     try:
         settings = Settings.model_validate_json(document.raw)
     except ValidationError as error:
@@ -115,7 +115,7 @@ def read_settings(path: Path, rules: tuple[RuleInfo, ...]) -> ActiveSettings:
 
 
 def find_settings(start: Path) -> Path | None:
-    """The nearest ``plansguard.json`` from ``start`` upwards, not beyond the repository that holds it."""
+    """Return the nearest ``plansguard.json`` from ``start`` upwards, within its git repository."""
     start = _absolute(start)
     for folder in (start, *start.parents):
         if (folder / SETTINGS_NAME).is_file():
@@ -127,7 +127,7 @@ def find_settings(start: Path) -> Path | None:
 
 
 def _absolute(path: Path | str) -> Path:
-    """The path from the root, without ``..``; links stay as they are, since globs speak of the names one sees."""
+    """Return the absolute path without ``..``. Links are not followed: globs refer to the names that users see."""
     return Path(os.path.normpath(Path(path).absolute()))
 
 

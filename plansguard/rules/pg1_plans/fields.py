@@ -1,4 +1,4 @@
-"""PG1xx: one plans file by itself: names, inheritance, spacing, normalisation. Its networks: network.py."""
+"""PG105, PG106, PG107, PG109, PG111 to PG114: names, inheritance, transposes, spacing and normalization."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from plansguard.core.text import brief, listed, nearest
 from plansguard.nnunet import constants
 from plansguard.nnunet.inheritance import InheritanceError
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import told_before
+from plansguard.rules.engine.helpers import reported_before
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 
-#: What users write for "leave the intensities alone" instead of NoNormalization.
+#: Words that users write in place of NoNormalization.
 _NOTHING = ("", "none", "null", "identity", "false")
 
 
@@ -25,20 +25,19 @@ _NOTHING = ("", "none", "null", "identity", "false")
     Severity.ERROR,
     message="{key} is {value}, but {expected}",
     fix="set {key} to {right}",
-    modes=("PL-07",),
 )
 def transposes_not_inverse(plans: Plans) -> Iterator[Found]:
-    """The two transposes do not undo each other.
+    """The two transposes are not inverse to each other.
 
-    What it checks: `transpose_forward` and `transpose_backward` each hold the axes 0, 1 and 2 once, and one is the
+    What it checks: `transpose_forward` and `transpose_backward` each contain the axes 0, 1 and 2 once, and one is the
     inverse of the other.
 
-    Why it matters: preprocessing reorders the axes by the first, predictions are turned back by the second. When they
-    do not fit, nothing is noticed until the final validation, after the whole training: `operands could not be
-    broadcast together`. Where the axes happen to be of equal length, segmentations are written turned, without a word.
+    Why it matters: preprocessing reorders the axes by `transpose_forward`, predictions are reordered by
+    `transpose_backward`. A mismatch is not noticed before the final validation, after the whole training: `operands
+    could not be broadcast together`. Where the axes happen to be of equal length, segmentations are silently turned.
 
-    How to fix: as a rule `transpose_forward` is right, because the preprocessed data were written with it; set the
-    other to its inverse. After a change of `transpose_forward`, preprocess again.
+    How to fix: `transpose_forward` is usually right, because the preprocessed data were written with it; set the other
+    to its inverse. After a change of `transpose_forward`, preprocess again.
 
     Example: forward `[1, 2, 0]` with backward `[1, 2, 0]`; its inverse is `[2, 0, 1]`.
 
@@ -51,7 +50,7 @@ def transposes_not_inverse(plans: Plans) -> Iterator[Found]:
             plans.at("transpose_forward"),
             key="transpose_forward",
             value=forward,
-            expected="each of the axes 0, 1 and 2 must stand in it once",
+            expected="it must contain each of the axes 0, 1 and 2 once",
             right=_inverse(backward) or [0, 1, 2],
         )
     elif backward != inverse:
@@ -71,16 +70,15 @@ def transposes_not_inverse(plans: Plans) -> Iterator[Found]:
     Severity.ERROR,
     message="configuration {name} inherits from {parent}, {trouble}",
     fix="{remedy}",
-    modes=("PL-09",),
 )
 def inheritance_broken(plans: Plans, dataset: Dataset) -> Iterator[Found]:
-    """A configuration inherits from nothing, or from itself.
+    """A configuration inherits from one that does not exist, or from itself.
 
-    What it checks: following `inherits_from`, every configuration ends at one that stands by itself. The order of the
+    What it checks: `inherits_from` of every configuration leads to one that does not inherit. The order of the
     configurations in the file does not matter.
 
     Why it matters: nnU-Net stops when it opens the configuration, with `The configuration ... does not exist in the
-    plans I have` or `Circular dependency detected`. Nothing else can be said about such a configuration.
+    plans I have` or `Circular dependency detected`. No other rule can check such a configuration.
 
     How to fix: correct the name, or write the fields out.
 
@@ -88,15 +86,15 @@ def inheritance_broken(plans: Plans, dataset: Dataset) -> Iterator[Found]:
 
     Evidence: PL-09; nnU-Net issues 1360, 1648.
     """
-    told: set[object] = set()
+    reported: set[object] = set()
     for configuration in plans.configurations:
         broken = configuration.broken_inheritance
         if broken is None or dataset.request.configuration not in (None, configuration.name):
             continue
         name = broken.chain[-2]
         fault = _circle(broken) if broken.kind == "cycle" else name
-        if fault not in told:
-            told.add(fault)
+        if fault not in reported:
+            reported.add(fault)
             parent, (trouble, remedy) = plans.written[name]["inherits_from"], _broken_link(plans, broken)
             at = plans.at("configurations", name, "inherits_from")
             yield found(at, name=name, parent=brief(parent), trouble=trouble, remedy=remedy)
@@ -108,19 +106,18 @@ def inheritance_broken(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     Severity.ERROR,
     message="there is no configuration {wanted}: {available}",
     fix="{remedy}",
-    modes=("PL-09",),
 )
 def configuration_not_found(dataset: Dataset) -> Iterator[Found]:
-    """The configuration asked for is not in these plans.
+    """The requested configuration is not in these plans.
 
-    What it checks: the configuration given with `-c` is in the plans; where several plans are judged, in one of them.
+    What it checks: the configuration given with `-c` is in the plans; where several plans are checked, in one of them.
 
-    Why it matters: `nnUNetv2_train` stops with `Requested configuration ... not found in plans`.
-    `nnUNetv2_preprocess` only prints that it skips it, and exits with success.
+    Why it matters: `nnUNetv2_train` stops with `Requested configuration ... not found in plans`. `nnUNetv2_preprocess`
+    only prints that it skips it, and exits with success.
 
-    How to fix: name one that is there. The planner leaves out `3d_lowres` and `3d_cascade_fullres` when the images
-    nearly fit into the patch of `3d_fullres`: a cascade would gain nothing. For 2D images it writes `2d` only. A
-    configuration of your own that only existed in other plans has to be copied.
+    How to fix: name one of the plans' configurations. The planner omits `3d_lowres` and `3d_cascade_fullres` when the
+    images nearly fit into the patch of `3d_fullres`. For 2D images it writes `2d` only. A configuration of your own
+    that exists only in other plans has to be copied.
 
     Example: `nnUNetv2_train 2 3d_lowres 0` on a dataset of small images.
 
@@ -140,25 +137,18 @@ def configuration_not_found(dataset: Dataset) -> Iterator[Found]:
     yield found(judged_plans[0].at("configurations"), wanted=wanted, available="; ".join(has), remedy=remedy)
 
 
-@rule(
-    "PG109",
-    "invalid-spacing",
-    Severity.ERROR,
-    message="spacing is {spacing} mm, but {trouble}",
-    fix="{remedy}",
-    modes=("SP-01", "SSL-06"),
-)
+@rule("PG109", "invalid-spacing", Severity.ERROR, message="spacing is {spacing} mm, but {trouble}", fix="{remedy}")
 def invalid_spacing(configuration: Configuration, dataset: Dataset) -> Iterator[Found]:
-    """The target spacing is nothing that can be resampled to.
+    """Images cannot be resampled to the target spacing.
 
     What it checks: every number in `spacing` is above zero, and none is null where nnU-Net's own preprocessor divides
-    by it. NaN and infinity are told by PG003. The medians at the top of the plans are not judged: nothing computes
-    with them.
+    by it. PG003 reports NaN and infinity. The medians at the top of the plans are not checked: nothing computes with
+    them.
 
     Why it matters: preprocessing divides the images' spacing by this one. Zero ends in `OverflowError: cannot convert
     float infinity to integer`, a negative number in arrays of negative size, null in `TypeError: unsupported operand
-    type(s) for /`, all after the old preprocessed data were deleted. Null is what nnssl writes for "do not resample",
-    next to a preprocessor that does.
+    type(s) for /`, all after the old preprocessed data were deleted. nnssl writes null for "do not resample", beside a
+    preprocessor that resamples.
 
     How to fix: give millimetres per voxel, in the order of the arrays on disk. To keep each image's own spacing, plan
     with a planner of nnU-Net that does not resample.
@@ -168,7 +158,7 @@ def invalid_spacing(configuration: Configuration, dataset: Dataset) -> Iterator[
     Evidence: SP-01, SSL-06; nnU-Net issues 538, 2809; measured with nnU-Net 2.8.1.
     """
     spacing = configuration.require("spacing")
-    if told_before(dataset, configuration, "spacing", "preprocessor_name"):
+    if reported_before(dataset, configuration, "spacing", "preprocessor_name"):
         return
     preprocessor = configuration.get("preprocessor_name")
     null = [axis for axis, value in enumerate(spacing) if value is None and preprocessor in constants.PREPROCESSORS]
@@ -187,20 +177,19 @@ def invalid_spacing(configuration: Configuration, dataset: Dataset) -> Iterator[
     "PG111",
     "unknown-normalization",
     Severity.ERROR,
-    message="{scheme} is no normalisation of nnU-Net {version}{meant}",
+    message="{scheme} is no normalization of nnU-Net {version}{meant}",
     fix="{remedy}",
-    modes=("NO-07",),
 )
 def unknown_normalization(configuration: Configuration, dataset: Dataset) -> Iterator[Found]:
-    """The plans name a normalisation that nnU-Net does not know.
+    """The plans name a normalization that nnU-Net does not have.
 
-    What it checks: every entry of `normalization_schemes` is a class of nnU-Net. A word of dataset.json in its place
-    (`CT`, `noNorm`, `zscore`), a word for nothing (`None`), or another spelling is an error. Any other name is a
-    warning: forks of nnU-Net add classes of their own.
+    What it checks: every entry of `normalization_schemes` is a class of nnU-Net. A channel name of dataset.json (`CT`,
+    `noNorm`, `zscore`), a word for nothing (`None`) or another spelling is an error. Any other name is a warning: forks
+    of nnU-Net add classes of their own.
 
-    Why it matters: the plans name classes, dataset.json names channels. Preprocessing first deletes the old data and
-    then stops with `RuntimeError: Unable to locate class 'None' for normalization`. Training does not look at the
-    field, so a wrong name can also lie there until the first prediction.
+    Why it matters: plans name classes, dataset.json names channels. Preprocessing first deletes the old data and then
+    stops with `RuntimeError: Unable to locate class 'None' for normalization`. Training does not read the field, so a
+    wrong name can remain until the first prediction.
 
     How to fix: write the class named. If your nnU-Net has the class, ignore the finding in `plansguard.json`.
 
@@ -209,13 +198,13 @@ def unknown_normalization(configuration: Configuration, dataset: Dataset) -> Ite
     Evidence: NO-07; nnU-Net issue 2845; measured with nnU-Net 2.8.1.
     """
     schemes = configuration.require("normalization_schemes")
-    if told_before(dataset, configuration, "normalization_schemes"):
+    if reported_before(dataset, configuration, "normalization_schemes"):
         return
     for index, scheme in enumerate(schemes):
         if scheme in constants.NORMALIZATIONS:
             continue
-        meant = _SCHEME_OF_WORD.get(_bare(scheme))
-        near = nearest(_bare(scheme), list(_SCHEME_OF_WORD))
+        meant = _SCHEME_OF_WORD.get(_stem(scheme))
+        near = nearest(_stem(scheme), list(_SCHEME_OF_WORD))
         hint = f"; if {_SCHEME_OF_WORD[near]} is meant, write that" if near else ""
         yield found(
             configuration.at("normalization_schemes", index),
@@ -234,16 +223,15 @@ def unknown_normalization(configuration: Configuration, dataset: Dataset) -> Ite
     message="the file is {identifier}.json, but plans_name is {plans_name}: results of -p {identifier} go to "
     "<trainer>__{plans_name}__<configuration> and overwrite what is there",
     fix='set plans_name to "{identifier}"',
-    modes=("MV-04", "MV-02"),
 )
 def plans_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
-    """The plans have another name inside than their file.
+    """The name in the plans is not that of their file.
 
     What it checks: in a dataset's folder in nnUNet_preprocessed, `plans_name` is the file's name without `.json`.
 
-    Why it matters: `-p` picks the file, but nnU-Net names the output folder by `plans_name`. A copy of nnUNetPlans.json
-    whose `plans_name` was left alone trains into `nnUNetTrainer__nnUNetPlans__3d_fullres` and overwrites finished
-    results there, without a question.
+    Why it matters: `-p` selects the file, but nnU-Net names the output folder by `plans_name`. A copy of
+    nnUNetPlans.json with an unchanged `plans_name` trains into `nnUNetTrainer__nnUNetPlans__3d_fullres` and overwrites
+    finished results there, without a question.
 
     How to fix: set `plans_name` to the file's name. `plansguard migrate` does it, and so does
     `nnUNetv2_move_plans_between_datasets` since October 2023.
@@ -257,7 +245,7 @@ def plans_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     if plans_name != plans.identifier:
         yield found(
             plans.at("plans_name"),
-            related=[(one.at(), "writes there too") for one in dataset.plans if one.identifier == plans_name],
+            related=[(other.at(), "writes there too") for other in dataset.plans if other.identifier == plans_name],
             identifier=plans.identifier,
             plans_name=plans_name,
         )
@@ -267,23 +255,22 @@ def plans_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     "PG113",
     "dataset-name-differs",
     Severity.ERROR,
-    message="dataset_name is {dataset_name}, but the plans lie in {folder}: training would read the data of "
+    message="dataset_name is {dataset_name}, but the plans are in {folder}: training would read the data of "
     "{dataset_name} and write into its results",
     fix='set dataset_name to "{folder}"',
-    modes=("MV-05",),
 )
 def dataset_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
-    """The plans name another dataset than the one they lie in.
+    """The dataset named in the plans is not the one whose folder they are in.
 
-    What it checks: in a dataset's folder in nnUNet_preprocessed, `dataset_name` is the folder's name. In a model folder
-    or a checkpoint the plans rightly keep the name of the dataset they were trained on.
+    What it checks: in a dataset's folder in nnUNet_preprocessed, `dataset_name` is the folder's name. Plans in a model
+    folder or a checkpoint rightly keep the name of the dataset they were trained on.
 
-    Why it matters: the trainer takes both the data and the results folder from `dataset_name`, and not from the dataset
-    on the command line. `nnUNetv2_train 2` with plans copied from Dataset001 trains on Dataset001's data and writes
-    into Dataset001's results; nothing is printed.
+    Why it matters: the trainer takes the data and the results folder from `dataset_name`, not from the dataset on the
+    command line. `nnUNetv2_train 2` with plans copied from Dataset001 trains on Dataset001's data and writes into its
+    results; nothing is printed.
 
-    How to fix: set `dataset_name` to the folder's name. The rest of copied plans deserves a look as well:
-    `plansguard migrate` copies, renames and checks in one go.
+    How to fix: set `dataset_name` to the folder's name. Other fields of copied plans may be wrong as well: `plansguard
+    migrate` copies, renames and checks in one step.
 
     Example: `cp Dataset001_A/nnUNetPlans.json Dataset002_B/PretrainedPlans.json`.
 
@@ -295,23 +282,16 @@ def dataset_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
         yield found(plans.at("dataset_name"), dataset_name=dataset_name, folder=dataset.name)
 
 
-@rule(
-    "PG114",
-    "plans-not-found",
-    Severity.ERROR,
-    message="{dataset} has no plans {wanted}{instead}",
-    fix="{remedy}",
-    modes=("MV-02",),
-)
+@rule("PG114", "plans-not-found", Severity.ERROR, message="{dataset} has no plans {wanted}{instead}", fix="{remedy}")
 def plans_not_found(dataset: Dataset) -> Iterator[Found]:
-    """The plans asked for are not in this dataset.
+    """The requested plans are not in this dataset.
 
-    What it checks: the plans given with `-p` lie in the dataset's folder. If other datasets of nnUNet_preprocessed have
-    plans of that name, they are named.
+    What it checks: the plans given with `-p` are in the dataset's folder. Other datasets that have plans of that name
+    are named.
 
     Why it matters: nnU-Net stops with `Expected plans file (...) not found` or `Source plans are missing`. After a move
-    of plans it is the sign that it went into the wrong dataset, or under the wrong name: the options `-s` and `-t`, or
-    `-sp` and `-tp`, are easily swapped, and nnU-Net's documentation has printed them both ways.
+    this means that the plans went into the wrong dataset or under the wrong name: the options `-s` and `-t`, or `-sp`
+    and `-tp`, are easily swapped, and nnU-Net's documentation has printed them both ways.
 
     How to fix: name plans that are here, or move them again in the right direction with `plansguard migrate`.
 
@@ -320,11 +300,14 @@ def plans_not_found(dataset: Dataset) -> Iterator[Found]:
     Evidence: MV-02; nnU-Net issues 1684, 1970, 2229, 2440.
     """
     wanted = dataset.request.plans
-    if dataset.role == "raw":
-        return  # plans lie elsewhere
-    # A file of that name that is unreadable or no plans at all is told by PG001 and PG004.
-    present = {one.path for one in dataset.documents} | {one.path for one in dataset.unreadable}
-    if wanted is None or dataset.judged_plans or str(dataset.folder / f"{wanted}.json") in present:
+    # PG001 and PG004 report a file of that name that is unreadable or not plans.
+    present = {document.path for document in dataset.documents} | {error.path for error in dataset.unreadable}
+    if (
+        wanted is None
+        or dataset.role == "raw"
+        or dataset.judged_plans
+        or str(dataset.folder / f"{wanted}.json") in present
+    ):
         return
     here = [plans.identifier for plans in dataset.plans]
     elsewhere = _other_datasets_with(dataset, wanted)
@@ -342,27 +325,23 @@ def plans_not_found(dataset: Dataset) -> Iterator[Found]:
 
 
 def _inverse(order: list[int]) -> list[int] | None:
-    """The permutation that undoes ``order``; None if that is no order of the three axes."""
+    """Return the inverse permutation; None if ``order`` is not one of three axes."""
     return [order.index(axis) for axis in range(3)] if sorted(order) == [0, 1, 2] else None
 
 
-# --- Names ------------------------------------------------------------
-
-
 def _circle(broken: InheritanceError) -> frozenset[str]:
-    """The configurations that inherit from each other."""
+    """Return the configurations that inherit from each other."""
     return frozenset(broken.chain[broken.chain.index(broken.chain[-1]) :])
 
 
 def _broken_link(plans: Plans, broken: InheritanceError) -> tuple[str, str]:
-    """What is wrong with the last link of a chain of ancestors, and what to do."""
+    """Return what is wrong with the last link of a chain of ancestors, and the remedy."""
     parent = broken.chain[-1]
     if broken.kind == "cycle":
         members = " or ".join(sorted(_circle(broken)))
         return f"which leads back to it: {' -> '.join(broken.chain)}", f"take inherits_from out of {members}"
-    whole = [one.name for one in plans.configurations if one.broken_inheritance is None]
-    near = nearest(parent, whole)
-    choice = near or f"one of: {listed(whole, shown=8)}"
+    whole = [configuration.name for configuration in plans.configurations if configuration.broken_inheritance is None]
+    choice = nearest(parent, whole) or f"one of: {listed(whole, shown=8)}"
     return "which does not exist", f"inherit from {choice}" if whole else "write its fields out"
 
 
@@ -372,20 +351,20 @@ def _only_where_training_reads(dataset: Dataset) -> None:
 
 
 def _other_datasets_with(dataset: Dataset, identifier: str) -> list[str]:
-    """Other datasets of nnUNet_preprocessed that have plans of this name."""
+    """Return other datasets of nnUNet_preprocessed that have plans of this name."""
     root = dataset.workspace.preprocessed
     others = [] if root is None else [name for name in dataset.workspace.dataset_names() if name != dataset.name]
     return [name for name in others if root is not None and (root / name / f"{identifier}.json").is_file()]
 
 
-def _bare(scheme: str) -> str:
-    """A scheme's name without what people vary."""
+def _stem(scheme: str) -> str:
+    """Return a scheme's name in lower case, without punctuation and ending."""
     return re.sub(r"normali[sz](ation|er)$|norm$", "", re.sub(r"[\W_]", "", scheme.casefold()))
 
 
+#: Stem of a word in ``normalization_schemes`` -> the class that is meant.
 _SCHEME_OF_WORD = {
-    **{_bare(scheme): scheme for scheme in constants.NORMALIZATIONS},
-    **{_bare(channel): scheme for channel, scheme in constants.NORMALIZATION_OF_CHANNEL.items()},
+    **{_stem(scheme): scheme for scheme in constants.NORMALIZATIONS},
+    **{_stem(channel): scheme for channel, scheme in constants.NORMALIZATION_OF_CHANNEL.items()},
     **dict.fromkeys(_NOTHING, "NoNormalization"),
 }
-"""What is meant by a word in ``normalization_schemes``, in the form of ``_bare``."""

@@ -1,4 +1,4 @@
-"""PG301 to PG303: the fingerprint itself."""
+"""PG301 to PG303: the fingerprint."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from plansguard.rules.engine.helpers import lacks, number
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import Fingerprint
 
-# All thresholds are those of the failure modes named, kept because no healthy file in the corpus of real plans comes
-# near them; where nnU-Net itself has a number, it is nnU-Net's.
+# Thresholds are those of the failure modes named, or nnU-Net's own where it has one. No healthy file in the corpus of
+# real plans comes near them.
 
 #: SP-01. Healthy datasets mix slices of 0.5 and 10 mm; a factor of 50 is a header without a unit, or in metres.
 WIDEST_SPACING_RANGE = 50
@@ -26,20 +26,17 @@ WIDEST_SPACING_RANGE = 50
     Severity.ERROR,
     message="{trouble}",
     fix="correct the spacing in the headers of these images, then nnUNetv2_extract_fingerprint -d {number} --clean",
-    modes=("SP-01",),
 )
 def invalid_fingerprint_spacing(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[Found]:
-    """The fingerprint holds spacings that no image can have.
+    """The fingerprint contains spacings that no image can have.
 
     What it checks: every spacing is above zero (error), and along no axis the coarsest case is more than 50 times
-    coarser than the finest (warning). NaN and infinity are told by PG003. Cases are counted from 0, in the order of
-    the sorted case names.
+    coarser than the finest (warning). PG003 reports NaN and infinity. Cases are counted from 0, sorted by name.
 
-    Why it matters: the planner stops with `Spacing must be > 0!`, or takes a median that some images are far from:
-    those are resampled to almost nothing, or to arrays that exhaust the memory.
+    Why it matters: the planner stops with `Spacing must be > 0!`, or uses a median that is far from some images: those
+    are resampled to almost nothing, or to arrays that exhaust the memory.
 
-    How to fix: correct the image headers, and extract the fingerprint again with `--clean`; without it nnU-Net keeps
-    the old one.
+    How to fix: correct the image headers, and extract the fingerprint again with `--clean`, which replaces the old one.
 
     Example: one image of a hundred was saved with a spacing in metres, 0.001.
 
@@ -60,7 +57,7 @@ def invalid_fingerprint_spacing(dataset: Dataset, fingerprint: Fingerprint) -> I
             yield found(
                 fingerprint.at("spacings", worst, axis),
                 severity=Severity.WARNING,
-                trouble=f"along axis {axis} spacings go from {min(column):g} to {max(column):g} mm (case {worst})",
+                trouble=f"along axis {axis} spacings range from {min(column):g} to {max(column):g} mm (case {worst})",
                 number=number(dataset),
             )
 
@@ -71,18 +68,17 @@ def invalid_fingerprint_spacing(dataset: Dataset, fingerprint: Fingerprint) -> I
     Severity.ERROR,
     message="{dataset} has plans but no dataset_fingerprint.json in its preprocessed folder",
     fix="nnUNetv2_extract_fingerprint -d {number}",
-    modes=("MV-10",),
 )
 def fingerprint_missing(dataset: Dataset) -> Iterator[Found]:
     """There is no fingerprint beside the plans.
 
-    What it checks: a folder of `nnUNet_preprocessed` that holds plans also holds `dataset_fingerprint.json`.
+    What it checks: a folder of `nnUNet_preprocessed` with plans also has a `dataset_fingerprint.json`.
 
-    Why it matters: training copies the file into the results folder when it starts, after the data loaders are up,
-    and stops with `FileNotFoundError`. And without it nothing can be said about whether plans fit the data.
+    Why it matters: training copies the file into the results folder when it starts, after the data loaders, and stops
+    with `FileNotFoundError`. Without the file plansguard cannot check whether plans fit the data.
 
-    How to fix: `nnUNetv2_extract_fingerprint` writes it; this needs the raw images. Where only the preprocessed data
-    were carried to another machine, carry this file as well.
+    How to fix: `nnUNetv2_extract_fingerprint` writes it; this needs the raw images. If only the preprocessed data were
+    copied to another machine, copy this file as well.
 
     Example: plans and data folders were copied to a cluster, the small files beside them were not.
 
@@ -92,23 +88,15 @@ def fingerprint_missing(dataset: Dataset) -> Iterator[Found]:
         yield found(Location(str(dataset.folder)), dataset=dataset.name, number=number(dataset))
 
 
-@rule(
-    "PG303",
-    "fingerprint-count",
-    Severity.ERROR,
-    message="{one}, but {other}",
-    fix="{remedy}",
-    modes=("MV-10", "DS-02", "DS-05"),
-)
+@rule("PG303", "fingerprint-count", Severity.ERROR, message="{one}, but {other}", fix="{remedy}")
 def fingerprint_count(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[Found]:
     """The fingerprint describes another number of cases than there are.
 
     What it checks: `spacings` and `shapes_after_crop` have one entry per case; their number is that of the raw cases.
-    Where the raw images are not here, `numTraining` of dataset.json stands for it; where they are, a `numTraining` that
-    alone is wrong is a warning.
+    Without raw images, `numTraining` of dataset.json is used; with them, a wrong `numTraining` alone is a warning.
 
-    Why it matters: `nnUNetv2_plan_and_preprocess` takes an existing fingerprint without a question, so plans made
-    after cases were added or removed describe the old ones: spacing, patch size and the CT statistics are stale.
+    Why it matters: `nnUNetv2_plan_and_preprocess` uses an existing fingerprint without a question, so plans made after
+    cases were added or removed describe the old ones: spacing, patch size and the CT statistics are stale.
 
     How to fix: extract the fingerprint again with `--clean`, then plan and preprocess again.
 
@@ -118,19 +106,17 @@ def fingerprint_count(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[Fo
     """
     spacings, shapes = (len(fingerprint.require(key)) for key in ("spacings", "shapes_after_crop"))
     cases, declared = known(lambda: _raw_cases(dataset)), known(lambda: _declared_cases(dataset))
-    clean = f"nnUNetv2_extract_fingerprint -d {number(dataset)} --clean"
-    again = f"{clean}, then plan and preprocess again"
+    again = f"nnUNetv2_extract_fingerprint -d {number(dataset)} --clean, then plan and preprocess again"
     described = f"the fingerprint describes {spacings} cases"
     if spacings != shapes:
-        one, other = f"the fingerprint holds {spacings} spacings", f"{shapes} shapes"
+        one, other = f"the fingerprint has {spacings} spacings", f"{shapes} shapes"
         yield found(fingerprint.at("shapes_after_crop"), one=one, other=other, remedy=again)
     elif cases is not None and cases != spacings:
-        other = f"nnUNet_raw holds {cases}"
-        yield found(fingerprint.at("spacings"), one=described, other=other, remedy=again)
+        yield found(fingerprint.at("spacings"), one=described, other=f"nnUNet_raw has {cases}", remedy=again)
     elif declared is not None and declared != spacings:
         at = dataset.dataset_json.at("numTraining")
         if cases is None:
-            other = f"dataset.json says numTraining {declared}"
+            other = f"numTraining in dataset.json is {declared}"
             remedy = f"if dataset.json is right, {again}; else correct numTraining"
             yield found(fingerprint.at("spacings"), related=[(at, other)], one=described, other=other, remedy=remedy)
         else:
@@ -140,7 +126,7 @@ def fingerprint_count(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[Fo
 
 
 def _raw_cases(dataset: Dataset) -> int:
-    """How many training cases nnUNet_raw has."""
+    """Return the number of training cases in nnUNet_raw."""
     dataset_json = dataset.dataset_json.valid
     files = dataset_json.value.get("dataset") or dataset.raw_images.cases(dataset_json.require("file_ending"))
     if not files:
@@ -149,7 +135,7 @@ def _raw_cases(dataset: Dataset) -> int:
 
 
 def _declared_cases(dataset: Dataset) -> int:
-    """numTraining, of the raw dataset.json where that is known: that the other copy differs is told by PG202."""
+    """Return numTraining, of the raw dataset.json if there is one: PG202 reports that the other copy differs."""
     raw = known(lambda: dataset.raw_dataset_json.valid)
     declared: int = (raw or dataset.dataset_json.valid).require("numTraining")
     return declared

@@ -11,12 +11,12 @@ from plansguard.core.report import Severity
 from plansguard.core.text import times
 from plansguard.nnunet import constants
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import number, told_before
+from plansguard.rules.engine.helpers import number, reported_before
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import Fingerprint
 from plansguard.subjects.plans import Configuration, Plans
 
-#: SP-03: factors on the number of voxels: halving every axis is 8, quartering it is 64.
+#: SP-03. Factors of the number of voxels: halving every axis is 8, quartering it is 64.
 FAR_SPACING, ABSURD_SPACING = 8, 64
 #: PL-12. The planner pads a patch up to divisibility, which makes it at most 4/3 of the median image.
 LARGEST_PATCH = 1.5
@@ -33,7 +33,6 @@ _GIB = 2**30
     message="at {spacing} mm a median image, {shape} voxels at {data} mm, {effect}",
     fix="use a spacing nearer to the data; plansguard migrate --workflow graft keeps this dataset's own, and "
     "nnUNetv2_plan_experiment -d {number} plans it",
-    modes=("SP-03",),
 )
 def spacing_far_from_data(
     dataset: Dataset, plans: Plans, configuration: Configuration, fingerprint: Fingerprint
@@ -41,32 +40,28 @@ def spacing_far_from_data(
     """The target spacing is far from the data's own.
 
     What it checks: by what factor resampling the median image to `spacing` changes its number of voxels. A warning
-    above 8 (every axis doubled) or below 1/8, an error above 64 or below 1/64. For a 2d configuration the two axes of
-    the plane count; a configuration of low resolution (one with a `next_stage`) is coarser on purpose, so for it only
-    more voxels count.
+    above 8 (every axis doubled) or below 1/8, an error above 64 or below 1/64. A 2d configuration is compared along the
+    two axes of the plane. A configuration of low resolution (one with a `next_stage`) is coarser on purpose: only more
+    voxels are reported.
 
-    Why it matters: upsampling by tens ends in `Some background worker is 6 feet under`, which is a worker that ran out
-    of memory; downsampling by tens leaves no detail to learn. Both follow from plans that came from data of another
-    resolution.
+    Why it matters: upsampling by tens ends in `Some background worker is 6 feet under`, a worker that ran out of
+    memory; downsampling by tens leaves no detail to learn. Plans from data of another resolution cause both.
 
-    How to fix: choose weights that were trained nearer to this resolution, or let only the architecture move
-    (`--workflow graft`). Fewer preprocessing workers (`-np 2`) help where the factor is meant.
+    How to fix: choose weights that were trained nearer to this resolution, or move only the architecture (`--workflow
+    graft`). Fewer preprocessing workers (`-np 2`) help where the factor is intended.
 
     Example: plans for 0.7 mm used with slices of 5 mm.
 
     Evidence: SP-03; nnU-Net issues 2592, 2701, 2779.
     """
     grid = _grid(plans, configuration, fingerprint)
-    if told_before(dataset, configuration, "spacing"):
+    if reported_before(dataset, configuration, "spacing"):
         return
-    factor = grid.factor
-    distance = _distance(grid, configuration)
+    factor, distance = grid.factor, _distance(grid, configuration)
     if distance > FAR_SPACING:
         channels = len(configuration.get("normalization_schemes") or [None])
-        gib = factor * prod(grid.whole_shape) * channels * _BYTES_PER_VOXEL / _GIB
-        growth = (
-            f"becomes {factor:.0f} times as large: {gib:.2g} GiB in each preprocessing worker, and more while it works"
-        )
+        gib = factor * prod(fingerprint.median_shape([0, 1, 2])) * channels * _BYTES_PER_VOXEL / _GIB
+        growth = f"becomes {factor:.0f} times as large: at least {gib:.2g} GiB in each preprocessing worker"
         yield found(
             configuration.at("spacing"),
             severity=Severity.ERROR if distance > ABSURD_SPACING else None,
@@ -87,7 +82,6 @@ def spacing_far_from_data(
     message="the patch of {patch} voxels is larger than the images: at {spacing} mm their median is {image} voxels",
     fix="bring patch_size down towards {fitting} (in steps that the strides divide), or plan this dataset: "
     "nnUNetv2_plan_experiment -d {number}",
-    modes=("PL-12",),
 )
 def patch_larger_than_images(
     dataset: Dataset, plans: Plans, configuration: Configuration, fingerprint: Fingerprint
@@ -95,14 +89,13 @@ def patch_larger_than_images(
     """The patch is larger than the images.
 
     What it checks: `patch_size` against the median size of the images once they are resampled to `spacing`. More than
-    1.5 times as large along one axis is a warning, along all axes an error. The planner itself never goes beyond 4/3:
-    it takes the median size and pads it up to a number that the network can halve.
+    1.5 times as large along one axis is a warning, along all axes an error. The planner never exceeds 4/3: it pads the
+    median size to a number that the network can halve.
 
-    Why it matters: every sample is filled up with zeros, which costs memory and time and teaches the network that
-    images end in black. Along all axes it is the sign of plans that were made for other images.
+    Why it matters: every sample is padded with zeros, which costs memory and time and makes the network learn the
+    padding. Along all axes it indicates plans that were made for other images.
 
-    How to fix: reduce `patch_size`; it is no part of preprocessing, and weights load with any patch size. Or plan this
-    dataset.
+    How to fix: reduce `patch_size`, which preprocessing and weights do not depend on. Or plan this dataset.
 
     Example: a patch of `[160, 192, 192]` from whole-body CT for cropped kidneys of 64 x 80 x 72 voxels.
 
@@ -112,8 +105,8 @@ def patch_larger_than_images(
     if len(patch) != len(grid.spacing):
         raise Absent(f"patch_size and spacing of {configuration.name} differ in length")
     if grid.factor < 1 and _distance(grid, configuration) > FAR_SPACING:
-        raise Absent(f"the spacing of {configuration.name} leaves next to nothing of the images (see PG307)")
-    if told_before(dataset, configuration, "patch_size", "spacing"):
+        raise Absent(f"the spacing of {configuration.name} leaves almost nothing of the images (see PG307)")
+    if reported_before(dataset, configuration, "patch_size", "spacing"):
         return
     too_large = [size > LARGEST_PATCH * ceil(length) for size, length in zip(patch, grid.image, strict=True)]
     if any(too_large):
@@ -134,7 +127,6 @@ def patch_larger_than_images(
     Severity.ERROR,
     message="{configuration} is for {theirs} images, but {because}",
     fix="train a configuration planned for these images: nnUNetv2_plan_experiment -d {number}",
-    modes=("D2-01", "MV-15"),
 )
 def three_d_configuration_on_two_d_data(
     dataset: Dataset, plans: Plans, configuration: Configuration
@@ -143,11 +135,11 @@ def three_d_configuration_on_two_d_data(
 
     What it checks: a 3D configuration (a `patch_size` of three axes) is not used with 2D images. Images are 2D where
     the median of the fingerprint has one slice (nnU-Net reads a PNG as one slice with a spacing of 999), or where the
-    plans' reader opens 2D images only. The reverse, 2D plans from 2D images for 3D images, is a warning: it can be
-    trained, slice by slice, and is hardly ever meant. A 2d configuration of plans from 3D images is always fine.
+    plans' reader opens 2D images only. The reverse, plans from 2D images for 3D images, is a warning: they train slice
+    by slice, which is rarely meant. A 2d configuration of plans from 3D images is always fine.
 
     Why it matters: the planner makes no 3D configuration for 2D images, so this one was moved or written by hand.
-    Moving says nothing; preprocessing skips the configuration with a line that is easily missed, or fails with an
+    nnU-Net moves it without a warning; preprocessing skips it with a line that is easily missed, or fails with an
     `IndexError`; padding one slice to a 3D patch would train on zeros.
 
     How to fix: plan the dataset by itself.
@@ -167,7 +159,7 @@ def three_d_configuration_on_two_d_data(
         because = f"{reader} opens 2D images only"
     elif axes == 2 and flat is False and plans.are_for_flat_images():
         because = "the median image of this dataset has several slices"
-    if because and not told_before(dataset, configuration, "patch_size", "spacing"):
+    if because and not reported_before(dataset, configuration, "patch_size", "spacing"):
         yield found(
             configuration.at("patch_size"),
             severity=Severity.WARNING if axes == 2 else None,
@@ -186,20 +178,19 @@ def three_d_configuration_on_two_d_data(
     "axis, with {coarsest:g} mm",
     fix='for this dataset it is "transpose_forward": {better}, "transpose_backward": {back}; to change it, plan again: '
     "nnUNetv2_plan_experiment -d {number}",
-    modes=("PL-07",),
 )
 def transpose_not_for_this_data(dataset: Dataset, plans: Plans, fingerprint: Fingerprint) -> Iterator[Found]:
     """The coarsest axis of this dataset is not the first one after transposing.
 
-    What it checks: where the median spacing along some axis is at least twice that of the axis that
-    `transpose_forward` puts first, as the planner puts the coarsest axis first.
+    What it checks: no axis has at least twice the median spacing of the axis that `transpose_forward` puts first. The
+    planner puts the coarsest axis first.
 
-    Why it matters: 2d configurations then cut the images along a coarse axis, anisotropic kernels and strides lie
-    along the wrong axes, and weights from other data meet axes that mean something else. Training works all the same.
+    Why it matters: 2d configurations then cut the images along a coarse axis, anisotropic kernels and strides apply to
+    the wrong axes, and weights from other data are used on axes of another meaning. Training does not fail.
 
-    How to fix: plan the dataset. Weights that are to be fine-tuned were trained in their own axis order; whether the
-    first axis shows the same anatomical direction in both datasets is worth a look before the GPU is booked. Plans made
-    with `-overwrite_target_spacing` order the axes by that spacing, and may mean it.
+    How to fix: plan the dataset. Weights that are to be fine-tuned were trained in their own axis order: check whether
+    the first axis is the same anatomical direction in both datasets. Plans made with `-overwrite_target_spacing` order
+    the axes by that spacing, which may be intended.
 
     Example: plans with `[0, 1, 2]` from axial CT for images that are stored with their slices along the last axis.
 
@@ -222,21 +213,20 @@ def transpose_not_for_this_data(dataset: Dataset, plans: Plans, fingerprint: Fin
 
 
 class _Grid(NamedTuple):
-    """A configuration's target spacing and the data on the same axes: the plane's for a 2d configuration.
+    """Target spacing of a configuration, and the data on the same axes: those of the plane for a 2d configuration.
 
-    ``data`` and ``shape`` are medians in mm and voxels, ``image`` is the median size in voxels once resampled.
-    ``whole_shape`` is the shape along all axes.
+    ``spacing`` and the median ``data`` spacing are in mm. ``shape`` is the median shape, ``image`` that after
+    resampling, both in voxels.
     """
 
     spacing: list[float]
     data: list[float]
     shape: list[float]
     image: list[float]
-    whole_shape: list[float]
 
     @property
     def factor(self) -> float:
-        """How many voxels resampling makes of one."""
+        """Return the number of voxels that resampling makes of one."""
         return prod(ours / target for ours, target in zip(self.data, self.spacing, strict=True))
 
 
@@ -253,14 +243,14 @@ def _grid(plans: Plans, configuration: Configuration, fingerprint: Fingerprint) 
         raise Absent(f"{configuration.name} is a 3D configuration, the images are 2D (see PG309)")
     first = len(data) - len(spacing)
     image = [length / target for length, target in zip(extent[first:], spacing, strict=True)]
-    grid = _Grid(spacing, data[first:], shape[first:], image, shape)
+    grid = _Grid(spacing, data[first:], shape[first:], image)
     if not 0 < grid.factor < inf or inf in image:
-        raise Absent(f"the spacing of configuration {configuration.name} is beyond all computing")
+        raise Absent(f"resampling to the spacing of configuration {configuration.name} overflows")
     return grid
 
 
 def _distance(grid: _Grid, configuration: Configuration) -> float:
-    """By what factor resampling changes the number of voxels, either way; 1 where that is what lowres is for."""
+    """Return the factor, at least 1, by which resampling changes the number of voxels; 1 for a coarser lowres."""
     if grid.factor < 1 and configuration.get("next_stage") is not None:
         return 1
     return max(grid.factor, 1 / grid.factor)

@@ -1,4 +1,4 @@
-"""PG3xx: the fingerprint, and whether plans fit the data it describes."""
+"""PG311, PG312: origin of the plans, and their reader."""
 
 from __future__ import annotations
 
@@ -19,23 +19,22 @@ from plansguard.subjects.plans import Plans
     "PG311",
     "plans-from-other-dataset",
     Severity.WARNING,
-    message="{claim}: they were made for images of {theirs}, this dataset's fingerprint says {ours}",
+    message="{claim}: they were made for images of {theirs}, this dataset's fingerprint has {ours}",
     fix="{remedy}",
-    modes=("MV-01", "MV-03"),
 )
 def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Fingerprint) -> Iterator[Found]:
-    """The plans were made from another dataset, and no record says so.
+    """The plans were made from another dataset, and no migration record explains it.
 
     What it checks: the median spacing and shape that the planner wrote into the plans are those of this dataset's
-    fingerprint. nnU-Net's move never rewrites them, so they tell where plans come from. Plans that `plansguard
-    migrate` moved have a record beside them and are not told; nor are the plans inside a trained model's folder.
+    fingerprint. nnU-Net's move does not change them, so they identify the origin of plans. Plans with a migration
+    record of `plansguard migrate` are not reported, nor are plans in the folder of a trained model.
 
-    Why it matters: plans that were moved the wrong way, or over the dataset's own, look like any others: a whole
-    pretraining runs before anyone sees it. Where this happened to plans with one of nnU-Net's default names, the
-    dataset's own plans are gone, and the data and results of that name belong to plans that no longer exist.
+    Why it matters: plans that were moved in the wrong direction, or over the dataset's own, are not recognised before a
+    whole pretraining has run. Under one of nnU-Net's default names they have replaced the dataset's own plans, and the
+    data and results of that name belong to plans that no longer exist.
 
-    How to fix: move on purpose with `plansguard migrate`, under a name of its own, and the record explains it. Where
-    the dataset changed since planning, plan and preprocess again.
+    How to fix: move plans with `plansguard migrate`, under a new name; its migration record explains them. Where the
+    dataset changed since planning, plan and preprocess again.
 
     Example: `nnUNetv2_move_plans_between_datasets -s 1 -t 2 -sp nnUNetPlans` without `-tp`.
 
@@ -48,7 +47,7 @@ def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Finger
     planner = constants.PLANNER_OF_IDENTIFIER.get(plans.identifier, "ExperimentPlanner")
     plan = f"nnUNetv2_plan_experiment -d {number(dataset)} -pl {planner}"
     claim = f"the plans {plans.identifier} come from other data"
-    remedy = f"if they were moved here, use plansguard migrate, which keeps a record; if the data changed, {plan}"
+    remedy = f"if they were moved here, use plansguard migrate, which writes a record; if the data changed, {plan}"
     if plans.identifier in constants.PLANNER_OF_IDENTIFIER:  # a planner would have written these medians
         claim = f"the default plans {plans.identifier} are not this dataset's own any more"
         remedy = f"plan this dataset again: {plan}; move other plans only under a name of their own (-tp)"
@@ -57,8 +56,7 @@ def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Finger
         related=[(fingerprint.at("spacings"), "this dataset's")],
         claim=claim,
         theirs=_image(
-            plans.require("original_median_shape_after_transp"),
-            plans.require("original_median_spacing_after_transp"),
+            plans.require("original_median_shape_after_transp"), plans.require("original_median_spacing_after_transp")
         ),
         ours=_image(fingerprint.median_shape(order), fingerprint.median_spacing(order)),
         remedy=remedy,
@@ -71,22 +69,20 @@ def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Finger
     Severity.ERROR,
     message="{reader} {fault}",
     fix='write "image_reader_writer": "{better}"',
-    modes=("IO-01",),
 )
 def reader_loses_spacing(dataset: Dataset, plans: Plans, dataset_json: DatasetJson) -> Iterator[Found]:
     """The plans' reader cannot read the images, or loses their spacing.
 
     What it checks: `image_reader_writer` against `file_ending`. Tiff3DIO opens TIFF only, NibabelIO and
-    NibabelIOWithReorient NIfTI only, NaturalImage2DIO no volumes. SimpleITKIO opens nearly everything, but 3D TIFF
-    without the spacing: where the fingerprint's spacing came from the JSON files beside the images, that is an error.
-    Readers that nnU-Net does not have are left alone.
+    NibabelIOWithReorient NIfTI only, NaturalImage2DIO no volumes. SimpleITKIO opens nearly everything, but loses the
+    spacing of 3D TIFF: an error where the fingerprint has the spacing of the JSON files beside the images. Unknown
+    readers are not checked.
 
-    Why it matters: nnU-Net's own move chooses SimpleITKIO for 3D TIFF, where its planner had chosen Tiff3DIO. Images of
-    3 x 0.5 x 0.5 mm then count as 1 x 1 x 1 mm, without a word: preprocessing resamples every case wrongly, and
-    prediction does so in the same way. A reader that cannot open the files at least stops preprocessing, after the old
-    data have been deleted.
+    Why it matters: nnU-Net's own move chooses SimpleITKIO for 3D TIFF, where its planner chose Tiff3DIO. Images of 3 x
+    0.5 x 0.5 mm then silently count as 1 x 1 x 1 mm: preprocessing and prediction resample every case wrongly. A reader
+    that cannot open the files stops preprocessing, after the old data have been deleted.
 
-    How to fix: name the reader that the dataset's own plans use. `plansguard migrate` does.
+    How to fix: name the reader that the dataset's own plans use, as `plansguard migrate` does.
 
     Example: `"image_reader_writer": "SimpleITKIO"` beside `"file_ending": ".tif"`.
 
@@ -113,7 +109,7 @@ def _image(shape: list[float], spacing: list[float]) -> str:
 
 
 def _reader_for(ending: str, solid: bool) -> str:
-    """The reader that the planner would choose: the first that knows the ending; 2D images are tried first."""
+    """Return the planner's reader: the first that supports the ending, with readers of 2D images before others."""
     for reader, endings in constants.READERS.items():
         if ending in endings and not (solid and reader in constants.READERS_OF_2D_IMAGES):
             return reader

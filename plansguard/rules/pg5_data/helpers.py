@@ -10,7 +10,7 @@ from plansguard.core.errors import known
 from plansguard.core.report import Location
 from plansguard.core.text import counted
 from plansguard.rules.engine.declare import Found, found
-from plansguard.rules.engine.helpers import judged, number
+from plansguard.rules.engine.helpers import number, requested_configurations
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import Splits
 from plansguard.subjects.plans import Configuration
@@ -52,7 +52,7 @@ def case_faults(
 def data_judged_before(dataset: Dataset, configuration: Configuration) -> Iterator[Audit]:
     """Yield the data of the configurations judged before this one, in any plans: a common fault is reported there."""
     for plans in dataset.judged_plans:
-        for earlier in judged(dataset, plans):
+        for earlier in requested_configurations(dataset, plans):
             if plans is configuration.plans and earlier.name == configuration.name:
                 return
             data = known(partial(dataset.data, earlier))

@@ -1,4 +1,4 @@
-"""The machinery under the rules: a rule that crashes or cannot run, configurations one by one, order, places."""
+"""The engine: rules that crash or cannot run, configurations, order, places and counts."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ def save(plans: dict[str, Any], place: str = "P.json") -> None:
 
 
 def judge(*rules: Rule, ordinary: bool = True) -> Report:
-    """Check the current folder by the ordinary rules and by these."""
+    """Check the current folder with the ordinary rules and these."""
     declared = (*RULES, *rules) if ordinary else rules
     return run_rules("check", ["."], discover([Path()]), settings=ActiveSettings(), rules=declared)
 
 
 def break_patch(plans: dict[str, Any], *configurations: str) -> None:
-    """PG101 in each of them; with values of their own, since a fault that several share is told once."""
+    """Cause PG101 in each of them, with different values: the same fault is reported once."""
     for name in configurations:
         *others, last = plans["configurations"][name]["patch_size"]
         plans["configurations"][name]["patch_size"] = [*others, last + 1 + CONFIGURATIONS.index(name)]
 
 
 def declare(check: Any, severity: Severity = Severity.WARNING) -> Rule:
-    """A rule for these tests."""
+    """Declare a rule for these tests."""
     check.__doc__ = "A rule."
     declared: Rule = rule("PG999", "of-this-test", severity, message="{text}", fix="nothing")(check)
     return declared
@@ -77,7 +77,7 @@ def of_this_test(report: Report) -> list[Finding]:
 
 
 def test_a_rule_that_crashes(plans: dict[str, Any]) -> None:
-    """It is told with its exception, the exit code is 2, and the other rules have run."""
+    """The exception is reported, the exit code is 2, and the other rules have run."""
 
     def check(plans: Plans) -> Iterator[Found]:
         raise ZeroDivisionError("a fault of ours")
@@ -130,24 +130,24 @@ def test_a_message_that_lacks_a_value_is_a_crash(plans: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("ending", [RuntimeError("half way"), Absent("half way")])
-def test_a_rule_that_gives_up_half_way_reports_nothing(plans: dict[str, Any], ending: Exception) -> None:
-    """What it said until then may be wrong: it has not seen all it wanted to."""
+def test_a_rule_that_stops_half_way_reports_nothing(plans: dict[str, Any], ending: Exception) -> None:
+    """Its findings until then may be wrong."""
 
     def check(plans: Plans) -> Iterator[Found]:
-        yield found(plans.at("spacing"), text="half of the truth")
+        yield found(plans.at("spacing"), text="half")
         raise ending
 
     save(plans)
     report = judge(declare(check))
     assert of_this_test(report) == []
-    told = [one.reason for one in report.not_checked if one.code == "PG999"]
-    assert told == (["half way"] if isinstance(ending, Absent) else [])
+    reasons = [record.reason for record in report.not_checked if record.code == "PG999"]
+    assert reasons == (["half way"] if isinstance(ending, Absent) else [])
 
 
 # --- needs ---
 
 
-def test_an_absent_need_is_told_with_its_reason(plans: dict[str, Any]) -> None:
+def test_an_absent_need_is_reported_with_its_reason(plans: dict[str, Any]) -> None:
     def check(fingerprint: Fingerprint, configuration: Configuration) -> Iterator[Found]:
         yield found(configuration.at(), text="never")
 
@@ -163,7 +163,7 @@ def test_an_absent_need_is_told_with_its_reason(plans: dict[str, Any]) -> None:
 
 
 def test_how_often_a_rule_runs(plans: dict[str, Any]) -> None:
-    """As often as the most particular of its needs occurs."""
+    """Once for each occurrence of the most specific of its needs."""
 
     def of_a_dataset(dataset: Dataset) -> Iterator[Found]:
         yield found(dataset.plans[0].at(), text="dataset")
@@ -203,11 +203,11 @@ def test_a_broken_configuration_hides_no_other(plans: dict[str, Any], fault: dic
     break_patch(plans, "3d_fullres", "3d_lowres")
     save(plans)
     report = judge()
-    told = {(finding.code, finding.configuration) for finding in report.findings}
-    assert {("PG101", "3d_fullres"), ("PG101", "3d_lowres")} <= told
-    assert "PG000" not in {code for code, _ in told}
+    reported = {(finding.code, finding.configuration) for finding in report.findings}
+    assert {("PG101", "3d_fullres"), ("PG101", "3d_lowres")} <= reported
+    assert "PG000" not in {code for code, _ in reported}
     if code:
-        assert code in {code for code, _ in told}
+        assert code in {code for code, _ in reported}
         assert any(one.code == "PG101" and "2d" in one.reason for one in report.not_checked)
 
 
@@ -216,15 +216,15 @@ def test_one_broken_plans_file_hides_no_other(plans: dict[str, Any]) -> None:
     save(plans, "Q.json")
     Path("APlans.json").write_text("{")
     save({**plans, "transpose_forward": "none"}, "B.json")
-    told = {(finding.code, finding.location.path) for finding in judge().findings}
-    assert {("PG001", "APlans.json"), ("PG005", "B.json"), ("PG101", "Q.json")} <= told
+    reported = {(finding.code, finding.location.path) for finding in judge().findings}
+    assert {("PG001", "APlans.json"), ("PG005", "B.json"), ("PG101", "Q.json")} <= reported
 
 
 # --- order and places ---
 
 
 def test_order(plans: dict[str, Any]) -> None:
-    """The most severe first, then by file and by line; lines are numbers."""
+    """By severity, then by file, then by line as a number."""
 
     def check(plans: Plans) -> Iterator[Found]:
         for number in (100, 20, 3):
@@ -234,11 +234,11 @@ def test_order(plans: dict[str, Any]) -> None:
 
     for place in ("b/P.json", "a/P.json"):
         save({"spacing": list(range(101)), **plans}, place)
-    told = [
+    reported = [
         (finding.severity.value, finding.location.path, finding.message) for finding in judge(declare(check)).findings
     ]
     paths = [str(Path(folder, "P.json")) for folder in "ab"]
-    assert told == [
+    assert reported == [
         *(("error", path, "error") for path in paths),
         *(("warning", path, "warning") for path in paths),
         *(("info", path, number) for path in paths for number in ("3", "20", "100")),
@@ -255,7 +255,7 @@ def test_lines_are_those_of_the_file(plans: dict[str, Any]) -> None:
 
 
 def test_places_are_computed_only_where_something_was_found(plans: dict[str, Any]) -> None:
-    """Finding lines means reading the text a second time, slowly."""
+    """To find lines, the text is read a second time."""
     save(plans, "Good.json")
     shutil.copy(SOURCE / "dataset.json", "dataset.json")
     break_patch(plans, "3d_fullres")
@@ -263,7 +263,7 @@ def test_places_are_computed_only_where_something_was_found(plans: dict[str, Any
     (dataset,) = discover([Path()])
     report = run_rules("check", ["."], [dataset], settings=ActiveSettings(), rules=RULES)
     assert {finding.location.path for finding in report.findings} == {"Bad.json"}
-    indexed = {document.path for document in dataset.documents if "_root" in vars(document)}
+    indexed = {document.path for document in dataset.documents if "_scan" in vars(document)}
     assert indexed == {"Bad.json"}
 
 
@@ -277,7 +277,7 @@ def fingerprints(folder: Path | str = ".") -> list[tuple[str | None, str]]:
 
 
 def test_fingerprints_stay(plans: dict[str, Any]) -> None:
-    """Moved with its folder, with other text around, with other findings: still the same one."""
+    """They do not depend on the folder, on other text in the file, or on other findings."""
     break_patch(plans, "3d_fullres")
     save(plans, "here/Dataset005_CascadeCT/P.json")
     before = fingerprints("here")
@@ -294,7 +294,7 @@ def test_fingerprints_stay(plans: dict[str, Any]) -> None:
 
 
 def test_fingerprints_differ(plans: dict[str, Any]) -> None:
-    """Other values, another place or another file: another finding."""
+    """They depend on the values, the place and the file."""
     break_patch(plans, "3d_fullres", "3d_lowres", "2d")
     save(plans, "D/P.json")
     save(plans, "D/Q.json")

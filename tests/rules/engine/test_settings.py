@@ -1,4 +1,4 @@
-"""`plansguard.json`: what a project decides otherwise, where it is looked for, and what is wrong with it."""
+"""``plansguard.json``: severities, ignored findings, the search for the file, and faults in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from plansguard.rules import RULES
 from plansguard.rules.engine.settings import ActiveSettings, find_settings, read_settings
 from tests.conftest import ROOT
 from tests.support.command import Done, run
-from tests.support.variants import FIXTURES, ROOTS, lay_out, place
+from tests.support.variants import FIXTURES, ROOTS, place
 
 DATASET = FIXTURES / "workspace" / ROOTS["preprocessed"] / "Dataset002_FinetuneCT"
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
@@ -145,7 +145,7 @@ def test_globs(entry: dict[str, str], ignored: list[str]) -> None:
     [(".", "."), (".", "a/P.json"), ("a", "."), ("a", "P.json"), ("b", "../a"), ("b", "../b/../a/P.json")],
 )
 def test_paths_start_at_the_settings(folder: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever the check is started, and however its path is written."""
+    """Independent of the current folder and of how the path is written."""
     settle(ignore=[ignore(path="a/*")])
     monkeypatch.chdir(folder)
     reasons = {Path(place).resolve().parent.name: reason for code, place, reason in found(path) if code == "PG101"}
@@ -153,13 +153,13 @@ def test_paths_start_at_the_settings(folder: str, path: str, monkeypatch: pytest
     assert reasons.get("b") is None
 
 
-def test_the_first_entry_that_fits_gives_the_reason() -> None:
+def test_the_first_matching_entry_gives_the_reason() -> None:
     settle(ignore=[ignore(path="a/*", reason="first"), ignore(reason="second")])
     assert found() == [("PG101", "a/P.json", "first"), ("PG101", "b/P.json", "second")]
 
 
 def test_an_ignored_file_that_cannot_be_read() -> None:
-    """The verdict is as complete as the project says it has to be."""
+    """An ignored file does not make the report incomplete."""
     Path("a/P.json").write_text("{")
     Path("a/P.json").rename("a/OldPlans.json")
     settle(ignore=[ignore("PG001", path="a/*"), ignore(path="b/*")])
@@ -168,7 +168,7 @@ def test_an_ignored_file_that_cannot_be_read() -> None:
     assert run("check").code == 2
 
 
-# --- entries that do nothing ---
+# --- entries without effect ---
 
 
 def test_unused_entry() -> None:
@@ -191,7 +191,7 @@ def test_an_entry_behind_another_is_unused() -> None:
 
 @pytest.mark.parametrize("arguments", [["a"], ["a/P.json"], [".", "-c", "2d"], [".", "-p", "P"]], ids=" ".join)
 def test_an_entry_is_unused_only_if_all_was_checked(arguments: list[str]) -> None:
-    """A pre-commit hook checks the files that change: entries for the others are no fault."""
+    """A pre-commit hook checks only the files that change."""
     settle(fail_on="warning", ignore=[ignore(), ignore("PG102", path="b/*")])
     assert "PG901" not in {code for code, _, _ in found(*arguments)}
     assert run("check", *arguments).code == 0
@@ -200,7 +200,7 @@ def test_an_entry_is_unused_only_if_all_was_checked(arguments: list[str]) -> Non
 
 
 def test_until() -> None:
-    """The last day counts; from the next one on the finding is back and the entry is one itself."""
+    """An entry is valid on its last day; from the next day on the finding is reported, and so is the entry."""
     path = settle(ignore=[ignore(until="2030-05-31")])
     settings = read_settings(path, INFOS)
 
@@ -224,10 +224,10 @@ def test_expired_entry() -> None:
     assert "PG902" in {code for code, _, _ in found("a")}
 
 
-# --- where they are looked for ---
+# --- search for the file ---
 
 
-def test_the_nearest_file_counts() -> None:
+def test_the_nearest_file_is_used() -> None:
     settle(severity={"PG101": "info"})
     settle("a/plansguard.json", severity={"PG101": "warning"})
     severities = {
@@ -248,7 +248,7 @@ def test_not_beyond_the_repository(repository: Path) -> None:
     assert run("check").code == 1
 
 
-def test_the_path_decides_before_the_current_folder(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_path_is_searched_before_the_current_folder(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settle("b/plansguard.json", severity={"PG101": "error"})
     here = settle("../elsewhere/plansguard.json", severity={"PG101": "info"}).parent
     monkeypatch.chdir(here)
@@ -266,7 +266,7 @@ def test_settings_that_are_named() -> None:
     assert done.err.startswith("plansguard: nothing.json: the file does not exist\n")
 
 
-# --- what can be wrong with them ---
+# --- faults ---
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_settings_that_are_named() -> None:
             "1:46: ignore.0.until: Input should be a valid date",
             "plansguard schema settings",
         ),
-        ('{"ignore": [], "ignore": []}', "1:16: the key 'ignore' stands twice", "plansguard schema settings"),
+        ('{"ignore": [], "ignore": []}', "1:16: the key 'ignore' occurs twice", "plansguard schema settings"),
         (
             '{"severity": {"patch-not-divisble": "info"}}',
             "1:15: there is no rule 'patch-not-divisble'",
@@ -319,8 +319,8 @@ def test_settings_that_are_named() -> None:
         ),
     ],
 )
-def test_what_is_wrong(text: str, message: str, hint: str) -> None:
-    """One message with the place, and nothing is checked: exit code 2."""
+def test_faults(text: str, message: str, hint: str) -> None:
+    """One message with the place; nothing is checked, and the exit code is 2."""
     Path("plansguard.json").write_text(text)
     done = run("check")
     assert (done.code, done.out) == (2, "")
@@ -343,23 +343,18 @@ def test_the_example_of_the_readme() -> None:
 
 # --- migrate ---
 
-
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The two CT datasets, as the current folder; the move from 2 to 1 is the wrong way round."""
-    here = lay_out(tmp_path / "workspace", CT, OTHER_CT)
-    monkeypatch.chdir(here)
-    for name in ROOTS.values():
-        monkeypatch.setenv(name, name)
-    return here
+#: The two CT datasets, in the current folder.
+in_workspace = pytest.mark.workspace(CT, OTHER_CT, folder="workspace", chdir=True)
 
 
 def migrate(*options: str) -> Done:
+    """Migrate from 2 to 1, which is the wrong direction."""
     return run("migrate", "-s", "2", "-t", "1", "-tp", "X", *options)
 
 
+@in_workspace
 def test_migrate_obeys_the_settings(workspace: Path) -> None:
-    """What the project accepts does not stand in the way of a move; it is still told in the report."""
+    """Ignored findings do not prevent a move; the report still lists them."""
     written = place(workspace, CT, "preprocessed/X.json")
     assert migrate().code == 1
     assert not written.exists()
@@ -371,6 +366,7 @@ def test_migrate_obeys_the_settings(workspace: Path) -> None:
     assert [(one["code"], one["ignored"]) for one in report["findings"]] == [("PG410", "on purpose")]
 
 
+@in_workspace
 def test_migrate_obeys_severities(workspace: Path) -> None:
     settle(severity={"PG410": "warning"})
     done = migrate()
@@ -378,13 +374,15 @@ def test_migrate_obeys_severities(workspace: Path) -> None:
     assert "warning[PG410] reversed-direction" in done.out
 
 
-def test_migrate_says_nothing_of_entries_for_checks(workspace: Path) -> None:
+@in_workspace
+def test_migrate_does_not_report_entries_for_checks(workspace: Path) -> None:
     settle("strict.json", ignore=[ignore("PG410"), ignore("PG307", path="*/Dataset007_Thick/*")])
     done = migrate("--settings", "strict.json")
     assert done.code == 0
     assert "PG901" not in done.out
 
 
+@in_workspace
 def test_broken_settings_stop_a_migration(workspace: Path) -> None:
     Path("plansguard.json").write_text("{")
     done = run("migrate", "-s", "1", "-t", "2", "-tp", "X")
@@ -395,7 +393,7 @@ def test_broken_settings_stop_a_migration(workspace: Path) -> None:
 # --- the library ---
 
 
-def test_without_a_document_the_defaults_hold() -> None:
+def test_defaults_without_a_document() -> None:
     report = check(settings=ActiveSettings())
     settle(severity={"PG101": "info"})
     assert check(settings=ActiveSettings()) == report

@@ -297,9 +297,7 @@ def test_the_command_of_another_python(workspace: Path, command: Callable[[str],
         path = command(head)
         found = only()
         assert (found.code, found.severity.value) == ("PG803", "warning")
-        assert found.message == (
-            f"nnU-Net in {workspace / 'site/nnunetv2'} is what is checked, but {path} is run by {other}"
-        )
+        assert found.message == (f"nnU-Net in {workspace / 'site/nnunetv2'} is checked, but {path} is run by {other}")
         assert found.fix.startswith(f"uninstall the one that is not meant: {other} -m pip uninstall nnunetv2")
 
 
@@ -324,7 +322,7 @@ def test_a_second_copy_behind(workspace: Path, monkeypatch: pytest.MonkeyPatch) 
     write(workspace / "clone/nnunetv2", {"__init__.py": ""})
     found = only()
     assert found.message == (
-        f"this Python imports nnU-Net from {workspace / 'site/nnunetv2'}, and another lies behind it in "
+        f"this Python imports nnU-Net from {workspace / 'site/nnunetv2'}, and there is another in "
         f"{workspace / 'clone/nnunetv2'}"
     )
 
@@ -386,8 +384,7 @@ def test_network_classes(workspace: Path) -> None:
     assert (found.code, found.severity.value) == ("PG805", "error")
     assert found.location.pointer == "/configurations/3d_fullres/architecture/network_class_name"
     assert found.message == (
-        f"the network {name} is not installed here: neither is that there, nor does dynamic_network_architectures "
-        "0.4.2 have a class PlainConvUNet"
+        f"the network {name} is not installed, and dynamic_network_architectures 0.4.2 has no class PlainConvUNet"
     )
     write(architectures, {"architectures/moved.py": "class PlainConvUNet:\n    pass\n"})
     assert findings() == []
@@ -404,5 +401,5 @@ def test_steps_need_a_new_nnunet(workspace: Path) -> None:
     write(site, {"nnunetv2-2.7.0.dist-info/METADATA": "Name: nnunetv2\nVersion: 2.7.0\n"})
     assert findings() == []
     assert findings("-tr", "nnUNetTrainer_50steps") == [
-        ("PG806", "error", "nnUNetTrainer_50steps needs nnunetv2 2.8; here is 2.7.0")
+        ("PG806", "error", "nnUNetTrainer_50steps needs nnunetv2 2.8; 2.7.0 is installed")
     ]

@@ -1,4 +1,4 @@
-"""What this machine has, and what it makes impossible: versions, a GPU, trainers. Nothing of it is loaded."""
+"""Installed versions, a GPU and trainers, none of which is loaded."""
 
 from __future__ import annotations
 
@@ -14,21 +14,16 @@ from plansguard.nnunet.install import packages
 from tests.nnunet.test_plans_diff import in_the_old_format
 from tests.support import checkpoints
 from tests.support.models import copy_of_model
-from tests.support.variants import ROOTS, lay_out, place
+from tests.support.nnunets import noted
+from tests.support.variants import place
 from tests.support.weights import CT, LABELS
 
-
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for variable, folder in ROOTS.items():
-        monkeypatch.setenv(f"nnUNet_{variable}", str(tmp_path / folder))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    return lay_out(tmp_path, CT)
+pytestmark = pytest.mark.workspace(CT)
 
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of packages before all others that are installed."""
+    """A folder of packages that precedes all installed ones."""
     folder = tmp_path / "site-packages"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
@@ -36,11 +31,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def install(site: Path, **versions: str) -> None:
-    """What pip notes of a package; the package itself is not there."""
+    """Write the metadata of packages, without the packages."""
     for name, version in versions.items():
-        folder = site / f"{name}-{version}.dist-info"
-        folder.mkdir()
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        noted(site, name, version)
 
 
 def weights(workspace: Path, name: str = "nnUNetPlans", **options: object) -> Path:
@@ -74,7 +67,7 @@ def test_versions_that_do_not_go_together(workspace: Path, site: Path, nnunetv2:
 
 
 @pytest.mark.parametrize(("nnunetv2", "found"), [("2.5.1", True), ("2.5.2", False)])
-def test_prediction_was_mended_before_fine_tuning(
+def test_prediction_was_fixed_before_fine_tuning(
     tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch, nnunetv2: str, found: bool
 ) -> None:
     install(site, nnunetv2=nnunetv2, torch="2.6.0")
@@ -92,18 +85,18 @@ def test_old_residual_plans(workspace: Path, site: Path, nnunetv2: str, found: b
     assert "PG801" not in codes("nnUNetPlans")
 
 
-def test_new_residual_plans_are_no_matter(workspace: Path, site: Path) -> None:
+def test_new_residual_plans(workspace: Path, site: Path) -> None:
     install(site, nnunetv2="2.4.2")
     assert "PG801" not in codes("nnUNetResEncUNetMPlans")
 
 
-def test_a_version_is_numbers(site: Path) -> None:
+def test_versions_as_numbers(site: Path) -> None:
     install(site, nnunetv2="2.8.1.dev3+g1a2b3c4", torch="2.10.0a0")
     assert packages.dotted(packages.nnunet_version() or ()) == "2.8.1"
     assert packages.torch_version() == (2, 10, 0)
 
 
-def test_a_driver_is_a_gpu(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_counts_as_a_gpu(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = weights(workspace, location="cuda:1")
     assert codes(weights=path) == {"PG605"}
     program = workspace / "bin" / ("nvidia-smi.bat" if os.name == "nt" else "nvidia-smi")
@@ -119,7 +112,7 @@ def test_a_driver_is_a_gpu(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert codes(weights=path) == {"PG605"}
 
 
-def test_trainers_of_ones_own_are_found(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_trainers_are_found(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = weights(workspace, trainer="nnUNetTrainerMine")
     assert codes(weights=path) == {"PG608"}
     folder = workspace / "trainers/variants"
@@ -128,7 +121,7 @@ def test_trainers_of_ones_own_are_found(workspace: Path, monkeypatch: pytest.Mon
     assert codes(weights=path) == {"PG608"}
     source = "from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer\n\n\n"
     (folder / "mine.py").write_text(f"{source}class nnUNetTrainerMine(nnUNetTrainer):\n    raise SystemExit\n")
-    assert codes(weights=path) == {"PG608"}  # nnU-Net does not look into folders that are no packages
+    assert codes(weights=path) == {"PG608"}  # nnU-Net does not search folders that are not packages
     (folder / "__init__.py").touch()
     assert codes(weights=path) == set()  # and it was not imported
 
