@@ -1,4 +1,4 @@
-"""What is generated from the rules, and whether the catalogue of rules is honest."""
+"""Generated files, and the consistency of codes, names, texts, modules and failure modes of rules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from plansguard.rules.engine.page import SECTIONS, page
 from tests.conftest import ROOT
 from tests.rules import VARIANTS_BY_MODULE
 
-#: Every rule that there ever was. A line is never changed or taken out: users ignore findings by code and by name.
+#: Every rule that ever existed. Lines are never changed or removed: users ignore findings by code and by name.
 CODES = {
     "PG000": "rule-crashed",
     "PG001": "unreadable-document",
@@ -176,7 +176,7 @@ CODES = {
 }
 
 
-#: The failure modes that the check and the migration promise to find.
+#: The failure modes that plansguard promises to find.
 PROMISED = """
     MV-01 MV-02 MV-03 MV-04 MV-05 MV-06 MV-07 MV-08 MV-09 MV-10 MV-13 MV-14 MV-15 MV-16 PP-03
     PL-01 PL-02 PL-03 PL-05 PL-07 PL-08 PL-09 PL-10 PL-12 NO-01 NO-02 NO-03 NO-07 LB-02
@@ -282,7 +282,7 @@ def test_promised_modes_are_covered(mode: str) -> None:
     assert [rule.info.code for rule in RULES if mode in rule.info.modes]
 
 
-def test_every_mode_without_a_rule_says_why(modes: list[dict[str, str]]) -> None:
+def test_every_mode_without_a_rule_has_a_reason(modes: list[dict[str, str]]) -> None:
     assert all(mode["title"] and mode["without a rule"] for mode in modes)
 
 
@@ -292,7 +292,7 @@ def test_every_mode_without_a_rule_says_why(modes: list[dict[str, str]]) -> None
 
 
 def test_links_resolve() -> None:
-    """Relative links of the project's own documentation lead to files that are there."""
+    """Relative links in the project's documentation lead to existing files."""
     documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("fixtures/*.md")]
     broken = [
         f"{document.relative_to(ROOT)}: {target}"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
+
+from tests.support.variants import Edit
 
 HEAD = "from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer\n\n\n"
 _MIRRORING = "configure_rotation_dummyDA_mirroring_and_inital_patch_size"
@@ -60,6 +64,19 @@ class nnUNetTrainerNoMirroring(nnUNetTrainer):
 }
 
 
+def installed(*, package: bool = True, **versions: str) -> Edit:
+    """Write this nnU-Net, and what pip notes of these packages, into the workspace's folder site."""
+
+    def edit(workspace: Path, dataset: str) -> None:
+        if package:
+            write(workspace / "site/nnunetv2", _TREE)
+            write(workspace / "site/torch", {"__init__.py": ""})
+        for name, version in versions.items():
+            noted(workspace / "site", name, version)
+
+    return edit
+
+
 def install(site: Path, monkeypatch: pytest.MonkeyPatch, **versions: str) -> Path:
     """Install this nnU-Net and the metadata of these packages, before all others on the path."""
     write(site / "nnunetv2", _TREE)
@@ -75,6 +92,15 @@ def noted(site: Path, name: str, version: str, more: str = "") -> Path:
     folder = site / f"{name}-{version}.dist-info"
     write(folder, {"METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}"})
     return folder
+
+
+def note_files(site: Path, *names: str) -> None:
+    """Write the RECORD of nnunetv2 2.8.1, with the digests of these files."""
+    lines = []
+    for name in names:
+        digest = base64.urlsafe_b64encode(hashlib.sha256((site / name).read_bytes()).digest()).rstrip(b"=").decode()
+        lines.append(f"{name},sha256={digest},{(site / name).stat().st_size}\n")
+    (site / "nnunetv2-2.8.1.dist-info/RECORD").write_text("".join(lines))
 
 
 def write(folder: Path, files: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,28 @@ Edit = Callable[[Path, str], None]
 """Changes one file of a workspace (its root folder) for a dataset (its name)."""
 
 
+def no_variables(workspace: Path) -> Mapping[str, str]:
+    """Set no environment variables."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Variant:
     """One fault: the edits that make it, the expected findings, and a healthy twin without findings.
 
-    ``expect`` holds (code, file, pointer) for every finding, no more and no less; ``twin`` are edits of the same
-    kind that are fine (none: the untouched fixture is the twin). ``options`` are those of the command; weights are
-    named by their path in the workspace. ``model`` is a folder of results that is checked in the dataset's place.
-    ``training`` are arguments of nnUNetv2_train behind the dataset: then it is the gate that judges. The twin has the
-    same ones, unless ``twin_training`` are others.
+    ``expect`` has (code, file, pointer) for every finding, no more and no less; ``twin`` are edits of the same kind
+    that are fine (none: the untouched fixture is the twin).
+
+    By default `plansguard check` checks the dataset. ``options`` are those of the check; weights are named by their
+    path in the workspace. ``model`` is a folder that is checked in the dataset's place. ``training`` are arguments of
+    nnUNetv2_train behind the dataset, which `plansguard gate` judges. ``command`` is any other command: ``migrate`` and
+    its options, or a command of nnU-Net for the gate; ``{workspace}`` in its words is the workspace.
+
+    ``also`` are further datasets of the workspace. With ``site``, packages in the workspace's folders site and clone
+    are the first that Python finds. ``environment`` gives variables that are set after the edits.
+
+    The twin has the same command and variables, unless ``twin_training``, ``twin_command`` or ``twin_environment`` are
+    others.
     """
 
     name: str
@@ -51,11 +64,23 @@ class Variant:
     model: str = ""
     training: tuple[str, ...] = ()
     twin_training: tuple[str, ...] = ()
+    command: tuple[str, ...] = ("check",)
+    twin_command: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    site: bool = False
+    environment: Callable[[Path], Mapping[str, str]] = no_variables
+    twin_environment: Callable[[Path], Mapping[str, str]] | None = None
 
     @property
     def healthy(self) -> Variant:
-        """The variant with the command of its twin."""
-        return replace(self, training=self.twin_training or self.training)
+        """The twin."""
+        return replace(
+            self,
+            edits=self.twin,
+            training=self.twin_training or self.training,
+            command=self.twin_command or self.command,
+            environment=self.twin_environment or self.environment,
+        )
 
 
 def put(file: str, pointer: str, value: Any) -> Edit:
@@ -105,6 +130,17 @@ def rewrite(file: str, change: Callable[[str], str]) -> Edit:
     def edit(workspace: Path, dataset: str) -> None:
         path = place(workspace, dataset, file)
         path.write_bytes(change(path.read_text(encoding="utf-8")).encode("utf-8", "surrogateescape"))
+
+    return edit
+
+
+def written(file: str, text: str) -> Edit:
+    """Write a new file, named by its path in the workspace."""
+
+    def edit(workspace: Path, dataset: str) -> None:
+        path = workspace / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
     return edit
 

@@ -78,7 +78,7 @@ VARIANTS: tuple[Variant, ...] = (
         CT,
         (put(PLANS, OLD, old_2d()),),
         frozenset({OLD_WARNING}),
-        # beside an architecture the old name means nothing
+        # beside an architecture nnU-Net ignores the old key
         twin=(put(PLANS, OLD, old_2d(architecture=network(HALVED_2D, [3, 3], axes=2))),),
     ),
     Variant(

@@ -35,7 +35,7 @@ VARIANTS: tuple[Variant, ...] = (
         finding("PG106", PLANS, "/configurations/3d_cascade_fullres/inherits_from"),
     ),
     Variant(
-        "grandparent-missing-is-told-once",
+        "grandparent-missing-is-reported-once",
         CT,
         (
             put(PLANS, CHILD, {"inherits_from": "3d_old"}),

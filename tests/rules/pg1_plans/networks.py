@@ -16,12 +16,12 @@ HALVED_2D = [[1, 1], [2, 2], [2, 2], [2, 2]]
 
 
 def child(**fields: Any) -> dict[str, Any]:
-    """A configuration that inherits from 3d_fullres."""
+    """Return a configuration that inherits from 3d_fullres."""
     return {"inherits_from": "3d_fullres", **fields}
 
 
 def network(strides: list[Any], kernel: list[int], axes: int = 3) -> dict[str, Any]:
-    """A whole PlainConvUNet with these strides."""
+    """Return the architecture of a PlainConvUNet with these strides."""
     stages = len(strides)
     return {
         "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
@@ -45,7 +45,7 @@ def network(strides: list[Any], kernel: list[int], axes: int = 3) -> dict[str, A
 
 
 def old_2d(**fields: Any) -> dict[str, Any]:
-    """A whole 2d configuration as nnU-Net wrote it in 2023, for the data of Dataset002's 2d."""
+    """Return a 2d configuration as nnU-Net wrote it in 2023, for the data of Dataset002's 2d."""
     return {
         "data_identifier": "nnUNetPlans_2d",
         "preprocessor_name": "DefaultPreprocessor",

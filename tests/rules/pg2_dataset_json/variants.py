@@ -26,7 +26,7 @@ REGIONS = {"background": 0, "kidney": [1, 2], "cyst": 2}
 
 
 def listed(label: str) -> dict[str, dict[str, object]]:
-    """The cases of Dataset002 as dataset.json may list them; the first one's label is called ``label``."""
+    """Return the cases of Dataset002 in the form of dataset.json; the label of the first is ``label``."""
     cases = [f"fine_{number:03d}" for number in range(5)]
     files: dict[str, dict[str, object]] = {
         case: {"images": [f"imagesTr/{case}_0000.nii.gz"], "label": f"labelsTr/{case}.nii.gz"} for case in cases
@@ -36,7 +36,7 @@ def listed(label: str) -> dict[str, dict[str, object]]:
 
 
 def empty(folder: str) -> Edit:
-    """The folder stays, its files go away."""
+    """Delete the files in a folder."""
 
     def edit(workspace: Path, dataset: str) -> None:
         for path in place(workspace, dataset, folder).iterdir():
@@ -51,7 +51,7 @@ VARIANTS: tuple[Variant, ...] = (
         CT,
         (remove(DATASET_JSON),),
         finding("PG201", "preprocessed"),
-        # before planning the folder holds a fingerprint only
+        # before planning, the folder has only a fingerprint
         twin=(remove(DATASET_JSON), remove(PLANS), remove(RESENC)),
     ),
     Variant(
@@ -97,7 +97,7 @@ VARIANTS: tuple[Variant, ...] = (
         MR,
         (put(DATASET_JSON, "/channel_names/1", "FLAIR"),),
         finding("PG202", DATASET_JSON, "/channel_names"),
-        # older files say modality, and nnU-Net ignores the keys
+        # older files have modality, and nnU-Net ignores the keys
         twin=(
             drop(RAW_DATASET_JSON, "/channel_names"),
             put(RAW_DATASET_JSON, "/modality", {"first": "T1", "second": "T2"}),
@@ -122,7 +122,7 @@ VARIANTS: tuple[Variant, ...] = (
         CT,
         in_both("/labels", {"0": "background", "1": "kidney"}),
         finding("PG204", DATASET_JSON, "/labels"),
-        # what a conversion leaves behind
+        # a key that conversions keep
         twin=in_both("/tensorImageSize", "4D"),
     ),
     Variant(

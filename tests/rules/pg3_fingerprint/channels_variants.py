@@ -15,7 +15,7 @@ ALONE = remove(RESENC)
 
 
 def statistics(shift: float = 0, stretch: float = 1) -> dict[str, float]:
-    """Dataset002's own intensity properties, moved and widened."""
+    """Return Dataset002's own intensity properties, shifted and stretched."""
     own = json.loads((FIXTURES / "workspace/nnUNet_preprocessed" / CT / "nnUNetPlans.json").read_bytes())
     properties: dict[str, float] = own["foreground_intensity_properties_per_channel"]["0"]
     middle = properties["median"]

@@ -26,7 +26,7 @@ ONE_MORE = (
 
 
 def without_case(number: int) -> tuple[Edit, Edit]:
-    """The fingerprint forgets a case."""
+    """Remove a case from the fingerprint."""
     return drop(FINGERPRINT, f"/spacings/{number}"), drop(FINGERPRINT, f"/shapes_after_crop/{number}")
 
 
@@ -66,7 +66,7 @@ VARIANTS: tuple[Variant, ...] = (
     ),
     Variant(
         "fingerprint-and-numtraining-differ",
-        CASCADE,  # whose raw images are not here
+        CASCADE,  # without raw images
         ONE_MORE,
         finding("PG303", FINGERPRINT, "/spacings"),
         twin=(*ONE_MORE, *in_both("/numTraining", 5)),

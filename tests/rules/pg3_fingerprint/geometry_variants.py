@@ -25,7 +25,7 @@ FOR_SLICES_LAST = (
 
 
 def configuration_of(dataset: str, name: str) -> dict[str, Any]:
-    """A configuration that nnU-Net planned for another dataset."""
+    """Return a configuration that nnU-Net planned for another dataset."""
     plans = json.loads((FIXTURES / "workspace/nnUNet_preprocessed" / dataset / "nnUNetPlans.json").read_bytes())
     configuration: dict[str, Any] = plans["configurations"][name]
     return configuration

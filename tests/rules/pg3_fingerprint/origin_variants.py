@@ -13,7 +13,7 @@ ALONE = remove(RESENC)
 
 
 def renamed(edit: Edit) -> tuple[Edit, ...]:
-    """Plans under a name that no planner uses, edited."""
+    """Copy the plans to a name that no planner uses, and edit the copy."""
 
     def data(configuration: str) -> Edit:
         return put(MINE, f"/configurations/{configuration}/data_identifier", f"MyPlans_{configuration}")
