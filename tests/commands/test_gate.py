@@ -805,7 +805,7 @@ def test_folds_that_are_not_there(bench: Bench) -> None:
     words = [word for word in predict(bench) if word not in ("-f", "0")]
     done = judged(*words)
     (finding,) = done.json["findings"]
-    assert (done.code, finding["code"], finding["fix"]) == (1, "PG753", "predict with what is there: -f 0")
+    assert (done.code, finding["code"], finding["fix"]) == (1, "PG753", "predict with the folds that are trained: -f 0")
     assert "fold_1/checkpoint_final.pth, fold_2/checkpoint_final.pth" in finding["message"]
     assert codes(*words, "-f", "0") == set()
     assert codes(*words, "-f", "00", "0") == set()
@@ -852,8 +852,8 @@ def trouble(done: Done) -> list[tuple[str, str]]:
         (["a_000.nii.gz"], "images without a channel's number before .nii.gz: a_000.nii.gz (1 of 1)"),
         (["a_0001.nii.gz"], "images are missing: a_0000.nii.gz (1 of 1)"),
         (["a_0000.nii.gz", "a_0001.nii.gz"], "there are images of others: a_0001.nii.gz"),
-        (["a_0000.nrrd", "b_0000.nrrd"], "as those of the training did: 2 of 2 files have .nrrd"),
-        (["a_0000.NII.GZ"], "as those of the training did: 1 of 1 file has .NII.GZ"),
+        (["a_0000.nrrd", "b_0000.nrrd"], "the ending of the training's images: 2 of 2 files have .nrrd"),
+        (["a_0000.NII.GZ"], "the ending of the training's images: 1 of 1 file has .NII.GZ"),
     ],
 )
 def test_images_that_do_not_fit(bench: Bench, names: list[str], said: str) -> None:
@@ -870,7 +870,7 @@ def test_no_images(bench: Bench) -> None:
         path.unlink()
     assert "it is empty" in trouble(judged(*words))[0][1]
     (folder / "a").mkdir()
-    assert "it holds only folders" in trouble(judged(*words))[0][1]
+    assert "it contains only folders" in trouble(judged(*words))[0][1]
 
 
 def test_several_channels(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""PG741, PG742: what a training that is about to start would read, beyond what a check of the dataset can ask for."""
+"""PG741, PG742: inputs of a training that a check of the dataset does not require."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     modes=("PP-01",),
 )
 def nothing_to_train_on(run: TrainingRun) -> Iterator[Found]:
-    """The data that are to be trained on were never preprocessed.
+    """The data to be trained on were never preprocessed.
 
-    What it checks: the folder of preprocessed data of the configuration is there and not empty. In a check, a dataset
-    of which nothing is preprocessed is no fault; before a training it is. Where other data of the dataset are there,
-    PG504 and PG505 tell.
+    What it checks: the folder of preprocessed data of the configuration exists and is not empty. A check reports
+    nothing if no data of the dataset are preprocessed; before a training this is an error. If other data of the dataset
+    are preprocessed, PG504 and PG505 report it.
 
-    Why it matters: nnU-Net stops with `FileNotFoundError`, or with an assertion that names no cause.
+    Why it matters: nnU-Net stops with `FileNotFoundError`, or with an assertion that does not name the cause.
 
     How to fix: preprocess.
 
@@ -42,16 +42,19 @@ def nothing_to_train_on(run: TrainingRun) -> Iterator[Found]:
     dataset, configuration = run.dataset, run.configuration
     identifier = configuration.require("data_identifier")
     if not is_folder_name(identifier):
-        return  # PG526 tells
+        return  # PG526 reports it
     folder, truth = dataset.folder / identifier, dataset.folder / GROUND_TRUTH
-    preprocessed = dataset.holds_data or is_there(truth)
     counted = names_in(truth) or known(lambda: dataset.raw_images) is not None
-    if (not is_there(folder) and not preprocessed) or (is_there(folder) and not names_in(folder) and not counted):
+    if is_there(folder):
+        lacking = not names_in(folder) and not counted
+    else:
+        lacking = not dataset.holds_data and not is_there(truth)
+    if lacking:
         yield found(
             configuration.at("data_identifier"),
             configuration=configuration.name,
             identifier=brief(identifier),
-            trouble="is empty" if is_there(folder) else "is not there",
+            trouble="is empty" if is_there(folder) else "is missing",
             number=number(dataset),
             plans=run.plans.identifier,
         )
@@ -61,16 +64,16 @@ def nothing_to_train_on(run: TrainingRun) -> Iterator[Found]:
     "PG742",
     "previous-stage-of-another-trainer",
     Severity.ERROR,
-    message="{configuration} would look for predictions of {stage} by {trainer}, and there are only those by {others}",
+    message="{configuration} needs predictions of {stage} by {trainer}, and there are only those by {others}",
     fix="train {stage} with the same trainer: plansguard gate -- nnUNetv2_train {number} {stage} FOLD -p {plans} "
-    "-tr {trainer}; or train this with theirs, {first}",
+    "-tr {trainer}; or train this configuration with {first}",
     modes=("CA-01",),
 )
 def previous_stage_of_another_trainer(run: TrainingRun) -> Iterator[Found]:
     """The first stage of a cascade was trained by another trainer.
 
     What it checks: for a configuration with a `previous_stage`, that a trained model of that stage has the name of this
-    very trainer. Whether its predictions are complete, and whether there is any, PG518 tells.
+    very trainer. PG518 checks whether its predictions are complete, and whether there are any.
 
     Why it matters: the second stage reads `<trainer>__<plans>__<previous stage>/predicted_next_stage`, with its own
     trainer's name. The loader fails when the first case is drawn.
@@ -82,9 +85,10 @@ def previous_stage_of_another_trainer(run: TrainingRun) -> Iterator[Found]:
     Evidence: CA-01; nnU-Net issues 1959, 2371; nnUNetTrainer.__init__.
     """
     stage = run.configuration.get("previous_stage")
-    models = [one for one in run.dataset.trained if one.checkpoints] if stage else []
-    names = [one.trainer for one in models if (one.plans_name, one.configuration) == (run.plans.identifier, stage)]
-    folder = run.model_folder.with_name(f"{run.trainer}__{run.plans.identifier}__{stage}")
+    models = [model for model in run.dataset.trained if model.checkpoints] if stage else []
+    plans = run.plans.identifier
+    names = [model.trainer for model in models if model.plans_name == plans and model.configuration == stage]
+    folder = run.model_folder.with_name(f"{run.trainer}__{plans}__{stage}")
     if names and run.trainer not in names and not is_there(folder / "predicted_next_stage"):
         yield found(
             run.configuration.at("previous_stage"),
@@ -94,5 +98,5 @@ def previous_stage_of_another_trainer(run: TrainingRun) -> Iterator[Found]:
             others=listed(names),
             first=quoted(names[0]),
             number=number(run.dataset),
-            plans=run.plans.identifier,
+            plans=plans,
         )

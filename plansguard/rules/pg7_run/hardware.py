@@ -1,4 +1,4 @@
-"""PG711 to PG716: whether this machine has what a training takes: GPUs, their memory, room on the disks."""
+"""PG711 to PG716: the GPUs, their memory and the disk space that a training takes."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from plansguard.subjects.plans import Configuration
 if TYPE_CHECKING:
     from plansguard.subjects.training_run import TrainingRun
 
-#: Shares of a GPU's memory. nnU-Net's own plans for just this GPU come to 94 %; the estimate is good to about a fifth.
+#: Shares of a GPU's memory. nnU-Net's own plans for this very GPU take 94 %; the estimate is good to about a fifth.
 _TIGHT, _HOPELESS = 0.95, 1.3
 _IN_USE = "wait until that is free, or take another GPU with CUDA_VISIBLE_DEVICES"
 #: nnU-Net never plans for fewer samples.
 _LEAST_BATCH = 2
 #: A weight and its momentum, float32 each.
 _BYTES_PER_PARAMETER = 8
-#: Below this share of what is needed, being wrong about the cases that were not looked at is no excuse.
+#: Share of the estimated need below which the disk is too small even if the cases that were not read are smaller.
 _SURELY_TOO_LITTLE = 0.8
 
 
 class _Memory(NamedTuple):
-    """Of the smallest GPU that takes part, in GB; ``others`` is what is in use now."""
+    """Memory in GB of the smallest GPU that takes part; ``others`` is in use now."""
 
     name: str
     total: float
@@ -50,7 +50,7 @@ class _Memory(NamedTuple):
 
     @property
     def room(self) -> float:
-        """What a training may take without a word."""
+        """What a training may take without a finding."""
         return max(0.0, min(_TIGHT * self.total, self.total - self.others))
 
 
@@ -67,18 +67,17 @@ class _Memory(NamedTuple):
 def gpu_memory_too_small(run: TrainingRun, configuration: Configuration, dataset_json: DatasetJson) -> Iterator[Found]:
     """The training takes more memory than the GPU has.
 
-    What it checks: the estimate by which nnU-Net's planners choose patch and batch size, made for this network, patch
-    and batch, against the memory of the smallest GPU that takes part: what `--gpu-memory` says, else what `nvidia-smi`
-    says. With several GPUs each takes its share of the batch. A warning above 95 % of the memory or above what others
-    leave of it, an error above 130 %. The estimate is good to about a fifth: nnU-Net's authors saw 7.7 to 9.1 GB in use
-    where it says 8, and 22.7 where it says 24.
+    What it checks: the estimate by which nnU-Net's planners choose patch and batch size, for this network, patch and
+    batch, against the memory of the smallest GPU that takes part, from `--gpu-memory`, else from `nvidia-smi`. Several
+    GPUs share the batch. A warning above 95 % of the memory or above what others leave of it, an error above 130 %. The
+    estimate is good to about a fifth: nnU-Net's authors measured 7.7 to 9.1 GB for 8, and 22.7 for 24.
 
-    Why it matters: the training stops with `CUDA out of memory`, in the first minutes or, where the patch only just
-    fits, after many epochs. nnU-Net plans for 8 GB, or what the preset says, whatever GPU is there.
+    Why it matters: the training stops with `CUDA out of memory`, in the first minutes or, if the patch only just fits,
+    after many epochs. nnU-Net plans for 8 GB, or the preset's target, whatever GPU is there.
 
-    How to fix: plan for the GPU with `-gpu_memory_target` or a smaller preset. Where the network has to stay as it is,
-    because pretrained weights are loaded, write a configuration that inherits from this one, with a smaller
-    `batch_size` or `patch_size`; each side of the patch a multiple of what the network pools along it.
+    How to fix: plan for the GPU with `-gpu_memory_target` or a smaller preset. If the network must not change, because
+    pretrained weights are loaded, write a configuration that inherits from this one, with a smaller `batch_size` or
+    `patch_size`; each side of the patch a multiple of what the network pools along it.
 
     Example: plans of `nnUNetPlannerResEncL`, made for 24 GB, on a GPU with 11 GB.
 
@@ -86,12 +85,10 @@ def gpu_memory_too_small(run: TrainingRun, configuration: Configuration, dataset
     """
     if run.device != "cuda" or run.validates:
         return
-    gpu = _memory(run)
-    samples = ceil(configuration.require("batch_size") / run.gpus)
+    gpu, samples = _memory(run), ceil(configuration.require("batch_size") / run.gpus)
     by, needed = _estimate(run, configuration, dataset_json, samples)
     if needed <= gpu.room:
         return
-    planner = run.plans.value.get("experiment_planner_used")
     fits = int(gpu.room / needed * samples) * run.gpus
     yield found(
         configuration.at("batch_size"),
@@ -105,7 +102,7 @@ def gpu_memory_too_small(run: TrainingRun, configuration: Configuration, dataset
         memory=round(gpu.total, 2),
         in_use=f", of which {gpu.others:.1f} GB are in use" if gpu.others > (1 - _TIGHT) * gpu.total else "",
         number=number(run.dataset),
-        planner=planner if planner in constants.YARDSTICKS else constants.YARDSTICK_OF_NETWORK[by.network],
+        planner=_planner(run, by),
         target=max(1, int(gpu.room)),
         plans=run.plans.identifier,
         fits=fits,
@@ -116,7 +113,7 @@ def gpu_memory_too_small(run: TrainingRun, configuration: Configuration, dataset
     "PG712",
     "batch-smaller-than-gpus",
     Severity.ERROR,
-    message="batch_size is {batch_size}, and it is to be divided among {gpus} GPUs: nnU-Net refuses",
+    message="a batch_size of {batch_size} cannot be divided among {gpus} GPUs: nnU-Net refuses",
     fix="-num_gpus {batch_size}, or a configuration that inherits from {configuration} with a batch_size of {gpus} or "
     "more",
     modes=("RT-02",),
@@ -153,16 +150,16 @@ def batch_smaller_than_gpus(run: TrainingRun, configuration: Configuration) -> I
 def batch_uneven_on_gpus(run: TrainingRun, configuration: Configuration) -> Iterator[Found]:
     """The batch is divided unevenly among the GPUs, or each of them gets a single sample.
 
-    What it checks: `-num_gpus` against the `batch_size` of the configuration, where each GPU gets something.
+    What it checks: `-num_gpus` against the `batch_size` of the configuration, if each GPU gets a sample.
 
-    Why it matters: the batch is divided, not multiplied. With uneven shares all GPUs wait for the fullest, and samples
-    on the others count more, as gradients are averaged over GPUs. With a single sample each, the GPUs are hardly used,
-    and a batch norm has nothing to average.
+    Why it matters: with uneven shares all GPUs wait for the one with the most samples, and samples on the others have
+    more weight, because gradients are averaged over GPUs. With a single sample each, the GPUs are hardly used, and a
+    batch norm has nothing to average.
 
     How to fix: make the batch a multiple of the number of GPUs, in a configuration that inherits from this one; with as
-    many samples on each as it had on one, memory is used as planned.
+    many samples on each GPU as planned for one, memory is used as planned.
 
-    Example: a batch of 2 on two GPUs, in the hope that it goes twice as fast.
+    Example: a batch of 2 on two GPUs, in the hope that it trains twice as fast.
 
     Evidence: RT-02; nnU-Net issues 1516, 2482, 1485.
     """
@@ -183,7 +180,7 @@ def batch_uneven_on_gpus(run: TrainingRun, configuration: Configuration) -> Iter
 
 
 def _fewer_gpus(batch_size: int, gpus: int) -> str:
-    """How many of them would get even shares of two samples or more."""
+    """The largest number of GPUs with even shares of two samples or more, as an option."""
     fewer = [number for number in range(gpus - 1, 0, -1) if batch_size % number == 0 and batch_size // number > 1]
     return f"-num_gpus {fewer[0]}" if fewer else "a single GPU"
 
@@ -193,23 +190,22 @@ def _fewer_gpus(batch_size: int, gpus: int) -> str:
     "fewer-gpus-than-asked",
     Severity.ERROR,
     message="this training is to run on {asked}, and {trouble}",
-    fix="see what nvidia-smi and CUDA_VISIBLE_DEVICES say; without a GPU: -device cpu",
+    fix="check nvidia-smi and CUDA_VISIBLE_DEVICES; without a GPU: -device cpu",
 )
 def fewer_gpus_than_asked(run: TrainingRun) -> Iterator[Found]:
-    """The device or the number of GPUs that is asked for is not here.
+    """The requested device or number of GPUs is not available.
 
-    What it checks: for `-device cuda`, nnU-Net's default, that there is a GPU, and that as many are visible as
-    `-num_gpus` says, as far as the driver tells; that with another device one process is asked for; and that `mps` is
-    asked for on a Mac. With `--gpu-memory` on a machine without a GPU, the training is taken to be meant for another
-    machine.
+    What it checks: for `-device cuda`, nnU-Net's default, that as many GPUs are visible as `-num_gpus` requests, if the
+    driver can be asked; that another device has one process; and that `mps` is used on a Mac. With `--gpu-memory` on a
+    machine without a GPU, the training is assumed to be for another machine.
 
     Why it matters: nnU-Net loads for some seconds and then stops, with `Found no NVIDIA driver on your system`, `Torch
     not compiled with CUDA enabled` or `invalid device ordinal`.
 
-    How to fix: on a machine without a GPU say `-device cpu`. In a job, ask the queue for as many GPUs as `-num_gpus`
-    says; CUDA_VISIBLE_DEVICES names those that the job may use.
+    How to fix: on a machine without a GPU take `-device cpu`. In a job, request as many GPUs from the queue as
+    `-num_gpus`; CUDA_VISIBLE_DEVICES names those that the job may use.
 
-    Example: a job was given one GPU, and the command says `-num_gpus 2`.
+    Example: a job was given one GPU, and the command has `-num_gpus 2`.
 
     Evidence: nnU-Net issues 1365, 1635, 2940.
     """
@@ -220,11 +216,10 @@ def fewer_gpus_than_asked(run: TrainingRun) -> Iterator[Found]:
     elif run.device == "mps" and sys.platform != "darwin":
         yield found(run.at, asked=asked, trouble="this is no Mac", fix="-device cuda, or -device cpu")
     elif run.device == "cuda":
-        there = gpus.visible()
-        if there is None or len(there) >= run.gpus or not (there or run.gpu_memory is None):
+        visible = gpus.visible()
+        if visible is None or len(visible) >= run.gpus or not (visible or run.gpu_memory is None):
             return
-        trouble = f"{len(there)} of them can be seen" if there else "there is none here that could be seen"
-        yield found(run.at, asked=asked, trouble=trouble)
+        yield found(run.at, asked=asked, trouble=f"{len(visible) or 'none'} can be seen")
 
 
 @rule(
@@ -239,15 +234,15 @@ def fewer_gpus_than_asked(run: TrainingRun) -> Iterator[Found]:
 def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json: DatasetJson) -> Iterator[Found]:
     """The disk is too small for the checkpoints.
 
-    What it checks: the free space under `nnUNet_results` against the checkpoints that are not there yet. Each holds the
-    weights and their momentum, 8 bytes per parameter; `checkpoint_best.pth` and `checkpoint_latest.pth` lie there while
-    `checkpoint_final.pth` is written. An error where the best and the final one have no room. Quotas, predictions and
+    What it checks: the free space under `nnUNet_results` against the checkpoints that are not there yet. Each contains
+    the weights and their momentum, 8 bytes per parameter; `checkpoint_best.pth` and `checkpoint_latest.pth` exist while
+    `checkpoint_final.pth` is written. An error if the best and the final one have no room. Quotas, predictions and
     optimizers with more than a momentum are not counted.
 
-    Why it matters: a checkpoint that cannot be written ends the training, after hours or days, and with nnU-Net's own
-    trainers what stood under its name is lost.
+    Why it matters: a checkpoint that cannot be written ends the training, after hours or days, and nnU-Net's own
+    trainers lose the file that had its name.
 
-    How to fix: make room, or let `nnUNet_results` point to a larger disk.
+    How to fix: make room, or set `nnUNet_results` to a larger disk.
 
     Example: a home folder with 1 GB left, and nnU-Net's 3D networks, whose checkpoints take 250 MB to 1 GB each.
 
@@ -255,7 +250,6 @@ def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json:
     """
     if run.validates or run.disables_checkpointing:
         return
-
     free, place = _free(run.output_folder)
     size = _checkpoint_size(run, configuration, dataset_json)
     missing = [name for name in constants.CHECKPOINTS if not (run.output_folder / name).exists()]
@@ -278,7 +272,7 @@ def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json:
     "no-room-to-unpack",
     Severity.WARNING,
     message="{folder} has {free:.2f} GB free, and nnU-Net unpacks {needed:.2f} GB there before it trains",
-    fix="make room there, or preprocess anew with nnU-Net 2.6 or later, which packs what it needs no more: "
+    fix="make room there, or preprocess again with nnU-Net 2.6 or later, whose data are not unpacked: "
     "nnUNetv2_preprocess -d {number} -plans_name {plans} -c {configuration}",
     modes=("RT-05",),
 )
@@ -286,12 +280,12 @@ def no_room_to_unpack(run: TrainingRun, configuration: Configuration) -> Iterato
     """The disk is too small for data that nnU-Net unpacks.
 
     What it checks: for data of nnU-Net up to 2.5 (`.npz`), the sizes of the arrays that are not unpacked yet, against
-    the free space. Up to 64 archives are looked into. An error where not even four fifths have room.
+    the free space. Up to 64 archives are read. An error if not even four fifths have room.
 
     Why it matters: nnU-Net unpacks every case before the first epoch, also 2.8. On a full disk it stops with `OSError:
     ... requested and 0 written`, and leaves the disk full.
 
-    How to fix: make room, or preprocess anew: since 2.6 the data are read as they are packed.
+    How to fix: make room, or preprocess again: since 2.6 the data are read as they are packed.
 
     Example: 60 GB of `.npz`, which unpack to 150 GB, on a disk with 100 GB left.
 
@@ -327,24 +321,21 @@ def _divides(run: TrainingRun) -> bool:
 
 
 def _memory(run: TrainingRun) -> _Memory:
-    """Absent where it is not known."""
     if run.gpu_memory is not None:
         return _Memory("the GPU", run.gpu_memory, 0)
-    there = gpus.visible()
-    if there == ():
-        raise Absent("there is no GPU here; --gpu-memory says what another machine has")
-    sizes = [
-        _Memory(gpu.name, gpu.memory, gpu.used or 0) for gpu in (there or ())[: run.gpus] if gpu.memory is not None
-    ]
-    if not sizes:
-        raise Absent("how much memory the GPU has cannot be told here; --gpu-memory says it")
-    return min(sizes, key=lambda one: one.room)
+    visible = gpus.visible()
+    if visible == ():
+        raise Absent("there is no GPU here; --gpu-memory gives the memory of another machine's GPU")
+    known = [gpu for gpu in (visible or ())[: run.gpus] if gpu.memory is not None]
+    if not known:
+        raise Absent("the memory of the GPU is not known; --gpu-memory gives it")
+    return min((_Memory(gpu.name, gpu.memory or 0, gpu.used or 0) for gpu in known), key=lambda memory: memory.room)
 
 
 def _estimate(
     run: TrainingRun, configuration: Configuration, dataset_json: DatasetJson, samples: int
 ) -> tuple[constants.Yardstick, float]:
-    """What one GPU needs for so many samples, in GB, and by whose yardstick; Absent where the network is not known."""
+    """What one GPU needs for this many samples, in GB, and the yardstick; Absent if the network is not known."""
     _check_planned(run)
     architecture, patch_size = configuration.architecture, configuration.require("patch_size")
     try:
@@ -356,7 +347,7 @@ def _estimate(
 
 
 def _checkpoint_size(run: TrainingRun, configuration: Configuration, dataset_json: DatasetJson) -> int:
-    """Of one checkpoint, in bytes; Absent where the network is not known."""
+    """Bytes of one checkpoint; Absent if the network is not known."""
     _check_planned(run)
     try:
         channels = input_channels(configuration.resolved, dataset_json.value)
@@ -368,13 +359,18 @@ def _checkpoint_size(run: TrainingRun, configuration: Configuration, dataset_jso
 
 
 def _check_planned(run: TrainingRun) -> None:
-    """Absent for trainers that do not train the network of the plans."""
+    """Raise Absent for trainers that do not train the network of the plans."""
     if run.base_trainer in constants.TRAINERS_WITH_OWN_NETWORK:
         raise Absent(f"{run.base_trainer} builds another network than the plans name")
 
 
+def _planner(run: TrainingRun, by: constants.Yardstick) -> str:
+    planner = run.plans.value.get("experiment_planner_used")
+    return planner if planner in constants.YARDSTICKS else constants.YARDSTICK_OF_NETWORK[by.network]
+
+
 def _with_this_network(run: TrainingRun, fits: int) -> str | None:
-    """The way out where the network has to stay, or a smaller batch will do; None where new plans are better."""
+    """The fix if the network must not change, or a smaller batch is enough; None if new plans are better."""
     smaller = "a configuration that inherits from {configuration} with "
     if fits >= _LEAST_BATCH * run.gpus:
         return smaller + "batch_size {fits}, which would fit; or plan for this GPU with -gpu_memory_target"
@@ -388,9 +384,9 @@ def _gb(number_of_bytes: int) -> float:
 
 
 def _free(path: Path) -> tuple[int, Path]:
-    """Bytes that are free where ``path`` lies or will lie, and the nearest folder above it that is there already."""
-    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    """Free bytes at ``path``, which need not exist, and the nearest folder above it that exists."""
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     try:
-        return shutil.disk_usage(there).free, there
+        return shutil.disk_usage(existing).free, existing
     except OSError as error:
-        raise Absent(f"how much room {there} has cannot be told: {error.strerror}") from error
+        raise Absent(f"the free space of {existing} is not known: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""PG751, PG752: a planning that is about to start, and the plans that it would write over."""
+"""PG751, PG752: plans that planning would overwrite."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     "PG751",
     "planning-replaces-migrated-plans",
     Severity.ERROR,
-    message="planning would write over {identifier} of {dataset}, which was migrated from {origin} ({workflow})",
-    fix="give the new plans a name of their own with -overwrite_plans_name {better}; if nobody needs the migrated ones "
-    "any more: plansguard migrate -t {number} -tp {typed} --undo",
+    message="planning would overwrite {identifier} of {dataset}, which was migrated from {origin} ({workflow})",
+    fix="give the new plans a name of their own with -overwrite_plans_name {better}; if the migrated ones "
+    "are not needed any more: plansguard migrate -t {number} -tp {typed} --undo",
     modes=("MV-03", "MV-14"),
 )
 def planning_replaces_migrated_plans(planning: Planning) -> Iterator[Found]:
-    """Planning would write over migrated plans.
+    """Planning would overwrite migrated plans.
 
-    What it checks: the plans that a planner is about to write, by their name, are none that `plansguard migrate` wrote.
-    The name is that of `-overwrite_plans_name`, else the planner's own, which `-pl` decides.
+    What it checks: the plans that a planner is about to write, by their name, were not written by `plansguard migrate`.
+    The name is that of `-overwrite_plans_name`, else the default of the planner that `-pl` names.
 
-    Why it matters: nnU-Net writes over them without a question. Weights that were to be fine-tuned with them do not
-    load any more, or load and see images as they never saw them; configurations of another name stay in the file and
+    Why it matters: nnU-Net overwrites them without asking. Weights that were to be fine-tuned with them do not load any
+    more, or load and get images that are preprocessed otherwise; configurations of another name stay in the file and
     then belong to other plans.
 
     How to fix: `-overwrite_plans_name` writes the new plans beside them. Better still, never give migrated plans the
@@ -62,20 +62,20 @@ def planning_replaces_migrated_plans(planning: Planning) -> Iterator[Found]:
     "PG752",
     "planning-replaces-plans-in-use",
     Severity.WARNING,
-    message="{dataset} has plans {identifier} already, which planning writes over; {users}",
-    fix="where these are to be kept, give the new plans a name of their own with -overwrite_plans_name {better}; else "
-    "{again} again afterwards",
+    message="{dataset} has plans {identifier} already, which planning overwrites; {users}",
+    fix="to keep these, give the new plans a name of their own with -overwrite_plans_name {better}; else {again} again "
+    "afterwards",
     modes=("MV-14",),
 )
 def planning_replaces_plans_in_use(planning: Planning) -> Iterator[Found]:
-    """Planning would write over plans that models or data were made with.
+    """Planning would overwrite plans that models or data were made with.
 
-    What it checks: where plans of the name that a planner is about to write are there, no model was trained with them,
-    and no preprocessed data are left that they name. Data that are made anew by the same command do not count.
+    What it checks: if plans of the name that a planner is about to write exist, no model was trained with them, and no
+    preprocessed data that they name are left. Data that the same command preprocesses again do not count.
 
-    Why it matters: with the same fingerprint and planner the same plans come out, and nothing happens. With another
-    fingerprint, another version of nnU-Net or another memory target they differ: old models and old data then have no
-    plans any more that describe them, and new trainings go into the same folders of results.
+    Why it matters: with the same fingerprint and planner the plans stay the same. With another fingerprint, version of
+    nnU-Net or memory target they differ: no plans describe the old models and data any more, and new trainings go into
+    the same folders of results.
 
     How to fix: `-overwrite_plans_name`, or preprocess and train again.
 

@@ -1,4 +1,4 @@
-"""PG753 to PG755: a prediction that is about to start: the checkpoints of the model, and the images."""
+"""PG753 to PG755: the checkpoints and the images of a prediction."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from plansguard.subjects.documents import DatasetJson
 if TYPE_CHECKING:
     from plansguard.subjects.prediction import Prediction
 
-#: Formats in which one file usually holds all channels: the colours.
+#: Formats in which one file usually contains all channels, the colours.
 _PHOTOS = constants.READERS["NaturalImage2DIO"]
 
 
@@ -24,21 +24,21 @@ _PHOTOS = constants.READERS["NaturalImage2DIO"]
     "PG753",
     "prediction-checkpoint-missing",
     Severity.ERROR,
-    message="{model} has no {missing}: prediction takes {checkpoint} of every fold that is asked for",
+    message="{model} has no {missing}: prediction takes {checkpoint} of every requested fold",
     fix="{remedy}",
     modes=("AR-10",),
 )
 def prediction_checkpoint_missing(prediction: Prediction) -> Iterator[Found]:
     """A fold that is to predict has no such checkpoint.
 
-    What it checks: `fold_<fold>/<checkpoint>` is there for every fold of `-f` (0 1 2 3 4 unless told otherwise), with
-    the name of `-chk` (`checkpoint_final.pth`).
+    What it checks: `fold_<fold>/<checkpoint>` exists for every fold of `-f` (default 0 1 2 3 4), with the name of
+    `-chk` (`checkpoint_final.pth`).
 
     Why it matters: nnU-Net loads the folds one by one and stops at the first that is missing with a bare
     `FileNotFoundError`, after torch and all of nnU-Net were loaded.
 
-    How to fix: name the folds that are there with `-f`, or another checkpoint with `-chk`. A training that is not done
-    yet has `checkpoint_best.pth` and `checkpoint_latest.pth`.
+    How to fix: name the folds that exist with `-f`, or another checkpoint with `-chk`. An unfinished training has
+    `checkpoint_best.pth` and `checkpoint_latest.pth`.
 
     Example: only fold 0 was trained, and `-f 0` is forgotten.
 
@@ -52,24 +52,24 @@ def prediction_checkpoint_missing(prediction: Prediction) -> Iterator[Found]:
             model=folder.name,
             missing=listed([path.relative_to(folder).as_posix() for path in missing]),
             checkpoint=prediction.checkpoint,
-            remedy=_what_is_there(prediction),
+            remedy=_alternatives(prediction),
         )
 
 
-def _what_is_there(prediction: Prediction) -> str:
+def _alternatives(prediction: Prediction) -> str:
     """The options with which this model can predict."""
     folder = prediction.model.folder
-    there = sorted(folder.glob("fold_*/checkpoint_*.pth"))
-    folds = [path.parent.name.removeprefix("fold_") for path in there if path.name == prediction.checkpoint]
+    present = sorted(folder.glob("fold_*/checkpoint_*.pth"))
+    folds = [path.parent.name.removeprefix("fold_") for path in present if path.name == prediction.checkpoint]
     if folds:
-        numbers = [fold for fold in folds if fold != "all"] or folds  # nobody means the model of all cases beside these
-        return f"predict with what is there: -f {' '.join(map(quoted, numbers))}"
-    asked = {f"fold_{fold}" for fold in prediction.folds}
-    names = sorted({path.name for path in there if path.parent.name in asked})
+        numbers = [fold for fold in folds if fold != "all"] or folds  # beside numbered folds, "all" is not meant
+        return f"predict with the folds that are trained: -f {' '.join(map(quoted, numbers))}"
+    requested = {f"fold_{fold}" for fold in prediction.folds}
+    names = sorted({path.name for path in present if path.parent.name in requested})
     if names:
-        return f"these folds have {listed(names)}: -chk {quoted(names[0])}, if an unfinished training will do"
-    if there:
-        return f"there is only {listed([path.relative_to(folder).as_posix() for path in there])}: see -f and -chk"
+        return f"these folds have {listed(names)}: -chk {quoted(names[0])}, if an unfinished training is enough"
+    if present:
+        return f"there is only {listed([path.relative_to(folder).as_posix() for path in present])}: correct -f and -chk"
     return "no fold of this model has a checkpoint: train it first, or name another model"
 
 
@@ -82,18 +82,18 @@ def _what_is_there(prediction: Prediction) -> str:
     modes=("IO-02",),
 )
 def input_images_do_not_fit(prediction: Prediction, dataset_json: DatasetJson) -> Iterator[Found]:
-    """The images are not called as the model needs them.
+    """The names of the images are not those that the model needs.
 
-    What it checks: the folder of `-i` holds images that end with the `file_ending` of the model's dataset.json, all of
-    them called `<case>_<channel as four digits><ending>`, and every case has each channel that dataset.json names. Only
-    names are looked at. Where every case is a single file although there are several channels, the file may hold them
-    all: that is a warning, and nothing for photographs.
+    What it checks: the folder of `-i` contains images with the `file_ending` of the model's dataset.json, each named
+    `<case>_<channel as four digits><ending>`, and every case has each channel of dataset.json. Only names are read. If
+    every case is a single file although there are several channels, the file may contain all of them: this is a
+    warning, and no finding for photographs.
 
     Why it matters: with another ending nnU-Net finds no cases, writes nothing and ends with success. A file without a
-    channel number stops it with `IndexError: list index out of range`. A missing channel shows only when the network is
-    given the wrong number of them, and a channel under another's number never.
+    channel number stops it with `IndexError: list index out of range`. A missing channel is noticed only when the
+    network is given the wrong number of them, and a channel under another's number never.
 
-    How to fix: rename the images; convert them where the format is another.
+    How to fix: rename the images; convert them if the format is another.
 
     Example: `case1.nii.gz` in place of `case1_0000.nii.gz`.
 
@@ -103,8 +103,8 @@ def input_images_do_not_fit(prediction: Prediction, dataset_json: DatasetJson) -
     at = Location(str(prediction.images))
     fitting = [name for name in prediction.files if name.endswith(ending)]
     if not fitting:
-        trouble = f"no image in {prediction.images} ends in {ending}, as those of the training did: "
-        yield found(at, trouble=trouble + _instead(prediction), remedy=f"give -i a folder of images in {ending}")
+        trouble = f"no image in {prediction.images} ends in {ending}, the ending of the training's images: "
+        yield found(at, trouble=trouble + _endings(prediction), remedy=f"give -i a folder of images in {ending}")
         return
     cases = prediction.cases(ending)
     named = {f"{case}_{channel}{ending}" for case, numbers in cases.items() for channel in numbers}
@@ -113,19 +113,19 @@ def input_images_do_not_fit(prediction: Prediction, dataset_json: DatasetJson) -
             at,
             trouble=f"images without a channel's number before {ending}: {listed(strays)} "
             f"({len(strays)} of {len(fitting)})",
-            remedy=f"rename them to <case>_0000{ending}; what is no image to be predicted belongs elsewhere",
+            remedy=f"rename them to <case>_0000{ending}; move files that are not to be predicted elsewhere",
         )
     yield from _wrong_channels(at, cases, ending, channels)
 
 
 def _wrong_channels(at: Location, cases: dict[str, list[str]], ending: str, channels: Sequence[str]) -> Iterator[Found]:
-    """Cases that lack a channel, or have one that the model does not know."""
+    """Report cases that lack a channel, or have one that the model does not know."""
     numbers = [f"{index:04d}" for index in range(len(channels))]
-    alone = len(numbers) > 1 and all(found == numbers[:1] for found in cases.values())
+    alone = len(numbers) > 1 and all(present == numbers[:1] for present in cases.values())
     if alone and ending.lower() in _PHOTOS:
         return
-    lacking = [f"{case}_{one}{ending}" for case, there in cases.items() for one in numbers if one not in there]
-    surplus = [f"{case}_{one}{ending}" for case, there in cases.items() for one in there if one not in numbers]
+    lacking = [f"{case}_{one}{ending}" for case, present in cases.items() for one in numbers if one not in present]
+    surplus = [f"{case}_{one}{ending}" for case, present in cases.items() for one in present if one not in numbers]
     model = f"the model has {counted(len(channels), 'channel')} ({listed(channels)})"
     if lacking:
         yield found(
@@ -133,7 +133,7 @@ def _wrong_channels(at: Location, cases: dict[str, list[str]], ending: str, chan
             severity=Severity.WARNING if alone else None,
             trouble=f"{model}, and images are missing: {listed(lacking)} "
             f"({len(lacking)} of {len(cases) * len(numbers)})",
-            remedy="nothing, if every file holds all channels; else add the missing ones"
+            remedy="nothing, if every file contains all channels; else add the missing ones"
             if alone
             else "add the missing images, or take the cases out",
         )
@@ -145,14 +145,14 @@ def _wrong_channels(at: Location, cases: dict[str, list[str]], ending: str, chan
         )
 
 
-def _instead(prediction: Prediction) -> str:
-    """What lies in the folder of images."""
+def _endings(prediction: Prediction) -> str:
+    """Describe the content of the folder of images."""
     endings = Counter("".join(Path(name).suffixes[-2:]) or "no ending" for name in prediction.files)
     if endings:
         (usual, count), *_ = endings.most_common(1)
         return f"{count} of {counted(len(prediction.files), 'file')} {'has' if count == 1 else 'have'} {usual}"
     if any(entry.is_dir() for entry in prediction.images.iterdir()):
-        return "it holds only folders, and nnU-Net does not look into them"
+        return "it contains only folders, and nnU-Net does not look into them"
     return "it is empty"
 
 
@@ -166,11 +166,11 @@ def _instead(prediction: Prediction) -> str:
 def previous_stage_not_given(prediction: Prediction, dataset_json: DatasetJson) -> Iterator[Found]:
     """The second stage of a cascade is not given the predictions of the first.
 
-    What it checks: where the model's configuration has a `previous_stage`, `-prev_stage_predictions` names a folder
-    that holds `<case><ending>` for every case of the images.
+    What it checks: if the model's configuration has a `previous_stage`, `-prev_stage_predictions` names a folder that
+    contains `<case><ending>` for every case of the images.
 
-    Why it matters: nnU-Net stops with an AssertionError once everything is loaded, or in the middle of the cases at the
-    first whose file is missing.
+    Why it matters: nnU-Net stops with an AssertionError once everything is loaded, or at the first case whose file is
+    missing.
 
     How to fix: predict with the first stage, then with this one.
 
@@ -183,7 +183,8 @@ def previous_stage_not_given(prediction: Prediction, dataset_json: DatasetJson) 
     if configuration is None or previous is None:
         return
     ending = str(dataset_json.require("file_ending"))
-    lacking = [f"{case}{ending}" for case in prediction.cases(ending) if not _has(prediction.previous, case + ending)]
+    names = [case + ending for case in prediction.cases(ending)]
+    lacking = [name for name in names if prediction.previous and not (prediction.previous / name).is_file()]
     if prediction.previous is None:
         trouble = f"it needs the predictions of {previous}"
     elif lacking:
@@ -193,7 +194,3 @@ def previous_stage_not_given(prediction: Prediction, dataset_json: DatasetJson) 
     yield found(
         configuration.at("previous_stage"), configuration=configuration.name, trouble=trouble, previous=previous
     )
-
-
-def _has(folder: Path | None, name: str) -> bool:
-    return folder is not None and (folder / name).is_file()

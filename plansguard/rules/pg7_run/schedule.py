@@ -1,4 +1,4 @@
-"""PG731 to PG738: how long and how fast a training that is about to start will learn, from what, and on which cases."""
+"""PG731 to PG739: length, learning rate, plans, weights and cases of a training."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ from plansguard.training.schedule import STOCK_RATE, StepSchedule
 if TYPE_CHECKING:
     import ast
 
+    from plansguard.records.migration import MigrationRecord
+    from plansguard.subjects.dataset import Dataset
+    from plansguard.subjects.plans import Plans
     from plansguard.subjects.training_run import TrainingRun
 
-#: What maintainers of nnU-Net fine-tune with, in place of 0.01.
+#: The learning rate with which maintainers of nnU-Net fine-tune, in place of 0.01.
 _GENTLE = 0.001
-#: When the job will be ended, in seconds since 1970, as SLURM tells it since 22.05.
+#: The end of the job, in seconds since 1970. SLURM sets it since 22.05.
 _JOB_END = "SLURM_JOB_END_TIME"
 _LONGEST_TIME = 12
 #: Epochs between two checkpoint_latest.pth. Source: nnUNetTrainer.__init__.
 _SAVE_EVERY = 50
-#: What nnUNetTrainer.run_training calls after the learning rates were laid down by initialize().
+#: Methods that nnUNetTrainer.run_training calls after initialize() has computed the learning rates.
 _TOO_LATE = ("run_training", "on_train_start", "on_epoch_start", "on_train_epoch_start")
 
 
@@ -36,7 +39,7 @@ _TOO_LATE = ("run_training", "on_train_start", "on_epoch_start", "on_train_epoch
     "rate-high-for-pretrained-weights",
     Severity.WARNING,
     message="the pretrained weights would begin at a learning rate of {rate:g}, which {trainer} has for random ones",
-    fix="where it is not meant, as many steps that begin at {gentle:g}: the same command with -tr {name} (plansguard "
+    fix="if it is not intended, as many steps that begin at {gentle:g}: the same command with -tr {name} (plansguard "
     "train --steps: with --lr {gentle:g})",
     modes=("ST-07",),
 )
@@ -45,11 +48,11 @@ def rate_high_for_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
 
     What it checks: with `-pretrained_weights`, that the first learning rate is below 0.01.
 
-    Why it matters: nnU-Net has no trainer for fine-tuning. At 0.01 the first epochs may undo what the weights know, and
-    the fine-tuning is hardly better than a training from the beginning. Maintainers have used 0.001.
+    Why it matters: nnU-Net has no trainer for fine-tuning. At 0.01 the first epochs may undo what the weights have
+    learned, and the fine-tuning is hardly better than a training from random weights. Maintainers have used 0.001.
 
-    How to fix: take a trainer with a lower rate; that of a number of steps has it in its name. It is offered and never
-    taken by itself, because it changes the result.
+    How to fix: take a trainer with a lower rate; a trainer of a number of steps has it in its name. It is never taken
+    automatically, because it changes the result.
 
     Example: `nnUNetv2_train 2 3d_fullres 0 -p PretrainPlans -pretrained_weights checkpoint_final.pth`.
 
@@ -92,7 +95,7 @@ def fold_beyond_splits(run: TrainingRun) -> Iterator[Found]:
     Why it matters: nnU-Net writes one line into its log and divides the cases at random. The folds then overlap, and
     results of this one do not belong to the cross-validation.
 
-    How to fix: folds count from 0.
+    How to fix: folds are counted from 0.
 
     Example: fold 5 of five; fold 4 of splits with four folds.
 
@@ -103,26 +106,27 @@ def fold_beyond_splits(run: TrainingRun) -> Iterator[Found]:
     if run.fold == ALL:
         return
     splits = known(lambda: run.dataset.splits)
-    there = len(splits.valid.value) if splits is not None else FOLDS
-    if int(run.fold) >= there:
-        said = f"splits_final.json holds {there}" if splits is not None else f"nnU-Net makes {FOLDS}"
-        yield found(splits.at() if splits is not None else run.at, fold=run.fold, splits=said, last=max(there - 1, 0))
+    folds = len(splits.valid.value) if splits is not None else FOLDS
+    if int(run.fold) >= folds:
+        source = f"splits_final.json has {folds}" if splits is not None else f"nnU-Net makes {FOLDS}"
+        at = splits.at() if splits is not None else run.at
+        yield found(at, fold=run.fold, splits=source, last=max(folds - 1, 0))
 
 
 @rule(
     "PG733",
     "checkpoints-too-rare",
     Severity.WARNING,
-    message="this job ends in {left}, and the next checkpoint would be due in {due}, by the pace of {measured}",
+    message="this job ends in {left}, and the next checkpoint is due in {due}, by the pace of {measured}",
     fix="{remedy}",
     modes=("ST-04",),
 )
 def checkpoints_too_rare(run: TrainingRun) -> Iterator[Found]:
-    """The job will be over before the next checkpoint.
+    """The job will end before the next checkpoint.
 
     What it checks: under SLURM, the time that the job has left (SLURM_JOB_END_TIME) against the time between two
     checkpoints: 50 epochs of nnU-Net's own trainers, `--save-every` steps of those of a number of steps. The pace is
-    the median of the epochs in the log of a checkpoint of this model, of any fold; where there is none, nobody knows.
+    the median of the epochs in the log of a checkpoint of this model, of any fold; without one, it is not known.
 
     Why it matters: when the queue ends the job, what was trained since the last checkpoint is lost, and a chain of such
     jobs never gets further; `checkpoint_best.pth` may be all there is.
@@ -134,28 +138,21 @@ def checkpoints_too_rare(run: TrainingRun) -> Iterator[Found]:
     Evidence: ST-04; nnU-Net issues 901, 1545, 2563.
     """
     end = os.environ.get(_JOB_END, "")
-    if (
-        not (end.isascii() and end.isdigit() and len(end) <= _LONGEST_TIME)
-        or run.validates
-        or run.options.max_time is not None
-    ):
+    is_time = end.isascii() and end.isdigit() and len(end) <= _LONGEST_TIME
+    if not is_time or run.validates or run.options.max_time is not None:
         return
+    from plansguard.training.progress import duration
+
     left, (pace, measured) = int(end) - time.time(), _pace(run)
     epochs: float = _SAVE_EVERY
+    remedy = "ask for more time; or train in steps, which --max-time ends with a checkpoint: plansguard train"
     if run.schedule is not None:
         every = run.options.save_every or run.schedule.total
         epochs = min(every, run.schedule.total) / run.schedule.per_window
+        remedy = "add --max-time, a few minutes less than the job has, or a lower --save-every"
     if pace * epochs > left:
-        ours = run.schedule is not None
-        yield found(
-            run.at,
-            left=_duration(left),
-            due=_duration(pace * epochs),
-            measured=measured,
-            remedy="add --max-time, a few minutes less than the job has, or a lower --save-every"
-            if ours
-            else "ask for more time; or train in steps, which --max-time ends with a checkpoint: plansguard train",
-        )
+        due = duration(pace * epochs)
+        yield found(run.at, left=duration(max(0, left)), due=due, measured=measured, remedy=remedy)
 
 
 @rule(
@@ -164,17 +161,17 @@ def checkpoints_too_rare(run: TrainingRun) -> Iterator[Found]:
     Severity.INFO,
     message="{trainer} makes {epochs} of {per_epoch} steps, whatever the data: {steps:,} steps, in which each of the "
     "{cases} training cases is drawn about {passes:,.0f} times",
-    fix="nothing, if that is meant; plansguard steps shows other lengths",
+    fix="nothing, if that is intended; plansguard steps shows other lengths",
     modes=("ST-03",),
 )
 def epochs_are_not_passes(run: TrainingRun) -> Iterator[Found]:
-    """A trainer was chosen by its number of epochs, which are no passes over the data.
+    """A trainer was chosen by its number of epochs, which are not passes over the data.
 
     What it checks: for trainers of nnU-Net with a number of epochs in their name, how many steps that is, and how often
-    each case is drawn. The default trainer is left alone: who takes it counts nothing.
+    each case is drawn. The default trainer is not reported.
 
-    Why it matters: an epoch of nnU-Net is 250 steps, for 20 cases as for 20,000. Who thinks of passes trains far
-    too long or too short.
+    Why it matters: an epoch of nnU-Net is 250 steps, for 20 cases as for 20,000. If it is taken for a pass, the
+    training is far too long or too short.
 
     How to fix: nothing is wrong. `plansguard steps` computes steps, samples and passes.
 
@@ -183,10 +180,8 @@ def epochs_are_not_passes(run: TrainingRun) -> Iterator[Found]:
     Evidence: ST-03; nnU-Net issues 184, 1068, 2465, 2524, 2927.
     """
     epochs, per_epoch = run.epochs, run.steps_per_epoch
-    chosen = (
-        run.trainer in constants.STOCK_TRAINERS and constants.planned_epochs(run.trainer) != constants.DEFAULT_EPOCHS
-    )
-    if not chosen or not run.begins or epochs is None or per_epoch is None:
+    chosen = constants.planned_epochs(run.trainer) != constants.DEFAULT_EPOCHS
+    if run.trainer not in constants.STOCK_TRAINERS or not chosen or not run.begins or not epochs or not per_epoch:
         return
     cases = _number_of_training_cases(run)
     schedule = StepSchedule.of_epochs(epochs, per_epoch)
@@ -210,15 +205,15 @@ def epochs_are_not_passes(run: TrainingRun) -> Iterator[Found]:
     modes=("TR-01",),
 )
 def step_name_cannot_be_read(run: TrainingRun) -> Iterator[Found]:
-    """The trainer's name is meant as a number of steps, and is none.
+    """The trainer's name has a number of steps, and is invalid.
 
-    What it checks: a trainer with `_<N>steps` in its name is called exactly as its schedule is, and that the schedule
-    is possible.
+    What it checks: a trainer with `_<N>steps` in its name has exactly the name of its schedule, and the schedule is
+    possible.
 
-    Why it matters: the name is all that nnU-Net passes on. No trainer is found for a wrong one, and a second name for
+    Why it matters: nnU-Net passes on nothing but the name. No trainer is found for a wrong one, and a second name for
     one schedule would put the same training into another folder.
 
-    How to fix: `plansguard steps` says the name of a schedule.
+    How to fix: `plansguard steps` prints the name of a schedule.
 
     Example: `nnUNetTrainer_050000steps`, `nnUNetTrainer_50000steps_lr1e-3`.
 
@@ -238,20 +233,20 @@ def step_name_cannot_be_read(run: TrainingRun) -> Iterator[Found]:
     "migrated-plans-not-used",
     Severity.WARNING,
     message="{moved} were migrated here for {purpose} and never trained with, and this training takes {plans}",
-    fix="if they are meant: -p {first}",
+    fix="if they are intended: -p {first}",
     modes=("MV-13", "MV-11"),
 )
 def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
     """Plans were migrated to this dataset, and the training does not name them.
 
     What it checks: for a training that begins without `-pretrained_weights`, whether other plans of the dataset were
-    migrated (and are on record) while these were not, and no model was trained with those yet. With the weights named,
-    PG624 compares the plans inside them.
+    migrated (and have a migration record) while these were not, and no model was trained with those yet. If the weights
+    are named, PG624 compares the plans inside them.
 
     Why it matters: without `-p`, nnU-Net takes `nnUNetPlans`. A pretraining with them is lost: its weights do not fit
     the dataset that they are for.
 
-    How to fix: add `-p`. A training for comparison may go on.
+    How to fix: add `-p`. A training for comparison may continue.
 
     Example: `plansguard migrate -s 2 -t 1 -tp PretrainPlans`, and then `nnUNetv2_train 1 3d_fullres 0`.
 
@@ -261,17 +256,16 @@ def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
     if not run.begins or run.weights is not None or dataset.has_record(run.plans):
         return
     used = {model.plans_name for model in known(lambda: dataset.trained) or () if model.checkpoints}
-    moved = {one.identifier: known(lambda one=one: dataset.migration_record(one)) for one in dataset.plans}  # type: ignore[misc]
-    idle = {name: record for name, record in moved.items() if record is not None and name not in used}
+    idle = [plans for plans in dataset.plans if plans.identifier not in used and _record(dataset, plans) is not None]
     if idle:
-        first = next(iter(idle.values()))
+        record = _record(dataset, idle[0])
         yield found(
             run.at,
-            related=[(one.at(), "the migrated plans") for one in dataset.plans if one.identifier in idle],
-            moved=listed(list(idle)),
-            purpose="pretraining" if first.workflow == "pretrain" else "fine-tuning",
+            related=[(plans.at(), "the migrated plans") for plans in idle],
+            moved=listed([plans.identifier for plans in idle]),
+            purpose="pretraining" if record is not None and record.workflow == "pretrain" else "fine-tuning",
             plans=run.plans.identifier,
-            first=next(iter(idle)),
+            first=idle[0].identifier,
         )
 
 
@@ -280,18 +274,18 @@ def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
     "weights-forgotten",
     Severity.ERROR,
     message="{plans} were migrated from {origin} for weights trained with them, and this training begins without: "
-    "nnU-Net would learn from random ones",
+    "nnU-Net would start from random ones",
     fix="add -pretrained_weights {weights}",
     modes=("MV-13", "AR-13"),
 )
 def weights_forgotten(run: TrainingRun) -> Iterator[Found]:
     """Plans that were migrated for fine-tuning are trained without the weights.
 
-    What it checks: plans whose record says that they came for weights (`finetune`, `graft`) are trained with
-    `-pretrained_weights`, unless a training goes on or is only validated.
+    What it checks: plans whose migration record has a workflow with weights (`finetune`, `graft`) are trained with
+    `-pretrained_weights`, unless a training is continued or only validated.
 
-    Why it matters: nnU-Net begins with random weights and does not say so. The result is that of a training with plans
-    that were made for other data.
+    Why it matters: nnU-Net begins with random weights and does not report it. The result is that of a training with
+    plans that were made for other data.
 
     How to fix: name the weights. A training for comparison can be accepted.
 
@@ -299,7 +293,7 @@ def weights_forgotten(run: TrainingRun) -> Iterator[Found]:
 
     Evidence: MV-13, AR-13; nnU-Net issues 2195, 2714.
     """
-    record = known(lambda: run.dataset.migration_record(run.plans))
+    record = _record(run.dataset, run.plans)
     if record is None or record.workflow == "pretrain" or run.weights is not None or not run.begins:
         return
     origin = str(record.value["from"]["path"])
@@ -315,18 +309,18 @@ def weights_forgotten(run: TrainingRun) -> Iterator[Found]:
     "PG738",
     "num-epochs-set-too-late",
     Severity.WARNING,
-    message="{trainer} sets num_epochs in {method}, when the learning rates may be made already for another number",
-    fix="set it in __init__, below super().__init__(...)",
+    message="{trainer} sets num_epochs in {method}, when the learning rates may be computed already for another number",
+    fix="set it in __init__, after super().__init__(...)",
     modes=("ST-08",),
 )
 def num_epochs_set_too_late(run: TrainingRun) -> Iterator[Found]:
     """A trainer changes its number of epochs after its learning rates were computed.
 
-    What it checks: in the source of the trainer and of those that it builds on, whether `run_training` or a method that
-    it calls before the epochs begin assigns to `self.num_epochs`.
+    What it checks: in the source of the trainer and its base classes, whether `run_training` or a method that it calls
+    before the epochs begin assigns to `self.num_epochs`.
 
-    Why it matters: `initialize` makes the scheduler for the number of epochs of that moment, and with `--c` or
-    `-pretrained_weights` it runs before the training. Then the rate never comes down, or becomes a complex number,
+    Why it matters: `initialize` creates the scheduler for the number of epochs of that moment, and with `--c` or
+    `-pretrained_weights` it runs before the training. Then the rate never falls to 0, or becomes a complex number,
     which stops the training.
 
     How to fix: set `num_epochs` in `__init__`.
@@ -349,7 +343,7 @@ def num_epochs_set_too_late(run: TrainingRun) -> Iterator[Found]:
     "training-in-progress",
     Severity.ERROR,
     message="{who}, is training into {folder}",
-    fix="wait for it to end, or end it; then go on with --c",
+    fix="wait for it to end, or end it; then continue with --c",
     modes=("AR-13",),
 )
 def training_in_progress(run: TrainingRun) -> Iterator[Found]:
@@ -358,7 +352,7 @@ def training_in_progress(run: TrainingRun) -> Iterator[Found]:
     What it checks: the lock that trainers of a number of steps hold while they train. nnU-Net's own trainers hold none.
 
     Why it matters: two trainings into one folder overwrite each other's checkpoints. A trainer of a number of steps
-    refuses; this says it before anything is loaded.
+    refuses; this reports it before anything is loaded.
 
     How to fix: wait, or end the other training.
 
@@ -371,6 +365,10 @@ def training_in_progress(run: TrainingRun) -> Iterator[Found]:
     who = None if run.validates else holder(run.output_folder)
     if who is not None:
         yield found(run.at, who=who, folder=quoted(run.output_folder))
+
+
+def _record(dataset: Dataset, plans: Plans) -> MigrationRecord | None:
+    return known(lambda: dataset.migration_record(plans))
 
 
 def _sets_epochs(node: ast.AST) -> bool:
@@ -386,7 +384,7 @@ def _sets_epochs(node: ast.AST) -> bool:
 
 
 def _pace(run: TrainingRun) -> tuple[float, str]:
-    """Seconds per epoch, and the checkpoint that tells; Absent where none does."""
+    """Seconds per epoch, and the checkpoint whose log has them; Absent if there is none."""
     from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
 
     for path in (*run.present, *sorted(run.model_folder.glob("fold_*/checkpoint_*.pth"))):
@@ -401,13 +399,8 @@ def _pace(run: TrainingRun) -> tuple[float, str]:
     raise Absent("how long an epoch takes is not known: no fold of this model has a log yet")
 
 
-def _duration(seconds: float) -> str:
-    minutes = max(0, round(seconds / 60))
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
-
-
 def _number_of_training_cases(run: TrainingRun) -> int:
-    """Absent where neither splits nor data tell."""
+    """Of this fold; Absent if there are neither splits nor data."""
     from plansguard.nnunet.workspace import ALL, FOLDS
 
     if run.split is not None:

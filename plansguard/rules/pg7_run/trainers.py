@@ -1,4 +1,4 @@
-"""PG701 to PG707: the trainer that a run names, as nnU-Net will come upon it, and whether nnU-Net can use it."""
+"""PG701 to PG707: the trainer that nnU-Net finds for a run, and whether nnU-Net can use it."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 _UPDATE = "update: pip install --upgrade nnunetv2"
 
 
-def _searched(run: TrainingRun) -> Search:
-    """What nnU-Net comes upon; Absent where there is no nnU-Net to look with."""
+def _search(run: TrainingRun) -> Search:
+    """The result of nnU-Net's search; Absent if nnU-Net is not installed."""
     if not run.search.installed:
         raise Absent("nnU-Net is not installed beside plansguard")
     return run.search
 
 
 def _class(run: TrainingRun) -> TrainerClass:
-    """The class that will be trained with; Absent where it cannot be read."""
-    trainer = _searched(run).found
+    """The class that will be trained with; Absent if it cannot be read."""
+    trainer = _search(run).found
     if trainer is None:
         raise Absent(f"the class {run.base_trainer} cannot be read")
     return trainer
@@ -48,26 +48,26 @@ def _at(trainer: TrainerClass) -> Location:
     "trainer-not-found",
     Severity.ERROR,
     message="nnU-Net finds no trainer {trainer}{why}",
-    fix="name one that is there, or the folder of the file that defines it: export nnUNet_extTrainer=/path/to/folder",
+    fix="name one that exists, or the folder of the file that defines it: export nnUNet_extTrainer=/path/to/folder",
     modes=("TR-01",),
 )
 def trainer_not_found(run: TrainingRun) -> Iterator[Found]:
-    """The trainer that was named is not where nnU-Net looks for it.
+    """nnU-Net does not find the trainer.
 
     What it checks: whether a module of nnU-Net's folder `training/nnUNetTrainer`, or of a folder in
-    `nnUNet_extTrainer`, has a class of this name. The sources are read and not run. Of a name with a number of steps,
-    it is the trainer in front of the number.
+    `nnUNet_extTrainer`, has a class of this name. The sources are read and not run. For a name with a number of steps,
+    the base trainer is searched.
 
-    Why it matters: `RuntimeError: Could not find requested nnunet trainer`, some seconds after the start. A module in a
-    folder without `__init__.py` is not looked at, and nnU-Net before 2.8 does not look into `nnUNet_extTrainer`.
+    Why it matters: `RuntimeError: Could not find requested nnunet trainer`, some seconds after the start. nnU-Net skips
+    modules in a folder without `__init__.py`, and before 2.8 it does not search `nnUNet_extTrainer`.
 
-    How to fix: mend the name, or name the folder that holds the file.
+    How to fix: correct the name, or name the folder of the file.
 
     Example: `-tr nnUNetTrainer_250epoch`; nnU-Net has `nnUNetTrainer_250epochs`, and `nnUNetTrainer_1epoch`.
 
     Evidence: TR-01; nnU-Net issues 2080, 2081, 2150, 2345, 2501, STU-Net issue 8, MONAI issue 7192.
     """
-    if not (result := _searched(run)).is_lost:
+    if not (result := _search(run)).is_lost:
         return
     from plansguard.nnunet.install.trainer_search import all_names, stray
 
@@ -76,14 +76,14 @@ def trainer_not_found(run: TrainingRun) -> Iterator[Found]:
         near = nearest(name, all_names())
         yield found(run.at, trainer=name, why=f"; did you mean {near}?" if near else "")
         return
-    why, fix = f": {path} defines it, but this nnU-Net does not look into {VARIABLE}; 2.8 was the first", _UPDATE
-    if result.reads_variable:
-        folder = next(one for one in path.parents if not (one / "__init__.py").is_file())
-        why = f": {path} defines it, but a folder without __init__.py is passed over"
-        fix = f"touch {quoted(folder / '__init__.py')}"
-        if path.name == "__init__.py":
-            why, fix = f": {path} defines it, but nnU-Net looks into other files only", "give it a file of its own"
-    yield found(run.at, trainer=name, why=why, fix=fix)
+    if not result.reads_variable:
+        why, fix = f"this nnU-Net does not search {VARIABLE}; 2.8 was the first", _UPDATE
+    elif path.name == "__init__.py":
+        why, fix = "nnU-Net searches other files only", "give it a file of its own"
+    else:
+        folder = next(parent for parent in path.parents if not (parent / "__init__.py").is_file())
+        why, fix = "nnU-Net skips a folder without __init__.py", f"touch {quoted(folder / '__init__.py')}"
+    yield found(run.at, trainer=name, why=f": {path} defines it, but {why}", fix=fix)
 
 
 @rule(
@@ -95,10 +95,10 @@ def trainer_not_found(run: TrainingRun) -> Iterator[Found]:
     modes=("TR-02",),
 )
 def trainer_rejected(run: TrainingRun) -> Iterator[Found]:
-    """The class that bears the trainer's name is no trainer of the installed nnU-Net.
+    """The class of the trainer's name is no trainer of the installed nnU-Net.
 
-    What it checks: whether the class, or one that it inherits from, is `nnUNetTrainer` of the nnU-Net that this Python
-    imports. A base that cannot be read is trusted.
+    What it checks: whether the class, or one of its base classes, is `nnUNetTrainer` of the nnU-Net that this Python
+    imports. A base class that cannot be read is trusted.
 
     Why it matters: `AssertionError: The requested nnunet trainer class must inherit from 'nnUNetTrainer'`. A copy of
     nnU-Net's file beside the trainer defines another class of the same name, which does not count.
@@ -112,7 +112,7 @@ def trainer_rejected(run: TrainingRun) -> Iterator[Found]:
     trainer = _class(run)
     if trainer.is_trainer is not False:
         return
-    copies = [one for one in trainer.mro if one.name == constants.DEFAULT_TRAINER]
+    copies = [base for base in trainer.mro if base.name == constants.DEFAULT_TRAINER]
     copy = f", and that in {copies[0].path} is a copy" if copies else ""
     yield found(_at(trainer), trainer=trainer.name, bases=listed(trainer.bases) or "nothing", copy=copy)
 
@@ -122,21 +122,21 @@ def trainer_rejected(run: TrainingRun) -> Iterator[Found]:
     "trainer-signature",
     Severity.ERROR,
     message="nnU-Net {version} cannot use {trainer}: {what} ({then})",
-    fix="write it as the installed nnU-Net's own, which {stock} shows",
+    fix="write it as in the installed nnU-Net: {stock}",
     modes=("TR-03",),
 )
 def trainer_signature(run: TrainingRun) -> Iterator[Found]:
     """A trainer was written for another version of nnU-Net: its constructor or its network cannot be called.
 
     What it checks: the parameters of `__init__` and of `build_network_architecture` against those of the installed
-    nnU-Net's own, and the arguments of each `super().__init__(...)` on the way up.
+    nnU-Net, and the arguments of each `super().__init__(...)` in the base classes.
 
-    Why it matters: nnU-Net passes its parameters by name and looks each one of the trainer's up among its own
-    variables, so one more, with a default or not, is a `KeyError` and so are `*args`. `unpack_dataset` went with 2.6:
-    `TypeError: __init__() takes from 5 to 6 positional arguments but 7 were given`. `build_network_architecture` took
-    other arguments before 2.7. What only prediction trips over is a warning.
+    Why it matters: nnU-Net passes its parameters by name and looks up each parameter of the trainer among its own
+    variables, so an additional one, with a default or not, is a `KeyError`, and so are `*args`. `unpack_dataset` was
+    removed in 2.6: `TypeError: __init__() takes from 5 to 6 positional arguments but 7 were given`.
+    `build_network_architecture` had other arguments before 2.7. What fails in prediction only is a warning.
 
-    How to fix: take over the signature of the installed `nnUNetTrainer`; arguments of one's own come from the
+    How to fix: take over the signature of the installed `nnUNetTrainer`; read arguments of your own from the
     environment, a file or the plans.
 
     Example: `def __init__(self, plans, configuration, fold, dataset_json, unpack_dataset=True, device=...)`.
@@ -163,8 +163,8 @@ def trainer_signature(run: TrainingRun) -> Iterator[Found]:
     "PG704",
     "trainer-edited-in-place",
     Severity.WARNING,
-    message="this file is not as it was installed: every training with this nnU-Net differs from the released one, and "
-    "the next update takes the edits away",
+    message="this file was edited after the installation: every training with this nnU-Net differs from the released "
+    "one, and the next update removes the edits",
     fix="put them into a trainer with a name of its own, in a folder that nnUNet_extTrainer names, and reinstall: "
     "pip install --force-reinstall --no-deps nnunetv2=={version}",
     modes=("TR-04",),
@@ -172,11 +172,11 @@ def trainer_signature(run: TrainingRun) -> Iterator[Found]:
 def trainer_edited_in_place(run: TrainingRun) -> Iterator[Found]:
     """A trainer's file of the installed nnU-Net was edited.
 
-    What it checks: the files of the trainer and of those that it builds on, as far as they were installed with nnU-Net,
-    against the digests that pip noted. An nnU-Net installed from a clone (`pip install -e`) cannot be judged: there
-    edits are the point.
+    What it checks: the files of the trainer and its base classes, if they were installed with nnU-Net, against the
+    digests that pip noted. An nnU-Net installed from a clone (`pip install -e`) is not checked: it is meant to be
+    edited.
 
-    Why it matters: a result under the name `nnUNetTrainer` is then none of that trainer, and nobody can tell later.
+    Why it matters: a result under the name `nnUNetTrainer` is then none of that trainer, and nothing shows it later.
     nnU-Net's authors advise never to change the standard trainer.
 
     How to fix: derive a class with the changes, and name its folder in `nnUNet_extTrainer`.
@@ -185,7 +185,7 @@ def trainer_edited_in_place(run: TrainingRun) -> Iterator[Found]:
 
     Evidence: TR-04; nnU-Net issues 1384, 1389, 1728, 1925, 2179.
     """
-    for path in dict.fromkeys(one.path for one in _class(run).mro):
+    for path in dict.fromkeys(base.path for base in _class(run).mro):
         if packages.edited_since_installed(path):
             yield found(Location(str(path)), version=packages.dotted(packages.nnunet_version() or ()))
 
@@ -199,37 +199,36 @@ def trainer_edited_in_place(run: TrainingRun) -> Iterator[Found]:
     modes=("TR-01",),
 )
 def search_for_trainer_fails(run: TrainingRun) -> Iterator[Found]:
-    """On the way to the trainer, nnU-Net meets a file that it cannot import, or a folder that is not there.
+    """nnU-Net's search for the trainer meets a file that it cannot import, or a folder that does not exist.
 
-    What it checks: all modules that nnU-Net imports before it comes to the trainer: those of its own folder, then those
-    of the folders in `nnUNet_extTrainer`, in alphabetical order. Reported is what is no valid Python, imports what is
-    not installed or not in the installed nnU-Net, or imports from `.` in a folder that is no package to nnU-Net. A
-    folder that is not there is a warning.
+    What it checks: all modules that nnU-Net imports before it finds the trainer: those of its own folder, then those of
+    the folders in `nnUNet_extTrainer`, in alphabetical order. Reported is a file that is not valid Python, imports what
+    is not installed or not in the installed nnU-Net, or imports from `.` in a folder that is no package to nnU-Net. A
+    missing folder is a warning.
 
-    Why it matters: nnU-Net imports every file until one has the trainer. One broken neighbour, though nobody asked for
-    it, ends the search with its own error. Folders that are not there are passed over without a word; a `~` is no home
-    folder here.
+    Why it matters: nnU-Net imports every file until one has the trainer. One broken file, even if it is not needed,
+    ends the search with its own error. Missing folders are skipped silently; `~` is not expanded.
 
-    How to fix: mend the file, or give the trainer a folder of its own.
+    How to fix: correct the file, or give the trainer a folder of its own.
 
     Example: a folder of many papers' trainers, one of which imports `mamba_ssm`.
 
     Evidence: TR-01; nnU-Net issues 1545, 2150; utilities/find_class_by_name.py.
     """
-    results = [_searched(run)]
+    results = [_search(run)]
     if run.steps is not None:
         ours = {**os.environ, VARIABLE: search_path(os.environ.get(VARIABLE, ""))}
         from plansguard.nnunet.install.trainer_search import search
 
         results.append(search(run.trainer, environment=ours))
-    faults = {one.fault: one.name for one in reversed(results) if one.fault is not None}
+    faults = {result.fault: result.name for result in reversed(results) if result.fault is not None}
     for fault, name in faults.items():
-        what = f"nnU-Net comes upon this file before it finds {name}, and cannot import it: {fault.what}"
-        remedy = f"mend the file, or move it out of {quoted(fault.path.parent)}"
+        what = f"nnU-Net imports this file before it finds {name}, and fails: {fault.what}"
+        remedy = f"correct the file, or move it out of {quoted(fault.path.parent)}"
         yield found(Location(str(fault.path), line=fault.line), what=what, remedy=remedy)
-    for folder in dict.fromkeys(name for one in results for name in one.missing):
-        what = f"{VARIABLE} names {folder}, which is not there; nnU-Net passes over it without a word"
-        remedy = f"write it as {Path(folder).expanduser()}" if folder.startswith("~") else "mend the path"
+    for folder in dict.fromkeys(name for result in results for name in result.missing):
+        what = f"{VARIABLE} names {folder}, which does not exist; nnU-Net skips it silently"
+        remedy = f"write it as {Path(folder).expanduser()}" if folder.startswith("~") else "correct the path"
         yield found(run.at, severity=Severity.WARNING, what=what, remedy=remedy)
 
 
@@ -237,24 +236,23 @@ def search_for_trainer_fails(run: TrainingRun) -> Iterator[Found]:
     "PG707",
     "trainer-builds-another-network",
     Severity.WARNING,
-    message="{trainer} builds a network of its own and not the one that the plans name; the weights were trained by "
-    "{theirs}",
-    fix="fine-tune with the trainer that made the weights: -tr {theirs}",
+    message="{trainer} builds a network of its own and not that of the plans; the weights were trained by {theirs}",
+    fix="fine-tune with the trainer of the weights: -tr {theirs}",
     modes=("TR-06",),
 )
 def trainer_builds_another_network(run: TrainingRun) -> Iterator[Found]:
     """Weights of one trainer are to be fine-tuned by another that builds its own network.
 
-    What it checks: whether the trainer that is named overrides `build_network_architecture`, and the weights come from
-    another trainer. The opposite, weights of a trainer with a network of its own, is PG609.
+    What it checks: whether the trainer overrides `build_network_architecture`, and the weights come from another
+    trainer. PG609 checks the opposite, weights of a trainer with a network of its own.
 
-    Why it matters: what the plans say of the network does not hold then, and so neither does what is checked of the
-    weights by the plans. Where parameters are missing, nnU-Net stops; where they only have the same names, they are
-    loaded into another network without a word.
+    Why it matters: the plans do not describe the network then, and checks of the weights by the plans are not valid. If
+    parameters are missing, nnU-Net stops; if they only have the same names, they are silently loaded into another
+    network.
 
     How to fix: train with the same trainer.
 
-    Example: `-tr nnUNetTrainerBN` with weights of `nnUNetTrainer`: the running means are missing in them.
+    Example: `-tr nnUNetTrainerBN` with weights of `nnUNetTrainer`, which lack the running means.
 
     Evidence: TR-06.
     """

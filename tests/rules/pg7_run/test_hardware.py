@@ -339,7 +339,7 @@ def test_apples_device(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_training_for_another_machine(workspace: Path) -> None:
     finding = only(judged())
-    assert finding.message == "this training is to run on 1 GPU, and there is none here that could be seen"
+    assert finding.message == "this training is to run on 1 GPU, and none can be seen"
     assert "-device cpu" in finding.fix
     assert judged(gpu_memory=24).findings == ()
 
@@ -418,7 +418,7 @@ def test_a_disk_that_cannot_be_asked(workspace: Path, monkeypatch: pytest.Monkey
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(shutil, "disk_usage", usage)
-    assert "cannot be told: Permission denied" in reason(judged("-device", "cpu"), "PG715")
+    assert "is not known: Permission denied" in reason(judged("-device", "cpu"), "PG715")
 
 
 @pytest.fixture

@@ -103,14 +103,14 @@ def test_an_end_that_no_queue_gives(workspace: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_the_pace_of_another_fold(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time() + 600)))
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time() + 630)))
     assert told("PG733") == []  # nobody knows
     left(LATEST, 80)(workspace, CT)
     first = workspace / ROOTS["results"] / CT / fold().removeprefix("results/")
     first.rename(first.with_name("fold_1"))
     (found,) = told("PG733")
-    assert "ends in 10 min" in found.message
-    assert "due in 50 min, by the pace of fold_1/checkpoint_latest.pth" in found.message
+    assert "ends in 10m" in found.message
+    assert "due in 50m, by the pace of fold_1/checkpoint_latest.pth" in found.message
 
 
 # --- Another process

@@ -105,7 +105,7 @@ def test_a_trainer_where_nnunet_does_not_look(workspace: Path, folder: Path) -> 
     found = only("-tr", "Mine")
     there = folder / "variants/mine.py"
     assert found.message == (
-        f"nnU-Net finds no trainer Mine: {there} defines it, but a folder without __init__.py is passed over"
+        f"nnU-Net finds no trainer Mine: {there} defines it, but nnU-Net skips a folder without __init__.py"
     )
     assert found.fix == f"touch {folder / 'variants' / '__init__.py'}"
     write(folder, {"variants/__init__.py": ""})
@@ -143,7 +143,7 @@ def test_signatures(workspace: Path, folder: Path) -> None:
         "nnU-Net 2.8.1 cannot use Mine: __init__ has a parameter steps: nnU-Net's own has none of that name "
         "(KeyError: 'steps')"
     )
-    assert found.fix == f"write it as the installed nnU-Net's own, which {workspace / 'site' / STOCK} shows"
+    assert found.fix == f"write it as in the installed nnU-Net: {workspace / 'site' / STOCK}"
     assert findings("-tr", "Mine_5000steps") == []  # the trainer with steps has nnU-Net's own parameters
     write(folder, {"mine.py": MINE.replace("    pass\n", init.format(""))})
     assert findings("-tr", "Mine") == []
@@ -182,8 +182,7 @@ def test_a_neighbour_ends_the_search(workspace: Path, folder: Path) -> None:
     found = only("-tr", "Mine")
     assert (found.code, found.location.path, found.location.line) == ("PG705", str(folder / "a.py"), 2)
     assert found.message == (
-        "nnU-Net comes upon this file before it finds Mine, and cannot import it: it imports mamba_ssm, "
-        "which is not installed"
+        "nnU-Net imports this file before it finds Mine, and fails: it imports mamba_ssm, which is not installed"
     )
     assert findings() == findings("-tr", "nnUNetTrainer_5000steps") == []  # nnU-Net's own and ours are found before
     assert [code for code, _, _ in findings("-tr", "Mine_5000steps")] == ["PG705"]
@@ -197,7 +196,7 @@ def test_a_folder_that_is_missing(workspace: Path, folder: Path, monkeypatch: py
     assert findings() == []
     found = only("-tr", "Mine")
     assert (found.code, found.severity.value) == ("PG705", "warning")
-    assert found.message == f"{VARIABLE} names ~/mine, which is not there; nnU-Net passes over it without a word"
+    assert found.message == f"{VARIABLE} names ~/mine, which does not exist; nnU-Net skips it silently"
     assert found.fix == f"write it as {folder}"
 
 
