@@ -52,7 +52,7 @@ def _at(trainer: TrainerClass) -> Location:
     modes=("TR-01",),
 )
 def trainer_not_found(run: TrainingRun) -> Iterator[Found]:
-    """nnU-Net does not find the trainer.
+    """The trainer is not where nnU-Net searches for it.
 
     What it checks: whether a module of nnU-Net's folder `training/nnUNetTrainer`, or of a folder in
     `nnUNet_extTrainer`, has a class of this name. The sources are read and not run. For a name with a number of steps,
@@ -199,7 +199,7 @@ def trainer_edited_in_place(run: TrainingRun) -> Iterator[Found]:
     modes=("TR-01",),
 )
 def search_for_trainer_fails(run: TrainingRun) -> Iterator[Found]:
-    """nnU-Net's search for the trainer meets a file that it cannot import, or a folder that does not exist.
+    """The search for the trainer meets a file that nnU-Net cannot import, or a folder that does not exist.
 
     What it checks: all modules that nnU-Net imports before it finds the trainer: those of its own folder, then those of
     the folders in `nnUNet_extTrainer`, in alphabetical order. Reported is a file that is not valid Python, imports what
