@@ -56,15 +56,12 @@ def migrated_weights_field_edited(plans: Plans, migration_record: MigrationRecor
 def migrated_input_field_edited(plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
     """A field that decides what preprocessing writes was edited after the migration.
 
-    What it checks: spacing, normalization schemes, intensity properties, transposes, resampling and reader are those
-    that `plansguard migrate` wrote.
+    What it checks: spacing, normalization, intensity properties, transposes, resampling and reader are as migrated.
 
-    Why it matters: pretrained weights expect images at the spacing and with the normalization they were trained on,
-    and nnU-Net compares neither. Data preprocessed before the edit keep the old values, while prediction uses the new
-    ones: one edit makes three silent mismatches.
+    Why it matters: pretrained weights expect the spacing and normalization of their training, and nnU-Net compares
+    neither. Existing data keep the old values, prediction uses the new ones: one edit, three silent mismatches.
 
-    How to fix: undo the edit. If it is meant, copy the plans under a new name with data identifiers of their own, and
-    run `nnUNetv2_preprocess` for them.
+    How to fix: undo the edit, or copy the plans under a new name with their own data identifiers and preprocess again.
 
     Example: `spacing` changed from `[2.5, 0.8, 0.8]` to `[1.0, 1.0, 1.0]` a week after the move.
 
@@ -172,12 +169,10 @@ def trained_without_migrated_plans(
 ) -> Iterator[Found]:
     """A training was started without `-p` after plans had been migrated.
 
-    What it checks: where plans were migrated for fine-tuning and no model was trained with them, no other model of
-    the dataset was started since.
+    What it checks: where plans were migrated for fine-tuning and never trained with, no other model was started since.
 
-    Why it matters: every version of nnU-Net's own instructions leaves `-p` out of the last command. Then the default
-    plans train: with another network the weights are refused, with the same one the run silently uses the wrong
-    spacing and normalization.
+    Why it matters: every version of nnU-Net's own instructions leaves `-p` out of the last command. The default plans
+    then train: another network refuses the weights; the same one silently uses the wrong spacing and normalization.
 
     How to fix: start the training again with `-p` and the name of the migrated plans.
 

@@ -27,10 +27,9 @@ from plansguard.subjects.pair import Pair
 def reversed_direction(pair: Pair) -> Iterator[Found]:
     """The plans move the wrong way.
 
-    What it checks: files on disk against the declared workflow. To fine-tune, plans go from the dataset that has the
-    trained weights to the other; to pretrain, from the fine-tuning dataset to the one that will be pretrained. The
-    evidence is trained models, the medians in the plans against both fingerprints, and migration records of earlier
-    moves; names are not used.
+    What it checks: files on disk against the declared workflow. To fine-tune, plans go from the dataset with the
+    trained weights to the other; to pretrain, from the fine-tuning dataset to the one to be pretrained. Evidence is
+    trained models, the medians in the plans against both fingerprints, and earlier migration records, not names.
 
     Why it matters: the pretraining dataset keeps its own network, a whole pretraining runs, and the mismatch appears
     only when fine-tuning starts, or never. nnU-Net's own instructions printed the reversed command for years.
@@ -61,8 +60,7 @@ def direction_unproven(pair: Pair) -> Iterator[Found]:
     What it checks: at least one file on disk supports the declared workflow: a trained model of the pretraining
     dataset with these plans (finetune, graft), or plans that were made for the fine-tuning dataset (pretrain).
 
-    Why it matters: a reversed move costs a pretraining (see PG410). Without evidence it cannot be told from a right
-    one.
+    Why it matters: a reversed move costs a pretraining (see PG410), and without evidence it looks like a right one.
 
     How to fix: read the sentence that `plansguard migrate` prints first, and go on if it is what you mean. Setting
     `nnUNet_results` to the folder of the weights provides the evidence.
@@ -157,9 +155,8 @@ def channels_differ(pair: Pair) -> Iterator[Found]:
     What it checks: number, names and order of the channels in both dataset.json. nnU-Net ignores the keys of
     `channel_names`: the order in the file counts, and letter case does not.
 
-    Why it matters: with another number of channels the first convolution does not fit and there are too few or too
-    many normalization schemes. With the same channels in another order everything loads, and every weight is applied
-    to the wrong image.
+    Why it matters: with another number of channels the first convolution and the number of normalization schemes do not
+    fit. With the same channels in another order everything loads, and every weight is applied to the wrong image.
 
     How to fix: bring the receiving dataset's channels into the order of the other (file suffixes `_0000`, `_0001`,
     ... and `channel_names` together). Plans for another number of channels cannot be moved.
@@ -220,8 +217,7 @@ def dimensions_of_datasets_differ(pair: Pair) -> Iterator[Found]:
 
     What it checks: the median shape on both sides. nnU-Net reads a 2D image as a volume of one slice.
 
-    Why it matters: the move itself succeeds. Preprocessing then fails, or skips the 3D configurations with a line
-    that is easily missed.
+    Why it matters: the move succeeds; preprocessing fails, or skips the 3D configurations with a line easily missed.
 
     How to fix: plan the receiving dataset by itself.
 
@@ -273,8 +269,7 @@ def raw_images_absent(pair: Pair) -> Iterator[Found]:
 def plans_already_there(pair: Pair) -> Iterator[Found]:
     """The receiving dataset already has the same plans under another name.
 
-    What it checks: no plans in the receiving folder have the network, input and training fields of those that would
-    be written.
+    What it checks: no plans in the receiving folder have the same network, input and training fields.
 
     Why it matters: after `--workflow pretrain` the fine-tuning dataset already has the plans that its pretraining
     used. Moving them back makes a second name, a second preprocessing and a chance to take the wrong one.

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 def next_stage_data_missing(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The second stage of a cascade has no data to predict for.
 
-    What it checks: where a configuration has a `next_stage`, the data folder of that stage exists and holds the same
-    cases.
+    What it checks: where a configuration has a `next_stage`, the data folder of that stage holds the same cases.
 
     Why it matters: when the first stage has been trained, it writes its predictions case by case for the next one; for
     every missing case there is one line in the log, and the cascade fails after days of training the first stage.
@@ -73,8 +72,7 @@ def previous_stage_predictions_missing(dataset: Dataset, configuration: Configur
 
     What it checks: for a configuration with a `previous_stage`, the file of every case of the folds in
     `predicted_next_stage/<configuration>` of a model of that stage, in `nnUNet_results`. Judged where such a model was
-    trained or has predicted, or where this configuration is asked for with `-c`; before a training only the models of
-    its own trainer and the cases of its fold.
+    trained or has predicted, or with `-c`; before a training only for its own trainer and fold.
 
     Why it matters: the loader fails when the case is drawn.
 

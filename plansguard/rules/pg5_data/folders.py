@@ -34,14 +34,12 @@ _FIRST_WITH_B2ND = (2, 6)
 def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -> Iterator[Found]:
     """The folder of preprocessed data that a configuration reads does not exist.
 
-    What it checks: where anything of the dataset has been preprocessed, the folder `data_identifier` of the
-    configuration that is asked for: with `-c`, or because the weights of `-pretrained_weights` were trained as it.
-    Otherwise the finding is for information, and only where no configuration of these plans has data: a training of
-    3d_fullres needs none for 2d.
+    What it checks: where any data of the dataset exist, the folder `data_identifier` of the requested configuration:
+    that of `-c`, or the one that the weights of `-pretrained_weights` were trained as. Otherwise for information, and
+    only where no configuration of these plans has data: a training of 3d_fullres needs none for 2d.
 
-    Why it matters: training stops with `FileNotFoundError`. It is the usual result of a move without preprocessing, or
-    of `-c` with a name that the plans lack: nnU-Net then prints `INFO: Configuration ... not found ... Skipping.` and
-    reports success.
+    Why it matters: training stops with `FileNotFoundError`, usually after a move without preprocessing, or after `-c`
+    with a name that the plans lack: `INFO: Configuration ... not found ... Skipping.` is all that nnU-Net prints then.
 
     How to fix: preprocess.
 
@@ -78,8 +76,7 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
 def no_folder_of_its_own(dataset: Dataset, plans: Plans, configuration: Configuration) -> Iterator[Found]:
     """A data_identifier does not name a folder inside the dataset's.
 
-    What it checks: `data_identifier` is a plain name: neither a path nor `.` or `..`, not `gt_segmentations`, and not
-    the name of an existing file.
+    What it checks: `data_identifier` is neither a path nor `.` or `..`, nor `gt_segmentations`, nor the name of a file.
 
     Why it matters: preprocessing begins by deleting what the identifier names. With `.` that is the preprocessed
     dataset with all its plans; with `/` or a path it is a folder elsewhere.
@@ -119,12 +116,10 @@ def no_folder_of_its_own(dataset: Dataset, plans: Plans, configuration: Configur
 def cases_missing(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed data lack cases that the dataset has.
 
-    What it checks: the cases in the data folder against those in `nnUNet_raw`, or, where the raw data are not here,
-    against `gt_segmentations`.
+    What it checks: the cases in the data folder against `nnUNet_raw`, or `gt_segmentations` without raw data.
 
-    Why it matters: preprocessing that was interrupted leaves some cases. If there is no `splits_final.json` yet, the
-    first training makes one from these cases and keeps it: the other cases are never trained on and never validated,
-    without a warning.
+    Why it matters: preprocessing that was interrupted leaves some cases. Without a `splits_final.json`, the first
+    training makes and keeps one from them: the other cases are never trained on nor validated, without a warning.
 
     How to fix: preprocess again; delete a `splits_final.json` that was made from the incomplete folder.
 
@@ -172,9 +167,8 @@ def _cases_due(dataset: Dataset) -> tuple[set[str], str]:
 def incomplete_case(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """A preprocessed case is incomplete.
 
-    What it checks: every case has its image, its segmentation and its `.pkl`; none is empty; each array has the length
-    that its header gives; segmentation and image have the same size; each `.pkl` can be read. With `--data all` also
-    that every array can be decompressed.
+    What it checks: every case has its image, its segmentation and its `.pkl`; none is empty; arrays have the length in
+    their header; segmentation and image have one size; each `.pkl`, with `--data all` each array, can be read.
 
     Why it matters: the loader fails when the case is drawn, perhaps hours later, with `One or more background workers
     are no longer alive`, which hides the cause.
@@ -204,9 +198,8 @@ def data_from_other_plans(dataset: Dataset, configuration: Configuration, data: 
     than half a voxel in every case, and of `transpose_forward` between axes of equal spacing, cannot be seen; a
     preprocessing record of `plansguard preprocess` shows those too (PG540).
 
-    Why it matters: training takes any array without a warning. Prediction preprocesses with the plans as they are now,
-    so the network gets images unlike those of its training. nnssl's folders are named by spacing with two decimals and
-    are taken as they are when the name exists.
+    Why it matters: training takes any array without a warning. Prediction preprocesses with the present plans, so the
+    network gets images unlike those of its training. nnssl names folders by spacing with two decimals and reuses them.
 
     How to fix: preprocess again, or undo the edit.
 
@@ -256,8 +249,8 @@ def class_locations_differ(dataset: Dataset, configuration: Configuration, data:
     What it checks: the classes for which each case's `.pkl` stores locations against those that dataset.json asks for:
     foreground labels, regions, and one for the ignore label where it is declared.
 
-    Why it matters: the loader looks the classes up when it draws foreground. A missing one is a `KeyError` in a
-    worker, or the class is never oversampled, without a warning.
+    Why it matters: the loader looks the classes up when it draws foreground: `KeyError`, or a class is never
+    oversampled.
 
     How to fix: preprocess again.
 
@@ -308,8 +301,8 @@ def mixed_data_formats(dataset: Dataset, configuration: Configuration, data: Aud
 
     What it checks: besides `.pkl` and `.npy` every file in the folder ends in `.b2nd`, or every one in `.npz`.
 
-    Why it matters: nnU-Net infers the format from the only ending in the folder: `Found more than one file ending in
-    the folder ... Unable to infer nnUNetDataset variant!`.
+    Why it matters: nnU-Net stops: `Found more than one file ending in the folder ... Unable to infer nnUNetDataset
+    variant!`
 
     How to fix: remove files such as `.DS_Store`; preprocess again where two versions of nnU-Net wrote.
 
@@ -338,8 +331,7 @@ def data_of_another_version(dataset: Dataset, configuration: Configuration, data
     What it checks: the format of the arrays against the nnU-Net installed here, or 2.8.1 where there is none: `.b2nd`
     is read from 2.6 on (an error below), `.npz` is what older versions wrote.
 
-    Why it matters: `.npz` data still train, but are unpacked to `.npy` in the same folder, which takes several times
-    their space. `.b2nd` cannot be read by 2.5.
+    Why it matters: `.npz` data are unpacked to `.npy` beside them, several times their size; 2.5 cannot read `.b2nd`.
 
     How to fix: preprocess again, or train with the version that wrote them.
 
@@ -373,8 +365,7 @@ def reading_stopped(configuration: Configuration, data: Audit) -> Iterator[Found
 
     What it checks: whether Ctrl-C ended the reading before the last case.
 
-    Why it matters: the report holds what was found until then. The exit code is 2, so that the report is not taken for
-    complete.
+    Why it matters: the report is incomplete, which the exit code 2 shows.
 
     How to fix: let the check end; `--data headers` reads a tenth of a millisecond per case.
 

@@ -16,6 +16,8 @@ from plansguard.subjects.data_users import DataUser, data_users
 from plansguard.subjects.dataset import Dataset, PreprocessedFolder
 from plansguard.subjects.documents import DatasetJson
 
+Folders = tuple[PreprocessedFolder, ...]
+
 _PREPROCESS = "plansguard preprocess -d {number} -p {plans} -c {configuration}"
 _ONLY_NAMES = f"leave the data as they are if only names were corrected; otherwise preprocess again: {_PREPROCESS}"
 
@@ -28,20 +30,18 @@ _ONLY_NAMES = f"leave the data as they are if only names were corrected; otherwi
     fix=f"set {{keys}} back, or preprocess again: {_PREPROCESS}",
     modes=("PP-02", "PP-05", "PP-06", "PP-11"),
 )
-def stamp_disagrees(dataset: Dataset, preprocessing_records: tuple[PreprocessedFolder, ...]) -> Iterator[Found]:
+def stamp_disagrees(dataset: Dataset, preprocessing_records: Folders) -> Iterator[Found]:
     """Preprocessed data were made with other plans, or another dataset.json, than those on disk now.
 
     What it checks: where `plansguard preprocess` left a preprocessing record, and the data are still those that it
     describes, every configuration that reads them has the recorded values of all fields that decide what preprocessing
-    writes: spacing, normalization, masks, resampling, preprocessor, transpose, reader, and the intensity statistics
-    where a channel is normalized as CT. The dataset.json has the same label values and the same number of channels.
-    The same names of labels or channels in another order are a warning, new names and another file ending are for
-    information.
+    writes: spacing, normalization, masks, resampling, preprocessor, transpose, reader, and the intensity statistics of
+    channels normalized as CT. The dataset.json has the same label values and number of channels. The same names of
+    labels or channels in another order are a warning; new names and another file ending are for information.
 
-    Why it matters: nnU-Net stores no trace of the plans in preprocessed data and loads whatever is there. After an
-    edit of the plans it trains on the old arrays, without a warning, and predicts with the new plans: poor
-    predictions, discovered weeks later. Other labels end in a data loader that crashes, or in a network that learns
-    the old ones.
+    Why it matters: nnU-Net stores no trace of the plans in preprocessed data. After an edit of the plans it trains on
+    the old arrays, without a warning, and predicts with the new plans: poor predictions, discovered weeks later. Other
+    labels end in a data loader that crashes, or in a network that learns the old ones.
 
     How to fix: set the value back if the edit was not meant. Otherwise preprocess again.
 
@@ -65,9 +65,7 @@ def stamp_disagrees(dataset: Dataset, preprocessing_records: tuple[PreprocessedF
     fix=f"preprocess again, {_PREPROCESS}; or delete {{stamp}} if you know what they were made with",
     modes=("PP-02", "PP-11"),
 )
-def data_changed_since_stamp(
-    dataset: Dataset, preprocessing_records: tuple[PreprocessedFolder, ...]
-) -> Iterator[Found]:
+def data_changed_since_stamp(dataset: Dataset, preprocessing_records: Folders) -> Iterator[Found]:
     """Preprocessed data are other files than those in the preprocessing record.
 
     What it checks: where `plansguard preprocess` left a preprocessing record, the data folder holds the recorded
@@ -76,8 +74,7 @@ def data_changed_since_stamp(
     Why it matters: the data were preprocessed again by another command, perhaps with other plans, or files were lost,
     replaced or damaged. The record does not describe them, so nothing is concluded from it.
 
-    How to fix: preprocess again with `plansguard preprocess`. If you know what the data were made with, you may delete
-    the record.
+    How to fix: preprocess again with `plansguard preprocess`, or delete the record if you know how the data were made.
 
     Example: `nnUNetv2_preprocess` was run by hand after an edit of the plans.
 
@@ -103,9 +100,7 @@ def data_changed_since_stamp(
     fix=f"wait if it still runs; otherwise start it again: {_PREPROCESS}",
     modes=("PP-07",),
 )
-def preprocessing_unfinished(
-    dataset: Dataset, preprocessing_records: tuple[PreprocessedFolder, ...]
-) -> Iterator[Found]:
+def preprocessing_unfinished(dataset: Dataset, preprocessing_records: Folders) -> Iterator[Found]:
     """Preprocessing was begun and not finished.
 
     What it checks: the preprocessing record that `plansguard preprocess` writes before nnU-Net starts was replaced by a
@@ -136,7 +131,7 @@ def preprocessing_unfinished(
 
 
 def _in_state(
-    dataset: Dataset, preprocessing_records: tuple[PreprocessedFolder, ...], state: DataState
+    dataset: Dataset, preprocessing_records: Folders, state: DataState
 ) -> Iterator[tuple[PreprocessedFolder, list[DataUser]]]:
     """Yield the recorded data in a state, with the requested configurations that read them, if there are any."""
     users = data_users(dataset, dataset.plans)
@@ -151,39 +146,35 @@ def _plans_differences(dataset: Dataset, folder: PreprocessedFolder, users: list
     reported: list[tuple[Location, list[FieldDifference]]] = []
     for user in users:
         differences = differing(folder.record.input, user.input)
-        if differences and (user.at(differences[0].field), differences) not in reported:
-            reported.append((user.at(differences[0].field), differences))
-            yield found(
-                user.at(differences[0].field),
-                related=[(folder.record_file.at("input"), "what they were made with")],
-                what=f"{user.plans.identifier}.json",
-                **_field_values(differences),
-                **_common_values(dataset, folder, user),
-            )
+        at = user.at(differences[0].field) if differences else None
+        if at is not None and (at, differences) not in reported:
+            reported.append((at, differences))
+            what, origin = f"{user.plans.identifier}.json", folder.record_file.at("input")
+            yield found(at, **_difference_values(what, origin, differences), **_common_values(dataset, folder, user))
 
 
 def _dataset_json_differences(
     dataset: Dataset, folder: PreprocessedFolder, user: DataUser, dataset_json: DatasetJson
 ) -> Iterator[Found]:
     changes = dataset_changes(folder.record.dataset, dataset_fields(dataset_json.value))
-    if not changes:
-        return
-    worst = max(changes, key=lambda change: change.severity.rank)
-    field = worst.difference.field
-    yield found(
-        dataset_json.at(dataset_json.channels_key if field == "channel_names" else field),
-        severity=worst.severity,
-        fix=None if worst.severity is Severity.ERROR else _ONLY_NAMES,
-        related=[(folder.record_file.at("dataset_json"), "what they were made with")],
-        what="dataset.json",
-        **_field_values([change.difference for change in changes]),
-        **_common_values(dataset, folder, user),
-    )
+    if changes:
+        worst = max(changes, key=lambda change: change.severity.rank)
+        field, origin = worst.difference.field, folder.record_file.at("dataset_json")
+        yield found(
+            dataset_json.at(dataset_json.channels_key if field == "channel_names" else field),
+            severity=worst.severity,
+            fix=None if worst.severity is Severity.ERROR else _ONLY_NAMES,
+            **_difference_values("dataset.json", origin, [change.difference for change in changes]),
+            **_common_values(dataset, folder, user),
+        )
 
 
-def _field_values(differences: list[FieldDifference]) -> dict[str, Any]:
+def _difference_values(what: str, origin: Location, differences: list[FieldDifference]) -> dict[str, Any]:
+    fields = [f"{key} was {brief(then)}, is {brief(now)}" for key, then, now in differences]
     return {
-        "fields": listed([f"{key} was {brief(then)}, is {brief(now)}" for key, then, now in differences], shown=2),
+        "related": [(origin, "what they were made with")],
+        "what": what,
+        "fields": listed(fields, shown=2),
         "keys": " and ".join(field for field, *_ in differences),
     }
 

@@ -36,8 +36,8 @@ def ground_truth_missing(
 ) -> Iterator[Found]:
     """Labels for the final validation are missing.
 
-    What it checks: for every validation case (every case, where there are no splits yet) a file
-    `gt_segmentations/<case><file_ending>`.
+    What it checks: a file `gt_segmentations/<case><file_ending>` for every validation case, or every case without
+    splits.
 
     Why it matters: nnU-Net opens them only after the last epoch, when every case has been predicted: days later it
     ends with `FileNotFoundError`. The weights are safe, and `--val` repeats the rest.
@@ -109,11 +109,9 @@ def raw_files_newer_than_data(dataset: Dataset, configuration: Configuration, da
 def ground_truth_differs_from_raw(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The labels that validation uses are not the raw ones.
 
-    What it checks: the sizes of the files in `gt_segmentations` against those of the same name in `labelsTr`; with
-    `--data all` their bytes.
+    What it checks: the sizes, with `--data all` the bytes, of the files in `gt_segmentations` and in `labelsTr`.
 
-    Why it matters: preprocessing copies the labels. Where the copies differ, the raw labels were corrected since, and
-    arrays and validation both use the old ones.
+    Why it matters: the raw labels were corrected after preprocessing copied them; arrays and validation use the copies.
 
     How to fix: preprocess again.
 

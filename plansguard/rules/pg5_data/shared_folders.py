@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
@@ -16,6 +15,9 @@ from plansguard.rules.pg5_data.helpers import preprocess_values
 from plansguard.subjects.data_users import DataUser, data_users
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
+
+#: Another configuration that reads the same folder, and the fields that differ.
+_Conflict = tuple[DataUser, list[FieldDifference]]
 
 
 @rule(
@@ -33,15 +35,13 @@ def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
 
     What it checks: configurations of different plans with the same `data_identifier` agree in everything that decides
     what preprocessing writes: spacing, normalization, masks, resampling, preprocessor, transpose, reader, and the
-    intensity statistics where a channel is normalized as CT. ResEnc plans that share `nnUNetPlans_3d_fullres` with the
-    default plans of the same dataset agree, and are fine.
+    intensity statistics of channels normalized as CT, as ResEnc and default plans of the same dataset do.
 
     Why it matters: the plans that are preprocessed last delete and replace the folder without asking. The others then
     train on data of another spacing or normalization, without a warning, and predict with their own. It is the usual
     result of moving ResEnc plans without a new name: their identifiers name the receiving dataset's own data.
 
-    How to fix: give one of them a `data_identifier` of its own and preprocess for it. `plansguard migrate -tp NAME`
-    does so from the start.
+    How to fix: give one of them its own `data_identifier` (`plansguard migrate -tp NAME` does) and preprocess for it.
 
     Example: `nnUNetResEncUNetLPlans` of Dataset001 moved to Dataset002 under the same name.
 
@@ -71,13 +71,11 @@ def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
 def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     """Two configurations of the same plans share a folder of preprocessed data that cannot be right for both.
 
-    What it checks: configurations of one plans file with the same `data_identifier` agree in everything that decides
-    what preprocessing writes (see PG501). A child that changes only patch size, batch size or network rightly shares
-    its parent's data.
+    What it checks: configurations of one plans file with the same `data_identifier` preprocess in the same way (see
+    PG501). A child that changes only patch size, batch size or network rightly shares its parent's data.
 
-    Why it matters: a configuration that inherits from another and changes its spacing also inherits the
-    `data_identifier`. It then trains on the parent's data, silently at the parent's spacing; or, once it is
-    preprocessed, the parent's data are replaced.
+    Why it matters: a configuration that changes its spacing still inherits the `data_identifier`. It trains on the
+    parent's data at the parent's spacing, or its preprocessing replaces them.
 
     How to fix: add a `data_identifier` that no other configuration has, and preprocess.
 
@@ -90,7 +88,7 @@ def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
             conflict = _conflict(user, users[:place])
             if conflict is not None:
                 configuration = user.configuration
-                own = [key for key, *_ in conflict.fields if configuration.origin(key) == configuration.name]
+                own = [key for key, *_ in conflict[1] if configuration.origin(key) == configuration.name]
                 at = configuration.at(own[0]) if user.inherits and own else user.identifier_at
                 yield _conflict_finding(dataset, user, conflict, at)
 
@@ -110,9 +108,8 @@ def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: C
     What it checks: a configuration with a `previous_stage` has the `data_identifier` of the configuration it inherits
     from. Another one is an error while that folder is missing, and for information where it exists.
 
-    Why it matters: when the low-resolution stage has been trained, nnU-Net writes its predictions for every case of the
-    next stage's data folder. Without that folder there is one line in the log per case, no predictions, and the cascade
-    fails after days of training the first stage.
+    Why it matters: the trained low-resolution stage writes its predictions for every case of the next stage's data
+    folder. Without it there is only a line in the log per case, and the cascade fails after days of training.
 
     How to fix: delete the `data_identifier`, as the planner writes none, or preprocess the cascade stage.
 
@@ -140,23 +137,16 @@ def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: C
     )
 
 
-class _Conflict(NamedTuple):
-    """Another configuration that reads the same folder, and the fields that differ."""
-
-    other: DataUser
-    fields: list[FieldDifference]
-
-
 def _conflict(user: DataUser, others: list[DataUser]) -> _Conflict | None:
     """Return the conflict with the first of ``others`` that writes other data.
 
     None where one of them writes the same as ``user``, so that the conflict is reported there, or where neither was
     requested.
     """
-    conflicts = [_Conflict(other, user.differs_from(other)) for other in others]
-    if not conflicts or not all(conflict.fields for conflict in conflicts):
+    conflicts = [(other, user.differs_from(other)) for other in others]
+    if not conflicts or not all(fields for _, fields in conflicts):
         return None
-    return conflicts[0] if user.judged or conflicts[0].other.judged else None
+    return conflicts[0] if user.judged or others[0].judged else None
 
 
 def _conflict_finding(dataset: Dataset, user: DataUser, conflict: _Conflict, at: Location) -> Found:

@@ -27,11 +27,10 @@ if TYPE_CHECKING:
 def split_names_missing_case(dataset: Dataset, splits: Splits, data: Audit) -> Iterator[Found]:
     """The splits name cases that are not preprocessed.
 
-    What it checks: every case of every fold is in the data folder; before a training only the cases of its fold, and
-    none for the fold `all`, which reads no splits.
+    What it checks: every case of the folds is in the data folder; before a training only its fold counts, `all` has
+    none.
 
-    Why it matters: training fails when the case is drawn; the only message from the workers is `One or more background
-    workers are no longer alive`.
+    Why it matters: training fails when the case is drawn, with `One or more background workers are no longer alive`.
 
     How to fix: preprocess the cases or correct the splits.
 
@@ -57,11 +56,9 @@ def split_names_missing_case(dataset: Dataset, splits: Splits, data: Audit) -> I
 def cases_in_no_split(dataset: Dataset, splits: Splits, data: Audit) -> Iterator[Found]:
     """Preprocessed cases are in no fold.
 
-    What it checks: every case of the data folder is in some fold of `splits_final.json`; not before a training of the
-    fold `all`, which takes every case.
+    What it checks: every case of the data folder is in some fold; not before a training of `all`, which takes them all.
 
-    Why it matters: nnU-Net makes the file once, at the first training, and keeps it. Cases that are added later are
-    preprocessed and then ignored.
+    Why it matters: nnU-Net makes the file once, at the first training: cases added later are preprocessed and ignored.
 
     How to fix: add the cases to the folds, or let nnU-Net make new splits.
 
@@ -86,11 +83,9 @@ def cases_in_no_split(dataset: Dataset, splits: Splits, data: Audit) -> Iterator
 def split_overlaps(dataset: Dataset, splits: Splits) -> Iterator[Found]:
     """A fold validates on cases that it trains on, or has none to train or validate on.
 
-    What it checks: in each fold no case is listed twice, none is in both lists, and neither list is empty. Before a
-    training only its own fold counts.
+    What it checks: in each fold (before a training only in its own) no case is listed twice and neither list is empty.
 
-    Why it matters: the validation of such a fold measures memory; nnU-Net prints one warning and goes on. An empty list
-    stops the training at its first epoch.
+    Why it matters: such a validation measures memory, and nnU-Net only warns. An empty list stops the first epoch.
 
     How to fix: correct the fold.
 

@@ -53,9 +53,8 @@ def values_outside_normalization(dataset: Dataset, configuration: Configuration,
 def values_unlike_normalization(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed values are unlike what the normalization gives.
 
-    What it checks: with `--data sample` or `all`, that the mean of z-scored channels is near 0 and their standard
-    deviation near 1, inside the mask where the plans normalize in it. The thresholds allow for the small changes of
-    resampling.
+    What it checks: with `--data sample` or `all`, that z-scored channels have a mean near 0 and a standard deviation
+    near 1, inside the mask where the plans normalize in it. The thresholds allow for the small changes of resampling.
 
     Why it matters: as PG520, with weaker evidence.
 
@@ -79,11 +78,9 @@ def values_unlike_normalization(dataset: Dataset, configuration: Configuration, 
 def undeclared_labels(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed segmentations hold label values that dataset.json does not declare.
 
-    What it checks: with `--data sample` or `all`, the values of each segmentation are declared labels, the ignore
-    label, or -1 for voxels outside of the mask.
+    What it checks: with `--data sample` or `all`, each value is a declared label, the ignore label, or -1 (no mask).
 
-    Why it matters: on a GPU training ends in `CUDA error: device-side assert triggered`, perhaps after many epochs,
-    when a case with the rare value is drawn.
+    Why it matters: on a GPU training ends in `CUDA error: device-side assert triggered`, perhaps after many epochs.
 
     How to fix: correct the labels and preprocess.
 

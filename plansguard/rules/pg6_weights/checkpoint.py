@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 def unreadable_checkpoint(dataset: Dataset) -> Iterator[Found]:
     """A checkpoint in a model folder cannot be read.
 
-    What it checks: every `fold_*/checkpoint_*.pth` of a model folder is a file that torch wrote, from its first byte to
-    the zip directory at its end.
+    What it checks: every `fold_*/checkpoint_*.pth` of a model folder is a file of torch, complete to its zip directory.
 
     Why it matters: nnU-Net writes checkpoints in place. A training that is killed while it saves, or a download that
     breaks off, leaves a file that nothing can load; `nnUNetv2_train --c` then ends with `PytorchStreamReader failed
@@ -60,8 +59,7 @@ def unreadable_checkpoint(dataset: Dataset) -> Iterator[Found]:
 def damaged_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     """Parts of a checkpoint are missing.
 
-    What it checks: every tensor that the checkpoint names has its bytes in the file, in the length that its shape
-    needs. The bytes themselves are not read.
+    What it checks: every tensor of the checkpoint has as many bytes in the file as its shape needs; they are not read.
 
     Why it matters: torch notices it only when it loads the file, on the GPU node.
 
@@ -196,12 +194,10 @@ def cuda_weights_without_gpu(dataset: Dataset, checkpoint: Checkpoint) -> Iterat
 def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
     """Weights that are to be fine-tuned come from a training that was not finished.
 
-    What it checks: for the checkpoint that was named, whether another checkpoint of the same fold is
-    `checkpoint_final.pth`, and whether as many epochs or steps are done as its trainer plans (1000 epochs, or the
-    number in its name).
+    What it checks: whether the fold of the named checkpoint has another one named `checkpoint_final.pth`, and whether
+    as many epochs or steps are done as its trainer plans (1000 epochs, or the number in its name).
 
-    Why it matters: `checkpoint_best.pth` is the best on few validation patches, and an early one may be a few epochs
-    old. Both load without a warning.
+    Why it matters: `checkpoint_best.pth` is the best on few patches, perhaps a few epochs old. Both load silently.
 
     How to fix: use `checkpoint_final.pth`, or accept this finding.
 
@@ -239,8 +235,7 @@ def weights_without_plans(checkpoint: Checkpoint) -> Iterator[Found]:
     What it checks: the checkpoint contains the plans of its training, as every checkpoint of nnU-Net v2 does. Those of
     nnssl contain an adaptation plan instead, from which nnU-Net makes plans.
 
-    Why it matters: without plans the spacing and normalization of the training are unknown. The shapes of the
-    parameters determine the network and nothing else.
+    Why it matters: the shapes of the parameters determine the network, but not the spacing and the normalization.
 
     How to fix: ask for `plans.json`; it is in the model folder above the fold.
 
@@ -266,8 +261,7 @@ def trainer_of_weights_unknown(checkpoint: Checkpoint) -> Iterator[Found]:
     What it checks: the trainer's name in the checkpoint is one of nnU-Net's own, or a class of that name is defined in
     a file of the installed nnU-Net's `training/nnUNetTrainer` or of the folders in `nnUNet_extTrainer`.
 
-    Why it matters: predicting with a model needs its trainer class. A custom trainer may also build another network
-    than the plans name.
+    Why it matters: prediction needs the trainer class, which may also build another network than the plans name.
 
     How to fix: get the class from the weights' authors.
 
@@ -296,9 +290,8 @@ def trainer_of_weights_unknown(checkpoint: Checkpoint) -> Iterator[Found]:
 def trainer_changes_network(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
     """Weights to be fine-tuned are of a trainer that does not build the network of the plans.
 
-    What it checks: the trainer in the checkpoint is one of nnU-Net's that override `build_network_architecture`
-    (batch normalization, Primus), unless the same one is named at the gate. Plans of nnssl, which name their
-    network, are exempt.
+    What it checks: the trainer in the checkpoint is one of nnU-Net's that override `build_network_architecture` (batch
+    normalization, Primus), and not the one named at the gate. Plans of nnssl, which name their network, are exempt.
 
     Why it matters: with such weights equal plans do not mean equal networks. Missing parameters are reported by PG620
     to PG623. Weights with batch normalization load into nnU-Net's own network without a warning, because that has
@@ -328,16 +321,14 @@ def trainer_changes_network(dataset: Dataset, checkpoint: Checkpoint) -> Iterato
 def checkpoint_from_other_plans(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
     """A checkpoint in a model folder contains other plans than the folder's plans.json.
 
-    What it checks: network, input and training fields of the checkpoint's plans against the `plans.json` of its model
-    folder, for the configuration that was trained.
+    What it checks: network, input and training fields of the trained configuration in the checkpoint and in
+    `plans.json`.
 
     Why it matters: the checkpoint keeps the plans that its training was begun with; the folder's file is written again
     whenever a training is begun or continued, and is what prediction uses. After a resume with edited plans, or a
-    second training into the same folder (another fold, a checkpoint that remained), the two differ, without a warning
-    from nnU-Net.
+    second training into the same folder (another fold, a remaining checkpoint), the two differ, without a warning.
 
-    How to fix: find out which plans made the preprocessed data, and put those into the folder. For all folds of a model
-    they should be the same.
+    How to fix: put the plans that made the data into the folder. All folds of a model should have the same plans.
 
     Example: `nnUNetv2_train --c` after the patch size had been edited: 16 in the folder, 24 in the checkpoint.
 

@@ -64,8 +64,7 @@ def input_channels_differ(dataset: Dataset, weights: Weights) -> Iterator[Found]
     What it checks: the input channels of the first convolution against `channel_names` of dataset.json; for the second
     stage of a cascade one more per foreground label, because its input includes the first stage's segmentation.
 
-    Why it matters: nnU-Net does not adapt the first layer; it stops. A cascade stage loads only weights that were
-    trained with the same number of labels.
+    Why it matters: nnU-Net does not adapt the first layer. A cascade stage loads only weights for as many labels.
 
     How to fix: choose weights with these channels.
 
@@ -149,9 +148,8 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
     while other plans in the folder agree with them in both; or, where the weights do not load, whether other plans have
     at least their network, as grafted ones do. Without `-p`, nnU-Net takes `nnUNetPlans`, and so does this comparison.
 
-    Why it matters: every version of nnU-Net's instructions leaves `-p` out of the last command. Then the default plans
-    train: with another network the weights are refused, with the same one the run silently uses the wrong spacing
-    and normalization.
+    Why it matters: every version of nnU-Net's instructions leaves `-p` out of the last command. The default plans then
+    train: another network refuses the weights; the same one silently uses the wrong spacing and normalization.
 
     How to fix: name the right plans with `-p`.
 
@@ -254,8 +252,7 @@ def channels_permuted(weights: Weights) -> Iterator[Found]:
     What it checks: the names of the channels in the checkpoint's dataset.json against this dataset's, in file order
     and without regard to case. The same names in another order are an error.
 
-    Why it matters: the order of the files decides, not the names. The weights load, and what they learned on CT is
-    applied to PET.
+    Why it matters: the order of the files decides. The weights load, and what they learned on CT is applied to PET.
 
     How to fix: rename the image files so that the order is that of the weights.
 
@@ -286,8 +283,7 @@ def weights_were_not_mirrored(dataset: Dataset, weights: Weights) -> Iterator[Fo
     name contains NoMirroring, while this dataset has labels with a side in their names. The trainer that will train is
     the one named at the gate, judged by its source, and otherwise nnU-Net's default.
 
-    Why it matters: with mirroring, left and right organs look the same in half of the samples, and the weights unlearn
-    the difference.
+    Why it matters: with mirroring, left and right look the same in half of the samples: the weights unlearn the sides.
 
     How to fix: use `-tr nnUNetTrainerNoMirroring`.
 
@@ -332,8 +328,8 @@ def head_starts_anew(weights: Weights) -> Iterator[Found]:
 
     What it checks: whether the labels in the checkpoint's dataset.json are this dataset's, in the same order.
 
-    Why it matters: `-pretrained_weights` skips every `.seg_layers.`, also where they would fit. The low first values of
-    the Dice may look like a failure.
+    Why it matters: `-pretrained_weights` skips every `.seg_layers.`, even fitting ones: low first Dice values are no
+    failure.
 
     How to fix: nothing is wrong.
 

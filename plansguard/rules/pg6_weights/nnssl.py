@@ -39,8 +39,7 @@ _TRAINER = "PretrainedTrainer"
 def nnssl_weights_not_found(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     """Plans of nnssl name a checkpoint that is not on this machine.
 
-    What it checks: `pretrain_info.checkpoint_path` is a file. A warning where nothing of the dataset is preprocessed
-    here: such plans may be in a repository.
+    What it checks: `pretrain_info.checkpoint_path` is a file. A warning without data: the plans may be in a repository.
 
     Why it matters: the path is absolute, from the machine that made the plans. The training stops with `Pretrained
     weights path ... does not exist!` after the data are prepared.
@@ -103,11 +102,10 @@ def nnssl_plans_with_plain_trainer(
 ) -> Iterator[Found]:
     """Plans of nnssl were trained, or are to be trained, with an ordinary trainer.
 
-    What it checks: results under the name of plans with `pretrain_info` come from a `PretrainedTrainer`, and
-    `-pretrained_weights` is not used with such plans.
+    What it checks: models of plans with `pretrain_info` have a `PretrainedTrainer`; `-pretrained_weights` is not used.
 
-    Why it matters: `nnUNetv2_train` with `nnUNetTrainer` ignores `pretrain_info`. The network starts from random
-    weights, without a warning.
+    Why it matters: `nnUNetv2_train` with `nnUNetTrainer` ignores `pretrain_info` and silently starts from random
+    weights.
 
     How to fix: use nnssl's own command and trainer.
 

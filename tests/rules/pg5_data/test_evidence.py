@@ -1,4 +1,4 @@
-"""Preprocessed data that real nnU-Net made, spoilt the way users spoil them, and found; the good twin is clean."""
+"""Faults that users make in data preprocessed by the real nnU-Net, and the findings; healthy data have none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,54 +18,41 @@ import pytest
 
 from plansguard.artefacts.data.array_headers import read_header
 from tests.support.command import Done, run
-from tests.support.variants import FIXTURES, ROOTS
+from tests.support.data_folders import CASCADE, CT, DATA, MEMBERS
+from tests.support.data_folders import LOWRES as STAGE
+from tests.support.variants import FIXTURES, PLANS, ROOTS, lay_out, point_to, put
 
 pytestmark = [pytest.mark.nnunet, pytest.mark.slow]
 
-CT, OTHER_CT, MR = "Dataset002_FinetuneCT", "Dataset001_PretrainCT", "Dataset003_TwoChannelMR"
-DATA, FLAT = "nnUNetPlans_3d_fullres", "nnUNetPlans_2d"
-LOWRES = {
-    "inherits_from": "3d_fullres",
-    "data_identifier": "nnUNetPlans_3d_lowres",
-    "spacing": [2.0, 1.6, 1.6],
-    "patch_size": [48, 64, 64],
-    "next_stage": "3d_cascade_fullres",
-}
-CASCADE = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
+OTHER_CT, MR = "Dataset001_PretrainCT", "Dataset003_TwoChannelMR"
+LOWRES = {**STAGE, "spacing": [2.0, 1.6, 1.6], "patch_size": [48, 64, 64]}
 
 
-def nnunet(roots: Path, command: str, *arguments: str) -> list[str]:
-    """The line that starts one of nnU-Net's commands of this environment; the variables are those of ``roots``."""
-    for folder in ROOTS.values():
-        os.environ[folder] = str(roots / folder)
+def nnunet(command: str, *arguments: str) -> list[str]:
+    """The command line of one of nnU-Net's commands in this environment."""
     return [str(Path(sysconfig.get_path("scripts")) / f"nnUNetv2_{command}"), *arguments]
 
 
 @pytest.fixture(scope="module")
-def preprocessed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def preprocessed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which nnU-Net's own command has preprocessed three datasets."""
-    roots = tmp_path_factory.mktemp("workspace")
-    shutil.copytree(FIXTURES / "workspace", roots, dirs_exist_ok=True)
-    before = {folder: os.environ.get(folder) for folder in ROOTS.values()}
-    path = roots / ROOTS["preprocessed"] / CT / "nnUNetPlans.json"
-    plans = json.loads(path.read_text())
-    plans["configurations"] |= {"3d_lowres": LOWRES, "3d_cascade_fullres": CASCADE}
-    path.write_text(json.dumps(plans, indent=4))
+    roots = lay_out(tmp_path_factory.mktemp("workspace"))
+    put(PLANS, "/configurations/3d_lowres", LOWRES)(roots, CT)
+    put(PLANS, "/configurations/3d_cascade_fullres", CASCADE)(roots, CT)
     work = {"2": ("2d", "3d_fullres", "3d_lowres"), "3": ("3d_fullres",), "4": ("2d",)}
-    for number, configurations in work.items():
-        line = nnunet(roots, "preprocess", "-d", number, "-np", "2", "--no_pbar", "-c", *configurations)
-        subprocess.run(line, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-    yield roots
-    for folder, value in before.items():
-        os.environ.pop(folder, None) if value is None else os.environ.__setitem__(folder, value)
+    with pytest.MonkeyPatch.context() as patch:
+        point_to(roots, patch)
+        for number, configurations in work.items():
+            line = nnunet("preprocess", "-d", number, "-np", "2", "--no_pbar", "-c", *configurations)
+            subprocess.run(line, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    return roots
 
 
 @pytest.fixture
 def workspace(preprocessed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it to spoil."""
+    """A copy of it, which tests change."""
     shutil.copytree(preprocessed, tmp_path, dirs_exist_ok=True)
-    for folder in ROOTS.values():
-        monkeypatch.setenv(folder, str(tmp_path / folder))
+    point_to(tmp_path, monkeypatch)
     return tmp_path
 
 
@@ -87,10 +74,10 @@ def edit_both(workspace: Path, change: Callable[[Any], object]) -> None:
 
 
 def check(*arguments: str | Path) -> dict[str, str]:
-    """Code -> message of what ``plansguard check`` finds, information left out."""
+    """Code -> message of the errors and warnings of ``plansguard check``."""
     done = run("check", *arguments, "--output", "json")
     assert "Traceback" not in done.err, done.err
-    return {one["code"]: one["message"] for one in done.json["findings"] if one["severity"] != "info"}
+    return {finding["code"]: finding["message"] for finding in done.json["findings"] if finding["severity"] != "info"}
 
 
 def check_3d(*arguments: str) -> dict[str, str]:
@@ -98,12 +85,12 @@ def check_3d(*arguments: str) -> dict[str, str]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The good twins
+# Healthy data
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("depth", ["headers", "sample", "all"])
-def test_what_nnunet_made_is_clean(workspace: Path, depth: str) -> None:
+def test_data_of_nnunet_are_clean(workspace: Path, depth: str) -> None:
     for number in ("2", "3", "4"):
         assert check("-d", number, "-p", "nnUNetPlans", "--data", depth) == {}
 
@@ -115,7 +102,7 @@ def test_edits_that_need_no_new_data_are_clean(workspace: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Missing and half-written data
+# Missing and incomplete data
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -125,16 +112,16 @@ def test_pp01_the_folder_is_missing(workspace: Path) -> None:
 
 
 def test_pp07_preprocessing_is_killed(workspace: Path) -> None:
-    """nnU-Net deletes the old folder first, and then writes case after case."""
+    """nnU-Net deletes the old folder first, and then writes case by case."""
     folder = dataset(workspace) / DATA
     (dataset(workspace) / "splits_final.json").unlink()
-    line = nnunet(workspace, "preprocess", "-d", "2", "-c", "3d_fullres", "-np", "1", "--no_pbar")
+    line = nnunet("preprocess", "-d", "2", "-c", "3d_fullres", "-np", "1", "--no_pbar")
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True)
     complete = len(list(folder.iterdir()))
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        there = len(list(folder.iterdir())) if folder.is_dir() else complete
-        if 0 < there < complete:
+        present = len(list(folder.iterdir())) if folder.is_dir() else complete
+        if 0 < present < complete:
             break
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
@@ -154,8 +141,8 @@ def test_pp07_a_file_is_missing_or_cut(workspace: Path, name: str) -> None:
     assert "PG506" in check_3d()
 
 
-def test_pp10_a_chunk_is_spoilt(workspace: Path) -> None:
-    """The header is whole, so only reading the values can tell."""
+def test_pp10_a_chunk_is_damaged(workspace: Path) -> None:
+    """The header is intact: only reading the values shows the damage."""
     path = dataset(workspace) / DATA / "fine_001.b2nd"
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
@@ -199,7 +186,7 @@ def test_pp02_another_dataset_s_folder(workspace: Path) -> None:
 
 
 def test_pp02_statistics_of_another_dataset(workspace: Path) -> None:
-    """Shapes stay; the values give it away."""
+    """The shapes stay the same, the values do not."""
     key = "foreground_intensity_properties_per_channel"
     theirs = json.loads((dataset(workspace, OTHER_CT) / "nnUNetPlans.json").read_text())[key]
     for name in ("nnUNetPlans.json", "nnUNetResEncUNetMPlans.json"):
@@ -218,7 +205,7 @@ def test_pp02_the_scheme_is_edited(workspace: Path) -> None:
 
 
 def test_pp02_the_statistics_are_wider_than_those_of_the_data(workspace: Path) -> None:
-    """No value lies outside, but all cases end at the same other values."""
+    """No value is outside of the bounds, but all cases end at the same other values."""
 
     def widen(plans: Any) -> None:
         channel = plans["foreground_intensity_properties_per_channel"]["0"]
@@ -287,12 +274,12 @@ def test_sl01_sl02_cases_come_and_go(workspace: Path) -> None:
     edit(splits, lambda value: value[0]["train"].append("fine_999"))
     assert set(check_3d()) == {"PG514"}
     shutil.copyfile(FIXTURES / "workspace" / ROOTS["preprocessed"] / CT / "splits_final.json", splits)
-    for ending in (".b2nd", "_seg.b2nd", ".pkl"):
+    for ending in MEMBERS:
         shutil.copyfile(dataset(workspace) / DATA / f"fine_000{ending}", dataset(workspace) / DATA / f"new{ending}")
     assert set(check_3d()) == {"PG515"}
 
 
-def test_sp04_a_label_lies_elsewhere(workspace: Path) -> None:
+def test_sp04_a_label_has_another_grid(workspace: Path) -> None:
     import SimpleITK
 
     path = dataset(workspace, root="raw") / "labelsTr/fine_000.nii.gz"
@@ -330,7 +317,7 @@ def test_ca01_the_predictions_are_missing(workspace: Path) -> None:
 
 
 def test_vr06_data_of_an_old_nnunet(workspace: Path) -> None:
-    """The format of nnU-Net 2.5, written from the very arrays."""
+    """The format of nnU-Net 2.5, written from the same arrays."""
     import blosc2
     import numpy as np
 
@@ -345,7 +332,7 @@ def test_vr06_data_of_an_old_nnunet(workspace: Path) -> None:
             (folder / f"{path.stem}{ending}").unlink()
     assert check_3d("--data", "all") == {}
     done = run("check", "-d", "2", "-p", "nnUNetPlans", "-c", "3d_fullres", "--output", "json")
-    assert [one["code"] for one in done.json["findings"]] == ["PG519"]
+    assert [finding["code"] for finding in done.json["findings"]] == ["PG519"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -356,7 +343,7 @@ def test_vr06_data_of_an_old_nnunet(workspace: Path) -> None:
 def test_ctrl_c_ends_with_what_was_found(workspace: Path) -> None:
     folder = dataset(workspace) / DATA
     for number in range(3000):
-        for ending in (".b2nd", "_seg.b2nd", ".pkl"):
+        for ending in MEMBERS:
             os.link(folder / f"fine_000{ending}", folder / f"more_{number:04d}{ending}")
     assert read_header(folder / "more_0000.b2nd").shape
     line = [sys.executable, "-m", "plansguard", "check", "-d", "2", "-p", "nnUNetPlans", "-c", "3d_fullres"]

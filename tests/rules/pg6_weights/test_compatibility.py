@@ -1,4 +1,4 @@
-"""Weights that are to be fine-tuned: what each finding is worth, what it says, and that nothing healthy is found."""
+"""Weights that are to be fine-tuned: severity and text of each finding, and none for healthy weights."""
 
 from __future__ import annotations
 
@@ -15,30 +15,23 @@ import pytest
 
 from plansguard.commands.check import check
 from plansguard.core.report import Finding, Report, Severity
-from plansguard.documents import json_document
 from plansguard.documents.recognise import recognise
 from plansguard.nnunet.network.parameters import Shapes
 from plansguard.nnunet.network.unet import UnknownNetwork
 from tests.support import checkpoints
 from tests.support.command import run
-from tests.support.variants import ROOTS, lay_out, place
+from tests.support.variants import PLANS, ROOTS, place, put, set_value
 from tests.support.weights import CASCADE, CT, LABELS, MR, PRETRAINED
 
 Document = dict[str, Any]
 
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 FULLRES = "/configurations/3d_fullres"
-#: Every rule that this module is about begins so.
+#: How the codes of the tested rules begin.
 FAMILY = "PG6"
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for variable, folder in ROOTS.items():
-        monkeypatch.setenv(f"nnUNet_{variable}", str(tmp_path / folder))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.chdir(tmp_path)
-    return lay_out(tmp_path)
+pytestmark = pytest.mark.workspace(chdir=True)
 
 
 def read(workspace: Path, dataset: str, name: str) -> Document:
@@ -46,27 +39,14 @@ def read(workspace: Path, dataset: str, name: str) -> Document:
     return document
 
 
-def edit(workspace: Path, dataset: str, name: str, pointer: str, value: Any) -> None:
-    document = read(workspace, dataset, name)
-    put(document, pointer, value)
-    place(workspace, dataset, f"preprocessed/{name}.json").write_text(json.dumps(document, indent=4))
-
-
-def put(document: Any, pointer: str, value: Any) -> None:
-    *parents, last = json_document.tokens(pointer)
-    for token in parents:
-        document = document[int(token) if isinstance(document, list) else token]
-    document[int(last) if isinstance(document, list) else last] = value
-
-
 def trained(workspace: Path, dataset: str = CT, name: str = "nnUNetPlans", **options: Any) -> Path:
-    """Weights of a finished training with the dataset's own plans, for other labels."""
+    """Write weights of a finished training with the dataset's own plans, for other labels."""
     plans, dataset_json = read(workspace, dataset, name), read(workspace, dataset, "dataset")
     dataset_json["labels"] = LABELS
     return checkpoints.write(workspace / "weights.pth", plans, dataset_json, **options)
 
 
-def told(report: Report) -> dict[str, Severity]:
+def severities(report: Report) -> dict[str, Severity]:
     return {one.code: one.severity for one in report.findings if one.code.startswith(FAMILY)}
 
 
@@ -76,13 +56,13 @@ def finding(report: Report, code: str) -> Finding:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What the weights saw (AR-06)
+# The input in the training of the weights (AR-06)
 # ---------------------------------------------------------------------------------------------------------------------
 
 RANGE = "/foreground_intensity_properties_per_channel/0"
 
-#: where the run's plans say something else than the weights' -> what, and how grave that is: for plans of unknown
-#: origin, for plans that were migrated for fine-tuning, for grafted ones
+#: Field of the run's plans, its value, and the severity of the difference from the plans of the weights: for plans of
+#: unknown origin, for plans that were migrated for fine-tuning, for grafted ones.
 GRADES: list[tuple[str, Any, Severity, Severity, Severity]] = [
     (f"{FULLRES}/spacing", [1.5, 1.0, 1.0], INFO, INFO, INFO),
     (f"{FULLRES}/spacing", [1.5, 0.9, 0.9], WARNING, ERROR, INFO),
@@ -105,8 +85,8 @@ GRADES: list[tuple[str, Any, Severity, Severity, Severity]] = [
 ]
 
 
-def recorded(workspace: Path, workflow: str) -> str:
-    """Plans that were migrated from the weights; the origin of a graft is not looked at further."""
+def migrated(workspace: Path, workflow: str) -> str:
+    """Migrate the plans of the weights, and return the name of the plans."""
     done = run("migrate", "-s", "weights.pth", "-t", "2", "-tp", "Pretrained", "--workflow", workflow)
     assert done.code == 0, done.out + done.err
     return "Pretrained"
@@ -114,20 +94,20 @@ def recorded(workspace: Path, workflow: str) -> str:
 
 @pytest.mark.parametrize("workflow", ["", "finetune", "graft"])
 @pytest.mark.parametrize(("pointer", "value", "unknown", "finetune", "graft"), GRADES)
-def test_what_a_difference_is_worth(
+def test_severity_of_a_difference(
     workspace: Path, pointer: str, value: Any, unknown: Severity, finetune: Severity, graft: Severity, workflow: str
 ) -> None:
     path = trained(workspace)
-    name = recorded(workspace, workflow) if workflow else "nnUNetPlans"
+    name = migrated(workspace, workflow) if workflow else "nnUNetPlans"
     clean = check(datasets=["2"], plans=name, weights=path)
-    assert told(clean) == {}
-    edit(workspace, CT, name, pointer, value)
+    assert severities(clean) == {}
+    put(f"preprocessed/{name}.json", pointer, value)(workspace, CT)
     report = check(datasets=["2"], plans=name, weights=path)
-    assert told(report)["PG625"] is {"": unknown, "finetune": finetune, "graft": graft}[workflow]
+    assert severities(report)["PG625"] is {"": unknown, "finetune": finetune, "graft": graft}[workflow]
     assert len(finding(report, "PG625").values["table"]) == 2
 
 
-def test_the_table_names_both_sides(workspace: Path) -> None:
+def test_the_table_lists_both_sides(workspace: Path) -> None:
     path = trained(workspace)
     for pointer, value in (
         (f"{FULLRES}/spacing", [3.0, 1.2, 1.2]),
@@ -135,7 +115,7 @@ def test_the_table_names_both_sides(workspace: Path) -> None:
         (f"{FULLRES}/patch_size", [56, 64, 48]),
         (f"{FULLRES}/resampling_fn_data_kwargs/order", 1),
     ):
-        edit(workspace, CT, "nnUNetPlans", pointer, value)
+        put(PLANS, pointer, value)(workspace, CT)
     done = run("check", "-d", "2", "-pretrained_weights", path)
     assert (
         """error[PG625] weights-saw-other-input
@@ -152,23 +132,23 @@ normalization_schemes
     assert done.code == 1
 
 
-def test_channels_are_told_one_by_one(workspace: Path) -> None:
+def test_channels_are_listed_one_by_one(workspace: Path) -> None:
     path = trained(workspace, MR)
-    edit(workspace, MR, "nnUNetPlans", f"{FULLRES}/use_mask_for_norm/1", False)
+    put(PLANS, f"{FULLRES}/use_mask_for_norm/1", False)(workspace, MR)
     rows = finding(check(datasets=["3"], weights=path), "PG625").values["table"]
     assert rows == [["", "their training", "this run"], ["use_mask_for_norm[1]", "true", "false", "warning"]]
 
 
 @pytest.mark.parametrize("workflow", ["finetune", "graft"])
-def test_migrated_plans_keep_their_promise(workspace: Path, workflow: str) -> None:
-    """Weights of another dataset: nothing but information is left once their plans have come."""
+def test_migrated_plans_fit_the_weights(workspace: Path, workflow: str) -> None:
+    """Weights of another dataset: only information remains once their plans are migrated."""
     path = trained(workspace, PRETRAINED)
-    assert told(check(datasets=["2"], weights=path)) == {"PG623": ERROR}
-    name = recorded(workspace, workflow)
-    after = told(check(datasets=["2"], plans=name, weights=path))
+    assert severities(check(datasets=["2"], weights=path)) == {"PG623": ERROR}
+    name = migrated(workspace, workflow)
+    after = severities(check(datasets=["2"], plans=name, weights=path))
     assert after == ({} if workflow == "finetune" else {"PG625": INFO})
     forgotten = check(datasets=["2"], weights=path)
-    assert told(forgotten) == {"PG623": ERROR, "PG624": ERROR}
+    assert severities(forgotten) == {"PG623": ERROR, "PG624": ERROR}
     sentence = finding(forgotten, "PG624").message
     assert (
         sentence
@@ -183,15 +163,15 @@ def test_migrated_plans_keep_their_promise(workspace: Path, workflow: str) -> No
 
 
 def test_another_reader_after_a_migration_is_no_error(workspace: Path) -> None:
-    """The migration chose it: it opens this dataset's files."""
+    """The migration chose it, because it opens this dataset's files."""
     path = trained(workspace)
-    recorded(workspace, "finetune")
-    edit(workspace, CT, "Pretrained", "/image_reader_writer", "NibabelIO")
-    assert told(check(datasets=["2"], plans="Pretrained", weights=path)) == {"PG625": WARNING}
+    migrated(workspace, "finetune")
+    put("preprocessed/Pretrained.json", "/image_reader_writer", "NibabelIO")(workspace, CT)
+    assert severities(check(datasets=["2"], plans="Pretrained", weights=path)) == {"PG625": WARNING}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# No false alarm
+# No false findings
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -214,7 +194,7 @@ def other_batch(plans: Document, dataset_json: Document) -> None:
 
 
 def other_dataset(plans: Document, dataset_json: Document) -> None:
-    """Weights rightly carry the plans of their own dataset."""
+    """Weights contain the plans of their own dataset."""
     plans.update(dataset_name="Dataset900_Elsewhere", plans_name="nnUNetPlansElsewhere")
     plans["configurations"]["3d_fullres"]["data_identifier"] = "nnUNetPlansElsewhere_3d_fullres"
     plans["original_median_spacing_after_transp"] = [9.0, 9.0, 9.0]
@@ -250,18 +230,18 @@ def old_key_for_channels(plans: Document, dataset_json: Document) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["nnUNetPlans", "nnUNetResEncUNetMPlans"])
-def test_what_makes_no_difference(workspace: Path, change: Callable[[Document, Document], None], name: str) -> None:
+def test_changes_without_findings(workspace: Path, change: Callable[[Document, Document], None], name: str) -> None:
     plans, dataset_json = read(workspace, CT, name), {**read(workspace, CT, "dataset"), "labels": LABELS}
     change(plans, dataset_json)
     path = checkpoints.write(workspace / "weights.pth", plans, dataset_json)
-    assert told(check(datasets=["2"], plans=name, weights=path)) == {}
+    assert severities(check(datasets=["2"], plans=name, weights=path)) == {}
 
 
-def test_pet_that_is_called_ct_is_only_told(workspace: Path) -> None:
-    """People do it on purpose, to have PET clipped."""
+def test_pet_that_is_called_ct_is_for_information(workspace: Path) -> None:
+    """It is done on purpose, to have PET clipped."""
     dataset_json = {**read(workspace, CT, "dataset"), "labels": LABELS, "channel_names": {"0": "PET"}}
     path = checkpoints.write(workspace / "weights.pth", read(workspace, CT, "nnUNetPlans"), dataset_json)
-    assert told(check(datasets=["2"], weights=path)) == {"PG625": INFO}
+    assert severities(check(datasets=["2"], weights=path)) == {"PG625": INFO}
 
 
 @pytest.mark.parametrize("dataset", ["1", "2", "3", "5", "6"])
@@ -271,17 +251,17 @@ def test_each_configuration_with_its_own_weights(workspace: Path, dataset: str) 
         if not place(workspace, name, f"preprocessed/{plans_name}.json").exists():
             continue
         for configuration in read(workspace, name, plans_name)["configurations"]:
-            # A cascade's input has a channel per label: their number has to be the same.
+            # The input of a cascade has a channel per label, so the number of labels has to be the same.
             labels = {f"label {value}": value for value in read(workspace, name, "dataset")["labels"].values()}
             dataset_json = {**read(workspace, name, "dataset"), "labels": labels}
             plans = read(workspace, name, plans_name)
             path = checkpoints.write(workspace / "other" / "weights.pth", plans, dataset_json, configuration)
             report = check(datasets=[dataset], plans=plans_name, configuration=configuration, weights=path)
-            trained_before = {"PG629"} if (dataset, plans_name, configuration) == TRAINED else set()
-            assert set(told(report)) == trained_before
+            earlier_results = {"PG629"} if (dataset, plans_name, configuration) == TRAINED else set()
+            assert set(severities(report)) == earlier_results
 
 
-#: What lies in the fixtures' nnUNet_results.
+#: The model in the fixtures' nnUNet_results.
 TRAINED = ("1", "nnUNetPlans", "3d_fullres")
 
 #: Configurations in plans of the corpus; those that cannot be judged name networks of a fork in the old format.
@@ -290,7 +270,7 @@ JUDGED, UNKNOWN = 125, 8
 
 @pytest.mark.slow
 def test_real_plans_with_their_own_weights(corpus: Path, tmp_path: Path) -> None:
-    """For weights that were trained with these very plans nothing is found, whatever the plans are."""
+    """There are no findings for weights that were trained with the same plans, whatever the plans are."""
     counts: Counter[str] = Counter()
     for number, path in enumerate(sorted(corpus.glob("*/*.json"))):
         plans = real_plans(path)
@@ -310,7 +290,7 @@ def test_real_plans_with_their_own_weights(corpus: Path, tmp_path: Path) -> None
             parameters = parameters_of(plans, dataset_json, configuration)
             weights = checkpoints.write(tmp_path / "w.pth", plans, dataset_json, configuration, parameters=parameters)
             report = check([folder / "Plans.json"], plans="Plans", configuration=configuration, weights=weights)
-            assert told(report) == {}, (path, configuration)
+            assert severities(report) == {}, (path, configuration)
             skipped = {one.reason for one in report.not_checked if one.code in ("PG620", "PG623", "PG625")}
             assert all("unknown network" in reason for reason in skipped), skipped
             counts["unknown" if skipped else "judged"] += 1
@@ -339,29 +319,27 @@ def parameters_of(plans: Document, dataset_json: Document, configuration: str) -
 
 def test_only_the_configuration_of_the_weights_is_judged(workspace: Path) -> None:
     report = check(datasets=["2"], weights=trained(workspace, configuration="2d", mirroring_axes=(0, 1)))
-    assert told(report) == {}
+    assert severities(report) == {}
 
 
 def test_weights_of_a_configuration_of_another_name(workspace: Path) -> None:
-    """Those of as many axes could load them; 2d is not meant."""
+    """Only configurations with as many axes are judged."""
     plans = read(workspace, CT, "nnUNetPlans")
     plans["configurations"] = {"3d_mine": plans["configurations"]["3d_fullres"]}
     path = checkpoints.write(
         workspace / "weights.pth", plans, {**read(workspace, CT, "dataset"), "labels": LABELS}, "3d_mine"
     )
-    assert told(check(datasets=["2"], weights=path)) == {}
-    edit(workspace, CT, "nnUNetPlans", f"{FULLRES}/spacing", [3.0, 1.2, 1.2])
+    assert severities(check(datasets=["2"], weights=path)) == {}
+    put(PLANS, f"{FULLRES}/spacing", [3.0, 1.2, 1.2])(workspace, CT)
     report = check(datasets=["2"], weights=path)
-    assert (told(report), finding(report, "PG625").configuration) == ({"PG625": WARNING}, "3d_fullres")
+    assert (severities(report), finding(report, "PG625").configuration) == ({"PG625": WARNING}, "3d_fullres")
 
 
 @pytest.mark.parametrize(
     ("dataset", "configuration", "fix"),
     [("2", "3d_fullres", "train 2d with these weights"), ("2", None, "use weights of 2D images")],
 )
-def test_another_dimension_says_what_would_do(
-    workspace: Path, dataset: str, configuration: str | None, fix: str
-) -> None:
+def test_another_dimension_names_a_remedy(workspace: Path, dataset: str, configuration: str | None, fix: str) -> None:
     if configuration is None:  # plans for slices alone
         plans = read(workspace, CT, "nnUNetPlans")
         path = trained(workspace)
@@ -370,11 +348,11 @@ def test_another_dimension_says_what_would_do(
     else:
         path = trained(workspace, configuration="2d", mirroring_axes=(0, 1))
     report = check(datasets=[dataset], configuration=configuration, weights=path)
-    assert told(report) == {"PG622": ERROR}
+    assert severities(report) == {"PG622": ERROR}
     assert finding(report, "PG622").fix == fix
 
 
-def test_a_cascade_is_told_of_its_labels(workspace: Path) -> None:
+def test_a_cascade_names_its_labels(workspace: Path) -> None:
     path = trained(workspace, CASCADE, configuration="3d_cascade_fullres")
     report = check(datasets=["5"], configuration="3d_cascade_fullres", weights=path)
     assert finding(report, "PG621").message == (
@@ -383,7 +361,7 @@ def test_a_cascade_is_told_of_its_labels(workspace: Path) -> None:
     )
 
 
-def test_weights_in_the_way_of_their_own_training(workspace: Path) -> None:
+def test_weights_in_the_folder_of_their_own_training(workspace: Path) -> None:
     path = place(workspace, PRETRAINED, "results/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/checkpoint_final.pth")
     message = finding(check(datasets=["1"], weights=path), "PG629").message
     assert "among them these weights" in message
@@ -392,7 +370,7 @@ def test_weights_in_the_way_of_their_own_training(workspace: Path) -> None:
 def test_the_commands_for_plans_that_differ_show_both(workspace: Path) -> None:
     model = place(workspace, PRETRAINED, "results/nnUNetTrainer__nnUNetPlans__3d_fullres")
     plans = json.loads((model / "plans.json").read_bytes())
-    put(plans, f"{FULLRES}/patch_size", [16, 64, 64])
+    set_value(plans, f"{FULLRES}/patch_size", [16, 64, 64])
     (model / "plans.json").write_text(json.dumps(plans))
     fix = finding(check([model]), "PG610").fix.partition(": ")[2]
     first, second = (run(*shlex.split(command)[1:]) for command in fix.split(" && "))
@@ -408,24 +386,24 @@ def test_unreadable_weights_end_the_command(workspace: Path) -> None:
     assert len(done.err.splitlines()) == 2
 
 
-def test_networks_that_nobody_knows_are_compared_by_plans(workspace: Path) -> None:
-    """Of other packages, which are never imported."""
+def test_unknown_networks_are_compared_by_plans(workspace: Path) -> None:
+    """Networks of other packages, which are never imported."""
     architecture = {
         "network_class_name": "somewhere.else.NexToU",
         "arch_kwargs": {"n_stages": 5, "nonlin_kwargs": {"inplace": True}, "conv_op": "torch.nn.Conv3d"},
         "_kw_requires_import": [],
     }
-    edit(workspace, CT, "nnUNetPlans", f"{FULLRES}/architecture", architecture)
+    put(PLANS, f"{FULLRES}/architecture", architecture)(workspace, CT)
     path = trained(workspace, parameters={"any.weight": (8, 1, 3, 3, 3)})
-    assert told(check(datasets=["2"], weights=path)) == {}
-    edit(workspace, CT, "nnUNetPlans", f"{FULLRES}/architecture/arch_kwargs/conv_op", "torch.nn.modules.conv.Conv3d")
-    assert told(check(datasets=["2"], weights=path)) == {}
-    edit(workspace, CT, "nnUNetPlans", f"{FULLRES}/architecture/arch_kwargs/n_stages", 6)
+    assert severities(check(datasets=["2"], weights=path)) == {}
+    put(PLANS, f"{FULLRES}/architecture/arch_kwargs/conv_op", "torch.nn.modules.conv.Conv3d")(workspace, CT)
+    assert severities(check(datasets=["2"], weights=path)) == {}
+    put(PLANS, f"{FULLRES}/architecture/arch_kwargs/n_stages", 6)(workspace, CT)
     other = check(datasets=["2"], weights=path)
-    assert told(other) == {"PG623": ERROR}
+    assert severities(other) == {"PG623": ERROR}
     assert "n_stages is 6 here and 5 in the weights" in finding(other, "PG623").message
-    edit(workspace, CT, "nnUNetPlans", f"{FULLRES}/architecture/network_class_name", "somewhere.else.Primus")
-    assert told(check(datasets=["2"], weights=path)) == {"PG620": ERROR}
+    put(PLANS, f"{FULLRES}/architecture/network_class_name", "somewhere.else.Primus")(workspace, CT)
+    assert severities(check(datasets=["2"], weights=path)) == {"PG620": ERROR}
 
 
 def test_the_command_for_weights_from_a_gpu_is_python(workspace: Path) -> None:
@@ -460,7 +438,7 @@ def test_damaged_documents_crash_nothing(workspace: Path, side: str) -> None:
     choice = random.Random(12345)
     for _ in range(60):
         documents = deepcopy(originals)
-        put(documents[side.partition(" in ")[0]], choice.choice(pointers), choice.choice(ODD))
+        set_value(documents[side.partition(" in ")[0]], choice.choice(pointers), choice.choice(ODD))
         inside = documents if "checkpoint" in side else originals
         path = checkpoints.write(
             workspace / "weights.pth",
