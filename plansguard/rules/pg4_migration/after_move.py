@@ -171,8 +171,8 @@ def trained_without_migrated_plans(
 
     What it checks: where plans were migrated for fine-tuning and never trained with, no other model was started since.
 
-    Why it matters: every version of nnU-Net's own instructions leaves `-p` out of the last command. The default plans
-    then train: another network refuses the weights; the same one silently uses the wrong spacing and normalization.
+    Why it matters: every version of nnU-Net's own instructions leaves `-p` out of the last command. Then the default
+    plans train: with another network the weights are refused; else spacing and normalization are silently wrong.
 
     How to fix: start the training again with `-p` and the name of the migrated plans.
 

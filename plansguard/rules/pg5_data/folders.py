@@ -39,7 +39,7 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
     only where no configuration of these plans has data: a training of 3d_fullres needs none for 2d.
 
     Why it matters: training stops with `FileNotFoundError`, usually after a move without preprocessing, or after `-c`
-    with a name that the plans lack: `INFO: Configuration ... not found ... Skipping.` is all that nnU-Net prints then.
+    with a name that the plans lack: nnU-Net prints `INFO: Configuration ... not found ... Skipping.` and succeeds.
 
     How to fix: preprocess.
 
@@ -78,8 +78,7 @@ def no_folder_of_its_own(dataset: Dataset, plans: Plans, configuration: Configur
 
     What it checks: `data_identifier` is neither a path nor `.` or `..`, nor `gt_segmentations`, nor the name of a file.
 
-    Why it matters: preprocessing begins by deleting what the identifier names. With `.` that is the preprocessed
-    dataset with all its plans; with `/` or a path it is a folder elsewhere.
+    Why it matters: preprocessing deletes what the identifier names: `.` is the dataset's folder with all its plans.
 
     How to fix: use a name such as `<plans>_<configuration>`, as the planner does.
 
@@ -193,18 +192,16 @@ def incomplete_case(dataset: Dataset, configuration: Configuration, data: Audit)
 def data_from_other_plans(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The arrays on disk were made with other plans.
 
-    What it checks: the stored shape of every case against the one that the plans give: round(spacing / target spacing
-    x shape) per axis, after `transpose_forward`. Headers suffice, no array is read. Changes of the spacing of less
-    than half a voxel in every case, and of `transpose_forward` between axes of equal spacing, cannot be seen; a
-    preprocessing record of `plansguard preprocess` shows those too (PG540).
+    What it checks: the shape of every case, from its header, against round(spacing / target spacing x shape) per axis,
+    after `transpose_forward`. Changes of the spacing of less than half a voxel, and of `transpose_forward` between axes
+    of equal spacing, cannot be seen; a preprocessing record of `plansguard preprocess` shows those too (PG540).
 
     Why it matters: training takes any array without a warning. Prediction preprocesses with the present plans, so the
     network gets images unlike those of its training. nnssl names folders by spacing with two decimals and reuses them.
 
     How to fix: preprocess again, or undo the edit.
 
-    Example: the spacing was edited from 1.5 to 1.0 after preprocessing; ResEnc plans of another dataset were
-    preprocessed into the folder that the default plans use.
+    Example: spacing edited from 1.5 to 1.0; ResEnc plans of another dataset preprocessed into the default folder.
 
     Evidence: PP-02, PP-11; nnU-Net issues 1707, 1949, 2592, 2701, 2878.
     """
@@ -249,8 +246,7 @@ def class_locations_differ(dataset: Dataset, configuration: Configuration, data:
     What it checks: the classes for which each case's `.pkl` stores locations against those that dataset.json asks for:
     foreground labels, regions, and one for the ignore label where it is declared.
 
-    Why it matters: the loader looks the classes up when it draws foreground: `KeyError`, or a class is never
-    oversampled.
+    Why it matters: drawing foreground ends in a `KeyError` of a worker, or silently never oversamples a class.
 
     How to fix: preprocess again.
 
@@ -272,8 +268,7 @@ def class_locations_differ(dataset: Dataset, configuration: Configuration, data:
 def data_from_another_reader(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The images were read by another reader than the plans name.
 
-    What it checks: each case's `.pkl` holds what the plans' reader needs to write a prediction: `sitk_stuff` for
-    SimpleITKIO, `nibabel_stuff` for the readers of nibabel.
+    What it checks: each `.pkl` holds `sitk_stuff` for SimpleITKIO, `nibabel_stuff` for nibabel: predictions need it.
 
     Why it matters: readers store axes and orientation differently. Training does not notice; the final validation,
     after the last epoch, ends in a `KeyError` when it exports the first prediction.
@@ -301,8 +296,7 @@ def mixed_data_formats(dataset: Dataset, configuration: Configuration, data: Aud
 
     What it checks: besides `.pkl` and `.npy` every file in the folder ends in `.b2nd`, or every one in `.npz`.
 
-    Why it matters: nnU-Net stops: `Found more than one file ending in the folder ... Unable to infer nnUNetDataset
-    variant!`
+    Why it matters: nnU-Net stops with `... more than one file ending ... Unable to infer nnUNetDataset variant!`
 
     How to fix: remove files such as `.DS_Store`; preprocess again where two versions of nnU-Net wrote.
 

@@ -36,8 +36,7 @@ def ground_truth_missing(
 ) -> Iterator[Found]:
     """Labels for the final validation are missing.
 
-    What it checks: a file `gt_segmentations/<case><file_ending>` for every validation case, or every case without
-    splits.
+    What it checks: `gt_segmentations/<case><file_ending>` exists for every validation case (every case without splits).
 
     Why it matters: nnU-Net opens them only after the last epoch, when every case has been predicted: days later it
     ends with `FileNotFoundError`. The weights are safe, and `--val` repeats the rest.
@@ -158,8 +157,7 @@ def label_geometry_differs(dataset: Dataset, dataset_json: DatasetJson) -> Itera
     What it checks: with `--data sample` or `all`, where SimpleITK is installed, size, spacing, origin and direction in
     the headers of images and labels in `nnUNet_raw`. Another size is an error, the rest a warning.
 
-    Why it matters: preprocessing fails with `operands could not be broadcast together`, or it takes the voxels as they
-    are and the labels are next to the structures that they mark.
+    Why it matters: `operands could not be broadcast together` in preprocessing, or labels that are in the wrong place.
 
     How to fix: correct the label.
 

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 def split_names_missing_case(dataset: Dataset, splits: Splits, data: Audit) -> Iterator[Found]:
     """The splits name cases that are not preprocessed.
 
-    What it checks: every case of the folds is in the data folder; before a training only its fold counts, `all` has
-    none.
+    What it checks: every case of the folds is in the data folder; before a training only its fold counts (`all`: none).
 
     Why it matters: training fails when the case is drawn, with `One or more background workers are no longer alive`.
 

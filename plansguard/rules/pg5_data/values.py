@@ -78,7 +78,7 @@ def values_unlike_normalization(dataset: Dataset, configuration: Configuration, 
 def undeclared_labels(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed segmentations hold label values that dataset.json does not declare.
 
-    What it checks: with `--data sample` or `all`, each value is a declared label, the ignore label, or -1 (no mask).
+    What it checks: with `--data sample` or `all`, values are declared labels, the ignore label, or -1 outside the mask.
 
     Why it matters: on a GPU training ends in `CUDA error: device-side assert triggered`, perhaps after many epochs.
 

@@ -32,9 +32,9 @@ def unreadable_checkpoint(dataset: Dataset) -> Iterator[Found]:
 
     What it checks: every `fold_*/checkpoint_*.pth` of a model folder is a file of torch, complete to its zip directory.
 
-    Why it matters: nnU-Net writes checkpoints in place. A training that is killed while it saves, or a download that
-    breaks off, leaves a file that nothing can load; `nnUNetv2_train --c` then ends with `PytorchStreamReader failed
-    reading zip archive`, although `checkpoint_best.pth` beside it may be fine.
+    Why it matters: nnU-Net writes checkpoints in place. A killed training, or an interrupted download, leaves a file on
+    which `nnUNetv2_train --c` stops with `PytorchStreamReader failed reading zip archive`. Other checkpoints may be
+    fine.
 
     How to fix: download the file again, or continue from another checkpoint of the same fold.
 
@@ -95,8 +95,7 @@ def not_an_nnunet_v2_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     all. A prefix is removed with two lines of torch: `weights = checkpoint["network_weights"]` and
     `checkpoint["network_weights"] = {name.removeprefix("module."): value for name, value in weights.items()}`.
 
-    Example: `model_final_checkpoint.model` of nnU-Net v1; `model.pt` of a MONAI bundle; a state dict that was saved
-    from a network under `torch.nn.DataParallel`.
+    Example: `model_final_checkpoint.model` of v1; `model.pt` of MONAI; a state dict under `torch.nn.DataParallel`.
 
     Evidence: AR-08; nnU-Net issues 1239, 1891, TotalSegmentator issue 578, STU-Net issue 20.
     """
@@ -321,8 +320,7 @@ def trainer_changes_network(dataset: Dataset, checkpoint: Checkpoint) -> Iterato
 def checkpoint_from_other_plans(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
     """A checkpoint in a model folder contains other plans than the folder's plans.json.
 
-    What it checks: network, input and training fields of the trained configuration in the checkpoint and in
-    `plans.json`.
+    What it checks: network, input and training fields of the trained configuration, there and in `plans.json`.
 
     Why it matters: the checkpoint keeps the plans that its training was begun with; the folder's file is written again
     whenever a training is begun or continued, and is what prediction uses. After a resume with edited plans, or a

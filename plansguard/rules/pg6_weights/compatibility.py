@@ -120,11 +120,9 @@ def other_topology(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     against those in the checkpoint. Segmentation layers do not count, and more layers in the checkpoint do no harm,
     because nnU-Net ignores both. The causes are named by stage and axis; stages count from 0, as in `strides`.
 
-    Why it matters: the planner makes a network for each dataset, so a checkpoint fits one dataset by chance and not the
-    next. nnU-Net's message prints the weights themselves and hides the cause.
+    Why it matters: each dataset gets a network of its own. nnU-Net's message prints the weights and hides the cause.
 
-    How to fix: migrate the weights' plans to this dataset (`plansguard migrate`), then preprocess. `plansguard fit`
-    lists for many datasets what a checkpoint needs.
+    How to fix: migrate the weights' plans and preprocess. `plansguard fit` lists what a checkpoint needs, per dataset.
 
     Example: stage 4 pools [1, 2, 2] here and [2, 2, 2] in the weights.
 
@@ -148,8 +146,8 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
     while other plans in the folder agree with them in both; or, where the weights do not load, whether other plans have
     at least their network, as grafted ones do. Without `-p`, nnU-Net takes `nnUNetPlans`, and so does this comparison.
 
-    Why it matters: every version of nnU-Net's instructions leaves `-p` out of the last command. The default plans then
-    train: another network refuses the weights; the same one silently uses the wrong spacing and normalization.
+    Why it matters: every version of nnU-Net's instructions leaves `-p` out of the last command. Then the default plans
+    train: with another network the weights are refused; else spacing and normalization are silently wrong.
 
     How to fix: name the right plans with `-p`.
 
@@ -168,20 +166,16 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
         return
     for other in _fitting_plans(dataset, weights)[:1]:
         same = not _differing_fields(theirs, other, name)
+        command = f"nnUNetv2_train {number(dataset)} {name} 0 -p {other.identifier} -pretrained_weights "
         yield found(
             weights.configuration.at(),
             related=[(other.at(), "the plans of the weights" if same else "plans with their network")],
-            example="" if dataset.request.trainer else f": {_training(dataset, other, name, weights)}",
+            example="" if dataset.request.trainer else f": {command}{quoted(weights.checkpoint.path)}",
             belong="were trained with the plans in" if same else "load with",
             other=other.identifier,
             plans=plans.identifier,
             trouble=f"differs from their input: {listed(differing)}" if weights.load else "cannot load them",
         )
-
-
-def _training(dataset: Dataset, plans: Plans, configuration: str, weights: Weights) -> str:
-    words = f"nnUNetv2_train {number(dataset)} {configuration} 0 -p {plans.identifier}"
-    return f"{words} -pretrained_weights {quoted(weights.checkpoint.path)}"
 
 
 @rule(
@@ -249,8 +243,7 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
 def channels_permuted(weights: Weights) -> Iterator[Found]:
     """The dataset has the weights' channels in another order.
 
-    What it checks: the names of the channels in the checkpoint's dataset.json against this dataset's, in file order
-    and without regard to case. The same names in another order are an error.
+    What it checks: the channel names of both dataset.json, in file order and without regard to case.
 
     Why it matters: the order of the files decides. The weights load, and what they learned on CT is applied to PET.
 
@@ -328,8 +321,7 @@ def head_starts_anew(weights: Weights) -> Iterator[Found]:
 
     What it checks: whether the labels in the checkpoint's dataset.json are this dataset's, in the same order.
 
-    Why it matters: `-pretrained_weights` skips every `.seg_layers.`, even fitting ones: low first Dice values are no
-    failure.
+    Why it matters: `-pretrained_weights` skips every `.seg_layers.`, even fitting ones: a low first Dice is no failure.
 
     How to fix: nothing is wrong.
 

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plansguard.core.errors import Absent, UnreadableDocument
+from plansguard.core.errors import Absent, UnreadableDocument, known
 from plansguard.core.report import Severity
 from plansguard.core.text import brief, quoted
 from plansguard.nnunet.workspace import TrainedModel
@@ -41,8 +41,7 @@ def nnssl_weights_not_found(dataset: Dataset, plans: Plans) -> Iterator[Found]:
 
     What it checks: `pretrain_info.checkpoint_path` is a file. A warning without data: the plans may be in a repository.
 
-    Why it matters: the path is absolute, from the machine that made the plans. The training stops with `Pretrained
-    weights path ... does not exist!` after the data are prepared.
+    Why it matters: the path is of another machine. Training stops: `Pretrained weights path ... does not exist!`
 
     How to fix: `-overwrite_ckpt_path`.
 
@@ -69,8 +68,7 @@ def nnssl_weights_without_adaptation_plan(dataset: Dataset, plans: Plans) -> Ite
 
     What it checks: the file at `pretrain_info.checkpoint_path` can be read and has the key `nnssl_adaptation_plan`.
 
-    Why it matters: nnssl's trainers read it before anything else and stop with a `KeyError`; ordinary checkpoints also
-    fail there because they are loaded with `weights_only=True`.
+    Why it matters: nnssl's trainers stop with a `KeyError`, or while loading, because of `weights_only=True`.
 
     How to fix: use an nnssl checkpoint, or `-pretrained_weights` for an ordinary one.
 
@@ -104,8 +102,7 @@ def nnssl_plans_with_plain_trainer(
 
     What it checks: models of plans with `pretrain_info` have a `PretrainedTrainer`; `-pretrained_weights` is not used.
 
-    Why it matters: `nnUNetv2_train` with `nnUNetTrainer` ignores `pretrain_info` and silently starts from random
-    weights.
+    Why it matters: `nnUNetv2_train` with `nnUNetTrainer` silently ignores `pretrain_info` and trains random weights.
 
     How to fix: use nnssl's own command and trainer.
 
@@ -171,8 +168,7 @@ def nnssl_patch(plans: Plans, configuration: Configuration) -> Iterator[Found]:
     embedding in the checkpoint has as many tokens as the patch of the pretraining. That is `pretrain_patch_size` in the
     checkpoint's adaptation plan, else `pt_used_patchsize` in the plans; where neither names it, this patch.
 
-    Why it matters: other sizes crash in the first forward pass. The embedding is interpolated from the named patch to
-    that of the plans, so the named one has to be right.
+    Why it matters: other sizes crash in the first forward pass, and the embedding is interpolated from the named patch.
 
     How to fix: choose a patch of multiples of 8, and set `pt_used_patchsize` to the patch of the pretraining.
 
@@ -183,12 +179,9 @@ def nnssl_patch(plans: Plans, configuration: Configuration) -> Iterator[Found]:
     info, patch = _info(plans), configuration.require("patch_size")
     if not info or not _is_primus(configuration):
         return
-    path = info.get(_PATH)
+    path, trouble, remedy = info.get(_PATH), "", ""
     if any(size % _TOKEN for size in patch):
-        remedy = f"make every axis a multiple of {_TOKEN}"
-        yield found(
-            configuration.at("patch_size"), patch=brief(patch), trouble="not cut into whole tokens", remedy=remedy
-        )
+        trouble, remedy = "not cut into whole tokens", f"make every axis a multiple of {_TOKEN}"
     elif isinstance(path, str) and _is_file(path):
         checkpoint = _read(path)
         named = (checkpoint.adaptation_plan or {}).get("pretrain_patch_size") or info.get("pt_used_patchsize")
@@ -202,7 +195,8 @@ def nnssl_patch(plans: Plans, configuration: Configuration) -> Iterator[Found]:
             patch_of = f"the patch of the pretraining is given as {brief(named)}" if named else "this patch"
             trouble = f"the weights have an embedding of {min(learned)} tokens, {patch_of}, which has {tokens}"
             remedy = "set pretrain_info.pt_used_patchsize to the patch of the pretraining"
-            yield found(configuration.at("patch_size"), patch=brief(patch), trouble=trouble, remedy=remedy)
+    if trouble:
+        yield found(configuration.at("patch_size"), patch=brief(patch), trouble=trouble, remedy=remedy)
 
 
 def _info(plans: Plans) -> dict[str, Any]:
@@ -212,10 +206,8 @@ def _info(plans: Plans) -> dict[str, Any]:
 
 
 def _is_primus(configuration: Configuration) -> bool:
-    try:
-        return "primus" in str(configuration.architecture.get("network_class_name")).casefold()
-    except Absent:
-        return False
+    architecture = known(lambda: configuration.architecture) or {}
+    return "primus" in str(architecture.get("network_class_name")).casefold()
 
 
 def _tokens(patch: Any) -> int | None:

@@ -1,4 +1,4 @@
-"""Weights against the real nnU-Net: what its trainers save, and what its load_pretrained_weights takes."""
+"""Weights against the real nnU-Net: files that its trainers save and that its load_pretrained_weights loads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from plansguard.nnunet.constants import planned_epochs
 from tests.support import checkpoints
 from tests.support.checkpoints import Named
 from tests.support.command import run, start
-from tests.support.variants import ROOTS, lay_out, place
+from tests.support.variants import ROOTS, lay_out, place, point_to
 from tests.support.weights import CASCADE, CT, PRETRAINED
 
 pytestmark = [pytest.mark.nnunet, pytest.mark.slow]
@@ -38,22 +38,20 @@ pytestmark = [pytest.mark.nnunet, pytest.mark.slow]
 Document = dict[str, Any]
 Change = Callable[[Document, Document], object]
 
-#: What says that weights do not load.
+#: Findings that weights do not load.
 MISFITS = {"PG620", "PG621", "PG622", "PG623"}
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("workspace")
+    folder = lay_out(tmp_path_factory.mktemp("workspace"))
     with pytest.MonkeyPatch.context() as patch:
-        for variable, name in ROOTS.items():
-            patch.setenv(f"nnUNet_{variable}", str(folder / name))
+        point_to(folder, patch)
         patch.setenv("nnUNet_compile", "f")
         patch.setenv("nnUNet_n_proc_DA", "1")
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
         patch.setenv("PATH", os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]]))
-        shutil.rmtree(folder / ROOTS["results"], ignore_errors=True)
-        yield lay_out(folder)
+        yield folder
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -62,7 +60,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def small(plans: Document) -> Document:
-    """The same network with few features: the largest third of them stays the largest."""
+    """Reduce the features of the network."""
     for configuration in plans["configurations"].values():
         if "architecture" in configuration:
             kwargs = configuration["architecture"]["arch_kwargs"]
@@ -76,7 +74,7 @@ def kwargs(plans: Document) -> Document:
 
 
 def setting(key: str, *values: Any) -> Change:
-    """``values``: an index and what stands there, or what stands under the key."""
+    """Set an argument of the network: ``values`` are an index and a value, or one value."""
 
     def change(plans: Document, dataset_json: Document) -> None:
         if len(values) == 2:
@@ -112,7 +110,7 @@ def regions(plans: Document, dataset_json: Document) -> None:
 
 
 def nothing(plans: Document, dataset_json: Document) -> None:
-    """As planned."""
+    """Change nothing."""
 
 
 NETWORKS: dict[str, tuple[str, str, str, Change, str]] = {
@@ -142,7 +140,7 @@ NETWORKS: dict[str, tuple[str, str, str, Change, str]] = {
 
 
 class Side:
-    """One network: its documents in a dataset of its own, what a real trainer saved, the network itself."""
+    """A network with its documents in a dataset of its own, and the checkpoint of a real trainer."""
 
     def __init__(self, workspace: Path, number: int, name: str) -> None:
         dataset, plans_name, self.configuration, change, self.trainer = NETWORKS[name]
@@ -169,13 +167,13 @@ class Side:
 
 
 def trainer_of(plans: Document, dataset_json: Document, configuration: str, name: str = "nnUNetTrainer") -> Any:
-    """A real trainer whose network is built; the data are not looked at, but for one file's ending."""
+    """A real trainer with its network; of the data it only needs the ending of one file."""
     import torch
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
     with contextlib.redirect_stdout(io.StringIO()):
         trainer = recursive_find_trainer_class_by_name(name)(
-            given(plans), configuration, 0, deepcopy(dataset_json), device=torch.device("cpu")
+            as_handed_over(plans), configuration, 0, deepcopy(dataset_json), device=torch.device("cpu")
         )
         data = Path(trainer.preprocessed_dataset_folder)
         data.mkdir(parents=True, exist_ok=True)
@@ -185,8 +183,8 @@ def trainer_of(plans: Document, dataset_json: Document, configuration: str, name
     return trainer
 
 
-def given(plans: Document) -> Document:
-    """Plans as nnU-Net's command hands them to a trainer, which takes the flag out again."""
+def as_handed_over(plans: Document) -> Document:
+    """Plans as nnU-Net's command hands them to a trainer, which removes the flag."""
     return {**deepcopy(plans), "continue_training": False}
 
 
@@ -196,7 +194,7 @@ def sides(workspace: Path) -> dict[str, Side]:
 
 
 def refusal(network: Any, path: Path) -> str:
-    """What nnU-Net says when it does not load; empty when it does."""
+    """The error of nnU-Net where the weights do not load; empty where they do."""
     from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 
     try:
@@ -218,13 +216,15 @@ def test_weights_are_refused_exactly_when_nnunet_refuses_them(sides: dict[str, S
             assert "PG000" not in {finding.code for finding in report.findings}
             errors = {one.code for one in report.findings if one.severity is Severity.ERROR} & MISFITS
             verdicts[name] = bool(errors), bool(refusal(ours.real.network, sides[theirs].checkpoint))
-    assert {name: said for name, (said, _) in verdicts.items()} == {name: real for name, (_, real) in verdicts.items()}
+    assert {name: errors for name, (errors, _) in verdicts.items()} == {
+        name: refused for name, (_, refused) in verdicts.items()
+    }
     assert verdicts[theirs if sides[theirs].stock else "plain"] == (False, False)
     assert (True, True) in verdicts.values()
 
 
-def test_what_loads_in_silence_is_told(sides: dict[str, Side]) -> None:
-    """nnU-Net loads all of these without a word."""
+def test_silent_differences_are_reported(sides: dict[str, Side]) -> None:
+    """nnU-Net loads all of these without a warning."""
     for theirs, code in (("batch norm", "PG609"), ("nonlinearity", "PG625"), ("convolutions", "PG625")):
         assert refusal(sides["plain"].real.network, sides[theirs].checkpoint) == ""
         found = {one.code for one in check([sides["plain"].folder], weights=sides[theirs].checkpoint).findings}
@@ -268,7 +268,7 @@ def changed(path: Path, target: Path, change: Callable[[bytes], bytes]) -> Path:
 
 
 def test_weights_from_a_gpu(sides: dict[str, Side], tmp_path: Path) -> None:
-    """What torch writes for a GPU differs from this in nothing but the name of the device."""
+    """torch writes the same file for a GPU, except for the name of the device."""
     side = sides["plain"]
 
     def moved(pickle: bytes) -> bytes:
@@ -296,13 +296,13 @@ def test_files_that_hold_no_weights_for_nnunet(sides: dict[str, Side], tmp_path:
         torch.save({**checkpoint, "network_weights": {prefix + name: one for name, one in weights.items()}}, path)
         assert refusal(side.real.network, path).startswith("AssertionError: Key ")
         assert {one.code for one in check([side.folder], weights=path).findings} & {"PG603"}
-        cure = {"checkpoint": torch.load(path, weights_only=False)}
+        advice = {"checkpoint": torch.load(path, weights_only=False)}
         exec(  # what the page of the rule advises
             'weights = checkpoint["network_weights"]\n'
             f'checkpoint["network_weights"] = {{name.removeprefix("{prefix}"): v for name, v in weights.items()}}',
-            cure,
+            advice,
         )
-        torch.save(cure["checkpoint"], path)
+        torch.save(advice["checkpoint"], path)
         assert refusal(side.real.network, path) == ""
         assert "PG603" not in {one.code for one in check([side.folder], weights=path).findings}
     torch.save(weights, tmp_path / "bare.pth")
@@ -313,7 +313,7 @@ def test_files_that_hold_no_weights_for_nnunet(sides: dict[str, Side], tmp_path:
 
 
 def test_a_model_folder_that_nnunet_wrote(sides: dict[str, Side]) -> None:
-    """Its own copy of the plans is what the checkpoint carries."""
+    """The checkpoint contains the plans of the model folder."""
     trainer = sides["plain"].real
     folder = Path(trainer.output_folder)
     shutil.copy(sides["plain"].folder / "nnUNetPlans.json", folder.parent / "plans.json")
@@ -347,7 +347,7 @@ def test_a_checkpoint_of_the_tests_is_what_torch_saves(sides: dict[str, Side], t
         "network_weights": OrderedDict(
             a=checkpoints.Zeros((4, 1, 3, 3, 3), storage), b=checkpoints.Zeros((4,), storage)
         ),
-        # In torch the device's name and the storage's place are two strings.
+        # In torch the names of the device and of the storage's location are two strings.
         "init_args": {**documents, "device": Named("torch", "device")("".join("cpu"))},
         "_best_ema": checkpoints.NUMPY_ZERO,
     }
@@ -368,7 +368,7 @@ def test_planned_epochs_are_those_of_the_trainers(workspace: Path, sides: dict[s
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 trainer = recursive_find_trainer_class_by_name(name)(
-                    given(plain.plans_manager.plans), "3d_fullres", 0, plain.dataset_json, device=plain.device
+                    as_handed_over(plain.plans_manager.plans), "3d_fullres", 0, plain.dataset_json, device=plain.device
                 )
         except (AssertionError, ImportError):  # Adan is an optimizer that is not installed
             continue
@@ -379,7 +379,7 @@ def test_planned_epochs_are_those_of_the_trainers(workspace: Path, sides: dict[s
 # What is printed works
 # ---------------------------------------------------------------------------------------------------------------------
 
-#: Stops where the first epoch would begin: the weights are in the network then.
+#: Stops before the first epoch, after the weights are loaded.
 STOPPED = """
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
