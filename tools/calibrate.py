@@ -26,7 +26,7 @@ import numpy as np
 
 from plansguard.artefacts.data.expectation import Expectation
 from plansguard.artefacts.data.normalization import CT, RESCALE, RGB, ZSCORE, Evidence, evidence_faults, judge_channels
-from plansguard.artefacts.data.values import Measured, judge_values, measure
+from plansguard.artefacts.data.values import CaseMeasurements, judge_values, measure
 from plansguard.nnunet.intensity import ClippedRange
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -301,7 +301,7 @@ class Made(NamedTuple):
     geometry: str
     textures: tuple[str, ...]
     plans: Expectation
-    measured: list[tuple[Measured, Shape]]
+    measured: list[tuple[CaseMeasurements, Shape]]
 
 
 class Verdict(NamedTuple):
@@ -367,8 +367,8 @@ def study(groups: Sequence[Group] = GROUPS) -> tuple[list[Made], dict[str, list[
                 ]
             made = Made(group, dataset.geometry.name, dataset.textures, plans, measured)
             everything.append(made)
-            faults = [[(kind, fault.what) for kind, fault in one.faults] for one in judged]
-            own.setdefault(group.name, []).append(_verdict(faults, [one.evidence for one in judged], plans))
+            faults = [[(kind, fault.what) for kind, fault in case_faults] for case_faults, _ in judged]
+            own.setdefault(group.name, []).append(_verdict(faults, [evidence for _, evidence in judged], plans))
     return everything, own
 
 

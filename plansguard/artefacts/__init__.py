@@ -1,1 +1,1 @@
-"""How each heavy thing is opened cheaply and safely: checkpoints, models, preprocessed arrays. Strangers' files."""
+"""Readers of large untrusted files: checkpoints, trained models, preprocessed arrays."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import math
 import os
 import random
 import struct
@@ -24,6 +22,7 @@ from plansguard.artefacts.data.array_headers import (
     read_header,
     read_members,
 )
+from tests.support.arrays import npy, npz
 from tests.support.preprocessed import HEADERS, PRETRAIN_3D, frame_length, lay_out
 
 BLOSC2_FILES = sorted(HEADERS.rglob("*.b2nd"))
@@ -34,23 +33,6 @@ def broken(path: Path) -> str:
     with pytest.raises(BrokenArray) as caught:
         read_header(path)
     return str(caught.value)
-
-
-def npy(shape: tuple[int, ...], dtype: str = "<f4", version: int = 1, fill: int | None = None) -> bytes:
-    """A .npy as numpy writes it, of zeros."""
-    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
-    length = struct.pack("<H" if version == 1 else "<I", len(text))
-    size = math.prod(shape) * int(dtype[2:]) if fill is None else fill
-    return b"\x93NUMPY" + bytes([version, 0]) + length + text + bytes(size)
-
-
-def npz(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as archive:
-        for name, content in members.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:  # as numpy does
-                member.write(content)
-    return buffer.getvalue()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -142,7 +124,7 @@ def test_random_bytes_are_no_array(tail: bytes, head: bytes) -> None:
         (11, b"\x7f\xff\xff\xff", "is damaged: its Blosc2 header is not readable"),
         (16, b"\xff" * 8, f"is cut off: {WHOLE.stat().st_size} of {2**64 - 1} bytes"),
         (0, b"<!DOCTYPE ", "is no Blosc2 file"),
-        (0, bytes(4000), "is no Blosc2 file: it begins with zeros, as files do that were never written to the end"),
+        (0, bytes(4000), "is no Blosc2 file: it begins with zeros, like a file that was not written to the end"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, offset: int, content: bytes, clause: str) -> None:
@@ -238,7 +220,7 @@ def test_a_npz_is_read_and_every_cut_found(tmp_path: Path, method: int) -> None:
 def test_a_npz_of_other_members_is_none_of_nnunets(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     path.write_bytes(npz({"arr_0": npy((3,))}))
-    assert broken(path) == "holds neither data nor seg"
+    assert broken(path) == "contains neither data nor seg"
     path.write_bytes(npz({"seg": npy((1, 3, 4, 5))}))
     assert read_header(path).shape == (1, 3, 4, 5)
     path.write_bytes(npz({"data": b"no array"}))

@@ -176,21 +176,21 @@ def test_what_a_pkl_says_cannot_end_the_audit(folder: Path) -> None:
         (folder / f"odd_{number}.pkl").write_bytes(pickle.dumps(properties))
     assert told(folder, replace(PRETRAIN, spacing=(1e-9, 0.8, 0.8)))["shape"][:4] == [
         ("odd_0", "spacing [1e+308, 1.0, 1.0] mm cannot be resampled to [1e-09, 0.8, 0.8] mm"),
-        ("odd_1", "the .pkl tells 3 axes and 2 spacings, these plans 3 axes"),
-        ("odd_2", "the .pkl tells 2 axes and 3 spacings, these plans 3 axes"),
-        ("odd_3", "the .pkl tells 1 axes and 1 spacings, these plans 3 axes"),
+        ("odd_1", "the .pkl contains 3 axes and 2 spacings, these plans 3 axes"),
+        ("odd_2", "the .pkl contains 2 axes and 3 spacings, these plans 3 axes"),
+        ("odd_3", "the .pkl contains 1 axes and 1 spacings, these plans 3 axes"),
     ]
 
 
 def test_no_class_locations(folder: Path) -> None:
     properties = {"spacing": (2.5, 0.8, 0.8), "shape_after_cropping_and_before_resampling": (32, 96, 96)}
     (folder / "pre_000.pkl").write_bytes(pickle.dumps(properties))
-    assert told(folder) == {"class-locations": [("pre_000", "pre_000.pkl holds no class_locations")]}
+    assert told(folder) == {"class-locations": [("pre_000", "pre_000.pkl contains no class_locations")]}
     assert told(folder, replace(PRETRAIN, class_keys=None)) == {}
 
 
 def test_an_old_folder_is_audited(tmp_path: Path) -> None:
-    from tests.artefacts.test_array_headers import npy, npz
+    from tests.support.arrays import npy, npz
 
     (tmp_path / "a.npz").write_bytes(npz({"data": npy((1, 32, 96, 96)), "seg": npy((1, 32, 96, 97), "|i1")}))
     shutil.copy(PRETRAIN_3D / "pre_000.pkl", tmp_path / "a.pkl")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from plansguard.artefacts.data.cases import FORMATS, Case, list_folder, read_case
 from plansguard.core.errors import UnreadableDocument
-from tests.artefacts.test_array_headers import npy, npz
+from tests.support.arrays import npy, npz
 from tests.support.preprocessed import HEADERS, PRETRAIN_2D, PRETRAIN_3D, lay_out
 
 SHAPE = "shape_after_cropping_and_before_resampling"
@@ -179,17 +179,17 @@ def test_every_cut_of_a_pkl_is_a_fault(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "faults"),
     [
-        ([1, 2], ["is not nnU-Net's: it holds no dictionary"]),
-        (OrderedDict(a=1), ["holds no " + SHAPE, "holds no spacing"]),
-        ({}, ["holds no " + SHAPE, "holds no spacing"]),
-        ({**PROPERTIES, "spacing": "1 1 1"}, ["holds no numbers as spacing"]),
-        ({**PROPERTIES, "spacing": [1.0, None, 1.0]}, ["holds no numbers as spacing"]),
-        ({**PROPERTIES, "spacing": [1.0] * 100}, ["holds no numbers as spacing"]),
-        ({**PROPERTIES, "spacing": [10**5000, 1, 1]}, ["holds no numbers as spacing"]),
-        ({**PROPERTIES, "spacing": [1.0, 0, 1.0]}, ["says spacing is (1.0, 0, 1.0)"]),
-        ({**PROPERTIES, "spacing": [1.0, float("nan"), 1.0]}, ["says spacing is (1.0, nan, 1.0)"]),
-        ({**PROPERTIES, SHAPE: (3, -4, 5)}, [f"says {SHAPE} is (3, -4, 5)"]),
-        ({**PROPERTIES, SHAPE: (3.5, 4, 5)}, [f"says {SHAPE} is (3.5, 4, 5)"]),
+        ([1, 2], ["is not nnU-Net's: it contains no dictionary"]),
+        (OrderedDict(a=1), ["contains no " + SHAPE, "contains no spacing"]),
+        ({}, ["contains no " + SHAPE, "contains no spacing"]),
+        ({**PROPERTIES, "spacing": "1 1 1"}, ["contains no numbers as spacing"]),
+        ({**PROPERTIES, "spacing": [1.0, None, 1.0]}, ["contains no numbers as spacing"]),
+        ({**PROPERTIES, "spacing": [1.0] * 100}, ["contains no numbers as spacing"]),
+        ({**PROPERTIES, "spacing": [10**5000, 1, 1]}, ["contains no numbers as spacing"]),
+        ({**PROPERTIES, "spacing": [1.0, 0, 1.0]}, ["has (1.0, 0, 1.0) as spacing"]),
+        ({**PROPERTIES, "spacing": [1.0, float("nan"), 1.0]}, ["has (1.0, nan, 1.0) as spacing"]),
+        ({**PROPERTIES, SHAPE: (3, -4, 5)}, [f"has (3, -4, 5) as {SHAPE}"]),
+        ({**PROPERTIES, SHAPE: (3.5, 4, 5)}, [f"has (3.5, 4, 5) as {SHAPE}"]),
     ],
 )
 def test_a_pkl_of_another_kind(folder: Path, value: Any, faults: list[str]) -> None:
@@ -221,7 +221,7 @@ def test_a_pkl_executes_nothing(folder: Path, tmp_path: Path) -> None:
     (folder / "pre_000.pkl").write_bytes(pickle.dumps({**PROPERTIES, "class_locations": {1: Command()}}))
     assert read(folder).class_keys == frozenset({1})
     (folder / "pre_000.pkl").write_bytes(pickle.dumps(Command()))
-    assert read(folder).faults == ("pre_000.pkl is not nnU-Net's: it holds no dictionary",)
+    assert read(folder).faults == ("pre_000.pkl is not nnU-Net's: it contains no dictionary",)
     assert not (tmp_path / "done").exists()
 
 
@@ -291,6 +291,6 @@ def test_a_broken_old_case(old: Path) -> None:
     write(old, "a.npz", content=content[:-30])
     assert "a.npz is cut off" in read(old, "a", "npz").faults[0]
     write(old, "a.npz", content=npz({"data": npy((2, 3, 4, 5))}))
-    assert read(old, "a", "npz").faults == ("a.npz holds no seg",)
+    assert read(old, "a", "npz").faults == ("a.npz contains no seg",)
     shutil.rmtree(old)
     assert read(old, "a", "npz").faults == ("a.npz is missing", "a.pkl is missing")

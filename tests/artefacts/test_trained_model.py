@@ -230,7 +230,7 @@ def test_documents_of_a_zip_are_bounded_together(tmp_path: Path, monkeypatch: py
 def test_a_checkpoint_that_is_too_large_to_unpack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plansguard.artefacts.checkpoint.trained_model.MAX_UNPACKED", 1000)
     (model,) = read_models(pack(tmp_path / "model.zip", FIXTURE))
-    with pytest.raises(UnreadableDocument, match="too many to look at inside a zip"):
+    with pytest.raises(UnreadableDocument, match="too many to read inside a zip"):
         model.checkpoint("fold_0/checkpoint_final.pth")
 
 

@@ -104,7 +104,7 @@ def test_few_chunks_are_under_way_and_none_begins_after_the_end(kind: str, tmp_p
 
 @pytest.mark.slow
 def test_a_worker_that_dies_is_said() -> None:
-    with pytest.raises(UsageError, match="a worker process ended by itself") as caught:
+    with pytest.raises(UsageError, match="a worker process ended unexpectedly") as caught:
         results(Pool(PROCESSES), function=die)
     assert "--data sample" in caught.value.hint
 

@@ -118,7 +118,7 @@ def test_a_model_folder_and_its_zip(tmp_path: Path) -> None:
 
 
 def test_weights_without_plans_tell_their_network() -> None:
-    for kind, reason in (("nnunet-v1", "nnU-Net v1"), ("nnssl", "nnssl"), ("state-dict", "It holds no plans.")):
+    for kind, reason in (("nnunet-v1", "nnU-Net v1"), ("nnssl", "nnssl"), ("state-dict", "It contains no plans.")):
         out = shown(doctored(Path("some.pth"), *KINDS[kind]))
         assert reason in out
         assert row(out, "input channels") == "1"

@@ -451,7 +451,11 @@ def test_refused(workspace: Path, name: str, content: bytes | None, message: str
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("nnunet-v1", "written by nnU-Net v1"), ("nnssl", "carries an adaptation plan"), ("state-dict", "holds no plans")],
+    [
+        ("nnunet-v1", "written by nnU-Net v1"),
+        ("nnssl", "contains an adaptation plan"),
+        ("state-dict", "contains no plans"),
+    ],
 )
 def test_checkpoints_without_plans_for_nnunet_v2(workspace: Path, kind: str, message: str) -> None:
     done = migrate(doctored(Path("some.pth"), *KINDS[kind]))

@@ -1,1 +1,1 @@
-"""Checkpoints and trained models, read without torch and without executing anything in them."""
+"""Readers of checkpoints and trained models, without torch and without executing anything in them."""

@@ -1,9 +1,9 @@
-"""What a checkpoint says of itself, read without torch and without trust. Tensors are never read, only described.
+"""Read a checkpoint without torch, and without executing anything in it. Values of tensors are never read.
 
-A .pth file of torch >= 1.6 is a zip archive: ``<root>/data.pkl`` is the pickle, ``<root>/data/<key>`` the storages that
-its tensors live in. Before, it was five pickles one after the other with the storages behind them
-(``torch/serialization.py``). What nnU-Net puts in: ``nnUNetTrainer.save_checkpoint``; nnU-Net v1:
-``NetworkTrainer.save_checkpoint``, which leaves the plans in ``<name>.model.pkl`` beside the ``.model`` file.
+A .pth file of torch >= 1.6 is a zip archive: ``<root>/data.pkl`` is the pickle, ``<root>/data/<key>`` are the storages
+of its tensors. Older files are five pickles, followed by the storages (``torch/serialization.py``). nnU-Net writes
+checkpoints in ``nnUNetTrainer.save_checkpoint``; nnU-Net v1 in ``NetworkTrainer.save_checkpoint``, which stores the
+plans in ``<name>.model.pkl`` beside the ``.model`` file.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from plansguard.core.text import counted
 __all__ = ["Checkpoint", "Tensor", "read_checkpoint", "read_checkpoints"]
 
 MAX_PICKLE = 16 * 1024**2
-"""Bytes of a data.pkl that is read whole, so that its checksum is looked at; a larger one is read through a window."""
-TOLD = 5
-"""Damaged storages that are told one by one."""
+"""Bytes of a data.pkl that is read whole, so that its checksum is verified; a larger one is read through a window."""
+MAX_REPORTED = 5
+"""Damaged storages that are reported one by one."""
 
 _FETCH_AGAIN = "fetch the whole file again"
 _NAME_ANOTHER = "name a checkpoint of nnU-Net v2, for example fold_0/checkpoint_final.pth"
@@ -38,53 +38,53 @@ _NAME_ANOTHER = "name a checkpoint of nnU-Net v2, for example fold_0/checkpoint_
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint(Contents):
-    """What one file says, and what is wrong with the file."""
+    """The contents of one file, and what is wrong with the file."""
 
     path: str
     damage: tuple[str, ...] = ()
-    """Why torch cannot load this file, or not whole, one clause each: the first few, then how many more."""
+    """Why torch cannot load the whole file, one clause each: the first few, then how many more."""
     globals: tuple[Global, ...] = ()
-    """All that the pickle names, whether we know it or not."""
+    """All that the pickle names."""
     suspicious: tuple[Global, ...] = ()
     locations: tuple[str, ...] = ()
-    """Where its tensors were saved from, those of the optimizer among them: ``cpu``, ``cuda:0``."""
+    """Devices from which its tensors, also the optimizer's, were saved: ``cpu``, ``cuda:0``."""
 
     @property
     def danger(self) -> str:
-        """What loading it would do that no checkpoint needs, as one clause; empty where it would do nothing else."""
-        named = ", ".join(str(one) for one in self.suspicious[:3])
+        """Why loading the file is dangerous, as one clause; empty where it names nothing suspicious."""
+        named = ", ".join(map(str, self.suspicious[:3]))
         return f"loading it would run code: it names {named[:200]}" if named else ""
 
     @property
     def trainer_of_steps(self) -> str | None:
-        """The trainer of a number of steps, which a portable checkpoint calls by its base; None for other trainings."""
+        """The step trainer's name, even if ``trainer`` is its base class for portability; None for other trainings."""
         name = (self.steps or {}).get("trainer")
         return name if isinstance(name, str) else None
 
     @property
     def step(self) -> int | None:
-        """How many steps such a trainer had made; None for other trainings."""
+        """Steps that the step trainer had done; None for other trainings."""
         step = (self.steps or {}).get("step")
         return step if type(step) is int else None
 
     @property
     def on_cuda(self) -> bool:
-        """Whether a machine without a GPU cannot load it as pretrained weights: nnU-Net gives no map_location."""
+        """Whether nnU-Net cannot load it as pretrained weights without a GPU: it passes no map_location."""
         return any(location.startswith("cuda") for location in self.locations)
 
 
 def read_checkpoint(path: Path, stream: BinaryIO | None = None) -> Checkpoint:
-    """What this checkpoint says; with ``stream``, of the file that is open there, and ``path`` only names it.
+    """Read a checkpoint; with ``stream``, from this open file, and ``path`` is only its name in messages.
 
-    UnreadableDocument for what cannot be opened, is cut short, or is no checkpoint at all. The pickle of a v1
-    ``.model`` is looked for beside it; a checkpoint that someone unpacked may be named by its folder or its data.pkl.
+    UnreadableDocument for a file that cannot be opened, is cut short, or is no checkpoint. The pickle of a v1
+    ``.model`` is read from the same folder; an unpacked checkpoint may be named by its folder or its data.pkl.
     """
     if stream is not None:
-        return _Reader(path).read(stream)
+        return _CheckpointReader(path).read(stream)
     if path.is_dir():
         return _read_folder(path)
     with open_file(path, _NAME_ANOTHER) as opened:
-        return _Reader(path, lambda suffix: _beside(path, suffix)).read(opened)
+        return _CheckpointReader(path, lambda suffix: _beside(path, suffix)).read(opened)
 
 
 def read_checkpoints(paths: Iterable[Path]) -> tuple[Checkpoint | UnreadableDocument, ...]:
@@ -99,7 +99,7 @@ def read_checkpoints(paths: Iterable[Path]) -> tuple[Checkpoint | UnreadableDocu
 
 
 def _beside(path: Path, suffix: str) -> LoadedPickle | None:
-    """The pickle in the file of this name and one more suffix; None when there is no such file."""
+    """Read the pickle in the file whose name has this suffix added; None when there is no such file."""
     neighbour = path.with_name(path.name + suffix)
     if not neighbour.is_file():
         return None
@@ -111,19 +111,18 @@ def _beside(path: Path, suffix: str) -> LoadedPickle | None:
 
 
 def _read_folder(folder: Path) -> Checkpoint:
-    """A checkpoint that was unpacked: a file manager or a browser took the .pth for the zip archive that it is."""
-    pickles = [found for found in (folder / "data.pkl", *sorted(folder.glob("*/data.pkl"))) if found.is_file()]
+    """Read a checkpoint that a file manager or a browser unpacked, because a .pth is a zip archive."""
+    pickles = [path for path in (folder / "data.pkl", *sorted(folder.glob("*/data.pkl"))) if path.is_file()]
     if not pickles:
-        found = sorted(path.relative_to(folder).as_posix() for path in folder.glob("fold_*/checkpoint_*.pth"))
-        hint = f"name a checkpoint in it, for example {found[0]}" if found else _NAME_ANOTHER
+        inside = sorted(path.relative_to(folder).as_posix() for path in folder.glob("fold_*/checkpoint_*.pth"))
+        hint = f"name a checkpoint in it, for example {inside[0]}" if inside else _NAME_ANOTHER
         raise UnreadableDocument(str(folder), "this is a folder", hint=hint)
-    reader = _Reader(folder)
     with open_file(pickles[0], _NAME_ANOTHER) as stream:
-        return reader.read_unpacked(stream, pickles[0].parent / "data")
+        return _CheckpointReader(folder).read_unpacked(stream, pickles[0].parent / "data")
 
 
-class _Reader:
-    """One file on its way to a Checkpoint."""
+class _CheckpointReader:
+    """One file while it is read."""
 
     def __init__(self, path: Path, beside: Callable[[str], LoadedPickle | None] = lambda _: None) -> None:
         self.path = str(path)
@@ -148,20 +147,22 @@ class _Reader:
     # --- The containers
 
     def read_zip(self, archive: SafeZip) -> Checkpoint:
-        """A file of torch >= 1.6, or another zip archive."""
+        """Read a file of torch >= 1.6, or refuse another zip archive."""
         roots = [name[: -len("data.pkl")] for name in archive.names if _is_data(name)]
-        if any(name.endswith("/constants.pkl") for name in archive.names):  # by this torch knows one, too
+        if any(
+            name.endswith("/constants.pkl") for name in archive.names
+        ):  # torch recognises TorchScript by this name, too
             bundle = any(name.endswith("/extra/metadata.json") for name in archive.names)
             what = "a MONAI bundle as a TorchScript program" if bundle else "a TorchScript program"
             sentence = f"This is {what}, made for inference; nnU-Net cannot load it."
             return self.checkpoint(Contents(kind="monai" if bundle else "foreign", sentence=sentence))
         if not roots and any(name.endswith("configs/metadata.json") for name in archive.names):
-            sentence = "This is a MONAI bundle, whose weights lie in models/; nnU-Net cannot load it."
+            sentence = "This is a MONAI bundle, whose weights are in models/; nnU-Net cannot load it."
             return self.checkpoint(Contents(kind="monai", sentence=sentence))
         if len(roots) != 1:
             raise self._no_checkpoint(archive)
         if not roots[0]:
-            self.damage.append("its data.pkl lies in no folder of the archive, so torch cannot load it")
+            self.damage.append("its data.pkl is in no folder of the archive, so torch cannot load it")
         name = roots[0] + "data.pkl"
         if archive.size(name) <= MAX_PICKLE:
             value = self.load(io.BytesIO(archive.read(name, MAX_PICKLE)), "its data.pkl")
@@ -185,17 +186,18 @@ class _Reader:
         return UnreadableDocument(self.path, reason, hint=_NAME_ANOTHER)
 
     def read_pickles(self, stream: BinaryIO, head: bytes) -> Checkpoint:
-        """A file of torch < 1.6, a data.pkl without its archive, or any other pickle."""
+        """Read a file of torch < 1.6, a data.pkl without its archive, or any other pickle."""
         try:
             first = self.load_or_raise(stream)
         except BrokenPickle as error:
-            # Only now: whatever else a file looks like, torch takes it for a pickle too.
-            stranger = file_types.recognise(head)
-            if suspicious(self.named) or (stranger is None and head[:1] == b"\x80"):
+            # Not before: torch unpickles a file whatever its first bytes are.
+            other = file_types.recognise(head)
+            if suspicious(self.named) or (other is None and head[:1] == b"\x80"):
                 raise self.broken("the file", error) from error
-            if stranger is not None:
-                reason = f"this is {stranger.what}, and no checkpoint"
-                raise UnreadableDocument(self.path, reason, hint=stranger.hint) from error
+            if other is not None:
+                raise UnreadableDocument(
+                    self.path, f"this is {other.what}, and no checkpoint", hint=other.hint
+                ) from error
             reason = f"this is no checkpoint: {file_types.unknown(head)}"
             raise UnreadableDocument(self.path, reason, hint=_NAME_ANOTHER) from error
         if first == LEGACY_MAGIC:
@@ -205,7 +207,7 @@ class _Reader:
         return self.judge(first)
 
     def read_legacy(self, stream: BinaryIO) -> Checkpoint:
-        """What follows the magic number: version, machine, the object, the storages' keys, the storages."""
+        """Read what follows the magic number: version, machine, the object, the keys of the storages, the storages."""
         for part in ("its version", "its header"):
             self.load(stream, part)
         value = self.load(stream, "the file")
@@ -218,19 +220,19 @@ class _Reader:
         return self.judge(value)
 
     def read_unpacked(self, stream: BinaryIO, folder: Path) -> Checkpoint:
-        """A data.pkl and the folder with the storages."""
+        """Read a data.pkl and the folder with the storages."""
         value = self.load(stream, "its data.pkl")
         self.damage.append("it was unpacked, so torch cannot load it: pack it again, or fetch the file again")
 
         def size(key: str) -> int | None:
-            found = folder / key
-            return found.stat().st_size if key.isalnum() and found.is_file() else None
+            file = folder / key
+            return file.stat().st_size if key.isalnum() and file.is_file() else None
 
         self.damage.extend(_first(self.storages.damage(size)))
         return self.judge(value)
 
     def load(self, stream: BinaryIO, what: str) -> Any:
-        """The next pickle's value."""
+        """Read the next pickle; ``what`` names it in messages."""
         try:
             return self.load_or_raise(stream)
         except BrokenPickle as error:
@@ -248,10 +250,10 @@ class _Reader:
     def broken(self, what: str, error: BrokenPickle) -> UnreadableDocument:
         return _broken(self.path, what, error, tuple(self.named))
 
-    # --- What it says
+    # --- The result
 
     def judge(self, value: Any) -> Checkpoint:
-        """The checkpoint in this value."""
+        """Return the checkpoint in this value."""
         try:
             return self.checkpoint(understand(value, self.pickle_beside))
         except BrokenPickle as error:
@@ -276,23 +278,23 @@ class _Reader:
 
 
 def _is_data(name: str) -> bool:
-    """``data.pkl`` at the top, or in the one folder that torch makes."""
+    """Whether this is ``data.pkl``, at the top or in the folder that torch creates."""
     folder, _, file = name.rpartition("/")
     return file == "data.pkl" and "/" not in folder
 
 
 def _first(faults: Iterator[str]) -> Iterator[str]:
-    """The first few, then how many more."""
-    yield from islice(faults, TOLD)
+    """Limit the faults to the first few and the number of the others."""
+    yield from islice(faults, MAX_REPORTED)
     more = sum(1 for _ in faults)
     if more:
         yield f"and {more} more of the same kind"
 
 
 def _broken(path: str, what: str, error: BrokenPickle, named: tuple[Global, ...]) -> UnreadableDocument:
-    """This error of the pickle reader; a pickle that breaks off may still run what stands before the break."""
+    """Turn an error of the pickle reader into one of the file; a broken pickle can run code before it breaks off."""
     reason, hint = f"{what} cannot be read: {error}", _FETCH_AGAIN
-    if found := suspicious(named):
-        names = ", ".join(str(name) for name in found[:3])
-        reason, hint = f"{reason}; it calls for {names[:200]}", "do not load it: it could run a command"
+    if dangerous := suspicious(named):
+        names = ", ".join(map(str, dangerous[:3]))
+        reason, hint = f"{reason}; it names {names[:200]}", "do not load it: it could run a command"
     return UnreadableDocument(path, reason, hint=hint)

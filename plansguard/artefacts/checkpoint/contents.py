@@ -1,4 +1,4 @@
-"""What the object in a checkpoint means: whose it is, its network's parameters, plans, progress."""
+"""Interpret the object in a checkpoint: which program wrote it, the network's parameters, plans and progress."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from plansguard.artefacts.checkpoint.tensors import Tensor
 from plansguard.core.text import counted
 
 Beside = Callable[[str], Any]
-"""The value of the pickle beside the file, under its name and this suffix; None when there is none."""
+"""Return the value of the pickle beside the file, with this suffix added to its name; None when there is none."""
 
 STEPS = "plansguard_steps"
-"""The key of ``init_args`` under which the step trainer keeps its notes."""
+"""The key of ``init_args`` under which the step trainer stores its schedule and progress."""
 
 MAX_LOGGED = 1_000_000
 """Numbers of all lists of the log together."""
@@ -23,25 +23,25 @@ MAX_LOGGED = 1_000_000
 _PREFIX = re.compile(r"(?:module\.|_orig_mod\.)+")
 _WEIGHT_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights", "params")
 _LABEL = 80  # characters of a name in a sentence
-_WHOLE = 2**63  # integers beyond count nothing, and beyond 2**1024 they are no floats
+_WHOLE = 2**63  # larger integers count nothing, and beyond 2**1024 they are no floats
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What the object says. Nothing in it was trusted: text may hold anything, and is to be escaped when shown.
+    """Contents of the object in a checkpoint. They are untrusted: escape every text when showing it.
 
-    ``plans``, ``dataset_json`` and ``adaptation_plan`` are JSON's types. Shapes are (out, in, z, y, x) for convolutions
-    and (in, out, z, y, x) for transposed ones, as torch has them; in 2D without z.
+    ``plans``, ``dataset_json`` and ``adaptation_plan`` have JSON's types. Shapes are those of torch: (out, in, z, y, x)
+    for convolutions and (in, out, z, y, x) for transposed ones; in 2D without z.
     """
 
     kind: str
     """``nnunet-v2``, ``nnunet-v1``, ``nnssl``, ``state-dict``, ``monai`` or ``foreign``."""
     sentence: str
-    """What this file is."""
+    """Description of the file in one sentence."""
     parameters: dict[str, Tensor] = field(default_factory=dict)
     """Of the network, in the order of the file; the names without ``prefix``."""
     prefix: str = ""
-    """What stood before every name: ``module.`` of DistributedDataParallel, ``_orig_mod.`` of torch.compile."""
+    """Removed from every name: ``module.`` of DistributedDataParallel, ``_orig_mod.`` of torch.compile."""
     plans: dict[str, Any] | None = None
     dataset_json: dict[str, Any] | None = None
     configuration: str | None = None
@@ -52,17 +52,17 @@ class Contents:
     learning_rate: float | None = None
     """Of the first group of the optimizer."""
     mirroring_axes: tuple[int, ...] | None = None
-    """``inference_allowed_mirroring_axes``: empty where the file says None, None where it says nothing."""
+    """``inference_allowed_mirroring_axes``: empty for None in the file, None where the key is missing."""
     adaptation_plan: dict[str, Any] | None = None
     """``nnssl_adaptation_plan``."""
     logging: dict[str, list[float]] = field(default_factory=dict)
     """One number per epoch under each name; lists of anything else are left out."""
     steps: dict[str, Any] | None = None
-    """What plansguard's step trainer noted of its schedule and progress (training/state.py)."""
+    """Schedule and progress of plansguard's step trainer (plansguard/training)."""
 
 
 def understand(value: Any, beside: Beside) -> Contents:
-    """What this object is. BrokenPickle where a part of it contains itself, or is absurdly large."""
+    """Interpret this object. BrokenPickle where a part of it contains itself or is far too large."""
     if type(value) is Call:
         return Contents(
             kind="foreign", sentence=f"This is an object of {_label(value.function)}, saved whole by PyTorch."
@@ -75,12 +75,12 @@ def understand(value: Any, beside: Beside) -> Contents:
         return _version1(value, beside)
     if _is_weights(value):
         return _bare(value, "")
-    held = [key for key in (*_WEIGHT_KEYS, *value) if type(key) is str and _is_weights(value.get(key))]
-    return _bare(value[held[0]], held[0]) if held else _no_weights(value)
+    keys = [key for key in (*_WEIGHT_KEYS, *value) if type(key) is str and _is_weights(value.get(key))]
+    return _bare(value[keys[0]], keys[0]) if keys else _no_weights(value)
 
 
 def _is_weights(value: Any) -> bool:
-    """Whether this is a state_dict: names, and mostly tensors under them."""
+    """Whether this is a state_dict: a dictionary of mostly tensors."""
     if type(value) is not dict or not value:
         return False
     tensors = sum(type(part) is Tensor for part in value.values())
@@ -88,29 +88,29 @@ def _is_weights(value: Any) -> bool:
 
 
 def _nnunet(value: dict[Any, Any]) -> Contents:
-    """nnUNetTrainer.save_checkpoint; nnssl's has the same weights and its adaptation plan."""
-    said = _part(value, "init_args")
+    """Interpret what nnUNetTrainer.save_checkpoint writes, or nnssl: the same weights and its adaptation plan."""
+    arguments = _part(value, "init_args")
     converter = JsonConverter()
-    plans, dataset_json = _document(converter, said, "plans"), _document(converter, said, "dataset_json")
-    configuration, trainer = _text(said.get("configuration")), _text(value.get("trainer_name"))
-    fold, epoch = _fold(said.get("fold")), _whole(value.get("current_epoch"))
+    plans, dataset_json = _document(converter, arguments, "plans"), _document(converter, arguments, "dataset_json")
+    configuration, trainer = _text(arguments.get("configuration")), _text(value.get("trainer_name"))
+    fold, epoch = _fold(arguments.get("fold")), _whole(value.get("current_epoch"))
     adaptation = _document(converter, value, "nnssl_adaptation_plan")
     parameters, prefix = _parameters(value["network_weights"])
     owner = "nnssl" if adaptation is not None else "nnU-Net v2"
-    by = [
+    details = [
         _label(trainer) if trainer else "",
         f"plans {_label(plans.get('plans_name'))}" if plans else "",
         f"configuration {_label(configuration)}" if configuration else "",
         f"fold {_label(fold)}" if fold is not None else "",
         f"after {counted(epoch, 'epoch')}" if epoch is not None else "",
     ]
-    details = ", ".join(filter(None, by))
-    if not details:
-        details = "an adaptation plan and weights" if adaptation else "weights alone, without plans or trainer"
+    description = ", ".join(filter(None, details))
+    if not description:
+        description = "an adaptation plan and weights" if adaptation else "weights alone, without plans or trainer"
     wrapped = f" The names of its parameters begin with {prefix}, which nnU-Net does not take off." if prefix else ""
     return Contents(
         kind="nnssl" if adaptation is not None else "nnunet-v2",
-        sentence=f"This is a checkpoint of {owner}: {details}.{wrapped}",
+        sentence=f"This is a checkpoint of {owner}: {description}.{wrapped}",
         parameters=parameters,
         prefix=prefix,
         plans=plans,
@@ -123,17 +123,17 @@ def _nnunet(value: dict[Any, Any]) -> Contents:
         mirroring_axes=_axes(value),
         adaptation_plan=adaptation,
         logging=_logging(_part(value, "logging")),
-        steps=_document(converter, said, STEPS),
+        steps=_document(converter, arguments, STEPS),
     )
 
 
 def _version1(value: dict[Any, Any], beside: Beside) -> Contents:
-    """NetworkTrainer.save_checkpoint of nnU-Net v1; the plans stand in the pickle beside the file."""
-    said = beside(".pkl")
-    said = said if type(said) is dict else {}
-    plans = _document(JsonConverter(), said, "plans")
-    arguments = _sequence(said.get("init"))
-    trainer, fold, epoch = _text(said.get("name")), None, _whole(value.get("epoch"))
+    """Interpret what NetworkTrainer.save_checkpoint of nnU-Net v1 writes; the plans are in a pickle beside the file."""
+    pickled = beside(".pkl")
+    described = pickled if type(pickled) is dict else {}
+    plans = _document(JsonConverter(), described, "plans")
+    arguments = _sequence(described.get("init"))
+    trainer, fold, epoch = _text(described.get("name")), None, _whole(value.get("epoch"))
     configuration = None
     if len(arguments) > 2:  # nnUNetTrainer(plans_file, fold, output_folder, ...)
         fold = _fold(arguments[1])
@@ -159,7 +159,7 @@ def _version1(value: dict[Any, Any], beside: Beside) -> Contents:
 
 
 def _bare(weights: dict[Any, Any], key: str) -> Contents:
-    """Weights of any PyTorch program."""
+    """Interpret weights of another PyTorch program."""
     parameters, prefix = _parameters(weights)
     where = f", under {_label(key)}" if key else ""
     many = counted(len(parameters), "tensor")
@@ -168,7 +168,7 @@ def _bare(weights: dict[Any, Any], key: str) -> Contents:
 
 
 def _no_weights(value: dict[Any, Any]) -> Contents:
-    """A dictionary without a network."""
+    """Interpret a dictionary without a network."""
     if "class_locations" in value:
         what = "the properties of a preprocessed case"
     elif "plans_per_stage" in value:
@@ -179,11 +179,11 @@ def _no_weights(value: dict[Any, Any]) -> Contents:
     return Contents(kind="foreign", sentence=f"This is a pickle of {what}, and no checkpoint.")
 
 
-# --- Parts ------------------------------------------------------------
+# --- Parts
 
 
 def _parameters(weights: dict[Any, Any]) -> tuple[dict[str, Tensor], str]:
-    """The tensors by name without the prefix that all names share, and this prefix."""
+    """Return the tensors by name without the prefix that all names share, and this prefix."""
     tensors = {name: tensor for name, tensor in weights.items() if type(name) is str and type(tensor) is Tensor}
     found = {match.group() if (match := _PREFIX.match(name)) else "" for name in tensors}
     prefix = found.pop() if len(found) == 1 else ""
@@ -222,7 +222,7 @@ def _fold(value: Any) -> int | str | None:
 
 
 def _axes(value: dict[Any, Any]) -> tuple[int, ...] | None:
-    """None where the file does not say; where it says None, as nnUNetTrainerNoMirroring does, there are none."""
+    """Return the axes; none for None, which nnUNetTrainerNoMirroring stores, and None where the key is missing."""
     key = "inference_allowed_mirroring_axes"
     axes = value.get(key, False)
     if axes is None:
@@ -240,7 +240,7 @@ def _learning_rate(optimizer: Any) -> float | None:
 
 
 def _logging(lists: dict[Any, Any]) -> dict[str, list[float]]:
-    """The lists of numbers among these."""
+    """Keep the lists of numbers."""
     kept: dict[str, list[float]] = {}
     total = 0
     for name, values in lists.items():
@@ -255,7 +255,7 @@ def _logging(lists: dict[Any, Any]) -> dict[str, list[float]]:
 
 
 def _label(value: Any) -> str:
-    """A name from the file, short enough for a sentence."""
+    """Cut a name from the file to the length of a sentence."""
     text = str(value)
     return text if len(text) <= _LABEL else text[: _LABEL - 3] + "..."
 

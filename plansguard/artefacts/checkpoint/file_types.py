@@ -1,4 +1,4 @@
-"""Files that are offered as checkpoints and are something else: each in one clause, with what to do."""
+"""Recognise files that are no checkpoints: what each is, in one clause, and what to do."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from typing import NamedTuple
 
 HEAD = 1024
-"""Bytes of a file that ``recognise`` looks at."""
+"""Bytes of a file that ``recognise`` uses."""
 
-_PAGE_HINT = "the download did not give the file: open its address in a browser, or log in, and fetch it again"
+_PAGE_HINT = "this was downloaded in place of the file: open its address in a browser, or log in, and fetch it again"
 _UNPACK = "unpack it and name the checkpoint inside"
 _TORCH_ONLY = "nnU-Net loads files that torch.save wrote: ask its author for the .pth"
 
@@ -33,12 +33,12 @@ class OtherFileType(NamedTuple):
 
 
 def recognise(head: bytes) -> OtherFileType | None:
-    """What a file that begins with these bytes is, if it is known and no checkpoint."""
+    """Recognise a file by its first bytes; None for a checkpoint and for unknown files."""
     for magic, name in _ARCHIVES:
         if head.startswith(magic):
             return OtherFileType(f"a file packed with {name}", _UNPACK)
     if head.startswith(b"version https://git-lfs.github.com/spec/"):
-        return OtherFileType("a pointer of git-lfs, which stands for the file itself", "run: git lfs pull")
+        return OtherFileType("a pointer of git-lfs, in place of the file itself", "run: git lfs pull")
     if head[257:262] == b"ustar":
         what = "a tar archive; only PyTorch before 0.1.10 wrote checkpoints so"
         return OtherFileType(what, f"{_UNPACK}; if it is such a checkpoint, load and save it with an old PyTorch")
@@ -51,19 +51,19 @@ def recognise(head: bytes) -> OtherFileType | None:
     if _PAGE.match(head):
         return OtherFileType("a web page", _PAGE_HINT)
     if _MARKUP.match(head):
-        return OtherFileType("XML, as servers answer in", _PAGE_HINT)
+        return OtherFileType("XML, as in answers of servers", _PAGE_HINT)
     if _JSON.match(head):
         return OtherFileType("JSON text", "name a .pth file; if it is a server's answer, fetch the file again")
     return None
 
 
 def unknown(head: bytes) -> str:
-    """What can be said of a file that is neither a pickle nor anything that ``recognise`` knows."""
+    """Describe a file that is neither a pickle nor recognised."""
     text = head.decode("utf-8", "ignore")
     is_text = len(text.encode()) > len(head) - 4 and all(char.isprintable() or char.isspace() for char in text)
     return "it is text" if is_text else f"it begins with the bytes {head[:8].hex(' ')}"
 
 
 def _is_safetensors(head: bytes) -> bool:
-    """Eight bytes of length, then JSON: https://github.com/huggingface/safetensors, Format."""
+    """Whether these are eight bytes of length, then JSON: https://github.com/huggingface/safetensors, Format."""
     return len(head) > 9 and head[8:10] in (b'{"', b"{}", b"{ ") and int.from_bytes(head[:8], "little") < 2**32

@@ -1,4 +1,4 @@
-"""What a pickle is read into: inert values, and the few functions that rebuild numpy's and Python's own."""
+"""Inert values that a pickle is read into, and the functions that rebuild values of numpy and Python."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Builder = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Global:
-    """A class or a function, by name. ``build`` makes what a call of it stands for, where we know."""
+    """A class or a function, by name. ``build`` rebuilds the result of a call, for the few that are known."""
 
     module: str
     name: str
@@ -36,7 +36,7 @@ class Global:
 class BrokenPickle(ValueError):
     """A stream that is no pickle, not a whole one, or larger than any that nnU-Net writes; the text is one clause.
 
-    ``globals`` are those that it named before: loading it for real would have called them before it failed.
+    ``globals`` are those that it named before the error: unpickling it would call them before it fails.
     """
 
     def __init__(self, reason: str, globals_: tuple[Global, ...] = ()) -> None:
@@ -45,9 +45,9 @@ class BrokenPickle(ValueError):
 
 
 class Call:
-    """What calling something would have given, had it been called; ``state`` is what BUILD wanted to give it.
+    """A call that was not made; ``state`` is the argument of BUILD.
 
-    ``items`` and ``entries`` are what was to be appended to it, or set in it, where it stands for a list or a dict.
+    ``items`` and ``entries`` would have been appended to the result, a list, or set in it, a dictionary.
     """
 
     __slots__ = ("arguments", "entries", "function", "items", "keywords", "state")
@@ -65,7 +65,7 @@ class Call:
 
 
 class Skipped:
-    """A string too long to keep; ``length`` in bytes."""
+    """A string that was not kept because it is long; ``length`` in bytes."""
 
     __slots__ = ("length",)
 
@@ -78,7 +78,7 @@ class Skipped:
 
 @dataclass
 class PickledArray:
-    """A numpy array. Its bytes are kept only where they are few (SMALL): ``data``, in C order unless ``fortran``."""
+    """A numpy array. Up to SMALL bytes of values are kept as ``data``, in C order unless ``fortran``."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -87,7 +87,7 @@ class PickledArray:
     code: str = ""
 
     def values(self) -> Any:
-        """Its values as nested lists, a number for no dimension; None if they were not kept, or are no numbers."""
+        """Return nested lists, a number for no dimension; None if the values were not kept or are no numbers."""
         letter = _FORMATS.get(self.code[1:])
         if self.data is None or letter is None:
             return None
@@ -106,7 +106,7 @@ def _folded(flat: tuple[Any, ...], shape: tuple[int, ...], steps: list[int], at:
     return [_folded(flat, shape[1:], steps[1:], at + index * steps[0]) for index in range(shape[0])]
 
 
-# --- What is rebuilt ------------------------------------------------------------
+# --- Builders
 
 _FORMATS = {
     "b1": "?", "i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8": "q", "u8": "Q",
@@ -125,7 +125,7 @@ _UNPACK = {
 
 
 class PickledDtype:
-    """A numpy dtype: its code without the byte order (``f8``), and the byte order that BUILD gives later."""
+    """A numpy dtype: its code without the byte order (``f8``), and the byte order, which BUILD sets later."""
 
     __slots__ = ("code", "order")
 
@@ -141,7 +141,7 @@ def _dtype(code: Any, *_: Any) -> PickledDtype:
 
 
 def _scalar(dtype: Any, raw: Any = b"") -> Any:
-    """A number of numpy's as Python's own."""
+    """Return a scalar of numpy as Python's own."""
     if type(raw) is str:
         raw = raw.encode("latin-1")
     unpack = _UNPACK.get(dtype.order + dtype.code)
@@ -152,19 +152,15 @@ def _scalar(dtype: Any, raw: Any = b"") -> Any:
     raise TypeError
 
 
-def _empty_array(*_: Any) -> PickledArray:
-    return PickledArray("", ())
-
-
 def _array_of_buffer(buffer: Any, dtype: Any, shape: Any, order: Any = "C") -> PickledArray:
-    """``numpy.core.numeric._frombuffer``, which protocol 5 calls."""
+    """As ``numpy.core.numeric._frombuffer``, which protocol 5 calls."""
     array = PickledArray("", ())
     fill(array, (1, shape, dtype, order == "F", buffer))
     return array
 
 
 def fill(array: PickledArray, state: Any) -> None:
-    """``ndarray.__setstate__``. BrokenPickle where numpy would refuse, so that a broken case file is known as one."""
+    """As ``ndarray.__setstate__``. BrokenPickle where numpy would refuse the state."""
     if type(state) is not tuple or len(state) not in (4, 5):
         raise BrokenPickle("an array in it has no data")
     shape, dtype, fortran, raw = state[-4:]
@@ -187,7 +183,7 @@ def fill(array: PickledArray, state: Any) -> None:
 
 
 def is_shape(shape: Any) -> bool:
-    """Whether this is a tuple of a few lengths, which may be multiplied without harm."""
+    """Whether this is a tuple of a few lengths, whose product is a number of limited size."""
     if type(shape) is not tuple or len(shape) > _DIMENSIONS:
         return False
     for extent in shape:  # noqa: SIM110 - a generator doubles the time of reading a checkpoint's tensors
@@ -197,7 +193,7 @@ def is_shape(shape: Any) -> bool:
 
 
 def _encoded(text: Any, encoding: Any = "latin1") -> bytes | Skipped:
-    """How protocol 2 writes bytes."""
+    """Return bytes, which protocol 2 writes as a call of ``_codecs.encode``."""
     if encoding not in ("latin1", "latin-1"):
         raise ValueError
     if type(text) is Skipped:
@@ -205,26 +201,15 @@ def _encoded(text: Any, encoding: Any = "latin1") -> bytes | Skipped:
     return Skipped(len(text)) if len(text) > SMALL else text.encode("latin-1")
 
 
-def _same(value: Any = None) -> Any:
-    """A copy of a list, a tuple, bytes: the thing itself, so that many copies cost nothing. Sets are lists."""
+def _same(value: Any) -> Any:
+    """Return the list, tuple or bytes itself in place of a copy, so that many copies cost nothing. Sets are lists."""
     if type(value) not in (list, tuple, bytes, Skipped):
         raise TypeError
     return value
 
 
-def _new_list(*arguments: Any) -> Any:
-    return _same(*arguments) if arguments else []
-
-
-def _new_bytes(*arguments: Any) -> Any:
-    return _same(*arguments) if arguments else b""
-
-
 def _new_dict() -> dict[Any, Any]:
-    return {}
-
-
-def _default_dict(_factory: Any = None) -> dict[Any, Any]:
+    """As ``dict`` without arguments; others are not copied."""
     return {}
 
 
@@ -232,14 +217,18 @@ _CORES = ("numpy.core", "numpy._core")  # before and since numpy 2
 _BUILTINS = ("builtins", "__builtin__")
 BUILDERS: dict[tuple[str, str], Builder] = {
     ("collections", "OrderedDict"): _new_dict,
-    ("collections", "defaultdict"): _default_dict,
+    ("collections", "defaultdict"): lambda _factory=None: {},
     ("_codecs", "encode"): _encoded,
     ("numpy", "dtype"): _dtype,
     **{(core + ".multiarray", "scalar"): _scalar for core in _CORES},
-    **{(core + ".multiarray", "_reconstruct"): _empty_array for core in _CORES},
+    **{(core + ".multiarray", "_reconstruct"): lambda *_: PickledArray("", ()) for core in _CORES},
     **{(core + ".numeric", "_frombuffer"): _array_of_buffer for core in _CORES},
-    **{(module, name): _new_list for module in _BUILTINS for name in ("set", "frozenset", "list", "tuple")},
-    **{(module, name): _new_bytes for module in _BUILTINS for name in ("bytes", "bytearray")},
+    **{
+        (module, name): lambda value=None: [] if value is None else _same(value)
+        for module in _BUILTINS
+        for name in ("set", "frozenset", "list", "tuple")
+    },
+    **{(module, name): lambda value=b"": _same(value) for module in _BUILTINS for name in ("bytes", "bytearray")},
     **{(module, "dict"): _new_dict for module in _BUILTINS},
 }
 

@@ -1,7 +1,7 @@
-"""Zip archives that nobody vouches for: a torch checkpoint, an exported model.
+"""Read untrusted zip archives: checkpoints of torch, exported models.
 
-``zipfile`` does the reading, but only after the archive's directory was found small enough to read, and every name in
-it harmless. Nothing is ever unpacked to the disk.
+``zipfile`` reads them, after a check that the archive's directory is small enough and every name in it is harmless.
+Nothing is unpacked to the disk.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_DIRECTORY = 8 * 1024**2
 """Bytes of an archive's directory. A checkpoint of 956 parameters has 60 KB."""
 MAX_ENTRIES = 100_000
 MAX_INFLATED = 16 * 1024**3
-"""Bytes that one deflated entry may say it holds when it is opened as a stream."""
+"""Bytes that a deflated entry may claim when it is opened as a stream."""
 FREE_INFLATION = 256 * 1024**2
 MAX_RATIO = 50
 """A deflated entry beyond FREE_INFLATION may be this many times larger than its bytes in the archive. Weights: 1.1."""
@@ -41,19 +41,16 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _LOCAL_MAGIC = b"PK\3\4"
 _MAX_COMMENT = 2**16
 _ENCRYPTED = 0x1
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # torch's and nnU-Net's; others need memory as they please
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those of torch and nnU-Net; others need unbounded memory
 _FETCH_AGAIN = "fetch the whole file again"
 _NOT_TRUSTED = "nnU-Net writes no such archive: get the file from where it was published, or ask its author"
 
 _BAD = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error, ValueError, OSError)
-"""What ``zipfile`` raises for bytes that are not as they should be."""
+"""What ``zipfile`` raises for damaged files."""
 
 
 class SafeZip:
-    """An archive whose directory was read and found harmless.
-
-    ``names`` are relative, with ``/`` between their parts; folders are left out.
-    """
+    """An archive whose directory was checked. ``names`` are relative, separated by ``/``, and without folders."""
 
     def __init__(self, archive: zipfile.ZipFile, stream: BinaryIO, path: str, *, owned: bool) -> None:
         self.path = path
@@ -81,16 +78,16 @@ class SafeZip:
         return name in self._entries
 
     def size(self, name: str) -> int:
-        """How many bytes this entry says it holds, inflated. KeyError for a name that is not in ``names``."""
+        """Return the inflated size in bytes that this entry claims. KeyError for a name that is not in ``names``."""
         return self._entries[name].file_size
 
     @property
     def directory(self) -> list[tuple[str, int, int]]:
-        """Name, size in bytes and CRC-32 of every entry, as the archive's directory tells them."""
+        """Name, size in bytes and CRC-32 of every entry, from the archive's directory."""
         return [(name, entry.file_size, entry.CRC) for name, entry in self._entries.items()]
 
     def read(self, name: str, limit: int) -> bytes:
-        """What this entry holds.
+        """Return the bytes of this entry.
 
         UnreadableDocument for more than ``limit`` bytes, for another method than stored and deflated, and for damage;
         KeyError.
@@ -101,30 +98,29 @@ class SafeZip:
             raise UnreadableDocument(self.path, reason, hint=_NOT_TRUSTED)
         try:
             with self._archive.open(entry) as member:
-                return member.read()  # at most what the directory says, and its checksum must fit
+                return member.read()  # at most the size in the directory; the checksum is verified
         except _BAD as error:
             raise self._damaged(name, error) from error
 
     def open(self, name: str) -> BinaryIO:
-        """This entry as a file that can be sought: an archive or a checkpoint inside the archive, say.
+        """Open this entry as a seekable file, such as an archive or a checkpoint inside the archive.
 
-        A stored entry is read where it lies. A deflated one is inflated in one pass however far it is sought forward,
-        and only its first and its latest megabytes are kept. Checksums are looked at only where all of an entry is
-        inflated. UnreadableDocument for an entry that claims to be far larger than its bytes, for another method than
-        these two, and for damage that shows at once; OSError from the stream for damage that shows later; KeyError.
+        A stored entry is read in place. A deflated one is inflated in one pass while it is read forward, and only its
+        first and its latest megabytes are kept. Checksums are verified only where a whole entry is inflated.
+        UnreadableDocument for an entry that claims to be far larger than its bytes, for another method than these two,
+        and for damage that is found here; OSError from the stream for damage that is found later; KeyError.
         """
         entry = self._entry(name)
         if entry.compress_type == zipfile.ZIP_STORED:
-            return io.BufferedReader(_Slice(self._stream, self._begin(entry), entry.file_size))
-        if entry.file_size > FREE_INFLATION and (
-            entry.file_size > MAX_INFLATED or entry.file_size > MAX_RATIO * entry.compress_size
-        ):
+            return io.BufferedReader(_StoredEntry(self._stream, self._begin(entry), entry.file_size))
+        allowed = max(FREE_INFLATION, min(MAX_INFLATED, MAX_RATIO * entry.compress_size))
+        if entry.file_size > allowed:
             reason = f"{name} in it claims {entry.file_size:,} bytes, packed into {entry.compress_size:,}"
             raise UnreadableDocument(self.path, reason, hint=_NOT_TRUSTED)
-        return io.BufferedReader(_Inflated(self._archive, entry))
+        return io.BufferedReader(_DeflatedEntry(self._archive, entry))
 
     def _entry(self, name: str) -> zipfile.ZipInfo:
-        """The entry of this name, if it is packed as nnU-Net's and torch's archives are."""
+        """Return the entry of this name, if it is stored or deflated."""
         entry = self._entries[name]
         if entry.compress_type not in _METHODS:
             reason = f"{name} in it is packed by zip's method {entry.compress_type}, neither stored nor deflated"
@@ -132,14 +128,14 @@ class SafeZip:
         return entry
 
     def _begin(self, entry: zipfile.ZipInfo) -> int:
-        """Where a stored entry's bytes lie."""
+        """Return the offset of a stored entry's bytes."""
         try:
             self._stream.seek(entry.header_offset)
             magic, *_, name, extra = _LOCAL.unpack(self._stream.read(_LOCAL.size))
         except (OSError, ValueError, struct.error) as error:
             raise self._damaged(entry.filename, error) from error
         if magic != _LOCAL_MAGIC or entry.flag_bits & _ENCRYPTED:
-            raise self._damaged(entry.filename, zipfile.BadZipFile("no header where the directory says"))
+            raise self._damaged(entry.filename, zipfile.BadZipFile("no header at the offset in the directory"))
         return entry.header_offset + _LOCAL.size + int(name) + int(extra)
 
     def _damaged(self, name: str, error: Exception) -> UnreadableDocument:
@@ -147,7 +143,7 @@ class SafeZip:
 
 
 def open_file(path: Path, hint: str) -> BinaryIO:
-    """This file, to be read. UnreadableDocument if it cannot be opened, or, with this hint, if it is no plain file."""
+    """Open this file. UnreadableDocument if it cannot be opened, or, with this hint, if it is no plain file."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):  # opening a pipe or a device could wait forever
@@ -158,16 +154,16 @@ def open_file(path: Path, hint: str) -> BinaryIO:
 
 
 def is_zip(head: bytes) -> bool:
-    """Whether a file that begins with these bytes means to be a zip archive."""
+    """Whether a file with these first bytes is a zip archive."""
     return head.startswith((_LOCAL_MAGIC, _END_MAGIC))
 
 
 def open_zip(source: Path | BinaryIO, name: str) -> SafeZip:
-    """The archive in this file; ``name`` is what messages call it.
+    """Open the archive in this file; ``name`` is its name in messages.
 
-    UnreadableDocument if it cannot be opened, has no end (a download that was cut), has a directory beyond
-    MAX_DIRECTORY or MAX_ENTRIES, or names an entry twice or one that points outside: absolute, ``..``, with
-    backslashes, a link.
+    UnreadableDocument if it cannot be opened, has no end (an incomplete download), has a directory beyond
+    MAX_DIRECTORY or MAX_ENTRIES, contains two entries of one name, or one that leads outside: absolute, with ``..`` or
+    backslashes, or a link.
     """
     if not isinstance(source, Path):
         return _open(source, name, owned=False)
@@ -201,15 +197,15 @@ def _open(stream: BinaryIO, path: str, *, owned: bool) -> SafeZip:
     return SafeZip(archive, stream, path, owned=owned)
 
 
-class _End(NamedTuple):
-    """What the record at an archive's end says of its directory."""
+class _DirectorySize(NamedTuple):
+    """Size of an archive's directory, as its end record claims."""
 
     entries: int
     size: int
 
 
-def _find_end(stream: BinaryIO) -> _End | None:
-    """The end record, looked for where ``zipfile`` looks for it; None when there is none."""
+def _find_end(stream: BinaryIO) -> _DirectorySize | None:
+    """Find the end record where ``zipfile`` looks for it; None when there is none."""
     length = stream.seek(0, io.SEEK_END)
     start = max(0, length - _END.size - _MAX_COMMENT)
     stream.seek(start)
@@ -222,14 +218,14 @@ def _find_end(stream: BinaryIO) -> _End | None:
         if at < 0 or len(tail) - at < _END.size:
             return None
     _, _, _, _, entries, size, _, _ = _END.unpack_from(tail, at)
-    records = [_End(entries, size), *_find_end64(stream, start + at)]
-    return _End(max(record.entries for record in records), max(record.size for record in records))
+    records = [_DirectorySize(entries, size), *_find_end64(stream, start + at)]
+    return _DirectorySize(max(record.entries for record in records), max(record.size for record in records))
 
 
-def _find_end64(stream: BinaryIO, end: int) -> Iterator[_End]:
-    """The end records of zip64 that a locator before the plain one stands for.
+def _find_end64(stream: BinaryIO, end: int) -> Iterator[_DirectorySize]:
+    """Find the end records of zip64, if there is a locator before the plain end record.
 
-    Pythons differ in which they believe: the one right before the locator, or the one that the locator points to.
+    Versions of Python differ in which they use: the one right before the locator, or the one that it points to.
     """
     if end < _LOCATOR.size + _END64.size:
         return
@@ -242,11 +238,11 @@ def _find_end64(stream: BinaryIO, end: int) -> Iterator[_End]:
         stream.seek(place)
         magic, _, _, _, _, _, _, entries, size, _ = _END64.unpack(stream.read(_END64.size))
         if magic == _END64_MAGIC:
-            yield _End(entries, size)
+            yield _DirectorySize(entries, size)
 
 
 def _faults(entries: list[zipfile.ZipInfo]) -> Iterator[str]:
-    """Why an archive with these entries is not read."""
+    """Yield why an archive with these entries is refused."""
     if len(entries) > MAX_ENTRIES:
         yield f"holds more than {MAX_ENTRIES:,} files"
     seen: set[str] = set()
@@ -273,15 +269,13 @@ def _name_fault(name: str) -> str | None:
     return None
 
 
-# --- Entries as files ------------------------------------------------------------
+# --- Entries as files
 
 
-class _Slice(io.RawIOBase):
-    """``size`` bytes of another file, from ``begin`` on."""
+class _Entry(io.RawIOBase):
+    """A seekable file of ``size`` bytes."""
 
-    def __init__(self, stream: BinaryIO, begin: int, size: int) -> None:
-        self._stream = stream
-        self._begin = begin
+    def __init__(self, size: int) -> None:
         self._size = size
         self._at = 0
 
@@ -292,68 +286,73 @@ class _Slice(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = _target(offset, whence, self._at, self._size)
-        return self._at
+        target = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        if target < 0:
+            raise ValueError(f"a place before the beginning: {target}")
+        self._at = target
+        return target
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        wanted = min(len(buffer), max(0, self._size - self._at))
-        self._stream.seek(self._begin + self._at)
-        data = self._stream.read(wanted)
+        data = self._next(len(buffer))
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
 
+    def _next(self, length: int) -> bytes:
+        """Return up to ``length`` bytes, and none only at the end."""
+        raise NotImplementedError
+
+
+class _StoredEntry(_Entry):
+    """``size`` bytes of another file, from ``begin`` on."""
+
+    def __init__(self, stream: BinaryIO, begin: int, size: int) -> None:
+        super().__init__(size)
+        self._stream = stream
+        self._begin = begin
+
+    def _next(self, length: int) -> bytes:
+        self._stream.seek(self._begin + self._at)
+        return self._stream.read(min(length, max(0, self._size - self._at)))
+
 
 _CHUNK = 2**20
-_FIRST, _LATEST = 4, 4
+_FIRST, _LATEST = 4, 4  # chunks that are kept
 
 
-class _Inflated(io.RawIOBase):
-    """A deflated entry. Its size is known without inflating; its first and its latest chunks are kept.
+class _DeflatedEntry(_Entry):
+    """A deflated entry, of which the first and the latest chunks are kept.
 
-    A checkpoint is read like this: the directory at its end, then data.pkl, which torch writes first, then perhaps
-    a few bytes of directory again. So one pass is enough for it.
+    A checkpoint needs one pass: the directory at its end is read, then data.pkl, which torch writes first, then
+    perhaps a few bytes of the directory.
     """
 
     def __init__(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+        super().__init__(entry.file_size)
         self._archive = archive
         self._entry = entry
-        self._at = 0
         self._first: list[bytes] = []
         self._latest: dict[int, bytes] = {}
         self._chunks = self._inflate()
 
     def _inflate(self) -> Iterator[tuple[int, bytes]]:
         with self._archive.open(self._entry) as member:
-            for number in range(-(-self._entry.file_size // _CHUNK)):
+            for number in range(-(-self._size // _CHUNK)):
                 yield number, member.read(_CHUNK)
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = _target(offset, whence, self._at, self._entry.file_size)
-        return self._at
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def _next(self, length: int) -> bytes:
         number, begin = divmod(self._at, _CHUNK)
-        data = self._chunk(number)[begin : begin + len(buffer)]
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
+        return self._chunk(number)[begin : begin + length]
 
     def _chunk(self, number: int) -> bytes:
         if number < len(self._first):
             return self._first[number]
         if number in self._latest:
             return self._latest[number]
-        if number * _CHUNK >= self._entry.file_size:
+        if number * _CHUNK >= self._size:
             return b""
         if self._latest and number < max(self._latest):
-            self._chunks = self._inflate()  # behind us and forgotten: once more from the beginning
+            self._chunks = self._inflate()  # no longer kept: inflate again from the beginning
             self._latest.clear()
         try:
             for here, data in self._chunks:
@@ -370,11 +369,3 @@ class _Inflated(io.RawIOBase):
         else:
             self._latest[number] = data
             self._latest.pop(number - _LATEST, None)
-
-
-def _target(offset: int, whence: int, at: int, size: int) -> int:
-    """Where ``seek`` leads. ValueError for a place before the beginning."""
-    target = offset + {io.SEEK_SET: 0, io.SEEK_CUR: at, io.SEEK_END: size}[whence]
-    if target < 0:
-        raise ValueError(f"a place before the beginning: {target}")
-    return target

@@ -1,4 +1,4 @@
-"""Tensors as a checkpoint's pickle describes them, and the storages, outside the pickle, that they live in."""
+"""Tensors as a checkpoint's pickle describes them, and their storages, which are outside the pickle."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SIZES = {
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor: ``dtype`` as torch names it (``float32``), ``location`` where it was saved from (``cuda:0``)."""
+    """One tensor, with torch's name of the dtype (``float32``) and the device that it was saved from (``cuda:0``)."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -39,7 +39,7 @@ class Tensor:
 
 
 class _Storage(NamedTuple):
-    """A persistent id of torch's: ("storage", type, key, location, elements[, view])."""
+    """A persistent id of torch: ("storage", type, key, location, elements[, view])."""
 
     key: str
     dtype: str
@@ -49,7 +49,7 @@ class _Storage(NamedTuple):
 
 
 class Storages:
-    """What a pickle refers to; give ``persistent`` and ``builders`` to ``pickles.load``, then ask for ``damage``."""
+    """Storages that a pickle refers to: pass ``persistent`` and ``builders`` to ``load``, then call ``damage``."""
 
     def __init__(self) -> None:
         self.sizes: dict[str, int] = {}
@@ -62,37 +62,29 @@ class Storages:
 
     @property
     def builders(self) -> dict[tuple[str, str], Builder]:
-        """For the functions that torch calls while it loads a tensor."""
+        """Builders for the functions that torch calls while it loads a tensor."""
         return {
             ("torch._utils", "_rebuild_tensor"): self.tensor,
             ("torch._utils", "_rebuild_tensor_v2"): self.tensor,
             ("torch._utils", "_rebuild_tensor_v3"): self.typed_tensor,
             ("torch._utils", "_rebuild_meta_tensor_no_storage"): _meta_tensor,
-            ("torch._utils", "_rebuild_parameter"): _parameter,
-            ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+            ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+            ("torch._utils", "_rebuild_parameter_with_state"): lambda tensor, *_: tensor,
             ("torch._tensor", "_rebuild_from_type_v2"): _of_type,
             ("torch", "Size"): _size,
             ("torch", "device"): _device,
         }
 
     def persistent(self, identifier: Any) -> Any:
-        """What a persistent id refers to. BrokenPickle for what torch never writes."""
+        """Return what a persistent id refers to. BrokenPickle for an id that torch never writes."""
         if type(identifier) is not tuple or len(identifier) < 4:
             raise BrokenPickle("a persistent id in it is none of torch's")
         if identifier[0] == "module":  # the class of a whole module, with its source text, in old files
             return identifier[1]
         kind, storage_type, key, location, count, *_ = (*identifier[:5], None)
         dtype, size = _TYPES.get(storage_type.name if type(storage_type) is Global else "", ("", 0))
-        sane = (
-            kind == "storage"
-            and size > 0
-            and type(key) is str
-            and len(key) <= MAX_LOCATION
-            and type(location) is str
-            and len(location) <= MAX_LOCATION
-            and is_shape((count,))
-        )
-        if not sane:
+        texts = all(type(text) is str and len(text) <= MAX_LOCATION for text in (key, location))
+        if kind != "storage" or size == 0 or not texts or not is_shape((count,)):
             raise BrokenPickle("a persistent id in it names no storage of torch's")
         self.sizes.setdefault(key, size * count)
         self.items.setdefault(key, size)
@@ -100,13 +92,13 @@ class Storages:
         return _Storage(key, dtype, size, count, location)
 
     def tensor(self, storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> Tensor:
-        """``torch._utils._rebuild_tensor`` and ``_rebuild_tensor_v2``."""
+        """As ``torch._utils._rebuild_tensor`` and ``_rebuild_tensor_v2``."""
         return self._tensor(storage, storage.dtype, storage.item, offset, shape, stride)
 
     def typed_tensor(
         self, storage: Any, offset: Any, shape: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, *_: Any
     ) -> Tensor:
-        """``_rebuild_tensor_v3``: the storage is untyped, the dtype stands beside it."""
+        """As ``_rebuild_tensor_v3``: the storage is untyped, the dtype is an argument."""
         return self._tensor(storage, dtype.name, _SIZES[dtype.name], offset, shape, stride)
 
     def _tensor(self, storage: Any, dtype: str, size: int, offset: Any, shape: Any, stride: Any) -> Tensor:
@@ -121,23 +113,24 @@ class Storages:
         return Tensor(dtype, shape, storage.location)
 
     def damage(self, size: Callable[[str], int | None]) -> Iterator[str]:
-        """What is wrong with the storages, where ``size`` tells how many bytes a key really has, None for none."""
+        """Yield what is wrong with the storages; ``size`` returns the bytes of a key in the file, None for none."""
         for key, expected in self.sizes.items():
-            found = size(key)
-            if found is None:
+            actual = size(key)
+            if actual is None:
                 yield f"storage {key} is missing ({expected:,} bytes)"
-            elif found != expected:
-                yield f"storage {key} has {found:,} bytes, its tensors need {expected:,}"
+            elif actual != expected:
+                yield f"storage {key} has {actual:,} bytes, its tensors need {expected:,}"
         yield from self._overreach()
 
     def legacy_damage(self, stream: BinaryIO, keys: Any) -> Iterator[str]:
-        """The same for a file of torch < 1.6, open at the first storage: each is a number of elements and the elements.
+        """As ``damage`` for a file of torch < 1.6, open at the first storage; they are in the order of ``keys``.
 
-        The storages stand in the order of ``keys``.
+        Each storage is the number of its elements, followed by the elements.
         """
         at = stream.tell()
         length = stream.seek(0, io.SEEK_END)
-        for key in keys if type(keys) is list else ():
+        keys = keys if type(keys) is list else []
+        for key in keys:
             if type(key) is not str or key not in self.sizes:
                 yield "its list of storages names one that no tensor uses"
                 return
@@ -151,7 +144,7 @@ class Storages:
             if claimed != self.sizes[key]:
                 yield f"storage {key} has {claimed:,} bytes, its tensors need {self.sizes[key]:,}"
                 return
-        missing = len(self.sizes) - len(keys) if type(keys) is list else len(self.sizes)
+        missing = len(self.sizes) - len(keys)
         if missing > 0:
             yield f"{missing} of its {len(self.sizes)} storages are missing"
         yield from self._overreach()
@@ -167,12 +160,8 @@ def _meta_tensor(dtype: Any, shape: Any, _stride: Any, _grad: Any) -> Tensor:
     return Tensor(dtype.name, shape, "meta")
 
 
-def _parameter(tensor: Any, *_: Any) -> Any:
-    return tensor
-
-
 def _of_type(function: Any, _kind: Any, arguments: Any, _state: Any) -> Any:
-    """A tensor with attributes, or of a subclass (MONAI's MetaTensor)."""
+    """As ``_rebuild_from_type_v2``: a tensor with attributes, or of a subclass (MONAI's MetaTensor)."""
     return called(function, arguments)
 
 

@@ -1,8 +1,8 @@
-"""Trained models as nnU-Net leaves them and as people pass them on, and what kind of artefact a path is.
+"""Read trained models, as folders and as zips, and find out what kind of artefact a path is.
 
 A model folder is ``DatasetNNN_Name/trainer__plans__configuration`` in ``nnUNet_results``, with plans.json, dataset.json
-and ``fold_*/checkpoint_*.pth``; TotalSegmentator ships the same. ``nnUNetv2_export_model_to_zip`` packs several such
-folders into one zip (nnunetv2/model_sharing/model_export.py), which is read in place.
+and ``fold_*/checkpoint_*.pth``; TotalSegmentator publishes the same. ``nnUNetv2_export_model_to_zip`` packs several
+such folders into one zip (nnunetv2/model_sharing/model_export.py), which is read in place.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ MAX_MODELS = 100
 MAX_PACKED = 8 * 1024**2
 """Bytes of a document in a zip. Plans have 20 KB; the fingerprint of 50,000 cases has 6 MB."""
 MAX_ALL_PACKED = 16 * 1024**2
-"""Bytes of all documents in a zip together: once read, they need ten to twenty times as much memory."""
+"""Bytes of all documents in a zip together: parsed, they need ten to twenty times as much memory."""
 MAX_UNPACKED = 2 * 1024**3
-"""Bytes of a checkpoint in a zip: to see its end, all of it is unpacked, though nowhere kept."""
-#: How far below the path that was named a model folder may lie: nnUNet_results/DatasetNNN_Name/model.
+"""Bytes of a checkpoint in a zip: to read its end, all of it is inflated, though not kept."""
+#: Levels between the given path and a model folder: nnUNet_results/DatasetNNN_Name/model.
 _DEEPEST = 2
 _DEEPEST_IN_ZIP = 16
 _CHECKPOINT = re.compile(r"(fold_[^/]+)/(checkpoint_[^/]+\.pth)")
@@ -44,9 +44,9 @@ Artefact = Checkpoint | tuple["StoredModel", ...] | JsonDocument
 class StoredModel:
     """One trained model.
 
-    ``path`` is its folder, or the zip that holds it (``zipped``). ``folder`` goes on into the zip as if that were a
-    folder. ``checkpoints`` are named from there on (``fold_0/checkpoint_final.pth``), finished ones first. ``trainer``
-    and ``configuration`` are what the folder's name says, empty where it says nothing.
+    ``path`` is its folder, or the zip that contains it (``zipped``). ``folder`` is its folder, also inside the zip as
+    if that were a folder. ``checkpoints`` are relative to it (``fold_0/checkpoint_final.pth``), finished ones first.
+    ``trainer`` and ``configuration`` come from the folder's name, and are empty if it has another form.
     """
 
     path: Path
@@ -62,22 +62,21 @@ class StoredModel:
     zipped: bool = False
 
     def checkpoint(self, name: str) -> Checkpoint:
-        """One of ``checkpoints``. UnreadableDocument when it cannot be read."""
+        """Read one of ``checkpoints``. UnreadableDocument when it cannot be read."""
         if not self.zipped:
             return read_checkpoint(self.folder / name)
         member = (self.folder / name).relative_to(self.path).as_posix()
         with open_zip(self.path, str(self.path)) as archive:
             if archive.size(member) > MAX_UNPACKED:
-                reason = f"it has {archive.size(member):,} bytes, too many to look at inside a zip"
-                raise UnreadableDocument(
-                    str(self.folder / name), reason, hint="unpack the zip and name the model folder"
-                )
+                reason = f"it has {archive.size(member):,} bytes, too many to read inside a zip"
+                hint = "unpack the zip and name the model folder"
+                raise UnreadableDocument(str(self.folder / name), reason, hint=hint)
             with archive.open(member) as stream:
                 return read_checkpoint(self.folder / name, stream)
 
 
 def read_artefact(path: Path) -> Artefact:
-    """A checkpoint, the models in a folder or a zip, or the plans in a JSON file.
+    """Read a checkpoint, the models in a folder or a zip, or the plans in a JSON file.
 
     UnreadableDocument when there is nothing at ``path``, or something else.
     """
@@ -92,9 +91,9 @@ def read_artefact(path: Path) -> Artefact:
 
 
 def weights_in(path: Path) -> Checkpoint:
-    """The checkpoint that ``path`` is, or the finished one of the first fold of the only model in a folder or a zip.
+    """Read a checkpoint, or the finished one of the first fold of the only model in a folder or a zip.
 
-    UnreadableDocument when there is none, or several models hold one.
+    UnreadableDocument when there is none, or several models have one.
     """
     artefact = read_artefact(path)
     if isinstance(artefact, Checkpoint):
@@ -104,13 +103,13 @@ def weights_in(path: Path) -> Checkpoint:
     trained = [model for model in artefact if model.checkpoints]
     if len(trained) != 1:
         names = ", ".join(model.name for model in trained) or "none"
-        reason = f"it does not hold one trained model: {names}"
+        reason = f"it does not contain one trained model: {names}"
         raise UnreadableDocument(str(path), reason, hint="name the model's folder, or a checkpoint in it")
     return trained[0].checkpoint(trained[0].checkpoints[0])
 
 
 def read_models(path: Path) -> tuple[StoredModel, ...]:
-    """The models in a folder, in the folders below it, or in a zip; sorted by name, one at least.
+    """Read the models in a folder, in the folders below it, or in a zip; sorted by name, at least one.
 
     UnreadableDocument when there is none, when there are more than MAX_MODELS, when one has documents that cannot be
     read, or when those in a zip have more than MAX_ALL_PACKED bytes.
@@ -122,7 +121,6 @@ def read_models(path: Path) -> tuple[StoredModel, ...]:
     with open_zip(path, str(path)) as archive:
         places = _models_among(_members(archive))
         _check_number(path, len(places))
-
         _check_documents(archive, places)
 
         def read(file: Path) -> bytes:
@@ -132,30 +130,32 @@ def read_models(path: Path) -> tuple[StoredModel, ...]:
 
 
 def embedded_plans(checkpoint: Checkpoint) -> JsonDocument:
-    """The plans in a checkpoint, with the bytes that nnU-Net writes for them.
+    """Return the plans in a checkpoint, with the bytes that nnU-Net writes for them.
 
     UnreadableDocument when it has none that nnU-Net v2 can use.
     """
     if checkpoint.plans is None or checkpoint.kind in _NO_PLANS:
-        reason, hint = _NO_PLANS.get(checkpoint.kind, ("it holds no plans", _LOOK_ELSEWHERE))
+        reason, hint = _NO_PLANS.get(checkpoint.kind, ("it contains no plans", _LOOK_ELSEWHERE))
         raise UnreadableDocument(checkpoint.path, reason, hint=hint)
     return _plans(_document(checkpoint.plans, checkpoint.path))
 
 
 def embedded_dataset_json(checkpoint: Checkpoint) -> JsonDocument | None:
-    """The dataset.json in a checkpoint, if it has one."""
+    """Return the dataset.json in a checkpoint, if it has one."""
     return None if checkpoint.dataset_json is None else _document(checkpoint.dataset_json, checkpoint.path)
 
 
-_LOOK_ELSEWHERE = "ask for plans.json where the weights were published; `plansguard show` tells what the shapes say"
-#: kind of checkpoint -> why it has no plans of nnU-Net v2, and what to do
+_LOOK_ELSEWHERE = (
+    "ask for plans.json where the weights were published; `plansguard show` describes the network from the shapes"
+)
+#: Why checkpoints of some kinds have no plans of nnU-Net v2, and what to do.
 _NO_PLANS = {
     "nnunet-v1": (
         "this checkpoint was written by nnU-Net v1: neither its plans nor its weights can be used with nnU-Net v2",
         "fine-tune with nnU-Net v1, or pretrain again with v2",
     ),
     "nnssl": (
-        "this checkpoint was written by nnssl: it carries an adaptation plan, from which nnU-Net makes its own plans",
+        "this checkpoint was written by nnssl: it contains an adaptation plan, from which nnU-Net makes its own plans",
         "see nnU-Net's documentation/finetuning_from_nnssl_checkpoints.md",
     ),
 }
@@ -165,13 +165,12 @@ def _document(value: dict[str, Any], path: str) -> JsonDocument:
     try:
         return size_limits.written(value, path)
     except (TypeError, ValueError, RecursionError) as error:
-        raise UnreadableDocument(
-            path, f"what it holds cannot be written as JSON: {error}", hint="get the file from where it was published"
-        ) from error
+        reason = f"its contents cannot be written as JSON: {error}"
+        raise UnreadableDocument(path, reason, hint="get the file from where it was published") from error
 
 
 def _plans(document: JsonDocument) -> JsonDocument:
-    """The document, if it holds plans."""
+    """Return the document, if it contains plans."""
     kind = recognise(document.value)
     if kind != "plans":
         what = f"this is a {kind}, and no plans" if kind else "these are no nnU-Net plans"
@@ -180,7 +179,7 @@ def _plans(document: JsonDocument) -> JsonDocument:
 
 
 def _unpacked(folder: Path) -> bool:
-    """Whether this is a checkpoint that somebody unpacked like a zip."""
+    """Whether this is a checkpoint that was unpacked like a zip."""
     return (folder / "data.pkl").is_file() or next(folder.glob("*/data.pkl"), None) is not None
 
 
@@ -194,14 +193,14 @@ def _head(path: Path) -> bytes:
         raise json_document.unopened(path, error) from error
 
 
-# --- Where models lie ------------------------------------------------------------
+# --- Folders of models
 
 _Places = dict[str, frozenset[str]]
-"""Folders with plans.json, named from the path on, and the names of the files in each that count, from there on."""
+"""Folders with plans.json, relative to the given path, and the relevant files in each, relative to the folder."""
 
 
 def _folders(root: Path) -> Iterator[tuple[str, frozenset[str]]]:
-    """``root`` and the folders at most _DEEPEST below it; below one with plans.json none is looked for."""
+    """Find folders with plans.json: ``root``, and those up to _DEEPEST levels below it but not below another."""
     level = [""]
     for depth in range(_DEEPEST + 1):
         without = []
@@ -228,7 +227,7 @@ def _files(folder: Path) -> frozenset[str]:
 
 
 def _members(archive: SafeZip) -> _Places:
-    """The same in a zip, at any depth. What macOS adds to zips is passed over."""
+    """Find folders with plans.json in a zip, at any depth. The files that macOS adds are ignored."""
     folders: dict[str, set[str]] = {}
     for name in archive.names:
         is_plans = name.rpartition("/")[2] == PLANS and not name.startswith("__MACOSX/")
@@ -249,10 +248,10 @@ def _holds_models(path: Path) -> bool:
 
 
 def _models_among(places: _Places) -> _Places:
-    """Those that are models: nnU-Net also leaves a plans.json beside predictions.
+    """Select the folders of models: nnU-Net also copies plans.json to folders of predictions.
 
-    Such copies lie in a model's folder, or have neither checkpoints nor a model's name; but where there is nothing
-    else, a folder with plans counts.
+    Such a folder is inside a model's, or has neither checkpoints nor a model's name; but where there is nothing else,
+    it counts as a model.
     """
     outermost = {place: names for place, names in places.items() if not any(above in places for above in _above(place))}
     proper = {place: names for place, names in outermost.items() if _checkpoints(names) or len(_parts(place)) == 3}
@@ -260,15 +259,15 @@ def _models_among(places: _Places) -> _Places:
 
 
 def _above(place: str) -> Iterator[str]:
-    """The folders above one, nearest first; the path itself is ``""``."""
+    """Yield the folders above one, nearest first; the given path itself is ``""``."""
     while place:
         place = place.rpartition("/")[0]
         yield place
 
 
 def _checkpoints(names: Iterable[str]) -> tuple[str, ...]:
-    found = [name for name in names if _CHECKPOINT.fullmatch(name)]
-    return tuple(sorted(found, key=lambda name: (not name.endswith("/checkpoint_final.pth"), name)))
+    checkpoints = [name for name in names if _CHECKPOINT.fullmatch(name)]
+    return tuple(sorted(checkpoints, key=lambda name: (not name.endswith("/checkpoint_final.pth"), name)))
 
 
 def _parts(place: str) -> list[str]:
@@ -295,7 +294,7 @@ def _check_documents(archive: SafeZip, places: _Places) -> None:
         raise UnreadableDocument(archive.path, reason, hint="unpack the zip and name one model folder")
 
 
-# --- Reading one -----------------------------------------------------------------
+# --- One model
 
 
 def _model(
@@ -309,9 +308,9 @@ def _model(
     def document(name: str) -> JsonDocument:
         return size_limits.parse(read(folder / name), str(folder / name))
 
-    def other(name: str, kind: str) -> JsonDocument | None:
-        found = document(name) if name in names else None
-        return found if found is not None and recognise(found.value) == kind else None
+    def optional(name: str, kind: str) -> JsonDocument | None:
+        read = document(name) if name in names else None
+        return read if read is not None and recognise(read.value) == kind else None
 
     plans = _plans(document(PLANS))
     return StoredModel(
@@ -322,15 +321,15 @@ def _model(
         trainer=trainer,
         configuration=configuration,
         plans=plans,
-        dataset_json=other(DATASET_JSON, "dataset.json"),
-        fingerprint=other(FINGERPRINT, "fingerprint"),
+        dataset_json=optional(DATASET_JSON, "dataset.json"),
+        fingerprint=optional(FINGERPRINT, "fingerprint"),
         checkpoints=_checkpoints(names),
         zipped=zipped,
     )
 
 
 def _dataset_name(parent: str, plans: JsonDocument) -> str:
-    """The folder above if it is called like a dataset, else what the plans say."""
+    """Return the name of the folder above if it is a dataset's, else the one in the plans."""
     if _DATASET.fullmatch(parent):
         return parent
     name = plans.value.get("dataset_name")

@@ -1,4 +1,4 @@
-"""Globals that no checkpoint needs, and through which loading a pickle for real could run a command."""
+"""Globals that no checkpoint needs, and with which a pickle could run a command when it is loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = frozenset(
     numpy.f2py numpy.testing numpy.distutils numpy.ctypeslib numpy.lib.npyio
     """.split()
 )
-"""With all that lies below them."""
+"""With all modules below them."""
 
 MODULES = frozenset(
     """
@@ -54,31 +54,31 @@ FUNCTIONS = {
     "torch.storage": frozenset({"_load_from_bytes"}),
     "torch.jit": frozenset({"load"}),
 }
-"""Of modules that are harmless otherwise."""
+"""Unsafe names of modules that are otherwise harmless."""
 
 _HANDLES = frozenset({"builtins", "ctypes", "importlib", "os", "shutil", "socket", "subprocess", "sys"})
-"""Modules that others import, so that they can be had from these by name: ``torch.serialization``, ``os``."""
+"""Modules that are attributes of others that import them: ``os`` of ``torch.serialization``."""
 
 
 def suspicious(names: Iterable[Global]) -> tuple[Global, ...]:
-    """Those of these globals that a checkpoint has no use for and an attacker has.
+    """Return the globals that an attacker can use and no checkpoint needs.
 
-    No list is complete: a global that is not named here was not found harmless. ``functools.partial`` is not named, for
-    the function that it would call is a global of its own.
+    No list is complete: a global that is not listed is not known to be harmless. ``functools.partial`` is not listed,
+    because the function that it would call is a global of its own.
     """
     return tuple(name for name in names if _is_suspicious(name))
 
 
-def _is_suspicious(found: Global) -> bool:
-    parts = found.module.split(".")
-    if found.module in MODULES or any(
-        ".".join(parts[:depth]) in PACKAGES for depth in range(1, min(len(parts), 4) + 1)
-    ):
+def _is_suspicious(name: Global) -> bool:
+    parts = name.module.split(".")
+    if name.module in MODULES or any(".".join(parts[:depth]) in PACKAGES for depth in range(1, min(len(parts), 4) + 1)):
         return True
-    if found.module == "copyreg" and found.name.startswith("extension "):  # what it stands for, the file does not say
+    if name.module == "copyreg" and name.name.startswith(
+        "extension "
+    ):  # the file does not contain which global this is
         return True
     # Since protocol 4 a name may have dots: os.system of torch is torch.os.system.
-    steps = found.name.split(".")
+    steps = name.name.split(".")
     if any(step in _HANDLES for step in steps) or (len(steps) > 1 and any(step.startswith("__") for step in steps)):
         return True
-    return steps[0] in FUNCTIONS.get(found.module, ())
+    return steps[0] in FUNCTIONS.get(name.module, ())

@@ -1,7 +1,7 @@
-"""What the first bytes of a preprocessed array say: its shape, its type, and how long its file must be.
+"""Read the headers of preprocessed arrays: shape, type, and the expected length of the file.
 
-nnU-Net writes ``.b2nd`` (a contiguous Blosc2 frame) since 2.6 and ``.npz`` before, which it unpacks to ``.npy``. To be
-read this far none of them needs Blosc2 or numpy, and no voxel is touched. Formats: README_CFRAME_FORMAT.rst and
+nnU-Net writes ``.b2nd`` (a contiguous Blosc2 frame) since 2.6, and ``.npz`` before, which it unpacks to ``.npy``. Their
+headers are read without Blosc2 and numpy, and without any voxel. Formats: README_CFRAME_FORMAT.rst and
 README_B2ND_METALAYER.rst of C-Blosc2, ``numpy.lib.format``, APPNOTE.TXT of PKWARE.
 
 Shapes have the axis order of the file; nnU-Net writes (C, z, y, x), 2D images as (C, 1, y, x).
@@ -15,22 +15,25 @@ import re
 import stat
 import struct
 import zlib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-HEAD = 4096  # bytes read of a file; what is looked for lies in the first 300 of them
-LONGEST_HEADER = 1 << 20  # of a Blosc2 frame that holds more than an array's own metalayer
+HEAD = 4096  # bytes read of a file; the headers of nnU-Net's files end within the first 300
+LONGEST_HEADER = 1 << 20  # bytes, of a Blosc2 frame with more metalayers than that of the array
 MOST_DIMENSIONS = 15  # msgpack's short arrays end there; Blosc2 allows fewer
 
 _OPEN = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
-class ArrayHeader(NamedTuple):
-    """What an array's file says of itself.
+T = TypeVar("T")
 
-    ``dtype`` is numpy's own code (``<f4``, ``|i1``). ``expected_bytes`` is the length of the whole file as its header
-    claims it; None where the format does not say.
+
+class ArrayHeader(NamedTuple):
+    """Header of an array: ``dtype`` is numpy's code (``<f4``, ``|i1``), ``expected_bytes`` the length of the file.
+
+    ``expected_bytes`` is None where the format does not contain it.
     """
 
     shape: tuple[int, ...]
@@ -42,8 +45,8 @@ class BrokenArray(ValueError):
     """A file that is no array, or not a whole one; the text is one clause that follows the file's name."""
 
 
-class Opened(NamedTuple):
-    """The beginning of a file, its length in bytes, and when it was changed last, in seconds since 1970."""
+class FileHead(NamedTuple):
+    """The first bytes of a file, its length in bytes, and the time of its last change in seconds since 1970."""
 
     head: bytes
     size: int
@@ -51,28 +54,33 @@ class Opened(NamedTuple):
 
 
 def read_header(path: Path) -> ArrayHeader:
-    """The header of a ``.b2nd`` or ``.npy``, or of member ``data`` (``seg`` where there is no other) of a ``.npz``.
+    """Read the header of a ``.b2nd`` or ``.npy``, or of member ``data`` of a ``.npz``, else ``seg``.
 
     Raises BrokenArray when the file is missing, cut off or something else.
     """
     if path.suffix == ".npz":
         members = read_members(str(path))
         return members["data"] if "data" in members else members["seg"]
-    opened = read_head(str(path))
-    if path.suffix == ".npy":
-        return npy_header(opened.head, opened.size)
-    return b2nd_header(opened.head, opened.size, str(path))
+    head, size, _ = read_head(str(path))
+    return npy_header(head, size) if path.suffix == ".npy" else b2nd_header(head, size, str(path))
 
 
-def read_head(path: str) -> Opened:
-    """The first bytes of a file, and what the file system says of it; raises BrokenArray when there are none."""
+def read_head(path: str) -> FileHead:
+    """Read the first bytes of a file; raises BrokenArray when it cannot be read."""
+    return _with_file(
+        path, lambda descriptor, status: FileHead(os.read(descriptor, HEAD), status.st_size, status.st_mtime)
+    )
+
+
+def _with_file(path: str, read: Callable[[int, os.stat_result], T]) -> T:
+    """Call ``read`` with the descriptor and the status of this file; raises BrokenArray."""
     try:
         descriptor = os.open(path, _OPEN)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise BrokenArray("is no file")
-            return Opened(os.read(descriptor, HEAD), status.st_size, status.st_mtime)
+            return read(descriptor, status)
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -87,13 +95,11 @@ def _unreadable(error: Exception) -> BrokenArray:
     return BrokenArray(f"cannot be read ({getattr(error, 'strerror', None) or error})")
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# .b2nd
-# ---------------------------------------------------------------------------------------------------------------------
+# --- .b2nd
 
 _FRAME = b"\x9e\xa8b2frame\0"
-# Magic, then msgpack's marker and the big-endian value of header length and frame length. At byte 94 stands the first
-# entry in the index of metalayers: in nnU-Net's files that of b2nd, with its offset.
+# Magic, then msgpack's marker and the big-endian value of header length and frame length. At byte 94 the index of
+# metalayers begins, in nnU-Net's files with b2nd and its offset.
 _BEGINNING = struct.Struct(">11sIcQ70x6sI")
 _B2ND = b"\xa4b2nd\xd2"
 _OFFSET = struct.Struct(">I")
@@ -101,9 +107,9 @@ _INT32, _INT64, _STRING = b"\xd2", b"\xd3", 0xDB
 
 
 def b2nd_header(head: bytes, size: int, path: str = "") -> ArrayHeader:
-    """The header of a ``.b2nd`` from the first bytes and the length of its file.
+    """Return the header of a ``.b2nd`` from the first bytes and the length of its file.
 
-    ``path`` is opened again only where the header is longer than ``head``.
+    The file at ``path`` is opened again only where the header is longer than ``head``.
     """
     if len(head) < _BEGINNING.size or not head.startswith(_FRAME):
         raise BrokenArray(_no_frame(head, size))
@@ -129,12 +135,12 @@ def _no_frame(head: bytes, size: int) -> str:
     if head[: len(_FRAME)] == _FRAME[: len(head)]:
         return f"is cut off after {size} bytes, inside its header"
     if not any(head):
-        return "is no Blosc2 file: it begins with zeros, as files do that were never written to the end"
+        return "is no Blosc2 file: it begins with zeros, like a file that was not written to the end"
     return "is no Blosc2 file"
 
 
 def _longer(path: str, length: int) -> bytes:
-    """The whole header of a frame that holds many metalayers."""
+    """Read the whole header of a frame with many metalayers."""
     if length > LONGEST_HEADER:
         raise BrokenArray(f"is damaged: its header claims {length} bytes")
     try:
@@ -149,12 +155,12 @@ def _longer(path: str, length: int) -> bytes:
 
 @cache
 def _layout(dimensions: int) -> struct.Struct:
-    """Of shape (int64), chunks and blocks (int32), without msgpack's markers; then the length of the type's text."""
+    """Layout of shape (int64), chunks and blocks (int32), without msgpack's markers, and of the length of the type."""
     return struct.Struct(">x" + "xq" * dimensions + 2 * ("x" + "xi" * dimensions) + "xxI")
 
 
 class Metalayer(NamedTuple):
-    """What the b2nd metalayer says: shapes of the array, of a chunk and of a block; numpy's code of the type."""
+    """The b2nd metalayer: shapes of the array, of a chunk and of a block; numpy's code of the type."""
 
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
@@ -163,7 +169,7 @@ class Metalayer(NamedTuple):
 
 
 def metalayer(head: bytes, offset: int) -> Metalayer:
-    """The b2nd metalayer, whose msgpack ``bin 32`` stands at ``offset``; raises BrokenArray."""
+    """Return the b2nd metalayer, whose msgpack ``bin 32`` is at ``offset``; raises BrokenArray."""
     damaged = "is damaged: its b2nd metalayer is not readable"
     start = offset + 8  # after marker and length of the metalayer, marker, version and number of dimensions
     if len(head) < start or head[offset] != 0xC6 or head[offset + 5] != 0x97:
@@ -194,12 +200,10 @@ def metalayer(head: bytes, offset: int) -> Metalayer:
     return Metalayer(shape, chunk, block, dtype.decode("ascii"))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# .npy and .npz
-# ---------------------------------------------------------------------------------------------------------------------
+# --- .npy and .npz
 
 _NPY = b"\x93NUMPY"
-# Exactly what numpy writes; anything else is not worth an evaluator of Python literals.
+# Exactly what numpy writes; no other Python literals are evaluated.
 _NPY_TEXT = re.compile(
     rb"\{'descr': '(?P<dtype>[<>|=]?[a-zA-Z](?P<size>[0-9]{0,3}))', 'fortran_order': (?:True|False), "
     rb"'shape': \((?P<shape>[0-9, ]{0,400})\), \} *\n?\Z"
@@ -207,7 +211,7 @@ _NPY_TEXT = re.compile(
 
 
 def npy_header(head: bytes, size: int) -> ArrayHeader:
-    """The header of a ``.npy`` from the first bytes and the length of its file."""
+    """Return the header of a ``.npy`` from the first bytes and the length of its file."""
     if size == 0:
         raise BrokenArray("is empty (0 bytes)")
     if not head.startswith(_NPY):
@@ -238,25 +242,15 @@ _MEMBERS = {"data.npy": "data", "seg.npy": "seg"}
 
 
 def read_members(path: str) -> dict[str, ArrayHeader]:
-    """The headers of ``data`` and ``seg`` in a ``.npz`` as nnU-Net up to 2.5 writes it; one of them at least.
+    """Read the headers of ``data`` and ``seg`` in a ``.npz`` of nnU-Net up to 2.5; at least one of them.
 
     ``expected_bytes`` is that of the archive. Raises BrokenArray.
     """
-    try:
-        descriptor = os.open(path, _OPEN)
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise BrokenArray("is no file")
-            return _Archive(descriptor, status.st_size).headers()
-        finally:
-            os.close(descriptor)
-    except (OSError, ValueError) as error:
-        raise _unreadable(error) from None
+    return _with_file(path, lambda descriptor, status: _NpzFile(descriptor, status.st_size).headers())
 
 
-class _Archive:
-    """A zip of few members; of each only the beginning is read and, where it is packed, unpacked."""
+class _NpzFile:
+    """A zip of few members; only the beginning of each is read and unpacked."""
 
     def __init__(self, descriptor: int, size: int) -> None:
         self.descriptor = descriptor
@@ -271,30 +265,30 @@ class _Archive:
             raise BrokenArray("is empty (0 bytes)")
         if self.read(0, 4) not in (b"PK\3\4", b"PK\5\6"):
             raise BrokenArray("is no .npz file")
-        found = {}
+        headers = {}
         for name, offset, unpacked in self.listed():
             header = npy_header(self.beginning(offset), unpacked)
-            found[_MEMBERS[name]] = header._replace(expected_bytes=self.size)
-        if not found:
-            raise BrokenArray("holds neither data nor seg")
-        return found
+            headers[_MEMBERS[name]] = header._replace(expected_bytes=self.size)
+        if not headers:
+            raise BrokenArray("contains neither data nor seg")
+        return headers
 
     def listed(self) -> list[tuple[str, int, int]]:
-        """Name, offset and unpacked length in bytes of the members that are nnU-Net's."""
+        """Return name, offset and unpacked length in bytes of the members that nnU-Net writes."""
         tail_start = max(0, self.size - HEAD)
         tail = self.read(tail_start, HEAD)
         end = tail.rfind(b"PK\5\6")
         if end < 0 or len(tail) < end + _END.size:
             raise BrokenArray(f"is cut off after {self.size} bytes: the list of its members, which ends it, is missing")
         length, start = _END.unpack_from(tail, end)[5:7]
-        if start == _MASKED:  # a ZIP64 archive; the list stands before its own two records of 56 and 20 bytes
+        if start == _MASKED:  # a ZIP64 archive; the list is before its two records of 56 and 20 bytes
             start = tail_start + end - 76 - length
         if start < 0 or start + length > self.size or length > HEAD:
             raise BrokenArray("is damaged: the list of its members is not readable")
         return _listed_members(self.read(start, length))
 
     def beginning(self, offset: int) -> bytes:
-        """The first unpacked bytes of the member at ``offset``."""
+        """Return the first unpacked bytes of the member at ``offset``."""
         damaged = BrokenArray("is damaged: one of its members is not readable")
         if not 0 <= offset < self.size:
             raise damaged
@@ -315,8 +309,8 @@ class _Archive:
 
 
 def _listed_members(directory: bytes) -> list[tuple[str, int, int]]:
-    """`_Archive.listed` from the bytes of the central directory."""
-    found = []
+    """As ``_NpzFile.listed``, from the bytes of the central directory."""
+    members = []
     position = 0
     while len(directory) >= position + _LISTED.size and directory.startswith(b"PK\1\2", position):
         fields = _LISTED.unpack_from(directory, position)
@@ -326,13 +320,13 @@ def _listed_members(directory: bytes) -> list[tuple[str, int, int]]:
         extra = directory[names + name_length : names + name_length + extra_length]
         if name in _MEMBERS:
             unpacked, _, offset = _unmasked(extra, [unpacked, packed, offset])
-            found.append((name, offset, unpacked))
+            members.append((name, offset, unpacked))
         position = names + name_length + extra_length + comment_length
-    return found
+    return members
 
 
 def _unmasked(extra: bytes, values: list[int]) -> list[int]:
-    """The values of a listed member, with those that did not fit into 32 bits from its ZIP64 field."""
+    """Return the values of a listed member, with those beyond 32 bits from its ZIP64 field."""
     position = 0
     while len(extra) >= position + 4:
         kind, length = struct.unpack_from("<2H", extra, position)

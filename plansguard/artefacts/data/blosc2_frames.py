@@ -1,8 +1,8 @@
-"""What a ``.b2nd`` holds besides voxels, looked at before Blosc2 opens it.
+"""Check a ``.b2nd`` before Blosc2 opens it.
 
-C-Blosc2 loads plugins for codecs and filters that are not its own, and runs Python for it in the current folder; the
-numbers stand in the frame's header and in that of every chunk. Python-Blosc2 follows what other metalayers say.
-nnU-Net's files need none of that. Formats: README_CFRAME_FORMAT.rst and README_CHUNK_FORMAT.rst of C-Blosc2.
+C-Blosc2 loads plugins for codecs and filters that are not its own, and runs Python for it in the current folder; their
+numbers are in the header of the frame and of every chunk. Python-Blosc2 executes what other metalayers contain.
+nnU-Net's files need neither. Formats: README_CFRAME_FORMAT.rst and README_CHUNK_FORMAT.rst of C-Blosc2.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 from plansguard.artefacts.data.array_headers import HEAD, BrokenArray, metalayer
 
-#: Chunks and blocks that are believed. nnU-Net makes 1792 and 86,000 of an image of (4, 600, 1000, 1000) with a patch
-#: of (128, 128, 128), 44,000 and 132,000 with one of (16, 32, 32).
+#: Chunks and blocks that a file may have. nnU-Net divides an image of (4, 600, 1000, 1000) into 1792 and 86,000 with a
+#: patch of (128, 128, 128), into 44,000 and 132,000 with one of (16, 32, 32).
 MOST_CHUNKS, MOST_BLOCKS = 1 << 18, 1 << 22
 
 # In the frame's header, which is big-endian: lengths of header and frame, general flags, type of frame, codec; bytes
@@ -31,18 +31,18 @@ _FINGERPRINT = 18
 _CHUNK = struct.Struct("<BxBx3i6sB9x")
 _EXTENDED = 0x05  # the flags of a header of 32 bytes
 _NEWEST = 5  # version of chunks
-# Numbers of the codecs and filters that C-Blosc2 has in itself. Those above load a plugin, or may.
+# Numbers of the codecs and filters of C-Blosc2 itself. Larger ones can load a plugin.
 _LAST_CODEC, _LAST_FILTER = 5, 4
-_FORMATS = (0, 1, 3, 4)  # of BloscLZ, LZ4 and LZ4HC, zlib, Zstandard, as the flags of a chunk count them
+_FORMATS = (0, 1, 3, 4)  # of BloscLZ, LZ4 and LZ4HC, zlib, Zstandard in the flags of a chunk
 _NAMES = {32: "NDLZ", 33: "ZFP", 34: "ZFP", 35: "ZFP", 36: "OpenHTJ2K", 37: "Grok", 38: "OpenZL"}
 
 _MORE = "is more than an array, and is not opened for safety"
 
 
 def check_frame(path: Path, unpack: Callable[[bytes], bytes]) -> None:
-    """Refuse a ``.b2nd`` that Blosc2 would do more with than unpack an array; no voxel is unpacked.
+    """Refuse a ``.b2nd`` for which Blosc2 would do more than unpack an array; no voxel is unpacked.
 
-    ``unpack`` is given a chunk of a codec that needs no plugin. Raises BrokenArray.
+    ``unpack`` is called with a chunk whose codec needs no plugin. Raises BrokenArray.
     """
     with path.open("rb") as stream:
         head = stream.read(HEAD)
@@ -72,13 +72,13 @@ def _count(extents: tuple[int, ...], steps: tuple[int, ...]) -> int:
 
 
 def _check_chunks(stream: BinaryIO, start: int, index: int, count: int, unpack: Callable[[bytes], bytes]) -> None:
-    """``index`` is where the chunk stands that lists the ``count`` chunks by their distance from ``start``."""
+    """Check the chunk at ``index``, a list of offsets from ``start``, and the ``count`` chunks in it."""
     unpacked, _, packed = _check_chunk(stream, index)
     if unpacked != 8 * count or packed > unpacked + _CHUNK.size:
         raise BrokenArray("is damaged: the list of its chunks has another length than the array needs")
     blocks = 0
     for offset in struct.unpack(f"<{count}q", unpack(_at(stream, index, packed))):
-        if offset >= 0:  # others stand for zeros, NaN or nothing in particular, and for no bytes of the file
+        if offset >= 0:  # negative ones mean zeros, NaN or uninitialized values, without bytes in the file
             length, block, _ = _check_chunk(stream, start + offset)
             blocks += -(-length // block)
     if blocks > MOST_BLOCKS:
@@ -86,7 +86,7 @@ def _check_chunks(stream: BinaryIO, start: int, index: int, count: int, unpack: 
 
 
 def _check_chunk(stream: BinaryIO, position: int) -> tuple[int, int, int]:
-    """Bytes of a chunk: unpacked, in a block, packed."""
+    """Check a chunk, and return its bytes: unpacked, in a block, packed."""
     version, flags, unpacked, block, packed, filters, codec = _CHUNK.unpack(_at(stream, position, _CHUNK.size))
     if version > _NEWEST or flags & _EXTENDED != _EXTENDED or unpacked < 0 or block <= 0 or packed < _CHUNK.size:
         raise BrokenArray("is damaged: one of its chunks is not readable")
@@ -106,7 +106,7 @@ def _check_codec(codec: int, filters: bytes) -> None:
 
 def _at(stream: BinaryIO, position: int, length: int) -> bytes:
     stream.seek(max(0, position))
-    found = stream.read(length)
-    if len(found) < length:
-        raise BrokenArray("is damaged: a chunk lies beyond its end")
-    return found
+    data = stream.read(length)
+    if len(data) < length:
+        raise BrokenArray("is damaged: a chunk is beyond its end")
+    return data

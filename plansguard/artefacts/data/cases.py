@@ -1,8 +1,8 @@
-"""A folder of preprocessed cases: which there are, and what each says of itself.
+"""Find the cases in a folder of preprocessed data, and read their headers and properties.
 
-nnU-Net writes per case ``<case>.b2nd``, ``<case>_seg.b2nd`` and ``<case>.pkl``, the last one last; up to 2.5 it wrote
-``<case>.npz`` and ``<case>.pkl`` and unpacked ``<case>.npy`` and ``<case>_seg.npy`` beside them. Which of these, and
-which cases, a folder holds is told as training/dataloading/nnunet_dataset.py sees it.
+nnU-Net writes per case ``<case>.b2nd``, ``<case>_seg.b2nd`` and, last, ``<case>.pkl``; up to 2.5 it wrote
+``<case>.npz`` and ``<case>.pkl`` and unpacked ``<case>.npy`` and ``<case>_seg.npy`` beside them. Formats and cases are
+found as in training/dataloading/nnunet_dataset.py.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from plansguard.core.errors import UnreadableDocument
 
 #: The formats that nnU-Net has a class for, the newer one first.
 FORMATS = ("b2nd", "npz")
-#: What nnU-Net ignores when it asks which format a folder has.
+#: Endings that nnU-Net ignores when it looks for the format of a folder.
 _BESIDE = ("pkl", "npy")
 _SEGMENTATION = "_seg.b2nd"
-#: Under which keys nnU-Net's readers keep what they need to write an image. imageio/
+#: Keys under which nnU-Net's readers store what they need to write an image (imageio/).
 STUFF = ("sitk_stuff", "nibabel_stuff")
-#: Of labels and extents, and how many labels a region may have. A stranger's file could claim any number.
+#: The largest label or extent, and the most labels of a region, that are read from an untrusted file.
 _LARGEST, _MOST_LABELS = 2**40, 10_000
 
 
 @dataclass(frozen=True)
 class DataFolder:
-    """One look at a folder of preprocessed cases.
+    """Contents of a folder of preprocessed cases.
 
-    ``names`` are the cases that nnU-Net finds, ``orphans`` those of which there is everything but the image, both
-    sorted. ``formats`` are those of FORMATS that occur; cases are read from the first. ``strays`` are other files,
-    for which nnU-Net refuses the folder.
+    ``names`` are the cases that nnU-Net finds, ``orphans`` those without an image, both sorted. ``formats`` are those
+    of FORMATS that occur; cases are read from the first. ``strays`` are other files, for which nnU-Net refuses the
+    folder.
     """
 
     path: Path
@@ -54,7 +54,7 @@ class DataFolder:
 
     @property
     def everything(self) -> list[str]:
-        """All cases, whole or not, by name."""
+        """All cases, complete or not, by name."""
         return sorted((*self.names, *self.orphans))
 
     @property
@@ -72,7 +72,7 @@ class DataFolder:
 
 
 def list_folder(path: Path) -> DataFolder:
-    """Which cases and files lie in ``path``; raises UnreadableDocument when it is no folder that can be read."""
+    """List the cases and files in ``path``; raises UnreadableDocument when it is no folder that can be read."""
     files: list[str] = []
     others: list[str] = []
     try:
@@ -80,10 +80,8 @@ def list_folder(path: Path) -> DataFolder:
             for entry in entries:
                 (files if _is_file(entry) else others).append(entry.name)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise UnreadableDocument(
-            str(path), f"the data folder {path} cannot be read: {reason}", hint="check the path and its permissions"
-        ) from None
+        reason = f"the data folder {path} cannot be read: {error.strerror or error}"
+        raise UnreadableDocument(str(path), reason, hint="check the path and its permissions") from None
     endings = {name.rpartition(".")[2] for name in files}
     formats = tuple(ending for ending in FORMATS if ending in endings)
     names, orphans = _cases(files + others, formats[0] if formats else FORMATS[0])
@@ -93,7 +91,7 @@ def list_folder(path: Path) -> DataFolder:
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Also a link to one. A link to itself is none."""
+    """Whether this is a file or a link to one, but no link to itself."""
     try:
         return entry.is_file()
     except OSError:
@@ -101,7 +99,7 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _cases(files: Iterable[str], array: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The cases that have an image, as nnU-Net's get_identifiers lists them, and those that have other files only."""
+    """Return the cases with an image, as nnU-Net's get_identifiers lists them, and those with other files only."""
     images, rest = set(), set()
     for name in files:
         if name.endswith(".pkl"):
@@ -117,14 +115,13 @@ def _cases(files: Iterable[str], array: str) -> tuple[tuple[str, ...], tuple[str
 
 
 class Case(NamedTuple):
-    """What the headers of one case's arrays and its ``.pkl`` say.
+    """Headers of one case's arrays, and the facts in its ``.pkl``.
 
     ``image`` is (C, z, y, x), ``segmentation`` (1, z, y, x), ``shape`` (z, y, x) after cropping and before resampling;
     these three are transposed by the plans' ``transpose_forward``. ``spacing`` is in mm, in the reader's axis order,
     not transposed. ``class_keys`` are the keys of ``class_locations``, None also where there is none. What could not be
-    read is None, and ``faults`` says why, one clause each. ``stuff`` are the keys under which a reader kept what it
-    needs to write a prediction (``sitk_stuff``, ``nibabel_stuff``). ``changed`` is when each file was changed last, in
-    seconds since 1970.
+    read is None, for the reasons in ``faults``, one clause each. ``stuff`` are the keys of STUFF in the ``.pkl``.
+    ``changed`` is when each file was last changed, in seconds since 1970.
     """
 
     name: str
@@ -139,7 +136,7 @@ class Case(NamedTuple):
 
 
 def read_case(folder: str, name: str, array: str) -> Case:
-    """One case of ``folder``, whose arrays have the format ``array`` (one of FORMATS). It never raises."""
+    """Read one case of ``folder``, whose arrays have the format ``array`` (one of FORMATS). It never raises."""
     faults: list[str] = []
     changed: list[float] = []
     read_arrays = _numpy_arrays if array == "npz" else _blosc2_arrays
@@ -157,7 +154,7 @@ Shape = tuple[int, ...]
 def _blosc2_arrays(
     folder: str, case: str, changed: list[float], faults: list[str]
 ) -> tuple[Shape | None, Shape | None]:
-    """The shapes of image and segmentation."""
+    """Read the shapes of image and segmentation."""
     shapes: list[Shape | None] = []
     for name in (f"{case}.b2nd", f"{case}{_SEGMENTATION}"):
         path = f"{folder}{os.sep}{name}"
@@ -173,14 +170,14 @@ def _blosc2_arrays(
 
 
 def _numpy_arrays(folder: str, case: str, changed: list[float], faults: list[str]) -> tuple[Shape | None, Shape | None]:
-    """The shapes of image and segmentation as nnU-Net takes them: from ``.npy`` where there is one, else ``.npz``."""
+    """Read the shapes of image and segmentation as nnU-Net does: from ``.npy`` if there is one, else from ``.npz``."""
     packed: dict[str, Shape] = {}
     name = f"{case}.npz"
     path = f"{folder}{os.sep}{name}"
     try:
         changed.append(read_head(path).changed)
         packed = {member: header.shape for member, header in read_members(path).items()}
-        faults.extend(f"{name} holds no {member}" for member in ("data", "seg") if member not in packed)
+        faults.extend(f"{name} contains no {member}" for member in ("data", "seg") if member not in packed)
     except BrokenArray as error:
         faults.append(f"{name} {error}")
     return (
@@ -190,9 +187,9 @@ def _numpy_arrays(folder: str, case: str, changed: list[float], faults: list[str
 
 
 def _unpacked(folder: str, name: str, faults: list[str]) -> Shape | None:
-    """The shape in a ``.npy``; None where there is none.
+    """Read the shape in a ``.npy``; None where there is none.
 
-    Of what is broken only an empty file is a fault: anything else nnU-Net notices, and unpacks the ``.npz`` again.
+    Only an empty file is a fault: nnU-Net detects other broken ones, and unpacks the ``.npz`` again.
     """
     try:
         head, size, _ = read_head(f"{folder}{os.sep}{name}")
@@ -205,7 +202,7 @@ def _unpacked(folder: str, name: str, faults: list[str]) -> Shape | None:
 
 
 def _properties(folder: str, name: str, changed: list[float], faults: list[str]) -> dict[Any, Any] | None:
-    """What a case's ``.pkl`` holds; None, and a fault, where it is no dictionary."""
+    """Read a case's ``.pkl``; None, and a fault, where it is no dictionary."""
     try:
         with open(f"{folder}{os.sep}{name}", "rb", 0, opener=_open_file) as stream:
             status = os.fstat(stream.fileno())
@@ -223,26 +220,26 @@ def _properties(folder: str, name: str, changed: list[float], faults: list[str])
     else:
         if isinstance(value, dict):
             return value
-        faults.append(f"{name} is not nnU-Net's: it holds no dictionary")
+        faults.append(f"{name} is not nnU-Net's: it contains no dictionary")
     return None
 
 
 def _open_file(path: str, flags: int) -> int:
-    """Open without waiting for the other end of a pipe."""
+    """Open a file without waiting for the other end of a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _facts(
     name: str, properties: dict[Any, Any], faults: list[str]
 ) -> tuple[Shape | None, tuple[float, ...] | None, frozenset[Any] | None, frozenset[str]]:
-    """Shape, spacing, class keys and stuff, as Case has them."""
+    """Return shape, spacing, class keys and stuff of a Case."""
     shape = _numbers(name, properties, "shape_after_cropping_and_before_resampling", faults)
     if shape is not None and not all(isinstance(extent, int) and extent > 0 for extent in shape):
-        faults.append(f"{name} says shape_after_cropping_and_before_resampling is {shape}")
+        faults.append(f"{name} has {shape} as shape_after_cropping_and_before_resampling")
         shape = None
     spacing = _numbers(name, properties, "spacing", faults)
     if spacing is not None and not all(0 < mm < math.inf for mm in spacing):
-        faults.append(f"{name} says spacing is {spacing}")
+        faults.append(f"{name} has {spacing} as spacing")
         spacing = None
     locations = properties.get("class_locations")
     class_keys = frozenset(map(_class_key, locations)) if isinstance(locations, dict) else None
@@ -251,10 +248,10 @@ def _facts(
 
 
 def _class_key(key: Any) -> Any:
-    """A key of ``class_locations``; a word for what nnU-Net never writes, which may be anything of any size."""
+    """Return a key of ``class_locations``; a placeholder for one that nnU-Net never writes, which can have any size."""
     labels = key if type(key) is tuple else (key,)
-    fine = len(labels) <= _MOST_LABELS and all(type(label) is int and abs(label) < _LARGEST for label in labels)
-    return key if fine else "what is no label"
+    valid = len(labels) <= _MOST_LABELS and all(type(label) is int and abs(label) < _LARGEST for label in labels)
+    return key if valid else "what is no label"
 
 
 def _is_number(value: Any) -> bool:
@@ -262,11 +259,11 @@ def _is_number(value: Any) -> bool:
 
 
 def _numbers(name: str, properties: dict[Any, Any], key: str, faults: list[str]) -> tuple[Any, ...] | None:
-    """A sequence of numbers in a case's ``.pkl``."""
+    """Return a sequence of numbers in a case's ``.pkl``; None, and a fault, where there is none."""
     value = properties.get(key)
     if isinstance(value, PickledArray):
         value = value.values()
     if isinstance(value, (list, tuple)) and 0 < len(value) <= MOST_DIMENSIONS and all(map(_is_number, value)):
         return tuple(value)
-    faults.append(f"{name} holds no numbers as {key}" if key in properties else f"{name} holds no {key}")
+    faults.append(f"{name} contains no numbers as {key}" if key in properties else f"{name} contains no {key}")
     return None

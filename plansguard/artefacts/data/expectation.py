@@ -1,4 +1,4 @@
-"""What plans and dataset.json say preprocessed cases must look like."""
+"""What preprocessed cases must be like, according to plans and dataset.json."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from plansguard.nnunet.intensity import ClippedRange
 
 @dataclass(frozen=True)
 class Expectation:
-    """What DefaultPreprocessor makes of any case. What is None is not judged.
+    """What DefaultPreprocessor makes of any case. Fields that are None are not checked.
 
     ``spacing`` is the configuration's, in mm, transposed, of two values for 2D. ``transpose_forward`` permutes the
-    reader's axes. ``resampled`` is False for plans whose resampling function leaves shapes as they are. ``class_keys``
-    are those of `class_keys`; ``labels`` all values a segmentation may have. ``schemes``, ``masked`` and
-    ``intensities`` are per channel: the normalisation, whether inside the mask only, and for CT the range it clips to.
-    ``stuff`` is the key in each ``.pkl`` without which the plans' reader cannot write a prediction.
+    reader's axes. ``resampled`` is False for plans whose resampling function keeps shapes. ``class_keys`` are those of
+    `class_keys`; ``labels`` all values that a segmentation may have. ``schemes``, ``masked`` and ``intensities`` are
+    per channel: ``normalization_schemes``, ``use_mask_for_norm``, and the range that CTNormalization clips to, in the
+    image's own intensities. ``stuff`` is the key in each ``.pkl`` without which the plans' reader cannot write a
+    prediction.
     """
 
     channels: int | None
@@ -33,9 +34,9 @@ class Expectation:
 
 
 def class_keys(labels: Mapping[str, Any], regions_class_order: Sequence[Any] | None) -> frozenset[Any] | None:
-    """The keys of ``class_locations`` that nnU-Net writes for these labels of a dataset.json.
+    """Return the keys of ``class_locations`` that nnU-Net writes for these labels of a dataset.json.
 
-    An int per foreground label; with regions a tuple per region of several labels as well; with an ignore label also
+    An int per foreground label; with regions also a tuple per region of several labels; with an ignore label also
     the tuple (-1, every label, background included). None where nnU-Net refuses the labels.
     Source: LabelManager, DefaultPreprocessor.run_case_npy.
     """
@@ -45,12 +46,12 @@ def class_keys(labels: Mapping[str, Any], regions_class_order: Sequence[Any] | N
         values = {name: _values(value) for name, value in declared.items()}
     except (TypeError, ValueError):
         return None
-    every = sorted({one for several in values.values() for one in several})
+    every = sorted({label for region in values.values() for label in region})
     if 0 not in every:
         return None
     keys: list[Any]
     if any(isinstance(value, (list, tuple)) and len(value) > 1 for value in labels.values()):
-        foreground = [name for name, several in values.items() if set(several) != {0}]
+        foreground = [name for name, region in values.items() if set(region) != {0}]
         if not isinstance(regions_class_order, (list, tuple)) or len(regions_class_order) != len(foreground):
             return None
         keys = [values[name] if isinstance(declared[name], (list, tuple)) else values[name][0] for name in foreground]
@@ -62,17 +63,12 @@ def class_keys(labels: Mapping[str, Any], regions_class_order: Sequence[Any] | N
 
 
 def _values(value: Any) -> tuple[int, ...]:
-    """The label values of one entry of dataset.json's ``labels``."""
-    return tuple(int(one) for one in value) if isinstance(value, (list, tuple)) else (int(value),)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# One case
-# ---------------------------------------------------------------------------------------------------------------------
+    """Return the label values of one entry of dataset.json's ``labels``."""
+    return tuple(map(int, value)) if isinstance(value, (list, tuple)) else (int(value),)
 
 
 class CaseFault(NamedTuple):
-    """What is wrong with one case, in one clause."""
+    """A fault of one case, in one clause."""
 
     case: str
     what: str

@@ -1,4 +1,4 @@
-"""Files of a folder of preprocessed cases: names and sizes."""
+"""Names and sizes of the files in a folder of preprocessed cases."""
 
 from __future__ import annotations
 
@@ -11,29 +11,24 @@ from typing import Any
 
 from plansguard.core.digest import sha256
 
-#: Members of a case: arrays as nnU-Net writes them since 2.6, or in one file as before.
+#: Files of a case: arrays as nnU-Net writes them since 2.6, or in one file as before.
 _BLOSC2, _NUMPY = (".b2nd", "_seg.b2nd"), (".npz",)
 _PROPERTIES = ".pkl"
 _MEMBER_ENDINGS = (".b2nd", ".npz", _PROPERTIES)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# What lies in a data folder
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Listing:
     """The files of a data folder that belong to cases, by name, with their sizes in bytes.
 
-    Strays do not count, nor .npy files: nnU-Net unpacks these from .npz when it trains.
+    Other files do not count, nor .npy files, which nnU-Net unpacks from .npz when it trains.
     """
 
     sizes: Mapping[str, int]
 
     @cached_property
     def cases(self) -> frozenset[str]:
-        """The cases of which every member is there and none is empty."""
+        """The cases of which every file exists and none is empty."""
         whole = {name for name, size in self.sizes.items() if size}
         names = (name[: -len(_PROPERTIES)] for name in whole if name.endswith(_PROPERTIES))
         return frozenset(
@@ -42,7 +37,7 @@ class Listing:
 
     @property
     def bytes(self) -> int:
-        """The size of all of them."""
+        """The size of all files."""
         return sum(self.sizes.values())
 
     @cached_property
@@ -53,18 +48,18 @@ class Listing:
 
     @property
     def document(self) -> dict[str, Any]:
-        """What a stamp says of them."""
+        """Their description in a preprocessing record."""
         return {"cases": len(self.cases), "bytes": self.bytes, "sha256": self.sha256}
 
 
 def listing(folder: Path) -> Listing:
-    """What lies in a data folder; FileNotFoundError when there is none, another OSError when it cannot be listed."""
+    """List a data folder; FileNotFoundError when there is none, another OSError when it cannot be listed."""
     with os.scandir(folder) as entries:
         return Listing({entry.name: _size(entry) for entry in entries if entry.name.endswith(_MEMBER_ENDINGS)})
 
 
 def _size(entry: os.DirEntry[str]) -> int:
-    """0 for what holds nothing to read: a link that leads nowhere or in a circle, a file that has just been deleted."""
+    """Return the size of a file; 0 for a broken or circular link, and for a file that has just been deleted."""
     try:
         return entry.stat().st_size
     except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""What nnU-Net's normalisation leaves behind in an array, and whether a channel looks like it.
+"""Check whether the values of a channel can be the result of a normalization of nnU-Net.
 
-nnU-Net crops, normalises, then resamples. Its resampling functions stay within the range of what they are given, so a
-range holds in every case. Mean and standard deviation hold exactly without resampling and roughly after it; how roughly
-was measured on what nnU-Net itself made (docs/calibration.md).
+nnU-Net crops, normalizes, then resamples. Its resampling functions keep the range of their input, so ranges are exact
+in every case. Mean and standard deviation are exact without resampling and approximate after it; the tolerances were
+measured on data that nnU-Net made (docs/calibration.md).
 Source: preprocessing/normalization/default_normalization_schemes.py, preprocessors/default_preprocessor.py of nnU-Net.
 """
 
@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from math import inf, isfinite, nan, sqrt
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from plansguard.nnunet.intensity import ClippedRange
+from plansguard.artefacts.data.expectation import Expectation
 
 CT, ZSCORE = "CTNormalization", "ZScoreNormalization"
 RESCALE, RGB = "RescaleTo01Normalization", "RGBTo01Normalization"
@@ -23,64 +23,46 @@ MASKABLE = frozenset({ZSCORE})
 #: Values this close to 0 count as 0.
 QUIET = 0.01
 
-#: Rounding leads at most this far beyond a bound, in units of the array.
+#: Rounding exceeds a bound by at most this, in units of the array.
 ROUNDING = 1e-4
-#: Without resampling, mean and standard deviation are this close to 0 and 1, and as large a share of what is said to be
-#: 0 is not.
+#: Without resampling, mean and standard deviation are this close to 0 and 1, and at most this share of the voxels that
+#: should be 0 is not.
 EXACT = 0.05
 #: With resampling: how far the mean may be from 0, and how much larger the mean square than 1 ...
 MEAN, SQUARE = 0.15, 1.5
-#: ... and how many voxels there must be to judge them, or what lies outside the mask.
+#: ... and how many voxels are needed to check them, or the values outside the mask.
 FEWEST_VOXELS = 30
-#: The share of what lies outside the mask that is 0: at most this if it was normalised, at least that if it was not.
-#: Between the two only the edge of the mask is seen.
-NORMALISED_QUIET, MASKED_QUIET = 0.05, 0.25
-#: Fewer cases are no evidence of a dataset; nor are cases of fewer voxels, or what fewer than half of the cases share.
-FEWEST_CASES, FEWEST_TELLING = 4, 1000
+#: The share of 0 outside the mask: at most this if those voxels were normalized, at least that if they were not. A
+#: share between the two can result from the edge of the mask.
+NORMALIZED_QUIET, MASKED_QUIET = 0.05, 0.25
+#: Fewer cases, or cases of fewer voxels, are no evidence about a dataset.
+FEWEST_CASES, FEWEST_CASE_VOXELS = 4, 1000
 
-#: The mean inside the mask, at least, of what was constant there and became -1 or 1, before its edge was resampled.
+#: The least mean inside the mask of a channel that was constant there, became -1 or 1, and was resampled at the edge.
 CONSTANT = 0.8
-#: The share of the largest variance within a range from which on an image counts as one of two values.
+#: The least share of the largest variance possible within its range that an image of two values has.
 TWO_VALUED = 0.75
 
 #: A kind ("range" or "moments") and a clause.
-Found = tuple[str, str]
+ChannelFault = tuple[str, str]
 
 
-class Normalization(Protocol):
-    """What plans say of the values, per channel; `plansguard.artefacts.data.expectation.Expectation` is one."""
-
-    @property
-    def schemes(self) -> tuple[str, ...]:
-        """``normalization_schemes``."""
-
-    @property
-    def masked(self) -> tuple[bool, ...]:
-        """``use_mask_for_norm``."""
-
-    @property
-    def intensities(self) -> tuple[ClippedRange | None, ...]:
-        """What CTNormalization clips to, in the image's own intensities."""
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Figures
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Measurements
 
 
 @dataclass(frozen=True)
-class Sums:
+class Moments:
     """Count, sum and sum of squares of some voxels."""
 
     voxels: int = 0
     total: float = 0.0
     squares: float = 0.0
 
-    def __add__(self, other: Sums) -> Sums:
-        return Sums(self.voxels + other.voxels, self.total + other.total, self.squares + other.squares)
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(self.voxels + other.voxels, self.total + other.total, self.squares + other.squares)
 
-    def __sub__(self, other: Sums) -> Sums:
-        return Sums(self.voxels - other.voxels, self.total - other.total, self.squares - other.squares)
+    def __sub__(self, other: Moments) -> Moments:
+        return Moments(self.voxels - other.voxels, self.total - other.total, self.squares - other.squares)
 
     @property
     def mean(self) -> float:
@@ -99,57 +81,59 @@ class Sums:
         return sqrt(max(0.0, variance)) if isfinite(variance) else nan
 
 
-NOTHING = Sums()
+NO_VOXELS = Moments()
 
 
 @dataclass(frozen=True)
 class Channel:
-    """What was measured in one channel of one case.
+    """Measurements of one channel of one case.
 
-    ``outside`` are the voxels where the segmentation is negative: those outside the mask within which nnU-Net may
-    normalise. ``quiet`` of them are within QUIET of 0.
+    ``outside`` are the voxels where the segmentation is negative, which are outside the mask of ``use_mask_for_norm``.
+    ``quiet`` of them are within QUIET of 0.
     """
 
     low: float = inf
     high: float = -inf
-    everywhere: Sums = NOTHING
-    outside: Sums = NOTHING
+    everywhere: Moments = NO_VOXELS
+    outside: Moments = NO_VOXELS
     quiet: int = 0
 
     @property
-    def inside(self) -> Sums:
+    def inside(self) -> Moments:
         """The voxels inside the mask."""
         return self.everywhere - self.outside
 
     @property
     def constant(self) -> bool:
-        """Whether all voxels are the same: what a scheme does to them is a matter of rounding."""
+        """Whether all voxels are equal, so that their normalized value depends on rounding."""
         return self.low == self.high
 
     @property
     def constant_inside(self) -> bool:
-        """Whether it was constant inside the mask, so that rounding alone decided whether that became 0, -1 or 1."""
+        """Whether it was constant inside the mask, so that rounding made it 0, -1 or 1 there."""
         farthest = max(-self.low, self.high)
         within = abs(farthest - 1) <= ROUNDING and abs(self.high - self.low - 1) <= ROUNDING
         return within and abs(self.inside.mean) >= CONSTANT
 
     @property
     def two_valued(self) -> bool:
-        """Whether nearly all voxels are at one end or the other; no values vary more within the same range."""
-        sums = self.everywhere
-        return sums.std**2 >= TWO_VALUED * (sums.mean - self.low) * (self.high - sums.mean)
+        """Whether nearly all voxels are at one end of the range or the other."""
+        mean, std = self.everywhere.mean, self.everywhere.std
+        return std**2 >= TWO_VALUED * (mean - self.low) * (self.high - mean)
 
 
 class Bounds(NamedTuple):
-    """The range that a scheme leaves, and how far rounding may lead beyond it."""
+    """The range of normalized values, and by how much rounding can exceed it."""
 
     low: float
     high: float
     slack: float = ROUNDING
 
     @classmethod
-    def of(cls, scheme: str, clipped: ClippedRange | None) -> Bounds | None:
-        """None where the scheme leaves any values, or the plans do not say which."""
+    def of(cls, expectation: Expectation, channel: int) -> Bounds | None:
+        """Return the bounds of a channel; None where its scheme has none, or the plans do not contain them."""
+        scheme = expectation.schemes[channel]
+        clipped = expectation.intensities[channel] if channel < len(expectation.intensities) else None
         if scheme in (RESCALE, RGB):
             return cls(0.0, 1.0)
         if scheme != CT or clipped is None:
@@ -161,66 +145,66 @@ class Bounds(NamedTuple):
         return cls(low, high, ROUNDING + 5e-7 * largest / std)
 
     def broken(self, channel: Channel) -> bool:
-        """Whether the channel has values beyond them."""
+        """Whether the channel has values beyond the bounds."""
         return channel.low < self.low - self.slack or channel.high > self.high + self.slack
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# One case
-# ---------------------------------------------------------------------------------------------------------------------
+# --- One case
 
 
 def judge_channels(
-    channels: Sequence[Channel], plans: Normalization, *, resampled: bool
-) -> tuple[list[Found], Evidence]:
-    """What is wrong with one case, and what it adds to the evidence of its dataset.
+    channels: Sequence[Channel], expectation: Expectation, *, resampled: bool
+) -> tuple[list[ChannelFault], Evidence]:
+    """Return the faults of one case, and its evidence about the dataset.
 
-    ``resampled`` says whether its shape was changed after it was normalised. Channels for which the plans have no
-    scheme, and schemes that are not nnU-Net's, are not judged.
+    ``resampled`` is whether its shape was changed after it was normalized. Channels without a scheme in the plans, and
+    schemes that are not nnU-Net's, are not checked.
     """
-    found: list[Found] = []
-    seen = []
-    for index, (channel, scheme) in enumerate(zip(channels, plans.schemes, strict=False)):
-        masked = index < len(plans.masked) and plans.masked[index]
-        bounds = Bounds.of(scheme, plans.intensities[index] if index < len(plans.intensities) else None)
+    faults: list[ChannelFault] = []
+    evidence = []
+    for index, (channel, scheme) in enumerate(zip(channels, expectation.schemes, strict=False)):
+        masked = index < len(expectation.masked) and expectation.masked[index]
+        bounds = Bounds.of(expectation, index)
         for kind, what in _judge(channel, scheme, bounds, masked=masked, resampled=resampled):
-            found.append((kind, f"channel {index} {what}"))
-        seen.append(Seen.of(channel, bounds))
-    return found, Evidence(tuple(seen))
+            faults.append((kind, f"channel {index} {what}"))
+        evidence.append(ChannelEvidence.of(channel, bounds))
+    return faults, Evidence(tuple(evidence))
 
 
-def _judge(channel: Channel, scheme: str, bounds: Bounds | None, *, masked: bool, resampled: bool) -> Iterator[Found]:
-    """At most one fault: the first is the reason of the others."""
+def _judge(
+    channel: Channel, scheme: str, bounds: Bounds | None, *, masked: bool, resampled: bool
+) -> Iterator[ChannelFault]:
+    """Yield at most one fault: the first is the reason for the others."""
     if not (isfinite(channel.low) and isfinite(channel.high)):
         yield "range", "holds NaN or infinite values"
     elif bounds and bounds.broken(channel):
-        yield "range", f"holds {channel.low:.6g} to {channel.high:.6g}, {_left(scheme, bounds)}"
+        yield "range", f"holds {channel.low:.6g} to {channel.high:.6g}, {_allowed(scheme, bounds)}"
     elif channel.constant or (masked and channel.constant_inside):
         return
     elif scheme == RESCALE and bounds and not resampled and channel.high - channel.low < 1 - bounds.slack:
-        yield "range", f"holds only {channel.low:.6g} to {channel.high:.6g}, {_left(scheme, bounds)}"
+        yield "range", f"holds only {channel.low:.6g} to {channel.high:.6g}, {_allowed(scheme, bounds)}"
     elif scheme == ZSCORE:
         what = _mask_fault(channel, masked, resampled) or _moments_fault(channel, masked, resampled)
         if what:
             yield "moments", what
 
 
-def _left(scheme: str, bounds: Bounds) -> str:
+def _allowed(scheme: str, bounds: Bounds) -> str:
     return f"{scheme} of these plans leaves {bounds.low:.6g} to {bounds.high:.6g}"
 
 
 def _mask_fault(channel: Channel, masked: bool, resampled: bool) -> str:
-    """Whether values outside the mask tell that z-scoring took the mask into account, or did not, unlike the plans."""
+    """Return a clause if the values outside the mask contradict ``use_mask_for_norm`` of the plans."""
     outside = channel.outside
     if outside.voxels < FEWEST_VOXELS:
         return ""
     quiet = channel.quiet / outside.voxels
     if masked:
-        # at the mask's edge resampling mixes in values of all kinds; what was normalised is one value everywhere
+        # resampling mixes values at the mask's edge; if those outside were normalized, they are one value elsewhere
         uniform = outside.std < abs(outside.mean) / 2
-        if quiet < NORMALISED_QUIET and uniform if resampled else quiet < 1 - EXACT:
+        if quiet < NORMALIZED_QUIET and uniform if resampled else quiet < 1 - EXACT:
             return f"is {outside.mean:.3g} on average outside the mask, where use_mask_for_norm of these plans leaves 0"
-    # where the whole image was normalised and just comes to 0 outside, its mean square is not that small
+    # where the whole image was normalized and happens to be 0 outside, its mean square is not that small
     elif (
         quiet >= MASKED_QUIET and channel.everywhere.square <= 1.05 * channel.inside.voxels / channel.everywhere.voxels
     ):
@@ -229,15 +213,15 @@ def _mask_fault(channel: Channel, masked: bool, resampled: bool) -> str:
 
 
 def _moments_fault(channel: Channel, masked: bool, resampled: bool) -> str:
-    """Whether mean and standard deviation are not what z-scoring leaves."""
-    sums = channel.inside if masked else channel.everywhere
-    mean, std = sums.mean, sums.std
+    """Return a clause if mean and standard deviation are not those after z-scoring."""
+    moments = channel.inside if masked else channel.everywhere
+    mean, std, voxels = moments.mean, moments.std, moments.voxels
     if resampled:
-        if sums.voxels < FEWEST_VOXELS:
+        if voxels < FEWEST_VOXELS:
             return ""
         farthest = max(abs(channel.low), abs(channel.high))
         one_sided = channel.low >= 0 or channel.high <= 0
-        usual = abs(mean) <= MEAN + 2 / sqrt(sums.voxels) and sums.square <= SQUARE + 2 * farthest**2 / sums.voxels
+        usual = abs(mean) <= MEAN + 2 / sqrt(voxels) and moments.square <= SQUARE + 2 * farthest**2 / voxels
         fine = usual and not one_sided
     else:
         fine = (abs(mean) <= EXACT and abs(std - 1) <= EXACT) or std <= ROUNDING
@@ -247,47 +231,45 @@ def _moments_fault(channel: Channel, masked: bool, resampled: bool) -> str:
     return f"has mean {mean:.3g} and standard deviation {std:.3g}{where}, {ZSCORE} of these plans leaves 0 and 1"
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# All cases
-# ---------------------------------------------------------------------------------------------------------------------
+# --- All cases
 
 
 class Extreme(NamedTuple):
-    """The farthest end that any case has, to four digits, and how many cases end exactly there."""
+    """The lowest end of a range among some cases, to four digits, and the number of cases with exactly this end."""
 
     value: float = inf
     cases: int = 0
 
     def join(self, other: Extreme) -> Extreme:
-        """Of both; the lower value counts."""
+        """Return the lower of two extremes, or one for the cases of both."""
         if self.value == other.value:
             return Extreme(self.value, self.cases + other.cases)
         return min(self, other)
 
 
-NOWHERE = Extreme()
+NO_EXTREME = Extreme()
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One channel over some cases, those left out that are of two values or of very few voxels.
+class ChannelEvidence:
+    """One channel of some cases, without cases of two values or of very few voxels.
 
-    ``floor`` and ``ceiling`` are where the cases end, the ceiling with its sign changed. ``at_low`` and ``at_high``
-    cases reach the bounds of the plans; ``standard`` have mean 0 and standard deviation 1.
+    ``floor`` and ``ceiling`` are the ends of their ranges, the ceiling with its sign changed. ``at_low`` and
+    ``at_high`` cases reach the bounds of the plans; ``standard`` have mean 0 and standard deviation 1.
     """
 
     cases: int = 0
-    floor: Extreme = NOWHERE
-    ceiling: Extreme = NOWHERE
+    floor: Extreme = NO_EXTREME
+    ceiling: Extreme = NO_EXTREME
     at_low: int = 0
     at_high: int = 0
     standard: int = 0
 
     @classmethod
-    def of(cls, channel: Channel, bounds: Bounds | None) -> Seen:
-        """One case."""
+    def of(cls, channel: Channel, bounds: Bounds | None) -> ChannelEvidence:
+        """Return the evidence of one case."""
         mean, std = channel.everywhere.mean, channel.everywhere.std
-        few = channel.everywhere.voxels < FEWEST_TELLING
+        few = channel.everywhere.voxels < FEWEST_CASE_VOXELS
         if bounds is None or few or channel.two_valued or not isfinite(std):
             return cls()
         return cls(
@@ -299,8 +281,8 @@ class Seen:
             standard=int(abs(mean) <= EXACT and abs(std - 1) <= EXACT),
         )
 
-    def __add__(self, other: Seen) -> Seen:
-        return Seen(
+    def __add__(self, other: ChannelEvidence) -> ChannelEvidence:
+        return ChannelEvidence(
             self.cases + other.cases,
             self.floor.join(other.floor),
             self.ceiling.join(other.ceiling),
@@ -312,34 +294,36 @@ class Seen:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What single cases may legally show, but not a whole dataset. Adding is associative, and grows nothing."""
+    """Properties that a single case may have, but not all of a dataset. Sums are as small as their terms."""
 
-    channels: tuple[Seen, ...] = ()
+    channels: tuple[ChannelEvidence, ...] = ()
 
     def __add__(self, other: Evidence) -> Evidence:
-        return Evidence(tuple(one + two for one, two in zip_longest(self.channels, other.channels, fillvalue=Seen())))
+        pairs = zip_longest(self.channels, other.channels, fillvalue=ChannelEvidence())
+        return Evidence(tuple(own + others for own, others in pairs))
 
 
-def evidence_faults(evidence: Evidence, plans: Normalization) -> list[Found]:
-    """What all cases together tell against the plans.
+def evidence_faults(evidence: Evidence, expectation: Expectation) -> list[ChannelFault]:
+    """Return what all cases together show against the plans, for CTNormalization only.
 
-    Only of CTNormalization: most cases begin and end at the same values and none at the bounds of the plans, so they
-    were clipped to other bounds, unless the raw images are like that: these are clues, no proof. Or every case has mean
-    0 and standard deviation 1, so each was z-scored.
+    Either most cases begin and end at the same values and none at the bounds of the plans, as if clipped to other
+    bounds; raw images can be like that, so this is no proof. Or every case has mean 0 and standard deviation 1, as if
+    z-scored.
     """
-    found = []
-    for index, (seen, scheme) in enumerate(zip(evidence.channels, plans.schemes, strict=False)):
-        bounds = Bounds.of(scheme, plans.intensities[index] if index < len(plans.intensities) else None)
-        if scheme == CT and bounds is not None and seen.cases >= FEWEST_CASES:
-            found += [(kind, f"channel {index} {what}") for kind, what in _suspicions(seen, bounds)]
-    return found
+    faults = []
+    for index, (channel, scheme) in enumerate(zip(evidence.channels, expectation.schemes, strict=False)):
+        bounds = Bounds.of(expectation, index)
+        if scheme == CT and bounds is not None and channel.cases >= FEWEST_CASES:
+            faults += [(kind, f"channel {index} {what}") for kind, what in _suspicions(channel, bounds)]
+    return faults
 
 
-def _suspicions(seen: Seen, bounds: Bounds) -> Iterator[Found]:
-    every = f"{seen.cases} cases"
-    if seen.standard == seen.cases:
+def _suspicions(evidence: ChannelEvidence, bounds: Bounds) -> Iterator[ChannelFault]:
+    every = f"{evidence.cases} cases"
+    floor, ceiling = evidence.floor, evidence.ceiling
+    if evidence.standard == evidence.cases:
         yield "moments", f"has mean 0 and standard deviation 1 in each of {every}, as after {ZSCORE}"
-    # One end alone may be where the raw images end: air, or the most that a scanner stores.
-    elif not (seen.at_low or seen.at_high) and 2 * min(seen.floor.cases, seen.ceiling.cases) > seen.cases:
-        ends = f"{seen.floor.value:g} to {-seen.ceiling.value:g}"
-        yield "range", f"holds {ends} in most of {every}, as if clipped there; {_left(CT, bounds)}"
+    # One end alone may be an end of the raw images: air, or the largest value that a scanner stores.
+    elif not (evidence.at_low or evidence.at_high) and 2 * min(floor.cases, ceiling.cases) > evidence.cases:
+        ends = f"{floor.value:g} to {-ceiling.value:g}"
+        yield "range", f"holds {ends} in most of {every}, as if clipped there; {_allowed(CT, bounds)}"

@@ -1,4 +1,4 @@
-"""What nnU-Net will unpack before a training: ``.npz`` of nnU-Net up to 2.5 become ``.npy`` beside them.
+"""Estimate what nnU-Net unpacks before a training: ``.npz`` of nnU-Net up to 2.5 become ``.npy`` beside them.
 
 Source: unpack_dataset in training/dataloading/utils.py, which nnU-Net 2.8.1 still calls for such folders.
 """
@@ -8,20 +8,20 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from plansguard.artefacts.data.array_headers import ArrayHeader, BrokenArray, read_members
+from plansguard.artefacts.data.array_headers import BrokenArray, read_members
 from plansguard.artefacts.data.cases import DataFolder
 
-#: Archives that are looked into; the others are taken to be like them.
+#: Archives that are read; the others are assumed to be like them.
 SAMPLED = 64
-#: Length in bytes of what stands in front of the numbers in a .npy.
+#: Length in bytes of the header of a .npy.
 _HEADER = 128
 _ENDINGS = {"data": ".npy", "seg": "_seg.npy"}
 
 
 def bytes_to_unpack(folder: DataFolder) -> int:
-    """How many bytes the ``.npy`` will take that are not there yet: exact up to 64 cases, an estimate above.
+    """Return the bytes of the ``.npy`` that do not exist yet: exact up to 64 cases, an estimate above.
 
-    0 for folders of another format. Archives that cannot be read count as empty: PG506 tells of those.
+    0 for folders of another format. Archives that cannot be read count as empty: PG506 reports them.
     """
     names = folder.names if folder.format == "npz" else ()
     if not names:
@@ -36,9 +36,8 @@ def _missing(folder: Path, name: str) -> int:
         members = read_members(str(folder / f"{name}.npz"))
     except BrokenArray:
         return 0
-    return sum(_length(one) for key, one in members.items() if not (folder / f"{name}{_ENDINGS[key]}").exists())
-
-
-def _length(header: ArrayHeader) -> int:
-    """Of a .npy with this array, in bytes."""
-    return _HEADER + math.prod(header.shape) * int(header.dtype[2:])
+    return sum(
+        _HEADER + math.prod(header.shape) * int(header.dtype[2:])
+        for member, header in members.items()
+        if not (folder / f"{name}{_ENDINGS[member]}").exists()
+    )

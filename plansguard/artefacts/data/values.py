@@ -1,7 +1,7 @@
-"""The values of preprocessed arrays, and the geometry of raw images. Needs the extra ``data``.
+"""Check the values of preprocessed arrays, and the geometry of raw images. Needs the extra ``data``.
 
-Arrays are (C, z, y, x) after transposing, cropping and resampling; segmentations (1, z, y, x), -1 outside the mask. A
-piece is in memory at a time. Nothing else in plansguard imports numpy, Blosc2 or SimpleITK.
+Arrays are (C, z, y, x) after transposing, cropping and resampling; segmentations (1, z, y, x), -1 outside the mask.
+Only one piece is in memory at a time.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import product
-from math import inf, prod
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from plansguard.artefacts.data.array_headers import ArrayHeader, BrokenArray, read_header, read_members
 from plansguard.artefacts.data.blosc2_frames import check_frame
 from plansguard.artefacts.data.expectation import CaseFault, Expectation
-from plansguard.artefacts.data.normalization import MASKABLE, NOTHING, QUIET, Channel, Evidence, Sums, judge_channels
+from plansguard.artefacts.data.normalization import MASKABLE, QUIET, Channel, Evidence, Moments, judge_channels
 from plansguard.core.text import counted
 from plansguard.nnunet.constants import CERTAIN_READERS
 
 #: Values that are read at once, as far as the file allows.
 PIECE = 1 << 20
-#: So many values are summed in float32, and their sums in float64. Short enough for BLAS not to start threads, which
-#: would fight with those of other cases.
+#: So many values are summed in float32, and their sums in float64. For longer rows BLAS starts threads, which slow down
+#: those of other cases.
 ROW = 8192
-#: Longer claims than these are believed only of a file that is not that much shorter: the emptiest segmentation packs
-#: well, but must not take minutes to unpack.
+#: An array may claim so many bytes, or so many times the length of its file: an empty segmentation is packed well, but
+#: must not take minutes to unpack.
 CLAIMED_BYTES, CLAIMED_RATIO = 1 << 33, 10_000
-#: Values of a segmentation that a message names, and that are kept to be named.
+#: Values of a segmentation that a message lists, and that are kept.
 NAMED, KEPT = 5, 64
-#: Bytes of a member of a ``.npz`` in Fortran's order, which is in memory as a whole.
+#: Bytes of a member of a ``.npz`` in Fortran order, which is read into memory as a whole.
 WHOLE = 1 << 28
-#: Types that nnU-Net and its extensions write. Anything longer numpy would parse as a small language.
+#: Types that nnU-Net and its extensions write. numpy would parse longer ones as a list of types.
 NUMBERS = re.compile(r"[<>|=]?[biuf][0-9]{0,2}")
 
 _ERRORS = (
@@ -58,129 +58,110 @@ Shape = tuple[int, ...]
 Place = tuple[slice, ...]
 
 
-class Judged(NamedTuple):
-    """Faults of one case by kind, and what the case adds to the evidence of its dataset."""
+class CaseMeasurements(NamedTuple):
+    """Measurements of one case.
 
-    faults: list[tuple[str, CaseFault]]
-    evidence: Evidence
-
-
-class Measured(NamedTuple):
-    """The values of one case in figures.
-
-    ``shape`` is (z, y, x). ``strange`` are values of the segmentation that are no labels, some of them if many.
+    ``shape`` is (z, y, x). ``undeclared`` are values of the segmentation that are no labels, at most KEPT.
     """
 
     shape: Shape
     channels: tuple[Channel, ...]
-    strange: tuple[float, ...]
+    undeclared: tuple[float, ...]
 
 
-def judge_values(folder: Path, case: str, expectation: Expectation, *, shape: Shape | None = None) -> Judged:
-    """Compare the values of one case with what DefaultPreprocessor makes of any image under these plans.
+def judge_values(
+    folder: Path, case: str, expectation: Expectation, *, shape: Shape | None = None
+) -> tuple[list[tuple[str, CaseFault]], Evidence]:
+    """Return the faults of one case's values by kind, and its evidence about the dataset.
 
-    ``shape`` is the image's (z, y, x) before resampling, as its ``.pkl`` says: an image that was not resampled is
-    judged more sharply. Faults are of the kinds "incomplete" (an array cannot be read), "range", "moments", "labels".
-    How many channels there are, and which shape, the headers tell.
+    ``shape`` is the image's (z, y, x) before resampling, from its ``.pkl``: an image that was not resampled is checked
+    with smaller tolerances. Kinds are "incomplete" (an array cannot be read), "range", "moments", "labels". The number
+    of channels and the shape of the arrays are checked with the headers.
     """
     outside = [scheme in MASKABLE for scheme in expectation.schemes]
     try:
         measured = measure(folder, case, labels=expectation.labels, outside=outside)
     except BrokenArray as error:
-        return Judged([("incomplete", CaseFault(case, str(error)))], Evidence())
+        return [("incomplete", CaseFault(case, str(error)))], Evidence()
     faults, evidence = judge_channels(measured.channels, expectation, resampled=measured.shape != shape)
-    if measured.strange and expectation.labels is not None:
-        faults.append(("labels", undeclared(measured.strange, expectation.labels)))
-    return Judged([(kind, CaseFault(case, what)) for kind, what in faults], evidence)
+    if measured.undeclared and expectation.labels is not None:
+        faults.append(("labels", undeclared_labels(measured.undeclared, expectation.labels)))
+    return [(kind, CaseFault(case, what)) for kind, what in faults], evidence
 
 
-def undeclared(strange: Sequence[float], labels: Collection[int]) -> str:
-    """What is wrong with a segmentation that holds values which are no labels; NaN is one of them."""
-    values = ", ".join(f"{value:g}" for value in strange[:NAMED]) + (", ..." if len(strange) > NAMED else "")
+def undeclared_labels(undeclared: Sequence[float], labels: Collection[int]) -> str:
+    """Describe the values of a segmentation that are no labels, such as NaN."""
+    values = ", ".join(f"{value:g}" for value in undeclared[:NAMED]) + (", ..." if len(undeclared) > NAMED else "")
     gapless = labels and len(labels) == max(labels) - min(labels) + 1
     declared = f"{min(labels)} to {max(labels)}" if gapless else ", ".join(map(str, sorted(labels)))
     return f"the segmentation holds {values}, dataset.json declares {declared or 'no label'}"
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Measuring
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Measuring
 
 
-def measure(folder: Path, case: str, *, labels: Collection[int] | None, outside: Sequence[bool]) -> Measured:
+def measure(folder: Path, case: str, *, labels: Collection[int] | None, outside: Sequence[bool]) -> CaseMeasurements:
     """Read every value of one case once.
 
-    ``outside`` is of the channels that are measured, and says whether the voxels outside the mask count apart.
-    ``labels`` are what the segmentation may hold besides -1 and 0; None if anything. Raises BrokenArray, whose text
-    begins with the file's name.
+    ``outside`` is whether to measure the voxels outside the mask separately, for each channel to be measured.
+    ``labels`` are the values that the segmentation may have besides -1 and 0; None for any. Raises BrokenArray, whose
+    text begins with the file's name.
     """
     import numpy as np
 
     with ExitStack() as opened, np.errstate(all="ignore"):
         image, segmentation = _opened(folder, case, opened)
-        sums = [_Sums() for _ in outside[: image.channels]]
-        strange = _Strange(labels)
+        channels = [Channel()] * min(len(outside), image.channels)
+        undeclared = _UndeclaredLabels(labels)
         together = any(outside) and segmentation.shape == image.shape
         here, mask = None, None
-        for channel, place in image.walk(len(sums)):
+        for channel, place in image.walk(len(channels)):
             if together and place != here:
                 piece = segmentation.read(0, place)
-                mask = piece < 0 if strange.add(piece) < 0 else None
+                mask = piece < 0 if undeclared.add(piece) < 0 else None
                 here = place
-            sums[channel].add(image.read(channel, place), mask if outside[channel] else None)
+            values = image.read(channel, place)
+            channels[channel] = _measured(channels[channel], values, mask if outside[channel] else None)
         if not together:
             for _, place in segmentation.walk(1):
-                strange.add(segmentation.read(0, place))
-        return Measured(image.shape, tuple(one.channel() for one in sums), strange.values())
+                undeclared.add(segmentation.read(0, place))
+        return CaseMeasurements(image.shape, tuple(channels), undeclared.values())
 
 
-@dataclass
-class _Sums:
-    """A channel while it is read."""
+def _measured(channel: Channel, piece: Any, mask: Any) -> Channel:
+    """Return the measurements of a channel with one more piece; ``mask`` is true outside."""
+    import numpy as np
 
-    low: float = inf
-    high: float = -inf
-    everywhere: Sums = NOTHING
-    outside: Sums = NOTHING
-    quiet: int = 0
-
-    def add(self, piece: Any, mask: Any) -> None:
-        """One piece of the channel; ``mask`` is true outside."""
-        import numpy as np
-
-        values = piece.astype(np.float32, copy=False)
-        self.low = float(np.minimum(self.low, values.min()))  # unlike min(), these keep NaN
-        self.high = float(np.maximum(self.high, values.max()))
-        self.everywhere += _summed(values.reshape(-1))
-        if mask is not None:
-            values = values[mask]
-            self.outside += _summed(values)
-            self.quiet += int(np.count_nonzero(np.abs(values) < QUIET))
-
-    def channel(self) -> Channel:
-        return Channel(self.low, self.high, self.everywhere, self.outside, self.quiet)
+    values = piece.astype(np.float32, copy=False)
+    outside, quiet = channel.outside, channel.quiet
+    if mask is not None:
+        masked = values[mask]
+        outside += _moments(masked)
+        quiet += int(np.count_nonzero(np.abs(masked) < QUIET))
+    low, high = np.minimum(channel.low, values.min()), np.maximum(channel.high, values.max())  # these keep NaN
+    return Channel(float(low), float(high), channel.everywhere + _moments(values.reshape(-1)), outside, quiet)
 
 
-def _summed(values: Any) -> Sums:
-    """Sums of a flat float32 array."""
+def _moments(values: Any) -> Moments:
+    """Return the moments of a flat float32 array."""
     import numpy as np
 
     whole = values.size // ROW * ROW
     rows, rest = values[:whole].reshape(-1, 1, ROW), values[whole:]
     total = np.einsum("ijk->i", rows).sum(dtype=np.float64) + rest.sum(dtype=np.float64)
     squares = np.matmul(rows, rows.transpose(0, 2, 1)).sum(dtype=np.float64) + np.vdot(rest, rest)
-    return Sums(values.size, float(total), float(squares))
+    return Moments(values.size, float(total), float(squares))
 
 
-class _Strange:
-    """Collects values of a segmentation that are no labels."""
+class _UndeclaredLabels:
+    """Collect values of a segmentation that are no labels."""
 
     def __init__(self, labels: Collection[int] | None) -> None:
         self.allowed = None if labels is None else {-1, 0, *labels}
         self.found: set[float] = set()
 
     def add(self, piece: Any) -> float:
-        """One piece of the segmentation; gives its lowest value."""
+        """Add one piece of the segmentation, and return its lowest value."""
         import numpy as np
 
         low, high = float(piece.min()), float(piece.max())
@@ -197,16 +178,15 @@ class _Strange:
         return tuple(sorted(self.found)[:KEPT])
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Reading
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Reading
 
 
 @dataclass
-class _Array:
+class _ArrayReader:
     """An array in a file. ``shape`` is (z, y, x).
 
-    ``places`` cover one channel, ``fetch`` reads one of them. ``forward``: reading is fast only in the file's order.
+    ``places`` cover one channel, ``fetch`` reads one of them. ``forward`` is whether only reading in the
+    order of the file is fast.
     """
 
     name: str
@@ -217,13 +197,10 @@ class _Array:
     forward: bool = False
 
     def walk(self, channels: int) -> Iterator[tuple[int, Place]]:
-        """Every place of the first ``channels`` channels; where it can be, channel by channel at the same place."""
+        """Yield every place of the first ``channels`` channels; unless ``forward``, a place in all channels first."""
         if self.forward:
-            yield from product(range(channels), self.places)
-        else:
-            for place in self.places:
-                for channel in range(channels):
-                    yield channel, place
+            return product(range(channels), self.places)
+        return ((channel, place) for place in self.places for channel in range(channels))
 
     def read(self, channel: int, place: Place) -> Any:
         with _named(self.name):
@@ -232,7 +209,7 @@ class _Array:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Whatever a library raises over a broken file becomes a BrokenArray that begins with the file's name."""
+    """Turn what a library raises for a broken file into a BrokenArray that begins with the file's name."""
     try:
         yield
     except BrokenArray as error:
@@ -242,8 +219,8 @@ def _named(name: str) -> Iterator[None]:
         raise BrokenArray(f"{name} cannot be read ({words})") from error
 
 
-def _opened(folder: Path, case: str, opened: ExitStack) -> tuple[_Array, _Array]:
-    """Image and segmentation of a case, in the format that its files have; ``.npy`` goes before ``.npz``.
+def _opened(folder: Path, case: str, opened: ExitStack) -> tuple[_ArrayReader, _ArrayReader]:
+    """Open image and segmentation of a case, in the format of its files; ``.npy`` is preferred to ``.npz``.
 
     Source: nnUNetDatasetBlosc2 and nnUNetDatasetNumpy in training/dataloading/nnunet_dataset.py.
     """
@@ -257,8 +234,8 @@ def _opened(folder: Path, case: str, opened: ExitStack) -> tuple[_Array, _Array]
     )
 
 
-def _blosc2(path: Path) -> _Array:
-    """A ``.b2nd``. Not mapped into memory: a file that ends early would end the process."""
+def _blosc2(path: Path) -> _ArrayReader:
+    """Open a ``.b2nd``. It is not mapped into memory: a file that ends early would end the process."""
     import blosc2
 
     with _named(path.name):
@@ -266,18 +243,18 @@ def _blosc2(path: Path) -> _Array:
         check_frame(path, blosc2.decompress2)
         array = blosc2.open(str(path), mode="r", dparams={"nthreads": 1})
         if tuple(array.shape) != header.shape:
-            raise BrokenArray(f"says {header.shape} in one place and {tuple(array.shape)} in another")
+            raise BrokenArray(f"has the shape {header.shape} in one place and {tuple(array.shape)} in another")
         _, *steps = array.chunks
 
     def fetch(channel: int, place: Place) -> Any:
         where = (slice(channel, channel + 1), *place)
         return array[where][0]
 
-    return _Array(path.name, header.shape[0], header.shape[1:], _tiles(header.shape[1:], steps), fetch)
+    return _ArrayReader(path.name, header.shape[0], header.shape[1:], _tiles(header.shape[1:], steps), fetch)
 
 
 def _tiles(shape: Shape, steps: Sequence[int]) -> list[Place]:
-    """Places that hold whole chunks and about PIECE values; chunks far larger than that are cut."""
+    """Return places of whole chunks and about PIECE values; chunks far larger than that are cut."""
     steps = list(steps)
     for axis in reversed(range(len(shape))):
         while prod(steps) <= PIECE // 2 and steps[axis] < shape[axis]:
@@ -292,18 +269,22 @@ def _tiles(shape: Shape, steps: Sequence[int]) -> list[Place]:
     return list(product(*cuts))
 
 
-def _unpacked(path: Path) -> _Array:
-    """A ``.npy``, mapped into memory, since its header and its length agree."""
+def _unpacked(path: Path) -> _ArrayReader:
+    """Open a ``.npy``, mapped into memory; its length was checked against its header."""
     import numpy as np
 
     with _named(path.name):
         header = _checked(read_header(path), path)
         flat = np.load(path, mmap_mode="r", allow_pickle=False).reshape(header.shape[0], -1)
-    return _Array(path.name, len(flat), header.shape[1:], _runs(header), lambda channel, place: flat[channel][place[0]])
+
+    def fetch(channel: int, place: Place) -> Any:
+        return flat[channel][place[0]]
+
+    return _ArrayReader(path.name, len(flat), header.shape[1:], _runs(header), fetch)
 
 
-def _packed(path: Path, member: str, opened: ExitStack) -> _Array:
-    """A member of a ``.npz``, which is unpacked piece by piece; whole, where its values lie in Fortran's order."""
+def _packed(path: Path, member: str, opened: ExitStack) -> _ArrayReader:
+    """Open a member of a ``.npz``, to be unpacked piece by piece; in Fortran order as a whole."""
     import numpy as np
 
     name = f"{path.name} ({member})"
@@ -319,7 +300,7 @@ def _packed(path: Path, member: str, opened: ExitStack) -> _Array:
         start, voxels = stream.tell(), prod(shape[1:])
         if fortran:
             if prod(shape) * dtype.itemsize > WHOLE:
-                raise BrokenArray(f"lies in Fortran's order, which is read only up to {WHOLE >> 20} MiB")
+                raise BrokenArray(f"is in Fortran's order, which is read only up to {WHOLE >> 20} MiB")
             stream.seek(0)
             flat = np.lib.format.read_array(stream, allow_pickle=False).reshape(shape[0], -1)
 
@@ -331,17 +312,17 @@ def _packed(path: Path, member: str, opened: ExitStack) -> _Array:
         length = (run.stop - run.start) * dtype.itemsize
         return np.frombuffer(stream.read(length), dtype=dtype, count=run.stop - run.start)
 
-    return _Array(name, shape[0], tuple(shape[1:]), _runs(header), fetch, forward=True)
+    return _ArrayReader(name, shape[0], tuple(shape[1:]), _runs(header), fetch, forward=True)
 
 
 def _runs(header: ArrayHeader) -> list[Place]:
-    """Places of a channel that is read as a flat one."""
+    """Return places of a flat channel."""
     voxels = prod(header.shape[1:])
     return [(slice(start, min(start + PIECE, voxels)),) for start in range(0, voxels, PIECE)]
 
 
 def _checked(header: ArrayHeader, path: Path) -> ArrayHeader:
-    """The header, if it can be nnU-Net's and what it claims can be in a file of this length."""
+    """Return the header, if nnU-Net can have written it and the array can be in a file of this length."""
     import numpy as np
 
     if not NUMBERS.fullmatch(header.dtype):
@@ -355,46 +336,44 @@ def _checked(header: ArrayHeader, path: Path) -> ArrayHeader:
     return header
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Geometry of raw images
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Geometry of raw images
 
 
 def geometry(image: Path, label: Path) -> list[str]:
-    """How image and label differ in size (x, y, z), spacing and origin (mm) and direction (cosines); a clause each.
+    """Describe how image and label differ in size (x, y, z), spacing and origin (mm) and direction (cosines).
 
-    Only headers are read, with SimpleITK. Nothing is said of files that it does not read, and of kinds that nnU-Net
-    takes no geometry from, such as PNG and TIFF. What nnU-Net's own check lets pass does not differ.
+    Only headers are read, with SimpleITK. Files that it cannot read do not differ, nor do kinds of files from which
+    nnU-Net takes no geometry, such as PNG and TIFF. The tolerances are those of nnU-Net's own check.
     Source: check_cases in experiment_planning/verify_dataset_integrity.py.
     """
     if not all(path.name.casefold().endswith(WITH_GEOMETRY) for path in (image, label)):
         return []
-    one, other = _header(image), _header(label)
-    if one is None or other is None:
+    expected, actual = _geometry(image), _geometry(label)
+    if expected is None or actual is None:
         return []
-    if one.size != other.size:
-        return [f"size is {_numbers(other.size)}, the image's is {_numbers(one.size)} (x, y, z in voxels)"]
+    if expected.size != actual.size:
+        return [f"size is {_numbers(actual.size)}, the image's is {_numbers(expected.size)} (x, y, z in voxels)"]
     return [
-        f"{what} is {_numbers(theirs)}, the image's is {_numbers(ours)}{unit}"
-        for what, ours, theirs, unit in zip(("spacing", "origin", "direction"), one[1:], other[1:], UNITS, strict=True)
-        if not _close(theirs, ours)
+        f"{what} is {_numbers(own)}, the image's is {_numbers(others)}{unit}"
+        for what, own, others, unit in zip(_Geometry._fields, actual, expected, UNITS, strict=True)
+        if not _close(own, others)
     ]
 
 
 #: Endings of files that nnU-Net takes size, spacing, origin and direction from.
 WITH_GEOMETRY = tuple(ending for ending, reader in CERTAIN_READERS.items() if reader == "SimpleITKIO")
-#: Of spacing, origin and direction.
-UNITS = (" (x, y, z in mm)", " (x, y, z in mm)", "")
+#: Of size, spacing, origin and direction.
+UNITS = (" (x, y, z in voxels)", " (x, y, z in mm)", " (x, y, z in mm)", "")
 
 
-class _Header(NamedTuple):
+class _Geometry(NamedTuple):
     size: tuple[float, ...]
     spacing: tuple[float, ...]
     origin: tuple[float, ...]
     direction: tuple[float, ...]
 
 
-def _header(path: Path) -> _Header | None:
+def _geometry(path: Path) -> _Geometry | None:
     import SimpleITK
 
     reader = SimpleITK.ImageFileReader()
@@ -403,13 +382,13 @@ def _header(path: Path) -> _Header | None:
         reader.ReadImageInformation()
     except RuntimeError:
         return None
-    return _Header(reader.GetSize(), reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
+    return _Geometry(reader.GetSize(), reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
 
 
-def _close(theirs: Sequence[float], ours: Sequence[float]) -> bool:
-    """`numpy.allclose` with its default tolerances, which nnU-Net uses; NaN is not close to anything."""
-    return len(theirs) == len(ours) and all(
-        abs(one - two) <= 1e-8 + 1e-5 * abs(two) for one, two in zip(theirs, ours, strict=True)
+def _close(actual: Sequence[float], expected: Sequence[float]) -> bool:
+    """As `numpy.allclose` with its default tolerances, which nnU-Net uses; NaN is not close to anything."""
+    return len(actual) == len(expected) and all(
+        abs(value - other) <= 1e-8 + 1e-5 * abs(other) for value, other in zip(actual, expected, strict=True)
     )
 
 

@@ -1,4 +1,4 @@
-"""Work over many items on threads, processes or a Dask cluster, with bounded memory and a clean end at Ctrl-C."""
+"""Process many items on threads, processes or a Dask cluster, with bounded memory and a clean end at Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 THREADS, PROCESSES, DASK = "threads", "processes", "dask:"
-#: How long a cluster may take to answer, and to have a worker.
+#: How long to wait for a cluster's answer, and for its first worker.
 CONNECT_SECONDS = 10
 
 Submit = Callable[..., "concurrent.futures.Future[Any]"]
@@ -30,80 +30,71 @@ Submit = Callable[..., "concurrent.futures.Future[Any]"]
 
 @dataclass
 class Pool:
-    """Where work is done: ``threads``, ``processes`` or ``dask:ADDRESS``.
+    """Workers of one kind: ``threads``, ``processes`` or ``dask:ADDRESS``.
 
-    ``progress`` is called with the number of items done and of all, on the caller's own thread.
+    ``progress`` is called on the caller's thread with the number of items done and of all items.
     """
 
     kind: str = THREADS
     progress: Callable[[int, int], None] | None = None
 
     def run(self, function: Callable[[Sequence[T]], R], items: Sequence[T], size: int) -> Generator[R, None, None]:
-        """What ``function`` gives for ``size`` items at a time, in their order.
+        """Yield the results of ``function`` for chunks of ``size`` items, in their order.
 
-        Few chunks are under way at any time, however many there are. For processes and clusters ``function``, items and
-        results must be picklable. When the caller closes the iterator or Ctrl-C ends it, what has not begun never
-        begins, and what has begun is waited for. Raises UsageError when a worker dies or a cluster does not answer.
+        The number of submitted chunks is bounded. For processes and clusters ``function``, items and results must be
+        picklable. When the caller closes the iterator or Ctrl-C ends it, chunks that have not begun are cancelled, and
+        the others are waited for. Raises UsageError when a worker dies or a cluster does not answer.
         """
         if not items:
             return
         with self._workers() as (submit, workers):
-            under_way: deque[tuple[int, concurrent.futures.Future[R]]] = deque()
+            submitted: deque[tuple[int, concurrent.futures.Future[R]]] = deque()
             starts = iter(range(0, len(items), size))
             done = 0
             try:
                 while True:
                     for start in starts:
                         chunk = items[start : start + size]
-                        under_way.append((len(chunk), submit(function, chunk)))
-                        if len(under_way) > 2 * workers:
+                        submitted.append((len(chunk), submit(function, chunk)))
+                        if len(submitted) > 2 * workers:
                             break
-                    if not under_way:
+                    if not submitted:
                         return
-                    count, future = under_way.popleft()
+                    count, future = submitted.popleft()
                     result = future.result()
                     done += count
                     if self.progress is not None:
                         self.progress(done, len(items))
                     yield result
             finally:
-                for _, future in under_way:
+                for _, future in submitted:
                     future.cancel()
 
-    @contextmanager
-    def _workers(self) -> Iterator[tuple[Submit, int]]:
-        """How to give out work, and to how many workers; nothing of them lingers afterwards."""
+    def _workers(self) -> AbstractContextManager[tuple[Submit, int]]:
+        """Start the workers, and return how to submit work and their number; all end with the context."""
         if self.kind.startswith(DASK):
-            with _cluster(self.kind[len(DASK) :]) as workers:
-                yield workers
-        elif self.kind == PROCESSES:
-            with _processes() as workers:
-                yield workers
-        else:
-            with _threads() as workers:
-                yield workers
+            return _cluster(self.kind[len(DASK) :])
+        return _processes() if self.kind == PROCESSES else _threads()
 
 
 def _processors() -> int:
-    """How many processors this process may use."""
+    """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Threads
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Threads
 
 _THREADS = 8
-#: How many times longer than it computes the work must take before threads are worth their switching, and for how many
-#: seconds: a disk in a network is slower than that by far and at once, a busy machine only for a moment.
+#: Threads are used once the work has taken so many times longer than its computing, and for at least so many seconds.
+#: With a network disk it takes far longer, and from the start; on a busy machine only for a moment.
 _WAITING, _PATIENCE = 8, 0.5
 
 
 @contextmanager
 def _threads() -> Iterator[tuple[Submit, int]]:
-    """The caller's own thread until the work has mostly waited for its files, then several.
+    """Use the caller's thread until the work has mostly waited for its files, then several threads.
 
-    Files in the cache or on a local disk are read faster by one thread, because only one at a time runs Python.
+    One thread reads files in the cache or on a local disk faster, because only one thread at a time runs Python.
     """
     taken = computed = 0.0
 
@@ -122,16 +113,14 @@ def _threads() -> Iterator[tuple[Submit, int]]:
         yield submit, _THREADS
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Processes
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Processes
 
 
 @contextmanager
 def _processes() -> Iterator[tuple[Submit, int]]:
-    """Fresh processes, because a fork of a process with threads may hang.
+    """Use new processes, because a fork of a process with threads may hang.
 
-    Ctrl-C in a terminal reaches them as well; the caller alone answers it.
+    Ctrl-C in a terminal reaches them as well; only the caller handles it.
     """
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
@@ -139,7 +128,7 @@ def _processes() -> Iterator[tuple[Submit, int]]:
     executor = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(stop,))
 
     def submit(function: Callable[[Sequence[T]], R], chunk: Sequence[T]) -> concurrent.futures.Future[R | None]:
-        with _deaf_children():
+        with _without_interrupts():
             return executor.submit(_unless_stopped, function, chunk)
 
     try:
@@ -150,8 +139,8 @@ def _processes() -> Iterator[tuple[Submit, int]]:
                 stop.set()
     except concurrent.futures.process.BrokenProcessPool:
         raise UsageError(
-            "a worker process ended by itself, so the data were not read to the end",
-            hint="often it ran out of memory: free some, or check fewer values with --data sample",
+            "a worker process ended unexpectedly, so not all data were read",
+            hint="it may have run out of memory: free some, or check fewer values with --data sample",
         ) from None
 
 
@@ -159,20 +148,20 @@ _stop: Event | None = None
 
 
 def _begin_worker(stop: Event) -> None:
-    """Run once in every worker process."""
-    global _stop  # the one way to hand an initializer's argument to the work
+    """Prepare a worker process."""
+    global _stop  # the only way to pass an initializer's argument to the work
     _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _unless_stopped(function: Callable[[Sequence[T]], R], chunk: Sequence[T]) -> R | None:
-    """Chunks that already lie in a worker's queue cannot be cancelled; they end here, and nobody reads the None."""
+    """Call ``function``, or return an unused None for a chunk in a worker's queue, which cannot be cancelled."""
     return None if _stop is not None and _stop.is_set() else function(chunk)
 
 
 @contextmanager
-def _deaf_children() -> Iterator[None]:
-    """Processes started inside do not hear Ctrl-C even before `_begin_worker` runs; the caller hears it afterwards."""
+def _without_interrupts() -> Iterator[None]:
+    """Let new processes ignore Ctrl-C even before `_begin_worker`; the caller receives it after the context."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -183,27 +172,25 @@ def _deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Dask
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Dask
 
 
 @contextmanager
 def _cluster(address: str) -> Iterator[tuple[Submit, int]]:
-    """The workers of a running Dask cluster, which need plansguard and the data under the same path."""
+    """Use the workers of a running Dask cluster, which need plansguard and the data under the same path."""
     try:
         import distributed
     except ModuleNotFoundError:
         raise UsageError(
             "a Dask cluster needs the package distributed", hint="pip install 'plansguard[dask]'"
         ) from None
-    import asyncio  # slow to load, and only Dask needs it
+    import asyncio  # slow to load, and needed by Dask only
 
     try:
-        with concurrent.futures.ThreadPoolExecutor(1) as thread:  # the caller's own may have an event loop already
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:  # the caller's may already have an event loop
             thread.submit(asyncio.run, _greeted(address)).result()
         client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except Exception as error:  # noqa: BLE001 - what listens there may be a web page: even MemoryError was seen
+    except Exception as error:  # noqa: BLE001 - a web server may listen there: even MemoryError occurs
         raise UsageError(
             f"no Dask scheduler answers at {address!r} ({str(error) or 'nothing came back'})",
             hint="give the address that the scheduler prints when it starts, such as tcp://10.0.0.1:8786",
@@ -211,7 +198,7 @@ def _cluster(address: str) -> Iterator[tuple[Submit, int]]:
     try:
         client.wait_for_workers(1, timeout=CONNECT_SECONDS)
         workers = sum(client.nthreads().values())
-        # pure: the same call on changed files must not be answered with an earlier result
+        # pure: the same call on changed files must not return an earlier result
         with client.get_executor(pure=False) as executor:
             yield executor.submit, workers
     except (TimeoutError, distributed.TimeoutError):  # one and the same since Python 3.11
@@ -230,7 +217,7 @@ def _cluster(address: str) -> Iterator[tuple[Submit, int]]:
 
 
 async def _greeted(address: str) -> None:
-    """Ends when whatever listens at this address has spoken as Dask does. The client itself would wait for ever."""
+    """Return once a Dask scheduler answers at this address. The client itself would wait forever."""
     import asyncio
 
     from distributed import Security

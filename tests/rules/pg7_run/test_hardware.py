@@ -23,10 +23,10 @@ from plansguard.nnunet.install import gpus
 from plansguard.nnunet.workspace import Workspace
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.request import Reading
-from tests.artefacts.test_array_headers import npy, npz
 from tests.rules.pg7_run.hardware_variants import BATCH
 from tests.rules.pg7_run.trainings import CT, FULLRES, PLANS, READY
 from tests.support import checkpoints
+from tests.support.arrays import npy, npz
 from tests.support.data_folders import DATA, old_format
 from tests.support.graphics import ADA, AMPERE, PARTED, TURING, install, uuid
 from tests.support.training_records import training_values
