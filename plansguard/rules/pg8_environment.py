@@ -159,8 +159,8 @@ def torch_does_not_suit_nnunet(run: TrainingRun) -> Iterator[Found]:
         why, remedy = "3D convolutions in half precision are several times slower", "take torch 2.8 or 2.10"
     else:
         return
-    versions = {"nnunet": packages.dotted(nnunet), "torch": packages.dotted(torch)}
-    yield Found(run.at, {**versions, "why": why, "remedy": remedy}, severity)
+    versions = packages.dotted(nnunet), packages.dotted(torch)
+    yield found(run.at, severity=severity, nnunet=versions[0], torch=versions[1], why=why, remedy=remedy)
 
 
 @rule(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import csv
+import inspect
 import re
 import string
 import subprocess
 import sys
+import textwrap
 from types import ModuleType
 
 import pytest
@@ -189,6 +192,9 @@ PROMISED = """
     TR-01 TR-02 TR-03 TR-04 VR-05 VR-07
 """.split()
 
+#: Lines of the body of a rule.
+MOST_LINES = 25
+
 every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.info.code)
 
 
@@ -230,6 +236,16 @@ def test_variants_are_in_the_folder_of_their_family(module: str) -> None:
         if not any(code.startswith(family) for code, _, _ in variant.expect)
     ]
     assert misplaced == []
+
+
+@every_rule
+def test_rules_are_short(rule: Rule) -> None:
+    """The body of a rule, without its docstring, has at most 25 lines."""
+    source = textwrap.dedent(inspect.getsource(rule.check))
+    (function,) = ast.parse(source).body
+    assert isinstance(function, ast.FunctionDef)
+    body = function.body[1:]
+    assert (body[-1].end_lineno or 0) - body[0].lineno < MOST_LINES
 
 
 @every_rule

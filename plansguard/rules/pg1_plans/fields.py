@@ -46,22 +46,13 @@ def transposes_not_inverse(plans: Plans) -> Iterator[Found]:
     forward, backward = plans.require("transpose_forward"), plans.require("transpose_backward")
     inverse = _inverse(forward)
     if inverse is None:
-        yield found(
-            plans.at("transpose_forward"),
-            key="transpose_forward",
-            value=forward,
-            expected="it must contain each of the axes 0, 1 and 2 once",
-            right=_inverse(backward) or [0, 1, 2],
-        )
+        key, right = "transpose_forward", _inverse(backward) or [0, 1, 2]
+        expected = "it must contain each of the axes 0, 1 and 2 once"
+        yield found(plans.at(key), key=key, value=forward, expected=expected, right=right)
     elif backward != inverse:
-        yield found(
-            plans.at("transpose_backward"),
-            related=[(plans.at("transpose_forward"), "what it must undo")],
-            key="transpose_backward",
-            value=backward,
-            expected=f"transpose_forward {forward} is undone by {inverse}",
-            right=inverse,
-        )
+        key, undone = "transpose_backward", [(plans.at("transpose_forward"), "what it must undo")]
+        expected = f"transpose_forward {forward} is undone by {inverse}"
+        yield found(plans.at(key), related=undone, key=key, value=backward, expected=expected, right=inverse)
 
 
 @rule(

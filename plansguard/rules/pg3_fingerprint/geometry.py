@@ -149,8 +149,7 @@ def three_d_configuration_on_two_d_data(
     Evidence: D2-01, MV-15; nnU-Net issues 1707, 2013, 2251.
     """
     axes = len(configuration.require("patch_size"))
-    fingerprint = known(lambda: dataset.fingerprint.valid)
-    flat = known(fingerprint.is_flat) if fingerprint else None
+    flat = known(lambda: dataset.fingerprint.valid.is_flat())
     reader = plans.value.get("image_reader_writer")
     because = None
     if axes == 3 and flat:

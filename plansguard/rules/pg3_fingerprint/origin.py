@@ -89,9 +89,8 @@ def reader_loses_spacing(dataset: Dataset, plans: Plans, dataset_json: DatasetJs
     Evidence: IO-01; measured with nnU-Net 2.8.1.
     """
     reader, ending = plans.require("image_reader_writer"), dataset_json.require("file_ending").lower()
-    fingerprint = known(lambda: dataset.fingerprint.valid)
-    spacing = known(lambda: fingerprint.median_spacing([0, 1, 2])) if fingerprint else None
-    solid = spacing is not None and fingerprint is not None and not known(fingerprint.is_flat)
+    spacing = known(lambda: dataset.fingerprint.valid.median_spacing([0, 1, 2]))
+    solid = spacing is not None and not known(lambda: dataset.fingerprint.valid.is_flat())
     fault = None
     if ending in constants.TIFF_ENDINGS and solid and spacing is not None:
         if reader == "SimpleITKIO" and spacing != [1, 1, 1]:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     Severity.ERROR,
     message="{configuration} has nothing to train on: {identifier} {trouble}",
     fix="plansguard preprocess -d {number} -p {plans} -c {configuration}",
-    modes=("PP-01",),
 )
 def nothing_to_train_on(run: TrainingRun) -> Iterator[Found]:
     """The data to be trained on were never preprocessed.
@@ -67,7 +66,6 @@ def nothing_to_train_on(run: TrainingRun) -> Iterator[Found]:
     message="{configuration} needs predictions of {stage} by {trainer}, and there are only those by {others}",
     fix="train {stage} with the same trainer: plansguard gate -- nnUNetv2_train {number} {stage} FOLD -p {plans} "
     "-tr {trainer}; or train this configuration with {first}",
-    modes=("CA-01",),
 )
 def previous_stage_of_another_trainer(run: TrainingRun) -> Iterator[Found]:
     """The first stage of a cascade was trained by another trainer.

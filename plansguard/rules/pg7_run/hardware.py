@@ -62,7 +62,6 @@ class _Memory(NamedTuple):
     "{samples} on each GPU; {gpu} has {memory:.1f} GB{in_use}",
     fix="plan for this GPU, under a name of its own: nnUNetv2_plan_experiment -d {number} -pl {planner} "
     "-gpu_memory_target {target} -overwrite_plans_name {plans}_{target}G",
-    modes=("RT-01",),
 )
 def gpu_memory_too_small(run: TrainingRun, configuration: Configuration, dataset_json: DatasetJson) -> Iterator[Found]:
     """The training takes more memory than the GPU has.
@@ -116,7 +115,6 @@ def gpu_memory_too_small(run: TrainingRun, configuration: Configuration, dataset
     message="a batch_size of {batch_size} cannot be divided among {gpus} GPUs: nnU-Net refuses",
     fix="-num_gpus {batch_size}, or a configuration that inherits from {configuration} with a batch_size of {gpus} or "
     "more",
-    modes=("RT-02",),
 )
 def batch_smaller_than_gpus(run: TrainingRun, configuration: Configuration) -> Iterator[Found]:
     """There are more GPUs than samples in a batch.
@@ -145,7 +143,6 @@ def batch_smaller_than_gpus(run: TrainingRun, configuration: Configuration) -> I
     Severity.WARNING,
     message="of batch_size {batch_size}, the {gpus} GPUs get {shares}",
     fix="a configuration that inherits from {configuration} with batch_size {better}, or {fewer}",
-    modes=("RT-02",),
 )
 def batch_uneven_on_gpus(run: TrainingRun, configuration: Configuration) -> Iterator[Found]:
     """The batch is divided unevenly among the GPUs, or each of them gets a single sample.
@@ -229,7 +226,6 @@ def fewer_gpus_than_asked(run: TrainingRun) -> Iterator[Found]:
     message="{place} has {free:.2f} GB free, and the checkpoints of this training take {needed:.2f} GB: {files} of "
     "{size:.2f} GB",
     fix="make room there, or set nnUNet_results to another disk",
-    modes=("RT-05",),
 )
 def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json: DatasetJson) -> Iterator[Found]:
     """The disk is too small for the checkpoints.
@@ -274,7 +270,6 @@ def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json:
     message="{folder} has {free:.2f} GB free, and nnU-Net unpacks {needed:.2f} GB there before it trains",
     fix="make room there, or preprocess again with nnU-Net 2.6 or later, whose data are not unpacked: "
     "nnUNetv2_preprocess -d {number} -plans_name {plans} -c {configuration}",
-    modes=("RT-05",),
 )
 def no_room_to_unpack(run: TrainingRun, configuration: Configuration) -> Iterator[Found]:
     """The disk is too small for data that nnU-Net unpacks.

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     message="planning would overwrite {identifier} of {dataset}, which was migrated from {origin} ({workflow})",
     fix="give the new plans a name of their own with -overwrite_plans_name {better}; if the migrated ones "
     "are not needed any more: plansguard migrate -t {number} -tp {typed} --undo",
-    modes=("MV-03", "MV-14"),
 )
 def planning_replaces_migrated_plans(planning: Planning) -> Iterator[Found]:
     """Planning would overwrite migrated plans.
@@ -65,7 +64,6 @@ def planning_replaces_migrated_plans(planning: Planning) -> Iterator[Found]:
     message="{dataset} has plans {identifier} already, which planning overwrites; {users}",
     fix="to keep these, give the new plans a name of their own with -overwrite_plans_name {better}; else {again} again "
     "afterwards",
-    modes=("MV-14",),
 )
 def planning_replaces_plans_in_use(planning: Planning) -> Iterator[Found]:
     """Planning would overwrite plans that models or data were made with.

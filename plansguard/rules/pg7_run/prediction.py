@@ -26,7 +26,6 @@ _PHOTOS = constants.READERS["NaturalImage2DIO"]
     Severity.ERROR,
     message="{model} has no {missing}: prediction takes {checkpoint} of every requested fold",
     fix="{remedy}",
-    modes=("AR-10",),
 )
 def prediction_checkpoint_missing(prediction: Prediction) -> Iterator[Found]:
     """A fold that is to predict has no such checkpoint.
@@ -42,7 +41,7 @@ def prediction_checkpoint_missing(prediction: Prediction) -> Iterator[Found]:
 
     Example: only fold 0 was trained, and `-f 0` is forgotten.
 
-    Evidence: initialize_from_trained_model_folder of nnU-Net 2.8.1; AR-10.
+    Evidence: AR-10; initialize_from_trained_model_folder of nnU-Net 2.8.1.
     """
     missing = prediction.missing
     if missing:
@@ -73,14 +72,7 @@ def _alternatives(prediction: Prediction) -> str:
     return "no fold of this model has a checkpoint: train it first, or name another model"
 
 
-@rule(
-    "PG754",
-    "input-images-do-not-fit",
-    Severity.ERROR,
-    message="{trouble}",
-    fix="{remedy}",
-    modes=("IO-02",),
-)
+@rule("PG754", "input-images-do-not-fit", Severity.ERROR, message="{trouble}", fix="{remedy}")
 def input_images_do_not_fit(prediction: Prediction, dataset_json: DatasetJson) -> Iterator[Found]:
     """The names of the images are not those that the model needs.
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     message="{folder} already contains {present}: {trouble}",
     fix="to continue that training add --c, or --val if it is finished; to begin from scratch move it away first: "
     "mv {folder} {away}",
-    modes=("AR-13",),
 )
 def results_would_be_overwritten(run: TrainingRun) -> Iterator[Found]:
     """A training would begin from scratch in a folder with checkpoints.
@@ -53,14 +52,7 @@ def results_would_be_overwritten(run: TrainingRun) -> Iterator[Found]:
         )
 
 
-@rule(
-    "PG722",
-    "nothing-to-continue",
-    Severity.ERROR,
-    message="{trouble}",
-    fix="{remedy}",
-    modes=("ST-05", "AR-13"),
-)
+@rule("PG722", "nothing-to-continue", Severity.ERROR, message="{trouble}", fix="{remedy}")
 def nothing_to_continue(run: TrainingRun) -> Iterator[Found]:
     """There is no checkpoint that --c can continue.
 
@@ -84,14 +76,7 @@ def nothing_to_continue(run: TrainingRun) -> Iterator[Found]:
         yield found(run.at, trouble=refusal.reason, remedy=refusal.hint)
 
 
-@rule(
-    "PG723",
-    "nothing-to-validate",
-    Severity.ERROR,
-    message="{flag} {trouble}",
-    fix="{remedy}",
-    modes=("RT-04",),
-)
+@rule("PG723", "nothing-to-validate", Severity.ERROR, message="{flag} {trouble}", fix="{remedy}")
 def nothing_to_validate(run: TrainingRun) -> Iterator[Found]:
     """The checkpoint to be validated is missing.
 
@@ -129,7 +114,6 @@ def nothing_to_validate(run: TrainingRun) -> Iterator[Found]:
     Severity.ERROR,
     message="--c and {other} exclude each other: nnU-Net stops with {message}",
     fix="{remedy}",
-    modes=("AR-13", "RT-04"),
 )
 def continue_and_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
     """The flag --c is combined with an option that excludes it.
@@ -142,7 +126,7 @@ def continue_and_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
 
     Example: the job script of a fine-tuning with `--c` appended.
 
-    Evidence: AR-13; run/run_training.py, maybe_load_checkpoint and run_training.
+    Evidence: AR-13, RT-04; run/run_training.py, maybe_load_checkpoint and run_training.
     """
     if run.continues and run.weights is not None:
         message = "`Cannot both continue a training AND load pretrained weights`"

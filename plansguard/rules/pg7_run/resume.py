@@ -40,7 +40,6 @@ _JUMP = 1.25
     Severity.ERROR,
     message="--c would continue {taken}, and beside it is {newest}, {which}: {lost}",
     fix="move the older files away, so that nnU-Net takes {name}: {moves}",
-    modes=("ST-10",),
 )
 def stale_final_checkpoint(run: TrainingRun) -> Iterator[Found]:
     """The training would be continued from an old checkpoint.
@@ -90,7 +89,6 @@ def stale_final_checkpoint(run: TrainingRun) -> Iterator[Found]:
     Severity.ERROR,
     message="{checkpoint} cannot be loaded: {trouble}",
     fix="{remedy}",
-    modes=("AR-08",),
 )
 def checkpoint_to_continue_damaged(run: TrainingRun) -> Iterator[Found]:
     """The checkpoint to be continued or validated is damaged, or would run a command.
@@ -131,7 +129,6 @@ def checkpoint_to_continue_damaged(run: TrainingRun) -> Iterator[Found]:
     Severity.WARNING,
     message="--c has nothing to train: {checkpoint}, and {trainer} makes {planned}",
     fix="{remedy}",
-    modes=("ST-02",),
 )
 def finished_already(run: TrainingRun) -> Iterator[Found]:
     """A training that is to be continued is finished.
@@ -169,14 +166,7 @@ def finished_already(run: TrainingRun) -> Iterator[Found]:
         )
 
 
-@rule(
-    "PG728",
-    "schedule-changed",
-    Severity.ERROR,
-    message="{trouble}",
-    fix="{remedy}",
-    modes=("ST-01",),
-)
+@rule("PG728", "schedule-changed", Severity.ERROR, message="{trouble}", fix="{remedy}")
 def schedule_changed(run: TrainingRun) -> Iterator[Found]:
     """A training would continue with another learning rate than it stopped at.
 
@@ -220,7 +210,6 @@ def schedule_changed(run: TrainingRun) -> Iterator[Found]:
     Severity.ERROR,
     message="{what} changed since {checkpoint} was written: {fields}",
     fix="restore it; or begin from scratch under another name of the plans, with the checkpoint as -pretrained_weights",
-    modes=("ST-06",),
 )
 def plans_changed_since_checkpoint(run: TrainingRun) -> Iterator[Found]:
     """A training would continue with other plans or another dataset.json.
@@ -262,7 +251,6 @@ def plans_changed_since_checkpoint(run: TrainingRun) -> Iterator[Found]:
     Severity.ERROR,
     message="fold {fold} had {before} when {checkpoint} was written, and now has {now}",
     fix="restore splits_final.json and the cases, or begin from scratch in another folder",
-    modes=("ST-06",),
 )
 def split_changed_since_checkpoint(run: TrainingRun) -> Iterator[Found]:
     """A training would continue with other cases.

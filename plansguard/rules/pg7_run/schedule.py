@@ -41,7 +41,6 @@ _TOO_LATE = ("run_training", "on_train_start", "on_epoch_start", "on_train_epoch
     message="the pretrained weights would begin at a learning rate of {rate:g}, which {trainer} has for random ones",
     fix="if it is not intended, as many steps that begin at {gentle:g}: the same command with -tr {name} (plansguard "
     "train --steps: with --lr {gentle:g})",
-    modes=("ST-07",),
 )
 def rate_high_for_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
     """Pretrained weights would be fine-tuned at the learning rate for random ones.
@@ -84,7 +83,6 @@ def rate_high_for_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
     Severity.ERROR,
     message="there is no fold {fold}: {splits}; nnU-Net would train on a random 80 % of the cases",
     fix="choose one of the folds 0 to {last}, or all",
-    modes=("SL-03",),
 )
 def fold_beyond_splits(run: TrainingRun) -> Iterator[Found]:
     """The fold is not among those of splits_final.json.
@@ -119,7 +117,6 @@ def fold_beyond_splits(run: TrainingRun) -> Iterator[Found]:
     Severity.WARNING,
     message="this job ends in {left}, and the next checkpoint is due in {due}, by the pace of {measured}",
     fix="{remedy}",
-    modes=("ST-04",),
 )
 def checkpoints_too_rare(run: TrainingRun) -> Iterator[Found]:
     """The job will end before the next checkpoint.
@@ -162,7 +159,6 @@ def checkpoints_too_rare(run: TrainingRun) -> Iterator[Found]:
     message="{trainer} makes {epochs} of {per_epoch} steps, whatever the data: {steps:,} steps, in which each of the "
     "{cases} training cases is drawn about {passes:,.0f} times",
     fix="nothing, if that is intended; plansguard steps shows other lengths",
-    modes=("ST-03",),
 )
 def epochs_are_not_passes(run: TrainingRun) -> Iterator[Found]:
     """A trainer was chosen by its number of epochs, which are not passes over the data.
@@ -196,14 +192,7 @@ def epochs_are_not_passes(run: TrainingRun) -> Iterator[Found]:
     )
 
 
-@rule(
-    "PG735",
-    "step-name-cannot-be-read",
-    Severity.ERROR,
-    message="{reason}",
-    fix="{hint}",
-    modes=("TR-01",),
-)
+@rule("PG735", "step-name-cannot-be-read", Severity.ERROR, message="{reason}", fix="{hint}")
 def step_name_cannot_be_read(run: TrainingRun) -> Iterator[Found]:
     """The trainer's name has a number of steps, and is invalid.
 
@@ -234,7 +223,6 @@ def step_name_cannot_be_read(run: TrainingRun) -> Iterator[Found]:
     Severity.WARNING,
     message="{moved} were migrated here for {purpose} and never trained with, and this training takes {plans}",
     fix="if they are intended: -p {first}",
-    modes=("MV-13", "MV-11"),
 )
 def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
     """Plans were migrated to this dataset, and the training does not name them.
@@ -276,7 +264,6 @@ def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
     message="{plans} were migrated from {origin} for weights trained with them, and this training begins without: "
     "nnU-Net would start from random ones",
     fix="add -pretrained_weights {weights}",
-    modes=("MV-13", "AR-13"),
 )
 def weights_forgotten(run: TrainingRun) -> Iterator[Found]:
     """Plans that were migrated for fine-tuning are trained without the weights.
@@ -311,7 +298,6 @@ def weights_forgotten(run: TrainingRun) -> Iterator[Found]:
     Severity.WARNING,
     message="{trainer} sets num_epochs in {method}, when the learning rates may be computed already for another number",
     fix="set it in __init__, after super().__init__(...)",
-    modes=("ST-08",),
 )
 def num_epochs_set_too_late(run: TrainingRun) -> Iterator[Found]:
     """A trainer changes its number of epochs after its learning rates were computed.
@@ -344,7 +330,6 @@ def num_epochs_set_too_late(run: TrainingRun) -> Iterator[Found]:
     Severity.ERROR,
     message="{who}, is training into {folder}",
     fix="wait for it to end, or end it; then continue with --c",
-    modes=("AR-13",),
 )
 def training_in_progress(run: TrainingRun) -> Iterator[Found]:
     """Another process is training into the same folder of results at this moment.

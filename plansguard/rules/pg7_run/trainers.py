@@ -49,7 +49,6 @@ def _at(trainer: TrainerClass) -> Location:
     Severity.ERROR,
     message="nnU-Net finds no trainer {trainer}{why}",
     fix="name one that exists, or the folder of the file that defines it: export nnUNet_extTrainer=/path/to/folder",
-    modes=("TR-01",),
 )
 def trainer_not_found(run: TrainingRun) -> Iterator[Found]:
     """The trainer is not where nnU-Net searches for it.
@@ -92,7 +91,6 @@ def trainer_not_found(run: TrainingRun) -> Iterator[Found]:
     Severity.ERROR,
     message="{trainer} does not inherit from the nnUNetTrainer of the installed nnU-Net, but from {bases}{copy}",
     fix="import its base from there: from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer",
-    modes=("TR-02",),
 )
 def trainer_rejected(run: TrainingRun) -> Iterator[Found]:
     """The class of the trainer's name is no trainer of the installed nnU-Net.
@@ -123,7 +121,6 @@ def trainer_rejected(run: TrainingRun) -> Iterator[Found]:
     Severity.ERROR,
     message="nnU-Net {version} cannot use {trainer}: {what} ({then})",
     fix="write it as in the installed nnU-Net: {stock}",
-    modes=("TR-03",),
 )
 def trainer_signature(run: TrainingRun) -> Iterator[Found]:
     """A trainer was written for another version of nnU-Net: its constructor or its network cannot be called.
@@ -167,7 +164,6 @@ def trainer_signature(run: TrainingRun) -> Iterator[Found]:
     "one, and the next update removes the edits",
     fix="put them into a trainer with a name of its own, in a folder that nnUNet_extTrainer names, and reinstall: "
     "pip install --force-reinstall --no-deps nnunetv2=={version}",
-    modes=("TR-04",),
 )
 def trainer_edited_in_place(run: TrainingRun) -> Iterator[Found]:
     """A trainer's file of the installed nnU-Net was edited.
@@ -190,14 +186,7 @@ def trainer_edited_in_place(run: TrainingRun) -> Iterator[Found]:
             yield found(Location(str(path)), version=packages.dotted(packages.nnunet_version() or ()))
 
 
-@rule(
-    "PG705",
-    "search-for-trainer-fails",
-    Severity.ERROR,
-    message="{what}",
-    fix="{remedy}",
-    modes=("TR-01",),
-)
+@rule("PG705", "search-for-trainer-fails", Severity.ERROR, message="{what}", fix="{remedy}")
 def search_for_trainer_fails(run: TrainingRun) -> Iterator[Found]:
     """The search for the trainer meets a file that nnU-Net cannot import, or a folder that does not exist.
 
@@ -238,7 +227,6 @@ def search_for_trainer_fails(run: TrainingRun) -> Iterator[Found]:
     Severity.WARNING,
     message="{trainer} builds a network of its own and not that of the plans; the weights were trained by {theirs}",
     fix="fine-tune with the trainer of the weights: -tr {theirs}",
-    modes=("TR-06",),
 )
 def trainer_builds_another_network(run: TrainingRun) -> Iterator[Found]:
     """Weights of one trainer are to be fine-tuned by another that builds its own network.
