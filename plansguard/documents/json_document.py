@@ -55,13 +55,13 @@ class JsonDocument:
     two duplicate keys. In a document too long to be placed, they have no pointers, and there is one of each kind.
     """
 
-    def __init__(self, path: str, raw: bytes, text: str, value: Any, *, oddities: list[Notice]) -> None:
+    def __init__(self, path: str, raw: bytes, text: str, value: Any, *, oddities: list[Notice], placed: bool) -> None:
         self.path = path
         self.raw = raw
         self.value = value
         self._text = text
-        self._placed = _can_be_placed(text)
-        self.notices = tuple(_notices(self._scan[0], "", "")) if oddities and self._placed else tuple(oddities)
+        self._placed = placed
+        self.notices = tuple(_notices(self._scan[0], "", "")) if oddities and placed else tuple(oddities)
 
     def position(self, pointer: str, *, first: bool = False) -> Position | None:
         """The position of the key of an object's member, or of the value of a list's item.
@@ -138,7 +138,7 @@ def parse(raw: bytes, path: str) -> JsonDocument:
             oddities["non-finite"] = Notice("non-finite", "", literal)
         return float(literal)
 
-    placed = _can_be_placed(text)
+    placed = len(text) <= MAX_PLACED and sum(map(text.count, "{[,")) <= MAX_PLACED_VALUES
     try:
         with _no_garbage_collection():
             value = json.loads(text, object_pairs_hook=members, parse_constant=constant)
@@ -150,7 +150,7 @@ def parse(raw: bytes, path: str) -> JsonDocument:
         raise UnreadableDocument(path, f"Python cannot read this JSON: {error}") from error
     for notice in _hidden_oddities(value, path, placed=placed):
         oddities.setdefault(notice.kind, notice)
-    return JsonDocument(path, raw, text, value, oddities=[*oddities.values()])
+    return JsonDocument(path, raw, text, value, oddities=[*oddities.values()], placed=placed)
 
 
 def dumps(value: Any) -> bytes:
@@ -173,12 +173,7 @@ def tokens(pointer: str) -> tuple[str, ...]:
 
 # --- Opening and decoding ------------------------------------------------------------
 
-_FILE_TYPES = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-)
-
+_FILE_TYPES = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
 _IS_IT_THIS = "check that this is the file you mean"
 _SAVE_AGAIN = "save as UTF-8 without BOM"
 _FORBIDDEN = ("there is no permission to read this file", "ask its owner, or change its permissions")
@@ -219,19 +214,14 @@ def _decode(raw: bytes, path: str) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _not_utf8(raw, path, error) from error
+        from plansguard.documents.json_scanner import line_starts, position_at
 
-
-def _not_utf8(raw: bytes, path: str, error: UnicodeDecodeError) -> UnreadableDocument:
-    before = raw[: error.start].decode("utf-8")
-    from plansguard.documents.json_scanner import line_starts, position_at
-
-    line, column = position_at(line_starts(before), len(before))
-    reason = f"the byte 0x{raw[error.start]:02x} at offset {error.start} is not UTF-8"
-    hint = _SAVE_AGAIN
-    if error.reason == "unexpected end of data":
-        reason, hint = "the file ends inside a character", "fetch the whole file again"
-    return UnreadableDocument(path, reason, hint=hint, line=line, column=column)
+        before = raw[: error.start].decode("utf-8")
+        line, column = position_at(line_starts(before), len(before))
+        reason, hint = f"the byte 0x{raw[error.start]:02x} at offset {error.start} is not UTF-8", _SAVE_AGAIN
+        if error.reason == "unexpected end of data":
+            reason, hint = "the file ends inside a character", "fetch the whole file again"
+        raise UnreadableDocument(path, reason, hint=hint, line=line, column=column) from error
 
 
 @contextmanager
@@ -244,11 +234,6 @@ def _no_garbage_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _can_be_placed(text: str) -> bool:
-    """Whether the slow scan may look at this text."""
-    return len(text) <= MAX_PLACED and sum(map(text.count, "{[,")) <= MAX_PLACED_VALUES
 
 
 # --- Oddities ------------------------------------------------------------

@@ -197,7 +197,7 @@ class _Scanner:
         word = match.group() if match else ""
         non_finite = ""
         if _INTEGER.fullmatch(word):
-            self.check_digits(word)
+            self.integer(word)
         elif _REAL.fullmatch(word):
             non_finite = "" if math.isfinite(float(word)) else word
         elif word not in _CONSTANTS:
@@ -205,11 +205,11 @@ class _Scanner:
         self.advance(self.at + len(word))
         return non_finite
 
-    def check_digits(self, integer: str) -> None:
+    def integer(self, word: str) -> None:
         try:
-            int(integer)
+            int(word)
         except ValueError:
-            reason = f"a number of {len(integer)} digits is longer than Python reads"
+            reason = f"a number of {len(word)} digits is longer than Python reads"
             raise self.fault(self.at, reason, "shorten the number") from None
 
     # The faults

@@ -1,4 +1,4 @@
-"""Plans and other documents that nobody writes for nnU-Net: each command ends soon, and says why."""
+"""Documents that are far too large: each command ends soon with the reason."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tests.support.attacks import confined
 from tests.support.command import run
 from tests.support.models import CHECKPOINT, FIXTURE, stored
 from tests.support.torchlike import T, save
-from tests.support.variants import ROOTS, lay_out, place
+from tests.support.variants import place
 
-#: Whole processes on documents of many megabytes.
-pytestmark = pytest.mark.slow
+#: Separate processes on documents of many megabytes.
+pytestmark = [pytest.mark.slow, pytest.mark.workspace(chdir=True)]
 
 CT = "Dataset001_PretrainCT"
 MEMBER = f"{CT}/nnUNetTrainer__nnUNetPlans__3d_fullres"
@@ -48,7 +48,7 @@ def of(configurations: Document, **others: Any) -> Document:
     return {**deepcopy(PLANS), "configurations": {"3d_fullres": FULLRES, **configurations}, **others}
 
 
-def heirs(number: int, **fields: Any) -> Document:
+def children(number: int, **fields: Any) -> Document:
     return {f"c{index}": {"inherits_from": "3d_fullres", **fields} for index in range(number)}
 
 
@@ -59,8 +59,8 @@ PLANS_ATTACKS: dict[str, tuple[Callable[[], Document], str]] = {
         lambda: of({f"c{index}": {"inherits_from": f"c{index + 1}"} for index in range(20_000)}),
         "the plans have 20,001 configurations, more than 300",
     ),
-    "heirs of a long list": (
-        lambda: of({**heirs(200), "3d_fullres": {**FULLRES, "patch_size": [64] * 100_000}}),
+    "children of a long list": (
+        lambda: of({**children(200), "3d_fullres": {**FULLRES, "patch_size": [64] * 100_000}}),
         "characters with all that configurations inherit, more than 1,048,576",
     ),
     "a chain that grows": (
@@ -83,18 +83,8 @@ DATASET_ATTACKS: dict[str, tuple[Callable[[], Document], str]] = {
 }
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The fixtures, in which Dataset001 is to be spoilt."""
-    folder = lay_out(tmp_path / "workspace")
-    for variable, name in ROOTS.items():
-        monkeypatch.setenv(f"nnUNet_{variable}", str(folder / name))
-    monkeypatch.chdir(tmp_path)
-    return folder
-
-
-def typed(*arguments: str | Path) -> str:
-    """What the command says, with at most 5 seconds of processor and 500 MiB."""
+def run_confined(*arguments: str | Path) -> str:
+    """The output of the command, with at most 5 seconds of processor time and 500 MiB."""
     return confined(CONFINED, *arguments)
 
 
@@ -105,9 +95,9 @@ def as_zip(plans: Document, dataset_json: Document) -> Path:
 
 
 def as_checkpoint(plans: Document, dataset_json: Document) -> Path:
-    said = {"plans": plans, "dataset_json": dataset_json, "configuration": "3d_fullres", "fold": 0}
+    arguments = {"plans": plans, "dataset_json": dataset_json, "configuration": "3d_fullres", "fold": 0}
     value = {"network_weights": {"a.weight": T("0", (4, 1, 3, 3, 3))}, "trainer_name": "nnUNetTrainer"}
-    return save(Path("weights.pth"), {**value, "init_args": said, "current_epoch": 1})
+    return save(Path("weights.pth"), {**value, "init_args": arguments, "current_epoch": 1})
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -116,26 +106,26 @@ def as_checkpoint(plans: Document, dataset_json: Document) -> Path:
 
 
 @pytest.mark.parametrize("attack", PLANS_ATTACKS)
-def test_a_check_says_why_plans_were_not_looked_at(attack: str, workspace: Path) -> None:
+def test_a_check_reports_plans_that_are_too_large(attack: str, workspace: Path) -> None:
     make, reason = PLANS_ATTACKS[attack]
     folder = place(workspace, CT, "preprocessed/.").resolve()
     (folder / "nnUNetPlans.json").write_text(json.dumps(make()))
-    said = typed("check", folder)
-    assert "PG001" in said
-    assert reason in said
-    assert said.endswith("exit code 2\n")
+    output = run_confined("check", folder)
+    assert "PG001" in output
+    assert reason in output
+    assert output.endswith("exit code 2\n")
 
 
 @pytest.mark.parametrize("attack", ["many configurations", "a chain that grows"])
 @pytest.mark.parametrize(
     "command", [("show",), ("diff", FIXTURE / "plans.json"), ("migrate", "-t", "2", "-tp", "X", "-s")]
 )
-def test_no_command_works_with_such_plans(command: tuple[str | Path, ...], attack: str, workspace: Path) -> None:
+def test_every_command_refuses_such_plans(command: tuple[str | Path, ...], attack: str, workspace: Path) -> None:
     make, reason = PLANS_ATTACKS[attack]
     Path("plans.json").write_text(json.dumps(make()))
-    said = typed(*command, "plans.json")
-    assert reason in said
-    assert said.endswith("exit code 2\n")
+    output = run_confined(*command, "plans.json")
+    assert reason in output
+    assert output.endswith("exit code 2\n")
 
 
 @pytest.mark.parametrize("attack", ["many configurations", "a chain that grows"])
@@ -143,47 +133,49 @@ def test_no_command_works_with_such_plans(command: tuple[str | Path, ...], attac
     "command", [("show",), ("extract",), ("fit", "-d", "2"), ("migrate", "-t", "2", "-tp", "X", "-s")]
 )
 @pytest.mark.parametrize("pack", [as_zip, as_checkpoint])
-def test_no_command_takes_such_plans_out_of_a_model(
+def test_every_command_refuses_such_plans_in_a_model(
     pack: Callable[[Document, Document], Path], command: tuple[str, ...], attack: str, workspace: Path
 ) -> None:
     make, reason = PLANS_ATTACKS[attack]
-    said = typed(*command, pack(make(), DATASET_JSON))
+    output = run_confined(*command, pack(make(), DATASET_JSON))
     if pack is as_checkpoint and attack == "many configurations":
-        reason = "more than"  # the reader of pickles has bounds of its own
-    assert reason in said
+        reason = "more than"  # the reader of pickles has limits of its own
+    assert reason in output
     by_the_rest = {"show": 0, "fit": 1} if pack is as_checkpoint and attack != "many configurations" else {}
-    assert said.endswith(f"exit code {by_the_rest.get(command[0], 2)}\n")
+    assert output.endswith(f"exit code {by_the_rest.get(command[0], 2)}\n")
 
 
-@pytest.mark.parametrize("attack", ["a long chain", "heirs of a long list", "values of a wrong type"])
-def test_weights_with_such_plans_are_judged_by_the_rest(attack: str, workspace: Path) -> None:
+@pytest.mark.parametrize("attack", ["a long chain", "children of a long list", "values of a wrong type"])
+def test_weights_with_such_plans_are_checked_without_them(attack: str, workspace: Path) -> None:
     make, _ = PLANS_ATTACKS[attack]
-    said = typed("check", "-d", "1", "-p", "nnUNetPlans", "-pretrained_weights", as_checkpoint(make(), DATASET_JSON))
-    assert "PG000" not in said
-    assert said.endswith(("exit code 1\n", "exit code 2\n"))
+    output = run_confined(
+        "check", "-d", "1", "-p", "nnUNetPlans", "-pretrained_weights", as_checkpoint(make(), DATASET_JSON)
+    )
+    assert "PG000" not in output
+    assert output.endswith(("exit code 1\n", "exit code 2\n"))
 
 
 @pytest.mark.parametrize("attack", DATASET_ATTACKS)
-def test_a_check_says_why_a_dataset_json_was_not_looked_at(attack: str, workspace: Path) -> None:
+def test_a_check_reports_a_dataset_json_that_is_too_large(attack: str, workspace: Path) -> None:
     make, reason = DATASET_ATTACKS[attack]
     folder = place(workspace, CT, "preprocessed/.").resolve()
     (folder / "dataset.json").write_text(json.dumps({**DATASET_JSON, **make()}))
-    said = typed("check", folder)
-    assert "PG001" in said
-    assert reason in said
-    assert "more than 262,144" in said
-    assert said.endswith("exit code 2\n")
+    output = run_confined("check", folder)
+    assert "PG001" in output
+    assert reason in output
+    assert "more than 262,144" in output
+    assert output.endswith("exit code 2\n")
 
 
 @pytest.mark.parametrize("attack", ["labels", "one region of many"])
 def test_a_zip_with_such_a_dataset_json_is_refused(attack: str, workspace: Path) -> None:
     make, reason = DATASET_ATTACKS[attack]
-    said = typed("fit", as_zip(PLANS, {**DATASET_JSON, **make()}), "-d", "2")
-    assert reason in said
-    assert said.endswith("exit code 2\n")
+    output = run_confined("fit", as_zip(PLANS, {**DATASET_JSON, **make()}), "-d", "2")
+    assert reason in output
+    assert output.endswith("exit code 2\n")
 
 
-def test_a_record_of_such_plans_is_no_record(workspace: Path) -> None:
+def test_a_migration_record_of_such_plans_is_refused(workspace: Path) -> None:
     assert run("migrate", "-s", "1", "-t", "2", "-tp", "Moved").code == 0
     path = place(workspace, "Dataset002_FinetuneCT", "preprocessed/Moved.plansguard.json")
     record = json.loads(path.read_bytes())
@@ -204,12 +196,12 @@ def test_long_settings_are_refused(workspace: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The bounds themselves
+# The limits
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 def refusal(value: Any) -> str:
-    """Why the document is refused; empty where it is not."""
+    """Why the document is refused; empty if it is not."""
     try:
         size_limits.parse(json.dumps(value).encode(), "plans.json")
     except UnreadableDocument as error:
@@ -219,12 +211,12 @@ def refusal(value: Any) -> str:
 
 
 def test_as_many_configurations_as_are_allowed() -> None:
-    assert refusal(of(heirs(size_limits.MAX_CONFIGURATIONS - 1))) == ""
-    assert refusal(of(heirs(size_limits.MAX_CONFIGURATIONS))) == "the plans have 301 configurations, more than 300"
+    assert refusal(of(children(size_limits.MAX_CONFIGURATIONS - 1))) == ""
+    assert refusal(of(children(size_limits.MAX_CONFIGURATIONS))) == "the plans have 301 configurations, more than 300"
 
 
-def test_what_is_inherited_counts_for_each_heir(monkeypatch: pytest.MonkeyPatch) -> None:
-    plans = of(heirs(3))
+def test_inherited_keys_count_in_each_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = of(children(3))
     once, parent = (len(json.dumps(value, separators=(",", ":"))) for value in (plans, FULLRES))
     monkeypatch.setattr(size_limits, "MAX_PLANS", once + 3 * parent)
     assert refusal(plans) == ""
@@ -232,7 +224,7 @@ def test_what_is_inherited_counts_for_each_heir(monkeypatch: pytest.MonkeyPatch)
     assert refusal(plans).startswith(f"the plans have {once + 3 * parent:,} characters")
 
 
-def test_inheritance_that_goes_in_a_circle_has_an_end() -> None:
+def test_a_cycle_of_inheritance_ends() -> None:
     circle = {f"c{index}": {"inherits_from": f"c{(index + 1) % 250}", "x": "y" * 4000} for index in range(250)}
     assert "characters with all that configurations inherit" in refusal(of(circle))
 
@@ -255,7 +247,7 @@ def test_a_document_of_many_values_has_no_places() -> None:
     assert json_document.parse(few[:-1] + b", 1]", "x.json").position("/1") is None
 
 
-def test_of_many_numbers_that_are_none_the_first_is_noted() -> None:
+def test_the_first_of_many_non_finite_numbers_is_noted() -> None:
     many = json.dumps([float("inf")] + [float("nan")] * json_document.MAX_PLACED_VALUES).encode()
     (notice,) = json_document.parse(many, "x.json").notices
     assert notice == ("non-finite", "", "Infinity")
@@ -275,15 +267,15 @@ def test_of_many_numbers_that_are_none_the_first_is_noted() -> None:
     ],
     ids=["cases", "splits", "folds"],
 )
-def test_the_first_faults_are_told(name: str, value: Any, place: str, tmp_path: Path) -> None:
+def test_the_first_faults_are_listed(name: str, value: Any, place: str, tmp_path: Path) -> None:
     folder = shutil.copytree(FIXTURE, tmp_path / "data")
     (folder / name).write_text(json.dumps(value))
-    said = typed("check", folder)
-    assert said.count("error[PG005]") == MOST_PROBLEMS + 1
-    assert said.count(f"{place}: only the first 100 values of a wrong type are listed, but the value is") == 1
+    output = run_confined("check", folder)
+    assert output.count("error[PG005]") == MOST_PROBLEMS + 1
+    assert output.count(f"{place}: only the first 100 values of a wrong type are listed, but the value is") == 1
 
 
-def test_as_many_faults_as_are_told_are_all() -> None:
+def test_as_many_faults_as_are_listed() -> None:
     splits = [{"train": [1] * MOST_PROBLEMS, "val": ["a"]}]
     assert len(problems("Splits", splits)) == MOST_PROBLEMS
     splits[0]["val"] = [2]
@@ -303,7 +295,7 @@ VALUES = st.recursive(
 
 
 @given(model=st.sampled_from(["Splits", "DatasetJson", "Fingerprint", "Plans", "Configuration"]), value=VALUES)
-def test_what_is_shortened_is_as_faulty(model: str, value: Any) -> None:
+def test_a_shortened_value_is_as_faulty(model: str, value: Any) -> None:
     for faults in (1, 3):
         assert accepts(model, shortened(model, value, faults)) == accepts(model, value)
     assert shortened(model, value, 1000) is value
@@ -312,5 +304,5 @@ def test_what_is_shortened_is_as_faulty(model: str, value: Any) -> None:
 @given(places=st.lists(st.integers(0, 30), min_size=1, max_size=10, unique=True), faults=st.integers(1, 10))
 def test_no_fault_moves_when_others_are_left_out(places: list[int], faults: int) -> None:
     folds = [{"train": [1 if case in places else "a" for case in range(31)], "val": ["b"]}]
-    told = [problem.tokens for problem in problems("Splits", shortened("Splits", folds, faults))]
-    assert told == [(0, "train", case) for case in sorted(places)[:faults]]
+    listed = [problem.tokens for problem in problems("Splits", shortened("Splits", folds, faults))]
+    assert listed == [(0, "train", case) for case in sorted(places)[:faults]]

@@ -1,4 +1,4 @@
-"""jsondoc: what nnU-Net's ``json.load`` reads, what it refuses, and what it accepts in silence."""
+"""JSON documents: what nnU-Net's ``json.load`` reads, what it refuses, and what it accepts without a message."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=5), inner, max_size=5),
     max_leaves=20,
 )
-"""Any value a JSON text can hold without oddities."""
+"""Any value that a JSON text can have without oddities."""
 
 PIECES = """
     { } [ ] , : " \\ ' # / . - + 0 1 e E + 1e400 1.5 "a" "b" "a": "\\ud800" \\u00 true fals None NaN Infinity inf
     é \u0661 \u201c <<<<<<< ( ;
 """
 json_like = st.lists(st.sampled_from([*PIECES.split(), *" \t\n\r\0\x01\u00a0\ufeff"])).map("".join)
-"""Text made of pieces of JSON, right and wrong."""
+"""Text made of valid and invalid pieces of JSON."""
 
 
 def refusal(raw: bytes | str) -> UnreadableDocument:
@@ -55,7 +55,7 @@ def refusal(raw: bytes | str) -> UnreadableDocument:
 
 
 def accepted_by_json(raw: bytes) -> bool:
-    """Whether nnU-Net's way of reading takes these bytes."""
+    """Whether nnU-Net can read these bytes."""
     try:
         json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -81,7 +81,7 @@ def members(value: Any, *path: str | int) -> Iterator[tuple[tuple[str | int, ...
 
 
 def assert_all_positions_are_right(raw: bytes) -> None:
-    """Every pointer leads to its value, and its position to a text that Python itself reads as key and value."""
+    """Every pointer leads to its value, and its position to a text that Python reads as key and value."""
     document = parse(raw, "plans.json")
     text = raw.decode()
     starts = line_starts(text)
@@ -171,7 +171,7 @@ def test_read_takes_path_and_bytes_from_the_file(tmp_path: Path) -> None:
         ('{"a": %s}' % ("9" * 400), []),
         ("[1e-400, 1e308, 0e999]", []),
         ('["NaN", "1e400", {"NaN": "Infinity"}]', []),
-        # In the order of the text, and nothing of what a later duplicate overwrites.
+        # In the order of the text, and nothing inside what a later duplicate overwrites.
         (
             '{"a": NaN, "b": NaN, "a": {"c": NaN, "d": 0, "d": 1}}',
             [
@@ -190,13 +190,13 @@ def test_notices(text: str, notices: list[tuple[str, str, str]]) -> None:
     assert repr(document.value) == repr(json.loads(text))
 
 
-def test_the_last_of_duplicate_keys_is_the_one_that_counts() -> None:
+def test_the_last_of_duplicate_keys_counts() -> None:
     document = parse(b'{"a": {"x": 1, "y": 2},\n "a": 0,\n "a": {"x": 3}}', "plans.json")
     assert document.value == {"a": {"x": 3}}
     assert document.position("/a") == Position(3, 2)
     assert document.position("/a", first=True) == Position(1, 2)
     assert document.position("/a/x") == document.position("/a/x", first=True) == Position(3, 8)
-    assert document.position("/a/y") == Position(3, 2), "the first a, which has a y, is gone"
+    assert document.position("/a/y") == Position(3, 2), "the first a, which has a y, is overwritten"
 
 
 # --- Pointers and places ---------------------------------------------------------
@@ -268,7 +268,7 @@ def test_an_ordinary_document_is_scanned_only_when_a_place_is_asked_for(
 
 # --- What is refused ---------------------------------------------------------------
 
-# The mark ¦ stands where line and column have to point.
+# The mark ¦ is where line and column must point.
 FAULTS = [
     ("[1¦ 2]", "a comma is missing after item 1 of the list", "put a comma here"),
     ('{"a": [0]¦\n "b": 1}', 'a comma is missing after the value of "a"', "put a comma here"),
@@ -360,7 +360,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("marked", "reason", "hint"), FAULTS, ids=[repr(marked)[:40] for marked, _, _ in FAULTS])
-def test_a_fault_is_named_placed_and_given_a_remedy(marked: str, reason: str, hint: str) -> None:
+def test_a_fault_has_a_reason_a_hint_and_a_place(marked: str, reason: str, hint: str) -> None:
     text = marked.replace("¦", "")
     assert not accepted_by_json(text.encode()) or "nested" in reason
     error = refusal(text)
@@ -401,7 +401,7 @@ def test_the_deepest_document_allowed_is_read() -> None:
         assert document.position("/0" * (MAX_DEPTH - 1)) == Position(1, MAX_DEPTH)
 
 
-def test_what_is_too_large_is_refused_before_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_too_large_is_refused_before_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "big.json"
     with file.open("wb") as stream:
         stream.truncate(MAX_BYTES + 1)
@@ -412,7 +412,7 @@ def test_what_is_too_large_is_refused_before_reading(tmp_path: Path, monkeypatch
 
 
 def long(text: str) -> str:
-    """``text`` with blanks behind it, beyond the length up to which places are told."""
+    """``text`` with blanks appended, too long for places."""
     return text + " " * MAX_PLACED
 
 
@@ -435,11 +435,11 @@ def test_a_long_document_has_its_oddities() -> None:
     ("text", "reason"),
     [("[" * 250 + "]" * 250, "nested deeper than 200 levels"), ('{"a": 1,}', "Python cannot read this JSON: ")],
 )
-def test_a_long_document_is_refused_all_the_same(text: str, reason: str) -> None:
+def test_a_long_document_is_refused_too(text: str, reason: str) -> None:
     assert reason in refusal(long(text)).reason
 
 
-def test_a_refusal_the_scan_cannot_explain_still_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_that_the_scan_cannot_explain(monkeypatch: pytest.MonkeyPatch) -> None:
     def loads(*_: object, **__: object) -> None:
         raise RecursionError("maximum recursion depth exceeded")
 
@@ -447,15 +447,15 @@ def test_a_refusal_the_scan_cannot_explain_still_is_one(monkeypatch: pytest.Monk
     assert "maximum recursion depth exceeded" in refusal("[]").reason
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="only Linux has files that hide their size")
-def test_a_file_larger_than_it_says_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="only Linux has files without a size")
+def test_a_file_larger_than_its_declared_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_document, "MAX_BYTES", 3)
     with pytest.raises(UnreadableDocument, match="larger than"):
         read(Path("/proc/self/status"))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has neither pipes nor devices among its files")
-def test_what_cannot_be_opened_is_refused_in_plain_words(tmp_path: Path) -> None:
+def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     file = tmp_path / "file.json"
     file.write_text("{}")
     (tmp_path / "dangling.json").symlink_to(tmp_path / "nowhere.json")
@@ -476,11 +476,11 @@ def test_what_cannot_be_opened_is_refused_in_plain_words(tmp_path: Path) -> None
         assert (caught.value.path, caught.value.line) == (str(path), None)
 
 
-def test_a_forbidden_file_is_refused_in_plain_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "plans.json"
     file.write_text("{}")
 
-    def forbidden(*_: object) -> None:  # root, who often runs the tests, may read everything
+    def forbidden(*_: object) -> None:  # root, who often runs the tests, can read everything
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", forbidden)
@@ -492,7 +492,7 @@ def test_a_forbidden_file_is_refused_in_plain_words(tmp_path: Path, monkeypatch:
 
 
 def assert_read_or_refused(raw: bytes) -> None:
-    """The scan takes what ``json`` takes and refuses what it refuses; a refusal is whole and points into the text."""
+    """The scan accepts and refuses the same as ``json``; an error has reason, hint and a place in the text."""
     if accepted_by_json(raw):
         document = parse(raw, "plans.json")
         assert repr(document.value) == repr(json.loads(raw))

@@ -1,17 +1,14 @@
-"""The models, against the corpus, against nnU-Net's own resolution, and against documents that only look like some."""
+"""The models and the recognition of documents: real files, wrong types, and files that only look like documents."""
 
 from __future__ import annotations
 
-import csv
 import json
 import subprocess
 import sys
-import warnings
-from collections.abc import Callable, Iterator
-from copy import deepcopy
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,11 +21,10 @@ from plansguard.documents.models.plans import Architecture, ArchKwargs, Configur
 from plansguard.documents.models.splits import Splits
 from plansguard.documents.recognise import is_v1, may_be_document, recognise
 from plansguard.documents.validation import _SOURCES, model_class
-from plansguard.nnunet.inheritance import InheritanceError, modern_architecture, origins, resolve_configuration
+from plansguard.nnunet.inheritance import modern_architecture, resolve_configuration
+from tests.conftest import ROOT
+from tests.support.corpus import corpus
 
-ROOT = Path(__file__).parents[2]
-CORPUS = ROOT.parent / "shared" / "corpus"
-KINDS = {"plans": "plans", "dataset": "dataset.json", "fingerprint": "fingerprint", "splits": "splits", "other": None}
 MODELS: dict[str, type[BaseModel]] = {
     "plans": Plans,
     "dataset.json": DatasetJson,
@@ -38,17 +34,8 @@ MODELS: dict[str, type[BaseModel]] = {
 DOCUMENT_MODELS = (*MODELS.values(), Configuration, Architecture, ArchKwargs)
 
 
-def corpus(*kinds: str) -> list[Any]:
-    """Parameters: path and kind of every file of the corpus, of these manifest kinds only if any are given."""
-    if not CORPUS.is_dir():
-        return [pytest.param(None, None, marks=pytest.mark.skip(reason="there is no ../shared/corpus"))]
-    with (CORPUS / "manifest.tsv").open(encoding="utf-8") as manifest:
-        rows = [row for row in csv.DictReader(manifest, delimiter="\t") if not kinds or row["kind"] in kinds]
-    return [pytest.param(CORPUS / row["local path"], KINDS[row["kind"]], id=row["local path"]) for row in rows]
-
-
 def pointers(model: type[BaseModel], value: Any) -> list[str]:
-    """Where the model finds fault with a value, as JSON pointers."""
+    """The places that the model refuses in a value, as JSON pointers."""
     with pytest.raises(ValidationError) as caught:
         model.model_validate(value)
     return ["".join(f"/{token}" for token in error["loc"]) for error in caught.value.errors()]
@@ -188,7 +175,7 @@ def test_unusual_types_that_nnunet_takes(model: type[BaseModel], value: Any) -> 
     assert model.model_validate(value).model_dump(exclude_unset=True) == value
 
 
-def test_a_scalar_that_may_be_a_list_is_refused_in_plain_words() -> None:
+def test_the_message_about_a_scalar_that_may_be_a_list() -> None:
     with pytest.raises(ValidationError, match="Input should be a valid integer or a list of integers"):
         ArchKwargs.model_validate({"n_conv_per_stage": "2"})
 
@@ -202,7 +189,7 @@ JSON_VALUES = st.recursive(
 
 @st.composite
 def documents(draw: Callable[[Any], Any]) -> tuple[type[BaseModel], Any]:
-    """A model and an object with some of its keys, holding anything."""
+    """A model and an object with some of its keys and any values."""
     model = draw(st.sampled_from([model for model in DOCUMENT_MODELS if model is not Splits]))
     keys = [field.alias or name for name, field in model.model_fields.items()]
     return model, {"configurations": {}, **draw(st.dictionaries(st.sampled_from(keys), JSON_VALUES, max_size=5))}
@@ -323,194 +310,8 @@ def test_whatever_is_recognised_may_be_a_document(value: Any) -> None:
         ([], False),
     ],
 )
-def test_v1_files_are_told_by_their_labels(value: Any, expected: bool) -> None:
+def test_v1_files_are_recognised_by_their_labels(value: Any, expected: bool) -> None:
     assert is_v1(value) is expected
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Inheritance
-# ---------------------------------------------------------------------------------------------------------------------
-
-FAMILY = {
-    "grandchild": {"inherits_from": "child", "architecture": {"n": 3}},
-    "child": {"batch_size": 3, "inherits_from": "3d_fullres", "extra": [1]},
-    "3d_fullres": {"batch_size": 2, "patch_size": [32, 32], "architecture": {"n": 1, "m": 2}},
-}
-
-
-def test_a_child_replaces_whole_keys() -> None:
-    resolved = resolve_configuration(FAMILY, "grandchild")
-    assert resolved == {
-        "batch_size": 3,
-        "patch_size": [32, 32],
-        "architecture": {"n": 3},
-        "inherits_from": "child",
-        "extra": [1],
-    }
-    assert origins(FAMILY, "grandchild") == {
-        "batch_size": "child",
-        "patch_size": "3d_fullres",
-        "architecture": "grandchild",
-        "inherits_from": "grandchild",
-        "extra": "child",
-    }
-
-
-def test_resolving_changes_nothing() -> None:
-    before = deepcopy(FAMILY)
-    resolve_configuration(FAMILY, "grandchild")
-    assert before == FAMILY
-
-
-@pytest.mark.parametrize(
-    ("configurations", "kind", "chain"),
-    [
-        ({}, "missing", ("a",)),
-        ({"a": {"inherits_from": "b"}}, "missing", ("a", "b")),
-        ({"a": {"inherits_from": None}, "None": {}}, "missing", ("a", "None")),
-        ({"a": {"inherits_from": ["b"]}, "b": {}}, "missing", ("a", "['b']")),
-        ({"a": {"inherits_from": "a"}}, "cycle", ("a", "a")),
-        ({"a": {"inherits_from": "b"}, "b": {"inherits_from": "b"}}, "cycle", ("a", "b", "b")),
-    ],
-)
-def test_broken_inheritance(configurations: dict[str, Any], kind: str, chain: tuple[str, ...]) -> None:
-    for function in (resolve_configuration, origins):
-        with pytest.raises(InheritanceError) as caught:
-            function(configurations, "a")
-        assert (caught.value.kind, caught.value.chain) == (kind, chain)
-        assert " -> ".join(chain) in caught.value.reason
-
-
-NAMES = ("a", "b", "c", "d")
-CONFIGURATIONS: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
-    st.sampled_from(NAMES),
-    st.fixed_dictionaries(
-        {"architecture": st.just({})},
-        optional={"inherits_from": st.sampled_from(NAMES) | st.none(), "x": JSON_VALUES, "y": JSON_VALUES},
-    ),
-)
-
-
-def ours(configurations: dict[str, Any], name: str) -> dict[str, Any] | Literal["missing", "cycle"]:
-    try:
-        return resolve_configuration(configurations, name)
-    except InheritanceError as error:
-        return error.kind
-
-
-@given(CONFIGURATIONS, st.sampled_from(NAMES))
-def test_origins_name_who_wrote_what(configurations: dict[str, Any], name: str) -> None:
-    resolved = ours(configurations, name)
-    if isinstance(resolved, dict):
-        found = {key: configurations[origin][key] for key, origin in origins(configurations, name).items()}
-        assert repr(found) == repr(resolved)  # NaN equals itself here, and the order counts
-
-
-@pytest.fixture(scope="session")
-def nnunet() -> Any:
-    """nnU-Net's plans handler."""
-    return pytest.importorskip(
-        "nnunetv2.utilities.plans_handling.plans_handler", reason="needs nnunetv2 (plansguard[train])"
-    )
-
-
-def theirs(nnunet: Any, configurations: dict[str, Any], name: str) -> dict[str, Any] | Literal["missing", "cycle"]:
-    manager = nnunet.PlansManager({"configurations": configurations})
-    try:
-        return manager._internal_resolve_configuration_inheritance(name)  # type: ignore[no-any-return]
-    except ValueError:
-        return "missing"
-    except RuntimeError:
-        return "cycle"
-
-
-@pytest.mark.nnunet
-@given(configurations=CONFIGURATIONS, name=st.sampled_from(NAMES))
-@settings(deadline=None, max_examples=500)
-def test_inheritance_is_nnunets(nnunet: Any, configurations: dict[str, Any], name: str) -> None:
-    assert repr(ours(configurations, name)) == repr(theirs(nnunet, configurations, name))
-
-
-def plans_of_fixtures() -> Iterator[Any]:
-    """Parameters: all readable plans among the project's fixtures, healthy and broken."""
-    for path in sorted((ROOT / "fixtures").rglob("*.json")) + sorted((ROOT / "tests").rglob("*.json")):
-        try:
-            value = json.loads(path.read_bytes())
-        except ValueError:
-            continue
-        if recognise(value) == "plans":
-            yield pytest.param(path, "plans", id=path.relative_to(ROOT).as_posix())
-
-
-@pytest.mark.nnunet
-@pytest.mark.parametrize(("path", "kind"), [*corpus("plans"), *plans_of_fixtures()])
-def test_real_plans_resolve_as_nnunet_does(nnunet: Any, path: Path, kind: str) -> None:
-    configurations = json.loads(path.read_bytes()).get("configurations")
-    try:
-        Plans.model_validate({"configurations": configurations})
-    except ValidationError:
-        pytest.skip("its configurations are no objects")
-    for name in configurations:
-        resolved = ours(configurations, name)
-        assert repr(resolved) == repr(theirs(nnunet, configurations, name))
-        if isinstance(resolved, dict):
-            assert our_architecture(resolved) == their_architecture(nnunet, resolved)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The old format
-# ---------------------------------------------------------------------------------------------------------------------
-
-OLD: dict[str, Any] = {
-    "patch_size": [64, 64, 32],
-    "UNet_class_name": "PlainConvUNet",
-    "UNet_base_num_features": 32,
-    "unet_max_num_features": 100,
-    "n_conv_per_stage_encoder": [2, 2, 2],
-    "n_conv_per_stage_decoder": [2, 2],
-    "num_pool_per_axis": [2, 2, 1],
-    "pool_op_kernel_sizes": [[1, 1, 1], [2, 2, 2], [2, 2, 1]],
-    "conv_kernel_sizes": [[3, 3, 3]] * 3,
-}
-
-
-def our_architecture(resolved: dict[str, Any]) -> dict[str, Any] | None:
-    try:
-        return modern_architecture(resolved)
-    except (KeyError, ValueError):
-        return None
-
-
-def their_architecture(nnunet: Any, resolved: dict[str, Any]) -> dict[str, Any] | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            manager = nnunet.ConfigurationManager(deepcopy(resolved))
-        except (KeyError, ValueError, RuntimeError):
-            return None
-    return manager.configuration["architecture"]  # type: ignore[no-any-return]
-
-
-def old_variants() -> Iterator[Any]:
-    """Parameters: configurations of the old format, and whether nnU-Net can translate them."""
-    yield pytest.param(OLD, True, id="plain")
-    yield pytest.param({**OLD, "UNet_class_name": "ResidualEncoderUNet"}, True, id="residual")
-    yield pytest.param({**OLD, "patch_size": [64, 64]}, True, id="2d")
-    yield pytest.param({**OLD, "patch_size": [64] * 4}, False, id="4d")
-    yield pytest.param({**OLD, "UNet_class_name": "Forked"}, False, id="fork")
-    for missing in OLD:
-        yield pytest.param({key: OLD[key] for key in OLD if key != missing}, False, id=f"no {missing}")
-
-
-@pytest.mark.parametrize(("resolved", "translatable"), [*old_variants()])
-def test_old_plans_are_translated(resolved: dict[str, Any], translatable: bool) -> None:
-    assert (our_architecture(resolved) is not None) is translatable
-
-
-@pytest.mark.nnunet
-@pytest.mark.parametrize(("resolved", "translatable"), [*old_variants()])
-def test_old_plans_are_translated_as_nnunet_does(nnunet: Any, resolved: dict[str, Any], translatable: bool) -> None:
-    assert our_architecture(resolved) == their_architecture(nnunet, resolved)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

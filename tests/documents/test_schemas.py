@@ -1,4 +1,4 @@
-"""The JSON Schemas in ``schemas/``, through check-jsonschema: a public tool that knows nothing of plansguard."""
+"""The JSON Schemas in ``schemas/``, with check-jsonschema, a public tool."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GONE: Final = object()
 
 @pytest.fixture(scope="module")
 def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
-    """Good documents of every kind: the fixtures, and what plansguard itself writes when it is used on them."""
+    """Good documents of every kind: the fixtures, and what plansguard writes for them."""
     folder = tmp_path_factory.mktemp("documents")
     workspace = lay_out(folder / "workspace")
     plans = place(workspace, CT, "preprocessed/nnUNetPlans.json")
@@ -72,28 +72,28 @@ def found(workspace: Path, name: str) -> list[Path]:
 
 
 def plansguard(workspace: Path, *arguments: str) -> str:
-    """What a command shows, as a user runs it on a workspace; findings are no failure here."""
+    """The output of a command on a workspace; findings are not a failure."""
     done = start(*arguments, environment={f"nnUNet_{root}": str(workspace / name) for root, name in ROOTS.items()})
     assert done.returncode in (0, 1), done.stderr
     return done.stdout
 
 
 def example_of_settings() -> str:
-    """The settings that README.md shows."""
+    """The example of settings in README.md."""
     example = re.search(r"```json\n(.+?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert example
     return example[1]
 
 
 def complaints(name: str, paths: Iterable[Path]) -> set[tuple[str, str]]:
-    """(file name, JSON pointer) of everything that check-jsonschema has against files."""
+    """(file name, JSON pointer) of every error that check-jsonschema reports about files."""
     verdict = check_jsonschema("--schemafile", str(file_of(name)), *map(str, paths))
     assert not verdict.get("parse_errors")
     return {(Path(error["filename"]).name, pointer(error["path"])) for error in verdict.get("errors", ())}
 
 
 def check_jsonschema(*arguments: str) -> dict[str, Any]:
-    """The verdict of the command-line tool."""
+    """The output of the command-line tool."""
     pytest.importorskip("check_jsonschema", reason="needs check-jsonschema, which the extra `dev` installs")
     done = subprocess.run(
         [sys.executable, "-m", "check_jsonschema", "--output-format", "json", *arguments],
@@ -112,7 +112,7 @@ def pointer(path: str) -> str:
 
 
 def file_of(name: str) -> Path:
-    """The schema as it lies in the repository."""
+    """The path of a schema in the repository."""
     return ROOT / "schemas" / f"{name}.schema.json"
 
 
@@ -143,7 +143,7 @@ def test_real_files_are_accepted(name: str, corpus: Path) -> None:
     assert complaints(name, [path for path in paths if not is_v1(json.loads(path.read_bytes()))]) == set()
 
 
-def test_a_network_of_ones_own_may_have_any_arguments(tmp_path: Path) -> None:
+def test_another_network_may_have_any_arguments(tmp_path: Path) -> None:
     own = {"network_class_name": "my_lab.networks.MyPlainConvUNet", "arch_kwargs": {"strides": "none"}}
     path = tmp_path / "MyPlans.json"
     path.write_text(json.dumps({"configurations": {"2d": {"architecture": own}}}), encoding="utf-8")
@@ -154,7 +154,7 @@ def test_a_network_of_ones_own_may_have_any_arguments(tmp_path: Path) -> None:
 # Broken documents
 # ---------------------------------------------------------------------------------------------------------------------
 
-#: Schema -> pointer -> what stands there instead of what the first good document has; other keys are added.
+#: Schema -> pointer -> the value that replaces that of the first good document; unknown keys are added.
 BROKEN: dict[str, dict[str, Any]] = {
     "plans": {
         "/plans_name": None,
@@ -247,7 +247,7 @@ def test_broken_documents_are_rejected(name: str, documents: dict[str, list[Path
 
 
 def break_at(document: Any, where: str, value: Any) -> str:
-    """Put ``value`` there; where a schema says so: at the object around it if a key is missing or unknown."""
+    """Put ``value`` there; return where it is reported: at the object around it if a key is missing or unknown."""
     *parents, last = json_document.tokens(where)
     for token in parents:
         document = document[int(token) if isinstance(document, list) else token]
@@ -260,8 +260,8 @@ def break_at(document: Any, where: str, value: Any) -> str:
     return json_document.pointer(*parents) if around else where
 
 
-def test_what_json_schema_cannot_say(documents: dict[str, list[Path]], tmp_path: Path) -> None:
-    # To JSON Schema 2.0 is an integer; nnU-Net's data loader fails on it, so the models and PG005 refuse it.
+def test_a_fault_that_json_schema_cannot_describe(documents: dict[str, list[Path]], tmp_path: Path) -> None:
+    # 2.0 is an integer in JSON Schema; nnU-Net's data loader fails on it, so the models and PG005 refuse it.
     path = tmp_path / "MyPlans.json"
     document = json.loads(documents["plans"][0].read_bytes())
     document["configurations"]["3d_fullres"]["batch_size"] = 2.0
@@ -293,7 +293,7 @@ def test_every_property_is_described(name: str) -> None:
     for part in (body, *body.get("$defs", {}).values()):
         assert part["description"].endswith(".")
         for key, field in part.get("properties", {}).items():
-            # A property whose description is that of what it refers to has none of its own.
+            # A property has no description if it would repeat that of its definition.
             described = field if "description" in field else body["$defs"][field["$ref"].rpartition("/")[2]]
             assert described["description"].endswith("."), key
 

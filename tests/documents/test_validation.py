@@ -1,4 +1,4 @@
-"""What shape.py calls healthy, the models accept; and healthy documents never need the models."""
+"""Validation by JSON Schema: what it accepts, the models accept, and valid documents need no model."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_what_is_surely_valid_is_valid(data: st.DataObject, document: tuple[str,
 
 
 @pytest.mark.parametrize("value", [None, 3, "x", [], {}, {"configurations": []}, {"configurations": {"2d": 5}}])
-def test_what_is_no_document_at_all(value: Any) -> None:
+def test_values_that_are_not_documents(value: Any) -> None:
     for model in ("Plans", "Configuration", "Splits"):
         assert not surely_valid(model, value) or accepts(model, value)
 

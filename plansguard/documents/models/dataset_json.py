@@ -23,20 +23,20 @@ class DatasetJson(Document):
     """
 
     channel_names: Given[dict[str, str]] = optional(
-        "Name of every input channel by channel number: '0', '1', ... The names choose the normalization "
-        "(CT, noNorm, zscore, rescale_to_0_1, rgb_to_0_1 in any case; all others mean z-score). nnU-Net uses the order "
-        "of the entries and ignores their numbers."
+        "Name of every input channel by channel number: '0', '1', ... The names choose the normalization (CT, noNorm, "
+        "zscore, rescale_to_0_1, rgb_to_0_1 in any case; all others mean z-score). nnU-Net uses the order of the "
+        "entries and ignores their numbers."
     )
     modality: Given[dict[str, str]] = optional(
         "Name of channel_names in nnU-Net v1. If both are present, channels are counted here."
     )
     labels: Given[dict[str, OneOrMoreInts]] = optional(
-        "Value in the segmentations by label name; a list of values makes a region. 'background' must be "
-        "0, an 'ignore' label must be the highest value."
+        "Value in the segmentations by label name; a list of values makes a region. 'background' must be 0, an "
+        "'ignore' label must be the highest value."
     )
     regions_class_order: list[int] | None = optional(
-        "Value that each region gets in a predicted segmentation, in the order of the foreground labels; "
-        "later regions overwrite earlier ones. Needed if a label is a list of two or more values."
+        "Value that each region gets in a predicted segmentation, in the order of the foreground labels; later regions"
+        " overwrite earlier ones. Needed if a label is a list of two or more values."
     )
     numTraining: Given[int] = optional("Number of training cases.")
     file_ending: Given[str] = optional("Ending of all image and segmentation files with its dot, such as '.nii.gz'.")

@@ -30,18 +30,18 @@ class ArchKwargs(Document):
     features_per_stage: Given[OneOrMoreInts] = optional("Feature maps (channels) per stage.")
     conv_op: Given[str] = optional("Convolution; its name ends in the number of axes: Conv2d or Conv3d.")
     kernel_sizes: Given[PerStageAndAxis] = optional(
-        "Kernel size of the convolutions in voxels: per stage a list with one value per array axis or one "
-        "value for all axes, or one value for everything."
+        "Kernel size of the convolutions in voxels: per stage a list with one value per array axis or one value for "
+        "all axes, or one value for everything."
     )
     strides: Given[PerStageAndAxis] = optional(
-        "Downsampling factor at the entry of each stage, in the form of kernel_sizes. That of the first "
-        "stage is normally 1."
+        "Downsampling factor at the entry of each stage, in the form of kernel_sizes. That of the first stage is "
+        "normally 1."
     )
     n_conv_per_stage: Given[OneOrMoreInts] = optional("PlainConvUNet: convolutions per encoder stage.")
     n_blocks_per_stage: Given[OneOrMoreInts] = optional("ResidualEncoderUNet: residual blocks per encoder stage.")
     n_conv_per_stage_decoder: Given[OneOrMoreInts] = optional(
-        "Convolutions (ResidualUNet: blocks) per decoder stage, from the lowest resolution up, one entry "
-        "fewer than stages."
+        "Convolutions (ResidualUNet: blocks) per decoder stage, from the lowest resolution up, one entry fewer than "
+        "stages."
     )
     conv_bias: Given[bool] = optional("Whether convolutions have a bias.")
     norm_op: str | None = optional("Normalization layer; null for none.")
@@ -69,8 +69,8 @@ class Architecture(Document):
         "dynamic_network_architectures for its last part."
     )
     arch_kwargs: dict[str, Any] | None = optional(
-        "Keyword arguments of the class besides input_channels and num_classes; null in plans that nnssl "
-        "wrote for a network whose name determines its size."
+        "Keyword arguments of the class besides input_channels and num_classes; null in plans that nnssl wrote for a "
+        "network whose name determines its size."
     )
     kw_requires_import: list[str] | None = Field(
         None,
@@ -91,12 +91,12 @@ class Configuration(Document):
     preprocessor_name: Given[str] = optional("Class of nnunetv2.preprocessing that writes that folder.")
     batch_size: Given[int] = optional("Patches per training step, over all GPUs together.")
     patch_size: Given[list[int]] = optional(
-        "Size of the network's input in voxels, one value per array axis, in the order of the arrays on "
-        "disk, that is after transpose_forward. A 2d configuration leaves out the first axis."
+        "Size of the network's input in voxels, one value per array axis, in the order of the arrays on disk, that is "
+        "after transpose_forward. A 2d configuration leaves out the first axis."
     )
     median_image_size_in_voxels: Given[list[float]] = optional(
-        "Median image size in voxels after resampling to spacing, in the axis order of patch_size. For "
-        "information only; halves occur."
+        "Median image size in voxels after resampling to spacing, in the axis order of patch_size. For information "
+        "only; halves occur."
     )
     spacing: Given[list[float | None]] = optional(
         "Target spacing in mm, in the axis order of patch_size. Nulls occur in nnssl's plans without resampling."
@@ -105,7 +105,7 @@ class Configuration(Document):
         "Class of nnunetv2.preprocessing.normalization for each input channel."
     )
     use_mask_for_norm: Given[list[bool]] = optional(
-        "For each input channel, whether normalization uses the nonzero region only and sets the rest to 0."
+        "For each input channel, whether normalization uses the nonzero region only and training sets the rest to 0."
     )
     resampling_fn_data: Given[str] = optional(
         "Function of nnunetv2.preprocessing.resampling that resamples images to spacing."
@@ -116,7 +116,7 @@ class Configuration(Document):
     )
     resampling_fn_seg_kwargs: Given[dict[str, Any]] = optional("Its keyword arguments.")
     resampling_fn_probabilities: Given[str] = optional(
-        "Function of nnunetv2.preprocessing.resampling that resamples predictions to the image."
+        "Function of nnunetv2.preprocessing.resampling that resamples predictions to the image's spacing."
     )
     resampling_fn_probabilities_kwargs: Given[dict[str, Any]] = optional("Its keyword arguments.")
     architecture: Given[Architecture] = optional(
