@@ -83,8 +83,7 @@ def migrated_training_field_edited(plans: Plans, migration_record: MigrationReco
 
     What it checks: patch size, batch size and batch dice are those that `plansguard migrate` wrote.
 
-    Why it matters: the weights load and the data stay valid, so nothing warns. Yet the patches are of another size
-    than in pretraining, and the run cannot be compared with others that use these plans.
+    Why it matters: weights and data stay valid, so nothing warns; yet the run is not comparable with the pretraining.
 
     How to fix: undo the edit, or copy the plans under a new name (nnU-Net's own advice), or accept it with a reason.
 

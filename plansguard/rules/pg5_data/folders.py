@@ -243,8 +243,7 @@ def array_channels_differ(dataset: Dataset, configuration: Configuration, data: 
 def class_locations_differ(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The labels have changed since preprocessing.
 
-    What it checks: the classes for which each case's `.pkl` stores locations against those that dataset.json asks for:
-    foreground labels, regions, and one for the ignore label where it is declared.
+    What it checks: the classes with locations in each `.pkl` against labels, regions and ignore label of dataset.json.
 
     Why it matters: drawing foreground ends in a `KeyError` of a worker, or silently never oversamples a class.
 
@@ -270,8 +269,7 @@ def data_from_another_reader(dataset: Dataset, configuration: Configuration, dat
 
     What it checks: each `.pkl` holds `sitk_stuff` for SimpleITKIO, `nibabel_stuff` for nibabel: predictions need it.
 
-    Why it matters: readers store axes and orientation differently. Training does not notice; the final validation,
-    after the last epoch, ends in a `KeyError` when it exports the first prediction.
+    Why it matters: training ignores other axes; the final validation ends in a `KeyError` when it exports a prediction.
 
     How to fix: name the reader that made the data, or preprocess again.
 
@@ -322,8 +320,7 @@ def mixed_data_formats(dataset: Dataset, configuration: Configuration, data: Aud
 def data_of_another_version(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The data were written by another version of nnU-Net.
 
-    What it checks: the format of the arrays against the nnU-Net installed here, or 2.8.1 where there is none: `.b2nd`
-    is read from 2.6 on (an error below), `.npz` is what older versions wrote.
+    What it checks: nnU-Net (the installed one, else 2.8.1) reads `.b2nd` from 2.6 on (an error below); `.npz` is older.
 
     Why it matters: `.npz` data are unpacked to `.npy` beside them, several times their size; 2.5 cannot read `.b2nd`.
 

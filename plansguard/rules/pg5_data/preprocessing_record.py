@@ -39,9 +39,8 @@ def stamp_disagrees(dataset: Dataset, preprocessing_records: Folders) -> Iterato
     channels normalized as CT. The dataset.json has the same label values and number of channels. The same names of
     labels or channels in another order are a warning; new names and another file ending are for information.
 
-    Why it matters: nnU-Net stores no trace of the plans in preprocessed data. After an edit of the plans it trains on
-    the old arrays, without a warning, and predicts with the new plans: poor predictions, discovered weeks later. Other
-    labels end in a data loader that crashes, or in a network that learns the old ones.
+    Why it matters: nnU-Net stores no trace of the plans. After an edit it silently trains on the old arrays and
+    predicts, poorly, with the new plans. Other labels crash the data loader, or the network learns the old ones.
 
     How to fix: set the value back if the edit was not meant. Otherwise preprocess again.
 
@@ -68,8 +67,7 @@ def stamp_disagrees(dataset: Dataset, preprocessing_records: Folders) -> Iterato
 def data_changed_since_stamp(dataset: Dataset, preprocessing_records: Folders) -> Iterator[Found]:
     """Preprocessed data are other files than those in the preprocessing record.
 
-    What it checks: where `plansguard preprocess` left a preprocessing record, the data folder holds the recorded
-    cases, in files of the same names and sizes. When they were changed or copied does not count.
+    What it checks: the data folder holds the recorded cases, in files of the same names and sizes. Times do not count.
 
     Why it matters: another command preprocessed again, or files were lost, replaced or damaged. The record is not used.
 

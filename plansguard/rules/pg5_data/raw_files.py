@@ -38,8 +38,7 @@ def ground_truth_missing(
 
     What it checks: `gt_segmentations/<case><file_ending>` exists for every validation case (every case without splits).
 
-    Why it matters: nnU-Net opens them only after the last epoch, when every case has been predicted: days later it
-    ends with `FileNotFoundError`. The weights are safe, and `--val` repeats the rest.
+    Why it matters: `FileNotFoundError` after the last epoch. The weights are safe; `--val` repeats the validation.
 
     How to fix: copy `labelsTr` of the raw dataset.
 
@@ -79,8 +78,7 @@ def _validation_labels(dataset: Dataset, data: Audit, ending: str) -> set[str]:
 def raw_files_newer_than_data(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Raw images or labels were changed after preprocessing.
 
-    What it checks: the newest file in `imagesTr` and `labelsTr` against the oldest one of the preprocessed cases. Where
-    every raw file is newer, they were copied, and their times are no evidence.
+    What it checks: that no raw file is newer than the oldest preprocessed one. Where all are newer, they were copied.
 
     Why it matters: corrections do not reach the training until the data are preprocessed again.
 

@@ -74,8 +74,8 @@ def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     What it checks: configurations of one plans file with the same `data_identifier` preprocess in the same way (see
     PG501). A child that changes only patch size, batch size or network rightly shares its parent's data.
 
-    Why it matters: a configuration that changes its spacing still inherits the `data_identifier`. It trains on the
-    parent's data at the parent's spacing, or its preprocessing replaces them.
+    Why it matters: a child with another spacing inherits the `data_identifier`: it trains on its parent's data or
+    replaces them.
 
     How to fix: add a `data_identifier` that no other configuration has, and preprocess.
 
@@ -140,8 +140,7 @@ def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: C
 def _conflict(user: DataUser, others: list[DataUser]) -> _Conflict | None:
     """Return the conflict with the first of ``others`` that writes other data.
 
-    None where one of them writes the same as ``user``, so that the conflict is reported there, or where neither was
-    requested.
+    None where one of them writes the same as ``user`` (reported there), or neither was requested.
     """
     conflicts = [(other, user.differs_from(other)) for other in others]
     if not conflicts or not all(fields for _, fields in conflicts):

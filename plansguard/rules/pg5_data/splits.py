@@ -48,8 +48,7 @@ def split_names_missing_case(dataset: Dataset, splits: Splits, data: Audit) -> I
     "cases-in-no-split",
     Severity.WARNING,
     message="{cases} of {folder} {stand} in no fold: never trained on, never validated",
-    fix="add them to the folds, or delete splits_final.json so that nnU-Net makes new ones; folds that were trained "
-    "then no longer match",
+    fix="add them to the folds, or delete splits_final.json: nnU-Net makes new folds, unlike those trained before",
     modes=("SL-02",),
 )
 def cases_in_no_split(dataset: Dataset, splits: Splits, data: Audit) -> Iterator[Found]:

@@ -30,8 +30,7 @@ def values_outside_normalization(dataset: Dataset, configuration: Configuration,
     (percentile - mean) / std of the plans; that channels rescaled to 0..1 are in that range, and reach both ends where
     they were not resampled; that all values are finite. nnU-Net's resampling never leaves the range of its input.
 
-    Why it matters: the arrays were normalized with the statistics or scheme of other plans. Training takes them as
-    they are, and prediction normalizes with the plans as they are now.
+    Why it matters: training takes the arrays as they are; prediction normalizes with the present statistics and scheme.
 
     How to fix: preprocess again.
 

@@ -32,9 +32,8 @@ def unreadable_checkpoint(dataset: Dataset) -> Iterator[Found]:
 
     What it checks: every `fold_*/checkpoint_*.pth` of a model folder is a file of torch, complete to its zip directory.
 
-    Why it matters: nnU-Net writes checkpoints in place. A killed training, or an interrupted download, leaves a file on
-    which `nnUNetv2_train --c` stops with `PytorchStreamReader failed reading zip archive`. Other checkpoints may be
-    fine.
+    Why it matters: nnU-Net writes checkpoints in place. A killed training, or an interrupted download, leaves a file
+    that ends `nnUNetv2_train --c` with `PytorchStreamReader failed reading zip archive`. Others may be fine.
 
     How to fix: download the file again, or continue from another checkpoint of the same fold.
 
@@ -87,9 +86,8 @@ def not_an_nnunet_v2_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     What it checks: it has `network_weights`, `init_args` and `trainer_name`, and its parameters have the names of
     nnU-Net's own networks: without a leading `module.` or `_orig_mod.`, as wrappers of torch leave them.
 
-    Why it matters: `-pretrained_weights` reads `network_weights` and compares names; a bare state dict ends in
-    `KeyError: 'network_weights'`, prefixed names in `Key ... is missing in the pretrained model weights`. `--c`
-    removes `module.`, `-pretrained_weights` does not.
+    Why it matters: `-pretrained_weights` ends in `KeyError: 'network_weights'` for a bare state dict, in `Key ... is
+    missing in the pretrained model weights` for prefixed names; only `--c` removes `module.`.
 
     How to fix: depends on the file. Models of nnU-Net v1 do not load in v2. Other toolkits' networks do not fit at
     all. A prefix is removed with two lines of torch: `weights = checkpoint["network_weights"]` and
@@ -135,8 +133,7 @@ _REMEDIES = {
 def suspicious_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     """A checkpoint would run a command when it is loaded.
 
-    What it checks: the classes and functions that the file's pickle names. plansguard runs none of them; names from
-    modules that start processes, evaluate code or open files and sockets are reported here.
+    What it checks: names in the pickle (none is run) that start processes, evaluate code or open files and sockets.
 
     Why it matters: nnU-Net loads checkpoints with `weights_only=False`, which executes any code in the file.
 
@@ -163,9 +160,8 @@ def suspicious_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
 def cuda_weights_without_gpu(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
     """The weights were saved on a GPU and this machine has none.
 
-    What it checks: the device of the tensors, those of the optimizer included, when weights that are to be fine-tuned
-    were saved, and whether a driver for GPUs (NVIDIA, or AMD with ROCm) is loaded here. With an empty
-    `CUDA_VISIBLE_DEVICES` there is no GPU either.
+    What it checks: the device of the tensors (also the optimizer's) in weights for fine-tuning, and whether a GPU
+    driver (NVIDIA, or AMD with ROCm) is loaded here. With an empty `CUDA_VISIBLE_DEVICES` there is no GPU either.
 
     Why it matters: `-pretrained_weights` loads without `map_location`. On a machine without a GPU that ends in
     `Attempting to deserialize object on a CUDA device`, also with `-device cpu`.
@@ -231,8 +227,8 @@ def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Fou
 def weights_without_plans(checkpoint: Checkpoint) -> Iterator[Found]:
     """The plans of these weights are missing.
 
-    What it checks: the checkpoint contains the plans of its training, as every checkpoint of nnU-Net v2 does. Those of
-    nnssl contain an adaptation plan instead, from which nnU-Net makes plans.
+    What it checks: the checkpoint contains the plans of its training, or an adaptation plan, as checkpoints of nnssl
+    do.
 
     Why it matters: the shapes of the parameters determine the network, but not the spacing and the normalization.
 

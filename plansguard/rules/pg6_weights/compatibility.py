@@ -37,8 +37,7 @@ def other_network(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     What it checks: the network that the parameters' names show (plain U-Net, residual encoder) against that of the
     configuration. Networks whose parameters are unknown are compared by the plans in the checkpoint.
 
-    Why it matters: the parameters of the two have different names; nnU-Net stops with `Key
-    encoder.stages.0.blocks.0.conv1... is missing in the pretrained model weights`.
+    Why it matters: `Key encoder.stages.0.blocks.0.conv1... is missing in the pretrained model weights` stops nnU-Net.
 
     How to fix: migrate the weights' plans to this dataset, or use weights of the same kind of network.
 
@@ -182,10 +181,8 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
     "PG625",
     "weights-saw-other-input",
     Severity.WARNING,
-    message="the weights load into {configuration}, but this run would train them on other input than their training: "
-    "{fields}",
-    fix="to train them on the same input: {migrate}, then preprocess; if the difference is meant, accept it in "
-    "plansguard.json",
+    message="the weights load into {configuration}, but this run's input differs from that of their training: {fields}",
+    fix="for the same input: {migrate}, then preprocess; if the difference is meant, accept it in plansguard.json",
     modes=("AR-06", "NO-01", "IO-01"),
 )
 def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Found]:
@@ -194,13 +191,12 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
     What it checks: where the weights would load, each field that decides the input of a network, in the plans inside
     the checkpoint and in these plans: spacing, normalization, clip values and statistics of CT channels, masks,
     transpose, reader, resampling, patch, channel names; and settings of the network that no missing parameter shows,
-    such as its nonlinearity, or layers of the weights that it does not have. The table lists both sides. An error where
-    the normalization differs or CT ranges overlap by less than 30 %; a warning for a spacing that differs by more than
-    a quarter along an axis, CT ranges that overlap by less than 80 %, another transpose, preprocessor, reader, mask or
-    network, a patch of less than half or more than twice the volume; otherwise for information. For plans that were
-    migrated for fine-tuning a warning becomes an error, except for the patch, and for the reader, which a migration
-    chooses by the dataset's files. Grafted plans keep their own spacing, normalization and reader on purpose, so these
-    are for information.
+    such as its nonlinearity, or layers of the weights that it does not have. An error where the normalization differs
+    or CT ranges overlap by less than 30 %; a warning for a spacing that differs by more than a quarter along an axis,
+    CT ranges that overlap by less than 80 %, another transpose, preprocessor, reader, mask or network, a patch of less
+    than half or more than twice the volume; otherwise for information. For plans that were migrated for fine-tuning a
+    warning becomes an error, except for the patch, and for the reader, which a migration chooses by the dataset's
+    files. Grafted plans keep their own spacing, normalization and reader on purpose: for information.
 
     Why it matters: nnU-Net compares names and shapes of parameters and nothing else. The training runs to its end, and
     its result may be worse than that of the weights themselves, without a warning. It is the most expensive mistake.

@@ -120,7 +120,7 @@ def test_the_table_lists_both_sides(workspace: Path) -> None:
     assert (
         """error[PG625] weights-saw-other-input
   --> {plans}:160:9 (3d_fullres)
-  the weights load into 3d_fullres, but this run would train them on other input than their training: \
+  the weights load into 3d_fullres, but this run's input differs from that of their training: \
 normalization_schemes
                                      their training       this run
     spacing                          [1.5, 1.2, 1.2]      [3.0, 1.2, 1.2]          warning
