@@ -214,7 +214,8 @@ def test_a_npz_is_read_and_every_cut_found(tmp_path: Path, method: int) -> None:
     assert read_header(path).shape == (2, 3, 4, 5)
     for length in range(size):
         path.write_bytes(content[:length])
-        assert "the list of its members, which ends it, is missing" in broken(path) or length < 4
+        found = broken(path)
+        assert length < 4 or (f"({length} bytes)" in found and "the directory at its end is missing" in found)
 
 
 def test_a_npz_of_other_members_is_none_of_nnunets(tmp_path: Path) -> None:
@@ -241,6 +242,9 @@ def test_a_deflate_bomb_is_not_unpacked(tmp_path: Path) -> None:
         class Watched:
             def __init__(self, bits: int) -> None:
                 self.machine = original(bits)
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.machine, name)
 
             def decompress(self, raw: bytes, most: int = 0) -> bytes:
                 out = self.machine.decompress(raw, most)

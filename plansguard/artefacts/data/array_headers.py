@@ -2,7 +2,7 @@
 
 nnU-Net writes ``.b2nd`` (a contiguous Blosc2 frame) since 2.6, and ``.npz`` before, which it unpacks to ``.npy``. Their
 headers are read without Blosc2 and numpy, and without any voxel. Formats: README_CFRAME_FORMAT.rst and
-README_B2ND_METALAYER.rst of C-Blosc2, ``numpy.lib.format``, APPNOTE.TXT of PKWARE.
+README_B2ND_METALAYER.rst of C-Blosc2, ``numpy.lib.format``.
 
 Shapes have the axis order of the file; nnU-Net writes (C, z, y, x), 2D images as (C, 1, y, x).
 """
@@ -14,20 +14,17 @@ import os
 import re
 import stat
 import struct
-import zlib
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
+
+from plansguard.core.errors import UnreadableDocument
 
 HEAD = 4096  # bytes read of a file; the headers of nnU-Net's files end within the first 300
 LONGEST_HEADER = 1 << 20  # bytes, of a Blosc2 frame with more metalayers than that of the array
 MOST_DIMENSIONS = 15  # msgpack's short arrays end there; Blosc2 allows fewer
 
 _OPEN = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
-
-
-T = TypeVar("T")
 
 
 class ArrayHeader(NamedTuple):
@@ -67,20 +64,13 @@ def read_header(path: Path) -> ArrayHeader:
 
 def read_head(path: str) -> FileHead:
     """Read the first bytes of a file; raises BrokenArray when it cannot be read."""
-    return _with_file(
-        path, lambda descriptor, status: FileHead(os.read(descriptor, HEAD), status.st_size, status.st_mtime)
-    )
-
-
-def _with_file(path: str, read: Callable[[int, os.stat_result], T]) -> T:
-    """Call ``read`` with the descriptor and the status of this file; raises BrokenArray."""
     try:
         descriptor = os.open(path, _OPEN)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise BrokenArray("is no file")
-            return read(descriptor, status)
+            return FileHead(os.read(descriptor, HEAD), status.st_size, status.st_mtime)
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -234,104 +224,28 @@ def npy_header(head: bytes, size: int) -> ArrayHeader:
     return ArrayHeader(shape, dtype, expected)
 
 
-_END = struct.Struct("<4s4H2IH")  # of central directory
-_LISTED = struct.Struct("<4s6H3I5H2I")  # one member in the central directory
-_LOCAL = struct.Struct("<4s5H3I2H")  # the same before the member's bytes
-_MASKED = 0xFFFFFFFF  # "see the ZIP64 field"
-_MEMBERS = {"data.npy": "data", "seg.npy": "seg"}
-
-
 def read_members(path: str) -> dict[str, ArrayHeader]:
     """Read the headers of ``data`` and ``seg`` in a ``.npz`` of nnU-Net up to 2.5; at least one of them.
 
     ``expected_bytes`` is that of the archive. Raises BrokenArray.
     """
-    return _with_file(path, lambda descriptor, status: _NpzFile(descriptor, status.st_size).headers())
+    from plansguard.artefacts.checkpoint.safe_zip import is_zip, open_zip  # for the old format only
 
-
-class _NpzFile:
-    """A zip of few members; only the beginning of each is read and unpacked."""
-
-    def __init__(self, descriptor: int, size: int) -> None:
-        self.descriptor = descriptor
-        self.size = size
-
-    def read(self, offset: int, length: int) -> bytes:
-        os.lseek(self.descriptor, offset, os.SEEK_SET)
-        return os.read(self.descriptor, length)
-
-    def headers(self) -> dict[str, ArrayHeader]:
-        if self.size == 0:
-            raise BrokenArray("is empty (0 bytes)")
-        if self.read(0, 4) not in (b"PK\3\4", b"PK\5\6"):
-            raise BrokenArray("is no .npz file")
-        headers = {}
-        for name, offset, unpacked in self.listed():
-            header = npy_header(self.beginning(offset), unpacked)
-            headers[_MEMBERS[name]] = header._replace(expected_bytes=self.size)
-        if not headers:
-            raise BrokenArray("contains neither data nor seg")
-        return headers
-
-    def listed(self) -> list[tuple[str, int, int]]:
-        """Return name, offset and unpacked length in bytes of the members that nnU-Net writes."""
-        tail_start = max(0, self.size - HEAD)
-        tail = self.read(tail_start, HEAD)
-        end = tail.rfind(b"PK\5\6")
-        if end < 0 or len(tail) < end + _END.size:
-            raise BrokenArray(f"is cut off after {self.size} bytes: the list of its members, which ends it, is missing")
-        length, start = _END.unpack_from(tail, end)[5:7]
-        if start == _MASKED:  # a ZIP64 archive; the list is before its two records of 56 and 20 bytes
-            start = tail_start + end - 76 - length
-        if start < 0 or start + length > self.size or length > HEAD:
-            raise BrokenArray("is damaged: the list of its members is not readable")
-        return _listed_members(self.read(start, length))
-
-    def beginning(self, offset: int) -> bytes:
-        """Return the first unpacked bytes of the member at ``offset``."""
-        damaged = BrokenArray("is damaged: one of its members is not readable")
-        if not 0 <= offset < self.size:
-            raise damaged
-        raw = self.read(offset, 2 * HEAD)
-        if len(raw) < _LOCAL.size or not raw.startswith(b"PK\3\4"):
-            raise damaged
-        local = _LOCAL.unpack_from(raw)
-        flags, method = local[2:4]
-        packed = raw[_LOCAL.size + local[9] + local[10] :]
-        if flags & 1 or method not in (0, 8):
-            raise damaged
-        if method == 0:
-            return packed[:HEAD]
-        try:
-            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, HEAD)
-        except zlib.error:
-            raise damaged from None
-
-
-def _listed_members(directory: bytes) -> list[tuple[str, int, int]]:
-    """As ``_NpzFile.listed``, from the bytes of the central directory."""
-    members = []
-    position = 0
-    while len(directory) >= position + _LISTED.size and directory.startswith(b"PK\1\2", position):
-        fields = _LISTED.unpack_from(directory, position)
-        packed, unpacked, name_length, extra_length, comment_length, offset = *fields[8:13], fields[16]
-        names = position + _LISTED.size
-        name = directory[names : names + name_length].decode("latin-1")
-        extra = directory[names + name_length : names + name_length + extra_length]
-        if name in _MEMBERS:
-            unpacked, _, offset = _unmasked(extra, [unpacked, packed, offset])
-            members.append((name, offset, unpacked))
-        position = names + name_length + extra_length + comment_length
-    return members
-
-
-def _unmasked(extra: bytes, values: list[int]) -> list[int]:
-    """Return the values of a listed member, with those beyond 32 bits from its ZIP64 field."""
-    position = 0
-    while len(extra) >= position + 4:
-        kind, length = struct.unpack_from("<2H", extra, position)
-        if kind == 1:
-            wide = iter(struct.unpack_from(f"<{min(length, len(extra) - position - 4) // 8}Q", extra, position + 4))
-            return [next(wide, value) if value == _MASKED else value for value in values]
-        position += 4 + length
-    return values
+    head, size, _ = read_head(path)
+    if size == 0:
+        raise BrokenArray("is empty (0 bytes)")
+    if not is_zip(head):
+        raise BrokenArray("is no .npz file")
+    headers = {}
+    try:
+        with open_zip(Path(path), path) as archive:
+            for member in ("data", "seg"):
+                name = f"{member}.npy"
+                if name in archive:
+                    header = npy_header(archive.head(name, HEAD), archive.size(name))
+                    headers[member] = header._replace(expected_bytes=size)
+    except UnreadableDocument as error:
+        raise BrokenArray(f"cannot be read ({size} bytes): {error.reason}") from None
+    if not headers:
+        raise BrokenArray("contains neither data nor seg")
+    return headers
