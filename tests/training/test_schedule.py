@@ -1,4 +1,4 @@
-"""Schedules in steps, the names that carry them, and the commands that tell of them. No torch, no nnU-Net."""
+"""Schedules in steps, the names that contain them, and the commands that print them. No torch, no nnU-Net."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ from plansguard.training.signals import StopSignals
 from plansguard.training.stop_reasons import Refused
 from plansguard.training.trainer_name import is_step_name, read_name, trainer_name
 from tests.support.command import run
-from tests.support.variants import ROOTS, lay_out, place, put, remove
+from tests.support.variants import place, put, remove
 
 MR = "Dataset003_TwoChannelMR"
+pytestmark = pytest.mark.workspace(MR)
 
 rates = st.floats(1e-12, 10.0)
 
@@ -168,7 +169,7 @@ def test_epochs_samples_and_passes() -> None:
         ({"total": 5, "extends": 3, "warmup": 3}, "a warm-up of 3 steps does not fit into 3 steps"),
     ],
 )
-def test_what_is_impossible_is_said(arguments: dict[str, int | float], said: str) -> None:
+def test_impossible_schedules(arguments: dict[str, int | float], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         StepSchedule(**arguments)  # type: ignore[arg-type]
 
@@ -177,7 +178,7 @@ def test_what_is_impossible_is_said(arguments: dict[str, int | float], said: str
 
 
 @given(bases, schedules())
-def test_a_name_says_its_schedule(base: str, schedule: StepSchedule) -> None:
+def test_a_name_contains_its_schedule(base: str, schedule: StepSchedule) -> None:
     name = trainer_name(base, schedule)
     assert name.isidentifier()
     assert not keyword.iskeyword(name)
@@ -324,7 +325,7 @@ def test_a_refusal_ends_a_program_with_its_message() -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are those of POSIX")
-def test_signals_are_noted_and_given_back() -> None:
+def test_signals_are_noted_and_their_handlers_restored() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with StopSignals() as signals:
         assert signals.received is None
@@ -384,7 +385,7 @@ def test_everything_that_changes_the_result_is_in_the_name() -> None:
     assert "-tr nnUNetTrainerNoMirroring_9steps_3per_2val_lr1en3_windowlr_warmup4\n" in done.out
 
 
-def test_an_extension_is_named_and_told() -> None:
+def test_an_extension_is_named_and_described() -> None:
     done = run("steps", "--total", "50000", "--extend-to", "80000")
     assert done.code == 0
     assert "30,000 optimiser steps after 50,000" in done.out
@@ -394,13 +395,6 @@ def test_an_extension_is_named_and_told() -> None:
     done = run("steps", "--total", "50000", "--extend-to", "50000")
     assert done.code == 2
     assert "50,000 steps cannot be extended to 50,000" in done.err
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for variable, folder in ROOTS.items():
-        monkeypatch.setenv(f"nnUNet_{variable}", str(tmp_path / folder))
-    return lay_out(tmp_path, MR)
 
 
 def test_samples_and_passes(workspace: Path) -> None:

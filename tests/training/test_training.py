@@ -76,7 +76,7 @@ def test_the_same_weights_as_stock(root: Path) -> None:
 
 
 def test_the_same_weights_after_four_interruptions(root: Path) -> None:
-    """Killed in a window and in the next one, told to stop between steps and in a validation; continued each time."""
+    """Killed in a window and in the next one, stopped between steps and in a validation; continued each time."""
     unbroken = train(root, BROKEN, change=with_log)
     assert unbroken.code == 0, unbroken.said
     folder = fold(root, BROKEN)
@@ -129,7 +129,7 @@ def test_exactly_as_many_steps(root: Path, total: int, per: int) -> None:
 
 
 def test_two_processes(root: Path) -> None:
-    """The same number of steps and the same weights in both; told to stop, only one of them, and continued."""
+    """The same number of steps and the same weights in both; only one of them is stopped, and both continued."""
     trainer = "nnUNetTrainer_7steps_4per_1val"
     for ended in stepping.launch_in_two(root, trainer):
         assert ended.code == 0, ended.said
@@ -224,7 +224,7 @@ def test_time_that_is_used_up(root: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_the_training_and_its_loaders(root: Path, number: int) -> None:
-    """As a queue ends a job, and Ctrl-C in a terminal: every process of it hears of it."""
+    """As a queue ends a job, and Ctrl-C in a terminal: every process of it receives the signal."""
     trainer = "nnUNetTrainer_100000steps_5000per"
     running = stepping.begin(root, trainer, environment={"nnUNet_n_proc_DA": "2"}, change=with_log)
     log = fold(root, trainer) / "rates.log"
@@ -275,7 +275,7 @@ def stopped(root: Path) -> Path:
 
 
 def test_the_newest_whole_checkpoint_is_continued(root: Path, stopped: Path) -> None:
-    """Neither a damaged one, nor one of a training that was done before, whatever their names."""
+    """Neither a damaged one, nor one of an earlier training, whatever their names."""
     latest = stopped / "checkpoint_latest.pth"
     kept = latest.read_bytes()
     os.truncate(latest, len(kept) // 2)
@@ -320,7 +320,7 @@ def test_what_cannot_be_continued_is_refused(root: Path, stopped: Path) -> None:
 
 
 def _refused(root: Path, path: Path, content: Any) -> str:
-    """What is said when that file holds this instead."""
+    """The output of a training with this content in that file."""
     before = path.read_bytes()
     path.write_text(json.dumps(content, indent=4))
     ended = train(root, BROKEN, go_on=True)
@@ -359,7 +359,7 @@ def test_nothing_to_continue_and_something_to_lose(root: Path) -> None:
         ("nnUNetTrainerNoMiroring_3steps", "did you mean nnUNetTrainerNoMirroring?"),
     ],
 )
-def test_a_trainer_that_will_not_do_is_refused(root: Path, trainer: str, said: str) -> None:
+def test_an_unusable_trainer_is_refused(root: Path, trainer: str, said: str) -> None:
     ended = train(root, trainer)
     assert ended.code == 1
     assert said in ended.said

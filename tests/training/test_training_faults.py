@@ -100,7 +100,7 @@ def test_a_second_training_is_refused(root: Path) -> None:
 
 
 def test_a_refusal_comes_before_nnunet_deletes_what_others_logged(root: Path) -> None:
-    """Its logger for Weights & Biases removes the folder of those logs when a training begins anew, also for --val."""
+    """nnU-Net's logger removes the folder of Weights & Biases when a training begins from scratch, also for --val."""
     assert train(root, SHORT).code == 0
     folder = fold(root, SHORT)
     log = folder / "wandb" / "latest-run" / "run-abc.wandb"
@@ -117,7 +117,7 @@ def test_a_refusal_comes_before_nnunet_deletes_what_others_logged(root: Path) ->
 # --- The launcher
 
 
-def test_the_launcher_says_how_it_ended(root: Path) -> None:
+def test_the_exit_codes_of_the_launcher(root: Path) -> None:
     words = stepping.words("nnUNetTrainer_3steps_1val")
     broken = stepping.wait(stepping.begin_launch(root, words, change=_breaks))
     assert broken.code == 4, broken.said

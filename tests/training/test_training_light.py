@@ -1,4 +1,4 @@
-"""What a training needs besides torch: the lock of its folder, its place among others, what is handed to nnU-Net."""
+"""The parts of a training without torch: the lock of its folder, its rank, the arguments and variables for nnU-Net."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"run": 5}', b"[" * 9000])
-def test_a_note_that_cannot_be_read_says_nothing(tmp_path: Path, content: bytes) -> None:
+def test_a_note_that_cannot_be_read_is_ignored(tmp_path: Path, content: bytes) -> None:
     assert folder_lock.last_run(tmp_path) is None
     (tmp_path / folder_lock.LOCK).write_bytes(content)
     assert folder_lock.last_run(tmp_path) is None
@@ -142,7 +142,7 @@ def test_the_place_of_a_process(environment: dict[str, str], place: ProcessPlace
     ],
     ids=["letters", "digits", "beyond"],
 )
-def test_a_place_that_makes_no_sense(rank: str, said: str) -> None:
+def test_an_invalid_place(rank: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         read_place({"RANK": rank, "WORLD_SIZE": "2", "LOCAL_RANK": "0"})
 
@@ -172,7 +172,7 @@ def test_where_processes_meet() -> None:
 # --- Loaders
 
 
-def test_failures_of_a_loader_are_handed_on() -> None:
+def test_failures_of_a_loader_are_returned() -> None:
     calls: list[str] = []
 
     class Loader:
@@ -200,7 +200,7 @@ def test_a_dead_worker_is_explained() -> None:
     assert "nothing is kept" in str(explained(error, 1000, saved=False))
 
 
-# --- What nnU-Net is given
+# --- Arguments and variables for nnU-Net
 
 
 def test_the_search_path_for_trainers() -> None:
@@ -214,9 +214,7 @@ def test_options_travel_in_the_environment(options: Options) -> None:
     assert read_options(as_environment(options)) == options
 
 
-def test_without_nnunet_the_launcher_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_launcher_without_nnunet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr("plansguard.nnunet.install.packages.nnunet_version", lambda: None)
     assert launch(["3", "2d", "0"], Options()) == 1
@@ -236,6 +234,6 @@ with ending(lambda name: print("told", name, flush=True)):
 
 @pytest.mark.skipif(os.name == "nt", reason="no signals to send")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_what_is_done_again_as_a_whole_ends_at_once(number: signal.Signals) -> None:
+def test_work_that_is_repeated_as_a_whole_ends_at_once(number: signal.Signals) -> None:
     done = subprocess.run([sys.executable, "-c", ENDING, str(int(number))], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (75, f"told {number.name}\n", "")

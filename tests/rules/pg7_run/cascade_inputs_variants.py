@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.rules.pg7_run.resume_variants import tells
-from tests.rules.pg7_run.trainings import FULLRES, PLANS, READY, TRAIN
+from tests.rules.pg7_run.trainings import FULLRES, PLANS, READY, TRAIN, training_variant
 from tests.support.data_folders import CASES, DATA, SPLITS, STAGES, trained
 from tests.support.variants import Edit, Variant, place, remove
 
@@ -26,7 +25,7 @@ def emptied(file: str) -> Edit:
 
 VARIANTS: tuple[Variant, ...] = (
     Variant("nothing-is-preprocessed", CT, (), frozenset({("PG741", PLANS, OF_DATA)}), READY, training=TRAIN),
-    tells(
+    training_variant(
         "data-folder-is-empty-and-so-is-all-else",
         "PG741",
         emptied(f"preprocessed/{DATA}"),
@@ -36,7 +35,7 @@ VARIANTS: tuple[Variant, ...] = (
         at=(PLANS, OF_DATA),
         more=(("PG510", "preprocessed/gt_segmentations", ""), ("PG514", SPLITS, "")),
     ),
-    tells(
+    training_variant(
         "first-stage-by-another-trainer",
         "PG742",
         *STAGES,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.rules.pg7_run.resume_variants import LATEST, PACE, left
+from tests.rules.pg7_run.results import LATEST, PACE, checkpoint
 from tests.rules.pg7_run.trainings import CT, FULLRES, PLANS, READY, TRAIN
 from tests.support.nnunets import HEAD, installed
 from tests.support.variants import Edit, Variant, finding, written
@@ -43,9 +43,9 @@ VARIANTS: tuple[Variant, ...] = (
     Variant(
         "job-ends-before-the-next-checkpoint",
         CT,
-        (*READY, left(LATEST, 80)),
+        (*READY, checkpoint(LATEST, 80)),
         finding("PG733", PLANS, FULLRES),
-        twin=(*READY, left(LATEST, 80)),
+        twin=(*READY, checkpoint(LATEST, 80)),
         training=(*TRAIN, "--c"),
         environment=early,
         twin_environment=late,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tests.rules.pg7_run.resume_variants import tells
-from tests.rules.pg7_run.trainings import FULLRES, READY, TRAIN
+from tests.rules.pg7_run.trainings import FULLRES, READY, TRAIN, training_variant
 from tests.support.data_folders import CASES, SPLITS, preprocessed
 from tests.support.moves import GIVING, MOVED, move
 from tests.support.variants import Variant, finding, put, remove
@@ -24,7 +23,7 @@ MIGRATED = (
 )
 
 VARIANTS: tuple[Variant, ...] = (
-    tells(
+    training_variant(
         "fine-tuned-at-the-stock-rate",
         "PG731",
         weights(),
@@ -32,7 +31,7 @@ VARIANTS: tuple[Variant, ...] = (
         twin=(weights(),),
         twin_training=(*SLOWLY, *WITH),
     ),
-    tells(
+    training_variant(
         "fine-tuned-in-steps-at-the-stock-rate",
         "PG731",
         weights(),
@@ -40,16 +39,22 @@ VARIANTS: tuple[Variant, ...] = (
         twin=(weights(),),
         twin_training=(*SLOWLY, *WITH),
     ),
-    tells("sixth-fold-of-five", "PG732", training=FOLD_5, at=(SPLITS, ""), twin=(put(SPLITS, "/-", OTHER_FOLD),)),
-    tells("sixth-fold-of-none", "PG732", remove(SPLITS), training=FOLD_5, twin=(remove(SPLITS),), twin_training=TRAIN),
-    tells("a-hundred-epochs", "PG734", training=(*TRAIN, "-tr", "nnUNetTrainer_100epochs"), twin_training=TRAIN),
-    tells(
+    training_variant(
+        "sixth-fold-of-five", "PG732", training=FOLD_5, at=(SPLITS, ""), twin=(put(SPLITS, "/-", OTHER_FOLD),)
+    ),
+    training_variant(
+        "sixth-fold-of-none", "PG732", remove(SPLITS), training=FOLD_5, twin=(remove(SPLITS),), twin_training=TRAIN
+    ),
+    training_variant(
+        "a-hundred-epochs", "PG734", training=(*TRAIN, "-tr", "nnUNetTrainer_100epochs"), twin_training=TRAIN
+    ),
+    training_variant(
         "steps-with-a-zero-before-them",
         "PG735",
         training=(*TRAIN, "-tr", "nnUNetTrainer_0500steps"),
         twin_training=(*TRAIN, "-tr", "nnUNetTrainer_500steps"),
     ),
-    tells("migrated-plans-forgotten", "PG736", move(), training=TRAIN),
+    training_variant("migrated-plans-forgotten", "PG736", move(), training=TRAIN),
     Variant(
         "weights-of-migrated-plans-forgotten",
         "Dataset002_FinetuneCT",

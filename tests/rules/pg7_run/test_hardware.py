@@ -1,4 +1,4 @@
-"""The machine that a training is to run on: its GPUs, their memory, and room on its disks."""
+"""The machine of a training: its GPUs, their memory, and the space on its disks."""
 
 from __future__ import annotations
 
@@ -30,14 +30,17 @@ from tests.support.arrays import npy, npz
 from tests.support.data_folders import DATA, old_format
 from tests.support.graphics import ADA, AMPERE, PARTED, TURING, install, uuid
 from tests.support.training_records import training_values
-from tests.support.variants import ROOTS, lay_out, place, put
+from tests.support.variants import ROOTS, place, put
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="the program that answers for the driver is a shell script")
+pytestmark = [
+    pytest.mark.skipif(os.name == "nt", reason="the program in place of nvidia-smi is a shell script"),
+    pytest.mark.workspace(CT, edits=READY),
+]
 
 
 @pytest.fixture
 def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One without a GPU; `install` gives it some."""
+    """A computer without a GPU; `install` adds some."""
     for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path / "bin"), "/usr/bin", "/bin"]))
@@ -47,18 +50,13 @@ def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def workspace(computer: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """On that computer, a dataset that is ready to be trained."""
-    for variable, folder in ROOTS.items():
-        monkeypatch.setenv(f"nnUNet_{variable}", str(computer / folder))
-    lay_out(computer, CT)
-    for edit in READY:
-        edit(computer, CT)
-    return computer
+def workspace(workspace: Path, computer: Path) -> Path:
+    """A dataset that is ready to be trained, on that computer."""
+    return workspace
 
 
 def judged(*arguments: str, depth: str = "headers", **changes: Any) -> Report:
-    """What the gate says of a training of this dataset."""
+    """The gate's report on a training of this dataset."""
     values = training_values([CT, "3d_fullres", "0", *arguments])
     run = prepare(Workspace.from_environment(), values, Reading(depth), **changes)
     return judge(run, "gate", ActiveSettings())
@@ -137,7 +135,7 @@ def test_what_cuda_visible_devices_leaves(
     assert [gpu.uuid for gpu in there or ()] == [uuid(number) for number in found or ()]
 
 
-def test_numbers_say_nothing_where_gpus_differ(computer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_are_ambiguous_where_gpus_differ(computer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CUDA counts by speed, nvidia-smi by place."""
     install(computer, TURING, ADA)
     assert gpus.visible() == (gpus.Gpu(uuid(0), ""), gpus.Gpu(uuid(1), ""))
@@ -155,14 +153,14 @@ def test_of_gpus_in_parts_nothing_is_known(computer: Path) -> None:
     assert gpus.visible() is None
 
 
-def test_memory_that_the_driver_does_not_tell(computer: Path) -> None:
+def test_memory_that_the_driver_does_not_report(computer: Path) -> None:
     install(computer, "[N/A], {uuid}, [N/A], [Not Supported], NVIDIA GB10")
     assert gpus.visible() == (gpus.Gpu(uuid(0), "NVIDIA GB10"),)
 
 
 @pytest.mark.parametrize("after", ["exit 9", "kill -9 $$", "printf '\\377'"])
 def test_a_program_that_fails(computer: Path, after: str) -> None:
-    """The driver shows its GPUs without being asked, but not their memory."""
+    """The driver lists its GPUs in files, but not their memory."""
     install(computer, ADA, after=after)
     assert gpus.visible() is None
     for bus, number in (("0000:01:00.0", 0), ("0000:21:00.0", 1)):
@@ -185,7 +183,7 @@ def test_a_program_that_never_answers(computer: Path, monkeypatch: pytest.Monkey
     ["exec yes", f"echo 'Disabled, GPU-x, {'9' * 5000}, 0, A'; exit 9", "yes 'Disabled, GPU-x, 1, 1, A' | head -9999"],
     ids=["endless", "digits", "rows"],
 )
-def test_a_program_that_says_too_much(computer: Path, answer: str) -> None:
+def test_a_program_that_prints_too_much(computer: Path, answer: str) -> None:
     install(computer, after=answer)
     assert gpus.visible() is None
 
@@ -229,7 +227,7 @@ def test_how_much_too_small(workspace: Path) -> None:
         assert [finding.severity for finding in found] == ([severity] if severity else []), gigabytes
 
 
-def test_what_is_said(workspace: Path) -> None:
+def test_message_and_fix(workspace: Path) -> None:
     put(PLANS, BATCH, 64)(workspace, CT)
     finding = only(judged(gpu_memory=11.5))
     assert finding.message == (
@@ -293,7 +291,7 @@ def test_the_smallest_gpu_counts(workspace: Path, monkeypatch: pytest.MonkeyPatc
     assert judged().findings == ()
 
 
-def test_who_needs_no_gpu(workspace: Path) -> None:
+def test_trainings_without_a_gpu(workspace: Path) -> None:
     for arguments in (("-device", "cpu"), ("--val",)):
         assert [one for one in judged(*arguments, gpu_memory=0.1).findings if one.code == "PG711"] == []
 

@@ -1,4 +1,4 @@
-"""What depends on more than files: a queue's time limit, a trainer's source, learning rates of any schedule."""
+"""Rules that depend on more than files: a queue's time limit, a trainer's source, learning rates of any schedule."""
 
 from __future__ import annotations
 
@@ -23,35 +23,25 @@ from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.rules.pg7_run.resume import _planned
 from plansguard.subjects.request import Reading
 from plansguard.training.options import Options
-from tests.rules.pg7_run.resume_variants import FINAL, LATEST, PACE, STEPS, STOCK, counted, fold, left, validated
+from tests.rules.pg7_run.results import FINAL, LATEST, PACE, STEPS, STOCK, checkpoint, fold, step_checkpoint, validated
 from tests.rules.pg7_run.trainings import CT, READY, TRAIN
 from tests.support.nnunets import HEAD, install, write
 from tests.support.training_records import training_values
-from tests.support.variants import ROOTS, lay_out
+from tests.support.variants import ROOTS
 from tests.support.weights import WITH, weights
 
-
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A dataset that is ready to be trained; no GPU."""
-    for variable, folder in ROOTS.items():
-        monkeypatch.setenv(f"nnUNet_{variable}", str(tmp_path / folder))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    lay_out(tmp_path, CT)
-    for edit in READY:
-        edit(tmp_path, CT)
-    return tmp_path
+pytestmark = pytest.mark.workspace(CT, edits=READY)
 
 
-def told(code: str, *words: str, **options: Any) -> list[Finding]:
-    """What this rule says of ``nnUNetv2_train 2 3d_fullres 0`` with these words."""
+def reported(code: str, *words: str, **options: Any) -> list[Finding]:
+    """The findings of this rule about ``nnUNetv2_train 2 3d_fullres 0`` with these words."""
     values = training_values([CT, *TRAIN, *words])
     run = train.prepare(Workspace.from_environment(), values, Reading("headers"))
     run.options = Options(**options)
     return [one for one in train.judge(run, "gate", ActiveSettings()).findings if one.code == code]
 
 
-# --- What to type next
+# --- Fixes
 
 
 @pytest.mark.parametrize(
@@ -61,10 +51,10 @@ def told(code: str, *words: str, **options: Any) -> list[Finding]:
         ("nnUNetTrainer_500steps_from200", "an extension is not extended again"),
     ],
 )
-def test_how_a_finished_training_goes_on(workspace: Path, trainer: str, longer: str) -> None:
-    counted(FINAL, 500, trainer=trainer)(workspace, CT)
+def test_how_to_continue_a_finished_training(workspace: Path, trainer: str, longer: str) -> None:
+    step_checkpoint(FINAL, 500, trainer=trainer)(workspace, CT)
     validated(trainer)(workspace, CT)
-    (found,) = told("PG727", "--c", "-tr", trainer)
+    (found,) = reported("PG727", "--c", "-tr", trainer)
     assert longer in found.fix
 
 
@@ -84,31 +74,31 @@ def test_a_job_that_ends_before_the_next_checkpoint(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, trainer: str, epochs: int, options: dict[str, int]
 ) -> None:
     """The pace is that of the log, 60 s for each epoch of 250 steps."""
-    (left(LATEST, 80) if trainer == STOCK else counted(LATEST, 250, trainer=trainer))(workspace, CT)
+    (checkpoint(LATEST, 80) if trainer == STOCK else step_checkpoint(LATEST, 250, trainer=trainer))(workspace, CT)
     words = ("-tr", trainer, "--c")
     for share, expected in ((1.2, 0), (0.8, 1)):
         monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time() + epochs * PACE * share)))
-        assert len(told("PG733", *words, **options)) == expected
+        assert len(reported("PG733", *words, **options)) == expected
     if trainer == STEPS:
-        assert told("PG733", *words, **options, max_time=60) == []
+        assert reported("PG733", *words, **options, max_time=60) == []
     monkeypatch.delenv("SLURM_JOB_END_TIME")
-    assert told("PG733", *words, **options) == []
+    assert reported("PG733", *words, **options) == []
 
 
 @pytest.mark.parametrize("end", ["soon", "-1", "9" * 400, "9" * 5000], ids=["word", "sign", "float", "int"])
-def test_an_end_that_no_queue_gives(workspace: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
-    left(LATEST, 80)(workspace, CT)
+def test_an_invalid_end_of_a_job(workspace: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    checkpoint(LATEST, 80)(workspace, CT)
     monkeypatch.setenv("SLURM_JOB_END_TIME", end)
-    assert told("PG733", "--c") == told("PG000", "--c") == []
+    assert reported("PG733", "--c") == reported("PG000", "--c") == []
 
 
 def test_the_pace_of_another_fold(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time() + 630)))
-    assert told("PG733") == []  # nobody knows
-    left(LATEST, 80)(workspace, CT)
+    assert reported("PG733") == []  # not known
+    checkpoint(LATEST, 80)(workspace, CT)
     first = workspace / ROOTS["results"] / CT / fold().removeprefix("results/")
     first.rename(first.with_name("fold_1"))
-    (found,) = told("PG733")
+    (found,) = reported("PG733")
     assert "ends in 10m" in found.message
     assert "due in 50m, by the pace of fold_1/checkpoint_latest.pth" in found.message
 
@@ -133,10 +123,10 @@ def test_a_training_in_progress(workspace: Path) -> None:
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        (found,) = told("PG739")
+        (found,) = reported("PG739")
         assert f"process {other.pid} on " in found.message
         other.kill()
-    assert told("PG739") == []
+    assert reported("PG739") == []
 
 
 # --- A trainer's source
@@ -165,32 +155,32 @@ def test_a_number_of_epochs_that_comes_too_late(trainers: Path) -> None:
         {"child.py": "from nnunetv2.training.nnUNetTrainer.late import Late\n\n\nclass Child(Late):\n    pass\n"},
     )
     for trainer in ("Late", "Child"):
-        (found,) = told("PG738", "-tr", trainer)
+        (found,) = reported("PG738", "-tr", trainer)
         assert "Late sets num_epochs in on_train_start" in found.message
         assert (Path(found.location.path).name, found.location.line) == ("late.py", 5)
-    assert told("PG738", "-tr", "Timely") == []
-    assert told("PG738") == []
+    assert reported("PG738", "-tr", "Timely") == []
+    assert reported("PG738") == []
 
 
 def test_a_trainer_with_a_rate_of_its_own(trainers: Path, workspace: Path) -> None:
-    """Its source tells the rate, so that a low one is no fault."""
+    """Its source contains the rate, so that a low one is not reported."""
     weights()(workspace, CT)
     words = (WITH[0], str(workspace / WITH[1]))
     for name, rate in (("Slow", 3e-4), ("Fast", 1e-1)):
         source = _LATE.format(name=name, **_INIT).replace("num_epochs = 100", f"initial_lr = {rate}")
         write(trainers, {f"{name}.py": source})
-    assert told("PG731", "-tr", "Slow", *words) == []
-    assert told("PG731", "-tr", "Slow_500steps", *words) == []
-    (found,) = told("PG731", "-tr", "Fast", *words)
+    assert reported("PG731", "-tr", "Slow", *words) == []
+    assert reported("PG731", "-tr", "Slow_500steps", *words) == []
+    (found,) = reported("PG731", "-tr", "Fast", *words)
     assert "learning rate of 0.1" in found.message
     assert "the same command with -tr Fast_250000steps_lr1en3 (" in found.fix
 
 
 def test_the_epochs_of_a_trainer_of_ones_own(trainers: Path, workspace: Path) -> None:
-    """Its source tells how many there are, so that a schedule is seen to have changed."""
+    """Its source contains their number, so that a changed schedule is found."""
     write(trainers, {"timely.py": _LATE.format(name="Timely", **_INIT)})
-    left(LATEST, 50, trainer="Timely")(workspace, CT)
-    (found,) = told("PG728", "-tr", "Timely", "--c")
+    checkpoint(LATEST, 50, trainer="Timely")(workspace, CT)
+    (found,) = reported("PG728", "-tr", "Timely", "--c")
     assert "was planned for 1000 epochs, and Timely makes 100: at epoch 50" in found.message
     assert "would jump from 0.0096 to 0.0054" in found.message
 
@@ -203,14 +193,14 @@ def _logged(rates: list[float]) -> Any:
 
 
 @given(epochs=st.integers(2, 20_000), done=st.integers(2, 20_000), initial=st.floats(1e-6, 1))
-def test_the_rates_tell_the_number_of_epochs(epochs: int, done: int, initial: float) -> None:
+def test_the_number_of_epochs_from_the_rates(epochs: int, done: int, initial: float) -> None:
     assume(done <= epochs)
     rates = [initial * (1 - number / epochs) ** 0.9 for number in range(max(0, done - 5), done)]
     assert _planned(_logged([initial] * (done - len(rates)) + rates)) == epochs
 
 
 @given(epochs=st.integers(20, 2000), share=st.floats(0.1, 0.9), falls=st.sampled_from(["cosine", "line", "step"]))
-def test_other_schedules_tell_nothing(epochs: int, share: float, falls: str) -> None:
+def test_no_number_of_epochs_from_other_schedules(epochs: int, share: float, falls: str) -> None:
     rates = {
         "cosine": [0.01 * (1 + math.cos(math.pi * number / epochs)) / 2 for number in range(epochs)],
         "line": [0.01 * (1 - number / epochs) for number in range(epochs)],
@@ -220,7 +210,7 @@ def test_other_schedules_tell_nothing(epochs: int, share: float, falls: str) -> 
         _planned(_logged(rates[falls][: max(3, int(share * epochs))]))
 
 
-def test_rates_that_nobody_trained_with() -> None:
+def test_rates_of_no_training() -> None:
     for rates in ([1e308, 1e-308], [math.inf, 0.01], [0.01, math.nan]):
         with pytest.raises(Absent):
             _planned(_logged(rates))

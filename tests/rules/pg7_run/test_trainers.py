@@ -25,7 +25,7 @@ from tests.support import checkpoints
 from tests.support.data_folders import DATA, FLAT, preprocessed
 from tests.support.nnunets import HEAD, install, noted, write
 from tests.support.training_records import training_values
-from tests.support.variants import ROOTS, lay_out, place, put
+from tests.support.variants import place, put
 
 CT = "Dataset002_FinetuneCT"
 PLANS = "preprocessed/nnUNetPlans.json"
@@ -34,19 +34,17 @@ STOCK = "nnunetv2/training/nnUNetTrainer/nnUNetTrainer.py"
 OURS = {f"PG70{number}" for number in range(1, 8)} | {f"PG80{number}" for number in range(3, 7)}
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A dataset ready to be trained, an nnU-Net before all others, and no command of another one."""
-    for variable, folder in ROOTS.items():
-        monkeypatch.setenv(f"nnUNet_{variable}", str(tmp_path / folder))
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+pytestmark = pytest.mark.workspace(CT, edits=[preprocessed(DATA, FLAT)])
+
+
+@pytest.fixture(autouse=True)
+def installed(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An nnU-Net before all others, and no command of another one."""
+    monkeypatch.setenv("PATH", str(workspace / "bin"))
     monkeypatch.delenv(VARIABLE, raising=False)
-    site = install(tmp_path / "site", monkeypatch, nnunetv2="2.8.1", torch="2.8.0")
+    site = install(workspace / "site", monkeypatch, nnunetv2="2.8.1", torch="2.8.0")
     # a real nnU-Net behind it would be a second copy
     monkeypatch.setattr(packages, "sys", SimpleNamespace(path=[str(site)], executable=sys.executable))
-    lay_out(tmp_path, CT)
-    preprocessed(DATA, FLAT)(tmp_path, CT)
-    return tmp_path
 
 
 def report(*arguments: str) -> Report:
