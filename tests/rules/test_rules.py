@@ -29,11 +29,11 @@ from tests.support.variants import Variant, found_in, lay_out, place, point_to
 #: Rules without a variant, and why: files, options, variables and installed packages do not suffice to break them.
 NOT_FROM_FILES = {
     "PG000": "needs a rule that raises, and no rule of plansguard is known to: engine/test_run.py",
-    "PG520": "needs arrays, and so numpy and blosc2, which these tests do without: pg5_data/test_evidence.py",
-    "PG521": "needs arrays, and so numpy and blosc2, which these tests do without: pg5_data/test_evidence.py",
-    "PG522": "needs arrays, and so numpy and blosc2, which these tests do without: pg5_data/test_evidence.py",
-    "PG523": "needs arrays, and so numpy and blosc2, which these tests do without: pg5_data/test_evidence.py",
-    "PG524": "needs images, and so SimpleITK, which these tests do without: pg5_data/test_evidence.py",
+    "PG520": "needs values that nnU-Net has preprocessed, and so nnU-Net: pg5_data/test_evidence.py",
+    "PG521": "needs values that nnU-Net has preprocessed, and so nnU-Net: pg5_data/test_evidence.py",
+    "PG522": "needs values that nnU-Net has preprocessed, and so nnU-Net: pg5_data/test_evidence.py",
+    "PG523": "needs values that nnU-Net has preprocessed, and so nnU-Net: pg5_data/test_evidence.py",
+    "PG524": "needs images, and so SimpleITK, which these tests do not import: pg5_data/test_evidence.py",
     "PG529": "needs Ctrl-C while data are read: pg5_data/test_evidence.py",
     "PG715": "needs a full disk: pg7_run/test_hardware.py",
     "PG716": "needs a full disk: pg7_run/test_hardware.py",

@@ -77,7 +77,8 @@ def normalization_differs_from_channels(
     dataset.json (`CT` means CTNormalization, any unknown name ZScoreNormalization). A channel called CT without
     CTNormalization is an error, and so is CTNormalization for another channel with statistics that are not this
     dataset's. Anything else is a warning, because a scheme may be chosen by hand; so is any scheme that a configuration
-    writes while it inherits the rest. Schemes that nnU-Net does not have are not checked.
+    writes while it inherits the rest. A PET channel that is declared `CT` on purpose is fine. Schemes that nnU-Net does
+    not have are not checked.
 
     Why it matters: the scheme is set when plans are made. A later edit of `channel_names` has no effect, and plans of
     other images bring their own scheme. CT images with a z-score lose their absolute scale; MR images that are clipped

@@ -1,4 +1,4 @@
-"""PG0xx."""
+"""PG001 to PG006: files that cannot be read, or are not what they seem."""
 
 from __future__ import annotations
 

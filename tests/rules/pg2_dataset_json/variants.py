@@ -1,4 +1,4 @@
-"""PG2xx."""
+"""PG201 to PG205: dataset.json and the raw files."""
 
 from __future__ import annotations
 

@@ -1,14 +1,13 @@
-"""PG9xx."""
+"""PG901, PG902: entries in the settings."""
 
 from __future__ import annotations
 
 import json
 
-from tests.support.variants import Edit, Variant, finding, put, written
+from tests.support.variants import Edit, Variant, finding, written
 
 CT = "Dataset002_FinetuneCT"
 SETTINGS = "preprocessed/plansguard.json"
-PATCH = put("preprocessed/nnUNetPlans.json", "/configurations/3d_fullres/patch_size/2", 72)  # PG101
 
 
 def ignoring(rule: str, **entry: str) -> Edit:
@@ -22,13 +21,6 @@ VARIANTS: tuple[Variant, ...] = (
         "ignored-and-not-found",
         CT,
         (ignoring("PG101"),),
-        finding("PG901", SETTINGS, "/ignore/0"),
-        model="preprocessed",
-    ),
-    Variant(
-        "ignored-by-another-path",
-        CT,
-        (ignoring("PG102"), ignoring("PG102", path="OldPlans.json")),
         finding("PG901", SETTINGS, "/ignore/0"),
         model="preprocessed",
     ),
