@@ -51,21 +51,19 @@ class Rule:
     level: Level
 
 
-def rule(
-    code: str, name: str, severity: Severity, *, message: str, fix: str, modes: tuple[str, ...] = ()
-) -> Callable[[Check], Rule]:
+def rule(code: str, name: str, severity: Severity, *, message: str, fix: str) -> Callable[[Check], Rule]:
     """Declare a rule.
 
     ``message`` and ``fix`` are format strings over the values that the rule yields. The docstring is the rule's page:
     its first line names the fault, and ``Evidence`` begins with the failure modes of docs/coverage.md that the rule
-    covers, up to a semicolon (or they are given as ``modes``).
+    covers, up to a semicolon.
     """
 
     def declare(check: Check) -> Rule:
         needs = check.__code__.co_varnames[: check.__code__.co_argcount]
         page = check.__doc__ or ""
         evidence = page.partition("Evidence:")[2].partition(";")[0]
-        info = RuleInfo(code, name, severity, message, fix, modes or tuple(_MODE.findall(evidence)), page)
+        info = RuleInfo(code, name, severity, message, fix, tuple(_MODE.findall(evidence)), page)
         return Rule(info, check, needs, max(NEEDS[need].level for need in needs))
 
     return declare

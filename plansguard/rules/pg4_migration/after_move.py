@@ -24,7 +24,6 @@ _EDITED = "{field} was {then} when the plans were migrated from {origin}, and is
     Severity.ERROR,
     message=_EDITED + ": the weights they were migrated for will not load",
     fix="set {field} back to {then}, or keep the edit under another plans name and without these weights",
-    modes=("MV-01",),
 )
 def migrated_weights_field_edited(plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
     """A field that decides whether weights load was edited after the migration.
@@ -51,7 +50,6 @@ def migrated_weights_field_edited(plans: Plans, migration_record: MigrationRecor
     message=_EDITED + ": data preprocessed with it differ from those the weights were trained on, and nnU-Net does not "
     "check this",
     fix="set {field} back to {then}; if the edit is meant, give the plans another name and preprocess again",
-    modes=("MV-01",),
 )
 def migrated_input_field_edited(plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
     """A field that decides what preprocessing writes was edited after the migration.
@@ -65,7 +63,7 @@ def migrated_input_field_edited(plans: Plans, migration_record: MigrationRecord)
 
     Example: `spacing` changed from `[2.5, 0.8, 0.8]` to `[1.0, 1.0, 1.0]` a week after the move.
 
-    Evidence: PP-02, AR-06; nnU-Net issues 1707, 2592, 2878.
+    Evidence: MV-01; PP-02, AR-06; nnU-Net issues 1707, 2592, 2878.
     """
     yield from _edits(plans, migration_record, "input")
 
@@ -76,7 +74,6 @@ def migrated_input_field_edited(plans: Plans, migration_record: MigrationRecord)
     Severity.WARNING,
     message=_EDITED + ": the run will not be the one that was migrated",
     fix="set {field} back to {then}, or accept the edit with a reason in plansguard.json",
-    modes=("MV-01",),
 )
 def migrated_training_field_edited(plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
     """A field that decides how training samples was edited after the migration.
@@ -89,7 +86,7 @@ def migrated_training_field_edited(plans: Plans, migration_record: MigrationReco
 
     Example: `patch_size` halved to fit a smaller GPU.
 
-    Evidence: PL-11, PP-12; nnU-Net issues 2339, 2878.
+    Evidence: MV-01; PL-11, PP-12; nnU-Net issues 2339, 2878.
     """
     yield from _edits(plans, migration_record, "training")
 
@@ -124,7 +121,6 @@ def _edits(plans: Plans, migration_record: MigrationRecord, facet: str) -> Itera
     Severity.WARNING,
     message="{model} was trained with other plans of this name: {fields} differ",
     fix="to continue that training restore its plans ({model}/plans.json); for a new one rename the plans",
-    modes=("MV-04", "MV-14"),
 )
 def results_from_other_plans(plans: Plans, trained: tuple[TrainedModel, ...]) -> Iterator[Found]:
     """Results under this plans name were trained with other plans.
@@ -141,7 +137,7 @@ def results_from_other_plans(plans: Plans, trained: tuple[TrainedModel, ...]) ->
 
     Example: `nnUNetv2_plan_experiment` was run again after ten cases were added.
 
-    Evidence: MV-14, MV-04; nnU-Net issues 1650, 2822.
+    Evidence: MV-04, MV-14; nnU-Net issues 1650, 2822.
     """
     for model in trained:
         if model.plans_name != plans.value.get("plans_name"):
@@ -161,7 +157,6 @@ def results_from_other_plans(plans: Plans, trained: tuple[TrainedModel, ...]) ->
     Severity.WARNING,
     message="{model} was started with plans {used} after {plans} had been migrated for fine-tuning",
     fix="if it was meant to use the pretrained weights, start it again with -p {plans}",
-    modes=("MV-13",),
 )
 def trained_without_migrated_plans(
     plans: Plans, migration_record: MigrationRecord, trained: tuple[TrainedModel, ...]

@@ -22,7 +22,6 @@ from plansguard.subjects.pair import Pair
     Severity.ERROR,
     message="these plans move the wrong way for --workflow {workflow}: {because}",
     fix="{instead}",
-    modes=("MV-01", "MV-02"),
 )
 def reversed_direction(pair: Pair) -> Iterator[Found]:
     """The plans move the wrong way.
@@ -38,7 +37,7 @@ def reversed_direction(pair: Pair) -> Iterator[Found]:
 
     Example: `plansguard migrate -s 2 -t 1 -tp X` although only Dataset001 has been trained.
 
-    Evidence: MV-01; nnU-Net issues 1464, 1477, 1684, 1970, 2229, 2368, 2440.
+    Evidence: MV-01, MV-02; nnU-Net issues 1464, 1477, 1684, 1970, 2229, 2368, 2440.
     """
     direction = judge_direction(pair)
     if direction.against:
@@ -52,7 +51,6 @@ def reversed_direction(pair: Pair) -> Iterator[Found]:
     Severity.WARNING,
     message="nothing on the disk shows that this direction is right: {open_question}",
     fix="{settle}",
-    modes=("MV-01",),
 )
 def direction_unproven(pair: Pair) -> Iterator[Found]:
     """Nothing shows that the direction is right.
@@ -79,7 +77,6 @@ def direction_unproven(pair: Pair) -> Iterator[Found]:
     Severity.ERROR,
     message="{dataset} already has plans named {identifier}, and they are not these: {fields} differ",
     fix="choose another name with -tp, or keep a backup of the old plans with --force",
-    modes=("MV-03",),
 )
 def would_overwrite(pair: Pair) -> Iterator[Found]:
     """Other plans of that name would be overwritten.
@@ -117,7 +114,6 @@ def would_overwrite(pair: Pair) -> Iterator[Found]:
     Severity.WARNING,
     message="nnU-Net's planner writes under the name {identifier}: planning {dataset} would replace these plans",
     fix="choose a name of its own with -tp, such as {better}",
-    modes=("MV-03",),
 )
 def default_name_for_migrated_plans(pair: Pair) -> Iterator[Found]:
     """Migrated plans would have the default name of a planner.
@@ -146,7 +142,6 @@ def default_name_for_migrated_plans(pair: Pair) -> Iterator[Found]:
     Severity.ERROR,
     message="{giving} has channels {theirs}, {receiving} has {ours}: {consequence}",
     fix="{advice}",
-    modes=("MV-15",),
 )
 def channels_differ(pair: Pair) -> Iterator[Found]:
     """The two datasets do not have the same channels.
@@ -207,7 +202,6 @@ def _compare_channels(theirs: list[str], ours: list[str]) -> tuple[Severity, str
     Severity.ERROR,
     message="{giving} holds {theirs} images, {receiving} holds {ours} images",
     fix="plans cannot move between 2D and 3D images; plan {receiving} by itself",
-    modes=("MV-15", "D2-01"),
 )
 def dimensions_of_datasets_differ(pair: Pair) -> Iterator[Found]:
     """One dataset holds 2D images, the other 3D images.
@@ -234,7 +228,6 @@ def dimensions_of_datasets_differ(pair: Pair) -> Iterator[Found]:
     Severity.INFO,
     message="the raw images of {dataset} are not here; the image reader {reader} was chosen without them",
     fix="nothing, unless the images are of a kind that another reader opens: then name it with --reader",
-    modes=("MV-16",),
 )
 def raw_images_absent(pair: Pair) -> Iterator[Found]:
     """The receiving dataset's raw images are not here.
@@ -261,7 +254,6 @@ def raw_images_absent(pair: Pair) -> Iterator[Found]:
     Severity.WARNING,
     message="{dataset} already has these plans, as {identifier}: the move adds nothing",
     fix="use -p {identifier} with {dataset}",
-    modes=("MV-01",),
 )
 def plans_already_there(pair: Pair) -> Iterator[Found]:
     """The receiving dataset already has the same plans under another name.
@@ -275,7 +267,7 @@ def plans_already_there(pair: Pair) -> Iterator[Found]:
 
     Example: Dataset002's plans were moved to Dataset001 for a pretraining, and are now moved back.
 
-    Evidence: MV-01, MV-13; nnU-Net issue 2440.
+    Evidence: MV-01; MV-13; nnU-Net issue 2440.
     """
     twin = own_plans_like(pair)
     if twin is not None:
@@ -288,7 +280,6 @@ def plans_already_there(pair: Pair) -> Iterator[Found]:
     Severity.ERROR,
     message="{model} was trained with other plans of this name: {fields} differ",
     fix="move the plans it was trained with: plansguard migrate -s {model} takes them from there",
-    modes=("MV-01", "MV-14"),
 )
 def weights_from_other_plans(pair: Pair) -> Iterator[Found]:
     """The weights were trained with other plans than those that would be moved.

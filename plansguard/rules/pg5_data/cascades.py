@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     Severity.ERROR,
     message="{configuration} predicts for {stage} at its end, and {identifier} {trouble}",
     fix="nnUNetv2_preprocess -d {number} -plans_name {plans} -c {stage}",
-    modes=("CA-02",),
 )
 def next_stage_data_missing(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The second stage of a cascade has no data to predict for.
@@ -65,7 +64,6 @@ def next_stage_data_missing(dataset: Dataset, configuration: Configuration, data
     message="{configuration} starts from the predictions of {stage}, and {trouble}",
     fix="train {stage} first; if it is trained: plansguard gate -- nnUNetv2_train {number} {stage} FOLD -p {plans} "
     "-tr {trainer} --val",
-    modes=("CA-01",),
 )
 def previous_stage_predictions_missing(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The predictions of the first stage, which a cascade starts from, are missing.

@@ -29,7 +29,6 @@ _FIRST_WITH_B2ND = (2, 6)
     Severity.ERROR,
     message="{identifier} does not exist: {configuration} was not preprocessed with these plans",
     fix=PREPROCESS,
-    modes=("PP-01",),
 )
 def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -> Iterator[Found]:
     """The folder of preprocessed data that a configuration reads does not exist.
@@ -71,7 +70,6 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
     Severity.ERROR,
     message="the data_identifier {identifier} {trouble}",
     fix='give {configuration} a folder of its own: "data_identifier": "{own}"',
-    modes=("MV-06",),
 )
 def no_folder_of_its_own(dataset: Dataset, plans: Plans, configuration: Configuration) -> Iterator[Found]:
     """A data_identifier does not name a folder inside the dataset's.
@@ -110,7 +108,6 @@ def no_folder_of_its_own(dataset: Dataset, plans: Plans, configuration: Configur
     Severity.ERROR,
     message="{folder} holds {there} of {due} cases: {missing} {are} missing ({witness})",
     fix=PREPROCESS,
-    modes=("PP-01", "PP-07"),
 )
 def cases_missing(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed data lack cases that the dataset has.
@@ -155,14 +152,7 @@ def _cases_due(dataset: Dataset) -> tuple[set[str], str]:
     return labels, "gt_segmentations has them"
 
 
-@rule(
-    "PG506",
-    "incomplete-case",
-    Severity.ERROR,
-    message="{folder}: {cases}",
-    fix="preprocess again: " + PREPROCESS,
-    modes=("PP-07", "PP-10"),
-)
+@rule("PG506", "incomplete-case", Severity.ERROR, message="{folder}: {cases}", fix="preprocess again: " + PREPROCESS)
 def incomplete_case(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """A preprocessed case is incomplete.
 
@@ -187,7 +177,6 @@ def incomplete_case(dataset: Dataset, configuration: Configuration, data: Audit)
     Severity.ERROR,
     message="{folder} was not made with these plans: {cases}",
     fix="preprocess with these plans: " + PREPROCESS + "; or undo the changes of the plans",
-    modes=("PP-02", "PP-11"),
 )
 def data_from_other_plans(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The arrays on disk were made with other plans.
@@ -214,7 +203,6 @@ def data_from_other_plans(dataset: Dataset, configuration: Configuration, data: 
     Severity.ERROR,
     message="{folder}: {cases}",
     fix="if dataset.json is right, preprocess again: " + PREPROCESS,
-    modes=("PP-02", "MV-15"),
 )
 def array_channels_differ(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The arrays have another number of channels than dataset.json names.
@@ -238,7 +226,6 @@ def array_channels_differ(dataset: Dataset, configuration: Configuration, data: 
     Severity.ERROR,
     message="{folder}: {cases}",
     fix="preprocess again, so that the labels of dataset.json are sampled: " + PREPROCESS,
-    modes=("PP-06", "LB-01"),
 )
 def class_locations_differ(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The labels have changed since preprocessing.
@@ -262,7 +249,6 @@ def class_locations_differ(dataset: Dataset, configuration: Configuration, data:
     Severity.ERROR,
     message="{folder} was read with another reader than {reader}: {cases}",
     fix="set image_reader_writer back, or preprocess with this reader: " + PREPROCESS,
-    modes=("IO-01", "PP-02"),
 )
 def data_from_another_reader(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The images were read by another reader than the plans name.
@@ -287,7 +273,6 @@ def data_from_another_reader(dataset: Dataset, configuration: Configuration, dat
     Severity.ERROR,
     message="{folder} holds {offenders} besides its arrays: nnU-Net refuses the folder",
     fix="delete what does not belong there; where .npz and .b2nd mix, preprocess again: " + PREPROCESS,
-    modes=("PP-09",),
 )
 def mixed_data_formats(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """A data folder holds files of several formats, or files that are no data.
@@ -315,7 +300,6 @@ def mixed_data_formats(dataset: Dataset, configuration: Configuration, data: Aud
     Severity.INFO,
     message="{folder} holds {ending} files, which nnU-Net {version} {trouble}",
     fix="preprocess again with the nnU-Net that will train: " + PREPROCESS,
-    modes=("VR-06",),
 )
 def data_of_another_version(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The data were written by another version of nnU-Net.

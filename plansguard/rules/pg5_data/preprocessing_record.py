@@ -28,7 +28,6 @@ _ONLY_NAMES = f"leave the data as they are if only names were corrected; otherwi
     Severity.ERROR,
     message="the data in {identifier} were preprocessed with another {what}: {fields}",
     fix=f"set {{keys}} back, or preprocess again: {_PREPROCESS}",
-    modes=("PP-02", "PP-05", "PP-06", "PP-11"),
 )
 def stamp_disagrees(dataset: Dataset, preprocessing_records: Folders) -> Iterator[Found]:
     """Preprocessed data were made with other plans, or another dataset.json, than those on disk now.
@@ -46,7 +45,7 @@ def stamp_disagrees(dataset: Dataset, preprocessing_records: Folders) -> Iterato
 
     Example: `"spacing": [1.5, 1.2, 1.2]` becomes `[1.0, 1.2, 1.2]` after preprocessing.
 
-    Evidence: PP-02, PP-06; nnU-Net issues 2878, 1707, 2701, 1949, 2592.
+    Evidence: PP-02, PP-05, PP-06, PP-11; nnU-Net issues 2878, 1707, 2701, 1949, 2592.
     """
     dataset_json = known(lambda: dataset.dataset_json.valid)
     for folder, users in _in_state(dataset, preprocessing_records, DataState.UNCHANGED):
@@ -62,7 +61,6 @@ def stamp_disagrees(dataset: Dataset, preprocessing_records: Folders) -> Iterato
     message="{identifier} no longer holds the files that plansguard preprocess left there on {finished} ({then} then, "
     "{now} now): it is not known what these were made with",
     fix=f"preprocess again, {_PREPROCESS}; or delete {{stamp}} if you know what they were made with",
-    modes=("PP-02", "PP-11"),
 )
 def data_changed_since_stamp(dataset: Dataset, preprocessing_records: Folders) -> Iterator[Found]:
     """Preprocessed data are other files than those in the preprocessing record.
@@ -75,7 +73,7 @@ def data_changed_since_stamp(dataset: Dataset, preprocessing_records: Folders) -
 
     Example: `nnUNetv2_preprocess` was run by hand after an edit of the plans.
 
-    Evidence: PP-02; nnU-Net issue 2592, where a maintainer calls it too error-prone to trust existing data.
+    Evidence: PP-02, PP-11; nnU-Net issue 2592, where a maintainer calls it too error-prone to trust existing data.
     """
     for folder, users in _in_state(dataset, preprocessing_records, DataState.CHANGED):
         then = folder.record.value["files"]
@@ -95,7 +93,6 @@ def data_changed_since_stamp(dataset: Dataset, preprocessing_records: Folders) -
     message="plansguard preprocess began to fill {identifier} for {stamped_plans}, {stamped_configuration}, on {began} "
     "and did not finish: {complete} of {cases} cases are complete",
     fix=f"wait if it still runs; otherwise start it again: {_PREPROCESS}",
-    modes=("PP-07",),
 )
 def preprocessing_unfinished(dataset: Dataset, preprocessing_records: Folders) -> Iterator[Found]:
     """Preprocessing was begun and not finished.

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     Severity.ERROR,
     message="gt_segmentations lacks {missing}: the validation at the end of the training will fail",
     fix="copy the labels: cp {source}/* {target}/",
-    modes=("PP-08",),
 )
 def ground_truth_missing(
     dataset: Dataset, configuration: Configuration, dataset_json: DatasetJson, data: Audit
@@ -73,7 +72,6 @@ def _validation_labels(dataset: Dataset, data: Audit, ending: str) -> set[str]:
     Severity.WARNING,
     message="{raw} is newer than {folder}, which was preprocessed from it",
     fix="if images or labels were changed, preprocess again: " + PREPROCESS,
-    modes=("PP-05",),
 )
 def raw_files_newer_than_data(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Raw images or labels were changed after preprocessing.
@@ -101,7 +99,6 @@ def raw_files_newer_than_data(dataset: Dataset, configuration: Configuration, da
     Severity.ERROR,
     message="gt_segmentations is not labelsTr: {cases} {differ}",
     fix="nnUNetv2_preprocess -d {number} -plans_name {plans} copies the labels and preprocesses again",
-    modes=("PP-05",),
 )
 def ground_truth_differs_from_raw(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The labels that validation uses are not the raw ones.
@@ -147,7 +144,6 @@ def _same_file(one: Path, other: Path, *, whole: bool) -> bool:
     Severity.ERROR,
     message="{label} is not on the grid of its image: {clauses}",
     fix="resample the label to its image, or correct the header, then plan and preprocess again",
-    modes=("SP-04",),
 )
 def label_geometry_differs(dataset: Dataset, dataset_json: DatasetJson) -> Iterator[Found]:
     """A raw label is not on the grid of its image.

@@ -28,7 +28,6 @@ _Conflict = tuple[DataUser, list[FieldDifference]]
     "differently: {fields}",
     fix='undo the edit of one of the two; or give {mover} of {plans} a folder of its own, "data_identifier": '
     '"{own}", then nnUNetv2_preprocess -d {number} -plans_name {plans} -c {mover}',
-    modes=("MV-06", "PP-04"),
 )
 def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
     """Two plans files share a folder of preprocessed data that cannot be right for both.
@@ -66,7 +65,6 @@ def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
     message="{configuration} reads its data from {identifier}, as {other} does, but preprocesses differently: {fields}",
     fix='give {mover} a folder of its own, "data_identifier": "{own}", then nnUNetv2_preprocess -d {number} '
     "-plans_name {plans} -c {mover}",
-    modes=("PP-03", "PP-04"),
 )
 def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     """Two configurations of the same plans share a folder of preprocessed data that cannot be right for both.
@@ -81,7 +79,8 @@ def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
 
     Example: `"3d_fine": {"inherits_from": "3d_fullres", "spacing": [0.5, 0.5, 0.5]}`.
 
-    Evidence: PP-03; nnU-Net issue 1707, and nnU-Net's own page on plans files, which asks for a unique identifier.
+    Evidence: PP-03, PP-04; nnU-Net issue 1707, and nnU-Net's own page on plans files, which asks for a unique
+    identifier.
     """
     for users in data_users(dataset, (plans,)).values():
         for place, user in enumerate(users):
@@ -100,7 +99,6 @@ def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     message="{configuration} reads its data from {identifier}, not from {theirs} as {parent} does: {state}",
     fix="delete data_identifier from {configuration}, so that it reads {theirs}; or nnUNetv2_preprocess -d {number} "
     "-plans_name {plans} -c {configuration}",
-    modes=("MV-07",),
 )
 def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: Configuration) -> Iterator[Found]:
     """A cascade stage has a data folder of its own that does not exist.
@@ -116,7 +114,7 @@ def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: C
     Example: `"3d_cascade_fullres": {"inherits_from": "3d_fullres", "data_identifier": "nnUNetPlans_3d_cascade_fullres",
     "previous_stage": "3d_lowres"}`, the workaround for a crash of old versions.
 
-    Evidence: MV-07, CA-03; nnU-Net issue 1488.
+    Evidence: MV-07; CA-03; nnU-Net issue 1488.
     """
     parent = plans.written[configuration.name].get("inherits_from")
     identifier = configuration.get("data_identifier")

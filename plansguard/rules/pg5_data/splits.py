@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     Severity.ERROR,
     message="{missing} {stand} in splits_final.json and not in {folder}",
     fix="preprocess these cases, or take them out of the splits; without the file nnU-Net makes new splits",
-    modes=("SL-01",),
 )
 def split_names_missing_case(dataset: Dataset, splits: Splits, data: Audit) -> Iterator[Found]:
     """The splits name cases that are not preprocessed.
@@ -49,7 +48,6 @@ def split_names_missing_case(dataset: Dataset, splits: Splits, data: Audit) -> I
     Severity.WARNING,
     message="{cases} of {folder} {stand} in no fold: never trained on, never validated",
     fix="add them to the folds, or delete splits_final.json: nnU-Net makes new folds, unlike those trained before",
-    modes=("SL-02",),
 )
 def cases_in_no_split(dataset: Dataset, splits: Splits, data: Audit) -> Iterator[Found]:
     """Preprocessed cases are in no fold.
@@ -76,7 +74,6 @@ def cases_in_no_split(dataset: Dataset, splits: Splits, data: Audit) -> Iterator
     Severity.WARNING,
     message="fold {fold}: {trouble}",
     fix="correct the fold in splits_final.json; results of this fold do not count",
-    modes=("SL-02",),
 )
 def split_overlaps(dataset: Dataset, splits: Splits) -> Iterator[Found]:
     """A fold validates on cases that it trains on, or has none to train or validate on.

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     Severity.ERROR,
     message="{folder}: values that these plans cannot give: {cases}",
     fix="preprocess with these plans: " + PREPROCESS,
-    modes=("PP-02",),
 )
 def values_outside_normalization(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed values are outside of what the normalization can give.
@@ -36,7 +35,7 @@ def values_outside_normalization(dataset: Dataset, configuration: Configuration,
 
     Example: CT statistics were edited, or came with a move, after preprocessing.
 
-    Evidence: PP-02, NO-01; nnU-Net issues 1383, 2878. Calibrated on data that nnU-Net made (docs/calibration.md).
+    Evidence: PP-02; NO-01; nnU-Net issues 1383, 2878. Calibrated on data that nnU-Net made (docs/calibration.md).
     """
     yield from case_faults(dataset, configuration, data, "range")
 
@@ -47,7 +46,6 @@ def values_outside_normalization(dataset: Dataset, configuration: Configuration,
     Severity.WARNING,
     message="{folder}: values that these plans hardly give: {cases}",
     fix="if the plans were edited since, preprocess with them: " + PREPROCESS,
-    modes=("PP-02",),
 )
 def values_unlike_normalization(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed values are unlike what the normalization gives.
@@ -72,7 +70,6 @@ def values_unlike_normalization(dataset: Dataset, configuration: Configuration, 
     Severity.ERROR,
     message="{folder}: {cases}",
     fix="correct the labels in nnUNet_raw or declare them in dataset.json, then preprocess again: " + PREPROCESS,
-    modes=("LB-01", "LB-06"),
 )
 def undeclared_labels(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed segmentations hold label values that dataset.json does not declare.
@@ -96,7 +93,6 @@ def undeclared_labels(dataset: Dataset, configuration: Configuration, data: Audi
     Severity.WARNING,
     message="{folder}: {clue}",
     fix="if the plans were edited since, preprocess with them: " + PREPROCESS,
-    modes=("PP-02", "NO-01"),
 )
 def values_of_other_statistics(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """All cases together look as if they had been normalized with other statistics.

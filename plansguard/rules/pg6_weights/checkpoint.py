@@ -19,14 +19,7 @@ if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
 
 
-@rule(
-    "PG601",
-    "unreadable-checkpoint",
-    Severity.ERROR,
-    message="{reason}",
-    fix="{hint}",
-    modes=("AR-08", "AR-10"),
-)
+@rule("PG601", "unreadable-checkpoint", Severity.ERROR, message="{reason}", fix="{hint}")
 def unreadable_checkpoint(dataset: Dataset) -> Iterator[Found]:
     """A checkpoint in a model folder cannot be read.
 
@@ -53,7 +46,6 @@ def unreadable_checkpoint(dataset: Dataset) -> Iterator[Found]:
     Severity.ERROR,
     message="the file is incomplete: {damage}",
     fix="download or copy it again; if it was written by a training that crashed, use another checkpoint of that fold",
-    modes=("AR-10",),
 )
 def damaged_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     """Parts of a checkpoint are missing.
@@ -72,14 +64,7 @@ def damaged_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
         yield found(Location(checkpoint.path), damage="; ".join(checkpoint.damage))
 
 
-@rule(
-    "PG603",
-    "not-an-nnunet-v2-checkpoint",
-    Severity.ERROR,
-    message="{sentence}",
-    fix="{remedy}",
-    modes=("AR-08",),
-)
+@rule("PG603", "not-an-nnunet-v2-checkpoint", Severity.ERROR, message="{sentence}", fix="{remedy}")
 def not_an_nnunet_v2_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     """The file is a checkpoint, but none that nnU-Net v2 can load.
 
@@ -155,7 +140,6 @@ def suspicious_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     "-pretrained_weights",
     fix='train where there is a GPU, or save them again from the CPU: python -c "import torch; '
     "torch.save(torch.load({weights}, map_location='cpu', weights_only=False), {copy})\"",
-    modes=("AR-09",),
 )
 def cuda_weights_without_gpu(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
     """The weights were saved on a GPU and this machine has none.
@@ -170,7 +154,7 @@ def cuda_weights_without_gpu(dataset: Dataset, checkpoint: Checkpoint) -> Iterat
 
     Example: a checkpoint of the cluster, tried on a laptop.
 
-    Evidence: run/load_pretrained_weights.py of nnU-Net 2.8.1.
+    Evidence: AR-09; run/load_pretrained_weights.py of nnU-Net 2.8.1.
     """
     if dataset.request.weights is checkpoint and checkpoint.on_cuda and not gpus.has_gpu():
         path = Path(checkpoint.path)
@@ -178,14 +162,7 @@ def cuda_weights_without_gpu(dataset: Dataset, checkpoint: Checkpoint) -> Iterat
         yield found(Location(checkpoint.path), weights=repr(str(path)), copy=repr(str(copy)))
 
 
-@rule(
-    "PG606",
-    "unfinished-weights",
-    Severity.WARNING,
-    message="{trouble}",
-    fix="{remedy}",
-    modes=("AR-10",),
-)
+@rule("PG606", "unfinished-weights", Severity.WARNING, message="{trouble}", fix="{remedy}")
 def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
     """Weights that are to be fine-tuned come from a training that was not finished.
 
@@ -222,7 +199,6 @@ def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Fou
     message="the file contains no plans: the input that the weights were trained on cannot be compared",
     fix="look for plans.json where the weights come from, and give both: plansguard migrate -s plans.json; "
     "plansguard show lists what the shapes alone determine",
-    modes=("MV-12",),
 )
 def weights_without_plans(checkpoint: Checkpoint) -> Iterator[Found]:
     """The plans of these weights are missing.
@@ -248,7 +224,6 @@ def weights_without_plans(checkpoint: Checkpoint) -> Iterator[Found]:
     Severity.WARNING,
     message="the weights were trained by {trainer}, which neither nnU-Net {version} nor nnUNet_extTrainer has{guess}",
     fix="get the file with that class and name its folder in nnUNet_extTrainer; nnU-Net 2.8 and later search it",
-    modes=("TR-05",),
 )
 def trainer_of_weights_unknown(checkpoint: Checkpoint) -> Iterator[Found]:
     """The trainer that made the weights is not installed.
@@ -280,7 +255,6 @@ def trainer_of_weights_unknown(checkpoint: Checkpoint) -> Iterator[Found]:
     Severity.WARNING,
     message="the weights are of {trainer}, which builds a network of its own and not the one that the plans name",
     fix="fine-tune with the same trainer: nnUNetv2_train ... -tr {trainer}",
-    modes=("TR-06",),
 )
 def trainer_changes_network(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
     """Weights to be fine-tuned are of a trainer that does not build the network of the plans.
@@ -311,7 +285,6 @@ def trainer_changes_network(dataset: Dataset, checkpoint: Checkpoint) -> Iterato
     message="the checkpoint contains other plans than the model folder: {fields} differ",
     fix="compare both, and predict with those that made the data it was trained on: plansguard extract {path} "
     "-o then.json && plansguard diff then.json {plans}",
-    modes=("MV-14",),
 )
 def checkpoint_from_other_plans(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
     """A checkpoint in a model folder contains other plans than the folder's plans.json.

@@ -29,7 +29,6 @@ _SIDES = re.compile(r"(^|[\W_])(left|right|links|rechts|l|r)([\W_]|$)", re.IGNOR
     Severity.ERROR,
     message="the weights do not load into {configuration}: {causes}",
     fix="use plans with the network of the weights: {migrate}; or pretrain again with these plans",
-    modes=("AR-02",),
 )
 def other_network(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """The weights belong to another kind of network.
@@ -55,7 +54,6 @@ def other_network(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     message="the weights do not load into {configuration}: {causes}",
     fix="weights and data must have the same channels in the same order: choose other weights, or leave channels out "
     "of the dataset; -pretrained_weights cannot adapt them",
-    modes=("AR-03", "CA-04"),
 )
 def input_channels_differ(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """The weights take another number of input channels.
@@ -80,7 +78,6 @@ def input_channels_differ(dataset: Dataset, weights: Weights) -> Iterator[Found]
     Severity.ERROR,
     message="the weights do not load into {configuration}: {causes}",
     fix="{remedy}",
-    modes=("AR-04",),
 )
 def weights_of_other_dimension(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """Weights of a 2D network are named for a 3D configuration, or the reverse.
@@ -110,7 +107,6 @@ def weights_of_other_dimension(dataset: Dataset, weights: Weights) -> Iterator[F
     Severity.ERROR,
     message="the weights do not load into {configuration}: {causes}",
     fix="migrate the weights' plans to this dataset: {migrate}, then preprocess; or pretrain again with these plans",
-    modes=("AR-01", "AR-05", "MV-11"),
 )
 def other_topology(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """The network of the weights differs in stages, poolings, kernels, features or blocks.
@@ -136,7 +132,6 @@ def other_topology(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     Severity.ERROR,
     message="the weights {belong} {other}, and {plans} {trouble}",
     fix="add -p {other}{example}",
-    modes=("MV-13",),
 )
 def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """Other plans of this dataset are those of the weights.
@@ -183,7 +178,6 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
     Severity.WARNING,
     message="the weights load into {configuration}, but this run's input differs from that of their training: {fields}",
     fix="for the same input: {migrate}, then preprocess; if the difference is meant, accept it in plansguard.json",
-    modes=("AR-06", "NO-01", "IO-01"),
 )
 def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """The weights load, but the input of this run differs from that of their training.
@@ -234,7 +228,6 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
     message="the weights were trained on the channels {saw}, this dataset has them in the order {feeds}",
     fix="bring the channels into the order of the weights: rename the files _0000, _0001, ..., change channel_names, "
     "plan and preprocess again",
-    modes=("AR-07",),
 )
 def channels_permuted(weights: Weights) -> Iterator[Found]:
     """The dataset has the weights' channels in another order.
@@ -263,7 +256,6 @@ def channels_permuted(weights: Weights) -> Iterator[Found]:
     message="the weights were trained by {trainer}, which {habit}; this dataset distinguishes left from right "
     "({labels}), and {planned} mirrors{extent}",
     fix="fine-tune with the same trainer, or one that does not mirror: nnUNetv2_train ... -tr nnUNetTrainerNoMirroring",
-    modes=("AR-11",),
 )
 def weights_were_not_mirrored(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """The weights were trained without mirroring, and the trainer that fine-tunes them mirrors.
@@ -310,7 +302,6 @@ def weights_were_not_mirrored(dataset: Dataset, weights: Weights) -> Iterator[Fo
     "be that of the weights",
     fix="nothing: the layers are learned again within a few epochs; to predict without training, use the weights as "
     "they are",
-    modes=("AR-12", "LB-05"),
 )
 def head_starts_anew(weights: Weights) -> Iterator[Found]:
     """Weights with the same labels lose their segmentation layers.
@@ -338,7 +329,6 @@ def head_starts_anew(weights: Weights) -> Iterator[Found]:
     message="{model} already holds {checkpoints} of a training with these plans{themselves}: starting again "
     "overwrites, and --c continues without these weights",
     fix="give the new training plans of another name, or move {model} away",
-    modes=("AR-13",),
 )
 def training_already_there(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """A training with these plans is already in the results folder.

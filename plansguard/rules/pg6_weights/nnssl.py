@@ -34,7 +34,6 @@ _TRAINER = "PretrainedTrainer"
     Severity.ERROR,
     message="the plans start from weights at {path}, and there is no such file here",
     fix="give the path on this machine: nnUNetv2_train_pretrained ... -overwrite_ckpt_path WEIGHTS.pth",
-    modes=("SSL-02",),
 )
 def nnssl_weights_not_found(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     """Plans of nnssl name a checkpoint that is not on this machine.
@@ -61,7 +60,6 @@ def nnssl_weights_not_found(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     Severity.ERROR,
     message="the plans start from weights of nnssl, and {path} holds none: {trouble}",
     fix="for weights of an ordinary training: nnUNetv2_train {number} CONFIGURATION FOLD -pretrained_weights {path}",
-    modes=("SSL-01",),
 )
 def nnssl_weights_without_adaptation_plan(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     """Plans of nnssl name an ordinary checkpoint.
@@ -93,7 +91,6 @@ def nnssl_weights_without_adaptation_plan(dataset: Dataset, plans: Plans) -> Ite
     Severity.ERROR,
     message="{what}: these plans start from weights of nnssl, which only nnssl's trainers load",
     fix="nnUNetv2_train_pretrained {number} CONFIGURATION FOLD -p {plans} -tr {trainer}",
-    modes=("SSL-03",),
 )
 def nnssl_plans_with_plain_trainer(
     dataset: Dataset, plans: Plans, trained: tuple[TrainedModel, ...]
@@ -132,7 +129,6 @@ def nnssl_plans_with_plain_trainer(
     Severity.ERROR,
     message="the weights were pretrained with {theirs} input channels, dataset.json names {ours}",
     fix="use weights that were pretrained with {ours} or with 1: nnssl's trainers repeat one channel, and nothing else",
-    modes=("SSL-04",),
 )
 def nnssl_channels(plans: Plans, dataset_json: DatasetJson) -> Iterator[Found]:
     """Weights of nnssl take another number of channels than the dataset has.
@@ -153,14 +149,7 @@ def nnssl_channels(plans: Plans, dataset_json: DatasetJson) -> Iterator[Found]:
         yield found(plans.at(_INFO, "pt_num_in_channels"), theirs=theirs, ours=ours)
 
 
-@rule(
-    "PG634",
-    "nnssl-patch",
-    Severity.ERROR,
-    message="patch_size {patch}: {trouble}",
-    fix="{remedy}",
-    modes=("SSL-05",),
-)
+@rule("PG634", "nnssl-patch", Severity.ERROR, message="patch_size {patch}: {trouble}", fix="{remedy}")
 def nnssl_patch(plans: Plans, configuration: Configuration) -> Iterator[Found]:
     """The patch does not fit the tokens of a pretrained Primus.
 
