@@ -110,7 +110,7 @@ def test_related_places_are_shown() -> None:
     Path("P.json").write_text(json.dumps(plans(), indent=4).replace("{", '{\n    "plans_name": "other",', 1))
     out = run("check").out
     assert "  --> P.json:4:5\n" in out
-    assert "  see P.json:2:5: the first one, which is lost\n" in out
+    assert "  see P.json:2:5: the first one, which is not used\n" in out
 
 
 def test_text_of_a_clean_check() -> None:

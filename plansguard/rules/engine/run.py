@@ -57,9 +57,9 @@ def run_rules(
     complete = settings.all_in(inputs) and all(dataset.request.everything for dataset in datasets)
     idle = tuple(ignore for ignore in idle if ignore.expired or complete)
     crashes = tuple(dict.fromkeys(results.crashes))  # the same crash in several configurations is one finding
-    at_end = _Results(rules)
-    at_end.add(Level.RUN_END, Scope(Dataset(Path(), ()), crashes=crashes, idle_ignores=idle))
-    findings += settings.apply(at_end.findings)[0]
+    results.findings = []
+    results.add(Level.RUN_END, Scope(Dataset(Path(), ()), crashes=crashes, idle_ignores=idle))
+    findings += settings.apply(results.findings)[0]
     documents = {document.path: document for dataset in datasets for document in dataset.documents}
     unreadable = sum(len(dataset.unreadable) for dataset in datasets)
     readable = documents if settings.document is None else {**documents, settings.document.path: settings.document}
