@@ -17,9 +17,8 @@ from math import prod
 from typing import Any
 
 from plansguard.nnunet.constants import YARDSTICK_OF_NETWORK, YARDSTICKS, Yardstick
+from plansguard.nnunet.network.parameters import counted_once, shapes_of
 from plansguard.nnunet.network.unet import Network, UnknownNetwork, network_of
-
-_Size = tuple[int, ...]
 
 
 def feature_map_elements(architecture: Mapping[str, Any], patch_size: Sequence[int], heads: int) -> int:
@@ -38,8 +37,22 @@ def feature_map_elements(architecture: Mapping[str, Any], patch_size: Sequence[i
     sizes = [tuple(patch_size)]  # before the first stage, then after each
     for stride in network.strides:
         sizes.append(tuple(voxels // factor for voxels, factor in zip(sizes[-1], stride, strict=True)))
-    deep_supervision = bool(kwargs.get("deep_supervision", False))
-    return _encoder(network, sizes) + _decoder(network, sizes[1:], heads, deep_supervision=deep_supervision)
+    voxels = [prod(size) for size in sizes]
+    deep_supervision, total = bool(kwargs.get("deep_supervision", False)), 0
+    for name, shape in counted_once(shapes_of(network, 1, heads)):
+        side, kind, number = name.split(".")[:3]
+        if not name.endswith(".weight"):
+            continue
+        if kind == "stem":
+            total += shape[0] * voxels[0]
+        elif side == "encoder":
+            # the first convolution of BottleneckD blocks precedes the stride
+            precedes = network.bottleneck is not None and name.endswith(".blocks.0.conv1.conv.weight")
+            total += shape[0] * voxels[int(number) if precedes else int(number) + 1]
+        elif kind != "seg_layers" or deep_supervision or int(number) == len(network.decoder) - 1:
+            features = shape[1] if kind == "transpconvs" else shape[0]
+            total += features * voxels[len(network.decoder) - int(number)]
+    return total + _pooled_skips(network, sizes)
 
 
 def yardstick(architecture: Mapping[str, Any], planner: str | None) -> Yardstick:
@@ -67,46 +80,13 @@ def estimated_gigabytes(elements: int, batch_size: int, axes: int, by: Yardstick
     return elements / reference * batch_size / samples * by.gigabytes
 
 
-def _encoder(network: Network, sizes: Sequence[_Size]) -> int:
-    """PlainConvEncoder or ResidualEncoder; ``sizes`` of the maps before the first stage, then after each."""
+def _pooled_skips(network: Network, sizes: Sequence[tuple[int, ...]]) -> int:
+    """Elements of the skips of residual blocks that change only the size: nnU-Net counts them as convolutions."""
     if network.stem is None:
-        stages = zip(network.encoder, network.features, sizes[1:], strict=True)
-        return sum(count * features * prod(size) for count, features, size in stages)
-    total, channels = network.stem * prod(sizes[0]), network.stem
-    for stage, (count, features) in enumerate(zip(network.encoder, network.features, strict=True)):
-        inside = network.bottleneck[stage] if network.bottleneck else None
-        total += _blocks(count, channels, features, inside, *sizes[stage : stage + 2])
-        channels = features
-    return total
-
-
-def _decoder(network: Network, sizes: Sequence[_Size], heads: int, *, deep_supervision: bool) -> int:
-    """UNetDecoder or UNetResDecoder; ``sizes`` of the maps after each stage of the encoder.
-
-    Each stage has a transposed convolution, convolutions, and a segmentation layer; without deep supervision only the
-    highest resolution has that layer.
-    """
-    total = 0
-    for stage, count in enumerate(reversed(network.decoder)):
-        features, size = network.features[stage], sizes[stage]
-        total += features * prod(size)
-        if network.name == "ResidualUNet":
-            total += _blocks(count, 2 * features, features, None, size, size)
-        else:
-            total += count * features * prod(size)
-        if deep_supervision or stage == 0:
-            total += heads * prod(size)
-    return total
-
-
-def _blocks(count: int, channels: int, features: int, inside: int | None, before: _Size, after: _Size) -> int:
-    """StackedResidualBlocks; ``before`` and ``after`` are the sizes on both sides of the first block's stride.
-
-    ``inside`` is None for BasicBlockD. A skip is counted where it changes the number of channels or the size.
-    """
-    first_skips = channels != features or before != after
-    output = features * prod(after)
-    if inside is None:
-        return (2 * count + first_skips) * output
-    first, others = inside * prod(before), inside * prod(after)
-    return first + (count - 1) * others + count * (others + output) + first_skips * output
+        return 0
+    channels = (network.stem, *network.features)
+    return sum(
+        features * prod(sizes[stage + 1])
+        for stage, features in enumerate(network.features)
+        if channels[stage] == features and sizes[stage] != sizes[stage + 1]
+    )

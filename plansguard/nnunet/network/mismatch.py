@@ -84,8 +84,8 @@ def obstacles_by_plans(here: Mapping[str, Any], theirs: Mapping[str, Any]) -> li
     mine, its = _name(None, here), _name(None, theirs)
     if mine != its:
         return [Obstacle("network", _networks(str(mine), str(its)))]
-    odd = _other_arguments(_deciding(here), _deciding(theirs))
-    return [Obstacle("parameters", odd.removesuffix("; "))] if odd else []
+    differing = _other_arguments(_deciding(here), _deciding(theirs))
+    return [Obstacle("parameters", differing.removesuffix("; "))] if differing else []
 
 
 def _deciding(architecture: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,23 +121,19 @@ def _other_arguments(here: Mapping[str, Any] | None, theirs: Mapping[str, Any] |
     mine, its = ((one or {}).get("arch_kwargs") for one in (here, theirs))
     if not isinstance(mine, Mapping) or not isinstance(its, Mapping):
         return ""
-    odd = [key for key in {**mine, **its} if mine.get(key) != its.get(key)]
-    values = {key: f"is {mine.get(key)} here and {its.get(key)} in the weights" for key in odd[:_ARGUMENTS_SHOWN]}
+    differing = [key for key in {**mine, **its} if mine.get(key) != its.get(key)][:_ARGUMENTS_SHOWN]
+    values = {key: f"is {mine.get(key)} here and {its.get(key)} in the weights" for key in differing}
     return "".join(f"{key} {text if len(text) < _LONGEST_VALUES else 'differs'}; " for key, text in values.items())
 
 
 def _unexplained(missing: Sequence[str], expected: Stored, stored: Stored, lead: str = "") -> Obstacle:
     key = missing[0]
-    found = f"{_shape(stored[key])} in the weights" if key in stored else "missing in the weights"
+    theirs = f"{_shape(stored[key])} in the weights" if key in stored else "missing in the weights"
     more = counted(len(missing) - 1, "more parameter")
     rest = {1: "", 2: f"; {more} does not fit either"}.get(len(missing), f"; {more} do not fit either")
-    if _has(stored, "encoder.") and not _has(stored, "decoder."):
+    if {"encoder", "decoder"} & {name.partition(".")[0] for name in stored} == {"encoder"}:
         lead = "the weights have an encoder without a decoder: "
-    return Obstacle("parameters", f"{lead}{key} is {_shape(expected[key])} here and {found}{rest}", key=key)
-
-
-def _has(stored: Stored, beginning: str) -> bool:
-    return any(name.startswith(beginning) for name in stored)
+    return Obstacle("parameters", f"{lead}{key} is {_shape(expected[key])} here and {theirs}{rest}", key=key)
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -158,7 +154,9 @@ def _causes(ours: InferredNetwork, other: InferredNetwork, cascade: bool) -> Ite
     if mine.name != its.name:
         yield Obstacle("network", _networks(mine.name, its.name)), ""
     if ours.channels != other.channels:
-        yield _channels(ours.channels, other.channels, cascade), ""
+        reason = f"channel_names of dataset.json{', and in a cascade one more per foreground label' if cascade else ''}"
+        here = counted(ours.channels, "input channel")
+        yield Obstacle("channels", f"{here} here, {other.channels} in the weights ({reason})"), ""
     if mine.axes == its.axes and mine.name == its.name:
         yield from _topology(mine, its)
         yield from _features(mine, its)
@@ -170,36 +168,30 @@ def _networks(here: str, theirs: str) -> str:
     return f"the network is a {here} here, a {theirs} in the weights"
 
 
-def _channels(here: int, theirs: int, cascade: bool) -> Obstacle:
-    reason = f"channel_names of dataset.json{', and in a cascade one more per foreground label' if cascade else ''}"
-    return Obstacle("channels", f"{counted(here, 'input channel')} here, {theirs} in the weights ({reason})")
-
-
 def _topology(mine: Network, its: Network) -> Iterator[_Cause]:
     here, theirs = len(mine.features), len(its.features)
     if here != theirs:
-        narrow = ("bottleneck_channels",) if mine.bottleneck else ()
-        settings = ("n_stages", *PER_STAGE, mine.counted_by, "n_conv_per_stage_decoder", *narrow)
+        inside = ("bottleneck_channels",) if mine.bottleneck else ()
+        settings = ("n_stages", *PER_STAGE, mine.counted_by, "n_conv_per_stage_decoder", *inside)
         what = f"{counted(here, 'stage')} here, {theirs} in the weights (n_stages)"
         # The decoder counts from the lowest stage up: with more stages in the weights all its names are shifted.
         yield Obstacle("topology", what, settings), f"encoder.stages.{theirs}." if here > theirs else "decoder.stages."
     pools = "stage {stage} pools {mine} here and {its} in the weights"
     step = "decoder.transpconvs.{from_below}."
     yield from _per_stage("topology", "strides", pools, mine.strides, its.strides, at=step, start=1)
-    if _first_stride_shows(mine) and _first_stride_shows(its) and _pools(mine.strides[0]) != _pools(its.strides[0]):
-        where = ("here and not in the weights", "in the weights and not here")[_pools(its.strides[0])]
+    pooling = _first_stage_pools(mine), _first_stage_pools(its)
+    if None not in pooling and pooling[0] != pooling[1]:
+        where = "here and not in the weights" if pooling[0] else "in the weights and not here"
         yield Obstacle("topology", f"stage 0 pools {where} (strides)", ("strides",)), "encoder.stages.0."
     kernels = "stage {stage} has kernels of {mine} here and {its} in the weights"
     yield from _per_stage("topology", "kernel_sizes", kernels, mine.kernels, its.kernels)
 
 
-def _first_stride_shows(network: Network) -> bool:
-    """Whether the first stage has a skip with a convolution, after the pooling if there is one."""
-    return not network.plain and network.stem != network.features[0]
-
-
-def _pools(stride: tuple[int, ...]) -> bool:
-    return any(factor != 1 for factor in stride)
+def _first_stage_pools(network: Network) -> bool | None:
+    """Whether the first stage has a stride; None where its first block has no skip whose convolution shows that."""
+    if network.plain or network.stem == network.features[0]:
+        return None
+    return any(factor != 1 for factor in network.strides[0])
 
 
 def _features(mine: Network, its: Network) -> Iterator[_Cause]:
@@ -208,8 +200,7 @@ def _features(mine: Network, its: Network) -> Iterator[_Cause]:
         # Without stem_channels, the stem has as many features as the first stage.
         stem = () if mine.plain or mine.features[0] == its.features[0] else ("stem_channels",)
         yield replace(obstacle, settings=(*obstacle.settings, *stem)), at
-    explained = (mine.stem, its.stem) == (mine.features[0], its.features[0])
-    if mine.stem != its.stem and not explained:
+    if mine.stem != its.stem and (mine.stem, its.stem) != (mine.features[0], its.features[0]):
         what = f"the stem has {mine.stem} features here and {its.stem} in the weights (stem_channels)"
         yield Obstacle("features", what, ("stem_channels",)), "encoder.stem."
     if mine.bottleneck and its.bottleneck:
@@ -275,13 +266,13 @@ def _per_stage(
 ) -> Iterator[_Cause]:
     """One obstacle for all stages at which a setting differs; with ``only_more``, is larger here."""
     both = list(enumerate(zip(mine, its, strict=False)))[start:]
-    odd = [stage for stage, (one, other) in both if (one > other if only_more else one != other)]
-    if not odd:
+    differing = [stage for stage, (one, other) in both if (one > other if only_more else one != other)]
+    if not differing:
         return
-    stage = odd[0]
+    stage, *others = differing
     values = {"stage": stage, "mine": _value(mine[stage]), "its": _value(its[stage])}
     from_below = len(mine) - 1 - stage
-    more = f"; {_listed('stage', odd[1:])} {'differs' if len(odd) == 2 else 'differ'} too" if odd[1:] else ""
+    more = f"; {_listed('stage', others)} {'differs' if len(others) == 1 else 'differ'} too" if others else ""
     where = f"{setting}{_axes(mine[stage], its[stage])}"
     obstacle = Obstacle(kind, f"{clause.format(**values)}{more} ({where})", (setting,))
     yield obstacle, at.format(**values, from_below=from_below)
@@ -294,8 +285,8 @@ def _value(value: Any) -> str:
 def _axes(mine: Any, its: Any) -> str:
     if not isinstance(mine, tuple):
         return ""
-    odd = [axis for axis, (one, other) in enumerate(zip(mine, its, strict=True)) if one != other]
-    return f", {_listed('axis', odd)}"
+    differing = [axis for axis, (one, other) in enumerate(zip(mine, its, strict=True)) if one != other]
+    return f", {_listed('axis', differing)}"
 
 
 def _listed(noun: str, numbers: Sequence[int]) -> str:

@@ -78,9 +78,14 @@ def shapes_of(network: Network, channels: int, heads: int) -> Shapes:
     return dict(_unet(network, channels, heads))
 
 
+def counted_once(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The parameters under one name each, although many have two."""
+    return ((name, shape) for name, shape in shapes.items() if not _TWICE.search(name))
+
+
 def number_of_parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """The number of learned values, each counted once although many have two names."""
-    return sum(prod(shape) for name, shape in shapes.items() if not _TWICE.search(name) and not name.endswith(TRACKED))
+    """The number of learned values."""
+    return sum(prod(shape) for name, shape in counted_once(shapes) if not name.endswith(TRACKED))
 
 
 def _unet(network: Network, channels: int, heads: int) -> _Named:

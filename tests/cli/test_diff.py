@@ -1,0 +1,268 @@
+"""`plansguard diff`: output, exit codes, and plans in git."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plansguard.documents.models.diff_document import DiffDocument
+from plansguard.nnunet.plans_diff import CONSEQUENCES, FACETS, compare
+from tests.support.command import run, start
+from tests.support.plans_files import CT, PREPROCESSED, Document, edited, fullres, load, save
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def plans() -> Document:
+    """Healthy plans of a CT dataset: 2d and 3d_fullres."""
+    return load(CT / "nnUNetPlans.json")
+
+
+def test_text(plans: Document) -> None:
+    def change(copied: Document) -> None:
+        copied["plans_name"] = "Other"
+        fullres(copied)["spacing"][0] = 1.0
+        fullres(copied)["architecture"]["arch_kwargs"]["strides"][1] = [2, 2, 2]
+        fullres(copied)["architecture"]["arch_kwargs"].pop("dropout_op")
+
+    done = run("diff", CT / "nnUNetPlans.json", save("B.json", edited(plans, change)))
+    assert done.code == 0
+    assert done.out == (
+        "all configurations\n"
+        "  bookkeeping: nothing that is trained or preprocessed\n"
+        '    plans_name: "nnUNetPlans" -> "Other"\n'
+        "\n"
+        "3d_fullres\n"
+        "  weights: weights trained with one do not load into the other's network\n"
+        "    architecture.arch_kwargs.strides:\n"
+        "      /1/0: 1 -> 2\n"
+        "    architecture.arch_kwargs.dropout_op: null -> (nothing)\n"
+        "  input: preprocessed data of one are not those of the other: preprocess again\n"
+        "    spacing: [2.5, 0.800000011920929, 0.800000011920929] -> [1.0, 0.800000011920929, 0.800000011920929]\n"
+        "\n"
+        "differences: 2 fields of weights, 1 field of input, 1 field of bookkeeping\n"
+    )
+
+
+def test_every_consequence_is_printed() -> None:
+    out = run("diff", CT / "nnUNetPlans.json", PREPROCESSED / "Dataset002_FinetuneCT/nnUNetPlans.json").out
+    assert all(f"  {facet}: {CONSEQUENCES[facet]}\n" in out for facet in FACETS)
+
+
+# --- exit codes, output ---
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "code"),
+    [
+        (None, 0),
+        ("input", 1),
+        ("weights", 0),
+        ("weights,input", 1),
+        (" weights , input ", 1),
+        ("bookkeeping", 0),
+        ("weights,training,bookkeeping", 0),
+        ("", 0),
+    ],
+)
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_fail_on(plans: Document, fail_on: str | None, code: int, output: str) -> None:
+    other = save("B.json", edited(plans, lambda copied: fullres(copied)["spacing"].__setitem__(0, 1.0)))
+    options = [] if fail_on is None else ["--fail-on", fail_on]
+    assert run("diff", CT / "nnUNetPlans.json", other, "--output", output, *options).code == code
+
+
+def test_json() -> None:
+    sides = [str(CT / "nnUNetPlans.json"), str(PREPROCESSED / "Dataset004_Slides2D/nnUNetPlans.json")]
+    text = run("diff", *sides, "--output", "json").out
+    document = DiffDocument.model_validate_json(text)
+    assert (document.schema_, document.before, document.after) == ("plansguard/diff/1", *sides)
+    found = compare(*(load(Path(side)) for side in sides))
+    assert [(one.configuration, one.field, one.facet) for one in document.changes] == [
+        (change.field.configuration, change.field.key, change.field.facet) for change in found
+    ]
+    assert sum(document.facets.values()) == len(found) > 20
+    first = json.loads(text)["changes"][0]
+    assert first == {
+        "configuration": None,
+        "field": "dataset_name",
+        "facet": "bookkeeping",
+        "before": "Dataset001_PretrainCT",
+        "after": "Dataset004_Slides2D",
+        "details": [': "Dataset001_PretrainCT" -> "Dataset004_Slides2D"'],
+    }
+
+
+def test_json_of_no_difference() -> None:
+    document = run("diff", CT / "nnUNetPlans.json", CT / "nnUNetPlans.json", "--output", "json").json
+    assert document["changes"] == []
+    assert document["facets"] == dict.fromkeys(FACETS, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["A.json", "A.json", "--fail-on", "weigths"], "'weigths' is no facet", ", ".join(FACETS)),
+        (["A.json", "A.json", "--output", "github"], "--output github is not known to diff", "text, json"),
+        (["A.json", "B.json"], "B.json: the file does not exist", "check the path"),
+        (["A.json", "dataset.json"], "dataset.json holds no nnU-Net plans", "give two plans files"),
+        (["A.json", "."], ".: this is a folder", "name a JSON file"),
+        (["broken.json", "A.json"], "broken.json:1:2: the key oops has no quotes", "double quotes"),
+    ],
+)
+def test_arguments_that_cannot_be_compared(plans: Document, arguments: list[str], message: str, hint: str) -> None:
+    save("A.json", plans)
+    shutil.copy(CT / "dataset.json", "dataset.json")
+    Path("broken.json").write_text("{oops")
+    done = run("diff", *arguments)
+    assert (done.code, done.out) == (2, "")
+    first, second = done.err.splitlines()
+    assert first == f"plansguard: {message}"
+    assert hint in second
+
+
+# --- git ---
+
+
+GIT = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    **{f"GIT_{who}_NAME": "Someone" for who in ("AUTHOR", "COMMITTER")},
+    **{f"GIT_{who}_EMAIL": "someone@example.org" for who in ("AUTHOR", "COMMITTER")},
+}
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with plans: a batch size of 2 in the first commit, of 3 in the second, of 4 in the working tree."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    folder = tmp_path_factory.mktemp("history")
+    plans = load(CT / "nnUNetPlans.json")
+    git("init", "--quiet", folder=folder)
+    for size in (2, 3, 4):
+        fullres(plans)["batch_size"] = size
+        save(folder / "study/plans/P.json", plans)
+        if size < 4:
+            commit(folder)
+    git("tag", "v1", "HEAD~1", folder=folder)
+    return folder
+
+
+@pytest.fixture
+def repository(history: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that repository as the current folder."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("LC_ALL", "C")
+    shutil.copytree(history, "repository")
+    monkeypatch.chdir("repository")
+    return Path.cwd()
+
+
+def git(*arguments: str, folder: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    subprocess.run(["git", *arguments], cwd=folder, env={**environment, **GIT}, check=True, capture_output=True)
+
+
+def commit(folder: Path) -> None:
+    git("add", ".", folder=folder)
+    git("commit", "--quiet", "--message", "a change", folder=folder)
+
+
+def batch_sizes(*sides: str | Path) -> list[Any]:
+    """The batch sizes on both sides, where they differ."""
+    done = run("diff", *sides, "--output", "json")
+    assert done.code == 0, done.err
+    return [(change["before"], change["after"]) for change in done.json["changes"] if change["field"] == "batch_size"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sizes"),
+    [
+        ("HEAD:study/plans/P.json", "study/plans/P.json", [(3, 4)]),
+        ("HEAD~1:study/plans/P.json", "HEAD:study/plans/P.json", [(2, 3)]),
+        ("v1:study/plans/P.json", "study/plans/P.json", [(2, 4)]),
+        ("HEAD@{0}:study/plans/P.json", "HEAD:./study/plans/P.json", []),
+    ],
+)
+def test_revisions(repository: Path, before: str, after: str, sizes: list[Any]) -> None:
+    assert batch_sizes(before, after) == sizes
+
+
+def test_revisions_from_a_folder_inside(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths are relative to the current folder; those of git are relative to the top folder."""
+    monkeypatch.chdir("study")
+    for path in ("plans/P.json", "../study/plans/P.json", f"{repository}/study/plans/P.json"):
+        assert batch_sizes(f"HEAD:{path}", "plans/P.json") == [(3, 4)]
+    assert run("diff", "HEAD:study/plans/P.json", "plans/P.json").code == 2
+
+
+def test_a_file_takes_precedence_over_a_revision(repository: Path) -> None:
+    """A file whose name looks like a revision is read."""
+    if os.name == "nt":
+        pytest.skip("Windows has no such file names")
+    shutil.copytree("study", "HEAD:study")
+    assert batch_sizes("HEAD:study/plans/P.json", "study/plans/P.json") == []
+
+
+def test_invalid_json_in_git(repository: Path) -> None:
+    Path("P.json").write_text('{\n  "plans_name": oops\n}')
+    commit(repository)
+    done = run("diff", "HEAD:P.json", "study/plans/P.json")
+    assert done.code == 2
+    assert done.err.startswith("plansguard: HEAD:P.json:2:17: oops has no quotes\n")
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("nothing:study/plans/P.json", "git has no nothing:study/plans/P.json: "),
+        ("HEAD:study/plans/Q.json", "git has no HEAD:study/plans/Q.json: "),
+        ("HEAD~9:study/plans/P.json", "git has no HEAD~9:study/plans/P.json: "),
+        ("HEAD:study", "git has no HEAD:study: "),
+        ("HEAD:", "HEAD:: the file does not exist"),
+        (":study/plans/P.json", ":study/plans/P.json: the file does not exist"),
+        ("-p:study/plans/P.json", "git has no -p:study/plans/P.json: "),
+        ("--help:study/plans/P.json", "git has no --help:study/plans/P.json: "),
+        ("--output=stolen:study/plans/P.json", "git has no --output=stolen:study/plans/P.json: "),
+    ],
+)
+def test_unknown_revisions(repository: Path, place: str, message: str) -> None:
+    """The message has one line; a revision that looks like an option is not passed as one."""
+    done = run("diff", "--", place, "study/plans/P.json")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines()[0].startswith(f"plansguard: {message}")
+    assert len(done.err.splitlines()) == 2
+    assert "usage:" not in done.err
+    assert sorted(path.name for path in repository.iterdir()) == [".git", "study"]
+
+
+def test_revisions_outside_a_repository(plans: Document, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(Path.cwd().parent))
+    save("P.json", plans)
+    done = run("diff", "HEAD:P.json", "P.json")
+    assert done.code == 2
+    assert "not a git repository" in done.err
+
+
+def test_revisions_without_git(plans: Document) -> None:
+    save("P.json", plans)
+    done = start("diff", "HEAD:P.json", "P.json", environment={"PATH": str(Path.cwd())})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("plansguard: git cannot be run: ")
