@@ -1,1 +1,1 @@
-"""What nnU-Net 2.8.1 knows and does: constants, inheritance, folders, command lines, networks, installations."""
+"""Facts about nnU-Net 2.8.1: constants, inheritance, folders, command lines, networks, installations."""

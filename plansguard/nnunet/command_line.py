@@ -147,9 +147,7 @@ def _without_values(arguments: Sequence[str], unknown: Sequence[str]) -> list[st
     return [word for before, word in kept if before not in options or word.startswith("-")]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Grammars
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Grammars
 
 
 class _Parser(argparse.ArgumentParser):

@@ -16,9 +16,7 @@ NNUNET_VERSION: Final = "2.8.1"
 Facet = Literal["weights", "input", "training", "bookkeeping"]
 Use = Literal["preprocessing", "training", "validation"]
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Fields of the plans
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Fields of the plans
 
 INTENSITY_KEY: Final = "foreground_intensity_properties_per_channel"
 OLD_INTENSITY_KEY: Final = "foreground_intensity_properties_by_modality"
@@ -251,9 +249,7 @@ YARDSTICK_OF_NETWORK: Final[Mapping[str, str]] = {
 }
 """Network -> the planner in YARDSTICKS that is used where the plans name none for it."""
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Names in plans and dataset.json
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Names in plans and dataset.json
 
 DEFAULT_IDENTIFIER: Final = "nnUNetPlans"
 """The plans that nnU-Net's commands use where none are named."""
@@ -314,9 +310,7 @@ RESAMPLING_FUNCTIONS: Final = (
 )
 """Functions with the parameters that nnU-Net passes: data, new shape, both spacings. preprocessing/resampling/"""
 
-# ---------------------------------------------------------------------------------------------------------------------
-# How images are read
-# ---------------------------------------------------------------------------------------------------------------------
+# --- How images are read
 
 READERS: Final[Mapping[str, tuple[str, ...]]] = {
     "NaturalImage2DIO": (".png", ".bmp", ".tif"),
@@ -363,9 +357,7 @@ CERTAIN_READERS: Final[Mapping[str, str]] = {
 Found by trial; experiment_planning/plans_for_pretraining/move_plans_between_datasets.py
 """
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Trainers
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Trainers
 
 DEFAULT_TRAINER: Final = "nnUNetTrainer"
 

@@ -50,7 +50,8 @@ def fields(plans: dict[str, Any]) -> dict[Field, Any]:
     A configuration with broken inheritance is used as written. A value that should be an object and is none is one
     field.
     """
-    result = {Field(None, _modern_key(key)): value for key, value in plans.items() if key != "configurations"}
+    modern = {constants.OLD_INTENSITY_KEY: constants.INTENSITY_KEY}
+    result = {Field(None, modern.get(key, key)): value for key, value in plans.items() if key != "configurations"}
     written = plans.get("configurations", {})
     if not isinstance(written, dict):
         return {**result, Field(None, "configurations"): written}
@@ -80,10 +81,16 @@ def edited_fields(
 
 def digests(plans: dict[str, Any]) -> dict[str, str]:
     """SHA-256 per facet of the fields' canonical JSON."""
+    import hashlib
+
     by_facet: dict[str, list[list[Any]]] = {facet: [] for facet in FACETS}
     for field, value in fields(plans).items():
         by_facet[field.facet].append([field.configuration or "", field.key, value])
-    return {facet: _digest(sorted(rows, key=lambda row: row[:2])) for facet, rows in by_facet.items()}
+    texts = {
+        facet: json.dumps(sorted(rows, key=lambda row: row[:2]), sort_keys=True, separators=(",", ":"))
+        for facet, rows in by_facet.items()
+    }
+    return {facet: hashlib.sha256(text.encode()).hexdigest() for facet, text in texts.items()}
 
 
 def _configuration_fields(configurations: dict[str, dict[str, Any]], name: str) -> Iterator[tuple[str, Any]]:
@@ -100,26 +107,15 @@ def _configuration_fields(configurations: dict[str, dict[str, Any]], name: str) 
     yield from ((key, value) for key, value in configuration.items() if key not in skipped)
     for key, value in architecture.items():
         if key == "arch_kwargs" and isinstance(value, dict):
-            yield from ((f"architecture.arch_kwargs.{name}", _class_name(name, one)) for name, one in value.items())
+            yield from ((f"architecture.arch_kwargs.{name}", _class_name(name, part)) for name, part in value.items())
         else:
             yield f"architecture.{key}", _class_name(key, value)
 
 
 def _class_name(key: str, value: Any) -> Any:
     """The last part of a class path: classes have several paths (``torch.nn.Conv3d``, ``...conv.Conv3d``)."""
-    named = key == "network_class_name" or key.endswith("_op") or key == "nonlin"
-    return value.rpartition(".")[2] if named and isinstance(value, str) else value
-
-
-def _modern_key(key: str) -> str:
-    return constants.INTENSITY_KEY if key == constants.OLD_INTENSITY_KEY else key
-
-
-def _digest(value: Any) -> str:
-    import hashlib
-
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    is_class = key in ("network_class_name", "nonlin") or key.endswith("_op")
+    return value.rpartition(".")[2] if is_class and isinstance(value, str) else value
 
 
 def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import io
 import itertools
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def reader_of(dataset_json: dict[str, Any], image: Path) -> str:
     """
     from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with _suppressed_output():
         try:
             chosen = determine_reader_writer_from_dataset_json(
                 dataset_json, str(image), allow_nonmatching_filename=True, verbose=False
@@ -95,14 +95,8 @@ def _built(
         if kwargs[key] is not None and _class(str(kwargs[key]), _LAYERS) is None:
             raise UnknownNetwork(f"{key} is {kwargs[key]}, no layer of {' or '.join(_LAYERS)}")
     with torch.device("meta"), _few_modules():
-        network = get_network_from_plans(
-            f"{network_class.__module__}.{network_class.__qualname__}",
-            kwargs,
-            imports,
-            channels,
-            heads,
-            allow_init=False,
-        )
+        path = f"{network_class.__module__}.{network_class.__qualname__}"
+        network = get_network_from_plans(path, kwargs, imports, channels, heads, allow_init=False)
     return {name: tuple(value.shape) for name, value in network.state_dict().items()}
 
 
@@ -144,7 +138,7 @@ def _numbers(value: Any) -> Iterator[int]:
             yield from _numbers(item)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _few_modules() -> Iterator[None]:
     """Stop the construction of a network with too many modules: on the meta device, they still take time and memory."""
     from torch.nn.modules.module import register_module_module_registration_hook
@@ -162,13 +156,9 @@ def _few_modules() -> Iterator[None]:
         hook.remove()
 
 
-@contextlib.contextmanager
+@contextmanager
 def _suppressed_output() -> Iterator[None]:
     """Suppress the output and warnings of nnU-Net and torch."""
-    with (
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-        warnings.catch_warnings(),
-    ):
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

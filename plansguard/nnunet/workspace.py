@@ -43,7 +43,7 @@ class Workspace:
         """
         root = folder.absolute().parent
         named = os.environ.get("nnUNet_preprocessed")
-        if named and _same(Path(named), root):
+        if named and os.path.realpath(named) == os.path.realpath(root):
             return cls.from_environment()
         siblings = [root.parent / name for name in ROOTS]
         if root.name != "nnUNet_preprocessed":
@@ -79,7 +79,9 @@ class Workspace:
         names = set()
         for root in (self.raw, self.preprocessed, self.results):
             if root is not None and is_folder(root):
-                names |= {entry.name for entry in os.scandir(root) if _is_dataset_folder(entry)}
+                names |= {
+                    entry.name for entry in os.scandir(root) if entry.name.startswith("Dataset") and entry.is_dir()
+                }
         return sorted(names)
 
     def preprocessed_folder(self, dataset_name: str) -> Path:
@@ -93,14 +95,13 @@ class Workspace:
 
     def _searched_folders(self) -> str:
         roots = zip(ROOTS, (self.raw, self.preprocessed, self.results), strict=True)
-        looked = ", ".join(f"{name}={_described(root)}" for name, root in roots)
-        here = f"datasets here: {', '.join(self.dataset_names()) or 'none'}; looked in {looked}"
+        states = [
+            f"{name}=(not set)" if root is None else f"{name}={root}{'' if is_folder(root) else ' (not there)'}"
+            for name, root in roots
+        ]
+        here = f"datasets here: {', '.join(self.dataset_names()) or 'none'}; looked in {', '.join(states)}"
         unset = self.preprocessed is None
         return f"{here}; export nnUNet_preprocessed=/path/to/nnUNet_preprocessed, as for nnU-Net" if unset else here
-
-
-def _described(root: Path | None) -> str:
-    return "(not set)" if root is None else f"{root}" if is_folder(root) else f"{root} (not there)"
 
 
 @dataclass(frozen=True)
@@ -191,10 +192,6 @@ def _root_from_environment(variable: str) -> Path | None:
     return Path(value) if value else None
 
 
-def _is_dataset_folder(entry: os.DirEntry[str]) -> bool:
-    return entry.name.startswith("Dataset") and entry.is_dir()
-
-
 def names_in(folder: Path) -> frozenset[str]:
     """Names of the files in a folder; empty where it cannot be listed."""
     try:
@@ -202,10 +199,6 @@ def names_in(folder: Path) -> frozenset[str]:
             return frozenset(entry.name for entry in entries if entry.is_file())
     except OSError:
         return frozenset()
-
-
-def _same(one: Path, other: Path) -> bool:
-    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def dataset_id(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""nnU-Net's command lines are read as nnU-Net's own parsers read them."""
+"""Parsers of nnU-Net's command lines, compared with nnU-Net's own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from plansguard.nnunet import command_line as commands
 from plansguard.nnunet.command_line import GRAMMARS, CommandLine, command_line, parse
 from tests.support.training_records import training_values
 
-#: Where nnU-Net defines each command. Source: its entry_points.txt.
+#: Command -> module and function of nnU-Net. Source: its entry_points.txt.
 ENTRIES = {
     commands.TRAIN: ("nnunetv2.run.run_training", "run_training_entry"),
     commands.PREPROCESS: ("nnunetv2.experiment_planning.plan_and_preprocess_entrypoints", "preprocess_entry"),
@@ -36,7 +36,7 @@ ENTRIES = {
     commands.PREDICT: ("nnunetv2.inference.predict_from_raw_data", "predict_entry_point"),
     commands.PREDICT_FROM_FOLDER: ("nnunetv2.inference.predict_from_raw_data", "predict_entry_point_modelfolder"),
 }
-#: Complete calls, which hypothesis takes apart.
+#: Complete calls, which hypothesis varies.
 CALLS = {
     commands.TRAIN: "2 3d_fullres 0 -tr T -p P -pretrained_weights w.pth -num_gpus 2 --npz --c --val -device cpu",
     commands.PREPROCESS: "-d 1 2 -plans_name P -c 2d 3d_fullres -np 2 4 --verbose --no_pbar",
@@ -51,12 +51,12 @@ every_command = pytest.mark.parametrize("name", GRAMMARS)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Beside the real parsers
+# Compared with the real parsers
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 def ours(name: str, words: list[str]) -> Any:
-    """The arguments by name, "help", or "refused", which is also what a strict parser makes of unknown ones."""
+    """The arguments by name, "help", or "refused", which is also the result of a strict parser for unknown ones."""
     try:
         found = parse(name, words)
     except UsageError:
@@ -68,11 +68,11 @@ def ours(name: str, words: list[str]) -> Any:
 
 
 class _Reached(Exception):
-    """nnU-Net has read its arguments."""
+    """nnU-Net has parsed its arguments."""
 
 
 def theirs(name: str, words: list[str]) -> Any:
-    """The same, from nnU-Net's own entry function, which is stopped as soon as it has read its arguments."""
+    """The same for nnU-Net's own entry function, which is stopped after it has parsed its arguments."""
     module, function = ENTRIES[name]
     entry = getattr(importlib.import_module(module), function)
     read: list[argparse.Namespace] = []
@@ -99,10 +99,10 @@ def theirs(name: str, words: list[str]) -> Any:
             return vars(read[0])
         except SystemExit as end:
             return "refused" if end.code else "help"
-    raise AssertionError("nnU-Net did not read its arguments")
+    raise AssertionError("nnU-Net did not parse its arguments")
 
 
-def alike(name: str, words: list[str]) -> None:
+def assert_equal_results(name: str, words: list[str]) -> None:
     mine, real = ours(name, words), theirs(name, words)
     if isinstance(mine, dict) and isinstance(real, dict) and mine.get("np", 1) is None:
         real["np"] = None if name == commands.FINGERPRINT else real["np"]  # nnU-Net's default depends on the machine
@@ -118,7 +118,7 @@ def shortened(word: str, length: int) -> str:
 
 @st.composite
 def lines(draw: st.DrawFn) -> tuple[str, list[str]]:
-    """A command with words of its complete call: left out, abbreviated, with =, in another order, or odd ones."""
+    """A command with words of its complete call omitted, abbreviated, joined by =, reordered, or mixed with others."""
     name = draw(st.sampled_from(sorted(GRAMMARS)))
     words = CALLS[name].split()
     groups: list[list[str]] = []
@@ -143,10 +143,10 @@ def lines(draw: st.DrawFn) -> tuple[str, list[str]]:
 
 @pytest.mark.nnunet
 @every_command
-def test_a_complete_call_is_read_as_nnunet_reads_it(name: str) -> None:
+def test_a_complete_call_is_parsed_as_by_nnunet(name: str) -> None:
     words = CALLS[name].split()
     assert isinstance(theirs(name, words), dict)
-    alike(name, words)
+    assert_equal_results(name, words)
 
 
 @pytest.mark.nnunet
@@ -159,22 +159,22 @@ def test_a_complete_call_is_read_as_nnunet_reads_it(name: str) -> None:
 @example((commands.PREPROCESS, []))
 @example((commands.PREDICT, ["-h"]))
 @example((commands.PREDICT, ["-i", "-h"]))
-def test_any_call_is_read_as_nnunet_reads_it(line: tuple[str, list[str]]) -> None:
-    alike(*line)
+def test_any_call_is_parsed_as_by_nnunet(line: tuple[str, list[str]]) -> None:
+    assert_equal_results(*line)
 
 
 @pytest.mark.nnunet
 @every_command
-def test_every_option_of_nnunet_is_there(name: str) -> None:
-    """Also those that CALLS leave out."""
+def test_every_option_of_nnunet_is_known(name: str) -> None:
+    """Options that CALLS omit, too."""
     flags: set[str] = set()
     add = argparse.ArgumentParser.add_argument
 
-    def note(parser: argparse.ArgumentParser, *names: str, **options: Any) -> Any:
+    def record(parser: argparse.ArgumentParser, *names: str, **options: Any) -> Any:
         flags.update(names)
         return add(parser, *names, **options)
 
-    with patch.object(argparse.ArgumentParser, "add_argument", note):
+    with patch.object(argparse.ArgumentParser, "add_argument", record):
         theirs(name, ["-h"])
         wanted = set(flags)
         flags.clear()
@@ -211,7 +211,7 @@ def test_the_command_is_found(line: str, name: str, arguments: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ([], "no command is named"),
         ([""], "no command of nnU-Net"),
@@ -222,10 +222,10 @@ def test_the_command_is_found(line: str, name: str, arguments: str) -> None:
         (["nnUNetv2_train", "2\0"], "NUL"),
     ],
 )
-def test_what_is_no_command_of_nnunet(line: list[str], said: str) -> None:
+def test_other_commands_are_refused(line: list[str], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         command_line(line)
-    assert said in caught.value.reason
+    assert message in caught.value.reason
 
 
 def test_the_right_spelling_is_suggested() -> None:
@@ -234,14 +234,14 @@ def test_the_right_spelling_is_suggested() -> None:
     assert caught.value.hint == "did you mean nnUNetv2_train?"
 
 
-def test_what_env_sets() -> None:
+def test_variables_that_env_sets() -> None:
     line = command_line("srun A=1 env -i nnUNet_raw=/a=b CUDA_VISIBLE_DEVICES= nnUNetv2_train 2 2d 0 -p X=1".split())
     assert line.assignments == {"nnUNet_raw": "/a=b", "CUDA_VISIBLE_DEVICES": ""}
     assert CommandLine(("nnUNetv2_train", "A=1"), 0, commands.TRAIN).assignments == {}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What another version might know
+# Arguments of other versions
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -264,15 +264,15 @@ def test_unknown_words_do_not_hide_the_known_ones(words: str) -> None:
     assert found.unknown
 
 
-def test_what_nnunet_refuses_is_refused_in_its_words() -> None:
-    for words, said in (
+def test_errors_have_the_words_of_nnunet() -> None:
+    for words, message in (
         (["2", "2d"], "nnUNetv2_train: the following arguments are required: fold"),
         (["2", "2d", "0", "-num_gpus", "two"], "nnUNetv2_train: argument -num_gpus: invalid int value: 'two'"),
         (["2", "2d", "0", "-p"], "nnUNetv2_train: argument -p: expected one argument"),
     ):
         with pytest.raises(UsageError) as caught:
             training_values(words)
-        assert caught.value.reason == said
+        assert caught.value.reason == message
 
 
 def test_help_is_no_training() -> None:

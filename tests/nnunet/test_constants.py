@@ -86,7 +86,7 @@ def tree(source: Any) -> ast.Module:
 
 
 def attributes(node: ast.AST, *owners: str) -> set[str]:
-    """The attributes that code asks of objects with these names, with ``self.`` before them or without."""
+    """The attributes that code reads of objects with these names, with or without ``self.`` before them."""
     found = set()
     for part in ast.walk(node):
         if isinstance(part, ast.Attribute) and ast.unparse(part.value).removeprefix("self.") in owners:
@@ -95,7 +95,7 @@ def attributes(node: ast.AST, *owners: str) -> set[str]:
 
 
 def keys(node: ast.AST, dictionary: str) -> set[str]:
-    """The keys that code demands of a dictionary: ``dictionary["key"]``, but not ``dictionary.get("key")``."""
+    """The keys that code requires of a dictionary: ``dictionary["key"]``, but not ``dictionary.get("key")``."""
     return {
         part.slice.value
         for part in ast.walk(node)
@@ -107,7 +107,7 @@ def keys(node: ast.AST, dictionary: str) -> set[str]:
 
 
 def keys_behind(manager: type, dictionary: str, asked: set[str]) -> set[str]:
-    """The keys that a manager's properties and methods of these names demand of its dictionary, also through others."""
+    """The keys that a manager's properties and methods of these names require of its dictionary, also indirectly."""
     found: set[str] = set()
     seen: set[str] = set()
     while asked:
@@ -122,8 +122,8 @@ def keys_behind(manager: type, dictionary: str, asked: set[str]) -> set[str]:
     return found
 
 
-def demanded(*sources: ast.AST) -> tuple[set[str], set[str]]:
-    """The keys of the plans and of a configuration that code demands through nnU-Net's two managers."""
+def required_keys(*sources: ast.AST) -> tuple[set[str], set[str]]:
+    """The keys of the plans and of a configuration that code requires through nnU-Net's two managers."""
     handler = plans_handler()
     plans, configuration = set(), set()
     for source in sources:
@@ -137,7 +137,9 @@ def demanded(*sources: ast.AST) -> tuple[set[str], set[str]]:
 
 def preprocessing() -> tuple[set[str], set[str]]:
     preprocessor = nnunet("preprocessing.preprocessors.default_preprocessor").DefaultPreprocessor
-    return demanded(tree(preprocessor), tree(nnunet("experiment_planning.plan_and_preprocess_api").preprocess_dataset))
+    return required_keys(
+        tree(preprocessor), tree(nnunet("experiment_planning.plan_and_preprocess_api").preprocess_dataset)
+    )
 
 
 def training() -> tuple[set[str], set[str]]:
@@ -145,16 +147,16 @@ def training() -> tuple[set[str], set[str]]:
     body = trainer.body[0]
     assert isinstance(body, ast.ClassDef)
     body.body = [part for part in body.body if getattr(part, "name", "") != "perform_actual_validation"]
-    return demanded(trainer)
+    return required_keys(trainer)
 
 
 def export() -> tuple[set[str], set[str]]:
-    return demanded(tree(nnunet("inference.export_prediction")))
+    return required_keys(tree(nnunet("inference.export_prediction")))
 
 
 def validation() -> tuple[set[str], set[str]]:
     trainer = nnunet("training.nnUNetTrainer.nnUNetTrainer").nnUNetTrainer
-    own = demanded(tree(trainer.perform_actual_validation))
+    own = required_keys(tree(trainer.perform_actual_validation))
     plans, configuration = (ours | exports for ours, exports in zip(own, export(), strict=True))
     earlier_plans, earlier_configuration = training()
     return plans - earlier_plans, configuration - earlier_configuration
@@ -171,7 +173,7 @@ def classes(module: ModuleType) -> dict[str, type]:
 
 
 def planners() -> dict[str, type]:
-    """All classes that plan, by name."""
+    """All planner classes by name."""
     package = nnunet("experiment_planning.experiment_planners")
     base = nnunet("experiment_planning.experiment_planners.default_experiment_planner").ExperimentPlanner
     found = (one for module in modules(package) for one in classes(module).values() if issubclass(one, base))
@@ -179,7 +181,7 @@ def planners() -> dict[str, type]:
 
 
 def real_planner(name: str, workspace: Path, monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> Any:
-    """A planner, for a dataset of one channel and three labels that is laid out in ``workspace``."""
+    """A planner for a dataset of one channel and three labels in ``workspace``."""
     for variable, folder in ROOTS.items():
         monkeypatch.setenv(f"nnUNet_{variable}", str(workspace / folder))
     if not any(workspace.iterdir()):
@@ -368,7 +370,7 @@ def test_readers_and_their_endings() -> None:
 
 @pytest.fixture
 def images(tmp_path: Path) -> dict[str, Path]:
-    """One image per file ending that nnU-Net supports: 2D for the endings that hold no volumes, else 3D."""
+    """One image per file ending that nnU-Net supports: 2D for the endings without volumes, else 3D."""
     nnunet("paths")
     sitk = pytest.importorskip("SimpleITK")
     paths = {}
@@ -399,7 +401,7 @@ def test_endings_that_a_reader_cannot_open(images: dict[str, Path]) -> None:
 
 
 @pytest.mark.nnunet
-def test_readers_that_the_move_takes(images: dict[str, Path]) -> None:
+def test_readers_that_the_move_selects(images: dict[str, Path]) -> None:
     choose = nnunet("imageio.reader_writer_registry").determine_reader_writer_from_dataset_json
     chosen = {
         ending: choose({"file_ending": ending}, str(image), allow_nonmatching_filename=True, verbose=False).__name__
@@ -411,7 +413,7 @@ def test_readers_that_the_move_takes(images: dict[str, Path]) -> None:
 
 @pytest.mark.nnunet
 def test_tiffs_are_read_by_their_content(images: dict[str, Path]) -> None:
-    """Why CERTAIN_READERS leaves them out."""
+    """This is why CERTAIN_READERS omits them."""
     choose = nnunet("imageio.reader_writer_registry").determine_reader_writer_from_dataset_json
     sitk = pytest.importorskip("SimpleITK")
     found = set()
@@ -437,30 +439,30 @@ def trainer_sources() -> dict[str, ast.ClassDef]:
     }
 
 
-def ancestors(sources: dict[str, ast.ClassDef], name: str) -> Iterator[str]:
-    """The class and what it inherits from, as far as these sources go."""
+def base_classes(sources: dict[str, ast.ClassDef], name: str) -> Iterator[str]:
+    """The class and its base classes within these sources."""
     if name in sources:
         yield name
         for base in sources[name].bases:
-            yield from ancestors(sources, ast.unparse(base))
+            yield from base_classes(sources, ast.unparse(base))
 
 
 @pytest.mark.nnunet
 def test_trainers() -> None:
     sources = trainer_sources()
-    trainers = {name for name in sources if constants.DEFAULT_TRAINER in ancestors(sources, name)}
-    # what is there only to be inherited from is no trainer
+    trainers = {name for name in sources if constants.DEFAULT_TRAINER in base_classes(sources, name)}
+    # a class that only others inherit from is no trainer
     trainable = {name for name in trainers if not name.startswith(("_", "Abstract"))}
     assert trainable == constants.STOCK_TRAINERS
 
 
 @pytest.mark.nnunet
-def test_trainers_with_a_network_of_their_own() -> None:
+def test_trainers_with_their_own_network() -> None:
     sources = trainer_sources()
     own = {
         name
         for name in constants.STOCK_TRAINERS
-        for ancestor in ancestors(sources, name)
+        for ancestor in base_classes(sources, name)
         if ancestor != constants.DEFAULT_TRAINER
         and any(getattr(part, "name", "") == "build_network_architecture" for part in sources[ancestor].body)
     }

@@ -1,4 +1,4 @@
-"""nnU-Net's estimate of GPU memory without torch, against the networks and the planners that it comes from."""
+"""The estimate of GPU memory without torch, compared with nnU-Net's networks and planners."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _SIZES = ("M", "L", "XL")
 
 
 def estimate(architecture: Architecture, patch: list[int], heads: int) -> int:
-    """What the real network says of itself."""
+    """The result of the real network."""
     return int(real_network(architecture, 1, heads).compute_conv_feature_map_size(patch))
 
 
 def configurations(path: Path) -> dict[str, tuple[Architecture, dict[str, Any]]]:
-    """Of plans: name -> architecture and the resolved configuration, where nnU-Net itself could read them."""
+    """Name -> architecture and resolved configuration, of those in plans that nnU-Net itself can read."""
     plans = json.loads(path.read_text(encoding="utf-8"))
     found = {}
     for name in plans.get("configurations", {}) if isinstance(plans, dict) else {}:
@@ -56,7 +56,7 @@ def of_fixture(dataset: str, plans: str, name: str) -> tuple[Architecture, dict[
 
 @st.composite
 def patches(draw: st.DrawFn, architecture: Architecture) -> list[int]:
-    """A patch that no stage shrinks to nothing; its sides need not be multiples of the strides."""
+    """A patch with at least one voxel in every stage; its sides need not be multiples of the strides."""
     network = network_of(architecture)
     least = [prod(stride[axis] for stride in network.strides) for axis in range(network.axes)]
     return [draw(st.integers(size, 3 * size + 5)) for size in least]
@@ -96,8 +96,8 @@ def test_every_configuration_of_the_corpus(corpus: Path) -> None:
 
 
 @pytest.mark.nnunet
-def test_normalisation_plays_no_part() -> None:
-    """The parameters of these layers could not be told."""
+def test_normalization_has_no_effect() -> None:
+    """Not even where the parameters of its layers are unknown."""
     grouped = changed(norm_op="torch.nn.GroupNorm", norm_op_kwargs={"num_groups": 1})
     assert feature_map_elements(grouped, [8, 8, 8], 2) == feature_map_elements(changed(), [8, 8, 8], 2)
     plain = changed(norm_op="torch.nn.InstanceNorm3d", norm_op_kwargs={})
@@ -105,7 +105,7 @@ def test_normalisation_plays_no_part() -> None:
 
 
 @pytest.mark.nnunet
-def test_primus_does_not_say_how_large_it_is() -> None:
+def test_primus_has_no_estimate() -> None:
     with pytest.raises(NotImplementedError):
         estimate(PRIMUS, [16, 16, 16], 2)
 
@@ -123,8 +123,8 @@ def planner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, f
 
 @pytest.mark.parametrize("plans", ["nnUNetPlans", "nnUNetResEncUNetMPlans"])
 @pytest.mark.parametrize("name", ["2d", "3d_lowres", "3d_fullres"])
-def test_plans_come_near_to_the_memory_they_were_made_for(plans: str, name: str) -> None:
-    """8 GB. Images are large and many here, so nothing else limits patch and batch size."""
+def test_plans_are_near_the_memory_target_of_their_planner(plans: str, name: str) -> None:
+    """8 GB. Images are large and numerous, so nothing else limits patch and batch size."""
     architecture, resolved = of_fixture("Dataset005_CascadeCT", plans, name)
     axes, by = len(resolved["patch_size"]), yardstick(architecture, constants.PLANNER_OF_IDENTIFIER[plans])
     elements = feature_map_elements(architecture, resolved["patch_size"], 3)
@@ -140,10 +140,10 @@ def test_plans_come_near_to_the_memory_they_were_made_for(plans: str, name: str)
 )
 @pytest.mark.parametrize(("spacing", "shape"), [((0.5, 0.5), (900, 800)), ((2.0, 1.0, 1.0), (300, 500, 500))])
 @pytest.mark.filterwarnings("ignore:.*non-standard gpu_memory_target")
-def test_planners_stop_where_the_estimate_meets_their_target(
+def test_planners_stop_where_the_estimate_reaches_their_target(
     name: str, spacing: tuple[float, ...], shape: tuple[int, ...], planner: Callable[..., Any]
 ) -> None:
-    """For large images, and so many that nothing else limits the batch."""
+    """For images so large and numerous that nothing else limits the batch."""
     import torch
 
     by = constants.YARDSTICKS[name]
@@ -172,7 +172,7 @@ def test_planners_stop_where_the_estimate_meets_their_target(
         ("Dataset005_CascadeCT", "nnUNetResEncUNetMPlans", "3d_fullres", 653_539_200),
     ],
 )
-def test_what_the_real_networks_said(dataset: str, plans: str, name: str, elements: int) -> None:
+def test_results_of_the_real_networks(dataset: str, plans: str, name: str, elements: int) -> None:
     architecture, resolved = of_fixture(dataset, plans, name)
     assert feature_map_elements(architecture, resolved["patch_size"], 3) == elements
 
@@ -190,7 +190,7 @@ def test_deep_supervision_adds_a_segmentation_per_stage() -> None:
     assert added == 3 * 4 * 4 * 4
 
 
-def test_what_cannot_be_estimated_is_said() -> None:
+def test_reasons_for_no_estimate() -> None:
     with pytest.raises(UnknownNetwork, match="the patch has 2 axes and the network 3"):
         feature_map_elements(changed(), [8, 8], 2)
     for unknown in (PRIMUS, {**PRIMUS, "arch_kwargs": None}, {}):
@@ -200,7 +200,7 @@ def test_what_cannot_be_estimated_is_said() -> None:
             yardstick(unknown, "ExperimentPlanner")
 
 
-def test_the_planners_own_yardstick_counts_where_it_fits() -> None:
+def test_the_planners_yardstick_is_used_for_its_network() -> None:
     residual = changed()
     residual["network_class_name"] = residual["network_class_name"].replace("PlainConvUNet", "ResidualEncoderUNet")
     assert yardstick(changed(), None).elements_3d == 560_000_000
@@ -210,7 +210,7 @@ def test_the_planners_own_yardstick_counts_where_it_fits() -> None:
     assert yardstick(residual, "MyPlanner").elements_2d == 135_000_000
 
 
-def test_gigabytes_grow_with_elements_and_batch() -> None:
+def test_gigabytes_are_proportional_to_elements_and_batch() -> None:
     by = constants.YARDSTICKS["ExperimentPlanner"]
     assert estimated_gigabytes(560_000_000, 2, 3, by) == 8
     assert estimated_gigabytes(560_000_000, 3, 3, by) == 12

@@ -1,4 +1,4 @@
-"""Why weights do not load: against nnU-Net's own loading, and in words."""
+"""Why weights do not load: compared with nnU-Net's own loading, and in messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WHOLE = ("dimensions", "network")
 
 @st.composite
 def pairs(draw: st.DrawFn) -> tuple[tuple[Architecture, int], tuple[Architecture, int]]:
-    """Two networks with their input channels; the second a variation of the first, or another altogether."""
+    """Two networks with their input channels; the second is a variation of the first, or a different network."""
     architecture, channels = draw(architectures()), draw(st.integers(1, 2))
     first = network_of(architecture)
     second = draw(variations(first)) if draw(st.integers(0, 9)) else network_of(draw(architectures()))
@@ -33,7 +33,7 @@ def pairs(draw: st.DrawFn) -> tuple[tuple[Architecture, int], tuple[Architecture
 
 
 def written(architecture: Architecture) -> Architecture:
-    """The same with its lists written out, so that settings can be taken over one by one."""
+    """The same with one list entry per stage, so that settings can be copied one by one."""
     return InferredNetwork(network_of(architecture), 1, None).architecture
 
 
@@ -61,7 +61,7 @@ def test_there_are_obstacles_exactly_when_nnunet_does_not_load(
 
 
 def nnunet_loads(network: Any, weights: dict[str, Any], path: Path) -> bool:
-    """Whether nnU-Net itself takes the weights, out of a file."""
+    """Whether nnU-Net itself loads the weights from a file."""
     import torch
     from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 
@@ -75,44 +75,44 @@ def nnunet_loads(network: Any, weights: dict[str, Any], path: Path) -> bool:
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(sides=pairs())
-def test_taking_over_what_the_obstacles_name_removes_them_and_nothing_less_does(
+def test_copying_the_settings_of_all_obstacles_removes_them_and_no_subset_does(
     sides: tuple[tuple[Architecture, int], tuple[Architecture, int]],
 ) -> None:
     (ours, channels), (theirs, others) = sides
-    assume(first_stride(ours) == first_stride(theirs) and not unsaid(ours) and not unsaid(theirs))
+    assume(first_stride(ours) == first_stride(theirs) and not lacks_decoder(ours) and not lacks_decoder(theirs))
     expected, stored = expected_parameters(ours, channels, 2), expected_parameters(theirs, others, 3)
     found = obstacles(expected, stored, here=ours, theirs=theirs)
     assert bool(found) == bool(unmet(expected, stored))
     assert {one.key for one in found} <= set(unmet(expected, stored))
-    assert not unmet(mended(found, *sides), stored)
+    assert not unmet(fixed(found, *sides), stored)
     assert "parameters" not in {one.kind for one in found}
     if any("n_stages" in one.settings for one in found):
         return  # then every list changes, and the other obstacles with them
     for one in found:
         rest = [other for other in found if other.kind not in WHOLE and other is not one]
-        assert unmet(mended(rest, *sides, besides=one.settings), stored), f"{one} is none"
+        assert unmet(fixed(rest, *sides, besides=one.settings), stored), f"{one} is none"
 
 
 def first_stride(architecture: Architecture) -> bool | None:
-    """Whether the first stage pools, as far as the parameters show it."""
+    """Whether the first stage pools; None where the parameters do not show it."""
     network = network_of(architecture)
     shows = not network.plain and network.stem != network.features[0]
     return any(factor != 1 for factor in network.strides[0]) if shows else None
 
 
-def unsaid(architecture: Architecture) -> bool:
-    """Whether the class is that of a decoder which is not there."""
+def lacks_decoder(architecture: Architecture) -> bool:
+    """Whether the class is that of a residual decoder although there is none."""
     network = network_of(architecture)
     return network.name == "ResidualUNet" and len(network.features) == 1
 
 
-def mended(
+def fixed(
     found: list[Obstacle],
     ours: tuple[Architecture, int],
     theirs: tuple[Architecture, int],
     besides: tuple[str, ...] = (),
 ) -> Shapes:
-    """What the network asks for once the settings that the obstacles name are those of the weights."""
+    """The parameters of the network with the settings of the obstacles copied from the weights."""
     (architecture, channels), (others, their_channels) = ours, theirs
     taken = {setting for one in found for setting in one.settings} - set(besides)
     kinds = {one.kind for one in found}
@@ -123,12 +123,12 @@ def mended(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# In words
+# In messages
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 def network(name: str = "PlainConvUNet", axes: int = 3, **kwargs: Any) -> Architecture:
-    """Six stages as nnU-Net's planner writes them for a stack of slices, with some arguments replaced."""
+    """Six stages as nnU-Net's planner writes them for anisotropic images, with some arguments replaced."""
     counts = "n_conv_per_stage" if name == "PlainConvUNet" else "n_blocks_per_stage"
     slices, cubes = [1, 2, 2][-axes:], [2, 2, 2][-axes:]
     given = {
@@ -240,7 +240,7 @@ SAID: dict[str, tuple[Architecture, Architecture, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", SAID)
-def test_causes_are_said_in_the_words_of_plans(case: str) -> None:
+def test_causes_are_reported_in_terms_of_plans(case: str) -> None:
     ours, theirs, said = SAID[case]
     expected, stored = expected_parameters(ours, 1, 2), expected_parameters(theirs, 1, 2)
     assert [one.what for one in obstacles(expected, stored)] == said
@@ -253,7 +253,7 @@ def test_causes_are_said_in_the_words_of_plans(case: str) -> None:
         (True, "channel_names of dataset.json, and in a cascade one more per foreground label"),
     ],
 )
-def test_channels_are_no_matter_of_the_plans(cascade: bool, reason: str) -> None:
+def test_channels_do_not_depend_on_plans(cascade: bool, reason: str) -> None:
     architecture = network()
     expected, stored = expected_parameters(architecture, 2, 2), expected_parameters(architecture, 1, 5)
     what = f"2 input channels here, 1 in the weights ({reason})"
@@ -271,7 +271,7 @@ def test_obstacles_point_to_parameters_and_settings() -> None:
     ]
 
 
-def test_prefixes_come_first_and_hide_nothing() -> None:
+def test_prefixes_are_reported_first_and_hide_nothing() -> None:
     expected = expected_parameters(network(), 1, 2)
     for architecture, others in ((network(), []), (network(**SEVEN), ["6 stages here, 7 in the weights (n_stages)"])):
         bare = expected_parameters(architecture, 1, 2)
@@ -292,7 +292,7 @@ def test_an_encoder_without_a_decoder() -> None:
     )
 
 
-def test_layers_of_ones_own_are_told_by_parameter() -> None:
+def test_unknown_layers_are_reported_by_parameter() -> None:
     stored = expected_parameters(network(), 1, 2)
     expected = {**stored, "decoder.attention.weight": (1, 320), "decoder.count": ()}
     assert [one.what for one in obstacles(expected, stored)] == [
@@ -306,7 +306,7 @@ def test_layers_of_ones_own_are_told_by_parameter() -> None:
     assert obstacles(stored, expected) == []
 
 
-def test_networks_that_are_not_nnunets_own_are_told_by_plans() -> None:
+def test_other_networks_are_compared_by_plans() -> None:
     primus: Architecture = {"network_class_name": "dynamic_network_architectures.architectures.primus.Primus"}
     small, large = ({**primus, "arch_kwargs": {"embed_dim": size, "eva_depth": 12}} for size in (396, 864))
     expected, stored = {"eva.pos_embed": (1, 8, 396)}, {"eva.pos_embed": (1, 8, 864)}
@@ -325,13 +325,13 @@ def test_networks_that_are_not_nnunets_own_are_told_by_plans() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Networks told by their parameters
+# Networks inferred from their parameters
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(architecture=architectures(), channels=st.integers(1, 3), heads=st.integers(1, 3))
-def test_a_network_is_known_by_its_parameters(architecture: Architecture, channels: int, heads: int) -> None:
+def test_a_network_is_inferred_from_its_parameters(architecture: Architecture, channels: int, heads: int) -> None:
     network, parameters = network_of(architecture), expected_parameters(architecture, channels, heads)
     inferred = inferred_network(parameters)
     assert inferred is not None
@@ -347,7 +347,7 @@ def test_a_network_is_known_by_its_parameters(architecture: Architecture, channe
     assert list(expected_parameters(inferred.architecture, channels, heads).items()) == list(parameters.items())
 
 
-def test_more_parameters_than_the_network_needs_hide_nothing() -> None:
+def test_additional_parameters_do_not_matter() -> None:
     parameters = expected_parameters(network(), 1, 2)
     inferred = inferred_network({"mask_token": (1,), **parameters, "decoder.attention.weight": (1, 320)})
     assert inferred is not None
@@ -386,5 +386,5 @@ def test_more_parameters_than_the_network_needs_hide_nothing() -> None:
         ),
     ],
 )
-def test_what_is_no_whole_unet_is_not_made_one(stored: Shapes) -> None:
+def test_an_incomplete_unet_is_not_inferred(stored: Shapes) -> None:
     assert inferred_network(stored) is None

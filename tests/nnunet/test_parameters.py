@@ -1,4 +1,4 @@
-"""Parameters derived from plans against the networks that nnU-Net builds from the same plans."""
+"""Parameters derived from plans, compared with the networks that nnU-Net builds from the same plans."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ _LABELS = st.dictionaries(
 
 @pytest.mark.nnunet
 @given(labels=_LABELS, ignores=st.booleans(), modality=st.booleans(), cascade=st.booleans())
-def test_channels_and_heads_are_those_that_nnunet_counts(
+def test_channels_and_heads_are_those_of_nnunet(
     labels: dict[str, Any], ignores: bool, modality: bool, cascade: bool
 ) -> None:
     from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
@@ -177,7 +177,7 @@ def test_labels_give_heads_and_the_channels_of_a_cascade(labels: dict[str, Any],
     assert input_channels({"previous_stage": "3d_lowres"}, dataset_json) == 1 + foreground
 
 
-def test_where_both_are_given_modality_counts() -> None:
+def test_modality_takes_precedence_over_channel_names() -> None:
     assert input_channels({}, {"modality": {"0": "T1", "1": "T2"}, "channel_names": {"0": "T1"}}) == 2
 
 
@@ -190,7 +190,7 @@ def test_where_both_are_given_modality_counts() -> None:
         ({"channel_names": {"0": "CT"}, "labels": {"background": None}}, "not numbers"),
     ],
 )
-def test_a_dataset_json_that_does_not_say(dataset_json: dict[str, Any], reason: str) -> None:
+def test_a_dataset_json_without_channels_or_labels(dataset_json: dict[str, Any], reason: str) -> None:
     with pytest.raises(UnknownNetwork, match=reason):
         input_channels({"previous_stage": "3d_lowres"}, dataset_json)
 
@@ -215,12 +215,12 @@ def test_a_dataset_json_that_does_not_say(dataset_json: dict[str, Any], reason: 
         (changed(norm_op_kwargs={"num_groups": 4}), "InstanceNorm3d"),
     ],
 )
-def test_what_cannot_be_derived_is_said(architecture: Architecture, reason: str) -> None:
+def test_reasons_for_unknown_parameters(architecture: Architecture, reason: str) -> None:
     with pytest.raises(UnknownNetwork, match=reason):
         expected_parameters(architecture, 1, 2)
 
 
-def test_a_block_of_ones_own_cannot_be_derived() -> None:
+def test_the_parameters_of_an_unknown_block() -> None:
     kwargs = {key: value for key, value in PLAIN["arch_kwargs"].items() if key != "n_conv_per_stage"}
     name = PLAIN["network_class_name"].replace("PlainConvUNet", "ResidualEncoderUNet")
     architecture = {"network_class_name": name, "arch_kwargs": {**kwargs, "n_blocks_per_stage": 1, "block": "my.Block"}}
@@ -228,7 +228,7 @@ def test_a_block_of_ones_own_cannot_be_derived() -> None:
         expected_parameters(architecture, 1, 2)
 
 
-def test_an_argument_left_out_is_named() -> None:
+def test_a_missing_argument_is_named() -> None:
     kwargs = {key: value for key, value in PLAIN["arch_kwargs"].items() if key != "strides"}
     with pytest.raises(UnknownNetwork, match="needs the argument strides"):
         network_of({**PLAIN, "arch_kwargs": kwargs})
@@ -246,7 +246,7 @@ def test_the_stages_as_rows() -> None:
     ]
 
 
-def test_sizes_are_left_out_without_a_patch_that_fits() -> None:
+def test_there_are_no_sizes_without_a_patch_that_fits() -> None:
     assert [stage.size for stage in stages(PLAIN)] == [None, None]
     assert [stage.size for stage in stages(PLAIN, [64, 64])] == [None, None]
 
@@ -276,7 +276,7 @@ PRIMUS: Architecture = {
 
 
 @pytest.mark.nnunet
-def test_other_networks_are_built_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+def test_other_networks_are_built_without_output(capfd: pytest.CaptureFixture[str]) -> None:
     derived = runtime.parameters_of(PRIMUS, 2, 3)
     moved = {**PRIMUS, "network_class_name": f"{ARCHITECTURES}.where_it_was.Primus"}
     assert runtime.parameters_of(moved, 2, 3) == derived
@@ -306,7 +306,7 @@ def test_nothing_else_is_imported_or_called(change: Architecture, reason: str) -
         runtime.parameters_of({**PRIMUS, **change}, 1, 2)
 
 
-def test_without_nnunet_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_nnunet_the_message_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "installed", lambda: False)
     with pytest.raises(UsageError) as caught:
         runtime.parameters_of(PRIMUS, 1, 2)

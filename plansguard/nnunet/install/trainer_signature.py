@@ -118,7 +118,7 @@ def _refused_above(mro: Sequence[TrainerClass]) -> SignatureProblem | None:
 
 
 def _network_problem(path: Path, function: ast.FunctionDef, replaced: ast.FunctionDef) -> SignatureProblem | None:
-    """nnU-Net passes its own arguments in their order; since 2.7 it also knows the methods of 2.3 to 2.6.
+    """nnU-Net passes its own arguments in their order; since 2.7 it also supports the methods of 2.3 to 2.6.
 
     Training calls the method on the trainer, prediction on the class and with ``enable_deep_supervision`` by name.
     """

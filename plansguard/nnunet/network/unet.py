@@ -19,7 +19,7 @@ PACKAGE: Final = "dynamic_network_architectures"
 AFFINE: Final = ("weight", "bias")
 TRACKED: Final = ("running_mean", "running_var", "num_batches_tracked")
 """Parameters and buffers of a normalization layer, in torch's order."""
-#: Layer -> (affine, track_running_stats) unless norm_op_kwargs say otherwise.
+#: Layer -> (affine, track_running_stats) unless norm_op_kwargs set them.
 _NORMS = {"InstanceNorm": (False, False), "BatchNorm": (True, True)}
 _NORM_ARGUMENTS = {"eps", "momentum", "affine", "track_running_stats"}
 #: nnU-Net plans 3 to 8 stages. Plans are untrusted, and larger numbers would fill the memory.
@@ -27,7 +27,7 @@ _MOST_STAGES, _MOST_CONVOLUTIONS = 100, 2000
 
 
 class UnknownNetwork(PlansguardError):
-    """The parameters of a network cannot be derived; ``reason`` says why."""
+    """The parameters of a network cannot be derived, for ``reason``."""
 
 
 @dataclass(frozen=True)
