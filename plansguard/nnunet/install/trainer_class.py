@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,17 +73,16 @@ class TrainerClass:
         return next(found, None)
 
     def attribute(self, name: str) -> Any:
-        """The literal that ``__init__`` assigns to ``self.<name>`` last.
+        """The constant that ``__init__`` assigns to ``self.<name>``.
 
-        None where it is no literal, a condition decides, or another method assigns to it.
+        None where it is no constant, a condition decides, or another method assigns to it.
         """
+        target = f"self.{name}"
+        values = _possible_values(self.mro, "__init__", target)
         others = (part for one in self.mro for part in one.body if getattr(part, "name", "") != "__init__")
-        value = _assigned(self.mro, name)
-        if value is None or any(_assigns(other, name) for other in others):
+        if any(True for other in others for _ in _assigned_within(other, target)) or len(values) != 1:
             return None
-        with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            return ast.literal_eval(value)
-        return None
+        return values[0].value if isinstance(values[0], ast.Constant) else None
 
     @property
     def mirrors(self) -> bool | None:
@@ -131,12 +129,6 @@ def trainer_of(statement: ClassStatement, sources: Sources) -> TrainerClass:
     return read(statement, 0)
 
 
-def _assigns(node: ast.AST, name: str) -> bool:
-    """Whether ``self.<name>`` is assigned to anywhere within."""
-    attributes = (part for part in ast.walk(node) if isinstance(part, ast.Attribute))
-    return any(part.attr == name and isinstance(part.ctx, ast.Store) for part in attributes)
-
-
 def called(mro: Sequence[TrainerClass], method: str) -> tuple[ast.FunctionDef | None, Sequence[TrainerClass]]:
     """The method that is called, and the classes in which ``super()`` looks from there."""
     for index, one in enumerate(mro):
@@ -153,23 +145,32 @@ def call_of(expression: ast.AST, method: str) -> ast.Call | None:
     return None
 
 
-def _assigned(mro: Sequence[TrainerClass], name: str) -> ast.expr | None:
-    """The expression that ``__init__`` assigns to ``self.<name>`` last; no literal where a condition decides."""
-    function, above = called(mro, "__init__")
-    value: ast.expr | None = None
+def _possible_values(mro: Sequence[TrainerClass], method: str, target: str) -> list[ast.expr]:
+    """The expressions of which a method assigns one to a target last.
+
+    Only an assignment that no condition controls replaces those before it. A call of the same method of a base class
+    assigns what that does.
+    """
+    function, above = called(mro, method)
+    values: list[ast.expr] = []
     for statement in function.body if function is not None else ():
-        if call_of(statement, "__init__") is not None:
-            value = _assigned(above, name) or value
-        elif _assigns(statement, name):
-            value = _plain_value(statement) or ast.Name("unknown")
-    return value
+        is_call = call_of(statement, method) is not None
+        assigned = _possible_values(above, method, target) if is_call else [*_assigned_within(statement, target)]
+        is_certain = is_call or isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign))
+        values = assigned if is_certain and assigned else values + assigned
+    return values
 
 
-def _plain_value(statement: ast.stmt) -> ast.expr | None:
-    """What ``a = b = value`` assigns, unless it is unpacked."""
-    if isinstance(statement, ast.Assign):
-        return None if any(isinstance(one, (ast.Tuple, ast.List)) for one in statement.targets) else statement.value
-    return statement.value if isinstance(statement, ast.AnnAssign) else None
+def _assigned_within(statement: ast.AST, target: str) -> Iterator[ast.expr]:
+    """What a target such as ``self.x`` is assigned within a statement, alone or among others; itself for ``+=``."""
+    for node in ast.walk(statement):
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            parts = (
+                part for one in targets for part in (one.elts if isinstance(one, (ast.Tuple, ast.List)) else [one])
+            )
+            if any(written(part) == target for part in parts):
+                yield node.target if isinstance(node, ast.AugAssign) else node.value
 
 
 def _has_mirror_axes(mro: Sequence[TrainerClass]) -> bool | None:
@@ -181,20 +182,8 @@ def _has_mirror_axes(mro: Sequence[TrainerClass]) -> bool | None:
     axes = returned[0].elts[-1] if isinstance(returned[0], ast.Tuple) else returned[0]
     if not isinstance(axes, ast.Name):
         return _is_axes(axes, above)
-    possible: set[bool | None] = set()
-    for statement in function.body:
-        values = {_is_axes(value, above) for value in _values_of(statement, axes.id)}
-        possible = values if isinstance(statement, ast.Assign) and values else possible | values
+    possible = {_is_axes(value, above) for value in _possible_values(mro, AUGMENTATION, axes.id)}
     return possible.pop() if len(possible) == 1 else None
-
-
-def _values_of(statement: ast.stmt, name: str) -> Iterator[ast.expr]:
-    """What a variable is assigned within a statement, alone or as the last of several."""
-    for part in ast.walk(statement):
-        for target in part.targets if isinstance(part, ast.Assign) else ():
-            last = target.elts[-1] if isinstance(target, ast.Tuple) and target.elts else target
-            if isinstance(last, ast.Name) and last.id == name and isinstance(part, ast.Assign):
-                yield part.value
 
 
 def _is_axes(value: ast.expr, above: Sequence[TrainerClass]) -> bool | None:
