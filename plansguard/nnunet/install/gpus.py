@@ -75,17 +75,14 @@ def _chosen(every: Sequence[Gpu], wanted: str) -> tuple[Gpu, ...] | None:
     for entry in (entry.strip() for entry in wanted.split(",")):
         if entry.startswith("MIG-"):
             return None
-        named = [gpu for number, gpu in enumerate(every) if _names(entry, number, gpu)]
+        if entry.isdecimal() and len(entry) <= _LONGEST_NUMBER:
+            named = [*every[int(entry) : int(entry) + 1]]
+        else:
+            named = [gpu for gpu in every if entry.startswith("GPU-") and gpu.uuid.startswith(entry)]
         if len(named) != 1:
             break
         chosen += named
     return tuple(chosen) if len(set(chosen)) == len(chosen) else ()
-
-
-def _names(entry: str, number: int, gpu: Gpu) -> bool:
-    if entry.isdecimal():
-        return len(entry) <= _LONGEST_NUMBER and int(entry) == number
-    return entry.startswith("GPU-") and gpu.uuid.startswith(entry)
 
 
 @cache

@@ -147,24 +147,19 @@ class Module:
                 names[node.name] = ClassStatement(self, node, tuple(self._value(base, names) for base in node.bases))
             elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 names[node.name] = None
-            elif isinstance(node, (ast.Import, ast.ImportFrom)):
-                names.update(self._imported(node))
             elif isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
                 for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                     value = self._value(node.value, names) if isinstance(target, ast.Name) else None
                     parts = (part for part in ast.walk(target) if isinstance(part, ast.Name))
                     names.update((part.id, value) for part in parts if isinstance(part.ctx, ast.Store))
+            for origin, name, bound in self.imported(node):
+                if name == "*":
+                    self.stars.append(origin)
+                elif name is not None:
+                    names[bound] = (f"{origin}.{name}",)
+                else:
+                    names[bound] = (bound if origin.startswith(f"{bound}.") else origin,)
         return names
-
-    def _imported(self, node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Binding]]:
-        for alias in node.names:
-            if isinstance(node, ast.ImportFrom) and alias.name == "*":
-                self.stars.append(self._origin(node))
-            elif isinstance(node, ast.ImportFrom):
-                yield alias.asname or alias.name, (f"{self._origin(node)}.{alias.name}",)
-            else:
-                name = alias.name if alias.asname else alias.name.partition(".")[0]
-                yield alias.asname or name, (name,)
 
     def _value(self, expression: ast.expr, names: dict[str, Binding]) -> Binding:
         """What a name or a dotted name is bound to at this point; None for any other expression."""
@@ -179,13 +174,12 @@ class Module:
             return bound
         return tuple(f"{name}.{rest}" for name in bound) if isinstance(bound, tuple) else None
 
-    def imports(self) -> Iterator[tuple[int, str, list[str]]]:
-        """The unconditional imports: line, module, and the names that are imported from it."""
-        for node in () if isinstance(self.tree, ImportFault) else self.tree.body:
-            if isinstance(node, ast.Import):
-                yield from ((node.lineno, alias.name, []) for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                yield node.lineno, self._origin(node), [alias.name for alias in node.names if alias.name != "*"]
+    def imported(self, node: ast.AST) -> Iterator[tuple[str, str | None, str]]:
+        """For each import in a statement: the module, the name in it or None for itself, and the name that is bound."""
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None, alias.asname or alias.name.partition(".")[0]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((self._origin(node), alias.name, alias.asname or alias.name) for alias in node.names)
 
     def _origin(self, node: ast.ImportFrom) -> str:
         """The module that ``from ... import`` names; dots that lead out of the outermost package remain."""
@@ -281,15 +275,15 @@ class Sources:
         if module.path is None or module.name in seen:
             return None
         seen.add(module.name)
-        if (fault := self._fault_in_first(module.name.rpartition(".")[0], seen)) is not None:
+        if fault := self._fault_in_first(module.name.rpartition(".")[0], seen):
             return fault
         if isinstance(module.tree, ImportFault):
             return module.tree
-        for line, origin, names in module.imports():
-            if what := self._missing(origin, names):
-                return ImportFault(module.path, line, what)
-            for dotted in (origin, *(f"{origin}.{name}" for name in names)):
-                if (fault := self._fault_in_first(dotted, seen)) is not None:
+        for node in module.tree.body:
+            for origin, name, _ in module.imported(node):
+                if what := self._missing(origin, name):
+                    return ImportFault(module.path, node.lineno, what)
+                if fault := self._fault_in_first(f"{origin}.{name}" if name else origin, seen):
                     return fault
         return None
 
@@ -301,8 +295,8 @@ class Sources:
         own = (one for one in modules if one is not None and one.path is not None and self.first in one.path.parents)
         return next((fault for one in own if (fault := self.fault(one, seen)) is not None), None)
 
-    def _missing(self, origin: str, names: Iterable[str]) -> str | None:
-        """What an import of these names from a module cannot find."""
+    def _missing(self, origin: str, name: str | None) -> str | None:
+        """What the import of a module, or of a name in it, cannot find."""
         if origin.startswith("."):
             return f"`from {origin} import` leads out of every package"
         top = origin.partition(".")[0]
@@ -313,8 +307,9 @@ class Sources:
         module = self.locate(origin)
         if module is None:
             return f"it imports {origin}, which {top} does not have"
-        gone = (name for name in names if not module.may_have(name) and self.locate(f"{origin}.{name}") is None)
-        return next((f"it imports {name}, which {origin} does not have" for name in gone), None)
+        if name in (None, "*") or module.may_have(name) or self.locate(f"{origin}.{name}") is not None:
+            return None
+        return f"it imports {name}, which {origin} does not have"
 
 
 def _module_in(folders: Iterable[Path], name: str, dotted: str) -> Module | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from plansguard.core.text import counted
+from plansguard.core.text import counted, times
 from plansguard.nnunet.network.inference import InferredNetwork, Stored, inferred_network, unmet
 from plansguard.nnunet.network.parameters import shapes_of
 from plansguard.nnunet.network.unet import AFFINE, PER_STAGE, TRACKED, Network
@@ -128,16 +128,13 @@ def _other_arguments(here: Mapping[str, Any] | None, theirs: Mapping[str, Any] |
 
 def _unexplained(missing: Sequence[str], expected: Stored, stored: Stored, lead: str = "") -> Obstacle:
     key = missing[0]
-    theirs = f"{_shape(stored[key])} in the weights" if key in stored else "missing in the weights"
+    ours = times(expected[key]) or "a number"
+    theirs = f"{times(stored[key]) or 'a number'} in the weights" if key in stored else "missing in the weights"
     more = counted(len(missing) - 1, "more parameter")
     rest = {1: "", 2: f"; {more} does not fit either"}.get(len(missing), f"; {more} do not fit either")
     if {"encoder", "decoder"} & {name.partition(".")[0] for name in stored} == {"encoder"}:
         lead = "the weights have an encoder without a decoder: "
-    return Obstacle("parameters", f"{lead}{key} is {_shape(expected[key])} here and {theirs}{rest}", key=key)
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "a number"
+    return Obstacle("parameters", f"{lead}{key} is {ours} here and {theirs}{rest}", key=key)
 
 
 # --- Two of nnU-Net's own U-Nets -------------------------------------
