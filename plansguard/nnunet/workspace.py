@@ -148,8 +148,8 @@ class TrainedModel:
     @cached_property
     def checkpoints(self) -> tuple[Path, ...]:
         """Every ``fold_*/checkpoint_*.pth``, finished ones first."""
-        found = [path for path in self.folder.glob("fold_*/checkpoint_*.pth") if _FOLD.fullmatch(path.parent.name)]
-        return tuple(sorted(found, key=lambda path: (path.name != CHECKPOINT_FINAL, str(path))))
+        paths = [path for path in self.folder.glob("fold_*/checkpoint_*.pth") if _FOLD.fullmatch(path.parent.name)]
+        return tuple(sorted(paths, key=lambda path: (path.name != CHECKPOINT_FINAL, str(path))))
 
     @property
     def started(self) -> float | None:

@@ -245,15 +245,16 @@ class Sources:
         if name in module.names:
             return self.resolve(module.names[name], seen)
         stars = module.stars if not name.startswith("_") else ()
-        found = (self.dotted_meaning(f"{star}.{name}", seen) for star in stars)
-        return next((one for one in found if one is not None), Unread.UNKNOWN if _DYNAMIC in module.names else None)
+        meanings = (self.dotted_meaning(f"{star}.{name}", seen) for star in stars)
+        unbound = Unread.UNKNOWN if _DYNAMIC in module.names else None
+        return next((meaning for meaning in meanings if meaning is not None), unbound)
 
     def resolve(self, binding: Binding, seen: frozenset[tuple[str, str]] = frozenset()) -> ClassStatement | Unread:
         """What a binding stands for."""
         if isinstance(binding, ClassStatement):
             return binding
-        found = (self.dotted_meaning(dotted, seen) for dotted in binding or ())
-        return next((one for one in found if one is not None), Unread.UNKNOWN)
+        meanings = (self.dotted_meaning(dotted, seen) for dotted in binding or ())
+        return next((meaning for meaning in meanings if meaning is not None), Unread.UNKNOWN)
 
     def dotted_meaning(self, dotted: str, seen: frozenset[tuple[str, str]] = frozenset()) -> Meaning:
         """What ``package.module.Name`` stands for; None where the module exists and has no such name."""
@@ -263,8 +264,8 @@ class Sources:
         module = self.locate(parent) if parent else None
         if module is None:
             return Unread.UNKNOWN
-        found = self.meaning(module, name, seen)
-        return Unread.UNKNOWN if found is None and self.locate(dotted) is not None else found
+        meaning = self.meaning(module, name, seen)
+        return Unread.UNKNOWN if meaning is None and self.locate(dotted) is not None else meaning
 
     def fault(self, module: Module, seen: set[str] | None = None) -> ImportFault | None:
         """Why importing this module certainly fails; None where no reason is known.
@@ -292,8 +293,8 @@ class Sources:
         if self.first is None or not dotted:
             return None
         modules = map(self.locate, accumulate(dotted.split("."), "{}.{}".format))
-        own = (one for one in modules if one is not None and one.path is not None and self.first in one.path.parents)
-        return next((fault for one in own if (fault := self.fault(one, seen)) is not None), None)
+        own = (module for module in modules if module and module.path and self.first in module.path.parents)
+        return next((fault for module in own if (fault := self.fault(module, seen))), None)
 
     def _missing(self, origin: str, name: str | None) -> str | None:
         """What the import of a module, or of a name in it, cannot find."""

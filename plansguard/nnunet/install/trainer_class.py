@@ -48,7 +48,7 @@ class TrainerClass:
         It is depth first, each class behind all that inherit from it. Python refuses a class where another order would
         be needed.
         """
-        every = [self, *(one for parent in self.parents if parent is not None for one in parent.mro)]
+        every = [self, *(base for parent in self.parents if parent is not None for base in parent.mro)]
         return tuple(reversed(dict.fromkeys(reversed(every))))
 
     @property
@@ -59,18 +59,18 @@ class TrainerClass:
     @property
     def is_trainer(self) -> bool | None:
         """Whether it inherits from the installed ``nnUNetTrainer``; None where a base class is unknown."""
-        if any(one.is_stock for one in self.mro):
+        if any(base.is_stock for base in self.mro):
             return True
-        return None if any(None in one.parents for one in self.mro) else False
+        return None if any(None in base.parents for base in self.mro) else False
 
     def method(self, name: str) -> TrainerClass | None:
         """The class whose method of this name is called; None if there is none."""
-        return next((one for one in self.mro if one.function(name) is not None), None)
+        return next((base for base in self.mro if base.function(name) is not None), None)
 
     def function(self, name: str) -> ast.FunctionDef | None:
         """The method that this class itself defines."""
-        found = (one for one in reversed(self.body) if isinstance(one, ast.FunctionDef) and one.name == name)
-        return next(found, None)
+        functions = (part for part in reversed(self.body) if isinstance(part, ast.FunctionDef) and part.name == name)
+        return next(functions, None)
 
     def attribute(self, name: str) -> Any:
         """The constant that ``__init__`` assigns to ``self.<name>``.
@@ -79,7 +79,7 @@ class TrainerClass:
         """
         target = f"self.{name}"
         values = _possible_values(self.mro, "__init__", target)
-        others = (part for one in self.mro for part in one.body if getattr(part, "name", "") != "__init__")
+        others = (part for base in self.mro for part in base.body if getattr(part, "name", "") != "__init__")
         if any(True for other in others for _ in _assigned_within(other, target)) or len(values) != 1:
             return None
         return values[0].value if isinstance(values[0], ast.Constant) else None
@@ -131,8 +131,8 @@ def trainer_of(statement: ClassStatement, sources: Sources) -> TrainerClass:
 
 def called(mro: Sequence[TrainerClass], method: str) -> tuple[ast.FunctionDef | None, Sequence[TrainerClass]]:
     """The method that is called, and the classes in which ``super()`` looks from there."""
-    for index, one in enumerate(mro):
-        if (function := one.function(method)) is not None:
+    for index, base in enumerate(mro):
+        if (function := base.function(method)) is not None:
             return function, mro[index + 1 :]
     return None, ()
 
@@ -166,9 +166,7 @@ def _assigned_within(statement: ast.AST, target: str) -> Iterator[ast.expr]:
     for node in ast.walk(statement):
         if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            parts = (
-                part for one in targets for part in (one.elts if isinstance(one, (ast.Tuple, ast.List)) else [one])
-            )
+            parts = (part for item in targets for part in getattr(item, "elts", [item]))
             if any(written(part) == target for part in parts):
                 yield node.target if isinstance(node, ast.AugAssign) else node.value
 

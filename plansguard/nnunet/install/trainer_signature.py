@@ -35,11 +35,11 @@ class _Parameters:
 
     def __init__(self, function: ast.FunctionDef, *, bound: bool = True) -> None:
         args = function.args
-        self.positional = [one.arg for one in (*args.posonlyargs, *args.args)][bound:]
-        self.names = [*self.positional, *(one.arg for one in args.kwonlyargs)]
-        self.stars = [one.arg for one in (args.vararg, args.kwarg) if one is not None]
+        self.positional = [item.arg for item in (*args.posonlyargs, *args.args)][bound:]
+        self.names = [*self.positional, *(item.arg for item in args.kwonlyargs)]
+        self.stars = [item.arg for item in (args.vararg, args.kwarg) if item is not None]
         self.optional = set(self.positional[len(self.positional) - len(args.defaults) :] if args.defaults else ())
-        self.optional |= {one.arg for one, value in zip(args.kwonlyargs, args.kw_defaults, strict=True) if value}
+        self.optional |= {item.arg for item, value in zip(args.kwonlyargs, args.kw_defaults, strict=True) if value}
 
     def refusal(self, positional: int, keywords: Sequence[str] = ()) -> str | None:
         """Why a call with so many positional arguments and these keywords fails; None where it may succeed."""
@@ -61,7 +61,7 @@ def problems_of(trainer: TrainerClass, *, below_steps: bool = False) -> Iterator
     ``below_steps`` states that plansguard's trainer inherits from it. That has nnU-Net's parameters, and passes them on
     in their order.
     """
-    stock = next((one for one in trainer.mro if one.is_stock), None)
+    stock = next((base for base in trainer.mro if base.is_stock), None)
     for name in ("__init__", NETWORK):
         owner = trainer.method(name)
         if stock is None or owner is None or owner.is_stock:
@@ -109,8 +109,10 @@ def _refused_above(mro: Sequence[TrainerClass]) -> SignatureProblem | None:
         return None
     call = next((call for statement in function.body if (call := call_of(statement, "__init__")) is not None), None)
     if call is not None and written(call.func) == "super().__init__":
-        keywords = [one.arg for one in call.keywords if one.arg is not None]
-        is_complete = len(keywords) == len(call.keywords) and not any(isinstance(one, ast.Starred) for one in call.args)
+        keywords = [keyword.arg for keyword in call.keywords if keyword.arg is not None]
+        is_complete = len(keywords) == len(call.keywords) and not any(
+            isinstance(value, ast.Starred) for value in call.args
+        )
         if is_complete and (refusal := _Parameters(callee).refusal(len(call.args), keywords)) is not None:
             path = mro[len(mro) - len(above) - 1].path
             return SignatureProblem(path, call.lineno, f"super().__init__ {refusal}", "TypeError")
@@ -122,9 +124,9 @@ def _network_problem(path: Path, function: ast.FunctionDef, replaced: ast.Functi
 
     Training calls the method on the trainer, prediction on the class and with ``enable_deep_supervision`` by name.
     """
-    if not {written(one) for one in function.decorator_list} <= _PLAIN_DECORATORS:
+    if not {written(decorator) for decorator in function.decorator_list} <= _PLAIN_DECORATORS:
         return None
-    own, known = (_Parameters(one, bound=not _is_static(one)) for one in (function, replaced))
+    own, known = (_Parameters(method, bound=not _is_static(method)) for method in (function, replaced))
     is_old = "plans_manager" in known.names and "plans_manager" not in own.names
     refusal = own.refusal(_ARGUMENTS_BEFORE_2_7 if is_old else len(known.positional))
     second = own.positional[1] if len(own.positional) > 1 else ""
@@ -142,4 +144,4 @@ def _network_problem(path: Path, function: ast.FunctionDef, replaced: ast.Functi
 
 
 def _is_static(function: ast.FunctionDef) -> bool:
-    return any(written(one) == "staticmethod" for one in function.decorator_list)
+    return any(written(decorator) == "staticmethod" for decorator in function.decorator_list)

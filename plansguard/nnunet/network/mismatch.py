@@ -92,7 +92,11 @@ def _deciding(architecture: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments on which parameters may depend, with classes by the last part of their path."""
     kwargs = architecture.get("arch_kwargs")
     kept = {key: value for key, value in (kwargs or {}).items() if key != "nonlin" and not key.endswith("_kwargs")}
-    return {"arch_kwargs": {key: one.rpartition(".")[2] if isinstance(one, str) else one for key, one in kept.items()}}
+    return {
+        "arch_kwargs": {
+            key: value.rpartition(".")[2] if isinstance(value, str) else value for key, value in kept.items()
+        }
+    }
 
 
 def _common_prefix(expected: Stored, stored: Stored) -> str:
@@ -118,7 +122,7 @@ def _name(inferred: InferredNetwork | None, architecture: Mapping[str, Any] | No
 
 def _other_arguments(here: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None) -> str:
     """The arguments in which the plans of two networks differ, where their parameters do not show why."""
-    mine, its = ((one or {}).get("arch_kwargs") for one in (here, theirs))
+    mine, its = ((side or {}).get("arch_kwargs") for side in (here, theirs))
     if not isinstance(mine, Mapping) or not isinstance(its, Mapping):
         return ""
     differing = [key for key in {**mine, **its} if mine.get(key) != its.get(key)][:_ARGUMENTS_SHOWN]
@@ -207,7 +211,7 @@ def _features(mine: Network, its: Network) -> Iterator[_Cause]:
 
 def _blocks(mine: Network, its: Network) -> Iterator[_Cause]:
     if bool(mine.bottleneck) != bool(its.bottleneck):
-        here, theirs = ("BottleneckD" if one.bottleneck else "BasicBlockD" for one in (mine, its))
+        here, theirs = ("BottleneckD" if network.bottleneck else "BasicBlockD" for network in (mine, its))
         what = f"blocks are {here} here and {theirs} in the weights (block)"
         yield Obstacle("blocks", what, ("block", "bottleneck_channels")), "encoder.stages."
     if len(mine.features) != len(its.features):  # then all these lists differ
