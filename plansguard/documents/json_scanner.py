@@ -109,7 +109,7 @@ class _Scanner:
 
     ``end`` is the offset right after the last token, ``at`` that of the next token, ``char`` its first character
     (empty at the end of the text), ``open`` the offsets of the brackets that are not yet closed. The methods of the
-    grammar advance behind what they are named after, and raise UnreadableDocument for a syntax error; the methods
+    grammar advance past what they are named after, and raise UnreadableDocument for a syntax error; the methods
     below them describe the error.
     """
 
@@ -197,7 +197,7 @@ class _Scanner:
         word = match.group() if match else ""
         non_finite = ""
         if _INTEGER.fullmatch(word):
-            self.integer(word)
+            self.check_integer(word)
         elif _REAL.fullmatch(word):
             non_finite = "" if math.isfinite(float(word)) else word
         elif word not in _CONSTANTS:
@@ -205,7 +205,7 @@ class _Scanner:
         self.advance(self.at + len(word))
         return non_finite
 
-    def integer(self, word: str) -> None:
+    def check_integer(self, word: str) -> None:
         try:
             int(word)
         except ValueError:

@@ -441,7 +441,8 @@ class _Machine:
         self.stack.append(_native(codecs.escape_decode(raw[1:-1])[0]))
 
     def push_text(self, length: int) -> None:
-        raw = self.string(length, MAX_TEXT)
+        # The bytes of short strings count as instructions, which limits their number.
+        raw = self.take(length) if length <= 200 else self.string(length, MAX_TEXT)
         self.stack.append(str(raw, "utf-8", "surrogatepass") if type(raw) is bytes else raw)
 
     def push_native(self, length: int) -> None:
