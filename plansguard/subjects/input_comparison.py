@@ -7,7 +7,7 @@ from contextlib import suppress
 from math import isclose, prod
 from typing import Any, NamedTuple
 
-from plansguard.core.errors import Absent
+from plansguard.core.errors import Absent, known
 from plansguard.core.report import Severity
 from plansguard.nnunet import constants
 from plansguard.nnunet.intensity import DOUBTFUL_OVERLAP, FOREIGN_OVERLAP, ClippedRange
@@ -163,7 +163,4 @@ def permuted_channels(weights: Weights) -> tuple[list[str], list[str]] | None:
 
 
 def _names(dataset_json: DatasetJson) -> list[str]:
-    try:
-        return [name.casefold() for name in dataset_json.channels]
-    except Absent:
-        return []
+    return [name.casefold() for name in known(lambda: dataset_json.channels) or ()]

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plansguard.core.errors import Absent, UnreadableDocument, UsageError
+from plansguard.core.errors import Absent, UnreadableDocument, UsageError, known
 from plansguard.core.report import Location
 from plansguard.nnunet import constants
 from plansguard.nnunet.constants import DEFAULT_TRAINER
@@ -217,13 +217,8 @@ class TrainingRun:
 
         None where nnU-Net makes the split itself: for fold ``all``, without the file, and for a fold beyond it.
         """
-        if self.fold == ALL:
-            return None
-        try:
-            splits = self.dataset.splits
-        except Absent:
-            return None
-        if splits.problems or not int(self.fold) < len(splits.value):
+        splits = None if self.fold == ALL else known(lambda: self.dataset.splits)
+        if splits is None or splits.problems or not int(self.fold) < len(splits.value):
             return None
         fold = splits.value[int(self.fold)]
         return list(fold["train"]), list(fold["val"])

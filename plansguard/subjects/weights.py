@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from plansguard.core.errors import Absent, UnreadableDocument
+from plansguard.core.errors import Absent, UnreadableDocument, known
 from plansguard.documents import size_limits
 from plansguard.nnunet import constants, runtime
 from plansguard.nnunet.network.mismatch import Obstacle, obstacles, obstacles_by_plans
@@ -98,7 +98,7 @@ class Weights:
                 expected,
                 stored,
                 here=here,
-                theirs=self._their_architecture,
+                theirs=known(lambda: self.theirs.architecture),
                 cascade=bool(self.configuration.get("previous_stage")),
             )
         )
@@ -107,13 +107,6 @@ class Weights:
     def load(self) -> bool:
         """Whether nnU-Net would load them: they have all parameters but the segmentation layers, in the same shapes."""
         return not self.obstacles
-
-    @property
-    def _their_architecture(self) -> dict[str, Any] | None:
-        try:
-            return self.theirs.architecture
-        except Absent:
-            return None
 
 
 def _builds_another_network(trainer: str) -> bool:
