@@ -80,7 +80,8 @@ def migrated_training_field_edited(plans: Plans, migration_record: MigrationReco
 
     What it checks: patch size, batch size and batch dice are those that `plansguard migrate` wrote.
 
-    Why it matters: weights and data stay valid, so nothing warns; yet the run is not comparable with the pretraining.
+    Why it matters: the weights load and the data stay valid, so nothing warns. Yet the patches are of another size than
+    in pretraining, and the run cannot be compared with others that use these plans.
 
     How to fix: undo the edit, or copy the plans under a new name (nnU-Net's own advice), or accept it with a reason.
 
@@ -163,7 +164,8 @@ def trained_without_migrated_plans(
 ) -> Iterator[Found]:
     """A training was started without `-p` after plans had been migrated.
 
-    What it checks: where plans were migrated for fine-tuning and never trained with, no other model was started since.
+    What it checks: where plans were migrated for fine-tuning and no model was trained with them, no other model of the
+    dataset was started since.
 
     Why it matters: every version of nnU-Net's own instructions leaves `-p` out of the last command. Then the default
     plans train: with another network the weights are refused; else spacing and normalization are silently wrong.

@@ -60,7 +60,8 @@ def direction_unproven(pair: Pair) -> Iterator[Found]:
 
     Why it matters: a reversed move costs a pretraining (see PG410), and without evidence it looks like a right one.
 
-    How to fix: check the sentence that `plansguard migrate` prints. With `nnUNet_results` the weights are evidence.
+    How to fix: read the sentence that `plansguard migrate` prints first, and go on if it is what you mean. Setting
+    `nnUNet_results` to the folder of the weights provides the evidence.
 
     Example: the weights were downloaded to a folder outside `nnUNet_results`.
 
@@ -146,12 +147,14 @@ def default_name_for_migrated_plans(pair: Pair) -> Iterator[Found]:
 def channels_differ(pair: Pair) -> Iterator[Found]:
     """The two datasets do not have the same channels.
 
-    What it checks: number, order and names (case ignored) of channels. nnU-Net ignores the keys of `channel_names`.
+    What it checks: number, names and order of the channels in both dataset.json. nnU-Net ignores the keys of
+    `channel_names`: the order in the file counts, and letter case does not.
 
     Why it matters: with another number of channels the first convolution and the number of normalization schemes do not
     fit. With the same channels in another order everything loads, and every weight is applied to the wrong image.
 
-    How to fix: reorder image suffixes (`_0000`, ...) and `channel_names`. Another number of channels cannot be moved.
+    How to fix: bring the receiving dataset's channels into the order of the other (file suffixes `_0000`, `_0001`, ...
+    and `channel_names` together). Plans for another number of channels cannot be moved.
 
     Example: `T1, T2` here and `T2, T1` there.
 

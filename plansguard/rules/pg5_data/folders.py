@@ -76,7 +76,8 @@ def no_folder_of_its_own(dataset: Dataset, plans: Plans, configuration: Configur
 
     What it checks: `data_identifier` is neither a path nor `.` or `..`, nor `gt_segmentations`, nor the name of a file.
 
-    Why it matters: preprocessing deletes what the identifier names: `.` is the dataset's folder with all its plans.
+    Why it matters: preprocessing begins by deleting what the identifier names. With `.` that is the preprocessed
+    dataset with all its plans; with `/` or a path it is a folder elsewhere.
 
     How to fix: use a name such as `<plans>_<configuration>`, as the planner does.
 
@@ -230,9 +231,11 @@ def array_channels_differ(dataset: Dataset, configuration: Configuration, data: 
 def class_locations_differ(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The labels have changed since preprocessing.
 
-    What it checks: the classes with locations in each `.pkl` against labels, regions and ignore label of dataset.json.
+    What it checks: the classes for which each case's `.pkl` stores locations against those that dataset.json asks for:
+    foreground labels, regions, and one for the ignore label where it is declared.
 
-    Why it matters: drawing foreground ends in a `KeyError` of a worker, or silently never oversamples a class.
+    Why it matters: the loader looks the classes up when it draws foreground. A missing one is a `KeyError` in a worker,
+    or the class is never oversampled, without a warning.
 
     How to fix: preprocess again.
 
@@ -253,9 +256,11 @@ def class_locations_differ(dataset: Dataset, configuration: Configuration, data:
 def data_from_another_reader(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The images were read by another reader than the plans name.
 
-    What it checks: each `.pkl` holds `sitk_stuff` for SimpleITKIO, `nibabel_stuff` for nibabel: predictions need it.
+    What it checks: each case's `.pkl` holds what the plans' reader needs to write a prediction: `sitk_stuff` for
+    SimpleITKIO, `nibabel_stuff` for the readers of nibabel.
 
-    Why it matters: training ignores other axes; the final validation ends in a `KeyError` when it exports a prediction.
+    Why it matters: readers store axes and orientation differently. Training does not notice; the final validation,
+    after the last epoch, ends in a `KeyError` when it exports the first prediction.
 
     How to fix: name the reader that made the data, or preprocess again.
 
@@ -279,7 +284,8 @@ def mixed_data_formats(dataset: Dataset, configuration: Configuration, data: Aud
 
     What it checks: besides `.pkl` and `.npy` every file in the folder ends in `.b2nd`, or every one in `.npz`.
 
-    Why it matters: nnU-Net stops with `... more than one file ending ... Unable to infer nnUNetDataset variant!`
+    Why it matters: nnU-Net infers the format from the only ending in the folder: `Found more than one file ending in
+    the folder ... Unable to infer nnUNetDataset variant!`.
 
     How to fix: remove files such as `.DS_Store`; preprocess again where two versions of nnU-Net wrote.
 
@@ -304,7 +310,8 @@ def mixed_data_formats(dataset: Dataset, configuration: Configuration, data: Aud
 def data_of_another_version(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The data were written by another version of nnU-Net.
 
-    What it checks: nnU-Net (the installed one, else 2.8.1) reads `.b2nd` from 2.6 on (an error below); `.npz` is older.
+    What it checks: the format of the arrays against the nnU-Net installed here, or 2.8.1 where there is none: `.b2nd`
+    is read from 2.6 on (an error below), `.npz` is what older versions wrote.
 
     Why it matters: `.npz` data are unpacked to `.npy` beside them, several times their size; 2.5 cannot read `.b2nd`.
 
@@ -340,7 +347,7 @@ def reading_stopped(configuration: Configuration, data: Audit) -> Iterator[Found
 
     What it checks: whether Ctrl-C ended the reading before the last case.
 
-    Why it matters: the report is incomplete, which the exit code 2 shows.
+    Why it matters: the report holds what was found until then. The exit code 2 shows that it is incomplete.
 
     How to fix: let the check end; `--data headers` reads a tenth of a millisecond per case.
 

@@ -65,9 +65,11 @@ def stamp_disagrees(dataset: Dataset, preprocessing_records: Folders) -> Iterato
 def data_changed_since_stamp(dataset: Dataset, preprocessing_records: Folders) -> Iterator[Found]:
     """Preprocessed data are other files than those in the preprocessing record.
 
-    What it checks: the data folder holds the recorded cases, in files of the same names and sizes. Times do not count.
+    What it checks: where `plansguard preprocess` left a preprocessing record, the data folder holds the recorded cases,
+    in files of the same names and sizes. When they were changed or copied does not count.
 
-    Why it matters: another command preprocessed again, or files were lost, replaced or damaged. The record is not used.
+    Why it matters: the data were preprocessed again by another command, perhaps with other plans, or files were lost,
+    replaced or damaged. The record does not describe them, so nothing is concluded from it.
 
     How to fix: preprocess again with `plansguard preprocess`, or delete the record if you know how the data were made.
 
@@ -101,7 +103,8 @@ def preprocessing_unfinished(dataset: Dataset, preprocessing_records: Folders) -
     complete one, unless the earlier data are still there untouched. A warning where every case looks complete: the run
     may have been killed at its very end, or nnU-Net's own command may have been run since.
 
-    Why it matters: nnU-Net deletes the old data first. It trains on what a killed run left, or crashes on half a file.
+    Why it matters: nnU-Net deletes the old data first and writes case by case. It trains on what a killed run left,
+    with fewer cases, or ends in a data loader that crashes on a truncated file.
 
     How to fix: preprocess again.
 

@@ -37,7 +37,8 @@ def ground_truth_missing(
 
     What it checks: `gt_segmentations/<case><file_ending>` exists for every validation case (every case without splits).
 
-    Why it matters: `FileNotFoundError` after the last epoch. The weights are safe; `--val` repeats the validation.
+    Why it matters: nnU-Net opens them only after the last epoch, when every case has been predicted: days later it ends
+    with `FileNotFoundError`. The weights are safe, and `--val` repeats the rest.
 
     How to fix: copy `labelsTr` of the raw dataset.
 
@@ -76,7 +77,8 @@ def _validation_labels(dataset: Dataset, data: Audit, ending: str) -> set[str]:
 def raw_files_newer_than_data(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Raw images or labels were changed after preprocessing.
 
-    What it checks: that no raw file is newer than the oldest preprocessed one. Where all are newer, they were copied.
+    What it checks: the newest file in `imagesTr` and `labelsTr` against the oldest one of the preprocessed cases. Where
+    every raw file is newer, they were copied, and their times are no evidence.
 
     Why it matters: corrections do not reach the training until the data are preprocessed again.
 
@@ -151,7 +153,8 @@ def label_geometry_differs(dataset: Dataset, dataset_json: DatasetJson) -> Itera
     What it checks: with `--data sample` or `all`, where SimpleITK is installed, size, spacing, origin and direction in
     the headers of images and labels in `nnUNet_raw`. Another size is an error, the rest a warning.
 
-    Why it matters: `operands could not be broadcast together` in preprocessing, or labels that are in the wrong place.
+    Why it matters: preprocessing fails with `operands could not be broadcast together`, or it takes the voxels as they
+    are and the labels are next to the structures that they mark.
 
     How to fix: correct the label.
 

@@ -72,8 +72,8 @@ def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     What it checks: configurations of one plans file with the same `data_identifier` preprocess in the same way (see
     PG501). A child that changes only patch size, batch size or network rightly shares its parent's data.
 
-    Why it matters: a child with another spacing inherits the `data_identifier`: it trains on its parent's data or
-    replaces them.
+    Why it matters: a configuration that inherits from another and changes its spacing also inherits the
+    `data_identifier`. It then trains on the parent's data at the parent's spacing, or its preprocessing replaces them.
 
     How to fix: add a `data_identifier` that no other configuration has, and preprocess.
 

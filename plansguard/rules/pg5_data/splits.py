@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def split_names_missing_case(dataset: Dataset, splits: Splits, data: Audit) -> Iterator[Found]:
     """The splits name cases that are not preprocessed.
 
-    What it checks: every case of the folds is in the data folder; before a training only its fold counts (`all`: none).
+    What it checks: every case of every fold is in the data folder; before a training only the cases of its fold, and
+    none for the fold `all`, which reads no splits.
 
     Why it matters: training fails when the case is drawn, with `One or more background workers are no longer alive`.
 
@@ -52,7 +53,8 @@ def split_names_missing_case(dataset: Dataset, splits: Splits, data: Audit) -> I
 def cases_in_no_split(dataset: Dataset, splits: Splits, data: Audit) -> Iterator[Found]:
     """Preprocessed cases are in no fold.
 
-    What it checks: every case of the data folder is in some fold; not before a training of `all`, which takes them all.
+    What it checks: every case of the data folder is in some fold of `splits_final.json`; not before a training of the
+    fold `all`, which takes every case.
 
     Why it matters: nnU-Net makes the file once, at the first training: cases added later are preprocessed and ignored.
 

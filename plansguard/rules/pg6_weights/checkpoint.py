@@ -25,8 +25,9 @@ def unreadable_checkpoint(dataset: Dataset) -> Iterator[Found]:
 
     What it checks: every `fold_*/checkpoint_*.pth` of a model folder is a file of torch, complete to its zip directory.
 
-    Why it matters: nnU-Net writes checkpoints in place. A killed training, or an interrupted download, leaves a file
-    that ends `nnUNetv2_train --c` with `PytorchStreamReader failed reading zip archive`. Others may be fine.
+    Why it matters: nnU-Net writes checkpoints in place. A training that is killed while it saves, or a download that
+    breaks off, leaves a file that nothing can load; `nnUNetv2_train --c` then ends with `PytorchStreamReader failed
+    reading zip archive`, although `checkpoint_best.pth` beside it may be fine.
 
     How to fix: download the file again, or continue from another checkpoint of the same fold.
 
@@ -71,8 +72,9 @@ def not_an_nnunet_v2_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     What it checks: it has `network_weights`, `init_args` and `trainer_name`, and its parameters have the names of
     nnU-Net's own networks: without a leading `module.` or `_orig_mod.`, as wrappers of torch leave them.
 
-    Why it matters: `-pretrained_weights` ends in `KeyError: 'network_weights'` for a bare state dict, in `Key ... is
-    missing in the pretrained model weights` for prefixed names; only `--c` removes `module.`.
+    Why it matters: `-pretrained_weights` reads `network_weights` and compares names; a bare state dict ends in
+    `KeyError: 'network_weights'`, prefixed names in `Key ... is missing in the pretrained model weights`. `--c` removes
+    `module.`, `-pretrained_weights` does not.
 
     How to fix: depends on the file. Models of nnU-Net v1 do not load in v2. Other toolkits' networks do not fit at
     all. A prefix is removed with two lines of torch: `weights = checkpoint["network_weights"]` and
@@ -118,7 +120,8 @@ _REMEDIES = {
 def suspicious_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     """A checkpoint would run a command when it is loaded.
 
-    What it checks: names in the pickle (none is run) that start processes, evaluate code or open files and sockets.
+    What it checks: the classes and functions that the file's pickle names. plansguard runs none of them; names from
+    modules that start processes, evaluate code or open files and sockets are reported here.
 
     Why it matters: nnU-Net loads checkpoints with `weights_only=False`, which executes any code in the file.
 
@@ -144,8 +147,9 @@ def suspicious_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
 def cuda_weights_without_gpu(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
     """The weights were saved on a GPU and this machine has none.
 
-    What it checks: the device of the tensors (also the optimizer's) in weights for fine-tuning, and whether a GPU
-    driver (NVIDIA, or AMD with ROCm) is loaded here. With an empty `CUDA_VISIBLE_DEVICES` there is no GPU either.
+    What it checks: the device of the tensors, those of the optimizer included, when weights that are to be fine-tuned
+    were saved, and whether a driver for GPUs (NVIDIA, or AMD with ROCm) is loaded here. With an empty
+    `CUDA_VISIBLE_DEVICES` there is no GPU either.
 
     Why it matters: `-pretrained_weights` loads without `map_location`. On a machine without a GPU that ends in
     `Attempting to deserialize object on a CUDA device`, also with `-device cpu`.
@@ -169,7 +173,8 @@ def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Fou
     What it checks: whether the fold of the named checkpoint has another one named `checkpoint_final.pth`, and whether
     as many epochs or steps are done as its trainer plans (1000 epochs, or the number in its name).
 
-    Why it matters: `checkpoint_best.pth` is the best on few patches, perhaps a few epochs old. Both load silently.
+    Why it matters: `checkpoint_best.pth` is the best on few validation patches, and an early one may be a few epochs
+    old. Both load without a warning.
 
     How to fix: use `checkpoint_final.pth`, or accept this finding.
 
@@ -203,8 +208,8 @@ def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Fou
 def weights_without_plans(checkpoint: Checkpoint) -> Iterator[Found]:
     """The plans of these weights are missing.
 
-    What it checks: the checkpoint contains the plans of its training, or an adaptation plan, as checkpoints of nnssl
-    do.
+    What it checks: the checkpoint contains the plans of its training, as every checkpoint of nnU-Net v2 does. Those of
+    nnssl contain an adaptation plan instead, from which nnU-Net makes plans.
 
     Why it matters: the shapes of the parameters determine the network, but not the spacing and the normalization.
 
@@ -289,13 +294,15 @@ def trainer_changes_network(dataset: Dataset, checkpoint: Checkpoint) -> Iterato
 def checkpoint_from_other_plans(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
     """A checkpoint in a model folder contains other plans than the folder's plans.json.
 
-    What it checks: network, input and training fields of the trained configuration, there and in `plans.json`.
+    What it checks: network, input and training fields of the checkpoint's plans against the `plans.json` of its model
+    folder, for the configuration that was trained.
 
     Why it matters: the checkpoint keeps the plans that its training was begun with; the folder's file is written again
     whenever a training is begun or continued, and is what prediction uses. After a resume with edited plans, or a
     second training into the same folder (another fold, a remaining checkpoint), the two differ, without a warning.
 
-    How to fix: put the plans that made the data into the folder. All folds of a model should have the same plans.
+    How to fix: find out which plans made the preprocessed data, and put those into the folder. For all folds of a model
+    they should be the same.
 
     Example: `nnUNetv2_train --c` after the patch size had been edited: 16 in the folder, 24 in the checkpoint.
 

@@ -36,7 +36,8 @@ def other_network(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     What it checks: the network that the parameters' names show (plain U-Net, residual encoder) against that of the
     configuration. Networks whose parameters are unknown are compared by the plans in the checkpoint.
 
-    Why it matters: `Key encoder.stages.0.blocks.0.conv1... is missing in the pretrained model weights` stops nnU-Net.
+    Why it matters: the parameters of the two have different names; nnU-Net stops with `Key
+    encoder.stages.0.blocks.0.conv1... is missing in the pretrained model weights`.
 
     How to fix: migrate the weights' plans to this dataset, or use weights of the same kind of network.
 
@@ -115,7 +116,8 @@ def other_topology(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     against those in the checkpoint. Segmentation layers do not count, and more layers in the checkpoint do no harm,
     because nnU-Net ignores both. The causes are named by stage and axis; stages count from 0, as in `strides`.
 
-    Why it matters: each dataset gets a network of its own. nnU-Net's message prints the weights and hides the cause.
+    Why it matters: the planner makes a network for each dataset, so a checkpoint fits one dataset by chance and not the
+    next. nnU-Net's message prints the weights themselves and hides the cause.
 
     How to fix: migrate the weights' plans and preprocess. `plansguard fit` lists what a checkpoint needs, per dataset.
 

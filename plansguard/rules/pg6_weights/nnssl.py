@@ -40,7 +40,8 @@ def nnssl_weights_not_found(dataset: Dataset, plans: Plans) -> Iterator[Found]:
 
     What it checks: `pretrain_info.checkpoint_path` is a file. A warning without data: the plans may be in a repository.
 
-    Why it matters: the path is of another machine. Training stops: `Pretrained weights path ... does not exist!`
+    Why it matters: the path is absolute, from the machine that made the plans. The training stops with `Pretrained
+    weights path ... does not exist!` after the data are prepared.
 
     How to fix: `-overwrite_ckpt_path`.
 
@@ -66,7 +67,8 @@ def nnssl_weights_without_adaptation_plan(dataset: Dataset, plans: Plans) -> Ite
 
     What it checks: the file at `pretrain_info.checkpoint_path` can be read and has the key `nnssl_adaptation_plan`.
 
-    Why it matters: nnssl's trainers stop with a `KeyError`, or while loading, because of `weights_only=True`.
+    Why it matters: nnssl's trainers read it before anything else and stop with a `KeyError`; ordinary checkpoints also
+    fail there because they are loaded with `weights_only=True`.
 
     How to fix: use an nnssl checkpoint, or `-pretrained_weights` for an ordinary one.
 
@@ -99,7 +101,8 @@ def nnssl_plans_with_plain_trainer(
 
     What it checks: models of plans with `pretrain_info` have a `PretrainedTrainer`; `-pretrained_weights` is not used.
 
-    Why it matters: `nnUNetv2_train` with `nnUNetTrainer` silently ignores `pretrain_info` and trains random weights.
+    Why it matters: `nnUNetv2_train` with `nnUNetTrainer` ignores `pretrain_info`. The network starts from random
+    weights, without a warning.
 
     How to fix: use nnssl's own command and trainer.
 
