@@ -9,7 +9,8 @@ plans in ``<name>.model.pkl`` beside the ``.model`` file.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, BinaryIO
 
 from plansguard.artefacts.checkpoint import file_types
 from plansguard.artefacts.checkpoint.contents import Contents, understand
-from plansguard.artefacts.checkpoint.pickle_reader import LoadedPickle, load
+from plansguard.artefacts.checkpoint.pickle_reader import load
 from plansguard.artefacts.checkpoint.pickle_values import BrokenPickle, Global
 from plansguard.artefacts.checkpoint.safe_zip import SafeZip, is_zip, open_file, open_zip
 from plansguard.artefacts.checkpoint.tensors import LEGACY_MAGIC, Storages, Tensor
@@ -32,6 +33,7 @@ MAX_PICKLE = 16 * 1024**2
 MAX_REPORTED = 5
 """Damaged storages that are reported one by one."""
 
+_DATA = re.compile(r"([^/]*/|)data\.pkl")  # at the top, or in the folder that torch creates
 _FETCH_AGAIN = "fetch the whole file again"
 _NAME_ANOTHER = "name a checkpoint of nnU-Net v2, for example fold_0/checkpoint_final.pth"
 
@@ -84,7 +86,7 @@ def read_checkpoint(path: Path, stream: BinaryIO | None = None) -> Checkpoint:
     if path.is_dir():
         return _read_folder(path)
     with open_file(path, _NAME_ANOTHER) as opened:
-        return _CheckpointReader(path, lambda suffix: _beside(path, suffix)).read(opened)
+        return _CheckpointReader(path, with_neighbours=True).read(opened)
 
 
 def read_checkpoints(paths: Iterable[Path]) -> tuple[Checkpoint | UnreadableDocument, ...]:
@@ -96,18 +98,6 @@ def read_checkpoints(paths: Iterable[Path]) -> tuple[Checkpoint | UnreadableDocu
         except UnreadableDocument as error:
             read.append(error)
     return tuple(read)
-
-
-def _beside(path: Path, suffix: str) -> LoadedPickle | None:
-    """Read the pickle in the file whose name has this suffix added; None when there is no such file."""
-    neighbour = path.with_name(path.name + suffix)
-    if not neighbour.is_file():
-        return None
-    with open_file(neighbour, _NAME_ANOTHER) as stream:
-        try:
-            return load(stream)
-        except BrokenPickle as error:
-            raise _broken(str(neighbour), "it", error, error.globals) from error
 
 
 def _read_folder(folder: Path) -> Checkpoint:
@@ -122,11 +112,11 @@ def _read_folder(folder: Path) -> Checkpoint:
 
 
 class _CheckpointReader:
-    """One file while it is read."""
+    """One file while it is read; ``with_neighbours`` also the pickles beside it."""
 
-    def __init__(self, path: Path, beside: Callable[[str], LoadedPickle | None] = lambda _: None) -> None:
+    def __init__(self, path: Path, *, with_neighbours: bool = False) -> None:
         self.path = str(path)
-        self.beside = beside
+        self.with_neighbours = with_neighbours
         self.storages = Storages()
         self.damage: list[str] = []
         self.named: dict[Global, None] = {}  # in the order of the file
@@ -148,10 +138,8 @@ class _CheckpointReader:
 
     def read_zip(self, archive: SafeZip) -> Checkpoint:
         """Read a file of torch >= 1.6, or refuse another zip archive."""
-        roots = [name[: -len("data.pkl")] for name in archive.names if _is_data(name)]
-        if any(
-            name.endswith("/constants.pkl") for name in archive.names
-        ):  # torch recognises TorchScript by this name, too
+        roots = [match[1] for name in archive.names if (match := _DATA.fullmatch(name))]
+        if any(name.endswith("/constants.pkl") for name in archive.names):  # as torch recognises TorchScript
             bundle = any(name.endswith("/extra/metadata.json") for name in archive.names)
             what = "a MONAI bundle as a TorchScript program" if bundle else "a TorchScript program"
             sentence = f"This is {what}, made for inference; nnU-Net cannot load it."
@@ -193,11 +181,10 @@ class _CheckpointReader:
             # Not before: torch unpickles a file whatever its first bytes are.
             other = file_types.recognise(head)
             if suspicious(self.named) or (other is None and head[:1] == b"\x80"):
-                raise self.broken("the file", error) from error
+                raise _broken(self.path, "the file", error, self.named) from error
             if other is not None:
-                raise UnreadableDocument(
-                    self.path, f"this is {other.what}, and no checkpoint", hint=other.hint
-                ) from error
+                reason = f"this is {other.what}, and no checkpoint"
+                raise UnreadableDocument(self.path, reason, hint=other.hint) from error
             reason = f"this is no checkpoint: {file_types.unknown(head)}"
             raise UnreadableDocument(self.path, reason, hint=_NAME_ANOTHER) from error
         if first == LEGACY_MAGIC:
@@ -236,7 +223,7 @@ class _CheckpointReader:
         try:
             return self.load_or_raise(stream)
         except BrokenPickle as error:
-            raise self.broken(what, error) from error
+            raise _broken(self.path, what, error, self.named) from error
 
     def load_or_raise(self, stream: BinaryIO) -> Any:
         try:
@@ -247,9 +234,6 @@ class _CheckpointReader:
         self.named.update(dict.fromkeys(loaded.globals))
         return loaded.value
 
-    def broken(self, what: str, error: BrokenPickle) -> UnreadableDocument:
-        return _broken(self.path, what, error, tuple(self.named))
-
     # --- The result
 
     def judge(self, value: Any) -> Checkpoint:
@@ -257,7 +241,7 @@ class _CheckpointReader:
         try:
             return self.checkpoint(understand(value, self.pickle_beside))
         except BrokenPickle as error:
-            raise self.broken("it", error) from error
+            raise _broken(self.path, "it", error, self.named) from error
 
     def checkpoint(self, contents: Contents) -> Checkpoint:
         return Checkpoint(
@@ -270,17 +254,17 @@ class _CheckpointReader:
         )
 
     def pickle_beside(self, suffix: str) -> Any:
-        loaded = self.beside(suffix)
-        if loaded is None:
+        """Read the pickle in the file whose name has this suffix added; None when there is no such file."""
+        neighbour = Path(self.path + suffix)
+        if not self.with_neighbours or not neighbour.is_file():
             return None
+        with open_file(neighbour, _NAME_ANOTHER) as stream:
+            try:
+                loaded = load(stream)
+            except BrokenPickle as error:
+                raise _broken(str(neighbour), "it", error, error.globals) from error
         self.named.update(dict.fromkeys(loaded.globals))
         return loaded.value
-
-
-def _is_data(name: str) -> bool:
-    """Whether this is ``data.pkl``, at the top or in the folder that torch creates."""
-    folder, _, file = name.rpartition("/")
-    return file == "data.pkl" and "/" not in folder
 
 
 def _first(faults: Iterator[str]) -> Iterator[str]:
@@ -291,7 +275,7 @@ def _first(faults: Iterator[str]) -> Iterator[str]:
         yield f"and {more} more of the same kind"
 
 
-def _broken(path: str, what: str, error: BrokenPickle, named: tuple[Global, ...]) -> UnreadableDocument:
+def _broken(path: str, what: str, error: BrokenPickle, named: Iterable[Global]) -> UnreadableDocument:
     """Turn an error of the pickle reader into one of the file; a broken pickle can run code before it breaks off."""
     reason, hint = f"{what} cannot be read: {error}", _FETCH_AGAIN
     if dangerous := suspicious(named):

@@ -44,33 +44,29 @@ class BrokenPickle(ValueError):
         self.globals = globals_
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Call:
     """A call that was not made; ``state`` is the argument of BUILD.
 
     ``items`` and ``entries`` would have been appended to the result, a list, or set in it, a dictionary.
     """
 
-    __slots__ = ("arguments", "entries", "function", "items", "keywords", "state")
-
-    def __init__(self, function: Any, arguments: Any, keywords: Any = None) -> None:
-        self.function = function
-        self.arguments = arguments
-        self.keywords = keywords
-        self.state: Any = None
-        self.items: list[Any] | None = None
-        self.entries: dict[Any, Any] | None = None
+    function: Any
+    arguments: Any
+    keywords: Any = None
+    state: Any = None
+    items: list[Any] | None = None
+    entries: dict[Any, Any] | None = None
 
     def __repr__(self) -> str:
         return f"<call of {self.function}>" if type(self.function) is Global else "<call>"
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Skipped:
     """A string that was not kept because it is long; ``length`` in bytes."""
 
-    __slots__ = ("length",)
-
-    def __init__(self, length: int) -> None:
-        self.length = length
+    length: int
 
     def __repr__(self) -> str:
         return f"<{self.length} bytes, left out>"
@@ -124,14 +120,12 @@ _UNPACK = {
 }
 
 
+@dataclass(slots=True, eq=False)
 class PickledDtype:
     """A numpy dtype: its code without the byte order (``f8``), and the byte order, which BUILD sets later."""
 
-    __slots__ = ("code", "order")
-
-    def __init__(self, code: str) -> None:
-        self.code = code
-        self.order = "|"
+    code: str
+    order: str = "|"
 
 
 def _dtype(code: Any, *_: Any) -> PickledDtype:
@@ -294,11 +288,9 @@ class JsonConverter:
         return self._text(f"<{value}>" if type(value) is Global else repr(value))
 
     def _key(self, key: Any) -> str:
-        if type(key) is str:
-            return self._text(key)
         if key is None or type(key) is bool:
-            return self._text({None: "null", True: "true", False: "false"}[key])
-        return self._text(repr(key))
+            return self._text(json.dumps(key))
+        return self._text(key if type(key) is str else repr(key))
 
     def _text(self, text: str) -> str:
         self._count(len(json.dumps(text)) + 2)  # a key is followed by a colon and a space

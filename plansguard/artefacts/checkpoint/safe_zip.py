@@ -13,14 +13,11 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.text import counted
 from plansguard.documents.json_document import file_type, unopened
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 MAX_DIRECTORY = 8 * 1024**2
 """Bytes of an archive's directory. A checkpoint of 956 parameters has 60 KB."""
@@ -50,7 +47,10 @@ _BAD = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeEr
 
 
 class SafeZip:
-    """An archive whose directory was checked. ``names`` are relative, separated by ``/``, and without folders."""
+    """An archive whose directory was checked. ``names`` are relative, separated by ``/``, and without folders.
+
+    The context ends with closing the archive, and the file if ``open_zip`` opened it (``owned``).
+    """
 
     def __init__(self, archive: zipfile.ZipFile, stream: BinaryIO, path: str, *, owned: bool) -> None:
         self.path = path
@@ -63,13 +63,7 @@ class SafeZip:
     def __enter__(self) -> SafeZip:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the archive, and the file if ``open_zip`` opened it."""
+    def __exit__(self, *_: object) -> None:
         self._archive.close()
         if self._owned:
             self._stream.close()
@@ -172,13 +166,13 @@ def open_zip(source: Path | BinaryIO, name: str) -> SafeZip:
     MAX_DIRECTORY or MAX_ENTRIES, contains two entries of one name, or one that leads outside: absolute, with ``..`` or
     backslashes, or a link.
     """
-    if not isinstance(source, Path):
-        return _open(source, name, owned=False)
-    stream = open_file(source, "name a zip archive")
+    owned = isinstance(source, Path)
+    stream = open_file(source, "name a zip archive") if isinstance(source, Path) else source
     try:
-        return _open(stream, name, owned=True)
+        return _open(stream, name, owned=owned)
     except BaseException:
-        stream.close()
+        if owned:
+            stream.close()
         raise
 
 
@@ -190,8 +184,9 @@ def _open(stream: BinaryIO, path: str, *, owned: bool) -> SafeZip:
     if end is None:
         reason = "it begins as a zip archive, but the directory at its end is missing: the file is cut short"
         raise UnreadableDocument(path, reason, hint=_FETCH_AGAIN)
-    if end.size > MAX_DIRECTORY or end.entries > MAX_ENTRIES:
-        reason = f"the zip archive's directory claims {counted(end.entries, 'file')} in {end.size:,} bytes"
+    entries, size = end
+    if size > MAX_DIRECTORY or entries > MAX_ENTRIES:
+        reason = f"the zip archive's directory claims {counted(entries, 'file')} in {size:,} bytes"
         raise UnreadableDocument(path, reason, hint=_NOT_TRUSTED)
     try:
         archive = zipfile.ZipFile(stream)
@@ -204,15 +199,11 @@ def _open(stream: BinaryIO, path: str, *, owned: bool) -> SafeZip:
     return SafeZip(archive, stream, path, owned=owned)
 
 
-class _DirectorySize(NamedTuple):
-    """Size of an archive's directory, as its end record claims."""
+def _find_end(stream: BinaryIO) -> tuple[int, int] | None:
+    """Return the entries and bytes of the directory, as the end record claims; None when there is no end record.
 
-    entries: int
-    size: int
-
-
-def _find_end(stream: BinaryIO) -> _DirectorySize | None:
-    """Find the end record where ``zipfile`` looks for it; None when there is none."""
+    The record is searched where ``zipfile`` does it.
+    """
     length = stream.seek(0, io.SEEK_END)
     start = max(0, length - _END.size - _MAX_COMMENT)
     stream.seek(start)
@@ -225,12 +216,13 @@ def _find_end(stream: BinaryIO) -> _DirectorySize | None:
         if at < 0 or len(tail) - at < _END.size:
             return None
     _, _, _, _, entries, size, _, _ = _END.unpack_from(tail, at)
-    records = [_DirectorySize(entries, size), *_find_end64(stream, start + at)]
-    return _DirectorySize(max(record.entries for record in records), max(record.size for record in records))
+    for entries64, size64 in _find_end64(stream, start + at):
+        entries, size = max(entries, entries64), max(size, size64)
+    return entries, size
 
 
-def _find_end64(stream: BinaryIO, end: int) -> Iterator[_DirectorySize]:
-    """Find the end records of zip64, if there is a locator before the plain end record.
+def _find_end64(stream: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the same of the end records of zip64, if there is a locator before the plain end record.
 
     Versions of Python differ in which they use: the one right before the locator, or the one that it points to.
     """
@@ -245,7 +237,7 @@ def _find_end64(stream: BinaryIO, end: int) -> Iterator[_DirectorySize]:
         stream.seek(place)
         magic, _, _, _, _, _, _, entries, size, _ = _END64.unpack(stream.read(_END64.size))
         if magic == _END64_MAGIC:
-            yield _DirectorySize(entries, size)
+            yield entries, size
 
 
 def _faults(entries: list[zipfile.ZipInfo]) -> Iterator[str]:

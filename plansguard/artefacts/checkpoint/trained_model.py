@@ -115,12 +115,10 @@ def read_models(path: Path) -> tuple[StoredModel, ...]:
     read, or when those in a zip have more than MAX_ALL_PACKED bytes.
     """
     if path.is_dir():
-        places = _models_among(dict(_folders(path)))
-        _check_number(path, len(places))
+        places = _models_among(path, dict(_folders(path)))
         return tuple(_model(path, place, names, json_document.read_bytes) for place, names in places.items())
     with open_zip(path, str(path)) as archive:
-        places = _models_among(_members(archive))
-        _check_number(path, len(places))
+        places = _models_among(path, _members(archive))
         _check_documents(archive, places)
 
         def read(file: Path) -> bytes:
@@ -247,15 +245,21 @@ def _holds_models(path: Path) -> bool:
         return bool(_members(archive))
 
 
-def _models_among(places: _Places) -> _Places:
-    """Select the folders of models: nnU-Net also copies plans.json to folders of predictions.
+def _models_among(path: Path, places: _Places) -> _Places:
+    """Select the folders of models, 1 to MAX_MODELS: nnU-Net also copies plans.json to folders of predictions.
 
     Such a folder is inside a model's, or has neither checkpoints nor a model's name; but where there is nothing else,
     it counts as a model.
     """
     outermost = {place: names for place, names in places.items() if not any(above in places for above in _above(place))}
-    proper = {place: names for place, names in outermost.items() if _checkpoints(names) or len(_parts(place)) == 3}
-    return dict(sorted((proper or outermost).items()))
+    proper = {place: names for place, names in outermost.items() if _checkpoints(names) or _is_model_name(place)}
+    models = dict(sorted((proper or outermost).items()))
+    if not models:
+        raise UnreadableDocument(str(path), "there is no model here: no plans.json", hint=_NAME_THE_FOLDER)
+    if len(models) > MAX_MODELS:
+        reason = f"there are {len(models)} models here, more than {MAX_MODELS}"
+        raise UnreadableDocument(str(path), reason, hint="name the folder of one dataset or of one model")
+    return models
 
 
 def _above(place: str) -> Iterator[str]:
@@ -270,25 +274,16 @@ def _checkpoints(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(checkpoints, key=lambda name: (not name.endswith("/checkpoint_final.pth"), name)))
 
 
-def _parts(place: str) -> list[str]:
-    return place.rpartition("/")[2].split("__")
-
-
-def _check_number(path: Path, number: int) -> None:
-    if not number:
-        raise UnreadableDocument(str(path), "there is no model here: no plans.json", hint=_NAME_THE_FOLDER)
-    if number > MAX_MODELS:
-        reason = f"there are {number} models here, more than {MAX_MODELS}"
-        raise UnreadableDocument(str(path), reason, hint="name the folder of one dataset or of one model")
+def _is_model_name(place: str) -> bool:
+    return place.rpartition("/")[2].count("__") == 2
 
 
 def _check_documents(archive: SafeZip, places: _Places) -> None:
-    sizes = (
+    total = sum(
         archive.size(f"{place}/{name}" if place else name)
         for place, names in places.items()
         for name in names & {PLANS, DATASET_JSON, FINGERPRINT}
     )
-    total = sum(sizes)
     if total > MAX_ALL_PACKED:
         reason = f"the documents of the {counted(len(places), 'model')} in it have {total:,} bytes, too many for a zip"
         raise UnreadableDocument(archive.path, reason, hint="unpack the zip and name one model folder")

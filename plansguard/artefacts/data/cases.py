@@ -91,7 +91,7 @@ def list_folder(path: Path) -> DataFolder:
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Whether this is a file or a link to one, but no link to itself."""
+    """Whether this is a file or a link to one; a link to itself is not."""
     try:
         return entry.is_file()
     except OSError:
@@ -139,8 +139,11 @@ def read_case(folder: str, name: str, array: str) -> Case:
     """Read one case of ``folder``, whose arrays have the format ``array`` (one of FORMATS). It never raises."""
     faults: list[str] = []
     changed: list[float] = []
-    read_arrays = _numpy_arrays if array == "npz" else _blosc2_arrays
-    image, segmentation = read_arrays(folder, name, changed, faults)
+    if array == "npz":
+        image, segmentation = _numpy_shapes(folder, name, changed, faults)
+    else:
+        image = _blosc2_shape(folder, f"{name}.b2nd", changed, faults)
+        segmentation = _blosc2_shape(folder, f"{name}{_SEGMENTATION}", changed, faults)
     properties = _properties(folder, f"{name}.pkl", changed, faults)
     shape = spacing = class_keys = stuff = None
     if properties is not None:
@@ -151,25 +154,19 @@ def read_case(folder: str, name: str, array: str) -> Case:
 Shape = tuple[int, ...]
 
 
-def _blosc2_arrays(
-    folder: str, case: str, changed: list[float], faults: list[str]
-) -> tuple[Shape | None, Shape | None]:
-    """Read the shapes of image and segmentation."""
-    shapes: list[Shape | None] = []
-    for name in (f"{case}.b2nd", f"{case}{_SEGMENTATION}"):
-        path = f"{folder}{os.sep}{name}"
-        shape = None
-        try:
-            head, size, when = read_head(path)
-            changed.append(when)
-            shape = b2nd_header(head, size, path).shape
-        except BrokenArray as error:
-            faults.append(f"{name} {error}")
-        shapes.append(shape)
-    return shapes[0], shapes[1]
+def _blosc2_shape(folder: str, name: str, changed: list[float], faults: list[str]) -> Shape | None:
+    """Read the shape in a ``.b2nd``; None, and a fault, where it cannot be read."""
+    path = f"{folder}{os.sep}{name}"
+    try:
+        head, size, when = read_head(path)
+        changed.append(when)
+        return b2nd_header(head, size, path).shape
+    except BrokenArray as error:
+        faults.append(f"{name} {error}")
+        return None
 
 
-def _numpy_arrays(folder: str, case: str, changed: list[float], faults: list[str]) -> tuple[Shape | None, Shape | None]:
+def _numpy_shapes(folder: str, case: str, changed: list[float], faults: list[str]) -> tuple[Shape | None, Shape | None]:
     """Read the shapes of image and segmentation as nnU-Net does: from ``.npy`` if there is one, else from ``.npz``."""
     packed: dict[str, Shape] = {}
     name = f"{case}.npz"

@@ -40,18 +40,9 @@ WHOLE = 1 << 28
 NUMBERS = re.compile(r"[<>|=]?[biuf][0-9]{0,2}")
 
 _ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 Shape = tuple[int, ...]
 #: Which values of a channel: slices (z, y, x), or one slice of the flat channel.

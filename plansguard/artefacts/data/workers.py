@@ -77,11 +77,6 @@ class Pool:
         return _processes() if self.kind == PROCESSES else _threads()
 
 
-def _processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 # --- Threads
 
 _THREADS = 8
@@ -124,7 +119,7 @@ def _processes() -> Iterator[tuple[Submit, int]]:
     """
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
-    workers = _processors()
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     executor = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(stop,))
 
     def submit(function: Callable[[Sequence[T]], R], chunk: Sequence[T]) -> concurrent.futures.Future[R | None]:
