@@ -1,1 +1,1 @@
-"""Moving plans from one dataset to another: plan the steps, show them, carry them out, take them back."""
+"""Migrations of plans from one dataset to another: plan, carry out and undo them."""

@@ -1,6 +1,6 @@
-"""Carries a migration out, or takes one back.
+"""Carry out a migration, or undo one.
 
-The plans file is the commit point: its bytes decide which state holds.
+The plans file is written last: its bytes decide whether the migration was made.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from plansguard.core.atomic_files import locked, remove, write_atomically
 from plansguard.core.digest import sha256
-from plansguard.core.errors import Absent, UnreadableDocument, UsageError, WriteRefused
+from plansguard.core.errors import Absent, UnreadableDocument, UsageError, WriteRefused, known
 from plansguard.core.report import Severity
 from plansguard.documents import json_document, size_limits
 from plansguard.documents.file_names import CANONICAL_NAMES, MIGRATION_RECORD_ENDING
@@ -28,25 +28,25 @@ from plansguard.subjects.documents import MigrationRecordFile
 
 @dataclass(frozen=True)
 class Undone:
-    """What an undo did, one sentence each."""
+    """The steps of an undo, one clause each."""
 
     plans: str
     dataset: str
     steps: tuple[str, ...]
 
 
-def migrate(workspace: Workspace, order: MigrationRequest, settings: ActiveSettings) -> Migration:
-    """Plan and, unless the report holds an error, write. Both happen under the receiving folder's lock.
+def migrate(workspace: Workspace, request: MigrationRequest, settings: ActiveSettings) -> Migration:
+    """Plan and, unless the report has an error, write; both under the lock of the receiving folder.
 
-    Raises UsageError, UnreadableDocument or WriteRefused; nothing half written is left behind.
+    Raises UsageError, UnreadableDocument or WriteRefused; no file is left half written.
     """
-    folder = workspace.preprocessed_folder(workspace.dataset_name(order.target))
+    folder = workspace.preprocessed_folder(workspace.dataset_name(request.target))
     if not folder.is_dir():
-        refused = plan(workspace, order, settings)  # a move that is not made must not even make the folder
+        refused = plan(workspace, request, settings)  # a refused migration must not create the folder
         if refused.report.fails(Severity.ERROR):
             return refused
     with _locked_folder(folder):
-        migration = plan(workspace, order, settings)
+        migration = plan(workspace, request, settings)
         if not migration.report.fails(Severity.ERROR):
             for write in migration.writes:
                 write_atomically(write.path, write.content)
@@ -54,22 +54,21 @@ def migrate(workspace: Workspace, order: MigrationRequest, settings: ActiveSetti
 
 
 def undo(workspace: Workspace, target: str, identifier: str | None, *, force: bool) -> Undone:
-    """Take the last migration into a dataset back: what stood there before stands there again.
+    """Undo the last migration into a dataset: restore the files of before.
 
-    ``identifier`` says which plans; without it the migration that was made last. Plans that were edited since are
-    left alone (WriteRefused) unless ``force``, which keeps a copy of the edit. Raises UsageError when no migration
-    is on record.
+    ``identifier`` names the plans; without it, the last migration is undone. Raises UsageError when no migration is
+    recorded, and WriteRefused when the plans were edited since, unless ``force``, which keeps a copy of them.
     """
     receiving = dataset_of(workspace, target)
     with locked(receiving.folder):
         record = _last_record(receiving, identifier)
         path = receiving.folder / f"{record.identifier}.json"
-        sidecar = receiving.folder / (record.identifier + MIGRATION_RECORD_ENDING)
+        record_path = receiving.folder / (record.identifier + MIGRATION_RECORD_ENDING)
         if not force:
             _assert_not_trained(receiving, record)
         steps = [
             *_restore_plans(path, record, force),
-            *_restore_record(sidecar, record),
+            *_restore_record(record_path, record),
             *_remove_placed(receiving, record),
         ]
     return Undone(record.identifier, receiving.name, tuple(steps))
@@ -77,47 +76,44 @@ def undo(workspace: Workspace, target: str, identifier: str | None, *, force: bo
 
 def _assert_not_trained(receiving: Dataset, record: MigrationRecord) -> None:
     """WriteRefused where a model was trained with the plans: they belong to its weights."""
-    try:
-        trained = trained_with(receiving, record.identifier)
-    except Absent:
-        return  # nobody knows where results are
+    trained = known(lambda: trained_with(receiving, record.identifier))
     if trained:
         raise WriteRefused(
             f"{trained[0].folder} was trained with {record.identifier}",
-            hint="--force takes the migration back all the same; another one is named with -tp",
+            hint="--force undoes the migration nevertheless; -tp names another one",
         )
 
 
 def _last_record(receiving: Dataset, identifier: str | None) -> MigrationRecord:
-    """The record of the migration that was made last; one that was never carried out comes after all others."""
+    """The record of the last migration; one that was never carried out counts only if there is no other."""
     records: list[tuple[bool, str, MigrationRecord]] = []
-    for sidecar in sorted(receiving.folder.glob("*" + MIGRATION_RECORD_ENDING)):
-        name = sidecar.name[: -len(MIGRATION_RECORD_ENDING)]
+    for path in sorted(receiving.folder.glob("*" + MIGRATION_RECORD_ENDING)):
+        name = path.name[: -len(MIGRATION_RECORD_ENDING)]
         if identifier in (None, name):
-            record = _read_record(sidecar, receiving.name, name)
+            record = _read_record(path, receiving.name, name)
             made = (receiving.folder / f"{name}.json").is_file()
             records.append((made, record.created, record))
     if not records:
         named = f" as {identifier}" if identifier else ""
         raise UsageError(
-            f"no migration into {receiving.name}{named} is on record",
-            hint=f"records are the files *{MIGRATION_RECORD_ENDING} in {receiving.folder}",
+            f"no migration into {receiving.name}{named} is recorded",
+            hint=f"migration records are the files *{MIGRATION_RECORD_ENDING} in {receiving.folder}",
         )
     return max(records, key=lambda entry: entry[:2])[2]
 
 
-def _read_record(sidecar: Path, dataset: str, identifier: str) -> MigrationRecord:
-    """The record in a file, which must tell of the plans beside it: what it names will be replaced or removed."""
+def _read_record(path: Path, dataset: str, identifier: str) -> MigrationRecord:
+    """The record in a file, which must describe the plans beside it: an undo replaces or removes what it names."""
     try:
-        record = MigrationRecordFile(size_limits.read(sidecar)).record
+        record = MigrationRecordFile(size_limits.read(path)).record
     except Absent as absent:
         raise UnreadableDocument(
-            str(sidecar), "this is no record of a migration", hint="restore it from a backup, or undo another with -tp"
+            str(path), "this is no migration record", hint="restore it from a backup, or undo another with -tp"
         ) from absent
     if (record.receiving, record.identifier) != (dataset, identifier):
         raise UnreadableDocument(
-            str(sidecar),
-            f"this record tells of {record.identifier} in {record.receiving}, not of the plans beside it",
+            str(path),
+            f"this record describes {record.identifier} in {record.receiving}, not the plans beside it",
             hint="remove it if it was copied here, or undo another migration with -tp",
         )
     return record
@@ -127,12 +123,12 @@ def _restore_plans(path: Path, record: MigrationRecord, force: bool) -> Iterator
     replaced = record.replaced
     current = path.read_bytes() if path.is_file() else None
     if (None if current is None else sha256(current)) == (None if replaced is None else replaced.sha256):
-        return  # the plans are as they were before: only the record is left to take back
+        return  # the plans are those of before: only the record has to be restored
     if current is not None and sha256(current) != record.written:
         if not force:
             raise WriteRefused(
                 f"{path} was edited after the migration",
-                hint="--force undoes it all the same and keeps a copy of the edited plans beside it",
+                hint="--force undoes it nevertheless and keeps a copy of the edited plans beside it",
             )
         copy = backup_name(path, current)
         write_atomically(copy, current)
@@ -142,11 +138,11 @@ def _restore_plans(path: Path, record: MigrationRecord, force: bool) -> Iterator
         yield f"removed {path}"
     else:
         write_atomically(path, _content_before(path, record, replaced))
-        yield f"restored {path}" + (f" from {replaced.backup}, which may be deleted now" if replaced.backup else "")
+        yield f"restored {path}" + (f" from {replaced.backup}, which can be deleted now" if replaced.backup else "")
 
 
 def _content_before(path: Path, record: MigrationRecord, replaced: ReplacedPlans) -> bytes:
-    """What stood there before the migration: the backup, or, where nothing was replaced, the migrated plans."""
+    """The content before the migration: that of the backup, or the migrated plans where the file was the same."""
     if replaced.backup is None:
         content, source = json_document.dumps(record.migrated), "the record"
     else:
@@ -155,21 +151,21 @@ def _content_before(path: Path, record: MigrationRecord, replaced: ReplacedPlans
             raise WriteRefused(f"the backup {replaced.backup} is gone", hint="put it back, then undo again")
         content, source = backup.read_bytes(), f"the backup {replaced.backup}"
     if sha256(content) != replaced.sha256:
-        raise WriteRefused(f"{source} does not hold what stood there before", hint="put it back, then undo again")
+        raise WriteRefused(f"{source} does not contain the plans of before", hint="put it back, then undo again")
     return content
 
 
-def _restore_record(sidecar: Path, record: MigrationRecord) -> Iterator[str]:
+def _restore_record(path: Path, record: MigrationRecord) -> Iterator[str]:
     if record.replaced is not None and record.replaced.lineage is not None:
-        write_atomically(sidecar, json_document.dumps(record.replaced.lineage))
-        yield "restored the record of the migration before"
+        write_atomically(path, json_document.dumps(record.replaced.lineage))
+        yield "restored the record of the previous migration"
     else:
-        remove(sidecar)
-        yield f"removed the record {sidecar.name}"
+        remove(path)
+        yield f"removed the record {path.name}"
 
 
 def _remove_placed(receiving: Dataset, record: MigrationRecord) -> Iterator[str]:
-    """The dataset.json that the migration placed goes too, if nobody changed it and no plans are left that need it."""
+    """Remove the dataset.json that the migration copied, unless it was changed or other plans need it."""
     path = receiving.folder / CANONICAL_NAMES["dataset.json"]
     if record.placed_dataset_json is None or not path.is_file():
         return
@@ -177,12 +173,12 @@ def _remove_placed(receiving: Dataset, record: MigrationRecord) -> Iterator[str]
         yield f"left {path.name} in place: it was changed, or other plans need it"
         return
     remove(path)
-    yield f"removed {path}, which the migration had placed"
+    yield f"removed {path}, which the migration had copied"
 
 
 @contextmanager
 def _locked_folder(folder: Path) -> Iterator[None]:
-    """The lock of a folder, which is made if it is not there yet."""
+    """Lock a folder, which is created if it does not exist."""
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What is said about a migration: the sentence before it and the commands after it."""
+"""The messages of a migration: the sentence before it, and the commands to run after it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from plansguard.core.errors import Absent
+from plansguard.core.errors import known
 from plansguard.migration.plan import Migration
 from plansguard.nnunet.constants import CHECKPOINT_FINAL
 from plansguard.nnunet.workspace import DATASET_NAME, TrainedModel, dataset_id
 from plansguard.records.preprocessing import DataState
 from plansguard.records.preprocessing_inputs import differing, input_fields
-from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.direction import trained_with
+from plansguard.subjects.discovery import configuration_of
 from plansguard.subjects.external_plans import ExternalDataset, ExternalModel
 from plansguard.subjects.pair import Pair
+from plansguard.subjects.plans import Configuration
 
 _TRAIN = "plansguard gate -- nnUNetv2_train"
 _ROLES = {
     "finetune": (
         "the pretraining dataset",
         "the fine-tuning dataset",
-        "so that weights of {giving} can be fine-tuned on {receiving} with the network, spacing and normalisation that "
+        "so that weights of {giving} can be fine-tuned on {receiving} with the network, spacing and normalization that "
         "they were trained with",
     ),
     "pretrain": (
@@ -33,14 +34,14 @@ _ROLES = {
     "graft": (
         "the pretraining dataset",
         "the fine-tuning dataset",
-        "so that weights of {giving} can be fine-tuned on {receiving}: network and patch size come over, spacing and "
-        "normalisation stay those of {receiving}",
+        "so that weights of {giving} can be fine-tuned on {receiving}: network and patch size are copied, spacing and "
+        "normalization stay those of {receiving}",
     ),
 }
 
 
 def sentence(pair: Pair) -> str:
-    """Which way the plans move and what for, in one full sentence."""
+    """The direction and purpose of a migration, in one sentence."""
     giver, receiver, purpose = _ROLES[pair.workflow]
     giving, receiving = pair.giving.name, pair.receiving.name
     artefact = f" ({pair.giving.artefact})" if isinstance(pair.giving, ExternalDataset) else ""
@@ -52,14 +53,14 @@ def sentence(pair: Pair) -> str:
 
 
 def next_commands(migration: Migration) -> Iterator[str]:
-    """What to type now, with real names, in the right order."""
+    """The commands to run next, with real names, in order."""
     pair = migration.pair
     receiving, identifier = dataset_id(pair.receiving.name) or pair.receiving.name, shlex.quote(pair.result.identifier)
     name = _configuration(pair)
     configuration = shlex.quote(name)
-    if not _has_fingerprint(pair.receiving):
+    if known(lambda: pair.receiving.fingerprint) is None:
         yield f"nnUNetv2_extract_fingerprint -d {receiving}"
-    if not (_has_data(pair, name) if pair.workflow == "graft" else _has_recorded_data(pair, name)):
+    if not _has_data(pair, configuration_of(pair.result, name)):
         yield f"plansguard preprocess -d {receiving} -p {identifier} -c {configuration}"
     yield f"plansguard check -d {receiving} -p {identifier}"
     if pair.workflow == "pretrain":
@@ -79,13 +80,13 @@ def next_commands(migration: Migration) -> Iterator[str]:
 
 def _configuration(pair: Pair) -> str:
     """The configuration that was trained, else 3d_fullres, else the first."""
-    names = [one.name for one in pair.result.configurations]
+    names = [configuration.name for configuration in pair.result.configurations]
     trained = [model.configuration for model in _trained(pair) if model.configuration in names]
     return (trained or [name for name in names if name == "3d_fullres"] or names)[0]
 
 
 def _weights(pair: Pair, configuration: str) -> tuple[str, str]:
-    """What unpacks the weights, if they lie in a zip, which nnU-Net does not read; and where they are then."""
+    """The command that unpacks the weights if they are in a zip archive, else empty; and their path."""
     trained = sorted(_trained(pair), key=lambda model: model.configuration != configuration)
     if not trained:
         return "", "PRETRAINED_WEIGHTS.pth"
@@ -106,35 +107,18 @@ def _weights(pair: Pair, configuration: str) -> tuple[str, str]:
 
 
 def _trained(pair: Pair) -> list[TrainedModel]:
-    try:
-        return trained_with(pair.giving, pair.plans.identifier)
-    except Absent:
-        return []
+    return known(lambda: trained_with(pair.giving, pair.plans.identifier)) or []
 
 
-def _has_fingerprint(dataset: Dataset) -> bool:
-    try:
-        return bool(dataset.fingerprint)
-    except Absent:
-        return False
-
-
-def _has_recorded_data(pair: Pair, configuration: str) -> bool:
-    """Whether `plansguard preprocess` has made the data of the result already, and they are as it left them."""
-    one = next(one for one in pair.result.configurations if one.name == configuration)
-    wanted = input_fields(pair.result.value, one.resolved)
-    try:
-        return any(
-            folder.record_file.identifier == one.get("data_identifier")
-            and folder.state is DataState.UNCHANGED
-            and not differing(folder.record.input, wanted)
-            for folder in pair.receiving.preprocessing_records
-        )
-    except Absent:
-        return False
-
-
-def _has_data(pair: Pair, configuration: str) -> bool:
-    """Whether the folder of preprocessed arrays that the result names is already there."""
-    one = next(one for one in pair.result.configurations if one.name == configuration)
-    return (pair.receiving.folder / str(one.get("data_identifier"))).is_dir()
+def _has_data(pair: Pair, configuration: Configuration) -> bool:
+    """Whether the data of the result exist: for a graft a folder, else unchanged data of `plansguard preprocess`."""
+    identifier = configuration.get("data_identifier")
+    if pair.workflow == "graft":
+        return (pair.receiving.folder / str(identifier)).is_dir()
+    wanted = input_fields(pair.result.value, configuration.resolved)
+    return any(
+        folder.record_file.identifier == identifier
+        and folder.state is DataState.UNCHANGED
+        and not differing(folder.record.input, wanted)
+        for folder in known(lambda: pair.receiving.preprocessing_records) or ()
+    )

@@ -1,4 +1,4 @@
-"""What moved plans say. Pure functions over plans values; the bytes are those nnU-Net's own command would write.
+"""Compute migrated plans. Pure functions of plans; the results are those of nnU-Net's own command.
 
 Source: nnunetv2/experiment_planning/plans_for_pretraining/move_plans_between_datasets.py (2.8.1).
 """
@@ -16,9 +16,8 @@ from plansguard.nnunet.inheritance import modern_architecture, resolve_configura
 def moved(plans: dict[str, Any], *, source: str, target: str, dataset_name: str, reader: str) -> dict[str, Any]:
     """``plans`` under the identifier ``target`` for ``dataset_name``.
 
-    With a new identifier every ``data_identifier`` gets the new name in front: it replaces the old identifier where
-    that is a prefix of the text (even of a longer word, as in nnU-Net), and is put before anything else. With the
-    same identifier, data identifiers stay as they are. Configurations that inherit theirs are left alone.
+    A new identifier replaces the old one at the start of every ``data_identifier`` (even of a longer word, as in
+    nnU-Net), and is prefixed to other data identifiers. Configurations that inherit theirs are not changed.
     """
     result = deepcopy(plans)
     result["dataset_name"] = dataset_name
@@ -36,9 +35,9 @@ def moved(plans: dict[str, Any], *, source: str, target: str, dataset_name: str,
 def grafted(plans: dict[str, Any], *, onto: dict[str, Any], target: str) -> dict[str, Any]:
     """The plans ``onto`` with the architecture and the patch size of ``plans``, under the identifier ``target``.
 
-    Spacing, normalisation, intensity properties and the data identifier stay those of ``onto``, so data that were
-    preprocessed with it stay valid. Only configurations that both have come out: the others' networks would not be
-    those of the weights. Raises UsageError when there is none.
+    Spacing, normalization, intensity properties and data identifiers stay those of ``onto``, so data that were
+    preprocessed with it stay valid. The result has only the configurations of both: other networks would not be those
+    of the weights. Raises UsageError when there are none.
     """
     result = deepcopy(onto)
     result["plans_name"] = target
@@ -66,14 +65,14 @@ def _without_inheritance(plans: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _graft_configuration(theirs: dict[str, Any], own: dict[str, Any], name: str) -> None:
-    """Give one configuration the other's network and patch, unless it inherits just these."""
+    """Write network and patch size of ``theirs`` into one configuration, unless it inherits the same."""
     inherited = resolve_configuration(own, name)
     try:
         network = modern_architecture(theirs)
     except (KeyError, ValueError, TypeError, ArithmeticError) as error:
         raise UsageError(
-            f"configuration {name} of the plans that move names no network that can be grafted: {error}",
-            hint="only networks that nnU-Net itself can build from plans come over",
+            f"configuration {name} of the source plans has no network that can be grafted: {error}",
+            hint="only networks that nnU-Net itself can build from plans can be grafted",
         ) from error
     for key, value in (("patch_size", theirs.get("patch_size")), ("architecture", network)):
         if inherited.get(key) != value:

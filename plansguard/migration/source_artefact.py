@@ -1,4 +1,4 @@
-"""Artefacts as the giving side of a migration: their plans, and what they tell of the dataset and of weights."""
+"""External plans from artefacts: a plans file, a checkpoint or trained models as the source of a migration."""
 
 from __future__ import annotations
 
@@ -22,25 +22,23 @@ from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
 from plansguard.subjects.external_plans import ExternalDataset, ExternalModel, ExternalPlans
 
 
-def given_by(path: Path, identifier: str | None) -> ExternalDataset:
-    """What lies at ``path``, as the giving side of a migration; ``identifier`` says which plans, where it has several.
+def external_dataset(path: Path, identifier: str | None) -> ExternalDataset:
+    """The artefact at ``path`` as a dataset; ``identifier`` names its plans, needed where it has several.
 
-    Raises UnreadableDocument when it is no artefact or holds no plans, UsageError when it is ambiguous.
+    Raises UnreadableDocument when it is no artefact or contains no plans, UsageError when it is ambiguous.
     """
     artefact = read_artefact(path)
     if isinstance(artefact, tuple):
-        return _given_by_models(path, chosen_models(path, artefact, identifier))
-    given = (
-        _given_by_checkpoint(path, artefact) if isinstance(artefact, Checkpoint) else _given_by_plans(path, artefact)
-    )
-    only = given.plans[0].identifier
+        return _from_models(path, chosen_models(path, artefact, identifier))
+    external = _from_checkpoint(path, artefact) if isinstance(artefact, Checkpoint) else _from_plans(path, artefact)
+    only = external.plans[0].identifier
     if identifier not in (None, only):
         raise UsageError(f"{path} has no plans named {identifier}", hint=f"plans there: {only}; leave -sp out")
-    return given
+    return external
 
 
-def _given_by_plans(path: Path, document: JsonDocument) -> ExternalDataset:
-    """A plans file; what lies beside it under nnU-Net's names is of the same dataset, as everywhere."""
+def _from_plans(path: Path, document: JsonDocument) -> ExternalDataset:
+    """A plans file, with the dataset.json and fingerprint beside it."""
     beside = []
     for kind in ("dataset.json", "fingerprint"):
         with suppress(UnreadableDocument):
@@ -49,7 +47,7 @@ def _given_by_plans(path: Path, document: JsonDocument) -> ExternalDataset:
     return ExternalDataset(path.parent, (document, *beside), artefact=path, dataset_name=_dataset_name(document, path))
 
 
-def _given_by_checkpoint(path: Path, checkpoint: Checkpoint) -> ExternalDataset:
+def _from_checkpoint(path: Path, checkpoint: Checkpoint) -> ExternalDataset:
     plans = embedded_plans(checkpoint)
     dataset_json = embedded_dataset_json(checkpoint)
     model = ExternalModel(
@@ -69,62 +67,61 @@ def _given_by_checkpoint(path: Path, checkpoint: Checkpoint) -> ExternalDataset:
     )
 
 
-def _given_by_models(path: Path, models: Sequence[StoredModel]) -> ExternalDataset:
+def _from_models(path: Path, models: Sequence[StoredModel]) -> ExternalDataset:
     first = models[0]
     trained = [model for model in models if model.checkpoints]
     documents = [first.plans, first.dataset_json, first.fingerprint]
-    given = ExternalDataset(
+    external = ExternalDataset(
         first.folder,
         tuple(document for document in documents if document is not None),
         artefact=path,
         dataset_name=first.dataset_name,
     )
     if trained:
-        given.checkpoint = trained[0].checkpoint(trained[0].checkpoints[0])
-        given.models = tuple(_given_model(model, given) for model in trained)
-    return given
-
-
-def _given_model(model: StoredModel, given: ExternalDataset) -> ExternalModel:
-    """A model as one of the giving dataset; where its folder has no name of nnU-Net's, its checkpoint knows."""
-    checkpoint = given.checkpoint
-    return ExternalModel(
-        folder=model.folder,
-        trainer=model.trainer,
-        plans_name=given.plans[0].identifier,
-        configuration=model.configuration or (checkpoint is not None and checkpoint.configuration) or "",
-        weights=tuple(model.folder / name for name in model.checkpoints),
-        archive=model.path if model.zipped else None,
-    )
+        external.checkpoint = checkpoint = trained[0].checkpoint(trained[0].checkpoints[0])
+        external.models = tuple(
+            ExternalModel(
+                folder=model.folder,
+                trainer=model.trainer,
+                plans_name=external.plans[0].identifier,
+                # from the checkpoint where the folder's name is not one of nnU-Net's
+                configuration=model.configuration or checkpoint.configuration or "",
+                weights=tuple(model.folder / name for name in model.checkpoints),
+                archive=model.path if model.zipped else None,
+            )
+            for model in trained
+        )
+    return external
 
 
 def chosen_models(
     path: Path, models: Sequence[StoredModel], wanted: str | None, *, option: str = "-sp"
 ) -> list[StoredModel]:
-    """Those models whose plans are meant: ``wanted`` names plans, a model or a configuration.
+    """The models whose plans are meant: ``wanted`` names plans, a model or a configuration, in this order.
 
-    Models of several configurations usually have the same plans, and then there is nothing to choose. Without
-    ``wanted`` nnU-Net's default plans are meant if they are among several. Raises UsageError when plans are left that
-    differ.
+    Without ``wanted``, nnU-Net's default plans are meant if there are any, else all models. These usually have the same
+    plans, and then there is nothing to choose. Raises UsageError when plans that differ are left.
     """
-    by_name = [[ExternalPlans(one.plans).identifier, one.name, one.configuration] for one in models]
-    chosen = list(models)
+
+    def named(name: str) -> list[StoredModel]:
+        by_plans = [model for model in models if ExternalPlans(model.plans).identifier == name]
+        by_model = [model for model in models if model.name == name]
+        return by_plans or by_model or [model for model in models if model.configuration == name]
+
     if wanted is not None:
-        matches = [[names[rank] == wanted for names in by_name] for rank in range(3)]
-        best = next((rank for rank in matches if any(rank)), None)
-        if best is None:
+        chosen = named(wanted)
+        if not chosen:
             raise UsageError(f"{path} has no plans named {wanted}", hint=_choices(models))
-        chosen = [model for model, match in zip(models, best, strict=True) if match]
-    elif any(names[0] == DEFAULT_IDENTIFIER for names in by_name):
-        pairs = zip(models, by_name, strict=True)
-        chosen = [model for model, names in pairs if names[0] == DEFAULT_IDENTIFIER]
+    else:
+        default = [model for model in models if ExternalPlans(model.plans).identifier == DEFAULT_IDENTIFIER]
+        chosen = default or list(models)
     if len({model.dataset_name for model in chosen}) > 1:
         names = sorted({model.dataset_name for model in chosen})
         raise UsageError(
-            f"{path} holds models of several datasets: {', '.join(names)}", hint="name the folder of one of them"
+            f"{path} contains models of several datasets: {', '.join(names)}", hint="name the folder of one of them"
         )
     if any(model.plans.value != chosen[0].plans.value for model in chosen):
-        raise UsageError(f"{path} holds models with different plans: say which with {option}", hint=_choices(models))
+        raise UsageError(f"{path} contains models with different plans: name one with {option}", hint=_choices(models))
     return chosen
 
 

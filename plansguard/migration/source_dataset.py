@@ -1,4 +1,4 @@
-"""Where the plans of a migration come from: a dataset of the workspace, or an artefact that lies anywhere."""
+"""The source of a migration: a dataset of the workspace, or an artefact anywhere."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _ENDINGS = {".json", ".zip", ".pth", ".pt", ".model"}
 def giving_dataset(
     workspace: Workspace, source: str, identifier: str | None, workflow: str
 ) -> tuple[Dataset, str | None]:
-    """What ``-s`` names, and which of its plans are meant.
+    """The dataset of ``-s``, and the identifier of the plans that are meant.
 
     ``source`` is a dataset id or name, a path into ``nnUNet_preprocessed``, or an artefact: a plans file, a model
-    folder, a folder of models or a zip of them, a checkpoint. ``identifier`` is what ``-sp`` says. Raises UsageError
-    when there is no such thing, when it is ambiguous or cannot serve ``workflow``; UnreadableDocument when it cannot be
-    read.
+    folder, a folder of models or a zip archive of them, a checkpoint. ``identifier`` is that of ``-sp``. Raises
+    UsageError when the source does not exist, is ambiguous or not for ``workflow``, UnreadableDocument when it cannot
+    be read.
     """
     if not _names_a_path(workspace, source):
         return _dataset(workspace, source), identifier
@@ -30,26 +30,26 @@ def giving_dataset(
     name = _preprocessed_dataset(workspace, path)
     if name is not None:
         return dataset_of(workspace, name), identifier if is_folder(path) else _stem(path, identifier)
-    from plansguard.migration.source_artefact import given_by
+    from plansguard.migration.source_artefact import external_dataset
 
-    given = given_by(path, identifier)
-    if workflow == "pretrain" and given.models:
+    external = external_dataset(path, identifier)
+    if workflow == "pretrain" and external.models:
         raise UsageError(
-            f"{path} holds weights that are trained already; --workflow pretrain is for a network still to be trained",
+            f"{path} contains trained weights; --workflow pretrain is for a network still to be trained",
             hint="to fine-tune these weights, leave --workflow out; for pretrain, -s is the fine-tuning dataset, or a "
             "plans file of it",
         )
-    return given, None
+    return external, None
 
 
 def _names_a_path(workspace: Workspace, source: str) -> bool:
-    """Whether ``-s`` is no dataset: it has a separator or an ending, or only a file or folder has that name."""
+    """Whether ``-s`` is a path: it has a separator or an ending, or only a file or folder has that name."""
     if source.isascii() and source.isdigit():
         return False
     if set(source) & {"/", os.sep} or Path(source).suffix in _ENDINGS:
         return True
-    known = workspace.preprocessed is not None and is_folder(workspace.preprocessed / source)
-    return not known and Path(source).exists()
+    is_dataset = workspace.preprocessed is not None and is_folder(workspace.preprocessed / source)
+    return not is_dataset and Path(source).exists()
 
 
 def _dataset(workspace: Workspace, source: str) -> Dataset:
@@ -59,14 +59,14 @@ def _dataset(workspace: Workspace, source: str) -> Dataset:
         with suppress(UsageError):
             name = workspace.dataset_name(source)
             if workspace.results is not None and is_folder(workspace.results / name):
-                error.hint = f"its trained models give their plans, too: -s {workspace.results / name}"
+                error.hint = f"plans can also come from its trained models: -s {workspace.results / name}"
         raise
 
 
 def _preprocessed_dataset(workspace: Workspace, path: Path) -> str | None:
-    """The dataset of the workspace whose preprocessed folder, or plans file in it, this is."""
+    """The dataset whose preprocessed folder, or a plans file in it, this path is."""
     root, folder = workspace.preprocessed, path if is_folder(path) else path.parent
-    if root is None or not (is_folder(path) or _is_json(path)):
+    if root is None or not (is_folder(path) or path.suffix == ".json"):
         return None
     real = Path(os.path.realpath(folder))
     return real.name if str(real.parent) == os.path.realpath(root) else None
@@ -74,9 +74,5 @@ def _preprocessed_dataset(workspace: Workspace, path: Path) -> str | None:
 
 def _stem(path: Path, identifier: str | None) -> str:
     if identifier not in (None, path.stem):
-        raise UsageError(f"-s names {path.name}, and -sp {identifier}", hint="leave -sp out, or give the dataset to -s")
+        raise UsageError(f"-s names {path.name}, and -sp {identifier}", hint="leave -sp out, or name a dataset with -s")
     return path.stem
-
-
-def _is_json(path: Path) -> bool:
-    return path.suffix == ".json"

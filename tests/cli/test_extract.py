@@ -66,7 +66,7 @@ def test_models_with_different_plans() -> None:
     archive = pack(Path("two.zip"), FIXTURE, flat)
     done = run("extract", archive)
     assert done.code == 2
-    assert "holds models with different plans: say which with -p" in done.err
+    assert "contains models with different plans: name one with -p" in done.err
     assert run("extract", archive, "-p", "2d", "-o", "2d.json").code == 0
     assert json.loads(Path("2d.json").read_bytes())["note"] == "other"
     assert run("extract", archive, "-p", MODEL, "-o", "3d.json").code == 0

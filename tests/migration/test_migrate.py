@@ -361,7 +361,7 @@ def test_undo_leaves_edited_plans_alone(workspace: Path) -> None:
 
 
 def test_undo_without_a_record(workspace: Path) -> None:
-    assert_refused(("-t", "2", "--undo"), "no migration into Dataset002_FinetuneCT is on record")
+    assert_refused(("-t", "2", "--undo"), "no migration into Dataset002_FinetuneCT is recorded")
 
 
 def test_undo_of_plans_that_nnunet_had_moved(workspace: Path) -> None:
@@ -512,11 +512,11 @@ def _as_is(workspace: Path) -> None:
         (("-s", "9", "-t", "2", "-tp", "X"), _as_is, "no dataset has the id 9"),
         (("-s", "abc", "-t", "2", "-tp", "X"), _as_is, "neither a dataset id"),
         (("-s", "1", "-t", "Dataset777_No", "-tp", "X"), _as_is, "has no folder in"),
-        (("-s", "1", "-t", "1", "-tp", "X"), _as_is, "would give plans to itself"),
+        (("-s", "1", "-t", "1", "-tp", "X"), _as_is, "is both source and target"),
         (("-s", "1", "-t", "2"), _as_is, "needs -s and -tp"),
         (("-t", "2", "-tp", "X"), _as_is, "needs -s and -tp"),
         (("-s", "1", "-t", "2", "-sp", "nope", "-tp", "X"), _as_is, "has no plans named nope"),
-        (("-s", "1", "-t", "2", "-tp", "X"), _several_plans, "has several plans: say which with -sp"),
+        (("-s", "1", "-t", "2", "-tp", "X"), _several_plans, "has several plans: name one with -sp"),
         (("-s", "1", "-t", "2", "-tp", "X"), _no_plans, "Dataset001_PretrainCT has no plans in"),
         (
             ("-s", "1", "-t", "2", "-tp", "X"),

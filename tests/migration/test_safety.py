@@ -333,7 +333,7 @@ def test_record_of_other_plans(workspace: Path, name: str) -> None:
     move(workspace)
     put("preprocessed/Moved.plansguard.json", "/to/plans", name)(workspace, OTHER_CT)
     before, theirs = state(workspace), place(workspace, CT, "preprocessed/nnUNetPlans.json").read_bytes()
-    with pytest.raises(UnreadableDocument, match="not of the plans beside it"):
+    with pytest.raises(UnreadableDocument, match="not the plans beside it"):
         take_back(workspace)
     assert state(workspace) == before
     assert place(workspace, CT, "preprocessed/nnUNetPlans.json").read_bytes() == theirs
@@ -343,7 +343,7 @@ def test_copied_record(workspace: Path) -> None:
     move(workspace)
     copy("preprocessed/Moved.plansguard.json", "preprocessed/Copied.plansguard.json")(workspace, OTHER_CT)
     before = state(workspace)
-    with pytest.raises(UnreadableDocument, match="tells of Moved"):
+    with pytest.raises(UnreadableDocument, match="describes Moved"):
         take_back(workspace, "Copied")
     assert state(workspace) == before
 

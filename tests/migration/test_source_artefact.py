@@ -196,7 +196,7 @@ def test_models_of_a_dataset_that_has_only_results(workspace: Path) -> None:
     copy_of_model(models)
     done = migrate("1")
     assert done.code == 2
-    assert f"its trained models give their plans, too: -s {models}" in done.err
+    assert f"plans can also come from its trained models: -s {models}" in done.err
     assert migrate(models).code == 0
 
 
@@ -254,7 +254,7 @@ def test_pretrain_with_weights_in_hand_is_refused(workspace: Path, artefact: Cal
     before = preprocessed(workspace)
     done = migrate(artefact(), "--workflow", "pretrain")
     assert done.code == 2
-    assert "holds weights that are trained already" in done.err
+    assert "contains trained weights; --workflow pretrain" in done.err
     assert preprocessed(workspace) == before
 
 
@@ -368,7 +368,7 @@ def test_plans_that_differ_are_chosen_with_sp(workspace: Path) -> None:
     archive = _two(note="planned again")
     done = migrate(archive)
     assert done.code == 2
-    assert "two.zip holds models with different plans: say which with -sp" in done.err
+    assert "two.zip contains models with different plans: name one with -sp" in done.err
     assert "nnUNetPlans of nnUNetTrainer__nnUNetPlans__2d" in done.err
     for choice, note in (("2d", "planned again"), (MODEL, None), ("3d_fullres", None)):
         assert migrate(archive, "-sp", choice, "--force").code == 0
@@ -390,7 +390,7 @@ def test_models_of_several_datasets(workspace: Path) -> None:
         copy_of_model(Path("results", name))
     done = migrate("results")
     assert done.code == 2
-    assert f"results holds models of several datasets: {CT}, Dataset009_Other" in done.err
+    assert f"results contains models of several datasets: {CT}, Dataset009_Other" in done.err
 
 
 def test_a_wrong_name_for_the_plans_of_a_checkpoint(workspace: Path) -> None:
