@@ -18,7 +18,7 @@ from plansguard.migration.plan import MigrationRequest
 from plansguard.migration.rewrite import moved
 from plansguard.nnunet.workspace import Workspace
 from plansguard.rules.engine.settings import ActiveSettings
-from tests.support.variants import ROOTS, lay_out, place
+from tests.support.variants import ROOTS, lay_out, place, point_to
 
 pytestmark = pytest.mark.nnunet
 
@@ -37,17 +37,16 @@ Plant = Callable[[str, str, bytes], None]
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """All fixtures, laid out once; nnU-Net reads the variables when it uses them."""
+    """One copy of all fixtures; nnU-Net reads the environment variables when it uses them."""
     folder = lay_out(tmp_path_factory.mktemp("workspace"))
     with pytest.MonkeyPatch.context() as patch:
-        for variable, name in ROOTS.items():
-            patch.setenv(f"nnUNet_{variable}", str(folder / name))
+        point_to(folder, patch)
         yield folder
 
 
 @pytest.fixture(scope="module")
 def real_move(workspace: Path) -> RealMove:
-    """nnU-Net's own function: moves, returns the bytes it wrote, and takes the file away again."""
+    """nnU-Net's own function: the bytes that it writes; the file is removed again."""
     module = pytest.importorskip(
         "nnunetv2.experiment_planning.plans_for_pretraining.move_plans_between_datasets",
         reason="compares with the real nnunetv2, which is not installed",
@@ -65,7 +64,7 @@ def real_move(workspace: Path) -> RealMove:
 
 
 def _ours(workspace: Path, source: str, target: str, source_plans: str, target_plans: str, workflow: str) -> bytes:
-    """What `plansguard migrate` would write, errors of the rules aside: they are other tests' business."""
+    """The plans that `plansguard migrate` would write, regardless of findings."""
     from plansguard.migration.plan import plan
 
     roots = Workspace(*(workspace / ROOTS[name] for name in ("raw", "preprocessed", "results")))
@@ -74,7 +73,7 @@ def _ours(workspace: Path, source: str, target: str, source_plans: str, target_p
 
 @pytest.fixture
 def planted(workspace: Path) -> Iterator[Plant]:
-    """Puts plans under a name into a dataset's folder, and puts back what was there."""
+    """Put plans under a name into a dataset's folder, and restore the folder afterwards."""
     before: dict[Path, bytes | None] = {}
 
     def plant(dataset: str, identifier: str, content: bytes) -> None:
@@ -188,7 +187,7 @@ def _random_configuration(rng: random.Random, source: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("seed", range(100))
 def test_random_plans(workspace: Path, real_move: RealMove, planted: Plant, seed: int) -> None:
-    """Plans that only have configurations in common with plans: the function itself, without the checks before it."""
+    """Random objects with configurations, given to the function itself, without the checks before it."""
     rng = random.Random(seed)
     keys = rng.sample(["dataset_name", "plans_name", "image_reader_writer", "x", "y"], rng.randint(0, 5))
     plans = {key: _random_value(rng) for key in keys}
@@ -214,7 +213,7 @@ def test_random_plans(workspace: Path, real_move: RealMove, planted: Plant, seed
 
 
 def test_written_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_move: RealMove) -> None:
-    """What stands on the disk after `migrate` is what was compared."""
+    """The file on disk after `migrate` is what was compared."""
     lay_out(tmp_path)
     expected = real_move(CT, OTHER_CT, "nnUNetPlans", "moved")
     roots = Workspace(*(tmp_path / ROOTS[name] for name in ("raw", "preprocessed", "results")))
@@ -223,8 +222,8 @@ def test_written_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_move
     assert place(tmp_path, OTHER_CT, "preprocessed/moved.json").read_bytes() == expected
 
 
-def test_tif_reader_is_asked_of_nnunet(tmp_path: Path, real_move: RealMove) -> None:
-    """nnU-Net's move takes SimpleITKIO for 3D TIFFs and so loses their spacing: the same bytes, but refused."""
+def test_tif_reader_is_that_of_nnunet(tmp_path: Path, real_move: RealMove) -> None:
+    """nnU-Net's own command uses SimpleITKIO for 3D TIFFs, which loses their spacing: the same bytes, but refused."""
     lay_out(tmp_path)
     roots = Workspace(*(tmp_path / ROOTS[name] for name in ("raw", "preprocessed", "results")))
     migration = migrate(roots, MigrationRequest(CT, MICROSCOPY, "moved", "nnUNetPlans"), ActiveSettings())

@@ -1,4 +1,4 @@
-"""`plansguard migrate` on the fixtures: direction, refusals, what is written, undo."""
+"""`plansguard migrate` on the fixtures: direction, refusals, written files, undo."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from plansguard.artefacts.data.listing import listing
-from plansguard.cli import build_app
-from plansguard.core.errors import UsageError
 from plansguard.documents import json_document
 from plansguard.records.preprocessing import finished_record, unfinished_record
 from plansguard.records.preprocessing_inputs import input_fields
-from tests.support.variants import ROOTS, copy, lay_out, place, put, remove
+from tests.support.command import Done, run
+from tests.support.variants import ROOTS, copy, place, put, remove
 
 CT, OTHER_CT, MR, SLIDES = (
     "Dataset001_PretrainCT",
@@ -28,31 +26,21 @@ CASCADE, MICROSCOPY = "Dataset005_CascadeCT", "Dataset006_Microscopy3D"
 PLANS = "preprocessed/nnUNetPlans.json"
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A fresh copy of all fixtures, which nnU-Net's environment variables point to."""
-    monkeypatch.chdir(tmp_path)
-    for variable, folder in ROOTS.items():
-        monkeypatch.setenv(f"nnUNet_{variable}", str(tmp_path / folder))
-    return lay_out(tmp_path)
+pytestmark = pytest.mark.workspace(chdir=True)
 
 
-def run(*arguments: str) -> Result:
-    """`plansguard migrate` with these arguments."""
-    result = CliRunner().invoke(build_app(), ["migrate", *arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+def migrate(*arguments: str) -> Done:
+    return run("migrate", *arguments)
 
 
 def codes(*arguments: str) -> set[tuple[str, str]]:
     """(code, severity) of every finding of a migration."""
-    report = json.loads(run(*arguments, "--output", "json").stdout)
+    report = json.loads(migrate(*arguments, "--output", "json").out)
     return {(finding["code"], finding["severity"]) for finding in report["findings"]}
 
 
 def files(workspace: Path) -> dict[str, bytes]:
-    """Every file of the preprocessed root; lock files aside."""
+    """Every file of the preprocessed root except lock files."""
     root = workspace / ROOTS["preprocessed"]
     return {
         str(path.relative_to(root)): path.read_bytes()
@@ -61,14 +49,14 @@ def files(workspace: Path) -> dict[str, bytes]:
     }
 
 
-# --- the main job ---
+# --- Written files and next commands ---
 
 
 def test_finetune(workspace: Path) -> None:
     before = files(workspace)
-    result = run("-s", "1", "-t", "2", "-tp", "PretrainPlans")
-    assert result.exit_code == 0
-    assert "come from Dataset001_PretrainCT, the pretraining dataset, and go to Dataset002_FinetuneCT" in result.stdout
+    result = migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans")
+    assert result.code == 0
+    assert "come from Dataset001_PretrainCT, the pretraining dataset, and go to Dataset002_FinetuneCT" in result.out
     after = files(workspace)
     new = {f"{OTHER_CT}/PretrainPlans.json", f"{OTHER_CT}/PretrainPlans.plansguard.json"}
     assert set(after) - set(before) == new
@@ -82,7 +70,7 @@ def test_finetune(workspace: Path) -> None:
 
 
 def test_next_commands_have_real_names(workspace: Path) -> None:
-    out = run("-s", "1", "-t", "2", "-tp", "PretrainPlans").stdout
+    out = migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans").out
     checkpoint = (
         workspace / ROOTS["results"] / CT / "nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/checkpoint_final.pth"
     )
@@ -94,10 +82,10 @@ def test_next_commands_have_real_names(workspace: Path) -> None:
     ]
 
 
-def test_stamped_data_are_not_made_again(workspace: Path) -> None:
-    """A migration that is repeated lists what is still to be done."""
-    order = ("-s", "1", "-t", "2", "-tp", "PretrainPlans")
-    run(*order)
+def test_recorded_data_are_not_preprocessed_again(workspace: Path) -> None:
+    """A repeated migration lists the commands that are still to be run."""
+    arguments = ("-s", "1", "-t", "2", "-tp", "PretrainPlans")
+    migrate(*arguments)
     folder = place(workspace, OTHER_CT, "preprocessed/PretrainPlans_3d_fullres")
     folder.mkdir()
     for ending in (".b2nd", "_seg.b2nd", ".pkl"):
@@ -115,34 +103,34 @@ def test_stamped_data_are_not_made_again(workspace: Path) -> None:
         fields=input_fields(plans, plans["configurations"]["3d_fullres"]),
         dataset={},
     )
-    stamp = folder.with_name(f"{folder.name}.stamp.json")
-    stamp.write_bytes(json_document.dumps(value))
-    assert "plansguard preprocess" in run(*order).stdout
-    stamp.write_bytes(json_document.dumps(finished_record(value, now="now", files=listing(folder))))
-    assert "plansguard preprocess" not in run(*order).stdout
+    record = folder.with_name(f"{folder.name}.stamp.json")
+    record.write_bytes(json_document.dumps(value))
+    assert "plansguard preprocess" in migrate(*arguments).out
+    record.write_bytes(json_document.dumps(finished_record(value, now="now", files=listing(folder))))
+    assert "plansguard preprocess" not in migrate(*arguments).out
     (folder / "another.pkl").write_bytes(b"x")
-    assert "plansguard preprocess" in run(*order).stdout
+    assert "plansguard preprocess" in migrate(*arguments).out
 
 
 def test_missing_fingerprint_is_a_next_command(workspace: Path) -> None:
     remove("preprocessed/dataset_fingerprint.json")(workspace, OTHER_CT)
-    result = run("-s", "1", "-t", "2", "-tp", "PretrainPlans")
-    assert result.exit_code == 0
-    assert "nnUNetv2_extract_fingerprint -d 2\n" in result.stdout
+    result = migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans")
+    assert result.code == 0
+    assert "nnUNetv2_extract_fingerprint -d 2\n" in result.out
 
 
 def test_pretrain(workspace: Path) -> None:
     shutil.rmtree(workspace / ROOTS["results"] / CT)
-    result = run("-s", "2", "-t", "1", "-tp", "FinetunePlans", "--workflow", "pretrain")
-    assert result.exit_code == 0
-    assert "so that a network still to be trained on Dataset001_PretrainCT fits Dataset002_FinetuneCT" in result.stdout
+    result = migrate("-s", "2", "-t", "1", "-tp", "FinetunePlans", "--workflow", "pretrain")
+    assert result.code == 0
+    assert "so that a network still to be trained on Dataset001_PretrainCT fits Dataset002_FinetuneCT" in result.out
     assert codes("-s", "2", "-t", "1", "-tp", "FinetunePlans", "--workflow", "pretrain") == set()
-    assert "nnUNetv2_train 2 3d_fullres 0 -p nnUNetPlans -pretrained_weights" in result.stdout
+    assert "nnUNetv2_train 2 3d_fullres 0 -p nnUNetPlans -pretrained_weights" in result.out
 
 
 def test_graft(workspace: Path) -> None:
-    result = run("-s", "1", "-t", "2", "-tp", "Grafted", "--workflow", "graft")
-    assert result.exit_code == 0
+    result = migrate("-s", "1", "-t", "2", "-tp", "Grafted", "--workflow", "graft")
+    assert result.code == 0
     grafted = json.loads(place(workspace, OTHER_CT, "preprocessed/Grafted.json").read_bytes())
     own = json.loads(place(workspace, OTHER_CT, PLANS).read_bytes())
     theirs = json.loads(place(workspace, CT, PLANS).read_bytes())
@@ -157,7 +145,7 @@ def test_graft(workspace: Path) -> None:
 
 def test_graft_onto_named_plans(workspace: Path) -> None:
     arguments = ("-s", "1", "-t", "2", "-tp", "Grafted", "--workflow", "graft", "--onto", "nnUNetResEncUNetMPlans")
-    assert run(*arguments).exit_code == 0
+    assert migrate(*arguments).code == 0
     grafted = json.loads(place(workspace, OTHER_CT, "preprocessed/Grafted.json").read_bytes())
     assert grafted["experiment_planner_used"] == "nnUNetPlannerResEncM"
     assert grafted["configurations"]["3d_fullres"]["architecture"]["network_class_name"].endswith("PlainConvUNet")
@@ -165,47 +153,46 @@ def test_graft_onto_named_plans(workspace: Path) -> None:
 
 def test_dry_run_writes_nothing(workspace: Path) -> None:
     before = files(workspace)
-    result = run("-s", "1", "-t", "2", "-tp", "PretrainPlans", "--dry-run")
-    assert result.exit_code == 0
-    assert "would write" in result.stdout
+    result = migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans", "--dry-run")
+    assert result.code == 0
+    assert "would write" in result.out
     assert files(workspace) == before
 
 
 def test_repeating_changes_nothing(workspace: Path) -> None:
-    run("-s", "1", "-t", "2", "-tp", "PretrainPlans")
+    migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans")
     before = files(workspace)
-    result = run("-s", "1", "-t", "2", "-tp", "PretrainPlans")
-    assert result.exit_code == 0
-    assert "This migration has been made already" in result.stdout
+    result = migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans")
+    assert result.code == 0
+    assert "This migration has been made already" in result.out
     assert files(workspace) == before
 
 
-# --- direction ---
+# --- Direction ---
 
 
 def test_reversed_by_trained_weights(workspace: Path) -> None:
     before = files(workspace)
-    result = run("-s", "2", "-t", "1", "-tp", "X")
-    assert result.exit_code == 1
-    assert "reversed-direction" in result.stdout
-    assert "plansguard migrate -s 1 -t 2 -tp X;" in result.stdout
-    assert "plansguard migrate -s 2 -t 1 -tp X --workflow pretrain" in result.stdout
-    assert "Nothing was written." in result.stdout
+    result = migrate("-s", "2", "-t", "1", "-tp", "X")
+    assert result.code == 1
+    assert "reversed-direction" in result.out
+    assert "plansguard migrate -s 1 -t 2 -tp X;" in result.out
+    assert "plansguard migrate -s 2 -t 1 -tp X --workflow pretrain" in result.out
+    assert "Nothing was written." in result.out
     assert files(workspace) == before
 
 
-def test_the_way_out_names_the_plans_of_the_weights(workspace: Path) -> None:
+def test_the_suggested_command_names_the_plans_of_the_weights(workspace: Path) -> None:
     """Where they are not nnU-Net's default, and not the only ones."""
     models = workspace / ROOTS["results"] / CT
     next(models.iterdir()).rename(models / "nnUNetTrainer__nnUNetResEncUNetMPlans__3d_fullres")
     copy(PLANS, "preprocessed/nnUNetResEncUNetMPlans.json")(workspace, CT)
-    assert (
-        "plansguard migrate -s 1 -t 2 -sp nnUNetResEncUNetMPlans -tp X;" in run("-s", "2", "-t", "1", "-tp", "X").stdout
-    )
+    command = "plansguard migrate -s 1 -t 2 -sp nnUNetResEncUNetMPlans -tp X;"
+    assert command in migrate("-s", "2", "-t", "1", "-tp", "X").out
 
 
 def test_reversed_by_medians(workspace: Path) -> None:
-    """The pretraining dataset's plans were made for the fine-tuning dataset, whatever they are called."""
+    """The pretraining dataset's plans were made for the fine-tuning dataset, under any name."""
     shutil.rmtree(workspace / ROOTS["results"] / CT)
     copy(PLANS, "preprocessed/BorrowedPlans.json", of=OTHER_CT)(workspace, CT)
     assert ("PG410", "error") in codes("-s", "1", "-t", "2", "-sp", "BorrowedPlans", "-tp", "X")
@@ -215,24 +202,24 @@ def test_reversed_by_medians(workspace: Path) -> None:
 
 
 def test_reversed_by_record(workspace: Path) -> None:
-    """Plans that were migrated are not moved back."""
-    assert run("-s", "1", "-t", "2", "-tp", "PretrainPlans").exit_code == 0
-    found = codes("-s", "2", "-t", "1", "-sp", "PretrainPlans", "-tp", "Back", "--workflow", "pretrain")
-    assert ("PG410", "error") in found
-    assert ("PG417", "warning") in found
+    """Migrated plans are not migrated back."""
+    assert migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans").code == 0
+    findings = codes("-s", "2", "-t", "1", "-sp", "PretrainPlans", "-tp", "Back", "--workflow", "pretrain")
+    assert ("PG410", "error") in findings
+    assert ("PG417", "warning") in findings
 
 
 def test_unproven_without_weights(workspace: Path) -> None:
     shutil.rmtree(workspace / ROOTS["results"] / CT)
     assert codes("-s", "1", "-t", "2", "-tp", "X") == {("PG411", "warning")}
-    assert run("-s", "1", "-t", "2", "-tp", "X").exit_code == 0
+    assert migrate("-s", "1", "-t", "2", "-tp", "X").code == 0
 
 
 def test_unproven_without_results(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("nnUNet_results")
-    result = run("-s", "1", "-t", "2", "-tp", "X")
-    assert result.exit_code == 0
-    assert "nnUNet_results is not set" in result.stdout
+    result = migrate("-s", "1", "-t", "2", "-tp", "X")
+    assert result.code == 0
+    assert "nnUNet_results is not set" in result.out
 
 
 def test_pretrain_although_weights_exist(workspace: Path) -> None:
@@ -242,7 +229,7 @@ def test_pretrain_although_weights_exist(workspace: Path) -> None:
 def test_pretraining_plans_moved_back(workspace: Path) -> None:
     """After `pretrain`, the fine-tuning dataset already has the plans of the weights."""
     shutil.rmtree(workspace / ROOTS["results"] / CT)
-    assert run("-s", "2", "-t", "1", "-tp", "ForPretraining", "--workflow", "pretrain").exit_code == 0
+    assert migrate("-s", "2", "-t", "1", "-tp", "ForPretraining", "--workflow", "pretrain").code == 0
     checkpoint = place(workspace, CT, "results/nnUNetTrainer__ForPretraining__3d_fullres/fold_all/checkpoint_final.pth")
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(b"")
@@ -250,7 +237,7 @@ def test_pretraining_plans_moved_back(workspace: Path) -> None:
 
 
 def test_pretrain_from_the_trained_dataset(workspace: Path) -> None:
-    """Only the giving dataset has weights: that is how it looks when somebody mixed the workflows up."""
+    """Only the giving dataset has weights, as if the workflows were mixed up."""
     assert codes("-s", "1", "-t", "2", "-tp", "X", "--workflow", "pretrain") == {("PG411", "warning")}
 
 
@@ -268,21 +255,21 @@ def test_pretrain_from_the_trained_dataset(workspace: Path) -> None:
 def test_plans_edited_after_the_training(
     workspace: Path, workflow: str, pointer: str, value: float, refused: bool
 ) -> None:
-    """The plans that move must be those that the weights were trained with."""
+    """The migrated plans must be those that the weights were trained with."""
     put(PLANS, pointer, value)(workspace, CT)
-    found = codes("-s", "1", "-t", "2", "-sp", "nnUNetPlans", "-tp", "X", "--workflow", workflow)
-    assert (("PG418", "error") in found) is refused
+    findings = codes("-s", "1", "-t", "2", "-sp", "nnUNetPlans", "-tp", "X", "--workflow", workflow)
+    assert (("PG418", "error") in findings) is refused
 
 
-# --- overwriting ---
+# --- Overwriting ---
 
 
 def test_would_overwrite(workspace: Path) -> None:
     put(PLANS, "/configurations/3d_bs4", {"inherits_from": "3d_fullres", "batch_size": 4})(workspace, OTHER_CT)
     remove("preprocessed/nnUNetResEncUNetMPlans.json")(workspace, OTHER_CT)
     before = files(workspace)
-    found = codes("-s", "1", "-t", "2", "-tp", "nnUNetPlans")
-    assert {("PG412", "error"), ("PG413", "warning")} <= found
+    findings = codes("-s", "1", "-t", "2", "-tp", "nnUNetPlans")
+    assert {("PG412", "error"), ("PG413", "warning")} <= findings
     assert files(workspace) == before
 
 
@@ -290,13 +277,13 @@ def test_force_keeps_a_backup_and_undo_restores_it(workspace: Path) -> None:
     copy(PLANS, "preprocessed/Mine.json")(workspace, OTHER_CT)
     put("preprocessed/Mine.json", "/plans_name", "Mine")(workspace, OTHER_CT)
     before = files(workspace)
-    assert run("-s", "1", "-t", "2", "-tp", "Mine").exit_code == 1
+    assert migrate("-s", "1", "-t", "2", "-tp", "Mine").code == 1
     assert files(workspace) == before
-    assert run("-s", "1", "-t", "2", "-tp", "Mine", "--force").exit_code == 0
+    assert migrate("-s", "1", "-t", "2", "-tp", "Mine", "--force").code == 0
     after = files(workspace)
     backups = [name for name in after if name.endswith(".bak")]
     assert [after[name] for name in backups] == [before[f"{OTHER_CT}/Mine.json"]]
-    assert run("-t", "2", "--undo").exit_code == 0
+    assert migrate("-t", "2", "--undo").code == 0
     restored = files(workspace)
     assert {name: restored[name] for name in before} == before
 
@@ -305,57 +292,57 @@ def test_default_name(workspace: Path) -> None:
     assert codes("-s", "1", "-t", "2", "-tp", "nnUNetResEncUNetLPlans") == {("PG413", "warning")}
 
 
-# --- undo ---
+# --- Undo ---
 
 
 def test_undo(workspace: Path) -> None:
     before = files(workspace)
-    run("-s", "1", "-t", "2", "-tp", "PretrainPlans")
-    result = run("-t", "2", "--undo")
-    assert result.exit_code == 0
-    assert "is undone" in result.stdout
+    migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans")
+    result = migrate("-t", "2", "--undo")
+    assert result.code == 0
+    assert "is undone" in result.out
     assert files(workspace) == before
 
 
-def test_an_undo_that_cannot_be_keeps_its_name_in_the_hint(workspace: Path) -> None:
-    """Else the hint, typed as it stands, would take back the last migration in place of this one."""
-    with pytest.raises(UsageError) as caught:
-        run("-s", "1", "-t", "2", "-tp", "PretrainPlans", "--undo")
-    assert caught.value.hint == "plansguard migrate -t 2 -tp PretrainPlans --undo"
+def test_the_hint_about_undo_names_the_plans(workspace: Path) -> None:
+    """Without the name, the command in the hint would undo the last migration instead of this one."""
+    done = migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans", "--undo")
+    assert done.code == 2
+    assert "plansguard migrate -t 2 -tp PretrainPlans --undo\n" in done.err
 
 
-def test_undo_takes_the_last_of_several(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run("-s", "1", "-t", "2", "-tp", "First")
+def test_undo_of_the_last_of_several(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrate("-s", "1", "-t", "2", "-tp", "First")
     first = files(workspace)
     record = place(workspace, OTHER_CT, "preprocessed/First.plansguard.json")
     put("preprocessed/First.plansguard.json", "/created", "2001-01-01T00:00:00+00:00")(workspace, OTHER_CT)
     first[f"{OTHER_CT}/First.plansguard.json"] = record.read_bytes()
-    run("-s", "1", "-t", "2", "-tp", "Second", "--workflow", "graft")
-    assert run("-t", "2", "--undo").exit_code == 0
+    migrate("-s", "1", "-t", "2", "-tp", "Second", "--workflow", "graft")
+    assert migrate("-t", "2", "--undo").code == 0
     assert files(workspace) == first
 
 
-def test_undo_leaves_plans_alone_that_were_trained_with(workspace: Path) -> None:
-    run("-s", "1", "-t", "2", "-tp", "PretrainPlans")
+def test_undo_refuses_plans_that_were_trained_with(workspace: Path) -> None:
+    migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans")
     model = place(workspace, OTHER_CT, "results/nnUNetTrainer__PretrainPlans__3d_fullres/fold_0")
     model.mkdir(parents=True)
     before = files(workspace)
-    assert run("-t", "2", "--undo").exit_code == 0
-    run("-s", "1", "-t", "2", "-tp", "PretrainPlans")
+    assert migrate("-t", "2", "--undo").code == 0
+    migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans")
     (model / "checkpoint_best.pth").touch()
     assert_refused(("-t", "2", "--undo"), "was trained with PretrainPlans")
     assert place(workspace, OTHER_CT, "preprocessed/PretrainPlans.json").is_file()
-    assert run("-t", "2", "--undo", "--force").exit_code == 0
+    assert migrate("-t", "2", "--undo", "--force").code == 0
     assert f"{OTHER_CT}/PretrainPlans.json" in before.keys() - files(workspace).keys()
 
 
-def test_undo_leaves_edited_plans_alone(workspace: Path) -> None:
-    run("-s", "1", "-t", "2", "-tp", "PretrainPlans")
+def test_undo_refuses_edited_plans(workspace: Path) -> None:
+    migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans")
     put("preprocessed/PretrainPlans.json", "/configurations/3d_fullres/batch_size", 7)(workspace, OTHER_CT)
     before = files(workspace)
     assert_refused(("-t", "2", "--undo"), "was edited after the migration")
     assert files(workspace) == before
-    assert run("-t", "2", "--undo", "--force").exit_code == 0
+    assert migrate("-t", "2", "--undo", "--force").code == 0
     kept = [content for name, content in files(workspace).items() if name.endswith(".bak")]
     assert kept == [before[f"{OTHER_CT}/PretrainPlans.json"]]
 
@@ -365,13 +352,13 @@ def test_undo_without_a_record(workspace: Path) -> None:
 
 
 def test_undo_of_plans_that_nnunet_had_moved(workspace: Path) -> None:
-    """Plans that stood there already with the same bytes are adopted; undo only takes the record back."""
-    run("-s", "1", "-t", "2", "-tp", "PretrainPlans")
+    """Existing plans with the same bytes get a record; undo only removes the record."""
+    migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans")
     remove("preprocessed/PretrainPlans.plansguard.json")(workspace, OTHER_CT)
     before = files(workspace)
-    assert run("-s", "1", "-t", "2", "-tp", "PretrainPlans").exit_code == 0
+    assert migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans").code == 0
     assert set(files(workspace)) - set(before) == {f"{OTHER_CT}/PretrainPlans.plansguard.json"}
-    assert run("-t", "2", "--undo").exit_code == 0
+    assert migrate("-t", "2", "--undo").code == 0
     assert files(workspace) == before
 
 
@@ -381,22 +368,22 @@ def test_undo_of_plans_that_nnunet_had_moved(workspace: Path) -> None:
 def test_missing_dataset_json_is_the_datasets_own(workspace: Path) -> None:
     own = place(workspace, OTHER_CT, "raw/dataset.json").read_bytes()
     remove("preprocessed/dataset.json")(workspace, OTHER_CT)
-    assert run("-s", "1", "-t", "2", "-tp", "PretrainPlans").exit_code == 0
+    assert migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans").code == 0
     assert place(workspace, OTHER_CT, "preprocessed/dataset.json").read_bytes() == own
 
 
-def test_undo_takes_the_placed_dataset_json_back(workspace: Path) -> None:
+def test_undo_removes_the_copied_dataset_json(workspace: Path) -> None:
     shutil.rmtree(workspace / ROOTS["preprocessed"] / OTHER_CT)
     (workspace / ROOTS["preprocessed"] / OTHER_CT).mkdir()
     before = files(workspace)
-    assert run("-s", "1", "-t", "2", "-tp", "PretrainPlans").exit_code == 0
-    assert run("-t", "2", "--undo").exit_code == 0
+    assert migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans").code == 0
+    assert migrate("-t", "2", "--undo").code == 0
     assert files(workspace) == before
 
 
-def test_receiving_folder_is_made(workspace: Path) -> None:
+def test_receiving_folder_is_created(workspace: Path) -> None:
     shutil.rmtree(workspace / ROOTS["preprocessed"] / OTHER_CT)
-    assert run("-s", "1", "-t", "2", "-tp", "PretrainPlans").exit_code == 0
+    assert migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans").code == 0
     assert place(workspace, OTHER_CT, "preprocessed/PretrainPlans.json").is_file()
 
 
@@ -406,12 +393,12 @@ def test_no_dataset_json_anywhere(workspace: Path) -> None:
     assert_refused(("-s", "1", "-t", "2", "-tp", "X"), "Dataset002_FinetuneCT has no dataset.json")
 
 
-# --- channels, dimensions, readers ---
+# --- Channels, dimensions, readers ---
 
 
 def test_other_number_of_channels(workspace: Path) -> None:
-    found = codes("-s", "3", "-t", "2", "-tp", "X")
-    assert {("PG414", "error"), ("PG304", "error")} <= found
+    findings = codes("-s", "3", "-t", "2", "-tp", "X")
+    assert {("PG414", "error"), ("PG304", "error")} <= findings
 
 
 @pytest.mark.parametrize(
@@ -426,8 +413,8 @@ def test_names_and_order_of_channels(workspace: Path, channels: dict[str, str], 
         put(f"{root}/dataset.json", "/channel_names", channels)(workspace, other)
     for plans in ("nnUNetPlans", "nnUNetResEncUNetMPlans"):
         put(f"preprocessed/{plans}.json", "/dataset_name", other)(workspace, other)
-    found = codes("-s", "3", "-t", "13", "-tp", "X")
-    assert {entry for entry in found if entry[0] == "PG414"} == ({("PG414", severity)} if severity else set())
+    findings = codes("-s", "3", "-t", "13", "-tp", "X")
+    assert {entry for entry in findings if entry[0] == "PG414"} == ({("PG414", severity)} if severity else set())
 
 
 def test_volumes_to_slides(workspace: Path) -> None:
@@ -435,51 +422,50 @@ def test_volumes_to_slides(workspace: Path) -> None:
     assert ("PG415", "error") in codes("-s", "4", "-t", "1", "-tp", "X")
 
 
-def test_tif_asks_for_the_reader(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tif_needs_the_reader(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plansguard.nnunet.runtime.installed", lambda: False)
     assert_refused(("-s", "3", "-t", "6", "-tp", "X"), "cannot be known without opening one")
     assert ("PG312", "error") in codes("-s", "3", "-t", "6", "-tp", "X", "--reader", "SimpleITKIO")
-    assert "migrate with --reader Tiff3DIO" in run("-s", "3", "-t", "6", "-tp", "X", "--reader", "SimpleITKIO").stdout
+    assert "migrate with --reader Tiff3DIO" in migrate("-s", "3", "-t", "6", "-tp", "X", "--reader", "SimpleITKIO").out
     assert ("PG312", "error") not in codes("-s", "3", "-t", "6", "-tp", "X", "--reader", "Tiff3DIO")
 
 
-def test_tif_without_images_goes_by_the_plans_that_are_there(workspace: Path) -> None:
+def test_tif_without_images_uses_the_reader_of_existing_plans(workspace: Path) -> None:
     shutil.rmtree(workspace / ROOTS["raw"] / MICROSCOPY)
-    out = run("-s", "3", "-t", "6", "-tp", "X", "--dry-run").stdout
+    out = migrate("-s", "3", "-t", "6", "-tp", "X", "--dry-run").out
     assert "PG416" in out
 
 
 def test_without_raw_images(workspace: Path) -> None:
     shutil.rmtree(workspace / ROOTS["raw"] / OTHER_CT)
     assert codes("-s", "1", "-t", "2", "-tp", "X") == {("PG416", "info")}
-    assert run("-s", "1", "-t", "2", "-tp", "X").exit_code == 0
+    assert migrate("-s", "1", "-t", "2", "-tp", "X").code == 0
 
 
 def test_overwrite_image_reader_writer(workspace: Path) -> None:
     for root in ("raw", "preprocessed"):
         put(f"{root}/dataset.json", "/overwrite_image_reader_writer", "NibabelIO")(workspace, OTHER_CT)
-    assert run("-s", "1", "-t", "2", "-tp", "X").exit_code == 0
+    assert migrate("-s", "1", "-t", "2", "-tp", "X").code == 0
     assert (
         json.loads(place(workspace, OTHER_CT, "preprocessed/X.json").read_bytes())["image_reader_writer"] == "NibabelIO"
     )
 
 
-def test_far_spacing_is_found_before(workspace: Path) -> None:
+def test_far_spacing_is_found_before_writing(workspace: Path) -> None:
     put(PLANS, "/configurations/3d_fullres/spacing", [0.2, 0.1, 0.1])(workspace, CT)
     remove("preprocessed/nnUNetResEncUNetMPlans.json")(workspace, CT)
-    found = codes("-s", "1", "-t", "2", "-tp", "X")
-    assert ("PG307", "error") in found
+    findings = codes("-s", "1", "-t", "2", "-tp", "X")
+    assert ("PG307", "error") in findings
 
 
-# --- the command itself ---
+# --- The command itself ---
 
 
 def assert_refused(arguments: tuple[str, ...], message: str) -> None:
-    """The command ends with one PlansguardError, which `main` turns into a message and exit code 2."""
-    from plansguard.core.errors import PlansguardError
-
-    with pytest.raises(PlansguardError, match=message):
-        run(*arguments)
+    """The command ends with one message and exit code 2."""
+    done = migrate(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
 
 
 def _several_plans(workspace: Path) -> None:
@@ -556,10 +542,10 @@ def test_swapped_plans_are_pointed_out(workspace: Path) -> None:
 
 def test_the_only_plans_are_the_default(workspace: Path) -> None:
     remove(PLANS)(workspace, CT)
-    assert run("-s", "1", "-t", "2", "-tp", "X").exit_code == 0
+    assert migrate("-s", "1", "-t", "2", "-tp", "X").code == 0
     moved = json.loads(place(workspace, OTHER_CT, "preprocessed/X.json").read_bytes())
     assert moved["experiment_planner_used"] == "nnUNetPlannerResEncM"
 
 
 def test_names_instead_of_ids(workspace: Path) -> None:
-    assert run("-s", CT, "-t", OTHER_CT, "-tp", "X").exit_code == 0
+    assert migrate("-s", CT, "-t", OTHER_CT, "-tp", "X").code == 0

@@ -1,4 +1,4 @@
-"""Killed processes, full disks, two writers at once, links, odd names: the old state or the new one, nothing lost."""
+"""Killed processes, full disks, concurrent writers, links, odd names: the old state or the new one, no data lost."""
 
 from __future__ import annotations
 
@@ -22,24 +22,21 @@ from plansguard.migration.apply import migrate, undo
 from plansguard.migration.plan import MigrationRequest
 from plansguard.nnunet.workspace import Workspace, checked_identifier
 from plansguard.rules.engine.settings import ActiveSettings
-from tests.support.variants import ROOTS, copy, lay_out, place, put, remove
+from tests.support.variants import ROOTS, copy, place, put, remove
 
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 posix_only = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process; Windows has no fork")
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    """The two CT datasets, in a folder with a blank and an umlaut in its name."""
-    return lay_out(tmp_path / "größe 1", CT, OTHER_CT)
+#: The two CT datasets, in a folder with a blank and an umlaut in its name.
+pytestmark = pytest.mark.workspace(CT, OTHER_CT, folder="größe 1")
 
 
 def roots(workspace: Path) -> Workspace:
-    """The workspace as plansguard sees it."""
     return Workspace(*(workspace / ROOTS[name] for name in ("raw", "preprocessed", "results")))
 
 
-def move(workspace: Path, target_plans: str = "Moved", *, force: bool = False) -> None:
+def migrate_plans(workspace: Path, target_plans: str = "Moved", *, force: bool = False) -> None:
     """Migrate 1 -> 2."""
     migration = migrate(
         roots(workspace), MigrationRequest(CT, OTHER_CT, target_plans, "nnUNetPlans", force=force), ActiveSettings()
@@ -53,13 +50,13 @@ def state(workspace: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
 
 
-# --- killed at every call that writes, renames or syncs ---
+# --- Killed at every call that writes, renames or syncs ---
 
 
 def kill_at(count: int, action: Callable[[], None]) -> bool:
     """Run ``action`` in a forked process that kills itself right before its ``count``-th such call.
 
-    A write is cut in half first: what a disk holds after a power cut. Returns whether it was killed at all.
+    A write is cut in half first, as after a power cut. Returns whether the process was killed.
     """
     child = os.fork()
     if child == 0:
@@ -77,7 +74,7 @@ def kill_at(count: int, action: Callable[[], None]) -> bool:
             return wrapper
 
         class Stream:
-            """A file whose writes and flushes count."""
+            """A file whose writes and flushes are counted."""
 
             def __init__(self, real: Any) -> None:
                 self._real = real
@@ -104,7 +101,7 @@ def kill_at(count: int, action: Callable[[], None]) -> bool:
 
 
 def every_state(workspace: Path, action: Callable[[], None], verify: Callable[[], None]) -> int:
-    """Kill ``action`` at its first call, its second, ... until it gets through; ``verify`` after each. The kills."""
+    """Kill ``action`` at its first call, its second, ... until it ends; ``verify`` after each. The number of kills."""
     before = state(workspace)
     kills = 0
     while kill_at(kills + 1, action):
@@ -118,7 +115,7 @@ def every_state(workspace: Path, action: Callable[[], None], verify: Callable[[]
 
 
 def assert_old_or_new(workspace: Path, old: dict[str, bytes], new: dict[str, bytes], plans: str) -> None:
-    """The plans and dataset.json are whole, and the check sees no half migration."""
+    """The plans and dataset.json are complete, and the check finds no partial migration."""
     now = state(workspace)
     for name in (plans, "dataset.json"):
         assert now.get(name) in {old.get(name), new.get(name)}
@@ -132,7 +129,7 @@ def assert_old_or_new(workspace: Path, old: dict[str, bytes], new: dict[str, byt
 def test_killed_migration(workspace: Path) -> None:
     remove("preprocessed/dataset.json")(workspace, OTHER_CT)
     old = state(workspace)
-    move(workspace)
+    migrate_plans(workspace)
     new = state(workspace)
     undo(roots(workspace), OTHER_CT, None, force=False)
     assert set(state(workspace)) == {*old, "dataset.json"}  # other plans are there, so the placed dataset.json stays
@@ -140,11 +137,11 @@ def test_killed_migration(workspace: Path) -> None:
 
     def verify() -> None:
         assert_old_or_new(workspace, old, new, "Moved.json")
-        move(workspace)
+        migrate_plans(workspace)
         assert set(state(workspace)) == set(new)
         assert state(workspace)["Moved.json"] == new["Moved.json"]
 
-    assert every_state(workspace, lambda: move(workspace), verify) >= 12
+    assert every_state(workspace, lambda: migrate_plans(workspace), verify) >= 12
 
 
 @posix_only
@@ -159,11 +156,11 @@ def test_killed_overwriting_migration(workspace: Path) -> None:
         old_plans, kept = old["Moved.json"], [content for name, content in now.items() if name.endswith(".bak")]
         assert now["Moved.json"] == old_plans or kept == [old_plans]
         assert_old_or_new(workspace, old, now, "Moved.json")
-        move(workspace, force=True)
+        migrate_plans(workspace, force=True)
         undo(roots(workspace), OTHER_CT, "Moved", force=False)
         assert state(workspace)["Moved.json"] == old_plans
 
-    assert every_state(workspace, lambda: move(workspace, force=True), verify) >= 12
+    assert every_state(workspace, lambda: migrate_plans(workspace, force=True), verify) >= 12
 
 
 @posix_only
@@ -172,26 +169,27 @@ def test_killed_undo(workspace: Path) -> None:
     copy("preprocessed/nnUNetPlans.json", "preprocessed/Moved.json")(workspace, OTHER_CT)
     put("preprocessed/Moved.json", "/plans_name", "Moved")(workspace, OTHER_CT)
     old = state(workspace)
-    move(workspace, force=True)
+    migrate_plans(workspace, force=True)
     new = state(workspace)
 
-    def take_back() -> None:
+    def undo_migration() -> None:
         undo(roots(workspace), OTHER_CT, None, force=False)
 
     def verify() -> None:
         assert_old_or_new(workspace, old, new, "Moved.json")
         if "Moved.plansguard.json" in state(workspace):
-            take_back()
+            undo_migration()
         assert state(workspace)["Moved.json"] == old["Moved.json"]
 
-    assert every_state(workspace, take_back, verify) >= 5
+    assert every_state(workspace, undo_migration, verify) >= 5
 
 
 @posix_only
-def test_leftovers_of_a_killed_writer_are_swept(workspace: Path) -> None:
+def test_leftovers_of_a_killed_writer_are_removed(workspace: Path) -> None:
     folder = place(workspace, OTHER_CT, "preprocessed/")
-    assert any(kill_at(count, lambda: move(workspace)) and list(folder.glob(".*.tmp")) for count in range(1, 20))
-    move(workspace)
+    killed = (kill_at(count, lambda: migrate_plans(workspace)) for count in range(1, 20))
+    assert any(was_killed and list(folder.glob(".*.tmp")) for was_killed in killed)
+    migrate_plans(workspace)
     assert not list(folder.glob(".*.tmp"))
 
 
@@ -206,11 +204,11 @@ def test_full_disk(workspace: Path, monkeypatch: pytest.MonkeyPatch, call: str) 
     before = state(workspace)
     monkeypatch.setattr(f"os.{call}", full)
     with pytest.raises(WriteRefused, match="No space left on device"):
-        move(workspace)
+        migrate_plans(workspace)
     monkeypatch.undo()
     assert state(workspace) == before
     assert not list(place(workspace, OTHER_CT, "preprocessed/").glob(".*.tmp"))
-    move(workspace)
+    migrate_plans(workspace)
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root and Windows write into read-only folders")
@@ -219,13 +217,13 @@ def test_read_only_folder(workspace: Path) -> None:
     folder.chmod(0o500)
     try:
         with pytest.raises(WriteRefused, match="Permission denied"):
-            move(workspace)
+            migrate_plans(workspace)
     finally:
         folder.chmod(0o700)
 
 
 def test_folder_that_cannot_be_written(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same as a read-only folder, also where tests run as root."""
+    """As a read-only folder, also where tests run as root."""
 
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -233,21 +231,21 @@ def test_folder_that_cannot_be_written(workspace: Path, monkeypatch: pytest.Monk
     before = state(workspace)
     monkeypatch.setattr("tempfile.mkstemp", denied)
     with pytest.raises(WriteRefused, match="Permission denied"):
-        move(workspace)
+        migrate_plans(workspace)
     assert state(workspace) == before
 
 
 def test_a_file_where_the_lock_should_be(workspace: Path) -> None:
     (place(workspace, OTHER_CT, "preprocessed/.plansguard.lock")).mkdir()
     with pytest.raises(WriteRefused):
-        move(workspace)
+        migrate_plans(workspace)
 
 
 # --- two at once ---
 
 
 def test_two_migrations_to_one_name(workspace: Path) -> None:
-    """Both end well or one is refused; what stands is whole and has a record that fits."""
+    """Both succeed or one is refused; the files are complete and have a matching record."""
     outcomes: list[str] = []
 
     def attempt(workflow: str) -> None:
@@ -274,14 +272,14 @@ def test_waiting_for_the_lock_ends(workspace: Path, monkeypatch: pytest.MonkeyPa
         atomic.locked(place(workspace, OTHER_CT, "preprocessed/")),
         pytest.raises(WriteRefused, match="another plansguard is writing"),
     ):
-        move(workspace)
+        migrate_plans(workspace)
 
 
 # --- links, names, line ends ---
 
 
 def link(path: Path, target: Path) -> None:
-    """A symbolic link, where the system lets us make one."""
+    """A symbolic link, where the system allows one."""
     try:
         path.symlink_to(target)
     except OSError:
@@ -289,11 +287,11 @@ def link(path: Path, target: Path) -> None:
 
 
 def test_link_as_target(workspace: Path) -> None:
-    """A link within the folder is followed: the file behind it is replaced, the link stays."""
+    """A link within the folder is followed: its target is replaced, the link stays."""
     copy("preprocessed/nnUNetPlans.json", "preprocessed/Shared.json")(workspace, OTHER_CT)
     path = place(workspace, OTHER_CT, "preprocessed/Linked.json")
     link(path, Path("Shared.json"))
-    move(workspace, "Linked", force=True)
+    migrate_plans(workspace, "Linked", force=True)
     assert path.is_symlink()
     shared = place(workspace, OTHER_CT, "preprocessed/Shared.json")
     assert json.loads(shared.read_bytes())["plans_name"] == "Linked"
@@ -301,12 +299,12 @@ def test_link_as_target(workspace: Path) -> None:
 
 @pytest.mark.parametrize("behind", ["nnUNetPlans.json", "nothing.json"])
 def test_link_out_of_the_folder_as_target(workspace: Path, behind: str) -> None:
-    """Another dataset's plans are not written through a link, nor is a file made where a dangling one leads."""
+    """Plans of another dataset are not written through a link, and the target of a dangling link is not created."""
     outside = place(workspace, CT, f"preprocessed/{behind}")
     before = outside.read_bytes() if outside.exists() else None
     link(place(workspace, OTHER_CT, "preprocessed/Linked.json"), Path("..") / CT / behind)
     with pytest.raises(UsageError, match="is a link to"):
-        move(workspace, "Linked", force=True)
+        migrate_plans(workspace, "Linked", force=True)
     assert (outside.read_bytes() if outside.exists() else None) == before
 
 
@@ -314,7 +312,7 @@ def test_folder_as_target(workspace: Path) -> None:
     before = state(workspace)
     place(workspace, OTHER_CT, "preprocessed/Moved.json").mkdir()
     with pytest.raises(UsageError, match="is no file"):
-        move(workspace)
+        migrate_plans(workspace)
     place(workspace, OTHER_CT, "preprocessed/Moved.json").rmdir()
     assert state(workspace) == before
 
@@ -322,29 +320,29 @@ def test_folder_as_target(workspace: Path) -> None:
 # --- hostile and broken records ---
 
 
-def take_back(workspace: Path, identifier: str | None = "Moved", *, force: bool = False) -> None:
+def undo_migration(workspace: Path, identifier: str | None = "Moved", *, force: bool = False) -> None:
     """Undo the migration into 2."""
     undo(roots(workspace), OTHER_CT, identifier, force=force)
 
 
 @pytest.mark.parametrize("name", [f"../{CT}/nnUNetPlans", "nnUNetPlans", "Other"])
 def test_record_of_other_plans(workspace: Path, name: str) -> None:
-    """A record cannot make undo touch plans that it does not stand beside."""
-    move(workspace)
+    """A record cannot make undo change plans that are not beside it."""
+    migrate_plans(workspace)
     put("preprocessed/Moved.plansguard.json", "/to/plans", name)(workspace, OTHER_CT)
     before, theirs = state(workspace), place(workspace, CT, "preprocessed/nnUNetPlans.json").read_bytes()
     with pytest.raises(UnreadableDocument, match="not the plans beside it"):
-        take_back(workspace)
+        undo_migration(workspace)
     assert state(workspace) == before
     assert place(workspace, CT, "preprocessed/nnUNetPlans.json").read_bytes() == theirs
 
 
 def test_copied_record(workspace: Path) -> None:
-    move(workspace)
+    migrate_plans(workspace)
     copy("preprocessed/Moved.plansguard.json", "preprocessed/Copied.plansguard.json")(workspace, OTHER_CT)
     before = state(workspace)
     with pytest.raises(UnreadableDocument, match="describes Moved"):
-        take_back(workspace, "Copied")
+        undo_migration(workspace, "Copied")
     assert state(workspace) == before
 
 
@@ -352,20 +350,20 @@ def test_copied_record(workspace: Path) -> None:
 def test_record_with_another_backup(workspace: Path, backup: str) -> None:
     copy("preprocessed/nnUNetPlans.json", "preprocessed/Moved.json")(workspace, OTHER_CT)
     put("preprocessed/Moved.json", "/plans_name", "Moved")(workspace, OTHER_CT)
-    move(workspace, force=True)
+    migrate_plans(workspace, force=True)
     put("preprocessed/Moved.plansguard.json", "/replaced/backup", backup)(workspace, OTHER_CT)
     before = state(workspace)
     with pytest.raises(WriteRefused):
-        take_back(workspace)
+        undo_migration(workspace)
     assert state(workspace) == before
 
 
 def test_record_with_a_damaged_past(workspace: Path) -> None:
-    """An earlier record inside that is no record is never needed by a check, and crashes nothing."""
+    """A check does not need an invalid earlier record inside, and does not crash."""
     copy("preprocessed/nnUNetPlans.json", "preprocessed/Moved.json")(workspace, OTHER_CT)
     put("preprocessed/Moved.json", "/plans_name", "Moved")(workspace, OTHER_CT)
     old = place(workspace, OTHER_CT, "preprocessed/Moved.json").read_bytes()
-    move(workspace, force=True)
+    migrate_plans(workspace, force=True)
     put("preprocessed/Moved.plansguard.json", "/replaced/lineage", {"x": 1})(workspace, OTHER_CT)
     place(workspace, OTHER_CT, "preprocessed/Moved.json").write_bytes(old)
     report = check([place(workspace, OTHER_CT, "preprocessed/")], settings=ActiveSettings())
@@ -376,32 +374,32 @@ def test_undo_after_the_plans_were_deleted(workspace: Path) -> None:
     copy("preprocessed/nnUNetPlans.json", "preprocessed/Moved.json")(workspace, OTHER_CT)
     put("preprocessed/Moved.json", "/plans_name", "Moved")(workspace, OTHER_CT)
     old = state(workspace)
-    move(workspace, force=True)
+    migrate_plans(workspace, force=True)
     remove("preprocessed/Moved.json")(workspace, OTHER_CT)
-    take_back(workspace)
+    undo_migration(workspace)
     assert state(workspace)["Moved.json"] == old["Moved.json"]
 
 
 def test_undo_of_an_edit_of_adopted_plans(workspace: Path) -> None:
-    """Plans that stood there before, with just these bytes, stand there again."""
-    move(workspace)
+    """Existing plans with the same bytes are restored."""
+    migrate_plans(workspace)
     remove("preprocessed/Moved.plansguard.json")(workspace, OTHER_CT)
     adopted = state(workspace)
-    move(workspace)
+    migrate_plans(workspace)
     put("preprocessed/Moved.json", "/configurations/3d_fullres/batch_size", 7)(workspace, OTHER_CT)
-    take_back(workspace, force=True)
+    undo_migration(workspace, force=True)
     assert state(workspace)["Moved.json"] == adopted["Moved.json"]
 
 
 def test_last_of_two_migrations_in_one_second(workspace: Path) -> None:
-    move(workspace, "A")
-    move(workspace, "B")
-    take_back(workspace, None)
+    migrate_plans(workspace, "A")
+    migrate_plans(workspace, "B")
+    undo_migration(workspace, None)
     assert {"A.json", "B.json"} & set(state(workspace)) == {"A.json"}
 
 
-def test_records_do_not_grow_for_ever(workspace: Path) -> None:
-    """A name that is used again and again: the size settles, and every step back still has its plans."""
+def test_the_size_of_records_is_bounded(workspace: Path) -> None:
+    """A name that is used repeatedly: the size becomes constant, and every undo still has its plans."""
     sizes = []
     for round_number in range(12):
         plans = "nnUNetPlans" if round_number % 2 else "nnUNetResEncUNetMPlans"
@@ -409,13 +407,13 @@ def test_records_do_not_grow_for_ever(workspace: Path) -> None:
         assert migrate(roots(workspace), order, ActiveSettings()).writes
         sizes.append(len(state(workspace)["Moved.plansguard.json"]))
     assert max(sizes[-2:]) <= max(sizes[-4:-2]) * 1.01
-    take_back(workspace)
+    undo_migration(workspace)
     assert "Moved.json" in state(workspace)
 
 
 @pytest.mark.parametrize("name", ["ü plans", "plans (2)", "P.1", "名前"])
 def test_blanks_and_unicode_in_names(workspace: Path, name: str) -> None:
-    move(workspace, name)
+    migrate_plans(workspace, name)
     assert json.loads(place(workspace, OTHER_CT, f"preprocessed/{name}.json").read_bytes())["plans_name"] == name
 
 
@@ -427,11 +425,11 @@ def test_names_that_are_refused(name: str) -> None:
         checked_identifier(name)
 
 
-def test_crlf_plans_are_moved_as_nnunet_moves_them(workspace: Path) -> None:
+def test_crlf_plans_are_migrated_as_by_nnunet(workspace: Path) -> None:
     plans = place(workspace, CT, "preprocessed/nnUNetPlans.json")
-    move(workspace, "FromLF")
+    migrate_plans(workspace, "FromLF")
     plans.write_bytes(plans.read_bytes().replace(b"\n", b"\r\n"))
-    move(workspace, "FromLF")
+    migrate_plans(workspace, "FromLF")
     assert b"\r" not in place(workspace, OTHER_CT, "preprocessed/FromLF.json").read_bytes()
 
 
@@ -440,7 +438,7 @@ def test_permissions_of_replaced_files_stay(workspace: Path) -> None:
         pytest.skip("Windows has no such permissions")
     copy("preprocessed/nnUNetPlans.json", "preprocessed/Moved.json")(workspace, OTHER_CT)
     place(workspace, OTHER_CT, "preprocessed/Moved.json").chmod(0o640)
-    move(workspace, force=True)
+    migrate_plans(workspace, force=True)
     assert place(workspace, OTHER_CT, "preprocessed/Moved.json").stat().st_mode & 0o777 == 0o640
 
 
@@ -472,7 +470,7 @@ def test_permissions_of_replaced_files_stay(workspace: Path) -> None:
     ids=lambda arguments: " ".join(arguments)[:60],
 )
 def test_user_errors(workspace: Path, arguments: list[str]) -> None:
-    """One message on standard error, exit code 2, no traceback: as a whole process."""
+    """One message on standard error, exit code 2, no traceback, in a process of its own."""
     environment = {**os.environ, **{f"nnUNet_{name}": str(workspace / folder) for name, folder in ROOTS.items()}}
     command = [sys.executable, "-m", "plansguard", *arguments]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=workspace, check=False)

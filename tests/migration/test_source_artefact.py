@@ -1,4 +1,4 @@
-"""`plansguard migrate -s` with plans that come from no dataset: a plans file, a model, a zip, a checkpoint."""
+"""`plansguard migrate -s` with external plans: a plans file, a model, a zip archive, a checkpoint."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from tests.support.models import (
     spoiled,
     stored,
 )
-from tests.support.variants import ROOTS, lay_out, place
+from tests.support.variants import ROOTS, lay_out, place, point_to
 
 OTHER_CT, MR = "Dataset002_FinetuneCT", "Dataset003_TwoChannelMR"
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The fixtures without the pretraining dataset: only its artefacts are there, in the folder ``got``."""
-    folder = lay_out(tmp_path / "workspace", OTHER_CT, MR)
-    for variable, name in ROOTS.items():
-        monkeypatch.setenv(f"nnUNet_{variable}", str(folder / name))
+#: The fixtures without the pretraining dataset.
+pytestmark = pytest.mark.workspace(OTHER_CT, MR, folder="workspace")
+
+
+@pytest.fixture(autouse=True)
+def artefacts(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in an empty folder, in which the tests put artefacts of the pretraining dataset."""
     (tmp_path / "got").mkdir()
     monkeypatch.chdir(tmp_path / "got")
-    return folder
 
 
 def migrate(source: str | Path, *options: str) -> Done:
@@ -62,7 +62,7 @@ def codes(done: Done) -> set[tuple[str, str]]:
 
 
 def accepting(*rules: str) -> tuple[str, str]:
-    """Options with which these findings hold nothing up."""
+    """Options that accept these findings."""
     ignore = [{"rule": rule, "path": "*", "reason": "made like this for the test"} for rule in rules]
     Path("accepted.json").write_text(json.dumps({"ignore": ignore}))
     return "--settings", "accepted.json"
@@ -116,18 +116,17 @@ ARTEFACTS = [_plans_file, _renamed_plans, _model, _renamed_model, _models, _zip,
 def test_the_same_plans_wherever_they_come_from(
     workspace: Path, artefact: Callable[[], Path], workflow: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As if they had been put into the folder of a dataset, which is what one had to do."""
+    """As if they had been put into the folder of a dataset."""
     done = migrate(artefact(), "--workflow", workflow)
     assert done.code == 0, done.out + done.err
     got = written(workspace)
     with monkeypatch.context() as patch:
-        there = lay_out(tmp_path / "there", CT, OTHER_CT)
-        for variable, name in ROOTS.items():
-            patch.setenv(f"nnUNet_{variable}", str(there / name))
-        place(there, CT, "preprocessed/nnUNetPlans.json").write_bytes((FIXTURE / "plans.json").read_bytes())
+        with_both = lay_out(tmp_path / "both", CT, OTHER_CT)
+        point_to(with_both, patch)
+        place(with_both, CT, "preprocessed/nnUNetPlans.json").write_bytes((FIXTURE / "plans.json").read_bytes())
         options = ("-sp", "nnUNetPlans", "--workflow", workflow)
         assert run("migrate", "-s", "1", "-t", "2", "-tp", "Pretrained", *options).code == 0
-    assert got == written(there)
+    assert got == written(with_both)
     assert place(workspace, OTHER_CT, "preprocessed/Pretrained.json").read_bytes() == json_document.dumps(got)
 
 
@@ -149,7 +148,7 @@ def test_the_record_names_the_artefact(workspace: Path, artefact: Callable[[], P
     assert origin["path"] == str(path / inside)
 
 
-def test_repeating_changes_nothing_and_undo_takes_it_back(workspace: Path) -> None:
+def test_repeating_changes_nothing_and_undo_restores(workspace: Path) -> None:
     before = preprocessed(workspace)
     archive = _zip()
     migrate(archive)
@@ -160,7 +159,7 @@ def test_repeating_changes_nothing_and_undo_takes_it_back(workspace: Path) -> No
     assert preprocessed(workspace) == before
 
 
-def test_a_check_afterwards_knows_where_they_come_from(workspace: Path) -> None:
+def test_a_check_afterwards_knows_their_origin(workspace: Path) -> None:
     migrate(_zip())
     edit(
         place(workspace, OTHER_CT, "preprocessed/Pretrained.json"),
@@ -171,7 +170,7 @@ def test_a_check_afterwards_knows_where_they_come_from(workspace: Path) -> None:
 
 @pytest.mark.parametrize("given", ["folder", "file"])
 def test_paths_into_the_workspace_are_datasets(workspace: Path, given: str) -> None:
-    """With all that is known of them: records, other plans, trained models in nnUNet_results."""
+    """With everything known of them: records, other plans, trained models in nnUNet_results."""
     lay_out_again = lay_out(workspace.parent / "all")
     for folder in ROOTS.values():
         shutil.copytree(lay_out_again / folder / CT, workspace / folder / CT)
@@ -190,7 +189,7 @@ def test_ids_and_names_win_over_folders_of_the_same_name(workspace: Path) -> Non
 
 
 def test_models_of_a_dataset_that_has_only_results(workspace: Path) -> None:
-    """As after nnUNetv2_install_pretrained_model_from_zip: the id leads to no plans, but the models have them."""
+    """As after nnUNetv2_install_pretrained_model_from_zip: the dataset has no folder, but its models have plans."""
     models = workspace / ROOTS["results"] / CT
     models.mkdir()
     copy_of_model(models)
@@ -204,8 +203,8 @@ def test_models_of_a_dataset_that_has_only_results(workspace: Path) -> None:
 
 
 @pytest.mark.parametrize("artefact", [_model, _zip, _checkpoint])
-def test_weights_in_hand_prove_the_direction(workspace: Path, artefact: Callable[[], Path]) -> None:
-    """The fixture's was trained for one epoch only, which is told, and nothing else."""
+def test_weights_of_the_artefact_prove_the_direction(workspace: Path, artefact: Callable[[], Path]) -> None:
+    """The only finding is that the fixture was trained for one epoch."""
     assert codes(migrate(artefact(), "--dry-run", "--output", "json")) == {("PG606", "warning")}
 
 
@@ -226,7 +225,7 @@ def test_weights_that_do_not_belong_to_the_plans_beside_them(workspace: Path) ->
     assert not place(workspace, OTHER_CT, "preprocessed/Pretrained.json").exists()
 
 
-def test_damaged_weights_are_told_before(workspace: Path) -> None:
+def test_damaged_weights_are_found_before_writing(workspace: Path) -> None:
     assert ("PG602", "error") in codes(migrate(doctored(Path("some.pth")), "--output", "json"))
     model = _model()
     (model / "fold_0" / "checkpoint_final.pth").write_bytes(b"")
@@ -243,14 +242,14 @@ def test_plans_alone_prove_nothing(workspace: Path) -> None:
 
 
 def test_plans_alone_are_not_refused_because_the_receiving_dataset_was_trained(workspace: Path) -> None:
-    """Whether weights exist for a plans file is not known: that is no proof of a reversed direction."""
+    """Whether weights exist for a plans file is not known, which is no evidence of a reversed direction."""
     trained = workspace / ROOTS["results"] / OTHER_CT / "nnUNetTrainer__nnUNetPlans__3d_fullres"
     shutil.copytree(FIXTURE, trained)
     assert codes(migrate(_plans_file(), "--dry-run", "--output", "json")) == {("PG411", "warning")}
 
 
 @pytest.mark.parametrize("artefact", [_model, _zip, _checkpoint])
-def test_pretrain_with_weights_in_hand_is_refused(workspace: Path, artefact: Callable[[], Path]) -> None:
+def test_pretrain_from_trained_weights_is_refused(workspace: Path, artefact: Callable[[], Path]) -> None:
     before = preprocessed(workspace)
     done = migrate(artefact(), "--workflow", "pretrain")
     assert done.code == 2
@@ -259,7 +258,7 @@ def test_pretrain_with_weights_in_hand_is_refused(workspace: Path, artefact: Cal
 
 
 def test_pretrain_with_a_plans_file(workspace: Path) -> None:
-    """The fine-tuning dataset lies on another machine; its plans were sent."""
+    """The fine-tuning dataset is on another machine; its plans were sent."""
     shutil.copy(place(workspace, OTHER_CT, "preprocessed/nnUNetPlans.json"), "theirs.json")
     shutil.copy(place(workspace, OTHER_CT, "preprocessed/dataset_fingerprint.json"), ".")
     pretraining = "Dataset013_Pretraining"
@@ -312,7 +311,7 @@ def test_next_commands_name_the_checkpoint(workspace: Path) -> None:
         ]
 
 
-def test_a_folder_of_any_name_is_of_the_configuration_in_its_checkpoint(workspace: Path) -> None:
+def test_the_configuration_of_a_renamed_folder_is_that_of_its_checkpoint(workspace: Path) -> None:
     model = copy_of_model(Path(), "weights")
     doctored(model / "fold_0" / "checkpoint_final.pth", ("3d_fullres", "2d"))
     found = codes(migrate(model, "--dry-run", "--output", "json"))
@@ -320,7 +319,7 @@ def test_a_folder_of_any_name_is_of_the_configuration_in_its_checkpoint(workspac
 
 
 def test_weights_in_a_zip_are_unpacked_first(workspace: Path) -> None:
-    """Into nnUNet_results, as nnU-Net does it, where no model of that name would be written over."""
+    """Into nnUNet_results, as nnU-Net does it, unless that would overwrite a model of the same name."""
     archive = _zip()
     unpack, train = commands(migrate(archive, "--dry-run"))[-2:]
     weights = workspace / ROOTS["results"] / CT / MODEL / "fold_0" / "checkpoint_final.pth"
@@ -484,7 +483,7 @@ ESCAPE = "\x1b[2J\x1b]0;owned\x07"
 
 
 def test_names_in_the_plans_never_steer_anything(workspace: Path, tmp_path: Path) -> None:
-    """Neither the terminal, nor a shell that a command is pasted into, nor where files are written."""
+    """Neither the terminal, nor a shell that a command is pasted into, nor the paths of written files."""
     odd = f"../../../{ESCAPE}`touch owned`"
     model = _model()
     edit(model / "plans.json", lambda plans: plans.update(plans_name=odd, dataset_name=odd))
@@ -535,7 +534,7 @@ def test_a_hostile_zip_is_refused(workspace: Path) -> None:
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plans=spoiled("plans.json"))
-def test_whatever_stands_in_the_plans(workspace: Path, plans: bytes) -> None:
+def test_any_content_of_the_plans(workspace: Path, plans: bytes) -> None:
     Path("some.json").write_bytes(plans)
     done = migrate("some.json", "--dry-run")
     assert done.code in (0, 1, 2)
@@ -548,7 +547,7 @@ def test_whatever_stands_in_the_plans(workspace: Path, plans: bytes) -> None:
 
 @pytest.fixture
 def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The fixture's model as nnU-Net's own command exports it."""
+    """The model of the fixture, exported by nnU-Net's own command."""
     theirs = lay_out(tmp_path / "theirs", CT)
     fold = place(theirs, CT, f"results/{MODEL}/fold_0")
     (fold / "progress.png").write_bytes(b"png")
@@ -571,7 +570,7 @@ def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.nnunet
 @pytest.mark.slow
 def test_a_zip_that_nnunet_exported(workspace: Path, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its plans put into a dataset's folder and moved by nnU-Net's own function give the same bytes."""
+    """nnU-Net's own function, given its plans in a folder of a dataset, writes the same bytes."""
     done = migrate(exported)
     assert done.code == 0, done.out + done.err
     ours = place(workspace, OTHER_CT, "preprocessed/Pretrained.json").read_bytes()
@@ -581,9 +580,9 @@ def test_a_zip_that_nnunet_exported(workspace: Path, exported: Path, monkeypatch
     assert extracted.code == 0, extracted.err
     from nnunetv2.experiment_planning.plans_for_pretraining import move_plans_between_datasets as module
 
-    for variable, attribute in (("nnUNet_raw", "nnUNet_raw"), ("nnUNet_preprocessed", "nnUNet_preprocessed")):
-        if hasattr(module, attribute):
-            monkeypatch.setattr(module, attribute, str(workspace / variable))
+    for variable in ("nnUNet_raw", "nnUNet_preprocessed"):
+        if hasattr(module, variable):
+            monkeypatch.setattr(module, variable, str(workspace / variable))
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         module.move_plans_between_datasets(CT, OTHER_CT, "nnUNetPlans", "Theirs")
     theirs = place(workspace, OTHER_CT, "preprocessed/Theirs.json").read_bytes()

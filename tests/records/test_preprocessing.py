@@ -1,4 +1,4 @@
-"""The stamp of preprocessed data: what counts as the same data, and which of several states a stamp tells of."""
+"""The preprocessing record: which data are the same, and the state of the data that a record describes."""
 
 from __future__ import annotations
 
@@ -26,24 +26,20 @@ from plansguard.records.preprocessing_inputs import dataset_changes, differing, 
 from plansguard.subjects.discovery import expected_kind
 from plansguard.subjects.request import Reading
 from tests.support.preprocessing_records import CT, FOLDER, KWARGS, MEAN, RECORD, RECORDED, data, record
-from tests.support.variants import FIXTURES, PLANS, RESENC, ROOTS, lay_out, place, put, resolve, rewrite
+from tests.support.variants import FIXTURES, PLANS, RESENC, place, put, resolve, rewrite
 from tests.support.variants import copy as copied
 
 PLANS_OF_CT = FIXTURES / "workspace/nnUNet_preprocessed" / CT / "nnUNetPlans.json"
 CASE = {"a.b2nd": 100, "a_seg.b2nd": 10, "a.pkl": 5}
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Dataset002, not preprocessed yet."""
-    for name in ROOTS.values():
-        monkeypatch.setenv(name, str(tmp_path / name))
-    return lay_out(tmp_path, CT)
+#: Dataset002, not preprocessed yet.
+pytestmark = pytest.mark.workspace(CT)
 
 
 @pytest.fixture
-def stamped(workspace: Path) -> Path:
-    """Dataset002 with data in 3d_fullres, and their stamp."""
+def recorded(workspace: Path) -> Path:
+    """Dataset002 with data in 3d_fullres, and their preprocessing record."""
     for edit in RECORDED:
         edit(workspace, CT)
     return workspace
@@ -54,7 +50,7 @@ def codes(report: Report) -> list[str]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What preprocessing writes with
+# Inputs of preprocessing
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -83,7 +79,7 @@ CONFIGURATION = "/configurations/3d_fullres"
         (MEAN, 70.0, "mean of channel 0"),
     ],
 )
-def test_what_changes_the_arrays(pointer: str, value: Any, field: str) -> None:
+def test_fields_that_change_the_arrays(pointer: str, value: Any, field: str) -> None:
     assert [one.field for one in differing(fields(), fields({pointer: value}))] == [field]
 
 
@@ -99,7 +95,7 @@ def test_what_changes_the_arrays(pointer: str, value: Any, field: str) -> None:
         ("/plans_name", "Mine"),
     ],
 )
-def test_what_does_not(pointer: str, value: Any) -> None:
+def test_fields_that_do_not_change_the_arrays(pointer: str, value: Any) -> None:
     assert differing(fields(), fields({pointer: value})) == []
 
 
@@ -136,7 +132,7 @@ FIELDS = st.dictionaries(NAMES, VALUES)
 
 @given(FIELDS, FIELDS)
 def test_differing(then: dict[str, Any], now: dict[str, Any]) -> None:
-    """Nothing differs from itself, and it does not matter from which side one looks."""
+    """Nothing differs from itself, and the comparison is symmetric."""
     assert differing(then, json.loads(json.dumps(then))) == []
     there_and_back = {(one.field, str(one.then), str(one.now)) for one in differing(then, now)}
     assert there_and_back == {(one.field, str(one.now), str(one.then)) for one in differing(now, then)}
@@ -163,7 +159,7 @@ DATASET_JSON = {
         ({"file_ending": ".nrrd"}, Severity.INFO),
     ],
 )
-def test_what_counts_of_dataset_json(change: dict[str, Any], severity: Severity) -> None:
+def test_changes_of_dataset_json(change: dict[str, Any], severity: Severity) -> None:
     [doubt] = dataset_changes(DATASET_JSON, {**DATASET_JSON, **change})
     assert doubt.severity is severity
     assert {doubt.difference.field} == set(change)
@@ -177,17 +173,17 @@ def test_what_counts_of_dataset_json(change: dict[str, Any], severity: Severity)
         {"numTraining": 7},
     ],
 )
-def test_what_does_not_count_of_dataset_json(same: dict[str, Any]) -> None:
+def test_equivalent_dataset_json(same: dict[str, Any]) -> None:
     assert dataset_changes(DATASET_JSON, {**DATASET_JSON, **same}) == []
 
 
-def test_channels_as_older_files_spell_them() -> None:
+def test_channels_in_older_files() -> None:
     older = {key: value for key, value in DATASET_JSON.items() if key != "channel_names"}
     assert dataset_changes(DATASET_JSON, {**older, "modality": {"0": "T1", "1": "T2"}}) == []
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What lies in a data folder
+# Files of a data folder
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -224,8 +220,8 @@ def test_listing(tmp_path: Path) -> None:
         listing(tmp_path / "nothing")
 
 
-def tie_knots(folder: Path) -> None:
-    """Links that lead nowhere and in a circle, by names of members."""
+def make_bad_links(folder: Path) -> None:
+    """Dangling and circular links, named like members of a case."""
     try:
         (folder / "gone.b2nd").symlink_to(folder / "nothing")
         (folder / "circle.pkl").symlink_to("circle.pkl")
@@ -233,10 +229,10 @@ def tie_knots(folder: Path) -> None:
         pytest.skip("links cannot be made here")
 
 
-def test_links_that_lead_nowhere_hide_no_folder(tmp_path: Path) -> None:
+def test_bad_links_do_not_prevent_a_listing(tmp_path: Path) -> None:
     for name, size in CASE.items():
         (tmp_path / name).write_bytes(bytes(size))
-    tie_knots(tmp_path)
+    make_bad_links(tmp_path)
     assert listing(tmp_path).sizes == {**CASE, "gone.b2nd": 0, "circle.pkl": 0}
     assert listing(tmp_path).cases == {"a"}
 
@@ -250,7 +246,7 @@ def test_a_folder_in_a_circle_is_an_error(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Which state holds
+# States
 # ---------------------------------------------------------------------------------------------------------------------
 
 OLD, NEW, HALF = Listing(CASE), Listing({**CASE, "a.pkl": 6}), Listing({"a.b2nd": 40})
@@ -294,11 +290,11 @@ def whole(files: Listing, spacing: float = 1.0) -> PreprocessingRecord:
     ],
 )
 def test_states(value: dict[str, Any], files: Listing, state: DataState, spacing: float) -> None:
-    found, holding = PreprocessingRecord(value).state_of(files)
-    assert (found, holding.input["spacing"]) == (state, [spacing])
+    present, described_by = PreprocessingRecord(value).state_of(files)
+    assert (present, described_by.input["spacing"]) == (state, [spacing])
 
 
-def test_what_is_written_fits_the_model() -> None:
+def test_the_record_matches_its_model() -> None:
     for value in (whole(OLD).value, begun(None, None), begun(OLD, whole(OLD))):
         assert recognise(value) == "stamp"
         PreprocessingRecordModel.model_validate(value)
@@ -306,23 +302,23 @@ def test_what_is_written_fits_the_model() -> None:
         assert not surely_valid("PreprocessingRecord", {**value, "cases": "1"})
 
 
-def test_digests_tell_stamps_apart() -> None:
+def test_digests_differ() -> None:
     assert whole(OLD).value["input_sha256"] == begun(HALF, None)["input_sha256"]
     assert whole(OLD).value["input_sha256"] != whole(OLD, 3.0).value["input_sha256"]
 
 
-def test_the_name_of_a_stamp() -> None:
+def test_the_name_of_a_record() -> None:
     assert expected_kind(Path("nnUNetPlans_3d_fullres.stamp.json")) == "stamp"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# In a check
+# Findings
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_copied_data_are_the_same_data(stamped: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_copied_data_are_the_same_data(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "nnUNet_preprocessed"
-    shutil.copytree(stamped / "nnUNet_preprocessed", elsewhere, copy_function=shutil.copyfile)
+    shutil.copytree(recorded / "nnUNet_preprocessed", elsewhere, copy_function=shutil.copyfile)
     assert codes(check([elsewhere])) == []
     path = elsewhere / CT / "nnUNetPlans.json"
     plans = json.loads(path.read_bytes())
@@ -331,12 +327,12 @@ def test_copied_data_are_the_same_data(stamped: Path, tmp_path_factory: pytest.T
     assert codes(check([elsewhere])) == ["PG540"]
 
 
-def test_every_reader_is_judged(stamped: Path) -> None:
-    """Other plans that read the same folder, and would not fill it so, are told as well."""
-    copied("preprocessed/nnUNetPlans.json", RESENC)(stamped, CT)
-    put(RESENC, "/plans_name", "nnUNetResEncUNetMPlans")(stamped, CT)
+def test_all_plans_that_read_a_folder_are_checked(recorded: Path) -> None:
+    """Other plans that read the same folder and would write other data are reported as well."""
+    copied("preprocessed/nnUNetPlans.json", RESENC)(recorded, CT)
+    put(RESENC, "/plans_name", "nnUNetResEncUNetMPlans")(recorded, CT)
     for file in (PLANS, RESENC):
-        put(file, f"{KWARGS}/order", 1)(stamped, CT)
+        put(file, f"{KWARGS}/order", 1)(recorded, CT)
     report = check(datasets=[CT])
     told = [Path(finding.location.path).name for finding in report.findings if finding.code == "PG540"]
     assert told == ["nnUNetPlans.json", "nnUNetResEncUNetMPlans.json"]
@@ -345,49 +341,49 @@ def test_every_reader_is_judged(stamped: Path) -> None:
     assert [Path(finding.location.path).name for finding in narrowed.findings] == ["nnUNetResEncUNetMPlans.json"]
 
 
-def test_a_changed_folder_proves_nothing(stamped: Path) -> None:
-    """The plans were edited and somebody preprocessed again: nobody knows in which order."""
-    put(PLANS, f"{KWARGS}/order", 1)(stamped, CT)
-    with (place(stamped, CT, f"preprocessed/{FOLDER}") / "fine_000.pkl").open("ab") as stream:
+def test_a_changed_folder_proves_nothing(recorded: Path) -> None:
+    """The plans were edited and the data preprocessed again, in an unknown order."""
+    put(PLANS, f"{KWARGS}/order", 1)(recorded, CT)
+    with (place(recorded, CT, f"preprocessed/{FOLDER}") / "fine_000.pkl").open("ab") as stream:
         stream.write(b"\0")
     assert codes(check(datasets=[CT])) == ["PG541"]
 
 
-def test_fields_and_both_values_are_named(stamped: Path) -> None:
-    put(PLANS, MEAN, 79.0)(stamped, CT)
-    put(PLANS, "/foreground_intensity_properties_per_channel/0/std", 25.0)(stamped, CT)
+def test_fields_and_both_values_are_named(recorded: Path) -> None:
+    put(PLANS, MEAN, 79.0)(recorded, CT)
+    put(PLANS, "/foreground_intensity_properties_per_channel/0/std", 25.0)(recorded, CT)
     [finding] = check(datasets=[CT]).findings
     assert "mean of channel 0 was 79.87077, is 79.0, std of channel 0 was 23.40281, is 25.0" in finding.message
     assert finding.location.line is not None
-    lines = place(stamped, CT, PLANS).read_text(encoding="utf-8").splitlines()
+    lines = place(recorded, CT, PLANS).read_text(encoding="utf-8").splitlines()
     assert lines[finding.location.line - 1].strip() == '"mean": 79.0,'
     [related] = finding.related
     assert related.location.pointer == "/input"
 
 
-def test_without_its_folder_a_stamp_says_nothing(stamped: Path) -> None:
-    """As in a repository that holds only the documents."""
-    put(PLANS, f"{KWARGS}/order", 1)(stamped, CT)
-    shutil.rmtree(place(stamped, CT, f"preprocessed/{FOLDER}"))
-    shutil.rmtree(place(stamped, CT, "preprocessed/gt_segmentations"))
+def test_a_record_without_its_folder(recorded: Path) -> None:
+    """As in a repository with only the documents."""
+    put(PLANS, f"{KWARGS}/order", 1)(recorded, CT)
+    shutil.rmtree(place(recorded, CT, f"preprocessed/{FOLDER}"))
+    shutil.rmtree(place(recorded, CT, "preprocessed/gt_segmentations"))
     assert codes(check(datasets=[CT])) == []
 
 
-def test_data_that_nobody_wants_read(stamped: Path) -> None:
-    put(PLANS, f"{KWARGS}/order", 1)(stamped, CT)
+def test_data_that_are_not_to_be_read(recorded: Path) -> None:
+    put(PLANS, f"{KWARGS}/order", 1)(recorded, CT)
     report = check(datasets=[CT], reading=Reading(depth="none"))
     assert codes(report) == []
     assert {"PG540", "PG541", "PG542"} <= {one.code for one in report.not_checked}
 
 
-def test_no_stamp_is_no_gap(workspace: Path) -> None:
+def test_no_record_is_not_reported(workspace: Path) -> None:
     report = check(datasets=[CT])
     assert codes(report) == []
     assert not [one for one in report.not_checked if one.code in ("PG540", "PG541", "PG542")]
 
 
 def test_all_cases_there_and_still_unfinished(workspace: Path) -> None:
-    """Killed at the very end, or preprocessed by hand since: a doubt, no proof."""
+    """Killed at the very end, or preprocessed by hand since: a warning, not an error."""
     for edit in (*RECORDED[:2], data(2), record(finished=False), data()):
         edit(workspace, CT)
     [finding] = check(datasets=[CT]).findings
@@ -396,18 +392,18 @@ def test_all_cases_there_and_still_unfinished(workspace: Path) -> None:
 
 
 @pytest.mark.parametrize("pointer", ["/files/sha256", "/input", "/cases"])
-def test_a_damaged_stamp_is_told(stamped: Path, pointer: str) -> None:
-    put(RECORD, pointer, None)(stamped, CT)
+def test_a_damaged_record_is_reported(recorded: Path, pointer: str) -> None:
+    put(RECORD, pointer, None)(recorded, CT)
     [finding] = check(datasets=[CT]).findings
     assert (finding.code, finding.location.pointer) == ("PG005", pointer)
 
 
-def test_a_stamp_that_cannot_be_read(stamped: Path) -> None:
-    rewrite(RECORD, lambda text: text[:-100])(stamped, CT)
+def test_a_record_that_cannot_be_read(recorded: Path) -> None:
+    rewrite(RECORD, lambda text: text[:-100])(recorded, CT)
     assert codes(check(datasets=[CT])) == ["PG001"]
 
 
-def test_a_damaged_older_stamp(workspace: Path) -> None:
+def test_a_damaged_earlier_record(workspace: Path) -> None:
     for edit in (*RECORDED, record(finished=False)):
         edit(workspace, CT)
     put(RECORD, "/before/stamp", {"schema": "plansguard/stamp/1"})(workspace, CT)
@@ -418,22 +414,22 @@ def test_a_damaged_older_stamp(workspace: Path) -> None:
     )
 
 
-def test_another_document_under_the_name_of_a_stamp(workspace: Path) -> None:
+def test_another_document_under_the_name_of_a_record(workspace: Path) -> None:
     copied(PLANS, RECORD)(workspace, CT)
     assert "PG004" in codes(check(datasets=[CT]))
 
 
-def test_links_that_lead_nowhere_are_judged(stamped: Path) -> None:
-    tie_knots(place(stamped, CT, f"preprocessed/{FOLDER}"))
-    put(PLANS, f"{KWARGS}/order", 1)(stamped, CT)
+def test_bad_links_are_reported(recorded: Path) -> None:
+    make_bad_links(place(recorded, CT, f"preprocessed/{FOLDER}"))
+    put(PLANS, f"{KWARGS}/order", 1)(recorded, CT)
     report = check(datasets=[CT])
     assert "PG541" in codes(report)
     assert not [one for one in report.not_checked if one.code in ("PG540", "PG541", "PG542")]
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="whoever may read everything meets no such folder")
-def test_a_folder_that_nobody_may_list(stamped: Path) -> None:
-    folder = place(stamped, CT, f"preprocessed/{FOLDER}")
+def test_a_folder_that_cannot_be_listed(recorded: Path) -> None:
+    folder = place(recorded, CT, f"preprocessed/{FOLDER}")
     folder.chmod(0)
     try:
         report = check(datasets=[CT])
