@@ -26,7 +26,7 @@ from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.direction import source_of
-from plansguard.subjects.discovery import dataset_in, dataset_of
+from plansguard.subjects.discovery import dataset_in, dataset_of, plans_of
 from plansguard.subjects.external_plans import ExternalDataset
 from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Plans
@@ -89,7 +89,7 @@ def plan(workspace: Workspace, request: MigrationRequest, settings: ActiveSettin
             f"{giving.name} is both source and target",
             hint="a migration is between two datasets; to vary plans in one, copy the file and change plans_name",
         )
-    plans = _plans_of(giving, meant, receiving)
+    plans = _source_plans(giving, meant, receiving)
     placed, receiving = _with_dataset_json(receiving)
     reader, result = _result(request, plans, receiving)
     path = _writable(receiving.folder / f"{identifier}.json")
@@ -178,12 +178,9 @@ def _receiving(workspace: Workspace, id_or_name: str) -> Dataset:
     return Dataset(folder, (), workspace=workspace)
 
 
-def _plans_of(giving: Dataset, identifier: str | None, receiving: Dataset) -> Plans:
+def _source_plans(giving: Dataset, identifier: str | None, receiving: Dataset) -> Plans:
     """The plans to migrate: those named, else the only ones, else nnU-Net's default plans."""
     present = [plans.identifier for plans in giving.plans]
-    for error in giving.unreadable:
-        if identifier is not None and Path(error.path).stem == identifier:
-            raise error
     if identifier is None:
         if not present:
             raise UsageError(
@@ -196,14 +193,12 @@ def _plans_of(giving: Dataset, identifier: str | None, receiving: Dataset) -> Pl
                 hint=f"plans of {giving.name}: {', '.join(present)}",
             )
         identifier = present[0] if len(present) == 1 else DEFAULT_IDENTIFIER
-    if identifier not in present:
-        swapped = any(plans.identifier == identifier for plans in receiving.plans)
-        question = f"; {receiving.name} has plans of that name: are -s and -t swapped?" if swapped else ""
-        raise UsageError(
-            f"{giving.name} has no plans named {identifier}{question}",
-            hint=f"plans of {giving.name}: {', '.join(present) or 'none'}",
-        )
-    plans = next(plans for plans in giving.plans if plans.identifier == identifier)
+    try:
+        plans = plans_of(giving, identifier)
+    except UsageError as error:
+        if any(plans.identifier == identifier for plans in receiving.plans):
+            error.hint = f"{receiving.name} has plans of that name: are -s and -t swapped?"
+        raise
     if not plans.written:
         raise UsageError(f"{plans.path} has no configurations", hint="nnU-Net cannot use plans without any")
     for place, problem in plans.all_problems():
@@ -252,7 +247,7 @@ def _reader(receiving: Dataset, request: MigrationRequest) -> ReaderChoice:
 def _result(request: MigrationRequest, plans: Plans, receiving: Dataset) -> tuple[ReaderChoice, dict[str, Any]]:
     """The plans to write, and their reader. A graft keeps that of the target's own plans."""
     if request.workflow == "graft":
-        own = _plans_of(receiving, request.onto, receiving)
+        own = _source_plans(receiving, request.onto, receiving)
         kept = ReaderChoice(str(own.value.get("image_reader_writer")), f"as in {own.identifier}")
         return kept, grafted(plans.value, onto=own.value, target=request.target_plans)
     reader = _reader(receiving, request)

@@ -116,7 +116,9 @@ def plans_of(dataset: Dataset, identifier: str) -> Plans:
     for error in dataset.unreadable:
         if Path(error.path).name == f"{identifier}.json":
             raise error
-    raise UsageError(f"{dataset.name} has no plans {identifier}", hint=_name_hint(identifier, present, "plans here:"))
+    raise UsageError(
+        f"{dataset.name} has no plans named {identifier}", hint=_name_hint(identifier, present, "plans here:")
+    )
 
 
 def configuration_of(plans: Plans, name: str) -> Configuration:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from math import isclose, prod
 from typing import Any, NamedTuple
@@ -21,6 +21,13 @@ NEAR_SPACING = 0.8, 1.25
 NEAR_PATCH = 0.5, 2.0
 #: Relative difference below which spacings give the same arrays; headers store 0.8 as a float32.
 SAME_SPACING = 1e-3
+_PLAIN_FIELDS = {
+    "transpose_forward": Severity.WARNING,
+    "image_reader_writer": Severity.WARNING,
+    "preprocessor_name": Severity.WARNING,
+    "resampling_fn_data": Severity.INFO,
+    "resampling_fn_data_kwargs": Severity.INFO,
+}
 
 
 class InputDifference(NamedTuple):
@@ -91,16 +98,9 @@ def _intensities(theirs: Configuration, ours: Configuration) -> Iterator[InputDi
 
 def _plain(theirs: Configuration, ours: Configuration) -> Iterator[InputDifference]:
     """Fields that are only compared for equality."""
-    of_plans, of_configuration = _value_in_plans, Configuration.get
-    fields: tuple[tuple[str, Callable[..., Any], Severity], ...] = (
-        ("transpose_forward", of_plans, Severity.WARNING),
-        ("image_reader_writer", of_plans, Severity.WARNING),
-        ("preprocessor_name", of_configuration, Severity.WARNING),
-        ("resampling_fn_data", of_configuration, Severity.INFO),
-        ("resampling_fn_data_kwargs", of_configuration, Severity.INFO),
-    )
-    for field, get, severity in fields:
-        saw, feeds = get(theirs, field), get(ours, field)
+    before, now = ({**side.plans.value, **side.resolved} for side in (theirs, ours))
+    for field, severity in _PLAIN_FIELDS.items():
+        saw, feeds = before.get(field), now.get(field)
         if saw is not None and feeds is not None:
             inside = _inside(field, saw, feeds) if isinstance(saw, dict) else [(field, saw, feeds)] * (saw != feeds)
             yield from (InputDifference(*entry, severity) for entry in inside)
@@ -134,10 +134,6 @@ def _inside(field: str, saw: Any, feeds: Any) -> Iterator[tuple[str, Any, Any]]:
                 yield f"{field}[{index}]", before, now
     elif saw != feeds:
         yield field, saw, feeds
-
-
-def _value_in_plans(configuration: Configuration, key: str) -> Any:
-    return configuration.plans.value.get(key)
 
 
 def _patch(theirs: Configuration, ours: Configuration) -> Iterator[InputDifference]:

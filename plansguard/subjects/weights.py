@@ -64,14 +64,11 @@ class Weights:
         try:
             channels = input_channels(self.configuration.resolved, self.dataset_json.value)
             heads = segmentation_heads(self.dataset_json.value)
-        except UnknownNetwork as error:
-            raise Absent(error.reason) from error
-        try:
-            return expected_parameters(architecture, channels, heads)
-        except UnknownNetwork as error:
-            if not runtime.installed():
-                raise Absent(f"{error.reason}; plansguard[train] would build it to find out") from error
-        try:
+            try:
+                return expected_parameters(architecture, channels, heads)
+            except UnknownNetwork as error:
+                if not runtime.installed():
+                    raise Absent(f"{error.reason}; plansguard[train] would build it to find out") from error
             return runtime.parameters_of(architecture, channels, heads)
         except UnknownNetwork as error:
             raise Absent(error.reason) from error
