@@ -31,8 +31,6 @@ from tests.support.variants import resolve
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
-
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=5), inner, max_size=5),
@@ -539,22 +537,14 @@ def test_a_truncated_document_is_refused(value: Any, ascii_only: bool) -> None:
 # --- Real files ------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def corpus() -> list[Path]:
-    files = sorted(CORPUS.rglob("*.json"))
-    if not files:
-        pytest.skip(f"no corpus of real files at {CORPUS}")
-    return files
-
-
-def test_every_file_of_the_corpus_is_read_without_a_notice(corpus: list[Path]) -> None:
-    for file in corpus:
+def test_every_file_of_the_corpus_is_read_without_a_notice(corpus: Path) -> None:
+    for file in sorted(corpus.rglob("*.json")):
         document = read(file)
         assert document.value == json.loads(file.read_text(encoding="utf-8"))
         assert document.notices == (), file
 
 
-def test_positions_in_the_corpus_are_right(corpus: list[Path]) -> None:
-    for file in corpus:
+def test_positions_in_the_corpus_are_right(corpus: Path) -> None:
+    for file in sorted(corpus.rglob("*.json")):
         if file.stat().st_size < 32_000:  # all plans; some fingerprints would take minutes
             assert_all_positions_are_right(file.read_bytes())
