@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
 NNUNET_VERSION: Final = "2.8.1"
+NNUNET_PACKAGE: Final = "nnunetv2"
+NETWORK_PACKAGE: Final = "dynamic_network_architectures"
 
 Facet = Literal["weights", "input", "training", "bookkeeping"]
 Use = Literal["preprocessing", "training", "validation"]
@@ -182,7 +184,7 @@ class StockArchitecture(NamedTuple):
     optional: tuple[str, ...]
 
 
-_UNET = "dynamic_network_architectures.architectures.unet"
+_UNET = f"{NETWORK_PACKAGE}.architectures.unet"
 _TOPOLOGY = ("n_stages", "features_per_stage", "conv_op", "kernel_sizes", "strides")
 _OPERATIONS = (
     "conv_bias",

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from plansguard.core.errors import PlansguardError
+from plansguard.nnunet.constants import NETWORK_PACKAGE
 
 
 class InheritanceError(PlansguardError):
@@ -101,7 +102,7 @@ def modern_architecture(resolved: Mapping[str, Any]) -> dict[str, Any]:
         "nonlin_kwargs": {"inplace": True},
     }
     return {
-        "network_class_name": f"dynamic_network_architectures.architectures.{module}.{network}",
+        "network_class_name": f"{NETWORK_PACKAGE}.architectures.{module}.{network}",
         "arch_kwargs": arch_kwargs,
         "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
     }

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from plansguard.core.errors import UsageError
-from plansguard.nnunet.network.unet import PACKAGE, UnknownNetwork
+from plansguard.nnunet.constants import NETWORK_PACKAGE, NNUNET_PACKAGE
+from plansguard.nnunet.network.unet import UnknownNetwork
 
 #: The packages of layers that plans name as arguments of a network.
-_LAYERS = ("torch.nn", PACKAGE)
+_LAYERS = ("torch.nn", NETWORK_PACKAGE)
 #: Limits for sizes and numbers of features, and for modules, that no network in use reaches. Plans are untrusted.
 _LARGEST, _MOST_MODULES = 1 << 14, 10_000
 
 
 def installed() -> bool:
     """Whether nnunetv2 can be imported; it is not imported."""
-    return importlib.util.find_spec("nnunetv2") is not None
+    return importlib.util.find_spec(NNUNET_PACKAGE) is not None
 
 
 def command(name: str) -> str | None:
@@ -68,8 +69,8 @@ def parameters_of(architecture: Mapping[str, Any], channels: int, heads: int) ->
             hint="pip install 'plansguard[train]'",
         )
     path, kwargs = str(architecture.get("network_class_name")), architecture.get("arch_kwargs") or {}
-    if path.partition(".")[0] != PACKAGE:
-        raise UnknownNetwork(f"{path} is not of {PACKAGE}: plansguard builds no other networks")
+    if path.partition(".")[0] != NETWORK_PACKAGE:
+        raise UnknownNetwork(f"{path} is not of {NETWORK_PACKAGE}: plansguard builds no other networks")
     too_large = next((number for number in _numbers(kwargs) if number > _LARGEST), None)
     if too_large is not None:
         raise UnknownNetwork(f"{path} with {too_large} in its arguments: no network is that large")
@@ -88,9 +89,9 @@ def _built(
     import torch
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-    network_class = _class(path, (PACKAGE,)) or _moved_class(path.rpartition(".")[2])
+    network_class = _class(path, (NETWORK_PACKAGE,)) or _moved_class(path.rpartition(".")[2])
     if network_class is None:
-        raise UnknownNetwork(f"{path} is no network of the installed {PACKAGE}")
+        raise UnknownNetwork(f"{path} is no network of the installed {NETWORK_PACKAGE}")
     for key in imports:
         if kwargs[key] is not None and _class(str(kwargs[key]), _LAYERS) is None:
             raise UnknownNetwork(f"{key} is {kwargs[key]}, no layer of {' or '.join(_LAYERS)}")
@@ -116,9 +117,9 @@ def _moved_class(name: str) -> type | None:
     import dynamic_network_architectures
     from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 
-    folder = f"{PACKAGE}.architectures"
+    folder = f"{NETWORK_PACKAGE}.architectures"
     path = str(Path(dynamic_network_architectures.__path__[0]) / "architectures")
-    return _network_class(recursive_find_python_class(path, name, folder), (f"{PACKAGE}.",))
+    return _network_class(recursive_find_python_class(path, name, folder), (f"{NETWORK_PACKAGE}.",))
 
 
 def _network_class(value: Any, beginnings: tuple[str, ...]) -> type | None:

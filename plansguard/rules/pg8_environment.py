@@ -150,7 +150,7 @@ def torch_does_not_suit_nnunet(run: TrainingRun) -> Iterator[Found]:
     nnunet, torch = packages.nnunet_version(), packages.torch_version()
     if nnunet is None or torch is None:
         return
-    asked, severity = packages.requirement("torch", of=packages.NNUNET), Severity.WARNING
+    asked, severity = packages.requirement("torch"), Severity.WARNING
     if asked is not None and not packages.fulfils(torch, asked):
         severity, why, remedy = Severity.ERROR, f"this nnU-Net asks for torch{asked}", f"pip install 'torch{asked}'"
     elif nnunet < _SCHEDULES_WITH_NEW_TORCH and torch >= _TORCH_OF_OTHER_SCHEDULERS:

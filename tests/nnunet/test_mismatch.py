@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from plansguard.nnunet.constants import NETWORK_PACKAGE
 from plansguard.nnunet.network.inference import InferredNetwork, inferred_network, unmet
 from plansguard.nnunet.network.mismatch import Obstacle, obstacles
 from plansguard.nnunet.network.parameters import Shapes, expected_parameters, shapes_of
-from plansguard.nnunet.network.unet import PACKAGE, network_of
+from plansguard.nnunet.network.unet import network_of
 from tests.support.topologies import Architecture, architectures, real_network, variations
 
 WHOLE = ("dimensions", "network")
@@ -144,7 +145,7 @@ def network(name: str = "PlainConvUNet", axes: int = 3, **kwargs: Any) -> Archit
         "norm_op_kwargs": {"eps": 1e-05, "affine": True},
         **kwargs,
     }
-    return {"network_class_name": f"{PACKAGE}.architectures.unet.{name}", "arch_kwargs": given}
+    return {"network_class_name": f"{NETWORK_PACKAGE}.architectures.unet.{name}", "arch_kwargs": given}
 
 
 CUBES = [1, *[2] * 5]

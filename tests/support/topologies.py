@@ -10,7 +10,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from plansguard.nnunet.network.unet import AFFINE, PACKAGE, TRACKED, Network
+from plansguard.nnunet.constants import NETWORK_PACKAGE
+from plansguard.nnunet.network.unet import AFFINE, TRACKED, Network
 
 Architecture = dict[str, Any]
 
@@ -42,7 +43,7 @@ def architectures(draw: st.DrawFn, most_stages: int = 4) -> Architecture:
         kwargs |= draw(_block(stages))
     imports = [key for key in ("conv_op", "norm_op", "dropout_op", "nonlin", "block") if key in kwargs]
     return {
-        "network_class_name": f"{PACKAGE}.architectures.unet.{name}",
+        "network_class_name": f"{NETWORK_PACKAGE}.architectures.unet.{name}",
         "arch_kwargs": kwargs,
         "_kw_requires_import": imports,
     }
@@ -78,7 +79,7 @@ def _operations(draw: st.DrawFn, axes: int) -> dict[str, Any]:
 
 @st.composite
 def _block(draw: st.DrawFn, stages: int) -> dict[str, Any]:
-    path = f"{PACKAGE}.building_blocks.residual."
+    path = f"{NETWORK_PACKAGE}.building_blocks.residual."
     bottleneck = {"block": f"{path}BottleneckD", "bottleneck_channels": draw(_per_stage(_FEATURES, stages))}
     return draw(st.sampled_from([{}, {"block": f"{path}BasicBlockD"}, {"bottleneck_channels": None}, bottleneck]))
 

@@ -13,14 +13,14 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from plansguard.nnunet.constants import NNUNET_PACKAGE
 from plansguard.nnunet.install.python_sources import folder_of
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
-NNUNET: Final = "nnunetv2"
 _COMMAND = "nnUNetv2_train"
 #: A script of pip begins with its interpreter; where that path is too long, with a shell that starts it.
 _SHEBANG = re.compile(
@@ -54,8 +54,8 @@ class Installations(NamedTuple):
 
 def nnunet_installations() -> Installations:
     """The nnU-Nets in ``sys.path`` and in the shell's PATH."""
-    imported = folder_of(NNUNET)
-    folders = [Path(entry or ".").absolute() / NNUNET for entry in sys.path]
+    imported = folder_of(NNUNET_PACKAGE)
+    folders = [Path(entry or ".").absolute() / NNUNET_PACKAGE for entry in sys.path]
     packages = dict.fromkeys(folder.resolve() for folder in folders if (folder / "__init__.py").is_file())
     shadowed = tuple(folder for folder in packages if imported is not None and folder != imported.resolve())
     command = shutil.which(_COMMAND)
@@ -66,7 +66,7 @@ def nnunet_installations() -> Installations:
     return Installations(imported, shadowed, Path(command), interpreter, is_ours)
 
 
-def edited_since_installed(path: Path, package: str = NNUNET) -> bool | None:
+def edited_since_installed(path: Path, package: str = NNUNET_PACKAGE) -> bool | None:
     """Whether a file of an installed package differs from the one that was installed.
 
     None where that is unknown: an installation from a clone, or a file that did not come with the package.
@@ -92,7 +92,7 @@ def version(package: str) -> str | None:
 
 def nnunet_version() -> tuple[int, ...] | None:
     """The version of the installed nnunetv2, as numbers; None where none is installed."""
-    return _numbers(NNUNET)
+    return _numbers(NNUNET_PACKAGE)
 
 
 def torch_version() -> tuple[int, ...] | None:
@@ -110,7 +110,7 @@ def dotted(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 
-def requirement(package: str, of: str) -> str | None:
+def requirement(package: str, of: str = NNUNET_PACKAGE) -> str | None:
     """The versions of a package that another one requires: ``!=2.9.*,>=2.1.2``; None where it requires none."""
     distribution = _distribution(of)
     for line in (distribution and distribution.requires) or ():

@@ -19,6 +19,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from plansguard.nnunet.constants import NETWORK_PACKAGE, NNUNET_PACKAGE
+
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
@@ -27,7 +29,7 @@ _LARGEST = 2**20
 #: Packages that are not searched for names.
 _FOREIGN = frozenset(sys.stdlib_module_names) | {"torch", "numpy"}
 #: Packages that consist of sources only: a module or name that is not found in them does not exist.
-_COMPLETE = frozenset({"nnunetv2", "dynamic_network_architectures", "batchgenerators", "batchgeneratorsv2"})
+_COMPLETE = frozenset({NNUNET_PACKAGE, NETWORK_PACKAGE, "batchgenerators", "batchgeneratorsv2"})
 _DYNAMIC = "__getattr__"
 #: Limit for imports that lead to one another, and for nested packages.
 _DEEPEST = 64
@@ -84,7 +86,7 @@ def folder_of(package: str) -> Path | None:
 
 def is_loaded(name: str) -> bool:
     """Whether nnU-Net loads a module of this name before it looks for trainers: another one is never imported."""
-    return name in ("torch", "numpy", "nnunetv2") or (name in sys.stdlib_module_names and name in sys.modules)
+    return name in ("torch", "numpy", NNUNET_PACKAGE) or (name in sys.stdlib_module_names and name in sys.modules)
 
 
 def written(node: ast.AST) -> str:

@@ -12,9 +12,10 @@ from typing import Any, Final
 from plansguard.nnunet import constants
 from plansguard.nnunet.install.python_sources import ClassStatement, Sources, Unread, written
 
-PACKAGE: Final = "nnunetv2"
 FOLDER: Final = ("training", "nnUNetTrainer")
 """The folder of nnU-Net's trainers, below its own folder."""
+MODULES: Final = ".".join([constants.NNUNET_PACKAGE, *FOLDER])
+"""The package of nnU-Net's trainers."""
 
 NETWORK: Final = "build_network_architecture"
 AUGMENTATION: Final = "configure_rotation_dummyDA_mirroring_and_inital_patch_size"
@@ -23,7 +24,7 @@ AUGMENTATION: Final = "configure_rotation_dummyDA_mirroring_and_inital_patch_siz
 #: Limit for the number of base classes, one above the other.
 _DEEPEST = 64
 _TRANSFORMS = "get_training_transforms"
-_STOCK = ".".join([PACKAGE, *FOLDER, constants.DEFAULT_TRAINER])
+_STOCK = f"{MODULES}.{constants.DEFAULT_TRAINER}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,11 @@ class TrainerClass:
     def mirrors(self) -> bool | None:
         """Whether it mirrors patches in training; None where that is unknown."""
         loading = self.method("get_dataloaders")
-        if self.is_trainer is not True or loading is None or not loading.module.startswith(f"{PACKAGE}."):
+        if (
+            self.is_trainer is not True
+            or loading is None
+            or not loading.module.startswith(f"{constants.NNUNET_PACKAGE}.")
+        ):
             return None
         has_axes = _has_mirror_axes(self.mro)
         return None if has_axes and not _adds_mirroring(self.mro) else has_axes

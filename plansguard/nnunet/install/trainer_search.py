@@ -20,7 +20,7 @@ from pathlib import Path
 from plansguard.nnunet import constants
 from plansguard.nnunet.install import trainer_folder
 from plansguard.nnunet.install.python_sources import ClassStatement, ImportFault, Module, Sources, folder_of, is_loaded
-from plansguard.nnunet.install.trainer_class import FOLDER, PACKAGE, TrainerClass, trainer_of
+from plansguard.nnunet.install.trainer_class import FOLDER, MODULES, TrainerClass, trainer_of
 from plansguard.nnunet.workspace import is_there
 
 #: Limit for the modules and folders of one search.
@@ -59,11 +59,11 @@ def find_trainer(name: str, *, environment: Mapping[str, str] = os.environ) -> T
 
 def search(name: str, *, environment: Mapping[str, str] = os.environ) -> Search:
     """Search for a trainer as the nnU-Net does that this Python imports."""
-    home = folder_of(PACKAGE)
+    home = folder_of(constants.NNUNET_PACKAGE)
     if home is None:
         return Search(name, installed=False)
     result = Search(name, reads_variable=_reads_variable(home))
-    hit = _first(name, home.joinpath(*FOLDER), Sources(), ".".join([PACKAGE, *FOLDER]))
+    hit = _first(name, home.joinpath(*FOLDER), Sources(), MODULES)
     missing = []
     for folder in map(Path, folders(environment) if result.reads_variable else ()):
         if hit is not None:
@@ -80,8 +80,8 @@ def search(name: str, *, environment: Mapping[str, str] = os.environ) -> Search:
 
 def all_names(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
     """Names of all classes that nnU-Net's search meets; where none is installed, of the folders in the variable."""
-    home = folder_of(PACKAGE)
-    places = [] if home is None else [(home.joinpath(*FOLDER), Sources(), ".".join([PACKAGE, *FOLDER]))]
+    home = folder_of(constants.NNUNET_PACKAGE)
+    places = [] if home is None else [(home.joinpath(*FOLDER), Sources(), MODULES)]
     if home is None or _reads_variable(home):
         places += [(Path(folder), Sources(Path(folder).absolute()), "") for folder in folders(environment)]
     modules = (module for place in places for _, module in islice(_modules(*place), _MOST))
@@ -97,9 +97,10 @@ def finds_network(class_name: str) -> bool:
     parent, _, name = class_name.rpartition(".")
     if parent and sources.is_installed(parent) and sources.dotted_meaning(class_name) is not None:
         return True
-    package = "dynamic_network_architectures"
-    home = folder_of(package)
-    modules = () if home is None else _modules(home / "architectures", sources, f"{package}.architectures")
+    home = folder_of(constants.NETWORK_PACKAGE)
+    modules = (
+        () if home is None else _modules(home / "architectures", sources, f"{constants.NETWORK_PACKAGE}.architectures")
+    )
     return any(
         module is not None and module.may_have(name) and sources.meaning(module, name) is not None
         for _, module in modules
@@ -108,7 +109,7 @@ def finds_network(class_name: str) -> bool:
 
 def stray(name: str, environment: Mapping[str, str] = os.environ) -> Path | None:
     """A file below one of the folders that defines a class of this name and that nnU-Net does not import."""
-    home = folder_of(PACKAGE)
+    home = folder_of(constants.NNUNET_PACKAGE)
     roots = [*map(Path, folders(environment)), *([] if home is None else [home.joinpath(*FOLDER)])]
     for folder, _, files in (entry for root in roots for entry in islice(os.walk(root), _MOST)):
         for path in (Path(folder, file) for file in sorted(files) if file.endswith(".py")):

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from itertools import count
 from typing import Any, NamedTuple
 
+from plansguard.nnunet.constants import NETWORK_PACKAGE
 from plansguard.nnunet.network.parameters import shapes_of
-from plansguard.nnunet.network.unet import AFFINE, PACKAGE, TRACKED, Network, UnknownNetwork, network_of
+from plansguard.nnunet.network.unet import AFFINE, TRACKED, Network, UnknownNetwork, network_of
 
 Stored = Mapping[str, tuple[int, ...]]
 """Parameter name -> shape, as in a checkpoint; there may be more than the network needs."""
@@ -143,11 +144,11 @@ def _as_written(network: Network) -> dict[str, Any]:
     if network.stem not in (None, network.features[0]):
         kwargs["stem_channels"] = network.stem
     if network.bottleneck:
-        kwargs["block"] = f"{PACKAGE}.building_blocks.residual.BottleneckD"
+        kwargs["block"] = f"{NETWORK_PACKAGE}.building_blocks.residual.BottleneckD"
         kwargs["bottleneck_channels"] = list(network.bottleneck)
         imports.append("block")
     return {
-        "network_class_name": f"{PACKAGE}.architectures.unet.{network.name}",
+        "network_class_name": f"{NETWORK_PACKAGE}.architectures.unet.{network.name}",
         "arch_kwargs": kwargs,
         "_kw_requires_import": imports,
     }

@@ -210,7 +210,10 @@ def _features(mine: Network, its: Network) -> Iterator[_Cause]:
 
 
 def _blocks(mine: Network, its: Network) -> Iterator[_Cause]:
-    if bool(mine.bottleneck) != bool(its.bottleneck):
+    # With kernels of 1 and as many features inside, BottleneckD has all parameters of BasicBlockD.
+    is_contained = its.bottleneck == its.features and not (mine.norm and its.gap)
+    is_contained &= all(factor == 1 for kernel in its.kernels for factor in kernel)
+    if bool(mine.bottleneck) != bool(its.bottleneck) and not is_contained:
         here, theirs = ("BottleneckD" if network.bottleneck else "BasicBlockD" for network in (mine, its))
         what = f"blocks are {here} here and {theirs} in the weights (block)"
         yield Obstacle("blocks", what, ("block", "bottleneck_channels")), "encoder.stages."

@@ -15,7 +15,6 @@ from plansguard.nnunet import constants
 
 PER_STAGE: Final = ("features_per_stage", "kernel_sizes", "strides")
 """Arguments with one entry per stage, except those that count convolutions or blocks."""
-PACKAGE: Final = "dynamic_network_architectures"
 AFFINE: Final = ("weight", "bias")
 TRACKED: Final = ("running_mean", "running_var", "num_batches_tracked")
 """Parameters and buffers of a normalization layer, in torch's order."""
@@ -142,7 +141,7 @@ def stock_name(architecture: Mapping[str, Any]) -> str:
     """
     path = str(architecture.get("network_class_name"))
     name = path.rpartition(".")[2]
-    if name not in constants.STOCK_ARCHITECTURES or path.partition(".")[0] != PACKAGE:
+    if name not in constants.STOCK_ARCHITECTURES or path.partition(".")[0] != constants.NETWORK_PACKAGE:
         raise UnknownNetwork(f"the parameters of the network {path} are not known to plansguard")
     return name
 
