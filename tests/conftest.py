@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.support.variants import lay_out, point_to
+from tests.support.variants import ROOTS, lay_out, point_to
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT.parent / "shared" / "corpus"
@@ -60,3 +60,11 @@ def workspace(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
     for edit in options.get("edits", ()):
         edit(root, datasets[0])
     return root
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty current folder; nnU-Net's variables are not set."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ROOTS.values():
+        monkeypatch.delenv(folder, raising=False)

@@ -15,13 +15,16 @@ from plansguard.commands.check import check
 from plansguard.core.errors import UsageError
 from plansguard.render import render
 from tests.support.command import run, start
-from tests.support.variants import FIXTURES, ROOTS, lay_out, place, put, remove
+from tests.support.variants import FIXTURES, ROOTS, lay_out, place, point_to, put, remove
 
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 PLANS = "preprocessed/nnUNetPlans.json"
 #: One fault, told at one place: the sign that a file has been judged.
 FAULT = put(PLANS, "/configurations/3d_fullres/patch_size/1", 70)
 FAULT_CODE = "PG101"
+
+
+pytestmark = pytest.mark.usefixtures("nowhere")
 
 
 class Judged(NamedTuple):
@@ -31,14 +34,6 @@ class Judged(NamedTuple):
     found: list[tuple[str, str]]
     documents: int
     report: dict[str, Any]
-
-
-@pytest.fixture(autouse=True)
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty current folder; nnU-Net's variables are not set."""
-    monkeypatch.chdir(tmp_path)
-    for folder in ROOTS.values():
-        monkeypatch.delenv(folder, raising=False)
 
 
 @pytest.fixture
@@ -56,8 +51,7 @@ def workspace(tmp_path: Path) -> Path:
 @pytest.fixture
 def variables(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same with the variables set."""
-    for name in ROOTS.values():
-        monkeypatch.setenv(name, str(workspace / name))
+    point_to(workspace, monkeypatch)
     return workspace
 
 

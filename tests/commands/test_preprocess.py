@@ -1,22 +1,17 @@
-"""``plansguard preprocess``: what it says before, what it runs, and what it leaves, also when it is killed.
+"""``plansguard preprocess``: what it reports before, what it runs, and what it leaves, also when it is killed.
 
-Most tests run a stand-in for nnU-Net's command (tests/support/standin.py), which fails and hangs when it is told to;
-the last ones run the real one.
+These tests run a stand-in for nnU-Net's command (tests/support/standin.py), which fails and hangs on demand.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,34 +20,37 @@ from plansguard.core.atomic_files import occupied
 from plansguard.core.errors import WriteRefused
 from plansguard.core.report import Severity
 from plansguard.nnunet import runtime
-from tests.conftest import ROOT
 from tests.support import standin
-from tests.support.command import Done, run
+from tests.support.preprocessing import (
+    NAMES,
+    both,
+    codes,
+    contents,
+    edited,
+    posix_only,
+    preprocess,
+    process,
+    record_of,
+    wait_for,
+)
 from tests.support.preprocessing_records import CT, FOLDER, KWARGS, MEAN, RECORD
-from tests.support.variants import PLANS, RESENC, ROOTS, Edit, drop, lay_out, place, put, remove, rewrite
+from tests.support.variants import PLANS, RESENC, ROOTS, Edit, drop, place, put, remove, rewrite
 
 #: Nearly all of them start processes.
-pytestmark = pytest.mark.slow
-
-NAMES = ("nnUNetPlans_2d", FOLDER)
-posix_only = pytest.mark.skipif(os.name == "nt", reason="signals are those of POSIX")
+pytestmark = [pytest.mark.slow, pytest.mark.workspace(CT, folder="workspace")]
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Dataset002, not preprocessed yet, and a stand-in for nnU-Net's command."""
-    root = lay_out(tmp_path / "workspace", CT)
-    for name in ROOTS.values():
-        monkeypatch.setenv(name, str(root / name))
+@pytest.fixture(autouse=True)
+def stand_in(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for nnU-Net's command."""
     program = standin.install(tmp_path)
     monkeypatch.setattr(runtime, "command", lambda name: str(program))
     monkeypatch.setenv(standin.LOG, str(tmp_path / "log"))
-    return root
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> Callable[[], list[str]]:
-    """What the stand-in was told."""
+    """The lines that the stand-in logged."""
 
     def lines() -> list[str]:
         path = tmp_path / "log"
@@ -63,7 +61,7 @@ def log(tmp_path: Path) -> Callable[[], list[str]]:
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Tells the stand-in what to do."""
+    """Set what the stand-in does."""
     return lambda words: monkeypatch.setenv(standin.STEPS, words)
 
 
@@ -71,39 +69,7 @@ Log = Callable[[], list[str]]
 Steps = Callable[[str], None]
 
 
-def preprocess(*arguments: str) -> Done:
-    return run("preprocess", "-d", "2", *arguments)
-
-
-def both() -> Done:
-    done = preprocess("-p", "nnUNetPlans", "-c", "3d_fullres", "2d", "--yes")
-    assert done.code == 0, done.err
-    return done
-
-
-def edited(workspace: Path, *edits: Edit) -> None:
-    for edit in edits:
-        edit(workspace, CT)
-
-
-def stamp(workspace: Path, name: str = FOLDER) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(place(workspace, CT, f"preprocessed/{name}.stamp.json").read_bytes())
-    return value
-
-
-def codes() -> list[str]:
-    return [finding.code for finding in check(datasets=[CT]).findings]
-
-
-def contents(workspace: Path) -> dict[str, bytes]:
-    """Every file but the locks."""
-    files = (path for path in sorted(workspace.rglob("*")) if path.is_file() and path.suffix != ".lock")
-    return {str(path.relative_to(workspace)): path.read_bytes() for path in files}
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# What it does
-# ---------------------------------------------------------------------------------------------------------------------
+# --- What it does
 
 
 def test_both_configurations(workspace: Path, log: Log) -> None:
@@ -114,13 +80,13 @@ def test_both_configurations(workspace: Path, log: Log) -> None:
     assert "running nnUNetv2_preprocess -d 2 -plans_name nnUNetPlans -c 3d_fullres\n" in done.out
     assert "plansguard check -d 2 -p nnUNetPlans\n" in done.out
     for name in NAMES:
-        assert stamp(workspace, name)["files"]["cases"] == 5
+        assert record_of(workspace, name)["files"]["cases"] == 5
     assert codes() == []
 
 
 def test_the_stamp(workspace: Path) -> None:
     both()
-    value = stamp(workspace)
+    value = record_of(workspace)
     assert (value["plans"], value["configuration"], value["data_identifier"]) == ("nnUNetPlans", "3d_fullres", FOLDER)
     assert value["input"]["spacing"] == [1.5, 1.2000000476837158, 1.2000000476837158]
     assert value["input"]["mean of channel 0"] == 79.87077331542969
@@ -169,9 +135,7 @@ def test_cases_that_dataset_json_lists(workspace: Path, log: Log) -> None:
     assert "plans nnUNetPlans: 1 case\n" in preprocess("-c", "2d", "--dry-run").out
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Before anything is deleted
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Before anything is deleted
 
 
 def test_a_dry_run_writes_nothing(workspace: Path, log: Log) -> None:
@@ -298,6 +262,7 @@ def test_without_nnunet(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_where_the_command_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the stand-in is not meant here
     program = tmp_path / "nnUNetv2_of_no_release"
     shutil.copy(standin.install(tmp_path), program)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
@@ -354,9 +319,7 @@ def test_a_damaged_stamp_is_replaced(workspace: Path, text: str) -> None:
     assert codes() == []
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# When it goes wrong
-# ---------------------------------------------------------------------------------------------------------------------
+# --- When it goes wrong
 
 
 def test_nnunet_fails(workspace: Path, log: Log, steps: Steps) -> None:
@@ -367,7 +330,7 @@ def test_nnunet_fails(workspace: Path, log: Log, steps: Steps) -> None:
     assert "nnU-Net failed with exit code 1" in done.err
     assert f"holds 2 of 5 cases; {FOLDER}.stamp.json is marked unfinished" in done.err
     assert log()[2:] == ["run -d 2 -plans_name nnUNetPlans -c 3d_fullres"]  # the next one was not begun
-    assert stamp(workspace)["finished"] is None
+    assert record_of(workspace)["finished"] is None
     [told] = [one for one in check(datasets=[CT]).findings if one.code == "PG542"]
     assert told.severity is Severity.ERROR
     assert "2 of 5 cases are complete" in told.message
@@ -381,7 +344,7 @@ def test_nnunet_says_that_all_is_well_and_it_is_not(workspace: Path, steps: Step
     done = preprocess("-c", "3d_fullres")
     assert done.code == 4
     assert "ended without an error, but left 1 case out" in done.err
-    assert stamp(workspace)["finished"] is None
+    assert record_of(workspace)["finished"] is None
     assert "PG542" in codes()
 
 
@@ -391,7 +354,7 @@ def test_documents_that_change_meanwhile(workspace: Path, steps: Steps) -> None:
     done = preprocess("-c", "3d_fullres")
     assert done.code == 2
     assert "dataset.json was changed while nnU-Net preprocessed" in done.err
-    assert stamp(workspace)["finished"] is None
+    assert record_of(workspace)["finished"] is None
 
 
 def test_two_at_once(workspace: Path, log: Log) -> None:
@@ -399,28 +362,6 @@ def test_two_at_once(workspace: Path, log: Log) -> None:
         done = preprocess("-c", "3d_fullres")
         assert (done.code, "nnU-Net is still at work on" in done.err, log()) == (2, True, [])
         assert preprocess("-c", "2d").code == 0  # another folder is free
-
-
-def process(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-    """``plansguard preprocess`` as a process of its own, with the stand-in that this process knows."""
-    code = (
-        "from plansguard.nnunet import runtime; "
-        f"runtime.command = lambda name: {runtime.command('nnUNetv2_preprocess')!r}; "
-        "from plansguard.cli import main; main()"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", code, "preprocess", "-d", "2", *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options},
-    )
-
-
-def wait_for(condition: Callable[[], Any]) -> Any:
-    for _ in range(3000):
-        if result := condition():
-            return result
-        time.sleep(0.02)
-    raise AssertionError("it never came to that")
 
 
 def hanging(log: Log) -> int:
@@ -456,7 +397,7 @@ def test_signals_are_passed_on(workspace: Path, log: Log, steps: Steps, number: 
     assert [line for line in log() if line.startswith("run")] == ["run -d 2 -plans_name nnUNetPlans -c 3d_fullres"]
     if number != signal.SIGHUP:
         assert log()[-1] == f"signal {number}"
-    assert stamp(workspace)["finished"] is None
+    assert record_of(workspace)["finished"] is None
     assert "PG542" in codes()
 
 
@@ -536,130 +477,7 @@ def test_killed_before_anything_was_deleted(workspace: Path, log: Log, steps: St
         child = hanging(log)
         running.kill()
     os.kill(child, signal.SIGKILL)
-    assert stamp(workspace)["finished"] is None
+    assert record_of(workspace)["finished"] is None
     assert codes() == ["PG540"]
     edited(workspace, put(PLANS, f"{KWARGS}/order", 3))
     assert codes() == []
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The real nnU-Net
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def preprocessed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Done]]:
-    """Dataset002, preprocessed by the real command through ours, and what was said."""
-    pytest.importorskip("nnunetv2", reason="runs the real nnunetv2")
-    root = lay_out(tmp_path_factory.mktemp("real"), CT)
-    with pytest.MonkeyPatch.context() as patch:
-        set_environment(patch, root)
-        yield root, run("preprocess", "-d", "2", "-p", "nnUNetPlans", "-c", "3d_fullres", "2d", "-np", "2")
-
-
-@pytest.fixture
-def real(preprocessed: tuple[Path, Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it."""
-    shutil.copytree(preprocessed[0], tmp_path / "workspace")
-    set_environment(monkeypatch, tmp_path / "workspace")
-    return tmp_path / "workspace"
-
-
-def set_environment(patch: pytest.MonkeyPatch, workspace: Path) -> None:
-    patch.delenv("nnUNet_n_proc_DA", raising=False)
-    for name in ROOTS.values():
-        patch.setenv(name, str(workspace / name))
-
-
-def wait_for_cases(workspace: Path) -> None:
-    """Until nnU-Net, whose stamp says unfinished, has begun to write."""
-    folder = place(workspace, CT, f"preprocessed/{FOLDER}")
-    wait_for(lambda: stamp(workspace)["finished"] is None)
-    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    wait_for(lambda: any(mtime(folder / name) not in (None, then) for name, then in before.items()))
-
-
-def mtime(path: Path) -> int | None:
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return None
-
-
-@pytest.mark.nnunet
-@pytest.mark.slow
-def test_real_data_are_stamped(preprocessed: tuple[Path, Done], real: Path) -> None:
-    done = preprocessed[1]
-    assert done.code == 0, done.err
-    assert {stamp(real, name)["nnunetv2"] for name in NAMES} == {"2.8.1"}
-    assert {stamp(real, name)["files"]["cases"] for name in NAMES} == {5}
-    assert codes() == []
-
-
-@pytest.mark.nnunet
-@pytest.mark.slow
-def test_an_edit_after_real_preprocessing(real: Path) -> None:
-    edited(real, remove(RESENC), put(PLANS, "/configurations/3d_fullres/spacing/0", 1.505))
-    [told] = [one for one in check(datasets=[CT]).findings if one.code == "PG540"]
-    assert "spacing was [1.5, 1.2, 1.2], is [1.505, 1.2, 1.2]" in told.message
-    assert told.location.pointer == "/configurations/3d_fullres/spacing"
-
-
-@pytest.mark.nnunet
-@pytest.mark.slow
-def test_nnunet_by_hand_with_other_plans(real: Path) -> None:
-    """Sizes alone tell: only the mean of the normalisation is another one."""
-    edited(real, remove(RESENC), put(PLANS, MEAN, 79.0))
-    command = [str(runtime.command("nnUNetv2_preprocess")), "-d", "2", "-c", "3d_fullres", "-np", "2"]
-    subprocess.run(command, check=True, capture_output=True)
-    assert [one.code for one in check(datasets=[CT], configuration="3d_fullres").findings] == ["PG541"]
-
-
-@pytest.mark.nnunet
-@pytest.mark.slow
-def test_nnunet_by_hand_with_the_same_plans(real: Path) -> None:
-    """The same data again: what the stamp says is still true."""
-    command = [str(runtime.command("nnUNetv2_preprocess")), "-d", "2", "-c", "3d_fullres", "-np", "2"]
-    subprocess.run(command, check=True, capture_output=True)
-    assert codes() == []
-
-
-@posix_only
-@pytest.mark.nnunet
-@pytest.mark.slow
-def test_real_preprocessing_killed(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program, told = tmp_path / "nnUNetv2_preprocess", tmp_path / "pid"
-    program.write_text(f'#!/bin/sh\necho $$ >"{told}"\nexec "{runtime.command(program.name)}" "$@"\n', encoding="utf-8")
-    program.chmod(0o755)
-    monkeypatch.setattr(runtime, "command", lambda name: str(program))
-    with process("-c", "3d_fullres", "--yes", "-np", "1") as running:
-        wait_for_cases(real)
-        running.kill()
-        os.killpg(int(told.read_text(encoding="utf-8")), signal.SIGKILL)
-    assert stamp(real)["finished"] is None
-    found = check(datasets=[CT], configuration="3d_fullres", plans="nnUNetPlans").findings
-    assert "PG542" in [one.code for one in found]
-
-
-@posix_only
-@pytest.mark.nnunet
-@pytest.mark.slow
-def test_real_preprocessing_interrupted(real: Path) -> None:
-    with process("-c", "3d_fullres", "2d", "--yes", "-np", "1") as running:
-        wait_for_cases(real)
-        running.send_signal(signal.SIGINT)
-        assert running.wait(120) == 128 + signal.SIGINT
-    assert stamp(real)["finished"] is None
-    assert stamp(real, "nnUNetPlans_2d")["finished"] is not None  # was not begun
-    assert "PG542" in codes()
-
-
-@pytest.mark.nnunet
-@pytest.mark.slow
-def test_real_nnunet_fails(real: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """An image that cannot be read: nnU-Net's own message comes through."""
-    place(real, CT, "raw/imagesTr/fine_002_0000.nii.gz").write_bytes(b"no image")
-    done = preprocess("-c", "3d_fullres", "--yes", "-np", "1")
-    assert done.code == 4
-    assert "Traceback" in capfd.readouterr().err
-    assert stamp(real)["finished"] is None

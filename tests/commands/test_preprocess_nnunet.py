@@ -1,0 +1,133 @@
+"""``plansguard preprocess`` with the real nnU-Net."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plansguard.commands.check import check
+from plansguard.nnunet import runtime
+from tests.support.command import Done, run
+from tests.support.preprocessing import (
+    NAMES,
+    codes,
+    edited,
+    posix_only,
+    preprocess,
+    process,
+    record_of,
+    wait_for,
+)
+from tests.support.preprocessing_records import CT, FOLDER, MEAN
+from tests.support.variants import PLANS, RESENC, lay_out, place, point_to, put, remove
+
+pytestmark = [pytest.mark.slow, pytest.mark.nnunet]
+
+
+@pytest.fixture(scope="module")
+def preprocessed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Done]]:
+    """Dataset002, preprocessed by the real command through ours, and what was said."""
+    pytest.importorskip("nnunetv2", reason="runs the real nnunetv2")
+    root = lay_out(tmp_path_factory.mktemp("real"), CT)
+    with pytest.MonkeyPatch.context() as patch:
+        set_environment(patch, root)
+        yield root, run("preprocess", "-d", "2", "-p", "nnUNetPlans", "-c", "3d_fullres", "2d", "-np", "2")
+
+
+@pytest.fixture
+def real(preprocessed: tuple[Path, Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it."""
+    shutil.copytree(preprocessed[0], tmp_path / "workspace")
+    set_environment(monkeypatch, tmp_path / "workspace")
+    return tmp_path / "workspace"
+
+
+def set_environment(patch: pytest.MonkeyPatch, workspace: Path) -> None:
+    patch.delenv("nnUNet_n_proc_DA", raising=False)
+    point_to(workspace, patch)
+
+
+def wait_for_cases(workspace: Path) -> None:
+    """Until nnU-Net, whose stamp says unfinished, has begun to write."""
+    folder = place(workspace, CT, f"preprocessed/{FOLDER}")
+    wait_for(lambda: record_of(workspace)["finished"] is None)
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    wait_for(lambda: any(mtime(folder / name) not in (None, then) for name, then in before.items()))
+
+
+def mtime(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def test_real_data_are_stamped(preprocessed: tuple[Path, Done], real: Path) -> None:
+    done = preprocessed[1]
+    assert done.code == 0, done.err
+    assert {record_of(real, name)["nnunetv2"] for name in NAMES} == {"2.8.1"}
+    assert {record_of(real, name)["files"]["cases"] for name in NAMES} == {5}
+    assert codes() == []
+
+
+def test_an_edit_after_real_preprocessing(real: Path) -> None:
+    edited(real, remove(RESENC), put(PLANS, "/configurations/3d_fullres/spacing/0", 1.505))
+    [told] = [one for one in check(datasets=[CT]).findings if one.code == "PG540"]
+    assert "spacing was [1.5, 1.2, 1.2], is [1.505, 1.2, 1.2]" in told.message
+    assert told.location.pointer == "/configurations/3d_fullres/spacing"
+
+
+def test_nnunet_by_hand_with_other_plans(real: Path) -> None:
+    """Sizes alone tell: only the mean of the normalisation is another one."""
+    edited(real, remove(RESENC), put(PLANS, MEAN, 79.0))
+    command = [str(runtime.command("nnUNetv2_preprocess")), "-d", "2", "-c", "3d_fullres", "-np", "2"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert [one.code for one in check(datasets=[CT], configuration="3d_fullres").findings] == ["PG541"]
+
+
+def test_nnunet_by_hand_with_the_same_plans(real: Path) -> None:
+    """The same data again: what the stamp says is still true."""
+    command = [str(runtime.command("nnUNetv2_preprocess")), "-d", "2", "-c", "3d_fullres", "-np", "2"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert codes() == []
+
+
+@posix_only
+def test_real_preprocessing_killed(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, told = tmp_path / "nnUNetv2_preprocess", tmp_path / "pid"
+    program.write_text(f'#!/bin/sh\necho $$ >"{told}"\nexec "{runtime.command(program.name)}" "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setattr(runtime, "command", lambda name: str(program))
+    with process("-c", "3d_fullres", "--yes", "-np", "1") as running:
+        wait_for_cases(real)
+        running.kill()
+        os.killpg(int(told.read_text(encoding="utf-8")), signal.SIGKILL)
+    assert record_of(real)["finished"] is None
+    found = check(datasets=[CT], configuration="3d_fullres", plans="nnUNetPlans").findings
+    assert "PG542" in [one.code for one in found]
+
+
+@posix_only
+def test_real_preprocessing_interrupted(real: Path) -> None:
+    with process("-c", "3d_fullres", "2d", "--yes", "-np", "1") as running:
+        wait_for_cases(real)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(120) == 128 + signal.SIGINT
+    assert record_of(real)["finished"] is None
+    assert record_of(real, "nnUNetPlans_2d")["finished"] is not None  # was not begun
+    assert "PG542" in codes()
+
+
+def test_real_nnunet_fails(real: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """An image that cannot be read: nnU-Net's own message comes through."""
+    place(real, CT, "raw/imagesTr/fine_002_0000.nii.gz").write_bytes(b"no image")
+    done = preprocess("-c", "3d_fullres", "--yes", "-np", "1")
+    assert done.code == 4
+    assert "Traceback" in capfd.readouterr().err
+    assert record_of(real)["finished"] is None
