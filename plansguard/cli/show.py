@@ -28,5 +28,5 @@ def show(
     from plansguard.commands.show import show as run_show
     from plansguard.render import show as rendering
 
-    shown = run_show(path)
-    typer.echo(rendering.as_json(shown) if as_json else rendering.text(shown), nl=False)
+    description = run_show(path)
+    typer.echo(rendering.as_json(description) if as_json else rendering.text(description), nl=False)

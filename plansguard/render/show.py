@@ -1,4 +1,4 @@
-"""What ``plansguard show`` says, as text and as JSON. Every text from a file passes through ``printable``."""
+"""Output of ``plansguard show`` as text and as JSON. Every text from a file passes through ``printable``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ from textwrap import wrap
 from typing import Any
 
 from plansguard.core.text import counted
+from plansguard.documents.models.show_document import (
+    OMITTED,
+    CheckpointDescription,
+    ConfigurationDescription,
+    Description,
+    ModelDescription,
+    NetworkDescription,
+    NormalizationDescription,
+    PlansDescription,
+    StageDescription,
+    StoredWeights,
+    TrainingProgress,
+    UnreadCheckpoint,
+    as_document,
+)
 from plansguard.render import plain_json, printable
 
 _WIDTH = 100
@@ -18,165 +33,173 @@ _MOST = 12
 _LONGEST = 300
 #: Integers from here on are shortened like other numbers.
 _LARGE = 10**15
-Shown = Mapping[str, Any]
 
 
-def as_json(shown: Shown) -> str:
-    """The same for programs, in ASCII."""
-    return plain_json(shown)
+def as_json(description: Description) -> str:
+    """Render a description as JSON, in ASCII."""
+    return plain_json(as_document(description))
 
 
-def text(shown: Shown) -> str:
-    """For people: what it is, how it was trained, what it expects, stage by stage."""
-    lines = {"checkpoint": _whole_checkpoint, "models": _models, "plans": _plans_file}[shown["kind"]](shown)
-    return "\n".join(lines) + "\n"
+def text(description: Description) -> str:
+    """Render a description as text: kind, training, expected input, network by stages."""
+    return "\n".join(_lines(description)) + "\n"
 
 
-def _plans_file(shown: Shown) -> Iterator[str]:
-    yield printable(f"{shown['path']}: nnU-Net plans")
-    yield from _plans(shown["plans"])
+def _lines(description: Description) -> Iterator[str]:
+    content = description.content
+    if isinstance(content, CheckpointDescription):
+        yield printable(description.path)
+        yield from _whole_checkpoint(content)
+    elif isinstance(content, PlansDescription):
+        yield printable(f"{description.path}: nnU-Net plans")
+        yield from _plans(content)
+    else:
+        for number, model in enumerate(content):
+            yield from [""] if number else []
+            yield from _model(model)
 
 
-def _models(shown: Shown) -> Iterator[str]:
-    for model in shown["models"]:
-        if model is not shown["models"][0]:
-            yield ""
-        yield from _model(model)
-
-
-def _model(model: Shown) -> Iterator[str]:
-    yield printable(f"{model['path']}: a trained model")
-    yield from _row("dataset", model["dataset_name"])
-    yield from _row("trainer", model["trainer"])
-    yield from _row("configuration", model["configuration"])
-    if not model["checkpoints"]:
+def _model(model: ModelDescription) -> Iterator[str]:
+    yield printable(f"{model.path}: a trained model")
+    yield from _row("dataset", model.dataset_name)
+    yield from _row("trainer", model.trainer)
+    yield from _row("configuration", model.configuration)
+    if not model.checkpoints:
         yield from _row("checkpoints", "none")
-    for checkpoint in model["checkpoints"]:
-        unread = f": not read: {checkpoint['unread']}" if "unread" in checkpoint else ""
-        yield from _row("checkpoint", checkpoint["path"] + unread)
-        if not unread:
+    for checkpoint in model.checkpoints:
+        if isinstance(checkpoint, UnreadCheckpoint):
+            yield from _row("checkpoint", f"{checkpoint.path}: not read: {checkpoint.unread}")
+        else:
+            yield from _row("checkpoint", checkpoint.path)
             yield from _weights(checkpoint)
-    yield from _plans(model["plans"])
+    yield from _plans(model.plans)
 
 
-def _whole_checkpoint(shown: Shown) -> Iterator[str]:
-    yield printable(str(shown["path"]))
-    yield from _wrapped("  ", shown["sentence"])
-    yield from _row("trainer", shown["trainer"])
-    fold = "" if shown["fold"] is None else f", fold {shown['fold']}"
-    yield from _row("configuration", shown["configuration"] and f"{shown['configuration']}{fold}")
-    yield from _weights(shown)
-    yield from _adaptation(shown["adaptation_plan"])
-    if shown["plans"] is not None:
-        yield from _plans(shown["plans"])
+def _whole_checkpoint(checkpoint: CheckpointDescription) -> Iterator[str]:
+    yield from _wrapped("  ", checkpoint.sentence)
+    yield from _row("trainer", checkpoint.trainer)
+    fold = "" if checkpoint.fold is None else f", fold {checkpoint.fold}"
+    yield from _row("configuration", checkpoint.configuration and f"{checkpoint.configuration}{fold}")
+    yield from _weights(checkpoint)
+    yield from _adaptation(checkpoint.adaptation_plan)
+    if checkpoint.plans is not None:
+        yield from _plans(checkpoint.plans)
         return
     yield ""
-    yield from _wrapped("", f"{shown['why_no_plans'][:1].upper()}{shown['why_no_plans'][1:]}.")
-    network = shown["network"]
+    yield from _wrapped("", f"{checkpoint.why_no_plans[:1].upper()}{checkpoint.why_no_plans[1:]}.")
+    network = checkpoint.network
     if network is not None:
-        yield "What the shapes of the weights tell:"
-        yield from _row("input channels", network["input_channels"])
-        yield from _row("outputs", network["outputs"])
+        yield "The shapes of the weights show:"
+        yield from _row("input channels", network.input_channels)
+        yield from _row("outputs", network.outputs)
         yield from _network(network)
-    elif shown["weights"]["tensors"]:
+    elif checkpoint.weights.tensors:
         yield "The shapes of the weights are not those of one of nnU-Net's own U-Nets."
 
 
-# --- Weights ---------------------------------------------------------------------
+# --- Weights
 
 
-def _weights(checkpoint: Shown) -> Iterator[str]:
-    weights, training = checkpoint["weights"], checkpoint["training"]
+def _weights(checkpoint: CheckpointDescription) -> Iterator[str]:
+    weights, training = checkpoint.weights, checkpoint.training
     yield from _row("training", _progress(training))
-    last = [("train loss", "train_loss"), ("validation loss", "val_loss"), ("EMA pseudo Dice", "ema_pseudo_dice")]
-    measured = [f"{name} {_number(training[key])}" for name, key in last if training[key] is not None]
-    yield from _row("last epoch", ", ".join(measured))
-    axes = checkpoint["mirroring_axes"]
+    losses = [
+        ("train loss", training.train_loss),
+        ("validation loss", training.val_loss),
+        ("EMA pseudo Dice", training.ema_pseudo_dice),
+    ]
+    yield from _row("last epoch", ", ".join(f"{name} {_number(loss)}" for name, loss in losses if loss is not None))
+    axes = checkpoint.mirroring_axes
     if axes is not None:
         yield from _row("mirroring", f"axes {', '.join(map(str, axes))} of the patch" if axes else "none")
     yield from _row("parameters", _stored(weights))
-    if weights["prefix"]:
-        yield from _row("prefix", f"names began with {weights['prefix']}, which nnU-Net does not take off")
-    yield from _several("damage", weights["damage"])
-    yield from _several("suspicious", [f"names {one}, which could run commands" for one in checkpoint["suspicious"]])
-    yield from _several("unknown", [f"names {one}, which was left alone" for one in checkpoint["unknown"]])
+    if weights.prefix:
+        yield from _row("prefix", f"names began with {weights.prefix}, which nnU-Net does not remove")
+    yield from _several("damage", weights.damage)
+    yield from _several("suspicious", [f"names {name}, which could run commands" for name in checkpoint.suspicious])
+    yield from _several("unknown", [f"names {name}, which was left alone" for name in checkpoint.unknown])
 
 
-def _progress(training: Shown) -> str:
-    unit = "epoch" if training["steps_done"] is None else "step"
-    done, planned, rate = training[f"{unit}s_done"], training[f"{unit}s_planned"], training["learning_rate"]
+def _progress(training: TrainingProgress) -> str:
+    unit, done, planned = "epoch", training.epochs_done, training.epochs_planned
+    if training.steps_done is not None:
+        unit, done, planned = "step", training.steps_done, training.steps_planned
     if done is None:
         return ""
-    of = f"{_number(done)} of {planned} {unit}s" if planned is not None else counted(done, unit)
-    return f"{of} done" + (f", learning rate {_number(rate)}" if rate is not None else "")
+    progress = f"{_number(done)} of {planned} {unit}s" if planned is not None else counted(done, unit)
+    rate = "" if training.learning_rate is None else f", learning rate {_number(training.learning_rate)}"
+    return f"{progress} done{rate}"
 
 
-def _stored(weights: Shown) -> str:
-    if not weights["tensors"]:
+def _stored(weights: StoredWeights) -> str:
+    if not weights.tensors:
         return "none"
-    places = ", ".join(weights["locations"])
-    cuda = any(place.startswith("cuda") for place in weights["locations"])
+    cuda = any(location.startswith("cuda") for location in weights.locations)
     note = "; nnU-Net cannot load them as pretrained weights on a machine without a GPU" if cuda else ""
     return (
-        f"{_thousands(weights['parameters'])} in {counted(weights['tensors'], 'tensor')} "
-        f"({', '.join(weights['dtypes'])}), saved from {places}{note}"
+        f"{_thousands(weights.parameters)} in {counted(weights.tensors, 'tensor')} "
+        f"({', '.join(weights.dtypes)}), saved from {', '.join(weights.locations)}{note}"
     )
 
 
 def _adaptation(plan: Any) -> Iterator[str]:
-    """What an nnssl checkpoint says about how to use it."""
+    """The adaptation plan of an nnssl checkpoint, which describes how to use it."""
     if not isinstance(plan, Mapping):
         return
-    architecture, pretraining = plan.get("architecture_plans"), plan.get("pretrain_plan")
+    architecture, pretraining = (
+        part if isinstance(part, Mapping) else {}
+        for part in (plan.get("architecture_plans"), plan.get("pretrain_plan"))
+    )
     yield ""
     yield "nnssl adaptation plan"
-    yield from _row("architecture", architecture.get("arch_class_name") if isinstance(architecture, Mapping) else None)
-    yield from _row("pretrained on", pretraining.get("dataset_name") if isinstance(pretraining, Mapping) else None)
+    yield from _row("architecture", architecture.get("arch_class_name"))
+    yield from _row("pretrained on", pretraining.get("dataset_name"))
     yield from _row("input channels", plan.get("pretrain_num_input_channels"))
     patch = plan.get("recommended_downstream_patchsize")
     yield from _row("patch", patch and f"{_extent(patch, 'voxels')}, recommended")
-    configurations = pretraining.get("configurations") if isinstance(pretraining, Mapping) else None
-    for name, one in configurations.items() if isinstance(configurations, Mapping) else ():
-        if isinstance(one, Mapping):
-            schemes = one.get("normalization_schemes")
-            shown = ", ".join(map(str, schemes)) if isinstance(schemes, list) else ""
-            yield from _row(str(name), f"{_extent(one.get('spacing'), 'mm')} {shown}")
+    configurations = pretraining.get("configurations")
+    for name, configuration in configurations.items() if isinstance(configurations, Mapping) else ():
+        if isinstance(configuration, Mapping):
+            schemes = configuration.get("normalization_schemes")
+            names = ", ".join(map(str, schemes)) if isinstance(schemes, list) else ""
+            yield from _row(str(name), f"{_extent(configuration.get('spacing'), 'mm')} {names}")
 
 
-# --- Plans -----------------------------------------------------------------------
+# --- Plans
 
 
-def _plans(plans: Shown) -> Iterator[str]:
+def _plans(plans: PlansDescription) -> Iterator[str]:
     yield ""
-    yield printable(f"plans {plans['plans_name']}")
-    yield from _row("dataset", plans["dataset_name"])
-    yield from _row("planner", plans["experiment_planner_used"])
-    yield from _row("image reader", plans["image_reader_writer"])
-    yield from _row("channels", ", ".join(plans["channels"] or ()))
-    yield from _row("labels", _labels(plans["labels"]))
-    if plans["regions_class_order"]:
-        yield from _row("regions", f"in the order {_value(plans['regions_class_order'])}")
-    told = {one["name"] for one in plans["configurations"]}
-    yield from _row("others", ", ".join(name for name in plans["all_configurations"] if name not in told))
-    for configuration in plans["configurations"]:
-        yield from _configuration(configuration, plans["transpose_forward"])
+    yield printable(f"plans {plans.plans_name}")
+    yield from _row("dataset", plans.dataset_name)
+    yield from _row("planner", plans.experiment_planner_used)
+    yield from _row("image reader", plans.image_reader_writer)
+    yield from _row("channels", ", ".join(plans.channels or ()))
+    yield from _row("labels", _labels(plans.labels))
+    if plans.regions_class_order:
+        yield from _row("regions", f"in the order {_value(plans.regions_class_order)}")
+    described = {configuration.name for configuration in plans.configurations}
+    yield from _row("others", ", ".join(name for name in plans.all_configurations if name not in described))
+    for configuration in plans.configurations:
+        yield from _configuration(configuration, plans.transpose_forward)
 
 
-def _configuration(shown: Shown, transpose: Any) -> Iterator[str]:
+def _configuration(configuration: ConfigurationDescription, transpose: Any) -> Iterator[str]:
     yield ""
-    yield printable(f"configuration {shown['name']}")
-    if "unresolved" in shown:
-        yield from _row("", shown["unresolved"])
+    yield printable(f"configuration {configuration.name}")
+    if configuration.unresolved:
+        yield from _row("", configuration.unresolved)
         return
-    yield from _row("inherits from", shown["inherits_from"])
-    yield from _row("data", shown["data_identifier"])
-    yield from _row("spacing", f"{_extent(shown['spacing'], 'mm')} {_axes(shown['spacing'], transpose)}")
-    yield from _row("patch", f"{_extent(shown['patch_size'], 'voxels')}{_millimetres(shown)}")
-    yield from _row("batch size", shown["batch_size"])
-    yield from _row("previous stage", shown["previous_stage"])
-    for number, channel in enumerate(shown["normalization"]):
+    spacing = configuration.spacing
+    yield from _row("inherits from", configuration.inherits_from)
+    yield from _row("data", configuration.data_identifier)
+    yield from _row("spacing", f"{_extent(spacing, 'mm')} {_axes(spacing, transpose)}")
+    yield from _row("patch", f"{_extent(configuration.patch_size, 'voxels')}{_millimetres(configuration)}")
+    yield from _row("batch size", configuration.batch_size)
+    yield from _row("previous stage", configuration.previous_stage)
+    for number, channel in enumerate(configuration.normalization):
         yield from _row("normalization" if not number else "", _scheme(number, channel))
-    yield from _network(shown["network"])
+    yield from _network(configuration.network)
 
 
 def _axes(spacing: Any, transpose: Any) -> str:
@@ -189,8 +212,8 @@ def _axes(spacing: Any, transpose: Any) -> str:
     return f"(array axes {', '.join(names)}{moved})"
 
 
-def _millimetres(shown: Shown) -> str:
-    patch, spacing = shown["patch_size"], shown["spacing"]
+def _millimetres(configuration: ConfigurationDescription) -> str:
+    patch, spacing = configuration.patch_size, configuration.spacing
     if not _numbers(patch) or not _numbers(spacing) or len(patch) != len(spacing):
         return ""
     try:
@@ -200,13 +223,13 @@ def _millimetres(shown: Shown) -> str:
     return f", {_extent(extent, 'mm')}"
 
 
-def _scheme(number: int, channel: Shown) -> str:
-    name = channel["channel"] if channel["channel"] is not None else f"channel {number}"
-    scheme = f"{name}: {_value(channel['scheme'])}"
-    if channel["masked"] is True:
+def _scheme(number: int, channel: NormalizationDescription) -> str:
+    name = channel.channel if channel.channel is not None else f"channel {number}"
+    scheme = f"{name}: {_value(channel.scheme)}"
+    if channel.masked is True:
         scheme += ", inside the mask of nonzero voxels"
-    if channel["ct"] is not None:
-        low, high, mean, std = (_number(channel["ct"][key]) for key in ("low", "high", "mean", "std"))
+    if channel.ct is not None:
+        low, high, mean, std = (_number(channel.ct[key]) for key in ("low", "high", "mean", "std"))
         scheme += f", clipped to [{low}, {high}], mean {mean}, std {std}"
     return scheme
 
@@ -219,43 +242,43 @@ def _labels(labels: Any) -> str:
     return ", ".join(shown) + more
 
 
-# --- Networks --------------------------------------------------------------------
+# --- Networks
 
 
-def _network(network: Shown) -> Iterator[str]:
-    name = str(network.get("class", "")).rpartition(".")[2]
-    parameters = network.get("parameters")
-    yield from _row("network", name + (f", {_thousands(parameters)} parameters" if parameters is not None else ""))
-    if "unknown" in network:
-        yield from _row("" if name else "network", network["unknown"])
+def _network(network: NetworkDescription) -> Iterator[str]:
+    name = str(network.class_ if network.class_ is not OMITTED else "").rpartition(".")[2]
+    parameters = "" if network.parameters is OMITTED else f", {_thousands(network.parameters)} parameters"
+    yield from _row("network", name + parameters)
+    if network.unknown:
+        yield from _row("" if name else "network", network.unknown)
         return
     yield ""
     yield from _table(network)
 
 
-def _table(network: Shown) -> Iterator[str]:
-    units = f"encoder {network['encoder_unit']}", f"decoder {network['decoder_unit']}"
-    rows = [("stage", "features", "kernel", "stride", *units, "feature map"), *map(_cells, network["stages"])]
-    if all(stage["size"] is None for stage in network["stages"]):
+def _table(network: NetworkDescription) -> Iterator[str]:
+    units = f"encoder {network.encoder_unit}", f"decoder {network.decoder_unit}"
+    rows = [("stage", "features", "kernel", "stride", *units, "feature map"), *map(_cells, network.stages)]
+    if all(stage.size is None for stage in network.stages):
         rows = [row[:-1] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield ("  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
 
 
-def _cells(stage: Shown) -> tuple[str, ...]:
+def _cells(stage: StageDescription) -> tuple[str, ...]:
     return (
-        str(stage["stage"]),
-        _number(stage["features"]),
-        _by(stage["kernel"]),
-        _by(stage["stride"]),
-        _number(stage["encoder"]),
-        "" if stage["decoder"] is None else _number(stage["decoder"]),
-        _by(stage["size"] or ()),
+        str(stage.stage),
+        _number(stage.features),
+        _by(stage.kernel),
+        _by(stage.stride),
+        _number(stage.encoder),
+        "" if stage.decoder is None else _number(stage.decoder),
+        _by(stage.size or ()),
     )
 
 
-# --- Values and lines ------------------------------------------------------------
+# --- Values and lines
 
 
 def _by(values: Iterable[Any]) -> str:
@@ -273,7 +296,7 @@ def _numbers(values: Any) -> bool:
 
 
 def _number(value: Any) -> str:
-    """Seven digits, what a float32 holds, of a float and of a very large integer."""
+    """A float or a very large integer with seven digits, as many as a float32 has."""
     if isinstance(value, int) and not -_LARGE < value < _LARGE:
         return f"{Decimal(value):.7g}"  # float and str both refuse large ones
     return f"{value:.7g}" if isinstance(value, float) else str(value)

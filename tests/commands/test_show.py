@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 
 from plansguard.commands.show import show
+from plansguard.documents.models.show_document import CheckpointDescription
 from plansguard.documents.recognise import recognise
 from plansguard.nnunet.constants import planned_epochs
 from plansguard.render import show as rendering
@@ -105,7 +107,7 @@ def test_the_stage_table() -> None:
 
 def test_the_number_of_parameters_is_that_of_the_plans() -> None:
     """Stored twice under other names, parameters count once: names and plans must come to the same."""
-    document = show(CHECKPOINT)
+    document = run("show", CHECKPOINT, "--json").json
     assert document["weights"]["parameters"] == document["plans"]["configurations"][0]["network"]["parameters"]
 
 
@@ -160,8 +162,9 @@ class Evil:
 
 def test_an_nnssl_adaptation_plan(corpus: Path) -> None:
     plan = json.loads(next(corpus.glob("TaWald__nnUNet/*adaptation_plan.json")).read_bytes())
-    document = {**show(doctored(Path("some.pth"), *KINDS["nnssl"])), "adaptation_plan": plan}
-    out = rendering.text(document)
+    description = show(doctored(Path("some.pth"), *KINDS["nnssl"]))
+    assert isinstance(description.content, CheckpointDescription)
+    out = rendering.text(replace(description, content=replace(description.content, adaptation_plan=plan)))
     assert row(out, "architecture") == "ResEncL"
     assert row(out, "pretrained on") == "Dataset745_OpenNeuro_v2"
     assert row(out, "onemmiso") == "1 x 1 x 1 mm ZScoreNormalization"
@@ -263,7 +266,10 @@ def test_json() -> None:
         assert configuration[key] == plans[key]
     strides = [stage["stride"] for stage in configuration["network"]["stages"]]
     assert strides == plans["architecture"]["arch_kwargs"]["strides"]
-    assert [one["kind"] for one in (show(FIXTURE), show(FIXTURE / "plans.json"))] == ["models", "plans"]
+    assert [run("show", path, "--json").json["kind"] for path in (FIXTURE, FIXTURE / "plans.json")] == [
+        "models",
+        "plans",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -431,7 +437,7 @@ def test_numbers_of_parameters_are_those_of_the_real_networks(path: Path) -> Non
 
     manager = PlansManager(str(path))
     dataset_json = json.loads((path.parent / "dataset.json").read_bytes())
-    for configuration in show(path)["plans"]["configurations"]:
+    for configuration in run("show", path, "--json").json["plans"]["configurations"]:
         real = manager.get_configuration(configuration["name"])
         with torch.device("meta"):
             network = get_network_from_plans(
