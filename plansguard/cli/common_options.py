@@ -72,7 +72,7 @@ def assert_text_or_json(output: str, command: str) -> None:
 
 
 def text_on_screen(outputs: OutputTargets) -> bool:
-    """Whether the report is printed as text, so that more text may stand beside it."""
+    """Whether the report is printed as text, so that more text may be printed beside it."""
     return ("text", None) in outputs
 
 

@@ -18,7 +18,7 @@ from plansguard.core.text import counted, quoted
 from plansguard.nnunet.workspace import Workspace, dataset_id
 
 if TYPE_CHECKING:
-    from plansguard.commands.preprocess import Job, OtherUser, Outcome, Target
+    from plansguard.commands.preprocess import Job, Outcome, Target
 
 Configurations = Annotated[
     list[str] | None,
@@ -72,7 +72,7 @@ def preprocess(
     emit(job.report, [("text", None)])
     if job.report.fails(Severity.ERROR):
         typer.echo("\nNothing was deleted. A finding that is meant can be accepted with a reason in plansguard.json.")
-        if any(other.differences for target in job.targets for other in target.others):
+        if any(target.differences(other) for target in job.targets for other in target.others):
             typer.echo("--accept-shared lets nnU-Net fill a folder that is wrong for the other plans that read it.")
         raise typer.Exit(job.report.exit_code())
     if not dry_run:
@@ -98,8 +98,8 @@ def print_before(job: Job) -> None:
     print_line(f"{job.dataset.name}, plans {job.plans.identifier}: {counted(len(job.cases), 'case')}")
     typer.echo("")
     for target in job.targets:
-        print_line(f"{target.folder} ({target.configuration.name})")
-        for line in (_loss(target), *_readers(target.others)):
+        print_line(f"{target.folder} ({target.configuration})")
+        for line in (_loss(target), *_readers(target)):
             print_line(f"  {line}")
     typer.echo("")
 
@@ -111,11 +111,11 @@ def _loss(target: Target) -> str:
     return f"nnU-Net deletes it first: {counted(len(target.present.cases), 'complete case')}, {size}"
 
 
-def _readers(others: tuple[OtherUser, ...]) -> Iterator[str]:
-    for other in others:
-        fields = ", ".join(difference.field for difference in other.differences)
+def _readers(target: Target) -> Iterator[str]:
+    for other in target.others:
+        fields = ", ".join(target.differences(other))
         consequence = f"DIFFERS in {fields}: these data will be wrong for it" if fields else "the same preprocessing"
-        yield f"also read by {other.configuration} of {other.plans}: {consequence}"
+        yield f"also read by {other.configuration.name} of {other.plans.identifier}: {consequence}"
 
 
 def _confirm(job: Job, *, yes: bool) -> None:
@@ -174,7 +174,7 @@ def _print_next(job: Job) -> None:
     number, plans = dataset_id(job.dataset.name) or job.dataset.name, quoted(job.plans.identifier)
     path = pretrained_weights(job)
     weights = "" if path is None else f" -pretrained_weights {quoted(path)}"
-    configuration = quoted(job.targets[-1].configuration.name)
+    configuration = quoted(job.targets[-1].configuration)
     typer.echo("\nNext:")
     print_line(f"  plansguard check -d {number} -p {plans}{weights}")
     print_line(f"  plansguard gate -- nnUNetv2_train {number} {configuration} 0 -p {plans}{weights}")

@@ -8,18 +8,8 @@ from typing import Annotated
 import typer
 from typer import Option
 
+from plansguard.cli import schedule_options
 from plansguard.cli.common_options import print_line
-from plansguard.cli.schedule_options import (
-    ByWindow,
-    Epochs,
-    ExtendTo,
-    PerEpoch,
-    Rate,
-    Trainer,
-    Validation,
-    Warmup,
-    schedule_of,
-)
 from plansguard.core.errors import UsageError
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER
 from plansguard.nnunet.workspace import Workspace
@@ -35,14 +25,14 @@ Configuration = Annotated[str | None, Option("-c", "--configuration", help="The 
 
 def steps(
     total: Total = None,
-    extend_to: ExtendTo = None,
-    epochs: Epochs = None,
-    per_epoch: PerEpoch = STOCK_PER_WINDOW,
-    validation: Validation = None,
-    rate: Rate = None,
-    by_window: ByWindow = False,
-    warmup: Warmup = 0,
-    trainer: Trainer = DEFAULT_TRAINER,
+    extend_to: schedule_options.ExtendTo = None,
+    epochs: schedule_options.Epochs = None,
+    per_epoch: schedule_options.PerEpoch = STOCK_PER_WINDOW,
+    validation: schedule_options.Validation = None,
+    rate: schedule_options.Rate = None,
+    by_window: schedule_options.ByWindow = False,
+    warmup: schedule_options.Warmup = 0,
+    trainer: schedule_options.Trainer = DEFAULT_TRAINER,
     dataset: Dataset = None,
     plans: Plans = None,
     configuration: Configuration = None,
@@ -57,7 +47,9 @@ def steps(
     from plansguard.render.steps import text
     from plansguard.training.trainer_name import trainer_name
 
-    schedule = schedule_of(total, epochs, per_epoch, validation, rate, by_window, warmup, extend_to, option="--total")
+    schedule = schedule_options.schedule_of(
+        total, epochs, per_epoch, validation, rate, by_window, warmup, extend_to, option="--total"
+    )
     name = trainer_name(trainer, schedule)
     batch_size = cases = None
     if dataset is not None:

@@ -13,20 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
+from plansguard.cli import schedule_options
 from plansguard.cli.common_options import FailOn, Outputs, SettingsFile, parse_outputs, print_line
 from plansguard.cli.gate_options import Accept, Because, Data, GateOptions, GpuMemory, accepted_findings
 from plansguard.cli.progress_bar import progress_bar
-from plansguard.cli.schedule_options import (
-    ByWindow,
-    Epochs,
-    ExtendTo,
-    PerEpoch,
-    Rate,
-    Trainer,
-    Validation,
-    Warmup,
-    schedule_of,
-)
 from plansguard.core.errors import UsageError
 from plansguard.nnunet.command_line import TRAIN, parse
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER
@@ -64,14 +54,14 @@ def train(
     configuration: Annotated[str, Argument(help="The configuration, such as 3d_fullres.")],
     fold: Annotated[str, Argument(help="The fold: a number, or all.")],
     steps: Steps = None,
-    extend_to: ExtendTo = None,
-    epochs: Epochs = None,
-    per_epoch: PerEpoch = STOCK_PER_WINDOW,
-    validation: Validation = None,
-    rate: Rate = None,
-    by_window: ByWindow = False,
-    warmup: Warmup = 0,
-    trainer: Trainer = DEFAULT_TRAINER,
+    extend_to: schedule_options.ExtendTo = None,
+    epochs: schedule_options.Epochs = None,
+    per_epoch: schedule_options.PerEpoch = STOCK_PER_WINDOW,
+    validation: schedule_options.Validation = None,
+    rate: schedule_options.Rate = None,
+    by_window: schedule_options.ByWindow = False,
+    warmup: schedule_options.Warmup = 0,
+    trainer: schedule_options.Trainer = DEFAULT_TRAINER,
     plans: Plans = DEFAULT_IDENTIFIER,
     weights: Weights = None,
     device: Annotated[str, Option("-device", "--device", help="cuda, cpu or mps.")] = "cuda",
@@ -101,7 +91,7 @@ def train(
     with --c.
     """
     if not (steps is None and epochs is None and extend_to is None and is_step_name(trainer)):
-        schedule = schedule_of(
+        schedule = schedule_options.schedule_of(
             steps, epochs, per_epoch, validation, rate, by_window, warmup, extend_to, option="--steps"
         )
         trainer = trainer_name(trainer, schedule)

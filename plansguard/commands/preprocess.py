@@ -24,7 +24,7 @@ from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
 from plansguard.nnunet.install import packages
 from plansguard.nnunet.workspace import Workspace, dataset_id, is_folder, is_folder_name
 from plansguard.records.preprocessing import PreprocessingRecord, finished_record, unfinished_record
-from plansguard.records.preprocessing_inputs import FieldDifference, dataset_fields
+from plansguard.records.preprocessing_inputs import dataset_fields
 from plansguard.rules import RULES
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
@@ -62,23 +62,26 @@ class PreprocessingRequest:
 
 
 @dataclass(frozen=True)
-class OtherUser:
-    """A configuration that reads the same folder, and the fields in which it would write it differently."""
-
-    plans: str
-    configuration: str
-    differences: tuple[FieldDifference, ...]
-
-
-@dataclass(frozen=True)
 class Target:
-    """One data folder that nnU-Net will delete and fill; ``present`` are its files now, None if there is no folder."""
+    """One data folder that nnU-Net will delete and fill, for ``user``; ``others`` read it as well.
 
-    configuration: Configuration
+    ``present`` are its files now, None if there is no folder.
+    """
+
+    user: DataUser
     folder: Path
     present: Listing | None
-    others: tuple[OtherUser, ...]
+    others: tuple[DataUser, ...]
     command: tuple[str, ...]
+
+    @property
+    def configuration(self) -> str:
+        """The name of the configuration."""
+        return self.user.configuration.name
+
+    def differences(self, other: DataUser) -> list[str]:
+        """Names of the fields in which ``other`` would write the folder differently."""
+        return [difference.field for difference in other.differs_from(self.user)]
 
     @property
     def record_path(self) -> Path:
@@ -188,7 +191,7 @@ def pretrained_weights(job: Job) -> str | None:
         return str(origin["path"])
     giving = replace(job.dataset, folder=job.dataset.folder.with_name(record.giving))
     models = known(lambda: trained_with(giving, origin["plans"])) or []
-    name = job.targets[-1].configuration.name
+    name = job.targets[-1].configuration
     checkpoints = (model.checkpoints[0] for model in models if model.configuration == name)
     return str(next(checkpoints, "PRETRAINED_WEIGHTS.pth"))
 
@@ -288,17 +291,16 @@ def _target(
 ) -> Target:
     identifier = _identifier(configuration)
     plans = configuration.plans
-    this = DataUser(plans, configuration, True)
     folder = plans.path.parent / identifier
     others = tuple(
-        OtherUser(user.plans.identifier, user.configuration.name, tuple(user.differs_from(this)))
+        user
         for user in users.get(identifier, ())
         if (user.plans.identifier, user.configuration.name) != (plans.identifier, configuration.name)
     )
     name = folder.absolute().parent.name
     command = [program, "-d", dataset_id(name) or name, "-plans_name", plans.identifier]
     command += ["-c", configuration.name, *([] if processes is None else ["-np", str(processes)])]
-    return Target(configuration, folder, _listing(folder), others, tuple(command))
+    return Target(DataUser(plans, configuration, True), folder, _listing(folder), others, tuple(command))
 
 
 def _listing(folder: Path) -> Listing | None:
@@ -325,14 +327,14 @@ def _generation(folder: Path) -> tuple[int, ...] | None:
 
 
 def _unfinished_record(job: Job, target: Target) -> dict[str, Any]:
-    configuration, version = target.configuration, packages.nnunet_version()
+    version = packages.nnunet_version()
     return unfinished_record(
         nnunet_version=None if version is None else packages.dotted(version),
         now=_now(),
         plans=job.plans.identifier,
-        configuration=configuration.name,
+        configuration=target.configuration,
         data_identifier=target.folder.name,
-        fields=DataUser(job.plans, configuration, True).input,
+        fields=target.user.input,
         dataset=dataset_fields(job.dataset.dataset_json.value),
         cases=len(job.cases),
         present=_listing(target.folder),
@@ -358,7 +360,7 @@ def _assert_unchanged(job: Job, target: Target) -> None:
         if json_document.read_bytes(Path(document.path)) != document.raw:
             raise WriteRefused(
                 f"{document.path} was changed while nnU-Net preprocessed: which version it read is unknown",
-                hint=f"preprocess {target.configuration.name} again",
+                hint=f"preprocess {target.configuration} again",
             )
 
 

@@ -23,19 +23,7 @@ from plansguard.core.errors import Absent, UnreadableDocument, known
 from plansguard.documents import size_limits
 from plansguard.documents.file_names import CANONICAL_NAMES
 from plansguard.documents.json_document import JsonDocument
-from plansguard.documents.models.show_document import (
-    CheckpointDescription,
-    ConfigurationDescription,
-    Description,
-    ModelDescription,
-    NetworkDescription,
-    NormalizationDescription,
-    PlansDescription,
-    StageDescription,
-    StoredWeights,
-    TrainingProgress,
-    UnreadCheckpoint,
-)
+from plansguard.documents.models import show_document
 from plansguard.documents.recognise import recognise
 from plansguard.nnunet import constants
 from plansguard.nnunet.intensity import ClippedRange
@@ -58,29 +46,29 @@ _COUNTABLE = 2**63
 _MOST = 100
 
 
-def show(path: Path) -> Description:
+def show(path: Path) -> show_document.Description:
     """Describe the checkpoint, the models or the plans at ``path``.
 
     Raises UnreadableDocument when it is none of them or cannot be read.
     """
     artefact = read_artefact(path)
     if isinstance(artefact, Checkpoint):
-        return Description(str(path), _with_plans(artefact))
+        return show_document.Description(str(path), _with_plans(artefact))
     if isinstance(artefact, JsonDocument):
-        return Description(str(path), _plans(artefact, _dataset_json_beside(path), None))
-    return Description(str(path), [_model(model) for model in artefact])
+        return show_document.Description(str(path), _plans(artefact, _dataset_json_beside(path), None))
+    return show_document.Description(str(path), [_model(model) for model in artefact])
 
 
 # --- Weights
 
 
-def _model(model: StoredModel) -> ModelDescription:
+def _model(model: StoredModel) -> show_document.ModelDescription:
     checkpoints = [
         _checkpoint_of(model, name, read=not model.zipped or rank == 0) for rank, name in enumerate(model.checkpoints)
     ]
-    read = next((each for each in checkpoints if isinstance(each, CheckpointDescription)), None)
+    read = next((each for each in checkpoints if isinstance(each, show_document.CheckpointDescription)), None)
     configuration = model.configuration or (read.configuration if read is not None else None)
-    return ModelDescription(
+    return show_document.ModelDescription(
         name=model.name,
         path=str(model.folder),
         dataset_name=model.dataset_name,
@@ -91,19 +79,21 @@ def _model(model: StoredModel) -> ModelDescription:
     )
 
 
-def _checkpoint_of(model: StoredModel, name: str, *, read: bool) -> CheckpointDescription | UnreadCheckpoint:
+def _checkpoint_of(
+    model: StoredModel, name: str, *, read: bool
+) -> show_document.CheckpointDescription | show_document.UnreadCheckpoint:
     """One checkpoint of a model. In a zip each has to be unpacked to be read, so only the first one is read."""
     if not read:
-        return UnreadCheckpoint(name, "it lies packed in the zip")
+        return show_document.UnreadCheckpoint(name, "it lies packed in the zip")
     try:
         return replace(_checkpoint(model.checkpoint(name)), path=name)
     except UnreadableDocument as error:
-        return UnreadCheckpoint(name, error.reason)
+        return show_document.UnreadCheckpoint(name, error.reason)
 
 
-def _checkpoint(checkpoint: Checkpoint) -> CheckpointDescription:
+def _checkpoint(checkpoint: Checkpoint) -> show_document.CheckpointDescription:
     shapes = _shapes(checkpoint)
-    return CheckpointDescription(
+    return show_document.CheckpointDescription(
         sentence=checkpoint.sentence,
         kind_of_checkpoint=checkpoint.kind,
         trainer=checkpoint.trainer,
@@ -111,7 +101,7 @@ def _checkpoint(checkpoint: Checkpoint) -> CheckpointDescription:
         fold=checkpoint.fold,
         training=_training(checkpoint),
         mirroring_axes=checkpoint.mirroring_axes,
-        weights=StoredWeights(
+        weights=show_document.StoredWeights(
             tensors=len(shapes),
             parameters=number_of_parameters(shapes),
             dtypes=dict(Counter(tensor.dtype for tensor in checkpoint.parameters.values())),
@@ -135,7 +125,7 @@ def _unknown(name: Global) -> bool:
     return name.build is None and not (name.module == "torch" and name.name.endswith("Storage"))
 
 
-def _with_plans(checkpoint: Checkpoint) -> CheckpointDescription:
+def _with_plans(checkpoint: Checkpoint) -> show_document.CheckpointDescription:
     """The checkpoint with its plans; without any, why there are none, and the network by the shapes alone."""
     described = _checkpoint(checkpoint)
     try:
@@ -151,11 +141,11 @@ def _with_plans(checkpoint: Checkpoint) -> CheckpointDescription:
         return replace(described, plans=None, why_no_plans=error.reason, network=table)
 
 
-def _training(checkpoint: Checkpoint) -> TrainingProgress:
+def _training(checkpoint: Checkpoint) -> show_document.TrainingProgress:
     def last(name: str) -> Any:
         return next(iter((checkpoint.logging or {}).get(name, [])[-1:]), None)
 
-    return TrainingProgress(
+    return show_document.TrainingProgress(
         epochs_done=checkpoint.current_epoch,
         epochs_planned=constants.planned_epochs(checkpoint.trainer_of_steps or checkpoint.trainer),
         steps_done=checkpoint.step,
@@ -178,13 +168,15 @@ def _dataset_json_beside(path: Path) -> JsonDocument | None:
     return document if recognise(document.value) == "dataset.json" else None
 
 
-def _plans(document: JsonDocument, dataset_json: JsonDocument | None, only: str | None) -> PlansDescription:
+def _plans(
+    document: JsonDocument, dataset_json: JsonDocument | None, only: str | None
+) -> show_document.PlansDescription:
     """Plans and the dataset.json that belongs to them; only the configuration ``only``, if it is known."""
     plans = ExternalPlans(document)
     labels: Any = dataset_json.value if dataset_json is not None else {}
     channels = None if dataset_json is None else known(lambda: DatasetJson(dataset_json).channels)
     chosen = [each for each in plans.configurations if only in (None, each.name)] or list(plans.configurations)
-    return PlansDescription(
+    return show_document.PlansDescription(
         plans_name=plans.identifier,
         dataset_name=plans.value.get("dataset_name"),
         experiment_planner_used=plans.value.get("experiment_planner_used"),
@@ -200,12 +192,12 @@ def _plans(document: JsonDocument, dataset_json: JsonDocument | None, only: str 
 
 def _configuration(
     configuration: Configuration, channels: list[str] | None, dataset_json: JsonDocument | None
-) -> ConfigurationDescription:
+) -> show_document.ConfigurationDescription:
     try:
         resolved = configuration.resolved
     except Absent as absent:
-        return ConfigurationDescription(configuration.name, unresolved=absent.reason)
-    return ConfigurationDescription(
+        return show_document.ConfigurationDescription(configuration.name, unresolved=absent.reason)
+    return show_document.ConfigurationDescription(
         name=configuration.name,
         inherits_from=resolved.get("inherits_from"),
         data_identifier=resolved.get("data_identifier"),
@@ -219,14 +211,16 @@ def _configuration(
     )
 
 
-def _normalization(configuration: Configuration, channels: list[str] | None) -> list[NormalizationDescription]:
+def _normalization(
+    configuration: Configuration, channels: list[str] | None
+) -> list[show_document.NormalizationDescription]:
     schemes, masks = configuration.get("normalization_schemes"), configuration.get("use_mask_for_norm")
     described = []
     for channel, scheme in enumerate(schemes if isinstance(schemes, list) else []):
         masked = masks[channel] if isinstance(masks, list) and channel < len(masks) else None
         name = channels[channel] if channels and channel < len(channels) else None
         ct = _clipped(configuration, channel) if scheme == constants.CT else None
-        described.append(NormalizationDescription(name, scheme, masked, ct))
+        described.append(show_document.NormalizationDescription(name, scheme, masked, ct))
     return described
 
 
@@ -239,11 +233,11 @@ def _clipped(configuration: Configuration, channel: int) -> dict[str, float] | N
     return None if clipped is None else clipped._asdict()
 
 
-def _network(configuration: Configuration, dataset_json: JsonDocument | None) -> NetworkDescription:
+def _network(configuration: Configuration, dataset_json: JsonDocument | None) -> show_document.NetworkDescription:
     try:
         architecture = configuration.architecture
     except Absent as absent:
-        return NetworkDescription(unknown=absent.reason)
+        return show_document.NetworkDescription(unknown=absent.reason)
     table = _stage_table(architecture, configuration.get("patch_size"))
     if dataset_json is None or DatasetJson(dataset_json).problems or table.unknown:
         return table
@@ -256,19 +250,19 @@ def _network(configuration: Configuration, dataset_json: JsonDocument | None) ->
     return replace(table, parameters=parameters) if parameters < _COUNTABLE else table
 
 
-def _stage_table(architecture: Mapping[str, Any], patch_size: Any) -> NetworkDescription:
+def _stage_table(architecture: Mapping[str, Any], patch_size: Any) -> show_document.NetworkDescription:
     """The network's class and its stages, or why the stages are unknown."""
     whole = isinstance(patch_size, list) and all(type(voxels) is int for voxels in patch_size)
     network_class = architecture.get("network_class_name")
     try:
         rows = stages(architecture, patch_size if whole else None)
     except UnknownNetwork as error:
-        return NetworkDescription(network_class, unknown=error.reason)
+        return show_document.NetworkDescription(network_class, unknown=error.reason)
     # A ResidualEncoderUNet has blocks in the encoder only, a ResidualUNet in both.
     name = str(network_class).rpartition(".")[2]
-    return NetworkDescription(
+    return show_document.NetworkDescription(
         network_class,
         encoder_unit="convs" if name == "PlainConvUNet" else "blocks",
         decoder_unit="blocks" if name == "ResidualUNet" else "convs",
-        stages=[StageDescription(*row) for row in rows],
+        stages=[show_document.StageDescription(*row) for row in rows],
     )

@@ -1,9 +1,9 @@
-"""Output formats: pure functions from a Report to text. Each is imported only when it is asked for."""
+"""Output formats: pure functions from a Report to text, each imported only when needed."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from json import dumps  # not `import json`: here that is the module beside this one
+from json import dumps  # not `import json`: that is the module beside this one
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -17,26 +17,26 @@ FORMATS = {"text": "text", "json": "json", "github": "github"}
 
 
 def render(report: Report, output_format: str, *, color: bool = False) -> str:
-    """The report in one of FORMATS, ending in a newline. Only ``text`` knows colour."""
+    """Render the report in one of FORMATS, ending in a newline. Only ``text`` has colour."""
     module = import_module(f"plansguard.render.{FORMATS[output_format]}")
     return str(module.render(report, color=color))
 
 
 def printable(text: str) -> str:
-    """``text`` on one line with control characters spelled out: no file's content may steer the terminal.
+    """Return ``text`` on one line with control characters spelled out: content of files must not control the terminal.
 
     Nor may it begin a line, where GitHub Actions takes ``::`` for a command.
     """
-    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 def json_text(document: BaseModel) -> str:
-    """The document as indented JSON, in ASCII: every terminal can show it, and file names may hold any byte."""
+    """Return the document as indented JSON, in ASCII: every terminal shows it, and file names may have any byte."""
     return plain_json(document.model_dump(by_alias=True))
 
 
 def plain_json(value: Any) -> str:
-    """The same for a value that no model describes."""
+    """Return a value that no model describes as indented JSON."""
     return dumps(_finite(value), indent=2, default=str) + "\n"
 
 
@@ -45,9 +45,5 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if isfinite(value) else dumps(value)
     if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, (list, tuple)) else value
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
+        return {key: _finite(member) for key, member in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value

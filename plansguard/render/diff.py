@@ -1,4 +1,4 @@
-"""Differences between two plans, as text and as JSON."""
+"""Differences between two plans as text and as JSON."""
 
 from __future__ import annotations
 
@@ -14,30 +14,32 @@ from plansguard.render import json_text, printable
 _WIDTH = 100
 
 
-def text(before: dict[str, Any], after: dict[str, Any], found: Sequence[Change]) -> str:
-    """Grouped by configuration, then by facet with its consequence."""
-    if not found:
+def text(before: dict[str, Any], after: dict[str, Any], changes: Sequence[Change]) -> str:
+    """Render changes grouped by configuration, then by facet with its consequence."""
+    if not changes:
         return "no differences in meaning\n"
     lines: list[str] = []
-    for configuration in dict.fromkeys(change.field.configuration for change in found):
-        changes = [change for change in found if change.field.configuration == configuration]
+    one_sided = {}
+    for configuration in dict.fromkeys(change.field.configuration for change in changes):
+        one_sided[configuration] = _one_sided(configuration, before, after)
         lines.append(printable(configuration or "all configurations"))
-        lines += _one_sided(configuration, before, after) or _by_facet(changes)
+        of_configuration = [change for change in changes if change.field.configuration == configuration]
+        lines += one_sided[configuration] or _by_facet(of_configuration)
         lines.append("")
-    shared = [change for change in found if not _one_sided(change.field.configuration, before, after)]
+    shared = [change for change in changes if not one_sided[change.field.configuration]]
     counts = [f"{counted(number, 'field')} of {facet}" for facet, number in count(shared).items() if number]
-    sole = {change.field.configuration for change in found} - {change.field.configuration for change in shared}
-    counts += [f"{counted(len(sole), 'configuration')} only in one of them"] if sole else []
+    sole = sum(map(bool, one_sided.values()))
+    counts += [f"{counted(sole, 'configuration')} only in one of them"] if sole else []
     return "\n".join([*lines, f"differences: {', '.join(counts)}"]) + "\n"
 
 
-def as_json(before: str, after: str, found: Sequence[Change]) -> str:
-    """The same for programs, described by schemas/diff.schema.json."""
+def as_json(before: str, after: str, changes: Sequence[Change]) -> str:
+    """Render the same as the JSON that schemas/diff.schema.json describes."""
     document = DiffDocument(
         schema_="plansguard/diff/1",
         before=before,
         after=after,
-        facets=count(found),
+        facets=count(changes),
         changes=[
             ChangeEntry(
                 configuration=change.field.configuration,
@@ -47,21 +49,21 @@ def as_json(before: str, after: str, found: Sequence[Change]) -> str:
                 after=change.after,
                 details=list(change.details),
             )
-            for change in found
+            for change in changes
         ],
     )
     return json_text(document)
 
 
-def count(found: Sequence[Change]) -> dict[str, int]:
-    """How many fields differ in each facet."""
-    return {facet: sum(change.field.facet == facet for change in found) for facet in FACETS}
+def count(changes: Sequence[Change]) -> dict[str, int]:
+    """Return how many fields differ in each facet."""
+    return {facet: sum(change.field.facet == facet for change in changes) for facet in FACETS}
 
 
 def _one_sided(configuration: str | None, before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """A configuration that only one side has needs no list of all its fields."""
+    """A line in place of all fields, for a configuration that only one side has."""
     written = [plans.get("configurations") for plans in (before, after)]
-    sides = [isinstance(one, dict) and configuration in one for one in written]
+    sides = [isinstance(entries, dict) and configuration in entries for entries in written]
     if configuration is None or all(sides):
         return []
     return [f"  only in the {'first' if sides[0] else 'second'} plans"]
@@ -78,7 +80,7 @@ def _by_facet(changes: Sequence[Change]) -> Iterator[str]:
 
 def _change(change: Change) -> Iterator[str]:
     sides = f": {json.dumps(change.before)} -> {json.dumps(change.after)}"
-    if change.details[0].startswith(":"):  # all of the field: also says which side has none, null or not
+    if change.details[0].startswith(":"):  # the whole field: the detail also names the side that lacks it
         sides = change.details[0]
     if len(sides) <= _WIDTH:
         yield printable(f"    {change.field.key}{sides}")

@@ -1,4 +1,4 @@
-"""For GitHub Actions: workflow commands that become annotations in the pull request.
+"""A report for GitHub Actions: workflow commands that become annotations in the pull request.
 
 GitHub shows ten annotations of each kind in a step, so the most severe come first (the report is sorted), and a last
 line in plain text counts all of them.
@@ -14,7 +14,7 @@ _KINDS = {"error": "error", "warning": "warning", "info": "notice"}
 
 
 def render(report: Report, *, color: bool) -> str:  # noqa: ARG001 - every format takes the same arguments
-    """One workflow command per finding, then the counts."""
+    """Render one workflow command per finding, then the counts."""
     counts = report.summary()
     summary = ", ".join(counted(counts[key], key) for key in ("error", "warning")) + f", {counts['info']} info"
     skipped = f"{counted(counts['not_checked'], 'check')} not possible"
@@ -34,6 +34,6 @@ def _command(finding: Finding) -> str:
 
 
 def _escaped(text: str, *, in_property: bool = False) -> str:
-    """Per cent signs always, the separators of properties in properties; line ends are spelled out."""
+    """``text`` with per cent signs escaped, and in properties also their separators; line ends are spelled out."""
     text = printable(text).replace("%", "%25")
     return text.replace(":", "%3A").replace(",", "%2C") if in_property else text

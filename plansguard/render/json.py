@@ -1,4 +1,4 @@
-"""For programs: the report as one JSON document, described by schemas/report.schema.json."""
+"""A report as one JSON document, described by schemas/report.schema.json."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from plansguard.render import json_text
 
 
 def render(report: Report, *, color: bool) -> str:  # noqa: ARG001 - every format takes the same arguments
-    """The report as JSON, indented by two. The keys are the same whatever was found."""
+    """Render the report as JSON, indented by two, with the same keys for every report."""
     document = ReportDocument(
         schema_="plansguard/report/1",
         tool=ToolEntry(name="plansguard", version=__version__),
@@ -25,8 +25,8 @@ def render(report: Report, *, color: bool) -> str:  # noqa: ARG001 - every forma
         summary=Summary(**report.summary()),
         findings=[_finding(finding) for finding in report.findings],
         not_checked=[
-            NotCheckedEntry(code=one.code, name=one.name, path=one.path, reason=one.reason)
-            for one in report.not_checked
+            NotCheckedEntry(code=skipped.code, name=skipped.name, path=skipped.path, reason=skipped.reason)
+            for skipped in report.not_checked
         ],
     )
     return json_text(document)
@@ -46,8 +46,10 @@ def _finding(finding: Finding) -> FindingEntry:
         configuration=finding.configuration,
         values=finding.values,
         related=[
-            RelatedEntry(path=one.location.path, pointer=one.location.pointer, line=one.location.line, what=one.what)
-            for one in finding.related
+            RelatedEntry(
+                path=place.location.path, pointer=place.location.pointer, line=place.location.line, what=place.what
+            )
+            for place in finding.related
         ],
         url=finding.url,
         fingerprint=finding.fingerprint,

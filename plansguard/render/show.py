@@ -9,21 +9,7 @@ from textwrap import wrap
 from typing import Any
 
 from plansguard.core.text import counted
-from plansguard.documents.models.show_document import (
-    OMITTED,
-    CheckpointDescription,
-    ConfigurationDescription,
-    Description,
-    ModelDescription,
-    NetworkDescription,
-    NormalizationDescription,
-    PlansDescription,
-    StageDescription,
-    StoredWeights,
-    TrainingProgress,
-    UnreadCheckpoint,
-    as_document,
-)
+from plansguard.documents.models import show_document
 from plansguard.render import plain_json, printable
 
 _WIDTH = 100
@@ -35,22 +21,22 @@ _LONGEST = 300
 _LARGE = 10**15
 
 
-def as_json(description: Description) -> str:
+def as_json(description: show_document.Description) -> str:
     """Render a description as JSON, in ASCII."""
-    return plain_json(as_document(description))
+    return plain_json(show_document.as_document(description))
 
 
-def text(description: Description) -> str:
+def text(description: show_document.Description) -> str:
     """Render a description as text: kind, training, expected input, network by stages."""
     return "\n".join(_lines(description)) + "\n"
 
 
-def _lines(description: Description) -> Iterator[str]:
+def _lines(description: show_document.Description) -> Iterator[str]:
     content = description.content
-    if isinstance(content, CheckpointDescription):
+    if isinstance(content, show_document.CheckpointDescription):
         yield printable(description.path)
         yield from _whole_checkpoint(content)
-    elif isinstance(content, PlansDescription):
+    elif isinstance(content, show_document.PlansDescription):
         yield printable(f"{description.path}: nnU-Net plans")
         yield from _plans(content)
     else:
@@ -59,7 +45,7 @@ def _lines(description: Description) -> Iterator[str]:
             yield from _model(model)
 
 
-def _model(model: ModelDescription) -> Iterator[str]:
+def _model(model: show_document.ModelDescription) -> Iterator[str]:
     yield printable(f"{model.path}: a trained model")
     yield from _row("dataset", model.dataset_name)
     yield from _row("trainer", model.trainer)
@@ -67,7 +53,7 @@ def _model(model: ModelDescription) -> Iterator[str]:
     if not model.checkpoints:
         yield from _row("checkpoints", "none")
     for checkpoint in model.checkpoints:
-        if isinstance(checkpoint, UnreadCheckpoint):
+        if isinstance(checkpoint, show_document.UnreadCheckpoint):
             yield from _row("checkpoint", f"{checkpoint.path}: not read: {checkpoint.unread}")
         else:
             yield from _row("checkpoint", checkpoint.path)
@@ -75,7 +61,7 @@ def _model(model: ModelDescription) -> Iterator[str]:
     yield from _plans(model.plans)
 
 
-def _whole_checkpoint(checkpoint: CheckpointDescription) -> Iterator[str]:
+def _whole_checkpoint(checkpoint: show_document.CheckpointDescription) -> Iterator[str]:
     yield from _wrapped("  ", checkpoint.sentence)
     yield from _row("trainer", checkpoint.trainer)
     fold = "" if checkpoint.fold is None else f", fold {checkpoint.fold}"
@@ -100,7 +86,7 @@ def _whole_checkpoint(checkpoint: CheckpointDescription) -> Iterator[str]:
 # --- Weights
 
 
-def _weights(checkpoint: CheckpointDescription) -> Iterator[str]:
+def _weights(checkpoint: show_document.CheckpointDescription) -> Iterator[str]:
     weights, training = checkpoint.weights, checkpoint.training
     yield from _row("training", _progress(training))
     losses = [
@@ -120,7 +106,7 @@ def _weights(checkpoint: CheckpointDescription) -> Iterator[str]:
     yield from _several("unknown", [f"names {name}, which was left alone" for name in checkpoint.unknown])
 
 
-def _progress(training: TrainingProgress) -> str:
+def _progress(training: show_document.TrainingProgress) -> str:
     unit, done, planned = "epoch", training.epochs_done, training.epochs_planned
     if training.steps_done is not None:
         unit, done, planned = "step", training.steps_done, training.steps_planned
@@ -131,7 +117,7 @@ def _progress(training: TrainingProgress) -> str:
     return f"{progress} done{rate}"
 
 
-def _stored(weights: StoredWeights) -> str:
+def _stored(weights: show_document.StoredWeights) -> str:
     if not weights.tensors:
         return "none"
     cuda = any(location.startswith("cuda") for location in weights.locations)
@@ -168,7 +154,7 @@ def _adaptation(plan: Any) -> Iterator[str]:
 # --- Plans
 
 
-def _plans(plans: PlansDescription) -> Iterator[str]:
+def _plans(plans: show_document.PlansDescription) -> Iterator[str]:
     yield ""
     yield printable(f"plans {plans.plans_name}")
     yield from _row("dataset", plans.dataset_name)
@@ -184,7 +170,7 @@ def _plans(plans: PlansDescription) -> Iterator[str]:
         yield from _configuration(configuration, plans.transpose_forward)
 
 
-def _configuration(configuration: ConfigurationDescription, transpose: Any) -> Iterator[str]:
+def _configuration(configuration: show_document.ConfigurationDescription, transpose: Any) -> Iterator[str]:
     yield ""
     yield printable(f"configuration {configuration.name}")
     if configuration.unresolved:
@@ -212,7 +198,7 @@ def _axes(spacing: Any, transpose: Any) -> str:
     return f"(array axes {', '.join(names)}{moved})"
 
 
-def _millimetres(configuration: ConfigurationDescription) -> str:
+def _millimetres(configuration: show_document.ConfigurationDescription) -> str:
     patch, spacing = configuration.patch_size, configuration.spacing
     if not _numbers(patch) or not _numbers(spacing) or len(patch) != len(spacing):
         return ""
@@ -223,7 +209,7 @@ def _millimetres(configuration: ConfigurationDescription) -> str:
     return f", {_extent(extent, 'mm')}"
 
 
-def _scheme(number: int, channel: NormalizationDescription) -> str:
+def _scheme(number: int, channel: show_document.NormalizationDescription) -> str:
     name = channel.channel if channel.channel is not None else f"channel {number}"
     scheme = f"{name}: {_value(channel.scheme)}"
     if channel.masked is True:
@@ -245,9 +231,9 @@ def _labels(labels: Any) -> str:
 # --- Networks
 
 
-def _network(network: NetworkDescription) -> Iterator[str]:
-    name = str(network.class_ if network.class_ is not OMITTED else "").rpartition(".")[2]
-    parameters = "" if network.parameters is OMITTED else f", {_thousands(network.parameters)} parameters"
+def _network(network: show_document.NetworkDescription) -> Iterator[str]:
+    name = str(network.class_ if network.class_ is not show_document.OMITTED else "").rpartition(".")[2]
+    parameters = "" if network.parameters is show_document.OMITTED else f", {_thousands(network.parameters)} parameters"
     yield from _row("network", name + parameters)
     if network.unknown:
         yield from _row("" if name else "network", network.unknown)
@@ -256,7 +242,7 @@ def _network(network: NetworkDescription) -> Iterator[str]:
     yield from _table(network)
 
 
-def _table(network: NetworkDescription) -> Iterator[str]:
+def _table(network: show_document.NetworkDescription) -> Iterator[str]:
     units = f"encoder {network.encoder_unit}", f"decoder {network.decoder_unit}"
     rows = [("stage", "features", "kernel", "stride", *units, "feature map"), *map(_cells, network.stages)]
     if all(stage.size is None for stage in network.stages):
@@ -266,7 +252,7 @@ def _table(network: NetworkDescription) -> Iterator[str]:
         yield ("  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
 
 
-def _cells(stage: StageDescription) -> tuple[str, ...]:
+def _cells(stage: show_document.StageDescription) -> tuple[str, ...]:
     return (
         str(stage.stage),
         _number(stage.features),

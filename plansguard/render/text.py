@@ -1,4 +1,4 @@
-"""For people: one block per fault, repeats gathered, what was not checked said at the end."""
+"""A report as text: one block per fault, repeats gathered, then the checks that were not possible."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from plansguard.core.text import counted, listed
 from plansguard.render import printable
 
 _COLORS = {"error": "31;1", "warning": "33;1", "info": "36;1", "path": "1", "faint": "2"}
-#: How many places of one and the same fault are listed before the rest is only counted.
+#: How many places of the same fault are listed before the rest is only counted.
 _PLACES = 5
 
 Paint = Callable[[str, str], str]
 
 
 def render(report: Report, *, color: bool) -> str:
-    """The report as text, with ANSI colours if ``color``."""
+    """Render the report as text, with ANSI colours if ``color``."""
     paint = _colored if color else _plain
     lines = [
         *_findings(report, paint),
@@ -29,7 +29,7 @@ def render(report: Report, *, color: bool) -> str:
 
 
 def _findings(report: Report, paint: Paint) -> Iterator[str]:
-    """One block for all findings that say the same, in the order of the first."""
+    """One block for all findings with the same text, in the order of the first."""
     groups: dict[tuple[str, str, str, str], list[Finding]] = {}
     for finding in report.active:
         groups.setdefault((finding.severity, finding.code, finding.message, finding.fix), []).append(finding)
@@ -49,7 +49,7 @@ def _findings(report: Report, paint: Paint) -> Iterator[str]:
 
 
 def _table(rows: Sequence[Sequence[str]], paint: Paint) -> Iterator[str]:
-    """Rows of a table that a finding holds, in columns; the last cell of a row may be a severity."""
+    """The table of a finding, in columns; the last cell of a row may be a severity."""
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip_longest(*cells, fillvalue="")]
     for row in cells:
@@ -77,13 +77,13 @@ def _summary(report: Report, paint: Paint) -> str:
     counts = report.summary()
     if not counts["documents"]:
         return "nothing to check: no plans, dataset.json, fingerprint or splits were found"
-    found = [counted(counts[key], key) for key in ("error", "warning") if counts[key]]
+    findings = [counted(counts[key], key) for key in ("error", "warning") if counts[key]]
     if counts["info"]:
-        found.append(f"{counts['info']} for information")
-    verdict = paint("error" if counts["error"] else "warning", ", ".join(found)) if found else "no findings"
+        findings.append(f"{counts['info']} for information")
+    result = paint("error" if counts["error"] else "warning", ", ".join(findings)) if findings else "no findings"
     ignored = f", {counts['ignored']} ignored" if counts["ignored"] else ""
     skipped = f", {counted(counts['not_checked'], 'check')} not possible" if counts["not_checked"] else ""
-    return f"{verdict}{ignored} in {counted(counts['documents'], 'document')}{skipped}"
+    return f"{result}{ignored} in {counted(counts['documents'], 'document')}{skipped}"
 
 
 def _place(location: Location) -> str:

@@ -1,4 +1,4 @@
-"""`plansguard extract`: plans out of checkpoints and models, and nothing lost where they go."""
+"""`plansguard extract`: plans from checkpoints and models, without loss at the destination."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-# --- What comes out ---
+# --- What is extracted ---
 
 
 def test_plans_of_a_checkpoint_are_those_nnunet_wrote() -> None:
@@ -33,7 +33,7 @@ def test_plans_of_a_checkpoint_are_those_nnunet_wrote() -> None:
 
 
 def test_plans_of_a_model_come_out_byte_for_byte() -> None:
-    """Also where somebody saved them otherwise than nnU-Net does."""
+    """Even if they were saved otherwise than by nnU-Net."""
     model = copy_of_model(Path())
     odd = json.dumps(json.loads(PLANS), indent="\t").encode() + b"\n"
     (model / "plans.json").write_bytes(odd)
@@ -73,7 +73,7 @@ def test_models_with_different_plans() -> None:
     assert Path("3d.json").read_bytes() == PLANS
 
 
-# --- What stood there ---
+# --- Existing files ---
 
 
 def test_other_content_is_not_replaced() -> None:
@@ -105,7 +105,7 @@ def test_the_same_content_is_left_alone() -> None:
     assert Path("plans.json").stat().st_mtime_ns == before
 
 
-# --- What cannot be ---
+# --- Errors ---
 
 
 def test_a_folder_for_output() -> None:
@@ -162,7 +162,7 @@ def test_an_odd_plans_name_is_never_a_path() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
 def test_a_terminal_sees_no_escapes() -> None:
-    """JSON may hold C1 control characters as they are, and a model's file comes out byte for byte."""
+    """JSON may hold C1 control characters as they are, and a model's file is copied byte for byte."""
     model = copy_of_model(Path())
     (model / "plans.json").write_bytes(PLANS.replace(b"SimpleITKIO", "\x9b31mred".encode()))
     ours, theirs = os.openpty()

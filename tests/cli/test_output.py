@@ -199,7 +199,7 @@ def test_unknown_command() -> None:
     assert "chekc" in done.err
 
 
-def test_nobody_listens() -> None:
+def test_a_closed_pipe() -> None:
     """As in `plansguard rules | head -1`: no traceback."""
     reading, writing = os.pipe()
     os.close(reading)

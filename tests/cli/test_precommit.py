@@ -183,5 +183,5 @@ def test_files_of_others_are_none_of_its_business(file: str, text: str, reposito
     (repository.path / file).write_text(text, encoding="utf-8")
     done = repository.commit(file)
     assert done.returncode == 0, done.stdout + done.stderr
-    verdict = "Passed" if file.endswith(".json") else r"\(no files to check\)Skipped"
-    assert re.search(rf"^plansguard\.+{verdict}$", done.stdout + done.stderr, re.MULTILINE)
+    result = "Passed" if file.endswith(".json") else r"\(no files to check\)Skipped"
+    assert re.search(rf"^plansguard\.+{result}$", done.stdout + done.stderr, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""`plansguard check` finds what is nnU-Net's, judges what belongs together, and says how it ended."""
+"""`plansguard check` finds nnU-Net's files, checks those of a dataset together, and ends with an exit code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.variants import FIXTURES, ROOTS, lay_out, place, point_to, pu
 
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 PLANS = "preprocessed/nnUNetPlans.json"
-#: One fault, told at one place: the sign that a file has been judged.
+#: One fault, reported at one place: the sign that a file has been checked.
 FAULT = put(PLANS, "/configurations/3d_fullres/patch_size/1", 70)
 FAULT_CODE = "PG101"
 
@@ -38,7 +38,7 @@ class Judged(NamedTuple):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The preprocessed folder of a dataset, copied to a folder of another name: as in somebody's repository."""
+    """The preprocessed folder of a dataset, copied to a folder of another name: as in a repository."""
     return Path(shutil.copytree(FIXTURES / "workspace" / ROOTS["preprocessed"] / OTHER_CT, "plans/kidney"))
 
 
@@ -58,7 +58,7 @@ def variables(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def judge(
     *paths: str | Path, datasets: tuple[str, ...] = (), plans: str | None = None, configuration: str | None = None
 ) -> Judged:
-    """Check through the library and through the command line: both must say the same."""
+    """Check through the library and through the command line: both must give the same result."""
     report = check(paths, datasets=datasets, plans=plans, configuration=configuration)
     options = [word for one in datasets for word in ("-d", one)]
     options += ["-p", plans] if plans else []
@@ -71,14 +71,14 @@ def judge(
 
 
 def edit(file: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change a JSON file wherever it lies."""
+    """Change a JSON file at any place."""
     document = json.loads(file.read_bytes())
     change(document)
     file.write_text(json.dumps(document))
 
 
 def break_patch(file: Path) -> None:
-    """The same fault as FAULT, in plans that lie elsewhere."""
+    """The same fault as FAULT, in plans at another place."""
     edit(file, lambda plans: plans["configurations"]["3d_fullres"]["patch_size"].__setitem__(1, 70))
 
 
@@ -124,7 +124,7 @@ def test_a_folder_named_several_times_is_judged_once(folder: Path) -> None:
 
 
 def test_a_file_under_another_name(folder: Path) -> None:
-    """What a file is stands in it: a renamed dataset.json is used as long as it is the only one."""
+    """Files are recognized by their content: a renamed dataset.json is used as long as it is the only one."""
     edit(folder / "dataset.json", lambda document: document["channel_names"].update({"1": "CT"}))
     (folder / "dataset.json").rename(folder / "kidney.json")
     assert ("PG304", "plans/kidney/nnUNetPlans.json") in judge(folder).found
@@ -144,7 +144,7 @@ def test_a_file_that_is_not_there(folder: Path) -> None:
 
 def test_a_named_file_that_is_not_nnunets() -> None:
     """`no findings` would sound as if it had been judged."""
-    Path("package.json").write_text(STRANGERS["package.json"])
+    Path("package.json").write_text(OTHER_FILES["package.json"])
     assert judge("package.json")[:3] == (3, [], 0)
     Path("broken.json").write_text("{")
     assert judge("broken.json")[:3] == (3, [], 0)
@@ -223,10 +223,10 @@ def test_folders_of_arrays_and_images_are_not_searched(workspace: Path) -> None:
     assert judge()[:2] == (0, [])
 
 
-# --- strangers' files ---
+# --- files of other programs ---
 
 
-STRANGERS = {
+OTHER_FILES = {
     "package.json": '{"name": "x", "configurations": {}}',
     "tsconfig.json": '{\n  // comments are fine there\n  "compilerOptions": {},\n}',
     "instances_train.json": '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "labels"}]}',
@@ -238,7 +238,7 @@ STRANGERS = {
 
 
 def test_a_repository_with_other_json(folder: Path) -> None:
-    for name, content in STRANGERS.items():
+    for name, content in OTHER_FILES.items():
         Path(name).write_text(content)
     Path("pictures.json").write_bytes(b"\xff\xfe\x00")
     assert judge()[:3] == (0, [], 5)
@@ -247,7 +247,7 @@ def test_a_repository_with_other_json(folder: Path) -> None:
 
 
 def test_a_repository_with_nothing_but_other_json() -> None:
-    for name, content in STRANGERS.items():
+    for name, content in OTHER_FILES.items():
         Path(name).write_text(content)
     assert judge()[:3] == (3, [], 0)
 
@@ -255,7 +255,7 @@ def test_a_repository_with_nothing_but_other_json() -> None:
 def test_names_that_count_where_nnunets_documents_are(folder: Path) -> None:
     """The same files beside real plans are what nnU-Net would open."""
     for name in ("floorplans.json", "plans.json", "package.json", "tsconfig.json"):
-        (folder / name).write_text(STRANGERS[name])
+        (folder / name).write_text(OTHER_FILES[name])
     (folder / "splits_final.json").write_text("{")
     judged = judge(folder)
     here = "plans/kidney"
@@ -438,7 +438,7 @@ def test_dangling_link(folder: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
 def test_without_permission(folder: Path) -> None:
-    """A folder or file that may not be read is no clean one; the others are judged all the same."""
+    """A folder or file that may not be read is a finding; the others are checked as well."""
     before: tuple[str, ...] = ()
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:

@@ -48,9 +48,9 @@ def rows(done: Done) -> list[tuple[str, str, str, str]]:
 
 
 def only(done: Done) -> Document:
-    (verdict,) = json.loads(done.out)
-    assert isinstance(verdict, dict)
-    return verdict
+    (result,) = json.loads(done.out)
+    assert isinstance(result, dict)
+    return result
 
 
 def test_weights_that_fit(workspace: Path) -> None:
@@ -77,17 +77,17 @@ def test_data_of_other_plans(workspace: Path) -> None:
     plans = read(workspace, CT, "nnUNetPlans")
     plans["configurations"]["3d_fullres"]["spacing"][0] = 3.0
     place(workspace, CT, "preprocessed/nnUNetPlans.json").write_text(json.dumps(plans))
-    verdict = only(run("fit", trained(workspace), "-d", "2", "--json"))
-    assert verdict["outcome"] == "preprocess again"
-    assert verdict["reason"].startswith("nnUNetPlans_3d_fullres was not made with these plans: ")
+    result = only(run("fit", trained(workspace), "-d", "2", "--json"))
+    assert result["outcome"] == "preprocess again"
+    assert result["reason"].startswith("nnUNetPlans_3d_fullres was not made with these plans: ")
 
 
 def test_cases_that_are_missing(workspace: Path) -> None:
     preprocessed(DATA)(workspace, CT)
     for path in place(workspace, CT, f"preprocessed/{DATA}").glob("fine_001*"):
         path.unlink()
-    verdict = only(run("fit", trained(workspace), "-d", "2", "--json"))
-    assert (verdict["outcome"], "fine_001" in verdict["reason"]) == ("preprocess again", True)
+    result = only(run("fit", trained(workspace), "-d", "2", "--json"))
+    assert (result["outcome"], "fine_001" in result["reason"]) == ("preprocess again", True)
 
 
 def test_other_networks_need_a_migration(workspace: Path) -> None:
@@ -109,9 +109,9 @@ def test_other_input_needs_a_migration(workspace: Path) -> None:
     def change(plans: Document, _: Document) -> None:
         plans["configurations"]["3d_fullres"]["spacing"] = [1.5, 0.6, 0.6]
 
-    verdict = only(run("fit", trained(workspace, change=change), "-d", "2", "-p", "nnUNetPlans", "--json"))
-    assert verdict["outcome"] == "migrate first"
-    assert verdict["reason"] == "they load, but saw spacing [1.5, 0.6, 0.6], here [1.5, 1.2, 1.2]"
+    result = only(run("fit", trained(workspace, change=change), "-d", "2", "-p", "nnUNetPlans", "--json"))
+    assert result["outcome"] == "migrate first"
+    assert result["reason"] == "they load, but saw spacing [1.5, 0.6, 0.6], here [1.5, 1.2, 1.2]"
 
 
 def test_a_configuration_of_ones_own_comes_with_a_migration(workspace: Path) -> None:
@@ -119,29 +119,29 @@ def test_a_configuration_of_ones_own_comes_with_a_migration(workspace: Path) -> 
         plans["configurations"]["3d_mine"] = {"inherits_from": "3d_fullres", "batch_size": 3}
 
     weights = trained(workspace, change=change, configuration="3d_mine")
-    verdict = only(run("fit", weights, "-d", "2", "-p", "nnUNetPlans", "--json"))
-    assert (verdict["outcome"], verdict["reason"]) == ("migrate first", "the plans have no 3d_mine")
-    assert run(*shlex.split(verdict["command"])[1:]).code == 0
+    result = only(run("fit", weights, "-d", "2", "-p", "nnUNetPlans", "--json"))
+    assert (result["outcome"], result["reason"]) == ("migrate first", "the plans have no 3d_mine")
+    assert run(*shlex.split(result["command"])[1:]).code == 0
 
 
 def test_the_proposed_name_is_free(workspace: Path) -> None:
     for name in ("PretrainPlans", "pretrainplans2"):
         beside("preprocessed/nnUNetPlans.json", name)(workspace, CT)
-    verdict = only(run("fit", trained(workspace, PRETRAINED), "-d", "2", "-p", "nnUNetPlans", "--json"))
-    assert verdict["command"].endswith("-tp PretrainPlans3")
-    assert run(*shlex.split(verdict["command"])[1:]).code == 0
+    result = only(run("fit", trained(workspace, PRETRAINED), "-d", "2", "-p", "nnUNetPlans", "--json"))
+    assert result["command"].endswith("-tp PretrainPlans3")
+    assert run(*shlex.split(result["command"])[1:]).code == 0
 
 
 def test_a_dataset_without_plans_needs_a_migration(workspace: Path) -> None:
     for path in place(workspace, CT, "preprocessed").glob("*Plans.json"):
         path.unlink()
-    verdict = only(run("fit", trained(workspace, PRETRAINED), "-d", "2", "--json"))
-    assert (verdict["plans"], verdict["outcome"], verdict["reason"]) == (
+    result = only(run("fit", trained(workspace, PRETRAINED), "-d", "2", "--json"))
+    assert (result["plans"], result["outcome"], result["reason"]) == (
         "",
         "migrate first",
         "the dataset has no plans",
     )
-    assert run(*shlex.split(verdict["command"])[1:]).code == 0
+    assert run(*shlex.split(result["command"])[1:]).code == 0
 
 
 @pytest.mark.parametrize(
@@ -218,10 +218,10 @@ def test_all_datasets_of_the_fixtures(workspace: Path) -> None:
 def test_every_printed_command_does_what_it_says(workspace: Path) -> None:
     """A proposed migration succeeds, what is impossible is refused or explained; what starts nnU-Net: see above."""
     weights = trained(workspace, PRETRAINED)
-    for verdict in json.loads(run("fit", weights, "--all", "--json").out):
-        program, *arguments = shlex.split(verdict["command"])
+    for result in json.loads(run("fit", weights, "--all", "--json").out):
+        program, *arguments = shlex.split(result["command"])
         if program == "plansguard" and arguments[0] in ("check", "migrate", "show"):
-            expected = {"migrate first": (0,), "impossible": (1,), "cannot be told": (1, 2)}[verdict["outcome"]]
+            expected = {"migrate first": (0,), "impossible": (1,), "cannot be told": (1, 2)}[result["outcome"]]
             assert run(*arguments, *(["--dry-run"] if "migrate" in arguments else [])).code in expected
 
 

@@ -78,7 +78,7 @@ def test_a_current_folder_that_is_gone(bench: Bench, tmp_path: Path, monkeypatch
     assert done.stderr.startswith("plansguard: the current folder does not exist any more\n")
 
 
-def test_it_says_that_it_is_fit_before_the_command_says_anything(bench: Bench) -> None:
+def test_the_verdict_precedes_the_output_of_the_command(bench: Bench) -> None:
     done = gate(*TRAIN)
     assert done.stderr == "plansguard: fit to start (no findings)\n"
     assert done.stdout.splitlines()[-1] == "stand-in: started"
@@ -102,7 +102,7 @@ def test_the_exit_code_is_the_commands(bench: Bench, code: int) -> None:
 @posix_only
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGPIPE])
 def test_a_signal_reaches_the_command_itself(bench: Bench, number: signal.Signals) -> None:
-    """It is the same process: there is nobody in between who could keep a signal to himself."""
+    """It is the same process: no other one can intercept a signal."""
     words = [sys.executable, "-m", "plansguard", "gate", "--data", "headers", "--", *TRAIN]
     environment = {**os.environ, "STAND_IN_SLEEPS": "60", "PYTHONPATH": str(ROOT)}
     if number == signal.SIGPIPE:  # Python as a stand-in would ignore it by itself
@@ -130,7 +130,7 @@ def _until(condition: Callable[[], bool]) -> None:
 
 
 @posix_only
-def test_a_launcher_is_started_as_it_stands(bench: Bench) -> None:
+def test_a_launcher_is_started_unchanged(bench: Bench) -> None:
     spare = bench.root.parent / "spare"
     lay_out(spare, OTHER_CT)  # without data: what env names is what is judged
     folders = [f"{name}={spare / name}" for name in ROOTS.values()]
@@ -183,7 +183,7 @@ def test_options_of_the_steps_are_read_from_the_environment(bench: Bench, monkey
 
 @posix_only
 def test_it_loads_nothing_heavy(bench: Bench) -> None:
-    """Whether they are there it may ask."""
+    """It may look whether packages are installed."""
     for words in (
         TRAIN,
         ("nnUNetv2_plan_and_preprocess", "-d", "2"),
@@ -201,7 +201,7 @@ def test_it_loads_nothing_heavy(bench: Bench) -> None:
 
 
 @posix_only
-def test_what_is_wrong_is_not_started(bench: Bench) -> None:
+def test_a_command_with_an_error_is_not_started(bench: Bench) -> None:
     spoil(bench)
     done = gate(*TRAIN)
     assert (done.returncode, bench.started) == (1, None)
@@ -218,7 +218,7 @@ def test_a_finding_can_be_accepted(bench: Bench) -> None:
     assert "a try" in done.stdout
 
 
-def test_what_was_accepted_and_is_not_found_is_told(bench: Bench) -> None:
+def test_an_acceptance_without_a_finding_is_reported(bench: Bench) -> None:
     done = judged(*TRAIN, options=["--accept", "patch-not-divisible", "--because", "a try"])
     assert done.code == 0
     assert "patch-not-divisible was accepted, but not found" in done.err
@@ -233,13 +233,13 @@ def test_a_dry_run_starts_nothing_and_writes_nothing(bench: Bench) -> None:
 
 
 @posix_only
-def test_the_receipt_lies_beside_the_results(bench: Bench) -> None:
+def test_the_training_record_is_in_the_folder_of_results(bench: Bench) -> None:
     folder = bench.place("results/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0")
     assert gate(*TRAIN, "--val", options=["--accept", "PG723", "--because", "a try"]).returncode == 0
     assert not folder.exists()
     assert gate(*TRAIN).returncode == 0
-    receipt = json.loads((folder / "plansguard_receipt.json").read_bytes())
-    assert list(TRAIN) == receipt["starts"][-1]["command"][-len(TRAIN) :]
+    record = json.loads((folder / "plansguard_receipt.json").read_bytes())
+    assert list(TRAIN) == record["starts"][-1]["command"][-len(TRAIN) :]
 
 
 def test_machine_formats_go_into_files(bench: Bench) -> None:
@@ -284,8 +284,8 @@ def test_other_commands_of_nnunet_are_passed_on(bench: Bench) -> None:
     spoil(bench)
     done = gate("nnUNetv2_find_best_configuration", "2", "-c", "3d_fullres")
     assert (done.returncode, done.stdout) == (0, "stand-in: started\n")
-    told = "plansguard: nnUNetv2_find_best_configuration is not a command that plansguard judges: not checked\n"
-    assert done.stderr == told
+    note = "plansguard: nnUNetv2_find_best_configuration is not a command that plansguard judges: not checked\n"
+    assert done.stderr == note
 
 
 @posix_only
@@ -365,7 +365,7 @@ def test_accepting_what_no_rule_finds(bench: Bench, code: str) -> None:
 # --- Options in the wrong place
 
 
-def test_options_of_the_gate_behind_the_command(bench: Bench) -> None:
+def test_options_of_the_gate_after_the_command(bench: Bench) -> None:
     done = run("gate", "--", *TRAIN, "--dry-run")
     assert done.code == 2
     assert "put it before --: plansguard gate --dry-run ... -- nnUNetv2_train" in done.err

@@ -91,15 +91,15 @@ def test_raw_files_that_were_copied_after_the_data(bench: Bench) -> None:
     assert codes(*TRAIN) == {("PG512", "warning")}
 
 
-def test_a_variation_with_another_normalisation(bench: Bench) -> None:
-    """Somebody compares two schemes in configurations of the same plans."""
+def test_a_variation_with_another_normalization(bench: Bench) -> None:
+    """Two schemes are compared in configurations of the same plans."""
     schemes = {"normalization_schemes": ["ZScoreNormalization"], "data_identifier": "mine_2d"}
     put(PLANS, "/configurations/2d_znorm", {"inherits_from": "2d", **schemes})(bench.root, OTHER_CT)
     assert codes("nnUNetv2_preprocess", "-d", "2", "-c", "2d_znorm") == {("PG305", "warning")}
 
 
 def test_a_training_that_was_moved_away_is_no_fold(bench: Bench) -> None:
-    """As PG721 says to do it; nnU-Net takes every folder fold_* for one, and ends with ValueError at another name."""
+    """As PG721 advises; nnU-Net takes every folder fold_* for one, and ends with ValueError at another name."""
     model = bench.place("results/nnUNetTrainer__nnUNetPlans__3d_fullres")
     place(bench.root, OTHER_CT, "results/.").mkdir(parents=True, exist_ok=True)
     shutil.copytree(place(bench.root, CT, f"results/{MODEL}"), model)

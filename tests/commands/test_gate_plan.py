@@ -70,7 +70,7 @@ def test_preprocessing_of_several_datasets(bench: Bench) -> None:
 
 
 def test_a_configuration_of_some_datasets(bench: Bench) -> None:
-    """nnU-Net passes over it where it is not; where no dataset has it, it was not meant."""
+    """nnU-Net skips it where it is missing; if no dataset has it, it is a mistake."""
     put(PLANS, "/configurations/mine", {"inherits_from": "2d", "data_identifier": "mine_2d"})(bench.root, OTHER_CT)
     assert judged("nnUNetv2_preprocess", "-d", "1", "2", "-c", "mine", "2d").code == 0
     done = judged("nnUNetv2_preprocess", "-d", "1", "3", "-c", "mine", "2d")
@@ -84,7 +84,7 @@ PLAN, BOTH = ("nnUNetv2_plan_experiment", "-d", "2"), ("nnUNetv2_plan_and_prepro
 
 
 def migrated(bench: Bench, name: str = "nnUNetPlans") -> None:
-    """Dataset002 has plans of Dataset001, put there by plansguard."""
+    """Dataset002 has plans of Dataset001, migrated by plansguard."""
     remove("preprocessed/nnUNetResEncUNetMPlans.json")(bench.root, OTHER_CT)
     done = run("migrate", "-s", "1", "-t", "2", "-tp", name, "--force")
     assert done.code == 0, done.out
@@ -110,7 +110,7 @@ def test_planning_without_the_raw_data(bench: Bench, monkeypatch: pytest.MonkeyP
 
 
 def test_planning_from_raw_data_that_are_wrong(bench: Bench) -> None:
-    """It is the raw dataset.json that is planned from, whatever lies beside the plans."""
+    """It is the raw dataset.json that is planned from, not the one beside the plans."""
     put("preprocessed/dataset.json", "/file_ending", ".nrrd")(bench.root, OTHER_CT)
     assert codes(*BOTH) == set()
     put("raw/dataset.json", "/file_ending", ".nrrd")(bench.root, OTHER_CT)
@@ -154,7 +154,7 @@ def test_planning_over_plans_under_another_name(bench: Bench) -> None:
 def test_planning_over_plans_in_use(bench: Bench) -> None:
     (finding,) = judged(*PLAN).json["findings"]
     assert "data were preprocessed with them (nnUNetPlans_2d, nnUNetPlans_3d_fullres)" in finding["message"]
-    assert codes(*BOTH) == set()  # the data are made anew
+    assert codes(*BOTH) == set()  # the data are preprocessed again
     assert codes(*BOTH, "--no_pp") == {("PG752", "warning")}
     assert codes(*BOTH, "-c", "2d") == {("PG752", "warning")}
     for folder in ("nnUNetPlans_2d", "nnUNetPlans_3d_fullres"):
@@ -164,18 +164,18 @@ def test_planning_over_plans_in_use(bench: Bench) -> None:
     assert f"1 model was trained with them ({MODEL})" in finding["message"]
 
 
-def test_planning_says_what_it_will_delete(bench: Bench) -> None:
-    said = run("gate", "--dry-run", "--", *BOTH).out
+def test_planning_reports_what_it_will_delete(bench: Bench) -> None:
+    output = run("gate", "--dry-run", "--", *BOTH).out
     data = bench.place("preprocessed/nnUNetPlans_2d")
-    assert f"{data} (2d): nnU-Net deletes it first, " in said
-    assert "also read by 2d of nnUNetResEncUNetMPlans" in said
-    said = run("gate", "--dry-run", "--", *BOTH, "-pl", "nnUNetPlannerResEncM", "-c", "2d").out
-    assert f"{data} (2d): nnU-Net deletes it first, " in said
-    assert "also read by 2d of nnUNetPlans" in said
+    assert f"{data} (2d): nnU-Net deletes it first, " in output
+    assert "also read by 2d of nnUNetResEncUNetMPlans" in output
+    output = run("gate", "--dry-run", "--", *BOTH, "-pl", "nnUNetPlannerResEncM", "-c", "2d").out
+    assert f"{data} (2d): nnU-Net deletes it first, " in output
+    assert "also read by 2d of nnUNetPlans" in output
     assert "deletes" not in run("gate", "--dry-run", "--", *BOTH, "-overwrite_plans_name", "Mine").out
 
 
-def test_a_planner_of_somebodys_own(bench: Bench) -> None:
+def test_a_planner_that_is_not_nnunets(bench: Bench) -> None:
     done = run("gate", "--dry-run", "--", *PLAN, "-pl", "MyPlanner")
     assert done.code == 0
     assert "MyPlanner is not a planner of nnU-Net" in done.out

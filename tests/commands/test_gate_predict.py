@@ -94,7 +94,7 @@ def trouble(done: Done) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         (["a.nii.gz", "b_0000.nii.gz"], "images without a channel's number before .nii.gz: a.nii.gz (1 of 2)"),
         (["a_000.nii.gz"], "images without a channel's number before .nii.gz: a_000.nii.gz (1 of 1)"),
@@ -104,11 +104,11 @@ def trouble(done: Done) -> list[tuple[str, str]]:
         (["a_0000.NII.GZ"], "the ending of the training's images: 1 of 1 file has .NII.GZ"),
     ],
 )
-def test_images_that_do_not_fit(bench: Bench, names: list[str], said: str) -> None:
+def test_images_that_do_not_fit(bench: Bench, names: list[str], message: str) -> None:
     found = trouble(judged(*predict(bench, *names)))
     assert found
     assert all(severity == "error" for severity, _ in found)
-    assert said in found[0][1]
+    assert message in found[0][1]
 
 
 def test_no_images(bench: Bench) -> None:
@@ -125,15 +125,15 @@ def test_several_channels(bench: Bench) -> None:
     put(f"results/{MODEL}/dataset.json", "/channel_names", {"0": "CT", "1": "PET"})(bench.root, CT)
     options = ("--accept", "PG304", "--because", "a try", "--accept", "PG621", "--because", "a try")
 
-    def told(*names: str) -> list[tuple[str, str]]:
+    def image_findings(*names: str) -> list[tuple[str, str]]:
         shutil.rmtree(bench.root.parent / "images", ignore_errors=True)
         findings = judged(*predict(bench, *names), options=options).json["findings"]
         return [(one["severity"], one["message"]) for one in findings if one["code"] == "PG754"]
 
-    assert told("a_0000.nii.gz", "a_0001.nii.gz") == []
-    (alone,) = told("a_0000.nii.gz")
+    assert image_findings("a_0000.nii.gz", "a_0001.nii.gz") == []
+    (alone,) = image_findings("a_0000.nii.gz")
     assert (alone[0], "images are missing: a_0001.nii.gz (1 of 2)" in alone[1]) == ("warning", True)
-    (lacking,) = told("a_0000.nii.gz", "a_0001.nii.gz", "b_0000.nii.gz")
+    (lacking,) = image_findings("a_0000.nii.gz", "a_0001.nii.gz", "b_0000.nii.gz")
     assert (lacking[0], "images are missing: b_0001.nii.gz (1 of 4)" in lacking[1]) == ("error", True)
 
 

@@ -1,4 +1,4 @@
-"""What the gate says of a folder of results, beside what the real nnU-Net then does with it: all of it silently."""
+"""Findings of the gate about a folder of results, beside what the real nnU-Net then does without a message."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def _makes(root: Path, epochs: int) -> None:
     (root / "trainers" / "quick.py").write_text(_SOURCE.replace("EPOCHS", str(epochs)))
 
 
-def _judged(*words: str) -> dict[str, Finding]:
-    """What the gate says of the folder of results, by code."""
+def _findings(*words: str) -> dict[str, Finding]:
+    """The findings about the folder of results, by code."""
     arguments = [DATASET, CONFIGURATION, "0", "-p", PLANS, "-tr", TRAINER, "-device", "cpu", *words]
     run = train.prepare(Workspace.from_environment(), training_values(arguments), Reading("headers"))
     findings = train.judge(run, "gate", ActiveSettings()).findings
@@ -81,39 +81,39 @@ def _killed_after_one_epoch(trainer: Any) -> None:
     trainer.on_epoch_end = end
 
 
-def test_what_nnunet_does_without_a_word(root: Path) -> None:
+def test_what_nnunet_does_without_a_message(root: Path) -> None:
     folder = stepping.fold(root, TRAINER)
 
-    # --c and nothing there: it begins anew.
-    assert set(_judged("--c")) == {"PG722"}
-    assert set(_judged("--val")) == {"PG723"}
-    assert _judged() == {}
-    said = _trained(root, go_on=True)
-    assert "Starting a new training" in said
-    assert "Epoch 2" in said
+    # --c and nothing there: it starts from scratch.
+    assert set(_findings("--c")) == {"PG722"}
+    assert set(_findings("--val")) == {"PG723"}
+    assert _findings() == {}
+    output = _trained(root, go_on=True)
+    assert "Starting a new training" in output
+    assert "Epoch 2" in output
     first = read_checkpoint(folder / FINAL)
     assert first.current_epoch == 3
 
     # Once more without --c: it overwrites. The job is killed after an epoch, and --c takes the old final checkpoint.
-    assert set(_judged()) == {"PG721"}
-    assert set(_judged("--c")) == set()  # its validation was not done yet
+    assert set(_findings()) == {"PG721"}
+    assert set(_findings("--c")) == set()  # its validation was not done yet
     _trained(root, change=_killed_after_one_epoch)
     assert read_checkpoint(folder / LATEST).current_epoch == 1
-    found = _judged("--c")
+    found = _findings("--c")
     assert set(found) == {"PG725"}
     assert found["PG725"].severity is Severity.ERROR
     assert "1 epoch (2 steps) would be lost" in found["PG725"].message
 
     # Nothing is left to train: the final checkpoint is written again, and the new training's is deleted.
-    said = _trained(root, go_on=True)
-    assert "Epoch 0" not in said
-    assert "Epoch 3" not in said
+    output = _trained(root, go_on=True)
+    assert "Epoch 0" not in output
+    assert "Epoch 3" not in output
     assert read_checkpoint(folder / FINAL).logging == first.logging
     assert not (folder / LATEST).exists()
     (folder / BEST).unlink()
     (folder / "validation").mkdir()
     (folder / "validation" / "summary.json").write_text("{}")
-    assert set(_judged("--c")) == {"PG727"}
+    assert set(_findings("--c")) == {"PG727"}
 
     # More epochs for a finished training, and a smaller patch: the rate jumps, and the change leaves no trace.
     shutil.rmtree(folder / "validation")
@@ -122,12 +122,12 @@ def test_what_nnunet_does_without_a_word(root: Path) -> None:
     content = json.loads(plans.read_bytes())
     content["configurations"][CONFIGURATION]["patch_size"] = [16, 16]
     plans.write_text(json.dumps(content, indent=4))
-    found = _judged("--c")
+    found = _findings("--c")
     assert set(found) == {"PG728", "PG729"}
     assert found["PG729"].severity is Severity.WARNING
     assert "2d.patch_size was [32, 32] and is [16, 16]" in found["PG729"].message
-    said = _trained(root, go_on=True, change=_killed_after_one_epoch)
-    rates = [line.rpartition(": ")[2] for line in said.splitlines() if "Current learning rate" in line]
+    output = _trained(root, go_on=True, change=_killed_after_one_epoch)
+    rates = [line.rpartition(": ")[2] for line in output.splitlines() if "Current learning rate" in line]
     assert [f"{float(rate):.2g}" for rate in rates] == [found["PG728"].message.rpartition(" to ")[2]]
     checkpoint = read_checkpoint(folder / LATEST)
     assert checkpoint.current_epoch == 4

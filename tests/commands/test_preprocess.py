@@ -84,7 +84,7 @@ def test_both_configurations(workspace: Path, log: Log) -> None:
     assert codes() == []
 
 
-def test_the_stamp(workspace: Path) -> None:
+def test_the_preprocessing_record(workspace: Path) -> None:
     both()
     value = record_of(workspace)
     assert (value["plans"], value["configuration"], value["data_identifier"]) == ("nnUNetPlans", "3d_fullres", FOLDER)
@@ -148,7 +148,7 @@ def test_a_dry_run_writes_nothing(workspace: Path, log: Log) -> None:
     assert (contents(workspace), log()) == (before, runs)
 
 
-def test_nobody_to_ask(workspace: Path, log: Log) -> None:
+def test_no_terminal_to_ask_on(workspace: Path, log: Log) -> None:
     both()
     before, runs = contents(workspace), log()
     done = preprocess("-c", "3d_fullres")
@@ -228,13 +228,15 @@ def test_names_do_not_steer_the_terminal(workspace: Path) -> None:
 
 
 @posix_only
-def test_nor_do_folders(workspace: Path, monkeypatch: pytest.MonkeyPatch, steps: Steps) -> None:
+def test_names_of_folders_do_not_steer_the_terminal(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, steps: Steps
+) -> None:
     moved = workspace.with_name(f"a{TITLE}")
     workspace.rename(moved)
     for name in ROOTS.values():
         monkeypatch.setenv(name, str(moved / name))
     done = both()
-    assert done.out.count(r"/a\x1b]0;mine\x07/") == 6  # before, after and where the stamp lies, for two folders
+    assert done.out.count(r"/a\x1b]0;mine\x07/") == 6  # before, after and where the record is, for two folders
     steps("fail")
     failed = preprocess("-c", "3d_fullres", "--yes")
     assert r"/a\x1b]0;mine\x07/" in failed.err
@@ -242,7 +244,7 @@ def test_nor_do_folders(workspace: Path, monkeypatch: pytest.MonkeyPatch, steps:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_nnunet_could_not_do(workspace: Path, log: Log, name: str) -> None:
+def test_requests_that_nnunet_could_not_carry_out(workspace: Path, log: Log, name: str) -> None:
     edits, arguments, message = WRONG[name]
     both()
     edited(workspace, *edits)
@@ -286,8 +288,8 @@ def test_a_shared_folder(workspace: Path, log: Log) -> None:
     assert preprocess("-c", "2d", "--yes").code == 0
     done = preprocess("-c", "3d_fullres", "--yes", "--accept-shared")
     assert (done.code, "warning[PG501]" in done.out) == (0, True)
-    [told] = [finding for finding in check(datasets=[CT]).findings if finding.code == "PG540"]
-    assert Path(told.location.path).name == "nnUNetResEncUNetMPlans.json"
+    [finding] = [one for one in check(datasets=[CT]).findings if one.code == "PG540"]
+    assert Path(finding.location.path).name == "nnUNetResEncUNetMPlans.json"
 
 
 def test_errors_of_the_plans_stop_it(workspace: Path, log: Log) -> None:
@@ -297,7 +299,7 @@ def test_errors_of_the_plans_stop_it(workspace: Path, log: Log) -> None:
     assert preprocess("-c", "2d").code == 0  # another configuration has no fault
 
 
-def test_what_lies_there_does_not_stop_it(workspace: Path) -> None:
+def test_present_data_do_not_stop_it(workspace: Path) -> None:
     """Data that are stale, half or foreign are what preprocessing is for."""
     both()
     folder = place(workspace, CT, f"preprocessed/{FOLDER}")
@@ -312,7 +314,7 @@ def test_what_lies_there_does_not_stop_it(workspace: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": "plansguard/stamp/1"}'])
-def test_a_damaged_stamp_is_replaced(workspace: Path, text: str) -> None:
+def test_a_damaged_record_is_replaced(workspace: Path, text: str) -> None:
     both()
     place(workspace, CT, RECORD).write_text(text, encoding="utf-8")
     assert preprocess("-c", "3d_fullres", "--yes").code == 0
@@ -331,15 +333,15 @@ def test_nnunet_fails(workspace: Path, log: Log, steps: Steps) -> None:
     assert f"holds 2 of 5 cases; {FOLDER}.stamp.json is marked unfinished" in done.err
     assert log()[2:] == ["run -d 2 -plans_name nnUNetPlans -c 3d_fullres"]  # the next one was not begun
     assert record_of(workspace)["finished"] is None
-    [told] = [one for one in check(datasets=[CT]).findings if one.code == "PG542"]
-    assert told.severity is Severity.ERROR
-    assert "2 of 5 cases are complete" in told.message
+    [finding] = [one for one in check(datasets=[CT]).findings if one.code == "PG542"]
+    assert finding.severity is Severity.ERROR
+    assert "2 of 5 cases are complete" in finding.message
     steps("")
     assert preprocess("-c", "3d_fullres", "--yes").code == 0
     assert codes() == []
 
 
-def test_nnunet_says_that_all_is_well_and_it_is_not(workspace: Path, steps: Steps) -> None:
+def test_nnunet_reports_success_without_all_cases(workspace: Path, steps: Steps) -> None:
     steps("lose")
     done = preprocess("-c", "3d_fullres")
     assert done.code == 4
@@ -349,7 +351,7 @@ def test_nnunet_says_that_all_is_well_and_it_is_not(workspace: Path, steps: Step
 
 
 def test_documents_that_change_meanwhile(workspace: Path, steps: Steps) -> None:
-    """nnU-Net reads plans and dataset.json again for every configuration: nobody knows which it has seen."""
+    """nnU-Net reads plans and dataset.json again for every configuration: which version it read is unknown."""
     steps("edit")
     done = preprocess("-c", "3d_fullres")
     assert done.code == 2
@@ -358,7 +360,7 @@ def test_documents_that_change_meanwhile(workspace: Path, steps: Steps) -> None:
 
 
 def test_two_at_once(workspace: Path, log: Log) -> None:
-    with occupied(place(workspace, CT, f"preprocessed/{FOLDER}"), "somebody"):
+    with occupied(place(workspace, CT, f"preprocessed/{FOLDER}"), "another process"):
         done = preprocess("-c", "3d_fullres")
         assert (done.code, "nnU-Net is still at work on" in done.err, log()) == (2, True, [])
         assert preprocess("-c", "2d").code == 0  # another folder is free
@@ -370,8 +372,8 @@ def hanging(log: Log) -> int:
 
 
 def free(workspace: Path) -> bool:
-    """Whether nobody fills the data folder of 3d_fullres."""
-    with suppress(WriteRefused), occupied(place(workspace, CT, f"preprocessed/{FOLDER}"), "somebody"):
+    """Whether no process fills the data folder of 3d_fullres."""
+    with suppress(WriteRefused), occupied(place(workspace, CT, f"preprocessed/{FOLDER}"), "another process"):
         return True
     return False
 
@@ -410,16 +412,16 @@ def test_killed_in_the_middle(workspace: Path, log: Log, steps: Steps) -> None:
         running.kill()
     os.kill(child, signal.SIGKILL)
     wait_for(lambda: free(workspace))
-    [told] = [one for one in check(datasets=[CT]).findings if one.code == "PG542"]
-    assert "2 of 5 cases are complete" in told.message
+    [finding] = [one for one in check(datasets=[CT]).findings if one.code == "PG542"]
+    assert "2 of 5 cases are complete" in finding.message
     steps("")
-    assert preprocess("-c", "3d_fullres", "--yes").code == 0  # nothing of the killed one stands in the way
+    assert preprocess("-c", "3d_fullres", "--yes").code == 0  # nothing of the killed one is in the way
     assert codes() == []
 
 
 @posix_only
 def test_nnunet_outlives_a_killed_plansguard(workspace: Path, log: Log, steps: Steps) -> None:
-    """It still writes: a second one beside it would mix the data of two runs and stamp them as whole."""
+    """It still writes: a second one beside it would mix the data of two runs and record them as complete."""
     steps("hang")
     with process("-c", "3d_fullres", "--yes") as running:
         child = hanging(log)
@@ -442,19 +444,19 @@ def test_nnunet_outlives_a_killed_plansguard(workspace: Path, log: Log, steps: S
 @posix_only
 @pytest.mark.parametrize(("step", "whole"), [("hang-early", True), ("hang", False)])
 def test_interrupted(workspace: Path, log: Log, steps: Steps, step: str, whole: bool) -> None:
-    """Nothing is to be mended; what matters is what became of the old data."""
+    """The message describes the state of the old data and asks for no fix."""
     both()
     steps(step)
     with process("-c", "3d_fullres", "--yes", stderr=subprocess.PIPE) as running:
         hanging(log)
         running.send_signal(signal.SIGINT)
-        told = running.communicate()[1].decode()
-    assert "plansguard: interrupted; nnU-Net was stopped" in told
-    assert ("nnU-Net had deleted nothing yet: the old data in" in told) is whole
-    assert ("are unchanged, 5 complete cases" in told) is whole
-    assert ("the old data are no longer complete" in told) is not whole
-    assert "fix the errors" not in told
-    assert "  run the same command again" in told
+        printed = running.communicate()[1].decode()
+    assert "plansguard: interrupted; nnU-Net was stopped" in printed
+    assert ("nnU-Net had deleted nothing yet: the old data in" in printed) is whole
+    assert ("are unchanged, 5 complete cases" in printed) is whole
+    assert ("the old data are no longer complete" in printed) is not whole
+    assert "fix the errors" not in printed
+    assert "  run the same command again" in printed
 
 
 @posix_only
@@ -468,7 +470,7 @@ def test_data_of_the_same_sizes_are_not_the_old_ones(workspace: Path, log: Log, 
 
 @posix_only
 def test_killed_before_anything_was_deleted(workspace: Path, log: Log, steps: Steps) -> None:
-    """The old data lie there whole, and what was known of them is still true."""
+    """The old data are complete, and their earlier record is still valid."""
     edited(workspace, remove(RESENC))
     both()
     edited(workspace, put(PLANS, f"{KWARGS}/order", 1))

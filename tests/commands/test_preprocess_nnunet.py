@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.nnunet]
 
 @pytest.fixture(scope="module")
 def preprocessed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Done]]:
-    """Dataset002, preprocessed by the real command through ours, and what was said."""
+    """Dataset002, preprocessed by the real command through ours, and its output."""
     pytest.importorskip("nnunetv2", reason="runs the real nnunetv2")
     root = lay_out(tmp_path_factory.mktemp("real"), CT)
     with pytest.MonkeyPatch.context() as patch:
@@ -54,7 +54,7 @@ def set_environment(patch: pytest.MonkeyPatch, workspace: Path) -> None:
 
 
 def wait_for_cases(workspace: Path) -> None:
-    """Until nnU-Net, whose stamp says unfinished, has begun to write."""
+    """Until nnU-Net, whose record is marked unfinished, has begun to write."""
     folder = place(workspace, CT, f"preprocessed/{FOLDER}")
     wait_for(lambda: record_of(workspace)["finished"] is None)
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
@@ -68,7 +68,7 @@ def mtime(path: Path) -> int | None:
         return None
 
 
-def test_real_data_are_stamped(preprocessed: tuple[Path, Done], real: Path) -> None:
+def test_real_data_have_a_record(preprocessed: tuple[Path, Done], real: Path) -> None:
     done = preprocessed[1]
     assert done.code == 0, done.err
     assert {record_of(real, name)["nnunetv2"] for name in NAMES} == {"2.8.1"}
@@ -78,13 +78,13 @@ def test_real_data_are_stamped(preprocessed: tuple[Path, Done], real: Path) -> N
 
 def test_an_edit_after_real_preprocessing(real: Path) -> None:
     edited(real, remove(RESENC), put(PLANS, "/configurations/3d_fullres/spacing/0", 1.505))
-    [told] = [one for one in check(datasets=[CT]).findings if one.code == "PG540"]
-    assert "spacing was [1.5, 1.2, 1.2], is [1.505, 1.2, 1.2]" in told.message
-    assert told.location.pointer == "/configurations/3d_fullres/spacing"
+    [finding] = [one for one in check(datasets=[CT]).findings if one.code == "PG540"]
+    assert "spacing was [1.5, 1.2, 1.2], is [1.505, 1.2, 1.2]" in finding.message
+    assert finding.location.pointer == "/configurations/3d_fullres/spacing"
 
 
 def test_nnunet_by_hand_with_other_plans(real: Path) -> None:
-    """Sizes alone tell: only the mean of the normalisation is another one."""
+    """Sizes alone reveal it: only the mean of the normalization differs."""
     edited(real, remove(RESENC), put(PLANS, MEAN, 79.0))
     command = [str(runtime.command("nnUNetv2_preprocess")), "-d", "2", "-c", "3d_fullres", "-np", "2"]
     subprocess.run(command, check=True, capture_output=True)
@@ -92,7 +92,7 @@ def test_nnunet_by_hand_with_other_plans(real: Path) -> None:
 
 
 def test_nnunet_by_hand_with_the_same_plans(real: Path) -> None:
-    """The same data again: what the stamp says is still true."""
+    """The same data again: the record is still valid."""
     command = [str(runtime.command("nnUNetv2_preprocess")), "-d", "2", "-c", "3d_fullres", "-np", "2"]
     subprocess.run(command, check=True, capture_output=True)
     assert codes() == []
@@ -100,14 +100,14 @@ def test_nnunet_by_hand_with_the_same_plans(real: Path) -> None:
 
 @posix_only
 def test_real_preprocessing_killed(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program, told = tmp_path / "nnUNetv2_preprocess", tmp_path / "pid"
-    program.write_text(f'#!/bin/sh\necho $$ >"{told}"\nexec "{runtime.command(program.name)}" "$@"\n', encoding="utf-8")
+    program, pid = tmp_path / "nnUNetv2_preprocess", tmp_path / "pid"
+    program.write_text(f'#!/bin/sh\necho $$ >"{pid}"\nexec "{runtime.command(program.name)}" "$@"\n', encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setattr(runtime, "command", lambda name: str(program))
     with process("-c", "3d_fullres", "--yes", "-np", "1") as running:
         wait_for_cases(real)
         running.kill()
-        os.killpg(int(told.read_text(encoding="utf-8")), signal.SIGKILL)
+        os.killpg(int(pid.read_text(encoding="utf-8")), signal.SIGKILL)
     assert record_of(real)["finished"] is None
     found = check(datasets=[CT], configuration="3d_fullres", plans="nnUNetPlans").findings
     assert "PG542" in [one.code for one in found]

@@ -1,4 +1,4 @@
-"""`plansguard show`: what a checkpoint, a model and plans say, for people and for programs."""
+"""`plansguard show`: descriptions of checkpoints, models and plans as text and as JSON."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def row(text: str, label: str) -> str:
     return match[1]
 
 
-# --- For people ---
+# --- Text ---
 
 
 def test_a_checkpoint() -> None:
@@ -119,7 +119,7 @@ def test_a_model_folder_and_its_zip(tmp_path: Path) -> None:
     assert archive.startswith(f"model.zip/{CT}/{MODEL}: a trained model\n")
 
 
-def test_weights_without_plans_tell_their_network() -> None:
+def test_weights_without_plans_show_their_network() -> None:
     for kind, reason in (("nnunet-v1", "nnU-Net v1"), ("nnssl", "nnssl"), ("state-dict", "It contains no plans.")):
         out = shown(doctored(Path("some.pth"), *KINDS[kind]))
         assert reason in out
@@ -131,8 +131,8 @@ def test_weights_without_plans_tell_their_network() -> None:
         assert [cells[:8] for cells in table[1:]] == [cells[:8] for cells in theirs[1:]]
 
 
-def test_damage_is_told() -> None:
-    """Storages that are not there: a download that was cut, or a file that somebody made smaller."""
+def test_damage_is_reported() -> None:
+    """Storages that are missing: a truncated download or file."""
     out = shown(doctored(Path("some.pth")))
     assert row(out, "damage").startswith("storage 0 is missing")
     assert "damage" not in shown(CHECKPOINT)
@@ -152,7 +152,7 @@ def test_names_that_weights_do_not_need() -> None:
 
 
 class Odd:
-    """Something of a program of its author's own."""
+    """A class of another program."""
 
 
 class Evil:
@@ -171,7 +171,7 @@ def test_an_nnssl_adaptation_plan(corpus: Path) -> None:
     assert row(out, "patch") == "160 x 160 x 160 voxels, recommended"
 
 
-def test_several_models_stand_one_after_the_other() -> None:
+def test_several_models() -> None:
     flat = copy_of_model(Path(), "nnUNetTrainer__nnUNetPlans__2d")
     out = shown(pack(Path("two.zip"), FIXTURE, flat))
     assert out.count(": a trained model\n") == 2
@@ -242,7 +242,7 @@ def test_it_fits_a_terminal(path: Path) -> None:
 
 
 def test_real_plans_of_others(corpus: Path) -> None:
-    """Whatever people publish is shown: old formats, networks of forks, missing keys."""
+    """Published plans are shown: old formats, networks of forks, missing keys."""
     paths = [path for path in sorted(corpus.rglob("*.json")) if recognise(json.loads(path.read_bytes())) == "plans"]
     assert len(paths) > 40
     outs = [shown(path) for path in paths]
@@ -250,7 +250,7 @@ def test_real_plans_of_others(corpus: Path) -> None:
     assert sum("  stage  " in out for out in outs) > 30
 
 
-# --- For programs ---
+# --- JSON ---
 
 
 def test_json() -> None:

@@ -56,7 +56,7 @@ def verified(folder: Path, *options: str) -> Done:
 def test_nothing_changed(record: Path) -> None:
     done = verified(record.parent)
     assert (done.code, done.err) == (0, "")
-    assert "all of it holds" in done.out
+    assert "everything is unchanged" in done.out
     assert set(states(record).values()) == {DocumentState.SAME}
     assert list(states(record)) == ["plans", "dataset.json", "fingerprint", "splits", "weights", "data"]
 
@@ -177,7 +177,7 @@ def test_changes_are_reported(
         assert words in found[document]
     done = verified(record.parent)
     assert done.code == 1
-    assert f"{len(expected)} thing no longer as it was" in done.out
+    assert f"{len(expected)} document changed or missing" in done.out
 
 
 ALIKE: dict[str, tuple[Callable[[Path, str], None], str]] = {

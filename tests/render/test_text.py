@@ -29,7 +29,7 @@ def test_text_of_one_finding() -> None:
     )
 
 
-def test_what_was_not_checked_is_told_once_per_reason() -> None:
+def test_skipped_checks_are_reported_once_per_reason() -> None:
     save("P.json", plans())
     save("Q.json", plans())
     skipped = check([]).not_checked
@@ -72,7 +72,7 @@ def test_related_places_are_shown() -> None:
     Path("P.json").write_text(json.dumps(plans(), indent=4).replace("{", '{\n    "plans_name": "other",', 1))
     out = run("check").out
     assert "  --> P.json:4:5\n" in out
-    assert "  see P.json:2:5: the first one, which is lost\n" in out
+    assert "  see P.json:2:5: the first one, which is not used\n" in out
 
 
 def test_text_of_a_clean_check() -> None:

@@ -64,12 +64,12 @@ class Bench:
 
 
 def judged(*words: str | Path, options: Sequence[str] = ()) -> Done:
-    """The verdict, in this process."""
+    """The result of the gate, in this process."""
     return run("gate", "--dry-run", "--data", "headers", "--output", "json", *options, "--", *words)
 
 
 def codes(*words: str | Path, options: Sequence[str] = ()) -> set[tuple[str, str]]:
-    """(code, severity) of every finding that stands."""
+    """(code, severity) of every finding that is not ignored."""
     done = judged(*words, options=options)
     assert done.code in (0, 1), done.err
     return {(one["code"], one["severity"]) for one in done.json["findings"] if one["ignored"] is None}
