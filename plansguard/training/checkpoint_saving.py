@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from plansguard.nnunet import constants
 from plansguard.training import process_group
 from plansguard.training.options import Options
 from plansguard.training.random_state import random_state
+from plansguard.training.replacing_names import replaced
 from plansguard.training.resume import ResumePoint, TrainingState, check_unchanged, resume_point
 from plansguard.training.schedule import StepSchedule
 from plansguard.training.stop_reasons import Refused
@@ -75,7 +76,7 @@ class CheckpointSaving(nnUNetTrainer):  # type: ignore[misc]
             )
         notes = {STEPS: self._state.as_json(), RANDOM: randoms}
         try:
-            with replacing(Path(filename)) as temporary, self._noted(notes), self._windows_done(), self._portable():
+            with replacing(Path(filename)) as temporary, self._as_saved(notes):
                 super().save_checkpoint(str(temporary))
         except (RuntimeError, WriteRefused) as error:  # torch raises RuntimeError if the disk is full
             raise Refused(
@@ -88,41 +89,25 @@ class CheckpointSaving(nnUNetTrainer):  # type: ignore[misc]
         return bool(torch.stack([torch.isfinite(value).all() for value in values]).all())
 
     @contextmanager
-    def _noted(self, notes: dict[str, Any]) -> Iterator[None]:
-        """Add notes to ``init_args``, which nnU-Net writes and reads, and prediction ignores."""
-        own = self.my_init_kwargs
-        self.my_init_kwargs = {**own, **notes}
-        try:
-            yield
-        finally:
-            self.my_init_kwargs = own
+    def _as_saved(self, notes: dict[str, Any]) -> Iterator[None]:
+        """Let nnU-Net save the notes, complete windows only, and the base trainer's name if that is asked for.
 
-    @contextmanager
-    def _windows_done(self) -> Iterator[None]:
-        """Count and log the complete windows only: nnU-Net would count a window in progress, too."""
-        if not self._window_open:
-            yield
-            return
-        logger, done = self.logger.local_logger, self.current_epoch
-        lists = logger.my_fantastic_logging
-        self.current_epoch = done - 1
-        logger.my_fantastic_logging = {name: values[:done] for name, values in lists.items()}
-        try:
-            yield
-        finally:
-            self.current_epoch = done
-            logger.my_fantastic_logging = lists
-
-    @contextmanager
-    def _portable(self) -> Iterator[None]:
-        """Let nnU-Net note the base trainer as the class, if that is asked for."""
+        The notes are in ``init_args``, which nnU-Net writes and reads, and prediction ignores. A window in progress
+        would be counted and logged as well.
+        """
         own = type(self)
-        if self._options.portable:
-            self.__class__ = type(self.base_name, (own,), {})
-        try:
+        changes: dict[str, Any] = {"my_init_kwargs": {**self.my_init_kwargs, **notes}}
+        with ExitStack() as stack:
+            if self._window_open:
+                logger, done = self.logger.local_logger, self.current_epoch
+                complete = {name: values[:done] for name, values in logger.my_fantastic_logging.items()}
+                stack.enter_context(replaced(vars(logger), {"my_fantastic_logging": complete}))
+                changes["current_epoch"] = done - 1
+            stack.enter_context(replaced(self.__dict__, changes))
+            if self._options.portable:
+                self.__class__ = type(self.base_name, (own,), {})
+                stack.callback(setattr, self, "__class__", own)
             yield
-        finally:
-            self.__class__ = own
 
     # --- Reading
 

@@ -1,9 +1,8 @@
-"""Data loaders that return a failure in place of a batch, so that it is raised where all processes meet."""
+"""Data loaders that return an exception in place of a batch, so that it is raised where all processes meet."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from plansguard.training.stop_reasons import Refused
@@ -12,15 +11,8 @@ from plansguard.training.stop_reasons import Refused
 _DEAD = "background workers are no longer alive"
 
 
-@dataclass(frozen=True)
-class Failure:
-    """An error in place of a batch."""
-
-    error: Exception
-
-
 class Guarded:
-    """An endless loader that returns its failures; ``before`` is called before each batch."""
+    """An endless loader that returns the exceptions of another one; ``before`` is called before each batch."""
 
     def __init__(self, loader: Any, before: Callable[[], None] | None) -> None:
         self.loader = loader
@@ -34,8 +26,8 @@ class Guarded:
             self._before()
         try:
             return next(self.loader)
-        except Exception as error:  # noqa: BLE001 - it is raised again where the batch is needed
-            return Failure(error)
+        except Exception as error:  # noqa: BLE001 - raised where the batch is needed
+            return error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.loader, name)

@@ -1,4 +1,4 @@
-"""Temporary replacements of names in a module of nnU-Net."""
+"""Temporary replacements of names in a module or an object of nnU-Net."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @contextmanager
 def replaced(names: dict[str, Any], by: Mapping[str, Any]) -> Iterator[None]:
-    """Replace these names of a module's namespace, and restore them on exit."""
+    """Replace these names of a namespace, the ``vars`` of a module or an object, and restore them on exit."""
     before = {name: names[name] for name in by}
     names.update(by)
     try:

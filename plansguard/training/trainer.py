@@ -37,7 +37,7 @@ from plansguard.nnunet import constants
 from plansguard.nnunet.install import trainer_folder
 from plansguard.training import process_group
 from plansguard.training.checkpoint_saving import CheckpointSaving
-from plansguard.training.data_loaders import Failure, Guarded, explained
+from plansguard.training.data_loaders import Guarded, explained
 from plansguard.training.folder_lock import hold, note_run
 from plansguard.training.options import read_options
 from plansguard.training.progress import Pace
@@ -382,7 +382,7 @@ class StepTrainer(CheckpointSaving, ProgressLog):
 
         Loader workers often receive the signal that their trainer receives; then it is a stop, and no failure.
         """
-        failure = batch.error if isinstance(batch, Failure) else None
+        failure = batch if isinstance(batch, Exception) else None
         limit = self._options.max_time
         stop = self._signals.received is not None or (limit is not None and time.monotonic() - self._began >= limit)
         state = process_group.highest(_STOP if stop else _FAILED if failure else _GO_ON, self.device)

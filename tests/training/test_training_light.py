@@ -16,7 +16,7 @@ from plansguard.core.errors import UsageError
 from plansguard.nnunet.install.trainer_folder import FOLDER as EXTENSION
 from plansguard.nnunet.install.trainer_folder import search_path
 from plansguard.training import folder_lock
-from plansguard.training.data_loaders import Failure, Guarded, explained
+from plansguard.training.data_loaders import Guarded, explained
 from plansguard.training.distributed_env import ProcessPlace, first_node, read_place, rendezvous
 from plansguard.training.launch import launch
 from plansguard.training.options import Options, as_environment, read_options
@@ -187,11 +187,11 @@ def test_failures_of_a_loader_are_returned() -> None:
     guarded = Guarded(Loader(), lambda: calls.append("before"))
     assert next(iter(guarded)) == 5
     failure = next(guarded)
-    assert isinstance(failure, Failure)
-    assert str(failure.error) == "broken"
+    assert isinstance(failure, ValueError)
+    assert str(failure) == "broken"
     assert calls == ["before", "next"] * 2
     assert guarded.name == "loader"
-    assert explained(failure.error, 7, saved=True) is failure.error
+    assert explained(failure, 7, saved=True) is failure
 
 
 def test_a_dead_worker_is_explained() -> None:
