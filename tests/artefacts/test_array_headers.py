@@ -1,4 +1,4 @@
-"""Headers of arrays: equal to what the libraries say, and one clear clause for whatever is broken."""
+"""Headers of arrays: equal to those of the libraries, and one clear clause for whatever is broken."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ def broken(path: Path) -> str:
     return str(caught.value)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# .b2nd
-# ---------------------------------------------------------------------------------------------------------------------
+# --- .b2nd
 
 
 @pytest.mark.parametrize(
@@ -127,7 +125,7 @@ def test_random_bytes_are_no_array(tail: bytes, head: bytes) -> None:
         (0, bytes(4000), "is no Blosc2 file: it begins with zeros, like a file that was not written to the end"),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path: Path, offset: int, content: bytes, clause: str) -> None:
+def test_what_is_wrong_is_reported(tmp_path: Path, offset: int, content: bytes, clause: str) -> None:
     path = tmp_path / "odd.b2nd"
     whole = WHOLE.read_bytes()
     path.write_bytes(whole[:offset] + content + whole[offset + len(content) :])
@@ -153,7 +151,7 @@ def test_a_header_that_claims_a_gigabyte_is_not_read(tmp_path: Path) -> None:
     assert broken(path) == f"is damaged: its header claims {1 << 30} bytes"
 
 
-def test_what_is_no_file_is_said(tmp_path: Path) -> None:
+def test_what_is_no_file_is_reported(tmp_path: Path) -> None:
     assert broken(tmp_path / "none.b2nd") == "is missing"
     assert broken(tmp_path / "none.npz") == "is missing"
     assert "null" in broken(Path("a\0b.b2nd"))
@@ -169,9 +167,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path, ending: str) -> None:
     assert broken(tmp_path / f"pipe.{ending}") == "is no file"
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# .npy and .npz
-# ---------------------------------------------------------------------------------------------------------------------
+# --- .npy and .npz
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])
@@ -195,7 +191,7 @@ def test_a_npy_is_read(tmp_path: Path, shape: tuple[int, ...], dtype: str, versi
         b"(" * 4000,
     ],
 )
-def test_a_strange_npy_header_is_not_evaluated(text: bytes) -> None:
+def test_an_unusual_npy_header_is_not_evaluated(text: bytes) -> None:
     content = b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text
     with pytest.raises(BrokenArray, match="header is not readable"):
         npy_header(content, len(content))
@@ -271,15 +267,13 @@ def test_a_changed_npz_is_read_or_refused(tmp_path_factory: pytest.TempPathFacto
         assert members.keys() <= {"data", "seg"}
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Against the libraries
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Against the libraries
 
 DTYPES = ("float32", "int16", "int8", "float64", "bool", "uint16", "float16", "int64")
 
 
 @pytest.mark.nnunet
-def test_every_header_equals_what_blosc2_says(tmp_path: Path) -> None:
+def test_every_header_equals_that_of_blosc2(tmp_path: Path) -> None:
     """400 arrays of 1 to 5 dimensions, with chunks and blocks given or not, some with further metalayers."""
     import blosc2
     import numpy

@@ -55,16 +55,14 @@ def headers(folder: Path, expectation: Expectation = PRETRAIN) -> Audit:
     return audit(folder, expectation, pool=Pool())
 
 
-def told(folder: Path, expectation: Expectation = PRETRAIN) -> dict[str, list[tuple[str, str]]]:
+def reported(folder: Path, expectation: Expectation = PRETRAIN) -> dict[str, list[tuple[str, str]]]:
     return {
         kind: [(case, what) for case, what in faults.examples]
         for kind, faults in headers(folder, expectation).faults.items()
     }
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Good and bad twins
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Good and bad twins
 
 
 @pytest.mark.parametrize("source", sorted(HEADERS.glob("*/*")), ids=lambda path: f"{path.parent.name}-{path.name}")
@@ -130,7 +128,7 @@ def test_what_nnunet_made_is_clean(tmp_path: Path, source: Path) -> None:
     ],
 )  # fmt: skip
 def test_other_plans_are_found(folder: Path, expectation: Expectation, faults: Any) -> None:
-    assert told(folder, expectation) == faults
+    assert reported(folder, expectation) == faults
 
 
 def test_2d_data_under_a_3d_configuration(tmp_path: Path) -> None:
@@ -138,12 +136,12 @@ def test_2d_data_under_a_3d_configuration(tmp_path: Path) -> None:
     flat = expectation_of("Dataset001_PretrainCT", "2d")
     assert flat.spacing is not None
     assert len(flat.spacing) == 2
-    assert told(folder, flat) == {}
-    assert told(folder, replace(flat, spacing=(0.4, 0.8)))["shape"][0] == (
+    assert reported(folder, flat) == {}
+    assert reported(folder, replace(flat, spacing=(0.4, 0.8)))["shape"][0] == (
         "pre_000",
         "the array is (1, 32, 96, 96), these plans give (1, 32, 192, 96)",
     )
-    assert "shape" in told(folder, replace(PRETRAIN, spacing=(5.0, 0.8, 0.8)))
+    assert "shape" in reported(folder, replace(PRETRAIN, spacing=(5.0, 0.8, 0.8)))
 
 
 def test_segmentations_and_members_are_judged(folder: Path) -> None:
@@ -174,7 +172,7 @@ def test_what_a_pkl_says_cannot_end_the_audit(folder: Path) -> None:
             shutil.copy(folder / f"pre_000{ending}", folder / f"odd_{number}{ending}")
         properties = {"spacing": spacing, shape: extents, "class_locations": {1: [], 2: []}}
         (folder / f"odd_{number}.pkl").write_bytes(pickle.dumps(properties))
-    assert told(folder, replace(PRETRAIN, spacing=(1e-9, 0.8, 0.8)))["shape"][:4] == [
+    assert reported(folder, replace(PRETRAIN, spacing=(1e-9, 0.8, 0.8)))["shape"][:4] == [
         ("odd_0", "spacing [1e+308, 1.0, 1.0] mm cannot be resampled to [1e-09, 0.8, 0.8] mm"),
         ("odd_1", "the .pkl contains 3 axes and 2 spacings, these plans 3 axes"),
         ("odd_2", "the .pkl contains 2 axes and 3 spacings, these plans 3 axes"),
@@ -185,8 +183,8 @@ def test_what_a_pkl_says_cannot_end_the_audit(folder: Path) -> None:
 def test_no_class_locations(folder: Path) -> None:
     properties = {"spacing": (2.5, 0.8, 0.8), "shape_after_cropping_and_before_resampling": (32, 96, 96)}
     (folder / "pre_000.pkl").write_bytes(pickle.dumps(properties))
-    assert told(folder) == {"class-locations": [("pre_000", "pre_000.pkl contains no class_locations")]}
-    assert told(folder, replace(PRETRAIN, class_keys=None)) == {}
+    assert reported(folder) == {"class-locations": [("pre_000", "pre_000.pkl contains no class_locations")]}
+    assert reported(folder, replace(PRETRAIN, class_keys=None)) == {}
 
 
 def test_an_old_folder_is_audited(tmp_path: Path) -> None:
@@ -195,19 +193,17 @@ def test_an_old_folder_is_audited(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(npz({"data": npy((1, 32, 96, 96)), "seg": npy((1, 32, 96, 97), "|i1")}))
     shutil.copy(PRETRAIN_3D / "pre_000.pkl", tmp_path / "a.pkl")
     assert headers(tmp_path).folder.formats == ("npz",)
-    assert told(tmp_path) == {
+    assert reported(tmp_path) == {
         "segmentation": [("a", "the segmentation is (1, 32, 96, 97), the array is (1, 32, 96, 96)")]
     }
 
 
-def test_no_folder_is_said(tmp_path: Path) -> None:
+def test_no_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UnreadableDocument):
         headers(tmp_path / "none")
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Many cases
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Many cases
 
 
 def test_faults_fold_into_a_count_and_the_first_five(folder: Path, tmp_path: Path) -> None:
@@ -224,7 +220,7 @@ def test_faults_fold_into_a_count_and_the_first_five(folder: Path, tmp_path: Pat
     assert headers(many, replace(PRETRAIN, channels=7)).faults["channels"].count == 294
 
 
-def test_progress_is_told(folder: Path, tmp_path: Path) -> None:
+def test_progress_is_reported(folder: Path, tmp_path: Path) -> None:
     many = multiply(folder, tmp_path / "many", 150)
     seen: list[tuple[int, int]] = []
     audit(many, PRETRAIN, pool=Pool(progress=lambda done, total: seen.append((done, total))))
@@ -318,7 +314,7 @@ def test_an_interrupted_audit_has_digests_of_what_it_read(folder: Path, tmp_path
     assert cut.items() <= whole.items()
 
 
-def test_a_folder_that_goes_away_is_said(folder: Path) -> None:
+def test_a_folder_that_goes_away_is_reported(folder: Path) -> None:
     class Pulled(Pool):
         def run(self, *arguments: Any) -> Iterator[Any]:  # type: ignore[override]
             shutil.rmtree(folder)
@@ -328,9 +324,7 @@ def test_a_folder_that_goes_away_is_said(folder: Path) -> None:
         audit(folder, PRETRAIN, pool=Pulled())
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Labels
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Labels
 
 LABELS: list[tuple[dict[str, Any], list[int] | None, set[Any] | None]] = [
     ({"background": 0, "a": 1, "b": 2}, None, {1, 2}),
@@ -353,9 +347,7 @@ def test_class_keys(labels: dict[str, Any], order: list[int] | None, keys: set[A
     assert class_keys(labels, order) == (None if keys is None else frozenset(keys))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Against what nnU-Net makes
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Against what nnU-Net makes
 
 
 def preprocess(
@@ -416,8 +408,8 @@ def made(tmp_path: Path) -> Any:
 @pytest.mark.parametrize(("labels", "order"), [entry[:2] for entry in LABELS if entry[2] is not None])
 def test_class_locations_are_those_that_nnunet_writes(made: Any, labels: dict[str, Any], order: Any) -> None:
     folder, expectation = made(labels, order)
-    assert told(folder, expectation) == {}
-    assert "class-locations" in told(folder, replace(expectation, class_keys=frozenset({9})))
+    assert reported(folder, expectation) == {}
+    assert "class-locations" in reported(folder, replace(expectation, class_keys=frozenset({9})))
 
 
 @pytest.mark.nnunet
@@ -438,10 +430,10 @@ def test_shapes_are_those_that_nnunet_gives(
 ) -> None:
     labels = {"background": 0, "a": 1}
     folder, expectation = made(labels, None, configuration=configuration, spacing=spacing, transpose_forward=transpose)
-    assert told(folder, expectation) == {}
-    assert "shape" in told(folder, replace(expectation, spacing=tuple(mm * 1.4 for mm in spacing)))
+    assert reported(folder, expectation) == {}
+    assert "shape" in reported(folder, replace(expectation, spacing=tuple(mm * 1.4 for mm in spacing)))
     if transpose != [0, 1, 2]:
-        assert "shape" in told(folder, replace(expectation, transpose_forward=(0, 1, 2)))
+        assert "shape" in reported(folder, replace(expectation, transpose_forward=(0, 1, 2)))
 
 
 @pytest.mark.nnunet
@@ -449,7 +441,7 @@ def test_an_edited_pkl_is_found(made: Any) -> None:
     folder, expectation = made({"background": 0, "a": 1}, None)
     edit(folder / "case_0.pkl", lambda properties: properties.update(spacing=[4.2, 1.3, 0.9]))
     edit(folder / "case_1.pkl", lambda properties: properties["class_locations"].pop(1))
-    found = told(folder, expectation)
+    found = reported(folder, expectation)
     assert [case for case, _ in found["shape"]] == ["case_0"]
     assert found["class-locations"] == [("case_1", "class_locations are of nothing, dataset.json's labels give 1")]
 
@@ -486,9 +478,7 @@ def test_the_sample_depends_on_the_seed_alone(made: Any, tmp_path: Path) -> None
     assert sampled(1) == sampled(1) != sampled(2)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Properties
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Properties
 
 
 @given(

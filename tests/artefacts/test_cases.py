@@ -1,4 +1,4 @@
-"""Which cases a folder of preprocessed data holds, and what each says of itself."""
+"""Cases in a folder of preprocessed data, and their headers and properties."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROPERTIES: dict[str, Any] = {"spacing": [2.5, 0.8, 0.8], SHAPE: (3, 4, 5), "cla
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """pre_000 and pre_001 in 3d_fullres, healthy as far as headers tell."""
+    """pre_000 and pre_001 in 3d_fullres, with healthy headers."""
     return lay_out(PRETRAIN_3D, tmp_path / "data")
 
 
@@ -40,9 +40,7 @@ def write(folder: Path, *names: str, content: bytes = b"") -> Path:
     return folder
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# A folder
-# ---------------------------------------------------------------------------------------------------------------------
+# --- A folder
 
 
 def test_a_healthy_folder(folder: Path) -> None:
@@ -85,7 +83,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["missing", "file"])
-def test_what_is_no_folder_is_said(tmp_path: Path, what: str) -> None:
+def test_what_is_no_folder_is_reported(tmp_path: Path, what: str) -> None:
     path = tmp_path / what
     if what == "file":
         path.touch()
@@ -129,9 +127,7 @@ def test_folders_are_seen_as_nnunet_sees_them(tmp_path: Path) -> None:
             assert sorted(theirs.get_identifiers(str(folder))) == list(listing.names), names
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# A case
-# ---------------------------------------------------------------------------------------------------------------------
+# --- A case
 
 
 def test_a_healthy_case(folder: Path) -> None:
@@ -245,9 +241,7 @@ def test_no_content_raises(tmp_path_factory: pytest.TempPathFactory, content: by
     target.unlink()
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# As nnU-Net up to 2.5 wrote it
-# ---------------------------------------------------------------------------------------------------------------------
+# --- As nnU-Net up to 2.5 wrote it
 
 
 @pytest.fixture

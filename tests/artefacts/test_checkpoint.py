@@ -69,7 +69,7 @@ def refused(path: Path) -> UnreadableDocument:
 # --- nnU-Net's own
 
 
-def test_the_fixture_says_what_its_neighbours_say() -> None:
+def test_the_fixture_agrees_with_the_files_beside_it() -> None:
     found = read_checkpoint(CHECKPOINT)
     assert found.kind == "nnunet-v2"
     assert (found.damage, found.suspicious) == ((), ())
@@ -117,7 +117,7 @@ def test_all_that_it_says_is_read(write: Callable[[Path, Any], Path], tmp_path: 
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
-def test_prefixes_are_taken_off_and_told(prefix: str, tmp_path: Path) -> None:
+def test_prefixes_are_taken_off_and_reported(prefix: str, tmp_path: Path) -> None:
     weights = {prefix + name: tensor for name, tensor in WEIGHTS.items()}
     found = read_checkpoint(save(tmp_path / "checkpoint.pth", {**NNUNET, "network_weights": weights}))
     assert (found.parameters, found.prefix) == (PARAMETERS, prefix)
@@ -130,10 +130,12 @@ def test_a_prefix_that_only_some_names_have_is_none(tmp_path: Path) -> None:
     assert (list(found.parameters), found.prefix) == (["module.a", "b"], "")
 
 
-@pytest.mark.parametrize(("stored", "told"), [(None, ()), ((), ()), ((0, 1), (0, 1)), ("01", None), ((0, "x"), None)])
-def test_mirroring_axes(stored: Any, told: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stored", "expected"), [(None, ()), ((), ()), ((0, 1), (0, 1)), ("01", None), ((0, "x"), None)]
+)
+def test_mirroring_axes(stored: Any, expected: Any, tmp_path: Path) -> None:
     value = {"network_weights": WEIGHTS, "inference_allowed_mirroring_axes": stored}
-    assert read_checkpoint(save(tmp_path / "checkpoint.pth", value)).mirroring_axes == told
+    assert read_checkpoint(save(tmp_path / "checkpoint.pth", value)).mirroring_axes == expected
     del value["inference_allowed_mirroring_axes"]
     assert read_checkpoint(save(tmp_path / "checkpoint.pth", value)).mirroring_axes is None
 
@@ -200,7 +202,7 @@ def test_version_1_with_a_pickle_that_is_none(tmp_path: Path) -> None:
     assert caught.value.path == f"{path}.pkl"
 
 
-def test_globals_of_both_files_are_told(tmp_path: Path) -> None:
+def test_globals_of_both_files_are_reported(tmp_path: Path) -> None:
     path = save(tmp_path / "model_best.model", VERSION1)
     (tmp_path / "model_best.model.pkl").write_bytes(dumps({**VERSION1_PICKLE, "class": Raw(b"cos\nsystem\n")}))
     assert [str(name) for name in read_checkpoint(path).suspicious] == ["os.system"]
@@ -347,17 +349,17 @@ def test_what_the_trainer_saves_is_read(tmp_path: Path, monkeypatch: pytest.Monk
 # --- Damage
 
 
-@pytest.mark.parametrize(("name", "told"), [("archive/data/1", "storage 1 is missing (128 bytes)")])
-def test_a_missing_storage_is_told(name: str, told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "expected"), [("archive/data/1", "storage 1 is missing (128 bytes)")])
+def test_a_missing_storage_is_reported(name: str, expected: str, tmp_path: Path) -> None:
     whole, broken = save(tmp_path / "whole.pth", NNUNET), tmp_path / "broken.pth"
     with zipfile.ZipFile(whole) as archive, zipfile.ZipFile(broken, "w") as other:
         for entry in archive.infolist():
             if entry.filename != name:
                 other.writestr(entry, archive.read(entry))
-    assert read_checkpoint(broken).damage == (told,)
+    assert read_checkpoint(broken).damage == (expected,)
 
 
-def test_a_storage_of_another_size_is_told(tmp_path: Path) -> None:
+def test_a_storage_of_another_size_is_reported(tmp_path: Path) -> None:
     path = save(tmp_path / "checkpoint.pth", {"network_weights": {"a": T("0", (4,))}}, pickled=None)
     pickled = dumps({"network_weights": {"a": T("0", (5,))}})
     save(path, {"network_weights": {"a": T("0", (4,))}}, pickled=pickled)
@@ -371,27 +373,27 @@ def test_many_damaged_storages_are_counted(tmp_path: Path) -> None:
     assert damage[-1] == "and 25 more of the same kind"
 
 
-def test_a_tensor_beyond_its_storage_is_told(tmp_path: Path) -> None:
+def test_a_tensor_beyond_its_storage_is_reported(tmp_path: Path) -> None:
     pickled = dumps({"network_weights": {"a": T("0", (4,))}}).replace(b"(I4\nt", b"(I9\nt")
     damage = read_checkpoint(save(tmp_path / "checkpoint.pth", {"a": T("0", (4,))}, pickled=pickled)).damage
     assert damage == ("1 of its tensors reach beyond the end of their storage",)
 
 
-def test_an_old_file_that_is_cut_is_told(tmp_path: Path) -> None:
+def test_an_old_file_that_is_cut_is_reported(tmp_path: Path) -> None:
     path = save_legacy(tmp_path / "checkpoint.pth", NNUNET)
     whole = path.read_bytes()
     end_of_pickles = len(whole) - sum(8 + size for size in (3456, 128, 128, 16))
     end_of_object = end_of_pickles - len(dumps(list("0123")))
     for length in (*range(end_of_object, end_of_pickles, 7), *range(end_of_pickles, len(whole), 97)):
         path.write_bytes(whole[:length])
-        (told,) = read_checkpoint(path).damage
-        assert "cut short" in told
+        (expected,) = read_checkpoint(path).damage
+        assert "cut short" in expected
     for length in range(15, end_of_object, 41):
         path.write_bytes(whole[:length])
         assert "cut short" in refused(path).reason
 
 
-def test_a_zip_that_is_cut_is_told(tmp_path: Path) -> None:
+def test_a_zip_that_is_cut_is_reported(tmp_path: Path) -> None:
     whole = CHECKPOINT.read_bytes()
     path = tmp_path / "checkpoint.pth"
     for length in (5, 100, 5_000, len(whole) // 2, len(whole) - 100, len(whole) - 22, len(whole) - 1):
@@ -405,18 +407,18 @@ def test_a_pickle_with_flipped_bits_is_told_by_its_checksum(tmp_path: Path) -> N
     assert "data.pkl in it cannot be read: Bad CRC-32" in refused(path).reason
 
 
-def test_a_zip_that_someone_packed_again_without_its_folder_is_told(tmp_path: Path) -> None:
+def test_a_zip_that_someone_packed_again_without_its_folder_is_reported(tmp_path: Path) -> None:
     with zipfile.ZipFile(save(tmp_path / "a.pth", NNUNET)) as old, zipfile.ZipFile(tmp_path / "b.pth", "w") as new:
         for name in old.namelist():
             new.writestr(name.removeprefix("archive/"), old.read(name))
-    (told,) = read_checkpoint(tmp_path / "b.pth").damage
-    assert "in no folder" in told
+    (expected,) = read_checkpoint(tmp_path / "b.pth").damage
+    assert "in no folder" in expected
 
 
 # --- Unpacked ones
 
 
-def test_an_unpacked_checkpoint_is_read_and_told(tmp_path: Path) -> None:
+def test_an_unpacked_checkpoint_is_read_and_reported(tmp_path: Path) -> None:
     with zipfile.ZipFile(save(tmp_path / "checkpoint.pth", NNUNET, root="checkpoint_final")) as archive:
         archive.extractall(tmp_path / "out")
     folder = tmp_path / "out" / "checkpoint_final"
@@ -514,14 +516,14 @@ OTHERS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("other", OTHERS)
 def test_what_is_no_checkpoint_is_said_in_one_sentence(other: str, tmp_path: Path) -> None:
-    make, told = OTHERS[other]
+    make, expected = OTHERS[other]
     make(tmp_path / "download.pth")
     error = refused(tmp_path / "download.pth")
-    assert told in error.reason
+    assert expected in error.reason
     assert "\n" not in error.reason + error.hint
 
 
-def test_missing_files_and_folders_are_said(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_reported(tmp_path: Path) -> None:
     assert refused(tmp_path / "none.pth").reason == "the file does not exist"
     assert refused(tmp_path).reason == "this is a folder"
 
@@ -543,12 +545,12 @@ FOREIGN: dict[str, tuple[Callable[[Path], object], str, str]] = {
 
 
 @pytest.mark.parametrize("other", FOREIGN)
-def test_what_torch_may_load_and_nnunet_cannot_is_said(other: str, tmp_path: Path) -> None:
-    make, kind, told = FOREIGN[other]
+def test_what_torch_may_load_and_nnunet_cannot_is_reported(other: str, tmp_path: Path) -> None:
+    make, kind, expected = FOREIGN[other]
     make(tmp_path / "download.pth")
     found = read_checkpoint(tmp_path / "download.pth")
     assert (found.kind, found.parameters, found.plans) == (kind, {}, None)
-    assert told in found.sentence
+    assert expected in found.sentence
     assert found.sentence.endswith(".")
     assert "\n" not in found.sentence
 

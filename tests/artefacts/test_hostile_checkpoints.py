@@ -1,4 +1,4 @@
-"""Checkpoints and zip archives made to run a command, to exhaust the machine or to mislead: all are told, none does."""
+"""Checkpoints and zip archives made to run a command, to exhaust the machine or to mislead are all refused or reported."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ def test_nothing_runs_and_the_function_is_named(container: str, tmp_path: Path) 
         path = tmp_path / f"{number}.pth"
         CONTAINERS[container](path, data)
         try:
-            told = " ".join(map(str, read_checkpoint(path).suspicious))
+            reported = " ".join(map(str, read_checkpoint(path).suspicious))
         except UnreadableDocument as error:
-            told = error.reason
-        assert any(name in told for name in ("system", "exec", "eval", "attr")), (attack, told)
+            reported = error.reason
+        assert any(name in reported for name in ("system", "exec", "eval", "attr")), (attack, reported)
         assert not canary.exists(), attack
 
 
@@ -109,7 +109,7 @@ def test_nothing_runs_and_the_function_is_named(container: str, tmp_path: Path) 
     ],
     ids=repr,
 )
-def test_strange_persistent_ids_are_told(identifier: Any, tmp_path: Path) -> None:
+def test_unknown_persistent_ids_are_reported(identifier: Any, tmp_path: Path) -> None:
     pickled = dumps([Raw(dumps(identifier)[2:-1] + b"Q")])
     assert "persistent id" in refused(save(tmp_path / "checkpoint.pth", {}, pickled=pickled))
 
@@ -144,7 +144,7 @@ def test_odd_tensors_are_no_tensors(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["plans", "dataset_json"])
 @pytest.mark.parametrize("opcodes", [b"}q\x00X\x01\x00\x00\x00ah\x00s", b"}X\x01\x00\x00\x00a]q\x00h\x00as"])
-def test_documents_that_contain_themselves_are_told(key: str, opcodes: bytes, tmp_path: Path) -> None:
+def test_documents_that_contain_themselves_are_reported(key: str, opcodes: bytes, tmp_path: Path) -> None:
     value = {"network_weights": WEIGHTS, "init_args": {key: Raw(opcodes)}}
     reason = refused(save(tmp_path / "checkpoint.pth", value))
     assert f"its {key} cannot be read" in reason
@@ -162,7 +162,7 @@ def test_a_top_that_contains_itself_is_no_checkpoint(tmp_path: Path) -> None:
     assert found.kind == "foreign"
 
 
-def test_a_log_that_repeats_itself_is_told(tmp_path: Path) -> None:
+def test_a_log_that_repeats_itself_is_reported(tmp_path: Path) -> None:
     lists = b"}(" + b"".join(
         b"X\x02\x00\x00\x00" + struct.pack(">H", 0x4100 + n % 60 + 256 * (n // 60)) + b"h\x07" for n in range(600)
     )
@@ -220,7 +220,7 @@ for name in sys.argv[1:]:
     try:
         print("read", len(read_checkpoint(Path(name)).sentence))
     except UnreadableDocument as error:
-        print("told", error.reason)
+        print("refused", error.reason)
 """
 
 
@@ -240,7 +240,7 @@ def test_bulk_in_a_checkpoint_stays_within_bounds(bulk: str, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_a_plain_deflate_bomb_as_data_pkl_is_refused(tmp_path: Path) -> None:
     path = _bomb(tmp_path / "bomb.pth", "bomb/data.pkl", 2**29)
-    assert "told" in confined(READ, path)
+    assert "refused" in confined(READ, path)
 
 
 def _bomb(path: Path, name: str, size: int) -> Path:
@@ -264,7 +264,7 @@ def _bomb(path: Path, name: str, size: int) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "reason"),
     [
         ("/etc/passwd", "an absolute path"),
         ("C:/windows/win.ini", "an absolute path"),
@@ -275,14 +275,14 @@ def _bomb(path: Path, name: str, size: int) -> Path:
         ("a\0b", "which is no name"),
     ],
 )
-def test_names_that_point_outside_are_refused(name: str, told: str, tmp_path: Path) -> None:
+def test_names_that_point_outside_are_refused(name: str, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "model.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x" * len(name), b"")
     path.write_bytes(path.read_bytes().replace(b"x" * len(name), name.encode()))
-    with pytest.raises(UnreadableDocument, match=told):
+    with pytest.raises(UnreadableDocument, match=reason):
         open_zip(path, "model.zip")
-    assert told in refused(path)
+    assert reason in refused(path)
 
 
 def test_names_that_look_odd_and_are_not_are_taken(tmp_path: Path) -> None:
@@ -409,7 +409,7 @@ def test_an_entry_that_inflates_to_more_than_it_claims_is_damaged(tmp_path: Path
 
 @pytest.mark.parametrize("method", [1, 9, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 93, 99])
 @pytest.mark.parametrize("size", [20, 2**25])
-def test_other_methods_than_deflate_are_told(method: int, size: int, tmp_path: Path) -> None:
+def test_other_methods_than_deflate_are_reported(method: int, size: int, tmp_path: Path) -> None:
     """Python reads bzip2 and LZMA, but torch and nnU-Net write neither, and LZMA's header asks for any memory."""
     packed = b"\t\4\5\0\x5d\0\0\x80\0" + b"\xff" * 50
     common = struct.pack("<5H3L2H", 20, 0, method, 0, 33, 0, len(packed), size, 10, 0)
@@ -423,7 +423,7 @@ def test_other_methods_than_deflate_are_told(method: int, size: int, tmp_path: P
         opened.read("a/data.pkl", 2**26)
 
 
-def test_encrypted_entries_are_told(tmp_path: Path) -> None:
+def test_encrypted_entries_are_reported(tmp_path: Path) -> None:
     path = save(tmp_path / "a.pth", {"network_weights": WEIGHTS})
     data = bytearray(path.read_bytes())
     for magic, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):

@@ -170,7 +170,7 @@ def test_objects_are_inert(protocol: int) -> None:
     assert not suspicious(loaded.globals)
 
 
-def test_globals_are_told_once_and_in_order() -> None:
+def test_globals_are_listed_once_and_in_order() -> None:
     data = b"(cnnunetv2.one\nA\ncb\nB\ncnnunetv2.one\nA\nl."
     assert list(map(str, load(io.BytesIO(data)).globals)) == ["nnunetv2.one.A", "b.B"]
 
@@ -265,7 +265,7 @@ def test_cases_of_nnunet_are_read_as_python_reads_them(file: Path) -> None:
     assert [(array.dtype, array.shape) for array in arrays] == [simple(a) for a in expected["class_locations"].values()]
 
 
-# --- JSON's words
+# --- Types of JSON
 
 
 @given(value=values)
@@ -288,7 +288,7 @@ def test_what_contains_itself_has_no_plain_form(data: bytes) -> None:
         json_types(read(data))
 
 
-def test_inert_values_are_told_in_a_few_words() -> None:
+def test_inert_values_become_short_texts() -> None:
     data = b"(cnnunetv2\nThing\ncnnunetv2\nThing\n)Rccollections\nOrderedDict\n)Rl."
     assert json_types(read(data)) == ["<nnunetv2.Thing>", "<call of nnunetv2.Thing>", {}]
 
@@ -330,7 +330,7 @@ def test_what_small_arrays_become_is_counted() -> None:
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_a_pickle_cut_anywhere_is_told(protocol: int) -> None:
+def test_a_pickle_cut_anywhere_is_reported(protocol: int) -> None:
     data = pickle.dumps({"a": [1, 2.5, "text", b"bytes", (1, 2, 3), 2**100], "b": {"c": None, "d": {4}}}, protocol)
     for length in range(len(data) - 1):
         with pytest.raises(BrokenPickle):
@@ -338,7 +338,7 @@ def test_a_pickle_cut_anywhere_is_told(protocol: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (b"", "ends in the middle"),
         (b"\xff", "0xff in it is no opcode"),
@@ -358,8 +358,8 @@ def test_a_pickle_cut_anywhere_is_told(protocol: int) -> None:
         (b"X\x02\x00\x00\x00\xff\xff.", "make no sense"),
     ],
 )
-def test_nonsense_is_told(data: bytes, told: str) -> None:
-    with pytest.raises(BrokenPickle, match=told):
+def test_nonsense_is_reported(data: bytes, message: str) -> None:
+    with pytest.raises(BrokenPickle, match=message):
         read(data)
 
 
@@ -468,7 +468,7 @@ for name in sys.argv[1:]:
             JsonConverter().convert(load(stream).value)
             print("read")
         except BrokenPickle as error:
-            print("told", error)
+            print("refused", error)
 """
 
 
@@ -477,7 +477,7 @@ def test_claims_cost_nothing(tmp_path: Path) -> None:
         (tmp_path / str(number)).write_bytes(data)
     answers = confined(READ, *(tmp_path / str(number) for number in range(len(claims())))).splitlines()
     assert dict(zip(claims(), (answer.split()[0] for answer in answers), strict=True)) == {
-        name: "read" if name in ("memo", "frame") else "told" for name in claims()
+        name: "read" if name in ("memo", "frame") else "refused" for name in claims()
     }
 
 

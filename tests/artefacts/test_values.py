@@ -99,7 +99,7 @@ def test_faults_name_the_case(tmp_path: Path) -> None:
 
 @pytest.mark.nnunet
 def test_segmentations_of_another_shape_are_read_for_their_labels(tmp_path: Path) -> None:
-    """That they have another shape, the headers tell."""
+    """The check of headers reports their shape."""
     image, segmentation = drawn()
     segmentation[0, 0, 0, 0] = 5
     result = measured_case(stored(tmp_path, image, segmentation[:, :5]))

@@ -103,15 +103,13 @@ def test_few_chunks_are_under_way_and_none_begins_after_the_end(kind: str, tmp_p
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_is_said() -> None:
+def test_a_worker_that_dies_is_reported() -> None:
     with pytest.raises(UsageError, match="a worker process ended unexpectedly") as caught:
         results(Pool(PROCESSES), function=die)
     assert "--data sample" in caught.value.hint
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Ctrl-C
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Ctrl-C
 
 AUDIT = """
 import sys, time
@@ -163,12 +161,10 @@ def test_ctrl_c_in_a_terminal_ends_the_audit(kind: str, tmp_path: Path) -> None:
     assert errors == ""
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Dask
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Dask
 
 
-def test_dask_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dask_that_is_not_installed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UsageError, match="needs the package distributed") as caught:
         results(Pool(DASK + "tcp://127.0.0.1:8786"))
@@ -216,7 +212,7 @@ def worker_process(chunk: Sequence[int]) -> int:
 
 @pytest.mark.nnunet
 @pytest.mark.slow
-def test_dask_workers_that_fail_or_die_are_said(cluster: Any) -> None:
+def test_dask_workers_that_fail_or_die_are_reported(cluster: Any) -> None:
     pool = Pool(DASK + cluster.scheduler_address)
     with pytest.raises(UsageError, match="no 0"):
         results(pool, function=fail)
@@ -226,7 +222,7 @@ def test_dask_workers_that_fail_or_die_are_said(cluster: Any) -> None:
 
 
 @pytest.mark.nnunet
-def test_an_address_without_a_cluster_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_without_a_cluster_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "CONNECT_SECONDS", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense", "tcp://no such host:1", "strange://1.2.3.4:1"):
         with pytest.raises(UsageError, match="no Dask scheduler answers at"):
@@ -234,7 +230,7 @@ def test_an_address_without_a_cluster_is_said(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.nnunet
-def test_a_port_that_never_speaks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_never_answers_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "CONNECT_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # the system accepts for it
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
@@ -243,7 +239,7 @@ def test_a_port_that_never_speaks_is_said(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.nnunet
-def test_a_cluster_without_workers_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_without_workers_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     from distributed import LocalCluster
 
     monkeypatch.setattr(pool_module, "CONNECT_SECONDS", 1)
