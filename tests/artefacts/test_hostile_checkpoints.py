@@ -1,4 +1,4 @@
-"""Checkpoints and zip archives made to run a command, to exhaust the machine or to mislead are all refused or reported."""
+"""Checkpoints and zips made to run a command, to exhaust the machine or to mislead: refused or reported."""
 
 from __future__ import annotations
 
