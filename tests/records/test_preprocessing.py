@@ -334,8 +334,8 @@ def test_all_plans_that_read_a_folder_are_checked(recorded: Path) -> None:
     for file in (PLANS, RESENC):
         put(file, f"{KWARGS}/order", 1)(recorded, CT)
     report = check(datasets=[CT])
-    told = [Path(finding.location.path).name for finding in report.findings if finding.code == "PG540"]
-    assert told == ["nnUNetPlans.json", "nnUNetResEncUNetMPlans.json"]
+    reported = [Path(finding.location.path).name for finding in report.findings if finding.code == "PG540"]
+    assert reported == ["nnUNetPlans.json", "nnUNetResEncUNetMPlans.json"]
     assert "order" in report.findings[0].message
     narrowed = check(datasets=[CT], plans="nnUNetResEncUNetMPlans")
     assert [Path(finding.location.path).name for finding in narrowed.findings] == ["nnUNetResEncUNetMPlans.json"]
