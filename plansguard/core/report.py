@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -63,7 +64,6 @@ class RuleInfo:
     severity: Severity
     message: str
     fix: str
-    modes: tuple[str, ...]
     docstring: str
 
     @property
@@ -72,6 +72,12 @@ class RuleInfo:
         from inspect import cleandoc
 
         return cleandoc(self.docstring)
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The failure modes of docs/coverage.md that the rule covers: ``Evidence`` begins with them."""
+        evidence = self.docstring.partition("Evidence:")[2].partition(";")[0]
+        return tuple(re.findall(r"\b[A-Z][A-Z0-9]{1,2}-\d\d\b", evidence))
 
     @property
     def summary(self) -> str:

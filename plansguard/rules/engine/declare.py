@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,7 +37,6 @@ def found(
 
 
 Check = Callable[..., Iterator[Found]]
-_MODE = re.compile(r"\b[A-Z][A-Z0-9]{1,2}-\d\d\b")
 
 
 @dataclass(frozen=True)
@@ -61,9 +59,7 @@ def rule(code: str, name: str, severity: Severity, *, message: str, fix: str) ->
 
     def declare(check: Check) -> Rule:
         needs = check.__code__.co_varnames[: check.__code__.co_argcount]
-        page = check.__doc__ or ""
-        evidence = page.partition("Evidence:")[2].partition(";")[0]
-        info = RuleInfo(code, name, severity, message, fix, tuple(_MODE.findall(evidence)), page)
+        info = RuleInfo(code, name, severity, message, fix, check.__doc__ or "")
         return Rule(info, check, needs, max(NEEDS[need].level for need in needs))
 
     return declare
