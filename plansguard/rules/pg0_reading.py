@@ -33,7 +33,6 @@ _KINDS = {
 
 @rule(
     "PG000",
-    "rule-crashed",
     Severity.ERROR,
     message="the rule {rule} failed with {error}",
     fix="please report this with the file: the other rules have run, this one has not",
@@ -55,7 +54,7 @@ def rule_crashed(crashes: Iterable[Crash]) -> Iterator[Found]:
         yield found(Location(crash.path), rule=crash.rule, error=crash.error)
 
 
-@rule("PG001", "unreadable-document", Severity.ERROR, message="{reason}", fix="{hint}")
+@rule("PG001", Severity.ERROR, message="{reason}", fix="{hint}")
 def unreadable_document(dataset: Dataset) -> Iterator[Found]:
     """A file cannot be read as JSON.
 
@@ -79,7 +78,6 @@ def unreadable_document(dataset: Dataset) -> Iterator[Found]:
 
 @rule(
     "PG002",
-    "duplicate-key",
     Severity.ERROR,
     message="the key {key!r} occurs twice in the same object: nnU-Net uses the last one, without a warning",
     fix="delete the one that is not meant",
@@ -111,7 +109,6 @@ def duplicate_key(document: JsonDocument) -> Iterator[Found]:
 
 @rule(
     "PG003",
-    "non-finite-number",
     Severity.ERROR,
     message="{text} is not a finite number: nnU-Net reads it without a warning and cannot compute with it",
     fix="write the number that is meant; if nnU-Net wrote it, its fingerprint has empty foreground: run "
@@ -141,7 +138,6 @@ def non_finite_number(document: JsonDocument) -> Iterator[Found]:
 
 @rule(
     "PG004",
-    "wrong-document",
     Severity.ERROR,
     message="by its name the file is {expected}, by its content {actual}",
     fix="put the right file here: nnU-Net opens files by name",
@@ -169,7 +165,6 @@ def wrong_document(document: JsonDocument) -> Iterator[Found]:
 
 @rule(
     "PG005",
-    "invalid-field",
     Severity.ERROR,
     message="{field}: {expected}, but the value is {value}",
     fix="write the value in the type that nnU-Net needs",
@@ -202,7 +197,6 @@ def invalid_field(dataset: Dataset) -> Iterator[Found]:
 
 @rule(
     "PG006",
-    "missing-key",
     Severity.ERROR,
     message="{where} has no {lacking}, which nnU-Net needs for {use}",
     fix="add what is missing, best by taking it from the plans these were made from",

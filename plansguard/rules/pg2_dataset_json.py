@@ -29,7 +29,6 @@ _PHOTO_ENDINGS = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
 
 @rule(
     "PG201",
-    "dataset-json-missing",
     Severity.ERROR,
     message="{dataset} has plans but no dataset.json in its preprocessed folder",
     fix="copy the dataset's own one: cp {raw} {here}",
@@ -61,7 +60,6 @@ def dataset_json_missing(dataset: Dataset) -> Iterator[Found]:
 
 @rule(
     "PG202",
-    "dataset-json-differs-from-raw",
     Severity.ERROR,
     message="{field} is {here} here, where training reads it, and {raw} in nnUNet_raw",
     fix="if nnUNet_raw is right: cp {raw_path} {path}, then nnUNetv2_preprocess -d {number}; if this file is right, "
@@ -105,7 +103,6 @@ def dataset_json_differs_from_raw(
 
 @rule(
     "PG203",
-    "foreign-dataset-json",
     Severity.ERROR,
     message="this is {owner}'s dataset.json, not that of {dataset}",
     fix="put the dataset's own one here: cp {raw} {here}",
@@ -140,7 +137,6 @@ def foreign_dataset_json(dataset: Dataset, dataset_json: DatasetJson, raw_datase
 
 @rule(
     "PG204",
-    "v1-dataset-json",
     Severity.ERROR,
     message="labels map numbers to names ({before}), as in nnU-Net v1; v2 needs {after}",
     fix="swap names and numbers of all labels, rename modality to channel_names and add file_ending; or convert the "
@@ -174,7 +170,7 @@ def v1_dataset_json(dataset: Dataset) -> Iterator[Found]:
         )
 
 
-@rule("PG205", "file-ending-mismatch", Severity.ERROR, message="{trouble}", fix="{remedy}")
+@rule("PG205", Severity.ERROR, message="{trouble}", fix="{remedy}")
 def file_ending_mismatch(dataset_json: DatasetJson, raw_images: RawImages) -> Iterator[Found]:
     """The raw files are not those that dataset.json describes.
 

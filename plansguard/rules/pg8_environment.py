@@ -35,7 +35,6 @@ _STRICT_TORCH = (2, 6)
 
 @rule(
     "PG801",
-    "old-residual-plans-under-old-nnunet",
     Severity.ERROR,
     message="{configuration} is a ResidualEncoderUNet in the old format, which nnU-Net {version}, installed here, "
     "rebuilds with the wrong keyword",
@@ -64,7 +63,6 @@ def old_residual_plans_under_old_nnunet(configuration: Configuration) -> Iterato
 
 @rule(
     "PG802",
-    "old-nnunet-refuses-checkpoint",
     Severity.ERROR,
     message="the installed nnU-Net {nnunet} cannot load checkpoints with torch {torch}: Weights only load failed",
     fix="update: pip install --upgrade nnunetv2; or take torch below 2.6",
@@ -93,7 +91,6 @@ def old_nnunet_refuses_checkpoint(dataset: Dataset, checkpoint: Checkpoint) -> I
 
 @rule(
     "PG803",
-    "several-nnunet-installations",
     Severity.WARNING,
     message="{what}",
     fix="uninstall the one that is not meant: {program} -m pip uninstall nnunetv2; or activate one environment only",
@@ -126,7 +123,6 @@ def several_nnunet_installations(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG804",
-    "torch-does-not-suit-nnunet",
     Severity.ERROR,
     message="nnunetv2 {nnunet} and torch {torch} do not go together: {why}",
     fix="{remedy}",
@@ -165,7 +161,6 @@ def torch_does_not_suit_nnunet(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG805",
-    "network-class-not-installed",
     Severity.ERROR,
     message="the network {network} is not installed, and dynamic_network_architectures{version} has no class {name}",
     fix="install the package that has it, or update: pip install --upgrade dynamic-network-architectures nnunetv2",
@@ -200,7 +195,6 @@ def network_class_not_installed(run: TrainingRun, configuration: Configuration) 
 
 @rule(
     "PG806",
-    "nnunet-too-old-for-steps",
     Severity.ERROR,
     message="{trainer} needs nnunetv2 {oldest}; {version} is installed",
     fix="update: pip install 'plansguard[train]'",

@@ -11,7 +11,6 @@ from plansguard.rules.engine.settings import IdleIgnore
 
 @rule(
     "PG901",
-    "unused-ignore",
     Severity.WARNING,
     message="the entry that ignores {rule} matches no finding",
     fix="delete the entry, or correct its path and pointer",
@@ -37,7 +36,6 @@ def unused_ignore(idle_ignores: tuple[IdleIgnore, ...]) -> Iterator[Found]:
 
 @rule(
     "PG902",
-    "expired-ignore",
     Severity.WARNING,
     message="the entry that ignores {rule} ended on {until} ({reason})",
     fix="correct the cause of the finding, or give the entry a later day",

@@ -16,7 +16,6 @@ RULE = '''
 
 @rule(
     "PG299",
-    "label-called-forbidden",
     Severity.WARNING,
     message="the label {label} is called forbidden",
     fix="call {label} something else",

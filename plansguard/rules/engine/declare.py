@@ -49,17 +49,17 @@ class Rule:
     level: Level
 
 
-def rule(code: str, name: str, severity: Severity, *, message: str, fix: str) -> Callable[[Check], Rule]:
+def rule(code: str, severity: Severity, *, message: str, fix: str, name: str = "") -> Callable[[Check], Rule]:
     """Declare a rule.
 
-    ``message`` and ``fix`` are format strings over the values that the rule yields. The docstring is the rule's page:
-    its first line names the fault, and ``Evidence`` begins with the failure modes of docs/coverage.md that the rule
-    covers, up to a semicolon.
+    The rule's name is that of the function, with hyphens, unless ``name`` is given. ``message`` and ``fix`` are format
+    strings over the values that the rule yields. The docstring is the rule's page: its first line names the fault, and
+    ``Evidence`` begins with the failure modes of docs/coverage.md that the rule covers, up to a semicolon.
     """
 
     def declare(check: Check) -> Rule:
         needs = check.__code__.co_varnames[: check.__code__.co_argcount]
-        info = RuleInfo(code, name, severity, message, fix, check.__doc__ or "")
+        info = RuleInfo(code, name or check.__name__.replace("_", "-"), severity, message, fix, check.__doc__ or "")
         return Rule(info, check, needs, max(NEEDS[need].level for need in needs))
 
     return declare

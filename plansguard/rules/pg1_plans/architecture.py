@@ -19,7 +19,7 @@ _RESAMPLINGS = ("resampling_fn_data", "resampling_fn_seg", "resampling_fn_probab
 _TRANSLATED = ("PlainConvUNet", "ResidualEncoderUNet")
 
 
-@rule("PG104", "incomplete-architecture", Severity.ERROR, message="{where} lacks {lacking}{compared}", fix="{remedy}")
+@rule("PG104", Severity.ERROR, message="{where} lacks {lacking}{compared}", fix="{remedy}")
 def incomplete_architecture(configuration: Configuration, dataset: Dataset) -> Iterator[Found]:
     """The architecture is written only in part.
 
@@ -62,7 +62,6 @@ def incomplete_architecture(configuration: Configuration, dataset: Dataset) -> I
 
 @rule(
     "PG110",
-    "old-plans-format",
     Severity.WARNING,
     message="{configurations}: {network} is given in the old format; {consequence}",
     fix="{remedy}",

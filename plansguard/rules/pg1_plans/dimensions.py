@@ -24,7 +24,7 @@ from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration
 
 
-@rule("PG108", "dimensions-disagree", Severity.ERROR, message="{one}, but {other}", fix="{remedy}")
+@rule("PG108", Severity.ERROR, message="{one}, but {other}", fix="{remedy}")
 def dimensions_disagree(configuration: Configuration, dataset: Dataset) -> Iterator[Found]:
     """Two-dimensional and three-dimensional fields are mixed.
 

@@ -21,7 +21,6 @@ _NOTHING = ("", "none", "null", "identity", "false")
 
 @rule(
     "PG105",
-    "transposes-not-inverse",
     Severity.ERROR,
     message="{key} is {value}, but {expected}",
     fix="set {key} to {right}",
@@ -57,7 +56,6 @@ def transposes_not_inverse(plans: Plans) -> Iterator[Found]:
 
 @rule(
     "PG106",
-    "inheritance-broken",
     Severity.ERROR,
     message="configuration {name} inherits from {parent}, {trouble}",
     fix="{remedy}",
@@ -93,7 +91,6 @@ def inheritance_broken(plans: Plans, dataset: Dataset) -> Iterator[Found]:
 
 @rule(
     "PG107",
-    "configuration-not-found",
     Severity.ERROR,
     message="there is no configuration {wanted}: {available}",
     fix="{remedy}",
@@ -128,7 +125,7 @@ def configuration_not_found(dataset: Dataset) -> Iterator[Found]:
     yield found(judged_plans[0].at("configurations"), wanted=wanted, available="; ".join(has), remedy=remedy)
 
 
-@rule("PG109", "invalid-spacing", Severity.ERROR, message="spacing is {spacing} mm, but {trouble}", fix="{remedy}")
+@rule("PG109", Severity.ERROR, message="spacing is {spacing} mm, but {trouble}", fix="{remedy}")
 def invalid_spacing(configuration: Configuration, dataset: Dataset) -> Iterator[Found]:
     """Images cannot be resampled to the target spacing.
 
@@ -166,7 +163,6 @@ def invalid_spacing(configuration: Configuration, dataset: Dataset) -> Iterator[
 
 @rule(
     "PG111",
-    "unknown-normalization",
     Severity.ERROR,
     message="{scheme} is no normalization of nnU-Net {version}{meant}",
     fix="{remedy}",
@@ -209,7 +205,6 @@ def unknown_normalization(configuration: Configuration, dataset: Dataset) -> Ite
 
 @rule(
     "PG112",
-    "plans-name-differs",
     Severity.ERROR,
     message="the file is {identifier}.json, but plans_name is {plans_name}: results of -p {identifier} go to "
     "<trainer>__{plans_name}__<configuration> and overwrite what is there",
@@ -244,7 +239,6 @@ def plans_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
 
 @rule(
     "PG113",
-    "dataset-name-differs",
     Severity.ERROR,
     message="dataset_name is {dataset_name}, but the plans are in {folder}: training would read the data of "
     "{dataset_name} and write into its results",
@@ -273,7 +267,7 @@ def dataset_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
         yield found(plans.at("dataset_name"), dataset_name=dataset_name, folder=dataset.name)
 
 
-@rule("PG114", "plans-not-found", Severity.ERROR, message="{dataset} has no plans {wanted}{instead}", fix="{remedy}")
+@rule("PG114", Severity.ERROR, message="{dataset} has no plans {wanted}{instead}", fix="{remedy}")
 def plans_not_found(dataset: Dataset) -> Iterator[Found]:
     """The requested plans are not in this dataset.
 

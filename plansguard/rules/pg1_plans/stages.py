@@ -33,7 +33,6 @@ _SMALLEST_MAP = 4
 
 @rule(
     "PG101",
-    "patch-not-divisible",
     Severity.ERROR,
     message="patch_size {patch_size} is not divisible by the strides' product {factors} on axis {axis}",
     fix="use {sizes} on axis {axis} of patch_size",
@@ -75,7 +74,6 @@ def patch_not_divisible(configuration: Configuration, dataset: Dataset) -> Itera
 
 @rule(
     "PG102",
-    "bottleneck-too-small",
     Severity.WARNING,
     message="the network shrinks patch_size {patch_size} by {factors}, to {map} voxels: {consequence}",
     fix="use a patch_size of at least {least}, or take out the last stage",
@@ -123,7 +121,7 @@ def bottleneck_too_small(configuration: Configuration, dataset: Dataset) -> Iter
         )
 
 
-@rule("PG103", "stage-lists-disagree", Severity.ERROR, message="{one}, but {other}", fix="{remedy}")
+@rule("PG103", Severity.ERROR, message="{one}, but {other}", fix="{remedy}")
 def stage_lists_disagree(configuration: Configuration, dataset: Dataset) -> Iterator[Found]:
     """The lists over the network's stages do not fit each other.
 
@@ -164,7 +162,6 @@ def stage_lists_disagree(configuration: Configuration, dataset: Dataset) -> Iter
 
 @rule(
     "PG115",
-    "first-stage-downsamples",
     Severity.ERROR,
     message="the first stage has stride {stride}: the network's output is smaller than its input",
     fix="set the first entry of strides to {ones}",

@@ -19,7 +19,6 @@ from plansguard.subjects.plans import Configuration, Plans
 
 @rule(
     "PG304",
-    "channel-count-mismatch",
     Severity.ERROR,
     message="{who} for {count}, but dataset.json names {expected}: {channels}",
     fix="{remedy}",
@@ -63,7 +62,6 @@ def channel_count_mismatch(dataset: Dataset, plans: Plans, dataset_json: Dataset
 
 @rule(
     "PG305",
-    "normalization-differs-from-channels",
     Severity.WARNING,
     message="channel {index} is {name} in dataset.json, which means {implied}, but the plans have {scheme}",
     fix="{remedy}",
@@ -121,7 +119,6 @@ def normalization_differs_from_channels(
 
 @rule(
     "PG306",
-    "intensity-properties-foreign",
     Severity.ERROR,
     message="CT channel {channel}: the plans clip to {theirs} (mean {their_mean:g}, std {their_std:g}), this dataset "
     "has {ours} (mean {our_mean:g}, std {our_std:g}): {because}",

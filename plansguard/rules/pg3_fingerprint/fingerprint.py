@@ -22,7 +22,6 @@ WIDEST_SPACING_RANGE = 50
 
 @rule(
     "PG301",
-    "invalid-fingerprint-spacing",
     Severity.ERROR,
     message="{trouble}",
     fix="correct the spacing in the headers of these images, then nnUNetv2_extract_fingerprint -d {number} --clean",
@@ -64,7 +63,6 @@ def invalid_fingerprint_spacing(dataset: Dataset, fingerprint: Fingerprint) -> I
 
 @rule(
     "PG302",
-    "fingerprint-missing",
     Severity.ERROR,
     message="{dataset} has plans but no dataset_fingerprint.json in its preprocessed folder",
     fix="nnUNetv2_extract_fingerprint -d {number}",
@@ -88,7 +86,7 @@ def fingerprint_missing(dataset: Dataset) -> Iterator[Found]:
         yield found(Location(str(dataset.folder)), dataset=dataset.name, number=number(dataset))
 
 
-@rule("PG303", "fingerprint-count", Severity.ERROR, message="{one}, but {other}", fix="{remedy}")
+@rule("PG303", Severity.ERROR, message="{one}, but {other}", fix="{remedy}")
 def fingerprint_count(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[Found]:
     """The fingerprint describes another number of cases than there are.
 

@@ -28,7 +28,6 @@ _GIB = 2**30
 
 @rule(
     "PG307",
-    "spacing-far-from-data",
     Severity.WARNING,
     message="at {spacing} mm a median image, {shape} voxels at {data} mm, {effect}",
     fix="use a spacing nearer to the data; plansguard migrate --workflow graft keeps this dataset's own, and "
@@ -77,7 +76,6 @@ def spacing_far_from_data(
 
 @rule(
     "PG308",
-    "patch-larger-than-images",
     Severity.WARNING,
     message="the patch of {patch} voxels is larger than the images: at {spacing} mm their median is {image} voxels",
     fix="bring patch_size down towards {fitting} (in steps that the strides divide), or plan this dataset: "
@@ -123,8 +121,8 @@ def patch_larger_than_images(
 
 @rule(
     "PG309",
-    "3d-configuration-on-2d-data",
     Severity.ERROR,
+    name="3d-configuration-on-2d-data",
     message="{configuration} is for {theirs} images, but {because}",
     fix="train a configuration planned for these images: nnUNetv2_plan_experiment -d {number}",
 )
@@ -171,7 +169,6 @@ def three_d_configuration_on_two_d_data(
 
 @rule(
     "PG310",
-    "transpose-not-for-this-data",
     Severity.WARNING,
     message="transpose_forward {order} puts slices of {first:g} mm first, but this dataset is coarsest along another "
     "axis, with {coarsest:g} mm",

@@ -17,7 +17,6 @@ from plansguard.subjects.plans import Plans
 
 @rule(
     "PG311",
-    "plans-from-other-dataset",
     Severity.WARNING,
     message="{claim}: they were made for images of {theirs}, this dataset's fingerprint has {ours}",
     fix="{remedy}",
@@ -65,7 +64,6 @@ def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Finger
 
 @rule(
     "PG312",
-    "reader-loses-spacing",
     Severity.ERROR,
     message="{reader} {fault}",
     fix='write "image_reader_writer": "{better}"',

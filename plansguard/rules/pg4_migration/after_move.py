@@ -20,7 +20,6 @@ _EDITED = "{field} was {then} when the plans were migrated from {origin}, and is
 
 @rule(
     "PG401",
-    "migrated-weights-field-edited",
     Severity.ERROR,
     message=_EDITED + ": the weights they were migrated for will not load",
     fix="set {field} back to {then}, or keep the edit under another plans name and without these weights",
@@ -45,7 +44,6 @@ def migrated_weights_field_edited(plans: Plans, migration_record: MigrationRecor
 
 @rule(
     "PG402",
-    "migrated-input-field-edited",
     Severity.ERROR,
     message=_EDITED + ": data preprocessed with it differ from those the weights were trained on, and nnU-Net does not "
     "check this",
@@ -70,7 +68,6 @@ def migrated_input_field_edited(plans: Plans, migration_record: MigrationRecord)
 
 @rule(
     "PG403",
-    "migrated-training-field-edited",
     Severity.WARNING,
     message=_EDITED + ": the run will not be the one that was migrated",
     fix="set {field} back to {then}, or accept the edit with a reason in plansguard.json",
@@ -118,7 +115,6 @@ def _edits(plans: Plans, migration_record: MigrationRecord, facet: str) -> Itera
 
 @rule(
     "PG404",
-    "results-from-other-plans",
     Severity.WARNING,
     message="{model} was trained with other plans of this name: {fields} differ",
     fix="to continue that training restore its plans ({model}/plans.json); for a new one rename the plans",
@@ -154,7 +150,6 @@ def results_from_other_plans(plans: Plans, trained: tuple[TrainedModel, ...]) ->
 
 @rule(
     "PG405",
-    "trained-without-migrated-plans",
     Severity.WARNING,
     message="{model} was started with plans {used} after {plans} had been migrated for fine-tuning",
     fix="if it was meant to use the pretrained weights, start it again with -p {plans}",

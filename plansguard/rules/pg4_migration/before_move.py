@@ -18,7 +18,6 @@ from plansguard.subjects.pair import Pair
 
 @rule(
     "PG410",
-    "reversed-direction",
     Severity.ERROR,
     message="these plans move the wrong way for --workflow {workflow}: {because}",
     fix="{instead}",
@@ -47,7 +46,6 @@ def reversed_direction(pair: Pair) -> Iterator[Found]:
 
 @rule(
     "PG411",
-    "direction-unproven",
     Severity.WARNING,
     message="nothing on the disk shows that this direction is right: {open_question}",
     fix="{settle}",
@@ -74,7 +72,6 @@ def direction_unproven(pair: Pair) -> Iterator[Found]:
 
 @rule(
     "PG412",
-    "would-overwrite",
     Severity.ERROR,
     message="{dataset} already has plans named {identifier}, and they are not these: {fields} differ",
     fix="choose another name with -tp, or keep a backup of the old plans with --force",
@@ -111,7 +108,6 @@ def would_overwrite(pair: Pair) -> Iterator[Found]:
 
 @rule(
     "PG413",
-    "default-name-for-migrated-plans",
     Severity.WARNING,
     message="nnU-Net's planner writes under the name {identifier}: planning {dataset} would replace these plans",
     fix="choose a name of its own with -tp, such as {better}",
@@ -139,7 +135,6 @@ def default_name_for_migrated_plans(pair: Pair) -> Iterator[Found]:
 
 @rule(
     "PG414",
-    "channels-differ",
     Severity.ERROR,
     message="{giving} has channels {theirs}, {receiving} has {ours}: {consequence}",
     fix="{advice}",
@@ -201,7 +196,6 @@ def _compare_channels(theirs: list[str], ours: list[str]) -> tuple[Severity, str
 
 @rule(
     "PG415",
-    "dimensions-of-datasets-differ",
     Severity.ERROR,
     message="{giving} holds {theirs} images, {receiving} holds {ours} images",
     fix="plans cannot move between 2D and 3D images; plan {receiving} by itself",
@@ -227,7 +221,6 @@ def dimensions_of_datasets_differ(pair: Pair) -> Iterator[Found]:
 
 @rule(
     "PG416",
-    "raw-images-absent",
     Severity.INFO,
     message="the raw images of {dataset} are not here; the image reader {reader} was chosen without them",
     fix="nothing, unless the images are of a kind that another reader opens: then name it with --reader",
@@ -253,7 +246,6 @@ def raw_images_absent(pair: Pair) -> Iterator[Found]:
 
 @rule(
     "PG417",
-    "plans-already-there",
     Severity.WARNING,
     message="{dataset} already has these plans, as {identifier}: the move adds nothing",
     fix="use -p {identifier} with {dataset}",
@@ -279,7 +271,6 @@ def plans_already_there(pair: Pair) -> Iterator[Found]:
 
 @rule(
     "PG418",
-    "weights-from-other-plans",
     Severity.ERROR,
     message="{model} was trained with other plans of this name: {fields} differ",
     fix="move the plans it was trained with: plansguard migrate -s {model} takes them from there",

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 @rule(
     "PG517",
-    "next-stage-data-missing",
     Severity.ERROR,
     message="{configuration} predicts for {stage} at its end, and {identifier} {trouble}",
     fix="nnUNetv2_preprocess -d {number} -plans_name {plans} -c {stage}",
@@ -59,7 +58,6 @@ def next_stage_data_missing(dataset: Dataset, configuration: Configuration, data
 
 @rule(
     "PG518",
-    "previous-stage-predictions-missing",
     Severity.ERROR,
     message="{configuration} starts from the predictions of {stage}, and {trouble}",
     fix="train {stage} first; if it is trained: plansguard gate -- nnUNetv2_train {number} {stage} FOLD -p {plans} "

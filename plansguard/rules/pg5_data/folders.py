@@ -25,7 +25,6 @@ _FIRST_WITH_B2ND = (2, 6)
 
 @rule(
     "PG504",
-    "data-missing",
     Severity.ERROR,
     message="{identifier} does not exist: {configuration} was not preprocessed with these plans",
     fix=PREPROCESS,
@@ -66,7 +65,6 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
 
 @rule(
     "PG526",
-    "no-folder-of-its-own",
     Severity.ERROR,
     message="the data_identifier {identifier} {trouble}",
     fix='give {configuration} a folder of its own: "data_identifier": "{own}"',
@@ -105,7 +103,6 @@ def no_folder_of_its_own(dataset: Dataset, plans: Plans, configuration: Configur
 
 @rule(
     "PG505",
-    "cases-missing",
     Severity.ERROR,
     message="{folder} holds {there} of {due} cases: {missing} {are} missing ({witness})",
     fix=PREPROCESS,
@@ -153,7 +150,7 @@ def _cases_due(dataset: Dataset) -> tuple[set[str], str]:
     return labels, "gt_segmentations has them"
 
 
-@rule("PG506", "incomplete-case", Severity.ERROR, message="{folder}: {cases}", fix="preprocess again: " + PREPROCESS)
+@rule("PG506", Severity.ERROR, message="{folder}: {cases}", fix="preprocess again: " + PREPROCESS)
 def incomplete_case(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """A preprocessed case is incomplete.
 
@@ -174,7 +171,6 @@ def incomplete_case(dataset: Dataset, configuration: Configuration, data: Audit)
 
 @rule(
     "PG507",
-    "data-from-other-plans",
     Severity.ERROR,
     message="{folder} was not made with these plans: {cases}",
     fix="preprocess with these plans: " + PREPROCESS + "; or undo the changes of the plans",
@@ -200,7 +196,6 @@ def data_from_other_plans(dataset: Dataset, configuration: Configuration, data: 
 
 @rule(
     "PG508",
-    "array-channels-differ",
     Severity.ERROR,
     message="{folder}: {cases}",
     fix="if dataset.json is right, preprocess again: " + PREPROCESS,
@@ -223,7 +218,6 @@ def array_channels_differ(dataset: Dataset, configuration: Configuration, data: 
 
 @rule(
     "PG509",
-    "class-locations-differ",
     Severity.ERROR,
     message="{folder}: {cases}",
     fix="preprocess again, so that the labels of dataset.json are sampled: " + PREPROCESS,
@@ -248,7 +242,6 @@ def class_locations_differ(dataset: Dataset, configuration: Configuration, data:
 
 @rule(
     "PG525",
-    "data-from-another-reader",
     Severity.ERROR,
     message="{folder} was read with another reader than {reader}: {cases}",
     fix="set image_reader_writer back, or preprocess with this reader: " + PREPROCESS,
@@ -274,7 +267,6 @@ def data_from_another_reader(dataset: Dataset, configuration: Configuration, dat
 
 @rule(
     "PG511",
-    "mixed-data-formats",
     Severity.ERROR,
     message="{folder} holds {offenders} besides its arrays: nnU-Net refuses the folder",
     fix="delete what does not belong there; where .npz and .b2nd mix, preprocess again: " + PREPROCESS,
@@ -302,7 +294,6 @@ def mixed_data_formats(dataset: Dataset, configuration: Configuration, data: Aud
 
 @rule(
     "PG519",
-    "data-of-another-version",
     Severity.INFO,
     message="{folder} holds {ending} files, which nnU-Net {version} {trouble}",
     fix="preprocess again with the nnU-Net that will train: " + PREPROCESS,
@@ -337,7 +328,6 @@ def data_of_another_version(dataset: Dataset, configuration: Configuration, data
 
 @rule(
     "PG529",
-    "reading-stopped",
     Severity.WARNING,
     message="reading {folder} was stopped after {read} of {cases} cases: its findings are incomplete",
     fix="run the check again, with --data headers or none if it takes too long",

@@ -24,7 +24,6 @@ _ONLY_NAMES = f"leave the data as they are if only names were corrected; otherwi
 
 @rule(
     "PG540",
-    "stamp-disagrees",
     Severity.ERROR,
     message="the data in {identifier} were preprocessed with another {what}: {fields}",
     fix=f"set {{keys}} back, or preprocess again: {_PREPROCESS}",
@@ -56,7 +55,6 @@ def stamp_disagrees(dataset: Dataset, preprocessing_records: Folders) -> Iterato
 
 @rule(
     "PG541",
-    "data-changed-since-stamp",
     Severity.WARNING,
     message="{identifier} no longer holds the files that plansguard preprocess left there on {finished} ({then} then, "
     "{now} now): it is not known what these were made with",
@@ -90,7 +88,6 @@ def data_changed_since_stamp(dataset: Dataset, preprocessing_records: Folders) -
 
 @rule(
     "PG542",
-    "preprocessing-unfinished",
     Severity.ERROR,
     message="plansguard preprocess began to fill {identifier} for {stamped_plans}, {stamped_configuration}, on {began} "
     "and did not finish: {complete} of {cases} cases are complete",

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 @rule(
     "PG510",
-    "ground-truth-missing",
     Severity.ERROR,
     message="gt_segmentations lacks {missing}: the validation at the end of the training will fail",
     fix="copy the labels: cp {source}/* {target}/",
@@ -69,7 +68,6 @@ def _validation_labels(dataset: Dataset, data: Audit, ending: str) -> set[str]:
 
 @rule(
     "PG512",
-    "raw-files-newer-than-data",
     Severity.WARNING,
     message="{raw} is newer than {folder}, which was preprocessed from it",
     fix="if images or labels were changed, preprocess again: " + PREPROCESS,
@@ -97,7 +95,6 @@ def raw_files_newer_than_data(dataset: Dataset, configuration: Configuration, da
 
 @rule(
     "PG513",
-    "ground-truth-differs-from-raw",
     Severity.ERROR,
     message="gt_segmentations is not labelsTr: {cases} {differ}",
     fix="nnUNetv2_preprocess -d {number} -plans_name {plans} copies the labels and preprocesses again",
@@ -142,7 +139,6 @@ def _same_file(one: Path, other: Path, *, whole: bool) -> bool:
 
 @rule(
     "PG524",
-    "label-geometry-differs",
     Severity.ERROR,
     message="{label} is not on the grid of its image: {clauses}",
     fix="resample the label to its image, or correct the header, then plan and preprocess again",

@@ -22,7 +22,6 @@ _Conflict = tuple[DataUser, list[FieldDifference]]
 
 @rule(
     "PG501",
-    "data-identifier-conflict",
     Severity.ERROR,
     message="{configuration} reads its data from {identifier}, as {other} of {other_plans} does, but preprocesses "
     "differently: {fields}",
@@ -60,7 +59,6 @@ def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
 
 @rule(
     "PG502",
-    "child-shares-parent-data",
     Severity.ERROR,
     message="{configuration} reads its data from {identifier}, as {other} does, but preprocesses differently: {fields}",
     fix='give {mover} a folder of its own, "data_identifier": "{own}", then nnUNetv2_preprocess -d {number} '
@@ -94,7 +92,6 @@ def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
 
 @rule(
     "PG503",
-    "cascade-without-parent-data",
     Severity.ERROR,
     message="{configuration} reads its data from {identifier}, not from {theirs} as {parent} does: {state}",
     fix="delete data_identifier from {configuration}, so that it reads {theirs}; or nnUNetv2_preprocess -d {number} "

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 @rule(
     "PG514",
-    "split-names-missing-case",
     Severity.ERROR,
     message="{missing} {stand} in splits_final.json and not in {folder}",
     fix="preprocess these cases, or take them out of the splits; without the file nnU-Net makes new splits",
@@ -45,7 +44,6 @@ def split_names_missing_case(dataset: Dataset, splits: Splits, data: Audit) -> I
 
 @rule(
     "PG515",
-    "cases-in-no-split",
     Severity.WARNING,
     message="{cases} of {folder} {stand} in no fold: never trained on, never validated",
     fix="add them to the folds, or delete splits_final.json: nnU-Net makes new folds, unlike those trained before",
@@ -72,7 +70,6 @@ def cases_in_no_split(dataset: Dataset, splits: Splits, data: Audit) -> Iterator
 
 @rule(
     "PG516",
-    "split-overlaps",
     Severity.WARNING,
     message="fold {fold}: {trouble}",
     fix="correct the fold in splits_final.json; results of this fold do not count",

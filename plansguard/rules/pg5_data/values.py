@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 @rule(
     "PG520",
-    "values-outside-normalization",
     Severity.ERROR,
     message="{folder}: values that these plans cannot give: {cases}",
     fix="preprocess with these plans: " + PREPROCESS,
@@ -42,7 +41,6 @@ def values_outside_normalization(dataset: Dataset, configuration: Configuration,
 
 @rule(
     "PG521",
-    "values-unlike-normalization",
     Severity.WARNING,
     message="{folder}: values that these plans hardly give: {cases}",
     fix="if the plans were edited since, preprocess with them: " + PREPROCESS,
@@ -66,7 +64,6 @@ def values_unlike_normalization(dataset: Dataset, configuration: Configuration, 
 
 @rule(
     "PG522",
-    "undeclared-labels",
     Severity.ERROR,
     message="{folder}: {cases}",
     fix="correct the labels in nnUNet_raw or declare them in dataset.json, then preprocess again: " + PREPROCESS,
@@ -89,7 +86,6 @@ def undeclared_labels(dataset: Dataset, configuration: Configuration, data: Audi
 
 @rule(
     "PG523",
-    "values-of-other-statistics",
     Severity.WARNING,
     message="{folder}: {clue}",
     fix="if the plans were edited since, preprocess with them: " + PREPROCESS,

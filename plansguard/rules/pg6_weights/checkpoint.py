@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
 
 
-@rule("PG601", "unreadable-checkpoint", Severity.ERROR, message="{reason}", fix="{hint}")
+@rule("PG601", Severity.ERROR, message="{reason}", fix="{hint}")
 def unreadable_checkpoint(dataset: Dataset) -> Iterator[Found]:
     """A checkpoint in a model folder cannot be read.
 
@@ -43,7 +43,6 @@ def unreadable_checkpoint(dataset: Dataset) -> Iterator[Found]:
 
 @rule(
     "PG602",
-    "damaged-checkpoint",
     Severity.ERROR,
     message="the file is incomplete: {damage}",
     fix="download or copy it again; if it was written by a training that crashed, use another checkpoint of that fold",
@@ -65,7 +64,7 @@ def damaged_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
         yield found(Location(checkpoint.path), damage="; ".join(checkpoint.damage))
 
 
-@rule("PG603", "not-an-nnunet-v2-checkpoint", Severity.ERROR, message="{sentence}", fix="{remedy}")
+@rule("PG603", Severity.ERROR, message="{sentence}", fix="{remedy}")
 def not_an_nnunet_v2_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     """The file is a checkpoint, but none that nnU-Net v2 can load.
 
@@ -112,7 +111,6 @@ _REMEDIES = {
 
 @rule(
     "PG604",
-    "suspicious-checkpoint",
     Severity.ERROR,
     message="loading this file would run code that no checkpoint needs: it names {names}",
     fix="do not load it: nnU-Net would execute it. Ask where it comes from, and use another copy",
@@ -137,7 +135,6 @@ def suspicious_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
 
 @rule(
     "PG605",
-    "cuda-weights-without-gpu",
     Severity.WARNING,
     message="the weights were saved on a GPU, and this machine has none: nnU-Net cannot load them here with "
     "-pretrained_weights",
@@ -166,7 +163,7 @@ def cuda_weights_without_gpu(dataset: Dataset, checkpoint: Checkpoint) -> Iterat
         yield found(Location(checkpoint.path), weights=repr(str(path)), copy=repr(str(copy)))
 
 
-@rule("PG606", "unfinished-weights", Severity.WARNING, message="{trouble}", fix="{remedy}")
+@rule("PG606", Severity.WARNING, message="{trouble}", fix="{remedy}")
 def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
     """Weights that are to be fine-tuned come from a training that was not finished.
 
@@ -199,7 +196,6 @@ def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Fou
 
 @rule(
     "PG607",
-    "weights-without-plans",
     Severity.INFO,
     message="the file contains no plans: the input that the weights were trained on cannot be compared",
     fix="look for plans.json where the weights come from, and give both: plansguard migrate -s plans.json; "
@@ -225,7 +221,6 @@ def weights_without_plans(checkpoint: Checkpoint) -> Iterator[Found]:
 
 @rule(
     "PG608",
-    "trainer-of-weights-unknown",
     Severity.WARNING,
     message="the weights were trained by {trainer}, which neither nnU-Net {version} nor nnUNet_extTrainer has{guess}",
     fix="get the file with that class and name its folder in nnUNet_extTrainer; nnU-Net 2.8 and later search it",
@@ -256,7 +251,6 @@ def trainer_of_weights_unknown(checkpoint: Checkpoint) -> Iterator[Found]:
 
 @rule(
     "PG609",
-    "trainer-changes-network",
     Severity.WARNING,
     message="the weights are of {trainer}, which builds a network of its own and not the one that the plans name",
     fix="fine-tune with the same trainer: nnUNetv2_train ... -tr {trainer}",
@@ -285,7 +279,6 @@ def trainer_changes_network(dataset: Dataset, checkpoint: Checkpoint) -> Iterato
 
 @rule(
     "PG610",
-    "checkpoint-from-other-plans",
     Severity.WARNING,
     message="the checkpoint contains other plans than the model folder: {fields} differ",
     fix="compare both, and predict with those that made the data it was trained on: plansguard extract {path} "

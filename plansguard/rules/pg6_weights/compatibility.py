@@ -25,7 +25,6 @@ _SIDES = re.compile(r"(^|[\W_])(left|right|links|rechts|l|r)([\W_]|$)", re.IGNOR
 
 @rule(
     "PG620",
-    "other-network",
     Severity.ERROR,
     message="the weights do not load into {configuration}: {causes}",
     fix="use plans with the network of the weights: {migrate}; or pretrain again with these plans",
@@ -50,7 +49,6 @@ def other_network(dataset: Dataset, weights: Weights) -> Iterator[Found]:
 
 @rule(
     "PG621",
-    "input-channels-differ",
     Severity.ERROR,
     message="the weights do not load into {configuration}: {causes}",
     fix="weights and data must have the same channels in the same order: choose other weights, or leave channels out "
@@ -75,7 +73,6 @@ def input_channels_differ(dataset: Dataset, weights: Weights) -> Iterator[Found]
 
 @rule(
     "PG622",
-    "weights-of-other-dimension",
     Severity.ERROR,
     message="the weights do not load into {configuration}: {causes}",
     fix="{remedy}",
@@ -104,7 +101,6 @@ def weights_of_other_dimension(dataset: Dataset, weights: Weights) -> Iterator[F
 
 @rule(
     "PG623",
-    "other-topology",
     Severity.ERROR,
     message="the weights do not load into {configuration}: {causes}",
     fix="migrate the weights' plans to this dataset: {migrate}, then preprocess; or pretrain again with these plans",
@@ -130,7 +126,6 @@ def other_topology(dataset: Dataset, weights: Weights) -> Iterator[Found]:
 
 @rule(
     "PG624",
-    "weights-fit-other-plans",
     Severity.ERROR,
     message="the weights {belong} {other}, and {plans} {trouble}",
     fix="add -p {other}{example}",
@@ -176,7 +171,6 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
 
 @rule(
     "PG625",
-    "weights-saw-other-input",
     Severity.WARNING,
     message="the weights load into {configuration}, but this run's input differs from that of their training: {fields}",
     fix="for the same input: {migrate}, then preprocess; if the difference is meant, accept it in plansguard.json",
@@ -225,7 +219,6 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
 
 @rule(
     "PG626",
-    "channels-permuted",
     Severity.ERROR,
     message="the weights were trained on the channels {saw}, this dataset has them in the order {feeds}",
     fix="bring the channels into the order of the weights: rename the files _0000, _0001, ..., change channel_names, "
@@ -253,7 +246,6 @@ def channels_permuted(weights: Weights) -> Iterator[Found]:
 
 @rule(
     "PG627",
-    "weights-were-not-mirrored",
     Severity.WARNING,
     message="the weights were trained by {trainer}, which {habit}; this dataset distinguishes left from right "
     "({labels}), and {planned} mirrors{extent}",
@@ -298,7 +290,6 @@ def weights_were_not_mirrored(dataset: Dataset, weights: Weights) -> Iterator[Fo
 
 @rule(
     "PG628",
-    "head-starts-anew",
     Severity.INFO,
     message="the labels are those of the weights, but nnU-Net never loads segmentation layers: the first Dice will not "
     "be that of the weights",
@@ -326,7 +317,6 @@ def head_starts_anew(weights: Weights) -> Iterator[Found]:
 
 @rule(
     "PG629",
-    "training-already-there",
     Severity.WARNING,
     message="{model} already holds {checkpoints} of a training with these plans{themselves}: starting again "
     "overwrites, and --c continues without these weights",

@@ -30,7 +30,6 @@ _TRAINER = "PretrainedTrainer"
 
 @rule(
     "PG630",
-    "nnssl-weights-not-found",
     Severity.ERROR,
     message="the plans start from weights at {path}, and there is no such file here",
     fix="give the path on this machine: nnUNetv2_train_pretrained ... -overwrite_ckpt_path WEIGHTS.pth",
@@ -57,7 +56,6 @@ def nnssl_weights_not_found(dataset: Dataset, plans: Plans) -> Iterator[Found]:
 
 @rule(
     "PG631",
-    "nnssl-weights-without-adaptation-plan",
     Severity.ERROR,
     message="the plans start from weights of nnssl, and {path} holds none: {trouble}",
     fix="for weights of an ordinary training: nnUNetv2_train {number} CONFIGURATION FOLD -pretrained_weights {path}",
@@ -89,7 +87,6 @@ def nnssl_weights_without_adaptation_plan(dataset: Dataset, plans: Plans) -> Ite
 
 @rule(
     "PG632",
-    "nnssl-plans-with-plain-trainer",
     Severity.ERROR,
     message="{what}: these plans start from weights of nnssl, which only nnssl's trainers load",
     fix="nnUNetv2_train_pretrained {number} CONFIGURATION FOLD -p {plans} -tr {trainer}",
@@ -128,7 +125,6 @@ def nnssl_plans_with_plain_trainer(
 
 @rule(
     "PG633",
-    "nnssl-channels",
     Severity.ERROR,
     message="the weights were pretrained with {theirs} input channels, dataset.json names {ours}",
     fix="use weights that were pretrained with {ours} or with 1: nnssl's trainers repeat one channel, and nothing else",
@@ -152,7 +148,7 @@ def nnssl_channels(plans: Plans, dataset_json: DatasetJson) -> Iterator[Found]:
         yield found(plans.at(_INFO, "pt_num_in_channels"), theirs=theirs, ours=ours)
 
 
-@rule("PG634", "nnssl-patch", Severity.ERROR, message="patch_size {patch}: {trouble}", fix="{remedy}")
+@rule("PG634", Severity.ERROR, message="patch_size {patch}: {trouble}", fix="{remedy}")
 def nnssl_patch(plans: Plans, configuration: Configuration) -> Iterator[Found]:
     """The patch does not fit the tokens of a pretrained Primus.
 

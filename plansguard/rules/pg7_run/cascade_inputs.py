@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 @rule(
     "PG741",
-    "nothing-to-train-on",
     Severity.ERROR,
     message="{configuration} has nothing to train on: {identifier} {trouble}",
     fix="plansguard preprocess -d {number} -p {plans} -c {configuration}",
@@ -61,7 +60,6 @@ def nothing_to_train_on(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG742",
-    "previous-stage-of-another-trainer",
     Severity.ERROR,
     message="{configuration} needs predictions of {stage} by {trainer}, and there are only those by {others}",
     fix="train {stage} with the same trainer: plansguard gate -- nnUNetv2_train {number} {stage} FOLD -p {plans} "

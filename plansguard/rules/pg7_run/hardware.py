@@ -56,7 +56,6 @@ class _Memory(NamedTuple):
 
 @rule(
     "PG711",
-    "gpu-memory-too-small",
     Severity.WARNING,
     message="{configuration} takes about {needed:.1f} GB by nnU-Net's own estimate, for patches of {patch_size} and "
     "{samples} on each GPU; {gpu} has {memory:.1f} GB{in_use}",
@@ -110,7 +109,6 @@ def gpu_memory_too_small(run: TrainingRun, configuration: Configuration, dataset
 
 @rule(
     "PG712",
-    "batch-smaller-than-gpus",
     Severity.ERROR,
     message="a batch_size of {batch_size} cannot be divided among {gpus} GPUs: nnU-Net refuses",
     fix="-num_gpus {batch_size}, or a configuration that inherits from {configuration} with a batch_size of {gpus} or "
@@ -139,7 +137,6 @@ def batch_smaller_than_gpus(run: TrainingRun, configuration: Configuration) -> I
 
 @rule(
     "PG713",
-    "batch-uneven-on-gpus",
     Severity.WARNING,
     message="of batch_size {batch_size}, the {gpus} GPUs get {shares}",
     fix="a configuration that inherits from {configuration} with batch_size {better}, or {fewer}",
@@ -184,7 +181,6 @@ def _fewer_gpus(batch_size: int, gpus: int) -> str:
 
 @rule(
     "PG714",
-    "fewer-gpus-than-asked",
     Severity.ERROR,
     message="this training is to run on {asked}, and {trouble}",
     fix="check nvidia-smi and CUDA_VISIBLE_DEVICES; without a GPU: -device cpu",
@@ -221,7 +217,6 @@ def fewer_gpus_than_asked(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG715",
-    "disk-too-small",
     Severity.WARNING,
     message="{place} has {free:.2f} GB free, and the checkpoints of this training take {needed:.2f} GB: {files} of "
     "{size:.2f} GB",
@@ -265,7 +260,6 @@ def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json:
 
 @rule(
     "PG716",
-    "no-room-to-unpack",
     Severity.WARNING,
     message="{folder} has {free:.2f} GB free, and nnU-Net unpacks {needed:.2f} GB there before it trains",
     fix="make room there, or preprocess again with nnU-Net 2.6 or later, whose data are not unpacked: "

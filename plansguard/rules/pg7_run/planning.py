@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 @rule(
     "PG751",
-    "planning-replaces-migrated-plans",
     Severity.ERROR,
     message="planning would overwrite {identifier} of {dataset}, which was migrated from {origin} ({workflow})",
     fix="give the new plans a name of their own with -overwrite_plans_name {better}; if the migrated ones "
@@ -59,7 +58,6 @@ def planning_replaces_migrated_plans(planning: Planning) -> Iterator[Found]:
 
 @rule(
     "PG752",
-    "planning-replaces-plans-in-use",
     Severity.WARNING,
     message="{dataset} has plans {identifier} already, which planning overwrites; {users}",
     fix="to keep these, give the new plans a name of their own with -overwrite_plans_name {better}; else {again} again "

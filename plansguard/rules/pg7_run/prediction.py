@@ -22,7 +22,6 @@ _PHOTOS = constants.READERS["NaturalImage2DIO"]
 
 @rule(
     "PG753",
-    "prediction-checkpoint-missing",
     Severity.ERROR,
     message="{model} has no {missing}: prediction takes {checkpoint} of every requested fold",
     fix="{remedy}",
@@ -72,7 +71,7 @@ def _alternatives(prediction: Prediction) -> str:
     return "no fold of this model has a checkpoint: train it first, or name another model"
 
 
-@rule("PG754", "input-images-do-not-fit", Severity.ERROR, message="{trouble}", fix="{remedy}")
+@rule("PG754", Severity.ERROR, message="{trouble}", fix="{remedy}")
 def input_images_do_not_fit(prediction: Prediction, dataset_json: DatasetJson) -> Iterator[Found]:
     """The names of the images are not those that the model needs.
 
@@ -150,7 +149,6 @@ def _endings(prediction: Prediction) -> str:
 
 @rule(
     "PG755",
-    "previous-stage-not-given",
     Severity.ERROR,
     message="{configuration} is the second stage of a cascade: {trouble}",
     fix="predict with {previous} first, and name its output with -prev_stage_predictions",

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 @rule(
     "PG721",
-    "results-would-be-overwritten",
     Severity.ERROR,
     message="{folder} already contains {present}: {trouble}",
     fix="to continue that training add --c, or --val if it is finished; to begin from scratch move it away first: "
@@ -52,7 +51,7 @@ def results_would_be_overwritten(run: TrainingRun) -> Iterator[Found]:
         )
 
 
-@rule("PG722", "nothing-to-continue", Severity.ERROR, message="{trouble}", fix="{remedy}")
+@rule("PG722", Severity.ERROR, message="{trouble}", fix="{remedy}")
 def nothing_to_continue(run: TrainingRun) -> Iterator[Found]:
     """There is no checkpoint that --c can continue.
 
@@ -76,7 +75,7 @@ def nothing_to_continue(run: TrainingRun) -> Iterator[Found]:
         yield found(run.at, trouble=refusal.reason, remedy=refusal.hint)
 
 
-@rule("PG723", "nothing-to-validate", Severity.ERROR, message="{flag} {trouble}", fix="{remedy}")
+@rule("PG723", Severity.ERROR, message="{flag} {trouble}", fix="{remedy}")
 def nothing_to_validate(run: TrainingRun) -> Iterator[Found]:
     """The checkpoint to be validated is missing.
 
@@ -110,7 +109,6 @@ def nothing_to_validate(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG724",
-    "continue-and-pretrained-weights",
     Severity.ERROR,
     message="--c and {other} exclude each other: nnU-Net stops with {message}",
     fix="{remedy}",

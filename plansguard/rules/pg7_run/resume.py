@@ -36,7 +36,6 @@ _JUMP = 1.25
 
 @rule(
     "PG725",
-    "stale-final-checkpoint",
     Severity.ERROR,
     message="--c would continue {taken}, and beside it is {newest}, {which}: {lost}",
     fix="move the older files away, so that nnU-Net takes {name}: {moves}",
@@ -85,7 +84,6 @@ def stale_final_checkpoint(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG726",
-    "checkpoint-to-continue-damaged",
     Severity.ERROR,
     message="{checkpoint} cannot be loaded: {trouble}",
     fix="{remedy}",
@@ -125,7 +123,6 @@ def checkpoint_to_continue_damaged(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG727",
-    "finished-already",
     Severity.WARNING,
     message="--c has nothing to train: {checkpoint}, and {trainer} makes {planned}",
     fix="{remedy}",
@@ -166,7 +163,7 @@ def finished_already(run: TrainingRun) -> Iterator[Found]:
         )
 
 
-@rule("PG728", "schedule-changed", Severity.ERROR, message="{trouble}", fix="{remedy}")
+@rule("PG728", Severity.ERROR, message="{trouble}", fix="{remedy}")
 def schedule_changed(run: TrainingRun) -> Iterator[Found]:
     """A training would continue with another learning rate than it stopped at.
 
@@ -206,7 +203,6 @@ def schedule_changed(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG729",
-    "plans-changed-since-checkpoint",
     Severity.ERROR,
     message="{what} changed since {checkpoint} was written: {fields}",
     fix="restore it; or begin from scratch under another name of the plans, with the checkpoint as -pretrained_weights",
@@ -247,7 +243,6 @@ def plans_changed_since_checkpoint(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG730",
-    "split-changed-since-checkpoint",
     Severity.ERROR,
     message="fold {fold} had {before} when {checkpoint} was written, and now has {now}",
     fix="restore splits_final.json and the cases, or begin from scratch in another folder",

@@ -36,7 +36,6 @@ _TOO_LATE = ("run_training", "on_train_start", "on_epoch_start", "on_train_epoch
 
 @rule(
     "PG731",
-    "rate-high-for-pretrained-weights",
     Severity.WARNING,
     message="the pretrained weights would begin at a learning rate of {rate:g}, which {trainer} has for random ones",
     fix="if it is not intended, as many steps that begin at {gentle:g}: the same command with -tr {name} (plansguard "
@@ -79,7 +78,6 @@ def rate_high_for_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG732",
-    "fold-beyond-splits",
     Severity.ERROR,
     message="there is no fold {fold}: {splits}; nnU-Net would train on a random 80 % of the cases",
     fix="choose one of the folds 0 to {last}, or all",
@@ -113,7 +111,6 @@ def fold_beyond_splits(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG733",
-    "checkpoints-too-rare",
     Severity.WARNING,
     message="this job ends in {left}, and the next checkpoint is due in {due}, by the pace of {measured}",
     fix="{remedy}",
@@ -154,7 +151,6 @@ def checkpoints_too_rare(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG734",
-    "epochs-are-not-passes",
     Severity.INFO,
     message="{trainer} makes {epochs} of {per_epoch} steps, whatever the data: {steps:,} steps, in which each of the "
     "{cases} training cases is drawn about {passes:,.0f} times",
@@ -192,7 +188,7 @@ def epochs_are_not_passes(run: TrainingRun) -> Iterator[Found]:
     )
 
 
-@rule("PG735", "step-name-cannot-be-read", Severity.ERROR, message="{reason}", fix="{hint}")
+@rule("PG735", Severity.ERROR, message="{reason}", fix="{hint}")
 def step_name_cannot_be_read(run: TrainingRun) -> Iterator[Found]:
     """The trainer's name has a number of steps, and is invalid.
 
@@ -219,7 +215,6 @@ def step_name_cannot_be_read(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG736",
-    "migrated-plans-not-used",
     Severity.WARNING,
     message="{moved} were migrated here for {purpose} and never trained with, and this training takes {plans}",
     fix="if they are intended: -p {first}",
@@ -259,7 +254,6 @@ def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG737",
-    "weights-forgotten",
     Severity.ERROR,
     message="{plans} were migrated from {origin} for weights trained with them, and this training begins without: "
     "nnU-Net would start from random ones",
@@ -294,7 +288,6 @@ def weights_forgotten(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG738",
-    "num-epochs-set-too-late",
     Severity.WARNING,
     message="{trainer} sets num_epochs in {method}, when the learning rates may be computed already for another number",
     fix="set it in __init__, after super().__init__(...)",
@@ -326,7 +319,6 @@ def num_epochs_set_too_late(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG739",
-    "training-in-progress",
     Severity.ERROR,
     message="{who}, is training into {folder}",
     fix="wait for it to end, or end it; then continue with --c",

@@ -45,7 +45,6 @@ def _at(trainer: TrainerClass) -> Location:
 
 @rule(
     "PG701",
-    "trainer-not-found",
     Severity.ERROR,
     message="nnU-Net finds no trainer {trainer}{why}",
     fix="name one that exists, or the folder of the file that defines it: export nnUNet_extTrainer=/path/to/folder",
@@ -87,7 +86,6 @@ def trainer_not_found(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG702",
-    "trainer-rejected",
     Severity.ERROR,
     message="{trainer} does not inherit from the nnUNetTrainer of the installed nnU-Net, but from {bases}{copy}",
     fix="import its base from there: from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer",
@@ -117,7 +115,6 @@ def trainer_rejected(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG703",
-    "trainer-signature",
     Severity.ERROR,
     message="nnU-Net {version} cannot use {trainer}: {what} ({then})",
     fix="write it as in the installed nnU-Net: {stock}",
@@ -158,7 +155,6 @@ def trainer_signature(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG704",
-    "trainer-edited-in-place",
     Severity.WARNING,
     message="this file was edited after the installation: every training with this nnU-Net differs from the released "
     "one, and the next update removes the edits",
@@ -186,7 +182,7 @@ def trainer_edited_in_place(run: TrainingRun) -> Iterator[Found]:
             yield found(Location(str(path)), version=packages.dotted(packages.nnunet_version() or ()))
 
 
-@rule("PG705", "search-for-trainer-fails", Severity.ERROR, message="{what}", fix="{remedy}")
+@rule("PG705", Severity.ERROR, message="{what}", fix="{remedy}")
 def search_for_trainer_fails(run: TrainingRun) -> Iterator[Found]:
     """The search for the trainer meets a file that nnU-Net cannot import, or a folder that does not exist.
 
@@ -223,7 +219,6 @@ def search_for_trainer_fails(run: TrainingRun) -> Iterator[Found]:
 
 @rule(
     "PG707",
-    "trainer-builds-another-network",
     Severity.WARNING,
     message="{trainer} builds a network of its own and not that of the plans; the weights were trained by {theirs}",
     fix="fine-tune with the trainer of the weights: -tr {theirs}",

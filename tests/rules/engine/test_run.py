@@ -65,7 +65,7 @@ def break_patch(plans: dict[str, Any], *configurations: str) -> None:
 def declare(check: Any, severity: Severity = Severity.WARNING) -> Rule:
     """Declare a rule for these tests."""
     check.__doc__ = "A rule."
-    declared: Rule = rule("PG999", "of-this-test", severity, message="{text}", fix="nothing")(check)
+    declared: Rule = rule("PG999", severity, message="{text}", fix="nothing", name="of-this-test")(check)
     return declared
 
 
