@@ -69,10 +69,15 @@ ROOMS = {
     *("nnunet", "records", "render", "rules", "subjects", "training"),
 }
 MODULES = sorted((ROOT / "plansguard").rglob("*.py"))
+TEST_MODULES = sorted((ROOT / "tests").rglob("*.py"))
 
 
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def lines_of(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
 
 
 def test_the_package_holds_twelve_rooms_and_no_loose_module() -> None:
@@ -102,3 +107,23 @@ def test_no_two_classes_share_a_name() -> None:
         for name, paths in shared.items()
         if len(paths) > 2 or len([path for path in paths if models in path.parents]) != 1
     } == {}
+
+
+def test_modules_are_short() -> None:
+    """The pickle reader is one interpreter, and stays in one module."""
+    long = {str(path.relative_to(ROOT)): lines_of(path) for path in MODULES if lines_of(path) > 450}
+    assert set(long) <= {"plansguard/artefacts/checkpoint/pickle_reader.py"}, long
+    assert {str(path.relative_to(ROOT)): lines_of(path) for path in TEST_MODULES if lines_of(path) > 600} == {}
+
+
+def test_functions_are_short() -> None:
+    long = {
+        f"{path.relative_to(ROOT)}:{node.name}": node.end_lineno - node.lineno + 1
+        for path in MODULES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno is not None
+        and node.end_lineno - node.lineno + 1 > 60
+        and not any(getattr(getattr(one, "func", None), "id", "") == "rule" for one in node.decorator_list)
+    }
+    assert long == {}
