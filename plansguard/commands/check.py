@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from plansguard.nnunet.workspace import Workspace
 from plansguard.rules import RULES
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings, find_settings, read_settings
-from plansguard.subjects.discovery import dataset_of, discover, narrowed
+from plansguard.subjects.discovery import dataset_of, discover
 from plansguard.subjects.request import Reading, Request
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def check(
     return run_rules(
         "check",
         [*(str(place) for place in places), *ids],
-        [narrowed(subject, request) for subject in subjects],
+        [replace(subject, request=request) for subject in subjects],
         settings=settings or nearest_settings([*places, *(subject.folder for subject in subjects)]),
         rules=RULES,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,7 +20,7 @@ from plansguard.rules.engine.helpers import free_name, migration_of, number
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.pg6_weights.checkpoint import foreign_to_nnunet
 from plansguard.subjects.dataset import Dataset
-from plansguard.subjects.discovery import dataset_of, narrowed
+from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.input_comparison import differences, permuted_channels
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.request import Request
@@ -73,7 +74,7 @@ def datasets_to_fit(
         ids = [name for name in workspace.dataset_names() if workspace.preprocessed_folder(name).is_dir()]
         if not ids:
             raise UsageError(f"there is no dataset in {workspace.preprocessed}", hint="check nnUNet_preprocessed")
-    datasets = [narrowed(dataset_of(workspace, id_or_name), Request(plans=plans)) for id_or_name in ids]
+    datasets = [replace(dataset_of(workspace, id_or_name), request=Request(plans=plans)) for id_or_name in ids]
     if len(datasets) == 1 and plans is not None and not datasets[0].judged_plans:
         present = ", ".join(each.identifier for each in datasets[0].plans) or "none"
         raise UsageError(f"{datasets[0].name} has no plans called {plans}", hint=f"its plans: {present}")
@@ -227,7 +228,7 @@ class _Fitting:
             return absent.reason
         request = Request(plans.identifier, configuration.name)
         rules = [rule for rule in RULES if rule.info.name in _STALE_DATA]
-        errors = _errors(run_rules("fit", [], [narrowed(self.dataset, request)], rules=rules))
+        errors = _errors(run_rules("fit", [], [replace(self.dataset, request=request)], rules=rules))
         return errors[0] if errors else ""
 
     def _check(self, plans: Plans, configuration: str) -> str:

@@ -31,7 +31,7 @@ from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.data_users import DataUser, data_users
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.direction import trained_with
-from plansguard.subjects.discovery import configuration_of, dataset_of, narrowed, plans_of
+from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
 from plansguard.subjects.documents import PreprocessingRecordFile
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.request import Reading, Request
@@ -246,7 +246,7 @@ def _report(
     reading = Reading(depth="none")
     requests = [Request(plans.identifier, configuration.name, reading=reading) for configuration in configurations]
     rules = [rule for rule in RULES if rule.info.name in _SHARED or not rule.info.code.startswith(_NOT_ASKED)]
-    subjects = [narrowed(without_records, request) for request in requests]
+    subjects = [replace(without_records, request=request) for request in requests]
     report = run_rules("preprocess", [str(dataset.folder)], subjects, settings=settings, rules=rules)
     findings: list[Finding] = []
     for finding in report.findings:

@@ -26,7 +26,7 @@ from plansguard.records.training import SCHEMA, merged, read_record
 from plansguard.rules import RULES, find
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
-from plansguard.subjects.discovery import configuration_of, dataset_of, narrowed, plans_of
+from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
 from plansguard.subjects.request import Reading, Request
 from plansguard.subjects.training_run import TrainingRun
 from plansguard.training.options import Options
@@ -73,7 +73,7 @@ def prepare(
     weights = weights_from(values.pretrained_weights)
     request = Request(plans.identifier, configuration.name, weights, reading, values.tr, fold)
     return TrainingRun(
-        dataset=narrowed(dataset, request),
+        dataset=replace(dataset, request=request),
         plans=plans,
         configuration=configuration,
         fold=fold,

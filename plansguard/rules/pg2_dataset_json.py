@@ -15,7 +15,7 @@ from plansguard.documents import size_limits
 from plansguard.documents.recognise import is_v1
 from plansguard.nnunet.workspace import RawImages, is_there
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import lacks, number, raw_file
+from plansguard.rules.engine.helpers import lacks, raw_file
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import DatasetJson
 
@@ -97,7 +97,6 @@ def dataset_json_differs_from_raw(
             raw=_value_text(raw_dataset_json, raw_key),
             raw_path=quoted(raw_dataset_json.path),
             path=quoted(dataset_json.path),
-            number=number(dataset),
         )
 
 

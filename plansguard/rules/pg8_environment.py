@@ -58,7 +58,7 @@ def old_residual_plans_under_old_nnunet(configuration: Configuration) -> Iterato
     version = packages.nnunet_version()
     if version is not None and version < _REBUILDS_RESIDUAL:
         at = configuration.at("UNet_class_name")
-        yield found(at, configuration=configuration.name, version=packages.dotted(version))
+        yield found(at, version=packages.dotted(version))
 
 
 @rule(

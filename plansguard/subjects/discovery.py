@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from plansguard.core.errors import UnreadableDocument, UsageError
@@ -23,7 +22,6 @@ from plansguard.documents.recognise import may_be_document, recognise
 from plansguard.nnunet.workspace import DATASET_NAME, GROUND_TRUTH, Workspace, dataset_id
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
-from plansguard.subjects.request import Request
 
 #: Folders with images, arrays or files of other programs, and without documents of nnU-Net.
 _PRUNED = {
@@ -152,11 +150,6 @@ def _listed(folder: Path, named: Iterable[str]) -> Dataset:
         return dataset_in(folder, named)
     except UnreadableDocument as error:
         return Dataset(folder, (), (error,))
-
-
-def narrowed(dataset: Dataset, request: Request) -> Dataset:
-    """The same dataset with another request."""
-    return replace(dataset, request=request)
 
 
 def _walk(root: Path) -> Iterator[Path]:

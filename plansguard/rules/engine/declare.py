@@ -32,7 +32,10 @@ def found(
     fix: str | None = None,
     **values: Any,
 ) -> Found:
-    """Return a Found. ``values`` fill the rule's message and fix, and are part of the JSON report."""
+    """Return a Found. ``values`` fill the rule's message and fix, and are part of the JSON report.
+
+    The engine adds ``number`` (of the dataset), ``plans`` and ``configuration`` where message or fix use them.
+    """
     return Found(at, values, severity, tuple(Related(*place) for place in related), fix)
 
 

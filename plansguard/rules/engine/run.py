@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError
 from plansguard.core.report import Finding, Location, NotChecked, Related, Report
 from plansguard.documents.json_document import JsonDocument
 from plansguard.rules.engine.declare import Found, Rule
+from plansguard.rules.engine.helpers import number
 from plansguard.rules.engine.needs import NEEDS, Crash, Level, Scope
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.dataset import Dataset
@@ -139,17 +140,28 @@ def _scopes_of(dataset: Dataset) -> Iterator[tuple[Level, Scope]]:
             yield Level.CHECKPOINT, Scope(dataset, checkpoint=checkpoint)
 
 
+#: Values that messages and fixes may use although the rule does not yield them.
+_COMMON: dict[str, Callable[[Any], str]] = {
+    "number": lambda scope: number(scope.dataset),
+    "plans": lambda scope: scope.plans.identifier,
+    "configuration": lambda scope: scope.configuration.name,
+}
+
+
 def _finding(rule: Rule, found: Found, scope: Scope) -> Finding:
     info = rule.info
+    used = info.message + info.fix + (found.fix or "")
+    common = {name: get(scope) for name, get in _COMMON.items() if name not in found.values and f"{{{name}}}" in used}
+    values = {**found.values, **common}
     return Finding(
         code=info.code,
         name=info.name,
         severity=found.severity or info.severity,
-        message=info.message.format(**found.values),
-        fix=(found.fix or info.fix).format(**found.values),
+        message=info.message.format(**values),
+        fix=(found.fix or info.fix).format(**values),
         location=found.at,
         configuration=scope.configuration.name if scope.configuration is not None else None,
-        values=found.values,
+        values=values,
         related=found.related,
         url=info.url,
     )

@@ -26,7 +26,7 @@ WIDEST_SPACING_RANGE = 50
     message="{trouble}",
     fix="correct the spacing in the headers of these images, then nnUNetv2_extract_fingerprint -d {number} --clean",
 )
-def invalid_fingerprint_spacing(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[Found]:
+def invalid_fingerprint_spacing(fingerprint: Fingerprint) -> Iterator[Found]:
     """The fingerprint contains spacings that no image can have.
 
     What it checks: every spacing is above zero (error), and along no axis the coarsest case is more than 50 times
@@ -48,7 +48,7 @@ def invalid_fingerprint_spacing(dataset: Dataset, fingerprint: Fingerprint) -> I
         trouble = f"case {case} has a spacing of {brief(rows[case])} mm"
         more = len({case for case, _ in bad}) - 1
         also = f", and {more} more cases have one that is not above zero" if more else ": it must be above zero"
-        yield found(fingerprint.at("spacings", case, axis), trouble=trouble + also, number=number(dataset))
+        yield found(fingerprint.at("spacings", case, axis), trouble=trouble + also)
         return
     for axis, column in enumerate(zip(*rows, strict=False)):
         if isfinite(sum(column)) and max(column) > WIDEST_SPACING_RANGE * min(column):
@@ -57,7 +57,6 @@ def invalid_fingerprint_spacing(dataset: Dataset, fingerprint: Fingerprint) -> I
                 fingerprint.at("spacings", worst, axis),
                 severity=Severity.WARNING,
                 trouble=f"along axis {axis} spacings range from {min(column):g} to {max(column):g} mm (case {worst})",
-                number=number(dataset),
             )
 
 
@@ -83,7 +82,7 @@ def fingerprint_missing(dataset: Dataset) -> Iterator[Found]:
     Evidence: MV-10; measured with nnU-Net 2.8.1.
     """
     if dataset.role == "preprocessed" and dataset.plans and lacks(dataset, "dataset_fingerprint.json"):
-        yield found(Location(str(dataset.folder)), dataset=dataset.name, number=number(dataset))
+        yield found(Location(str(dataset.folder)), dataset=dataset.name)
 
 
 @rule("PG303", Severity.ERROR, message="{one}, but {other}", fix="{remedy}")

@@ -11,7 +11,7 @@ from plansguard.core.report import Severity
 from plansguard.core.text import times
 from plansguard.nnunet import constants
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import number, reported_before
+from plansguard.rules.engine.helpers import reported_before
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import Fingerprint
 from plansguard.subjects.plans import Configuration, Plans
@@ -70,7 +70,6 @@ def spacing_far_from_data(
             effect=growth if factor > 1 else f"keeps one voxel in {1 / factor:.0f}",
             factor=factor,
             gib=gib,
-            number=number(dataset),
         )
 
 
@@ -115,7 +114,6 @@ def patch_larger_than_images(
             image=times([ceil(length) for length in grid.image]),
             fitting=times([min(size, ceil(length)) for size, length in zip(patch, grid.image, strict=True)]),
             spacing=times(grid.spacing),
-            number=number(dataset),
         )
 
 
@@ -160,10 +158,8 @@ def three_d_configuration_on_two_d_data(
         yield found(
             configuration.at("patch_size"),
             severity=Severity.WARNING if axes == 2 else None,
-            configuration=configuration.name,
             theirs=f"{axes}D",
             because=because,
-            number=number(dataset),
         )
 
 
@@ -175,7 +171,7 @@ def three_d_configuration_on_two_d_data(
     fix='for this dataset it is "transpose_forward": {better}, "transpose_backward": {back}; to change it, plan again: '
     "nnUNetv2_plan_experiment -d {number}",
 )
-def transpose_not_for_this_data(dataset: Dataset, plans: Plans, fingerprint: Fingerprint) -> Iterator[Found]:
+def transpose_not_for_this_data(plans: Plans, fingerprint: Fingerprint) -> Iterator[Found]:
     """The coarsest axis of this dataset is not the first one after transposing.
 
     What it checks: no axis has at least twice the median spacing of the axis that `transpose_forward` puts first. The
@@ -204,7 +200,6 @@ def transpose_not_for_this_data(dataset: Dataset, plans: Plans, fingerprint: Fin
             coarsest=spacing[coarsest],
             better=better,
             back=[better.index(axis) for axis in range(len(better))],
-            number=number(dataset),
         )
 
 

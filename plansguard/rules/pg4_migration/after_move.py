@@ -181,4 +181,4 @@ def trained_without_migrated_plans(
         raise Absent("the migration record does not contain the time of the migration") from error
     for model in trained:
         if model.started is not None and model.started > since:
-            yield found(plans.at(), model=model.folder.name, used=model.plans_name, plans=plans.identifier)
+            yield found(plans.at(), model=model.folder.name, used=model.plans_name)

@@ -11,7 +11,7 @@ from plansguard.core.text import brief, listed, quoted
 from plansguard.nnunet.constants import DEFAULT_TRAINER
 from plansguard.nnunet.workspace import is_there, names_in
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.pg5_data.helpers import cases_of, preprocess_values, requested_folds
+from plansguard.rules.pg5_data.helpers import cases_of, requested_folds
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration
 
@@ -52,7 +52,6 @@ def next_stage_data_missing(dataset: Dataset, configuration: Configuration, data
                 stage=stage.name,
                 identifier=brief(stage.get("data_identifier")),
                 trouble=f"lacks {listed(missing)}" if is_there(folder) else "does not exist",
-                **preprocess_values(dataset, configuration),
             )
 
 
@@ -81,7 +80,6 @@ def previous_stage_predictions_missing(dataset: Dataset, configuration: Configur
     stage, trainer = configuration.get("previous_stage"), dataset.request.trainer
     if not stage:
         return
-    values = {"stage": stage, **preprocess_values(dataset, configuration)}
     needed = _drawn_cases(dataset, data)
     folders = {
         model: model.folder / "predicted_next_stage" / configuration.name
@@ -92,11 +90,11 @@ def previous_stage_predictions_missing(dataset: Dataset, configuration: Configur
     at = configuration.at("previous_stage")
     if not begun and dataset.request.asks_for(configuration):
         trouble = f"there is no trained model of {stage} with these plans"
-        yield found(at, trouble=trouble, trainer=trainer or DEFAULT_TRAINER, **values)
+        yield found(at, trouble=trouble, stage=stage, trainer=trainer or DEFAULT_TRAINER)
     for model, folder in begun.items():
         missing = sorted(needed - {name.rpartition(".")[0] for name in names_in(folder)})
         if missing and trainer in (None, model.trainer):
-            yield found(at, trouble=f"{quoted(folder)} lacks {listed(missing)}", trainer=model.trainer, **values)
+            yield found(at, trouble=f"{quoted(folder)} lacks {listed(missing)}", stage=stage, trainer=model.trainer)
 
 
 def _drawn_cases(dataset: Dataset, data: Audit) -> set[str]:

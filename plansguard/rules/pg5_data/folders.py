@@ -12,7 +12,7 @@ from plansguard.nnunet import constants
 from plansguard.nnunet.install import packages
 from plansguard.nnunet.workspace import GROUND_TRUTH, is_folder_name, is_there
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.pg5_data.helpers import PREPROCESS, case_faults, folder_finding, preprocess_values
+from plansguard.rules.pg5_data.helpers import PREPROCESS, case_faults, folder_finding
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 
@@ -59,7 +59,6 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
             configuration.at("data_identifier"),
             severity=None if requested else Severity.INFO,
             identifier=brief(identifier),
-            **preprocess_values(dataset, configuration),
         )
 
 
@@ -97,7 +96,6 @@ def no_folder_of_its_own(dataset: Dataset, plans: Plans, configuration: Configur
             trouble=trouble,
             own=f"{plans.identifier}_{configuration.name}",
             identifier=brief(identifier),
-            configuration=configuration.name,
         )
 
 
@@ -125,7 +123,6 @@ def cases_missing(dataset: Dataset, configuration: Configuration, data: Audit) -
     missing = sorted(due - set(data.folder.names))
     if missing:
         yield folder_finding(
-            dataset,
             configuration,
             data,
             there=len(due) - len(missing),
@@ -151,7 +148,7 @@ def _cases_due(dataset: Dataset) -> tuple[set[str], str]:
 
 
 @rule("PG506", Severity.ERROR, message="{folder}: {cases}", fix="preprocess again: " + PREPROCESS)
-def incomplete_case(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def incomplete_case(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """A preprocessed case is incomplete.
 
     What it checks: every case has its image, its segmentation and its `.pkl`; none is empty; arrays have the length in
@@ -166,7 +163,7 @@ def incomplete_case(dataset: Dataset, configuration: Configuration, data: Audit)
 
     Evidence: PP-07, PP-10; nnU-Net issues 2186, 2298, 2729, 2747.
     """
-    yield from case_faults(dataset, configuration, data, "incomplete", "segmentation")
+    yield from case_faults(configuration, data, "incomplete", "segmentation")
 
 
 @rule(
@@ -175,7 +172,7 @@ def incomplete_case(dataset: Dataset, configuration: Configuration, data: Audit)
     message="{folder} was not made with these plans: {cases}",
     fix="preprocess with these plans: " + PREPROCESS + "; or undo the changes of the plans",
 )
-def data_from_other_plans(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def data_from_other_plans(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The arrays on disk were made with other plans.
 
     What it checks: the shape of every case, from its header, against round(spacing / target spacing x shape) per axis,
@@ -191,7 +188,7 @@ def data_from_other_plans(dataset: Dataset, configuration: Configuration, data: 
 
     Evidence: PP-02, PP-11; nnU-Net issues 1707, 1949, 2592, 2701, 2878.
     """
-    yield from case_faults(dataset, configuration, data, "shape")
+    yield from case_faults(configuration, data, "shape")
 
 
 @rule(
@@ -200,7 +197,7 @@ def data_from_other_plans(dataset: Dataset, configuration: Configuration, data: 
     message="{folder}: {cases}",
     fix="if dataset.json is right, preprocess again: " + PREPROCESS,
 )
-def array_channels_differ(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def array_channels_differ(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The arrays have another number of channels than dataset.json names.
 
     What it checks: the first axis of every stored image against `channel_names`.
@@ -213,7 +210,7 @@ def array_channels_differ(dataset: Dataset, configuration: Configuration, data: 
 
     Evidence: PP-02, MV-15; nnU-Net issue 2252.
     """
-    yield from case_faults(dataset, configuration, data, "channels")
+    yield from case_faults(configuration, data, "channels")
 
 
 @rule(
@@ -222,7 +219,7 @@ def array_channels_differ(dataset: Dataset, configuration: Configuration, data: 
     message="{folder}: {cases}",
     fix="preprocess again, so that the labels of dataset.json are sampled: " + PREPROCESS,
 )
-def class_locations_differ(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def class_locations_differ(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The labels have changed since preprocessing.
 
     What it checks: the classes for which each case's `.pkl` stores locations against those that dataset.json asks for:
@@ -237,7 +234,7 @@ def class_locations_differ(dataset: Dataset, configuration: Configuration, data:
 
     Evidence: PP-06, LB-01; nnU-Net issues 1821, 2567.
     """
-    yield from case_faults(dataset, configuration, data, "class-locations")
+    yield from case_faults(configuration, data, "class-locations")
 
 
 @rule(
@@ -246,7 +243,7 @@ def class_locations_differ(dataset: Dataset, configuration: Configuration, data:
     message="{folder} was read with another reader than {reader}: {cases}",
     fix="set image_reader_writer back, or preprocess with this reader: " + PREPROCESS,
 )
-def data_from_another_reader(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def data_from_another_reader(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The images were read by another reader than the plans name.
 
     What it checks: each case's `.pkl` holds what the plans' reader needs to write a prediction: `sitk_stuff` for
@@ -262,7 +259,7 @@ def data_from_another_reader(dataset: Dataset, configuration: Configuration, dat
     Evidence: IO-01, PP-02; nnU-Net issues 1951, 2163, 2768.
     """
     reader = str(configuration.plans.value.get("image_reader_writer"))
-    yield from case_faults(dataset, configuration, data, "reader", reader=reader)
+    yield from case_faults(configuration, data, "reader", reader=reader)
 
 
 @rule(
@@ -271,7 +268,7 @@ def data_from_another_reader(dataset: Dataset, configuration: Configuration, dat
     message="{folder} holds {offenders} besides its arrays: nnU-Net refuses the folder",
     fix="delete what does not belong there; where .npz and .b2nd mix, preprocess again: " + PREPROCESS,
 )
-def mixed_data_formats(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def mixed_data_formats(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """A data folder holds files of several formats, or files that are no data.
 
     What it checks: besides `.pkl` and `.npy` every file in the folder ends in `.b2nd`, or every one in `.npz`.
@@ -289,7 +286,7 @@ def mixed_data_formats(dataset: Dataset, configuration: Configuration, data: Aud
     if folder.refused and (folder.names or folder.strays):
         formats = [f"*.{ending}" for ending in folder.formats] if len(folder.formats) > 1 else []
         offenders = listed([*formats, *folder.strays]) or "no arrays"
-        yield folder_finding(dataset, configuration, data, offenders=offenders)
+        yield folder_finding(configuration, data, offenders=offenders)
 
 
 @rule(
@@ -298,7 +295,7 @@ def mixed_data_formats(dataset: Dataset, configuration: Configuration, data: Aud
     message="{folder} holds {ending} files, which nnU-Net {version} {trouble}",
     fix="preprocess again with the nnU-Net that will train: " + PREPROCESS,
 )
-def data_of_another_version(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def data_of_another_version(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The data were written by another version of nnU-Net.
 
     What it checks: the format of the arrays against the nnU-Net installed here, or 2.8.1 where there is none: `.b2nd`
@@ -316,7 +313,6 @@ def data_of_another_version(dataset: Dataset, configuration: Configuration, data
     reads_b2nd, formats = version >= _FIRST_WITH_B2ND, data.folder.formats
     if formats == (("npz",) if reads_b2nd else ("b2nd",)):
         yield folder_finding(
-            dataset,
             configuration,
             data,
             severity=None if reads_b2nd else Severity.ERROR,

@@ -10,7 +10,7 @@ from plansguard.core.errors import known
 from plansguard.core.report import Location
 from plansguard.core.text import counted
 from plansguard.rules.engine.declare import Found, found
-from plansguard.rules.engine.helpers import number, requested_configurations
+from plansguard.rules.engine.helpers import requested_configurations
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import Splits
 from plansguard.subjects.plans import Configuration
@@ -21,21 +21,12 @@ if TYPE_CHECKING:
 PREPROCESS = "nnUNetv2_preprocess -d {number} -plans_name {plans} -c {configuration}"
 
 
-def preprocess_values(dataset: Dataset, configuration: Configuration) -> dict[str, Any]:
-    """Return the values of PREPROCESS."""
-    plans = configuration.plans.identifier
-    return {"number": number(dataset), "plans": plans, "configuration": configuration.name}
+def folder_finding(configuration: Configuration, data: Audit, **values: Any) -> Found:
+    """Return a finding about a data folder, at the configuration's data_identifier."""
+    return found(configuration.at("data_identifier"), folder=data.folder.path.name, **values)
 
 
-def folder_finding(dataset: Dataset, configuration: Configuration, data: Audit, **values: Any) -> Found:
-    """Return a finding about a data folder, with the values of PREPROCESS, at the configuration's data_identifier."""
-    command = preprocess_values(dataset, configuration)
-    return found(configuration.at("data_identifier"), folder=data.folder.path.name, **values, **command)
-
-
-def case_faults(
-    dataset: Dataset, configuration: Configuration, data: Audit, *kinds: str, **values: Any
-) -> Iterator[Found]:
+def case_faults(configuration: Configuration, data: Audit, *kinds: str, **values: Any) -> Iterator[Found]:
     """Yield one finding for each of these kinds of faults, with their number and the first examples."""
     for kind in kinds:
         faults = data.faults.get(kind)
@@ -45,8 +36,8 @@ def case_faults(
         cases = counted(data.valued if kind in ("range", "moments", "labels") else data.read, "case")
         many = f"{counted(faults.count, 'fault')} in {cases}, such as " if faults.count > 1 else ""
         related = [(Location(str(data.folder.path)), "the data")]
-        found_values = {"cases": many + examples, "faults": faults.count, **values}
-        yield folder_finding(dataset, configuration, data, related=related, **found_values)
+        cases = many + examples
+        yield folder_finding(configuration, data, related=related, cases=cases, faults=faults.count, **values)
 
 
 def data_judged_before(dataset: Dataset, configuration: Configuration) -> Iterator[Audit]:

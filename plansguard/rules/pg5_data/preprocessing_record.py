@@ -11,7 +11,6 @@ from plansguard.core.text import brief, listed, quoted
 from plansguard.records.preprocessing import DataState
 from plansguard.records.preprocessing_inputs import FieldDifference, dataset_changes, dataset_fields, differing
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import number
 from plansguard.subjects.data_users import DataUser, data_users
 from plansguard.subjects.dataset import Dataset, PreprocessedFolder
 from plansguard.subjects.documents import DatasetJson
@@ -48,9 +47,9 @@ def stamp_disagrees(dataset: Dataset, preprocessing_records: Folders) -> Iterato
     """
     dataset_json = known(lambda: dataset.dataset_json.valid)
     for folder, users in _in_state(dataset, preprocessing_records, DataState.UNCHANGED):
-        yield from _plans_differences(dataset, folder, users)
+        yield from _plans_differences(folder, users)
         if dataset_json is not None:
-            yield from _dataset_json_differences(dataset, folder, users[0], dataset_json)
+            yield from _dataset_json_differences(folder, users[0], dataset_json)
 
 
 @rule(
@@ -82,7 +81,7 @@ def data_changed_since_stamp(dataset: Dataset, preprocessing_records: Folders) -
             finished=folder.record.finished,
             then=_amount(then["cases"], then["bytes"]),
             now=_amount(len(folder.listing.cases), folder.listing.bytes),
-            **_common_values(dataset, folder, users[0]),
+            **_common_values(folder, users[0]),
         )
 
 
@@ -119,7 +118,7 @@ def preprocessing_unfinished(dataset: Dataset, preprocessing_records: Folders) -
             began=folder.record.began,
             complete=complete,
             cases=folder.record.cases,
-            **_common_values(dataset, folder, users[0]),
+            **_common_values(folder, users[0]),
         )
 
 
@@ -134,7 +133,7 @@ def _in_state(
             yield folder, requested
 
 
-def _plans_differences(dataset: Dataset, folder: PreprocessedFolder, users: list[DataUser]) -> Iterator[Found]:
+def _plans_differences(folder: PreprocessedFolder, users: list[DataUser]) -> Iterator[Found]:
     """Yield one finding per place: inherited differences are reported where the values are written."""
     reported: list[tuple[Location, list[FieldDifference]]] = []
     for user in users:
@@ -143,12 +142,10 @@ def _plans_differences(dataset: Dataset, folder: PreprocessedFolder, users: list
         if at is not None and (at, differences) not in reported:
             reported.append((at, differences))
             what, origin = f"{user.plans.identifier}.json", folder.record_file.at("input")
-            yield found(at, **_difference_values(what, origin, differences), **_common_values(dataset, folder, user))
+            yield found(at, **_difference_values(what, origin, differences), **_common_values(folder, user))
 
 
-def _dataset_json_differences(
-    dataset: Dataset, folder: PreprocessedFolder, user: DataUser, dataset_json: DatasetJson
-) -> Iterator[Found]:
+def _dataset_json_differences(folder: PreprocessedFolder, user: DataUser, dataset_json: DatasetJson) -> Iterator[Found]:
     changes = dataset_changes(folder.record.dataset, dataset_fields(dataset_json.value))
     if changes:
         worst = max(changes, key=lambda change: change.severity.rank)
@@ -158,7 +155,7 @@ def _dataset_json_differences(
             severity=worst.severity,
             fix=None if worst.severity is Severity.ERROR else _ONLY_NAMES,
             **_difference_values("dataset.json", origin, [change.difference for change in changes]),
-            **_common_values(dataset, folder, user),
+            **_common_values(folder, user),
         )
 
 
@@ -172,11 +169,10 @@ def _difference_values(what: str, origin: Location, differences: list[FieldDiffe
     }
 
 
-def _common_values(dataset: Dataset, folder: PreprocessedFolder, user: DataUser) -> dict[str, Any]:
+def _common_values(folder: PreprocessedFolder, user: DataUser) -> dict[str, Any]:
     return {
         "identifier": folder.record_file.identifier,
         "stamp": quoted(folder.record_file.path.name),
-        "number": number(dataset),
         "plans": quoted(user.plans.identifier),
         "configuration": user.configuration.name,
     }

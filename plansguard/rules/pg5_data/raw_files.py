@@ -13,7 +13,7 @@ from plansguard.core.report import Location, Severity
 from plansguard.core.text import listed, quoted
 from plansguard.nnunet.workspace import GROUND_TRUTH
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import number, raw_file
+from plansguard.rules.engine.helpers import raw_file
 from plansguard.rules.pg5_data.helpers import PREPROCESS, data_judged_before, folder_finding
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import DatasetJson
@@ -90,7 +90,7 @@ def raw_files_newer_than_data(dataset: Dataset, configuration: Configuration, da
     if not times or data.oldest is None or not times[0][0] <= data.oldest < times[-1][0]:
         return
     if all(earlier.folder.path != data.folder.path for earlier in data_judged_before(dataset, configuration)):
-        yield folder_finding(dataset, configuration, data, raw=quoted(times[-1][1]))
+        yield folder_finding(configuration, data, raw=quoted(times[-1][1]))
 
 
 @rule(
@@ -124,8 +124,6 @@ def ground_truth_differs_from_raw(dataset: Dataset, configuration: Configuration
             Location(str(copies)),
             cases=listed(differing),
             differ="differs" if len(differing) == 1 else "differ",
-            number=number(dataset),
-            plans=configuration.plans.identifier,
         )
 
 

@@ -10,8 +10,6 @@ from plansguard.core.text import brief, listed
 from plansguard.nnunet.workspace import is_there
 from plansguard.records.preprocessing_inputs import FieldDifference
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import number
-from plansguard.rules.pg5_data.helpers import preprocess_values
 from plansguard.subjects.data_users import DataUser, data_users
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
@@ -54,7 +52,7 @@ def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
             conflict = _conflict(user, owners) if user.plans.path not in reported else None
             if conflict is not None:
                 reported.add(user.plans.path)
-                yield _conflict_finding(dataset, user, conflict, user.identifier_at)
+                yield _conflict_finding(user, conflict, user.identifier_at)
 
 
 @rule(
@@ -87,7 +85,7 @@ def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
                 configuration = user.configuration
                 own = [key for key, *_ in conflict[1] if configuration.origin(key) == configuration.name]
                 at = configuration.at(own[0]) if user.inherits and own else user.identifier_at
-                yield _conflict_finding(dataset, user, conflict, at)
+                yield _conflict_finding(user, conflict, at)
 
 
 @rule(
@@ -128,7 +126,6 @@ def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: C
         parent=parent,
         theirs=brief(theirs),
         state="check that it holds every case" if exists else "there is no such folder",
-        **preprocess_values(dataset, configuration),
     )
 
 
@@ -143,7 +140,7 @@ def _conflict(user: DataUser, others: list[DataUser]) -> _Conflict | None:
     return conflicts[0] if user.judged or others[0].judged else None
 
 
-def _conflict_finding(dataset: Dataset, user: DataUser, conflict: _Conflict, at: Location) -> Found:
+def _conflict_finding(user: DataUser, conflict: _Conflict, at: Location) -> Found:
     other, differences = conflict
     if other.judged and not user.judged:  # report it at the configuration that was requested
         user, other, at = other, user, other.identifier_at
@@ -161,7 +158,6 @@ def _conflict_finding(dataset: Dataset, user: DataUser, conflict: _Conflict, at:
         fields=listed(fields, shown=2),
         mover=mover.configuration.name,
         own=_own_folder(mover),
-        number=number(dataset),
         plans=mover.plans.identifier,
     )
 

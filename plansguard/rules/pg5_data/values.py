@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from plansguard.core.report import Severity
 from plansguard.rules.engine.declare import Found, rule
 from plansguard.rules.pg5_data.helpers import PREPROCESS, case_faults, folder_finding
-from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     message="{folder}: values that these plans cannot give: {cases}",
     fix="preprocess with these plans: " + PREPROCESS,
 )
-def values_outside_normalization(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def values_outside_normalization(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed values are outside of what the normalization can give.
 
     What it checks: with `--data sample` or `all`, that no value of a CT channel is beyond the clip bounds
@@ -36,7 +35,7 @@ def values_outside_normalization(dataset: Dataset, configuration: Configuration,
 
     Evidence: PP-02; NO-01; nnU-Net issues 1383, 2878. Calibrated on data that nnU-Net made (docs/calibration.md).
     """
-    yield from case_faults(dataset, configuration, data, "range")
+    yield from case_faults(configuration, data, "range")
 
 
 @rule(
@@ -45,7 +44,7 @@ def values_outside_normalization(dataset: Dataset, configuration: Configuration,
     message="{folder}: values that these plans hardly give: {cases}",
     fix="if the plans were edited since, preprocess with them: " + PREPROCESS,
 )
-def values_unlike_normalization(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def values_unlike_normalization(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed values are unlike what the normalization gives.
 
     What it checks: with `--data sample` or `all`, that z-scored channels have a mean near 0 and a standard deviation
@@ -59,7 +58,7 @@ def values_unlike_normalization(dataset: Dataset, configuration: Configuration, 
 
     Evidence: PP-02; nnU-Net issue 2878. Calibrated on data that nnU-Net made (docs/calibration.md).
     """
-    yield from case_faults(dataset, configuration, data, "moments")
+    yield from case_faults(configuration, data, "moments")
 
 
 @rule(
@@ -68,7 +67,7 @@ def values_unlike_normalization(dataset: Dataset, configuration: Configuration, 
     message="{folder}: {cases}",
     fix="correct the labels in nnUNet_raw or declare them in dataset.json, then preprocess again: " + PREPROCESS,
 )
-def undeclared_labels(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def undeclared_labels(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed segmentations hold label values that dataset.json does not declare.
 
     What it checks: with `--data sample` or `all`, values are declared labels, the ignore label, or -1 outside the mask.
@@ -81,7 +80,7 @@ def undeclared_labels(dataset: Dataset, configuration: Configuration, data: Audi
 
     Evidence: LB-01, LB-06; nnU-Net issues 309, 1419, 1674, 2145, 2439, 2484, 2500.
     """
-    yield from case_faults(dataset, configuration, data, "labels")
+    yield from case_faults(configuration, data, "labels")
 
 
 @rule(
@@ -90,7 +89,7 @@ def undeclared_labels(dataset: Dataset, configuration: Configuration, data: Audi
     message="{folder}: {clue}",
     fix="if the plans were edited since, preprocess with them: " + PREPROCESS,
 )
-def values_of_other_statistics(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def values_of_other_statistics(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """All cases together look as if they had been normalized with other statistics.
 
     What it checks: with `--data sample` or `all` and four cases or more, whether most cases of a CT channel begin and
@@ -105,4 +104,4 @@ def values_of_other_statistics(dataset: Dataset, configuration: Configuration, d
     Evidence: PP-02, NO-01; nnU-Net issue 1383. Calibrated on data that nnU-Net made (docs/calibration.md).
     """
     for _, clue in data.suspicions:
-        yield folder_finding(dataset, configuration, data, clue=clue)
+        yield folder_finding(configuration, data, clue=clue)

@@ -164,7 +164,6 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
             example="" if dataset.request.trainer else f": {command}{quoted(weights.checkpoint.path)}",
             belong="were trained with the plans in" if same else "load with",
             other=other.identifier,
-            plans=plans.identifier,
             trouble=f"differs from their input: {listed(differing)}" if weights.load else "cannot load them",
         )
 
@@ -209,7 +208,6 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
             configuration.at(),
             severity=worst,
             related=[(Location(weights.checkpoint.path), "the weights")],
-            configuration=configuration.name,
             fields=listed([row.field for row in rows if row.severity is worst]),
             fix=None if worst is not Severity.INFO else "nothing, if the difference is meant",
             migrate=migration_of(weights.checkpoint.path, dataset),
@@ -362,7 +360,6 @@ def _misfit(dataset: Dataset, weights: Weights, *kinds: str, remedy: str = "") -
         yield found(
             configuration.at("architecture" if "architecture" in configuration.resolved else "patch_size"),
             related=[(Location(weights.checkpoint.path), "the weights")],
-            configuration=configuration.name,
             causes="; ".join(causes),
             fix="use the plans that fit, see PG624" if _fitting_plans(dataset, weights) else None,
             migrate=migration_of(weights.checkpoint.path, dataset),

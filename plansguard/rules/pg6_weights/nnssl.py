@@ -13,7 +13,6 @@ from plansguard.core.report import Severity
 from plansguard.core.text import brief, quoted
 from plansguard.nnunet.workspace import TrainedModel
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import number
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import DatasetJson
 from plansguard.subjects.plans import Configuration, Plans
@@ -60,7 +59,7 @@ def nnssl_weights_not_found(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     message="the plans start from weights of nnssl, and {path} holds none: {trouble}",
     fix="for weights of an ordinary training: nnUNetv2_train {number} CONFIGURATION FOLD -pretrained_weights {path}",
 )
-def nnssl_weights_without_adaptation_plan(dataset: Dataset, plans: Plans) -> Iterator[Found]:
+def nnssl_weights_without_adaptation_plan(plans: Plans) -> Iterator[Found]:
     """Plans of nnssl name an ordinary checkpoint.
 
     What it checks: the file at `pretrain_info.checkpoint_path` can be read and has the key `nnssl_adaptation_plan`.
@@ -82,7 +81,7 @@ def nnssl_weights_without_adaptation_plan(dataset: Dataset, plans: Plans) -> Ite
     except Absent as absent:
         trouble = absent.reason
     if trouble:
-        yield found(plans.at(_INFO, _PATH), path=quoted(path), trouble=trouble, number=number(dataset))
+        yield found(plans.at(_INFO, _PATH), path=quoted(path), trouble=trouble)
 
 
 @rule(
@@ -118,9 +117,7 @@ def nnssl_plans_with_plain_trainer(
         troubles.append("-pretrained_weights is an option of nnUNetv2_train")
     trainer = f"{_TRAINER}_Primus" if any(map(_is_primus, plans.configurations)) else _TRAINER
     for trouble in troubles:
-        yield found(
-            plans.at(_INFO), what=trouble, trainer=trainer, plans=quoted(plans.identifier), number=number(dataset)
-        )
+        yield found(plans.at(_INFO), what=trouble, trainer=trainer, plans=quoted(plans.identifier))
 
 
 @rule(

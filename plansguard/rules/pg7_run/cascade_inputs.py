@@ -10,7 +10,6 @@ from plansguard.core.report import Severity
 from plansguard.core.text import brief, listed, quoted
 from plansguard.nnunet.workspace import GROUND_TRUTH, is_folder_name, is_there, names_in
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import number
 
 if TYPE_CHECKING:
     from plansguard.subjects.training_run import TrainingRun
@@ -50,11 +49,8 @@ def nothing_to_train_on(run: TrainingRun) -> Iterator[Found]:
     if lacking:
         yield found(
             configuration.at("data_identifier"),
-            configuration=configuration.name,
             identifier=brief(identifier),
             trouble="is empty" if is_there(folder) else "is missing",
-            number=number(dataset),
-            plans=run.plans.identifier,
         )
 
 
@@ -88,11 +84,8 @@ def previous_stage_of_another_trainer(run: TrainingRun) -> Iterator[Found]:
     if names and run.trainer not in names and not is_there(folder / "predicted_next_stage"):
         yield found(
             run.configuration.at("previous_stage"),
-            configuration=run.configuration.name,
             stage=stage,
             trainer=run.trainer,
             others=listed(names),
             first=quoted(names[0]),
-            number=number(run.dataset),
-            plans=plans,
         )

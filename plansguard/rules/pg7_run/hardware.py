@@ -23,7 +23,6 @@ from plansguard.nnunet.network.parameters import (
 )
 from plansguard.nnunet.network.unet import UnknownNetwork
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import number
 from plansguard.subjects.documents import DatasetJson
 from plansguard.subjects.plans import Configuration
 
@@ -92,17 +91,14 @@ def gpu_memory_too_small(run: TrainingRun, configuration: Configuration, dataset
         configuration.at("batch_size"),
         severity=Severity.ERROR if needed > _HOPELESS * gpu.total else None,
         fix=_IN_USE if needed <= _TIGHT * gpu.total else _with_this_network(run, fits),
-        configuration=configuration.name,
         needed=needed,
         patch_size=brief(configuration.require("patch_size")),
         samples=counted(samples, "sample"),
         gpu=gpu.name,
         memory=round(gpu.total, 2),
         in_use=f", of which {gpu.others:.1f} GB are in use" if gpu.others > (1 - _TIGHT) * gpu.total else "",
-        number=number(run.dataset),
         planner=_planner(run, by),
         target=max(1, int(gpu.room)),
-        plans=run.plans.identifier,
         fits=fits,
     )
 
@@ -130,9 +126,7 @@ def batch_smaller_than_gpus(run: TrainingRun, configuration: Configuration) -> I
     """
     batch_size = configuration.require("batch_size")
     if _divides(run) and batch_size < run.gpus:
-        yield found(
-            configuration.at("batch_size"), batch_size=batch_size, gpus=run.gpus, configuration=configuration.name
-        )
+        yield found(configuration.at("batch_size"), batch_size=batch_size, gpus=run.gpus)
 
 
 @rule(
@@ -169,7 +163,6 @@ def batch_uneven_on_gpus(run: TrainingRun, configuration: Configuration) -> Iter
             shares=f"{least} or {least + 1} samples each" if more else "1 sample each",
             better=max(least, _LEAST_BATCH) * run.gpus,
             fewer=_fewer_gpus(batch_size, run.gpus),
-            configuration=configuration.name,
         )
 
 
@@ -298,9 +291,6 @@ def no_room_to_unpack(run: TrainingRun, configuration: Configuration) -> Iterato
             folder=quoted(folder.path),
             free=_gb(free),
             needed=_gb(needed),
-            number=number(run.dataset),
-            plans=run.plans.identifier,
-            configuration=configuration.name,
         )
 
 

@@ -9,7 +9,6 @@ from plansguard.core.errors import known
 from plansguard.core.report import Severity
 from plansguard.core.text import counted, listed, quoted
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import number
 from plansguard.subjects.direction import trained_with
 
 if TYPE_CHECKING:
@@ -51,7 +50,6 @@ def planning_replaces_migrated_plans(planning: Planning) -> Iterator[Found]:
         origin="elsewhere" if record is None else record.giving,
         workflow="its record is damaged" if record is None else f"--workflow {record.workflow}",
         better=f"{plans.identifier}_planned",
-        number=number(planning.now),
         typed=quoted(plans.identifier),
     )
 

@@ -247,7 +247,6 @@ def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
             related=[(plans.at(), "the migrated plans") for plans in idle],
             moved=listed([plans.identifier for plans in idle]),
             purpose="pretraining" if record is not None and record.workflow == "pretrain" else "fine-tuning",
-            plans=run.plans.identifier,
             first=idle[0].identifier,
         )
 
@@ -280,7 +279,6 @@ def weights_forgotten(run: TrainingRun) -> Iterator[Found]:
     origin = str(record.value["from"]["path"])
     yield found(
         run.at,
-        plans=run.plans.identifier,
         origin=record.giving,
         weights=quoted(origin) if origin.endswith(".pth") else "CHECKPOINT, of a training with these plans",
     )

@@ -1,11 +1,17 @@
-"""PG731 to PG737: trainings that are about to start with another schedule, fold or plans than is meant."""
+"""PG731 to PG738: trainings that are about to start with another schedule, fold or plans than is meant."""
 
 from __future__ import annotations
 
-from tests.rules.pg7_run.trainings import FULLRES, READY, TRAIN, training_variant
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.rules.pg7_run.results import LATEST, PACE, checkpoint
+from tests.rules.pg7_run.trainings import CT, FULLRES, PLANS, READY, TRAIN, training_variant
 from tests.support.data_folders import CASES, SPLITS, preprocessed
 from tests.support.moves import GIVING, MOVED, move
-from tests.support.variants import Variant, finding, put, remove
+from tests.support.nnunets import HEAD, installed
+from tests.support.variants import Edit, Variant, finding, put, remove, written
 from tests.support.weights import WITH, weights
 
 SLOWLY = (*TRAIN, "-tr", "nnUNetTrainer_500steps_lr1en3")
@@ -21,6 +27,34 @@ MIGRATED = (
         for root in ("raw", "preprocessed")
     ),
 )
+
+#: nnU-Net saves checkpoint_latest.pth every 50 epochs.
+UNTIL_SAVED = 50 * PACE
+INSTALLED = (*READY, installed(nnunetv2="2.8.1"))
+TRAINERS = "site/nnunetv2/training/nnUNetTrainer"
+
+
+def job_ending(share: float) -> Mapping[str, str]:
+    """Set the end of a job of SLURM to this share of the time until the next checkpoint."""
+    return {"SLURM_JOB_END_TIME": str(int(time.time() + share * UNTIL_SAVED))}
+
+
+def early(workspace: Path) -> Mapping[str, str]:
+    """Let the job end before the next checkpoint."""
+    return job_ending(0.8)
+
+
+def late(workspace: Path) -> Mapping[str, str]:
+    """Let the job end after the next checkpoint."""
+    return job_ending(1.2)
+
+
+def epochs_set_in(method: str, arguments: str) -> Edit:
+    """Write a trainer that sets its number of epochs in this method."""
+    passed = arguments.removeprefix("self").removeprefix(", ")
+    source = f"class Mine(nnUNetTrainer):\n    def {method}({arguments}):\n        super().{method}({passed})\n"
+    return written(f"{TRAINERS}/mine.py", f"{HEAD}{source}        self.num_epochs = 1000\n")
+
 
 VARIANTS: tuple[Variant, ...] = (
     training_variant(
@@ -57,11 +91,30 @@ VARIANTS: tuple[Variant, ...] = (
     training_variant("migrated-plans-forgotten", "PG736", move(), training=TRAIN),
     Variant(
         "weights-of-migrated-plans-forgotten",
-        "Dataset002_FinetuneCT",
+        CT,
         MIGRATED,
         finding("PG737", MOVED, FULLRES),
         (*MIGRATED, weights(of=MOVED)),
         training=(*TRAIN, "-p", "PretrainPlans"),
         twin_training=(*SLOWLY, "-p", "PretrainPlans", *WITH),
+    ),
+    Variant(
+        "job-ends-before-the-next-checkpoint",
+        CT,
+        (*READY, checkpoint(LATEST, 80)),
+        finding("PG733", PLANS, FULLRES),
+        twin=(*READY, checkpoint(LATEST, 80)),
+        training=(*TRAIN, "--c"),
+        environment=early,
+        twin_environment=late,
+    ),
+    Variant(
+        "epochs-set-when-training-starts",
+        CT,
+        (*INSTALLED, epochs_set_in("on_train_start", "self")),
+        finding("PG738", f"{TRAINERS}/mine.py"),
+        twin=(*INSTALLED, epochs_set_in("__init__", "self, plans, configuration, fold, dataset_json, device")),
+        training=(*TRAIN, "-tr", "Mine"),
+        site=True,
     ),
 )

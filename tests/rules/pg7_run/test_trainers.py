@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 import sys
@@ -23,7 +21,7 @@ from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.request import Reading
 from tests.support import checkpoints
 from tests.support.data_folders import DATA, FLAT, preprocessed
-from tests.support.nnunets import HEAD, install, noted, write
+from tests.support.nnunets import HEAD, install, note_files, noted, write
 from tests.support.training_records import training_values
 from tests.support.variants import place, put
 
@@ -148,15 +146,6 @@ def test_signatures(workspace: Path, folder: Path) -> None:
     network = "    def build_network_architecture(self, plans_manager, configuration_manager, a, b, c):\n        pass\n"
     write(folder, {"mine.py": MINE.replace("    pass\n", network)})
     assert (only("-tr", "Mine").code, only("-tr", "Mine").severity.value) == ("PG703", "warning")
-
-
-def note_files(site: Path, *names: str) -> None:
-    """What pip writes down of files that it installs."""
-    lines = []
-    for name in names:
-        digest = base64.urlsafe_b64encode(hashlib.sha256((site / name).read_bytes()).digest()).rstrip(b"=").decode()
-        lines.append(f"{name},sha256={digest},{(site / name).stat().st_size}\n")
-    (site / "nnunetv2-2.8.1.dist-info/RECORD").write_text("".join(lines))
 
 
 def test_edits_of_what_was_installed(workspace: Path) -> None:
