@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-
 from plansguard.training.progress import IN_LOG, ON_TERMINAL, Pace
 from plansguard.training.resume import TrainingState
 
 
-class ProgressLog(nnUNetTrainer):  # type: ignore[misc]
-    """The part of StepTrainer that reports progress."""
+class ProgressLog:
+    """Mixin of StepTrainer that reports progress; the other base is a trainer of nnU-Net."""
 
+    local_rank: int
+    lr_scheduler: Any
     _state: TrainingState
     _pace: Pace | None = None
     _line_open = False
@@ -38,4 +38,4 @@ class ProgressLog(nnUNetTrainer):  # type: ignore[misc]
         if self._line_open:
             print("\r\033[K", end="", file=sys.stderr, flush=True)  # noqa: T201
             self._line_open = False
-        super().print_to_log_file(*args, **kwargs)
+        super().print_to_log_file(*args, **kwargs)  # type: ignore[misc]

@@ -115,7 +115,7 @@ class StepRates:
         return [group["lr"] for group in self.optimizer.param_groups]
 
 
-class StepTrainer(CheckpointSaving, ProgressLog):
+class StepTrainer(ProgressLog, CheckpointSaving):
     """The class that ``trainer_class`` puts before a trainer of nnU-Net."""
 
     def __init__(
