@@ -57,31 +57,26 @@ def undo(workspace: Workspace, target: str, identifier: str | None, *, force: bo
     """Undo the last migration into a dataset: restore the files of before.
 
     ``identifier`` names the plans; without it, the last migration is undone. Raises UsageError when no migration is
-    recorded, and WriteRefused when the plans were edited since, unless ``force``, which keeps a copy of them.
+    recorded, and WriteRefused when the plans were edited since or trained with, unless ``force``, which keeps a copy of
+    edited plans.
     """
     receiving = dataset_of(workspace, target)
     with locked(receiving.folder):
         record = _last_record(receiving, identifier)
         path = receiving.folder / f"{record.identifier}.json"
         record_path = receiving.folder / (record.identifier + MIGRATION_RECORD_ENDING)
-        if not force:
-            _assert_not_trained(receiving, record)
+        trained = known(lambda: trained_with(receiving, record.identifier))
+        if trained and not force:
+            raise WriteRefused(
+                f"{trained[0].folder} was trained with {record.identifier}",
+                hint="--force undoes the migration nevertheless; -tp names another one",
+            )
         steps = [
             *_restore_plans(path, record, force),
             *_restore_record(record_path, record),
             *_remove_placed(receiving, record),
         ]
     return Undone(record.identifier, receiving.name, tuple(steps))
-
-
-def _assert_not_trained(receiving: Dataset, record: MigrationRecord) -> None:
-    """WriteRefused where a model was trained with the plans: they belong to its weights."""
-    trained = known(lambda: trained_with(receiving, record.identifier))
-    if trained:
-        raise WriteRefused(
-            f"{trained[0].folder} was trained with {record.identifier}",
-            hint="--force undoes the migration nevertheless; -tp names another one",
-        )
 
 
 def _last_record(receiving: Dataset, identifier: str | None) -> MigrationRecord:

@@ -52,7 +52,6 @@ def dataset_json_missing(dataset: Dataset) -> Iterator[Found]:
     if dataset.role == "preprocessed" and dataset.plans and lacks(dataset, "dataset.json"):
         yield found(
             Location(str(dataset.folder)),
-            dataset=dataset.name,
             raw=raw_file(dataset, "dataset.json"),
             here=quoted(dataset.folder / "dataset.json"),
         )
@@ -128,7 +127,6 @@ def foreign_dataset_json(dataset: Dataset, dataset_json: DatasetJson, raw_datase
             dataset_json.at(),
             related=[(Location(str(owner)), "the same content"), (raw_dataset_json.at(), "the dataset's own")],
             owner=owner.parent.name,
-            dataset=dataset.name,
             raw=quoted(raw_dataset_json.path),
             here=quoted(dataset_json.path),
         )
@@ -175,8 +173,7 @@ def file_ending_mismatch(dataset_json: DatasetJson, raw_images: RawImages) -> It
 
     What it checks: files in `imagesTr` end with `file_ending` and are called `<case>_0000<ending>`, `_0001` and so on;
     every case has the same channels and a segmentation `labelsTr/<case><ending>`. Where `dataset.json` lists the files
-    under `dataset`, those must exist instead. Only names are checked: no image is opened. A single file per case is
-    fine for colour images.
+    under `dataset`, those must exist instead. Only names are checked. Colour images may have one file per case.
 
     Why it matters: nnU-Net derives the case names from the file names. With a wrong ending it finds no case at all and
     stops with a bare `IndexError: list index out of range` or `StopIteration`; a missing channel or label stops the

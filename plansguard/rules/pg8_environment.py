@@ -101,8 +101,7 @@ def several_nnunet_installations(run: TrainingRun) -> Iterator[Found]:
     What it checks: the `nnUNetv2_train` that a shell finds is run by the Python that plansguard runs with, and this
     Python finds no second `nnunetv2` after the one that it imports.
 
-    Why it matters: edits and trainers are in one copy, and the command runs the other. plansguard checks the imported
-    copy.
+    Why it matters: edits and trainers are in one copy, and the command runs the other. The imported one is checked.
 
     How to fix: keep one copy in each environment.
 
@@ -204,8 +203,7 @@ def nnunet_too_old_for_steps(run: TrainingRun) -> Iterator[Found]:
 
     What it checks: for trainers with a number of steps in their name, nnU-Net 2.8 or later is installed.
 
-    Why it matters: older releases do not search `nnUNet_extTrainer` for trainers, and lack methods that the step
-    trainers override.
+    Why it matters: older releases do not search `nnUNet_extTrainer`, and lack methods that the step trainers override.
 
     How to fix: update nnU-Net, or train by epochs.
 
@@ -215,6 +213,4 @@ def nnunet_too_old_for_steps(run: TrainingRun) -> Iterator[Found]:
     """
     version = packages.nnunet_version()
     if run.steps is not None and version is not None and version < OLDEST_NNUNET:
-        yield found(
-            run.at, trainer=run.trainer, oldest=packages.dotted(OLDEST_NNUNET), version=packages.dotted(version)
-        )
+        yield found(run.at, oldest=packages.dotted(OLDEST_NNUNET), version=packages.dotted(version))

@@ -36,7 +36,7 @@ def expected_data(configuration: Configuration, dataset_json: DatasetJson) -> Ex
             ClippedRange.of(statistics, channel) if scheme == constants.CT else None
             for channel, scheme in enumerate(schemes)
         ),
-        labels=frozenset(_values(labels)),
+        labels=_label_values(labels),
         stuff=constants.STUFF_OF_READERS.get(str(plans.get("image_reader_writer"))),
     )
 
@@ -47,7 +47,7 @@ def _numbers(spacing: list[Any], configuration: Configuration) -> list[float]:
     return [float(mm) for mm in spacing]
 
 
-def _values(labels: dict[str, Any]) -> list[int]:
+def _label_values(labels: dict[str, Any]) -> frozenset[int]:
     """Every label value that dataset.json declares, the ignore label included."""
     lists = (value if isinstance(value, list) else [value] for value in labels.values())
-    return [int(value) for values in lists for value in values if isinstance(value, (int, float))]
+    return frozenset(int(value) for values in lists for value in values if isinstance(value, (int, float)))

@@ -45,8 +45,9 @@ class Plans(Document):
         for problem in self.problems:
             yield self.at(*problem.tokens), problem
         for configuration in self.configurations:
-            for problem in configuration.own_problems:
-                yield configuration.at(*problem.tokens), problem
+            for problem in configuration.problems:
+                if configuration.origin(str(problem.tokens[0])) == configuration.name:
+                    yield configuration.at(*problem.tokens), problem
 
     def are_for_flat_images(self) -> bool:
         """Whether the plans were made from 2D images; Absent without original_median_shape_after_transp."""
@@ -90,11 +91,6 @@ class Configuration:
         if self.broken_inheritance is not None:
             return ()
         return problems("Configuration", self.resolved)
-
-    @property
-    def own_problems(self) -> tuple[FieldProblem, ...]:
-        """Problems of fields that this configuration writes itself; inherited ones belong to the ancestor."""
-        return tuple(problem for problem in self.problems if self.origin(str(problem.tokens[0])) == self.name)
 
     @property
     def is_usable(self) -> bool:

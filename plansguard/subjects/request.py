@@ -56,11 +56,6 @@ class Request:
         """The trainer's name without its number of steps."""
         return None if self.trainer is None else constants.base_trainer(self.trainer)
 
-    @property
-    def reads_no_splits(self) -> bool:
-        """Whether a training is about to start that uses every case."""
-        return self.fold == "all"
-
     def asks_for(self, configuration: Configuration) -> bool:
         """Whether this configuration is the one meant: it was named, or the weights were trained with it."""
         named = self.configuration or (self.weights.configuration if self.weights is not None else None)

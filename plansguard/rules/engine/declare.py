@@ -34,7 +34,8 @@ def found(
 ) -> Found:
     """Return a Found. ``values`` fill the rule's message and fix, and are part of the JSON report.
 
-    The engine adds ``number`` (of the dataset), ``plans`` and ``configuration`` where message or fix use them.
+    The engine adds ``dataset``, its ``number``, ``plans``, ``configuration`` and ``trainer`` where message or fix use
+    them.
     """
     return Found(at, values, severity, tuple(Related(*place) for place in related), fix)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from plansguard.core.errors import UnreadableDocument
-from plansguard.core.text import quoted
+from plansguard.core.report import Location
+from plansguard.core.text import listed, quoted
 from plansguard.documents import size_limits
 from plansguard.documents.recognise import recognise
 from plansguard.nnunet import plans_diff
 from plansguard.nnunet.workspace import TrainedModel, dataset_id
+from plansguard.rules.engine.declare import Found, found
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 
@@ -68,15 +70,21 @@ def reported_before(dataset: Dataset, configuration: Configuration, *keys: str) 
     return False
 
 
-def differing_fields(model: TrainedModel, plans: Plans, facets: Sequence[str]) -> list[str]:
-    """Return the fields of these facets in which ``plans`` differ from those that a model was trained with.
+def trained_otherwise(
+    at: Location, models: Iterable[TrainedModel], plans: Plans, facets: Sequence[str]
+) -> Iterator[Found]:
+    """Yield a finding for each model that was trained with plans which differ from ``plans`` in these facets.
 
-    Only fields that apply to the model's configuration; none if nnU-Net's copy of the plans cannot be read.
+    Only fields that apply to the model's configuration count. A copy of the plans that cannot be read is skipped.
     """
-    try:
-        trained = size_limits.read(model.folder / "plans.json").value
-    except UnreadableDocument:
-        return []
-    if recognise(trained) != "plans":
-        return []
-    return plans_diff.edited_fields(trained, plans.value, facets, model.configuration)
+    for model in models:
+        path = model.folder / "plans.json"
+        try:
+            theirs = size_limits.read(path).value
+        except UnreadableDocument:
+            continue
+        if recognise(theirs) != "plans":
+            continue
+        if fields := plans_diff.edited_fields(theirs, plans.value, facets, model.configuration):
+            related = [(Location(str(path)), "the plans it was trained with")]
+            yield found(at, related=related, model=str(model.folder), fields=listed(fields))

@@ -142,9 +142,11 @@ def _scopes_of(dataset: Dataset) -> Iterator[tuple[Level, Scope]]:
 
 #: Values that messages and fixes may use although the rule does not yield them.
 _COMMON: dict[str, Callable[[Any], str]] = {
+    "dataset": lambda scope: scope.dataset.name,
     "number": lambda scope: number(scope.dataset),
     "plans": lambda scope: scope.plans.identifier,
     "configuration": lambda scope: scope.configuration.name,
+    "trainer": lambda scope: scope.run.trainer,
 }
 
 

@@ -28,8 +28,7 @@ _NOTHING = ("", "none", "null", "identity", "false")
 def transposes_not_inverse(plans: Plans) -> Iterator[Found]:
     """The two transposes are not inverse to each other.
 
-    What it checks: `transpose_forward` and `transpose_backward` each contain the axes 0, 1 and 2 once, and one is the
-    inverse of the other.
+    What it checks: `transpose_forward` and `transpose_backward` are inverse permutations of the axes 0, 1 and 2.
 
     Why it matters: preprocessing reorders the axes by `transpose_forward`, predictions are reordered by
     `transpose_backward`. A mismatch is not noticed before the final validation, after the whole training: `operands
@@ -130,8 +129,7 @@ def invalid_spacing(configuration: Configuration, dataset: Dataset) -> Iterator[
     """Images cannot be resampled to the target spacing.
 
     What it checks: every number in `spacing` is above zero, and none is null where nnU-Net's own preprocessor divides
-    by it. PG003 reports NaN and infinity. The medians at the top of the plans are not checked: nothing computes with
-    them.
+    by it. PG003 reports NaN and infinity. The medians at the top of the plans, which nothing uses, are not checked.
 
     Why it matters: preprocessing divides the images' spacing by this one. Zero ends in `OverflowError: cannot convert
     float infinity to integer`, a negative number in arrays of negative size, null in `TypeError: unsupported operand
@@ -251,8 +249,7 @@ def dataset_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     folder or a checkpoint rightly keep the name of the dataset they were trained on.
 
     Why it matters: the trainer takes the data and the results folder from `dataset_name`, not from the dataset on the
-    command line. `nnUNetv2_train 2` with plans copied from Dataset001 trains on Dataset001's data and writes into its
-    results; nothing is printed.
+    command line. `nnUNetv2_train 2` with plans copied from Dataset001 silently uses Dataset001's data and results.
 
     How to fix: set `dataset_name` to the folder's name. Other fields of copied plans may be wrong as well: `plansguard
     migrate` copies, renames and checks in one step.
@@ -271,8 +268,7 @@ def dataset_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
 def plans_not_found(dataset: Dataset) -> Iterator[Found]:
     """The requested plans are not in this dataset.
 
-    What it checks: the plans given with `-p` are in the dataset's folder. Other datasets that have plans of that name
-    are named.
+    What it checks: the plans given with `-p` are in the dataset's folder. Other datasets with such plans are named.
 
     Why it matters: nnU-Net stops with `Expected plans file (...) not found` or `Source plans are missing`. After a move
     this means that the plans went into the wrong dataset or under the wrong name: the options `-s` and `-t`, or `-sp`
@@ -302,7 +298,6 @@ def plans_not_found(dataset: Dataset) -> Iterator[Found]:
         remedy = f"{listed(elsewhere)} has plans of that name: did you swap -s and -t, or -sp and -tp? If not, {remedy}"
     yield found(
         Location(str(dataset.folder)),
-        dataset=dataset.name,
         wanted=wanted,
         instead=f", only {listed(here, shown=8)}" if here else ", and no others",
         remedy=remedy,

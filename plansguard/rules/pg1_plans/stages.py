@@ -87,8 +87,7 @@ def bottleneck_too_small(configuration: Configuration, dataset: Dataset) -> Iter
 
     Why it matters: nnU-Net's planners stop pooling at 4 voxels; below, the input of the deepest layers is mostly
     padding. Below one voxel the decoder's maps do not fit the encoder's (`Sizes of tensors must match`), and a map of
-    one voxel has no variance: `ValueError: Expected more than 1 spatial element when training`. Both end the first
-    training step.
+    one voxel lacks variance: `ValueError: Expected more than 1 spatial element when training`. Both end the first step.
 
     How to fix: enlarge `patch_size` where memory allows, or take the last stage out of all lists of the architecture.
     With pretrained weights the architecture cannot change: enlarge the patch.
@@ -172,9 +171,8 @@ def first_stage_downsamples(configuration: Configuration, dataset: Dataset) -> I
     What it checks: for nnU-Net's own U-Nets, the strides of the first stage are 1 on every axis.
 
     Why it matters: the decoder upsamples only to the size of the first stage, so segmentations have a fraction of the
-    patch's size. Training does not fail, because deep supervision shrinks the targets alike. The final validation,
-    after the whole training, and every prediction end with `RuntimeError: The size of tensor a (8) must match the size
-    of tensor b (16)`.
+    patch's size. Training does not fail: deep supervision shrinks the targets alike. The final validation and every
+    prediction end with `RuntimeError: The size of tensor a (8) must match the size of tensor b (16)`.
 
     How to fix: set the first entry to 1 on every axis, and take one halving out of the network or enlarge the patch.
 

@@ -27,15 +27,13 @@ def channel_count_mismatch(dataset: Dataset, plans: Plans, dataset_json: Dataset
     """The plans are for another number of channels than dataset.json names.
 
     What it checks: `normalization_schemes` and `use_mask_for_norm` of every configuration, and the intensity
-    properties, have one entry for each channel of dataset.json. If all have the same other number, there is one
-    finding.
+    properties, have one entry for each channel of dataset.json. The same wrong number is reported once.
 
     Why it matters: with too few entries preprocessing deletes the old data and then stops with `IndexError: list index
     out of range` or `KeyError: '1'`. With too many it silently trains on other channels than the plans describe. The
     network is built for the channels of dataset.json, so weights of the plans' own training do not load.
 
-    How to fix: plans of another dataset cannot be used here; plan this one. After a manual edit, give the list one
-    entry per channel.
+    How to fix: plan this dataset: another's plans do not fit. After a manual edit, give the list one entry per channel.
 
     Example: plans of a one-channel dataset beside a dataset.json that names two.
 

@@ -82,7 +82,7 @@ def fingerprint_missing(dataset: Dataset) -> Iterator[Found]:
     Evidence: MV-10; measured with nnU-Net 2.8.1.
     """
     if dataset.role == "preprocessed" and dataset.plans and lacks(dataset, "dataset_fingerprint.json"):
-        yield found(Location(str(dataset.folder)), dataset=dataset.name)
+        yield found(Location(str(dataset.folder)))
 
 
 @rule("PG303", Severity.ERROR, message="{one}, but {other}", fix="{remedy}")

@@ -40,8 +40,7 @@ def spacing_far_from_data(
 
     What it checks: by what factor resampling the median image to `spacing` changes its number of voxels. A warning
     above 8 (every axis doubled) or below 1/8, an error above 64 or below 1/64. A 2d configuration is compared along the
-    two axes of the plane. A configuration of low resolution (one with a `next_stage`) is coarser on purpose: only more
-    voxels are reported.
+    two axes of the plane. A configuration with a `next_stage` is coarser on purpose: only more voxels are reported.
 
     Why it matters: upsampling by tens ends in `Some background worker is 6 feet under`, a worker that ran out of
     memory; downsampling by tens leaves no detail to learn. Plans from data of another resolution cause both.

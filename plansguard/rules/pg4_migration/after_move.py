@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import brief, listed
+from plansguard.core.text import brief
 from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
 from plansguard.nnunet import plans_diff
 from plansguard.nnunet.workspace import TrainedModel
 from plansguard.records.migration import MigrationRecord
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import differing_fields
+from plansguard.rules.engine.helpers import trained_otherwise
 from plansguard.subjects.plans import Plans
 
 _EDITED = "{field} was {then} when the plans were migrated from {origin}, and is {now} now"
@@ -30,8 +30,8 @@ def migrated_weights_field_edited(plans: Plans, migration_record: MigrationRecor
     What it checks: topology, features, kernels, strides and every other argument of the network are those that
     `plansguard migrate` wrote, as the migration record beside the plans (`<identifier>.plansguard.json`) keeps them.
 
-    Why it matters: the plans were moved so that the weights fit. nnU-Net compares parameter shapes when it loads
-    them and stops at the first that differs; where the shapes agree, it trains another network without a warning.
+    Why it matters: the plans were moved so that the weights fit. nnU-Net compares parameter shapes when it loads them
+    and stops at the first that differs; where the shapes agree, it trains another network without a warning.
 
     How to fix: undo the edit. For another network, copy the plans under a new name and train without these weights.
 
@@ -127,8 +127,8 @@ def results_from_other_plans(plans: Plans, trained: tuple[TrainedModel, ...]) ->
 
     Why it matters: planning again, a move or an edit changed the plans, but not the folder's name. A new training
     overwrites the old results; `--c` continues with the new plans and stores the old ones; a prediction with the old
-    model and the new data is wrong. nnU-Net warns in none of these cases. Planning again also keeps configurations
-    that were added by hand, so that one file can mix two fingerprints: the comparison shows that too.
+    model and the new data is wrong. nnU-Net warns in none of these cases. Planning again also keeps configurations that
+    were added by hand, so that one file can mix two fingerprints: the comparison shows that too.
 
     How to fix: give the changed plans a new name (file, `plans_name` and data identifiers), or restore the old ones.
 
@@ -136,16 +136,8 @@ def results_from_other_plans(plans: Plans, trained: tuple[TrainedModel, ...]) ->
 
     Evidence: MV-04, MV-14; nnU-Net issues 1650, 2822.
     """
-    for model in trained:
-        if model.plans_name != plans.value.get("plans_name"):
-            continue
-        if differing := differing_fields(model, plans, ("weights", "input", "training")):
-            yield found(
-                plans.at(),
-                related=[(Location(str(model.folder / "plans.json")), "the plans it was trained with")],
-                model=str(model.folder),
-                fields=listed(differing),
-            )
+    models = [model for model in trained if model.plans_name == plans.value.get("plans_name")]
+    yield from trained_otherwise(plans.at(), models, plans, ("weights", "input", "training"))
 
 
 @rule(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plansguard.core.errors import UnreadableDocument, known
-from plansguard.core.report import Location, Severity
+from plansguard.core.report import Severity
 from plansguard.core.text import listed
 from plansguard.documents import size_limits
 from plansguard.nnunet import constants, plans_diff
 from plansguard.nnunet.workspace import dataset_id
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import differing_fields
+from plansguard.rules.engine.helpers import trained_otherwise
 from plansguard.subjects.direction import judge_direction, own_plans_like, trained_with
 from plansguard.subjects.pair import Pair
 
@@ -53,8 +53,8 @@ def reversed_direction(pair: Pair) -> Iterator[Found]:
 def direction_unproven(pair: Pair) -> Iterator[Found]:
     """Nothing shows that the direction is right.
 
-    What it checks: at least one file on disk supports the declared workflow: a trained model of the pretraining
-    dataset with these plans (finetune, graft), or plans that were made for the fine-tuning dataset (pretrain).
+    What it checks: at least one file on disk supports the declared workflow: a trained model of the pretraining dataset
+    with these plans (finetune, graft), or plans that were made for the fine-tuning dataset (pretrain).
 
     Why it matters: a reversed move costs a pretraining (see PG410), and without evidence it looks like a right one.
 
@@ -100,7 +100,6 @@ def would_overwrite(pair: Pair) -> Iterator[Found]:
         pair.result.at(),
         severity=Severity.WARNING if pair.force else None,
         fix="--force was given: the old plans are kept as a backup beside the new ones" if pair.force else None,
-        dataset=pair.receiving.name,
         identifier=pair.result.identifier,
         fields=listed([str(change.field) for change in changes if change.field.facet != "bookkeeping"]) or "bytes",
     )
@@ -117,8 +116,8 @@ def default_name_for_migrated_plans(pair: Pair) -> Iterator[Found]:
 
     What it checks: the new identifier is none that nnU-Net's planners use themselves.
 
-    Why it matters: `nnUNetv2_plan_and_preprocess` for this dataset overwrites the file. The name does not show that
-    the plans are another dataset's, and their data folder is the one that default plans use.
+    Why it matters: `nnUNetv2_plan_and_preprocess` for this dataset overwrites the file. The name does not show that the
+    plans are another dataset's, and their data folder is the one that default plans use.
 
     How to fix: choose a name that states the origin of the plans.
 
@@ -130,7 +129,7 @@ def default_name_for_migrated_plans(pair: Pair) -> Iterator[Found]:
     if identifier in constants.PLANNER_OF_IDENTIFIER:
         number = dataset_id(pair.giving.name)
         better = f"{pair.plans.identifier}_from{number.zfill(3) if number else 'Pretraining'}"
-        yield found(pair.result.at(), identifier=identifier, dataset=pair.receiving.name, better=better)
+        yield found(pair.result.at(), identifier=identifier, better=better)
 
 
 @rule(
@@ -241,7 +240,7 @@ def raw_images_absent(pair: Pair) -> Iterator[Found]:
     """
     if known(lambda: pair.receiving.raw_images) is None:
         reader = pair.result.value.get("image_reader_writer")
-        yield found(pair.result.at("image_reader_writer"), dataset=pair.receiving.name, reader=reader)
+        yield found(pair.result.at("image_reader_writer"), reader=reader)
 
 
 @rule(
@@ -255,8 +254,8 @@ def plans_already_there(pair: Pair) -> Iterator[Found]:
 
     What it checks: no plans in the receiving folder have the same network, input and training fields.
 
-    Why it matters: after `--workflow pretrain` the fine-tuning dataset already has the plans that its pretraining
-    used. Moving them back makes a second name, a second preprocessing and a chance to take the wrong one.
+    Why it matters: after `--workflow pretrain` the fine-tuning dataset already has the plans that its pretraining used.
+    Moving them back makes a second name, a second preprocessing and a chance to take the wrong one.
 
     How to fix: train with the existing plans.
 
@@ -266,7 +265,7 @@ def plans_already_there(pair: Pair) -> Iterator[Found]:
     """
     twin = own_plans_like(pair)
     if twin is not None:
-        yield found(pair.result.at(), dataset=pair.receiving.name, identifier=twin)
+        yield found(pair.result.at(), identifier=twin)
 
 
 @rule(
@@ -278,8 +277,8 @@ def plans_already_there(pair: Pair) -> Iterator[Found]:
 def weights_from_other_plans(pair: Pair) -> Iterator[Found]:
     """The weights were trained with other plans than those that would be moved.
 
-    What it checks: for `finetune` and `graft`, the plans that move against nnU-Net's copy beside each trained model
-    of that name: the network, and for `finetune` also spacing, normalization and the other input fields.
+    What it checks: for `finetune` and `graft`, the plans that move against nnU-Net's copy beside each trained model of
+    that name: the network, and for `finetune` also spacing, normalization and the other input fields.
 
     Why it matters: the plans were edited or planned again after the training. The moved plans would describe weights
     that do not exist: either these do not load, or they are trained on images unlike those of their pretraining.
@@ -293,11 +292,5 @@ def weights_from_other_plans(pair: Pair) -> Iterator[Found]:
     if pair.workflow == "pretrain":
         return
     facets = ("weights",) if pair.workflow == "graft" else ("weights", "input")
-    for model in trained_with(pair.giving, pair.plans.identifier):
-        if differing := differing_fields(model, pair.plans, facets):
-            yield found(
-                pair.result.at(),
-                related=[(Location(str(model.folder / "plans.json")), "the plans it was trained with")],
-                model=str(model.folder),
-                fields=listed(differing),
-            )
+    models = trained_with(pair.giving, pair.plans.identifier)
+    yield from trained_otherwise(pair.result.at(), models, pair.plans, facets)

@@ -75,8 +75,7 @@ def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
 
     Example: `"3d_fine": {"inherits_from": "3d_fullres", "spacing": [0.5, 0.5, 0.5]}`.
 
-    Evidence: PP-03, PP-04; nnU-Net issue 1707, and nnU-Net's own page on plans files, which asks for a unique
-    identifier.
+    Evidence: PP-03, PP-04; nnU-Net issue 1707, and nnU-Net's page on plans files, which asks for a unique name.
     """
     for users in data_users(dataset, (plans,)).values():
         for place, user in enumerate(users):

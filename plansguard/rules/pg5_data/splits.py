@@ -63,7 +63,7 @@ def cases_in_no_split(dataset: Dataset, splits: Splits, data: Audit) -> Iterator
     Evidence: SL-02; nnU-Net issues 102, 2415, 2721.
     """
     idle = sorted(set(data.folder.names) - cases_of(splits.value))
-    if idle and not dataset.request.reads_no_splits:
+    if idle and dataset.request.fold != "all":
         stand = "is" if len(idle) == 1 else "are"
         yield found(splits.at(), cases=listed(idle), folder=data.folder.path.name, stand=stand)
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def values_outside_normalization(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed values are outside of what the normalization can give.
 
-    What it checks: with `--data sample` or `all`, that no value of a CT channel is beyond the clip bounds
-    (percentile - mean) / std of the plans; that channels rescaled to 0..1 are in that range, and reach both ends where
-    they were not resampled; that all values are finite. nnU-Net's resampling never leaves the range of its input.
+    What it checks: with `--data sample` or `all`, that no value of a CT channel is beyond the clip bounds (percentile -
+    mean) / std of the plans; that channels rescaled to 0..1 are in that range, and reach both ends where they were not
+    resampled; that all values are finite. nnU-Net's resampling never leaves the range of its input.
 
     Why it matters: training takes the arrays as they are; prediction normalizes with the present statistics and scheme.
 

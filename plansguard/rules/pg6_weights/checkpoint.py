@@ -75,8 +75,8 @@ def not_an_nnunet_v2_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     `KeyError: 'network_weights'`, prefixed names in `Key ... is missing in the pretrained model weights`. `--c` removes
     `module.`, `-pretrained_weights` does not.
 
-    How to fix: depends on the file. Models of nnU-Net v1 do not load in v2. Other toolkits' networks do not fit at
-    all. A prefix is removed with two lines of torch: `weights = checkpoint["network_weights"]` and
+    How to fix: depends on the file. Models of nnU-Net v1 do not load in v2. Other toolkits' networks do not fit at all.
+    A prefix is removed with two lines of torch: `weights = checkpoint["network_weights"]` and
     `checkpoint["network_weights"] = {name.removeprefix("module."): value for name, value in weights.items()}`.
 
     Example: `model_final_checkpoint.model` of v1; `model.pt` of MONAI; a state dict under `torch.nn.DataParallel`.

@@ -82,10 +82,4 @@ def previous_stage_of_another_trainer(run: TrainingRun) -> Iterator[Found]:
     names = [model.trainer for model in models if model.plans_name == plans and model.configuration == stage]
     folder = run.model_folder.with_name(f"{run.trainer}__{plans}__{stage}")
     if names and run.trainer not in names and not is_there(folder / "predicted_next_stage"):
-        yield found(
-            run.configuration.at("previous_stage"),
-            stage=stage,
-            trainer=run.trainer,
-            others=listed(names),
-            first=quoted(names[0]),
-        )
+        yield found(run.configuration.at("previous_stage"), stage=stage, others=listed(names), first=quoted(names[0]))

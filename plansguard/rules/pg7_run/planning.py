@@ -28,9 +28,8 @@ def planning_replaces_migrated_plans(planning: Planning) -> Iterator[Found]:
     What it checks: the plans that a planner is about to write, by their name, were not written by `plansguard migrate`.
     The name is that of `-overwrite_plans_name`, else the default of the planner that `-pl` names.
 
-    Why it matters: nnU-Net overwrites them without asking. Weights that were to be fine-tuned with them do not load any
-    more, or load and get images that are preprocessed otherwise; configurations of another name stay in the file and
-    then belong to other plans.
+    Why it matters: nnU-Net overwrites them without asking. Weights that were to be fine-tuned with them no longer load,
+    or get images preprocessed otherwise; configurations of another name stay in the file and belong to other plans.
 
     How to fix: `-overwrite_plans_name` writes the new plans beside them. Better still, never give migrated plans the
     default name of a planner (PG413).
@@ -45,7 +44,6 @@ def planning_replaces_migrated_plans(planning: Planning) -> Iterator[Found]:
     record = known(lambda: planning.now.migration_record(plans))
     yield found(
         plans.at(),
-        dataset=planning.now.name,
         identifier=plans.identifier,
         origin="elsewhere" if record is None else record.giving,
         workflow="its record is damaged" if record is None else f"--workflow {record.workflow}",
@@ -92,7 +90,6 @@ def planning_replaces_plans_in_use(planning: Planning) -> Iterator[Found]:
     if users:
         yield found(
             plans.at(),
-            dataset=planning.now.name,
             identifier=plans.identifier,
             users=", and ".join(users),
             better=f"{plans.identifier}_planned",

@@ -159,8 +159,7 @@ def previous_stage_not_given(prediction: Prediction, dataset_json: DatasetJson) 
     What it checks: if the model's configuration has a `previous_stage`, `-prev_stage_predictions` names a folder that
     contains `<case><ending>` for every case of the images.
 
-    Why it matters: nnU-Net stops with an AssertionError once everything is loaded, or at the first case whose file is
-    missing.
+    Why it matters: nnU-Net stops with an AssertionError once everything is loaded, or at the first missing file.
 
     How to fix: predict with the first stage, then with this one.
 

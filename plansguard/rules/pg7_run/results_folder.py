@@ -80,8 +80,7 @@ def nothing_to_validate(run: TrainingRun) -> Iterator[Found]:
     """The checkpoint to be validated is missing.
 
     What it checks: with `--val`, that the fold's folder of results contains `checkpoint_final.pth`, and with
-    `--val_best` also `checkpoint_best.pth`; that `--val_best` is not combined with `--disable_checkpointing`, which
-    leaves no best checkpoint.
+    `--val_best` also `checkpoint_best.pth`, which `--disable_checkpointing` does not write: they exclude each other.
 
     Why it matters: nnU-Net stops with `Cannot run validation because the training is not finished yet!`, with
     `FileNotFoundError`, or with an assertion.

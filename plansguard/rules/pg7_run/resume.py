@@ -50,8 +50,7 @@ def stale_final_checkpoint(run: TrainingRun) -> Iterator[Found]:
 
     Why it matters: nnU-Net chooses by name: `checkpoint_final.pth`, `checkpoint_latest.pth`, `checkpoint_best.pth`. If
     a training began again in the folder of a finished one and was killed, the finished one is silently taken instead.
-    And `checkpoint_latest.pth` is written every 50 epochs only: up to 49 are trained again although the best one has
-    them.
+    And `checkpoint_latest.pth` is written every 50 epochs only: up to 49 that the best one has are trained again.
 
     How to fix: move the older files away.
 
@@ -137,8 +136,7 @@ def finished_already(run: TrainingRun) -> Iterator[Found]:
     Why it matters: nnU-Net trains nothing, writes `checkpoint_final.pth` again and validates for minutes to hours, with
     exit code 0. It does not report that no more epochs were made.
 
-    How to fix: for more training take another trainer, with these weights as `-pretrained_weights`; or extend a trainer
-    of a number of steps.
+    How to fix: for more training take another trainer, with these as `-pretrained_weights`, or extend one of steps.
 
     Example: the last of ten jobs in a chain.
 
@@ -157,7 +155,6 @@ def finished_already(run: TrainingRun) -> Iterator[Found]:
             severity=Severity.ERROR if beyond or point is not None else None,
             related=[(Location(checkpoint.path), "the checkpoint")],
             checkpoint=described(Path(checkpoint.path), checkpoint),
-            trainer=run.trainer,
             planned=f"{run.schedule.total:,} steps" if run.schedule else counted(planned, "epoch"),
             remedy=f"{_more_training(run)}; to validate once more use --val in place of --c",
         )
@@ -169,8 +166,7 @@ def schedule_changed(run: TrainingRun) -> Iterator[Found]:
 
     What it checks: with `--c`, the number of epochs that was planned, computed from the last learning rates in the
     checkpoint's log if they follow nnU-Net's polynomial. An error if the rate for as many epochs as the trainer makes
-    now is more than a quarter above or below at this point. For trainers of a number of steps, that the checkpoint is
-    of the same one.
+    now is more than a quarter above or below at this point. For trainers of steps, that the trainer is the same.
 
     Why it matters: the rate is computed from the epoch and the number of epochs alone. With another number it jumps,
     for example from 0.00005 to 0.007, and what was learned at the small rates is undone within an epoch. It looks as if
@@ -253,8 +249,7 @@ def split_changed_since_checkpoint(run: TrainingRun) -> Iterator[Found]:
     What it checks: with `--c`, the training and validation cases of the fold against those that a trainer of a number
     of steps has noted in its checkpoint. nnU-Net's own trainers note none.
 
-    Why it matters: cases that were trained on would be validated. The trainer refuses; here it is known before it
-    starts.
+    Why it matters: cases that were trained on would be validated. The trainer refuses; this is known before the start.
 
     How to fix: restore the split.
 

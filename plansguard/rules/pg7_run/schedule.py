@@ -70,7 +70,6 @@ def rate_high_for_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
             run.at,
             related=[(Location(run.weights.path), "the weights")],
             rate=run.initial_rate,
-            trainer=run.trainer,
             gentle=_GENTLE,
             name=trainer_name(run.base_trainer, replace(schedule, rate=_GENTLE)),
         )
@@ -85,8 +84,7 @@ def rate_high_for_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
 def fold_beyond_splits(run: TrainingRun) -> Iterator[Found]:
     """The fold is not among those of splits_final.json.
 
-    What it checks: the fold's number against the folds in `splits_final.json`; without the file, against the five that
-    nnU-Net makes.
+    What it checks: the fold's number against the folds in `splits_final.json`, else against nnU-Net's five.
 
     Why it matters: nnU-Net writes one line into its log and divides the cases at random. The folds then overlap, and
     results of this one do not belong to the cross-validation.
@@ -179,7 +177,6 @@ def epochs_are_not_passes(run: TrainingRun) -> Iterator[Found]:
     schedule = StepSchedule.of_epochs(epochs, per_epoch)
     yield found(
         run.at,
-        trainer=run.trainer,
         epochs=counted(epochs, "epoch"),
         per_epoch=per_epoch,
         steps=schedule.total,
@@ -192,8 +189,7 @@ def epochs_are_not_passes(run: TrainingRun) -> Iterator[Found]:
 def step_name_cannot_be_read(run: TrainingRun) -> Iterator[Found]:
     """The trainer's name has a number of steps, and is invalid.
 
-    What it checks: a trainer with `_<N>steps` in its name has exactly the name of its schedule, and the schedule is
-    possible.
+    What it checks: a trainer with `_<N>steps` in its name has exactly the name of a possible schedule.
 
     Why it matters: nnU-Net passes on nothing but the name. No trainer is found for a wrong one, and a second name for
     one schedule would put the same training into another folder.

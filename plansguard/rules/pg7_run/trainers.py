@@ -53,8 +53,7 @@ def trainer_not_found(run: TrainingRun) -> Iterator[Found]:
     """The trainer is not where nnU-Net searches for it.
 
     What it checks: whether a module of nnU-Net's folder `training/nnUNetTrainer`, or of a folder in
-    `nnUNet_extTrainer`, has a class of this name. The sources are read and not run. For a name with a number of steps,
-    the base trainer is searched.
+    `nnUNet_extTrainer`, has a class of this name. The sources are read, not run. With steps, the base trainer counts.
 
     Why it matters: `RuntimeError: Could not find requested nnunet trainer`, some seconds after the start. nnU-Net skips
     modules in a folder without `__init__.py`, and before 2.8 it does not search `nnUNet_extTrainer`.
@@ -165,8 +164,7 @@ def trainer_edited_in_place(run: TrainingRun) -> Iterator[Found]:
     """A trainer's file of the installed nnU-Net was edited.
 
     What it checks: the files of the trainer and its base classes, if they were installed with nnU-Net, against the
-    digests that pip noted. An nnU-Net installed from a clone (`pip install -e`) is not checked: it is meant to be
-    edited.
+    digests that pip noted. A clone (`pip install -e`) is not checked: it is meant to be edited.
 
     Why it matters: a result under the name `nnUNetTrainer` is then none of that trainer, and nothing shows it later.
     nnU-Net's authors advise never to change the standard trainer.
@@ -230,8 +228,7 @@ def trainer_builds_another_network(run: TrainingRun) -> Iterator[Found]:
     trainer. PG609 checks the opposite, weights of a trainer with a network of its own.
 
     Why it matters: the plans do not describe the network then, and checks of the weights by the plans are not valid. If
-    parameters are missing, nnU-Net stops; if they only have the same names, they are silently loaded into another
-    network.
+    parameters are missing, nnU-Net stops; if only the names are the same, they silently load into another network.
 
     How to fix: train with the same trainer.
 
