@@ -39,20 +39,17 @@ def trainer_name(base: str, schedule: StepSchedule) -> str:
         raise UsageError(
             f"{base} has a number of steps already", hint="name its base trainer: the part before the number"
         )
-    parts = [base, f"{schedule.total}steps"]
-    if schedule.extends:
-        parts.append(f"from{schedule.extends}")
-    if schedule.per_window != STOCK_PER_WINDOW:
-        parts.append(f"{schedule.per_window}per")
-    if schedule.validation is not None:
-        parts.append(f"{schedule.validation}val")
-    if schedule.rate is not None:
-        parts.append(f"lr{_rate_word(schedule.rate)}")
-    if schedule.by_window:
-        parts.append("windowlr")
-    if schedule.warmup:
-        parts.append(f"warmup{schedule.warmup}")
-    return "_".join(parts)
+    parts = [
+        base,
+        f"{schedule.total}steps",
+        f"from{schedule.extends}" if schedule.extends else "",
+        f"{schedule.per_window}per" if schedule.per_window != STOCK_PER_WINDOW else "",
+        f"{schedule.validation}val" if schedule.validation is not None else "",
+        f"lr{_rate_word(schedule.rate)}" if schedule.rate is not None else "",
+        "windowlr" if schedule.by_window else "",
+        f"warmup{schedule.warmup}" if schedule.warmup else "",
+    ]
+    return "_".join(filter(None, parts))
 
 
 def extension_of(name: StepName) -> str | None:
@@ -77,7 +74,7 @@ def read_name(name: str) -> StepName:
             total=int(match["total"]),
             per_window=int(match["per"] or STOCK_PER_WINDOW),
             validation=int(match["val"]) if match["val"] else None,
-            rate=_rate(match["rate"]) if match["rate"] else None,
+            rate=float(match["rate"].replace("n", "-")) if match["rate"] else None,
             by_window=match["window"] is not None,
             warmup=int(match["warmup"] or 0),
             extends=int(match["before"] or 0),
@@ -105,7 +102,3 @@ def _rate_word(rate: float) -> str:
     sign, digits, exponent = Decimal(repr(float(rate))).normalize().as_tuple()
     assert sign == 0 and isinstance(exponent, int)  # noqa: PT018 - StepSchedule allows only finite positive rates
     return f"{''.join(map(str, digits))}e{'n' * (exponent < 0)}{abs(exponent)}"
-
-
-def _rate(word: str) -> float:
-    return float(word.replace("n", "-"))

@@ -279,6 +279,9 @@ class _Machine:
         self.stack = self.below_marks.pop()
         return items
 
+    def push(self, value: Any) -> None:
+        self.stack.append(value)  # in a handler, self.stack would be read before the argument is computed
+
     def pop(self) -> None:
         if self.stack:
             del self.stack[-1]
@@ -369,10 +372,6 @@ class _Machine:
             raise BrokenPickle("it appends to something that is no list")
         target.extend(items)
 
-    def set_item(self) -> None:
-        value, key = self.stack.pop(), self.stack.pop()
-        self.set_items([key, value])
-
     def set_items(self, pairs: list[Any]) -> None:
         """Set keys and values, one after the other in ``pairs``, in the dictionary on top of the stack."""
         target = self.stack[-1]
@@ -403,14 +402,6 @@ class _Machine:
         pairs = self.pop_mark()
         self.stack.append({})
         self.set_items(pairs)
-
-    def push_list(self) -> None:
-        items = self.pop_mark()
-        self.stack.append(items)
-
-    def push_frozen_set(self) -> None:
-        items = self.pop_mark()
-        self.stack.append(tuple(items))
 
     def push_pair(self) -> None:
         second = self.stack.pop()
@@ -512,16 +503,16 @@ _HANDLERS: dict[bytes, Callable[[_Machine], object]] = {
     b"\x85": lambda machine: machine.stack.append((machine.stack.pop(),)),  # TUPLE1
     b"\x86": _Machine.push_pair,  # TUPLE2
     b"\x87": _Machine.push_triple,  # TUPLE3
-    b"\x91": _Machine.push_frozen_set,
+    b"\x91": lambda machine: machine.push(tuple(machine.pop_mark())),  # FROZENSET
     b"]": lambda machine: machine.stack.append([]),  # EMPTY_LIST
     b"\x8f": lambda machine: machine.stack.append([]),  # EMPTY_SET
-    b"l": _Machine.push_list,
+    b"l": lambda machine: machine.push(machine.pop_mark()),  # LIST
     b"a": lambda machine: machine.extend([machine.stack.pop()]),  # APPEND
     b"e": lambda machine: machine.extend(machine.pop_mark()),  # APPENDS
     b"\x90": lambda machine: machine.extend(machine.pop_mark()),  # ADDITEMS
     b"}": lambda machine: machine.stack.append({}),  # EMPTY_DICT
     b"d": _Machine.push_dict,
-    b"s": _Machine.set_item,
+    b"s": lambda machine: machine.set_items([machine.stack.pop(-2), machine.stack.pop()]),  # SETITEM
     b"u": lambda machine: machine.set_items(machine.pop_mark()),  # SETITEMS
     # Globals, calls and references
     b"c": _Machine.read_global,

@@ -11,7 +11,8 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,26 +48,14 @@ _BAD = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeEr
 
 
 class SafeZip:
-    """An archive whose directory was checked. ``names`` are relative, separated by ``/``, and without folders.
+    """An archive whose directory was checked. ``names`` are relative, separated by ``/``, and without folders."""
 
-    The context ends with closing the archive, and the file if ``open_zip`` opened it (``owned``).
-    """
-
-    def __init__(self, archive: zipfile.ZipFile, stream: BinaryIO, path: str, *, owned: bool) -> None:
+    def __init__(self, archive: zipfile.ZipFile, stream: BinaryIO, path: str) -> None:
         self.path = path
         self._archive = archive
         self._stream = stream
-        self._owned = owned
         self._entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
         self.names: tuple[str, ...] = tuple(self._entries)
-
-    def __enter__(self) -> SafeZip:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._archive.close()
-        if self._owned:
-            self._stream.close()
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
@@ -113,12 +102,12 @@ class SafeZip:
         """
         entry = self._entry(name)
         if entry.compress_type == zipfile.ZIP_STORED:
-            return io.BufferedReader(_StoredEntry(self._stream, self._begin(entry), entry.file_size))
+            return io.BufferedReader(_EntryFile(entry.file_size, self._stored(entry)))
         allowed = max(FREE_INFLATION, min(MAX_INFLATED, MAX_RATIO * entry.compress_size))
         if entry.file_size > allowed:
             reason = f"{name} in it claims {entry.file_size:,} bytes, packed into {entry.compress_size:,}"
             raise UnreadableDocument(self.path, reason, hint=_NOT_TRUSTED)
-        return io.BufferedReader(_DeflatedEntry(self._archive, entry))
+        return io.BufferedReader(_EntryFile(entry.file_size, _InflatedEntry(self._archive, entry).read))
 
     def _entry(self, name: str) -> zipfile.ZipInfo:
         """Return the entry of this name, if it is stored or deflated."""
@@ -128,8 +117,8 @@ class SafeZip:
             raise UnreadableDocument(self.path, reason, hint=_NOT_TRUSTED)
         return entry
 
-    def _begin(self, entry: zipfile.ZipInfo) -> int:
-        """Return the offset of a stored entry's bytes."""
+    def _stored(self, entry: zipfile.ZipInfo) -> _Read:
+        """Return the function that reads a stored entry in place."""
         try:
             self._stream.seek(entry.header_offset)
             magic, *_, name, extra = _LOCAL.unpack(self._stream.read(_LOCAL.size))
@@ -137,7 +126,13 @@ class SafeZip:
             raise self._damaged(entry.filename, error) from error
         if magic != _LOCAL_MAGIC or entry.flag_bits & _ENCRYPTED:
             raise self._damaged(entry.filename, zipfile.BadZipFile("no header at the offset in the directory"))
-        return entry.header_offset + _LOCAL.size + int(name) + int(extra)
+        begin = entry.header_offset + _LOCAL.size + int(name) + int(extra)
+
+        def read(at: int, length: int) -> bytes:
+            self._stream.seek(begin + at)
+            return self._stream.read(length)
+
+        return read
 
     def _damaged(self, name: str, error: Exception) -> UnreadableDocument:
         return UnreadableDocument(self.path, f"{name} in it cannot be read: {error}", hint=_FETCH_AGAIN)
@@ -159,44 +154,40 @@ def is_zip(head: bytes) -> bool:
     return head.startswith((_LOCAL_MAGIC, _END_MAGIC))
 
 
-def open_zip(source: Path | BinaryIO, name: str) -> SafeZip:
-    """Open the archive in this file; ``name`` is its name in messages.
+@contextmanager
+def open_zip(source: Path | BinaryIO, name: str) -> Iterator[SafeZip]:
+    """Open the archive in this file, and close it with the context; ``name`` is its name in messages.
 
     UnreadableDocument if it cannot be opened, has no end (an incomplete download), has a directory beyond
     MAX_DIRECTORY or MAX_ENTRIES, contains two entries of one name, or one that leads outside: absolute, with ``..`` or
     backslashes, or a link.
     """
-    owned = isinstance(source, Path)
-    stream = open_file(source, "name a zip archive") if isinstance(source, Path) else source
-    try:
-        return _open(stream, name, owned=owned)
-    except BaseException:
-        if owned:
-            stream.close()
-        raise
+    with ExitStack() as opened:
+        stream = opened.enter_context(open_file(source, "name a zip archive")) if isinstance(source, Path) else source
+        _check_size(stream, name)
+        try:
+            archive = opened.enter_context(zipfile.ZipFile(stream))
+        except _BAD as error:
+            reason = f"the zip archive's directory is damaged: {error}"
+            raise UnreadableDocument(name, reason, hint=_FETCH_AGAIN) from error
+        if fault := next(_faults(archive.infolist()), None):
+            raise UnreadableDocument(name, f"the zip archive {fault}", hint=_NOT_TRUSTED)
+        yield SafeZip(archive, stream, name)
 
 
-def _open(stream: BinaryIO, path: str, *, owned: bool) -> SafeZip:
+def _check_size(stream: BinaryIO, name: str) -> None:
+    """Refuse an archive without an end, or with a directory that claims to be too large."""
     try:
         end = _find_end(stream)
     except (OSError, ValueError, struct.error) as error:
-        raise UnreadableDocument(path, f"the zip archive cannot be read: {error}", hint=_FETCH_AGAIN) from error
+        raise UnreadableDocument(name, f"the zip archive cannot be read: {error}", hint=_FETCH_AGAIN) from error
     if end is None:
         reason = "it begins as a zip archive, but the directory at its end is missing: the file is cut short"
-        raise UnreadableDocument(path, reason, hint=_FETCH_AGAIN)
+        raise UnreadableDocument(name, reason, hint=_FETCH_AGAIN)
     entries, size = end
     if size > MAX_DIRECTORY or entries > MAX_ENTRIES:
         reason = f"the zip archive's directory claims {counted(entries, 'file')} in {size:,} bytes"
-        raise UnreadableDocument(path, reason, hint=_NOT_TRUSTED)
-    try:
-        archive = zipfile.ZipFile(stream)
-    except _BAD as error:
-        raise UnreadableDocument(path, f"the zip archive's directory is damaged: {error}", hint=_FETCH_AGAIN) from error
-    fault = next(_faults(archive.infolist()), None)
-    if fault is not None:
-        archive.close()
-        raise UnreadableDocument(path, f"the zip archive {fault}", hint=_NOT_TRUSTED)
-    return SafeZip(archive, stream, path, owned=owned)
+        raise UnreadableDocument(name, reason, hint=_NOT_TRUSTED)
 
 
 def _find_end(stream: BinaryIO) -> tuple[int, int] | None:
@@ -271,11 +262,16 @@ def _name_fault(name: str) -> str | None:
 # --- Entries as files
 
 
-class _Entry(io.RawIOBase):
+_Read = Callable[[int, int], bytes]
+"""Return up to so many bytes of an entry from an offset on, and at least one."""
+
+
+class _EntryFile(io.RawIOBase):
     """A seekable file of ``size`` bytes."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, read: _Read) -> None:
         self._size = size
+        self._read = read
         self._at = 0
 
     def readable(self) -> bool:
@@ -292,34 +288,18 @@ class _Entry(io.RawIOBase):
         return target
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._next(len(buffer))
+        length = min(len(buffer), self._size - self._at)
+        data = self._read(self._at, length) if length > 0 else b""
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
-
-    def _next(self, length: int) -> bytes:
-        """Return up to ``length`` bytes, and none only at the end."""
-        raise NotImplementedError
-
-
-class _StoredEntry(_Entry):
-    """``size`` bytes of another file, from ``begin`` on."""
-
-    def __init__(self, stream: BinaryIO, begin: int, size: int) -> None:
-        super().__init__(size)
-        self._stream = stream
-        self._begin = begin
-
-    def _next(self, length: int) -> bytes:
-        self._stream.seek(self._begin + self._at)
-        return self._stream.read(min(length, max(0, self._size - self._at)))
 
 
 _CHUNK = 2**20
 _FIRST, _LATEST = 4, 4  # chunks that are kept
 
 
-class _DeflatedEntry(_Entry):
+class _InflatedEntry:
     """A deflated entry, of which the first and the latest chunks are kept.
 
     A checkpoint needs one pass: the directory at its end is read, then data.pkl, which torch writes first, then
@@ -327,44 +307,33 @@ class _DeflatedEntry(_Entry):
     """
 
     def __init__(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
-        super().__init__(entry.file_size)
         self._archive = archive
         self._entry = entry
-        self._first: list[bytes] = []
-        self._latest: dict[int, bytes] = {}
+        self._kept: dict[int, bytes] = {}
+        self._next = 0  # the number of the next chunk to inflate
         self._chunks = self._inflate()
 
-    def _inflate(self) -> Iterator[tuple[int, bytes]]:
+    def _inflate(self) -> Iterator[bytes]:
         with self._archive.open(self._entry) as member:
-            for number in range(-(-self._size // _CHUNK)):
-                yield number, member.read(_CHUNK)
+            while chunk := member.read(_CHUNK):
+                yield chunk
 
-    def _next(self, length: int) -> bytes:
-        number, begin = divmod(self._at, _CHUNK)
-        return self._chunk(number)[begin : begin + length]
-
-    def _chunk(self, number: int) -> bytes:
-        if number < len(self._first):
-            return self._first[number]
-        if number in self._latest:
-            return self._latest[number]
-        if number * _CHUNK >= self._size:
-            return b""
-        if self._latest and number < max(self._latest):
-            self._chunks = self._inflate()  # no longer kept: inflate again from the beginning
-            self._latest.clear()
+    def read(self, at: int, length: int) -> bytes:
+        number, begin = divmod(at, _CHUNK)
+        if number not in self._kept and number < self._next:  # no longer kept: inflate again from the beginning
+            self._chunks, self._next = self._inflate(), 0
         try:
-            for here, data in self._chunks:
-                self._keep(here, data)
-                if here == number:
-                    return data
+            while number not in self._kept:
+                chunk = next(self._chunks, None)
+                if chunk is None:
+                    return b""
+                self._keep(chunk)
         except _BAD as error:
             raise OSError(f"{self._entry.filename} in it cannot be read: {error}") from error
-        return b""
+        return self._kept[number][begin : begin + length]
 
-    def _keep(self, number: int, data: bytes) -> None:
-        if number == len(self._first) < _FIRST:
-            self._first.append(data)
-        else:
-            self._latest[number] = data
-            self._latest.pop(number - _LATEST, None)
+    def _keep(self, chunk: bytes) -> None:
+        latest = range(self._next - _LATEST + 1, self._next)
+        self._kept = {number: kept for number, kept in self._kept.items() if number < _FIRST or number in latest}
+        self._kept[self._next] = chunk
+        self._next += 1

@@ -29,30 +29,26 @@ MODULES = frozenset(
     """.split()
 )
 
-_ATTRIBUTES = frozenset({"attrgetter", "methodcaller", "itemgetter"})
-_BUILTINS = frozenset(
-    """
-    eval exec execfile compile open file input raw_input getattr setattr delattr __import__ globals locals vars
-    breakpoint apply reload exit quit help
-    """.split()
-)
-_FILES = frozenset({"open", "open_code", "FileIO"})
 FUNCTIONS = {
-    "builtins": _BUILTINS,
-    "__builtin__": _BUILTINS,
-    "operator": _ATTRIBUTES,
-    "_operator": _ATTRIBUTES,
-    "io": _FILES,
-    "_io": _FILES,
-    "types": frozenset({"FunctionType", "CodeType", "MethodType", "LambdaType"}),
-    "functools": frozenset({"reduce"}),
-    "_functools": frozenset({"reduce"}),
-    "uuid": frozenset({"_get_command_stdout", "_popen"}),
-    "logging.config": frozenset({"listen", "fileConfig", "dictConfig"}),
-    "torch": frozenset({"load", "save", "compile"}),
-    "torch.serialization": frozenset({"load", "save"}),
-    "torch.storage": frozenset({"_load_from_bytes"}),
-    "torch.jit": frozenset({"load"}),
+    module: frozenset(names.split())
+    for modules, names in (
+        (
+            "builtins __builtin__",
+            "eval exec execfile compile open file input raw_input getattr setattr delattr __import__ globals locals "
+            "vars breakpoint apply reload exit quit help",
+        ),
+        ("operator _operator", "attrgetter methodcaller itemgetter"),
+        ("io _io", "open open_code FileIO"),
+        ("types", "FunctionType CodeType MethodType LambdaType"),
+        ("functools _functools", "reduce"),
+        ("uuid", "_get_command_stdout _popen"),
+        ("logging.config", "listen fileConfig dictConfig"),
+        ("torch", "load save compile"),
+        ("torch.serialization", "load save"),
+        ("torch.storage", "_load_from_bytes"),
+        ("torch.jit", "load"),
+    )
+    for module in modules.split()
 }
 """Unsafe names of modules that are otherwise harmless."""
 
@@ -73,9 +69,7 @@ def _is_suspicious(name: Global) -> bool:
     parts = name.module.split(".")
     if name.module in MODULES or any(".".join(parts[:depth]) in PACKAGES for depth in range(1, min(len(parts), 4) + 1)):
         return True
-    if name.module == "copyreg" and name.name.startswith(
-        "extension "
-    ):  # the file does not contain which global this is
+    if name.module == "copyreg" and name.name.startswith("extension "):  # the file does not contain which global
         return True
     # Since protocol 4 a name may have dots: os.system of torch is torch.os.system.
     steps = name.name.split(".")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -124,12 +123,6 @@ class Faults:
     count: int = 0
     examples: list[CaseFault] = field(default_factory=list)
 
-    def add(self, fault: CaseFault) -> None:
-        """Count one more."""
-        self.count += 1
-        insort(self.examples, fault)
-        del self.examples[EXAMPLES:]
-
     def merge(self, other: Faults) -> None:
         """Add those of other cases."""
         self.count += other.count
@@ -156,7 +149,7 @@ class Tally:
         """Add a case and its faults."""
         self.read += 1
         for kind, fault in faults:
-            self.faults.setdefault(kind, Faults()).add(fault)
+            self.faults.setdefault(kind, Faults()).merge(Faults(1, [fault]))
         self.digests += digest_of(case)
         self._changed(*case.changed)
 

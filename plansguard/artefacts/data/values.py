@@ -103,20 +103,21 @@ def measure(folder: Path, case: str, *, labels: Collection[int] | None, outside:
     with ExitStack() as opened, np.errstate(all="ignore"):
         image, segmentation = _opened(folder, case, opened)
         channels = [Channel()] * min(len(outside), image.channels)
-        undeclared = _UndeclaredLabels(labels)
+        allowed = None if labels is None else {-1, 0, *labels}
+        undeclared: set[float] = set()
         together = any(outside) and segmentation.shape == image.shape
         here, mask = None, None
         for channel, place in image.walk(len(channels)):
             if together and place != here:
                 piece = segmentation.read(0, place)
-                mask = piece < 0 if undeclared.add(piece) < 0 else None
+                mask = piece < 0 if _note_undeclared(piece, allowed, undeclared) < 0 else None
                 here = place
             values = image.read(channel, place)
             channels[channel] = _measured(channels[channel], values, mask if outside[channel] else None)
         if not together:
             for _, place in segmentation.walk(1):
-                undeclared.add(segmentation.read(0, place))
-        return CaseMeasurements(image.shape, tuple(channels), undeclared.values())
+                _note_undeclared(segmentation.read(0, place), allowed, undeclared)
+        return CaseMeasurements(image.shape, tuple(channels), tuple(sorted(undeclared)[:KEPT]))
 
 
 def _measured(channel: Channel, piece: Any, mask: Any) -> Channel:
@@ -144,29 +145,18 @@ def _moments(values: Any) -> Moments:
     return Moments(values.size, float(total), float(squares))
 
 
-class _UndeclaredLabels:
-    """Collect values of a segmentation that are no labels."""
+def _note_undeclared(piece: Any, allowed: set[int] | None, undeclared: set[float]) -> float:
+    """Note the values in a piece of the segmentation that are not allowed, and return its lowest value."""
+    import numpy as np
 
-    def __init__(self, labels: Collection[int] | None) -> None:
-        self.allowed = None if labels is None else {-1, 0, *labels}
-        self.found: set[float] = set()
-
-    def add(self, piece: Any) -> float:
-        """Add one piece of the segmentation, and return its lowest value."""
-        import numpy as np
-
-        low, high = float(piece.min()), float(piece.max())
-        allowed = self.allowed
-        if allowed is None:
-            return low
-        within = min(allowed) <= low and high <= max(allowed)
-        gapless = len(allowed) == max(allowed) - min(allowed) + 1
-        if not (within and gapless and piece.dtype.kind in "iu") and len(self.found) < KEPT:
-            self.found.update(value for value in np.unique(piece).tolist() if value not in allowed)
+    low, high = float(piece.min()), float(piece.max())
+    if allowed is None:
         return low
-
-    def values(self) -> tuple[float, ...]:
-        return tuple(sorted(self.found)[:KEPT])
+    within = min(allowed) <= low and high <= max(allowed)
+    gapless = len(allowed) == max(allowed) - min(allowed) + 1
+    if not (within and gapless and piece.dtype.kind in "iu") and len(undeclared) < KEPT:
+        undeclared.update(value for value in np.unique(piece).tolist() if value not in allowed)
+    return low
 
 
 # --- Reading
@@ -342,29 +332,21 @@ def geometry(image: Path, label: Path) -> list[str]:
     expected, actual = _geometry(image), _geometry(label)
     if expected is None or actual is None:
         return []
-    if expected.size != actual.size:
-        return [f"size is {_numbers(actual.size)}, the image's is {_numbers(expected.size)} (x, y, z in voxels)"]
+    if expected["size"] != actual["size"]:
+        return [f"size is {_numbers(actual['size'])}, the image's is {_numbers(expected['size'])} (x, y, z in voxels)"]
     return [
-        f"{what} is {_numbers(own)}, the image's is {_numbers(others)}{unit}"
-        for what, own, others, unit in zip(_Geometry._fields, actual, expected, UNITS, strict=True)
-        if not _close(own, others)
+        f"{what} is {_numbers(own)}, the image's is {_numbers(expected[what])}"
+        + ("" if what == "direction" else " (x, y, z in mm)")
+        for what, own in actual.items()
+        if not _close(own, expected[what])
     ]
 
 
 #: Endings of files that nnU-Net takes size, spacing, origin and direction from.
 WITH_GEOMETRY = tuple(ending for ending, reader in CERTAIN_READERS.items() if reader == "SimpleITKIO")
-#: Of size, spacing, origin and direction.
-UNITS = (" (x, y, z in voxels)", " (x, y, z in mm)", " (x, y, z in mm)", "")
 
 
-class _Geometry(NamedTuple):
-    size: tuple[float, ...]
-    spacing: tuple[float, ...]
-    origin: tuple[float, ...]
-    direction: tuple[float, ...]
-
-
-def _geometry(path: Path) -> _Geometry | None:
+def _geometry(path: Path) -> dict[str, tuple[float, ...]] | None:
     import SimpleITK
 
     reader = SimpleITK.ImageFileReader()
@@ -373,7 +355,7 @@ def _geometry(path: Path) -> _Geometry | None:
         reader.ReadImageInformation()
     except RuntimeError:
         return None
-    return _Geometry(reader.GetSize(), reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
+    return {what: getattr(reader, f"Get{what.title()}")() for what in ("size", "spacing", "origin", "direction")}
 
 
 def _close(actual: Sequence[float], expected: Sequence[float]) -> bool:
