@@ -21,7 +21,6 @@ from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
 from plansguard.nnunet.workspace import Workspace, checked_identifier
 from plansguard.records.migration import SCHEMA, MigrationRecord
 from plansguard.rules import RULES
-from plansguard.rules.engine.declare import Rule
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.dataset import Dataset
@@ -34,6 +33,8 @@ from plansguard.subjects.request import Request
 
 #: Rules whose findings the next commands fix, so that they do not prevent a migration.
 _FIXED_LATER = frozenset({"fingerprint-missing", "data-missing"})
+#: Needs of other such rules, about preprocessed data.
+_OF_DATA = frozenset({"data", "preprocessing_records"})
 #: The rule about a reader that does not suit the images, and its fix before the plans are written.
 _LOSES_SPACING, _NAME_THE_READER = "reader-loses-spacing", "migrate with --reader {better}"
 
@@ -107,7 +108,9 @@ def plan(workspace: Workspace, request: MigrationRequest, settings: ActiveSettin
         existing=existing,
         force=request.force,
     )
-    writes = [*placed, *_writes(pair, _record_in_force(receiving, path, existing), placed)]
+    old = next((plans for plans in receiving.plans if plans.path == path), None)
+    record = None if old is None else known(lambda: receiving.migration_record(old))
+    writes = [*placed, *_writes(pair, record, placed)]
     written = [json_document.parse(write.content, str(write.path)) for write in writes if write.path.suffix == ".json"]
     target = target.with_documents(written, target.request)
     pair = replace(pair, receiving=target, result=_plans_at(path, target))
@@ -117,7 +120,7 @@ def plan(workspace: Workspace, request: MigrationRequest, settings: ActiveSettin
         [target],
         pair=pair,
         settings=settings,
-        rules=[rule for rule in RULES if not _is_fixed_later(rule)],
+        rules=[rule for rule in RULES if rule.info.name not in _FIXED_LATER and not _OF_DATA & set(rule.needs)],
     )
     return Migration(pair, reader, tuple(writes), _advised(report, request))
 
@@ -134,11 +137,6 @@ def _advised(report: Report, request: MigrationRequest) -> Report:
         for finding in report.findings
     )
     return replace(report, findings=tuple(findings))
-
-
-def _is_fixed_later(rule: Rule) -> bool:
-    """Whether the next commands, above all preprocessing, fix what a rule finds."""
-    return rule.info.name in _FIXED_LATER or bool({"data", "preprocessing_records"} & set(rule.needs))
 
 
 def backup_name(path: Path, content: bytes) -> Path:
@@ -303,13 +301,6 @@ def _writes(pair: Pair, old: MigrationRecord | None, placed: list[Write]) -> lis
     if changed:
         writes.append(Write(path, content, "the migrated plans"))
     return writes
-
-
-def _record_in_force(receiving: Dataset, path: Path, existing: bytes | None) -> MigrationRecord | None:
-    """The record of the plans at ``path``; None when there are none, or plansguard did not write them."""
-    if existing is None or not any(plans.path == path for plans in receiving.plans):
-        return None
-    return known(lambda: receiving.migration_record(_plans_at(path, receiving)))
 
 
 def _plans_at(path: Path, dataset: Dataset) -> Plans:

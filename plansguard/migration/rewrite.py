@@ -52,16 +52,11 @@ def grafted(plans: dict[str, Any], *, onto: dict[str, Any], target: str) -> dict
         del own[name]
     for name in common:
         if own[name].get("inherits_from", name) not in own:
-            own[name] = _without_inheritance(onto, name)
+            own[name] = resolve_configuration(onto["configurations"], name)
+            own[name].pop("inherits_from", None)
     for name in common:
         _graft_configuration(resolve_configuration(theirs, name), own, name)
     return result
-
-
-def _without_inheritance(plans: dict[str, Any], name: str) -> dict[str, Any]:
-    resolved = resolve_configuration(plans["configurations"], name)
-    resolved.pop("inherits_from", None)
-    return resolved
 
 
 def _graft_configuration(theirs: dict[str, Any], own: dict[str, Any], name: str) -> None:

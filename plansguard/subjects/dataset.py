@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from plansguard.artefacts.data.listing import Listing, listing
-from plansguard.core.errors import Absent, UnreadableDocument
+from plansguard.core.errors import Absent, UnreadableDocument, known
 from plansguard.documents import size_limits
 from plansguard.documents.file_names import MIGRATION_RECORD_ENDING, MODEL_PLANS
 from plansguard.documents.json_document import JsonDocument
@@ -133,6 +133,11 @@ class Dataset:
         if record.identifier != plans.identifier:
             raise Absent(f"the migration record of {plans.path.name} describes {record.identifier}")
         return record
+
+    def migrated_with(self, plans: Plans) -> str | None:
+        """The workflow of the migration that wrote ``plans``; None when no migration of plansguard did."""
+        record = known(lambda: self.migration_record(plans))
+        return None if record is None else record.workflow
 
     @property
     def splits(self) -> Splits:

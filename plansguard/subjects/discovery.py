@@ -93,7 +93,9 @@ def dataset_in(folder: Path, named: Iterable[str] = (), workspace: Workspace | N
     if documents:
         documents += by_name_only
     elif not DATASET_NAME.fullmatch(folder.absolute().name):
-        unreadable = [error for error in unreadable if Path(error.path).name in named or _certain(Path(error.path))]
+        # Other programs use the names plans.json and dataset.json too.
+        doubtful = {MODEL_PLANS, CANONICAL_NAMES["dataset.json"]} - named
+        unreadable = [error for error in unreadable if Path(error.path).name not in doubtful]
     return Dataset(folder, tuple(documents), tuple(unreadable), workspace or Workspace.around(folder))
 
 
@@ -166,17 +168,12 @@ def _walk(root: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         yield Path(folder)
-        if _holds_arrays(Path(folder)):
-            subfolders.clear()
+        if DATASET_NAME.fullmatch(Path(folder).name) and (Path(folder) / CANONICAL_NAMES["fingerprint"]).is_file():
+            subfolders.clear()  # those of a preprocessed dataset contain thousands of arrays and no documents
         subfolders[:] = sorted(
             name for name in subfolders if name not in _PRUNED and not name.startswith((".", "fold_"))
         )
     yield from (Path(error.filename) for error in unlisted)
-
-
-def _holds_arrays(folder: Path) -> bool:
-    """Whether this is a preprocessed dataset, whose subfolders contain thousands of arrays and no documents."""
-    return bool(DATASET_NAME.fullmatch(folder.name)) and (folder / CANONICAL_NAMES["fingerprint"]).is_file()
 
 
 def _json_files(folder: Path) -> set[Path]:
@@ -194,8 +191,3 @@ def _read(path: Path) -> JsonDocument | None:
     if expected_kind(path) or may_be_document(raw):
         return size_limits.parse(raw, str(path))
     return None
-
-
-def _certain(path: Path) -> bool:
-    """Whether only nnU-Net uses the file's name, unlike ``plans.json`` and ``dataset.json``."""
-    return path.name not in (MODEL_PLANS, CANONICAL_NAMES["dataset.json"])

@@ -38,7 +38,8 @@ def incomplete_architecture(configuration: Configuration, dataset: Dataset) -> I
 
     Evidence: PL-05; measured with nnU-Net 2.8.1.
     """
-    parent = _parent(configuration)
+    others = configuration.plans.configurations
+    parent = next((other for other in others if other.name == configuration.get("inherits_from")), None)
     name = parent.name if parent else ""
     copy = f"inherits_from replaces values whole: copy all of it from {name} and change it here"
     at, where, lacking, remedy = _missing_of_network(configuration)
@@ -132,11 +133,6 @@ def _missing_arguments(architecture: Mapping[str, Any]) -> tuple[list[str], str]
     if not set(lacking) & set(required):
         return lacking, "add it, or take its name out of _kw_requires_import"
     return lacking, "add it, with the value it has in plans that work"
-
-
-def _parent(configuration: Configuration) -> Configuration | None:
-    name = configuration.get("inherits_from")
-    return next((other for other in configuration.plans.configurations if other.name == name), None)
 
 
 def _lost_arguments(configuration: Configuration, parent: Configuration, function: str) -> list[str]:

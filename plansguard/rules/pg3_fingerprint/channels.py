@@ -93,7 +93,7 @@ def normalization_differs_from_channels(
         raise Absent(f"{configuration.name} has {len(schemes)} schemes for {len(names)} channels (see PG304)")
     if reported_before(dataset, configuration, "normalization_schemes"):
         return
-    keep = _kept_for_weights(dataset, configuration.plans)
+    keep = dataset.migrated_with(configuration.plans) == "finetune"  # the plans must fit trained weights
     plan = f"if dataset.json is right: nnUNetv2_plan_experiment -d {number(dataset)}, then preprocess again"
     for index, (name, scheme) in enumerate(zip(names, schemes, strict=True)):
         implied = constants.normalization_of(name)
@@ -142,7 +142,7 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
     Evidence: NO-01; nnU-Net issues 163, 177, 1383, Merlin issue 26.
     """
     remedy = f"use this dataset's own statistics: nnUNetv2_plan_experiment -d {number(dataset)}, then preprocess"
-    if _kept_for_weights(dataset, plans):
+    if dataset.migrated_with(plans) == "finetune":
         remedy = "the weights expect the plans' values: keep them, and bring the images to the same intensity scale"
     for channel in _ct_channels(dataset, plans):
         theirs, ours = _clipped_ranges(plans, fingerprint, channel)
@@ -189,16 +189,11 @@ def _is_variation(configuration: Configuration) -> bool:
     return inherits and configuration.origin("normalization_schemes") == configuration.name
 
 
-def _kept_for_weights(dataset: Dataset, plans: Plans) -> bool:
-    """Return whether a migration record shows that the plans must fit trained weights, whatever the data are."""
-    migration_record = known(lambda: dataset.migration_record(plans))
-    return migration_record is not None and migration_record.workflow == "finetune"
-
-
 def _ct_channels(dataset: Dataset, plans: Plans) -> list[int]:
     """Return the channels that a configuration normalizes as CT, without those that PG305 reports."""
-    kept = _kept_for_weights(dataset, plans)
-    names = [] if kept else known(lambda: dataset.dataset_json.valid.channels) or []
+    names = (
+        [] if dataset.migrated_with(plans) == "finetune" else known(lambda: dataset.dataset_json.valid.channels) or []
+    )
     channels = {
         index
         for configuration in requested_configurations(dataset, plans)

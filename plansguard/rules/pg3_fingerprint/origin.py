@@ -39,7 +39,7 @@ def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Finger
 
     Evidence: MV-01, MV-03; nnU-Net issues 1464, 1970, 2440.
     """
-    explained = known(lambda: dataset.migration_record(plans)) is not None or dataset.role == "model"
+    explained = dataset.migrated_with(plans) is not None or dataset.role == "model"
     if explained or fingerprint.describes(plans):
         return
     order = plans.require("transpose_forward")

@@ -149,7 +149,7 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
     from plansguard.subjects.weights import plans_in
 
     plans, name = weights.configuration.plans, weights.checkpoint.configuration
-    if _migrated_by(dataset, plans) == "graft":
+    if dataset.migrated_with(plans) == "graft":
         return  # they differ on purpose; PG625 reports in which fields
     theirs = plans_in(weights.checkpoint)
     differing = _differing_fields(theirs, plans, name)
@@ -199,7 +199,7 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
     from plansguard.subjects.input_comparison import differences  # only needed where weights are named
 
     configuration = weights.configuration
-    rows = differences(weights, _migrated_by(dataset, configuration.plans)) if weights.load else []
+    rows = differences(weights, dataset.migrated_with(configuration.plans)) if weights.load else []
     if rows:
         worst = max((row.severity for row in rows), key=lambda severity: severity.rank)
         table = [["", "their training", "this run"]]
@@ -381,12 +381,6 @@ def _fitting_plans(dataset: Dataset, weights: Weights) -> list[Plans]:
     if same or weights.load:
         return same
     return [plans for plans in others if not _differing_fields(theirs, plans, name, ("weights",))]
-
-
-def _migrated_by(dataset: Dataset, plans: Plans) -> str | None:
-    """Return the workflow of the migration that wrote these plans; None where no migration did."""
-    migration_record = known(lambda: dataset.migration_record(plans))
-    return None if migration_record is None else migration_record.workflow
 
 
 def _cell(value: object) -> str:

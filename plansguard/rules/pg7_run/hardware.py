@@ -125,7 +125,7 @@ def batch_smaller_than_gpus(run: TrainingRun, configuration: Configuration) -> I
     Evidence: RT-02; nnU-Net issue 856.
     """
     batch_size = configuration.require("batch_size")
-    if _divides(run) and batch_size < run.gpus:
+    if run.device == "cuda" and run.gpus > max(1, batch_size):
         yield found(configuration.at("batch_size"), batch_size=batch_size, gpus=run.gpus)
 
 
@@ -152,7 +152,7 @@ def batch_uneven_on_gpus(run: TrainingRun, configuration: Configuration) -> Iter
     Evidence: RT-02; nnU-Net issues 1516, 2482, 1485.
     """
     batch_size = configuration.require("batch_size")
-    if not _divides(run) or run.validates or batch_size < run.gpus:
+    if run.device != "cuda" or run.validates or not 1 < run.gpus <= batch_size:
         return
     least, more = divmod(batch_size, run.gpus)
     if more or least == 1:
@@ -292,11 +292,6 @@ def no_room_to_unpack(run: TrainingRun, configuration: Configuration) -> Iterato
             free=_gb(free),
             needed=_gb(needed),
         )
-
-
-def _divides(run: TrainingRun) -> bool:
-    """Whether nnU-Net divides batches among GPUs."""
-    return run.device == "cuda" and run.gpus > 1
 
 
 def _memory(run: TrainingRun) -> _Memory:

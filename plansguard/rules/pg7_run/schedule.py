@@ -18,9 +18,6 @@ from plansguard.training.schedule import STOCK_RATE, StepSchedule
 if TYPE_CHECKING:
     import ast
 
-    from plansguard.records.migration import MigrationRecord
-    from plansguard.subjects.dataset import Dataset
-    from plansguard.subjects.plans import Plans
     from plansguard.subjects.training_run import TrainingRun
 
 #: The learning rate with which maintainers of nnU-Net fine-tune, in place of 0.01.
@@ -235,14 +232,13 @@ def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
     if not run.begins or run.weights is not None or dataset.has_record(run.plans):
         return
     used = {model.plans_name for model in known(lambda: dataset.trained) or () if model.checkpoints}
-    idle = [plans for plans in dataset.plans if plans.identifier not in used and _record(dataset, plans) is not None]
+    idle = [plans for plans in dataset.plans if plans.identifier not in used and dataset.migrated_with(plans)]
     if idle:
-        record = _record(dataset, idle[0])
         yield found(
             run.at,
             related=[(plans.at(), "the migrated plans") for plans in idle],
             moved=listed([plans.identifier for plans in idle]),
-            purpose="pretraining" if record is not None and record.workflow == "pretrain" else "fine-tuning",
+            purpose="pretraining" if dataset.migrated_with(idle[0]) == "pretrain" else "fine-tuning",
             first=idle[0].identifier,
         )
 
@@ -269,7 +265,7 @@ def weights_forgotten(run: TrainingRun) -> Iterator[Found]:
 
     Evidence: MV-13, AR-13; nnU-Net issues 2195, 2714.
     """
-    record = _record(run.dataset, run.plans)
+    record = known(lambda: run.dataset.migration_record(run.plans))
     if record is None or record.workflow == "pretrain" or run.weights is not None or not run.begins:
         return
     origin = str(record.value["from"]["path"])
@@ -336,10 +332,6 @@ def training_in_progress(run: TrainingRun) -> Iterator[Found]:
     who = None if run.validates else holder(run.output_folder)
     if who is not None:
         yield found(run.at, who=who, folder=quoted(run.output_folder))
-
-
-def _record(dataset: Dataset, plans: Plans) -> MigrationRecord | None:
-    return known(lambda: dataset.migration_record(plans))
 
 
 def _sets_epochs(node: ast.AST) -> bool:
