@@ -28,7 +28,7 @@ from tests.support.training_records import MODEL, differences, leave, states, va
 from tests.support.variants import PLANS, place, put
 
 #: Each writes a record of a dataset with its data.
-pytestmark = [pytest.mark.slow, pytest.mark.workspace(CT, edits=READY)]
+pytestmark = [pytest.mark.slow, pytest.mark.workspace(CT, edits=READY, folder="home")]
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Content

@@ -29,7 +29,7 @@ from tests.support.training_records import MODEL, differences, leave, states, va
 from tests.support.variants import DATASET_JSON, PLANS, drop, lay_out, place, point_to, put, remove, rewrite
 
 #: Each writes a record of a dataset with its data, and verifies it.
-pytestmark = [pytest.mark.slow, pytest.mark.workspace(CT, edits=READY)]
+pytestmark = [pytest.mark.slow, pytest.mark.workspace(CT, edits=READY, folder="home")]
 
 FINGERPRINT = "preprocessed/dataset_fingerprint.json"
 SHAPE = "shape_after_cropping_and_before_resampling"
