@@ -108,8 +108,7 @@ def dataset_json_differs_from_raw(
 def foreign_dataset_json(dataset: Dataset, dataset_json: DatasetJson, raw_dataset_json: DatasetJson) -> Iterator[Found]:
     """The dataset.json is another dataset's.
 
-    What it checks: where the preprocessed `dataset.json` differs from the raw one of its dataset (PG202), it is not a
-    copy of another dataset's raw one.
+    What it checks: a preprocessed `dataset.json` that differs from its raw one (PG202) is no copy of another dataset's.
 
     Why it matters: this is the usual wrong repair of a missing `dataset.json` (PG201). Labels, regions, file ending and
     cases are then the other dataset's: the network gets another number of outputs, the ground truth is searched under

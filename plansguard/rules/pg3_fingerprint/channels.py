@@ -191,9 +191,8 @@ def _is_variation(configuration: Configuration) -> bool:
 
 def _ct_channels(dataset: Dataset, plans: Plans) -> list[int]:
     """Return the channels that a configuration normalizes as CT, without those that PG305 reports."""
-    names = (
-        [] if dataset.migrated_with(plans) == "finetune" else known(lambda: dataset.dataset_json.valid.channels) or []
-    )
+    named = known(lambda: dataset.dataset_json.valid.channels) or []
+    names = [] if dataset.migrated_with(plans) == "finetune" else named
     channels = {
         index
         for configuration in requested_configurations(dataset, plans)

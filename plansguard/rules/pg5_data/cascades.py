@@ -80,7 +80,9 @@ def previous_stage_predictions_missing(dataset: Dataset, configuration: Configur
     stage, trainer = configuration.get("previous_stage"), dataset.request.trainer
     if not stage:
         return
-    needed = _drawn_cases(dataset, data)
+    splits = known(lambda: dataset.splits.valid)
+    drawn = cases_of(requested_folds(dataset, splits).values()) if splits is not None else set()
+    needed = drawn or set(data.folder.names)  # without splits, the loader draws every case
     folders = {
         model: model.folder / "predicted_next_stage" / configuration.name
         for model in dataset.trained
@@ -95,10 +97,3 @@ def previous_stage_predictions_missing(dataset: Dataset, configuration: Configur
         missing = sorted(needed - {name.rpartition(".")[0] for name in names_in(folder)})
         if missing and trainer in (None, model.trainer):
             yield found(at, trouble=f"{quoted(folder)} lacks {listed(missing)}", stage=stage, trainer=model.trainer)
-
-
-def _drawn_cases(dataset: Dataset, data: Audit) -> set[str]:
-    """Return the cases that the loader draws: those of the requested folds, or every case without splits."""
-    splits = known(lambda: dataset.splits.valid)
-    drawn = cases_of(requested_folds(dataset, splits).values()) if splits is not None else set()
-    return drawn or set(data.folder.names)

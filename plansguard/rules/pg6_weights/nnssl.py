@@ -97,8 +97,7 @@ def nnssl_plans_with_plain_trainer(
 
     What it checks: models of plans with `pretrain_info` have a `PretrainedTrainer`; `-pretrained_weights` is not used.
 
-    Why it matters: `nnUNetv2_train` with `nnUNetTrainer` ignores `pretrain_info`. The network starts from random
-    weights, without a warning.
+    Why it matters: `nnUNetv2_train` with `nnUNetTrainer` silently ignores `pretrain_info`: the weights are random.
 
     How to fix: use nnssl's own command and trainer.
 

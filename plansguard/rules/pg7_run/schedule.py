@@ -337,13 +337,8 @@ def training_in_progress(run: TrainingRun) -> Iterator[Found]:
 def _sets_epochs(node: ast.AST) -> bool:
     import ast  # slow to load, and only needed here
 
-    return (
-        isinstance(node, ast.Attribute)
-        and isinstance(node.ctx, ast.Store)
-        and node.attr == "num_epochs"
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "self"
-    )
+    assigned = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    return assigned and ast.unparse(node) == "self.num_epochs"
 
 
 def _pace(run: TrainingRun) -> tuple[float, str]:
