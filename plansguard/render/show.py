@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from textwrap import wrap
 from typing import Any
 
+from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
+from plansguard.artefacts.checkpoint.pickle_values import Global
+from plansguard.artefacts.description import (
+    OMITTED,
+    CheckpointDescription,
+    ConfigurationDescription,
+    Description,
+    ModelDescription,
+    NetworkDescription,
+    NormalizationDescription,
+    PlansDescription,
+)
 from plansguard.core.text import counted
-from plansguard.documents.models import show_document
+from plansguard.nnunet.constants import planned_epochs
+from plansguard.nnunet.network.parameters import number_of_parameters
+from plansguard.nnunet.network.unet import Stage
 from plansguard.render import plain_json, printable
+from plansguard.training.trainer_name import planned_steps
 
+SCHEMA = "plansguard/show/1"
 _WIDTH = 100
 _LABEL = 18
 #: How many labels, damaged storages or globals are listed before the rest is only counted.
@@ -21,22 +39,94 @@ _LONGEST = 300
 _LARGE = 10**15
 
 
-def as_json(description: show_document.Description) -> str:
+def as_json(description: Description) -> str:
     """Render a description as JSON, in ASCII."""
-    return plain_json(show_document.as_document(description))
+    return plain_json(_document(description))
 
 
-def text(description: show_document.Description) -> str:
+def _document(description: Description) -> dict[str, Any]:
+    head, content = {"schema": SCHEMA, "path": description.path}, description.content
+    if isinstance(content, PlansDescription):
+        return {**head, "kind": "plans", "plans": _plain(content)}
+    if not isinstance(content, CheckpointDescription):
+        return {**head, "kind": "models", "models": [_model_entry(model) for model in content]}
+    document = {**head, "kind": "checkpoint", **_checkpoint_entry(content.checkpoint), "plans": _plain(content.plans)}
+    if content.plans is None:
+        document |= {"why_no_plans": content.why_no_plans, "network": _plain(content.network)}
+    return document
+
+
+def _model_entry(description: ModelDescription) -> dict[str, Any]:
+    model = description.model
+    return {
+        "name": model.name,
+        "path": str(model.folder),
+        "dataset_name": model.dataset_name,
+        "trainer": description.trainer,
+        "configuration": description.configuration,
+        "checkpoints": [
+            {"path": name, "unread": read} if isinstance(read, str) else {**_checkpoint_entry(read), "path": name}
+            for name, read in description.checkpoints.items()
+        ],
+        "plans": _plain(description.plans),
+    }
+
+
+def _checkpoint_entry(checkpoint: Checkpoint) -> dict[str, Any]:
+    last = {name: values[-1] for name, values in checkpoint.logging.items() if values}
+    return {
+        "sentence": checkpoint.sentence,
+        "kind_of_checkpoint": checkpoint.kind,
+        "trainer": checkpoint.trainer,
+        "configuration": checkpoint.configuration,
+        "fold": checkpoint.fold,
+        "training": {
+            "epochs_done": checkpoint.current_epoch,
+            "epochs_planned": _planned_epochs(checkpoint),
+            "steps_done": checkpoint.step,
+            "steps_planned": planned_steps(checkpoint.trainer_of_steps),
+            "learning_rate": checkpoint.learning_rate,
+            "train_loss": last.get("train_losses"),
+            "val_loss": last.get("val_losses"),
+            "ema_pseudo_dice": last.get("ema_fg_dice"),
+        },
+        "mirroring_axes": checkpoint.mirroring_axes,
+        "weights": {
+            "tensors": len(checkpoint.parameters),
+            "parameters": number_of_parameters(checkpoint.shapes),
+            "dtypes": Counter(tensor.dtype for tensor in checkpoint.parameters.values()),
+            "locations": checkpoint.locations,
+            "prefix": checkpoint.prefix,
+            "damage": checkpoint.damage,
+        },
+        "globals": [str(name) for name in checkpoint.globals],
+        "suspicious": [str(name) for name in checkpoint.suspicious],
+        "unknown": [str(name) for name in _unknown(checkpoint)],
+        "adaptation_plan": checkpoint.adaptation_plan,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with dictionaries in place of descriptions."""
+    if is_dataclass(value):
+        members = {field.name.rstrip("_"): getattr(value, field.name) for field in fields(value)}
+        return {name: _plain(member) for name, member in members.items() if member is not OMITTED}
+    if hasattr(value, "_asdict"):
+        return value._asdict()
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def text(description: Description) -> str:
     """Render a description as text: kind, training, expected input, network by stages."""
     return "\n".join(_lines(description)) + "\n"
 
 
-def _lines(description: show_document.Description) -> Iterator[str]:
+def _lines(description: Description) -> Iterator[str]:
     content = description.content
-    if isinstance(content, show_document.CheckpointDescription):
+    if isinstance(content, CheckpointDescription):
         yield printable(description.path)
         yield from _whole_checkpoint(content)
-    elif isinstance(content, show_document.PlansDescription):
+    elif isinstance(content, PlansDescription):
         yield printable(f"{description.path}: nnU-Net plans")
         yield from _plans(content)
     else:
@@ -45,86 +135,99 @@ def _lines(description: show_document.Description) -> Iterator[str]:
             yield from _model(model)
 
 
-def _model(model: show_document.ModelDescription) -> Iterator[str]:
-    yield printable(f"{model.path}: a trained model")
-    yield from _row("dataset", model.dataset_name)
+def _model(model: ModelDescription) -> Iterator[str]:
+    yield printable(f"{model.model.folder}: a trained model")
+    yield from _row("dataset", model.model.dataset_name)
     yield from _row("trainer", model.trainer)
     yield from _row("configuration", model.configuration)
     if not model.checkpoints:
         yield from _row("checkpoints", "none")
-    for checkpoint in model.checkpoints:
-        if isinstance(checkpoint, show_document.UnreadCheckpoint):
-            yield from _row("checkpoint", f"{checkpoint.path}: not read: {checkpoint.unread}")
+    for name, checkpoint in model.checkpoints.items():
+        if isinstance(checkpoint, str):
+            yield from _row("checkpoint", f"{name}: not read: {checkpoint}")
         else:
-            yield from _row("checkpoint", checkpoint.path)
+            yield from _row("checkpoint", name)
             yield from _weights(checkpoint)
     yield from _plans(model.plans)
 
 
-def _whole_checkpoint(checkpoint: show_document.CheckpointDescription) -> Iterator[str]:
+def _whole_checkpoint(description: CheckpointDescription) -> Iterator[str]:
+    checkpoint, network = description.checkpoint, description.network
     yield from _wrapped("  ", checkpoint.sentence)
     yield from _row("trainer", checkpoint.trainer)
     fold = "" if checkpoint.fold is None else f", fold {checkpoint.fold}"
     yield from _row("configuration", checkpoint.configuration and f"{checkpoint.configuration}{fold}")
     yield from _weights(checkpoint)
     yield from _adaptation(checkpoint.adaptation_plan)
-    if checkpoint.plans is not None:
-        yield from _plans(checkpoint.plans)
+    if description.plans is not None:
+        yield from _plans(description.plans)
         return
     yield ""
-    yield from _wrapped("", f"{checkpoint.why_no_plans[:1].upper()}{checkpoint.why_no_plans[1:]}.")
-    network = checkpoint.network
+    yield from _wrapped("", f"{description.why_no_plans[:1].upper()}{description.why_no_plans[1:]}.")
     if network is not None:
         yield "The shapes of the weights show:"
         yield from _row("input channels", network.input_channels)
         yield from _row("outputs", network.outputs)
         yield from _network(network)
-    elif checkpoint.weights.tensors:
+    elif checkpoint.parameters:
         yield "The shapes of the weights are not those of one of nnU-Net's own U-Nets."
 
 
 # --- Weights
 
 
-def _weights(checkpoint: show_document.CheckpointDescription) -> Iterator[str]:
-    weights, training = checkpoint.weights, checkpoint.training
-    yield from _row("training", _progress(training))
-    losses = [
-        ("train loss", training.train_loss),
-        ("validation loss", training.val_loss),
-        ("EMA pseudo Dice", training.ema_pseudo_dice),
+def _weights(checkpoint: Checkpoint) -> Iterator[str]:
+    yield from _row("training", _progress(checkpoint))
+    losses = [("train loss", "train_losses"), ("validation loss", "val_losses"), ("EMA pseudo Dice", "ema_fg_dice")]
+    last = [
+        f"{label} {_number(checkpoint.logging[name][-1])}" for label, name in losses if checkpoint.logging.get(name)
     ]
-    yield from _row("last epoch", ", ".join(f"{name} {_number(loss)}" for name, loss in losses if loss is not None))
+    yield from _row("last epoch", ", ".join(last))
     axes = checkpoint.mirroring_axes
     if axes is not None:
         yield from _row("mirroring", f"axes {', '.join(map(str, axes))} of the patch" if axes else "none")
-    yield from _row("parameters", _stored(weights))
-    if weights.prefix:
-        yield from _row("prefix", f"names began with {weights.prefix}, which nnU-Net does not remove")
-    yield from _several("damage", weights.damage)
+    yield from _row("parameters", _stored(checkpoint))
+    if checkpoint.prefix:
+        yield from _row("prefix", f"names began with {checkpoint.prefix}, which nnU-Net does not remove")
+    yield from _several("damage", checkpoint.damage)
     yield from _several("suspicious", [f"names {name}, which could run commands" for name in checkpoint.suspicious])
-    yield from _several("unknown", [f"names {name}, which was left alone" for name in checkpoint.unknown])
+    yield from _several("unknown", [f"names {name}, which was left alone" for name in _unknown(checkpoint)])
 
 
-def _progress(training: show_document.TrainingProgress) -> str:
-    unit, done, planned = "epoch", training.epochs_done, training.epochs_planned
-    if training.steps_done is not None:
-        unit, done, planned = "step", training.steps_done, training.steps_planned
+def _unknown(checkpoint: Checkpoint) -> list[Global]:
+    """What checkpoints do not consist of: neither torch's types, nor functions that rebuild values."""
+    return [
+        name
+        for name in checkpoint.globals
+        if name.build is None
+        and not (name.module == "torch" and name.name.endswith("Storage"))
+        and name not in checkpoint.suspicious
+    ]
+
+
+def _progress(checkpoint: Checkpoint) -> str:
+    unit, done, planned = "epoch", checkpoint.current_epoch, _planned_epochs(checkpoint)
+    if checkpoint.step is not None:
+        unit, done, planned = "step", checkpoint.step, planned_steps(checkpoint.trainer_of_steps)
     if done is None:
         return ""
     progress = f"{_number(done)} of {planned} {unit}s" if planned is not None else counted(done, unit)
-    rate = "" if training.learning_rate is None else f", learning rate {_number(training.learning_rate)}"
+    rate = "" if checkpoint.learning_rate is None else f", learning rate {_number(checkpoint.learning_rate)}"
     return f"{progress} done{rate}"
 
 
-def _stored(weights: show_document.StoredWeights) -> str:
-    if not weights.tensors:
+def _planned_epochs(checkpoint: Checkpoint) -> int | None:
+    return planned_epochs(checkpoint.trainer_of_steps or checkpoint.trainer)
+
+
+def _stored(checkpoint: Checkpoint) -> str:
+    if not checkpoint.parameters:
         return "none"
-    cuda = any(location.startswith("cuda") for location in weights.locations)
-    note = "; nnU-Net cannot load them as pretrained weights on a machine without a GPU" if cuda else ""
+    note = "; nnU-Net cannot load them as pretrained weights on a machine without a GPU" if checkpoint.on_cuda else ""
+    dtypes = dict.fromkeys(tensor.dtype for tensor in checkpoint.parameters.values())
     return (
-        f"{_thousands(weights.parameters)} in {counted(weights.tensors, 'tensor')} "
-        f"({', '.join(weights.dtypes)}), saved from {', '.join(weights.locations)}{note}"
+        f"{_thousands(number_of_parameters(checkpoint.shapes))} in {counted(len(checkpoint.parameters), 'tensor')} "
+        f"({', '.join(dtypes)}), saved from {', '.join(checkpoint.locations)}{note}"
     )
 
 
@@ -154,7 +257,7 @@ def _adaptation(plan: Any) -> Iterator[str]:
 # --- Plans
 
 
-def _plans(plans: show_document.PlansDescription) -> Iterator[str]:
+def _plans(plans: PlansDescription) -> Iterator[str]:
     yield ""
     yield printable(f"plans {plans.plans_name}")
     yield from _row("dataset", plans.dataset_name)
@@ -170,7 +273,7 @@ def _plans(plans: show_document.PlansDescription) -> Iterator[str]:
         yield from _configuration(configuration, plans.transpose_forward)
 
 
-def _configuration(configuration: show_document.ConfigurationDescription, transpose: Any) -> Iterator[str]:
+def _configuration(configuration: ConfigurationDescription, transpose: Any) -> Iterator[str]:
     yield ""
     yield printable(f"configuration {configuration.name}")
     if configuration.unresolved:
@@ -198,7 +301,7 @@ def _axes(spacing: Any, transpose: Any) -> str:
     return f"(array axes {', '.join(names)}{moved})"
 
 
-def _millimetres(configuration: show_document.ConfigurationDescription) -> str:
+def _millimetres(configuration: ConfigurationDescription) -> str:
     patch, spacing = configuration.patch_size, configuration.spacing
     if not _numbers(patch) or not _numbers(spacing) or len(patch) != len(spacing):
         return ""
@@ -209,13 +312,13 @@ def _millimetres(configuration: show_document.ConfigurationDescription) -> str:
     return f", {_extent(extent, 'mm')}"
 
 
-def _scheme(number: int, channel: show_document.NormalizationDescription) -> str:
+def _scheme(number: int, channel: NormalizationDescription) -> str:
     name = channel.channel if channel.channel is not None else f"channel {number}"
     scheme = f"{name}: {_value(channel.scheme)}"
     if channel.masked is True:
         scheme += ", inside the mask of nonzero voxels"
     if channel.ct is not None:
-        low, high, mean, std = (_number(channel.ct[key]) for key in ("low", "high", "mean", "std"))
+        low, high, mean, std = map(_number, channel.ct)
         scheme += f", clipped to [{low}, {high}], mean {mean}, std {std}"
     return scheme
 
@@ -231,9 +334,9 @@ def _labels(labels: Any) -> str:
 # --- Networks
 
 
-def _network(network: show_document.NetworkDescription) -> Iterator[str]:
-    name = str(network.class_ if network.class_ is not show_document.OMITTED else "").rpartition(".")[2]
-    parameters = "" if network.parameters is show_document.OMITTED else f", {_thousands(network.parameters)} parameters"
+def _network(network: NetworkDescription) -> Iterator[str]:
+    name = str(network.class_ if network.class_ is not OMITTED else "").rpartition(".")[2]
+    parameters = "" if network.parameters is OMITTED else f", {_thousands(network.parameters)} parameters"
     yield from _row("network", name + parameters)
     if network.unknown:
         yield from _row("" if name else "network", network.unknown)
@@ -242,7 +345,7 @@ def _network(network: show_document.NetworkDescription) -> Iterator[str]:
     yield from _table(network)
 
 
-def _table(network: show_document.NetworkDescription) -> Iterator[str]:
+def _table(network: NetworkDescription) -> Iterator[str]:
     units = f"encoder {network.encoder_unit}", f"decoder {network.decoder_unit}"
     rows = [("stage", "features", "kernel", "stride", *units, "feature map"), *map(_cells, network.stages)]
     if all(stage.size is None for stage in network.stages):
@@ -252,7 +355,7 @@ def _table(network: show_document.NetworkDescription) -> Iterator[str]:
         yield ("  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
 
 
-def _cells(stage: show_document.StageDescription) -> tuple[str, ...]:
+def _cells(stage: Stage) -> tuple[str, ...]:
     return (
         str(stage.stage),
         _number(stage.features),

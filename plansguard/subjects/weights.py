@@ -89,7 +89,7 @@ class Weights:
             if self.checkpoint.trainer in constants.TRAINERS_WITH_OWN_NETWORK:
                 raise
             return tuple(obstacles_by_plans(here, self.theirs.architecture))
-        stored = {name: tensor.shape for name, tensor in self.checkpoint.parameters.items()}
+        stored = self.checkpoint.shapes
         return tuple(
             obstacles(
                 expected,

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from plansguard.artefacts.description import CheckpointDescription
 from plansguard.commands.show import show
-from plansguard.documents.models.show_document import CheckpointDescription
 from plansguard.documents.recognise import recognise
 from plansguard.nnunet.constants import planned_epochs
 from plansguard.render import show as rendering
@@ -164,7 +164,8 @@ def test_an_nnssl_adaptation_plan(corpus: Path) -> None:
     plan = json.loads(next(corpus.glob("TaWald__nnUNet/*adaptation_plan.json")).read_bytes())
     description = show(doctored(Path("some.pth"), *KINDS["nnssl"]))
     assert isinstance(description.content, CheckpointDescription)
-    out = rendering.text(replace(description, content=replace(description.content, adaptation_plan=plan)))
+    checkpoint = replace(description.content.checkpoint, adaptation_plan=plan)
+    out = rendering.text(replace(description, content=replace(description.content, checkpoint=checkpoint)))
     assert row(out, "architecture") == "ResEncL"
     assert row(out, "pretrained on") == "Dataset745_OpenNeuro_v2"
     assert row(out, "onemmiso") == "1 x 1 x 1 mm ZScoreNormalization"

@@ -52,6 +52,11 @@ class Checkpoint(Contents):
     """Devices from which its tensors, also the optimizer's, were saved: ``cpu``, ``cuda:0``."""
 
     @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Parameter name -> shape."""
+        return {name: tensor.shape for name, tensor in self.parameters.items()}
+
+    @property
     def danger(self) -> str:
         """Why loading the file is dangerous, as one clause; empty where it names nothing suspicious."""
         named = ", ".join(map(str, self.suspicious[:3]))

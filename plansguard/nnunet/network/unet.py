@@ -71,7 +71,7 @@ class Stage(NamedTuple):
     of the feature map in voxels, per array axis.
     """
 
-    number: int
+    stage: int
     features: int
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
