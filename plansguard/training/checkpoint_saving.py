@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
@@ -18,7 +20,6 @@ from plansguard.core.errors import WriteRefused
 from plansguard.nnunet import constants
 from plansguard.training import process_group
 from plansguard.training.options import Options
-from plansguard.training.random_state import random_state
 from plansguard.training.replacing_names import replaced
 from plansguard.training.resume import ResumePoint, TrainingState, check_unchanged, resume_point
 from plansguard.training.schedule import StepSchedule
@@ -65,7 +66,7 @@ class CheckpointSaving(nnUNetTrainer):  # type: ignore[misc]
             super().save_checkpoint(filename)
             return
         both = process_group.gathered((self._random_kept or random_state(), self._is_finite()))
-        randoms, finite = [random for random, _ in both], all(finite for _, finite in both)
+        randoms, finite = [states for states, _ in both], all(finite for _, finite in both)
         process_group.by_first(partial(self._write, filename, randoms, finite))
 
     def _write(self, filename: str, randoms: list[Any], finite: bool) -> None:
@@ -138,3 +139,31 @@ class CheckpointSaving(nnUNetTrainer):  # type: ignore[misc]
         point = resume_point(Path(self.output_folder), StepName(self.base_name, self.schedule))
         check_unchanged(point, type(self).__name__, self.configuration_name, self._plans, self.dataset_json)
         return point
+
+
+# --- Random number generators of this process
+
+
+def random_state() -> dict[str, Any]:
+    """Return the state; those of loader workers are not accessible: with workers, batches differ after a resume."""
+    numpy_state: Any = np.random.get_state()
+    name, keys, *rest = numpy_state
+    state = {
+        "python": random.getstate(),
+        "numpy": [name, keys.tolist(), *map(float, rest)],
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random(state: dict[str, Any]) -> None:
+    """Restore a state."""
+    random.setstate(state["python"])
+    name, keys, position, has_gauss, gauss = state["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), int(position), int(has_gauss), gauss))
+    torch.set_rng_state(state["torch"].cpu())
+    if "cuda" in state:
+        with suppress(RuntimeError):  # no GPU here, or another kind
+            torch.cuda.set_rng_state(state["cuda"].cpu())

@@ -46,8 +46,7 @@ def launch(words: Sequence[str], options: Options) -> int:
     try:
         _train()
     except PlansguardError as refusal:
-        refused = refusal if isinstance(refusal, Refused) else Refused(refusal.reason, hint=refusal.hint)
-        return _exit_code(refused.code)
+        return _exit_code(Refused(refusal.reason, hint=refusal.hint).code)
     except SystemExit as ended:
         return _exit_code(ended.code)
     except Exception as error:  # noqa: BLE001 - whatever nnU-Net may raise
@@ -64,7 +63,7 @@ def _train() -> None:
     from nnunetv2.run import run_training as nnunet
 
     # The command reads its arguments and sets up torch; it does not know of other processes.
-    ours = {"mp": _Spawning} if place is None else {"run_training": partial(_one_of_many, place)}
+    ours = {"mp": SimpleNamespace(spawn=_spawn)} if place is None else {"run_training": partial(_one_of_many, place)}
     with replaced(vars(nnunet), ours):
         nnunet.run_training_entry()
 
@@ -156,25 +155,21 @@ def _loading_onto(device: Any) -> Any:
 # --- Processes that nnU-Net starts
 
 
-class _Spawning:
-    """What nnU-Net uses of torch.multiprocessing for ``-num_gpus``: this process starts the others and waits."""
+def _spawn(*arguments: Any, **options: Any) -> None:
+    """Call torch's spawn for ``-num_gpus``, and forward signals to the processes that train, which then end.
 
-    @staticmethod
-    def spawn(*arguments: Any, **options: Any) -> None:
-        """Call torch's spawn, and forward signals to the processes that train, which then end.
+    Ctrl-C reaches them without that, and a second one would end them at once, so it is forwarded as SIGTERM.
+    """
+    import multiprocessing
 
-        Ctrl-C reaches them without that, and a second one would end them at once, so it is forwarded as SIGTERM.
-        """
-        import multiprocessing
+    from torch.multiprocessing import spawn
 
-        from torch.multiprocessing import spawn
+    def forward(number: int, _: FrameType | None) -> None:
+        for child in multiprocessing.active_children():
+            child.terminate() if number == signal.SIGINT else os.kill(child.pid or 0, number)
 
-        def forward(number: int, _: FrameType | None) -> None:
-            for child in multiprocessing.active_children():
-                child.terminate() if number == signal.SIGINT else os.kill(child.pid or 0, number)
-
-        with handle_signals(STOPPING, forward):
-            spawn(*arguments, **options)
+    with handle_signals(STOPPING, forward):
+        spawn(*arguments, **options)
 
 
 # --- How it ended

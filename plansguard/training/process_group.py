@@ -74,11 +74,6 @@ def by_first(action: Callable[[], T]) -> T | None:
     return result
 
 
-def device_of(device: torch.device) -> torch.device:
-    """The device of this process, if all are to train on ``device``."""
-    return torch.device("cuda", torch.cuda.current_device()) if device.type == "cuda" else device
-
-
 @contextmanager
 def wrapping_on(device: torch.device, trainer: type) -> Iterator[None]:
     """Let ``initialize`` of nnU-Net's trainers wrap the network for this device."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -210,25 +211,18 @@ def _end_of_extended(folder: Path, name: StepName) -> ResumePoint:
     assert before is not None and schedule is not None  # noqa: PT018 - the schedule extends another one
     model = before + folder.parent.name.removeprefix(trainer_name(*name))
     extended = folder.parent.with_name(model) / folder.name
-    missing = TrainingObstacle.NOTHING_TO_CONTINUE
+    refusal = partial(Refused, obstacle=TrainingObstacle.NOTHING_TO_CONTINUE)
     if not checkpoints_in(extended):
-        raise Refused(
-            f"there is nothing to extend: {extended} contains no checkpoint",
-            hint=f"train {before} first",
-            obstacle=missing,
-        )
-    point = _newest(extended, missing)
+        raise refusal(f"there is nothing to extend: {extended} contains no checkpoint", hint=f"train {before} first")
+    point = _newest(extended, TrainingObstacle.NOTHING_TO_CONTINUE)
     if point.state.trainer != before:
-        raise Refused(
-            f"{point.path} is of {point.state.trainer}, and not of {before}",
-            hint="move it to its own folder",
-            obstacle=missing,
+        raise refusal(
+            f"{point.path} is of {point.state.trainer}, and not of {before}", hint="move it to its own folder"
         )
     if (point.state.step, point.checkpoint.current_epoch) != (schedule.total, schedule.windows):
-        raise Refused(
+        raise refusal(
             f"{before} is at step {point.state.step:,} of {schedule.total:,}: only a finished training is extended",
             hint=f"finish it with -tr {before} --c, then extend it",
-            obstacle=missing,
         )
     return point._replace(extends=True)
 

@@ -36,13 +36,12 @@ from plansguard.core.text import counted, nearest
 from plansguard.nnunet import constants
 from plansguard.nnunet.install import trainer_folder
 from plansguard.training import process_group
-from plansguard.training.checkpoint_saving import CheckpointSaving
+from plansguard.training.checkpoint_saving import CheckpointSaving, random_state, set_random
 from plansguard.training.data_loaders import Guarded, explained
 from plansguard.training.folder_lock import hold, note_run
 from plansguard.training.options import read_options
 from plansguard.training.progress import Pace
 from plansguard.training.progress_log import ProgressLog
-from plansguard.training.random_state import random_state, set_random
 from plansguard.training.resume import (
     Split,
     TrainingState,
@@ -138,9 +137,10 @@ class StepTrainer(ProgressLog, CheckpointSaving):
         if locks is False:
             self.print_to_log_file("WARNING: this file system has no locks: do not start a second training here")
         if self.is_ddp:
-            self.device = process_group.device_of(device)
+            self.device = torch.device("cuda", torch.cuda.current_device()) if device.type == "cuda" else device
             self.grad_scaler = self.grad_scaler if self.device.type == "cuda" else None
-        self._state = TrainingState(type(self).__name__, uuid.uuid4().hex, _now())
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
+        self._state = TrainingState(type(self).__name__, uuid.uuid4().hex, now)
         self._carried: dict[str, list[float]] = {}
         self._save_due = False
         self._training = False
@@ -211,7 +211,13 @@ class StepTrainer(ProgressLog, CheckpointSaving):
         if not self._continuing:
             process_group.by_first(partial(check_can_begin, folder, StepName(self.base_name, self.schedule)))
         if self._finished:
-            self._end_of_finished(folder)
+            if is_validated(folder):
+                raise Refused(
+                    f"this training is finished: {self.schedule.total:,} of {self.schedule.total:,} steps",
+                    hint="there is nothing to continue; --val in place of --c validates it again",
+                    obstacle=TrainingObstacle.FINISHED,
+                )
+            self.print_to_log_file("All steps are made already; only the final validation is left.")
             return
         if self.local_rank == 0:
             hold(folder)
@@ -229,15 +235,6 @@ class StepTrainer(ProgressLog, CheckpointSaving):
                     f"the training cannot write: {error}", hint="check the disk, then continue with --c"
                 ) from error
         self._training = False
-
-    def _end_of_finished(self, folder: Path) -> None:
-        if is_validated(folder):
-            raise Refused(
-                f"this training is finished: {self.schedule.total:,} of {self.schedule.total:,} steps",
-                hint="there is nothing to continue; --val in place of --c validates it again",
-                obstacle=TrainingObstacle.FINISHED,
-            )
-        self.print_to_log_file("All steps are made already; only the final validation is left.")
 
     def on_train_start(self) -> None:
         """Restore the random numbers of the checkpoint, after nnU-Net has drawn its first batches."""
@@ -407,16 +404,13 @@ class StepTrainer(ProgressLog, CheckpointSaving):
         self.print_to_log_file(
             f"Stopped at step {self._state.step:,} of {self.schedule.total:,} ({reason}). Continue with --c."
         )
-        self._end_loaders()
-        raise Stopped
-
-    def _end_loaders(self) -> None:
-        """End the workers as nnU-Net does after a training; otherwise they fill the log with tracebacks."""
+        # End the workers as nnU-Net does after a training; otherwise they fill the log with tracebacks.
         for loader in (self.dataloader_train, self.dataloader_val):
             finish = getattr(loader, "_finish", None)
             if finish is not None:
                 with redirect_stdout(io.StringIO()):
                     finish()
+        raise Stopped
 
     def perform_actual_validation(self, *arguments: Any, **options: Any) -> None:
         """Run the final validation, which a signal ends and --c repeats."""
@@ -426,7 +420,3 @@ class StepTrainer(ProgressLog, CheckpointSaving):
 
         with ending(notify):
             super().perform_actual_validation(*arguments, **options)
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")

@@ -68,7 +68,9 @@ def understand(value: Any, beside: Beside) -> Contents:
             kind="foreign", sentence=f"This is an object of {_label(value.function)}, saved whole by PyTorch."
         )
     if type(value) is not dict:
-        return Contents(kind="foreign", sentence=f"This is a pickle of {_kind_of(value)}, and no checkpoint.")
+        kinds = {list: "a list", tuple: "a tuple", str: "text", int: "a number", float: "a number"}
+        what = kinds.get(type(value), "something else")
+        return Contents(kind="foreign", sentence=f"This is a pickle of {what}, and no checkpoint.")
     if _is_weights(value.get("network_weights")):
         return _nnunet(value)
     if _is_weights(value.get("state_dict")) and ("plot_stuff" in value or "best_stuff" in value):
@@ -258,9 +260,3 @@ def _label(value: Any) -> str:
     """Cut a name from the file to the length of a sentence."""
     text = str(value)
     return text if len(text) <= _LABEL else text[: _LABEL - 3] + "..."
-
-
-def _kind_of(value: Any) -> str:
-    return {list: "a list", tuple: "a tuple", str: "text", int: "a number", float: "a number"}.get(
-        type(value), "something else"
-    )

@@ -403,14 +403,6 @@ class _Machine:
         self.stack.append({})
         self.set_items(pairs)
 
-    def push_pair(self) -> None:
-        second = self.stack.pop()
-        self.stack[-1] = (self.stack[-1], second)
-
-    def push_triple(self) -> None:
-        third, second = self.stack.pop(), self.stack.pop()
-        self.stack[-1] = (self.stack[-1], second, third)
-
     # --- Numbers and strings
 
     def push_long(self, length: int) -> None:
@@ -501,8 +493,10 @@ _HANDLERS: dict[bytes, Callable[[_Machine], object]] = {
     # Containers; sets are lists, frozen ones tuples
     b")": lambda machine: machine.stack.append(()),  # EMPTY_TUPLE
     b"\x85": lambda machine: machine.stack.append((machine.stack.pop(),)),  # TUPLE1
-    b"\x86": _Machine.push_pair,  # TUPLE2
-    b"\x87": _Machine.push_triple,  # TUPLE3
+    b"\x86": lambda machine: machine.push((machine.stack.pop(-2), machine.stack.pop())),  # TUPLE2
+    b"\x87": lambda machine: machine.push(  # TUPLE3
+        (machine.stack.pop(-3), machine.stack.pop(-2), machine.stack.pop())
+    ),
     b"\x91": lambda machine: machine.push(tuple(machine.pop_mark())),  # FROZENSET
     b"]": lambda machine: machine.stack.append([]),  # EMPTY_LIST
     b"\x8f": lambda machine: machine.stack.append([]),  # EMPTY_SET

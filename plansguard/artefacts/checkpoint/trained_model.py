@@ -85,8 +85,11 @@ def read_artefact(path: Path) -> Artefact:
     head = _head(path)
     if path.suffix == ".json" or head.lstrip()[:1] == b"{":
         return _plans(size_limits.read(path))
-    if is_zip(head) and _holds_models(path):
-        return read_models(path)
+    if is_zip(head):
+        with open_zip(path, str(path)) as archive:
+            is_models = bool(_members(archive))
+        if is_models:
+            return read_models(path)
     return read_checkpoint(path)
 
 
@@ -238,11 +241,6 @@ def _members(archive: SafeZip) -> _Places:
             if folder in folders:
                 folders[folder].add(inside)
     return {place: frozenset(names) for place, names in folders.items()}
-
-
-def _holds_models(path: Path) -> bool:
-    with open_zip(path, str(path)) as archive:
-        return bool(_members(archive))
 
 
 def _models_among(path: Path, places: _Places) -> _Places:

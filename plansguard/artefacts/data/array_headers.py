@@ -62,7 +62,7 @@ def read_header(path: Path) -> ArrayHeader:
     return npy_header(head, size) if path.suffix == ".npy" else b2nd_header(head, size, str(path))
 
 
-def read_head(path: str) -> FileHead:
+def read_head(path: str, length: int = HEAD) -> FileHead:
     """Read the first bytes of a file; raises BrokenArray when it cannot be read."""
     try:
         descriptor = os.open(path, _OPEN)
@@ -70,19 +70,15 @@ def read_head(path: str) -> FileHead:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise BrokenArray("is no file")
-            return FileHead(os.read(descriptor, HEAD), status.st_size, status.st_mtime)
+            return FileHead(os.read(descriptor, length), status.st_size, status.st_mtime)
         finally:
             os.close(descriptor)
+    except BrokenArray:
+        raise
+    except FileNotFoundError:
+        raise BrokenArray("is missing") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise _unreadable(error) from None
-
-
-def _unreadable(error: Exception) -> BrokenArray:
-    if isinstance(error, BrokenArray):
-        return error
-    if isinstance(error, FileNotFoundError):
-        return BrokenArray("is missing")
-    return BrokenArray(f"cannot be read ({getattr(error, 'strerror', None) or error})")
+        raise BrokenArray(f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
 # --- .b2nd
@@ -133,11 +129,7 @@ def _longer(path: str, length: int) -> bytes:
     """Read the whole header of a frame with many metalayers."""
     if length > LONGEST_HEADER:
         raise BrokenArray(f"is damaged: its header claims {length} bytes")
-    try:
-        with Path(path).open("rb") as stream:
-            head = stream.read(length)
-    except OSError as error:
-        raise _unreadable(error) from None
+    head, _, _ = read_head(path, length)
     if len(head) < length:
         raise BrokenArray(f"is cut off: its header has {len(head)} of {length} bytes")
     return head

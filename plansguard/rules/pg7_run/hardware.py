@@ -275,8 +275,7 @@ def no_room_to_unpack(run: TrainingRun, configuration: Configuration) -> Iterato
     """
     if run.dataset.request.reading.depth == "none":
         raise Absent("preprocessed data are not read with --data none")
-    from plansguard.artefacts.data.cases import list_folder  # needed by trainings only
-    from plansguard.artefacts.data.unpack_size import bytes_to_unpack
+    from plansguard.artefacts.data.cases import bytes_to_unpack, list_folder  # needed by trainings only
 
     try:
         folder = list_folder(run.dataset.data_folder(configuration))

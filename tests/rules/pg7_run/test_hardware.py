@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from plansguard.artefacts.data.cases import list_folder
-from plansguard.artefacts.data.unpack_size import SAMPLED, bytes_to_unpack
+from plansguard.artefacts.data.cases import SAMPLED, bytes_to_unpack, list_folder
 from plansguard.commands.train import judge, prepare
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Finding, Report, Severity
