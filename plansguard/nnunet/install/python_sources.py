@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -236,6 +237,11 @@ class Sources:
         if top in _COMPLETE:
             return self.locate(dotted) is not None
         return top in sys.stdlib_module_names or self.locate(top) is not None or spec_of(top) is not None
+
+    def has_packages(self, module: Module) -> bool:
+        """Whether all packages are installed that imports at the beginning of a line name."""
+        names = re.findall(rb"^(?:from|import)[ \t]+(\w+)", module.source, re.MULTILINE)
+        return all(self.is_installed(name.decode(errors="replace")) for name in dict.fromkeys(names))
 
     def meaning(self, module: Module, name: str, seen: frozenset[tuple[str, str]] = frozenset()) -> Meaning:
         """What ``module.name`` stands for after the import of the module."""

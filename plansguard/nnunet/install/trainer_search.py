@@ -8,9 +8,11 @@ fails ends the search. A name of plansguard's own, with a number of steps, is fo
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pkgutil
 import re
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -158,7 +160,8 @@ def _first(name: str, folder: Path, sources: Sources, prefix: str = "") -> Train
     for count, (dotted, module) in enumerate(_modules(folder, sources, prefix)):
         if module is None or module.path is None or count >= _MOST:
             return Path(dotted)
-        if (fault := sources.fault(module)) is not None:
+        is_checked = bool(prefix) and _was_compiled(module.path) and sources.has_packages(module)
+        if not is_checked and (fault := sources.fault(module)) is not None:
             return fault
         if module.path.parent.resolve() == trainer_folder.FOLDER:
             if constants.STEPS.search(name):
@@ -166,3 +169,13 @@ def _first(name: str, folder: Path, sources: Sources, prefix: str = "") -> Train
         elif module.may_have(name) and (meaning := sources.meaning(module, name)) is not None:
             return trainer_of(meaning, sources) if isinstance(meaning, ClassStatement) else module.path
     return None
+
+
+def _was_compiled(path: Path) -> bool:
+    """Whether Python keeps valid bytecode of this file. In nnU-Net's own package, such a file need not be parsed."""
+    with suppress(OSError, NotImplementedError):
+        stat, magic = path.stat(), importlib.util.MAGIC_NUMBER
+        header = struct.pack("<4sIII", magic, 0, int(stat.st_mtime) & 0xFFFFFFFF, stat.st_size & 0xFFFFFFFF)
+        with Path(importlib.util.cache_from_source(path)).open("rb") as stream:
+            return stream.read(len(header)) == header
+    return False
