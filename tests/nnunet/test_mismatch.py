@@ -262,6 +262,20 @@ def test_channels_do_not_depend_on_plans(cascade: bool, reason: str) -> None:
     assert obstacles(expected, stored, cascade=cascade) == [Obstacle("channels", what, key=key)]
 
 
+def test_a_bottleneck_with_the_parameters_of_a_basic_block_is_no_obstacle() -> None:
+    features, kernels = [32, 64, 128, 256, 320, 320], [[1, 1, 1]] * 6
+    ours = network("ResidualEncoderUNet", kernel_sizes=kernels)
+    block = f"{NETWORK_PACKAGE}.building_blocks.residual.BottleneckD"
+    theirs = network("ResidualEncoderUNet", kernel_sizes=kernels, block=block, bottleneck_channels=features)
+    assert obstacles(expected_parameters(ours, 1, 2), expected_parameters(theirs, 1, 2)) == []
+    (obstacle,) = obstacles(expected_parameters(theirs, 1, 2), expected_parameters(ours, 1, 2))
+    assert obstacle.settings == ("block", "bottleneck_channels")
+    # Here only the kernels differ, although the blocks do too.
+    wide = network("ResidualEncoderUNet")
+    (obstacle,) = obstacles(expected_parameters(wide, 1, 2), expected_parameters(theirs, 1, 2))
+    assert (obstacle.kind, obstacle.settings) == ("topology", ("kernel_sizes",))
+
+
 def test_obstacles_point_to_parameters_and_settings() -> None:
     expected = expected_parameters(network(), 1, 2)
     stored = expected_parameters(network(strides=[1, [1, 2, 2], 2, 2, 1, [1, 2, 2]], conv_bias=False), 1, 2)
