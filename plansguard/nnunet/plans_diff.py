@@ -6,6 +6,7 @@ import json
 from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
+from plansguard.core.digest import canonical, sha256
 from plansguard.nnunet import constants
 from plansguard.nnunet.inheritance import InheritanceError, modern_architecture, resolve_configuration
 
@@ -81,16 +82,10 @@ def edited_fields(
 
 def digests(plans: dict[str, Any]) -> dict[str, str]:
     """SHA-256 per facet of the fields' canonical JSON."""
-    import hashlib
-
     by_facet: dict[str, list[list[Any]]] = {facet: [] for facet in FACETS}
     for field, value in fields(plans).items():
         by_facet[field.facet].append([field.configuration or "", field.key, value])
-    texts = {
-        facet: json.dumps(sorted(rows, key=lambda row: row[:2]), sort_keys=True, separators=(",", ":"))
-        for facet, rows in by_facet.items()
-    }
-    return {facet: hashlib.sha256(text.encode()).hexdigest() for facet, text in texts.items()}
+    return {facet: sha256(canonical(sorted(rows, key=lambda row: row[:2]))) for facet, rows in by_facet.items()}
 
 
 def _configuration_fields(configurations: dict[str, dict[str, Any]], name: str) -> Iterator[tuple[str, Any]]:
