@@ -18,7 +18,7 @@ SCRATCH = if [ -w /dev/shm ]; then mktemp -d /dev/shm/plansguard.XXXXXX; else mk
 # Bytecode of tests is worth caching.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-model demo-data demo-train test test-quick install install-test install-quick schemas docs fixtures bench clean
+.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz install install-test install-quick schemas docs fixtures bench clean
 
 help:
 	@echo 'make demo        migrate, check, edit, refuse (installs the light package only)'

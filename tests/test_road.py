@@ -48,7 +48,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Session:
 
 @pytest.fixture
 def workspace(road: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Copy the demo's workspace as it was before the fine-tuning; make it the current folder and nnU-Net's."""
+    """Copy the demo's workspace from before the fine-tuning; make it the current folder and nnU-Net's."""
     shutil.copytree(road.workspace, tmp_path / "workspace", ignore=shutil.ignore_patterns("images", "predicted"))
     monkeypatch.chdir(tmp_path / "workspace")
     shutil.rmtree(Path(ROOTS["results"]) / FINETUNING)
@@ -206,8 +206,8 @@ def test_wrong_turn(turn: Turn, workspace: Path) -> None:
     said = _nnunet(MOVE, *turn.move) if turn.move else _train_alone(workspace, turn.train)
     print(f"{turn.title}: {said or 'silent'}, after {time.monotonic() - began:.1f} s")
     assert alone.startswith("stops" if said else "silent")
-    told = re.findall(r"`(.+?)(?: \.\.\.)?`", alone) if said else []
-    assert all(said.startswith(one) for one in told)
+    shown = re.findall(r"`(.+?)(?: \.\.\.)?`", alone) if said else []
+    assert all(said.startswith(one) for one in shown)
 
 
 def test_the_table_has_no_other_rows() -> None:

@@ -297,7 +297,7 @@ def _writes(pair: Pair, old: MigrationRecord | None, placed: list[Write]) -> lis
         "placed_dataset_json": sha256(placed[0].content) if placed else None,
     }
     record_path = path.with_name(identifier + MIGRATION_RECORD_ENDING)
-    writes.append(Write(record_path, json_document.dumps(record), "the record of this migration"))
+    writes.append(Write(record_path, json_document.dumps(record), "the migration record"))
     if changed:
         writes.append(Write(path, content, "the migrated plans"))
     return writes

@@ -174,7 +174,7 @@ def test_channels_in_another_order_are_no_matter_of_plans(workspace: Path) -> No
     assert "channels-permuted" in run(*shlex.split(only(done)["command"])[1:]).out
 
 
-def test_what_nobody_can_tell(workspace: Path) -> None:
+def test_what_cannot_be_determined(workspace: Path) -> None:
     """Weights that load and came without plans; plans that cannot be read."""
     done = run("fit", trained(workspace, init_args=None), "-d", "2", "-p", "nnUNetPlans", "--json")
     assert (done.code, only(done)["outcome"], only(done)["configuration"]) == (1, "cannot be told", "3d_fullres")

@@ -381,7 +381,7 @@ def test_hostile_sources(site: Path, folder: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Sources that nobody writes
+# Sources that no program writes
 # ---------------------------------------------------------------------------------------------------------------------
 
 _CLASS = "class Mine(nnUNetTrainer):\n    pass\n"

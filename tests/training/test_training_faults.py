@@ -1,4 +1,4 @@
-"""What befalls trainings, with the real nnU-Net on the CPU: one clear message each, and the last checkpoint kept."""
+"""Faults of trainings, with the real nnU-Net on the CPU: one message each, and the last checkpoint is kept."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def workers_of(pid: int) -> list[int]:
 
 
 def test_a_second_training_is_refused(root: Path) -> None:
-    """Also in every process of it; and loader workers that outlive the first one keep nobody out."""
+    """In every process of it too; loader workers that outlive the first process do not keep the lock."""
     often = {"nnUNet_n_proc_DA": "2", "PLANSGUARD_SAVE_EVERY": "1"}
     first = stepping.begin(root, ENDLESS, environment=often, change=with_log)
     until_it_trains(first, fold(root, ENDLESS))
@@ -151,7 +151,7 @@ def test_a_signal_to_the_parent_reaches_the_processes_that_nnunet_starts(root: P
 
 
 def test_torchrun_on_two_nodes(root: Path) -> None:
-    """Two agents of one process each; one is told to stop, and both leave at the same step with one checkpoint."""
+    """Two agents of one process each; one receives a signal, and both stop at the same step with one checkpoint."""
     port = stepping.free_port()
     agents = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d"]
     agents += ["--rdzv-endpoint", f"localhost:{port}", "--rdzv-id", "7"]

@@ -86,7 +86,7 @@ class SplitsThen(RecordModel):
 class WeightsThen(RecordModel):
     """The pretrained weights."""
 
-    path: str = Field(description="The file, as it was typed.")
+    path: str = Field(description="The file, as typed.")
     bytes: int = Field(description="Its size.")
     of: Literal["directory", "file", "beginning"] = Field(
         description="Content of the digest. directory: names, sizes and CRC-32 of all members of a zip archive, as "

@@ -8,7 +8,7 @@ from plansguard.rules.engine.declare import Rule
 
 #: Paragraphs that begin with one of these and a colon become sections.
 SECTIONS = ("What it checks", "Why it matters", "How to fix", "Example", "Evidence")
-_SECTION = re.compile(rf"^({'|'.join(SECTIONS)}):\s+(.)", re.MULTILINE)
+_SECTION = re.compile(rf"^({'|'.join(SECTIONS)}):\s+(nnU-Net|.)", re.MULTILINE)
 
 
 def page(rule: Rule) -> str:
@@ -17,8 +17,13 @@ def page(rule: Rule) -> str:
     title, _, body = info.doc.partition("\n")
     modes = ", ".join(info.modes) or "none"
     needs = ", ".join(f"`{need}`" for need in rule.needs)
-    sections = _SECTION.sub(lambda start: f"## {start[1]}\n\n{start[2].upper()}", body.strip())
+    sections = _SECTION.sub(_heading, body.strip())
     return (
         f"# {info.code} {info.name}\n\n{title}\n\n"
         f"Severity: {info.severity} · failure modes: {modes} · needs: {needs}\n\n{sections}\n"
     )
+
+
+def _heading(start: re.Match[str]) -> str:
+    first = start[2] if start[2] == "nnU-Net" else start[2].upper()
+    return f"## {start[1]}\n\n{first}"

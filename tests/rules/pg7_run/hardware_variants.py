@@ -1,4 +1,4 @@
-"""PG711 to PG714: trainings on machines with other GPUs than they need. Full disks are test_gpus.py's."""
+"""PG711 to PG714: trainings on machines with other GPUs than they need. Full disks are in test_hardware.py."""
 
 from __future__ import annotations
 

@@ -453,7 +453,7 @@ def test_data_that_stay_packed(workspace: Path, free: Callable[[int], list[Path]
     assert "nothing was preprocessed" in reason(judged("-device", "cpu"), "PG716")
 
 
-def test_data_that_nobody_wants_read(packed: Path) -> None:
+def test_data_that_is_not_to_be_read(packed: Path) -> None:
     assert "--data none" in reason(judged("-device", "cpu", depth="none"), "PG716")
 
 

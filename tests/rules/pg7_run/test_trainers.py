@@ -337,8 +337,8 @@ def test_versions_of_torch(workspace: Path, nnunet: str, torch: str, asks: str, 
     noted(site, "nnunetv2", nnunet, asks)
     noted(site, "torch", torch)
     numbers = torch.partition("+")[0]
-    told = [("PG804", severity, f"nnunetv2 {nnunet} and torch {numbers} do not go together: {why}")]
-    assert findings() == (told if severity else [])
+    expected = [("PG804", severity, f"nnunetv2 {nnunet} and torch {numbers} do not go together: {why}")]
+    assert findings() == (expected if severity else [])
 
 
 @pytest.mark.parametrize(
