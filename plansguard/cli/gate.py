@@ -66,7 +66,7 @@ def gate(
     line = command_line.command_line(command or ())
     if not dry_run:
         _assert_program(line)
-    parsed = command_line.parsed(line) if line.name in command_line.GRAMMARS else None
+    parsed = command_line.parse(line.name, line.arguments) if line.name in command_line.GRAMMARS else None
     if parsed is not None:
         accepted = accepted_findings(accept, because)
         options = GateOptions(accepted, data, gpu_memory, dry_run, outputs, fail_on, settings)

@@ -62,12 +62,14 @@ def preprocess(
     made with, so that `plansguard check` finds later changes of plans or dataset.json. Exit code: 0 done, 1 refused,
     2 the command cannot be carried out, 4 nnU-Net failed.
     """
-    from plansguard.commands.preprocess import PreprocessingRequest, prepare, run
+    from plansguard.commands.preprocess import prepare, run
 
     workspace = Workspace.from_environment()
     settings = load_settings(None, [workspace.preprocessed_folder(workspace.dataset_name(dataset))])
     names = (*(configuration or ()), *(more or ()))
-    job = prepare(workspace, PreprocessingRequest(dataset, names, plans, processes, accept_shared), settings)
+    job = prepare(
+        *(workspace, dataset, names, settings), identifier=plans, processes=processes, accept_shared=accept_shared
+    )
     print_before(job)
     emit(job.report, [("text", None)])
     if job.report.fails(Severity.ERROR):

@@ -136,8 +136,8 @@ def _preprocess(request: GateRequest) -> GateResult:
         if skipped:
             has = f"{plans.path.parent.name}: {plans.identifier} has {', '.join(names) or 'no configurations'}"
             remarks.append(f"{has}; nnU-Net skips {', '.join(skipped)}")
-        job = preprocess.PreprocessingRequest(dataset, tuple(wanted or skipped), values.plans_name)
-        jobs.append(preprocess.prepare(workspace, job, settings, program=program))
+        options = {"identifier": values.plans_name, "program": program}
+        jobs.append(preprocess.prepare(workspace, dataset, wanted or skipped, settings, **options))
     hint = "plansguard preprocess does the same and leaves a preprocessing record, which reveals later changes"
     report = _merged([job.report for job in jobs])
     return GateResult(report, settings, jobs=tuple(jobs), remarks=tuple(remarks), hints=(hint,))

@@ -47,21 +47,6 @@ _CHANNEL = 5
 
 
 @dataclass(frozen=True)
-class PreprocessingRequest:
-    """What the user asked for.
-
-    ``processes`` is nnU-Net's -np; ``accept_shared`` lets data be replaced that other plans read and would write
-    differently.
-    """
-
-    dataset: str
-    configurations: tuple[str, ...]
-    plans: str | None = None
-    processes: int | None = None
-    accept_shared: bool = False
-
-
-@dataclass(frozen=True)
 class Target:
     """One data folder that nnU-Net will delete and fill, for ``user``; ``others`` read it as well.
 
@@ -130,16 +115,27 @@ class Outcome:
 
 
 def prepare(
-    workspace: Workspace, request: PreprocessingRequest, settings: ActiveSettings, *, program: str | None = None
+    workspace: Workspace,
+    id_or_name: str,
+    names: Sequence[str],
+    settings: ActiveSettings,
+    *,
+    identifier: str | None = None,
+    processes: int | None = None,
+    accept_shared: bool = False,
+    program: str | None = None,
 ) -> Job:
-    """Find out what would happen; nothing is written. ``program`` is nnU-Net's command (default: the installed one).
+    """Find out what preprocessing these configurations of a dataset would do; nothing is written.
+
+    ``identifier`` names the plans, ``processes`` is nnU-Net's -np, ``accept_shared`` lets data be replaced that other
+    plans read and would write differently. ``program`` is nnU-Net's command (default: the installed one).
 
     Raises UsageError for whatever nnU-Net could not carry out, or would skip with a line in its output.
     """
-    dataset = dataset_of(workspace, request.dataset)
+    dataset = dataset_of(workspace, id_or_name)
     default = dataset.plans[0].identifier if len(dataset.plans) == 1 else DEFAULT_IDENTIFIER
-    plans = plans_of(dataset, request.plans or default)
-    configurations = _configurations(plans, request.configurations)
+    plans = plans_of(dataset, identifier or default)
+    configurations = _configurations(plans, names)
     cases = _cases(dataset)
     program = program or runtime.command(PREPROCESS)
     if program is None:
@@ -147,12 +143,10 @@ def prepare(
             f"nnU-Net is not installed here: there is no command {PREPROCESS}",
             hint="pip install 'plansguard[train]', or run this in the environment that nnU-Net is installed in",
         )
-    report = _report(dataset, plans, configurations, request.accept_shared, settings)
+    report = _report(dataset, plans, configurations, accept_shared, settings)
     users = data_users(dataset, dataset.plans)
-    targets = tuple(
-        _target(configuration, users, program, request.processes) for configuration in _one_per_folder(configurations)
-    )
-    return Job(dataset, plans, cases, targets, report)
+    targets = [_target(configuration, users, program, processes) for configuration in _one_per_folder(configurations)]
+    return Job(dataset, plans, cases, tuple(targets), report)
 
 
 def run(job: Job, target: Target) -> Outcome:

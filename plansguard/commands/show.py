@@ -10,13 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from plansguard.artefacts.checkpoint import trained_model
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
-from plansguard.artefacts.checkpoint.trained_model import (
-    StoredModel,
-    embedded_dataset_json,
-    embedded_plans,
-    read_artefact,
-)
 from plansguard.artefacts.description import (
     CheckpointDescription,
     ConfigurationDescription,
@@ -61,7 +56,7 @@ def show(path: Path) -> Description:
 
     Raises UnreadableDocument when it is none of them or cannot be read.
     """
-    artefact = read_artefact(path)
+    artefact = trained_model.read_artefact(path)
     if isinstance(artefact, Checkpoint):
         return Description(str(path), _checkpoint(artefact))
     if isinstance(artefact, JsonDocument):
@@ -72,7 +67,7 @@ def show(path: Path) -> Description:
 # --- Weights
 
 
-def _model(model: StoredModel) -> ModelDescription:
+def _model(model: trained_model.StoredModel) -> ModelDescription:
     # In a zip each checkpoint has to be unpacked to be read, so only the first one is read.
     checkpoints = {
         name: "it lies packed in the zip" if model.zipped and rank else _checkpoint_of(model, name)
@@ -89,7 +84,7 @@ def _model(model: StoredModel) -> ModelDescription:
     )
 
 
-def _checkpoint_of(model: StoredModel, name: str) -> Checkpoint | str:
+def _checkpoint_of(model: trained_model.StoredModel, name: str) -> Checkpoint | str:
     """One checkpoint of a model, or why it cannot be read."""
     try:
         return model.checkpoint(name)
@@ -99,8 +94,8 @@ def _checkpoint_of(model: StoredModel, name: str) -> Checkpoint | str:
 
 def _checkpoint(checkpoint: Checkpoint) -> CheckpointDescription:
     try:
-        document = embedded_plans(checkpoint)
-        plans = _plans(document, embedded_dataset_json(checkpoint), checkpoint.configuration)
+        document = trained_model.embedded_plans(checkpoint)
+        plans = _plans(document, trained_model.embedded_dataset_json(checkpoint), checkpoint.configuration)
         return CheckpointDescription(checkpoint, plans)
     except UnreadableDocument as error:
         network = inferred_network(checkpoint.shapes)

@@ -34,6 +34,7 @@ from plansguard.training.stop_reasons import TrainingObstacle
 from plansguard.training.trainer_name import is_step_name
 
 DEVICES = ("cuda", "cpu", "mps")
+_COUNTS = ("error", "warning", "info", "not_checked")
 
 
 class Accepted(NamedTuple):
@@ -188,6 +189,7 @@ def build_record(run: TrainingRun, report: Report, command: Sequence[str]) -> di
     audit = known(lambda: dataset.data(run.configuration))
     if audit is not None and audit.interrupted:
         audit = None
+    steps, counts = known(lambda: run.steps), report.summary()
     start = {
         "started": now,
         "last": now,
@@ -196,14 +198,14 @@ def build_record(run: TrainingRun, report: Report, command: Sequence[str]) -> di
         "versions": {"python": platform.python_version(), "nnunetv2": _version("nnunetv2"), "torch": _version("torch")},
         "command": [_program(command[0]), *command[1:]] if command else [],
         "training": training,
-        "schedule": known(lambda: _schedule(run)),
+        "schedule": None if steps is None else {"base": steps.base, **asdict(steps.schedule)},
         "plans": plans,
         "dataset_json": known(lambda: DATASET_JSON.digest(dataset.dataset_json.document, training)),
         "fingerprint": known(lambda: FINGERPRINT.digest(dataset.fingerprint.document, training)),
         "splits": known(lambda: SPLITS.digest(dataset.splits.document, training)),
         "weights": None if weights is None else WEIGHTS.digest(Path(weights.path), training),
         "data": None if audit is None else DATA.digest(audit, training),
-        "report": _counts(report),
+        "report": {**{key: counts[key] for key in _COUNTS}, "accepted": counts["ignored"]},
         "findings": [_finding_entry(finding) for finding in report.findings],
     }
     return {"schema": SCHEMA, "starts": [start], "left_out": 0, "cases": {} if audit is None else audit.headers}
@@ -230,17 +232,6 @@ def write_record(run: TrainingRun, record: Mapping[str, Any]) -> Path:
     with locked(model_folder):  # a lock on the folder itself means that a training runs there
         write_atomically(path, json_document.dumps(merged(read_record(path), record) if path.exists() else record))
     return path
-
-
-def _schedule(run: TrainingRun) -> dict[str, Any] | None:
-    steps = run.steps
-    return None if steps is None else {"base": steps.base, **asdict(steps.schedule)}
-
-
-def _counts(report: Report) -> dict[str, int]:
-    summary = report.summary()
-    counts = {key: summary[key] for key in ("error", "warning", "info", "not_checked")}
-    return {**counts, "accepted": summary["ignored"]}
 
 
 def _finding_entry(finding: Finding) -> dict[str, str | None]:

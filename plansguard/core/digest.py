@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 
@@ -13,13 +12,8 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def canonical(value: Any) -> bytes:
-    """The canonical JSON of a value: sorted keys, no blanks."""
+def digest_of(value: Any) -> str:
+    """The digest of a value's canonical JSON: sorted keys, no blanks."""
     import json
 
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
-def digest_of(headers: Mapping[str, str]) -> str:
-    """One digest over the digests of all cases' headers, by case name."""
-    return sha256(canonical(headers))
+    return sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())

@@ -6,13 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from plansguard.artefacts.checkpoint import trained_model
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
-from plansguard.artefacts.checkpoint.trained_model import (
-    StoredModel,
-    embedded_dataset_json,
-    embedded_plans,
-    read_artefact,
-)
 from plansguard.core.errors import UnreadableDocument, UsageError
 from plansguard.documents import size_limits
 from plansguard.documents.file_names import CANONICAL_NAMES
@@ -27,7 +22,7 @@ def external_dataset(path: Path, identifier: str | None) -> ExternalDataset:
 
     Raises UnreadableDocument when it is no artefact or contains no plans, UsageError when it is ambiguous.
     """
-    artefact = read_artefact(path)
+    artefact = trained_model.read_artefact(path)
     if isinstance(artefact, tuple):
         return _from_models(path, chosen_models(path, artefact, identifier))
     external = _from_checkpoint(path, artefact) if isinstance(artefact, Checkpoint) else _from_plans(path, artefact)
@@ -48,8 +43,8 @@ def _from_plans(path: Path, document: JsonDocument) -> ExternalDataset:
 
 
 def _from_checkpoint(path: Path, checkpoint: Checkpoint) -> ExternalDataset:
-    plans = embedded_plans(checkpoint)
-    dataset_json = embedded_dataset_json(checkpoint)
+    plans = trained_model.embedded_plans(checkpoint)
+    dataset_json = trained_model.embedded_dataset_json(checkpoint)
     model = ExternalModel(
         folder=path.parent,
         trainer=checkpoint.trainer or "",
@@ -67,7 +62,7 @@ def _from_checkpoint(path: Path, checkpoint: Checkpoint) -> ExternalDataset:
     )
 
 
-def _from_models(path: Path, models: Sequence[StoredModel]) -> ExternalDataset:
+def _from_models(path: Path, models: Sequence[trained_model.StoredModel]) -> ExternalDataset:
     first = models[0]
     trained = [model for model in models if model.checkpoints]
     documents = [first.plans, first.dataset_json, first.fingerprint]
@@ -95,15 +90,15 @@ def _from_models(path: Path, models: Sequence[StoredModel]) -> ExternalDataset:
 
 
 def chosen_models(
-    path: Path, models: Sequence[StoredModel], wanted: str | None, *, option: str = "-sp"
-) -> list[StoredModel]:
+    path: Path, models: Sequence[trained_model.StoredModel], wanted: str | None, *, option: str = "-sp"
+) -> list[trained_model.StoredModel]:
     """The models whose plans are meant: ``wanted`` names plans, a model or a configuration, in this order.
 
     Without ``wanted``, nnU-Net's default plans are meant if there are any, else all models. These usually have the same
     plans, and then there is nothing to choose. Raises UsageError when plans that differ are left.
     """
 
-    def named(name: str) -> list[StoredModel]:
+    def named(name: str) -> list[trained_model.StoredModel]:
         by_plans = [model for model in models if ExternalPlans(model.plans).identifier == name]
         by_model = [model for model in models if model.name == name]
         return by_plans or by_model or [model for model in models if model.configuration == name]
@@ -125,7 +120,7 @@ def chosen_models(
     return chosen
 
 
-def _choices(models: Sequence[StoredModel]) -> str:
+def _choices(models: Sequence[trained_model.StoredModel]) -> str:
     shown = [f"{ExternalPlans(model.plans).identifier} of {model.name}" for model in models]
     return f"plans there: {', '.join(shown)}"
 

@@ -114,17 +114,12 @@ def _command(words: Sequence[str], at: int) -> str | None:
     return _FILES.get(path.parts[-3:])
 
 
-def parsed(line: CommandLine) -> Parsed | None:
-    """The arguments of a command; None where it is called for help.
+def parse(name: str, arguments: Sequence[str]) -> Parsed | None:
+    """The arguments of a command in GRAMMARS; None where it is called for help.
 
     Raises UsageError for what nnU-Net's own parser refuses. Arguments that 2.8.1 does not have are returned, because
     another version may have them.
     """
-    return parse(line.name, line.arguments)
-
-
-def parse(name: str, arguments: Sequence[str]) -> Parsed | None:
-    """As ``parsed``, for a name in GRAMMARS."""
     parser = _Parser(name, add_help=False)
     parser.add_argument("-h", "--help", action=_Help, nargs=0, default=argparse.SUPPRESS)
     for names, options in GRAMMARS[name].items():

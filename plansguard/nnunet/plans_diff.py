@@ -6,7 +6,7 @@ import json
 from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
-from plansguard.core.digest import canonical, sha256
+from plansguard.core.digest import digest_of
 from plansguard.nnunet import constants
 from plansguard.nnunet.inheritance import InheritanceError, modern_architecture, resolve_configuration
 
@@ -85,7 +85,7 @@ def digests(plans: dict[str, Any]) -> dict[str, str]:
     by_facet: dict[str, list[list[Any]]] = {facet: [] for facet in FACETS}
     for field, value in fields(plans).items():
         by_facet[field.facet].append([field.configuration or "", field.key, value])
-    return {facet: sha256(canonical(sorted(rows, key=lambda row: row[:2]))) for facet, rows in by_facet.items()}
+    return {facet: digest_of(sorted(rows, key=lambda row: row[:2])) for facet, rows in by_facet.items()}
 
 
 def _configuration_fields(configurations: dict[str, dict[str, Any]], name: str) -> Iterator[tuple[str, Any]]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import plansguard
 from plansguard.artefacts.data.listing import Listing
-from plansguard.core.digest import canonical, sha256
+from plansguard.core.digest import digest_of
 
 SCHEMA = "plansguard/stamp/1"
 
@@ -84,9 +84,9 @@ def unfinished_record(
         "configuration": configuration,
         "data_identifier": data_identifier,
         "input": dict(fields),
-        "input_sha256": sha256(canonical(fields)),
+        "input_sha256": digest_of(fields),
         "dataset_json": dict(dataset),
-        "dataset_json_sha256": sha256(canonical(dataset)),
+        "dataset_json_sha256": digest_of(dataset),
         "cases": cases,
         "files": None,
         "before": None if present is None else {"files": present.document, "stamp": _still_valid(before, present)},

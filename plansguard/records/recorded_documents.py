@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plansguard.artefacts.data.listing import listing
-from plansguard.core.digest import canonical, digest_of, sha256
+from plansguard.core.digest import digest_of, sha256
 from plansguard.core.errors import UsageError
 from plansguard.core.text import brief, counted, listed
 from plansguard.nnunet.inheritance import InheritanceError, resolve_configuration
@@ -116,7 +116,7 @@ def _dataset_json_differences(recorded: Digest, present: Digest, _: Training) ->
 
 def _fingerprint_digest(document: JsonDocument, _: Training) -> Digest:
     """Digests of the file and of each field."""
-    fields = {key: sha256(canonical(value)) for key, value in document.value.items()}
+    fields = {key: digest_of(value) for key, value in document.value.items()}
     return {"sha256": sha256(document.raw), "fields": fields}
 
 
@@ -133,7 +133,7 @@ def _splits_digest(document: JsonDocument, training: Training) -> Digest:
     """Digest of the file, and of the cases of this fold in any order; None for a fold that it does not define."""
     cases, fold = _cases(document.value, training["fold"]), None
     if cases is not None:
-        fold = {"training": len(cases[0]), "validation": len(cases[1]), "sha256": sha256(canonical(cases))}
+        fold = {"training": len(cases[0]), "validation": len(cases[1]), "sha256": digest_of(cases)}
     return {"sha256": sha256(document.raw), "fold": fold}
 
 
@@ -174,7 +174,7 @@ def _weights_digest(path: Path, _: Training) -> Digest:
         size = stream.seek(0, 2)
         if is_zip(head):
             with open_zip(stream, str(path)) as archive:
-                of, digest = "directory", sha256(canonical(archive.directory))
+                of, digest = "directory", digest_of(archive.directory)
         else:
             stream.seek(0)
             content = hashlib.sha256()

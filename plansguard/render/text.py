@@ -18,7 +18,7 @@ Paint = Callable[[str, str], str]
 
 def render(report: Report, *, color: bool) -> str:
     """Render the report as text, with ANSI colours if ``color``."""
-    paint = _colored if color else _plain
+    paint = _colored if color else lambda _, text: text
     lines = [
         *_findings(report, paint),
         *_ignored(report, paint),
@@ -89,10 +89,6 @@ def _summary(report: Report, paint: Paint) -> str:
 def _place(location: Location) -> str:
     line = f":{location.line}:{location.column}" if location.line is not None else ""
     return printable(f"{location.path}{line}")
-
-
-def _plain(_: str, text: str) -> str:
-    return text
 
 
 def _colored(kind: str, text: str) -> str:

@@ -8,15 +8,7 @@ from pathlib import Path
 
 from plansguard.core.errors import UnreadableDocument, UsageError
 from plansguard.core.text import nearest
-from plansguard.documents import json_document, size_limits
-from plansguard.documents.file_names import (
-    CANONICAL_NAMES,
-    MIGRATION_RECORD_ENDING,
-    MODEL_PLANS,
-    PREPROCESSING_RECORD_ENDING,
-    SETTINGS_NAME,
-    TRAINING_RECORD_NAME,
-)
+from plansguard.documents import file_names, json_document, size_limits
 from plansguard.documents.json_document import JsonDocument
 from plansguard.documents.recognise import may_be_document, recognise
 from plansguard.nnunet.workspace import DATASET_NAME, GROUND_TRUTH, Workspace, dataset_id
@@ -32,18 +24,18 @@ _PRUNED = {
 
 def expected_kind(path: Path) -> str | None:
     """The kind of document that nnU-Net expects under this file name, or None."""
-    for kind, name in CANONICAL_NAMES.items():
+    for kind, name in file_names.CANONICAL_NAMES.items():
         if path.name == name:
             return kind
         if path.name.endswith(name):
             return None  # such as model__plans__dataset.json, which may be of any kind
-    if path.name.endswith(MIGRATION_RECORD_ENDING):
+    if path.name.endswith(file_names.MIGRATION_RECORD_ENDING):
         return "lineage"
-    if path.name.endswith(PREPROCESSING_RECORD_ENDING):
+    if path.name.endswith(file_names.PREPROCESSING_RECORD_ENDING):
         return "stamp"
-    if path.name == TRAINING_RECORD_NAME:
+    if path.name == file_names.TRAINING_RECORD_NAME:
         return "receipt"
-    if path.name == SETTINGS_NAME:
+    if path.name == file_names.SETTINGS_NAME:
         return None
     return "plans" if "plans" in path.stem.casefold() else None
 
@@ -94,7 +86,7 @@ def dataset_in(folder: Path, named: Iterable[str] = (), workspace: Workspace | N
         documents += by_name_only
     elif not DATASET_NAME.fullmatch(folder.absolute().name):
         # Other programs use the names plans.json and dataset.json too.
-        doubtful = {MODEL_PLANS, CANONICAL_NAMES["dataset.json"]} - named
+        doubtful = {file_names.MODEL_PLANS, file_names.CANONICAL_NAMES["dataset.json"]} - named
         unreadable = [error for error in unreadable if Path(error.path).name not in doubtful]
     return Dataset(folder, tuple(documents), tuple(unreadable), workspace or Workspace.around(folder))
 
@@ -167,8 +159,8 @@ def _walk(root: Path) -> Iterator[Path]:
             subfolders.clear()
             continue
         seen.add(real)
-        yield Path(folder)
-        if DATASET_NAME.fullmatch(Path(folder).name) and (Path(folder) / CANONICAL_NAMES["fingerprint"]).is_file():
+        yield (path := Path(folder))
+        if DATASET_NAME.fullmatch(path.name) and (path / file_names.CANONICAL_NAMES["fingerprint"]).is_file():
             subfolders.clear()  # those of a preprocessed dataset contain thousands of arrays and no documents
         subfolders[:] = sorted(
             name for name in subfolders if name not in _PRUNED and not name.startswith((".", "fold_"))

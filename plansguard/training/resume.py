@@ -153,7 +153,8 @@ def nothing_to_continue(folder: Path) -> Refused:
     """Return the refusal for a folder without checkpoints; its hint names the other models that have this fold."""
     models = {path.parent.parent.name for path in folder.parent.parent.glob(f"*/{folder.name}/checkpoint_*.pth")}
     others = sorted(models - {folder.parent.name})
-    beside = f"checkpoints of {folder.name} are in {listed(others, _SHOWN)}: correct -tr, -p or the configuration, or "
+    options = "correct the steps, -tr, -p or the configuration"
+    beside = f"checkpoints of {folder.name} are in {listed(others, _SHOWN)}: {options}, or "
     return Refused(
         f"there is nothing to continue in {folder}: it contains no checkpoint",
         hint=f"{beside if others else ''}leave --c out to begin from scratch",

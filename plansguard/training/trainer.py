@@ -35,21 +35,12 @@ from plansguard.core.errors import PlansguardError, UsageError
 from plansguard.core.text import counted, nearest
 from plansguard.nnunet import constants
 from plansguard.nnunet.install import trainer_folder
-from plansguard.training import process_group
+from plansguard.training import process_group, resume
 from plansguard.training.checkpoint_saving import CheckpointSaving, random_state, set_random
 from plansguard.training.data_loaders import Guarded, explained
 from plansguard.training.folder_lock import hold, note_run
 from plansguard.training.options import read_options
-from plansguard.training.progress import Pace
-from plansguard.training.progress_log import ProgressLog
-from plansguard.training.resume import (
-    Split,
-    TrainingState,
-    check_can_begin,
-    check_same_split,
-    checkpoints_in,
-    is_validated,
-)
+from plansguard.training.progress import Pace, ProgressLog
 from plansguard.training.schedule import StepSchedule
 from plansguard.training.signals import StopSignals, ending
 from plansguard.training.stop_reasons import Refused, Stopped, TrainingObstacle
@@ -140,7 +131,7 @@ class StepTrainer(ProgressLog, CheckpointSaving):
             self.device = torch.device("cuda", torch.cuda.current_device()) if device.type == "cuda" else device
             self.grad_scaler = self.grad_scaler if self.device.type == "cuda" else None
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
-        self._state = TrainingState(type(self).__name__, uuid.uuid4().hex, now)
+        self._state = resume.TrainingState(type(self).__name__, uuid.uuid4().hex, now)
         self._carried: dict[str, list[float]] = {}
         self._save_due = False
         self._training = False
@@ -160,7 +151,7 @@ class StepTrainer(ProgressLog, CheckpointSaving):
         model = f"{type(self).__name__}__{plans['plans_name']}__{configuration}"
         folder = Path(str(nnUNet_results)) / plans["dataset_name"] / model / f"fold_{fold}"
         locks = process_group.by_first(partial(hold, folder))
-        if checkpoints_in(folder) and "continue_training" in plans:
+        if resume.checkpoints_in(folder) and "continue_training" in plans:
             plans["continue_training"] = True  # only the loggers read it: --val, or a start that will be refused
         return locks
 
@@ -209,9 +200,9 @@ class StepTrainer(ProgressLog, CheckpointSaving):
         if self._continuing and not self._continued:
             self.load_checkpoint(None)  # nnU-Net found none and would begin from scratch; this raises the reason
         if not self._continuing:
-            process_group.by_first(partial(check_can_begin, folder, StepName(self.base_name, self.schedule)))
+            process_group.by_first(partial(resume.check_can_begin, folder, StepName(self.base_name, self.schedule)))
         if self._finished:
-            if is_validated(folder):
+            if resume.is_validated(folder):
                 raise Refused(
                     f"this training is finished: {self.schedule.total:,} of {self.schedule.total:,} steps",
                     hint="there is nothing to continue; --val in place of --c validates it again",
@@ -267,8 +258,8 @@ class StepTrainer(ProgressLog, CheckpointSaving):
         """Return nnU-Net's split; refuse another one than that of the training that is continued."""
         training, validation = super().do_split()
         if self._training:
-            split = Split.of(training, validation)
-            process_group.by_first(partial(check_same_split, self._state.split, split))
+            split = resume.Split.of(training, validation)
+            process_group.by_first(partial(resume.check_same_split, self._state.split, split))
             self._state.split = split
         return training, validation
 

@@ -17,7 +17,7 @@ from plansguard.commands.check import check, nearest_settings
 from plansguard.commands.gate import GateRequest, judge
 from plansguard.core.report import Report
 from plansguard.migration.plan import MigrationRequest, plan
-from plansguard.nnunet.command_line import command_line, parsed
+from plansguard.nnunet.command_line import command_line, parse
 from plansguard.nnunet.install import packages
 from plansguard.nnunet.workspace import Workspace
 from plansguard.render import render
@@ -128,7 +128,7 @@ def _report(workspace: Path, variant: Variant) -> Report:
             weights=options.get("-pretrained_weights"),
         )
     line = command_line([program, *arguments])
-    values = parsed(line)
+    values = parse(line.name, line.arguments)
     assert values is not None
     request = GateRequest(
         line=line,

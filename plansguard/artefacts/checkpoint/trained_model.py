@@ -250,7 +250,11 @@ def _models_among(path: Path, places: _Places) -> _Places:
     it counts as a model.
     """
     outermost = {place: names for place, names in places.items() if not any(above in places for above in _above(place))}
-    proper = {place: names for place, names in outermost.items() if _checkpoints(names) or _is_model_name(place)}
+    proper = {
+        place: names
+        for place, names in outermost.items()
+        if _checkpoints(names) or place.rpartition("/")[2].count("__") == 2
+    }
     models = dict(sorted((proper or outermost).items()))
     if not models:
         raise UnreadableDocument(str(path), "there is no model here: no plans.json", hint=_NAME_THE_FOLDER)

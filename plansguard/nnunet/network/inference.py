@@ -41,7 +41,7 @@ def inferred_network(stored: Stored) -> InferredNetwork | None:
     """
     try:
         network, channels = _read(stored)
-        heads = _heads(stored, network)
+        heads = next(iter(stored.get(f"decoder.seg_layers.{len(network.features) - 2}.weight") or ()), None)
         is_valid = network_of(_as_written(network)) == network
     except (KeyError, IndexError, ValueError, UnknownNetwork):
         return None
@@ -71,6 +71,7 @@ def _read(stored: Stored) -> tuple[Network, int]:
     entering, channels = stored[f"{entry}.conv.weight"][:2]
     norm, gap = _norm(stored, entry)
     blocks_up = "decoder.stages.0.blocks.0.conv1.conv.weight" in stored
+    up = "blocks.{}.conv1" if blocks_up else "convs.{}"
     network = Network(
         name="PlainConvUNet" if plain else "ResidualUNet" if blocks_up else "ResidualEncoderUNet",
         axes=len(shapes[0]) - 2,
@@ -78,7 +79,7 @@ def _read(stored: Stored) -> tuple[Network, int]:
         kernels=tuple(shape[2:] for shape in shapes),
         strides=_strides(stored, len(units), len(shapes[0]) - 2),
         encoder=tuple(_how_many(stored, unit) for unit in units),
-        decoder=_decoder(stored, len(units) - 1, "blocks.{}.conv1" if blocks_up else "convs.{}"),
+        decoder=tuple(_how_many(stored, f"decoder.stages.{step}.{up}.conv.weight") for step in range(len(units) - 1)),
         bias=f"{entry}.conv.bias" in stored,
         norm=norm,
         gap=gap,
@@ -108,15 +109,6 @@ def _strides(stored: Stored, stages: int, axes: int) -> tuple[tuple[int, ...], .
     pools = "encoder.stages.0.blocks.0.skip.1.conv.weight" in stored
     steps = range(stages - 2, -1, -1)
     return (2 if pools else 1,) * axes, *(stored[f"decoder.transpconvs.{step}.weight"][2:] for step in steps)
-
-
-def _decoder(stored: Stored, steps: int, unit: str) -> tuple[int, ...]:
-    return tuple(_how_many(stored, f"decoder.stages.{step}.{unit}.conv.weight") for step in range(steps))
-
-
-def _heads(stored: Stored, network: Network) -> int | None:
-    layer = stored.get(f"decoder.seg_layers.{len(network.features) - 2}.weight")
-    return layer[0] if layer else None
 
 
 def _as_written(network: Network) -> dict[str, Any]:

@@ -72,7 +72,10 @@ def obstacles(
     causes = list(_causes(ours, other, cascade))
     known = shapes_of(ours.network, ours.channels, 1)
     rest = [name for name in missing if not causes or name not in known]
-    explained = [replace(obstacle, key=_first(missing, start)) for obstacle, start in causes]
+    explained = [
+        replace(obstacle, key=next((name for name in missing if name.startswith(start)), missing[0]))
+        for obstacle, start in causes
+    ]
     return [*_with_counting(explained), *([_unexplained(rest, expected, stored)] if rest else [])]
 
 
@@ -300,10 +303,6 @@ def _listed(noun: str, numbers: Sequence[int]) -> str:
         return f"{noun} {words[0]}"
     plural = "axes" if noun == "axis" else f"{noun}s"
     return f"{plural} {', '.join(words[:-1])} and {words[-1]}"
-
-
-def _first(missing: Sequence[str], beginning: str) -> str:
-    return next((name for name in missing if name.startswith(beginning)), missing[0])
 
 
 def _with_counting(obstacles: list[Obstacle]) -> list[Obstacle]:

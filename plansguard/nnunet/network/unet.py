@@ -118,6 +118,7 @@ def network_of(architecture: Mapping[str, Any]) -> Network:
     if sum(encoder) + sum(decoder) > _MOST_CONVOLUTIONS:
         raise UnknownNetwork(f"more than {_MOST_CONVOLUTIONS} convolutions or blocks: no network has that many")
     norm = _norm(kwargs.get("norm_op"), kwargs.get("norm_op_kwargs") or {}, axes)
+    stem = kwargs.get("stem_channels")
     return Network(
         name=name,
         axes=axes,
@@ -129,7 +130,7 @@ def network_of(architecture: Mapping[str, Any]) -> Network:
         bias=bool(kwargs.get("conv_bias", False)),
         norm=norm,
         gap=_gap(kwargs) if norm else 0,
-        stem=None if plain else _stem(kwargs, features),
+        stem=None if plain else features[0] if stem is None else _positive("stem_channels", stem),
         bottleneck=None if plain else _bottleneck(kwargs, count),
     )
 
@@ -187,11 +188,6 @@ def _gap(kwargs: Mapping[str, Any]) -> int:
     """Layers between a convolution and its normalization: dropout, and a nonlinearity with nonlin_first."""
     nonlinearity = bool(kwargs.get("nonlin_first")) and kwargs.get("nonlin") is not None
     return int(kwargs.get("dropout_op") is not None) + int(nonlinearity)
-
-
-def _stem(kwargs: Mapping[str, Any], features: tuple[int, ...]) -> int:
-    channels = kwargs.get("stem_channels")
-    return features[0] if channels is None else _positive("stem_channels", channels)
 
 
 def _bottleneck(kwargs: Mapping[str, Any], count: int) -> tuple[int, ...] | None:

@@ -11,15 +11,7 @@ from plansguard.core.report import Location, Severity
 from plansguard.core.text import listed
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import reported_before
-from plansguard.rules.pg1_plans.network import (
-    PER_STAGE_AND_AXIS,
-    is_count,
-    is_old_format,
-    minority,
-    own_place,
-    written_fields,
-    written_name,
-)
+from plansguard.rules.pg1_plans import network
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration
 
@@ -47,7 +39,7 @@ def dimensions_disagree(configuration: Configuration, dataset: Dataset) -> Itera
     for axes, odd, agreeing in _odd_fields(fields):
         if not reported_before(dataset, configuration, "architecture", *odd, agreeing[0]):
             usual = fields[agreeing[0]].axes
-            at = own_place(configuration, *(fields[name].at for name in (*odd, *agreeing)))
+            at = network.own_place(configuration, *(fields[name].at for name in (*odd, *agreeing)))
             remedy = ", ".join(_with_axes(name, usual) for name in odd)
             yield found(
                 at,
@@ -57,10 +49,11 @@ def dimensions_disagree(configuration: Configuration, dataset: Dataset) -> Itera
                 remedy=remedy if at in [fields[name].at for name in odd] else f"{remedy} here, or inherit from another",
             )
     axis = _idle_kernel_axis(configuration)
-    decisive = ("patch_size", *written_fields(configuration, "kernel_sizes"))
+    decisive = ("patch_size", *network.written_fields(configuration, "kernel_sizes"))
     if axis is not None and not reported_before(dataset, configuration, *decisive):
+        places = configuration.at_kwarg("kernel_sizes"), configuration.at("patch_size", axis)
         yield found(
-            own_place(configuration, configuration.at_kwarg("kernel_sizes"), configuration.at("patch_size", axis)),
+            network.own_place(configuration, *places),
             severity=Severity.INFO,
             one=f"kernel_sizes extend along axis {axis}",
             other="patch_size has one voxel there: their outer weights are never trained",
@@ -83,14 +76,14 @@ def _fields_with_axes(configuration: Configuration) -> dict[str, _Axes]:
             fields[key] = _Axes(len(configuration.get(key)), configuration.at(key))
     architecture = known(lambda: configuration.architecture)
     kwargs = architecture["arch_kwargs"] if architecture else {}
-    for key in PER_STAGE_AND_AXIS:
+    for key in network.PER_STAGE_AND_AXIS:
         stages = kwargs.get(key)
         lengths = {len(stage) for stage in stages if isinstance(stage, list)} if isinstance(stages, list) else set()
         if len(lengths) == 1:
-            fields[written_name(configuration, key)] = _Axes(lengths.pop(), configuration.at_kwarg(key))
+            fields[network.written_name(configuration, key)] = _Axes(lengths.pop(), configuration.at_kwarg(key))
     for key in ("conv_op", "norm_op"):
         layer = re.search(r"(\d)d$", str(kwargs.get(key)))
-        if layer and not is_old_format(configuration):  # in the old format both follow from patch_size
+        if layer and not network.is_old_format(configuration):  # in the old format both follow from patch_size
             fields[key] = _Axes(int(layer[1]), configuration.at_kwarg(key))
     return fields
 
@@ -98,7 +91,7 @@ def _fields_with_axes(configuration: Configuration) -> dict[str, _Axes]:
 def _odd_fields(fields: Mapping[str, _Axes]) -> Iterator[tuple[int, list[str], list[str]]]:
     """Yield each unusual number of axes, the fields that have it, and the fields of the usual number."""
     odd: dict[int, list[str]] = {}
-    for name, axes, _, _ in minority({name: field.axes for name, field in fields.items()}):
+    for name, axes, _, _ in network.minority({name: field.axes for name, field in fields.items()}):
         odd.setdefault(axes, []).append(name)
     agreeing = [name for name, field in fields.items() if field.axes not in odd]
     for axes, names in odd.items():
@@ -115,7 +108,7 @@ def _idle_kernel_axis(configuration: Configuration) -> int | None:
     """Return the first axis with one voxel in the patch and more in a kernel."""
     patch = configuration.get("patch_size") or []
     kernels = known(lambda: configuration.stage_lists("kernel_sizes")) or []
-    if not all(len(kernel) == len(patch) and all(map(is_count, kernel)) for kernel in kernels):
+    if not all(len(kernel) == len(patch) and all(map(network.is_count, kernel)) for kernel in kernels):
         return None
     idle = (axis for axis, size in enumerate(patch) if size == 1 and any(kernel[axis] > 1 for kernel in kernels))
     return next(idle, None)

@@ -13,17 +13,7 @@ from plansguard.core.text import brief, listed
 from plansguard.nnunet import constants
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import reported_before
-from plansguard.rules.pg1_plans.network import (
-    ENCODER_LISTS,
-    PER_STAGE,
-    PER_STAGE_AND_AXIS,
-    is_count,
-    is_old_format,
-    minority,
-    own_place,
-    written_fields,
-    written_name,
-)
+from plansguard.rules.pg1_plans import network
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration
 
@@ -56,15 +46,16 @@ def patch_not_divisible(configuration: Configuration, dataset: Dataset) -> Itera
     Evidence: PL-01; nnU-Net issues 362, 2719, 2878.
     """
     patch, factors = _pooling(configuration)
-    if reported_before(dataset, configuration, "patch_size", *written_fields(configuration, "strides")):
+    if reported_before(dataset, configuration, "patch_size", *network.written_fields(configuration, "strides")):
         return
     for axis, (size, factor) in enumerate(zip(patch, factors, strict=True)):
         if size > factor and size % factor:
             # PG102 would report a size that leaves too small a map.
             lower, least = size // factor * factor, _SMALLEST_MAP * factor
             fitting = [multiple for multiple in (lower, max(lower + factor, least)) if multiple >= least]
+            places = configuration.at("patch_size", axis), configuration.at_kwarg("strides")
             yield found(
-                own_place(configuration, configuration.at("patch_size", axis), configuration.at_kwarg("strides")),
+                network.own_place(configuration, *places),
                 axis=axis,
                 patch_size=patch,
                 factors=factors,
@@ -97,7 +88,7 @@ def bottleneck_too_small(configuration: Configuration, dataset: Dataset) -> Iter
     Evidence: PL-02; nnU-Net issue 2075; 30000 random topologies of nnU-Net's planner stay at 4 or more.
     """
     patch, factors = _pooling(configuration)
-    if reported_before(dataset, configuration, "patch_size", *written_fields(configuration, "strides")):
+    if reported_before(dataset, configuration, "patch_size", *network.written_fields(configuration, "strides")):
         return
     sizes = list(zip(patch, factors, strict=True))
     # PG101 reports a size above the product that is not divisible.
@@ -110,7 +101,7 @@ def bottleneck_too_small(configuration: Configuration, dataset: Dataset) -> Iter
         places = [configuration.at("patch_size", *small[: len(small) == 1]), configuration.at_kwarg("strides")]
         severity, consequence = _consequence_of_map(configuration, patch, factors)
         yield found(
-            own_place(configuration, *places),
+            network.own_place(configuration, *places),
             severity=severity,
             patch_size=patch,
             factors=factors,
@@ -141,19 +132,19 @@ def stage_lists_disagree(configuration: Configuration, dataset: Dataset) -> Iter
     Evidence: PL-03; nnU-Net issues 2010, 2830; measured with dynamic_network_architectures 0.4.4.
     """
     class_name, kwargs = _stock_network(configuration), configuration.architecture["arch_kwargs"]
-    for key, stages, agreeing, usual in minority(_stage_counts(configuration, kwargs)):
-        if not reported_before(dataset, configuration, *written_fields(configuration, key, agreeing[0])):
-            field, others = written_name(configuration, key), [written_name(configuration, name) for name in agreeing]
+    for key, stages, agreeing, usual in network.minority(_stage_counts(configuration, kwargs)):
+        if not reported_before(dataset, configuration, *network.written_fields(configuration, key, agreeing[0])):
+            field, *others = [network.written_name(configuration, name) for name in (key, *agreeing)]
             one, other = f"{field} is for {stages} stages", f"{listed(others, shown=6)} for {usual}"
             yield found(configuration.at_kwarg(key), one=one, other=other, remedy=_resize(field, usual))
     for key, tokens, value, other, remedy in _bad_entries(configuration, kwargs):
-        if not reported_before(dataset, configuration, *written_fields(configuration, key)):
+        if not reported_before(dataset, configuration, *network.written_fields(configuration, key)):
             stage = "".join(f" for stage {index}" for index in tokens)
-            one = f"{written_name(configuration, key)} has {brief(value)}{stage}"
+            one = f"{network.written_name(configuration, key)} has {brief(value)}{stage}"
             yield found(configuration.at_kwarg(key, *tokens), one=one, other=other, remedy=remedy)
-    wrong = ENCODER_LISTS & set(kwargs) - set(constants.STOCK_ARCHITECTURES[class_name].required)
+    wrong = network.ENCODER_LISTS & set(kwargs) - set(constants.STOCK_ARCHITECTURES[class_name].required)
     if wrong and not reported_before(dataset, configuration, "architecture"):
-        (key,), (right,) = wrong, ENCODER_LISTS - wrong
+        (key,), (right,) = wrong, network.ENCODER_LISTS - wrong
         one, other = f"arch_kwargs has {key}", f"{class_name} takes {right}"
         remedy = f"delete {key}" if right in kwargs else f"rename it to {right}, with that network's numbers"
         yield found(configuration.at_kwarg(key), one=one, other=other, remedy=remedy)
@@ -182,9 +173,9 @@ def first_stage_downsamples(configuration: Configuration, dataset: Dataset) -> I
     """
     _stock_network(configuration)
     first, axes = _strides(configuration)[:1], len(configuration.require("patch_size"))
-    if reported_before(dataset, configuration, *written_fields(configuration, "strides")):
+    if reported_before(dataset, configuration, *network.written_fields(configuration, "strides")):
         return
-    if first and all(map(is_count, first[0])) and max(first[0], default=1) > 1:
+    if first and all(map(network.is_count, first[0])) and max(first[0], default=1) > 1:
         yield found(configuration.at_kwarg("strides", 0), stride=first[0], ones=[1] * axes)
 
 
@@ -194,7 +185,7 @@ def _pooling(configuration: Configuration) -> tuple[list[int], list[int]]:
     Raises Absent if the strides do not fit the patch.
     """
     patch, strides = configuration.require("patch_size"), _strides(configuration)
-    if not strides or not all(len(stage) == len(patch) and all(map(is_count, stage)) for stage in strides):
+    if not strides or not all(len(stage) == len(patch) and all(map(network.is_count, stage)) for stage in strides):
         raise Absent(f"the strides of configuration {configuration.name} do not fit its patch (see PG103, PG108)")
     return patch, [prod(axis) for axis in zip(*strides, strict=True)]
 
@@ -202,7 +193,7 @@ def _pooling(configuration: Configuration) -> tuple[list[int], list[int]]:
 def _strides(configuration: Configuration) -> list[list[int]]:
     """Return the strides of every stage. Raises Absent if their number is not that of the stages."""
     strides, stages = configuration.stage_lists("strides"), known(lambda: configuration.kwarg("n_stages"))
-    if is_count(stages) and stages != len(strides):
+    if network.is_count(stages) and stages != len(strides):
         raise Absent(f"configuration {configuration.name} has {len(strides)} strides for {stages} stages (see PG103)")
     return strides
 
@@ -225,10 +216,10 @@ def _stock_network(configuration: Configuration) -> str:
 
 def _stage_counts(configuration: Configuration, kwargs: Mapping[str, Any]) -> dict[str, int]:
     """Return the number of stages that each field implies."""
-    counts = {"n_stages": kwargs["n_stages"]} if is_count(kwargs.get("n_stages")) else {}
+    counts = {"n_stages": kwargs["n_stages"]} if network.is_count(kwargs.get("n_stages")) else {}
     # In the old format these are derived from n_stages.
-    derived = {"features_per_stage", *ENCODER_LISTS} if is_old_format(configuration) else set()
-    for key in (*PER_STAGE_AND_AXIS, *PER_STAGE):
+    derived = {"features_per_stage", *network.ENCODER_LISTS} if network.is_old_format(configuration) else set()
+    for key in (*network.PER_STAGE_AND_AXIS, *network.PER_STAGE):
         if isinstance(kwargs.get(key), list) and key not in derived:
             counts[key] = len(kwargs[key]) + (key == "n_conv_per_stage_decoder")
     return counts
@@ -246,18 +237,18 @@ def _bad_entries(
 ) -> Iterator[tuple[str, tuple[int, ...], Any, str, str]]:
     """Yield entries that no U-Net accepts: argument, stage, value, what is wrong, and the remedy."""
     positive = "only positive integers are valid", "write a positive integer"
-    if "n_stages" in kwargs and not is_count(kwargs["n_stages"]):
+    if "n_stages" in kwargs and not network.is_count(kwargs["n_stages"]):
         yield "n_stages", (), kwargs["n_stages"], *positive
-    for key in (*PER_STAGE_AND_AXIS, *PER_STAGE):
+    for key in (*network.PER_STAGE_AND_AXIS, *network.PER_STAGE):
         # The old format has no list of features.
-        value = [] if key == "features_per_stage" and is_old_format(configuration) else kwargs.get(key, [])
+        value = [] if key == "features_per_stage" and network.is_old_format(configuration) else kwargs.get(key, [])
         stages = value if isinstance(value, list) else [value]
-        per_axis = key in PER_STAGE_AND_AXIS and isinstance(value, list)
+        per_axis = key in network.PER_STAGE_AND_AXIS and isinstance(value, list)
         axes = Counter(len(stage) for stage in stages if isinstance(stage, list)).most_common(1)
         for index, stage in enumerate(stages):
             tokens = (index,) if isinstance(value, list) else ()
             numbers = stage if per_axis and isinstance(stage, list) else [stage]
-            if not numbers or not all(map(is_count, numbers)):
+            if not numbers or not all(map(network.is_count, numbers)):
                 yield key, tokens, stage, *positive
             elif isinstance(stage, list) and len(stage) != axes[0][0]:
                 count = axes[0][0]

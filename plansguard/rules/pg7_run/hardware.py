@@ -14,13 +14,8 @@ from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, counted, quoted
 from plansguard.nnunet import constants
 from plansguard.nnunet.install import gpus
+from plansguard.nnunet.network import parameters
 from plansguard.nnunet.network.gpu_memory import estimated_gigabytes, feature_map_elements, yardstick
-from plansguard.nnunet.network.parameters import (
-    expected_parameters,
-    input_channels,
-    number_of_parameters,
-    segmentation_heads,
-)
 from plansguard.nnunet.network.unet import UnknownNetwork
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.subjects.documents import DatasetJson
@@ -87,6 +82,7 @@ def gpu_memory_too_small(run: TrainingRun, configuration: Configuration, dataset
     if needed <= gpu.room:
         return
     fits = int(gpu.room / needed * samples) * run.gpus
+    planner = run.plans.value.get("experiment_planner_used")
     yield found(
         configuration.at("batch_size"),
         severity=Severity.ERROR if needed > _HOPELESS * gpu.total else None,
@@ -97,7 +93,7 @@ def gpu_memory_too_small(run: TrainingRun, configuration: Configuration, dataset
         gpu=gpu.name,
         memory=round(gpu.total, 2),
         in_use=f", of which {gpu.others:.1f} GB are in use" if gpu.others > (1 - _TIGHT) * gpu.total else "",
-        planner=_planner(run, by),
+        planner=planner if planner in constants.YARDSTICKS else constants.YARDSTICK_OF_NETWORK[by.network],
         target=max(1, int(gpu.room)),
         fits=fits,
     )
@@ -313,7 +309,7 @@ def _estimate(
     architecture, patch_size = configuration.architecture, configuration.require("patch_size")
     try:
         by = yardstick(architecture, run.plans.value.get("experiment_planner_used"))
-        elements = feature_map_elements(architecture, patch_size, segmentation_heads(dataset_json.value))
+        elements = feature_map_elements(architecture, patch_size, parameters.segmentation_heads(dataset_json.value))
     except UnknownNetwork as error:
         raise Absent(error.reason) from error
     return by, round(estimated_gigabytes(elements, samples, len(patch_size), by), 2)
@@ -323,23 +319,18 @@ def _checkpoint_size(run: TrainingRun, configuration: Configuration, dataset_jso
     """Bytes of one checkpoint; Absent if the network is not known."""
     _check_planned(run)
     try:
-        channels = input_channels(configuration.resolved, dataset_json.value)
-        heads = segmentation_heads(dataset_json.value)
-        shapes = expected_parameters(configuration.architecture, channels, heads)
+        channels = parameters.input_channels(configuration.resolved, dataset_json.value)
+        heads = parameters.segmentation_heads(dataset_json.value)
+        shapes = parameters.expected_parameters(configuration.architecture, channels, heads)
     except UnknownNetwork as error:
         raise Absent(error.reason) from error
-    return _BYTES_PER_PARAMETER * number_of_parameters(shapes)
+    return _BYTES_PER_PARAMETER * parameters.number_of_parameters(shapes)
 
 
 def _check_planned(run: TrainingRun) -> None:
     """Raise Absent for trainers that do not train the network of the plans."""
     if run.base_trainer in constants.TRAINERS_WITH_OWN_NETWORK:
         raise Absent(f"{run.base_trainer} builds another network than the plans name")
-
-
-def _planner(run: TrainingRun, by: constants.Yardstick) -> str:
-    planner = run.plans.value.get("experiment_planner_used")
-    return planner if planner in constants.YARDSTICKS else constants.YARDSTICK_OF_NETWORK[by.network]
 
 
 def _with_this_network(run: TrainingRun, fits: int) -> str | None:
