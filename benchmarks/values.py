@@ -33,7 +33,7 @@ plans = Expectation(
     masked=(masked,) * channels, intensities=(ClippedRange(-900, 200, 50, 80),) * channels, labels=frozenset((0, 1, 2)),
 )
 for case in range(cases):
-    assert not judge_values(folder, f"case_{case}", plans).faults
+    assert not judge_values(folder, f"case_{case}", plans)[0]
 """
 THEIRS = """
 import sys
