@@ -77,8 +77,8 @@ def check(
 ) -> None:
     """Check plans, and the files beside them, against each other.
 
-    The files of one dataset folder are checked together, even when only one of them is named. Exit code: 0 fine,
-    1 findings, 2 something could not be read or the command is wrong, 3 nothing to check.
+    The files of one dataset folder are checked together, even when only one of them is named. Exit code: 0 no
+    finding at or above --fail-on, 1 findings, 2 a file cannot be read or the command is wrong, 3 nothing to check.
     """
     from plansguard.commands.check import check as run_check
 

@@ -17,7 +17,7 @@ _SCREEN = Path("-")
 Source = Annotated[
     Path, Argument(metavar="CHECKPOINT|MODEL", help="A .pth file, a model folder, or an exported zip of models.")
 ]
-Output = Annotated[Path, Option("-o", metavar="FILE", help="Where the plans go. Default: the screen, as with -o -.")]
+Output = Annotated[Path, Option("-o", metavar="FILE", help="Where the plans go; - is the screen.")]
 DatasetJson = Annotated[
     Path | None, Option("--dataset-json", metavar="FILE", help="Where the dataset.json of the training goes.")
 ]

@@ -31,7 +31,7 @@ Weights = Annotated[
     Path, Argument(help="The weights: a .pth file of nnU-Net v2, or a model's folder or zip.", show_default=False)
 ]
 Configuration = Annotated[
-    str | None, Option("-c", "--configuration", help="Default: the one that the weights were trained as.")
+    str | None, Option("-c", "--configuration", help="Default: the configuration of the weights.")
 ]
 
 
@@ -45,7 +45,7 @@ def fit(
 ) -> None:
     """List which datasets can be fine-tuned from a checkpoint, and what the others need first.
 
-    Exit code: 0 every dataset has plans that the weights fit, 1 some have not, 2 the command is wrong.
+    Exit code: 0 every dataset has plans that the weights fit, 1 some have none, 2 the command is wrong.
     """
     from plansguard.artefacts.checkpoint.trained_model import weights_in
     from plansguard.commands.fit import LOADS, datasets_to_fit

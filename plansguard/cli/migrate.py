@@ -39,8 +39,8 @@ Source = Annotated[
     Option(
         "-s",
         metavar="DATASET|PATH",
-        help="Where the plans come from: the id or name of a dataset, or the path of a plans file, a checkpoint, a "
-        "model folder or an exported model zip, which need not be in the workspace.",
+        help="Where the plans come from; required without --undo. The id or name of a dataset, or the path of a plans "
+        "file, a checkpoint, a model folder or an exported model zip, which need not be in the workspace.",
     ),
 ]
 SourcePlans = Annotated[
@@ -52,7 +52,9 @@ SourcePlans = Annotated[
         "plans of one name: the model's folder name or configuration.",
     ),
 ]
-TargetPlans = Annotated[str | None, Option("-tp", metavar="IDENTIFIER", help="Their name in the receiving dataset.")]
+TargetPlans = Annotated[
+    str | None, Option("-tp", metavar="IDENTIFIER", help="Their new name; required without --undo.")
+]
 WorkflowOption = Annotated[
     Workflow,
     Option(
@@ -71,8 +73,8 @@ Force = Annotated[
     bool,
     Option(
         "--force",
-        help="Replace other plans of that name; a backup is kept beside them. With --undo: although the plans were "
-        "edited since, or trained with.",
+        help="Replace other plans of that name; a backup is kept beside them. With --undo: undo even if the "
+        "plans were edited since, or used in a training.",
     ),
 ]
 Undo = Annotated[bool, Option("--undo", help="Undo the last migration into -t (with -tp: the last to that name).")]

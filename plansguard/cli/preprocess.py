@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Configurations = Annotated[
     list[str] | None,
-    Option("-c", "--configuration", metavar="CONFIGURATION", help="What to preprocess, such as 3d_fullres."),
+    Option("-c", "--configuration", metavar="CONFIGURATION", help="What to preprocess, such as 3d_fullres; required."),
 ]
 More = Annotated[list[str] | None, Argument(metavar="[CONFIGURATION]...", help="More of them, as after -c of nnU-Net.")]
 Plans = Annotated[

@@ -43,7 +43,11 @@ SaveEvery = Annotated[
 ]
 MaxTime = Annotated[
     str | None,
-    Option("--max-time", metavar="DURATION", help="Stop in time with a checkpoint and exit code 75, such as 23h30m."),
+    Option(
+        "--max-time",
+        metavar="DURATION",
+        help="Stop after this time, such as 23h30m, with a checkpoint and exit code 75.",
+    ),
 ]
 Portable = Annotated[bool, Option("--portable", help="Let others predict from the checkpoints without plansguard.")]
 DryRun = Annotated[bool, Option("--dry-run", help="Only judge: nothing is started or written.")]
@@ -83,7 +87,7 @@ def train(
     fail_on: FailOn = None,
     settings: SettingsFile = None,
 ) -> None:
-    """Check everything, then train for exactly so many optimiser steps.
+    """Check everything, then train for exactly N optimiser steps.
 
     Plans, data, weights, environment and the folder of results are judged first; an error ends the command before
     torch is loaded. The training is nnU-Net's own, by a trainer that `plansguard steps` names. Exit code: 0 trained,

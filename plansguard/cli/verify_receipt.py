@@ -25,7 +25,7 @@ def verify_receipt(folder: Folder, output: TextOrJson = "text") -> None:
     """
     from plansguard.artefacts.data.workers import Pool
     from plansguard.records.verify import Verification, records_in, verify
-    from plansguard.render import receipt as rendering
+    from plansguard.render import verify_receipt as rendering
 
     assert_text_or_json(output, "verify-receipt")
     paths = records_in(folder)

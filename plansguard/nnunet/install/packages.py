@@ -62,8 +62,11 @@ def nnunet_installations() -> Installations:
     if command is None:
         return Installations(imported, shadowed, None, None, None)
     interpreter = _interpreter(Path(command))
-    is_ours = None if interpreter is None else _same_environment(interpreter, Path(sys.executable))
-    return Installations(imported, shadowed, Path(command), interpreter, is_ours)
+    if interpreter is None:
+        return Installations(imported, shadowed, Path(command), None, None)
+    ours = Path(sys.executable)  # the Pythons of virtual environments link to the same program
+    same = os.path.realpath(interpreter) == os.path.realpath(ours) and _environment(interpreter) == _environment(ours)
+    return Installations(imported, shadowed, Path(command), interpreter, same)
 
 
 def edited_since_installed(path: Path, package: str = NNUNET_PACKAGE) -> bool | None:
@@ -168,11 +171,6 @@ def _interpreter(script: Path) -> Path | None:
             program = shutil.which(match["argument"]) or ""
         return Path(program) if "python" in Path(program).name else None
     return None
-
-
-def _same_environment(one: Path, other: Path) -> bool:
-    """Whether two Pythons are of the same environment. Those of virtual environments link to the same program."""
-    return os.path.realpath(one) == os.path.realpath(other) and _environment(one) == _environment(other)
 
 
 def _environment(interpreter: Path) -> str | None:
