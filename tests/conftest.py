@@ -46,14 +46,16 @@ def corpus() -> Path:
 def workspace(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Copy the fixtures' workspace and let nnU-Net's variables name it, on a machine without a GPU.
 
-    ``pytest.mark.workspace(*datasets, edits=(), folder=".", chdir=False)`` says which datasets are copied (all if none
-    is named), the edits made to the first of them, the folder below ``tmp_path``, and whether it is the current one.
+    ``pytest.mark.workspace(*datasets, edits=(), folder=".", chdir=False, variables=True)`` names the datasets to copy
+    (default: all), the edits of the first of them, and the folder below ``tmp_path``; whether it is the current folder,
+    and whether the variables are set.
     """
     marker = request.node.get_closest_marker("workspace")
     datasets: tuple[str, ...] = () if marker is None else marker.args
     options = {} if marker is None else marker.kwargs
     root = lay_out(tmp_path / options.get("folder", "."), *datasets)
-    point_to(root, monkeypatch)
+    if options.get("variables", True):
+        point_to(root, monkeypatch)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     if options.get("chdir"):
         monkeypatch.chdir(root)

@@ -15,7 +15,7 @@ from plansguard.commands.check import check
 from plansguard.core.errors import UsageError
 from plansguard.render import render
 from tests.support.command import run, start
-from tests.support.variants import FIXTURES, ROOTS, lay_out, place, point_to, put, remove
+from tests.support.variants import FIXTURES, ROOTS, place, point_to, put, remove
 
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 PLANS = "preprocessed/nnUNetPlans.json"
@@ -24,7 +24,7 @@ FAULT = put(PLANS, "/configurations/3d_fullres/patch_size/1", 70)
 FAULT_CODE = "PG101"
 
 
-pytestmark = pytest.mark.usefixtures("nowhere")
+pytestmark = [pytest.mark.usefixtures("nowhere"), pytest.mark.workspace(CT, OTHER_CT, variables=False)]
 
 
 class Judged(NamedTuple):
@@ -43,14 +43,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    """Two datasets as nnU-Net keeps them; the variables are not set."""
-    return lay_out(tmp_path, CT, OTHER_CT)
-
-
-@pytest.fixture
 def variables(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same with the variables set."""
+    """The workspace with the variables set."""
     point_to(workspace, monkeypatch)
     return workspace
 

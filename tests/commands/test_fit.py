@@ -14,19 +14,14 @@ from tests.support import checkpoints
 from tests.support.command import Done, run
 from tests.support.data_folders import DATA, preprocessed
 from tests.support.models import CHECKPOINT
-from tests.support.variants import ROOTS, lay_out, place
+from tests.support.variants import ROOTS, place
 from tests.support.weights import CT, LABELS, MR, PRETRAINED, beside, second_channel
 
 SLIDES, CASCADE, MICROSCOPY = "Dataset004_Slides2D", "Dataset005_CascadeCT", "Dataset006_Microscopy3D"
 Document = dict[str, Any]
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for variable, folder in ROOTS.items():
-        monkeypatch.setenv(f"nnUNet_{variable}", str(tmp_path / folder))
-    monkeypatch.chdir(tmp_path)
-    return lay_out(tmp_path)
+pytestmark = pytest.mark.workspace(chdir=True)
 
 
 def read(workspace: Path, dataset: str, name: str) -> Document:
