@@ -56,9 +56,9 @@ class Rule:
 def rule(code: str, severity: Severity, *, message: str, fix: str, name: str = "") -> Callable[[Check], Rule]:
     """Declare a rule.
 
-    The rule's name is that of the function, with hyphens, unless ``name`` is given. ``message`` and ``fix`` are format
-    strings over the values that the rule yields. The docstring is the rule's page: its first line names the fault, and
-    ``Evidence`` begins with the failure modes of docs/coverage.md that the rule covers, up to a semicolon.
+    Its name is that of the function, with hyphens, unless ``name`` is given. ``message`` and ``fix`` are format strings
+    over the values that the rule yields, and those of ``_COMMON`` in run.py. The docstring is the page: its first line
+    names the fault; ``Evidence`` begins with the failure modes of docs/coverage.md that the rule covers, up to ``;``.
     """
 
     def declare(check: Check) -> Rule:
