@@ -14,7 +14,7 @@ from typer import Argument, Option
 
 from plansguard.cli import ADDED_VARIABLES
 from plansguard.cli.common_options import FailOn, Outputs, SettingsFile, parse_outputs, print_line, text_on_screen
-from plansguard.cli.gate_options import Accept, Because, Data, GateOptions, GpuMemory, accepted_findings
+from plansguard.cli.gate_options import Accept, Because, Data, FromScratch, GateOptions, GpuMemory, accepted_findings
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UsageError
 from plansguard.nnunet.install import trainer_folder
@@ -29,7 +29,17 @@ if TYPE_CHECKING:
 CONTEXT = {"allow_interspersed_args": False}
 _IS_POSIX = os.name == "posix"
 #: Options of the gate that are easily typed after the command.
-_OURS = {"--dry-run", "--accept", "--because", "--data", "--gpu-memory", "--output", "--fail-on", "--settings"}
+_OURS = {
+    "--dry-run",
+    "--accept",
+    "--because",
+    "--from-scratch",
+    "--data",
+    "--gpu-memory",
+    "--output",
+    "--fail-on",
+    "--settings",
+}
 
 Command = Annotated[
     list[str] | None, Argument(metavar="-- COMMAND", help="A command of nnU-Net with its arguments, also behind srun.")
@@ -40,6 +50,7 @@ def gate(
     command: Command = None,
     accept: Accept = [],  # noqa: B006 - typer copies it
     because: Because = [],  # noqa: B006
+    from_scratch: FromScratch = False,
     data: Data = None,
     gpu_memory: GpuMemory = None,
     dry_run: Annotated[bool, Option("--dry-run", help="Only judge, do not start the command.")] = False,
@@ -68,7 +79,10 @@ def gate(
         _assert_program(line)
     parsed = command_line.parse(line.name, line.arguments) if line.name in command_line.GRAMMARS else None
     if parsed is not None:
-        accepted = accepted_findings(accept, because)
+        if from_scratch and line.name != command_line.TRAIN:
+            raise UsageError(f"--from-scratch is an option for {command_line.TRAIN}", hint="leave it out")
+        weights = getattr(parsed.values, "pretrained_weights", None)
+        accepted = accepted_findings(accept, because, from_scratch, weights)
         options = GateOptions(accepted, data, gpu_memory, dry_run, outputs, fail_on, settings)
         steps = _judge(line, parsed, options)
     else:

@@ -29,6 +29,9 @@ Accept = Annotated[
 Because = Annotated[
     list[str], Option("--because", metavar="REASON", help="Why it is accepted; the training record keeps the reason.")
 ]
+FromScratch = Annotated[
+    bool, Option("--from-scratch", help="Random weights are intended, although the plans were migrated for others.")
+]
 Data = Annotated[
     Depth | None,
     Option(
@@ -96,13 +99,22 @@ class GateOptions:
             print_line(f"plansguard: {acceptance.code} was accepted, but not found", err=True)
 
 
-def accepted_findings(accept: Sequence[str], because: Sequence[str]) -> list[Accepted]:
-    """Return codes and their reasons, in pairs; UsageError where one is missing."""
-    from plansguard.commands.train import Accepted
+def accepted_findings(
+    accept: Sequence[str], because: Sequence[str], from_scratch: bool, weights: object
+) -> list[Accepted]:
+    """Return codes and their reasons, in pairs; UsageError where one is missing.
+
+    ``from_scratch`` accepts that no weights are named; UsageError if some are.
+    """
+    from plansguard.commands.train import FROM_SCRATCH, Accepted
 
     if len(accept) != len(because):
         raise UsageError(
             f"{len(accept)} times --accept and {len(because)} times --because: each needs the other",
             hint='--accept PG701 --because "the reason that will be written down"',
         )
-    return [Accepted(*pair) for pair in zip(accept, because, strict=True)]
+    if from_scratch and weights is not None:
+        raise UsageError(
+            f"--from-scratch and -pretrained_weights {weights} exclude each other", hint="leave one of the two out"
+        )
+    return [Accepted(*pair) for pair in zip(accept, because, strict=True)] + [FROM_SCRATCH] * from_scratch

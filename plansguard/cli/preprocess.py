@@ -171,15 +171,21 @@ def _failure(outcome: Outcome) -> str:
 
 
 def _print_next(job: Job) -> None:
-    from plansguard.commands.preprocess import pretrained_weights
+    from plansguard.subjects.pretraining import CHECKPOINT, GATE_TRAIN, pretraining_of
 
     number, plans = dataset_id(job.dataset.name) or job.dataset.name, quoted(job.plans.identifier)
-    path = pretrained_weights(job)
-    weights = "" if path is None else f" -pretrained_weights {quoted(path)}"
-    configuration = quoted(job.targets[-1].configuration)
+    name = job.targets[-1].configuration
+    configuration, pretraining = quoted(name), pretraining_of(job.dataset, job.plans, name)
+    checked = f"plansguard check -d {number} -p {plans}"
+    if pretraining is None:
+        commands = [f"{GATE_TRAIN} {number} {configuration} 0 -p {plans}"]
+    else:
+        commands = [*pretraining.commands(number, configuration, plans)]
+        known = pretraining.path != CHECKPOINT and not pretraining.finish
+        checked += f" -pretrained_weights {pretraining.path}" if known else ""
     typer.echo("\nNext:")
-    print_line(f"  plansguard check -d {number} -p {plans}{weights}")
-    print_line(f"  plansguard gate -- nnUNetv2_train {number} {configuration} 0 -p {plans}{weights}")
+    for command in (checked, *commands):
+        print_line(f"  {command}")
 
 
 def _size(count: int) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
@@ -14,6 +15,10 @@ from plansguard.core.errors import UsageError
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER
 from plansguard.nnunet.workspace import Workspace
 from plansguard.training.schedule import STOCK_PER_WINDOW
+
+if TYPE_CHECKING:
+    from plansguard.subjects.pretraining import Pretraining
+    from plansguard.training.schedule import StepSchedule
 
 Total = Annotated[int | None, Option("--total", metavar="N", help="How many optimiser steps.")]
 Dataset = Annotated[
@@ -43,26 +48,44 @@ def steps(
     nnU-Net trains for 1,000 epochs of 250 steps, however many cases there are. With a dataset, samples and passes over
     the cases are reported as well. Nothing is written, and nnU-Net is not needed.
     """
-    from plansguard.commands.steps import training_data
+    from plansguard.commands.steps import training_data, weights_for
     from plansguard.render.steps import text
     from plansguard.training.trainer_name import trainer_name
 
     schedule = schedule_options.schedule_of(
         total, epochs, per_epoch, validation, rate, by_window, warmup, extend_to, option="--total"
     )
-    name = trainer_name(trainer, schedule)
-    batch_size = cases = None
+    trainer_name(trainer, schedule)  # UsageError for an impossible name
+    batch_size = cases = weights = None
     if dataset is not None:
         if configuration is None:
             raise UsageError("the batch size is the configuration's: add -c", hint="for example -c 3d_fullres")
-        workspace = Workspace.from_environment()
-        batch_size, cases = training_data(workspace, dataset, plans or DEFAULT_IDENTIFIER, configuration, fold)
+        place = Workspace.from_environment(), dataset, plans or DEFAULT_IDENTIFIER, configuration
+        batch_size, cases = training_data(*place, fold)
+        weights = None if schedule.extends else weights_for(*place)
     typer.echo(text(trainer, schedule, batch_size, cases), nl=False)
-    words = [dataset or "DATASET", configuration or "CONFIGURATION", fold]
-    words += ["-tr", name, *(["-p", plans] if plans else []), *(["--c"] if extend_to else [])]
+    words = [dataset or "DATASET", configuration or "CONFIGURATION", fold, *(["-p", plans] if plans else [])]
+    _print_next(trainer, schedule, words, weights)
+
+
+def _print_next(base: str, schedule: StepSchedule, words: Sequence[str], weights: Pretraining | None) -> None:
+    """Print the command that trains by this schedule, at a low rate if the plans are for pretrained weights."""
+    from plansguard.training.schedule import GENTLE_RATE
+    from plansguard.training.trainer_name import gentle_trainer, trainer_name
+
+    lowers = weights is not None and schedule.rate is None
+    name = gentle_trainer(base, schedule) if lowers else trainer_name(base, schedule)
+    command = shlex.join([*words, "-tr", name, *(["--c"] if schedule.extends else [])])
     typer.echo("\nNext:")
-    print_line(f"  plansguard gate -- nnUNetv2_train {shlex.join(words)}")
-    if schedule.rate is None and not schedule.extends:
+    if weights is not None and weights.finish:
+        print_line(f"  {weights.finish}")
+    given = "" if weights is None else f" -pretrained_weights {weights.path}"
+    print_line(f"  plansguard gate -- nnUNetv2_train {command}{given}")
+    if lowers:
+        typer.echo(
+            f"\nThese plans are for pretrained weights: this begins at {GENTLE_RATE:g}. --lr chooses another rate."
+        )
+    elif schedule.rate is None and not schedule.extends:
         typer.echo(
             "\nFor -pretrained_weights a lower rate is usual, such as --lr 0.001: 0.01 may undo what they learned."
         )

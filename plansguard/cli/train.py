@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import sys
@@ -15,11 +14,11 @@ from typer import Argument, Option
 
 from plansguard.cli import schedule_options
 from plansguard.cli.common_options import FailOn, Outputs, SettingsFile, parse_outputs, print_line
-from plansguard.cli.gate_options import Accept, Because, Data, GateOptions, GpuMemory, accepted_findings
+from plansguard.cli.gate_options import Accept, Because, Data, FromScratch, GateOptions, GpuMemory, accepted_findings
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UsageError
 from plansguard.nnunet.command_line import TRAIN, parse
-from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER
+from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER, base_trainer
 from plansguard.nnunet.workspace import Workspace
 from plansguard.training.schedule import STOCK_PER_WINDOW
 from plansguard.training.trainer_name import is_step_name, trainer_name
@@ -27,6 +26,7 @@ from plansguard.training.trainer_name import is_step_name, trainer_name
 if TYPE_CHECKING:
     from plansguard.subjects.training_run import TrainingRun
     from plansguard.training.options import Options
+    from plansguard.training.schedule import StepSchedule
 
 Steps = Annotated[int | None, Option("--steps", metavar="N", help="How many optimiser steps.")]
 Plans = Annotated[str, Option("-p", "--plans", metavar="IDENTIFIER", help="The plans.")]
@@ -80,6 +80,7 @@ def train(
     portable: Portable = False,
     accept: Accept = [],  # noqa: B006 - typer copies it
     because: Because = [],  # noqa: B006
+    from_scratch: FromScratch = False,
     data: Data = None,
     gpu_memory: GpuMemory = None,
     dry_run: DryRun = False,
@@ -98,14 +99,26 @@ def train(
         schedule = schedule_options.schedule_of(
             steps, epochs, per_epoch, validation, rate, by_window, warmup, extend_to, option="--steps"
         )
-        trainer = trainer_name(trainer, schedule)
+        trainer = _named(trainer, schedule)
     values = {"-pretrained_weights": weights, "-device": device, "-num_gpus": gpus}
     flags = {"--c": continues or extend_to is not None, "--val": validates, "--val_best": validates_best, "--npz": npz}
     flags["--disable_checkpointing"] = disable_checkpointing
     command = _stock_command([dataset, configuration, fold, "-tr", trainer, "-p", plans], values, flags)
-    outputs, accepted = parse_outputs(output), accepted_findings(accept, because)
+    outputs, accepted = parse_outputs(output), accepted_findings(accept, because, from_scratch, weights)
     gate = GateOptions(accepted, data, gpu_memory, dry_run, outputs, fail_on, settings)
     _judge_and_train(command, _options(save_every, max_time, portable), gate)
+
+
+def _named(trainer: str, schedule: StepSchedule) -> str:
+    """The trainer of this schedule. UsageError where ``trainer`` has another number of steps in its name."""
+    if trainer == trainer_name(base_trainer(trainer), schedule):
+        return trainer
+    if is_step_name(trainer):
+        raise UsageError(
+            f"-tr {trainer} has a number of steps in its name, and --steps gives another one",
+            hint=f"leave --steps and its other options out, or name the base trainer: -tr {base_trainer(trainer)}",
+        )
+    return trainer_name(trainer, schedule)
 
 
 #: Values that are nnU-Net's default and so are left out.
@@ -120,6 +133,7 @@ def _stock_command(words: Sequence[str], values: Mapping[str, object], flags: Ma
 
 def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions) -> None:
     from plansguard.commands.train import build_record, judge, prepare, write_record
+    from plansguard.subjects.training_run import TRAIN as PROGRAM
 
     if not gate.dry_run:
         _assert_installed()
@@ -132,6 +146,7 @@ def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions
             gate.reading(progress),
             gpu_memory=gate.gpu_memory,
             options=options,
+            program=PROGRAM,
         )
         active = gate.settings_for(run.dataset.folder)
         report = judge(run, "train", active, gate.accepted)
@@ -146,17 +161,17 @@ def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions
 
     code = launch(command[1:], options)
     if prints and code == 0:
-        _print_next(run, parsed.values)
+        _print_next(run)
     raise typer.Exit(code)
 
 
-def _print_next(run: TrainingRun, values: argparse.Namespace) -> None:
-    """Print the commands that verify the training record and predict with the results."""
-    words = ["-d", values.dataset_name_or_id, "-c", values.configuration, "-f", values.fold]
-    words += ["-p", values.p, "-tr", values.tr, *(["-device", run.device] if run.device != "cuda" else [])]
+def _print_next(run: TrainingRun) -> None:
+    """Print the commands that verify the training record and use the results."""
+    from plansguard.commands.train import next_commands
+
     typer.echo("\nNext:")
-    print_line(f"  plansguard verify-receipt {shlex.quote(str(run.output_folder))}")
-    print_line(f"  plansguard gate -- nnUNetv2_predict -i IMAGES -o SEGMENTATIONS {shlex.join(words)}")
+    for command in next_commands(run):
+        print_line(f"  {command}")
 
 
 def _is_first_process() -> bool:

@@ -23,6 +23,7 @@ from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.input_comparison import differences, permuted_channels
 from plansguard.subjects.plans import Configuration, Plans
+from plansguard.subjects.pretraining import Pretraining
 from plansguard.subjects.request import Request
 from plansguard.subjects.weights import Weights, axes_of, meant_for, plans_in
 
@@ -186,10 +187,9 @@ class _Fitting:
         if stale:
             options = f"-p {quoted(plans.identifier)} -c {quoted(name)}"
             return FitResult(*place, PREPROCESS, stale, f"plansguard preprocess -d {number(self.dataset)} {options}")
-        command = (
-            f"{self.unpack}plansguard gate -- nnUNetv2_train {number(self.dataset)} {quoted(name)} 0 "
-            f"-p {quoted(plans.identifier)} -pretrained_weights {self.weights_path}"
-        )
+        pretraining = Pretraining(self.weights_path, self.checkpoint.trainer)
+        (training,) = pretraining.commands(number(self.dataset), quoted(name), quoted(plans.identifier))
+        command = self.unpack + training
         reason = "network, input and data agree"
         if rows:  # a graft keeps its own spacing, for example
             fields = ", ".join(dict.fromkeys(row.field for row in rows))

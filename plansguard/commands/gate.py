@@ -38,7 +38,7 @@ from plansguard.subjects.discovery import configuration_of, dataset_in, dataset_
 from plansguard.subjects.planning import Planning, default_identifier, planned_from
 from plansguard.subjects.prediction import Prediction, PredictionModel, checkpoints_of
 from plansguard.subjects.request import Reading, Request
-from plansguard.subjects.training_run import TrainingRun
+from plansguard.subjects.training_run import GATE, TrainingRun
 from plansguard.training.options import read_options
 from plansguard.training.trainer_name import is_step_name
 
@@ -107,8 +107,14 @@ def judge(request: GateRequest) -> GateResult:
 
 def _train(request: GateRequest) -> GateResult:
     options = read_options(request.environment) if is_step_name(request.values.tr) else None
+    launcher = request.line.words[: request.line.before + 1]
     run = train.prepare(
-        request.workspace, request.values, request.reading, gpu_memory=request.gpu_memory, options=options
+        request.workspace,
+        request.values,
+        request.reading,
+        gpu_memory=request.gpu_memory,
+        options=options,
+        program=(*GATE[:-1], *launcher),
     )
     settings = request.settings(run.dataset.folder)
     return GateResult(train.judge(run, "gate", settings), settings, run=run)

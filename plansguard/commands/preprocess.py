@@ -30,7 +30,6 @@ from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.data_users import DataUser, data_users
 from plansguard.subjects.dataset import Dataset
-from plansguard.subjects.direction import trained_with
 from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
 from plansguard.subjects.documents import PreprocessingRecordFile
 from plansguard.subjects.plans import Configuration, Plans
@@ -170,24 +169,6 @@ def run(job: Job, target: Target) -> Outcome:
             _assert_unchanged(job, target)
             _write(target.record_path, finished_record(unfinished, now=_now(), files=files))
     return outcome
-
-
-def pretrained_weights(job: Job) -> str | None:
-    """Return the weights that the plans were migrated for, or a placeholder for them; None for other plans.
-
-    Without -pretrained_weights nnU-Net would train from scratch and not report it.
-    """
-    record = known(lambda: job.dataset.migration_record(job.plans))
-    if record is None or record.workflow == "pretrain":
-        return None
-    origin = record.value["from"]
-    if str(origin["path"]).endswith(".pth"):
-        return str(origin["path"])
-    giving = replace(job.dataset, folder=job.dataset.folder.with_name(record.giving))
-    models = known(lambda: trained_with(giving, origin["plans"])) or []
-    name = job.targets[-1].configuration
-    checkpoints = (model.checkpoints[0] for model in models if model.configuration == name)
-    return str(next(checkpoints, "PRETRAINED_WEIGHTS.pth"))
 
 
 # --- Before

@@ -6,6 +6,7 @@ from plansguard.core.errors import Absent, UsageError
 from plansguard.nnunet.workspace import ALL, FOLDS, Workspace, checked_fold
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
+from plansguard.subjects.pretraining import Pretraining, pretraining_of
 
 
 def training_data(
@@ -23,6 +24,12 @@ def training_data(
     except Absent as absent:
         raise UsageError(f"{configuration} of {chosen.identifier} cannot be used: {absent.reason}") from absent
     return int(batch_size), _cases(subject, fold)
+
+
+def weights_for(workspace: Workspace, dataset: str, plans: str, configuration: str) -> Pretraining | None:
+    """Return the weights that the plans were migrated for; None for other plans. UsageError as ``training_data``."""
+    subject = dataset_of(workspace, dataset)
+    return pretraining_of(subject, plans_of(subject, plans), configuration)
 
 
 def _cases(dataset: Dataset, fold: str) -> int | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from math import isfinite
@@ -17,18 +18,20 @@ from plansguard.commands.check import weights_from
 from plansguard.core.atomic_files import locked, write_atomically
 from plansguard.core.errors import Absent, UsageError, WriteRefused, known
 from plansguard.core.report import Finding, Report
-from plansguard.core.text import nearest
+from plansguard.core.text import nearest, quoted
 from plansguard.documents import json_document
 from plansguard.documents.file_names import TRAINING_RECORD_NAME
-from plansguard.nnunet.workspace import Workspace, checked_fold
+from plansguard.nnunet.constants import CHECKPOINT_FINAL
+from plansguard.nnunet.workspace import Workspace, checked_fold, dataset_id
 from plansguard.records.recorded_documents import DATA, DATASET_JSON, FINGERPRINT, PLANS, SPLITS, WEIGHTS
 from plansguard.records.training import SCHEMA, merged, read_record
 from plansguard.rules import RULES, find
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
+from plansguard.subjects.pretraining import Pretraining
 from plansguard.subjects.request import Reading, Request
-from plansguard.subjects.training_run import TrainingRun
+from plansguard.subjects.training_run import GATE, TrainingRun
 from plansguard.training.options import Options
 from plansguard.training.stop_reasons import TrainingObstacle
 from plansguard.training.trainer_name import is_step_name
@@ -44,6 +47,10 @@ class Accepted(NamedTuple):
     because: str
 
 
+#: ``--from-scratch``: a training of migrated plans from random weights (PG737).
+FROM_SCRATCH = Accepted("weights-forgotten", "random weights are intended: --from-scratch")
+
+
 def prepare(
     workspace: Workspace,
     values: argparse.Namespace,
@@ -51,6 +58,7 @@ def prepare(
     *,
     gpu_memory: float | None = None,
     options: Options | None = None,
+    program: tuple[str, ...] = GATE,
 ) -> TrainingRun:
     """Return the training that the arguments of ``nnUNetv2_train`` ask for. Nothing is written.
 
@@ -87,6 +95,7 @@ def prepare(
         gpus=values.num_gpus,
         gpu_memory=gpu_memory,
         options=options or Options(),
+        program=program,
     )
 
 
@@ -153,7 +162,7 @@ def accept(report: Report, accepted: Sequence[Accepted]) -> Report:
 def not_found(report: Report, accepted: Sequence[Accepted]) -> list[Accepted]:
     """Return what was accepted and is not among the findings, such as a leftover of an earlier training."""
     codes = {code for finding in report.findings for code in (finding.code, finding.name)}
-    return [acceptance for acceptance in accepted if acceptance.code not in codes]
+    return [one for one in accepted if one.code not in codes and one is not FROM_SCRATCH]
 
 
 def _accepted(finding: Finding, accepted: Sequence[Accepted]) -> Finding:
@@ -232,6 +241,40 @@ def write_record(run: TrainingRun, record: Mapping[str, Any]) -> Path:
     with locked(model_folder):  # a lock on the folder itself means that a training runs there
         write_atomically(path, json_document.dumps(merged(read_record(path), record) if path.exists() else record))
     return path
+
+
+def next_commands(run: TrainingRun) -> Iterator[str]:
+    """The commands that follow a finished training: verify its record, then fine-tune its weights or predict."""
+    yield f"plansguard verify-receipt {quoted(run.output_folder)}"
+    if run.disables_checkpointing:
+        return
+    record = known(lambda: run.dataset.migration_record(run.plans))
+    name = quoted(run.configuration.name)
+    if record is not None and record.workflow == "pretrain":
+        weights = Pretraining(quoted(run.output_folder / CHECKPOINT_FINAL), run.trainer)
+        giving = quoted(dataset_id(record.giving) or record.giving)
+        yield from weights.commands(giving, name, quoted(record.value["from"]["plans"]))
+        return
+    previous = run.configuration.get("previous_stage")
+    if previous is not None:
+        model = run.model_folder.with_name(f"{run.trainer}__{run.plans.identifier}__{previous}")
+        folds = [path.parent.name.removeprefix("fold_") for path in model.glob(f"fold_*/{CHECKPOINT_FINAL}")]
+        yield _prediction(run, str(previous), run.fold if run.fold in folds or not folds else min(folds), "PREVIOUS")
+        yield f"{_prediction(run, run.configuration.name, run.fold)} -prev_stage_predictions PREVIOUS"
+        return
+    yield _prediction(run, run.configuration.name, run.fold)
+
+
+def _prediction(run: TrainingRun, configuration: str, fold: str, output: str = "SEGMENTATIONS") -> str:
+    words = ["-d", dataset_id(run.dataset.name) or run.dataset.name, "-c", configuration, "-f", fold]
+    words += [
+        "-p",
+        run.plans.identifier,
+        "-tr",
+        run.trainer,
+        *(["-device", run.device] if run.device != "cuda" else []),
+    ]
+    return f"plansguard gate -- nnUNetv2_predict -i IMAGES -o {output} {shlex.join(words)}"
 
 
 def _finding_entry(finding: Finding) -> dict[str, str | None]:

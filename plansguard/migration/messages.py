@@ -17,8 +17,8 @@ from plansguard.subjects.discovery import configuration_of
 from plansguard.subjects.external_plans import ExternalDataset, ExternalModel
 from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Configuration
+from plansguard.subjects.pretraining import CHECKPOINT, GATE_TRAIN, Pretraining, pretraining_among
 
-_TRAIN = "plansguard gate -- nnUNetv2_train"
 _ROLES = {
     "finetune": (
         "the pretraining dataset",
@@ -66,16 +66,16 @@ def next_commands(migration: Migration) -> Iterator[str]:
     if pair.workflow == "pretrain":
         giving, own = shlex.quote(dataset_id(pair.giving.name) or pair.giving.name), shlex.quote(pair.plans.identifier)
         checkpoint = f"nnUNetTrainer__{pair.result.identifier}__{name}/fold_all/{CHECKPOINT_FINAL}"
-        yield f"{_TRAIN} {receiving} {configuration} all -p {identifier}"
-        weights = shlex.quote(
-            f"{pair.receiving.workspace.results or '$nnUNet_results'}/{pair.receiving.name}/{checkpoint}"
-        )
-        yield f"{_TRAIN} {giving} {configuration} 0 -p {own} -pretrained_weights {weights}"
+        yield f"{GATE_TRAIN} {receiving} {configuration} all -p {identifier}"
+        results = pair.receiving.workspace.results
+        weights = '"$nnUNet_results"' if results is None else shlex.quote(str(results))
+        weights += f"/{shlex.quote(f'{pair.receiving.name}/{checkpoint}')}"
+        yield from Pretraining(weights).commands(giving, configuration, own)
     else:
-        unpack, weights = _weights(pair, name)
+        unpack, pretraining = _weights(pair, name)
         if unpack:
             yield unpack
-        yield f"{_TRAIN} {receiving} {configuration} 0 -p {identifier} -pretrained_weights {weights}"
+        yield from pretraining.commands(receiving, configuration, identifier)
 
 
 def _configuration(pair: Pair) -> str:
@@ -85,24 +85,26 @@ def _configuration(pair: Pair) -> str:
     return (trained or [name for name in names if name == "3d_fullres"] or names)[0]
 
 
-def _weights(pair: Pair, configuration: str) -> tuple[str, str]:
-    """The command that unpacks the weights if they are in a zip archive, else empty; and their path."""
+def _weights(pair: Pair, configuration: str) -> tuple[str, Pretraining]:
+    """The command that unpacks the weights if they are in a zip archive, else empty; and the weights."""
     trained = sorted(_trained(pair), key=lambda model: model.configuration != configuration)
     if not trained:
-        return "", "PRETRAINED_WEIGHTS.pth"
+        return "", Pretraining(CHECKPOINT)
     model, checkpoint = trained[0], trained[0].checkpoints[0]
-    if not isinstance(model, ExternalModel) or model.archive is None:
-        return "", shlex.quote(str(checkpoint))
+    if not isinstance(model, ExternalModel):
+        return "", pretraining_among(trained, pair.giving.name, model.configuration) or Pretraining(CHECKPOINT)
+    if model.archive is None:
+        return "", Pretraining(shlex.quote(str(checkpoint)), model.trainer)
     member = checkpoint.relative_to(model.archive)
     archive = shlex.quote(str(model.archive))
     results = pair.receiving.workspace.results
     if DATASET_NAME.fullmatch(member.parts[0]) and not (results and (results / member.parent.parent).exists()):
         place = shlex.quote(str(results / member)) if results else f'"$nnUNet_results"/{shlex.quote(str(member))}'
-        return f"nnUNetv2_install_pretrained_model_from_zip {archive}", place
+        return f"nnUNetv2_install_pretrained_model_from_zip {archive}", Pretraining(place, model.trainer)
     folder = shlex.quote(model.archive.stem)
     return (
         f"unzip {archive} {shlex.quote(member.as_posix())} -d {folder}",
-        shlex.quote(str(Path(model.archive.stem) / member)),
+        Pretraining(shlex.quote(str(Path(model.archive.stem) / member)), model.trainer),
     )
 
 

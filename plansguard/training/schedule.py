@@ -16,6 +16,8 @@ STOCK_PER_WINDOW = 250
 STOCK_WINDOWS = 1000
 STOCK_VALIDATION = 50
 STOCK_RATE = 0.01
+#: The learning rate with which maintainers of nnU-Net fine-tune, in place of 0.01.
+GENTLE_RATE = 0.001
 #: Exponent of the polynomial by which the rate falls. Source: training/lr_scheduler/polylr.py.
 EXPONENT = 0.9
 

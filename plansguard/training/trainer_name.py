@@ -8,13 +8,14 @@ has one name, and each name one schedule.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
 
 from plansguard.core.errors import UsageError
 from plansguard.nnunet import constants
 from plansguard.nnunet.constants import DEFAULT_TRAINER
-from plansguard.training.schedule import STOCK_PER_WINDOW, StepSchedule
+from plansguard.training.schedule import GENTLE_RATE, STOCK_PER_WINDOW, STOCK_WINDOWS, StepSchedule
 
 _NAME = re.compile(
     r"(?P<base>[A-Za-z][A-Za-z0-9_]*?)_(?P<total>[0-9]{1,12})steps(?:_from(?P<before>[0-9]{1,12}))?"
@@ -37,7 +38,8 @@ def trainer_name(base: str, schedule: StepSchedule) -> str:
         raise UsageError(f"{base!r} is no name of a trainer", hint=f"nnU-Net's own is {DEFAULT_TRAINER}")
     if is_step_name(base):
         raise UsageError(
-            f"{base} has a number of steps already", hint="name its base trainer: the part before the number"
+            f"{base} has a number of steps already",
+            hint=f"name its base trainer: -tr {constants.base_trainer(base)}",
         )
     parts = [
         base,
@@ -50,6 +52,25 @@ def trainer_name(base: str, schedule: StepSchedule) -> str:
         f"warmup{schedule.warmup}" if schedule.warmup else "",
     ]
     return "_".join(filter(None, parts))
+
+
+def gentle_trainer(base: str = DEFAULT_TRAINER, schedule: StepSchedule | None = None) -> str:
+    """The trainer of as many steps as ``schedule`` (default: nnU-Net's), at a learning rate for pretrained weights."""
+    stock = StepSchedule(STOCK_PER_WINDOW * STOCK_WINDOWS)
+    return trainer_name(base, replace(schedule or stock, rate=GENTLE_RATE))
+
+
+def options_of(name: StepName) -> list[str]:
+    """The options of ``plansguard train`` for the trainer of this name."""
+    schedule = name.schedule
+    options = ["--steps", str(schedule.extends or schedule.total)]
+    options += ["--extend-to", str(schedule.total)] if schedule.extends else []
+    options += ["--per-epoch", str(schedule.per_window)] if schedule.per_window != STOCK_PER_WINDOW else []
+    options += ["--validation", str(schedule.validation)] if schedule.validation is not None else []
+    options += ["--lr", f"{schedule.rate:g}"] if schedule.rate is not None else []
+    options += ["--window-lr"] if schedule.by_window else []
+    options += ["--warmup", str(schedule.warmup)] if schedule.warmup else []
+    return options + (["-tr", name.base] if name.base != DEFAULT_TRAINER else [])
 
 
 def extension_of(name: StepName) -> str | None:
@@ -89,12 +110,18 @@ def read_name(name: str) -> StepName:
     return parsed
 
 
-def planned_steps(trainer: str | None) -> int | None:
-    """The number of steps of this step trainer; None for other trainers and invalid names."""
+def known_step_name(name: str | None) -> StepName | None:
+    """The parts of a step trainer's name; None for other trainers and invalid names."""
     try:
-        return read_name(trainer).schedule.total if trainer is not None and is_step_name(trainer) else None
+        return read_name(name) if name is not None and is_step_name(name) else None
     except UsageError:
         return None
+
+
+def planned_steps(trainer: str | None) -> int | None:
+    """The number of steps of this step trainer; None for other trainers and invalid names."""
+    name = known_step_name(trainer)
+    return None if name is None else name.schedule.total
 
 
 def _rate_word(rate: float) -> str:

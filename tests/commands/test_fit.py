@@ -55,7 +55,8 @@ def test_weights_that_fit(workspace: Path) -> None:
         0,
         "Dataset002_FinetuneCT  nnUNetPlans  3d_fullres  loads\n"
         "  network, input and data agree\n"
-        "  plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p nnUNetPlans -pretrained_weights 'my weights.pth'\n",
+        "  plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p nnUNetPlans -tr nnUNetTrainer_250000steps_lr1en3 "
+        "-pretrained_weights 'my weights.pth'\n",
     )
 
 

@@ -14,6 +14,7 @@ from plansguard.documents import json_document
 from plansguard.records.preprocessing import finished_record, unfinished_record
 from plansguard.records.preprocessing_inputs import input_fields
 from tests.support.command import Done, run
+from tests.support.moves import fine_tuning
 from tests.support.variants import ROOTS, copy, place, put, remove
 
 CT, OTHER_CT, MR, SLIDES = (
@@ -78,7 +79,7 @@ def test_next_commands_have_real_names(workspace: Path) -> None:
     assert commands == [
         "plansguard preprocess -d 2 -p PretrainPlans -c 3d_fullres",
         "plansguard check -d 2 -p PretrainPlans",
-        f"plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p PretrainPlans -pretrained_weights {checkpoint}",
+        fine_tuning(checkpoint, "PretrainPlans"),
     ]
 
 
@@ -125,7 +126,10 @@ def test_pretrain(workspace: Path) -> None:
     assert result.code == 0
     assert "so that a network still to be trained on Dataset001_PretrainCT fits Dataset002_FinetuneCT" in result.out
     assert codes("-s", "2", "-t", "1", "-tp", "FinetunePlans", "--workflow", "pretrain") == set()
-    assert "nnUNetv2_train 2 3d_fullres 0 -p nnUNetPlans -pretrained_weights" in result.out
+    assert (
+        "nnUNetv2_train 2 3d_fullres 0 -p nnUNetPlans -tr nnUNetTrainer_250000steps_lr1en3 -pretrained_weights"
+        in result.out
+    )
 
 
 def test_graft(workspace: Path) -> None:

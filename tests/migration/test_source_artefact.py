@@ -32,6 +32,7 @@ from tests.support.models import (
     spoiled,
     stored,
 )
+from tests.support.moves import fine_tuning
 from tests.support.variants import ROOTS, lay_out, place, point_to
 
 OTHER_CT, MR = "Dataset002_FinetuneCT", "Dataset003_TwoChannelMR"
@@ -268,7 +269,10 @@ def test_pretrain_with_a_plans_file(workspace: Path) -> None:
         place(workspace, pretraining, f"preprocessed/{name}.json").unlink()
     done = run("migrate", "-s", "theirs.json", "-t", "13", "-tp", "Finetune", "--workflow", "pretrain")
     assert done.code == 0, done.out
-    assert "nnUNetv2_train 2 3d_fullres 0 -p nnUNetPlans -pretrained_weights" in done.out
+    assert (
+        "nnUNetv2_train 2 3d_fullres 0 -p nnUNetPlans -tr nnUNetTrainer_250000steps_lr1en3 -pretrained_weights"
+        in done.out
+    )
 
 
 # --- Rules about the pair ---
@@ -307,7 +311,7 @@ def test_next_commands_name_the_checkpoint(workspace: Path) -> None:
         assert commands(migrate(artefact(), "--dry-run")) == [
             "plansguard preprocess -d 2 -p Pretrained -c 3d_fullres",
             "plansguard check -d 2 -p Pretrained",
-            f"plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p Pretrained -pretrained_weights {checkpoint}",
+            fine_tuning(checkpoint),
         ]
 
 
@@ -323,13 +327,11 @@ def test_weights_in_a_zip_are_unpacked_first(workspace: Path) -> None:
     archive = _zip()
     unpack, train = commands(migrate(archive, "--dry-run"))[-2:]
     weights = workspace / ROOTS["results"] / CT / MODEL / "fold_0" / "checkpoint_final.pth"
-    assert unpack == "nnUNetv2_install_pretrained_model_from_zip model.zip"
-    assert train == f"plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p Pretrained -pretrained_weights {weights}"
+    assert (unpack, train) == ("nnUNetv2_install_pretrained_model_from_zip model.zip", fine_tuning(weights))
     weights.parent.mkdir(parents=True)
     unpack, train = commands(migrate(archive, "--dry-run"))[-2:]
     member = f"{CT}/{MODEL}/fold_0/checkpoint_final.pth"
-    assert unpack == f"unzip model.zip {member} -d model"
-    assert train.endswith(f"-pretrained_weights model/{member}")
+    assert (unpack, train) == (f"unzip model.zip {member} -d model", fine_tuning(f"model/{member}"))
 
 
 @pytest.mark.skipif(shutil.which("unzip") is None, reason="needs unzip")

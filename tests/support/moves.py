@@ -12,6 +12,7 @@ from tests.support.variants import ROOTS, Edit
 
 GIVING, RECEIVING = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 MOVED = "preprocessed/PretrainPlans.json"
+RECORD = "preprocessed/PretrainPlans.plansguard.json"
 
 
 def move(workflow: str = "finetune", source: str = GIVING) -> Edit:
@@ -26,3 +27,9 @@ def move(workflow: str = "finetune", source: str = GIVING) -> Edit:
         assert not migration.report.findings
 
     return edit
+
+
+def fine_tuning(weights: Path | str, plans: str = "Pretrained") -> str:
+    """The command that fine-tunes 3d_fullres of Dataset002 from these weights, as it is printed."""
+    command = f"plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p {plans}"
+    return f"{command} -tr nnUNetTrainer_250000steps_lr1en3 -pretrained_weights {weights}"

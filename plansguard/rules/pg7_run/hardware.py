@@ -172,7 +172,7 @@ def _fewer_gpus(batch_size: int, gpus: int) -> str:
     "PG714",
     Severity.ERROR,
     message="this training is to run on {asked}, and {trouble}",
-    fix="check nvidia-smi and CUDA_VISIBLE_DEVICES; without a GPU: -device cpu",
+    fix="{remedy}",
 )
 def fewer_gpus_than_asked(run: TrainingRun) -> Iterator[Found]:
     """The requested device or number of GPUs is not available.
@@ -184,7 +184,8 @@ def fewer_gpus_than_asked(run: TrainingRun) -> Iterator[Found]:
     Why it matters: nnU-Net loads for some seconds and then stops, with `Found no NVIDIA driver on your system`, `Torch
     not compiled with CUDA enabled` or `invalid device ordinal`.
 
-    How to fix: on a machine without a GPU take `-device cpu`. In a job, request as many GPUs from the queue as
+    How to fix: on a machine without a GPU take `-device cpu`. On a login node, where a job for another machine is only
+    judged, give the memory of that machine's GPU with `--gpu-memory`. In a job, request as many GPUs from the queue as
     `-num_gpus`; CUDA_VISIBLE_DEVICES names those that the job may use.
 
     Example: a job was given one GPU, and the command has `-num_gpus 2`.
@@ -201,7 +202,11 @@ def fewer_gpus_than_asked(run: TrainingRun) -> Iterator[Found]:
         visible = gpus.visible()
         if visible is None or len(visible) >= run.gpus or not (visible or run.gpu_memory is None):
             return
-        yield found(run.at, asked=asked, trouble=f"{len(visible) or 'none'} can be seen")
+        remedy = f"-num_gpus {len(visible)}" if visible else "without a GPU: -device cpu"
+        if not visible:
+            remedy += f"; if the training is for another machine: {run.command(options=('--gpu-memory', 'GB'))}"
+        remedy = f"check nvidia-smi and CUDA_VISIBLE_DEVICES; {remedy}"
+        yield found(run.at, asked=asked, trouble=f"{len(visible) or 'none'} can be seen", remedy=remedy)
 
 
 @rule(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,7 @@ def nothing_to_continue(run: TrainingRun) -> Iterator[Found]:
         return  # PG724 reports it
     refusal = run.refusal
     if refusal is not None and refusal.obstacle == "PG722":
-        yield found(run.at, trouble=refusal.reason, remedy=refusal.hint)
+        yield found(run.at, trouble=refusal.reason, remedy=_shorter_training(run) or refusal.hint)
 
 
 @rule("PG723", Severity.ERROR, message="{flag} {trouble}", fix="{remedy}")
@@ -134,6 +135,29 @@ def continue_and_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
         message = "`Cannot set --c and --val flag at the same time`"
         remedy = "--c to continue, which validates at its end; --val only to validate"
         yield found(run.at, other="--val", message=message, remedy=remedy)
+
+
+def _shorter_training(run: TrainingRun) -> str:
+    """How to extend, or finish, a training with fewer steps and otherwise the same schedule; empty where none is."""
+    from plansguard.training.resume import checkpoints_in
+    from plansguard.training.trainer_name import StepName, known_step_name, trainer_name
+
+    if run.steps is None or run.steps.schedule.extends:
+        return ""
+    base, schedule = run.steps
+    behind = run.model_folder.name.removeprefix(run.trainer)
+    for folder in sorted(run.model_folder.parent.glob(f"{base}_*steps*{behind}")):
+        name = folder.name.removesuffix(behind)
+        shorter = known_step_name(name)
+        if shorter is None or shorter != StepName(base, replace(schedule, total=shorter.schedule.total)):
+            continue
+        done, fold = shorter.schedule.total, folder / run.output_folder.name
+        if done < schedule.total and checkpoints_in(fold):
+            extend = run.command(trainer_name(base, replace(schedule, extends=done)), continues=True)
+            if (fold / FINAL).is_file():
+                return f"to extend the {done:,} steps of {name}: {extend}"
+            return f"to finish {name}, and extend it: {run.command(name, continues=True)} && {extend}"
+    return ""
 
 
 def described(path: Path, checkpoint: Checkpoint | UnreadableDocument) -> str:

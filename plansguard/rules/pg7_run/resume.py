@@ -156,7 +156,7 @@ def finished_already(run: TrainingRun) -> Iterator[Found]:
             related=[(Location(checkpoint.path), "the checkpoint")],
             checkpoint=described(Path(checkpoint.path), checkpoint),
             planned=f"{run.schedule.total:,} steps" if run.schedule else counted(planned, "epoch"),
-            remedy=f"{_more_training(run)}; to validate once more use --val in place of --c",
+            remedy=f"{_more_training(run)}; to validate once more: {run.command(continues=False, validates=True)}",
         )
 
 
@@ -274,7 +274,7 @@ def _more_training(run: TrainingRun) -> str:
     if schedule.extends:
         return "an extension is not extended again: for more training take these weights as -pretrained_weights"
     longer = trainer_name(base, replace(schedule, total=2 * schedule.total, extends=schedule.total))
-    return f"for as many steps again: the same command with -tr {longer} --c"
+    return f"for as many steps again: {run.command(longer)}"
 
 
 def _loaded(run: TrainingRun) -> list[Path]:

@@ -13,18 +13,19 @@ from plansguard.core.report import Location, Severity
 from plansguard.core.text import counted, listed, quoted
 from plansguard.nnunet import constants
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.training.schedule import STOCK_RATE, StepSchedule
+from plansguard.training.schedule import GENTLE_RATE, STOCK_PER_WINDOW, STOCK_RATE, StepSchedule
 
 if TYPE_CHECKING:
     import ast
 
+    from plansguard.subjects.plans import Plans
     from plansguard.subjects.training_run import TrainingRun
 
-#: The learning rate with which maintainers of nnU-Net fine-tune, in place of 0.01.
-_GENTLE = 0.001
 #: The end of the job, in seconds since 1970. SLURM sets it since 22.05.
 _JOB_END = "SLURM_JOB_END_TIME"
 _LONGEST_TIME = 12
+#: How many commands a fix names.
+_MOST_COMMANDS = 3
 #: Epochs between two checkpoint_latest.pth. Source: nnUNetTrainer.__init__.
 _SAVE_EVERY = 50
 #: Methods that nnUNetTrainer.run_training calls after initialize() has computed the learning rates.
@@ -35,8 +36,7 @@ _TOO_LATE = ("run_training", "on_train_start", "on_epoch_start", "on_train_epoch
     "PG731",
     Severity.WARNING,
     message="the pretrained weights would begin at a learning rate of {rate:g}, which {trainer} has for random ones",
-    fix="if it is not intended, as many steps that begin at {gentle:g}: the same command with -tr {name} (plansguard "
-    "train --steps: with --lr {gentle:g})",
+    fix="if it is not intended, as many steps that begin at {gentle:g}: {command}",
 )
 def rate_high_for_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
     """Pretrained weights would be fine-tuned at the learning rate for random ones.
@@ -53,22 +53,17 @@ def rate_high_for_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
 
     Evidence: ST-07; nnU-Net issues 270, 2318, 2714, TotalSegmentator issue 358.
     """
-    from plansguard.training.trainer_name import trainer_name
-
     if run.weights is None or not run.begins:
         return
     if run.initial_rate is None:
         raise Absent(f"the learning rate of {run.trainer} is not known")
     if run.initial_rate >= STOCK_RATE:
-        schedule = run.schedule or StepSchedule(
-            total=(run.epochs or constants.DEFAULT_EPOCHS) * (run.steps_per_epoch or 250)
-        )
         yield found(
             run.at,
             related=[(Location(run.weights.path), "the weights")],
             rate=run.initial_rate,
-            gentle=_GENTLE,
-            name=trainer_name(run.base_trainer, replace(schedule, rate=_GENTLE)),
+            gentle=GENTLE_RATE,
+            command=run.command(_gentle(run)),
         )
 
 
@@ -209,37 +204,36 @@ def step_name_cannot_be_read(run: TrainingRun) -> Iterator[Found]:
 @rule(
     "PG736",
     Severity.WARNING,
-    message="{moved} were migrated here for {purpose} and never trained with, and this training takes {plans}",
-    fix="if they are intended: -p {first}",
+    message="{moved} were migrated here for pretraining and never trained with, and this training takes {plans}",
+    fix="if they are intended: {commands}",
 )
 def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
-    """Plans were migrated to this dataset, and the training does not name them.
+    """Plans were migrated to this dataset for pretraining, and the training does not name them.
 
     What it checks: for a training that begins without `-pretrained_weights`, whether other plans of the dataset were
-    migrated (and have a migration record) while these were not, and no model was trained with those yet. If the weights
-    are named, PG624 compares the plans inside them.
+    migrated with `--workflow pretrain`, have the configuration that is trained, and no model was trained with them yet.
+    Plans that were migrated for fine-tuning are not reported: a training of the dataset's own plans without weights is
+    the usual baseline. If the weights are named, PG624 compares the plans inside them.
 
     Why it matters: without `-p`, nnU-Net takes `nnUNetPlans`. A pretraining with them is lost: its weights do not fit
     the dataset that they are for.
 
     How to fix: add `-p`. A training for comparison may continue.
 
-    Example: `plansguard migrate -s 2 -t 1 -tp PretrainPlans`, and then `nnUNetv2_train 1 3d_fullres 0`.
+    Example: `plansguard migrate -s 2 -t 1 -tp PretrainPlans --workflow pretrain`, and then `nnUNetv2_train 1 3d_fullres
+    0`.
 
     Evidence: MV-13, MV-11; nnU-Net issues 2089, 2195, 2760.
     """
-    dataset = run.dataset
-    if not run.begins or run.weights is not None or dataset.has_record(run.plans):
+    if not run.begins or run.weights is not None or run.dataset.has_record(run.plans):
         return
-    used = {model.plans_name for model in known(lambda: dataset.trained) or () if model.checkpoints}
-    idle = [plans for plans in dataset.plans if plans.identifier not in used and dataset.migrated_with(plans)]
+    idle = _idle_plans(run)
     if idle:
         yield found(
             run.at,
             related=[(plans.at(), "the migrated plans") for plans in idle],
             moved=listed([plans.identifier for plans in idle]),
-            purpose="pretraining" if dataset.migrated_with(idle[0]) == "pretrain" else "fine-tuning",
-            first=idle[0].identifier,
+            commands=", or ".join(replace(run, plans=plans).command() for plans in idle[:_MOST_COMMANDS]),
         )
 
 
@@ -248,7 +242,7 @@ def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
     Severity.ERROR,
     message="{plans} were migrated from {origin} for weights trained with them, and this training begins without: "
     "nnU-Net would start from random ones",
-    fix="add -pretrained_weights {weights}",
+    fix="{commands}; if random weights are intended: {scratch}",
 )
 def weights_forgotten(run: TrainingRun) -> Iterator[Found]:
     """Plans that were migrated for fine-tuning are trained without the weights.
@@ -259,21 +253,22 @@ def weights_forgotten(run: TrainingRun) -> Iterator[Found]:
     Why it matters: nnU-Net begins with random weights and does not report it. The result is that of a training with
     plans that were made for other data.
 
-    How to fix: name the weights. A training for comparison can be accepted.
+    How to fix: name the weights. A training of the same plans from random weights, to measure what the pretraining
+    gives, is stated with `--from-scratch`; the training record keeps it.
 
     Example: the job script of the first training, with only `-p` changed.
 
     Evidence: MV-13, AR-13; nnU-Net issues 2195, 2714.
     """
-    record = known(lambda: run.dataset.migration_record(run.plans))
-    if record is None or record.workflow == "pretrain" or run.weights is not None or not run.begins:
-        return
-    origin = str(record.value["from"]["path"])
-    yield found(
-        run.at,
-        origin=record.giving,
-        weights=quoted(origin) if origin.endswith(".pth") else "CHECKPOINT, of a training with these plans",
-    )
+    from plansguard.subjects.pretraining import pretraining_of  # rarely needed
+
+    pretraining = pretraining_of(run.dataset, run.plans, run.configuration.name)
+    if pretraining is not None and run.weights is None and run.begins:
+        is_gentle = run.initial_rate is not None and run.initial_rate < STOCK_RATE
+        command = run.command(run.trainer if is_gentle else _gentle(run), weights=pretraining.path)
+        origin = run.dataset.migration_record(run.plans).giving
+        commands = ", then ".join(filter(None, (pretraining.finish, command)))
+        yield found(run.at, origin=origin, commands=commands, scratch=run.command(options=["--from-scratch"]))
 
 
 @rule(
@@ -332,6 +327,27 @@ def training_in_progress(run: TrainingRun) -> Iterator[Found]:
     who = None if run.validates else holder(run.output_folder)
     if who is not None:
         yield found(run.at, who=who, folder=quoted(run.output_folder))
+
+
+def _gentle(run: TrainingRun) -> str:
+    """The trainer of as many steps at a rate for pretrained weights."""
+    from plansguard.training.trainer_name import gentle_trainer
+
+    epochs, per_epoch = run.epochs or constants.DEFAULT_EPOCHS, run.steps_per_epoch or STOCK_PER_WINDOW
+    return gentle_trainer(run.base_trainer, run.schedule or StepSchedule(epochs * per_epoch))
+
+
+def _idle_plans(run: TrainingRun) -> list[Plans]:
+    """Plans with this configuration that were migrated for pretraining and not trained yet, the latest first."""
+    dataset, records = run.dataset, []
+    used = {model.plans_name for model in known(lambda: dataset.trained) or () if model.checkpoints}
+    for plans in dataset.plans:
+        record = known(lambda plans=plans: dataset.migration_record(plans))  # type: ignore[misc]
+        if record is not None and record.workflow == "pretrain" and plans.identifier not in used:
+            records.append((record.created, plans))
+    records.sort(key=lambda one: one[0], reverse=True)
+    name = run.configuration.name
+    return [plans for _, plans in records if any(one.name == name for one in plans.configurations)]
 
 
 def _sets_epochs(node: ast.AST) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.rules.pg7_run.results import LATEST, PACE, checkpoint
 from tests.rules.pg7_run.trainings import CT, FULLRES, PLANS, READY, TRAIN, training_variant
 from tests.support.data_folders import CASES, SPLITS, preprocessed
-from tests.support.moves import GIVING, MOVED, move
+from tests.support.moves import GIVING, MOVED, RECORD, move
 from tests.support.nnunets import HEAD, installed
 from tests.support.variants import Edit, Variant, finding, put, remove, written
 from tests.support.weights import WITH, weights
@@ -28,6 +28,8 @@ MIGRATED = (
     ),
 )
 
+#: The migrated plans are for a training that is still to be run.
+FOR_PRETRAINING = put(RECORD, "/workflow", "pretrain")
 #: nnU-Net saves checkpoint_latest.pth every 50 epochs.
 UNTIL_SAVED = 50 * PACE
 INSTALLED = (*READY, installed(nnunetv2="2.8.1"))
@@ -88,7 +90,7 @@ VARIANTS: tuple[Variant, ...] = (
         training=(*TRAIN, "-tr", "nnUNetTrainer_0500steps"),
         twin_training=(*TRAIN, "-tr", "nnUNetTrainer_500steps"),
     ),
-    training_variant("migrated-plans-forgotten", "PG736", move(), training=TRAIN),
+    training_variant("migrated-plans-forgotten", "PG736", move(), FOR_PRETRAINING, training=TRAIN, twin=(move(),)),
     Variant(
         "weights-of-migrated-plans-forgotten",
         CT,

@@ -47,7 +47,7 @@ def reported(code: str, *words: str, **options: Any) -> list[Finding]:
 @pytest.mark.parametrize(
     ("trainer", "longer"),
     [
-        ("nnUNetTrainer_500steps_lr1en3", "-tr nnUNetTrainer_1000steps_from500_lr1en3 --c"),
+        ("nnUNetTrainer_500steps_lr1en3", "-tr nnUNetTrainer_1000steps_from500_lr1en3 -device cpu --c"),
         ("nnUNetTrainer_500steps_from200", "an extension is not extended again"),
     ],
 )
@@ -173,7 +173,7 @@ def test_a_trainer_with_a_rate_of_its_own(trainers: Path, workspace: Path) -> No
     assert reported("PG731", "-tr", "Slow_500steps", *words) == []
     (found,) = reported("PG731", "-tr", "Fast", *words)
     assert "learning rate of 0.1" in found.message
-    assert "the same command with -tr Fast_250000steps_lr1en3 (" in found.fix
+    assert "nnUNetv2_train 2 3d_fullres 0 -tr Fast_250000steps_lr1en3 -device cpu -pretrained_weights" in found.fix
 
 
 def test_the_epochs_of_a_trainer_of_ones_own(trainers: Path, workspace: Path) -> None:

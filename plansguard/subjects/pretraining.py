@@ -1,0 +1,89 @@
+"""The weights that migrated plans are for, and the command that fine-tunes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from plansguard.core.errors import known
+from plansguard.core.text import quoted
+from plansguard.documents.file_names import MODEL_PLANS
+from plansguard.nnunet.constants import CHECKPOINT_FINAL, TRAINERS_WITH_OWN_NETWORK, base_trainer
+from plansguard.nnunet.workspace import TrainedModel, dataset_id, trained_models
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.plans import Plans
+from plansguard.training.trainer_name import gentle_trainer
+
+GATE_TRAIN = "plansguard gate -- nnUNetv2_train"
+#: Stands for weights whose path is not known.
+CHECKPOINT = "CHECKPOINT"
+_NO_MIRRORING = "NoMirroring"
+
+
+class Pretraining(NamedTuple):
+    """A checkpoint to fine-tune from; ``path`` is a shell word.
+
+    ``trainer`` is the one that trained it, if that is known. ``finish`` is the command that finishes its training; it
+    is empty where the checkpoint exists, or where nothing is known about it.
+    """
+
+    path: str
+    trainer: str | None = None
+    finish: str = ""
+
+    @property
+    def fine_tuning_trainer(self) -> str:
+        """The trainer that fine-tunes the weights at a low rate; it mirrors and builds the network as theirs does."""
+        base = base_trainer(self.trainer or "")
+        return gentle_trainer(base) if _NO_MIRRORING in base or base in TRAINERS_WITH_OWN_NETWORK else gentle_trainer()
+
+    def commands(self, dataset: str, configuration: str, plans: str, fold: str = "0") -> Iterator[str]:
+        """The commands that fine-tune: that which finishes the pretraining, if it has to, and the training itself.
+
+        ``dataset``, ``configuration`` and ``plans`` are shell words.
+        """
+        if self.finish:
+            yield f"# {CHECKPOINT_FINAL} is still to be written: wait for that training, or continue it:"
+            yield self.finish
+        yield (
+            f"{GATE_TRAIN} {dataset} {configuration} {fold} -p {plans} -tr {self.fine_tuning_trainer} "
+            f"-pretrained_weights {self.path}"
+        )
+
+
+def pretraining_of(dataset: Dataset, plans: Plans, configuration: str) -> Pretraining | None:
+    """The weights that ``plans`` were migrated for; None for plans that are for no weights.
+
+    Their path is a placeholder where no training of this configuration with these plans is found.
+    """
+    record = known(lambda: dataset.migration_record(plans))
+    if record is None or record.workflow == "pretrain":
+        return None
+    path, name, results = Path(record.value["from"]["path"]), record.value["from"]["plans"], dataset.workspace.results
+    if path.suffix == ".pth" and not any(folder.suffix == ".zip" for folder in path.parents):
+        return Pretraining(quoted(path))
+    models = [] if results is None else [*trained_models(results, record.giving)]
+    parts = path.parent.name.split("__")
+    if path.name == MODEL_PLANS and len(parts) == 3:
+        models.insert(0, TrainedModel(path.parent, *parts))
+    with_plans = [model for model in models if model.plans_name == name]
+    return pretraining_among(with_plans, record.giving, configuration) or Pretraining(CHECKPOINT)
+
+
+def pretraining_among(models: Iterable[TrainedModel], dataset: str, configuration: str) -> Pretraining | None:
+    """The first finished training of the configuration, else an unfinished one; None where there is neither."""
+    named = [model for model in models if model.configuration == configuration and model.checkpoints]
+    for model in named:
+        if model.checkpoints[0].name == CHECKPOINT_FINAL:
+            return Pretraining(quoted(model.checkpoints[0]), model.trainer)
+    for model in named:
+        fold = model.checkpoints[0].parent
+        return Pretraining(quoted(fold / CHECKPOINT_FINAL), model.trainer, _finish(model, dataset, fold))
+    return None
+
+
+def _finish(model: TrainedModel, dataset: str, fold: Path) -> str:
+    words = [dataset_id(dataset) or dataset, model.configuration, fold.name.removeprefix("fold_")]
+    words += ["-p", model.plans_name, "-tr", model.trainer, "--c"]
+    return " ".join([GATE_TRAIN, *map(quoted, words)])
