@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from plansguard.nnunet.constants import CHECKPOINT_FINAL
 DATASET_NAME = re.compile(r"Dataset\d{3,}_.+")
 _LONGEST_ID = 9
 _FOLD = re.compile(r"fold_(\d+|all)")
+#: Name of a log of nnU-Net, with the local time of the start. Source: nnUNetTrainer.__init__.
+_LOG = "training_log_%Y_%m_%d_%H_%M_%S.txt"
 ROOTS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 #: The folder to which preprocessing copies the labels, and from which the final validation reads them.
 GROUND_TRUTH = "gt_segmentations"
@@ -153,11 +156,16 @@ class TrainedModel:
 
     @property
     def started(self) -> float | None:
-        """The start of the first fold (seconds since 1970), when nnU-Net wrote the model's copy of the plans."""
-        try:
-            return (self.folder / "plans.json").stat().st_mtime
-        except OSError:
-            return None
+        """The start of the first training of a fold (seconds since 1970), by the names of nnU-Net's logs.
+
+        Times of files are no evidence: a copy has new ones.
+        """
+        names = (path.name for path in self.folder.glob("fold_*/training_log_*.txt"))
+        times = []
+        for name in names:
+            with suppress(ValueError):
+                times.append(datetime.strptime(name, _LOG).timestamp())
+        return min(times, default=None)
 
 
 def trained_models(results: Path, dataset_name: str) -> Iterator[TrainedModel]:

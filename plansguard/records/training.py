@@ -7,6 +7,7 @@ a finding accepted at the first start is still reported after the tenth.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import plansguard
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.text import brief
 from plansguard.documents import json_document
+from plansguard.documents.file_names import TRAINING_RECORD_NAME
 from plansguard.documents.recognise import recognise
 from plansguard.documents.validation import problems
 
@@ -50,6 +52,16 @@ def read_record(path: Path) -> dict[str, Any]:
     if not value["starts"]:
         raise UnreadableDocument(str(path), "this training record has no start", hint="it was edited or damaged")
     return value  # type: ignore[no-any-return]
+
+
+def recorded_weights(model_folder: Path) -> list[str] | None:
+    """Paths of the weights, as typed, with which trainings of the folds of a model began; None without a record."""
+    paths, is_recorded = [], False
+    for path in sorted(model_folder.glob(f"fold_*/{TRAINING_RECORD_NAME}")):
+        is_recorded = True
+        with suppress(UnreadableDocument):
+            paths += [start["weights"]["path"] for start in read_record(path)["starts"] if start["weights"] is not None]
+    return paths if is_recorded else None
 
 
 def merged(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:

@@ -78,13 +78,20 @@ def trained_otherwise(
     Only fields that apply to the model's configuration count. A copy of the plans that cannot be read is skipped.
     """
     for model in models:
-        path = model.folder / "plans.json"
-        try:
-            theirs = size_limits.read(path).value
-        except UnreadableDocument:
-            continue
-        if recognise(theirs) != "plans":
-            continue
-        if fields := plans_diff.edited_fields(theirs, plans.value, facets, model.configuration):
-            related = [(Location(str(path)), "the plans it was trained with")]
+        if fields := differing_fields(model, plans, facets):
+            related = [(Location(str(model.folder / "plans.json")), "the plans it was trained with")]
             yield found(at, related=related, model=str(model.folder), fields=listed(fields))
+
+
+def differing_fields(model: TrainedModel, plans: Plans, facets: Sequence[str]) -> list[str] | None:
+    """Return the fields of these facets in which the model's copy of its plans differs from ``plans``.
+
+    Only fields that apply to the model's configuration count. None for a copy that cannot be read.
+    """
+    try:
+        theirs = size_limits.read(model.folder / "plans.json").value
+    except UnreadableDocument:
+        return None
+    if recognise(theirs) != "plans":
+        return None
+    return plans_diff.edited_fields(theirs, plans.value, facets, model.configuration)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import brief
+from plansguard.core.text import brief, listed, quoted
 from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
 from plansguard.nnunet import plans_diff
 from plansguard.nnunet.workspace import TrainedModel
 from plansguard.records.migration import MigrationRecord
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import trained_otherwise
+from plansguard.rules.engine.helpers import differing_fields, number, trained_otherwise
+from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Plans
 
 _EDITED = "{field} was {then} when the plans were migrated from {origin}, and is {now} now"
@@ -143,34 +146,79 @@ def results_from_other_plans(plans: Plans, trained: tuple[TrainedModel, ...]) ->
 @rule(
     "PG405",
     Severity.WARNING,
-    message="{model} was started with plans {used} after {plans} had been migrated for fine-tuning",
-    fix="if it was meant to use the pretrained weights, start it again with -p {plans}",
+    message="{plans} were migrated for weights of {giving}, and {model} {what}: its plans {used} differ from them in "
+    "{fields}",
+    fix="{remedy}",
 )
 def trained_without_migrated_plans(
-    plans: Plans, migration_record: MigrationRecord, trained: tuple[TrainedModel, ...]
+    dataset: Dataset, plans: Plans, migration_record: MigrationRecord, trained: tuple[TrainedModel, ...]
 ) -> Iterator[Found]:
     """A training was started without `-p` after plans had been migrated.
 
-    What it checks: where plans were migrated for fine-tuning and no model was trained with them, no other model of the
-    dataset was started since.
+    What it checks: where plans were migrated for fine-tuning and no model was trained with them, whether another model
+    of the dataset was fine-tuned from the weights that they were migrated for, with plans of another network or input.
+    Its training record names the weights. A training that has no such record is reported for information if nnU-Net's
+    own logs say that it was started after the migration, and the weights would load into its network. A training whose
+    record names no weights, or others, is not reported; times of files are no evidence.
 
     Why it matters: every version of nnU-Net's own instructions leaves `-p` out of the last command. Then the default
     plans train: with another network the weights are refused; else spacing and normalization are silently wrong.
 
-    How to fix: start the training again with `-p` and the name of the migrated plans.
+    How to fix: start the training again with `-p` and the name of the migrated plans. A training from random weights,
+    for comparison, is as it should be.
 
     Example: `nnUNetv2_train 2 3d_fullres 0 -pretrained_weights ...` after `plansguard migrate ... -tp PretrainPlans`.
 
     Evidence: MV-13; nnU-Net issues 2089, 2195, 2760.
     """
-    from datetime import datetime
+    from plansguard.records.training import recorded_weights  # rarely needed
 
     if migration_record.workflow == "pretrain" or any(model.plans_name == plans.identifier for model in trained):
         return
+    since, giving = _time_of(migration_record), migration_record.giving
+    for model in trained:
+        fields, weights = differing_fields(model, plans, ("weights", "input")), recorded_weights(model.folder)
+        proven = any(_is_for(migration_record, path) for path in weights or ())
+        possible = (
+            weights is None and (model.started or 0.0) > since and not differing_fields(model, plans, ["weights"])
+        )
+        if fields and (proven or possible):
+            yield found(
+                plans.at(),
+                severity=None if proven else Severity.INFO,
+                model=model.folder.name,
+                what=f"was fine-tuned from weights of {giving}" if proven else "was started since",
+                used=model.plans_name,
+                giving=giving,
+                fields=listed(fields),
+                remedy=_with_weights(dataset, plans, model, proven=proven),
+            )
+
+
+def _time_of(record: MigrationRecord) -> float:
+    """Seconds since 1970; Absent for a damaged time."""
+    from datetime import datetime
+
     try:
-        since = datetime.fromisoformat(migration_record.created).timestamp()
+        return datetime.fromisoformat(record.created).timestamp()
     except ValueError as error:
         raise Absent("the migration record does not contain the time of the migration") from error
-    for model in trained:
-        if model.started is not None and model.started > since:
-            yield found(plans.at(), model=model.folder.name, used=model.plans_name)
+
+
+def _is_for(record: MigrationRecord, weights: str) -> bool:
+    """Whether the plans were migrated for the weights at this path."""
+    origin, parts = record.value["from"], Path(weights).parts
+    models = [part.split("__") for part in parts if part.count("__") == 2]
+    trained_there = record.giving in parts and any(plans == origin["plans"] for _, plans, _ in models)
+    return trained_there or os.path.realpath(weights) == os.path.realpath(origin["path"])
+
+
+def _with_weights(dataset: Dataset, plans: Plans, model: TrainedModel, *, proven: bool) -> str:
+    """How to fine-tune with the migrated plans."""
+    from plansguard.subjects.pretraining import CHECKPOINT, Pretraining, pretraining_of
+
+    weights = pretraining_of(dataset, plans, model.configuration) or Pretraining(CHECKPOINT)
+    *_, command = weights.commands(number(dataset), quoted(model.configuration), quoted(plans.identifier))
+    return (
+        f"train with the migrated plans: {command}" if proven else f"nothing, if no weights are meant; else: {command}"
+    )

@@ -315,21 +315,24 @@ def head_starts_anew(weights: Weights) -> Iterator[Found]:
 
 @rule(
     "PG629",
-    Severity.WARNING,
-    message="{model} already holds {checkpoints} of a training with these plans{themselves}: starting again "
-    "overwrites, and --c continues without these weights",
-    fix="give the new training plans of another name, or move {model} away",
+    Severity.INFO,
+    message="trainings of {configuration} with these plans have left checkpoints already: {folds}{themselves}",
+    fix="nothing, for another fold or trainer; the same ones again would overwrite theirs, which the gate refuses "
+    "(PG721)",
 )
 def training_already_there(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """A training with these plans is already in the results folder.
 
     What it checks: for weights that are to be fine-tuned, whether `nnUNet_results` holds checkpoints of this dataset,
-    plans and configuration, of any trainer and fold. For a training that is about to start PG721 checks it exactly.
+    plans and configuration, of any trainer and fold. A check knows neither the trainer nor the fold of the training
+    that follows, so this is for information. For a training that is about to start PG721 checks its own folder.
 
-    Why it matters: without `--c` the earlier checkpoints are overwritten. `--c` with `-pretrained_weights` is refused,
-    and `--c` where no checkpoint is found only warns and starts from random weights.
+    Why it matters: without `--c`, nnU-Net overwrites earlier checkpoints of the same trainer and fold; a trainer of a
+    number of steps refuses to begin there. `--c` with `-pretrained_weights` is refused, and `--c` where no checkpoint
+    is found only warns and starts from random weights.
 
-    How to fix: use another plans name for another experiment, or move the old results.
+    How to fix: another fold and another trainer, also with another number of steps, have folders of their own. For the
+    same fold and trainer, give the plans another name, or move the old results.
 
     Example: the second attempt at a fine-tuning.
 
@@ -337,16 +340,13 @@ def training_already_there(dataset: Dataset, weights: Weights) -> Iterator[Found
     """
     configuration = weights.configuration
     same = configuration.plans.identifier, configuration.name
-    for model in dataset.trained if dataset.request.trainer is None else ():
-        if (model.plans_name, model.configuration) != same or not model.checkpoints:
-            continue
-        own = os.path.realpath(weights.checkpoint.path) in map(os.path.realpath, model.checkpoints)
-        yield found(
-            configuration.at(),
-            model=quoted(model.folder),
-            checkpoints=listed([str(path.relative_to(model.folder)) for path in model.checkpoints]),
-            themselves=", among them these weights" if own else "",
-        )
+    models = dataset.trained if dataset.request.trainer is None else ()
+    paths = [path for model in models if (model.plans_name, model.configuration) == same for path in model.checkpoints]
+    if paths:
+        own = os.path.realpath(weights.checkpoint.path) in map(os.path.realpath, paths)
+        folds = dict.fromkeys(f"{path.parent.parent.name}/{path.parent.name}" for path in paths)
+        themselves = "; these weights are among them" if own else ""
+        yield found(configuration.at(), folds=listed(list(folds)), themselves=themselves)
 
 
 def _misfit(dataset: Dataset, weights: Weights, *kinds: str, remedy: str = "") -> Iterator[Found]:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 from tests.support.moves import GIVING, MOVED, RECEIVING, move
 from tests.support.variants import PLANS, Edit, Variant, copy, finding, place, put
 
 CONFIGURATION = "/configurations/3d_fullres"
 RESULTS = "results/nnUNetTrainer__nnUNetPlans__3d_fullres"
-#: Seconds since 1970, before and after any migration: in 2001 and in 2096.
-EARLIER, LATER = 10**9, 4 * 10**9
 
 
-def written_at(file: str, seconds: int) -> Edit:
-    """Set the file's time."""
-    return lambda workspace, dataset: os.utime(place(workspace, dataset, file), (seconds, seconds))
+def started_from(dataset: str | None) -> Edit:
+    """Write the training record of a training from weights of this dataset, or of one from random weights."""
+
+    def edit(workspace: Path, receiving: str) -> None:
+        from tests.support.training_records import leave  # it imports the variants
+
+        weights = None if dataset is None else place(workspace, dataset, f"{RESULTS}/fold_0/checkpoint_final.pth")
+        leave(workspace, depth="none", trainer="nnUNetTrainer", weights=weights)
+
+    return edit
 
 
 VARIANTS: tuple[Variant, ...] = (
@@ -63,16 +68,8 @@ VARIANTS: tuple[Variant, ...] = (
     Variant(
         "p-forgotten-in-the-last-command",
         RECEIVING,
-        (
-            move(),
-            copy(PLANS, f"{RESULTS}/plans.json"),
-            written_at(f"{RESULTS}/plans.json", LATER),
-        ),
+        (move(), copy(PLANS, f"{RESULTS}/plans.json"), started_from(GIVING)),
         finding("PG405", MOVED),
-        twin=(
-            move(),
-            copy(PLANS, f"{RESULTS}/plans.json"),
-            written_at(f"{RESULTS}/plans.json", EARLIER),
-        ),
+        twin=(move(), copy(PLANS, f"{RESULTS}/plans.json"), started_from(None)),
     ),
 )

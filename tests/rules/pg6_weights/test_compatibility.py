@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shlex
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -364,7 +365,20 @@ def test_a_cascade_names_its_labels(workspace: Path) -> None:
 def test_weights_in_the_folder_of_their_own_training(workspace: Path) -> None:
     path = place(workspace, PRETRAINED, "results/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/checkpoint_final.pth")
     message = finding(check(datasets=["1"], weights=path), "PG629").message
-    assert "among them these weights" in message
+    assert message.endswith("nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0; these weights are among them")
+
+
+@pytest.mark.parametrize("folders", [[], ["nnUNetTrainer_500steps"], ["nnUNetTrainer_500steps", "nnUNetTrainerDA5"]])
+def test_earlier_trainings_are_reported_once(workspace: Path, folders: list[str]) -> None:
+    """Other trainers and other folds have other folders, so that they are no reason to warn."""
+    path = trained(workspace, PRETRAINED)
+    model = place(workspace, PRETRAINED, "results/nnUNetTrainer__nnUNetPlans__3d_fullres")
+    for name in folders:
+        shutil.copytree(model, model.with_name(f"{name}__nnUNetPlans__3d_fullres"))
+        shutil.copytree(model / "fold_0", model.with_name(f"{name}__nnUNetPlans__3d_fullres") / "fold_1")
+    found = finding(check(datasets=["1"], plans="nnUNetPlans", configuration="3d_fullres", weights=path), "PG629")
+    assert found.severity is Severity.INFO
+    assert (len(folders) == 2) == ("and 2 more" in found.message)
 
 
 def test_the_commands_for_plans_that_differ_show_both(workspace: Path) -> None:
