@@ -58,7 +58,9 @@ Data = Annotated[
 Dask = Annotated[
     str | None, Option(metavar="ADDRESS", help="Read cases on the workers of this Dask cluster (plansguard[dask]).")
 ]
-AllowEmpty = Annotated[bool, Option("--allow-empty", help="Exit with 0 instead of 3 when nothing is found to check.")]
+AllowEmpty = Annotated[
+    bool, Option("--allow-empty", help="Exit with 0 instead of 3 when nothing is found to check, or no plans.")
+]
 
 
 def check(
@@ -78,7 +80,8 @@ def check(
     """Check plans, and the files beside them, against each other.
 
     The files of one dataset folder are checked together, even when only one of them is named. Exit code: 0 no
-    finding at or above --fail-on, 1 findings, 2 a file cannot be read or the command is wrong, 3 nothing to check.
+    finding at or above --fail-on, 1 findings, 2 a file cannot be read or the command is wrong, 3 nothing to check,
+    or no plans.
     """
     from plansguard.commands.check import check as run_check
 

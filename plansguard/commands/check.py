@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from plansguard.core.report import Report
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
-from plansguard.nnunet.workspace import Workspace
+from plansguard.nnunet.workspace import Workspace, is_folder
 from plansguard.rules import RULES
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings, find_settings, read_settings
-from plansguard.subjects.discovery import dataset_of, discover
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.discovery import dataset_in, dataset_of, discover
 from plansguard.subjects.request import Reading, Request
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def check(
     ids = list(datasets)
     if not places and not ids:
         places = [Path()]
-    named = [dataset_of(Workspace.from_environment(), dataset) for dataset in ids]
+    named = [_dataset_named(dataset) for dataset in ids]
     # A dataset that is named twice, by path and by id, is checked once.
     subjects = list({subject.folder.resolve(): subject for subject in [*discover(places), *named]}.values())
     if plans is not None:
@@ -60,13 +61,25 @@ def check(
     if checkpoint is not None and plans is None:
         plans = DEFAULT_IDENTIFIER
     request = Request(plans, configuration, checkpoint, reading or Reading())
-    return run_rules(
+    report = run_rules(
         "check",
         [*(str(place) for place in places), *ids],
         [replace(subject, request=request) for subject in subjects],
         settings=settings or nearest_settings([*places, *(subject.folder for subject in subjects)]),
         rules=RULES,
     )
+    return replace(report, lacks_plans=bool(report.documents) and not any(subject.plans for subject in subjects))
+
+
+def _dataset_named(id_or_name: str) -> Dataset:
+    """Return the preprocessed folder of a dataset, or the raw one of a dataset that has no other yet."""
+    workspace = Workspace.from_environment()
+    name = workspace.dataset_name(id_or_name)
+    if workspace.raw is not None and not is_folder(workspace.preprocessed_folder(name)):
+        raw = workspace.raw / name
+        if is_folder(raw):
+            return dataset_in(raw, workspace=workspace)
+    return dataset_of(workspace, id_or_name)
 
 
 def weights_from(path: str | Path | None) -> Checkpoint | None:

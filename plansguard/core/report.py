@@ -131,13 +131,17 @@ class NotChecked:
 
 @dataclass(frozen=True)
 class Report:
-    """The result of one command. ``documents`` is the number of files that were checked."""
+    """The result of one command.
+
+    ``documents`` is the number of files that were checked; ``lacks_plans`` whether a check found none that are plans.
+    """
 
     command: str
     inputs: tuple[str, ...]
     documents: int
     findings: tuple[Finding, ...] = ()
     not_checked: tuple[NotChecked, ...] = ()
+    lacks_plans: bool = False
 
     @property
     def active(self) -> tuple[Finding, ...]:
@@ -160,9 +164,11 @@ class Report:
         return any(finding.severity.rank >= fail_on.rank for finding in self.active)
 
     def exit_code(self, fail_on: Severity = Severity.ERROR) -> int:
-        """0: clean; 1: findings at or above ``fail_on``; 2: the verdict is incomplete; 3: no documents."""
+        """0: clean; 1: findings at or above ``fail_on``; 2: the verdict is incomplete; 3: no documents, or no plans."""
         if any(finding.code in INCOMPLETE for finding in self.active):
             return 2
         if not self.documents:
             return 3
-        return 1 if self.fails(fail_on) else 0
+        if self.fails(fail_on):
+            return 1
+        return 3 if self.lacks_plans else 0

@@ -45,8 +45,7 @@ class Workspace:
         other raw data. Otherwise the usual sibling folders are used.
         """
         root = folder.absolute().parent
-        named = os.environ.get("nnUNet_preprocessed")
-        if named and os.path.realpath(named) == os.path.realpath(root):
+        if is_named_preprocessed(root):
             return cls.from_environment()
         siblings = [root.parent / name for name in ROOTS]
         if root.name != "nnUNet_preprocessed":
@@ -174,6 +173,12 @@ def trained_models(results: Path, dataset_name: str) -> Iterator[TrainedModel]:
         parts = folder.name.split("__")
         if len(parts) == 3 and folder.is_dir():
             yield TrainedModel(folder, *parts)
+
+
+def is_named_preprocessed(root: Path) -> bool:
+    """Whether the environment variable nnUNet_preprocessed names this folder."""
+    named = os.environ.get(ROOTS[1])
+    return bool(named) and os.path.realpath(str(named)) == os.path.realpath(root)
 
 
 def is_folder(path: Path) -> bool:

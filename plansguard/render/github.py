@@ -18,6 +18,8 @@ def render(report: Report, *, color: bool) -> str:  # noqa: ARG001 - every forma
     counts = report.summary()
     summary = ", ".join(counted(counts[key], key) for key in ("error", "warning")) + f", {counts['info']} info"
     skipped = f"{counted(counts['not_checked'], 'check')} not possible"
+    if report.lacks_plans:
+        summary = f"no plans to check, {summary}"
     lines = [_command(finding) for finding in report.active]
     return "\n".join([*lines, f"plansguard: {summary} in {counted(counts['documents'], 'document')}, {skipped}"]) + "\n"
 

@@ -83,7 +83,8 @@ def _summary(report: Report, paint: Paint) -> str:
     result = paint("error" if counts["error"] else "warning", ", ".join(findings)) if findings else "no findings"
     ignored = f", {counts['ignored']} ignored" if counts["ignored"] else ""
     skipped = f", {counted(counts['not_checked'], 'check')} not possible" if counts["not_checked"] else ""
-    return f"{result}{ignored} in {counted(counts['documents'], 'document')}{skipped}"
+    empty = "there are no plans to check: " if report.lacks_plans else ""
+    return f"{empty}{result}{ignored} in {counted(counts['documents'], 'document')}{skipped}"
 
 
 def _place(location: Location) -> str:

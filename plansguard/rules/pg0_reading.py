@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief
 from plansguard.documents import json_document
@@ -14,7 +13,7 @@ from plansguard.documents.recognise import is_v1, recognise
 from plansguard.documents.validation import FieldProblem, problems
 from plansguard.nnunet import constants
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.needs import Crash
+from plansguard.rules.engine.needs import PREPROCESSED, Crash
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import expected_kind
 from plansguard.subjects.plans import Configuration, Plans
@@ -200,8 +199,9 @@ def invalid_field(dataset: Dataset) -> Iterator[Found]:
     Severity.ERROR,
     message="{where} has no {lacking}, which nnU-Net needs for {use}",
     fix="add what is missing, best by taking it from the plans these were made from",
+    roles=PREPROCESSED,
 )
-def missing_key(plans: Plans, dataset: Dataset) -> Iterator[Found]:
+def missing_key(plans: Plans) -> Iterator[Found]:
     """Plans lack a key that nnU-Net reads.
 
     What it checks: in a dataset's folder in nnUNet_preprocessed, the plans and each configuration (after
@@ -216,8 +216,6 @@ def missing_key(plans: Plans, dataset: Dataset) -> Iterator[Found]:
 
     Evidence: PL-08; measured with nnU-Net 2.8.1.
     """
-    if dataset.role != "preprocessed":
-        raise Absent("only a preprocessed dataset folder must be complete")
     present = {*plans.value, constants.INTENSITY_KEY} if plans.intensity_key in plans.value else {*plans.value}
     for use, keys in constants.PLANS_KEYS.items():
         if lacking := [key for key in keys if key not in present]:

@@ -16,6 +16,7 @@ from plansguard.documents.recognise import is_v1
 from plansguard.nnunet.workspace import RawImages, is_there
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import lacks, raw_file
+from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import DatasetJson
 
@@ -32,11 +33,14 @@ _PHOTO_ENDINGS = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
     Severity.ERROR,
     message="{dataset} has plans but no dataset.json in its preprocessed folder",
     fix="copy the dataset's own one: cp {raw} {here}",
+    roles=PREPROCESSED,
 )
 def dataset_json_missing(dataset: Dataset) -> Iterator[Found]:
     """There is no dataset.json beside the plans.
 
-    What it checks: a folder of `nnUNet_preprocessed` with plans also has a `dataset.json`.
+    What it checks: a folder of `nnUNet_preprocessed` with plans also has a `dataset.json`. Where neither the variable
+    `nnUNet_preprocessed` nor preprocessed or raw data show that nnU-Net uses the folder, as in a repository that holds
+    only plans, the file is not expected.
 
     Why it matters: preprocessing and training read the copy in this folder and stop with `FileNotFoundError:
     .../dataset.json`. Only the planner makes that copy; extracting the fingerprint and moving plans do not, so
@@ -49,7 +53,7 @@ def dataset_json_missing(dataset: Dataset) -> Iterator[Found]:
 
     Evidence: MV-08; nnU-Net issues 1477, 2560.
     """
-    if dataset.role == "preprocessed" and dataset.plans and lacks(dataset, "dataset.json"):
+    if dataset.is_trained_on and dataset.plans and lacks(dataset, "dataset.json"):
         yield found(
             Location(str(dataset.folder)),
             raw=raw_file(dataset, "dataset.json"),

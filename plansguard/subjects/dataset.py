@@ -23,6 +23,7 @@ from plansguard.nnunet.workspace import (
     Workspace,
     is_folder,
     is_folder_name,
+    is_named_preprocessed,
     names_in,
     trained_models,
 )
@@ -83,8 +84,9 @@ class Dataset:
     def role(self) -> str:
         """The folder's role in nnU-Net.
 
-        ``preprocessed`` (training reads it), ``model`` (results of a training, or a released model), ``raw``, or
-        ``loose`` (files outside nnU-Net's folders, as in a repository).
+        ``preprocessed`` (a dataset in nnUNet_preprocessed, or one with its preprocessed data), ``model`` (results of a
+        training, or a released model), ``raw``, or ``loose`` (files outside nnU-Net's folders, as in a repository,
+        whatever their folder is called).
         """
         names = {Path(document.path).name for document in self.documents}
         if MODEL_PLANS in names:
@@ -94,7 +96,25 @@ class Dataset:
             return "raw"
         if is_folder(self.folder / "imagesTr"):
             return "raw"
-        return "preprocessed" if DATASET_NAME.fullmatch(self.name) else "loose"
+        inside = self.is_trained_on or (parent.name == ROOTS[1] and DATASET_NAME.fullmatch(self.name))
+        return "preprocessed" if inside else "loose"
+
+    @cached_property
+    def is_trained_on(self) -> bool:
+        """Whether nnU-Net trains on this folder, as far as other things than names show.
+
+        It is a dataset's folder, and nnUNet_preprocessed names the folder around it, or preprocessed data are in it, or
+        its raw data are known.
+        """
+        if not DATASET_NAME.fullmatch(self.name):
+            return False
+        raw, folder = self.workspace.raw, self.folder.absolute()
+        return (
+            is_named_preprocessed(folder.parent)
+            or is_folder(self.folder / GROUND_TRUTH)
+            or self._has_data_folder
+            or (raw is not None and raw.absolute() != folder.parent and is_folder(raw / self.name))
+        )
 
     @cached_property
     def plans(self) -> tuple[Plans, ...]:
@@ -207,8 +227,10 @@ class Dataset:
     @cached_property
     def holds_data(self) -> bool:
         """Whether any configuration of any plans here has preprocessed data."""
-        if self.role != "preprocessed":
-            return False
+        return self.role == "preprocessed" and self._has_data_folder
+
+    @cached_property
+    def _has_data_folder(self) -> bool:
         entries = [entry for plans in self.plans for entry in plans.written.values()]
         names = {entry["data_identifier"] for entry in entries if isinstance(entry.get("data_identifier"), str)}
         return any(is_folder(self.folder / name) for name in names if is_folder_name(name))

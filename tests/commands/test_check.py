@@ -513,8 +513,8 @@ def test_missing_documents(workspace: Path, missing: str, code: str | None) -> N
 
 def test_nothing_but_a_dataset_json(workspace: Path) -> None:
     judged = judge(place(workspace, CT, "raw"))
-    assert judged[:3] == (0, [], 1)
-    assert "there is no dataset_fingerprint.json beside the plans" in reasons(judged)
+    assert judged[:3] == (3, [], 1)
+    assert reasons(judged) == set()  # raw data have no fingerprint, and no preprocessed cases
 
 
 def test_plans_that_lack_nearly_everything(folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 
@@ -78,7 +77,7 @@ def test_related_places_are_shown() -> None:
 def test_text_of_a_clean_check() -> None:
     shutil.copytree(DATASET, "Dataset002_FinetuneCT")
     last = run("check").out.splitlines()[-1]
-    assert re.fullmatch(r"no findings in 5 documents, \d+ checks not possible", last)
+    assert last == "no findings in 5 documents"
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="this system has no pseudo-terminals")

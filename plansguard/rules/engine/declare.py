@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plansguard.core.report import Location, Related, RuleInfo, Severity
-from plansguard.rules.engine.needs import NEEDS, Level
+from plansguard.rules.engine.needs import NEEDS, ROLES, Level
 
 
 @dataclass(frozen=True)
@@ -45,25 +45,34 @@ Check = Callable[..., Iterator[Found]]
 
 @dataclass(frozen=True)
 class Rule:
-    """A declared rule. ``needs`` are the names of its parameters; ``level`` is how often it runs."""
+    """A declared rule.
+
+    ``needs`` are the names of its parameters, ``level`` is how often it runs, ``roles`` are those of the datasets that
+    it can apply to. On others it does not run, and is not *not checked* either.
+    """
 
     info: RuleInfo
     check: Check
     needs: tuple[str, ...]
     level: Level
+    roles: frozenset[str] = ROLES
 
 
-def rule(code: str, severity: Severity, *, message: str, fix: str, name: str = "") -> Callable[[Check], Rule]:
+def rule(
+    code: str, severity: Severity, *, message: str, fix: str, name: str = "", roles: frozenset[str] = ROLES
+) -> Callable[[Check], Rule]:
     """Declare a rule.
 
     Its name is that of the function, with hyphens, unless ``name`` is given. ``message`` and ``fix`` are format strings
     over the values that the rule yields, and those of ``_COMMON`` in run.py. The docstring is the page: its first line
     names the fault; ``Evidence`` begins with the failure modes of docs/coverage.md that the rule covers, up to ``;``.
+
+    ``roles`` are given where the needs do not show which datasets the rule can apply to.
     """
 
     def declare(check: Check) -> Rule:
         needs = check.__code__.co_varnames[: check.__code__.co_argcount]
         info = RuleInfo(code, name or check.__name__.replace("_", "-"), severity, message, fix, check.__doc__ or "")
-        return Rule(info, check, needs, max(NEEDS[need].level for need in needs))
+        return Rule(info, check, needs, max(NEEDS[need].level for need in needs), roles)
 
     return declare

@@ -72,23 +72,32 @@ class Crash(NamedTuple):
     error: str
 
 
+#: The roles of datasets (`Dataset.role`), and the one that training reads.
+ROLES = frozenset({"preprocessed", "model", "raw", "loose"})
+PREPROCESSED = frozenset({"preprocessed"})
+
+
 class Need(NamedTuple):
-    """How often a need occurs, and how a scope provides it."""
+    """How often a need occurs, how a scope provides it, and the roles of datasets that can have it.
+
+    Where it is absent in another role, its rules can never apply: they are not recorded as *not checked*.
+    """
 
     level: Level
     get: Callable[[Any], Any]
+    roles: frozenset[str] = ROLES
 
 
 #: Name of the parameter -> its need. ``get`` raises Absent for what is not there.
 NEEDS: dict[str, Need] = {
     "dataset": Need(Level.DATASET, lambda scope: scope.dataset),
     "dataset_json": Need(Level.DATASET, lambda scope: scope.dataset.dataset_json.valid),
-    "fingerprint": Need(Level.DATASET, lambda scope: scope.dataset.fingerprint.valid),
-    "splits": Need(Level.DATASET, lambda scope: scope.dataset.splits.valid),
-    "raw_dataset_json": Need(Level.DATASET, lambda scope: scope.dataset.raw_dataset_json),
-    "raw_images": Need(Level.DATASET, lambda scope: scope.dataset.raw_images),
-    "trained": Need(Level.DATASET, lambda scope: scope.dataset.trained),
-    "preprocessing_records": Need(Level.DATASET, lambda scope: scope.dataset.preprocessing_records),
+    "fingerprint": Need(Level.DATASET, lambda scope: scope.dataset.fingerprint.valid, PREPROCESSED | {"loose"}),
+    "splits": Need(Level.DATASET, lambda scope: scope.dataset.splits.valid, PREPROCESSED),
+    "raw_dataset_json": Need(Level.DATASET, lambda scope: scope.dataset.raw_dataset_json, PREPROCESSED),
+    "raw_images": Need(Level.DATASET, lambda scope: scope.dataset.raw_images, PREPROCESSED),
+    "trained": Need(Level.DATASET, lambda scope: scope.dataset.trained, PREPROCESSED),
+    "preprocessing_records": Need(Level.DATASET, lambda scope: scope.dataset.preprocessing_records, PREPROCESSED),
     "document": Need(Level.DOCUMENT, lambda scope: scope.document),
     "plans": Need(Level.PLANS, lambda scope: scope.plans.valid),
     "migration_record": Need(Level.MIGRATED_PLANS, lambda scope: scope.dataset.migration_record(scope.plans)),

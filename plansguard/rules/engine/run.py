@@ -88,18 +88,19 @@ class _Results:
             self.add(level, scope)
         if not dataset.judged_plans and dataset.role != "raw":
             for rule in self.rules:
-                if rule.level in (Level.PLANS, Level.CONFIGURATION):
+                if rule.level in (Level.PLANS, Level.CONFIGURATION) and dataset.role in rule.roles:
                     self._skip(rule, str(dataset.folder), "there are no plans here that could be read")
 
     def add(self, level: Level, scope: Scope) -> None:
         """Run the rules of one level on one scope."""
         for rule in self.rules:
-            if rule.level is not level:
+            if rule.level is not level or scope.dataset.role not in rule.roles:
                 continue
             try:
-                needs = {need: NEEDS[need].get(scope) for need in rule.needs}
-                # A rule that stops half way has not checked anything: its findings count only once it has ended.
-                self.findings += [_finding(rule, found, scope) for found in rule.check(**needs)]
+                needs = _needs(rule, scope)
+                if needs is not None:
+                    # A rule that stops half way has not checked anything: its findings count only once it has ended.
+                    self.findings += [_finding(rule, found, scope) for found in rule.check(**needs)]
             except Absent as absent:
                 self._skip(rule, scope.path, absent.reason)
             except UsageError:
@@ -111,6 +112,22 @@ class _Results:
 
     def _skip(self, rule: Rule, path: str, reason: str) -> None:
         self.not_checked.append(NotChecked(rule.info.code, rule.info.name, path, reason))
+
+
+def _needs(rule: Rule, scope: Scope) -> dict[str, Any] | None:
+    """Return the needs of a rule; None where one is absent that datasets of this role never have. Absent for others."""
+    needs: dict[str, Any] = {}
+    absent: Absent | None = None
+    for name in rule.needs:
+        try:
+            needs[name] = NEEDS[name].get(scope)
+        except Absent as error:
+            if scope.dataset.role not in NEEDS[name].roles:
+                return None
+            absent = absent or error
+    if absent is not None:
+        raise absent
+    return needs
 
 
 def _scopes_of(dataset: Dataset) -> Iterator[tuple[Level, Scope]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed, nearest
 from plansguard.nnunet import constants
 from plansguard.nnunet.inheritance import InheritanceError
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import reported_before
+from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 
@@ -207,6 +207,7 @@ def unknown_normalization(configuration: Configuration, dataset: Dataset) -> Ite
     message="the file is {identifier}.json, but plans_name is {plans_name}: results of -p {identifier} go to "
     "<trainer>__{plans_name}__<configuration> and overwrite what is there",
     fix='set plans_name to "{identifier}"',
+    roles=PREPROCESSED,
 )
 def plans_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     """The name in the plans is not that of their file.
@@ -224,7 +225,6 @@ def plans_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
 
     Evidence: MV-04, MV-02; nnU-Net issues 1650, 2339; measured with nnU-Net 2.8.1.
     """
-    _only_where_training_reads(dataset)
     plans_name = plans.require("plans_name")
     if plans_name != plans.identifier:
         yield found(
@@ -241,6 +241,7 @@ def plans_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     message="dataset_name is {dataset_name}, but the plans are in {folder}: training would read the data of "
     "{dataset_name} and write into its results",
     fix='set dataset_name to "{folder}"',
+    roles=PREPROCESSED,
 )
 def dataset_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     """The dataset named in the plans is not the one whose folder they are in.
@@ -258,7 +259,6 @@ def dataset_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
 
     Evidence: MV-05; nnU-Net issue 1400, TotalSegmentator issues 298, 358; measured with nnU-Net 2.8.1.
     """
-    _only_where_training_reads(dataset)
     dataset_name = plans.require("dataset_name")
     if dataset_name != dataset.name:
         yield found(plans.at("dataset_name"), dataset_name=dataset_name, folder=dataset.name)
@@ -323,11 +323,6 @@ def _broken_link(plans: Plans, broken: InheritanceError) -> tuple[str, str]:
     whole = [configuration.name for configuration in plans.configurations if configuration.broken_inheritance is None]
     choice = nearest(parent, whole) or f"one of: {listed(whole, shown=8)}"
     return "which does not exist", f"inherit from {choice}" if whole else "write its fields out"
-
-
-def _only_where_training_reads(dataset: Dataset) -> None:
-    if dataset.role != "preprocessed":
-        raise Absent("names must fit the folder only in nnUNet_preprocessed")
 
 
 def _other_datasets_with(dataset: Dataset, identifier: str) -> list[str]:

@@ -10,6 +10,7 @@ from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import lacks, number
+from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import Fingerprint
 
@@ -65,11 +66,14 @@ def invalid_fingerprint_spacing(fingerprint: Fingerprint) -> Iterator[Found]:
     Severity.ERROR,
     message="{dataset} has plans but no dataset_fingerprint.json in its preprocessed folder",
     fix="nnUNetv2_extract_fingerprint -d {number}",
+    roles=PREPROCESSED,
 )
 def fingerprint_missing(dataset: Dataset) -> Iterator[Found]:
     """There is no fingerprint beside the plans.
 
-    What it checks: a folder of `nnUNet_preprocessed` with plans also has a `dataset_fingerprint.json`.
+    What it checks: a folder of `nnUNet_preprocessed` with plans also has a `dataset_fingerprint.json`. Where neither
+    the variable `nnUNet_preprocessed` nor preprocessed or raw data show that nnU-Net uses the folder, as in a
+    repository that holds only plans and dataset.json, the file is not expected.
 
     Why it matters: training copies the file into the results folder when it starts, after the data loaders, and stops
     with `FileNotFoundError`. Without the file plansguard cannot check whether plans fit the data.
@@ -81,7 +85,7 @@ def fingerprint_missing(dataset: Dataset) -> Iterator[Found]:
 
     Evidence: MV-10; measured with nnU-Net 2.8.1.
     """
-    if dataset.role == "preprocessed" and dataset.plans and lacks(dataset, "dataset_fingerprint.json"):
+    if dataset.is_trained_on and dataset.plans and lacks(dataset, "dataset_fingerprint.json"):
         yield found(Location(str(dataset.folder)))
 
 

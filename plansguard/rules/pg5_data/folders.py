@@ -12,6 +12,7 @@ from plansguard.nnunet import constants
 from plansguard.nnunet.install import packages
 from plansguard.nnunet.workspace import GROUND_TRUTH, is_folder_name, is_there
 from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.rules.pg5_data.helpers import PREPROCESS, case_faults, folder_finding
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
@@ -28,6 +29,7 @@ _FIRST_WITH_B2ND = (2, 6)
     Severity.ERROR,
     message="{identifier} does not exist: {configuration} was not preprocessed with these plans",
     fix=PREPROCESS,
+    roles=PREPROCESSED,
 )
 def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -> Iterator[Found]:
     """The folder of preprocessed data that a configuration reads does not exist.
@@ -47,7 +49,7 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
     """
     identifier, requested = configuration.require("data_identifier"), dataset.request.asks_for(configuration)
     any_data = dataset.holds_data or (requested and is_there(dataset.folder / GROUND_TRUTH))
-    if dataset.role != "preprocessed" or not any_data:
+    if not any_data:
         raise Absent(f"nothing of {dataset.name} is preprocessed here yet")
     if not is_folder_name(identifier) or is_there(dataset.folder / identifier):
         return  # an identifier that names no folder is reported by PG526

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed
 from plansguard.nnunet.workspace import is_there
 from plansguard.records.preprocessing_inputs import FieldDifference
 from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects.data_users import DataUser, data_users
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
@@ -44,7 +44,7 @@ def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
     Evidence: MV-06, PP-04; nnU-Net issues 1650, 2298, 2592.
     """
     if dataset.role != "preprocessed" and len({str(plans.value.get("dataset_name")) for plans in dataset.plans}) > 1:
-        raise Absent("the folder holds plans of several datasets, whose data do not share a folder")
+        return  # plans of several datasets, whose data do not share a folder
     for users in data_users(dataset, dataset.plans).values():
         owner = users[0].plans
         owners, reported = [user for user in users if user.plans is owner], {owner.path}
@@ -93,6 +93,7 @@ def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     message="{configuration} reads its data from {identifier}, not from {theirs} as {parent} does: {state}",
     fix="delete data_identifier from {configuration}, so that it reads {theirs}; or nnUNetv2_preprocess -d {number} "
     "-plans_name {plans} -c {configuration}",
+    roles=PREPROCESSED,
 )
 def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: Configuration) -> Iterator[Found]:
     """A cascade stage has a data folder of its own that does not exist.
@@ -115,8 +116,6 @@ def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: C
     theirs = next((other.get("data_identifier") for other in plans.configurations if other.name == parent), None)
     if configuration.get("previous_stage") is None or theirs is None or identifier == theirs:
         return
-    if dataset.role != "preprocessed":
-        raise Absent("only a preprocessed dataset folder holds data")
     exists = is_there(dataset.folder / identifier)
     yield found(
         configuration.at("data_identifier"),
