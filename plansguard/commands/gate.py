@@ -150,7 +150,14 @@ def _preprocess(request: GateRequest) -> GateResult:
 
 
 def _assert_processes(values: argparse.Namespace) -> None:
-    if values.np is not None and len(values.np) not in (1, len(values.c)):
+    for option in ("np", "npfp"):
+        given = getattr(values, option, None)
+        numbers = given if isinstance(given, list) else [] if given is None else [given]
+        if any(number < 1 for number in numbers):
+            raise UsageError(f"-{option} {min(numbers)}: nnU-Net works with 1 process or more", hint=f"-{option} 1")
+    if not isinstance(values.np, list):
+        return
+    if len(values.np) not in (1, len(values.c)):
         raise UsageError(
             f"-np has {counted(len(values.np), 'number')} for {counted(len(values.c), 'configuration')}",
             hint="nnU-Net takes one number for all of them, or one for each",
@@ -168,6 +175,7 @@ def _ids(values: argparse.Namespace) -> list[str]:
 
 
 def _extract_fingerprint(request: GateRequest) -> GateResult:
+    _assert_processes(request.values)
     return _judged_plannings(request, [_planning(request, dataset, None) for dataset in _ids(request.values)])
 
 
@@ -200,7 +208,7 @@ def _planning(request: GateRequest, dataset: str, identifier: str | None) -> Pla
         with _required(f"{name} cannot be planned", f"nnUNetv2_extract_fingerprint -d {dataset}"):
             planned.fingerprint  # noqa: B018 - raises Absent where it is missing
     preprocesses = tuple(values.c) if extracts and not getattr(values, "no_pp", True) else ()
-    return Planning(planned, now, getattr(values, "pl", ""), identifier, preprocesses)
+    return Planning(planned, now, getattr(values, "pl", ""), identifier, preprocesses, extracts, request.line.words)
 
 
 def _judged_plannings(request: GateRequest, plannings: Sequence[Planning]) -> GateResult:

@@ -58,6 +58,14 @@ def quoted(path: Path | str) -> str:
     return shlex.quote(str(path))
 
 
+def whole(text: str | None) -> int | None:
+    """The whole number that ``int`` reads in a text; None where it reads none."""
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return None
+
+
 def times(values: Sequence[float]) -> str:
     """``[64, 128, 128]`` as ``64 x 128 x 128``."""
     return " x ".join(str(value) if isinstance(value, int) else f"{value:g}" for value in values)

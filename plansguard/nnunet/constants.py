@@ -401,6 +401,11 @@ CHECKPOINT_BEST: Final = "checkpoint_best.pth"
 CHECKPOINTS: Final = (CHECKPOINT_FINAL, CHECKPOINT_LATEST, CHECKPOINT_BEST)
 """Checkpoints of a training, in the order of ``--c``. run/run_training.py, maybe_load_checkpoint"""
 
+DA_PROCESSES: Final = "nnUNet_n_proc_DA"
+"""The variable with the number of processes that augment, per GPU. Source: utilities/default_n_proc_DA.py."""
+PROCESSES: Final = "nnUNet_def_n_proc"
+"""The variable with the number of processes of other work, as of the final validation. Source: configuration.py."""
+
 STEPS: Final = re.compile(r"_[0-9]+steps(?![A-Za-z0-9])")
 """The part of a step trainer's name behind that of its base trainer (plansguard/training/trainer_name.py)."""
 

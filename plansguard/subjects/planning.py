@@ -29,7 +29,8 @@ class Planning:
     ``dataset`` is its input: the raw dataset.json, which planning copies beside the plans, and the fingerprint unless
     it is extracted again. ``now`` is the preprocessed folder of today. ``planner`` is the class that ``-pl`` names and
     ``identifier`` the name of its plans, None where no plans are written or the planner is not known. ``preprocesses``
-    are the configurations that are preprocessed afterwards.
+    are the configurations that are preprocessed afterwards. ``extracts`` is True where the fingerprint is extracted
+    first. ``words`` is the command.
     """
 
     dataset: Dataset
@@ -37,6 +38,8 @@ class Planning:
     planner: str = "ExperimentPlanner"
     identifier: str | None = None
     preprocesses: tuple[str, ...] = ()
+    extracts: bool = False
+    words: tuple[str, ...] = ()
 
     @property
     def present(self) -> Plans | None:

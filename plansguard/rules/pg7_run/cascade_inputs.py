@@ -1,15 +1,18 @@
-"""PG741, PG742: inputs of a training that a check of the dataset does not require."""
+"""PG741 to PG743: inputs of a training that a check of the dataset does not require."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from plansguard.core.errors import known
 from plansguard.core.report import Severity
-from plansguard.core.text import brief, listed, quoted
-from plansguard.nnunet.workspace import GROUND_TRUTH, is_folder_name, is_there, names_in
+from plansguard.core.text import brief, listed
+from plansguard.nnunet.constants import CHECKPOINT_FINAL
+from plansguard.nnunet.workspace import ALL, GROUND_TRUTH, is_folder_name, is_there, names_in
 from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.subjects.discovery import configuration_of
 
 if TYPE_CHECKING:
     from plansguard.subjects.training_run import TrainingRun
@@ -58,8 +61,7 @@ def nothing_to_train_on(run: TrainingRun) -> Iterator[Found]:
     "PG742",
     Severity.ERROR,
     message="{configuration} needs predictions of {stage} by {trainer}, and there are only those by {others}",
-    fix="train {stage} with the same trainer: plansguard gate -- nnUNetv2_train {number} {stage} FOLD -p {plans} "
-    "-tr {trainer}; or train this configuration with {first}",
+    fix="train {stage} with the same trainer: {first}; or this configuration with that of {stage}: {second}",
 )
 def previous_stage_of_another_trainer(run: TrainingRun) -> Iterator[Found]:
     """The first stage of a cascade was trained by another trainer.
@@ -82,4 +84,44 @@ def previous_stage_of_another_trainer(run: TrainingRun) -> Iterator[Found]:
     names = [model.trainer for model in models if model.plans_name == plans and model.configuration == stage]
     folder = run.model_folder.with_name(f"{run.trainer}__{plans}__{stage}")
     if names and run.trainer not in names and not is_there(folder / "predicted_next_stage"):
-        yield found(run.configuration.at("previous_stage"), stage=stage, others=listed(names), first=quoted(names[0]))
+        at, first = run.configuration.at("previous_stage"), _of_stage(run, str(stage)).command()
+        yield found(at, stage=stage, others=listed(names), first=first, second=run.command(names[0]))
+
+
+@rule(
+    "PG743",
+    Severity.WARNING,
+    message="the predictions of {stage} for the validation cases of fold {fold} come from fold_all of {model}, which "
+    "was trained on them",
+    fix="{command}",
+)
+def previous_stage_saw_validation_cases(run: TrainingRun) -> Iterator[Found]:
+    """The first stage of a cascade was trained on the validation cases of the second.
+
+    What it checks: for a numbered fold of a configuration with a `previous_stage`, that the same fold of that stage was
+    trained, if its fold `all` was. A second stage that is trained with fold `all` has no validation cases.
+
+    Why it matters: a training with fold `all` predicts all cases, which it was trained on, for the next stage. The
+    validation of the second stage begins with predictions that new cases do not have, and its Dice is too high.
+
+    How to fix: train the same fold of the first stage, which replaces the predictions of its validation cases.
+
+    Example: `nnUNetv2_train 2 3d_lowres all`, and then `nnUNetv2_train 2 3d_cascade_fullres 0`.
+
+    Evidence: CA-01; perform_actual_validation and do_split in nnUNetTrainer.py of nnU-Net 2.8.1.
+    """
+    stage = run.configuration.get("previous_stage")
+    if not stage or run.fold == ALL:
+        return
+    model = run.model_folder.with_name(f"{run.trainer}__{run.plans.identifier}__{stage}")
+    folds = {path.parent.name for path in model.glob(f"fold_*/{CHECKPOINT_FINAL}")}
+    if f"fold_{ALL}" in folds and run.output_folder.name not in folds:
+        at, command = run.configuration.at("previous_stage"), _of_stage(run, str(stage)).command()
+        yield found(at, stage=stage, fold=run.fold, model=model.name, command=command)
+
+
+def _of_stage(run: TrainingRun, stage: str) -> TrainingRun:
+    """The same training of another configuration, from random weights."""
+    dataset = replace(run.dataset, request=replace(run.dataset.request, weights=None))
+    configuration = configuration_of(run.plans, stage)
+    return replace(run, dataset=dataset, configuration=configuration, continues=False, validates=False)

@@ -1,7 +1,8 @@
-"""PG711 to PG716: the GPUs, their memory and the disk space that a training takes."""
+"""PG711 to PG716, PG740: the GPUs, their memory, the disk space and the processes that a training takes."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from plansguard.core.errors import Absent, UnreadableDocument
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import brief, counted, quoted
+from plansguard.core.text import brief, counted, quoted, whole
 from plansguard.nnunet import constants
 from plansguard.nnunet.install import gpus
 from plansguard.nnunet.network import parameters
@@ -292,6 +293,37 @@ def no_room_to_unpack(run: TrainingRun, configuration: Configuration) -> Iterato
             free=_gb(free),
             needed=_gb(needed),
         )
+
+
+@rule(
+    "PG740",
+    Severity.ERROR,
+    message="{variable} is {value}, and {then}",
+    fix="unset it, or run the command with another value: {command}",
+)
+def no_process_for_the_work(run: TrainingRun) -> Iterator[Found]:
+    """A variable takes the processes away that nnU-Net trains or validates with.
+
+    What it checks: that `nnUNet_def_n_proc` is 1 or more and `nnUNet_n_proc_DA` is 0 or more, where they are set.
+
+    Why it matters: the final validation opens a pool of `nnUNet_def_n_proc` processes. With 0 it stops after all epochs
+    with `ValueError: Number of processes must be at least 1`. With a negative number of processes for augmentation, the
+    training waits for its first batch forever.
+
+    How to fix: unset the variable. For augmentation in the main process, `nnUNet_n_proc_DA=0` is right.
+
+    Example: `nnUNet_def_n_proc=0`, by analogy with `nnUNet_n_proc_DA=0`.
+
+    Evidence: measured with nnU-Net 2.8.1; perform_actual_validation and get_dataloaders of nnUNetTrainer.
+    """
+    for variable, least, then in (
+        (constants.PROCESSES, 1, "the final validation would stop: `Number of processes must be at least 1`"),
+        (constants.DA_PROCESSES, 0, "the training would wait for its first batch forever"),
+    ):
+        number = whole(os.environ.get(variable))
+        if number is not None and number < least:
+            command = f"env -u {variable} {run.command()}".replace(f" {variable}={os.environ[variable]}", "")
+            yield found(run.at, variable=variable, value=number, then=then, command=command)
 
 
 def _memory(run: TrainingRun) -> _Memory:

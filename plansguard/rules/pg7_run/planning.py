@@ -1,13 +1,16 @@
-"""PG751, PG752: plans that planning would overwrite."""
+"""PG751, PG752, PG756: plans that planning would overwrite, and an environment in which no plans can be made."""
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from plansguard.core.errors import known
-from plansguard.core.report import Severity
-from plansguard.core.text import counted, listed, quoted
+from plansguard.core.report import Location, Severity
+from plansguard.core.text import counted, listed, quoted, whole
+from plansguard.nnunet.constants import DA_PROCESSES
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.subjects.direction import trained_with
 
@@ -94,6 +97,41 @@ def planning_replaces_plans_in_use(planning: Planning) -> Iterator[Found]:
             users=", and ".join(users),
             better=f"{plans.identifier}_planned",
             again=" and ".join(["preprocess"] * bool(data) + ["train"] * bool(models)),
+        )
+
+
+@rule(
+    "PG756",
+    Severity.ERROR,
+    message="nnUNet_n_proc_DA is {value}, and planning needs 1 or more: {planner} would stop with `set_num_threads "
+    "expects a positive integer`{after}",
+    fix="it is for trainings alone; plan without it: {command}",
+)
+def no_thread_for_planning(planning: Planning) -> Iterator[Found]:
+    """The variable that trains without processes for augmentation is set while plans are made.
+
+    What it checks: before plans are made, that `nnUNet_n_proc_DA` is unset, or 1 or more.
+
+    Why it matters: 0 is usual for trainings, where it means that the main process augments. A planner sets as many
+    threads before it estimates the memory of a network, and torch refuses 0. With `nnUNetv2_plan_and_preprocess` this
+    happens after the fingerprint was extracted, which takes minutes to hours.
+
+    How to fix: set the variable for trainings only.
+
+    Example: `export nnUNet_n_proc_DA=0` in the profile of a container.
+
+    Evidence: measured with nnU-Net 2.8.1; static_estimate_VRAM_usage in default_experiment_planner.py.
+    """
+    value = os.environ.get(DA_PROCESSES)
+    number = whole(value)
+    if planning.planner and value is not None and (number is None or number < 1):
+        words = [word for word in planning.words if not word.startswith(f"{DA_PROCESSES}=")]
+        yield found(
+            Location(str(planning.now.folder)),
+            value=quoted(value),
+            planner=planning.planner,
+            after=", after it has extracted the fingerprint" if planning.extracts else "",
+            command=shlex.join(["env", "-u", DA_PROCESSES, "plansguard", "gate", "--", *words]),
         )
 
 

@@ -1,4 +1,4 @@
-"""PG741, PG742: trainings that are about to start without what they read."""
+"""PG741 to PG743: trainings that are about to start without what they read."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ def emptied(file: str) -> Edit:
     return edit
 
 
+def as_fold_all(workspace: Path, dataset: str) -> None:
+    """The first stage was trained with fold all in place of fold 0."""
+    model = place(workspace, dataset, "results/nnUNetTrainer__nnUNetPlans__3d_lowres")
+    (model / "fold_0").rename(model / "fold_all")
+
+
 VARIANTS: tuple[Variant, ...] = (
     Variant("nothing-is-preprocessed", CT, (), frozenset({("PG741", PLANS, OF_DATA)}), READY, training=TRAIN),
     training_variant(
@@ -44,5 +50,15 @@ VARIANTS: tuple[Variant, ...] = (
         at=(PLANS, "/configurations/3d_cascade_fullres/previous_stage"),
         twin=(*STAGES, trained("3d_lowres", *CASES)),
         twin_training=CASCADE,
+    ),
+    training_variant(
+        "first-stage-of-all-cases",
+        "PG743",
+        *STAGES,
+        trained("3d_lowres", *CASES),
+        as_fold_all,
+        training=CASCADE,
+        at=(PLANS, "/configurations/3d_cascade_fullres/previous_stage"),
+        twin=(*STAGES, trained("3d_lowres", *CASES)),
     ),
 )

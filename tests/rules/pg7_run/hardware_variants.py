@@ -1,8 +1,13 @@
-"""PG711 to PG714: trainings on machines with other GPUs than they need. Full disks are in test_hardware.py."""
+"""PG711 to PG714, PG740: machines with other GPUs or processes than a training needs. Full disks: test_hardware.py."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from plansguard.nnunet.constants import DA_PROCESSES, PROCESSES
 from tests.rules.pg7_run.trainings import CT, FULLRES, PLANS, READY
+from tests.rules.pg7_run.trainings import TRAIN as CPU
 from tests.support.graphics import ADA, SMALL, TURING, graphics
 from tests.support.variants import Edit, Variant, put
 
@@ -12,6 +17,11 @@ BATCH = f"{FULLRES}/batch_size"
 
 def batch(size: int) -> Edit:
     return put(PLANS, BATCH, size)
+
+
+def processes(variable: str, number: int) -> Callable[[Path], Mapping[str, str]]:
+    """Set a number of processes."""
+    return lambda workspace: {variable: str(number)}
 
 
 VARIANTS: tuple[Variant, ...] = (
@@ -70,5 +80,25 @@ VARIANTS: tuple[Variant, ...] = (
         frozenset({("PG714", PLANS, FULLRES)}),
         twin=(*READY, batch(8), graphics(TURING, TURING)),
         training=(*TRAIN, "-num_gpus", "2"),
+    ),
+    Variant(
+        "no process for the final validation",
+        CT,
+        READY,
+        frozenset({("PG740", PLANS, FULLRES)}),
+        twin=READY,
+        training=CPU,
+        environment=processes(PROCESSES, 0),
+        twin_environment=processes(PROCESSES, 1),
+    ),
+    Variant(
+        "less than no process for the augmentation",
+        CT,
+        READY,
+        frozenset({("PG740", PLANS, FULLRES)}),
+        twin=READY,
+        training=CPU,
+        environment=processes(DA_PROCESSES, -1),
+        twin_environment=processes(DA_PROCESSES, 0),
     ),
 )

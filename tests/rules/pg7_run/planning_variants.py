@@ -1,13 +1,23 @@
-"""PG751, PG752: plannings that are about to replace plans."""
+"""PG751, PG752, PG756: plannings that are about to replace plans, or cannot make any."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from plansguard.nnunet.constants import DA_PROCESSES
 from tests.rules.pg7_run.trainings import READY
 from tests.support.moves import MOVED, move
 from tests.support.variants import PLANS, Variant, finding
 
 CT = "Dataset002_FinetuneCT"
 PLAN = ("nnUNetv2_plan_experiment", "-d", "2", "-overwrite_plans_name")
+
+
+def augmenting(processes: int) -> Callable[[Path], Mapping[str, str]]:
+    """Set the number of processes that augment."""
+    return lambda workspace: {DA_PROCESSES: str(processes)}
+
 
 VARIANTS: tuple[Variant, ...] = (
     Variant(
@@ -25,5 +35,14 @@ VARIANTS: tuple[Variant, ...] = (
         READY,
         finding("PG752", PLANS),
         command=(*PLAN, "nnUNetPlans"),
+    ),
+    Variant(
+        "no-thread-to-plan-with",
+        CT,
+        (),
+        finding("PG756", "preprocessed"),
+        command=(*PLAN, "Mine"),
+        environment=augmenting(0),
+        twin_environment=augmenting(1),
     ),
 )
