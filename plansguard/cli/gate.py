@@ -14,7 +14,16 @@ from typer import Argument, Option
 
 from plansguard.cli import ADDED_VARIABLES
 from plansguard.cli.common_options import FailOn, Outputs, SettingsFile, parse_outputs, print_line, text_on_screen
-from plansguard.cli.gate_options import Accept, Because, Data, FromScratch, GateOptions, GpuMemory, accepted_findings
+from plansguard.cli.gate_options import (
+    Accept,
+    Because,
+    Data,
+    FromScratch,
+    GateOptions,
+    GpuMemory,
+    accepted_findings,
+    leave_record,
+)
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UsageError
 from plansguard.nnunet.install import trainer_folder
@@ -96,7 +105,7 @@ def gate(
 def _judge(line: CommandLine, parsed: Parsed, options: GateOptions) -> bool:
     """Judge the command; typer.Exit where it is refused. Whether nnU-Net must find trainers of a number of steps."""
     from plansguard.commands.gate import GateRequest, judge
-    from plansguard.commands.train import build_record, write_record
+    from plansguard.training.folder_lock import pass_on
 
     _assert_options(line, parsed)
     os.environ.update(line.assignments)  # as env will do it
@@ -119,7 +128,10 @@ def _judge(line: CommandLine, parsed: Parsed, options: GateOptions) -> bool:
         _print_note(hint)
     run = result.run
     if not options.dry_run and run is not None and not run.validates:
-        write_record(run, build_record(run, result.report, ["plansguard", *sys.argv[1:]]))
+        keeps_lock = _IS_POSIX and line.before == 0 and run.gpus == 1  # else other processes will lock
+        leave_record(run, result.report, keeps_lock=keeps_lock)
+        if keeps_lock and run.schedule is not None:
+            pass_on(run.output_folder)
     return result.steps
 
 

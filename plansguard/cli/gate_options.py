@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 from typer import Option
 
 from plansguard.cli.check import Depth, pool_of
-from plansguard.cli.common_options import OutputTargets, emit, load_settings, print_line
+from plansguard.cli.common_options import OutputTargets, emit, load_settings, print_line, show_error
 from plansguard.cli.progress_bar import Progress
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Report, Severity
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from plansguard.commands.train import Accepted
     from plansguard.rules.engine.settings import ActiveSettings
     from plansguard.subjects.request import Reading
+    from plansguard.subjects.training_run import TrainingRun
 
 Accept = Annotated[
     list[str],
@@ -118,3 +120,17 @@ def accepted_findings(
             f"--from-scratch and -pretrained_weights {weights} exclude each other", hint="leave one of the two out"
         )
     return [Accepted(*pair) for pair in zip(accept, because, strict=True)] + [FROM_SCRATCH] * from_scratch
+
+
+def leave_record(run: TrainingRun, report: Report, *, keeps_lock: bool) -> None:
+    """Write the training record; typer.Exit where another process trains into the folder of results."""
+    from plansguard.commands.train import build_record, write_record
+    from plansguard.training.stop_reasons import Refused, TrainingObstacle
+
+    try:
+        write_record(run, build_record(run, report, ["plansguard", *sys.argv[1:]]), keeps_lock=keeps_lock)
+    except Refused as refused:
+        if refused.obstacle is not TrainingObstacle.FOLDER_IN_USE:
+            raise
+        show_error(refused)
+        raise typer.Exit(1) from refused

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +13,16 @@ from typer import Argument, Option
 
 from plansguard.cli import schedule_options
 from plansguard.cli.common_options import FailOn, Outputs, SettingsFile, parse_outputs, print_line
-from plansguard.cli.gate_options import Accept, Because, Data, FromScratch, GateOptions, GpuMemory, accepted_findings
+from plansguard.cli.gate_options import (
+    Accept,
+    Because,
+    Data,
+    FromScratch,
+    GateOptions,
+    GpuMemory,
+    accepted_findings,
+    leave_record,
+)
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UsageError
 from plansguard.nnunet.command_line import TRAIN, parse
@@ -132,7 +140,7 @@ def _stock_command(words: Sequence[str], values: Mapping[str, object], flags: Ma
 
 
 def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions) -> None:
-    from plansguard.commands.train import build_record, judge, prepare, write_record
+    from plansguard.commands.train import judge, prepare
     from plansguard.subjects.training_run import TRAIN as PROGRAM
 
     if not gate.dry_run:
@@ -156,7 +164,7 @@ def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions
         print_line(f'would run, after eval "$(plansguard env)": {shlex.join(command)}', err=True)
         return
     if prints and not run.validates:
-        write_record(run, build_record(run, report, ["plansguard", *sys.argv[1:]]))
+        leave_record(run, report, keeps_lock=run.gpus == 1)  # else nnU-Net starts the processes that lock
     from plansguard.training.launch import launch
 
     code = launch(command[1:], options)

@@ -32,6 +32,7 @@ from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
 from plansguard.subjects.pretraining import Pretraining
 from plansguard.subjects.request import Reading, Request
 from plansguard.subjects.training_run import GATE, TrainingRun
+from plansguard.training.folder_lock import hold, release
 from plansguard.training.options import Options
 from plansguard.training.stop_reasons import TrainingObstacle
 from plansguard.training.trainer_name import is_step_name
@@ -220,11 +221,14 @@ def build_record(run: TrainingRun, report: Report, command: Sequence[str]) -> di
     return {"schema": SCHEMA, "starts": [start], "left_out": 0, "cases": {} if audit is None else audit.headers}
 
 
-def write_record(run: TrainingRun, record: Mapping[str, Any]) -> Path:
+def write_record(run: TrainingRun, record: Mapping[str, Any], *, keeps_lock: bool = False) -> Path:
     """Add this start to the training record in the folder of results, which is created if missing.
 
+    A trainer of a number of steps locks its folder. The record is written under that lock, which this process has until
+    it ends with ``keeps_lock``: a training that the lock refuses enters no record.
+
     Raises UsageError when no folder is known, UnreadableDocument when the file there is not a training record, so that
-    nothing is lost, and WriteRefused when the folder cannot be created.
+    nothing is lost, WriteRefused when the folder cannot be created, and Refused when another process trains there.
     """
     try:
         folder, model_folder = run.output_folder, run.model_folder
@@ -238,8 +242,15 @@ def write_record(run: TrainingRun, record: Mapping[str, Any]) -> Path:
             f"cannot make the folder {folder}: {error.strerror or error}",
             hint="nnUNet_results must name a folder in which this user may write",
         ) from error
-    with locked(model_folder):  # a lock on the folder itself means that a training runs there
-        write_atomically(path, json_document.dumps(merged(read_record(path), record) if path.exists() else record))
+    locks = known(lambda: run.steps) is not None
+    if locks:
+        hold(folder)
+    try:
+        with locked(model_folder):  # a lock on the folder itself means that a training runs there
+            write_atomically(path, json_document.dumps(merged(read_record(path), record) if path.exists() else record))
+    finally:
+        if locks and not keeps_lock:
+            release(folder)
     return path
 
 

@@ -29,8 +29,10 @@ _LONGEST = 10_000
 #: Neither wait for a pipe of that name, nor overwrite the target of a link.
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 
-#: Descriptors of the files that this process keeps open, by path.
+#: Descriptors of the locked files that this process keeps open, by path.
 _open: dict[str, int] = {}
+#: Those of files that it has only read. They stay open too: the program before it in its process may have locked them.
+_read_only: dict[str, int] = {}
 
 
 def hold(folder: Path) -> bool:
@@ -69,6 +71,18 @@ def hold(folder: Path) -> bool:
     return True
 
 
+def release(folder: Path) -> None:
+    """Release the lock of a folder, where this process has it."""
+    descriptor = _open.pop(_path(folder), None)
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def pass_on(folder: Path) -> None:
+    """Keep the lock of a folder when another program takes the place of this one in its process."""
+    os.set_inheritable(_open[_path(folder)], True)
+
+
 def holder(folder: Path) -> str | None:
     """Describe the other process that trains in the folder at this moment; None if there is none.
 
@@ -97,13 +111,17 @@ def last_run(folder: Path) -> str | None:
     """The identifier of the training that was last begun or continued there; None if it is not known."""
     path = _path(folder)
     try:
-        descriptor = _open[path] if path in _open else os.open(path, os.O_RDONLY | _AT_ONCE)
+        if path not in _open and not _is_same(path, _read_only.get(path)):
+            _read_only[path] = os.open(path, os.O_RDONLY | _AT_ONCE)
     except OSError:
         return None
-    run = _read(descriptor).get("run")
-    if path not in _open:
-        os.close(descriptor)
+    run = _read(_open[path] if path in _open else _read_only[path]).get("run")
     return run if isinstance(run, str) else None
+
+
+def _is_same(path: str, descriptor: int | None) -> bool:
+    """Whether this is the descriptor of the file that has the path now."""
+    return descriptor is not None and os.path.samestat(os.fstat(descriptor), os.stat(path))  # noqa: PTH116
 
 
 def _path(folder: Path) -> str:
