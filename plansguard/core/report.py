@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +94,11 @@ class RuleInfo:
 
 @dataclass(frozen=True)
 class Finding:
-    """The verdict of one rule at one place. ``ignored`` is the reason given in the settings, or None."""
+    """The verdict of one rule at one place. ``ignored`` is the reason given in the settings, or None.
+
+    ``changed`` are the fields that it reports as changed; ``follows`` are the codes of the rules that may report the
+    same change as its cause.
+    """
 
     code: str
     name: str
@@ -105,6 +111,8 @@ class Finding:
     related: tuple[Related, ...] = ()
     url: str = ""
     ignored: str | None = None
+    changed: tuple[Location, ...] = ()
+    follows: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -117,6 +125,23 @@ class Finding:
         place = "/".join(Path(self.location.path).absolute().parts[-2:])
         parts = [self.code, place, self.location.pointer, self.configuration, self.values]
         return sha256(json.dumps(parts, sort_keys=True, default=str).encode())[:16]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A finding that is printed, with the severity of the worst of its consequences, which are not."""
+
+    finding: Finding
+    consequences: tuple[Finding, ...] = ()
+
+    @property
+    def severity(self) -> Severity:
+        """The worst severity of the finding and its consequences."""
+        return max((each.severity for each in (self.finding, *self.consequences)), key=lambda each: each.rank)
+
+    def with_consequence(self, finding: Finding) -> Cause:
+        """The cause with one more consequence."""
+        return Cause(self.finding, (*self.consequences, finding))
 
 
 @dataclass(frozen=True)
@@ -148,12 +173,48 @@ class Report:
         """The findings that no setting ignores."""
         return tuple(finding for finding in self.findings if finding.ignored is None)
 
+    @cached_property
+    def causes(self) -> tuple[Cause, ...]:
+        """The active findings, each with its consequences, the most severe first.
+
+        A finding is a consequence of another if every field that it reports as changed is reported as changed by active
+        findings of the rules that it follows, which are not consequences themselves. So it is one no longer as soon as
+        its cause is ignored or accepted.
+        """
+        causes: list[Cause] = []
+        for finding in self._causes_first():
+            index = _cause_of(finding, causes)
+            if index is None:
+                causes.append(Cause(finding))
+            else:
+                causes[index] = causes[index].with_consequence(finding)
+        order = {id(finding): place for place, finding in enumerate(self.active)}
+        causes.sort(key=lambda cause: (-cause.severity.rank, order[id(cause.finding)]))
+        return tuple(causes)
+
+    def _causes_first(self) -> list[Finding]:
+        """The active findings in an order in which every finding comes after those that it may follow."""
+        codes: dict[str, None] = {}
+        follows = {finding.code: finding.follows for finding in self.active}
+
+        def visit(code: str) -> None:
+            for other in follows[code]:
+                if other != code and other in follows and other not in codes:
+                    visit(other)
+            codes[code] = None
+
+        for code in follows:
+            if code not in codes:
+                visit(code)
+        places = {code: place for place, code in enumerate(codes)}
+        return sorted(self.active, key=lambda finding: places[finding.code])
+
     def summary(self) -> dict[str, int]:
-        """Numbers of findings by severity, of ignored findings, of rules not checked, and of documents."""
-        severities = [finding.severity for finding in self.active]
+        """Numbers of causes by severity, of ignored findings, of rules not checked, and of documents."""
+        severities = [cause.severity for cause in self.causes]
         return {
             **{str(severity): severities.count(severity) for severity in Severity},
-            "ignored": len(self.findings) - len(severities),
+            "ignored": len(self.findings) - len(self.active),
             "baseline": 0,
             "not_checked": len(self.not_checked),
             "documents": self.documents,
@@ -172,3 +233,24 @@ class Report:
         if self.fails(fail_on):
             return 1
         return 3 if self.lacks_plans else 0
+
+
+def _cause_of(finding: Finding, causes: Sequence[Cause]) -> int | None:
+    """Return the index of the first cause that reports a change of ``finding``; None unless all are reported."""
+    first: list[int] = []
+    for place in finding.changed:
+        reported = (
+            index
+            for index, cause in enumerate(causes)
+            if cause.finding.code in finding.follows and any(_includes(one, place) for one in cause.finding.changed)
+        )
+        index = next(reported, None)
+        if index is None:
+            return None
+        first.append(index)
+    return min(first, default=None)
+
+
+def _includes(field: Location, place: Location) -> bool:
+    inside = f"{place.pointer}/".startswith(f"{field.pointer}/")
+    return field.path == place.path and inside

@@ -6,7 +6,7 @@ line in plain text counts all of them.
 
 from __future__ import annotations
 
-from plansguard.core.report import Finding, Report
+from plansguard.core.report import Cause, Report
 from plansguard.core.text import counted
 from plansguard.render import printable
 
@@ -14,25 +14,26 @@ _KINDS = {"error": "error", "warning": "warning", "info": "notice"}
 
 
 def render(report: Report, *, color: bool) -> str:  # noqa: ARG001 - every format takes the same arguments
-    """Render one workflow command per finding, then the counts."""
+    """Render one workflow command per cause, then the counts."""
     counts = report.summary()
     summary = ", ".join(counted(counts[key], key) for key in ("error", "warning")) + f", {counts['info']} info"
     skipped = f"{counted(counts['not_checked'], 'check')} not possible"
     if report.lacks_plans:
         summary = f"no plans to check, {summary}"
-    lines = [_command(finding) for finding in report.active]
+    lines = [_command(cause) for cause in report.causes]
     return "\n".join([*lines, f"plansguard: {summary} in {counted(counts['documents'], 'document')}, {skipped}"]) + "\n"
 
 
-def _command(finding: Finding) -> str:
-    place = finding.location
+def _command(cause: Cause) -> str:
+    finding, place = cause.finding, cause.finding.location
     properties = {"file": place.path}
     if place.line is not None:
         properties |= {"line": str(place.line), "col": str(place.column)}
     properties["title"] = f"{finding.code} {finding.name}"
     listed = ",".join(f"{key}={_escaped(value, in_property=True)}" for key, value in properties.items())
-    message = "%0A".join(_escaped(line) for line in (finding.message, f"fix: {finding.fix}", finding.url))
-    return f"::{_KINDS[finding.severity]} {listed}::{message}"
+    also = [f"also {other.code} {other.name}: {other.message}" for other in cause.consequences]
+    message = "%0A".join(_escaped(line) for line in (finding.message, *also, f"fix: {finding.fix}", finding.url))
+    return f"::{_KINDS[cause.severity]} {listed}::{message}"
 
 
 def _escaped(text: str, *, in_property: bool = False) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plansguard import __version__
-from plansguard.core.report import Finding, Report
+from plansguard.core.report import Cause, Finding, Report
 from plansguard.documents.models.report_document import (
     FindingEntry,
     NotCheckedEntry,
@@ -23,7 +23,7 @@ def render(report: Report, *, color: bool) -> str:  # noqa: ARG001 - every forma
         command=report.command,
         inputs=list(report.inputs),
         summary=Summary(**report.summary()),
-        findings=[_finding(finding) for finding in report.findings],
+        findings=_findings(report),
         not_checked=[
             NotCheckedEntry(code=skipped.code, name=skipped.name, path=skipped.path, reason=skipped.reason)
             for skipped in report.not_checked
@@ -32,11 +32,18 @@ def render(report: Report, *, color: bool) -> str:  # noqa: ARG001 - every forma
     return json_text(document)
 
 
-def _finding(finding: Finding) -> FindingEntry:
+def _findings(report: Report) -> list[FindingEntry]:
+    """All findings in the order of the report, causes with their worst severity, consequences with their cause."""
+    causes = {id(one): cause for cause in report.causes for one in (cause.finding, *cause.consequences)}
+    return [_finding(finding, causes.get(id(finding))) for finding in report.findings]
+
+
+def _finding(finding: Finding, cause: Cause | None) -> FindingEntry:
+    is_cause = cause is None or cause.finding is finding
     return FindingEntry(
         code=finding.code,
         name=finding.name,
-        severity=finding.severity.value,
+        severity=(cause.severity if cause is not None and is_cause else finding.severity).value,
         message=finding.message,
         fix=finding.fix,
         path=finding.location.path,
@@ -54,4 +61,5 @@ def _finding(finding: Finding) -> FindingEntry:
         url=finding.url,
         fingerprint=finding.fingerprint,
         ignored=finding.ignored,
+        consequence_of=None if cause is None or is_cause else cause.finding.fingerprint,
     )

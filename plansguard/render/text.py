@@ -29,11 +29,15 @@ def render(report: Report, *, color: bool) -> str:
 
 
 def _findings(report: Report, paint: Paint) -> Iterator[str]:
-    """One block for all findings with the same text, in the order of the first."""
+    """One block for all findings with the same text, in the order of the first, and what follows from them."""
     groups: dict[tuple[str, str, str, str], list[Finding]] = {}
-    for finding in report.active:
-        groups.setdefault((finding.severity, finding.code, finding.message, finding.fix), []).append(finding)
-    for (severity, code, message, fix), findings in groups.items():
+    also: dict[tuple[str, str, str, str], list[Finding]] = {}
+    for cause in report.causes:
+        key = (str(cause.severity), cause.finding.code, cause.finding.message, cause.finding.fix)
+        groups.setdefault(key, []).append(cause.finding)
+        also.setdefault(key, []).extend(cause.consequences)
+    for key, findings in groups.items():
+        severity, code, message, fix = key
         yield f"{paint(severity, f'{severity}[{code}]')} {findings[0].name}"
         for finding in findings[:_PLACES]:
             suffix = f" ({printable(finding.configuration)})" if finding.configuration else ""
@@ -44,8 +48,24 @@ def _findings(report: Report, paint: Paint) -> Iterator[str]:
         yield from _table(findings[0].values.get("table", ()), paint)
         for related in findings[0].related:
             yield f"  see {_place(related.location)}: {printable(related.what)}"
+        yield from _consequences(also[key])
         yield f"  fix: {printable(fix)}"
         yield ""
+
+
+def _consequences(findings: Sequence[Finding]) -> Iterator[str]:
+    """One line for each, those with the same text once."""
+    lines = [
+        f"  also {finding.code} {finding.name}"
+        + (f" ({printable(finding.configuration)})" if finding.configuration else "")
+        + f": {printable(finding.message)}"
+        for finding in findings
+    ]
+    lines = list(dict.fromkeys(lines))
+    yield from lines[:_PLACES]
+    if len(lines) > _PLACES:
+        codes = sorted({finding.code for finding in findings})
+        yield f"  ... and {len(lines) - _PLACES} more: {listed(codes, shown=len(codes))}"
 
 
 def _table(rows: Sequence[Sequence[str]], paint: Paint) -> Iterator[str]:

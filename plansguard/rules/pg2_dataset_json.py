@@ -15,7 +15,7 @@ from plansguard.documents import size_limits
 from plansguard.documents.recognise import is_v1
 from plansguard.nnunet.workspace import RawImages, is_there
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import lacks, raw_file
+from plansguard.rules.engine.helpers import lacks, preprocess_commands, raw_file
 from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import DatasetJson
@@ -65,7 +65,7 @@ def dataset_json_missing(dataset: Dataset) -> Iterator[Found]:
     "PG202",
     Severity.ERROR,
     message="{field} is {here} here, where training reads it, and {raw} in nnUNet_raw",
-    fix="if nnUNet_raw is right: cp {raw_path} {path}, then nnUNetv2_preprocess -d {number}; if this file is right, "
+    fix="if nnUNet_raw is right: cp {raw_path} {path}{then}; if this file is right, "
     "copy it the other way: the next planning takes nnUNet_raw's",
 )
 def dataset_json_differs_from_raw(
@@ -90,16 +90,20 @@ def dataset_json_differs_from_raw(
     """
     if _real_owner(dataset, dataset_json, raw_dataset_json) is not None:
         return  # PG203 reports this
+    again = preprocess_commands(dataset)
     for field, key, raw_key in _differences(dataset_json, raw_dataset_json):
+        then = f", then {again}" if again and field in _DECIDING else ""
         yield found(
             _place(dataset_json, key),
             severity=None if field in _DECIDING else Severity.WARNING,
             related=[(_place(raw_dataset_json, raw_key), "the raw dataset's")],
+            changed=[dataset_json.at(key)],
             field=key,
             here=_value_text(dataset_json, key),
             raw=_value_text(raw_dataset_json, raw_key),
             raw_path=quoted(raw_dataset_json.path),
             path=quoted(dataset_json.path),
+            then=then,
         )
 
 

@@ -21,9 +21,11 @@ class ToolEntry(OutputModel):
 class Summary(OutputModel):
     """Counts."""
 
-    error: int = Field(description="Findings of severity error that are not ignored.")
-    warning: int = Field(description="Findings of severity warning that are not ignored.")
-    info: int = Field(description="Findings of severity info that are not ignored.")
+    error: int = Field(description="Findings of severity error that are neither ignored nor consequences of others.")
+    warning: int = Field(
+        description="Findings of severity warning that are neither ignored nor consequences of others."
+    )
+    info: int = Field(description="Findings of severity info that are neither ignored nor consequences of others.")
     ignored: int = Field(description="Findings that an entry of the settings ignores.")
     baseline: int = Field(description="Findings that are in a baseline.")
     not_checked: int = Field(description="Rules that could not run at a place.")
@@ -44,7 +46,9 @@ class FindingEntry(OutputModel):
 
     code: str = Field(description="The rule's code, such as PG101. Codes are never reused.")
     name: str = Field(description="The rule's name, such as patch-not-divisible.")
-    severity: Level = Field(description="error, warning or info, after the settings.")
+    severity: Level = Field(
+        description="error, warning or info, after the settings; of a cause, that of its worst consequence."
+    )
     message: str = Field(description="What is wrong, with the values on both sides.")
     fix: str = Field(description="What to do about it.")
     path: str = Field(description="The file or folder.")
@@ -57,6 +61,9 @@ class FindingEntry(OutputModel):
     url: str = Field(description="The rule's page.")
     fingerprint: str = Field(description="The same while the same values are wrong at the same place.")
     ignored: str | None = Field(description="The reason in the settings for ignoring it, or null.")
+    consequence_of: str | None = Field(
+        description="The fingerprint of the finding that reports the same change and is printed in its place, or null."
+    )
 
 
 class NotCheckedEntry(OutputModel):

@@ -14,7 +14,8 @@ from plansguard.rules.engine.needs import NEEDS, ROLES, Level
 class Found:
     """What a rule yields: a place, and the values for its message.
 
-    ``severity`` and ``fix`` replace the declared ones where they depend on the values.
+    ``severity`` and ``fix`` replace the declared ones where they depend on the values. ``changed`` are the fields that
+    the finding reports as changed.
     """
 
     at: Location
@@ -22,6 +23,7 @@ class Found:
     severity: Severity | None = None
     related: tuple[Related, ...] = ()
     fix: str | None = None
+    changed: tuple[Location, ...] = ()
 
 
 def found(
@@ -30,14 +32,15 @@ def found(
     severity: Severity | None = None,
     related: Iterable[tuple[Location, str]] = (),
     fix: str | None = None,
+    changed: Iterable[Location] = (),
     **values: Any,
 ) -> Found:
     """Return a Found. ``values`` fill the rule's message and fix, and are part of the JSON report.
 
-    The engine adds ``dataset``, its ``number``, ``plans``, ``configuration`` and ``trainer`` where message or fix use
-    them.
+    The engine adds ``dataset``, its ``number``, ``plans``, ``configuration``, ``trainer`` and ``preprocess`` (the
+    command that preprocesses the configuration again) where message or fix use them.
     """
-    return Found(at, values, severity, tuple(Related(*place) for place in related), fix)
+    return Found(at, values, severity, tuple(Related(*place) for place in related), fix, tuple(changed))
 
 
 Check = Callable[..., Iterator[Found]]
@@ -48,7 +51,8 @@ class Rule:
     """A declared rule.
 
     ``needs`` are the names of its parameters, ``level`` is how often it runs, ``roles`` are those of the datasets that
-    it can apply to. On others it does not run, and is not *not checked* either.
+    it can apply to. On others it does not run, and is not *not checked* either. ``follows`` are the codes of the rules
+    whose findings may be the causes of its own (`Report.causes`).
     """
 
     info: RuleInfo
@@ -56,10 +60,18 @@ class Rule:
     needs: tuple[str, ...]
     level: Level
     roles: frozenset[str] = ROLES
+    follows: tuple[str, ...] = ()
 
 
 def rule(
-    code: str, severity: Severity, *, message: str, fix: str, name: str = "", roles: frozenset[str] = ROLES
+    code: str,
+    severity: Severity,
+    *,
+    message: str,
+    fix: str,
+    name: str = "",
+    roles: frozenset[str] = ROLES,
+    follows: tuple[str, ...] = (),
 ) -> Callable[[Check], Rule]:
     """Declare a rule.
 
@@ -67,12 +79,13 @@ def rule(
     over the values that the rule yields, and those of ``_COMMON`` in run.py. The docstring is the page: its first line
     names the fault; ``Evidence`` begins with the failure modes of docs/coverage.md that the rule covers, up to ``;``.
 
-    ``roles`` are given where the needs do not show which datasets the rule can apply to.
+    ``roles`` are given where the needs do not show which datasets the rule can apply to; ``follows`` where other rules
+    may report the change that this one finds.
     """
 
     def declare(check: Check) -> Rule:
         needs = check.__code__.co_varnames[: check.__code__.co_argcount]
         info = RuleInfo(code, name or check.__name__.replace("_", "-"), severity, message, fix, check.__doc__ or "")
-        return Rule(info, check, needs, max(NEEDS[need].level for need in needs), roles)
+        return Rule(info, check, needs, max(NEEDS[need].level for need in needs), roles, follows)
 
     return declare

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-from plansguard.core.errors import UnreadableDocument
+from plansguard.core.errors import UnreadableDocument, known
 from plansguard.core.report import Location
 from plansguard.core.text import listed, quoted
 from plansguard.documents import size_limits
@@ -50,6 +51,41 @@ def number(dataset: Dataset) -> str:
     return dataset_id(dataset.name) or "DATASET_ID"
 
 
+def preprocess_command(dataset: Dataset, plans: Plans, *names: str) -> str:
+    """Return the command that preprocesses configurations and leaves a record, or what must be done before.
+
+    Migrated plans are refused while a field that they owe to the migration is edited; plans outside of
+    nnUNet_preprocessed have no data.
+    """
+    if dataset.role != "preprocessed":
+        return "preprocess it where the dataset is"
+    record = known(lambda: dataset.migration_record(plans))
+    if record is not None:
+        changes = plans_diff.edited(record.migrated, plans.value)
+        codes = {"weights": "PG401", "input": "PG402"}
+        refused = sorted({codes[change.field.facet] for change in changes if change.field.facet in codes})
+        if refused:
+            return f"first set back what {listed(refused)} reports, or give the plans a new name"
+    wanted = " ".join(f"-c {quoted(name)}" for name in names)
+    return f"plansguard preprocess -d {number(dataset)} -p {quoted(plans.identifier)} {wanted}"
+
+
+def preprocess_commands(dataset: Dataset) -> str:
+    """Return the commands that preprocess again whatever data the dataset has; empty where it has none."""
+    seen: set[str] = set()
+    commands = []
+    for plans in dataset.judged_plans:
+        names = []
+        for configuration in requested_configurations(dataset, plans):
+            folder = known(partial(dataset.data_folder, configuration))
+            if folder is not None and folder.name not in seen:
+                seen.add(folder.name)
+                names.append(configuration.name)
+        if names:
+            commands.append(preprocess_command(dataset, plans, *names))
+    return " && ".join(dict.fromkeys(commands))
+
+
 def requested_configurations(dataset: Dataset, plans: Plans) -> Iterator[Configuration]:
     """Yield the usable configurations of ``plans`` that are to be checked."""
     for configuration in plans.configurations:
@@ -80,7 +116,17 @@ def trained_otherwise(
     for model in models:
         if fields := differing_fields(model, plans, facets):
             related = [(Location(str(model.folder / "plans.json")), "the plans it was trained with")]
-            yield found(at, related=related, model=str(model.folder), fields=listed(fields))
+            changed = places_of(fields, plans, model.configuration)
+            yield found(at, related=related, changed=changed, model=str(model.folder), fields=listed(fields))
+
+
+def places_of(fields: Iterable[str], plans: Plans, name: str) -> Iterator[Location]:
+    """Yield the places of fields that are named as in a difference of plans; ``name`` is the configuration compared."""
+    configuration = next((one for one in plans.configurations if one.name == name), None)
+    for field in fields:
+        key = field.removeprefix(f"{name}.")
+        inside = configuration is not None and key != field
+        yield configuration.at(*key.split(".")) if configuration and inside else plans.at(*key.split("."))
 
 
 def differing_fields(model: TrainedModel, plans: Plans, facets: Sequence[str]) -> list[str] | None:

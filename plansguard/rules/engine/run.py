@@ -11,7 +11,7 @@ from plansguard.core.errors import Absent, UnreadableDocument, UsageError
 from plansguard.core.report import Finding, Location, NotChecked, Related, Report
 from plansguard.documents.json_document import JsonDocument
 from plansguard.rules.engine.declare import Found, Rule
-from plansguard.rules.engine.helpers import number
+from plansguard.rules.engine.helpers import number, preprocess_command
 from plansguard.rules.engine.needs import NEEDS, Crash, Level, Scope
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.dataset import Dataset
@@ -163,6 +163,7 @@ _COMMON: dict[str, Callable[[Any], str]] = {
     "number": lambda scope: number(scope.dataset),
     "plans": lambda scope: scope.plans.identifier,
     "configuration": lambda scope: scope.configuration.name,
+    "preprocess": lambda scope: preprocess_command(scope.dataset, scope.plans, scope.configuration.name),
     "trainer": lambda scope: scope.run.trainer,
 }
 
@@ -183,6 +184,8 @@ def _finding(rule: Rule, found: Found, scope: Scope) -> Finding:
         values=values,
         related=found.related,
         url=info.url,
+        changed=found.changed,
+        follows=rule.follows,
     )
 
 

@@ -109,6 +109,7 @@ def _edits(plans: Plans, migration_record: MigrationRecord, facet: str) -> Itera
         yield found(
             at,
             related=[(Location(record, f"/migrated{at.pointer}"), "what was migrated")],
+            changed=[at],
             field=str(field),
             then=brief(change.before, exact=True),
             now=brief(change.after, exact=True),
@@ -121,6 +122,7 @@ def _edits(plans: Plans, migration_record: MigrationRecord, facet: str) -> Itera
     Severity.WARNING,
     message="{model} was trained with other plans of this name: {fields} differ",
     fix="to continue that training restore its plans ({model}/plans.json); for a new one rename the plans",
+    follows=("PG401", "PG402", "PG403", "PG404"),
 )
 def results_from_other_plans(plans: Plans, trained: tuple[TrainedModel, ...]) -> Iterator[Found]:
     """Results under this plans name were trained with other plans.

@@ -11,6 +11,7 @@ from plansguard.core.text import brief, listed, quoted
 from plansguard.nnunet.constants import DEFAULT_TRAINER
 from plansguard.nnunet.workspace import is_there, names_in
 from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import preprocess_command
 from plansguard.rules.pg5_data.helpers import cases_of, requested_folds
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     "PG517",
     Severity.ERROR,
     message="{configuration} predicts for {stage} at its end, and {identifier} {trouble}",
-    fix="nnUNetv2_preprocess -d {number} -plans_name {plans} -c {stage}",
+    fix="{next_stage}",
 )
 def next_stage_data_missing(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The second stage of a cascade has no data to predict for.
@@ -50,6 +51,7 @@ def next_stage_data_missing(dataset: Dataset, configuration: Configuration, data
             yield found(
                 configuration.at("next_stage"),
                 stage=stage.name,
+                next_stage=preprocess_command(dataset, stage.plans, stage.name),
                 identifier=brief(stage.get("data_identifier")),
                 trouble=f"lacks {listed(missing)}" if is_there(folder) else "does not exist",
             )

@@ -13,8 +13,9 @@ from plansguard.nnunet.install import packages
 from plansguard.nnunet.workspace import GROUND_TRUTH, is_folder_name, is_there
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.needs import PREPROCESSED
-from plansguard.rules.pg5_data.helpers import PREPROCESS, case_faults, folder_finding
+from plansguard.rules.pg5_data.helpers import case_faults, folder_finding
 from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.documents import DatasetJson
 from plansguard.subjects.plans import Configuration, Plans
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _FIRST_WITH_B2ND = (2, 6)
     "PG504",
     Severity.ERROR,
     message="{identifier} does not exist: {configuration} was not preprocessed with these plans",
-    fix=PREPROCESS,
+    fix="{preprocess}",
     roles=PREPROCESSED,
 )
 def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -> Iterator[Found]:
@@ -105,7 +106,7 @@ def no_folder_of_its_own(dataset: Dataset, plans: Plans, configuration: Configur
     "PG505",
     Severity.ERROR,
     message="{folder} holds {there} of {due} cases: {missing} {are} missing ({witness})",
-    fix=PREPROCESS,
+    fix="{preprocess}",
 )
 def cases_missing(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed data lack cases that the dataset has.
@@ -149,7 +150,7 @@ def _cases_due(dataset: Dataset) -> tuple[set[str], str]:
     return labels, "gt_segmentations has them"
 
 
-@rule("PG506", Severity.ERROR, message="{folder}: {cases}", fix="preprocess again: " + PREPROCESS)
+@rule("PG506", Severity.ERROR, message="{folder}: {cases}", fix="preprocess again: {preprocess}")
 def incomplete_case(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """A preprocessed case is incomplete.
 
@@ -172,7 +173,8 @@ def incomplete_case(configuration: Configuration, data: Audit) -> Iterator[Found
     "PG507",
     Severity.ERROR,
     message="{folder} was not made with these plans: {cases}",
-    fix="preprocess with these plans: " + PREPROCESS + "; or undo the changes of the plans",
+    fix="preprocess with these plans: {preprocess}; or undo the changes of the plans",
+    follows=("PG402", "PG540"),
 )
 def data_from_other_plans(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The arrays on disk were made with other plans.
@@ -190,16 +192,17 @@ def data_from_other_plans(configuration: Configuration, data: Audit) -> Iterator
 
     Evidence: PP-02, PP-11; nnU-Net issues 1707, 1949, 2592, 2701, 2878.
     """
-    yield from case_faults(configuration, data, "shape")
+    yield from case_faults(configuration, data, "shape", changed=[configuration.at("spacing")])
 
 
 @rule(
     "PG508",
     Severity.ERROR,
     message="{folder}: {cases}",
-    fix="if dataset.json is right, preprocess again: " + PREPROCESS,
+    fix="if dataset.json is right, preprocess again: {preprocess}",
+    follows=("PG202", "PG540", "PG508"),
 )
-def array_channels_differ(configuration: Configuration, data: Audit) -> Iterator[Found]:
+def array_channels_differ(dataset_json: DatasetJson, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The arrays have another number of channels than dataset.json names.
 
     What it checks: the first axis of every stored image against `channel_names`.
@@ -212,16 +215,18 @@ def array_channels_differ(configuration: Configuration, data: Audit) -> Iterator
 
     Evidence: PP-02, MV-15; nnU-Net issue 2252.
     """
-    yield from case_faults(configuration, data, "channels")
+    changed = [dataset_json.at(dataset_json.channels_key)]
+    yield from case_faults(configuration, data, "channels", changed=changed)
 
 
 @rule(
     "PG509",
     Severity.ERROR,
     message="{folder}: {cases}",
-    fix="preprocess again, so that the labels of dataset.json are sampled: " + PREPROCESS,
+    fix="preprocess again, so that the labels of dataset.json are sampled: {preprocess}",
+    follows=("PG202", "PG540", "PG509"),
 )
-def class_locations_differ(configuration: Configuration, data: Audit) -> Iterator[Found]:
+def class_locations_differ(dataset_json: DatasetJson, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The labels have changed since preprocessing.
 
     What it checks: the classes for which each case's `.pkl` stores locations against those that dataset.json asks for:
@@ -236,14 +241,15 @@ def class_locations_differ(configuration: Configuration, data: Audit) -> Iterato
 
     Evidence: PP-06, LB-01; nnU-Net issues 1821, 2567.
     """
-    yield from case_faults(configuration, data, "class-locations")
+    yield from case_faults(configuration, data, "class-locations", changed=[dataset_json.at("labels")])
 
 
 @rule(
     "PG525",
     Severity.ERROR,
     message="{folder} was read with another reader than {reader}: {cases}",
-    fix="set image_reader_writer back, or preprocess with this reader: " + PREPROCESS,
+    fix="set image_reader_writer back, or preprocess with this reader: {preprocess}",
+    follows=("PG402", "PG540"),
 )
 def data_from_another_reader(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The images were read by another reader than the plans name.
@@ -261,14 +267,15 @@ def data_from_another_reader(configuration: Configuration, data: Audit) -> Itera
     Evidence: IO-01, PP-02; nnU-Net issues 1951, 2163, 2768.
     """
     reader = str(configuration.plans.value.get("image_reader_writer"))
-    yield from case_faults(configuration, data, "reader", reader=reader)
+    changed = [configuration.plans.at("image_reader_writer")]
+    yield from case_faults(configuration, data, "reader", changed=changed, reader=reader)
 
 
 @rule(
     "PG511",
     Severity.ERROR,
     message="{folder} holds {offenders} besides its arrays: nnU-Net refuses the folder",
-    fix="delete what does not belong there; where .npz and .b2nd mix, preprocess again: " + PREPROCESS,
+    fix="delete what does not belong there; where .npz and .b2nd mix, preprocess again: {preprocess}",
 )
 def mixed_data_formats(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """A data folder holds files of several formats, or files that are no data.
@@ -295,7 +302,7 @@ def mixed_data_formats(configuration: Configuration, data: Audit) -> Iterator[Fo
     "PG519",
     Severity.INFO,
     message="{folder} holds {ending} files, which nnU-Net {version} {trouble}",
-    fix="preprocess again with the nnU-Net that will train: " + PREPROCESS,
+    fix="preprocess again with the nnU-Net that will train: {preprocess}",
 )
 def data_of_another_version(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The data were written by another version of nnU-Net.

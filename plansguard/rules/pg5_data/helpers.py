@@ -1,4 +1,4 @@
-"""Helpers of rules about preprocessed data: findings about a data folder, the next command, folds and cases."""
+"""Helpers of rules about preprocessed data: findings about a data folder, folds and cases."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from plansguard.subjects.plans import Configuration
 
 if TYPE_CHECKING:
     from plansguard.artefacts.data.audit import Audit
-
-PREPROCESS = "nnUNetv2_preprocess -d {number} -plans_name {plans} -c {configuration}"
 
 
 def folder_finding(configuration: Configuration, data: Audit, **values: Any) -> Found:

@@ -11,21 +11,22 @@ from plansguard.core.text import brief, listed, quoted
 from plansguard.records.preprocessing import DataState
 from plansguard.records.preprocessing_inputs import FieldDifference, dataset_changes, dataset_fields, differing
 from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import preprocess_command
 from plansguard.subjects.data_users import DataUser, data_users
 from plansguard.subjects.dataset import Dataset, PreprocessedFolder
 from plansguard.subjects.documents import DatasetJson
 
 Folders = tuple[PreprocessedFolder, ...]
 
-_PREPROCESS = "plansguard preprocess -d {number} -p {plans} -c {configuration}"
-_ONLY_NAMES = f"leave the data as they are if only names were corrected; otherwise preprocess again: {_PREPROCESS}"
+_ONLY_NAMES = "leave the data as they are if only names were corrected; otherwise preprocess again: {preprocess}"
 
 
 @rule(
     "PG540",
     Severity.ERROR,
     message="the data in {identifier} were preprocessed with another {what}: {fields}",
-    fix=f"set {{keys}} back, or preprocess again: {_PREPROCESS}",
+    fix="set {keys} back, or preprocess again: {preprocess}",
+    follows=("PG202", "PG402"),
 )
 def stamp_disagrees(dataset: Dataset, preprocessing_records: Folders) -> Iterator[Found]:
     """Preprocessed data were made with other plans, or another dataset.json, than those on disk now.
@@ -47,9 +48,9 @@ def stamp_disagrees(dataset: Dataset, preprocessing_records: Folders) -> Iterato
     """
     dataset_json = known(lambda: dataset.dataset_json.valid)
     for folder, users in _in_state(dataset, preprocessing_records, DataState.UNCHANGED):
-        yield from _plans_differences(folder, users)
+        yield from _plans_differences(dataset, folder, users)
         if dataset_json is not None:
-            yield from _dataset_json_differences(folder, users[0], dataset_json)
+            yield from _dataset_json_differences(dataset, folder, users[0], dataset_json)
 
 
 @rule(
@@ -57,7 +58,7 @@ def stamp_disagrees(dataset: Dataset, preprocessing_records: Folders) -> Iterato
     Severity.WARNING,
     message="{identifier} no longer holds the files that plansguard preprocess left there on {finished} ({then} then, "
     "{now} now): it is not known what these were made with",
-    fix=f"preprocess again, {_PREPROCESS}; or delete {{stamp}} if you know what they were made with",
+    fix="preprocess again: {preprocess}; or delete {stamp} if you know what they were made with",
 )
 def data_changed_since_stamp(dataset: Dataset, preprocessing_records: Folders) -> Iterator[Found]:
     """Preprocessed data are other files than those in the preprocessing record.
@@ -81,7 +82,7 @@ def data_changed_since_stamp(dataset: Dataset, preprocessing_records: Folders) -
             finished=folder.record.finished,
             then=_amount(then["cases"], then["bytes"]),
             now=_amount(len(folder.listing.cases), folder.listing.bytes),
-            **_common_values(folder, users[0]),
+            **_common_values(dataset, folder, users[0]),
         )
 
 
@@ -90,7 +91,7 @@ def data_changed_since_stamp(dataset: Dataset, preprocessing_records: Folders) -
     Severity.ERROR,
     message="plansguard preprocess began to fill {identifier} for {stamped_plans}, {stamped_configuration}, on {began} "
     "and did not finish: {complete} of {cases} cases are complete",
-    fix=f"wait if it still runs; otherwise start it again: {_PREPROCESS}",
+    fix="wait if it still runs; otherwise start it again: {preprocess}",
 )
 def preprocessing_unfinished(dataset: Dataset, preprocessing_records: Folders) -> Iterator[Found]:
     """Preprocessing was begun and not finished.
@@ -118,7 +119,7 @@ def preprocessing_unfinished(dataset: Dataset, preprocessing_records: Folders) -
             began=folder.record.began,
             complete=complete,
             cases=folder.record.cases,
-            **_common_values(folder, users[0]),
+            **_common_values(dataset, folder, users[0]),
         )
 
 
@@ -133,7 +134,7 @@ def _in_state(
             yield folder, requested
 
 
-def _plans_differences(folder: PreprocessedFolder, users: list[DataUser]) -> Iterator[Found]:
+def _plans_differences(dataset: Dataset, folder: PreprocessedFolder, users: list[DataUser]) -> Iterator[Found]:
     """Yield one finding per place: inherited differences are reported where the values are written."""
     reported: list[tuple[Location, list[FieldDifference]]] = []
     for user in users:
@@ -142,20 +143,34 @@ def _plans_differences(folder: PreprocessedFolder, users: list[DataUser]) -> Ite
         if at is not None and (at, differences) not in reported:
             reported.append((at, differences))
             what, origin = f"{user.plans.identifier}.json", folder.record_file.at("input")
-            yield found(at, **_difference_values(what, origin, differences), **_common_values(folder, user))
+            changed = [user.at(difference.field) for difference in differences]
+            yield found(
+                at,
+                changed=changed,
+                **_difference_values(what, origin, differences),
+                **_common_values(dataset, folder, user),
+            )
 
 
-def _dataset_json_differences(folder: PreprocessedFolder, user: DataUser, dataset_json: DatasetJson) -> Iterator[Found]:
+def _dataset_json_differences(
+    dataset: Dataset, folder: PreprocessedFolder, user: DataUser, dataset_json: DatasetJson
+) -> Iterator[Found]:
     changes = dataset_changes(folder.record.dataset, dataset_fields(dataset_json.value))
     if changes:
         worst = max(changes, key=lambda change: change.severity.rank)
-        field, origin = worst.difference.field, folder.record_file.at("dataset_json")
+        keys = {"channel_names": dataset_json.channels_key}
+        places = {
+            change.difference.field: dataset_json.at(keys.get(change.difference.field, change.difference.field))
+            for change in changes
+        }
+        origin = folder.record_file.at("dataset_json")
         yield found(
-            dataset_json.at(dataset_json.channels_key if field == "channel_names" else field),
+            places[worst.difference.field],
+            changed=places.values(),
             severity=worst.severity,
             fix=None if worst.severity is Severity.ERROR else _ONLY_NAMES,
             **_difference_values("dataset.json", origin, [change.difference for change in changes]),
-            **_common_values(folder, user),
+            **_common_values(dataset, folder, user),
         )
 
 
@@ -169,12 +184,11 @@ def _difference_values(what: str, origin: Location, differences: list[FieldDiffe
     }
 
 
-def _common_values(folder: PreprocessedFolder, user: DataUser) -> dict[str, Any]:
+def _common_values(dataset: Dataset, folder: PreprocessedFolder, user: DataUser) -> dict[str, Any]:
     return {
         "identifier": folder.record_file.identifier,
         "stamp": quoted(folder.record_file.path.name),
-        "plans": quoted(user.plans.identifier),
-        "configuration": user.configuration.name,
+        "preprocess": preprocess_command(dataset, user.plans, user.configuration.name),
     }
 
 

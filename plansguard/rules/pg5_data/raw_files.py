@@ -14,7 +14,7 @@ from plansguard.core.text import listed, quoted
 from plansguard.nnunet.workspace import GROUND_TRUTH
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import raw_file
-from plansguard.rules.pg5_data.helpers import PREPROCESS, data_judged_before, folder_finding
+from plansguard.rules.pg5_data.helpers import data_judged_before, folder_finding
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import DatasetJson
 from plansguard.subjects.plans import Configuration
@@ -70,9 +70,12 @@ def _validation_labels(dataset: Dataset, data: Audit, ending: str) -> set[str]:
     "PG512",
     Severity.WARNING,
     message="{raw} is newer than {folder}, which was preprocessed from it",
-    fix="if images or labels were changed, preprocess again: " + PREPROCESS,
+    fix="if images or labels were changed, preprocess again: {preprocess}",
+    follows=("PG202", "PG540", "PG509", "PG513"),
 )
-def raw_files_newer_than_data(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def raw_files_newer_than_data(
+    dataset: Dataset, dataset_json: DatasetJson, configuration: Configuration, data: Audit
+) -> Iterator[Found]:
     """Raw images or labels were changed after preprocessing.
 
     What it checks: the newest file in `imagesTr` and `labelsTr` against the oldest one of the preprocessed cases. Where
@@ -90,16 +93,21 @@ def raw_files_newer_than_data(dataset: Dataset, configuration: Configuration, da
     if not times or data.oldest is None or not times[0][0] <= data.oldest < times[-1][0]:
         return
     if all(earlier.folder.path != data.folder.path for earlier in data_judged_before(dataset, configuration)):
-        yield folder_finding(configuration, data, raw=quoted(times[-1][1]))
+        newest = times[-1][1]
+        changed = [dataset_json.at("labels")] if newest.parent.name == "labelsTr" else []
+        yield folder_finding(configuration, data, changed=changed, raw=quoted(newest))
 
 
 @rule(
     "PG513",
     Severity.ERROR,
     message="gt_segmentations is not labelsTr: {cases} {differ}",
-    fix="nnUNetv2_preprocess -d {number} -plans_name {plans} copies the labels and preprocesses again",
+    fix="copy the labels and preprocess again: {preprocess}",
+    follows=("PG202", "PG540", "PG509"),
 )
-def ground_truth_differs_from_raw(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def ground_truth_differs_from_raw(
+    dataset: Dataset, dataset_json: DatasetJson, configuration: Configuration, data: Audit
+) -> Iterator[Found]:
     """The labels that validation uses are not the raw ones.
 
     What it checks: the sizes, with `--data all` the bytes, of the files in `gt_segmentations` and in `labelsTr`.
@@ -122,6 +130,7 @@ def ground_truth_differs_from_raw(dataset: Dataset, configuration: Configuration
     if differing:
         yield found(
             Location(str(copies)),
+            changed=[dataset_json.at("labels")],
             cases=listed(differing),
             differ="differs" if len(differing) == 1 else "differ",
         )

@@ -9,6 +9,7 @@ from plansguard.core.text import brief, listed
 from plansguard.nnunet.workspace import is_there
 from plansguard.records.preprocessing_inputs import FieldDifference
 from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import preprocess_command
 from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects.data_users import DataUser, data_users
 from plansguard.subjects.dataset import Dataset
@@ -24,7 +25,7 @@ _Conflict = tuple[DataUser, list[FieldDifference]]
     message="{configuration} reads its data from {identifier}, as {other} of {other_plans} does, but preprocesses "
     "differently: {fields}",
     fix='undo the edit of one of the two; or give {mover} of {plans} a folder of its own, "data_identifier": '
-    '"{own}", then nnUNetv2_preprocess -d {number} -plans_name {plans} -c {mover}',
+    '"{own}", then {preprocess_mover}',
 )
 def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
     """Two plans files share a folder of preprocessed data that cannot be right for both.
@@ -52,15 +53,14 @@ def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
             conflict = _conflict(user, owners) if user.plans.path not in reported else None
             if conflict is not None:
                 reported.add(user.plans.path)
-                yield _conflict_finding(user, conflict, user.identifier_at)
+                yield _conflict_finding(dataset, user, conflict, user.identifier_at)
 
 
 @rule(
     "PG502",
     Severity.ERROR,
     message="{configuration} reads its data from {identifier}, as {other} does, but preprocesses differently: {fields}",
-    fix='give {mover} a folder of its own, "data_identifier": "{own}", then nnUNetv2_preprocess -d {number} '
-    "-plans_name {plans} -c {mover}",
+    fix='give {mover} a folder of its own, "data_identifier": "{own}", then {preprocess_mover}',
 )
 def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     """Two configurations of the same plans share a folder of preprocessed data that cannot be right for both.
@@ -84,15 +84,14 @@ def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
                 configuration = user.configuration
                 own = [key for key, *_ in conflict[1] if configuration.origin(key) == configuration.name]
                 at = configuration.at(own[0]) if user.inherits and own else user.identifier_at
-                yield _conflict_finding(user, conflict, at)
+                yield _conflict_finding(dataset, user, conflict, at)
 
 
 @rule(
     "PG503",
     Severity.ERROR,
     message="{configuration} reads its data from {identifier}, not from {theirs} as {parent} does: {state}",
-    fix="delete data_identifier from {configuration}, so that it reads {theirs}; or nnUNetv2_preprocess -d {number} "
-    "-plans_name {plans} -c {configuration}",
+    fix="delete data_identifier from {configuration}, so that it reads {theirs}; or {preprocess}",
     roles=PREPROCESSED,
 )
 def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: Configuration) -> Iterator[Found]:
@@ -138,7 +137,7 @@ def _conflict(user: DataUser, others: list[DataUser]) -> _Conflict | None:
     return conflicts[0] if user.judged or others[0].judged else None
 
 
-def _conflict_finding(user: DataUser, conflict: _Conflict, at: Location) -> Found:
+def _conflict_finding(dataset: Dataset, user: DataUser, conflict: _Conflict, at: Location) -> Found:
     other, differences = conflict
     if other.judged and not user.judged:  # report it at the configuration that was requested
         user, other, at = other, user, other.identifier_at
@@ -155,6 +154,7 @@ def _conflict_finding(user: DataUser, conflict: _Conflict, at: Location) -> Foun
         other_plans=other.plans.path.name,
         fields=listed(fields, shown=2),
         mover=mover.configuration.name,
+        preprocess_mover=preprocess_command(dataset, mover.plans, mover.configuration.name),
         own=_own_folder(mover),
         plans=mover.plans.identifier,
     )

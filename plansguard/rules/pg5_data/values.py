@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from plansguard.core.report import Severity
 from plansguard.rules.engine.declare import Found, rule
-from plansguard.rules.pg5_data.helpers import PREPROCESS, case_faults, folder_finding
+from plansguard.rules.pg5_data.helpers import case_faults, folder_finding
 from plansguard.subjects.plans import Configuration
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     "PG520",
     Severity.ERROR,
     message="{folder}: values that these plans cannot give: {cases}",
-    fix="preprocess with these plans: " + PREPROCESS,
+    fix="preprocess with these plans: {preprocess}",
 )
 def values_outside_normalization(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed values are outside of what the normalization can give.
@@ -42,7 +42,7 @@ def values_outside_normalization(configuration: Configuration, data: Audit) -> I
     "PG521",
     Severity.WARNING,
     message="{folder}: values that these plans hardly give: {cases}",
-    fix="if the plans were edited since, preprocess with them: " + PREPROCESS,
+    fix="if the plans were edited since, preprocess with them: {preprocess}",
 )
 def values_unlike_normalization(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed values are unlike what the normalization gives.
@@ -65,7 +65,7 @@ def values_unlike_normalization(configuration: Configuration, data: Audit) -> It
     "PG522",
     Severity.ERROR,
     message="{folder}: {cases}",
-    fix="correct the labels in nnUNet_raw or declare them in dataset.json, then preprocess again: " + PREPROCESS,
+    fix="correct the labels in nnUNet_raw or declare them in dataset.json, then preprocess again: {preprocess}",
 )
 def undeclared_labels(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """Preprocessed segmentations hold label values that dataset.json does not declare.
@@ -87,7 +87,7 @@ def undeclared_labels(configuration: Configuration, data: Audit) -> Iterator[Fou
     "PG523",
     Severity.WARNING,
     message="{folder}: {clue}",
-    fix="if the plans were edited since, preprocess with them: " + PREPROCESS,
+    fix="if the plans were edited since, preprocess with them: {preprocess}",
 )
 def values_of_other_statistics(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """All cases together look as if they had been normalized with other statistics.

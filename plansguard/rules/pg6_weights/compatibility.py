@@ -14,7 +14,7 @@ from plansguard.nnunet import constants, plans_diff
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import migration_of, number
 from plansguard.subjects.dataset import Dataset
-from plansguard.subjects.plans import Plans
+from plansguard.subjects.plans import Configuration, Plans
 
 if TYPE_CHECKING:
     from plansguard.subjects.weights import Weights
@@ -173,6 +173,7 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
     Severity.WARNING,
     message="the weights load into {configuration}, but this run's input differs from that of their training: {fields}",
     fix="for the same input: {migrate}, then preprocess; if the difference is meant, accept it in plansguard.json",
+    follows=("PG401", "PG402", "PG403"),
 )
 def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """The weights load, but the input of this run differs from that of their training.
@@ -208,6 +209,7 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
             configuration.at(),
             severity=worst,
             related=[(Location(weights.checkpoint.path), "the weights")],
+            changed=[_place(row.field, configuration) for row in rows],
             fields=listed([row.field for row in rows if row.severity is worst]),
             fix=None if worst is not Severity.INFO else "nothing, if the difference is meant",
             migrate=migration_of(weights.checkpoint.path, dataset),
@@ -381,6 +383,18 @@ def _fitting_plans(dataset: Dataset, weights: Weights) -> list[Plans]:
     if same or weights.load:
         return same
     return [plans for plans in others if not _differing_fields(theirs, plans, name, ("weights",))]
+
+
+def _place(field: str, configuration: Configuration) -> Location:
+    """Return the place of a field of an input comparison; that of the configuration where it is in another file."""
+    key, plans = re.split(r"[.\[ ]", field)[0], configuration.plans
+    if key == "channel_names":
+        return configuration.at()
+    if key == "intensities":
+        return plans.at(plans.intensity_key)
+    if key in configuration.resolved:
+        return configuration.at(key)
+    return plans.at(key) if key in plans.value else configuration.at_kwarg(key)
 
 
 def _cell(value: object) -> str:

@@ -1,0 +1,97 @@
+"""One cause, one finding: an edit of the plans, an edit of the labels, and what follows from them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from plansguard.commands.check import check
+from plansguard.commands.train import Accepted, accept
+from plansguard.render import render
+from plansguard.rules import RULES
+from tests.support.command import run
+from tests.support.data_folders import FLAT, GROUND_TRUTH, append, preprocessed, touch
+from tests.support.moves import GIVING, MOVED, RECEIVING, move
+from tests.support.preprocessing_records import RECORDED
+from tests.support.variants import PLANS, in_both, place, put
+from tests.support.weights import CHECKPOINT
+
+PATCH = put(MOVED, "/configurations/3d_fullres/patch_size/0", 40)
+IGNORE = {"rule": "PG403", "reason": "smaller GPU"}
+
+
+@pytest.fixture
+def patch_edited(workspace: Path) -> list[str]:
+    """Edit the patch size of migrated plans after two trainings; return the arguments of a check with their weights."""
+    move()(workspace, RECEIVING)
+    for trainer in ("nnUNetTrainer", "nnUNetTrainer_100epochs"):
+        model = place(workspace, RECEIVING, f"results/{trainer}__PretrainPlans__3d_fullres")
+        model.mkdir(parents=True)
+        shutil.copy(place(workspace, RECEIVING, MOVED), model / "plans.json")
+    PATCH(workspace, RECEIVING)
+    weights = place(workspace, GIVING, CHECKPOINT)
+    return ["-d", "2", "-p", "PretrainPlans", "-c", "3d_fullres", "-pretrained_weights", str(weights)]
+
+
+@pytest.mark.workspace(GIVING, RECEIVING)
+def test_an_edit_of_the_patch_is_one_finding(patch_edited: list[str]) -> None:
+    done = run("check", *patch_edited)
+    blocks = [line for line in done.out.splitlines() if line.startswith(("error[", "warning[", "info["))]
+    assert sorted(blocks) == ["warning[PG403] migrated-training-field-edited", "warning[PG606] unfinished-weights"]
+    assert done.out.count("  also PG404 ") == 2
+    assert done.out.count("  also PG625 ") == 1
+    assert done.out.splitlines()[-1].startswith("2 warnings in ")
+
+
+@pytest.mark.workspace(GIVING, RECEIVING)
+def test_consequences_are_in_the_json_and_come_back_with_an_ignored_cause(
+    patch_edited: list[str], workspace: Path
+) -> None:
+    report = run("check", *patch_edited, "--output", "json").json
+    (cause,) = (finding for finding in report["findings"] if finding["code"] == "PG403")
+    assert cause["consequence_of"] is None
+    followers = [finding["code"] for finding in report["findings"] if finding["consequence_of"] == cause["fingerprint"]]
+    assert sorted(followers) == ["PG404", "PG404", "PG625"]
+    settings = place(workspace, RECEIVING, "preprocessed/plansguard.json")
+    settings.write_text(json.dumps({"ignore": [IGNORE]}))
+    ignored = run("check", *patch_edited, "--output", "json").json
+    shown = {finding["code"] for finding in ignored["findings"] if finding["consequence_of"] is None}
+    assert shown == {"PG403", "PG404", "PG606", "PG625"}
+    assert "warning[PG404]" in run("check", *patch_edited).out
+
+
+@pytest.mark.workspace(GIVING, RECEIVING)
+def test_an_accepted_cause_lets_no_consequence_through(patch_edited: list[str]) -> None:
+    report = check(datasets=["2"], plans="PretrainPlans", configuration="3d_fullres", weights=patch_edited[-1])
+    accepted = accept(report, [Accepted("PG403", "smaller GPU")])
+    assert "PG404" in {cause.finding.code for cause in accepted.causes}
+    assert "warning[PG404]" in render(accepted, "text")
+
+
+@pytest.mark.workspace(RECEIVING, edits=(*RECORDED, preprocessed(FLAT)))
+def test_a_label_added_is_one_finding(workspace: Path) -> None:
+    """The record of the data, two configurations, the labels' copies and the times of the files show one change."""
+    for edit in (
+        *in_both("/labels", {"background": 0, "kidney": 1, "tumour": 2, "cyst": 3}),
+        append(f"{GROUND_TRUTH}/fine_001.nii.gz"),
+        touch("raw/labelsTr/fine_001.nii.gz", 60),
+        put(PLANS, "/configurations/again", {"inherits_from": "3d_fullres", "batch_size": 3}),
+    ):
+        edit(workspace, RECEIVING)
+    report = check(datasets=["2"], plans="nnUNetPlans")
+    assert [cause.finding.code for cause in report.causes if cause.severity.rank > 0] == ["PG540"]
+    codes = sorted(finding.code for finding in report.causes[0].consequences)
+    assert set(codes) == {"PG509", "PG512", "PG513"}
+    assert codes.count("PG509") >= 2
+
+
+def test_rules_follow_rules_that_there_are() -> None:
+    """Otherwise a renamed code would bring back every consequence in silence. No two rules follow each other."""
+    follows = {rule.info.code: set(rule.follows) for rule in RULES}
+    for code, others in follows.items():
+        assert others <= follows.keys()
+        for other in others - {code}:
+            assert code not in follows[other]
