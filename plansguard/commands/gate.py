@@ -7,6 +7,7 @@ is present are findings.
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -20,13 +21,13 @@ from plansguard.commands.preprocess import Job
 from plansguard.commands.train import Accepted
 from plansguard.core.errors import Absent, UsageError
 from plansguard.core.report import Finding, Report
-from plansguard.core.text import counted, nearest
+from plansguard.core.text import counted
 from plansguard.documents.file_names import MODEL_PLANS
 from plansguard.migration.plan import MigrationRequest
 from plansguard.migration.plan import plan as plan_migration
 from plansguard.nnunet import command_line
 from plansguard.nnunet.command_line import CommandLine, Parsed
-from plansguard.nnunet.workspace import Workspace, is_folder, trained_models
+from plansguard.nnunet.workspace import TrainedModel, Workspace, is_folder, trained_models
 from plansguard.rules import RULES
 from plansguard.rules.engine.declare import Rule
 from plansguard.rules.engine.needs import Level
@@ -282,15 +283,31 @@ def _predict(request: GateRequest) -> GateResult:
     name = workspace.dataset_name(values.d)
     model = f"{values.tr}__{values.p}__{values.c}"
     folder = workspace.results / name / model
-    if not is_folder(folder):
-        models = [trained.folder.name for trained in trained_models(workspace.results, name)]
-        near = nearest(model, models)
-        suggestion = f"did you mean {near}? " if near else ""
-        raise UsageError(
-            f"{workspace.results / name} has no model {model}",
-            hint=f"{suggestion}models there: {', '.join(models) or 'none'}",
-        )
+    if not (folder / MODEL_PLANS).is_file():
+        raise UsageError(f"{workspace.results / name} has no model {model}", hint=_other_model(request, name))
     return _judged_prediction(request, folder)
+
+
+def _other_model(request: GateRequest, dataset: str) -> str:
+    """The command with the model of the dataset that is most like the one asked for."""
+    values, results = request.values, request.workspace.results
+    every = [] if results is None else [*trained_models(results, dataset)]
+    models = [model for model in every if model.checkpoints and (model.folder / MODEL_PLANS).is_file()]
+    if not models:
+        return f"no training of {dataset} has left a checkpoint"
+
+    def unlike(model: TrainedModel) -> tuple[object, ...]:
+        complete = any(path.name == values.chk for path in model.checkpoints)
+        return model.configuration != values.c, not complete, model.plans_name != values.p, model.folder.name
+
+    model = min(models, key=unlike)
+    folds = [path.parent.name.removeprefix("fold_") for path in model.checkpoints if path.name == values.chk]
+    options = {"-c": [model.configuration], "-p": [model.plans_name], "-tr": [model.trainer]}
+    if folds and not {_fold(fold) for fold in values.f} <= set(folds):
+        options["-f"] = [fold for fold in folds if fold != "all"] or folds
+    command = shlex.join(["plansguard", "gate", "--", *request.line.with_options(options)])
+    names = ", ".join(model.folder.name for model in models)
+    return f"models there: {names}; to predict with {model.folder.name}: {command}"
 
 
 def _predict_from_folder(request: GateRequest) -> GateResult:

@@ -69,6 +69,14 @@ class CommandLine:
         matches = (_ASSIGNMENT.fullmatch(word) for word in launcher[start:])
         return {match[1]: match[2] for match in matches if match is not None}
 
+    def with_options(self, options: Mapping[str, Sequence[str]]) -> list[str]:
+        """The words with these options and their values, in place of those that are typed."""
+        kept, drops = [*self.words[: self.before + 1]], False
+        for word in self.arguments:
+            drops = word.partition("=")[0] in options or (drops and not word.startswith("-"))
+            kept += [] if drops else [word]
+        return [*kept, *(word for option, values in options.items() for word in (option, *values))]
+
 
 class Parsed(NamedTuple):
     """The arguments under nnU-Net's own names; ``unknown`` are those that nnU-Net 2.8.1 does not have."""

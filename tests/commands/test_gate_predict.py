@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -163,9 +164,32 @@ def test_the_second_stage_of_a_cascade(bench: Bench) -> None:
     assert "PG755" not in {code for code, _ in codes(*words)}
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["-c", "3d_fullres"], id="no -tr"),
+        pytest.param(["-c", "3d_fullres", "-f", "0"], id="no -tr, and the fold"),
+        pytest.param(["-c", "3d_fulres", "-f", "0", "1", "-tr", "nnUNetTrainer"], id="a misspelt configuration"),
+        pytest.param(["-c", "3d_fullres", "-p", "nnUNetPlan", "-tr=nnUNetTrainer_50steps"], id="misspelt plans"),
+    ],
+)
+@pytest.mark.parametrize("begun", [False, True])
+def test_the_model_that_is_there(bench: Bench, words: list[str], begun: bool) -> None:
+    """The command with its trainer, plans, configuration and folds, as it can be typed."""
+    trained = model(bench).with_name(f"{STEPS}__nnUNetPlans__3d_fullres")
+    model(bench).rename(trained)
+    if begun:  # only the record of a training that was refused
+        (model(bench) / "fold_0").mkdir(parents=True)
+    done = judged("nnUNetv2_predict", "-d", "1", *words, *images(bench))
+    assert done.code == 2
+    command = done.err.partition(f"to predict with {trained.name}: plansguard gate -- ")[2].strip()
+    again = judged(*shlex.split(command))
+    assert (again.code, [one["code"] for one in again.json["findings"] if one["severity"] == "error"]) == (0, [])
+
+
 def test_models_that_are_not_there(bench: Bench) -> None:
     done = judged("nnUNetv2_predict", "-d", "1", "-c", "3d_fulres", *images(bench))
-    assert (done.code, f"did you mean {MODEL}?" in done.err) == (2, True)
+    assert (done.code, f"models there: {MODEL}" in done.err) == (2, True)
     done = judged("nnUNetv2_predict_from_modelfolder", "-m", model(bench) / "fold_0", *images(bench))
     assert (done.code, "it is not a model folder" in done.err) == (2, True)
 
