@@ -44,7 +44,8 @@ class RecordedDocument(NamedTuple):
 
     ``key`` is its key in a start, ``name`` what messages call it. ``digest`` takes the document, None where it lacks
     what this training uses. Two digests are the same where the fields in ``identity`` are; ``differences`` words
-    what differs between a recorded digest and the present one, and ``alike`` the case that nothing which counts does.
+    what differs between a recorded digest and the present one. ``alike`` words what differs where nothing that counts
+    does; empty where that is not worth words.
     ``unrecorded`` is why a start may lack the document.
     """
 
@@ -53,7 +54,7 @@ class RecordedDocument(NamedTuple):
     digest: Callable[[Any, Training], Digest | None]
     differences: Callable[[Digest, Digest, Training], Iterator[str]]
     identity: tuple[str, ...] = ("sha256",)
-    alike: str = "the file differs elsewhere"
+    alike: str = ""
     unrecorded: str = ""
 
 
@@ -244,6 +245,24 @@ def _clauses(place: str, before: Any, after: Any) -> Iterator[str]:
     else:
         old, new = ("absent" if value is _MISSING else brief(value, exact=True) for value in (before, after))
         yield f"{place} was {old} and is {new}"
+
+
+# --- Layout ---
+
+
+def is_layout_of(document: JsonDocument, sha256_then: str) -> bool:
+    """Whether the content of a document is provably that of a file with this digest, in another layout.
+
+    The layouts are those of Python's json, with which nnU-Net and most programs write. False where it is unknown.
+    """
+    import json
+
+    return any(
+        sha256(json.dumps(document.value, indent=indent, sort_keys=in_order).encode() + end) == sha256_then
+        for indent in (4, 2, None)
+        for in_order in (False, True)
+        for end in (b"", b"\n")
+    )
 
 
 # --- The table ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from plansguard.core.digest import digest_of
+from plansguard.core.digest import digest_of, sha256
 from plansguard.core.errors import UnreadableDocument, UsageError
 from plansguard.core.text import brief, counted
 from plansguard.documents import size_limits
@@ -25,6 +26,7 @@ from plansguard.records.recorded_documents import (
     WEIGHTS,
     Digest,
     RecordedDocument,
+    is_layout_of,
 )
 from plansguard.records.training import Start, accepted_in, first_start, read_record
 
@@ -214,7 +216,26 @@ class _PresentFiles:
             known = self.cases if digest_of(self.cases) == recorded["headers"] else {}
             recorded, present = {**recorded, "by_case": known}, {**present, "by_case": self._audit(path).headers}
         differences = tuple(document.differences(recorded, present, training))
-        return (DocumentState.CHANGED, differences) if differences else (DocumentState.ALIKE, (document.alike,))
+        if differences:
+            return DocumentState.CHANGED, differences
+        if document not in (DATA, WEIGHTS) and self._is_same_content(document, path, start):
+            return DocumentState.SAME, ()
+        return DocumentState.ALIKE, (document.alike,) if document.alike else ()
+
+    def _is_same_content(self, document: RecordedDocument, path: Path, start: Start) -> bool:
+        """Whether a file of other bytes provably has the recorded content: indentation is no difference.
+
+        Proofs are the layouts in which programs write JSON, and for nnU-Net's copies an original that is unchanged.
+        """
+        recorded, content, original = start[document.key]["sha256"], size_limits.read(path), self._path(document, start)
+        if is_layout_of(content, recorded):
+            return True
+        try:
+            other = size_limits.read(original)
+        except UnreadableDocument:
+            return False
+        # Order counts: channels and regions are numbered by their position.
+        return sha256(other.raw) == recorded and json.dumps(other.value) == json.dumps(content.value)
 
     def _digest(self, document: RecordedDocument, path: Path, start: Start) -> Digest | None:
         """The digest of the present document; None where it is of another kind, or lacks what the training uses."""

@@ -182,7 +182,6 @@ def test_changes_are_reported(
 
 ALIKE: dict[str, tuple[Callable[[Path, str], None], str]] = {
     "another configuration": (put(PLANS, "/configurations/2d/batch_size", 7), "plans"),
-    "indentation": (rewrite(PLANS, lambda text: json.dumps(json.loads(text))), "plans"),
     "a field that nnU-Net does not read": (put(DATASET_JSON, "/licence", "hands off!"), "dataset.json"),
     "another fold": (put(SPLITS, "/1/val/0", "other"), "splits"),
 }
@@ -196,6 +195,37 @@ def test_changes_that_the_training_does_not_use(
     assert {name for name, state in states(record).items() if state is not DocumentState.SAME} == {document}
     assert states(record)[document] is DocumentState.ALIKE
     assert verified(record.parent).code == 0
+
+
+LAYOUTS: dict[str, Callable[[str], str]] = {
+    "one line": lambda text: json.dumps(json.loads(text)),
+    "two blanks": lambda text: json.dumps(json.loads(text), indent=2) + "\n",
+    "other separators": lambda text: json.dumps(json.loads(text), separators=(" , ", " : ")),
+    "Windows": lambda text: text.replace("\n", "\r\n"),
+}
+
+
+@pytest.mark.parametrize("file", [PLANS, DATASET_JSON, FINGERPRINT, SPLITS])
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_the_layout_is_no_difference(record: Path, workspace: Path, file: str, layout: Callable[[str], str]) -> None:
+    rewrite(file, layout)(workspace, CT)
+    assert set(states(record).values()) == {DocumentState.SAME}
+    assert "elsewhere" not in verified(record.parent).out
+
+
+@pytest.mark.parametrize("file", [PLANS, DATASET_JSON])
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_nnunets_copies_in_another_layout_than_the_originals(
+    workspace: Path, file: str, layout: Callable[[str], str]
+) -> None:
+    """nnU-Net writes its copies with an indentation of its own, whatever that of the original is."""
+    rewrite(file, layout)(workspace, CT)
+    record = leave(workspace)
+    value = json.loads(place(workspace, CT, file).read_bytes())
+    name = "plans.json" if file == PLANS else "dataset.json"
+    (record.parent.parent / name).write_text(json.dumps(value, indent=4))
+    assert set(states(record).values()) == {DocumentState.SAME}
+    assert f"{name} of the model" in states(record)
 
 
 def test_data_that_were_preprocessed_again(workspace: Path) -> None:
