@@ -157,11 +157,10 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
         return
     for other in _fitting_plans(dataset, weights)[:1]:
         same = not _differing_fields(theirs, other, name)
-        command = f"nnUNetv2_train {number(dataset)} {name} 0 -p {other.identifier} -pretrained_weights "
         yield found(
             weights.configuration.at(),
             related=[(other.at(), "the plans of the weights" if same else "plans with their network")],
-            example="" if dataset.request.trainer else f": {command}{quoted(weights.checkpoint.path)}",
+            example="" if dataset.request.trainer else f": {_fine_tuning(dataset, weights, other)}",
             belong="were trained with the plans in" if same else "load with",
             other=other.identifier,
             trouble=f"differs from their input: {listed(differing)}" if weights.load else "cannot load them",
@@ -249,7 +248,7 @@ def channels_permuted(weights: Weights) -> Iterator[Found]:
     Severity.WARNING,
     message="the weights were trained by {trainer}, which {habit}; this dataset distinguishes left from right "
     "({labels}), and {planned} mirrors{extent}",
-    fix="fine-tune with the same trainer, or one that does not mirror: nnUNetv2_train ... -tr nnUNetTrainerNoMirroring",
+    fix="fine-tune with the same trainer, or one that does not mirror: {command}",
 )
 def weights_were_not_mirrored(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """The weights were trained without mirroring, and the trainer that fine-tunes them mirrors.
@@ -285,6 +284,7 @@ def weights_were_not_mirrored(dataset: Dataset, weights: Weights) -> Iterator[Fo
             labels=listed(labels),
             planned=planned,
             extent=" along every axis" if everywhere else "",
+            command=_fine_tuning(dataset, weights, weights.configuration.plans, "nnUNetTrainerNoMirroring"),
         )
 
 
@@ -349,6 +349,16 @@ def training_already_there(dataset: Dataset, weights: Weights) -> Iterator[Found
         folds = dict.fromkeys(f"{path.parent.parent.name}/{path.parent.name}" for path in paths)
         themselves = "; these weights are among them" if own else ""
         yield found(configuration.at(), folds=listed(list(folds)), themselves=themselves)
+
+
+def _fine_tuning(dataset: Dataset, weights: Weights, plans: Plans, trainer: str | None = None) -> str:
+    """The command that fine-tunes the weights with these plans, by a trainer like theirs or like ``trainer``."""
+    from plansguard.subjects.pretraining import Pretraining
+
+    pretraining = Pretraining(quoted(weights.checkpoint.path), trainer or weights.checkpoint.trainer)
+    name = weights.checkpoint.configuration or weights.configuration.name
+    fold = dataset.request.fold or "0"
+    return next(pretraining.commands(number(dataset), quoted(name), quoted(plans.identifier), fold))
 
 
 def _misfit(dataset: Dataset, weights: Weights, *kinds: str, remedy: str = "") -> Iterator[Found]:

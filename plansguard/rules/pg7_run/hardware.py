@@ -258,7 +258,7 @@ def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json:
     Severity.WARNING,
     message="{folder} has {free:.2f} GB free, and nnU-Net unpacks {needed:.2f} GB there before it trains",
     fix="make room there, or preprocess again with nnU-Net 2.6 or later, whose data are not unpacked: "
-    "nnUNetv2_preprocess -d {number} -plans_name {plans} -c {configuration}",
+    "plansguard preprocess -d {number} -p {plans} -c {configuration}",
 )
 def no_room_to_unpack(run: TrainingRun, configuration: Configuration) -> Iterator[Found]:
     """The disk is too small for data that nnU-Net unpacks.

@@ -21,6 +21,7 @@ from plansguard.nnunet.network.parameters import Shapes
 from plansguard.nnunet.network.unet import UnknownNetwork
 from tests.support import checkpoints
 from tests.support.command import run
+from tests.support.moves import fine_tuning
 from tests.support.variants import PLANS, ROOTS, place, put, set_value
 from tests.support.weights import CASCADE, CT, LABELS, MR, PRETRAINED
 
@@ -158,9 +159,7 @@ def test_migrated_plans_fit_the_weights(workspace: Path, workflow: str) -> None:
             "graft": "the weights load with Pretrained, and nnUNetPlans cannot load them",
         }[workflow]
     )
-    assert finding(forgotten, "PG624").fix.endswith(
-        f"nnUNetv2_train 2 3d_fullres 0 -p {name} -pretrained_weights {path}"
-    )
+    assert finding(forgotten, "PG624").fix.endswith(fine_tuning(path, name))
 
 
 def test_another_reader_after_a_migration_is_no_error(workspace: Path) -> None:
