@@ -127,3 +127,57 @@ def test_functions_are_short() -> None:
         and not any(getattr(getattr(one, "func", None), "id", "") == "rule" for one in node.decorator_list)
     }
     assert long == {}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Paths
+# ---------------------------------------------------------------------------------------------------------------------
+
+PACKAGE = ROOT / "plansguard"
+METHODS = {
+    *("exists", "is_file", "is_dir", "is_symlink", "is_mount", "iterdir", "stat", "lstat", "resolve", "glob", "rglob"),
+    *("samefile", "readlink", "read_bytes", "read_text", "open"),
+}
+FUNCTIONS = {
+    *("scandir", "walk", "listdir", "stat", "lstat", "access", "readlink", "open"),
+    *("exists", "lexists", "isfile", "isdir", "islink", "realpath", "samefile", "getsize", "getmtime"),
+}
+#: Objects with such methods that are no paths.
+NO_PATHS = {"disk", "entry", "archive", "json_document", "self._archive", "sources", "blosc2", "distribution"}
+#: module or folder -> why it asks the system itself.
+REASONS = {
+    "core/disk.py": "it is the helper",
+    "core/atomic_files.py": "it writes: each error is reported as WriteRefused",
+    "training/folder_lock.py": "it holds descriptors of locks",
+    "artefacts/data/": "a hundred thousand files: names are listed and opened by descriptors, without Path objects",
+    "nnunet/install/": "files of the installed packages and of the driver, each within suppress(OSError)",
+    "documents/validation.py": "the schemas of this package",
+    "subjects/discovery.py": "os.walk, which reports errors instead of raising them",
+}
+
+
+def calls(path: Path) -> set[str]:
+    """The calls in a module that ask the system about a path."""
+    asked = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner, name = ast.unparse(node.func.value), node.func.attr
+            if owner in ("os", "os.path"):
+                if name in FUNCTIONS:
+                    asked.add(f"{owner}.{name}")
+            elif name in METHODS and owner not in NO_PATHS:
+                asked.add(f"{owner}.{name}")
+    return asked
+
+
+def test_only_one_module_asks_the_system_about_paths() -> None:
+    """Ask `plansguard.core.disk` instead: no answer of it is an exception."""
+    modules = [path.relative_to(PACKAGE).as_posix() for path in sorted(PACKAGE.rglob("*.py"))]
+    others = [name for name in modules if not name.startswith(tuple(REASONS))]
+    assert {name: found for name in others if (found := calls(PACKAGE / name))} == {}
+
+
+def test_every_reason_is_needed() -> None:
+    for place in REASONS:
+        modules = [PACKAGE / place] if place.endswith(".py") else sorted((PACKAGE / place).rglob("*.py"))
+        assert any(map(calls, modules)), place

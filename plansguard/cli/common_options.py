@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from typer import Option
 
+from plansguard.core import disk
 from plansguard.core.atomic_files import write_atomically
 from plansguard.core.errors import PlansguardError, UnreadableDocument, UsageError
 from plansguard.core.report import Report, Severity
@@ -92,7 +93,7 @@ def emit(report: Report, outputs: OutputTargets) -> None:
     for name, path in outputs:
         if path is None:
             typer.echo(render(report, name, color=use_color()), nl=False)
-        elif path.exists() and not (path.is_file() or path.is_dir()):
+        elif disk.is_special(path):
             path.write_text(render(report, name), encoding="utf-8")  # a pipe or a device, such as /dev/null
         else:
             write_atomically(path, render(report, name).encode())

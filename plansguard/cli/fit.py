@@ -11,6 +11,7 @@ import typer
 from typer import Argument, Option
 
 from plansguard.cli.common_options import Datasets, use_color
+from plansguard.core import disk
 from plansguard.core.errors import UsageError
 from plansguard.nnunet.workspace import Workspace
 from plansguard.render import printable
@@ -57,7 +58,7 @@ def fit(
         raise UsageError("name the datasets with -d, or give --all", hint=hint)
     weights = weights_in(checkpoint)
     subjects = datasets_to_fit(workspace, None if every else dataset, plans, configuration, weights)
-    zipped = checkpoint.is_file() and weights.path != str(checkpoint)
+    zipped = disk.is_file(checkpoint) and weights.path != str(checkpoint)
     results = run_fit(weights, subjects, configuration, checkpoint if zipped else None)
     if as_json:
         import json

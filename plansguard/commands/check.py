@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plansguard.core import disk
 from plansguard.core.report import Report
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
-from plansguard.nnunet.workspace import Workspace, is_folder
+from plansguard.nnunet.workspace import Workspace
 from plansguard.rules import RULES
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings, find_settings, read_settings
@@ -48,7 +49,7 @@ def check(
         places = [Path()]
     named = [_dataset_named(dataset) for dataset in ids]
     # A dataset that is named twice, by path and by id, is checked once.
-    subjects = list({subject.folder.resolve(): subject for subject in [*discover(places), *named]}.values())
+    subjects = list({disk.real(subject.folder): subject for subject in [*discover(places), *named]}.values())
     if plans is not None:
         # Below a folder that was named, only the datasets that have these plans are meant; unless none has.
         with_plans = [
@@ -75,9 +76,9 @@ def _dataset_named(id_or_name: str) -> Dataset:
     """Return the preprocessed folder of a dataset, or the raw one of a dataset that has no other yet."""
     workspace = Workspace.from_environment()
     name = workspace.dataset_name(id_or_name)
-    if workspace.raw is not None and not is_folder(workspace.preprocessed_folder(name)):
+    if workspace.raw is not None and not disk.is_folder(workspace.preprocessed_folder(name)):
         raw = workspace.raw / name
-        if is_folder(raw):
+        if disk.is_folder(raw):
             return dataset_in(raw, workspace=workspace)
     return dataset_of(workspace, id_or_name)
 
@@ -94,5 +95,5 @@ def weights_from(path: str | Path | None) -> Checkpoint | None:
 def nearest_settings(places: Iterable[Path]) -> ActiveSettings:
     """Return the settings nearest to the first of ``places``, else to the current folder."""
     first = next(iter(places), Path())
-    path = find_settings(first if first.is_dir() else first.parent) or find_settings(Path())
+    path = find_settings(first if disk.is_folder(first) else first.parent) or find_settings(Path())
     return ActiveSettings() if path is None else read_settings(path, tuple(rule.info for rule in RULES))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
 from plansguard.artefacts.checkpoint.trained_model import embedded_dataset_json, embedded_plans, read_artefact
+from plansguard.core import disk
 from plansguard.core.atomic_files import write_atomically
 from plansguard.core.errors import UnreadableDocument, UsageError, WriteRefused
 from plansguard.documents.json_document import JsonDocument
@@ -56,9 +57,9 @@ def _documents(source: Path, plans: str | None) -> tuple[JsonDocument, JsonDocum
 
 def _assert_writable(path: Path, content: bytes, *, force: bool) -> None:
     """Raise unless ``path`` is free, holds the same already, or may be replaced."""
-    if path.is_dir():
+    if disk.is_folder(path):
         raise UsageError(f"{path} is a folder", hint=f"name a file in it: {path / 'plans.json'}")
-    if path.is_file() and path.read_bytes() != content and not force:
+    if disk.is_file(path) and disk.content(path) != content and not force:
         raise WriteRefused(
             f"{path} exists already and holds something else",
             hint="give another name, or --force, which keeps a backup of it",
@@ -66,10 +67,10 @@ def _assert_writable(path: Path, content: bytes, *, force: bool) -> None:
 
 
 def _write(path: Path, content: bytes) -> list[str]:
-    if path.exists() and not path.is_file():
+    if disk.is_special(path):
         path.write_bytes(content)  # a pipe or a device: not to be replaced
         return []
-    old = path.read_bytes() if path.is_file() else None
+    old = disk.content(path) if disk.is_file(path) else None
     if old == content:
         return [f"{path} holds this already"]
     messages = []

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from plansguard.commands.check import nearest_settings
+from plansguard.core import disk
 from plansguard.core.errors import Absent, PlansguardError, UnreadableDocument, UsageError, known
 from plansguard.core.report import Report, Severity
 from plansguard.core.text import brief, listed, nearest, quoted
@@ -72,7 +73,7 @@ def datasets_to_fit(
     one of theirs.
     """
     if ids is None:
-        ids = [name for name in workspace.dataset_names() if workspace.preprocessed_folder(name).is_dir()]
+        ids = [name for name in workspace.dataset_names() if disk.is_folder(workspace.preprocessed_folder(name))]
         if not ids:
             raise UsageError(f"there is no dataset in {workspace.preprocessed}", hint="check nnUNet_preprocessed")
     datasets = [replace(dataset_of(workspace, id_or_name), request=Request(plans=plans)) for id_or_name in ids]

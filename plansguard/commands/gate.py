@@ -19,6 +19,7 @@ from plansguard.artefacts.data.listing import listing
 from plansguard.commands import preprocess, train
 from plansguard.commands.preprocess import Job
 from plansguard.commands.train import Accepted
+from plansguard.core import disk
 from plansguard.core.errors import Absent, UsageError
 from plansguard.core.report import Finding, Report
 from plansguard.core.text import counted
@@ -27,7 +28,7 @@ from plansguard.migration.plan import MigrationRequest
 from plansguard.migration.plan import plan as plan_migration
 from plansguard.nnunet import command_line
 from plansguard.nnunet.command_line import CommandLine, Parsed
-from plansguard.nnunet.workspace import TrainedModel, Workspace, is_folder, trained_models
+from plansguard.nnunet.workspace import TrainedModel, Workspace, trained_models
 from plansguard.rules import RULES
 from plansguard.rules.engine.declare import Rule
 from plansguard.rules.engine.needs import Level
@@ -196,12 +197,12 @@ def _planning(request: GateRequest, dataset: str, identifier: str | None) -> Pla
     values, workspace = request.values, request.workspace
     name = workspace.dataset_name(dataset)
     folder = workspace.preprocessed_folder(name)
-    if workspace.raw is None or not is_folder(workspace.raw / name):
+    if workspace.raw is None or not disk.is_folder(workspace.raw / name):
         where = "nnUNet_raw is not set" if workspace.raw is None else f"{workspace.raw} has no {name}"
         raise UsageError(
             f"{name} cannot be planned: {where}", hint="nnUNet_raw must name the folder that holds the raw data"
         )
-    now = dataset_in(folder, workspace=workspace) if is_folder(folder) else Dataset(folder, (), (), workspace)
+    now = dataset_in(folder, workspace=workspace) if disk.is_folder(folder) else Dataset(folder, (), (), workspace)
     extracts = request.line.name != command_line.PLAN
     keeps_fingerprint = not (extracts and getattr(values, "clean", False))
     planned = planned_from(now, workspace.raw / name, identifier=identifier, fingerprint=keeps_fingerprint)
@@ -256,7 +257,7 @@ def _move(request: GateRequest) -> GateResult:
     move = MigrationRequest(values.s, values.t, values.tp or values.sp, values.sp)
     migration = plan_migration(workspace, move, settings)
     instead = f"plansguard migrate -s {values.s} -t {values.t} -sp {values.sp} -tp {move.target_plans} does without"
-    if not is_folder(migration.pair.receiving.folder):
+    if not disk.is_folder(migration.pair.receiving.folder):
         raise UsageError(
             f"{receiving} has no folder in {workspace.preprocessed}, where nnU-Net would write", hint=instead
         )
@@ -283,7 +284,7 @@ def _predict(request: GateRequest) -> GateResult:
     name = workspace.dataset_name(values.d)
     model = f"{values.tr}__{values.p}__{values.c}"
     folder = workspace.results / name / model
-    if not (folder / MODEL_PLANS).is_file():
+    if not disk.is_file(folder / MODEL_PLANS):
         raise UsageError(f"{workspace.results / name} has no model {model}", hint=_other_model(request, name))
     return _judged_prediction(request, folder)
 
@@ -292,7 +293,7 @@ def _other_model(request: GateRequest, dataset: str) -> str:
     """The command with the model of the dataset that is most like the one asked for."""
     values, results = request.values, request.workspace.results
     every = [] if results is None else [*trained_models(results, dataset)]
-    models = [model for model in every if model.checkpoints and (model.folder / MODEL_PLANS).is_file()]
+    models = [model for model in every if model.checkpoints and disk.is_file(model.folder / MODEL_PLANS)]
     if not models:
         return f"no training of {dataset} has left a checkpoint"
 
@@ -312,7 +313,7 @@ def _other_model(request: GateRequest, dataset: str) -> str:
 
 def _predict_from_folder(request: GateRequest) -> GateResult:
     folder = Path(request.values.m)
-    if not request.values.m or not is_folder(folder):
+    if not request.values.m or not disk.is_folder(folder):
         raise UsageError(
             f"there is no folder {request.values.m!r}", hint="-m names the folder that holds plans.json and fold_0"
         )
@@ -324,10 +325,10 @@ def _judged_prediction(request: GateRequest, folder: Path) -> GateResult:
     folds = tuple(_fold(fold) for fold in values.f)
     train.assert_device(values.device)
     images = Path(values.i)
-    if not values.i or not is_folder(images):
+    if not values.i or not disk.is_folder(images):
         raise UsageError(f"there is no folder {values.i!r} with images", hint="-i names a folder, not a file")
     for name in (MODEL_PLANS, "dataset.json"):
-        if not (folder / name).is_file():
+        if not disk.is_file(folder / name):
             raise UsageError(f"{folder} has no {name}: it is not a model folder", hint="give the one above fold_0")
     content = dataset_in(folder)
     wanted = checkpoints_of(folder, folds, values.chk)

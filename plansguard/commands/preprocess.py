@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from plansguard.artefacts.data.listing import Listing, listing
+from plansguard.core import disk
 from plansguard.core.atomic_files import locked, occupied, write_atomically
 from plansguard.core.child_process import execute
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, WriteRefused, known
@@ -22,7 +23,7 @@ from plansguard.nnunet import runtime
 from plansguard.nnunet.command_line import PREPROCESS
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
 from plansguard.nnunet.install import packages
-from plansguard.nnunet.workspace import Workspace, dataset_id, is_folder, is_folder_name
+from plansguard.nnunet.workspace import Workspace, dataset_id, is_folder_name
 from plansguard.records.preprocessing import PreprocessingRecord, finished_record, unfinished_record
 from plansguard.records.preprocessing_inputs import dataset_fields
 from plansguard.rules import RULES
@@ -192,7 +193,7 @@ def _cases(dataset: Dataset) -> frozenset[str]:
     try:
         dataset_json = dataset.dataset_json
         listed = dataset_json.value.get("dataset")
-        if isinstance(listed, dict) and is_folder(dataset.raw_folder):
+        if isinstance(listed, dict) and disk.is_folder(dataset.raw_folder):
             return frozenset(listed)
         ending = str(dataset_json.require("file_ending"))
         images = [name for name in dataset.raw_images.images if name.endswith(ending)]
@@ -291,11 +292,8 @@ def _generation(folder: Path) -> tuple[int, ...] | None:
 
     Names and sizes do not suffice: nnU-Net may have deleted all files and written others of the same size.
     """
-    try:
-        status = folder.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns
+    status = disk.status(folder)
+    return None if status is None else (status.st_dev, status.st_ino, status.st_mtime_ns)
 
 
 # --- The preprocessing record

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import plansguard
 from plansguard.commands.check import weights_from
+from plansguard.core import disk
 from plansguard.core.atomic_files import locked, write_atomically
 from plansguard.core.errors import Absent, UsageError, WriteRefused, known
 from plansguard.core.report import Finding, Report
@@ -247,7 +248,8 @@ def write_record(run: TrainingRun, record: Mapping[str, Any], *, keeps_lock: boo
         hold(folder)
     try:
         with locked(model_folder):  # a lock on the folder itself means that a training runs there
-            write_atomically(path, json_document.dumps(merged(read_record(path), record) if path.exists() else record))
+            content = merged(read_record(path), record) if disk.is_there(path) else record
+            write_atomically(path, json_document.dumps(content))
     finally:
         if locks and not keeps_lock:
             release(folder)
@@ -269,7 +271,7 @@ def next_commands(run: TrainingRun) -> Iterator[str]:
     previous = run.configuration.get("previous_stage")
     if previous is not None:
         model = run.model_folder.with_name(f"{run.trainer}__{run.plans.identifier}__{previous}")
-        folds = [path.parent.name.removeprefix("fold_") for path in model.glob(f"fold_*/{CHECKPOINT_FINAL}")]
+        folds = [path.parent.name.removeprefix("fold_") for path in disk.matching(model, f"fold_*/{CHECKPOINT_FINAL}")]
         yield _prediction(run, str(previous), run.fold if run.fold in folds or not folds else min(folds), "PREVIOUS")
         yield f"{_prediction(run, run.configuration.name, run.fold)} -prev_stage_predictions PREVIOUS"
         return

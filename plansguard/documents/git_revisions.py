@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from plansguard.core import disk
 from plansguard.core.errors import UsageError
 from plansguard.documents import size_limits
 from plansguard.documents.json_document import JsonDocument
@@ -19,7 +20,7 @@ def read(place: str) -> JsonDocument:
     """
     revision, colon, path = place.partition(":")
     is_drive = os.name == "nt" and len(revision) == 1
-    if Path(place).exists() or not (colon and revision and path) or is_drive:
+    if disk.is_there(place) or not (colon and revision and path) or is_drive:
         return size_limits.read(Path(place))
     return size_limits.parse(_git_show(revision, path), place)
 

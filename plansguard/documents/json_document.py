@@ -11,12 +11,14 @@ import errno
 import gc
 import json
 import math
+import os
 import stat
 from collections import Counter
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 
 if TYPE_CHECKING:
@@ -97,13 +99,12 @@ def read(path: Path) -> JsonDocument:
 def read_bytes(path: Path) -> bytes:
     """The content of this file. UnreadableDocument if it cannot be opened, is no plain file, or exceeds MAX_BYTES."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device could block forever
-            raise UnreadableDocument(str(path), f"this is {file_type(status.st_mode)}", hint="name a JSON file")
-        if status.st_size > MAX_BYTES:
-            raise _too_large(str(path))
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)  # the file may have grown since
+        with disk.open_file(path) as file:
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise _too_large(str(path))
+            raw = file.read(MAX_BYTES + 1)  # the file may grow meanwhile
+    except disk.NotAFile as error:
+        raise UnreadableDocument(str(path), f"this is {file_type(error.mode)}", hint="name a JSON file") from error
     except OSError as error:
         raise unopened(path, error) from error
     if len(raw) > MAX_BYTES:
@@ -194,7 +195,7 @@ def file_type(mode: int) -> str:
 def unopened(path: Path, error: OSError) -> UnreadableDocument:
     """An error of the operating system as UnreadableDocument, with a hint."""
     reason, hint = _OPEN_FAULTS.get(error.errno or 0, (f"the file cannot be read: {error.strerror}", "check the path"))
-    if error.errno == errno.ENOENT and path.is_symlink():
+    if error.errno == errno.ENOENT and disk.is_link(path):
         reason, hint = "the link leads to a file that does not exist", "correct the link"
     return UnreadableDocument(str(path), reason, hint=hint)
 

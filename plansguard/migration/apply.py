@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from plansguard.core import disk
 from plansguard.core.atomic_files import locked, remove, write_atomically
 from plansguard.core.digest import sha256
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, WriteRefused, known
@@ -41,7 +42,7 @@ def migrate(workspace: Workspace, request: MigrationRequest, settings: ActiveSet
     Raises UsageError, UnreadableDocument or WriteRefused; no file is left half written.
     """
     folder = workspace.preprocessed_folder(workspace.dataset_name(request.target))
-    if not folder.is_dir():
+    if not disk.is_folder(folder):
         refused = plan(workspace, request, settings)  # a refused migration must not create the folder
         if refused.report.fails(Severity.ERROR):
             return refused
@@ -82,11 +83,11 @@ def undo(workspace: Workspace, target: str, identifier: str | None, *, force: bo
 def _last_record(receiving: Dataset, identifier: str | None) -> MigrationRecord:
     """The record of the last migration; one that was never carried out counts only if there is no other."""
     records: list[tuple[bool, str, MigrationRecord]] = []
-    for path in sorted(receiving.folder.glob("*" + MIGRATION_RECORD_ENDING)):
+    for path in disk.matching(receiving.folder, "*" + MIGRATION_RECORD_ENDING):
         name = path.name[: -len(MIGRATION_RECORD_ENDING)]
         if identifier in (None, name):
             record = _read_record(path, receiving.name, name)
-            made = (receiving.folder / f"{name}.json").is_file()
+            made = disk.is_file(receiving.folder / f"{name}.json")
             records.append((made, record.created, record))
     if not records:
         named = f" as {identifier}" if identifier else ""
@@ -116,7 +117,7 @@ def _read_record(path: Path, dataset: str, identifier: str) -> MigrationRecord:
 
 def _restore_plans(path: Path, record: MigrationRecord, force: bool) -> Iterator[str]:
     replaced = record.replaced
-    current = path.read_bytes() if path.is_file() else None
+    current = disk.content(path) if disk.is_file(path) else None
     if (None if current is None else sha256(current)) == (None if replaced is None else replaced.sha256):
         return  # the plans are those of before: only the record has to be restored
     if current is not None and sha256(current) != record.written:
@@ -142,9 +143,9 @@ def _content_before(path: Path, record: MigrationRecord, replaced: ReplacedPlans
         content, source = json_document.dumps(record.migrated), "the record"
     else:
         backup = path.parent / replaced.backup
-        if backup.parent != path.parent or not backup.is_file():
+        if backup.parent != path.parent or not disk.is_file(backup):
             raise WriteRefused(f"the backup {replaced.backup} is gone", hint="put it back, then undo again")
-        content, source = backup.read_bytes(), f"the backup {replaced.backup}"
+        content, source = disk.content(backup), f"the backup {replaced.backup}"
     if sha256(content) != replaced.sha256:
         raise WriteRefused(f"{source} does not contain the plans of before", hint="put it back, then undo again")
     return content
@@ -162,9 +163,9 @@ def _restore_record(path: Path, record: MigrationRecord) -> Iterator[str]:
 def _remove_placed(receiving: Dataset, record: MigrationRecord) -> Iterator[str]:
     """Remove the dataset.json that the migration copied, unless it was changed or other plans need it."""
     path = receiving.folder / CANONICAL_NAMES["dataset.json"]
-    if record.placed_dataset_json is None or not path.is_file():
+    if record.placed_dataset_json is None or not disk.is_file(path):
         return
-    if sha256(path.read_bytes()) != record.placed_dataset_json or dataset_in(receiving.folder).plans:
+    if sha256(disk.content(path)) != record.placed_dataset_json or dataset_in(receiving.folder).plans:
         yield f"left {path.name} in place: it was changed, or other plans need it"
         return
     remove(path)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plansguard.core import disk
 from plansguard.core.errors import UsageError
 from plansguard.nnunet import constants, runtime
 from plansguard.nnunet.workspace import RawImages
@@ -70,4 +71,4 @@ def example_image(raw_folder: Path, dataset_json: dict[str, Any]) -> Path | None
     else:
         ending = str(dataset_json.get("file_ending", ""))
         candidates = [raw_folder / "imagesTr" / name for name in RawImages(raw_folder).images if name.endswith(ending)]
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if disk.is_file(path)), None)

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from plansguard.core import disk
 from plansguard.core.errors import known
 from plansguard.migration.plan import Migration
 from plansguard.nnunet.constants import CHECKPOINT_FINAL
@@ -98,7 +99,7 @@ def _weights(pair: Pair, configuration: str) -> tuple[str, Pretraining]:
     member = checkpoint.relative_to(model.archive)
     archive = shlex.quote(str(model.archive))
     results = pair.receiving.workspace.results
-    if DATASET_NAME.fullmatch(member.parts[0]) and not (results and (results / member.parent.parent).exists()):
+    if DATASET_NAME.fullmatch(member.parts[0]) and not (results and disk.is_there(results / member.parent.parent)):
         place = shlex.quote(str(results / member)) if results else f'"$nnUNet_results"/{shlex.quote(str(member))}'
         return f"nnUNetv2_install_pretrained_model_from_zip {archive}", Pretraining(place, model.trainer)
     folder = shlex.quote(model.archive.stem)
@@ -116,7 +117,7 @@ def _has_data(pair: Pair, configuration: Configuration) -> bool:
     """Whether the data of the result exist: for a graft a folder, else unchanged data of `plansguard preprocess`."""
     identifier = configuration.get("data_identifier")
     if pair.workflow == "graft":
-        return (pair.receiving.folder / str(identifier)).is_dir()
+        return disk.is_folder(pair.receiving.folder / str(identifier))
     wanted = input_fields(pair.result.value, configuration.resolved)
     return any(
         folder.record_file.identifier == identifier

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import plansguard
+from plansguard.core import disk
 from plansguard.core.digest import sha256
 from plansguard.core.errors import Absent, UsageError, known
 from plansguard.core.report import Report
@@ -95,7 +96,7 @@ def plan(workspace: Workspace, request: MigrationRequest, settings: ActiveSettin
     reader, result = _result(request, plans, receiving)
     path = _writable(receiving.folder / f"{identifier}.json")
     _writable(receiving.folder / (identifier + MIGRATION_RECORD_ENDING))
-    existing = path.read_bytes() if path.is_file() else None
+    existing = disk.content(path) if disk.is_file(path) else None
     weights = giving.checkpoint if isinstance(giving, ExternalDataset) else None
     content = json_document.parse(json_document.dumps(result), str(path))
     target = receiving.with_documents([content], Request(plans=identifier, weights=weights))
@@ -156,11 +157,11 @@ def _checked_target(identifier: str) -> str:
 
 def _writable(path: Path) -> Path:
     """``path`` if a file can be written there: it does not exist, or is a regular file in the same folder."""
-    if path.is_symlink() and path.resolve().parent != path.parent.resolve():
+    if disk.is_link(path) and disk.real(path).parent != disk.real(path.parent):
         raise UsageError(
-            f"{path} is a link to {path.resolve()}", hint="choose another name with -tp, or remove the link"
+            f"{path} is a link to {disk.real(path)}", hint="choose another name with -tp, or remove the link"
         )
-    if path.exists() and not path.is_file():
+    if disk.is_there(path) and not disk.is_file(path):
         raise UsageError(f"{path} is there already and is no file", hint="choose another name with -tp")
     return path
 
@@ -169,9 +170,9 @@ def _receiving(workspace: Workspace, id_or_name: str) -> Dataset:
     """The receiving dataset; its folder need not exist yet if the raw dataset does."""
     name = workspace.dataset_name(id_or_name)
     folder = workspace.preprocessed_folder(name)
-    if folder.is_dir():
+    if disk.is_folder(folder):
         return replace(dataset_in(folder), workspace=workspace)
-    if workspace.raw is None or not (workspace.raw / name).is_dir():
+    if workspace.raw is None or not disk.is_folder(workspace.raw / name):
         return dataset_of(workspace, name)  # raises, with the reason
     return Dataset(folder, (), workspace=workspace)
 
@@ -203,7 +204,7 @@ def _source_plans(giving: Dataset, identifier: str | None, receiving: Dataset) -
         raise UsageError(
             f"{plans.path} has fields of a wrong type, first {place.pointer}: {problem.expected}",
             hint=f"see all of them with: plansguard check {plans.path}"
-            if plans.path.suffix == ".json" and plans.path.is_file()
+            if plans.path.suffix == ".json" and disk.is_file(plans.path)
             else f"fix them in a copy and name that with -s: plansguard extract {source_of(giving)} -o plans.json",
         )
     return plans
@@ -212,7 +213,7 @@ def _source_plans(giving: Dataset, identifier: str | None, receiving: Dataset) -
 def _with_dataset_json(receiving: Dataset) -> tuple[list[Write], Dataset]:
     """Copy the dataset's own dataset.json into the folder if there is none, and the dataset with it."""
     path = receiving.folder / CANONICAL_NAMES["dataset.json"]
-    if path.exists():
+    if disk.is_there(path):
         return [], receiving
     try:
         raw = receiving.raw_dataset_json.document

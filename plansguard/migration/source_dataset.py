@@ -6,8 +6,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from plansguard.core import disk
 from plansguard.core.errors import UsageError
-from plansguard.nnunet.workspace import Workspace, is_folder
+from plansguard.nnunet.workspace import Workspace
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_of
 
@@ -29,7 +30,7 @@ def giving_dataset(
     path = Path(source)
     name = _preprocessed_dataset(workspace, path)
     if name is not None:
-        return dataset_of(workspace, name), identifier if is_folder(path) else _stem(path, identifier)
+        return dataset_of(workspace, name), identifier if disk.is_folder(path) else _stem(path, identifier)
     from plansguard.migration.source_artefact import external_dataset
 
     external = external_dataset(path, identifier)
@@ -48,8 +49,8 @@ def _names_a_path(workspace: Workspace, source: str) -> bool:
         return False
     if set(source) & {"/", os.sep} or Path(source).suffix in _ENDINGS:
         return True
-    is_dataset = workspace.preprocessed is not None and is_folder(workspace.preprocessed / source)
-    return not is_dataset and Path(source).exists()
+    is_dataset = workspace.preprocessed is not None and disk.is_folder(workspace.preprocessed / source)
+    return not is_dataset and disk.is_there(source)
 
 
 def _dataset(workspace: Workspace, source: str) -> Dataset:
@@ -58,18 +59,18 @@ def _dataset(workspace: Workspace, source: str) -> Dataset:
     except UsageError as error:
         with suppress(UsageError):
             name = workspace.dataset_name(source)
-            if workspace.results is not None and is_folder(workspace.results / name):
+            if workspace.results is not None and disk.is_folder(workspace.results / name):
                 error.hint = f"plans can also come from its trained models: -s {workspace.results / name}"
         raise
 
 
 def _preprocessed_dataset(workspace: Workspace, path: Path) -> str | None:
     """The dataset whose preprocessed folder, or a plans file in it, this path is."""
-    root, folder = workspace.preprocessed, path if is_folder(path) else path.parent
-    if root is None or not (is_folder(path) or path.suffix == ".json"):
+    root, folder = workspace.preprocessed, path if disk.is_folder(path) else path.parent
+    if root is None or not (disk.is_folder(path) or path.suffix == ".json"):
         return None
-    real = Path(os.path.realpath(folder))
-    return real.name if str(real.parent) == os.path.realpath(root) else None
+    real = disk.real(folder)
+    return real.name if real.parent == disk.real(root) else None
 
 
 def _stem(path: Path, identifier: str | None) -> str:

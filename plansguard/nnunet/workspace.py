@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+from plansguard.core import disk
 from plansguard.core.errors import UsageError
 from plansguard.nnunet.constants import CHECKPOINT_FINAL
 
@@ -50,7 +51,7 @@ class Workspace:
         siblings = [root.parent / name for name in ROOTS]
         if root.name != "nnUNet_preprocessed":
             return cls(preprocessed=root)
-        raw, _, results = (sibling if sibling.is_dir() else None for sibling in siblings)
+        raw, _, results = (sibling if disk.is_folder(sibling) else None for sibling in siblings)
         return cls(raw, root, results)
 
     def dataset_name(self, id_or_name: str) -> str:
@@ -80,10 +81,8 @@ class Workspace:
         """Names of all datasets in the three folders, sorted."""
         names = set()
         for root in (self.raw, self.preprocessed, self.results):
-            if root is not None and is_folder(root):
-                names |= {
-                    entry.name for entry in os.scandir(root) if entry.name.startswith("Dataset") and entry.is_dir()
-                }
+            if root is not None:
+                names |= {name for name in disk.folder_names(root) if name.startswith("Dataset")}
         return sorted(names)
 
     def preprocessed_folder(self, dataset_name: str) -> Path:
@@ -98,7 +97,7 @@ class Workspace:
     def _searched_folders(self) -> str:
         roots = zip(ROOTS, (self.raw, self.preprocessed, self.results), strict=True)
         states = [
-            f"{name}=(not set)" if root is None else f"{name}={root}{'' if is_folder(root) else ' (not there)'}"
+            f"{name}=(not set)" if root is None else f"{name}={root}{'' if disk.is_folder(root) else ' (not there)'}"
             for name, root in roots
         ]
         here = f"datasets here: {', '.join(self.dataset_names()) or 'none'}; looked in {', '.join(states)}"
@@ -115,12 +114,12 @@ class RawImages:
     @cached_property
     def images(self) -> tuple[str, ...]:
         """Names of the files in imagesTr, sorted."""
-        return tuple(sorted(names_in(self.folder / "imagesTr")))
+        return tuple(sorted(disk.file_names(self.folder / "imagesTr")))
 
     @cached_property
     def labels(self) -> frozenset[str]:
         """Names of the files in labelsTr."""
-        return names_in(self.folder / "labelsTr")
+        return disk.file_names(self.folder / "labelsTr")
 
     @cached_property
     def times(self) -> list[tuple[float, Path]]:
@@ -129,8 +128,8 @@ class RawImages:
         for part, names in (("imagesTr", self.images), ("labelsTr", self.labels)):
             for name in names:
                 path = self.folder / part / name
-                with suppress(OSError):
-                    times.append((path.stat().st_mtime, path))
+                if (time := disk.modified(path)) is not None:
+                    times.append((time, path))
         return sorted(times)
 
     def cases(self, ending: str) -> dict[str, list[str]]:
@@ -150,7 +149,9 @@ class TrainedModel:
     @cached_property
     def checkpoints(self) -> tuple[Path, ...]:
         """Every ``fold_*/checkpoint_*.pth``, finished ones first."""
-        paths = [path for path in self.folder.glob("fold_*/checkpoint_*.pth") if _FOLD.fullmatch(path.parent.name)]
+        paths = [
+            path for path in disk.matching(self.folder, "fold_*/checkpoint_*.pth") if _FOLD.fullmatch(path.parent.name)
+        ]
         return tuple(sorted(paths, key=lambda path: (path.name != CHECKPOINT_FINAL, str(path))))
 
     @property
@@ -159,7 +160,7 @@ class TrainedModel:
 
         Times of files are no evidence: a copy has new ones.
         """
-        names = (path.name for path in self.folder.glob("fold_*/training_log_*.txt"))
+        names = (path.name for path in disk.matching(self.folder, "fold_*/training_log_*.txt"))
         times = []
         for name in names:
             with suppress(ValueError):
@@ -169,24 +170,16 @@ class TrainedModel:
 
 def trained_models(results: Path, dataset_name: str) -> Iterator[TrainedModel]:
     """The trained models of a dataset, sorted by folder name."""
-    for folder in sorted((results / dataset_name).glob("*__*__*")):
+    for folder in disk.matching(results / dataset_name, "*__*__*"):
         parts = folder.name.split("__")
-        if len(parts) == 3 and folder.is_dir():
+        if len(parts) == 3 and disk.is_folder(folder):
             yield TrainedModel(folder, *parts)
 
 
 def is_named_preprocessed(root: Path) -> bool:
     """Whether the environment variable nnUNet_preprocessed names this folder."""
     named = os.environ.get(ROOTS[1])
-    return bool(named) and os.path.realpath(str(named)) == os.path.realpath(root)
-
-
-def is_folder(path: Path) -> bool:
-    """Whether this is a folder; False where permission is missing."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
+    return bool(named) and disk.real(str(named)) == disk.real(root)
 
 
 def cases_among(names: Iterable[str], ending: str) -> dict[str, list[str]]:
@@ -200,18 +193,9 @@ def cases_among(names: Iterable[str], ending: str) -> dict[str, list[str]]:
 
 def _root_from_environment(variable: str) -> Path | None:
     value = os.environ.get(variable)
-    if value and value[0] in "\"'" and not Path(value).exists():
+    if value and value[0] in "\"'" and not disk.is_there(value):
         raise UsageError(f"{variable} names a folder that does not exist: {value}", hint="remove the quotes")
     return Path(value) if value else None
-
-
-def names_in(folder: Path) -> frozenset[str]:
-    """Names of the files in a folder; empty where it cannot be listed."""
-    try:
-        with os.scandir(folder) as entries:
-            return frozenset(entry.name for entry in entries if entry.is_file())
-    except OSError:
-        return frozenset()
 
 
 def dataset_id(name: str) -> str | None:
@@ -252,13 +236,6 @@ def is_folder_name(identifier: str) -> bool:
     """Whether a data_identifier names a separate folder in that of the dataset: preprocessing deletes it."""
     is_taken = identifier.strip() in ("", ".", "..", GROUND_TRUTH)
     return not is_taken and identifier.isprintable() and not set(identifier) & set("/\\")
-
-
-def is_there(path: Path) -> bool:
-    """Whether a path exists; False where it is invalid or permission is missing."""
-    with suppress(OSError, ValueError):
-        return path.exists()
-    return False
 
 
 #: The number of folds that nnU-Net creates where there is no splits_final.json. Source: nnUNetTrainer.do_split.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import plansguard
+from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.text import brief
 from plansguard.documents import json_document
@@ -57,7 +58,7 @@ def read_record(path: Path) -> dict[str, Any]:
 def recorded_weights(model_folder: Path) -> list[str] | None:
     """Paths of the weights, as typed, with which trainings of the folds of a model began; None without a record."""
     paths, is_recorded = [], False
-    for path in sorted(model_folder.glob(f"fold_*/{TRAINING_RECORD_NAME}")):
+    for path in disk.matching(model_folder, f"fold_*/{TRAINING_RECORD_NAME}"):
         is_recorded = True
         with suppress(UnreadableDocument):
             paths += [start["weights"]["path"] for start in read_record(path)["starts"] if start["weights"] is not None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -11,13 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from plansguard.core import disk
 from plansguard.core.digest import digest_of, sha256
 from plansguard.core.errors import UnreadableDocument, UsageError
 from plansguard.core.text import brief, counted
 from plansguard.documents import size_limits
 from plansguard.documents.file_names import CANONICAL_NAMES, MODEL_PLANS, TRAINING_RECORD_NAME
 from plansguard.documents.recognise import recognise
-from plansguard.nnunet.workspace import Workspace, checked_fold, is_folder_name, is_there
+from plansguard.nnunet.workspace import Workspace, checked_fold, is_folder_name
 from plansguard.records.recorded_documents import (
     DATA,
     DATASET_JSON,
@@ -87,14 +87,14 @@ def records_in(folder: Path) -> list[Path]:
 
     UsageError if there is no such folder.
     """
-    if folder.is_file():
+    if disk.is_file(folder):
         return [folder]
-    if not folder.is_dir():
+    if not disk.is_folder(folder):
         raise UsageError(
-            f"there is no {folder}", hint=f"name the folder of a fold or of a model: {_RESULTS}/DATASET/MODEL/fold_0"
+            disk.absence(folder), hint=f"name the folder of a fold or of a model: {_RESULTS}/DATASET/MODEL/fold_0"
         )
     own = folder / TRAINING_RECORD_NAME
-    return [own] if os.path.lexists(own) else sorted(folder.glob(f"fold_*/{TRAINING_RECORD_NAME}"))
+    return [own] if disk.is_there(own) or disk.is_link(own) else disk.matching(folder, f"fold_*/{TRAINING_RECORD_NAME}")
 
 
 def verify(path: Path, pool: Pool) -> Verification:
@@ -120,10 +120,10 @@ def _workspace_of(fold: Path) -> Workspace:
     """
     named = Workspace.from_environment()
     root = fold.parents[min(2, len(fold.parents) - 1)]
-    if named.results is not None and os.path.realpath(named.results) == os.path.realpath(root):
+    if named.results is not None and disk.real(named.results) == disk.real(root):
         return named
     sibling = root.with_name(_PREPROCESSED)
-    return Workspace(preprocessed=sibling) if root.name == _RESULTS and sibling.is_dir() else named
+    return Workspace(preprocessed=sibling) if root.name == _RESULTS and disk.is_folder(sibling) else named
 
 
 def _check_names(path: Path, start: Start) -> None:
@@ -188,7 +188,7 @@ class _PresentFiles:
 
     def _copy(self, name: str, _: Start) -> Path | None:
         copy = self.model / name
-        return copy if is_there(copy) else None
+        return copy if disk.is_there(copy) else None
 
     def _path(self, document: RecordedDocument, start: Start) -> Path:
         if document is WEIGHTS:
@@ -200,7 +200,7 @@ class _PresentFiles:
 
     def compare(self, document: RecordedDocument, path: Path, start: Start) -> Outcome:
         """The state of one document, and its differences."""
-        if not is_there(path):
+        if not disk.is_there(path):
             where = "" if path.is_absolute() else f" in {Path.cwd()}"
             return DocumentState.GONE, (f"{path} is not there{where}",)
         recorded, training = start[document.key], start["training"]

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, counted, listed, quoted
 from plansguard.documents import size_limits
 from plansguard.documents.recognise import is_v1
-from plansguard.nnunet.workspace import RawImages, is_there
+from plansguard.nnunet.workspace import RawImages
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import lacks, preprocess_commands, raw_file
 from plansguard.rules.engine.needs import PREPROCESSED
@@ -282,7 +283,7 @@ def _missing_listed_files(dataset_json: DatasetJson, raw_images: RawImages) -> I
     ]
     yield from _files(
         dataset_json.at("dataset"),
-        [name for name in names if not is_there(raw_images.folder / os.path.expandvars(name))],
+        [name for name in names if not disk.is_there(raw_images.folder / os.path.expandvars(name))],
         "files listed under dataset do not exist: {examples} ({count} of {total})",
         "correct the paths: they are absolute or relative to the dataset's folder in nnUNet_raw",
         total=len(names),
@@ -325,7 +326,7 @@ def _real_owner(dataset: Dataset, here: DatasetJson, raw: DatasetJson) -> Path |
     """Return the raw dataset.json of another dataset that ``here`` is a copy of; None where it equals its own."""
     if not any(_differences(here, raw)):
         return None
-    for path in sorted(raw.path.parents[1].glob("Dataset*/dataset.json")):
+    for path in disk.matching(raw.path.parents[1], "Dataset*/dataset.json"):
         try:
             if path.parent.name != dataset.name and size_limits.read(path).value == here.value:
                 return path

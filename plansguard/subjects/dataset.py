@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from plansguard.artefacts.data.listing import Listing, listing
+from plansguard.core import disk
 from plansguard.core.errors import Absent, UnreadableDocument, known
 from plansguard.documents import size_limits
 from plansguard.documents.file_names import MIGRATION_RECORD_ENDING, MODEL_PLANS
@@ -21,10 +22,8 @@ from plansguard.nnunet.workspace import (
     RawImages,
     TrainedModel,
     Workspace,
-    is_folder,
     is_folder_name,
     is_named_preprocessed,
-    names_in,
     trained_models,
 )
 from plansguard.records.migration import MigrationRecord
@@ -94,7 +93,7 @@ class Dataset:
         parent = self.folder.absolute().parent
         if parent.name == ROOTS[0] or (self.workspace.raw is not None and parent == self.workspace.raw.absolute()):
             return "raw"
-        if is_folder(self.folder / "imagesTr"):
+        if disk.is_folder(self.folder / "imagesTr"):
             return "raw"
         inside = self.is_trained_on or (parent.name == ROOTS[1] and DATASET_NAME.fullmatch(self.name))
         return "preprocessed" if inside else "loose"
@@ -111,9 +110,9 @@ class Dataset:
         raw, folder = self.workspace.raw, self.folder.absolute()
         return (
             is_named_preprocessed(folder.parent)
-            or is_folder(self.folder / GROUND_TRUTH)
+            or disk.is_folder(self.folder / GROUND_TRUTH)
             or self._has_data_folder
-            or (raw is not None and raw.absolute() != folder.parent and is_folder(raw / self.name))
+            or (raw is not None and raw.absolute() != folder.parent and disk.is_folder(raw / self.name))
         )
 
     @cached_property
@@ -200,7 +199,7 @@ class Dataset:
         if not self.holds_data:
             raise Absent(f"nothing of {self.name} is preprocessed here yet")
         folder = self.folder / str(identifier)
-        if not is_folder(folder):
+        if not disk.is_folder(folder):
             raise Absent(f"{identifier} is not there: nothing was preprocessed for it yet")
         return folder
 
@@ -215,7 +214,7 @@ class Dataset:
             raise Absent("preprocessed data are not read with --data none")
         if self.role != "preprocessed":
             return ()
-        return tuple(self._preprocessed_folder(file) for file in files if is_folder(self.folder / file.identifier))
+        return tuple(self._preprocessed_folder(file) for file in files if disk.is_folder(self.folder / file.identifier))
 
     def _preprocessed_folder(self, file: PreprocessingRecordFile) -> PreprocessedFolder:
         try:
@@ -233,7 +232,7 @@ class Dataset:
     def _has_data_folder(self) -> bool:
         entries = [entry for plans in self.plans for entry in plans.written.values()]
         names = {entry["data_identifier"] for entry in entries if isinstance(entry.get("data_identifier"), str)}
-        return any(is_folder(self.folder / name) for name in names if is_folder_name(name))
+        return any(disk.is_folder(self.folder / name) for name in names if is_folder_name(name))
 
     @cached_property
     def checkpoints(self) -> tuple[Checkpoint | UnreadableDocument, ...]:
@@ -242,7 +241,7 @@ class Dataset:
             return ()
         from plansguard.artefacts.checkpoint.checkpoint import read_checkpoints
 
-        return read_checkpoints(sorted(self.folder.glob("fold_*/checkpoint_*.pth")))
+        return read_checkpoints(disk.matching(self.folder, "fold_*/checkpoint_*.pth"))
 
     def weights(self, configuration: Configuration) -> Weights:
         """The requested weights as ``configuration`` would load them; Absent when none were named."""
@@ -264,7 +263,7 @@ class Dataset:
             raise Absent("this is not a preprocessed dataset, so it has no raw data to compare")
         if root is None:
             raise Absent("the raw data of this dataset are not known: set nnUNet_raw")
-        if not (root / self.name).is_dir():
+        if not disk.is_folder(root / self.name):
             raise Absent(f"{root} has no {self.name}")
         return root / self.name
 
@@ -283,7 +282,7 @@ class Dataset:
     @property
     def raw_images(self) -> RawImages:
         """File names of training images and labels; Absent when there is no folder of images."""
-        if not (self.raw_folder / "imagesTr").is_dir():
+        if not disk.is_folder(self.raw_folder / "imagesTr"):
             raise Absent(f"{self.raw_folder} has no imagesTr")
         return self.raw_files
 
@@ -295,7 +294,7 @@ class Dataset:
     @cached_property
     def ground_truth(self) -> frozenset[str]:
         """Names of the files in gt_segmentations."""
-        return names_in(self.folder / GROUND_TRUTH)
+        return disk.file_names(self.folder / GROUND_TRUTH)
 
     @cached_property
     def trained(self) -> tuple[TrainedModel, ...]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument, UsageError
 from plansguard.core.text import nearest
 from plansguard.documents import file_names, json_document, size_limits
@@ -45,13 +46,13 @@ def discover(paths: Sequence[Path]) -> list[Dataset]:
 
     For a file, its whole folder is checked. Raises UsageError when a path does not exist.
     """
-    folders: dict[str, tuple[Path, set[str]]] = {}
+    folders: dict[Path, tuple[Path, set[str]]] = {}
     for path in paths:
-        if not path.exists():
-            raise UsageError(f"there is no {path}", hint="give a plans file, a dataset folder or a folder above them")
-        for folder in _walk(path) if path.is_dir() else [path.parent]:
-            named = folders.setdefault(os.path.realpath(folder), (folder, set()))[1]
-            if not path.is_dir():
+        if not disk.is_there(path):
+            raise UsageError(disk.absence(path), hint="give a plans file, a dataset folder or a folder above them")
+        for folder in _walk(path) if disk.is_folder(path) else [path.parent]:
+            named = folders.setdefault(disk.real(folder), (folder, set()))[1]
+            if not disk.is_folder(path):
                 named.add(path.name)
     datasets = (_listed(folder, named) for folder, named in folders.values())
     return [dataset for dataset in datasets if dataset.documents or dataset.unreadable]
@@ -95,7 +96,7 @@ def dataset_of(workspace: Workspace, id_or_name: str) -> Dataset:
     """The preprocessed folder of a dataset; UsageError when it does not exist."""
     name = workspace.dataset_name(id_or_name)
     folder = workspace.preprocessed_folder(name)
-    if not folder.is_dir():
+    if not disk.is_folder(folder):
         raise UsageError(f"{name} has no folder in {workspace.preprocessed}", hint=_dataset_hint(workspace, name))
     return dataset_in(folder, workspace=workspace)
 
@@ -151,16 +152,16 @@ def _walk(root: Path) -> Iterator[Path]:
 
     Folders that cannot be listed come last, so that they are reported.
     """
-    seen: set[str] = set()
+    seen: set[Path] = set()
     unlisted: list[OSError] = []
     for folder, subfolders, _ in os.walk(root, onerror=unlisted.append, followlinks=True):
-        real = os.path.realpath(folder)
+        real = disk.real(folder)
         if real in seen:
             subfolders.clear()
             continue
         seen.add(real)
         yield (path := Path(folder))
-        if DATASET_NAME.fullmatch(path.name) and (path / file_names.CANONICAL_NAMES["fingerprint"]).is_file():
+        if DATASET_NAME.fullmatch(path.name) and disk.is_file(path / file_names.CANONICAL_NAMES["fingerprint"]):
             subfolders.clear()  # those of a preprocessed dataset contain thousands of arrays and no documents
         subfolders[:] = sorted(
             name for name in subfolders if name not in _PRUNED and not name.startswith((".", "fold_"))
@@ -170,7 +171,7 @@ def _walk(root: Path) -> Iterator[Path]:
 
 def _json_files(folder: Path) -> set[Path]:
     try:
-        names = [entry.name for entry in os.scandir(folder) if entry.name.endswith(".json")]
+        names = [name for name in disk.entry_names(folder) if name.endswith(".json")]
     except OSError as error:
         reason = f"the folder cannot be listed: {error.strerror}"
         raise UnreadableDocument(str(folder), reason, hint="check its permissions") from error

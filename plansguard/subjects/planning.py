@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from plansguard.core import disk
 from plansguard.documents import json_document
 from plansguard.documents.file_names import CANONICAL_NAMES
 from plansguard.nnunet import constants
-from plansguard.nnunet.workspace import is_folder, is_folder_name
+from plansguard.nnunet.workspace import is_folder_name
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Plans
 
@@ -51,13 +52,13 @@ class Planning:
         """The existing folders of data that the present plans name."""
         entries = self.present.written.values() if self.present is not None else ()
         names = dict.fromkeys(str(entry["data_identifier"]) for entry in entries if "data_identifier" in entry)
-        return [name for name in names if is_folder_name(name) and is_folder(self.now.folder / name)]
+        return [name for name in names if is_folder_name(name) and disk.is_folder(self.now.folder / name)]
 
     def replaced_data(self) -> Iterator[tuple[str, Path]]:
         """Configurations that are preprocessed afterwards, and the folder of data that nnU-Net deletes for each."""
         for configuration in self.preprocesses:
             folder = self.now.folder / data_identifier(self.planner, str(self.identifier), configuration)
-            if self.identifier is not None and is_folder(folder):
+            if self.identifier is not None and disk.is_folder(folder):
                 yield configuration, folder
 
 

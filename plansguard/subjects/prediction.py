@@ -6,13 +6,13 @@ inference/predict_from_raw_data.py, create_lists_from_splitted_dataset_folder in
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoints
+from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 from plansguard.nnunet.workspace import cases_among
 from plansguard.subjects.dataset import Dataset
@@ -28,7 +28,7 @@ class PredictionModel(Dataset):
     @cached_property
     def checkpoints(self) -> tuple[Checkpoint | UnreadableDocument, ...]:
         """The wanted checkpoints that exist, or why one cannot be read."""
-        return read_checkpoints(path for path in self.wanted if path.exists())
+        return read_checkpoints(path for path in self.wanted if disk.is_there(path))
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Prediction:
     @property
     def missing(self) -> list[Path]:
         """The wanted checkpoints that do not exist."""
-        return [path for path in self.model.wanted if not path.is_file()]
+        return [path for path in self.model.wanted if not disk.is_file(path)]
 
     @cached_property
     def configuration(self) -> Configuration | None:
@@ -61,9 +61,8 @@ class Prediction:
 
     @cached_property
     def files(self) -> tuple[str, ...]:
-        """Names of the files among the images; OSError where the folder cannot be listed."""
-        with os.scandir(self.images) as entries:
-            return tuple(sorted(entry.name for entry in entries if entry.is_file()))
+        """Names of the files among the images; none where the folder cannot be listed."""
+        return tuple(sorted(disk.file_names(self.images)))
 
     def cases(self, ending: str) -> dict[str, list[str]]:
         """Channel numbers (``0000``, ...) by case."""

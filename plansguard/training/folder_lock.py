@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from plansguard.core import disk
 from plansguard.training.stop_reasons import Refused, TrainingObstacle
 
 #: nnU-Net ignores it. It is left behind, and then names the last training in this folder.
@@ -125,7 +126,7 @@ def _is_same(path: str, descriptor: int | None) -> bool:
 
 
 def _path(folder: Path) -> str:
-    return os.path.join(os.path.realpath(folder), LOCK)  # noqa: PTH118 - a key, the same for every path to the folder
+    return os.path.join(disk.real(folder), LOCK)  # noqa: PTH118 - a key, the same for every path to the folder
 
 
 def _lock(descriptor: int) -> None:

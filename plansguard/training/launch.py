@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any
 
+from plansguard.core import disk
 from plansguard.core.errors import PlansguardError
 from plansguard.core.signals import handle_signals
 from plansguard.nnunet import constants
@@ -213,5 +214,5 @@ def _log_file() -> Path | None:
     dataset = typed.dataset_name_or_id
     name = f"Dataset{int(dataset):03d}_*" if dataset.isdigit() else dataset
     folder = f"{name}/{typed.tr}__{typed.p}__{typed.configuration}/fold_{typed.fold}"
-    logs = Path(os.environ.get("nnUNet_results", ".")).glob(f"{folder}/training_log_*.txt")
-    return max(logs, key=lambda path: path.stat().st_mtime, default=None)
+    logs = disk.matching(os.environ.get("nnUNet_results", "."), f"{folder}/training_log_*.txt")
+    return max(logs, key=lambda path: disk.modified(path) or 0, default=None)

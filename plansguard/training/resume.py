@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoint
+from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.text import changed, listed
 from plansguard.nnunet import constants
@@ -97,12 +98,12 @@ class ResumePoint(NamedTuple):
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """Return the checkpoints in a fold's folder, of any trainer, the most complete first."""
-    return [folder / name for name in constants.CHECKPOINTS if (folder / name).is_file()]
+    return [folder / name for name in constants.CHECKPOINTS if disk.is_file(folder / name)]
 
 
 def is_validated(folder: Path) -> bool:
     """Whether the final validation of this fold was done."""
-    return (folder / "validation" / "summary.json").is_file()
+    return disk.is_file(folder / "validation" / "summary.json")
 
 
 def fault_of(checkpoint: Checkpoint | UnreadableDocument) -> str:
@@ -151,7 +152,9 @@ def resume_point(folder: Path, name: StepName) -> ResumePoint:
 
 def nothing_to_continue(folder: Path) -> Refused:
     """Return the refusal for a folder without checkpoints; its hint names the other models that have this fold."""
-    models = {path.parent.parent.name for path in folder.parent.parent.glob(f"*/{folder.name}/checkpoint_*.pth")}
+    models = {
+        path.parent.parent.name for path in disk.matching(folder.parent.parent, f"*/{folder.name}/checkpoint_*.pth")
+    }
     others = sorted(models - {folder.parent.name})
     options = "correct the steps, -tr, -p or the configuration"
     beside = f"checkpoints of {folder.name} are in {listed(others, _SHOWN)}: {options}, or "

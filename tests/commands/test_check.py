@@ -456,7 +456,10 @@ def test_without_permission(folder: Path) -> None:
     ]
     assert (done.returncode, report["summary"]["documents"]) == (2, 7)
     assert (named.returncode, named.stdout) == (2, "")
-    assert named.stderr == "plansguard: plans/closed/nnUNetPlans.json: Permission denied\n"
+    assert named.stderr.splitlines() == [
+        "plansguard: plans/closed/nnUNetPlans.json: Permission denied",
+        "  give a plans file, a dataset folder or a folder above them",
+    ]
 
 
 def test_path_that_is_too_long() -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 from plansguard.documents import json_document, json_scanner
 from plansguard.documents.json_document import (
@@ -403,7 +404,7 @@ def test_a_file_that_is_too_large_is_refused_before_reading(tmp_path: Path, monk
     file = tmp_path / "big.json"
     with file.open("wb") as stream:
         stream.truncate(MAX_BYTES + 1)
-    monkeypatch.setattr(Path, "open", None)
+    monkeypatch.setattr(disk.KernelFile, "readinto", None)
     with pytest.raises(UnreadableDocument, match="larger than 16 MiB"):
         read(file)
     assert "larger than 16 MiB" in refusal(b" " * (MAX_BYTES + 1)).reason
@@ -481,7 +482,7 @@ def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def forbidden(*_: object) -> None:  # root, who often runs the tests, can read everything
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", forbidden)
+    monkeypatch.setattr(disk, "open_file", forbidden)
     with pytest.raises(UnreadableDocument, match="no permission to read"):
         read(file)
 

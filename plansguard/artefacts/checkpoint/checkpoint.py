@@ -23,6 +23,7 @@ from plansguard.artefacts.checkpoint.pickle_values import BrokenPickle, Global
 from plansguard.artefacts.checkpoint.safe_zip import SafeZip, is_zip, open_file, open_zip
 from plansguard.artefacts.checkpoint.tensors import LEGACY_MAGIC, Storages, Tensor
 from plansguard.artefacts.checkpoint.unsafe_globals import suspicious
+from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.text import counted
 
@@ -88,7 +89,7 @@ def read_checkpoint(path: Path, stream: BinaryIO | None = None) -> Checkpoint:
     """
     if stream is not None:
         return _CheckpointReader(path).read(stream)
-    if path.is_dir():
+    if disk.is_folder(path):
         return _read_folder(path)
     with open_file(path, _NAME_ANOTHER) as opened:
         return _CheckpointReader(path, with_neighbours=True).read(opened)
@@ -107,9 +108,11 @@ def read_checkpoints(paths: Iterable[Path]) -> tuple[Checkpoint | UnreadableDocu
 
 def _read_folder(folder: Path) -> Checkpoint:
     """Read a checkpoint that a file manager or a browser unpacked, because a .pth is a zip archive."""
-    pickles = [path for path in (folder / "data.pkl", *sorted(folder.glob("*/data.pkl"))) if path.is_file()]
+    pickles = [path for path in (folder / "data.pkl", *disk.matching(folder, "*/data.pkl")) if disk.is_file(path)]
     if not pickles:
-        inside = sorted(path.relative_to(folder).as_posix() for path in folder.glob("fold_*/checkpoint_*.pth"))
+        inside = sorted(
+            path.relative_to(folder).as_posix() for path in disk.matching(folder, "fold_*/checkpoint_*.pth")
+        )
         hint = f"name a checkpoint in it, for example {inside[0]}" if inside else _NAME_ANOTHER
         raise UnreadableDocument(str(folder), "this is a folder", hint=hint)
     with open_file(pickles[0], _NAME_ANOTHER) as stream:
@@ -218,7 +221,7 @@ class _CheckpointReader:
 
         def size(key: str) -> int | None:
             file = folder / key
-            return file.stat().st_size if key.isalnum() and file.is_file() else None
+            return disk.size(file) if key.isalnum() and disk.is_file(file) else None
 
         self.damage.extend(_first(self.storages.damage(size)))
         return self.judge(value)
@@ -261,7 +264,7 @@ class _CheckpointReader:
     def pickle_beside(self, suffix: str) -> Any:
         """Read the pickle in the file whose name has this suffix added; None when there is no such file."""
         neighbour = Path(self.path + suffix)
-        if not self.with_neighbours or not neighbour.is_file():
+        if not self.with_neighbours or not disk.is_file(neighbour):
             return None
         with open_file(neighbour, _NAME_ANOTHER) as stream:
             try:

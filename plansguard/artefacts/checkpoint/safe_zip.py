@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.text import counted
 from plansguard.documents.json_document import file_type, unopened
@@ -141,10 +142,9 @@ class SafeZip:
 def open_file(path: Path, hint: str) -> BinaryIO:
     """Open this file. UnreadableDocument if it cannot be opened, or, with this hint, if it is no plain file."""
     try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):  # opening a pipe or a device could wait forever
-            raise UnreadableDocument(str(path), f"this is {file_type(mode)}", hint=hint)
-        return path.open("rb")
+        return disk.open_file(path)
+    except disk.NotAFile as error:
+        raise UnreadableDocument(str(path), f"this is {file_type(error.mode)}", hint=hint) from error
     except OSError as error:
         raise unopened(path, error) from error
 

@@ -7,7 +7,6 @@ such folders into one zip (nnunetv2/model_sharing/model_export.py), which is rea
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoint
 from plansguard.artefacts.checkpoint.safe_zip import SafeZip, is_zip, open_zip
+from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.text import counted
 from plansguard.documents import json_document, size_limits
@@ -80,7 +80,7 @@ def read_artefact(path: Path) -> Artefact:
 
     UnreadableDocument when there is nothing at ``path``, or something else.
     """
-    if path.is_dir():
+    if disk.is_folder(path):
         return read_checkpoint(path) if _unpacked(path) else read_models(path)
     head = _head(path)
     if path.suffix == ".json" or head.lstrip()[:1] == b"{":
@@ -117,7 +117,7 @@ def read_models(path: Path) -> tuple[StoredModel, ...]:
     UnreadableDocument when there is none, when there are more than MAX_MODELS, when one has documents that cannot be
     read, or when those in a zip have more than MAX_ALL_PACKED bytes.
     """
-    if path.is_dir():
+    if disk.is_folder(path):
         places = _models_among(path, dict(_folders(path)))
         return tuple(_model(path, place, names, json_document.read_bytes) for place, names in places.items())
     with open_zip(path, str(path)) as archive:
@@ -181,15 +181,15 @@ def _plans(document: JsonDocument) -> JsonDocument:
 
 def _unpacked(folder: Path) -> bool:
     """Whether this is a checkpoint that was unpacked like a zip."""
-    return (folder / "data.pkl").is_file() or next(folder.glob("*/data.pkl"), None) is not None
+    return disk.is_file(folder / "data.pkl") or bool(disk.matching(folder, "*/data.pkl"))
 
 
 def _head(path: Path) -> bytes:
     try:
-        if not path.is_file() and path.exists():
-            raise UnreadableDocument(str(path), "this is neither a file nor a folder", hint="check the path")
-        with path.open("rb") as stream:
+        with disk.open_file(path) as stream:
             return stream.read(64)
+    except disk.NotAFile as error:
+        raise UnreadableDocument(str(path), "this is neither a file nor a folder", hint="check the path") from error
     except OSError as error:
         raise json_document.unopened(path, error) from error
 
@@ -206,7 +206,7 @@ def _folders(root: Path) -> Iterator[tuple[str, frozenset[str]]]:
     for depth in range(_DEEPEST + 1):
         without = []
         for place in level:
-            if (root / place / PLANS).is_file():
+            if disk.is_file(root / place / PLANS):
                 yield place, _files(root / place)
             else:
                 without.append(place)
@@ -215,15 +215,12 @@ def _folders(root: Path) -> Iterator[tuple[str, frozenset[str]]]:
 
 
 def _subfolders(folder: Path) -> list[str]:
-    try:
-        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-    except OSError:
-        return []
+    return sorted(name for name in disk.folder_names(folder) if not name.startswith("."))
 
 
 def _files(folder: Path) -> frozenset[str]:
-    documents = (name for name in (PLANS, DATASET_JSON, FINGERPRINT) if (folder / name).is_file())
-    checkpoints = (path.relative_to(folder).as_posix() for path in folder.glob("fold_*/checkpoint_*.pth"))
+    documents = (name for name in (PLANS, DATASET_JSON, FINGERPRINT) if disk.is_file(folder / name))
+    checkpoints = (path.relative_to(folder).as_posix() for path in disk.matching(folder, "fold_*/checkpoint_*.pth"))
     return frozenset((*documents, *checkpoints))
 
 

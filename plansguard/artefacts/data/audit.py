@@ -19,6 +19,7 @@ from plansguard.artefacts.data.cases import Case, DataFolder, list_folder, read_
 from plansguard.artefacts.data.expectation import CaseFault, Expectation
 from plansguard.artefacts.data.normalization import Evidence, evidence_faults
 from plansguard.artefacts.data.workers import Pool
+from plansguard.core import disk
 from plansguard.core.errors import UsageError
 from plansguard.core.text import counted
 
@@ -214,7 +215,7 @@ def _judge(
     folder: str, array: str, expectation: Expectation, valued: frozenset[str] | None, names: Sequence[str]
 ) -> Tally:
     """Read and check some cases, on any thread, process or machine; with ``valued`` None the values of all."""
-    if not Path(folder).is_dir():
+    if not disk.is_folder(folder):
         raise UsageError(
             f"the data folder {folder} is gone, or the worker that should read it cannot find it",
             hint="a cluster's workers need the same folder under the same path",

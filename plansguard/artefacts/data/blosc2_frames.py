@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from plansguard.artefacts.data.array_headers import HEAD, BrokenArray, metalayer
+from plansguard.core import disk
 
 #: Chunks and blocks that a file may have. nnU-Net divides an image of (4, 600, 1000, 1000) into 1792 and 86,000 with a
 #: patch of (128, 128, 128), into 44,000 and 132,000 with one of (16, 32, 32).
@@ -44,7 +45,7 @@ def check_frame(path: Path, unpack: Callable[[bytes], bytes]) -> None:
 
     ``unpack`` is called with a chunk whose codec needs no plugin. Raises BrokenArray.
     """
-    with path.open("rb") as stream:
+    with disk.open_file(path) as stream:
         head = stream.read(HEAD)
         if len(head) < _HEADER.size:
             raise BrokenArray("is damaged: its Blosc2 header is not readable")

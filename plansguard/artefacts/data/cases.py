@@ -24,6 +24,7 @@ from plansguard.artefacts.data.array_headers import (
     read_head,
     read_members,
 )
+from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 
 #: The formats that nnU-Net has a class for, the newer one first.
@@ -297,5 +298,5 @@ def _missing(folder: Path, name: str) -> int:
     return sum(
         _HEADER + math.prod(header.shape) * int(header.dtype[2:])
         for member, header in members.items()
-        if not (folder / f"{name}{_ENDINGS[member]}").exists()
+        if not disk.is_there(folder / f"{name}{_ENDINGS[member]}")
     )

@@ -21,6 +21,7 @@ from plansguard.artefacts.data.array_headers import ArrayHeader, BrokenArray, re
 from plansguard.artefacts.data.blosc2_frames import check_frame
 from plansguard.artefacts.data.expectation import CaseFault, Expectation
 from plansguard.artefacts.data.normalization import MASKABLE, QUIET, Channel, Evidence, Moments, judge_channels
+from plansguard.core import disk
 from plansguard.core.text import counted
 from plansguard.nnunet.constants import CERTAIN_READERS
 
@@ -206,12 +207,12 @@ def _opened(folder: Path, case: str, opened: ExitStack) -> tuple[_ArrayReader, _
     Source: nnUNetDatasetBlosc2 and nnUNetDatasetNumpy in training/dataloading/nnunet_dataset.py.
     """
     packed = folder / f"{case}.npz"
-    if (folder / f"{case}.b2nd").exists() or not packed.exists():
+    if disk.is_there(folder / f"{case}.b2nd") or not disk.is_there(packed):
         return _blosc2(folder / f"{case}.b2nd"), _blosc2(folder / f"{case}_seg.b2nd")
     image, segmentation = folder / f"{case}.npy", folder / f"{case}_seg.npy"
     return (
-        _unpacked(image) if image.exists() else _packed(packed, "data", opened),
-        _unpacked(segmentation) if segmentation.exists() else _packed(packed, "seg", opened),
+        _unpacked(image) if disk.is_there(image) else _packed(packed, "data", opened),
+        _unpacked(segmentation) if disk.is_there(segmentation) else _packed(packed, "seg", opened),
     )
 
 
@@ -312,8 +313,9 @@ def _checked(header: ArrayHeader, path: Path) -> ArrayHeader:
     if len(header.shape) != 4 or 0 in header.shape:
         raise BrokenArray(f"is {header.shape}, and not of the four axes (C, z, y, x)")
     claimed = prod(header.shape) * dtype.itemsize
-    if claimed > max(CLAIMED_BYTES, CLAIMED_RATIO * path.stat().st_size):
-        raise BrokenArray(f"is damaged: it claims {claimed / 2**30:.0f} GiB in {counted(path.stat().st_size, 'byte')}")
+    size = disk.size(path) or 0
+    if claimed > max(CLAIMED_BYTES, CLAIMED_RATIO * size):
+        raise BrokenArray(f"is damaged: it claims {claimed / 2**30:.0f} GiB in {counted(size, 'byte')}")
     return header
 
 

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from plansguard.core import disk
+
 #: Files that exist while a driver is loaded, of NVIDIA and of AMD.
 _DRIVERS = ("/proc/driver/nvidia/version", "/dev/kfd")
 #: One folder per GPU, with a file ``information`` in it.
@@ -40,7 +42,7 @@ def has_gpu() -> bool:
     """
     if os.environ.get(_VISIBLE, "0") in ("", "-1", "NoDevFiles"):
         return False
-    return any(Path(path).exists() for path in _DRIVERS) or shutil.which("nvidia-smi") is not None
+    return any(disk.is_there(path) for path in _DRIVERS) or shutil.which("nvidia-smi") is not None
 
 
 def visible() -> tuple[Gpu, ...] | None:
@@ -137,7 +139,7 @@ def _gb(mebibytes: str) -> float | None:
 def _listed() -> tuple[Gpu, ...]:
     """The GPUs in the driver's files, which do not contain their memory."""
     gpus = []
-    for path in sorted(_NVIDIA_GPUS.glob("*/information")):
+    for path in disk.matching(_NVIDIA_GPUS, "*/information"):
         with suppress(OSError):
             rows = (line.partition(":") for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
             values = {key.strip(): value.strip() for key, _, value in rows}

@@ -6,7 +6,6 @@ No package is imported. The sources are pip's metadata, ``sys.path`` and the fil
 from __future__ import annotations
 
 import operator
-import os
 import re
 import shutil
 import sys
@@ -15,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from plansguard.core import disk
 from plansguard.nnunet.constants import NNUNET_PACKAGE
 from plansguard.nnunet.install.python_sources import folder_of
 
@@ -56,8 +56,8 @@ def nnunet_installations() -> Installations:
     """The nnU-Nets in ``sys.path`` and in the shell's PATH."""
     imported = folder_of(NNUNET_PACKAGE)
     folders = [Path(entry or ".").absolute() / NNUNET_PACKAGE for entry in sys.path]
-    packages = dict.fromkeys(folder.resolve() for folder in folders if (folder / "__init__.py").is_file())
-    shadowed = tuple(folder for folder in packages if imported is not None and folder != imported.resolve())
+    packages = dict.fromkeys(disk.real(folder) for folder in folders if disk.is_file(folder / "__init__.py"))
+    shadowed = tuple(folder for folder in packages if imported is not None and folder != disk.real(imported))
     command = shutil.which(_COMMAND)
     if command is None:
         return Installations(imported, shadowed, None, None, None)
@@ -65,7 +65,7 @@ def nnunet_installations() -> Installations:
     if interpreter is None:
         return Installations(imported, shadowed, Path(command), None, None)
     ours = Path(sys.executable)  # the Pythons of virtual environments link to the same program
-    same = os.path.realpath(interpreter) == os.path.realpath(ours) and _environment(interpreter) == _environment(ours)
+    same = disk.real(interpreter) == disk.real(ours) and _environment(interpreter) == _environment(ours)
     return Installations(imported, shadowed, Path(command), interpreter, same)
 
 
@@ -173,7 +173,7 @@ def _interpreter(script: Path) -> Path | None:
     return None
 
 
-def _environment(interpreter: Path) -> str | None:
+def _environment(interpreter: Path) -> Path | None:
     """The folder of a virtual environment; None for any other Python."""
     folder = interpreter.parent.parent
-    return os.path.realpath(folder) if (folder / "pyvenv.cfg").is_file() else None
+    return disk.real(folder) if disk.is_file(folder / "pyvenv.cfg") else None

@@ -20,6 +20,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from plansguard.core import disk
 from plansguard.nnunet.constants import NETWORK_PACKAGE, NNUNET_PACKAGE
 
 if TYPE_CHECKING:
@@ -324,9 +325,9 @@ class Sources:
 def _module_in(folders: Iterable[Path], name: str, dotted: str) -> Module | None:
     """The module ``name`` in the first of these folders that has it."""
     for folder in folders:
-        if (init := folder / name / "__init__.py").is_file():
+        if disk.is_file(init := folder / name / "__init__.py"):
             return Module(init, dotted, [init.parent])
-        if (path := folder / f"{name}.py").is_file():
+        if disk.is_file(path := folder / f"{name}.py"):
             return Module(path, dotted)
-    spaces = [folder / name for folder in folders if (folder / name).is_dir()]
+    spaces = [folder / name for folder in folders if disk.is_folder(folder / name)]
     return Module(None, dotted, spaces) if spaces else None

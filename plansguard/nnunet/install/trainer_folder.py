@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Final
 
+from plansguard.core import disk
 from plansguard.nnunet.install import packages
 
 VARIABLE: Final = "nnUNet_extTrainer"
 """The environment variable that names folders of trainers outside nnU-Net. Source: utilities/find_objects.py."""
 
-FOLDER: Final = Path(__file__).resolve().parents[2] / "training" / "extension"
+FOLDER: Final = disk.real(__file__).parents[2] / "training" / "extension"
 """The folder of plansguard's trainers, with a class for every number of steps."""
 
 OLDEST_NNUNET: Final = (2, 8)

@@ -19,11 +19,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from plansguard.core import disk
 from plansguard.nnunet import constants
 from plansguard.nnunet.install import trainer_folder
 from plansguard.nnunet.install.python_sources import ClassStatement, ImportFault, Module, Sources, folder_of, is_loaded
 from plansguard.nnunet.install.trainer_class import FOLDER, MODULES, TrainerClass, trainer_of
-from plansguard.nnunet.workspace import is_there
 
 #: Limit for the modules and folders of one search.
 _MOST = 1000
@@ -70,7 +70,7 @@ def search(name: str, *, environment: Mapping[str, str] = os.environ) -> Search:
     for folder in map(Path, folders(environment) if result.reads_variable else ()):
         if hit is not None:
             break
-        if is_there(folder):
+        if disk.is_there(folder):
             hit = _first(name, folder, Sources(folder.absolute()))
         else:
             missing.append(str(folder))
@@ -163,7 +163,7 @@ def _first(name: str, folder: Path, sources: Sources, prefix: str = "") -> Train
         is_checked = bool(prefix) and _was_compiled(module.path) and sources.has_packages(module)
         if not is_checked and (fault := sources.fault(module)) is not None:
             return fault
-        if module.path.parent.resolve() == trainer_folder.FOLDER:
+        if disk.real(module.path.parent) == trainer_folder.FOLDER:
             if constants.STEPS.search(name):
                 return module.path
         elif module.may_have(name) and (meaning := sources.meaning(module, name)) is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument, known
 from plansguard.core.report import Location
 from plansguard.core.text import listed, quoted
@@ -24,7 +25,7 @@ _NEW_NAME = "PretrainPlans"
 def lacks(dataset: Dataset, name: str) -> bool:
     """Return whether the folder has no file of this name, neither on disk nor among the files to be written."""
     paths = [document.path for document in dataset.documents] + [error.path for error in dataset.unreadable]
-    return name not in {Path(path).name for path in paths} and not (dataset.folder / name).exists()
+    return name not in {Path(path).name for path in paths} and not disk.is_there(dataset.folder / name)
 
 
 def raw_file(dataset: Dataset, name: str) -> str:
@@ -41,7 +42,7 @@ def migration_of(weights: str, dataset: Dataset) -> str:
 
 def free_name(dataset: Dataset) -> str:
     """Return a name for migrated plans that the dataset does not have yet."""
-    taken = {path.stem.casefold() for path in dataset.folder.glob("*.json")}
+    taken = {path.stem.casefold() for path in disk.matching(dataset.folder, "*.json")}
     names = (f"{_NEW_NAME}{suffix}" for suffix in ["", *range(2, len(taken) + 3)])
     return next(name for name in names if name.casefold() not in taken)
 

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.report import Finding, Location, RuleInfo, Severity
 from plansguard.core.text import nearest
@@ -118,10 +119,10 @@ def find_settings(start: Path) -> Path | None:
     """Return the nearest ``plansguard.json`` from ``start`` upwards, within its git repository."""
     start = _absolute(start)
     for folder in (start, *start.parents):
-        if (folder / SETTINGS_NAME).is_file():
+        if disk.is_file(folder / SETTINGS_NAME):
             here = folder.is_relative_to(Path.cwd())
             return folder.relative_to(Path.cwd()) / SETTINGS_NAME if here else folder / SETTINGS_NAME
-        if (folder / ".git").exists():
+        if disk.is_there(folder / ".git"):
             return None
     return None
 

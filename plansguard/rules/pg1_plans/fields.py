@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from plansguard.core import disk
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed, nearest
 from plansguard.nnunet import constants
@@ -329,7 +330,7 @@ def _other_datasets_with(dataset: Dataset, identifier: str) -> list[str]:
     """Return other datasets of nnUNet_preprocessed that have plans of this name."""
     root = dataset.workspace.preprocessed
     others = [] if root is None else [name for name in dataset.workspace.dataset_names() if name != dataset.name]
-    return [name for name in others if root is not None and (root / name / f"{identifier}.json").is_file()]
+    return [name for name in others if root is not None and disk.is_file(root / name / f"{identifier}.json")]
 
 
 def _stem(scheme: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from plansguard.core import disk
 from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed, quoted
@@ -212,7 +212,7 @@ def _is_for(record: MigrationRecord, weights: str) -> bool:
     origin, parts = record.value["from"], Path(weights).parts
     models = [part.split("__") for part in parts if part.count("__") == 2]
     trained_there = record.giving in parts and any(plans == origin["plans"] for _, plans, _ in models)
-    return trained_there or os.path.realpath(weights) == os.path.realpath(origin["path"])
+    return trained_there or disk.real(weights) == disk.real(origin["path"])
 
 
 def _with_weights(dataset: Dataset, plans: Plans, model: TrainedModel, *, proven: bool) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from plansguard.core import disk
 from plansguard.core.errors import known
 from plansguard.core.report import Severity
 from plansguard.core.text import brief, listed, quoted
 from plansguard.nnunet.constants import DEFAULT_TRAINER
-from plansguard.nnunet.workspace import is_there, names_in
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import preprocess_command
 from plansguard.rules.pg5_data.helpers import cases_of, requested_folds
@@ -46,14 +46,14 @@ def next_stage_data_missing(dataset: Dataset, configuration: Configuration, data
         if stage.name not in names or not stage.is_usable:  # reported by PG107 and PG106
             continue
         folder = dataset.folder / str(stage.get("data_identifier"))
-        missing = sorted(set(data.folder.names) - {path.removesuffix(".pkl") for path in names_in(folder)})
+        missing = sorted(set(data.folder.names) - {path.removesuffix(".pkl") for path in disk.file_names(folder)})
         if missing:
             yield found(
                 configuration.at("next_stage"),
                 stage=stage.name,
                 next_stage=preprocess_command(dataset, stage.plans, stage.name),
                 identifier=brief(stage.get("data_identifier")),
-                trouble=f"lacks {listed(missing)}" if is_there(folder) else "does not exist",
+                trouble=f"lacks {listed(missing)}" if disk.is_there(folder) else "does not exist",
             )
 
 
@@ -90,12 +90,12 @@ def previous_stage_predictions_missing(dataset: Dataset, configuration: Configur
         for model in dataset.trained
         if (model.plans_name, model.configuration) == (configuration.plans.identifier, stage)
     }
-    begun = {model: folder for model, folder in folders.items() if model.checkpoints or is_there(folder)}
+    begun = {model: folder for model, folder in folders.items() if model.checkpoints or disk.is_there(folder)}
     at = configuration.at("previous_stage")
     if not begun and dataset.request.asks_for(configuration):
         trouble = f"there is no trained model of {stage} with these plans"
         yield found(at, trouble=trouble, stage=stage, trainer=trainer or DEFAULT_TRAINER)
     for model, folder in begun.items():
-        missing = sorted(needed - {name.rpartition(".")[0] for name in names_in(folder)})
+        missing = sorted(needed - {name.rpartition(".")[0] for name in disk.file_names(folder)})
         if missing and trainer in (None, model.trainer):
             yield found(at, trouble=f"{quoted(folder)} lacks {listed(missing)}", stage=stage, trainer=model.trainer)

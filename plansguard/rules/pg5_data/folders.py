@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from plansguard.core import disk
 from plansguard.core.errors import Absent, known
 from plansguard.core.report import Severity
 from plansguard.core.text import brief, listed
 from plansguard.nnunet import constants
 from plansguard.nnunet.install import packages
-from plansguard.nnunet.workspace import GROUND_TRUTH, is_folder_name, is_there
+from plansguard.nnunet.workspace import GROUND_TRUTH, is_folder_name
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.rules.pg5_data.helpers import case_faults, folder_finding
@@ -49,14 +50,14 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
     Evidence: PP-01; nnU-Net issues 1541, 1970, 2013.
     """
     identifier, requested = configuration.require("data_identifier"), dataset.request.asks_for(configuration)
-    any_data = dataset.holds_data or (requested and is_there(dataset.folder / GROUND_TRUTH))
+    any_data = dataset.holds_data or (requested and disk.is_there(dataset.folder / GROUND_TRUTH))
     if not any_data:
         raise Absent(f"nothing of {dataset.name} is preprocessed here yet")
-    if not is_folder_name(identifier) or is_there(dataset.folder / identifier):
+    if not is_folder_name(identifier) or disk.is_there(dataset.folder / identifier):
         return  # an identifier that names no folder is reported by PG526
     usable = [other for other in plans.configurations if other.is_usable]
     typical = next((other for other in usable if other.name == "3d_fullres"), usable[0])
-    nothing = not any(is_there(dataset.folder / str(other.get("data_identifier"))) for other in usable)
+    nothing = not any(disk.is_there(dataset.folder / str(other.get("data_identifier"))) for other in usable)
     if requested or (nothing and configuration.name == typical.name):
         yield found(
             configuration.at("data_identifier"),
@@ -91,7 +92,7 @@ def no_folder_of_its_own(dataset: Dataset, plans: Plans, configuration: Configur
     trouble = ""
     if not is_folder_name(identifier):
         trouble = "names no folder of its own: nnU-Net deletes what it names when it preprocesses"
-    elif dataset.role == "preprocessed" and (dataset.folder / identifier).is_file():
+    elif dataset.role == "preprocessed" and disk.is_file(dataset.folder / identifier):
         trouble = "is the name of a file in the dataset's folder"
     if trouble:
         yield found(

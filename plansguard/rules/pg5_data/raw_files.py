@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plansguard.core import disk
 from plansguard.core.errors import Absent, known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import listed, quoted
@@ -139,7 +140,7 @@ def ground_truth_differs_from_raw(
 def _same_file(one: Path, other: Path, *, whole: bool) -> bool:
     """Tell whether two files are equal: in size, and if ``whole`` in every byte. Unreadable files count as equal."""
     try:
-        return filecmp.cmp(one, other, shallow=False) if whole else one.stat().st_size == other.stat().st_size
+        return filecmp.cmp(one, other, shallow=False) if whole else disk.size(one) == disk.size(other)
     except OSError:
         return True
 
@@ -177,7 +178,7 @@ def label_geometry_differs(dataset: Dataset, dataset_json: DatasetJson) -> Itera
     for case, channels in cases if reading.depth == "all" else reading.sample(cases):
         image = dataset.raw_folder / "imagesTr" / f"{case}_{channels[0]}{ending}"
         label = dataset.raw_folder / "labelsTr" / f"{case}{ending}"
-        clauses = geometry(image, label) if label.is_file() else []
+        clauses = geometry(image, label) if disk.is_file(label) else []
         if clauses:
             severity = None if any("size" in clause for clause in clauses) else Severity.WARNING
             yield found(Location(str(label)), severity=severity, label=label.name, clauses="; ".join(clauses))

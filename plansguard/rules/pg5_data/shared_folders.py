@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from plansguard.core import disk
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed
-from plansguard.nnunet.workspace import is_there
 from plansguard.records.preprocessing_inputs import FieldDifference
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import preprocess_command
@@ -115,7 +115,7 @@ def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: C
     theirs = next((other.get("data_identifier") for other in plans.configurations if other.name == parent), None)
     if configuration.get("previous_stage") is None or theirs is None or identifier == theirs:
         return
-    exists = is_there(dataset.folder / identifier)
+    exists = disk.is_there(dataset.folder / identifier)
     yield found(
         configuration.at("data_identifier"),
         severity=Severity.INFO if exists else None,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import listed, nearest, quoted
@@ -185,7 +186,7 @@ def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Fou
     unit, done, planned = "epochs", checkpoint.current_epoch, constants.planned_epochs(checkpoint.trainer)
     if checkpoint.trainer_of_steps is not None:
         unit, done, planned = "steps", checkpoint.step, planned_steps(checkpoint.trainer_of_steps)
-    if Path(checkpoint.path).name != final.name and final.is_file():
+    if Path(checkpoint.path).name != final.name and disk.is_file(final):
         trouble = f"the same folder contains {final.name}, from the end of the same training"
         yield found(Location(checkpoint.path), trouble=trouble, remedy=f"use {quoted(final)}")
     elif done is not None and planned is not None and done < planned:

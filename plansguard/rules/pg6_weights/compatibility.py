@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from plansguard.core import disk
 from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed, quoted
@@ -345,7 +345,7 @@ def training_already_there(dataset: Dataset, weights: Weights) -> Iterator[Found
     models = dataset.trained if dataset.request.trainer is None else ()
     paths = [path for model in models if (model.plans_name, model.configuration) == same for path in model.checkpoints]
     if paths:
-        own = os.path.realpath(weights.checkpoint.path) in map(os.path.realpath, paths)
+        own = disk.real(weights.checkpoint.path) in map(disk.real, paths)
         folds = dict.fromkeys(f"{path.parent.parent.name}/{path.parent.name}" for path in paths)
         themselves = "; these weights are among them" if own else ""
         yield found(configuration.at(), folds=listed(list(folds)), themselves=themselves)

@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plansguard.core import disk
 from plansguard.core.errors import Absent, UnreadableDocument, known
 from plansguard.core.report import Severity
 from plansguard.core.text import brief, quoted
@@ -203,7 +204,7 @@ def _tokens(patch: Any) -> int | None:
 def _is_file(path: str) -> bool:
     """Tell whether a path that a document names is a file; False for a name that no file can have."""
     with suppress(OSError, ValueError):
-        return Path(path).is_file()
+        return disk.is_file(path)
     return False
 
 

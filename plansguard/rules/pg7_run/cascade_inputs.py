@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from plansguard.core import disk
 from plansguard.core.errors import known
 from plansguard.core.report import Severity
 from plansguard.core.text import brief, listed
 from plansguard.nnunet.constants import CHECKPOINT_FINAL
-from plansguard.nnunet.workspace import ALL, GROUND_TRUTH, is_folder_name, is_there, names_in
+from plansguard.nnunet.workspace import ALL, GROUND_TRUTH, is_folder_name
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.subjects.discovery import configuration_of
 
@@ -44,16 +45,16 @@ def nothing_to_train_on(run: TrainingRun) -> Iterator[Found]:
     if not is_folder_name(identifier):
         return  # PG526 reports it
     folder, truth = dataset.folder / identifier, dataset.folder / GROUND_TRUTH
-    counted = names_in(truth) or known(lambda: dataset.raw_images) is not None
-    if is_there(folder):
-        lacking = not names_in(folder) and not counted
+    counted = disk.file_names(truth) or known(lambda: dataset.raw_images) is not None
+    if disk.is_there(folder):
+        lacking = not disk.file_names(folder) and not counted
     else:
-        lacking = not dataset.holds_data and not is_there(truth)
+        lacking = not dataset.holds_data and not disk.is_there(truth)
     if lacking:
         yield found(
             configuration.at("data_identifier"),
             identifier=brief(identifier),
-            trouble="is empty" if is_there(folder) else "is missing",
+            trouble="is empty" if disk.is_there(folder) else "is missing",
         )
 
 
@@ -83,7 +84,7 @@ def previous_stage_of_another_trainer(run: TrainingRun) -> Iterator[Found]:
     plans = run.plans.identifier
     names = [model.trainer for model in models if model.plans_name == plans and model.configuration == stage]
     folder = run.model_folder.with_name(f"{run.trainer}__{plans}__{stage}")
-    if names and run.trainer not in names and not is_there(folder / "predicted_next_stage"):
+    if names and run.trainer not in names and not disk.is_there(folder / "predicted_next_stage"):
         at, first = run.configuration.at("previous_stage"), _of_stage(run, str(stage)).command()
         yield found(at, stage=stage, others=listed(names), first=first, second=run.command(names[0]))
 
@@ -114,7 +115,7 @@ def previous_stage_saw_validation_cases(run: TrainingRun) -> Iterator[Found]:
     if not stage or run.fold == ALL:
         return
     model = run.model_folder.with_name(f"{run.trainer}__{run.plans.identifier}__{stage}")
-    folds = {path.parent.name for path in model.glob(f"fold_*/{CHECKPOINT_FINAL}")}
+    folds = {path.parent.name for path in disk.matching(model, f"fold_*/{CHECKPOINT_FINAL}")}
     if f"fold_{ALL}" in folds and run.output_folder.name not in folds:
         at, command = run.configuration.at("previous_stage"), _of_stage(run, str(stage)).command()
         yield found(at, stage=stage, fold=run.fold, model=model.name, command=command)

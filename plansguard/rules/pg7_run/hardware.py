@@ -10,6 +10,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from plansguard.core import disk
 from plansguard.core.errors import Absent, UnreadableDocument
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, counted, quoted, whole
@@ -238,7 +239,7 @@ def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json:
         return
     free, place = _free(run.output_folder)
     size = _checkpoint_size(run, configuration, dataset_json)
-    missing = [name for name in constants.CHECKPOINTS if not (run.output_folder / name).exists()]
+    missing = [name for name in constants.CHECKPOINTS if not disk.is_there(run.output_folder / name)]
     certain = max(1, len([name for name in missing if "latest" not in name]))
     likely = max(1, len(missing))
     if free < likely * size:
@@ -386,7 +387,7 @@ def _gb(number_of_bytes: int) -> float:
 
 def _free(path: Path) -> tuple[int, Path]:
     """Free bytes at ``path``, which need not exist, and the nearest folder above it that exists."""
-    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    existing = next(folder for folder in (path, *path.absolute().parents) if disk.is_there(folder))
     try:
         return shutil.disk_usage(existing).free, existing
     except OSError as error:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plansguard.core import disk
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import counted, listed, quoted
 from plansguard.nnunet import constants
@@ -57,7 +58,7 @@ def prediction_checkpoint_missing(prediction: Prediction) -> Iterator[Found]:
 def _alternatives(prediction: Prediction) -> str:
     """The options with which this model can predict."""
     folder = prediction.model.folder
-    present = sorted(folder.glob("fold_*/checkpoint_*.pth"))
+    present = disk.matching(folder, "fold_*/checkpoint_*.pth")
     folds = [path.parent.name.removeprefix("fold_") for path in present if path.name == prediction.checkpoint]
     if folds:
         numbers = [fold for fold in folds if fold != "all"] or folds  # beside numbered folds, "all" is not meant
@@ -142,7 +143,7 @@ def _endings(prediction: Prediction) -> str:
     if endings:
         (usual, count), *_ = endings.most_common(1)
         return f"{count} of {counted(len(prediction.files), 'file')} {'has' if count == 1 else 'have'} {usual}"
-    if any(entry.is_dir() for entry in prediction.images.iterdir()):
+    if disk.folder_names(prediction.images):
         return "it contains only folders, and nnU-Net does not look into them"
     return "it is empty"
 
@@ -173,7 +174,7 @@ def previous_stage_not_given(prediction: Prediction, dataset_json: DatasetJson) 
         return
     ending = str(dataset_json.require("file_ending"))
     names = [case + ending for case in prediction.cases(ending)]
-    lacking = [name for name in names if prediction.previous and not (prediction.previous / name).is_file()]
+    lacking = [name for name in names if prediction.previous and not disk.is_file(prediction.previous / name)]
     if prediction.previous is None:
         trouble = f"it needs the predictions of {previous}"
     elif lacking:

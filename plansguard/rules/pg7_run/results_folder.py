@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.report import Severity
 from plansguard.core.text import counted, listed, quoted
@@ -146,7 +147,7 @@ def _shorter_training(run: TrainingRun) -> str:
         return ""
     base, schedule = run.steps
     behind = run.model_folder.name.removeprefix(run.trainer)
-    for folder in sorted(run.model_folder.parent.glob(f"{base}_*steps*{behind}")):
+    for folder in disk.matching(run.model_folder.parent, f"{base}_*steps*{behind}"):
         name = folder.name.removesuffix(behind)
         shorter = known_step_name(name)
         if shorter is None or shorter != StepName(base, replace(schedule, total=shorter.schedule.total)):
@@ -154,7 +155,7 @@ def _shorter_training(run: TrainingRun) -> str:
         done, fold = shorter.schedule.total, folder / run.output_folder.name
         if done < schedule.total and checkpoints_in(fold):
             extend = run.command(trainer_name(base, replace(schedule, extends=done)), continues=True)
-            if (fold / FINAL).is_file():
+            if disk.is_file(fold / FINAL):
                 return f"to extend the {done:,} steps of {name}: {extend}"
             return f"to finish {name}, and extend it: {run.command(name, continues=True)} && {extend}"
     return ""

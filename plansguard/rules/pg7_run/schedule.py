@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from plansguard.core import disk
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import counted, listed, quoted
@@ -361,7 +362,7 @@ def _pace(run: TrainingRun) -> tuple[float, str]:
     """Seconds per epoch, and the checkpoint whose log has them; Absent if there is none."""
     from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
 
-    for path in (*run.present, *sorted(run.model_folder.glob("fold_*/checkpoint_*.pth"))):
+    for path in (*run.present, *disk.matching(run.model_folder, "fold_*/checkpoint_*.pth")):
         try:
             log = read_checkpoint(path).logging
         except UnreadableDocument:

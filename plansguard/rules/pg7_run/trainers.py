@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plansguard.core import disk
 from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import listed, nearest, quoted
@@ -78,7 +79,7 @@ def trainer_not_found(run: TrainingRun) -> Iterator[Found]:
     elif path.name == "__init__.py":
         why, fix = "nnU-Net searches other files only", "give it a file of its own"
     else:
-        folder = next(parent for parent in path.parents if not (parent / "__init__.py").is_file())
+        folder = next(parent for parent in path.parents if not disk.is_file(parent / "__init__.py"))
         why, fix = "nnU-Net skips a folder without __init__.py", f"touch {quoted(folder / '__init__.py')}"
     yield found(run.at, trainer=name, why=f": {path} defines it, but {why}", fix=fix)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from plansguard.commands.check import check
+from plansguard.core import disk
 from plansguard.core.report import Finding
 from tests.support.data_folders import CT, DATA, FLAT, GROUND_TRUTH, MEMBERS, SPLITS, append, both, touch
 from tests.support.variants import PLANS, Edit, place, put, remove
@@ -44,13 +45,13 @@ def test_other_labels_are_reported_once(workspace: Path) -> None:
 def test_newer_files_are_reported_once_for_each_folder(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edits = [put(PLANS, "/configurations/child", {"inherits_from": "3d_fullres", "batch_size": 3})]
     examined: list[Path] = []
-    stat = Path.stat
+    status = disk.status
 
-    def noting_stat(path: Path, **options: bool) -> os.stat_result:
+    def noting_status(path: Path) -> os.stat_result | None:
         examined.append(path)
-        return stat(path, **options)
+        return status(path)
 
-    monkeypatch.setattr(Path, "stat", noting_stat)
+    monkeypatch.setattr(disk, "status", noting_status)
     findings = findings_of(workspace, "PG512", *edits, touch("raw/labelsTr/fine_001.nii.gz", 60))
     assert sorted(finding.values["folder"] for finding in findings) == [FLAT, DATA]
     other = place(workspace, CT, "raw/labelsTr/fine_000.nii.gz")

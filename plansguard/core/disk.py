@@ -1,0 +1,185 @@
+"""Questions about paths, answered without exceptions.
+
+A path may come from an option or a document: it can be too long, contain NUL or half a surrogate pair, lead through a
+file, into a loop of links or into a folder without permission. Each answer is then that of a path that does not exist.
+Every other module asks here.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+Value = TypeVar("Value")
+
+#: Opening a pipe or a device must not block. Windows has neither the flag nor the pipes.
+_NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+
+
+class NotAFile(OSError):
+    """A path leads to a folder, a pipe, a socket or a device; ``mode`` is its ``st_mode``."""
+
+    def __init__(self, path: str | Path, mode: int) -> None:
+        super().__init__(f"{path} is not a file")
+        self.mode = mode
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether anything exists at a path; a broken link does not."""
+    return os.path.exists(path)
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether this is a regular file, or a link to one."""
+    return os.path.isfile(path)
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether this is a folder, or a link to one."""
+    return os.path.isdir(path)
+
+
+def is_link(path: str | Path) -> bool:
+    """Whether this is a symbolic link, broken or not."""
+    return os.path.islink(path)
+
+
+def is_special(path: str | Path) -> bool:
+    """Whether this is a pipe, a socket or a device: writing to it replaces nothing."""
+    return is_there(path) and not is_file(path) and not is_folder(path)
+
+
+def absence(path: str | Path) -> str:
+    """Why there is nothing at a path, as a sentence that names it."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return f"there is no {path}"
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    except ValueError as error:
+        return f"{path}: {error}"
+    return f"{path} is something else"
+
+
+def status(path: str | Path) -> os.stat_result | None:
+    """The status of what a path leads to; None if there is nothing."""
+    with suppress(OSError, ValueError):
+        return os.stat(path)
+    return None
+
+
+def size(path: str | Path) -> int | None:
+    """The size in bytes; None if there is nothing."""
+    found = status(path)
+    return None if found is None else found.st_size
+
+
+def modified(path: str | Path) -> float | None:
+    """The modification time in seconds since 1970; None if there is nothing."""
+    found = status(path)
+    return None if found is None else found.st_mtime
+
+
+def real(path: str | Path) -> Path:
+    """The absolute path without symbolic links, whether it exists or not."""
+    with suppress(OSError, ValueError):
+        return Path(os.path.realpath(path))
+    return Path(path).absolute()
+
+
+def are_same(one: str | Path, other: str | Path) -> bool:
+    """Whether two paths lead to one place, whether it exists or not."""
+    return real(one) == real(other)
+
+
+def file_names(folder: str | Path) -> frozenset[str]:
+    """Names of the files in a folder; empty where it cannot be listed."""
+    with suppress(OSError, ValueError), os.scandir(folder) as entries:
+        return frozenset(entry.name for entry in entries if _is(entry, folder=False))
+    return frozenset()
+
+
+def folder_names(folder: str | Path) -> frozenset[str]:
+    """Names of the folders in a folder; empty where it cannot be listed."""
+    with suppress(OSError, ValueError), os.scandir(folder) as entries:
+        return frozenset(entry.name for entry in entries if _is(entry, folder=True))
+    return frozenset()
+
+
+def entry_names(folder: str | Path) -> list[str]:
+    """Names of everything in a folder, sorted. OSError if it cannot be listed."""
+    try:
+        return sorted(os.listdir(folder))
+    except ValueError as error:
+        raise _impossible(folder, error) from error
+
+
+def matching(folder: str | Path, pattern: str) -> list[Path]:
+    """The paths below a folder that match a pattern of ``Path.glob``, sorted; none where it cannot be listed."""
+    with suppress(OSError, ValueError):
+        return sorted(Path(folder).glob(pattern))
+    return []
+
+
+def open_file(path: str | Path) -> BinaryIO:
+    """Open a regular file for reading. Opening does not wait for the other end of a pipe.
+
+    OSError if it cannot be opened: NotAFile for anything but a regular file, and for a path that no file can have,
+    FileNotFoundError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _NO_WAITING)
+    except ValueError as error:
+        raise _impossible(path, error) from error
+    except OSError as error:
+        if os.path.isdir(path):  # Windows refuses to open a folder
+            raise NotAFile(path, stat.S_IFDIR) from error
+        raise
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise NotAFile(path, mode)
+    return io.BufferedReader(KernelFile(descriptor))
+
+
+def content(path: str | Path) -> bytes:
+    """The content of a regular file. OSError as from ``open_file``."""
+    with open_file(path) as file:
+        return file.read()
+
+
+class KernelFile(io.FileIO):
+    """A file that may have nothing to read yet, such as ``/proc/kmsg``: BlockingIOError instead of None."""
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read into a buffer."""
+        received: int = _received(super().readinto(buffer))
+        return received
+
+    def readall(self) -> bytes:
+        """Read to the end."""
+        return _received(super().readall())
+
+
+def _received(result: Value | None) -> Value:
+    if result is None:
+        raise BlockingIOError(errno.EAGAIN, "reading it would wait")
+    return result
+
+
+def _is(entry: os.DirEntry[str], *, folder: bool) -> bool:
+    """Whether an entry is a folder or a file; False where a link leads to a loop."""
+    with suppress(OSError):
+        return entry.is_dir() if folder else entry.is_file()
+    return False
+
+
+def _impossible(path: str | Path, error: ValueError) -> FileNotFoundError:
+    """The error for a path that nothing can have."""
+    return FileNotFoundError(errno.ENOENT, str(error), str(path))
