@@ -19,7 +19,7 @@ from plansguard.core.report import Report, Severity
 from plansguard.core.text import counted
 
 if TYPE_CHECKING:
-    from plansguard.commands.train import Accepted
+    from plansguard.rules.engine.acceptance import Accepted
     from plansguard.rules.engine.settings import ActiveSettings
     from plansguard.subjects.request import Reading
     from plansguard.subjects.training_run import TrainingRun
@@ -91,7 +91,7 @@ class GateOptions:
 
     def _print_verdict(self, report: Report) -> None:
         """Print that the gate is open, on standard error, which job logs keep as well."""
-        from plansguard.commands.train import not_found
+        from plansguard.rules.engine.acceptance import not_found
 
         summary = report.summary()
         counts = [counted(summary[name], name) for name in ("warning", "info") if summary[name]]
@@ -108,7 +108,8 @@ def accepted_findings(
 
     ``from_scratch`` accepts that no weights are named; UsageError if some are.
     """
-    from plansguard.commands.train import FROM_SCRATCH, Accepted
+    from plansguard.commands.train import FROM_SCRATCH
+    from plansguard.rules.engine.acceptance import Accepted
 
     if len(accept) != len(because):
         raise UsageError(

@@ -18,7 +18,6 @@ from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
 from plansguard.artefacts.data.listing import listing
 from plansguard.commands import preprocess, train
 from plansguard.commands.preprocess import Job
-from plansguard.commands.train import Accepted
 from plansguard.core import disk
 from plansguard.core.errors import Absent, UsageError
 from plansguard.core.report import Finding, Report
@@ -30,6 +29,7 @@ from plansguard.nnunet import command_line
 from plansguard.nnunet.command_line import CommandLine, Parsed
 from plansguard.nnunet.workspace import TrainedModel, Workspace, trained_models
 from plansguard.rules import RULES
+from plansguard.rules.engine.acceptance import Accepted, accept, assert_acceptable
 from plansguard.rules.engine.declare import Rule
 from plansguard.rules.engine.needs import Level
 from plansguard.rules.engine.run import run_rules
@@ -95,11 +95,11 @@ def judge(request: GateRequest) -> GateResult:
 
     Raises UsageError for a command that nnU-Net could not begin, UnreadableDocument for a document that it must read.
     """
-    train.assert_known(request.accepted)
+    assert_acceptable(request.accepted, [rule.info for rule in RULES])
     result = _JUDGES[request.line.name](request)
     if result.run is not None:
-        train.assert_acceptable(result.run, request.accepted)
-    report = train.accept(replace(result.report, command="gate"), request.accepted)
+        train.assert_trainer_accepts(result.run, request.accepted)
+    report = accept(replace(result.report, command="gate"), request.accepted)
     steps = result.steps or any(map(is_step_name, request.line.arguments))
     return replace(result, report=report, steps=steps)
 

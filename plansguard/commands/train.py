@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from math import isfinite
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import plansguard
 from plansguard.commands.check import weights_from
@@ -19,7 +19,7 @@ from plansguard.core import disk
 from plansguard.core.atomic_files import locked, write_atomically
 from plansguard.core.errors import Absent, UsageError, WriteRefused, known
 from plansguard.core.report import Finding, Report
-from plansguard.core.text import nearest, quoted
+from plansguard.core.text import quoted
 from plansguard.documents import json_document
 from plansguard.documents.file_names import TRAINING_RECORD_NAME
 from plansguard.nnunet.constants import CHECKPOINT_FINAL
@@ -27,6 +27,7 @@ from plansguard.nnunet.workspace import Workspace, checked_fold, dataset_id
 from plansguard.records.recorded_documents import DATA, DATASET_JSON, FINGERPRINT, PLANS, SPLITS, WEIGHTS
 from plansguard.records.training import SCHEMA, merged, read_record
 from plansguard.rules import RULES, find
+from plansguard.rules.engine.acceptance import Accepted, accept, assert_acceptable
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
@@ -42,15 +43,8 @@ DEVICES = ("cuda", "cpu", "mps")
 _COUNTS = ("error", "warning", "info", "not_checked")
 
 
-class Accepted(NamedTuple):
-    """An accepted finding: its code or name, and the reason, which the training record keeps."""
-
-    code: str
-    because: str
-
-
 #: ``--from-scratch``: a training of migrated plans from random weights (PG737).
-FROM_SCRATCH = Accepted("weights-forgotten", "random weights are intended: --from-scratch")
+FROM_SCRATCH = Accepted("weights-forgotten", "random weights are intended: --from-scratch", expected=False)
 
 
 def prepare(
@@ -125,26 +119,13 @@ def judge(run: TrainingRun, command: str, settings: ActiveSettings, accepted: Se
     ``command`` is the command in the report. Accepted findings stay in the report, with the reason. Raises UsageError
     for an accepted code that no rule has.
     """
-    assert_known(accepted)
-    assert_acceptable(run, accepted)
+    assert_acceptable(accepted, [rule.info for rule in RULES])
+    assert_trainer_accepts(run, accepted)
     report = run_rules(command, [str(run.dataset.folder)], [run.dataset], training=run, settings=settings, rules=RULES)
     return accept(report, accepted)
 
 
-def assert_known(accepted: Iterable[Accepted]) -> None:
-    """Raise UsageError unless every accepted code is that of a rule and has a reason."""
-    names = [name for rule in RULES for name in (rule.info.code, rule.info.name)]
-    for code, because in accepted:
-        if code not in names:
-            near = nearest(code, names)
-            hint = f"did you mean {near}?" if near else "plansguard rules lists them"
-            raise UsageError(f"there is no rule {code} to accept", hint=hint)
-        if not because.strip():
-            hint = 'add --because "..."; the training record keeps the reason'
-            raise UsageError(f"why is {code} accepted?", hint=hint)
-
-
-def assert_acceptable(run: TrainingRun, accepted: Iterable[Accepted]) -> None:
+def assert_trainer_accepts(run: TrainingRun, accepted: Iterable[Accepted]) -> None:
     """Raise UsageError if a trainer of a number of steps would refuse in spite of what is accepted."""
     refused = {obstacle.value for obstacle in TrainingObstacle} if is_step_name(run.trainer) else set()
     for one in accepted:
@@ -154,24 +135,6 @@ def assert_acceptable(run: TrainingRun, accepted: Iterable[Accepted]) -> None:
                 f"{one.code} cannot be accepted: {run.trainer} itself refuses to train then",
                 hint="the finding tells how to fix it; run again without --accept",
             )
-
-
-def accept(report: Report, accepted: Sequence[Accepted]) -> Report:
-    """Return the report with the accepted findings ignored for their reasons."""
-    return replace(report, findings=tuple(_accepted(finding, accepted) for finding in report.findings))
-
-
-def not_found(report: Report, accepted: Sequence[Accepted]) -> list[Accepted]:
-    """Return what was accepted and is not among the findings, such as a leftover of an earlier training."""
-    codes = {code for finding in report.findings for code in (finding.code, finding.name)}
-    return [one for one in accepted if one.code not in codes and one is not FROM_SCRATCH]
-
-
-def _accepted(finding: Finding, accepted: Sequence[Accepted]) -> Finding:
-    for code, because in accepted:
-        if code in (finding.code, finding.name) and finding.ignored is None:
-            return replace(finding, ignored=because)
-    return finding
 
 
 def build_record(run: TrainingRun, report: Report, command: Sequence[str]) -> dict[str, Any]:

@@ -12,11 +12,8 @@ from typing import Any
 
 from plansguard.core.digest import sha256
 
-CRASHED = "PG000"
-UNREADABLE = "PG001"
-STOPPED = "PG529"
-#: Codes of findings that make the verdict incomplete: the exit code is 2, whatever else was found.
-INCOMPLETE = frozenset({CRASHED, UNREADABLE, STOPPED})
+#: Why a finding of a rule that is declared ``incomplete`` can be neither ignored nor accepted.
+NOT_JUDGED = "it means that something was not judged, so its result is not known"
 
 
 class Severity(str, Enum):
@@ -59,7 +56,11 @@ class Related:
 
 @dataclass(frozen=True)
 class RuleInfo:
-    """The declaration of a rule."""
+    """The declaration of a rule.
+
+    A finding of a rule that is ``incomplete`` means that something was not judged. It makes the exit code 2, and can be
+    neither ignored nor accepted, nor does its severity change.
+    """
 
     code: str
     name: str
@@ -67,6 +68,7 @@ class RuleInfo:
     message: str
     fix: str
     docstring: str
+    incomplete: bool = False
 
     @property
     def doc(self) -> str:
@@ -97,7 +99,7 @@ class Finding:
     """The verdict of one rule at one place. ``ignored`` is the reason given in the settings, or None.
 
     ``changed`` are the fields that it reports as changed; ``follows`` are the codes of the rules that may report the
-    same change as its cause.
+    same change as its cause. ``incomplete`` is that of its rule.
     """
 
     code: str
@@ -111,6 +113,7 @@ class Finding:
     related: tuple[Related, ...] = ()
     url: str = ""
     ignored: str | None = None
+    incomplete: bool = False
     changed: tuple[Location, ...] = ()
     follows: tuple[str, ...] = ()
 
@@ -226,7 +229,7 @@ class Report:
 
     def exit_code(self, fail_on: Severity = Severity.ERROR) -> int:
         """0: clean; 1: findings at or above ``fail_on``; 2: the verdict is incomplete; 3: no documents, or no plans."""
-        if any(finding.code in INCOMPLETE for finding in self.active):
+        if any(finding.incomplete for finding in self.findings):
             return 2
         if not self.documents:
             return 3

@@ -35,6 +35,7 @@ _KINDS = {
     Severity.ERROR,
     message="the rule {rule} failed with {error}",
     fix="please report this with the file: the other rules have run, this one has not",
+    incomplete=True,
 )
 def rule_crashed(crashes: Iterable[Crash]) -> Iterator[Found]:
     """A rule of plansguard failed.
@@ -53,7 +54,7 @@ def rule_crashed(crashes: Iterable[Crash]) -> Iterator[Found]:
         yield found(Location(crash.path), rule=crash.rule, error=crash.error)
 
 
-@rule("PG001", Severity.ERROR, message="{reason}", fix="{hint}")
+@rule("PG001", Severity.ERROR, message="{reason}", fix="{hint}", incomplete=True)
 def unreadable_document(dataset: Dataset) -> Iterator[Found]:
     """A file cannot be read as JSON.
 

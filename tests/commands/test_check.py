@@ -391,10 +391,10 @@ def test_one_configuration(variables: Path) -> None:
 
 def test_unknown_plans_and_configuration(variables: Path) -> None:
     judged = judge(datasets=("2",), plans="nnUNetPlan")
-    assert judged[:2] == (1, [("PG114", place(variables, OTHER_CT, "preprocessed").as_posix())])
+    assert judged[:2] == (2, [("PG114", place(variables, OTHER_CT, "preprocessed").as_posix())])
     assert "use -p nnUNetPlans" in judged.report["findings"][0]["fix"]
     judged = judge(datasets=("2",), configuration="3d_fulres")
-    assert judged[:2] == (1, [("PG107", place(variables, OTHER_CT, PLANS).as_posix())])
+    assert judged[:2] == (2, [("PG107", place(variables, OTHER_CT, PLANS).as_posix())])
     assert judged.report["findings"][0]["fix"] == "use -c 3d_fullres"
 
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from plansguard.artefacts.data.workers import Pool
 from plansguard.commands.check import check
-from plansguard.commands.train import Accepted
 from plansguard.core.errors import UnreadableDocument, WriteRefused
 from plansguard.documents.file_names import TRAINING_RECORD_NAME
 from plansguard.documents.models.training_record import Schedule, TrainingRecord
@@ -21,6 +20,7 @@ from plansguard.documents.recognise import recognise
 from plansguard.documents.validation import surely_valid
 from plansguard.records import recorded_documents, training
 from plansguard.records.verify import DocumentState, verify
+from plansguard.rules.engine.acceptance import Accepted
 from plansguard.training.schedule import StepSchedule
 from tests.rules.pg7_run.trainings import CT, FULLRES, READY
 from tests.support.command import run

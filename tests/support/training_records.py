@@ -13,6 +13,7 @@ from plansguard.commands import train
 from plansguard.nnunet.command_line import TRAIN, parse
 from plansguard.nnunet.workspace import Workspace
 from plansguard.records.verify import DocumentState, verify
+from plansguard.rules.engine.acceptance import Accepted
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.request import Reading
 from tests.rules.pg7_run.trainings import CT
@@ -32,7 +33,7 @@ def training_values(arguments: Sequence[str]) -> argparse.Namespace:
 
 def leave(
     workspace: Path,
-    accepted: Sequence[train.Accepted] = (),
+    accepted: Sequence[Accepted] = (),
     depth: str = "headers",
     *,
     fold: str = "0",

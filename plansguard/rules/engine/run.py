@@ -170,7 +170,8 @@ _COMMON: dict[str, Callable[[Any], str]] = {
 
 def _finding(rule: Rule, found: Found, scope: Scope) -> Finding:
     info = rule.info
-    used = info.message + info.fix + (found.fix or "")
+    fix = found.fix or info.fix
+    used = info.message + fix
     common = {name: get(scope) for name, get in _COMMON.items() if name not in found.values and f"{{{name}}}" in used}
     values = {**found.values, **common}
     return Finding(
@@ -178,7 +179,7 @@ def _finding(rule: Rule, found: Found, scope: Scope) -> Finding:
         name=info.name,
         severity=found.severity or info.severity,
         message=info.message.format(**values),
-        fix=(found.fix or info.fix).format(**values),
+        fix=fix.format(**values),
         location=found.at,
         configuration=scope.configuration.name if scope.configuration is not None else None,
         values=values,
@@ -186,6 +187,7 @@ def _finding(rule: Rule, found: Found, scope: Scope) -> Finding:
         url=info.url,
         changed=found.changed,
         follows=rule.follows,
+        incomplete=info.incomplete,
     )
 
 

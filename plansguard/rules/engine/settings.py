@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
-from plansguard.core.report import Finding, Location, RuleInfo, Severity
+from plansguard.core.report import NOT_JUDGED, Finding, Location, RuleInfo, Severity
 from plansguard.core.text import nearest
 from plansguard.documents import json_document
 from plansguard.documents.file_names import SETTINGS_NAME
@@ -51,6 +51,9 @@ class ActiveSettings:
         used: set[int] = set()
         applied = []
         for finding in findings:
+            if finding.incomplete:
+                applied.append(finding)
+                continue
             index = next((i for i, entry in enumerate(self.ignore) if self._matches(entry, finding)), None)
             if index is not None:
                 used.add(index)
@@ -133,7 +136,7 @@ def _absolute(path: Path | str) -> Path:
 
 
 def _check_rule_names(document: JsonDocument, settings: Settings, rules: tuple[RuleInfo, ...]) -> None:
-    known = {word for info in rules for word in (info.code, info.name)}
+    known = {word: info for info in rules for word in (info.code, info.name)}
     named = {pointer("severity", word): word for word in settings.severity}
     named |= {pointer("ignore", index, "rule"): entry.rule for index, entry in enumerate(settings.ignore)}
     for place, word in named.items():
@@ -141,6 +144,9 @@ def _check_rule_names(document: JsonDocument, settings: Settings, rules: tuple[R
             near = nearest(word, known)
             hint = f"did you mean {near}?" if near else "plansguard rules lists them all"
             raise _unreadable(document, place, f"there is no rule {word!r}", hint)
+        if known[word].incomplete:
+            reason = f"{word} can neither be ignored nor have another severity: {NOT_JUDGED}"
+            raise _unreadable(document, place, reason, hint=f"plansguard explain {known[word].code} says what to do")
 
 
 def _unreadable(document: JsonDocument, place: str, reason: str, hint: str = "") -> UnreadableDocument:

@@ -94,6 +94,7 @@ def inheritance_broken(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     Severity.ERROR,
     message="there is no configuration {wanted}: {available}",
     fix="{remedy}",
+    incomplete=True,
 )
 def configuration_not_found(dataset: Dataset) -> Iterator[Found]:
     """The requested configuration is not in these plans.
@@ -265,7 +266,7 @@ def dataset_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
         yield found(plans.at("dataset_name"), dataset_name=dataset_name, folder=dataset.name)
 
 
-@rule("PG114", Severity.ERROR, message="{dataset} has no plans {wanted}{instead}", fix="{remedy}")
+@rule("PG114", Severity.ERROR, message="{dataset} has no plans {wanted}{instead}", fix="{remedy}", incomplete=True)
 def plans_not_found(dataset: Dataset) -> Iterator[Found]:
     """The requested plans are not in this dataset.
 

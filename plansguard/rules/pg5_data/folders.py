@@ -337,6 +337,7 @@ def data_of_another_version(configuration: Configuration, data: Audit) -> Iterat
     Severity.WARNING,
     message="reading {folder} was stopped after {read} of {cases} cases: its findings are incomplete",
     fix="run the check again, with --data headers or none if it takes too long",
+    incomplete=True,
 )
 def reading_stopped(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The reading of preprocessed data was stopped.

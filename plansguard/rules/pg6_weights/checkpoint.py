@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
 
 
-@rule("PG601", Severity.ERROR, message="{reason}", fix="{hint}")
+@rule("PG601", Severity.ERROR, message="{reason}", fix="{hint}", incomplete=True)
 def unreadable_checkpoint(dataset: Dataset) -> Iterator[Found]:
     """A checkpoint in a model folder cannot be read.
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from plansguard.commands.check import check
-from plansguard.commands.train import Accepted, accept
 from plansguard.render import render
 from plansguard.rules import RULES
+from plansguard.rules.engine.acceptance import Accepted, accept
 from tests.support.command import run
 from tests.support.data_folders import FLAT, GROUND_TRUTH, append, preprocessed, touch
 from tests.support.moves import GIVING, MOVED, RECEIVING, move
