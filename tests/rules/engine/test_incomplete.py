@@ -18,8 +18,8 @@ from plansguard.rules.engine.settings import ActiveSettings, read_settings
 from tests.support.command import run
 
 INFOS = [rule.info for rule in RULES]
-#: In this order: a rule failed; a file cannot be read; the requested configuration, the requested plans are absent; Ctrl-C;
-#: a checkpoint cannot be read.
+#: In this order: a rule failed; a file cannot be read; the requested configuration, the requested plans are absent;
+#: Ctrl-C; a checkpoint cannot be read.
 INCOMPLETE = {"PG000", "PG001", "PG107", "PG114", "PG529", "PG601"}
 
 every_incomplete = pytest.mark.parametrize(
