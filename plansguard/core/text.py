@@ -46,6 +46,11 @@ def listed(names: Sequence[str], shown: int = 3) -> str:
     return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def differ(names: Sequence[str]) -> str:
+    """The names as the subject of a sentence: ``a differs``, ``a, b differ``."""
+    return f"{listed(names)} {'differs' if len(names) == 1 else 'differ'}"
+
+
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """The most similar of ``names``, or None if none is similar."""
     from difflib import get_close_matches  # slow to import, and needed only in error messages

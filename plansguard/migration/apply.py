@@ -22,9 +22,9 @@ from plansguard.nnunet.workspace import Workspace
 from plansguard.records.migration import MigrationRecord, ReplacedPlans
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.dataset import Dataset
-from plansguard.subjects.direction import trained_with
 from plansguard.subjects.discovery import dataset_in, dataset_of
 from plansguard.subjects.documents import MigrationRecordFile
+from plansguard.subjects.trained_models import trained_with
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from plansguard.nnunet.constants import CHECKPOINT_FINAL
 from plansguard.nnunet.workspace import DATASET_NAME, TrainedModel, dataset_id
 from plansguard.records.preprocessing import DataState
 from plansguard.records.preprocessing_inputs import differing, input_fields
-from plansguard.subjects.direction import trained_with
 from plansguard.subjects.discovery import configuration_of
 from plansguard.subjects.external_plans import ExternalDataset, ExternalModel
 from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Configuration
 from plansguard.subjects.pretraining import CHECKPOINT, GATE_TRAIN, Pretraining, pretraining_among
+from plansguard.subjects.trained_models import trained_with
 
 _ROLES = {
     "finetune": (

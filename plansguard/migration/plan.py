@@ -20,7 +20,7 @@ from plansguard.migration.source_dataset import giving_dataset
 from plansguard.nnunet import plans_diff
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
 from plansguard.nnunet.workspace import Workspace, checked_identifier
-from plansguard.records.migration import SCHEMA, MigrationRecord
+from plansguard.records.migration import SCHEMA
 from plansguard.rules import RULES
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
@@ -100,6 +100,7 @@ def plan(workspace: Workspace, request: MigrationRequest, settings: ActiveSettin
     weights = giving.checkpoint if isinstance(giving, ExternalDataset) else None
     content = json_document.parse(json_document.dumps(result), str(path))
     target = receiving.with_documents([content], Request(plans=identifier, weights=weights))
+    old = next((plans for plans in receiving.plans if plans.path == path), None)
     pair = Pair(
         workflow=request.workflow,
         giving=giving,
@@ -107,11 +108,10 @@ def plan(workspace: Workspace, request: MigrationRequest, settings: ActiveSettin
         receiving=target,
         result=_plans_at(path, target),
         existing=existing,
+        replaced=None if old is None else known(lambda: receiving.migration_record(old)),
         force=request.force,
     )
-    old = next((plans for plans in receiving.plans if plans.path == path), None)
-    record = None if old is None else known(lambda: receiving.migration_record(old))
-    writes = [*placed, *_writes(pair, record, placed)]
+    writes = [*placed, *_writes(pair, placed)]
     written = [json_document.parse(write.content, str(write.path)) for write in writes if write.path.suffix == ".json"]
     target = target.with_documents(written, target.request)
     pair = replace(pair, receiving=target, result=_plans_at(path, target))
@@ -260,11 +260,12 @@ def _result(request: MigrationRequest, plans: Plans, receiving: Dataset) -> tupl
     return reader, result
 
 
-def _writes(pair: Pair, old: MigrationRecord | None, placed: list[Write]) -> list[Write]:
+def _writes(pair: Pair, placed: list[Write]) -> list[Write]:
     """Backup, record, plans: the plans come last, because their bytes decide which record is in force.
 
-    ``old`` is the record of the existing plans, ``placed`` a dataset.json that is written as well.
+    ``placed`` is a dataset.json that is written as well.
     """
+    old = pair.replaced
     path, content, existing = pair.result.path, pair.result.document.raw, pair.existing
     plans, identifier = pair.plans, pair.result.identifier
     changed = existing != content

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Container
 from dataclasses import dataclass
+from functools import partial
 
 from plansguard.core.errors import Absent, known
+from plansguard.core.text import quoted
 from plansguard.nnunet import plans_diff
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
 from plansguard.nnunet.workspace import TrainedModel, dataset_id
+from plansguard.records.migration import MigrationRecord
+from plansguard.records.training import recorded_weights
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.external_plans import ExternalDataset
 from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Plans
+from plansguard.subjects.pretraining import CHECKPOINT, Pretraining, pretraining_among
+from plansguard.subjects.trained_models import trained_with, trained_with_equal
 
 
 @dataclass(frozen=True)
@@ -34,12 +41,6 @@ def judge_direction(pair: Pair) -> Direction:
     return _judge_pretrain(pair) if pair.workflow == "pretrain" else _judge_finetune(pair)
 
 
-def trained_with(dataset: Dataset, plans_name: str | None = None) -> list[TrainedModel]:
-    """Models of a dataset that have a checkpoint, of one plans name or of any; Absent when results are not known."""
-    models = [model for model in dataset.trained if model.checkpoints]
-    return [model for model in models if plans_name in (None, model.plans_name)]
-
-
 def own_plans_like(pair: Pair) -> str | None:
     """The identifier of plans in the receiving folder that are equivalent to the result, if any."""
     wanted = plans_diff.digests(pair.result.value)
@@ -53,66 +54,129 @@ def own_plans_like(pair: Pair) -> str | None:
 
 def _judge_finetune(pair: Pair) -> Direction:
     """finetune and graft: weights of the giving dataset exist."""
-    giving, receiving = pair.giving.name, pair.receiving.name
-    weights = known(lambda: trained_with(pair.giving, pair.plans.identifier))
-    if weights:
+    weights = known(lambda: _weights(pair))
+    twin, receiving = own_plans_like(pair), pair.receiving.name
+    if (record := _brought_from_receiving(pair)) is not None:
+        # Weights that were trained with plans of this dataset need them here, also if they were replaced meanwhile.
+        return Direction() if weights and twin is None else _moved_back(pair, record, twin)
+    if weights or _recorded_before(pair, ("finetune", "graft")):
         return Direction()
-    origin, theirs = _origin(pair), known(lambda: trained_with(pair.receiving))
-    pretrain = f"to pretrain {receiving} with the plans of {giving}: {_command(pair, 'pretrain')}"
-    if origin:
-        return Direction((origin,), f"{receiving} needs no migration: it has these plans already")
-    if weights is not None and theirs:
-        because = f"{receiving} has trained weights ({theirs[0].folder.name}), {giving} has none with these plans"
-        finetune = f"to fine-tune the weights of {receiving} on {giving}: {_reverse(pair, theirs[0])}"
-        return Direction((because,), f"{finetune}; {pretrain}")
-    missing = f"no trained weights of {giving} with these plans"
-    if weights is None:
-        artefact = pair.giving.artefact if isinstance(pair.giving, ExternalDataset) else None
-        missing = f"there are no weights with {artefact}" if artefact else "nnUNet_results is not set"
-    return Direction(
-        open_question=missing,
-        settle=f"if {giving} was pretrained elsewhere, go on; "
-        f"if it is still to be pretrained: {_command(pair, 'pretrain', swap=True)}",
-    )
+    if _is_made_for_receiving(pair):
+        because = f"their medians are those of {receiving}'s fingerprint, not of {pair.giving.name}'s"
+        return Direction((because,), _use_own(pair, twin))
+    if (model := _pretrained_on_receiving(pair)) is not None:
+        because = f"{receiving} has weights that were trained with these plans ({model.folder.name}), "
+        return Direction((f"{because}{pair.giving.name} has none",), _fine_tune_on_giving(pair, model))
+    return _open_finetune(pair)
 
 
 def _judge_pretrain(pair: Pair) -> Direction:
     """pretrain: the fine-tuning dataset gives its own plans to the dataset that will be pretrained."""
     giving, receiving = pair.giving.name, pair.receiving.name
-    if origin := _origin(pair):
-        swapped = _command(pair, "pretrain", swap=True)
-        return Direction((origin,), f"let the plans come from the dataset that will be fine-tuned on: {swapped}")
-    if theirs := known(lambda: trained_with(pair.receiving)):
-        return Direction(
-            open_question=f"{receiving} already has trained weights ({theirs[0].folder.name}), "
-            "which do not fit these plans",
-            settle=f"if {receiving} is to be pretrained again, go on; to use its weights: {_reverse(pair, theirs[0])}",
-        )
+    if (record := _brought_from_receiving(pair)) is not None:
+        return _moved_back(pair, record, own_plans_like(pair))
+    if _recorded_before(pair, ("pretrain",)) or _describes(pair.giving, pair.plans):
+        return Direction()
+    if _is_made_for_receiving(pair):
+        because = f"their medians are those of {receiving}'s fingerprint, not of {giving}'s"
+        return Direction((because,), _use_own(pair, own_plans_like(pair)))
     if known(lambda: trained_with(pair.giving, pair.plans.identifier)):
         return Direction(
-            open_question=f"{giving} has trained weights with these plans and {receiving} has none, "
-            f"as if {giving} were the pretraining dataset",
+            open_question=f"{giving} has trained weights with these plans, as if {giving} were the pretraining dataset",
             settle=f"if {giving} is the dataset you will fine-tune on, go on; "
             f"to fine-tune its weights on {receiving}: {_command(pair, 'finetune')}",
         )
-    if _describes(pair.giving, pair.plans):
-        return Direction()
     return Direction(
         open_question=f"these plans were not made from the fingerprint of {giving}",
         settle=f"if {giving} is the dataset you will fine-tune on, go on",
     )
 
 
-def _origin(pair: Pair) -> str | None:
-    """Evidence that the plans came from the receiving dataset."""
-    giving, receiving = pair.giving.name, pair.receiving.name
+def _weights(pair: Pair) -> list[TrainedModel]:
+    """Trained models of the giving dataset with these plans; Absent when its models are not known."""
+    return trained_with(pair.giving, pair.plans.identifier) or trained_with_equal(pair.giving, pair.plans)
+
+
+def _brought_from_receiving(pair: Pair) -> MigrationRecord | None:
+    """The record of the giving dataset by which the plans came from the receiving dataset, other than by a graft."""
     record = known(lambda: pair.giving.migration_record(pair.plans))
-    if record is not None:
-        migrated = f"they were migrated from {receiving} to {giving} before ({record.workflow})"
-        return migrated if record.giving == receiving else None
-    if _describes(pair.receiving, pair.plans) and _describes(pair.giving, pair.plans) is False:
-        return f"their medians are those of {receiving}'s fingerprint, not of {giving}'s"
-    return None
+    brought = record is not None and record.giving == pair.receiving.name and record.workflow != "graft"
+    return record if brought else None
+
+
+def _recorded_before(pair: Pair, workflows: Container[str]) -> bool:
+    """Whether the receiving dataset has plans that came from the giving dataset for one of these workflows."""
+    receiving = pair.receiving
+    present = [plans for plans in receiving.plans if plans.path != pair.result.path and receiving.has_record(plans)]
+    records = [known(partial(receiving.migration_record, plans)) for plans in present]
+    return any(
+        record.giving == pair.giving.name and record.workflow in workflows
+        for record in (pair.replaced, *records)
+        if record is not None
+    )
+
+
+def _is_made_for_receiving(pair: Pair) -> bool:
+    """Whether the plans were made from the fingerprint of the receiving dataset, and not from that of the giving."""
+    return _describes(pair.receiving, pair.plans) is True and _describes(pair.giving, pair.plans) is False
+
+
+def _pretrained_on_receiving(pair: Pair) -> TrainedModel | None:
+    """A model of the receiving dataset with these plans, where neither side shows that the plans are the giver's.
+
+    A model that was itself fine-tuned is no pretraining. None as well where the giver's models are not known.
+    """
+    if isinstance(pair.giving, ExternalDataset) or _describes(pair.giving, pair.plans):
+        return None
+    models = known(lambda: trained_with_equal(pair.receiving, pair.plans)) or []
+    return next((model for model in models if not recorded_weights(model.folder)), None)
+
+
+def _moved_back(pair: Pair, record: MigrationRecord, twin: str | None) -> Direction:
+    giving, receiving = pair.giving.name, pair.receiving.name
+    because = f"they were migrated from {receiving} to {giving} before ({record.workflow})"
+    return Direction((because,), _use_own(pair, twin))
+
+
+def _use_own(pair: Pair, twin: str | None) -> str:
+    """What to do where the receiving dataset is the origin of the plans."""
+    if twin is not None:
+        return f"{pair.receiving.name} needs no migration: it has these plans, as {twin} (-p {quoted(twin)})"
+    return (
+        f"{pair.receiving.name} no longer has these plans, and {pair.giving.name} no weights with them: "
+        f"use other plans of {pair.receiving.name}, or name the weights: {_from_checkpoint(pair)}"
+    )
+
+
+def _fine_tune_on_giving(pair: Pair, model: TrainedModel) -> str:
+    """The training that fine-tunes a model of the receiving dataset on the giving one, which has its plans."""
+    giving, name = pair.giving, model.configuration
+    weights = pretraining_among([model], pair.receiving.name, name) or Pretraining(CHECKPOINT)
+    words = (dataset_id(giving.name) or giving.name, name, pair.plans.identifier)
+    *_, command = weights.commands(*map(quoted, words))
+    return f"to fine-tune these weights on {giving.name}, which has their plans already: {command}"
+
+
+def _open_finetune(pair: Pair) -> Direction:
+    """The question that is left where neither weights nor records decide, and how to answer it."""
+    giving, receiving = pair.giving.name, pair.receiving.name
+    artefact = pair.giving.artefact if isinstance(pair.giving, ExternalDataset) else None
+    missing = f"no trained weights of {giving} with these plans are in nnUNet_results"
+    if known(lambda: pair.giving.trained) is None:
+        missing = f"there are no weights with {artefact}" if artefact else "nnUNet_results is not set"
+    ways = [f"if weights of {giving} lie elsewhere, name them: {_from_checkpoint(pair)}"]
+    if not artefact and (own := _models_of_own_plans(pair.receiving)):
+        swapped = _command(pair, pair.workflow, swap=True, plans=own[0].plans_name)
+        ways.append(f"to fine-tune the weights of {receiving} on {giving}: {swapped}")
+    if giving in pair.receiving.workspace.dataset_names():
+        ways.append(f"if {giving} is still to be pretrained: {_command(pair, 'pretrain', swap=True)}")
+    return Direction(open_question=missing, settle="; ".join(ways))
+
+
+def _models_of_own_plans(dataset: Dataset) -> list[TrainedModel]:
+    """Trained models of a dataset with plans that it has and that were not migrated to it."""
+    own = {plans.identifier for plans in dataset.plans if dataset.migrated_with(plans) is None}
+    return [model for model in known(lambda: trained_with(dataset)) or () if model.plans_name in own]
 
 
 def _describes(dataset: Dataset, plans: Plans) -> bool | None:
@@ -121,12 +185,6 @@ def _describes(dataset: Dataset, plans: Plans) -> bool | None:
         return None if dataset.fingerprint.problems else dataset.fingerprint.describes(plans)
     except Absent:
         return None
-
-
-def _reverse(pair: Pair, model: TrainedModel) -> str:
-    """The command that migrates the plans of this model of the receiving dataset, to fine-tune its weights."""
-    workflow = "finetune" if pair.workflow == "pretrain" else pair.workflow
-    return _command(pair, workflow, swap=True, plans=model.plans_name)
 
 
 def _command(pair: Pair, workflow: str, *, swap: bool = False, plans: str | None = None) -> str:
@@ -141,6 +199,14 @@ def _command(pair: Pair, workflow: str, *, swap: bool = False, plans: str | None
         *([f"--workflow {workflow}"] if workflow != "finetune" else []),
     ]
     return " ".join(["plansguard migrate", *options])
+
+
+def _from_checkpoint(pair: Pair) -> str:
+    """The command line of the same migration with weights as the source."""
+    target = shlex.quote(dataset_id(pair.receiving.name) or pair.receiving.name)
+    options = f"-t {target} -tp {shlex.quote(pair.result.identifier)}"
+    workflow = "" if pair.workflow != "graft" else " --workflow graft"
+    return f"plansguard migrate -s {CHECKPOINT} {options}{workflow}"
 
 
 def source_of(giving: Dataset) -> str:

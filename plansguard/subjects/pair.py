@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from plansguard.records.migration import MigrationRecord
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Plans
 
@@ -13,7 +14,8 @@ class Pair:
     """A migration: its source, its target and its workflow.
 
     ``plans`` are those that are migrated, ``result`` those that would be written; ``receiving`` is the dataset with the
-    result in it. ``existing`` is the content of the file that has the new name today, if there is one.
+    result in it. ``existing`` is the content of the file that has the new name today, if there is one, and ``replaced``
+    the migration record of that file.
     """
 
     workflow: str
@@ -22,6 +24,7 @@ class Pair:
     receiving: Dataset
     result: Plans
     existing: bytes | None
+    replaced: MigrationRecord | None = None
     force: bool = False
 
     @property

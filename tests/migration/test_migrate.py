@@ -172,77 +172,7 @@ def test_repeating_changes_nothing(workspace: Path) -> None:
     assert files(workspace) == before
 
 
-# --- Direction ---
-
-
-def test_reversed_by_trained_weights(workspace: Path) -> None:
-    before = files(workspace)
-    result = migrate("-s", "2", "-t", "1", "-tp", "X")
-    assert result.code == 1
-    assert "reversed-direction" in result.out
-    assert "plansguard migrate -s 1 -t 2 -tp X;" in result.out
-    assert "plansguard migrate -s 2 -t 1 -tp X --workflow pretrain" in result.out
-    assert "Nothing was written." in result.out
-    assert files(workspace) == before
-
-
-def test_the_suggested_command_names_the_plans_of_the_weights(workspace: Path) -> None:
-    """Where they are not nnU-Net's default, and not the only ones."""
-    models = workspace / ROOTS["results"] / CT
-    next(models.iterdir()).rename(models / "nnUNetTrainer__nnUNetResEncUNetMPlans__3d_fullres")
-    copy(PLANS, "preprocessed/nnUNetResEncUNetMPlans.json")(workspace, CT)
-    command = "plansguard migrate -s 1 -t 2 -sp nnUNetResEncUNetMPlans -tp X;"
-    assert command in migrate("-s", "2", "-t", "1", "-tp", "X").out
-
-
-def test_reversed_by_medians(workspace: Path) -> None:
-    """The pretraining dataset's plans were made for the fine-tuning dataset, under any name."""
-    shutil.rmtree(workspace / ROOTS["results"] / CT)
-    copy(PLANS, "preprocessed/BorrowedPlans.json", of=OTHER_CT)(workspace, CT)
-    assert ("PG410", "error") in codes("-s", "1", "-t", "2", "-sp", "BorrowedPlans", "-tp", "X")
-    assert ("PG410", "error") in codes(
-        "-s", "1", "-t", "2", "-sp", "BorrowedPlans", "-tp", "X", "--workflow", "pretrain"
-    )
-
-
-def test_reversed_by_record(workspace: Path) -> None:
-    """Migrated plans are not migrated back."""
-    assert migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans").code == 0
-    findings = codes("-s", "2", "-t", "1", "-sp", "PretrainPlans", "-tp", "Back", "--workflow", "pretrain")
-    assert ("PG410", "error") in findings
-    assert ("PG417", "warning") in findings
-
-
-def test_unproven_without_weights(workspace: Path) -> None:
-    shutil.rmtree(workspace / ROOTS["results"] / CT)
-    assert codes("-s", "1", "-t", "2", "-tp", "X") == {("PG411", "warning")}
-    assert migrate("-s", "1", "-t", "2", "-tp", "X").code == 0
-
-
-def test_unproven_without_results(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("nnUNet_results")
-    result = migrate("-s", "1", "-t", "2", "-tp", "X")
-    assert result.code == 0
-    assert "nnUNet_results is not set" in result.out
-
-
-def test_pretrain_although_weights_exist(workspace: Path) -> None:
-    assert codes("-s", "2", "-t", "1", "-tp", "X", "--workflow", "pretrain") == {("PG411", "warning")}
-
-
-def test_pretraining_plans_moved_back(workspace: Path) -> None:
-    """After `pretrain`, the fine-tuning dataset already has the plans of the weights."""
-    shutil.rmtree(workspace / ROOTS["results"] / CT)
-    assert migrate("-s", "2", "-t", "1", "-tp", "ForPretraining", "--workflow", "pretrain").code == 0
-    checkpoint = place(workspace, CT, "results/nnUNetTrainer__ForPretraining__3d_fullres/fold_all/checkpoint_final.pth")
-    checkpoint.parent.mkdir(parents=True)
-    checkpoint.write_bytes(b"")
-    assert ("PG417", "warning") in codes("-s", "1", "-t", "2", "-sp", "ForPretraining", "-tp", "Back")
-
-
-def test_pretrain_from_the_trained_dataset(workspace: Path) -> None:
-    """Only the giving dataset has weights, as if the workflows were mixed up."""
-    assert codes("-s", "1", "-t", "2", "-tp", "X", "--workflow", "pretrain") == {("PG411", "warning")}
+# --- Plans and weights ---
 
 
 @pytest.mark.parametrize(

@@ -239,7 +239,7 @@ def test_plans_alone_prove_nothing(workspace: Path) -> None:
     done = migrate(_plans_file(), "--dry-run")
     assert codes(migrate("plans.json", "--dry-run", "--output", "json")) == {("PG411", "warning")}
     assert "there are no weights with plans.json" in done.out
-    assert "plansguard migrate -s 2 -t 1 -tp Pretrained --workflow pretrain" in done.out
+    assert "plansguard migrate -s CHECKPOINT -t 2 -tp Pretrained" in " ".join(done.out.split())
 
 
 def test_plans_alone_are_not_refused_because_the_receiving_dataset_was_trained(workspace: Path) -> None:

@@ -7,16 +7,14 @@ from functools import partial
 from pathlib import Path
 
 from plansguard.core import disk
-from plansguard.core.errors import UnreadableDocument, known
+from plansguard.core.errors import known
 from plansguard.core.report import Location
-from plansguard.core.text import listed, quoted
-from plansguard.documents import size_limits
-from plansguard.documents.recognise import recognise
-from plansguard.nnunet import plans_diff
+from plansguard.core.text import differ, quoted
 from plansguard.nnunet.workspace import TrainedModel, dataset_id
 from plansguard.rules.engine.declare import Found, found
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
+from plansguard.subjects.trained_models import differing_fields
 
 #: Suggested name of migrated plans.
 _NEW_NAME = "PretrainPlans"
@@ -118,7 +116,7 @@ def trained_otherwise(
         if fields := differing_fields(model, plans, facets):
             related = [(Location(str(model.folder / "plans.json")), "the plans it was trained with")]
             changed = places_of(fields, plans, model.configuration)
-            yield found(at, related=related, changed=changed, model=str(model.folder), fields=listed(fields))
+            yield found(at, related=related, changed=changed, model=str(model.folder), difference=differ(fields))
 
 
 def places_of(fields: Iterable[str], plans: Plans, name: str) -> Iterator[Location]:
@@ -128,17 +126,3 @@ def places_of(fields: Iterable[str], plans: Plans, name: str) -> Iterator[Locati
         key = field.removeprefix(f"{name}.")
         inside = configuration is not None and key != field
         yield configuration.at(*key.split(".")) if configuration and inside else plans.at(*key.split("."))
-
-
-def differing_fields(model: TrainedModel, plans: Plans, facets: Sequence[str]) -> list[str] | None:
-    """Return the fields of these facets in which the model's copy of its plans differs from ``plans``.
-
-    Only fields that apply to the model's configuration count. None for a copy that cannot be read.
-    """
-    try:
-        theirs = size_limits.read(model.folder / "plans.json").value
-    except UnreadableDocument:
-        return None
-    if recognise(theirs) != "plans":
-        return None
-    return plans_diff.edited_fields(theirs, plans.value, facets, model.configuration)

@@ -14,9 +14,10 @@ from plansguard.nnunet import plans_diff
 from plansguard.nnunet.workspace import TrainedModel
 from plansguard.records.migration import MigrationRecord
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import differing_fields, number, trained_otherwise
+from plansguard.rules.engine.helpers import number, trained_otherwise
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Plans
+from plansguard.subjects.trained_models import differing_fields
 
 _EDITED = "{field} was {then} when the plans were migrated from {origin}, and is {now} now"
 
@@ -120,7 +121,7 @@ def _edits(plans: Plans, migration_record: MigrationRecord, facet: str) -> Itera
 @rule(
     "PG404",
     Severity.WARNING,
-    message="{model} was trained with other plans of this name: {fields} differ",
+    message="{model} was trained with other plans of this name: {difference}",
     fix="to continue that training restore its plans ({model}/plans.json); for a new one rename the plans",
     follows=("PG401", "PG402", "PG403", "PG404"),
 )

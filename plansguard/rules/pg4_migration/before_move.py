@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from plansguard.core.errors import UnreadableDocument, known
 from plansguard.core.report import Severity
-from plansguard.core.text import listed
+from plansguard.core.text import differ
 from plansguard.documents import size_limits
 from plansguard.nnunet import constants, plans_diff
 from plansguard.nnunet.workspace import dataset_id
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import trained_otherwise
-from plansguard.subjects.direction import judge_direction, own_plans_like, trained_with
 from plansguard.subjects.pair import Pair
+from plansguard.subjects.trained_models import trained_with
 
 
 @rule(
@@ -26,18 +26,21 @@ def reversed_direction(pair: Pair) -> Iterator[Found]:
     """The plans move the wrong way.
 
     What it checks: files on disk against the declared workflow. To fine-tune, plans go from the dataset with the
-    trained weights to the other; to pretrain, from the fine-tuning dataset to the one to be pretrained. Evidence is
-    trained models, the medians in the plans against both fingerprints, and earlier migration records, not names.
+    trained weights to the other; to pretrain, from the fine-tuning dataset to the one to be pretrained. Evidence
+    against a direction is a migration record or medians by which the plans came from the receiving dataset, or a model
+    of that dataset that was trained with these very plans. Other models of it, such as a baseline, are no evidence.
 
     Why it matters: the pretraining dataset keeps its own network, a whole pretraining runs, and the mismatch appears
     only when fine-tuning starts, or never. nnU-Net's own instructions printed the reversed command for years.
 
     How to fix: run the command that is named, or declare the other workflow.
 
-    Example: `plansguard migrate -s 2 -t 1 -tp X` although only Dataset001 has been trained.
+    Example: `plansguard migrate -s 2 -t 1 -sp PretrainPlans -tp X` for plans that came from Dataset001.
 
     Evidence: MV-01, MV-02; nnU-Net issues 1464, 1477, 1684, 1970, 2229, 2368, 2440.
     """
+    from plansguard.subjects.direction import judge_direction  # only for a migration
+
     direction = judge_direction(pair)
     if direction.against:
         because = "; ".join(direction.against)
@@ -54,17 +57,20 @@ def direction_unproven(pair: Pair) -> Iterator[Found]:
     """Nothing shows that the direction is right.
 
     What it checks: at least one file on disk supports the declared workflow: a trained model of the pretraining dataset
-    with these plans (finetune, graft), or plans that were made for the fine-tuning dataset (pretrain).
+    with these plans (finetune, graft), plans that were made for the fine-tuning dataset (pretrain), or the record of an
+    earlier migration in the same direction.
 
     Why it matters: a reversed move costs a pretraining (see PG410), and without evidence it looks like a right one.
 
-    How to fix: read the sentence that `plansguard migrate` prints first, and go on if it is what you mean. Setting
-    `nnUNet_results` to the folder of the weights provides the evidence.
+    How to fix: read the sentence that `plansguard migrate` prints first, and go on if it is what you mean. `-s` with
+    the path of the weights (a checkpoint, a model folder, a zip) instead of the dataset provides the evidence.
 
     Example: the weights were downloaded to a folder outside `nnUNet_results`.
 
     Evidence: MV-01; "How the direction is judged" in docs/workflows.md.
     """
+    from plansguard.subjects.direction import judge_direction  # only for a migration
+
     direction = judge_direction(pair)
     if not direction.against and direction.open_question:
         yield found(pair.result.at(), open_question=direction.open_question, settle=direction.settle)
@@ -73,7 +79,7 @@ def direction_unproven(pair: Pair) -> Iterator[Found]:
 @rule(
     "PG412",
     Severity.ERROR,
-    message="{dataset} already has plans named {identifier}, and they are not these: {fields} differ",
+    message="{dataset} already has plans named {identifier}, and they are not these: {difference}",
     fix="choose another name with -tp, or keep a backup of the old plans with --force",
 )
 def would_overwrite(pair: Pair) -> Iterator[Found]:
@@ -101,7 +107,7 @@ def would_overwrite(pair: Pair) -> Iterator[Found]:
         severity=Severity.WARNING if pair.force else None,
         fix="--force was given: the old plans are kept as a backup beside the new ones" if pair.force else None,
         identifier=pair.result.identifier,
-        fields=listed([str(change.field) for change in changes if change.field.facet != "bookkeeping"]) or "bytes",
+        difference=differ([str(one.field) for one in changes if one.field.facet != "bookkeeping"] or ["their format"]),
     )
 
 
@@ -263,15 +269,17 @@ def plans_already_there(pair: Pair) -> Iterator[Found]:
 
     Evidence: MV-01; MV-13; nnU-Net issue 2440.
     """
+    from plansguard.subjects.direction import judge_direction, own_plans_like  # only for a migration
+
     twin = own_plans_like(pair)
-    if twin is not None:
+    if twin is not None and not judge_direction(pair).against:
         yield found(pair.result.at(), identifier=twin)
 
 
 @rule(
     "PG418",
     Severity.ERROR,
-    message="{model} was trained with other plans of this name: {fields} differ",
+    message="{model} was trained with other plans of this name: {difference}",
     fix="move the plans it was trained with: plansguard migrate -s {model} takes them from there",
 )
 def weights_from_other_plans(pair: Pair) -> Iterator[Found]:

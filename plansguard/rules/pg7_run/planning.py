@@ -12,7 +12,7 @@ from plansguard.core.report import Location, Severity
 from plansguard.core.text import counted, listed, quoted, whole
 from plansguard.nnunet.constants import DA_PROCESSES
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.subjects.direction import trained_with
+from plansguard.subjects.trained_models import trained_with
 
 if TYPE_CHECKING:
     from plansguard.subjects.planning import Planning

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from tests.support.moves import GIVING, RECEIVING, move
-from tests.support.variants import DATASET_JSON, PLANS, Variant, copy, finding, put, remove, written
+from tests.support.variants import DATASET_JSON, PLANS, Variant, copy, finding, put, remove
 
 MR = "Dataset003_TwoChannelMR"
 SLIDES = "Dataset004_Slides2D"
 FULLRES = "/configurations/3d_fullres"
 RESULT = "preprocessed/X.json"
 RECEIVED = f"nnUNet_preprocessed/{RECEIVING}/X.json"
-WEIGHTS = "fold_all/checkpoint_final.pth"
 MODEL = "results/nnUNetTrainer__nnUNetPlans__3d_fullres"
 MOVE = ("migrate", "-s", "1", "-t", "2", "-sp", "nnUNetPlans", "-tp", "X")
 #: What is found beside a wrong number of channels.
@@ -19,13 +18,13 @@ CHANNELS = ("PG414", DATASET_JSON, "/channel_names")
 
 VARIANTS: tuple[Variant, ...] = (
     Variant(
-        "moved-to-where-the-weights-come-from",
-        GIVING,
-        (),
-        finding("PG410", RESULT),
-        command=("migrate", "-s", "2", "-t", "1", "-sp", "nnUNetPlans", "-tp", "X"),
+        "moved-to-where-the-plans-come-from",
+        RECEIVING,
+        (move(),),
+        finding("PG410", f"nnUNet_preprocessed/{GIVING}/X.json"),
+        command=("migrate", "-s", "2", "-t", "1", "-sp", "PretrainPlans", "-tp", "X"),
+        twin=(),
         twin_command=MOVE,
-        also=(RECEIVING,),
     ),
     Variant(
         "moved-without-any-weights",
@@ -84,17 +83,12 @@ VARIANTS: tuple[Variant, ...] = (
         command=MOVE,
     ),
     Variant(
-        "moved-back-after-pretraining",
-        GIVING,
-        (
-            remove(MODEL),
-            move("pretrain", RECEIVING),
-            written(f"nnUNet_results/{GIVING}/nnUNetTrainer__PretrainPlans__3d_fullres/{WEIGHTS}", ""),
-        ),
-        finding("PG417", RECEIVED),
-        command=("migrate", "-s", "1", "-t", "2", "-sp", "PretrainPlans", "-tp", "X"),
-        twin_command=MOVE,
-        also=(RECEIVING,),
+        "moved-a-second-time",
+        RECEIVING,
+        (move(),),
+        finding("PG417", RESULT),
+        command=MOVE,
+        twin=(),
     ),
     Variant(
         "moved-after-an-edit-of-what-was-trained",
