@@ -109,6 +109,14 @@ weights: topology and channels, whether a checkpoint loads. input: what preproce
 training: how training samples and scores. bookkeeping: names, links and medians.
 """
 
+FALSE_WHERE_ABSENT: Final = frozenset(
+    f"architecture.arch_kwargs.{name}" for name in ("conv_bias", "deep_supervision", "nonlin_first")
+)
+"""Fields that are False where plans do not name them; every other field that may be absent is None then.
+
+Source: the networks of dynamic_network_architectures; utilities/plans_handling/plans_handler.py
+"""
+
 EXPORT_FIELDS: Final = frozenset(
     {"transpose_backward", "resampling_fn_probabilities", "resampling_fn_probabilities_kwargs"}
 )

@@ -18,7 +18,6 @@ CONSEQUENCES = {
     "bookkeeping": "nothing that is trained or preprocessed",
 }
 FACETS = tuple(CONSEQUENCES)
-_ABSENT = object()
 
 
 class Field(NamedTuple):
@@ -64,12 +63,16 @@ def fields(plans: dict[str, Any]) -> dict[Field, Any]:
 
 
 def edited(then: dict[str, Any], now: dict[str, Any]) -> Iterator[Change]:
-    """The fields in which plans differ from an earlier state, in file order, with both values."""
+    """The fields in which plans differ from an earlier state, in file order, with both values.
+
+    An absent field has the value that nnU-Net uses then.
+    """
     before, after = fields(then), fields(now)
     for field in dict.fromkeys([*before, *after]):
-        old, new = before.get(field, _ABSENT), after.get(field, _ABSENT)
+        default = False if field.key in constants.FALSE_WHERE_ABSENT else None
+        old, new = before.get(field, default), after.get(field, default)
         if old != new:
-            yield Change(field, None if old is _ABSENT else old, None if new is _ABSENT else new)
+            yield Change(field, old, new)
 
 
 def edited_fields(

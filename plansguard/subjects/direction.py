@@ -144,7 +144,7 @@ def _use_own(pair: Pair, twin: str | None) -> str:
         return f"{pair.receiving.name} needs no migration: it has these plans, as {twin} (-p {quoted(twin)})"
     return (
         f"{pair.receiving.name} no longer has these plans, and {pair.giving.name} no weights with them: "
-        f"use other plans of {pair.receiving.name}, or name the weights: {_from_checkpoint(pair)}"
+        f"use other plans of {pair.receiving.name}, or name the weights: {command_from(pair)}"
     )
 
 
@@ -164,7 +164,7 @@ def _open_finetune(pair: Pair) -> Direction:
     missing = f"no trained weights of {giving} with these plans are in nnUNet_results"
     if known(lambda: pair.giving.trained) is None:
         missing = f"there are no weights with {artefact}" if artefact else "nnUNet_results is not set"
-    ways = [f"if weights of {giving} lie elsewhere, name them: {_from_checkpoint(pair)}"]
+    ways = [f"if weights of {giving} lie elsewhere, name them: {command_from(pair)}"]
     if not artefact and (own := _models_of_own_plans(pair.receiving)):
         swapped = _command(pair, pair.workflow, swap=True, plans=own[0].plans_name)
         ways.append(f"to fine-tune the weights of {receiving} on {giving}: {swapped}")
@@ -201,12 +201,12 @@ def _command(pair: Pair, workflow: str, *, swap: bool = False, plans: str | None
     return " ".join(["plansguard migrate", *options])
 
 
-def _from_checkpoint(pair: Pair) -> str:
+def command_from(pair: Pair, weights: str = CHECKPOINT) -> str:
     """The command line of the same migration with weights as the source."""
     target = shlex.quote(dataset_id(pair.receiving.name) or pair.receiving.name)
     options = f"-t {target} -tp {shlex.quote(pair.result.identifier)}"
-    workflow = "" if pair.workflow != "graft" else " --workflow graft"
-    return f"plansguard migrate -s {CHECKPOINT} {options}{workflow}"
+    workflow = " --workflow graft" if pair.workflow == "graft" else ""
+    return f"plansguard migrate -s {shlex.quote(weights)} {options}{workflow}"
 
 
 def source_of(giving: Dataset) -> str:

@@ -15,7 +15,7 @@ class Pair:
 
     ``plans`` are those that are migrated, ``result`` those that would be written; ``receiving`` is the dataset with the
     result in it. ``existing`` is the content of the file that has the new name today, if there is one, and ``replaced``
-    the migration record of that file.
+    the migration record of that file. ``configurations`` are those that were named; without any, all are meant.
     """
 
     workflow: str
@@ -26,8 +26,13 @@ class Pair:
     existing: bytes | None
     replaced: MigrationRecord | None = None
     force: bool = False
+    configurations: tuple[str, ...] = ()
 
     @property
     def pretraining(self) -> Dataset:
         """The dataset on which the weights are, or will be, pretrained."""
         return self.receiving if self.workflow == "pretrain" else self.giving
+
+    def asks_for(self, configuration: str) -> bool:
+        """Whether a configuration is among those that the plans are migrated for: all, unless some were named."""
+        return not self.configurations or configuration in self.configurations

@@ -295,6 +295,15 @@ def test_stock_architectures() -> None:
 
 
 @pytest.mark.nnunet
+def test_arguments_that_are_false_where_absent() -> None:
+    nnunet("paths")
+    unet = importlib.import_module("dynamic_network_architectures.architectures.unet")
+    arguments = [one for network in classes(unet).values() for one in inspect.signature(network).parameters.values()]
+    found = {f"architecture.arch_kwargs.{one.name}" for one in arguments if one.default is False}
+    assert found == constants.FALSE_WHERE_ABSENT
+
+
+@pytest.mark.nnunet
 def test_default_plans() -> None:
     defaults = {inspect.signature(one).parameters["plans_name"].default: name for name, one in planners().items()}
     assert defaults == constants.PLANNER_OF_IDENTIFIER

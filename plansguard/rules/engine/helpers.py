@@ -9,7 +9,8 @@ from pathlib import Path
 from plansguard.core import disk
 from plansguard.core.errors import known
 from plansguard.core.report import Location
-from plansguard.core.text import differ, quoted
+from plansguard.core.text import differ, listed, quoted
+from plansguard.nnunet import plans_diff
 from plansguard.nnunet.workspace import TrainedModel, dataset_id
 from plansguard.rules.engine.declare import Found, found
 from plansguard.subjects.dataset import Dataset

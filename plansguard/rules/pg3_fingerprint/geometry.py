@@ -76,8 +76,8 @@ def spacing_far_from_data(
     "PG308",
     Severity.WARNING,
     message="the patch of {patch} voxels is larger than the images: at {spacing} mm their median is {image} voxels",
-    fix="bring patch_size down towards {fitting} (in steps that the strides divide), or plan this dataset: "
-    "nnUNetv2_plan_experiment -d {number}",
+    fix="nothing, if the weights were pretrained with this patch; to save memory, bring patch_size down towards "
+    "{fitting} (in steps that the strides divide)",
 )
 def patch_larger_than_images(
     dataset: Dataset, plans: Plans, configuration: Configuration, fingerprint: Fingerprint
@@ -85,11 +85,12 @@ def patch_larger_than_images(
     """The patch is larger than the images.
 
     What it checks: `patch_size` against the median size of the images once they are resampled to `spacing`. More than
-    1.5 times as large along one axis is a warning, along all axes an error. The planner never exceeds 4/3: it pads the
-    median size to a number that the network can halve.
+    1.5 times as large along one axis is reported. The planner never exceeds 4/3: it pads the median size to a number
+    that the network can halve.
 
-    Why it matters: every sample is padded with zeros, which costs memory and time and makes the network learn the
-    padding. Along all axes it indicates plans that were made for other images.
+    Why it matters: nnU-Net pads every sample with zeros. It trains and predicts, so this is a warning, but the padding
+    costs memory and time, and it can indicate plans that were made for other images. With pretrained weights and small
+    images it is normal: the patch is that of the pretraining.
 
     How to fix: reduce `patch_size`, which preprocessing and weights do not depend on. Or plan this dataset.
 
@@ -108,7 +109,6 @@ def patch_larger_than_images(
     if any(too_large):
         yield found(
             configuration.at("patch_size"),
-            severity=Severity.ERROR if all(too_large) else None,
             patch=times(patch),
             image=times([ceil(length) for length in grid.image]),
             fitting=times([min(size, ceil(length)) for size, length in zip(patch, grid.image, strict=True)]),

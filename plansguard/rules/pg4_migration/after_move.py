@@ -28,7 +28,7 @@ _EDITED = "{field} was {then} when the plans were migrated from {origin}, and is
     message=_EDITED + ": the weights they were migrated for will not load",
     fix="set {field} back to {then}, or keep the edit under another plans name and without these weights",
 )
-def migrated_weights_field_edited(plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
+def migrated_weights_field_edited(dataset: Dataset, plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
     """A field that decides whether weights load was edited after the migration.
 
     What it checks: topology, features, kernels, strides and every other argument of the network are those that
@@ -43,7 +43,7 @@ def migrated_weights_field_edited(plans: Plans, migration_record: MigrationRecor
 
     Evidence: MV-01; AR-01; nnU-Net issues 2760, 2775.
     """
-    yield from _edits(plans, migration_record, "weights")
+    yield from _edits(dataset, plans, migration_record, "weights")
 
 
 @rule(
@@ -53,7 +53,7 @@ def migrated_weights_field_edited(plans: Plans, migration_record: MigrationRecor
     "check this",
     fix="set {field} back to {then}; if the edit is meant, give the plans another name and preprocess again",
 )
-def migrated_input_field_edited(plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
+def migrated_input_field_edited(dataset: Dataset, plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
     """A field that decides what preprocessing writes was edited after the migration.
 
     What it checks: spacing, normalization, intensity properties, transposes, resampling and reader are as migrated.
@@ -67,7 +67,7 @@ def migrated_input_field_edited(plans: Plans, migration_record: MigrationRecord)
 
     Evidence: MV-01; PP-02, AR-06; nnU-Net issues 1707, 2592, 2878.
     """
-    yield from _edits(plans, migration_record, "input")
+    yield from _edits(dataset, plans, migration_record, "input")
 
 
 @rule(
@@ -76,10 +76,13 @@ def migrated_input_field_edited(plans: Plans, migration_record: MigrationRecord)
     message=_EDITED + ": the run will not be the one that was migrated",
     fix="set {field} back to {then}, or accept the edit with a reason in plansguard.json",
 )
-def migrated_training_field_edited(plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
+def migrated_training_field_edited(
+    dataset: Dataset, plans: Plans, migration_record: MigrationRecord
+) -> Iterator[Found]:
     """A field that decides how training samples was edited after the migration.
 
-    What it checks: patch size, batch size and batch dice are those that `plansguard migrate` wrote.
+    What it checks: patch size, batch size and batch dice of the configurations that were migrated are those that
+    `plansguard migrate` wrote. Configurations that were added afterwards are no edits, whatever they inherit.
 
     Why it matters: the weights load and the data stay valid, so nothing warns. Yet the patches are of another size than
     in pretraining, and the run cannot be compared with others that use these plans.
@@ -90,32 +93,49 @@ def migrated_training_field_edited(plans: Plans, migration_record: MigrationReco
 
     Evidence: MV-01; PL-11, PP-12; nnU-Net issues 2339, 2878.
     """
-    yield from _edits(plans, migration_record, "training")
+    yield from _edits(dataset, plans, migration_record, "training")
 
 
-def _edits(plans: Plans, migration_record: MigrationRecord, facet: str) -> Iterator[Found]:
+def _edits(dataset: Dataset, plans: Plans, migration_record: MigrationRecord, facet: str) -> Iterator[Found]:
     """Yield one finding for each edited field of a facet, at the configuration that wrote it."""
     record = str(plans.path.with_name(plans.identifier + MIGRATION_RECORD_ENDING))
-    configurations = {configuration.name: configuration for configuration in plans.configurations}
-    for change in plans_diff.edited(migration_record.migrated, plans.value):
+    for change, at in _edited_places(dataset, plans, migration_record):
+        if change.field.facet == facet:
+            yield found(
+                at,
+                related=[(Location(record, f"/migrated{at.pointer}"), "what was migrated")],
+                changed=[at],
+                field=str(change.field),
+                then=brief(change.before, exact=True),
+                now=brief(change.after, exact=True),
+                origin=migration_record.giving,
+            )
+
+
+def _edited_places(
+    dataset: Dataset, plans: Plans, migration_record: MigrationRecord
+) -> Iterator[tuple[plans_diff.Change, Location]]:
+    """Yield the edits that concern the requested configurations, and where they are written.
+
+    A configuration that was added or removed since is no edit of those that were migrated. An edit that others inherit
+    is reported where it is written, unless only one of those others was requested.
+    """
+    changes = list(plans_diff.edited(migration_record.migrated, plans.value))
+    edited = {change.field for change in changes}
+    written = migration_record.migrated.get("configurations")
+    migrated = written if isinstance(written, dict) else {}
+    present = {configuration.name: configuration for configuration in plans.configurations}
+    requested = dataset.request.configuration
+    for change in changes:
         field, tokens = change.field, change.field.key.split(".")
-        if field.facet != facet:
-            continue
-        at = plans.at(*tokens)
-        if field.configuration is not None:
-            configuration = configurations.get(field.configuration)
-            if configuration and configuration.origin(tokens[0]) != configuration.name:
-                continue  # inherited: reported where it is written
-            at = configuration.at(*tokens) if configuration else plans.at("configurations")
-        yield found(
-            at,
-            related=[(Location(record, f"/migrated{at.pointer}"), "what was migrated")],
-            changed=[at],
-            field=str(field),
-            then=brief(change.before, exact=True),
-            now=brief(change.after, exact=True),
-            origin=migration_record.giving,
-        )
+        if field.configuration is None:
+            yield change, plans.at(*tokens)
+        elif field.configuration in migrated and field.configuration in present:
+            configuration = present[field.configuration]
+            origin = plans_diff.Field(configuration.origin(tokens[0]), field.key)
+            elsewhere = origin != field and origin in edited and origin.configuration in migrated
+            if requested == field.configuration or (requested is None and not elsewhere):
+                yield change, configuration.at(*tokens)
 
 
 @rule(
@@ -142,7 +162,8 @@ def results_from_other_plans(plans: Plans, trained: tuple[TrainedModel, ...]) ->
 
     Evidence: MV-04, MV-14; nnU-Net issues 1650, 2822.
     """
-    models = [model for model in trained if model.plans_name == plans.value.get("plans_name")]
+    named = [model for model in trained if model.plans_name == plans.value.get("plans_name")]
+    models = [model for model in named if model.configuration in plans.written]
     yield from trained_otherwise(plans.at(), models, plans, ("weights", "input", "training"))
 
 

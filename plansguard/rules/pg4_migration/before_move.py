@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from plansguard.core.errors import UnreadableDocument, known
 from plansguard.core.report import Severity
@@ -13,7 +14,7 @@ from plansguard.nnunet.workspace import dataset_id
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import trained_otherwise
 from plansguard.subjects.pair import Pair
-from plansguard.subjects.trained_models import trained_with
+from plansguard.subjects.trained_models import differing_fields, trained_with
 
 
 @rule(
@@ -280,13 +281,14 @@ def plans_already_there(pair: Pair) -> Iterator[Found]:
     "PG418",
     Severity.ERROR,
     message="{model} was trained with other plans of this name: {difference}",
-    fix="move the plans it was trained with: plansguard migrate -s {model} takes them from there",
+    fix="to use its weights, move the plans it was trained with: {command}",
 )
 def weights_from_other_plans(pair: Pair) -> Iterator[Found]:
     """The weights were trained with other plans than those that would be moved.
 
     What it checks: for `finetune` and `graft`, the plans that move against nnU-Net's copy beside each trained model of
-    that name: the network, and for `finetune` also spacing, normalization and the other input fields.
+    that name: the network, and for `finetune` also spacing, normalization and the other input fields. A warning where
+    another model was trained with the plans as they are. With `-c`, only models of these configurations count.
 
     Why it matters: the plans were edited or planned again after the training. The moved plans would describe weights
     that do not exist: either these do not load, or they are trained on images unlike those of their pretraining.
@@ -299,6 +301,11 @@ def weights_from_other_plans(pair: Pair) -> Iterator[Found]:
     """
     if pair.workflow == "pretrain":
         return
+    from plansguard.subjects.direction import command_from  # only for a migration
+
     facets = ("weights",) if pair.workflow == "graft" else ("weights", "input")
-    models = trained_with(pair.giving, pair.plans.identifier)
-    yield from trained_otherwise(pair.result.at(), models, pair.plans, facets)
+    models = [model for model in trained_with(pair.giving, pair.plans.identifier) if pair.asks_for(model.configuration)]
+    some_fit = any(differing_fields(model, pair.plans, facets) == [] for model in models)
+    for one in trained_otherwise(pair.result.at(), models, pair.plans, facets):
+        one.values["command"] = command_from(pair, one.values["model"])
+        yield replace(one, severity=Severity.WARNING if some_fit else None)
