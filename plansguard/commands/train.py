@@ -229,7 +229,7 @@ def next_commands(run: TrainingRun) -> Iterator[str]:
     if record is not None and record.workflow == "pretrain":
         weights = Pretraining(quoted(run.output_folder / CHECKPOINT_FINAL), run.trainer)
         giving = quoted(dataset_id(record.giving) or record.giving)
-        yield from weights.commands(giving, name, quoted(record.value["from"]["plans"]))
+        yield from weights.commands(giving, name, quoted(record.value["from"]["plans"]), device=run.device)
         return
     previous = run.configuration.get("previous_stage")
     if previous is not None:

@@ -38,7 +38,9 @@ class Pretraining(NamedTuple):
         base = base_trainer(self.trainer or "")
         return gentle_trainer(base) if _NO_MIRRORING in base or base in TRAINERS_WITH_OWN_NETWORK else gentle_trainer()
 
-    def commands(self, dataset: str, configuration: str, plans: str, fold: str = "0") -> Iterator[str]:
+    def commands(
+        self, dataset: str, configuration: str, plans: str, fold: str = "0", device: str = "cuda"
+    ) -> Iterator[str]:
         """The commands that fine-tune: that which finishes the pretraining, if it has to, and the training itself.
 
         ``dataset``, ``configuration`` and ``plans`` are shell words.
@@ -46,10 +48,9 @@ class Pretraining(NamedTuple):
         if self.finish:
             yield f"# {CHECKPOINT_FINAL} is still to be written: wait for that training, or continue it:"
             yield self.finish
-        yield (
-            f"{GATE_TRAIN} {dataset} {configuration} {fold} -p {plans} -tr {self.fine_tuning_trainer} "
-            f"-pretrained_weights {self.path}"
-        )
+        words = [GATE_TRAIN, dataset, configuration, fold, "-p", plans, "-tr", self.fine_tuning_trainer]
+        words += ["-device", device] if device != "cuda" else []
+        yield " ".join([*words, "-pretrained_weights", self.path])
 
 
 def pretraining_of(dataset: Dataset, plans: Plans, configuration: str) -> Pretraining | None:

@@ -90,7 +90,8 @@ class TrainingRun:
         words += ["--disable_checkpointing"] if self.disables_checkpointing else []
         words += ["--c"] if flags["continues"] and "--extend-to" not in words else []
         words += ["--val"] if flags["validates"] else []
-        weights = weights or ("" if self.weights is None else quoted(self.weights.path))
+        if self.weights is not None and not flags["continues"] and not flags["validates"]:  # they exclude each other
+            weights = weights or quoted(self.weights.path)
         return shlex.join(words) + (f" -pretrained_weights {weights}" if weights else "")
 
     @property

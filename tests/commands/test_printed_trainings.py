@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from plansguard.subjects.discovery import dataset_of, plans_of
 from plansguard.subjects.pretraining import pretraining_of
 from plansguard.subjects.request import Reading
 from plansguard.training.trainer_name import options_of, read_name
-from tests.rules.pg7_run.results import BEST, FINAL, checkpoint, step_checkpoint, validated
+from tests.rules.pg7_run.results import BEST, FINAL, LATEST, STOCK, checkpoint, fold, step_checkpoint, validated
 from tests.rules.pg7_run.schedule_variants import FOR_PRETRAINING, MIGRATED
 from tests.rules.pg7_run.trainings import CT, READY
 from tests.support import graphics
@@ -29,7 +30,7 @@ from tests.support.command import Done, run
 from tests.support.data_folders import DATA, FLAT, preprocessed
 from tests.support.moves import GIVING, MOVED, RECORD, move
 from tests.support.training_records import training_values
-from tests.support.variants import Edit, place, put, remove
+from tests.support.variants import Edit, place, put, remove, truncate
 from tests.support.weights import CHECKPOINT, WITH, weights
 
 pytestmark = pytest.mark.workspace(CT, GIVING, chdir=True)
@@ -122,7 +123,7 @@ def test_next_after_a_pretraining(workspace: Path) -> None:
     edit(workspace, remove("results/"), dataset=GIVING)
     done = run("migrate", "-s", "2", "-t", "1", "-tp", "FinetunePlans", "--workflow", "pretrain")
     assert done.code == 0
-    record, fine_tuning = _trained("1", "3d_fullres", "all", "-tr", STEPS, "-p", "FinetunePlans")
+    record, fine_tuning = _trained("1", "3d_fullres", "all", "-tr", STEPS, "-p", "FinetunePlans", "-device", "cpu")
     model = place(workspace, GIVING, f"results/{STEPS}__FinetunePlans__3d_fullres/fold_all")
     edit(workspace, *READY, weights())
     model.mkdir(parents=True)
@@ -130,6 +131,7 @@ def test_next_after_a_pretraining(workspace: Path) -> None:
     assert record == f"plansguard verify-receipt {model}"
     assert complaints(fine_tuning) == set()
     assert "nnUNetv2_train 2 3d_fullres 0 -p nnUNetPlans" in fine_tuning
+    assert " -device cpu " in fine_tuning
 
 
 def test_next_without_checkpoints(workspace: Path) -> None:
@@ -199,6 +201,33 @@ def test_more_steps_after_a_finished_training(workspace: Path, program: str, nam
     commands = fixes("PG727", ["2", "3d_fullres", "0", *how, "--c"], program)
     assert [complaints(command) for command in commands] == [set(), set()]
     assert ("--extend-to 1000" in commands[0]) is (program == "train")
+
+
+@pytest.mark.parametrize(
+    ("edits", "ways"),
+    [
+        pytest.param([checkpoint(LATEST, 80)], 1, id="unfinished"),
+        pytest.param([checkpoint(FINAL, 1000), checkpoint(BEST, 990)], 1, id="finished"),
+        pytest.param([step_checkpoint(LATEST, 250)], 1, id="unfinished steps"),
+        pytest.param([step_checkpoint(FINAL, 500)], 1, id="finished steps"),
+        pytest.param([checkpoint(LATEST, 50), truncate(f"{fold()}/{LATEST}", 900)], 0, id="half a file"),
+    ],
+)
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell")
+def test_results_that_are_there(workspace: Path, edits: list[Edit], ways: int) -> None:
+    """They can be continued or validated, and are moved away without a loss."""
+    edit(workspace, *READY, *edits)
+    trainer = STEPS if place(workspace, CT, fold(STEPS)).exists() else STOCK
+    results = place(workspace, CT, fold(trainer))
+    for _ in range(2):  # the name may be taken from the last time
+        done = dry(shlex.join(["plansguard", "gate", "--", "nnUNetv2_train", "2", "3d_fullres", "0", "-tr", trainer]))
+        (found,) = [one for one in done.json["findings"] if one["code"] == "PG721"]
+        commands = COMMAND.findall(found["fix"])
+        assert [complaints(command) for command in commands] == [set()] * ways
+        subprocess.run("mv " + found["fix"].rpartition(": mv ")[2], shell=True, check=True)
+        assert not results.exists()
+        edit(workspace, *edits)
+    assert {path.name for path in results.parent.iterdir()} == {"fold_0", "old_fold_0", "old_fold_0_2"}
 
 
 @pytest.mark.parametrize("finished", [True, False])

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
     from plansguard.subjects.training_run import TrainingRun
 
+#: As many folders of one name may be moved away.
+_MOST_NAMES = 1000
+
 
 @rule(
     "PG721",
     Severity.ERROR,
     message="{folder} already contains {present}: {trouble}",
-    fix="to continue that training add --c, or --val if it is finished; to begin from scratch move it away first: "
-    "mv {folder} {away}",
+    fix="{again}to begin from scratch, move it away first: mv {folder} {away}",
 )
 def results_would_be_overwritten(run: TrainingRun) -> Iterator[Found]:
     """A training would begin from scratch in a folder with checkpoints.
@@ -45,7 +47,8 @@ def results_would_be_overwritten(run: TrainingRun) -> Iterator[Found]:
         yield found(
             run.at,
             folder=quoted(run.output_folder),
-            away=quoted(run.output_folder.with_name(f"old_{run.output_folder.name}")),
+            away=quoted(unused(run.output_folder.with_name(f"old_{run.output_folder.name}"))),
+            again=_again(run),
             present=listed([described(path, checkpoint) for path, checkpoint in run.present.items()]),
             trouble=f"{run.trainer} refuses to begin there"
             if run.steps is not None
@@ -136,6 +139,23 @@ def continue_and_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
         message = "`Cannot set --c and --val flag at the same time`"
         remedy = "--c to continue, which validates at its end; --val only to validate"
         yield found(run.at, other="--val", message=message, remedy=remedy)
+
+
+def unused(path: Path) -> Path:
+    """Return ``path``, or if something has this name, the same with a number: ``mv`` would overwrite or enter it."""
+    names = (path.name, *(f"{path.name}_{number}" for number in range(2, _MOST_NAMES)))
+    return next((place for name in names if not disk.is_there(place := path.with_name(name))), path)
+
+
+def _again(run: TrainingRun) -> str:
+    """How to go on with what is there, if it can be loaded; ends with a semicolon."""
+    from plansguard.training.resume import fault_of
+
+    if all(fault_of(checkpoint) for checkpoint in run.present.values()):
+        return ""
+    if any(path.name == FINAL for path in run.present):
+        return f"to validate that training: {run.command(validates=True)}; "
+    return f"to continue that training: {run.command(continues=True)}; "
 
 
 def _shorter_training(run: TrainingRun) -> str:

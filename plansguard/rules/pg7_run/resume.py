@@ -18,7 +18,7 @@ from plansguard.core.text import counted, quoted
 from plansguard.nnunet.constants import CHECKPOINT_BEST as BEST
 from plansguard.nnunet.constants import CHECKPOINT_FINAL as FINAL
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.pg7_run.results_folder import described
+from plansguard.rules.pg7_run.results_folder import described, unused
 from plansguard.training.schedule import EXPONENT
 from plansguard.training.trainer_name import trainer_name
 
@@ -77,7 +77,7 @@ def stale_final_checkpoint(run: TrainingRun) -> Iterator[Found]:
         which="which is newer" if same else "of a later training",
         lost=f"{counted(epochs, 'epoch')}{steps} would be {'trained again' if same else 'lost'}",
         name=Path(newest.path).name,
-        moves="; ".join(f"mv {quoted(path)} {quoted(f'{path}.old')}" for path in older),
+        moves="; ".join(f"mv {quoted(path)} {quoted(unused(path.with_name(f'{path.name}.old')))}" for path in older),
     )
 
 
@@ -114,7 +114,7 @@ def checkpoint_to_continue_damaged(run: TrainingRun) -> Iterator[Found]:
     for path in _loaded(run):
         if trouble := fault_of(run.present[path]):
             sound = [other for other, checkpoint in run.present.items() if not fault_of(checkpoint)]
-            remedy = f"mv {quoted(path)} {quoted(f'{path}.damaged')}"
+            remedy = f"mv {quoted(path)} {quoted(unused(path.with_name(f'{path.name}.damaged')))}"
             if run.continues and sound:
                 remedy += f"; nnU-Net then continues {described(sound[0], run.present[sound[0]])}"
             yield found(Location(str(path)), checkpoint=path.name, trouble=trouble, remedy=remedy)
