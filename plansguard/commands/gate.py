@@ -235,6 +235,7 @@ def _deletions(planning: Planning) -> Iterator[str]:
     """What nnU-Net will delete after planning, and which configurations also read it."""
     users = data_users(planning.now, planning.now.plans)
     for configuration, folder in planning.replaced_data():
+        preprocess.assert_no_link(folder)
         with suppress(OSError):
             cases = counted(len(listing(folder).cases), "complete case")
             readers = [

@@ -17,6 +17,7 @@ from plansguard.core.atomic_files import locked, occupied, write_atomically
 from plansguard.core.child_process import execute
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, WriteRefused, known
 from plansguard.core.report import Finding, Report, Severity
+from plansguard.core.text import quoted
 from plansguard.documents import json_document
 from plansguard.documents.file_names import PREPROCESSING_RECORD_ENDING
 from plansguard.nnunet import runtime
@@ -273,10 +274,21 @@ def _target(
         for user in users.get(identifier, ())
         if (user.plans.identifier, user.configuration.name) != (plans.identifier, configuration.name)
     )
+    assert_no_link(folder)
     name = folder.absolute().parent.name
     command = [program, "-d", dataset_id(name) or name, "-plans_name", plans.identifier]
     command += ["-c", configuration.name, *([] if processes is None else ["-np", str(processes)])]
     return Target(DataUser(plans, configuration, True), folder, _listing(folder), others, tuple(command))
+
+
+def assert_no_link(folder: Path) -> None:
+    """Raise UsageError if a data folder is a link: nnU-Net deletes the folder, and Python deletes no links."""
+    if folder.is_symlink():
+        raise UsageError(
+            f"{folder} is a symbolic link, and nnU-Net stops when it deletes it: Cannot call rmtree on a symbolic link",
+            hint=f"rm {quoted(folder)}; nnU-Net then makes a folder there. To keep data on another disk, link the "
+            "folder of the whole dataset",
+        )
 
 
 def _listing(folder: Path) -> Listing | None:

@@ -14,7 +14,7 @@ from plansguard.documents.validation import FieldProblem, problems
 from plansguard.nnunet import constants
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.needs import PREPROCESSED, Crash
-from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.dataset import Dataset, kind_of
 from plansguard.subjects.discovery import expected_kind
 from plansguard.subjects.plans import Configuration, Plans
 
@@ -157,7 +157,7 @@ def wrong_document(document: JsonDocument) -> Iterator[Found]:
     Evidence: PL-08; nnU-Net issue 2822.
     """
     expected = expected_kind(Path(document.path))
-    actual = recognise(document.value)
+    actual = kind_of(document)
     if expected is not None and actual != expected:
         title = _KINDS[actual][0] if actual else "none of nnU-Net's documents"
         yield found(Location(document.path), expected=_KINDS[expected][0], actual=title)

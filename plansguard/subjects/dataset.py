@@ -12,7 +12,7 @@ from plansguard.artefacts.data.listing import Listing, listing
 from plansguard.core import disk
 from plansguard.core.errors import Absent, UnreadableDocument, known
 from plansguard.documents import size_limits
-from plansguard.documents.file_names import MIGRATION_RECORD_ENDING, MODEL_PLANS
+from plansguard.documents.file_names import CANONICAL_NAMES, MIGRATION_RECORD_ENDING, MODEL_PLANS
 from plansguard.documents.json_document import JsonDocument
 from plansguard.documents.recognise import recognise
 from plansguard.nnunet.workspace import (
@@ -316,7 +316,7 @@ class Dataset:
     def _recognised(self) -> tuple[Document, ...]:
         """The documents by their kind, sorted by name."""
         documents = sorted(self.documents, key=lambda document: document.path)
-        kinds = [(recognise(document.value), document) for document in documents]
+        kinds = [(kind_of(document), document) for document in documents]
         return tuple(CLASSES[kind](document) for kind, document in kinds if kind in CLASSES)
 
     def _all(self, kind: type[AnyDocument]) -> list[AnyDocument]:
@@ -333,6 +333,13 @@ class Dataset:
     def _record_file(self, plans: Plans) -> MigrationRecordFile | None:
         name = plans.identifier + MIGRATION_RECORD_ENDING
         return next((file for file in self._all(MigrationRecordFile) if file.path.name == name), None)
+
+
+def kind_of(document: JsonDocument) -> str | None:
+    """The kind of a document by its content; an empty list has the kind of its name: splits without a fold."""
+    if document.value == [] and Path(document.path).name == CANONICAL_NAMES["splits"]:
+        return "splits"
+    return recognise(document.value)
 
 
 #: The class of each kind of document that rules check, as `recognise` names the kind.

@@ -55,10 +55,10 @@ class Planning:
         return [name for name in names if is_folder_name(name) and disk.is_folder(self.now.folder / name)]
 
     def replaced_data(self) -> Iterator[tuple[str, Path]]:
-        """Configurations that are preprocessed afterwards, and the folder of data that nnU-Net deletes for each."""
+        """Configurations that are preprocessed afterwards, and the folder, or link, that nnU-Net deletes for each."""
         for configuration in self.preprocesses:
             folder = self.now.folder / data_identifier(self.planner, str(self.identifier), configuration)
-            if self.identifier is not None and disk.is_folder(folder):
+            if self.identifier is not None and (disk.is_folder(folder) or disk.is_link(folder)):
                 yield configuration, folder
 
 

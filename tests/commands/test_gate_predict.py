@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,20 @@ def test_folds_that_are_not_there(bench: Bench) -> None:
     assert codes(*words, "-f", "0") == set()
     assert codes(*words, "-f", "00", "0") == set()
     assert codes(*words, "-f", "all") == {("PG753", "error")}
+
+
+@posix_only
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_a_checkpoint_that_is_no_file(bench: Bench, make: Callable[[Path], None]) -> None:
+    """It is not missing, so no fold to predict with is named, and the fix makes room for it."""
+    path = model(bench) / "fold_0/checkpoint_final.pth"
+    path.unlink()
+    make(path)
+    done = judged(*predict(bench))
+    (finding,) = done.json["findings"]
+    assert (done.code, finding["code"]) == (1, "PG601")
+    assert finding["message"] in ("this is a folder", "this is a pipe")
+    assert finding["fix"].startswith(f"move it away: mv {path} ")
 
 
 def test_another_checkpoint(bench: Bench) -> None:

@@ -21,6 +21,7 @@ from plansguard.core.errors import WriteRefused
 from plansguard.core.report import Severity
 from plansguard.nnunet import runtime
 from tests.support import standin
+from tests.support.command import run
 from tests.support.preprocessing import (
     NAMES,
     both,
@@ -483,3 +484,28 @@ def test_killed_before_anything_was_deleted(workspace: Path, log: Log, steps: St
     assert codes() == ["PG540"]
     edited(workspace, put(PLANS, f"{KWARGS}/order", 3))
     assert codes() == []
+
+
+@posix_only
+@pytest.mark.parametrize("exists", [True, False])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("preprocess", "-d", "2", "-p", "nnUNetPlans", "-c", "3d_fullres", "--yes"),
+        ("gate", "--", "nnUNetv2_preprocess", "-d", "2", "-c", "3d_fullres", "-np", "1"),
+        ("gate", "--", "nnUNetv2_plan_and_preprocess", "-d", "2", "-c", "3d_fullres", "-np", "1"),
+    ],
+)
+def test_data_behind_a_link_are_refused_before(
+    workspace: Path, log: Log, command: tuple[str, ...], exists: bool
+) -> None:
+    """nnU-Net deletes the folder first, and shutil.rmtree deletes no links."""
+    elsewhere = workspace / "elsewhere"
+    if exists:
+        elsewhere.mkdir()
+    place(workspace, CT, f"preprocessed/{FOLDER}").symlink_to(elsewhere, target_is_directory=True)
+    done = run(*command)
+    assert (done.code, log()) == (2, [])
+    assert f"{FOLDER} is a symbolic link, and nnU-Net stops" in done.err
+    assert "rm " in done.err
+    assert os.path.lexists(place(workspace, CT, f"preprocessed/{FOLDER}"))

@@ -131,3 +131,20 @@ def test_real_nnunet_fails(real: Path, capfd: pytest.CaptureFixture[str]) -> Non
     assert done.code == 4
     assert "Traceback" in capfd.readouterr().err
     assert record_of(real)["finished"] is None
+
+
+@posix_only
+def test_nnunet_cannot_delete_a_link(real: Path) -> None:
+    """And without the link, as the message says, it can."""
+    folder = place(real, CT, f"preprocessed/{FOLDER}")
+    folder.rename(real / "elsewhere")
+    folder.symlink_to(real / "elsewhere", target_is_directory=True)
+    program = runtime.command("nnUNetv2_preprocess")
+    assert program is not None
+    words = [program, "-d", "2", "-plans_name", "nnUNetPlans", "-c", "3d_fullres", "-np", "1"]
+    failed = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert failed.returncode != 0
+    assert "Cannot call rmtree on a symbolic link" in failed.stderr
+    assert preprocess("-c", "3d_fullres", "--yes").code == 2
+    folder.unlink()
+    assert run("preprocess", "-d", "2", "-p", "nnUNetPlans", "-c", "3d_fullres", "-np", "2", "--yes").code == 0

@@ -1,16 +1,19 @@
-"""PG514 to PG516: splits_final.json against the cases that were preprocessed."""
+"""PG514 to PG516, PG527: splits_final.json against the cases that were preprocessed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from plansguard.core.report import Severity
-from plansguard.core.text import listed
+from plansguard.core.report import Location, Severity
+from plansguard.core.text import counted, listed, quoted
+from plansguard.nnunet.workspace import ALL, FOLDS
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.pg5_data.helpers import cases_of, requested_folds
+from plansguard.rules.engine.helpers import lacks
+from plansguard.rules.pg5_data.helpers import cases_of, data_judged_before, requested_folds
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import Splits
+from plansguard.subjects.plans import Configuration
 
 if TYPE_CHECKING:
     from plansguard.artefacts.data.audit import Audit
@@ -63,7 +66,7 @@ def cases_in_no_split(dataset: Dataset, splits: Splits, data: Audit) -> Iterator
     Evidence: SL-02; nnU-Net issues 102, 2415, 2721.
     """
     idle = sorted(set(data.folder.names) - cases_of(splits.value))
-    if idle and dataset.request.fold != "all":
+    if idle and dataset.request.fold != ALL:
         stand = "is" if len(idle) == 1 else "are"
         yield found(splits.at(), cases=listed(idle), folder=data.folder.path.name, stand=stand)
 
@@ -98,3 +101,38 @@ def split_overlaps(dataset: Dataset, splits: Splits) -> Iterator[Found]:
         if troubles:
             severity = Severity.ERROR if empty else None
             yield found(splits.at(index), severity=severity, fold=index, trouble="; ".join(troubles))
+
+
+@rule(
+    "PG527",
+    Severity.ERROR,
+    message="{dataset} has {cases} and no splits_final.json: nnU-Net cannot divide them into {folds} folds",
+    fix="train the fold all, which takes every case; or write {path} by hand, a list of folds such as "
+    '[{{"train": [...], "val": [...]}}]',
+)
+def too_few_cases_to_divide(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
+    """There are fewer cases than folds.
+
+    What it checks: a dataset without `splits_final.json` has five preprocessed cases or more. A warning in a check,
+    which does not know the fold; nothing before a training of the fold `all`, which divides nothing.
+
+    Why it matters: a training of a numbered fold divides the cases into five folds if there is no file, and stops with
+    `ValueError: Cannot have number of splits n_splits=5 greater than the number of samples`.
+
+    How to fix: train the fold `all`, or write the file.
+
+    Example: a first try with the three cases that are annotated so far.
+
+    Evidence: SL-01; utilities/crossval_split.py; nnUNetTrainer.do_split.
+    """
+    cases, fold = len(data.folder.names), dataset.request.fold
+    divides = fold != ALL and lacks(dataset, "splits_final.json")
+    if not divides or not 0 < cases < FOLDS or any(data_judged_before(dataset, configuration)):
+        return
+    yield found(
+        Location(str(dataset.folder)),
+        severity=None if fold is not None else Severity.WARNING,
+        cases=counted(cases, "preprocessed case"),
+        folds=FOLDS,
+        path=quoted(dataset.folder / "splits_final.json"),
+    )

@@ -43,7 +43,7 @@ def prediction_checkpoint_missing(prediction: Prediction) -> Iterator[Found]:
 
     Evidence: AR-10; initialize_from_trained_model_folder of nnU-Net 2.8.1.
     """
-    missing = prediction.missing
+    missing = [path for path in prediction.missing if not disk.is_there(path)]  # PG601 reports what is no file
     if missing:
         folder = prediction.model.folder
         yield found(
@@ -58,7 +58,7 @@ def prediction_checkpoint_missing(prediction: Prediction) -> Iterator[Found]:
 def _alternatives(prediction: Prediction) -> str:
     """The options with which this model can predict."""
     folder = prediction.model.folder
-    present = disk.matching(folder, "fold_*/checkpoint_*.pth")
+    present = [path for path in disk.matching(folder, "fold_*/checkpoint_*.pth") if disk.is_file(path)]
     folds = [path.parent.name.removeprefix("fold_") for path in present if path.name == prediction.checkpoint]
     if folds:
         numbers = [fold for fold in folds if fold != "all"] or folds  # beside numbered folds, "all" is not meant

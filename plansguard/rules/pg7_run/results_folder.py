@@ -1,18 +1,21 @@
-"""PG721 to PG724: checkpoints that are already in the folder of results, or missing there."""
+"""PG721 to PG724, PG744: checkpoints that are already in the folder of results, or missing there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.report import Severity
 from plansguard.core.text import counted, listed, quoted
+from plansguard.documents.json_document import file_type
 from plansguard.nnunet.constants import CHECKPOINT_BEST as BEST
 from plansguard.nnunet.constants import CHECKPOINT_FINAL as FINAL
+from plansguard.nnunet.constants import CHECKPOINTS
 from plansguard.rules.engine.declare import Found, found, rule
 
 if TYPE_CHECKING:
@@ -139,6 +142,35 @@ def continue_and_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
         message = "`Cannot set --c and --val flag at the same time`"
         remedy = "--c to continue, which validates at its end; --val only to validate"
         yield found(run.at, other="--val", message=message, remedy=remedy)
+
+
+@rule(
+    "PG744",
+    Severity.ERROR,
+    message="{path} is {what}: nnU-Net can neither load a checkpoint from it nor write one",
+    fix="move it away: mv {path} {away}",
+)
+def checkpoint_is_no_file(run: TrainingRun) -> Iterator[Found]:
+    """Something else than a file has the name of a checkpoint.
+
+    What it checks: in the fold's folder of results, `checkpoint_final.pth`, `checkpoint_latest.pth` and
+    `checkpoint_best.pth` are files or do not exist.
+
+    Why it matters: nnU-Net takes the checkpoint for missing, begins from scratch, and stops when it writes the first
+    one: with `open file failed with strerror: Is a directory`, or, if it is a pipe, it waits without end.
+
+    How to fix: move it away.
+
+    Example: a checkpoint that was unpacked into a folder of its own name.
+
+    Evidence: AR-08; run/run_training.py, maybe_load_checkpoint; nnUNetTrainer.save_checkpoint.
+    """
+    for name in CHECKPOINTS:
+        path = run.output_folder / name
+        status = disk.status(path)
+        if status is not None and not S_ISREG(status.st_mode):
+            away = unused(path.with_name(f"old_{name}"))
+            yield found(run.at, path=quoted(path), away=quoted(away), what=file_type(status.st_mode))
 
 
 def unused(path: Path) -> Path:

@@ -97,7 +97,9 @@ def fold_beyond_splits(run: TrainingRun) -> Iterator[Found]:
     if int(run.fold) >= folds:
         source = f"splits_final.json has {folds}" if splits is not None else f"nnU-Net makes {FOLDS}"
         at = splits.at() if splits is not None else run.at
-        yield found(at, fold=run.fold, splits=source, last=max(folds - 1, 0))
+        # Without any fold, nnU-Net would divide the cases again if there were no file.
+        fix = None if folds else f"delete {quoted(splits.path)}, or train the fold all" if splits is not None else None
+        yield found(at, fix=fix, fold=run.fold, splits=source, last=folds - 1)
 
 
 @rule(

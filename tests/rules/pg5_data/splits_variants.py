@@ -1,12 +1,12 @@
-"""PG514 to PG516: splits against preprocessed cases."""
+"""PG514 to PG516, PG527: splits against preprocessed cases."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from tests.support.data_folders import CT, ONLY, SPLITS, both
-from tests.support.variants import Edit, Variant, finding, place, put
+from tests.support.data_folders import CT, DATA, DATA_IDENTIFIER, MEMBERS, ONLY, SPLITS, both
+from tests.support.variants import PLANS, Edit, Variant, finding, place, put, remove, rewrite
 
 
 def change_splits(fold: int, side: str, cases: list[str]) -> Edit:
@@ -28,7 +28,37 @@ def without_case(case: str) -> Edit:
     return edit
 
 
+#: Four of the five cases, for the configuration that is checked.
+FOUR = tuple(remove(f"preprocessed/{DATA}/fine_004{ending}") for ending in MEMBERS)
+TRAIN_ALL = ("3d_fullres", "all", "-device", "cpu")
+
+
 VARIANTS: tuple[Variant, ...] = (
+    Variant(
+        "four-cases-for-five-folds",
+        CT,
+        both(remove(SPLITS), *FOUR),
+        finding("PG527", "preprocessed") | finding("PG505", PLANS, DATA_IDENTIFIER),
+        twin=both(remove(SPLITS)),
+        options=ONLY,
+    ),
+    Variant(
+        "no-fold-in-the-splits",
+        CT,
+        both(rewrite(SPLITS, lambda _: "[]")),
+        finding("PG515", SPLITS),
+        twin=both(),
+        options=ONLY,
+    ),
+    Variant(
+        "numbered-fold-of-no-folds",
+        CT,
+        both(rewrite(SPLITS, lambda _: "[]")),
+        finding("PG515", SPLITS) | finding("PG732", SPLITS),
+        twin=both(rewrite(SPLITS, lambda _: "[]")),
+        training=("3d_fullres", "0", "-device", "cpu"),
+        twin_training=TRAIN_ALL,
+    ),
     Variant(
         "unknown-case-in-the-splits",
         CT,

@@ -1,13 +1,35 @@
-"""PG721 to PG724: checkpoints that are in the folder of results, or missing there."""
+"""PG721 to PG724, PG744: checkpoints that are in the folder of results, or missing there."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from tests.rules.pg7_run.results import BEST, EXTENDING, FINAL, IN_STEPS, LATEST, checkpoint, fold, step_checkpoint
 from tests.rules.pg7_run.trainings import CONTINUE, TRAIN, training_variant
-from tests.support.variants import Variant, truncate
+from tests.support.variants import Edit, Variant, place, truncate
 from tests.support.weights import WITH, weights
 
+
+def folder_called(name: str) -> Edit:
+    """Make a folder with the name of a checkpoint."""
+    return lambda workspace, dataset: place(workspace, dataset, f"{fold()}/{name}").mkdir(parents=True)
+
+
+def pipe_called(name: str) -> Edit:
+    """Make a pipe with the name of a checkpoint; a folder where the system has no pipes."""
+
+    def edit(workspace: Path, dataset: str) -> None:
+        path = place(workspace, dataset, f"{fold()}/{name}")
+        path.parent.mkdir(parents=True)
+        os.mkfifo(path) if hasattr(os, "mkfifo") else path.mkdir()
+
+    return edit
+
+
 VARIANTS: tuple[Variant, ...] = (
+    training_variant("folder-called-like-a-checkpoint", "PG744", folder_called(LATEST), training=TRAIN),
+    training_variant("pipe-called-like-a-checkpoint", "PG744", pipe_called(BEST), training=TRAIN),
     training_variant(
         "from-scratch-over-a-finished-training", "PG721", checkpoint(FINAL, 1000), checkpoint(BEST, 990), training=TRAIN
     ),
