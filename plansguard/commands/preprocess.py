@@ -283,7 +283,7 @@ def _target(
 
 def assert_no_link(folder: Path) -> None:
     """Raise UsageError if a data folder is a link: nnU-Net deletes the folder, and Python deletes no links."""
-    if folder.is_symlink():
+    if disk.is_link(folder):
         raise UsageError(
             f"{folder} is a symbolic link, and nnU-Net stops when it deletes it: Cannot call rmtree on a symbolic link",
             hint=f"rm {quoted(folder)}; nnU-Net then makes a folder there. To keep data on another disk, link the "

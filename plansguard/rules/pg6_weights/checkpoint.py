@@ -12,7 +12,6 @@ from plansguard.core.report import Location, Severity
 from plansguard.core.text import listed, nearest, quoted
 from plansguard.nnunet import constants, plans_diff
 from plansguard.nnunet.install import gpus
-from plansguard.nnunet.workspace import is_there
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.subjects.dataset import Dataset
 from plansguard.training.trainer_name import planned_steps
@@ -41,7 +40,7 @@ def unreadable_checkpoint(dataset: Dataset) -> Iterator[Found]:
         if isinstance(checkpoint, UnreadableDocument):
             path = Path(checkpoint.path)
             hint = checkpoint.hint or "download it again, or use another checkpoint of this fold"
-            if is_there(path) and not path.is_file():
+            if disk.is_there(path) and not disk.is_file(path):
                 hint = f"move it away: mv {quoted(path)} {quoted(path.with_name(f'old_{path.name}'))}; then copy the "
                 hint += "checkpoint there, or use another one of this fold"
             yield found(Location(checkpoint.path), reason=checkpoint.reason, hint=hint)
