@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -275,7 +276,27 @@ def test_which_migrated_plans_are_proposed(workspace: Path) -> None:
     edit(workspace, _migrated_as("Aaa", "2020-01-01T00:00:00+00:00"))
     edit(workspace, _migrated_as("Bbb", "2099-01-01T00:00:00+00:00", "3d_fullres"))
     commands = fixes("PG736", ["2", "3d_fullres", "0"])
-    assert [re.findall("-p ([A-Za-z]+)", command) for command in commands] == [["PretrainPlans"], ["Aaa"]]
+    assert [re.findall("-p ([A-Za-z]+)", command) for command in commands] == [["PretrainPlans"] * 2, ["Aaa"] * 2]
+    edit(workspace, preprocessed("PretrainPlans_3d_fullres", of=GIVING))
+    command, _ = fixes("PG736", ["2", "3d_fullres", "0"])
+    assert command == "plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p PretrainPlans"
+
+
+def test_other_lengths(workspace: Path) -> None:
+    edit(workspace, *READY)
+    (command,) = fixes("PG734", ["2", "3d_fullres", "0", "-tr", "nnUNetTrainer_100epochs"])
+    assert run(*shlex.split(command)[1:]).code == 0
+    assert command.endswith(" -c 3d_fullres -f 0 --total 25000")
+
+
+def test_a_training_that_stops_in_time(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a new training; one that has begun continues with its own trainer."""
+    edit(workspace, *READY, checkpoint(LATEST, 80))
+    place(workspace, CT, fold()).rename(place(workspace, CT, fold()).with_name("fold_1"))
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time() + 630)))
+    (command,) = fixes("PG733", ["2", "3d_fullres", "0"])
+    assert complaints(command.replace(" TIME", " 10m")) == set()
+    assert fixes("PG733", ["2", "3d_fullres", "1", "--c"]) == []
 
 
 @pytest.mark.parametrize("workflow", ["finetune", "graft"])

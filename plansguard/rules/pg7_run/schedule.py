@@ -14,6 +14,7 @@ from plansguard.core.report import Location, Severity
 from plansguard.core.text import counted, listed, quoted
 from plansguard.nnunet import constants
 from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import number
 from plansguard.training.schedule import GENTLE_RATE, STOCK_PER_WINDOW, STOCK_RATE, StepSchedule
 
 if TYPE_CHECKING:
@@ -132,7 +133,9 @@ def checkpoints_too_rare(run: TrainingRun) -> Iterator[Found]:
 
     left, (pace, measured) = int(end) - time.time(), _pace(run)
     epochs: float = _SAVE_EVERY
-    remedy = "ask for more time; or train in steps, which --max-time ends with a checkpoint: plansguard train"
+    remedy = "ask for more time"
+    if run.begins:
+        remedy += f"; or train in steps, which stop in time: {_in_steps(run)} --max-time TIME"
     if run.schedule is not None:
         every = run.options.save_every or run.schedule.total
         epochs = min(every, run.schedule.total) / run.schedule.per_window
@@ -147,7 +150,8 @@ def checkpoints_too_rare(run: TrainingRun) -> Iterator[Found]:
     Severity.INFO,
     message="{trainer} makes {epochs} of {per_epoch} steps, whatever the data: {steps:,} steps, in which each of the "
     "{cases} training cases is drawn about {passes:,.0f} times",
-    fix="nothing, if that is intended; plansguard steps shows other lengths",
+    fix="nothing, if that is intended; to compare lengths: plansguard steps -d {number} -p {plans} -c {configuration} "
+    "-f {fold} --total {total}",
 )
 def epochs_are_not_passes(run: TrainingRun) -> Iterator[Found]:
     """A trainer was chosen by its number of epochs, which are not passes over the data.
@@ -177,6 +181,8 @@ def epochs_are_not_passes(run: TrainingRun) -> Iterator[Found]:
         steps=schedule.total,
         cases=cases,
         passes=schedule.passes(run.configuration.require("batch_size"), cases),
+        fold=run.fold,
+        total=schedule.total,
     )
 
 
@@ -236,7 +242,7 @@ def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
             run.at,
             related=[(plans.at(), "the migrated plans") for plans in idle],
             moved=listed([plans.identifier for plans in idle]),
-            commands=", or ".join(replace(run, plans=plans).command() for plans in idle[:_MOST_COMMANDS]),
+            commands=", or ".join(_with_plans(run, plans) for plans in idle[:_MOST_COMMANDS]),
         )
 
 
@@ -332,12 +338,36 @@ def training_in_progress(run: TrainingRun) -> Iterator[Found]:
         yield found(run.at, who=who, folder=quoted(run.output_folder))
 
 
+def _schedule(run: TrainingRun) -> StepSchedule:
+    """The schedule of the trainer, or one of as many steps."""
+    epochs, per_epoch = run.epochs or constants.DEFAULT_EPOCHS, run.steps_per_epoch or STOCK_PER_WINDOW
+    return run.schedule or StepSchedule(epochs * per_epoch)
+
+
 def _gentle(run: TrainingRun) -> str:
     """The trainer of as many steps at a rate for pretrained weights."""
     from plansguard.training.trainer_name import gentle_trainer
 
-    epochs, per_epoch = run.epochs or constants.DEFAULT_EPOCHS, run.steps_per_epoch or STOCK_PER_WINDOW
-    return gentle_trainer(run.base_trainer, run.schedule or StepSchedule(epochs * per_epoch))
+    return gentle_trainer(run.base_trainer, _schedule(run))
+
+
+def _in_steps(run: TrainingRun) -> str:
+    """The command of ``plansguard train`` that makes as many steps."""
+    from plansguard.subjects.training_run import TRAIN
+    from plansguard.training.trainer_name import trainer_name
+
+    return replace(run, program=TRAIN).command(trainer_name(run.base_trainer, _schedule(run)))
+
+
+def _with_plans(run: TrainingRun, plans: Plans) -> str:
+    """The command of the training with other plans, after that which preprocesses their data where they are missing."""
+    name = run.configuration.name
+    configuration = next(one for one in plans.configurations if one.name == name)
+    command = replace(run, plans=plans, configuration=configuration).command()
+    if known(lambda: run.dataset.data_folder(configuration)) is not None:
+        return command
+    words = f"-d {number(run.dataset)} -p {quoted(plans.identifier)} -c {quoted(name)}"
+    return f"plansguard preprocess {words} && {command}"
 
 
 def _idle_plans(run: TrainingRun) -> list[Plans]:
