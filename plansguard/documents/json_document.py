@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
+from plansguard.documents.recognise import may_list_cases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,12 +28,16 @@ if TYPE_CHECKING:
 
     from plansguard.documents.json_scanner import Node, Position
 
-#: Ten times what nnU-Net writes for twenty thousand cases.
+#: A thousand times the plans that nnU-Net writes.
 MAX_BYTES = 16 * 1024**2
+#: The same for documents that list cases: a fingerprint of 200,000 cases has 36 MiB.
+MAX_BYTES_OF_CASES = 128 * 1024**2
 #: Brackets that are open at once.
 MAX_DEPTH = 200
 #: Objects and lists. A dataset.json that lists a hundred thousand cases has 200,000.
 MAX_CONTAINERS = 1_000_000
+#: Commas, so that a document cannot make more objects than fit in memory. 200,000 cases need 1,400,000.
+MAX_VALUES = 4_000_000
 #: Longer documents have no lines and columns: finding them takes seconds and hundreds of MB.
 MAX_PLACED = 2 * 1024**2
 #: Nor have documents with more values. The fingerprint of 5000 cases has 80,000, in 1.4 MB.
@@ -61,7 +66,7 @@ class JsonDocument:
         self.path = path
         self.raw = raw
         self.value = value
-        self._text = text
+        self._text = text if placed else ""  # only places need it
         self._placed = placed
         self.notices = tuple(_notices(self._scan[0], "", "")) if oddities and placed else tuple(oddities)
 
@@ -97,33 +102,33 @@ def read(path: Path) -> JsonDocument:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of this file. UnreadableDocument if it cannot be opened, is no plain file, or exceeds MAX_BYTES."""
+    """The content of this file. UnreadableDocument if it cannot be opened, is no plain file, or is too large."""
     try:
         with disk.open_file(path) as file:
-            if os.fstat(file.fileno()).st_size > MAX_BYTES:
-                raise _too_large(str(path))
-            raw = file.read(MAX_BYTES + 1)  # the file may grow meanwhile
+            if os.fstat(file.fileno()).st_size > MAX_BYTES_OF_CASES:
+                raise _too_large(str(path), MAX_BYTES_OF_CASES)
+            raw = file.read(MAX_BYTES_OF_CASES + 1)  # the file may grow meanwhile
     except disk.NotAFile as error:
         raise UnreadableDocument(str(path), f"this is {file_type(error.mode)}", hint="name a JSON file") from error
     except OSError as error:
         raise unopened(path, error) from error
-    if len(raw) > MAX_BYTES:
-        raise _too_large(str(path))
+    _assert_size(raw, str(path))
     return raw
 
 
 def parse(raw: bytes, path: str) -> JsonDocument:
     """The document in these bytes; ``path`` only names it.
 
-    UnreadableDocument for all that ``json.load`` refuses, for more than MAX_BYTES, for more than MAX_CONTAINERS objects
-    and lists, and for more than MAX_DEPTH levels.
+    UnreadableDocument for all that ``json.load`` refuses, for more than MAX_BYTES (MAX_BYTES_OF_CASES where cases may
+    be listed), for more than MAX_CONTAINERS objects and lists or MAX_VALUES commas, and for more than MAX_DEPTH levels.
     """
-    if len(raw) > MAX_BYTES:
-        raise _too_large(path)
+    _assert_size(raw, path)
     text = _decode(raw, path)
     if text.count("{") + text.count("[") > MAX_CONTAINERS:
         reason = f"it contains more than {MAX_CONTAINERS:,} objects and lists"
         raise UnreadableDocument(path, reason, hint=_IS_IT_THIS)
+    if text.count(",") > MAX_VALUES:
+        raise UnreadableDocument(path, f"it contains more than {MAX_VALUES:,} commas", hint=_IS_IT_THIS)
     oddities: dict[str, Notice] = {}  # the first of each kind
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -200,8 +205,14 @@ def unopened(path: Path, error: OSError) -> UnreadableDocument:
     return UnreadableDocument(str(path), reason, hint=hint)
 
 
-def _too_large(path: str) -> UnreadableDocument:
-    reason = f"the file is larger than {MAX_BYTES // 1024**2} MiB"
+def _assert_size(raw: bytes, path: str) -> None:
+    limit = MAX_BYTES_OF_CASES if may_list_cases(raw) else MAX_BYTES
+    if len(raw) > limit:
+        raise _too_large(path, limit)
+
+
+def _too_large(path: str, limit: int) -> UnreadableDocument:
+    reason = f"the file is larger than {limit // 1024**2} MiB"
     return UnreadableDocument(path, reason, hint=_IS_IT_THIS)
 
 

@@ -47,6 +47,9 @@ _TOKENS = (
     *(f'"{key}"'.encode() for signature in _SIGNATURES.values() for key in signature.characteristic),
     *(schema.encode() for schema in _OWN),
 )
+_TOKENS_OF_CASES = (b'"spacings"', b'"numTraining"', b'"val"', b"plansguard/stamp/", b"plansguard/receipt/")
+#: The kinds of document whose length grows with the number of cases.
+WITH_CASES: tuple[Kind, ...] = ("fingerprint", "dataset.json", "splits", "stamp", "receipt")
 
 
 def recognise(value: Any) -> Kind | None:
@@ -76,6 +79,11 @@ def may_be_document(raw: bytes) -> bool:
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16, as redirected output on Windows: reported, not skipped
         raw = raw.replace(b"\0", b"")
     return any(token in raw for token in _TOKENS) or (b'"train"' in raw and b'"val"' in raw)
+
+
+def may_list_cases(raw: bytes) -> bool:
+    """Whether a file may be a document whose length grows with the number of cases."""
+    return any(token in raw for token in _TOKENS_OF_CASES)
 
 
 def is_v1(value: Any) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from plansguard.core.errors import UnreadableDocument
 from plansguard.documents import json_document
 from plansguard.documents.json_document import JsonDocument
-from plansguard.documents.recognise import recognise
+from plansguard.documents.recognise import WITH_CASES, recognise
 
 #: Planners write four; users add a few.
 MAX_CONFIGURATIONS = 300
@@ -56,6 +56,8 @@ def _check(value: Any, length: int, path: str) -> None:
 
 def _excesses(value: Any, length: int) -> Iterator[str]:
     kind = recognise(value)
+    if length > json_document.MAX_BYTES and kind not in WITH_CASES:
+        yield f"the file is larger than {json_document.MAX_BYTES // 1024**2} MiB"
     if kind == "plans":
         yield from _in_plans(value, length)
     elif kind == "dataset.json":

@@ -58,7 +58,8 @@ def rule_crashed(crashes: Iterable[Crash]) -> Iterator[Found]:
 def unreadable_document(dataset: Dataset) -> Iterator[Found]:
     """A file cannot be read as JSON.
 
-    What it checks: every file with one of nnU-Net's names is strict JSON in UTF-8 of at most 16 MiB and 200 levels.
+    What it checks: every file with one of nnU-Net's names is strict JSON in UTF-8 of at most 200 levels and 16 MiB, or
+    128 MiB if it lists cases.
     Plans have at most 300 configurations and, with all inherited values, 1,048,576 characters; labels and channels have
     at most 262,144 characters each. Every folder below the checked ones can be listed.
 

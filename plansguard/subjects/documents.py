@@ -86,20 +86,15 @@ class Fingerprint(Document):
 
     def median_spacing(self, transpose_forward: list[int]) -> list[float]:
         """Median spacing over the cases in mm, array axes after transpose_forward; Absent when none is usable."""
-        return _median_per_axis(self._usable("spacings"), transpose_forward)
+        return _in_order(self._spacing, transpose_forward)
 
     def median_shape(self, transpose_forward: list[int]) -> list[float]:
         """Median shape after cropping in voxels, array axes after transpose_forward."""
-        return _median_per_axis(self._usable("shapes_after_crop"), transpose_forward)
+        return _in_order(self._shape, transpose_forward)
 
     def median_extent(self, transpose_forward: list[int]) -> list[float]:
         """Median size of the cropped cases in mm, array axes after transpose_forward."""
-        spacings, shapes = self._usable("spacings"), self._usable("shapes_after_crop")
-        if len(spacings) != len(shapes) or len(spacings[0]) != len(shapes[0]):
-            raise Absent(f"{self.path.name} does not have a shape for every spacing (see PG303)")
-        cases = zip(spacings, shapes, strict=True)
-        rows = [[mm * voxels for mm, voxels in zip(*case, strict=True)] for case in cases]
-        return _median_per_axis(rows, transpose_forward)
+        return _in_order(self._extent, transpose_forward)
 
     def is_flat(self) -> bool:
         """Whether the images are 2D by the planner's criterion: one slice along the coarsest axis."""
@@ -120,6 +115,24 @@ class Fingerprint(Document):
             return False
         same_spacing = all(abs(a - b) <= 1e-3 * abs(b) for a, b in zip(plans_spacing, spacing, strict=True))
         return same_spacing and all(abs(a - b) <= 1 for a, b in zip(plans_shape, shape, strict=True))
+
+    # Medians per array axis, each computed once: a fingerprint may have 200,000 cases, and many rules ask for them.
+
+    @cached_property
+    def _spacing(self) -> list[float]:
+        return _medians(self._usable("spacings"))
+
+    @cached_property
+    def _shape(self) -> list[float]:
+        return _medians(self._usable("shapes_after_crop"))
+
+    @cached_property
+    def _extent(self) -> list[float]:
+        spacings, shapes = self._usable("spacings"), self._usable("shapes_after_crop")
+        if len(spacings) != len(shapes) or len(spacings[0]) != len(shapes[0]):
+            raise Absent(f"{self.path.name} does not have a shape for every spacing (see PG303)")
+        cases = zip(spacings, shapes, strict=True)
+        return _medians([[mm * voxels for mm, voxels in zip(*case, strict=True)] for case in cases])
 
     def _usable(self, key: str) -> list[list[float]]:
         rows = self.require(key)
@@ -166,8 +179,11 @@ class Splits(Document):
     file_name = "splits_final.json"
 
 
-def _median_per_axis(rows: list[list[float]], transpose_forward: list[int]) -> list[float]:
-    medians = [_median(sorted(column)) for column in zip(*rows, strict=True)]
+def _medians(rows: list[list[float]]) -> list[float]:
+    return [_median(sorted(column)) for column in zip(*rows, strict=True)]
+
+
+def _in_order(medians: list[float], transpose_forward: list[int]) -> list[float]:
     if sorted(transpose_forward) != list(range(len(medians))):
         raise Absent("transpose_forward does not order the axes (see PG105)")
     return [float(medians[axis]) for axis in transpose_forward]

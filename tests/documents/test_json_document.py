@@ -17,6 +17,7 @@ from plansguard.core.errors import UnreadableDocument
 from plansguard.documents import json_document, json_scanner
 from plansguard.documents.json_document import (
     MAX_BYTES,
+    MAX_BYTES_OF_CASES,
     MAX_DEPTH,
     MAX_PLACED,
     Notice,
@@ -403,9 +404,9 @@ def test_the_deepest_document_allowed_is_read() -> None:
 def test_a_file_that_is_too_large_is_refused_before_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "big.json"
     with file.open("wb") as stream:
-        stream.truncate(MAX_BYTES + 1)
+        stream.truncate(MAX_BYTES_OF_CASES + 1)
     monkeypatch.setattr(disk.KernelFile, "readinto", None)
-    with pytest.raises(UnreadableDocument, match="larger than 16 MiB"):
+    with pytest.raises(UnreadableDocument, match="larger than 128 MiB"):
         read(file)
     assert "larger than 16 MiB" in refusal(b" " * (MAX_BYTES + 1)).reason
 
@@ -449,6 +450,7 @@ def test_an_error_that_the_scan_cannot_explain(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="only Linux has files without a size")
 def test_a_file_larger_than_its_declared_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_document, "MAX_BYTES", 3)
+    monkeypatch.setattr(json_document, "MAX_BYTES_OF_CASES", 3)
     with pytest.raises(UnreadableDocument, match="larger than"):
         read(Path("/proc/self/status"))
 
