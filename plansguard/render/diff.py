@@ -8,10 +8,12 @@ from typing import Any
 
 from plansguard.core.text import counted
 from plansguard.documents.models.diff_document import ChangeEntry, DiffDocument
-from plansguard.nnunet.plans_diff import CONSEQUENCES, FACETS, Change
+from plansguard.nnunet.plans_diff import CONSEQUENCES, FACETS, Change, is_long
 from plansguard.render import json_text, printable
 
 _WIDTH = 100
+#: How many fields of a facet are printed for each configuration.
+_MOST_FIELDS = 200
 
 
 def text(before: dict[str, Any], after: dict[str, Any], changes: Sequence[Change]) -> str:
@@ -45,8 +47,8 @@ def as_json(before: str, after: str, changes: Sequence[Change]) -> str:
                 configuration=change.field.configuration,
                 field=change.field.key,
                 facet=change.field.facet,
-                before=change.before,
-                after=change.after,
+                before=None if is_long(change.before) else change.before,
+                after=None if is_long(change.after) else change.after,
                 details=list(change.details),
             )
             for change in changes
@@ -74,14 +76,17 @@ def _by_facet(changes: Sequence[Change]) -> Iterator[str]:
         of_facet = [change for change in changes if change.field.facet == facet]
         if of_facet:
             yield f"  {facet}: {CONSEQUENCES[facet]}"
-            for change in of_facet:
+            for change in of_facet[:_MOST_FIELDS]:
                 yield from _change(change)
+            if (rest := len(of_facet) - _MOST_FIELDS) > 0:
+                yield f"    and {counted(rest, 'more field')}"
 
 
 def _change(change: Change) -> Iterator[str]:
-    sides = f": {json.dumps(change.before)} -> {json.dumps(change.after)}"
     if change.details[0].startswith(":"):  # the whole field: the detail also names the side that lacks it
         sides = change.details[0]
+    else:
+        sides = f": {json.dumps(change.before)} -> {json.dumps(change.after)}"
     if len(sides) <= _WIDTH:
         yield printable(f"    {change.field.key}{sides}")
     else:

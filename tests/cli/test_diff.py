@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -266,3 +267,51 @@ def test_revisions_without_git(plans: Document) -> None:
     done = start("diff", "HEAD:P.json", "P.json", environment={"PATH": str(Path.cwd())})
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("plansguard: git cannot be run: ")
+
+
+# --- long values ---
+
+
+@pytest.mark.parametrize("count", [5, 100_000])
+def test_a_long_list_is_summarised(plans: Document, count: int) -> None:
+    a, b = (save(f"{value}.json", {**plans, "long": [0, *[value] * count]}) for value in (1, 2))
+    started = time.perf_counter()
+    out = run("diff", a, b).out
+    seconds = time.perf_counter() - started
+    if count == 5:
+        assert "    long: [0, 1, 1, 1, 1, 1] -> [0, 2, 2, 2, 2, 2]\n" in out
+        return
+    assert "    long: 100,000 of 100,001 values differ, first at /1: 1 -> 2\n" in out
+    assert len(out.splitlines()) < 10
+    assert seconds < 5
+    (change,) = run("diff", a, b, "--output", "json").json["changes"]
+    assert (change["before"], change["after"], len(change["details"])) == (None, None, 1)
+
+
+def test_many_fields_are_cut(plans: Document) -> None:
+    a, b = (save(f"{value}.json", {**plans, **dict.fromkeys(map(str, range(20_000)), value)}) for value in (1, 2))
+    out = run("diff", a, b).out
+    assert "    and 19800 more fields\n" in out
+    assert len(out.splitlines()) < 210
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "detail"),
+    [
+        ([1] * 2000, [1] * 1999, ": 1 of 2,000 values differ, first at /1999: 1 -> (nothing)"),
+        ([float("nan")] * 2000, [float("nan")] * 1999 + [1], ": 1 of 2,000 values differ, first at /1999: NaN -> 1"),
+        ({"a": [[1] * 2000]}, {"a": [[1] * 1999 + [{}]]}, ": 1 of 2,000 values differ, first at /a/0/1999: 1 -> {}"),
+        ([1] * 2000, None, None),
+        ([1] * 2000, [1.0] * 2000, None),
+    ],
+    ids=["shorter", "nan", "nested", "another-type", "equal-numbers"],
+)
+def test_the_summary_of_a_long_value(plans: Document, before: Any, after: Any, detail: str | None) -> None:
+    found = compare({**plans, "long": before}, {**plans, "long": after})
+    if detail is not None:
+        assert found[0].details == (detail,)
+    elif after is None:
+        assert found[0].details[0].startswith(": [1, 1, ")
+        assert found[0].details[0].endswith("... -> null")
+    else:
+        assert found == []

@@ -17,8 +17,8 @@ class ChangeEntry(OutputModel):
     configuration: str | None = Field(description="The configuration, or null for a field at the top level.")
     field: str = Field(description="The field; arguments of the network have dotted names.")
     facet: Facet = Field(description="What the field determines.")
-    before: Any = Field(description="The value in the first plans, or null.")
-    after: Any = Field(description="The value in the second plans, or null.")
+    before: Any = Field(description="The value in the first plans; null if absent or longer than 1,000 values.")
+    after: Any = Field(description="The value in the second plans; null if absent or longer than 1,000 values.")
     details: list[str] = Field(description="The places inside the field, one line each.")
 
 
