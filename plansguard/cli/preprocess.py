@@ -15,7 +15,8 @@ from plansguard.cli.common_options import emit, load_settings, print_line
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Severity
 from plansguard.core.text import counted, quoted
-from plansguard.nnunet.workspace import Workspace, dataset_id
+from plansguard.nnunet.constants import DEFAULT_TRAINER
+from plansguard.nnunet.workspace import ALL, Workspace, dataset_id
 
 if TYPE_CHECKING:
     from plansguard.commands.preprocess import Job, Outcome, Target
@@ -171,14 +172,16 @@ def _failure(outcome: Outcome) -> str:
 
 
 def _print_next(job: Job) -> None:
-    from plansguard.subjects.pretraining import CHECKPOINT, GATE_TRAIN, pretraining_of
+    from plansguard.subjects.pretraining import CHECKPOINT, GATE_TRAIN, after_pretraining, pretraining_of
 
     number, plans = dataset_id(job.dataset.name) or job.dataset.name, quoted(job.plans.identifier)
     name = job.targets[-1].configuration
     configuration, pretraining = quoted(name), pretraining_of(job.dataset, job.plans, name)
     checked = f"plansguard check -d {number} -p {plans}"
     if pretraining is None:
-        commands = [f"{GATE_TRAIN} {number} {configuration} 0 -p {plans}"]
+        model = f"{DEFAULT_TRAINER}__{job.plans.identifier}__{name}"
+        later = after_pretraining(job.dataset, job.plans, name, model, ALL)
+        commands = [f"{GATE_TRAIN} {number} {configuration} {ALL if later else 0} -p {plans}", *later]
     else:
         commands = [*pretraining.commands(number, configuration, plans)]
         known = pretraining.path != CHECKPOINT and not pretraining.finish

@@ -31,7 +31,7 @@ from plansguard.rules.engine.acceptance import Accepted, accept, assert_acceptab
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
-from plansguard.subjects.pretraining import Pretraining
+from plansguard.subjects.pretraining import after_pretraining
 from plansguard.subjects.request import Reading, Request
 from plansguard.subjects.training_run import GATE, TrainingRun
 from plansguard.training.folder_lock import hold, release
@@ -224,12 +224,9 @@ def next_commands(run: TrainingRun) -> Iterator[str]:
     yield f"plansguard verify-receipt {quoted(run.output_folder)}"
     if run.disables_checkpointing:
         return
-    record = known(lambda: run.dataset.migration_record(run.plans))
-    name = quoted(run.configuration.name)
-    if record is not None and record.workflow == "pretrain":
-        weights = Pretraining(quoted(run.output_folder / CHECKPOINT_FINAL), run.trainer)
-        giving = quoted(dataset_id(record.giving) or record.giving)
-        yield from weights.commands(giving, name, quoted(record.value["from"]["plans"]), device=run.device)
+    name = run.configuration.name
+    if fine_tuning := after_pretraining(run.dataset, run.plans, name, run.model_folder.name, run.fold, run.device):
+        yield from fine_tuning
         return
     previous = run.configuration.get("previous_stage")
     if previous is not None:

@@ -72,6 +72,23 @@ def pretraining_of(dataset: Dataset, plans: Plans, configuration: str) -> Pretra
     return pretraining_among(with_plans, record.giving, configuration) or Pretraining(CHECKPOINT)
 
 
+def after_pretraining(
+    dataset: Dataset, plans: Plans, configuration: str, model: str, fold: str, device: str = "cuda"
+) -> list[str]:
+    """The commands that fine-tune the weights of a training with plans that were migrated for a pretraining.
+
+    ``model`` is the name of its folder. The plans of the fine-tuning are those that were given. Empty for other plans,
+    and where the folder of results is not known.
+    """
+    record, results = known(lambda: dataset.migration_record(plans)), dataset.workspace.results
+    if record is None or record.workflow != "pretrain" or results is None:
+        return []
+    weights = results / dataset.name / model / f"fold_{fold}" / CHECKPOINT_FINAL
+    giving, own = dataset_id(record.giving) or record.giving, record.value["from"]["plans"]
+    pretraining = Pretraining(quoted(weights), model.partition("__")[0])
+    return [*pretraining.commands(quoted(giving), quoted(configuration), quoted(own), device=device)]
+
+
 def pretraining_among(models: Iterable[TrainedModel], dataset: str, configuration: str) -> Pretraining | None:
     """The first finished training of the configuration, else an unfinished one; None where there is neither."""
     named = [model for model in models if model.configuration == configuration and model.checkpoints]

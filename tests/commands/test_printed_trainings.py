@@ -16,6 +16,7 @@ import pytest
 
 from plansguard.commands import train
 from plansguard.commands.train import next_commands
+from plansguard.nnunet import runtime
 from plansguard.nnunet.workspace import Workspace
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.discovery import dataset_of, plans_of
@@ -25,7 +26,7 @@ from plansguard.training.trainer_name import options_of, read_name
 from tests.rules.pg7_run.results import BEST, FINAL, LATEST, STOCK, checkpoint, fold, step_checkpoint, validated
 from tests.rules.pg7_run.schedule_variants import FOR_PRETRAINING, MIGRATED
 from tests.rules.pg7_run.trainings import CT, READY
-from tests.support import graphics
+from tests.support import graphics, standin
 from tests.support.benches import STEPS
 from tests.support.command import Done, run
 from tests.support.data_folders import DATA, FLAT, preprocessed
@@ -133,6 +134,24 @@ def test_next_after_a_pretraining(workspace: Path) -> None:
     assert complaints(fine_tuning) == set()
     assert "nnUNetv2_train 2 3d_fullres 0 -p nnUNetPlans" in fine_tuning
     assert " -device cpu " in fine_tuning
+
+
+def test_next_after_preprocessing_for_a_pretraining(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pretraining with all cases, and then the fine-tuning from it."""
+    edit(workspace, remove("results/"), dataset=GIVING)
+    assert run("migrate", "-s", "2", "-t", "1", "-tp", "FinetunePlans", "--workflow", "pretrain").code == 0
+    program = str(standin.install(workspace))
+    monkeypatch.setattr(runtime, "command", lambda name: program)
+    monkeypatch.setenv(standin.LOG, str(workspace / "log"))
+    _, pretraining, fine_tuning = after_next(
+        run("preprocess", "-d", "1", "-p", "FinetunePlans", "-c", "3d_fullres", "--yes")
+    )
+    assert pretraining == "plansguard gate -- nnUNetv2_train 1 3d_fullres all -p FinetunePlans"
+    model = place(workspace, GIVING, "results/nnUNetTrainer__FinetunePlans__3d_fullres/fold_all")
+    edit(workspace, *READY, weights())
+    model.mkdir(parents=True)
+    Path(WITH[1]).rename(model / FINAL)
+    assert complaints(fine_tuning) == set()
 
 
 def test_next_without_checkpoints(workspace: Path) -> None:
