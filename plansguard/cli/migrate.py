@@ -77,7 +77,9 @@ Force = Annotated[
         "plans were edited since, or used in a training.",
     ),
 ]
-Undo = Annotated[bool, Option("--undo", help="Undo the last migration into -t (with -tp: the last to that name).")]
+Undo = Annotated[
+    bool, Option("--undo", help="Undo the last migration into -t (with -tp: the last to that name). Copies are kept.")
+]
 
 
 def migrate(
@@ -129,7 +131,7 @@ def migrate(
 
 
 def _undo(workspace: Workspace, target: str, identifier: str | None, *, force: bool) -> None:
-    from plansguard.migration.apply import undo
+    from plansguard.migration.undo import undo
 
     undone = undo(workspace, target, identifier, force=force)
     typer.echo(f"The migration of {undone.plans} into {undone.dataset} is undone:")

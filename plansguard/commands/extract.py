@@ -11,7 +11,7 @@ from plansguard.core import disk
 from plansguard.core.atomic_files import write_atomically
 from plansguard.core.errors import UnreadableDocument, UsageError, WriteRefused
 from plansguard.documents.json_document import JsonDocument
-from plansguard.migration.plan import backup_name
+from plansguard.migration.files import backup_name
 from plansguard.migration.source_artefact import chosen_models
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from plansguard.core.errors import Absent, UsageError, known
 from plansguard.core.report import Report
 from plansguard.documents import json_document
 from plansguard.documents.file_names import CANONICAL_NAMES, MIGRATION_RECORD_ENDING, MODEL_PLANS, SETTINGS_NAME
+from plansguard.migration.files import assert_own_folder, backup_name, is_own_record, writable
 from plansguard.migration.image_reader import ReaderChoice, choose_reader, example_image
 from plansguard.migration.rewrite import grafted, moved
 from plansguard.migration.source_dataset import giving_dataset
@@ -86,16 +88,12 @@ def plan(workspace: Workspace, request: MigrationRequest, settings: ActiveSettin
     identifier = _checked_target(request.target_plans)
     giving, meant = giving_dataset(workspace, request.source, request.source_plans, request.workflow)
     receiving = _receiving(workspace, request.target)
-    if giving.name == receiving.name and not isinstance(giving, ExternalDataset):
-        raise UsageError(
-            f"{giving.name} is both source and target",
-            hint="a migration is between two datasets; to vary plans in one, copy the file and change plans_name",
-        )
+    _assert_two_datasets(giving, receiving)
     plans = _source_plans(giving, meant, receiving)
     placed, receiving = _with_dataset_json(receiving)
     reader, result = _result(request, plans, receiving)
-    path = _writable(receiving.folder / f"{identifier}.json")
-    _writable(receiving.folder / (identifier + MIGRATION_RECORD_ENDING))
+    path = writable(receiving.folder / f"{identifier}.json")
+    writable(receiving.folder / (identifier + MIGRATION_RECORD_ENDING))
     existing = disk.content(path) if disk.is_file(path) else None
     weights = giving.checkpoint if isinstance(giving, ExternalDataset) else None
     content = json_document.parse(json_document.dumps(result), str(path))
@@ -140,9 +138,16 @@ def _advised(report: Report, request: MigrationRequest) -> Report:
     return replace(report, findings=tuple(findings))
 
 
-def backup_name(path: Path, content: bytes) -> Path:
-    """The path of a backup, whose name contains a digest: a repeated migration makes no second copy."""
-    return path.with_name(f"{path.name}.{sha256(content)[:8]}.bak")
+def _assert_two_datasets(giving: Dataset, receiving: Dataset) -> None:
+    """Raise UsageError where both are one folder, by its name or behind links, or files would go to a third dataset."""
+    assert_own_folder(receiving)
+    folders = [disk.status(giving.folder), disk.status(receiving.folder)]
+    same = None not in folders and os.path.samestat(*folders)  # type: ignore[arg-type]
+    if same or (giving.name == receiving.name and not isinstance(giving, ExternalDataset)):
+        raise UsageError(
+            f"{giving.name} is both source and target",
+            hint="a migration is between two datasets; to vary plans in one, copy the file and change plans_name",
+        )
 
 
 def _checked_target(identifier: str) -> str:
@@ -153,17 +158,6 @@ def _checked_target(identifier: str) -> str:
             hint="choose another name with -tp",
         )
     return checked_identifier(identifier)
-
-
-def _writable(path: Path) -> Path:
-    """``path`` if a file can be written there: it does not exist, or is a regular file in the same folder."""
-    if disk.is_link(path) and disk.real(path).parent != disk.real(path.parent):
-        raise UsageError(
-            f"{path} is a link to {disk.real(path)}", hint="choose another name with -tp, or remove the link"
-        )
-    if disk.is_there(path) and not disk.is_file(path):
-        raise UsageError(f"{path} is there already and is no file", hint="choose another name with -tp")
-    return path
 
 
 def _receiving(workspace: Workspace, id_or_name: str) -> Dataset:
@@ -215,6 +209,7 @@ def _with_dataset_json(receiving: Dataset) -> tuple[list[Write], Dataset]:
     path = receiving.folder / CANONICAL_NAMES["dataset.json"]
     if disk.is_there(path):
         return [], receiving
+    writable(path)
     try:
         raw = receiving.raw_dataset_json.document
     except Absent as absent:
@@ -281,6 +276,11 @@ def _writes(pair: Pair, placed: list[Write]) -> list[Write]:
         }
         if changed:
             writes.append(Write(backup, existing, "a backup of the plans that are replaced"))
+    record_path = path.with_name(identifier + MIGRATION_RECORD_ENDING)
+    present = disk.content(record_path) if disk.is_file(record_path) else None
+    if present is not None and not is_own_record(record_path, present, identifier):
+        what = "a backup of a file that is no record of these plans"
+        writes.append(Write(backup_name(record_path, present), present, what))
     record = {
         "schema": SCHEMA,
         "tool": {"name": "plansguard", "version": plansguard.__version__},
@@ -298,7 +298,6 @@ def _writes(pair: Pair, placed: list[Write]) -> list[Write]:
         "replaced": replaced,
         "placed_dataset_json": sha256(placed[0].content) if placed else None,
     }
-    record_path = path.with_name(identifier + MIGRATION_RECORD_ENDING)
     writes.append(Write(record_path, json_document.dumps(record), "the migration record"))
     if changed:
         writes.append(Write(path, content, "the migrated plans"))

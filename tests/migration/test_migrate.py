@@ -11,6 +11,7 @@ import pytest
 
 from plansguard.artefacts.data.listing import listing
 from plansguard.documents import json_document
+from plansguard.migration.files import UNDONE
 from plansguard.records.preprocessing import finished_record, unfinished_record
 from plansguard.records.preprocessing_inputs import input_fields
 from tests.support.command import Done, run
@@ -41,12 +42,12 @@ def codes(*arguments: str) -> set[tuple[str, str]]:
 
 
 def files(workspace: Path) -> dict[str, bytes]:
-    """Every file of the preprocessed root except lock files."""
+    """Every file of the preprocessed root except lock files and what an undo keeps."""
     root = workspace / ROOTS["preprocessed"]
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != ".plansguard.lock"
+        if path.is_file() and path.name != ".plansguard.lock" and path.suffix != UNDONE
     }
 
 
@@ -277,7 +278,8 @@ def test_undo_refuses_edited_plans(workspace: Path) -> None:
     assert_refused(("-t", "2", "--undo"), "was edited after the migration")
     assert files(workspace) == before
     assert migrate("-t", "2", "--undo", "--force").code == 0
-    kept = [content for name, content in files(workspace).items() if name.endswith(".bak")]
+    folder = place(workspace, OTHER_CT, "preprocessed/")
+    kept = [path.read_bytes() for path in folder.glob(f"PretrainPlans.json.*{UNDONE}")]
     assert kept == [before[f"{OTHER_CT}/PretrainPlans.json"]]
 
 

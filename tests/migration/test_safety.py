@@ -18,8 +18,10 @@ import pytest
 from plansguard.commands.check import check
 from plansguard.core import atomic_files as atomic
 from plansguard.core.errors import UnreadableDocument, UsageError, WriteRefused
-from plansguard.migration.apply import migrate, undo
+from plansguard.migration.apply import migrate
+from plansguard.migration.files import UNDONE
 from plansguard.migration.plan import MigrationRequest
+from plansguard.migration.undo import undo
 from plansguard.nnunet.workspace import Workspace, checked_identifier
 from plansguard.rules.engine.settings import ActiveSettings
 from tests.support.variants import ROOTS, copy, place, put, remove
@@ -45,9 +47,10 @@ def migrate_plans(workspace: Path, target_plans: str = "Moved", *, force: bool =
 
 
 def state(workspace: Path) -> dict[str, bytes]:
-    """Every visible file of the receiving folder."""
+    """Every visible file of the receiving folder except what an undo keeps."""
     folder = place(workspace, OTHER_CT, "preprocessed/")
-    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
+    visible = [path for path in folder.iterdir() if not path.name.startswith(".") and path.suffix != UNDONE]
+    return {path.name: path.read_bytes() for path in visible}
 
 
 # --- Killed at every call that writes, renames or syncs ---
@@ -276,36 +279,6 @@ def test_waiting_for_the_lock_ends(workspace: Path, monkeypatch: pytest.MonkeyPa
 
 
 # --- links, names, line ends ---
-
-
-def link(path: Path, target: Path) -> None:
-    """A symbolic link, where the system allows one."""
-    try:
-        path.symlink_to(target)
-    except OSError:
-        pytest.skip("this system does not let us make links")
-
-
-def test_link_as_target(workspace: Path) -> None:
-    """A link within the folder is followed: its target is replaced, the link stays."""
-    copy("preprocessed/nnUNetPlans.json", "preprocessed/Shared.json")(workspace, OTHER_CT)
-    path = place(workspace, OTHER_CT, "preprocessed/Linked.json")
-    link(path, Path("Shared.json"))
-    migrate_plans(workspace, "Linked", force=True)
-    assert path.is_symlink()
-    shared = place(workspace, OTHER_CT, "preprocessed/Shared.json")
-    assert json.loads(shared.read_bytes())["plans_name"] == "Linked"
-
-
-@pytest.mark.parametrize("behind", ["nnUNetPlans.json", "nothing.json"])
-def test_link_out_of_the_folder_as_target(workspace: Path, behind: str) -> None:
-    """Plans of another dataset are not written through a link, and the target of a dangling link is not created."""
-    outside = place(workspace, CT, f"preprocessed/{behind}")
-    before = outside.read_bytes() if outside.exists() else None
-    link(place(workspace, OTHER_CT, "preprocessed/Linked.json"), Path("..") / CT / behind)
-    with pytest.raises(UsageError, match="is a link to"):
-        migrate_plans(workspace, "Linked", force=True)
-    assert (outside.read_bytes() if outside.exists() else None) == before
 
 
 def test_folder_as_target(workspace: Path) -> None:

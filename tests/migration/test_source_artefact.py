@@ -71,7 +71,7 @@ def accepting(*rules: str) -> tuple[str, str]:
 
 def preprocessed(workspace: Path) -> dict[str, bytes]:
     root = workspace / ROOTS["preprocessed"]
-    files = (path for path in sorted(root.rglob("*")) if path.is_file() and path.name != ".plansguard.lock")
+    files = (path for path in sorted(root.rglob("*")) if path.is_file() and path.suffix not in (".lock", ".undone"))
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
