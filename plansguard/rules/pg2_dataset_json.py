@@ -66,8 +66,8 @@ def dataset_json_missing(dataset: Dataset) -> Iterator[Found]:
     "PG202",
     Severity.ERROR,
     message="{field} is {here} here, where training reads it, and {raw} in nnUNet_raw",
-    fix="if nnUNet_raw is right: cp {raw_path} {path}{then}; if this file is right, "
-    "copy it the other way: the next planning takes nnUNet_raw's",
+    fix="if nnUNet_raw is right: cp {raw_path} {path}{then}; if this file is right: cp {path} {raw_path}, because the "
+    "next planning takes nnUNet_raw's",
 )
 def dataset_json_differs_from_raw(
     dataset: Dataset, dataset_json: DatasetJson, raw_dataset_json: DatasetJson
@@ -91,7 +91,7 @@ def dataset_json_differs_from_raw(
     """
     if _real_owner(dataset, dataset_json, raw_dataset_json) is not None:
         return  # PG203 reports this
-    again = preprocess_commands(dataset)
+    again = preprocess_commands(dataset, dataset.judged_plans)
     for field, key, raw_key in _differences(dataset_json, raw_dataset_json):
         then = f", then {again}" if again and field in _DECIDING else ""
         yield found(

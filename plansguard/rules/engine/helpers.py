@@ -10,9 +10,10 @@ from plansguard.core import disk
 from plansguard.core.errors import known
 from plansguard.core.report import Location
 from plansguard.core.text import differ, listed, quoted
-from plansguard.nnunet import plans_diff
+from plansguard.nnunet import constants, plans_diff
 from plansguard.nnunet.workspace import TrainedModel, dataset_id
 from plansguard.rules.engine.declare import Found, found
+from plansguard.subjects.data_users import data_users
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.trained_models import differing_fields
@@ -54,27 +55,48 @@ def number(dataset: Dataset) -> str:
 def preprocess_command(dataset: Dataset, plans: Plans, *names: str) -> str:
     """Return the command that preprocesses configurations and leaves a record, or what must be done before.
 
-    Migrated plans are refused while a field that they owe to the migration is edited; plans outside of
-    nnUNet_preprocessed have no data.
+    `plansguard preprocess` refuses migrated plans while a field that they owe to the migration is edited, and folders
+    that other configurations read and would fill differently. Plans outside of nnUNet_preprocessed have no data.
     """
     if dataset.role != "preprocessed":
         return "preprocess it where the dataset is"
-    record = known(lambda: dataset.migration_record(plans))
-    if record is not None:
-        changes = plans_diff.edited(record.migrated, plans.value)
-        codes = {"weights": "PG401", "input": "PG402"}
-        refused = sorted({codes[change.field.facet] for change in changes if change.field.facet in codes})
-        if refused:
-            return f"first set back what {listed(refused)} reports, or give the plans a new name"
+    codes = sorted({*_edited_since_migration(dataset, plans), *_shared_wrongly(dataset, plans, names)})
+    return f"first do what {listed(codes)} says" if codes else preprocess_words(dataset, plans, *names)
+
+
+def preprocess_words(dataset: Dataset, plans: Plans, *names: str) -> str:
+    """Return the command that preprocesses configurations and leaves a record, also where it would be refused now."""
     wanted = " ".join(f"-c {quoted(name)}" for name in names)
     return f"plansguard preprocess -d {number(dataset)} -p {quoted(plans.identifier)} {wanted}"
 
 
-def preprocess_commands(dataset: Dataset) -> str:
-    """Return the commands that preprocess again whatever data the dataset has; empty where it has none."""
+def preprocess_commands(dataset: Dataset, every: Iterable[Plans]) -> str:
+    """Return the commands that preprocess again whatever data these plans have; empty where they have none."""
+    commands: list[str] = []
+    for plans, names in _configurations_with_data(dataset, every):
+        command = preprocess_command(dataset, plans, *names)
+        if not command.startswith("plansguard "):
+            return command
+        commands.append(command)
+    return " && ".join(commands)
+
+
+def plan_commands(dataset: Dataset, every: Sequence[Plans]) -> str:
+    """Return the commands that plan a dataset again, and preprocess again whatever data these plans have.
+
+    Plans that no planner of nnU-Net writes are replaced by nnU-Net's default ones, whose data are not known yet.
+    """
+    own = [plans for plans in every if plans.identifier in constants.PLANNER_OF_IDENTIFIER]
+    options = [f" -pl {constants.PLANNER_OF_IDENTIFIER[plans.identifier]}" for plans in own] or [""]
+    commands = [f"nnUNetv2_plan_experiment -d {number(dataset)}{option}" for option in options]
+    with_data = _configurations_with_data(dataset, own)
+    return " && ".join([*commands, *(preprocess_words(dataset, plans, *names) for plans, names in with_data)])
+
+
+def _configurations_with_data(dataset: Dataset, every: Iterable[Plans]) -> Iterator[tuple[Plans, list[str]]]:
+    """Yield the plans that have data, and one requested configuration for each folder of data."""
     seen: set[str] = set()
-    commands = []
-    for plans in dataset.judged_plans:
+    for plans in every:
         names = []
         for configuration in requested_configurations(dataset, plans):
             folder = known(partial(dataset.data_folder, configuration))
@@ -82,8 +104,23 @@ def preprocess_commands(dataset: Dataset) -> str:
                 seen.add(folder.name)
                 names.append(configuration.name)
         if names:
-            commands.append(preprocess_command(dataset, plans, *names))
-    return " && ".join(dict.fromkeys(commands))
+            yield plans, names
+
+
+def _edited_since_migration(dataset: Dataset, plans: Plans) -> Iterator[str]:
+    """Yield the codes of the rules that report edits of migrated plans as errors."""
+    record, codes = known(lambda: dataset.migration_record(plans)), {"weights": "PG401", "input": "PG402"}
+    for change in plans_diff.edited(record.migrated, plans.value) if record is not None else ():
+        if change.field.facet in codes:
+            yield codes[change.field.facet]
+
+
+def _shared_wrongly(dataset: Dataset, plans: Plans, names: Iterable[str]) -> Iterator[str]:
+    """Yield the codes of the rules about configurations that share a folder of data and fill it differently."""
+    for users in data_users(dataset, dataset.plans).values():
+        for ours in (user for user in users if user.plans.path == plans.path and user.configuration.name in names):
+            others = (user for user in users if user.differs_from(ours))
+            yield from ("PG502" if user.plans.path == plans.path else "PG501" for user in others)
 
 
 def requested_configurations(dataset: Dataset, plans: Plans) -> Iterator[Configuration]:

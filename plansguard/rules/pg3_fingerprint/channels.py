@@ -11,7 +11,7 @@ from plansguard.core.text import brief, counted, listed
 from plansguard.nnunet import constants
 from plansguard.nnunet.intensity import FOREIGN_OVERLAP, ClippedRange
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import number, reported_before, requested_configurations
+from plansguard.rules.engine.helpers import plan_commands, reported_before, requested_configurations
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import DatasetJson, Fingerprint
 from plansguard.subjects.plans import Configuration, Plans
@@ -45,7 +45,7 @@ def channel_count_mismatch(dataset: Dataset, plans: Plans, dataset_json: Dataset
     remedy = f"give it one entry for each of: {', '.join(channels)}"
     if len(wrong) == len(fields) > 1 and len({field.entries for field in fields}) == 1:
         wrong = [wrong[0]._replace(who="these plans are")]
-        remedy = f"plan this dataset by itself: nnUNetv2_plan_experiment -d {number(dataset)}"
+        remedy = f"plan this dataset by itself: {plan_commands(dataset, [plans])}"
     for field in wrong:
         yield found(
             field.at,
@@ -94,7 +94,7 @@ def normalization_differs_from_channels(
     if reported_before(dataset, configuration, "normalization_schemes"):
         return
     keep = dataset.migrated_with(configuration.plans) == "finetune"  # the plans must fit trained weights
-    plan = f"if dataset.json is right: nnUNetv2_plan_experiment -d {number(dataset)}, then preprocess again"
+    plan = f"if dataset.json is right: {plan_commands(dataset, [configuration.plans])}"
     for index, (name, scheme) in enumerate(zip(names, schemes, strict=True)):
         implied = constants.normalization_of(name)
         if scheme == implied or scheme not in constants.NORMALIZATIONS:
@@ -141,7 +141,7 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
 
     Evidence: NO-01; nnU-Net issues 163, 177, 1383, Merlin issue 26.
     """
-    remedy = f"use this dataset's own statistics: nnUNetv2_plan_experiment -d {number(dataset)}, then preprocess"
+    remedy = f"use this dataset's own statistics: {plan_commands(dataset, [plans])}"
     if dataset.migrated_with(plans) == "finetune":
         remedy = "the weights expect the plans' values: keep them, and bring the images to the same intensity scale"
     for channel in _ct_channels(dataset, plans):

@@ -9,7 +9,7 @@ from plansguard.core.errors import Absent, known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import lacks, number
+from plansguard.rules.engine.helpers import lacks, number, plan_commands
 from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import Fingerprint
@@ -107,7 +107,7 @@ def fingerprint_count(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[Fo
     """
     spacings, shapes = (len(fingerprint.require(key)) for key in ("spacings", "shapes_after_crop"))
     cases, declared = known(lambda: _raw_cases(dataset)), known(lambda: _declared_cases(dataset))
-    again = f"nnUNetv2_extract_fingerprint -d {number(dataset)} --clean, then plan and preprocess again"
+    again = f"nnUNetv2_extract_fingerprint -d {number(dataset)} --clean && {plan_commands(dataset, dataset.plans)}"
     described = f"the fingerprint describes {spacings} cases"
     if spacings != shapes:
         one, other = f"the fingerprint has {spacings} spacings", f"{shapes} shapes"
@@ -118,7 +118,7 @@ def fingerprint_count(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[Fo
         at = dataset.dataset_json.at("numTraining")
         if cases is None:
             other = f"numTraining in dataset.json is {declared}"
-            remedy = f"if dataset.json is right, {again}; else correct numTraining"
+            remedy = f"if dataset.json is right: {again}; else correct numTraining"
             yield found(fingerprint.at("spacings"), related=[(at, other)], one=described, other=other, remedy=remedy)
         else:
             other = f"nnUNet_raw and the fingerprint have {cases} cases"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "PG514",
     Severity.ERROR,
     message="{missing} {stand} in splits_final.json and not in {folder}",
-    fix="preprocess these cases, or take them out of the splits; without the file nnU-Net makes new splits",
+    fix="preprocess these cases: {preprocess}; or take them out of the splits; without the file nnU-Net makes new ones",
 )
 def split_names_missing_case(dataset: Dataset, splits: Splits, data: Audit) -> Iterator[Found]:
     """The splits name cases that are not preprocessed.
