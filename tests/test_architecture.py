@@ -149,6 +149,7 @@ REASONS = {
     "core/disk.py": "it is the helper",
     "core/atomic_files.py": "it writes: each error is reported as WriteRefused",
     "training/folder_lock.py": "it holds descriptors of locks",
+    "cli/__init__.py": "it opens os.devnull",
     "artefacts/data/": "a hundred thousand files: names are listed and opened by descriptors, without Path objects",
     "nnunet/install/": "files of the installed packages and of the driver, each within suppress(OSError)",
     "documents/validation.py": "the schemas of this package",

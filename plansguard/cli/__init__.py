@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from typer import Option
@@ -20,6 +21,9 @@ _NO_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
 #: Variables that are added here; a command that replaces this process does not get them.
 ADDED_VARIABLES = () if _NO_PLUGINS in os.environ else (_NO_PLUGINS,)
 os.environ.setdefault(_NO_PLUGINS, "__all__")
+
+#: Exit codes of a program that SIGINT or SIGPIPE ends, as a shell reports them.
+_INTERRUPTED, _BROKEN_PIPE = 128 + 2, 128 + 13
 
 #: command -> the module in this package with the function of that name, with _ for -
 COMMANDS = {
@@ -82,14 +86,31 @@ def _assert_current_folder() -> None:
 
 def main() -> None:
     """Run the console script. Every error that a user can cause ends in one message and exit code 2."""
-    for stream in (sys.stdout, sys.stderr):
+    streams = sys.stdout, sys.stderr
+    for stream in streams:
         # A name that the terminal cannot encode must not end the program.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
+        _run()
+        code: str | int | None = 0
+    except SystemExit as end:
+        code = end.code
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    if sys.stdout is not streams[0]:  # typer replaces both streams after EPIPE
+        sys.stdout, sys.stderr = streams
+        code = _BROKEN_PIPE
+    sys.exit(_flushed(code))
+
+
+def _run() -> None:
+    try:
         _assert_current_folder()
         build_app(sys.argv[1:])(prog_name="plansguard")
     except (PlansguardError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            sys.exit(_BROKEN_PIPE)
         from plansguard.cli.common_options import show_error
 
         if not isinstance(error, PlansguardError):
@@ -97,3 +118,28 @@ def main() -> None:
             error = PlansguardError(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         show_error(error)
         sys.exit(2)
+
+
+def _flushed(code: str | int | None) -> str | int | None:
+    """The exit code after the output was written: Python reports what fails later with a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except BrokenPipeError:
+            _discard(stream)
+            code = _BROKEN_PIPE
+        except OSError as error:
+            _discard(stream)
+            with suppress(OSError):
+                print(f"plansguard: cannot write the output: {error.strerror}", file=sys.stderr, flush=True)
+            code = 2
+    return code
+
+
+def _discard(stream: TextIO) -> None:
+    """Let what a stream still has to write go nowhere."""
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

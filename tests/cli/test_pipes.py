@@ -1,0 +1,83 @@
+"""Output that cannot be written: one exit code, at most one message, no traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.support.command import start
+
+CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
+COMMANDS = {
+    "check": ("check", "-d", "1"),
+    "migrate": ("migrate", "-s", "1", "-t", "2", "-tp", "Moved", "--dry-run"),
+    "diff": ("diff", "{plans}", "{other}"),
+    "show": ("show", "{plans}"),
+    "steps": ("steps", "--total", "100"),
+    "rules": ("rules",),
+    "explain": ("explain", "PG101"),
+    "schema": ("schema", "plans"),
+    "env": ("env",),
+    "help": ("--help",),
+    "version": ("--version",),
+}
+
+pytestmark = [
+    pytest.mark.workspace(CT, OTHER_CT),
+    pytest.mark.skipif(os.name == "nt", reason="Windows has neither SIGPIPE nor /dev/full"),
+]
+
+
+def arguments(command: str, workspace: Path) -> list[str]:
+    folder = workspace / "nnUNet_preprocessed"
+    places = {"plans": folder / CT / "nnUNetPlans.json", "other": folder / OTHER_CT / "nnUNetPlans.json"}
+    return [part.format(**places) for part in COMMANDS[command]]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_closed_pipe(command: str, workspace: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = start(*arguments(command, workspace), stdout=writing)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_full_disk(command: str, workspace: Path) -> None:
+    with Path("/dev/full").open("wb") as stream:
+        done = start(*arguments(command, workspace), stdout=stream)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("plansguard: ")
+    assert line.endswith("No space left on device")
+
+
+@pytest.mark.parametrize("delay", [0.01, 0.03, 0.06, 0.1, 0.15, 0.2])
+def test_an_interrupt_ends_quietly(delay: float, workspace: Path) -> None:
+    """While the modules of the command are loaded, and while it runs."""
+    program = "from plansguard.__main__ import main; print(flush=True); main()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments("check", workspace)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert child.stdout is not None
+    child.stdout.readline()
+    time.sleep(delay)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode in (0, 1, 130)
+    assert "Traceback" not in err
