@@ -12,17 +12,17 @@ import typer
 from typer import Option
 
 from plansguard.core import disk
-from plansguard.core.atomic_files import write_atomically
-from plansguard.core.errors import PlansguardError, UnreadableDocument, UsageError
+from plansguard.core.atomic_files import append, assert_writable, write_atomically
+from plansguard.core.errors import PlansguardError, UnreadableDocument, UsageError, WriteRefused
 from plansguard.core.report import Report, Severity
-from plansguard.documents import json_document
 from plansguard.documents.file_names import SETTINGS_NAME
-from plansguard.documents.recognise import recognise
-from plansguard.render import FORMATS, printable, render
+from plansguard.render import FORMATS, is_report, printable, render
 from plansguard.rules.engine.settings import ActiveSettings, read_settings
 
 #: Formats and paths, as ``--output`` names them; a path of None is the screen.
 OutputTargets = Sequence[tuple[str, Path | None]]
+_STREAMS = ("/dev/stdout", "/dev/stderr")
+_DESCRIPTORS = ("/dev/fd", "/proc/self/fd")
 
 Datasets = Annotated[
     list[str] | None,
@@ -49,15 +49,16 @@ SettingsFile = Annotated[
 def parse_outputs(outputs: Sequence[str]) -> OutputTargets:
     """Return ``["json=report.json"]`` as formats and paths.
 
-    Raises UsageError for an unknown format, for two formats on the screen and for a path that must not be replaced.
+    Raises UsageError for an unknown format, for two formats on the screen or in one file, and for a file that no report
+    may replace.
     """
     parsed: list[tuple[str, Path | None]] = []
     for output in outputs or ["text"]:
         name, equals, path = output.partition("=")
         if name not in FORMATS or (equals and not path):
             raise UsageError(f"--output {output} is not known", hint=f"formats: {', '.join(FORMATS)}, or FORMAT=PATH")
-        if path and (kept := _kept(Path(path))):
-            raise UsageError(f"--output {output} would replace {kept}", hint="give the report another name")
+        if path:
+            _assert_free(Path(path), output, [other for _, other in parsed if other is not None])
         parsed.append((name, Path(path) if path else None))
     if sum(path is None for _, path in parsed) > 1:
         raise UsageError(
@@ -77,15 +78,25 @@ def text_on_screen(outputs: OutputTargets) -> bool:
     return ("text", None) in outputs
 
 
-def _kept(path: Path) -> str | None:
-    """What a report at ``path`` would replace, if that is the settings or one of nnU-Net's documents."""
-    if path.name == SETTINGS_NAME:
-        return "the settings"
+def _assert_free(path: Path, output: str, others: Sequence[Path]) -> None:
+    """Raise UsageError unless a report may be written to ``path``."""
+    if path.name == SETTINGS_NAME:  # the next check would take the report for settings
+        raise UsageError(f"--output {output} would replace the settings", hint="give the report another name")
+    if any(disk.are_same(path, other) for other in others):
+        raise UsageError(
+            f"--output {output}: another report goes to {path} as well", hint="give each a name of its own"
+        )
+    if _is_stream(path):
+        return
     try:
-        kind = recognise(json_document.read(path).value)
-    except UnreadableDocument:
-        return None
-    return f"a document ({kind})" if kind else None
+        assert_writable(path, is_report)
+    except WriteRefused as refused:
+        raise UsageError(f"--output {output}: {refused.reason}", hint=refused.hint) from refused
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a path is a pipe, a device, or an open file by its number: it is written to, not replaced."""
+    return disk.is_special(path) or str(path) in _STREAMS or str(path.parent) in _DESCRIPTORS
 
 
 def emit(report: Report, outputs: OutputTargets) -> None:
@@ -93,10 +104,10 @@ def emit(report: Report, outputs: OutputTargets) -> None:
     for name, path in outputs:
         if path is None:
             typer.echo(render(report, name, color=use_color()), nl=False)
-        elif disk.is_special(path):
-            path.write_text(render(report, name), encoding="utf-8")  # a pipe or a device, such as /dev/null
+        elif _is_stream(path):
+            append(path, render(report, name).encode())
         else:
-            write_atomically(path, render(report, name).encode())
+            write_atomically(path, render(report, name).encode(), is_report)
 
 
 def use_color() -> bool:

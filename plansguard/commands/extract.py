@@ -8,7 +8,7 @@ from typing import NamedTuple
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
 from plansguard.artefacts.checkpoint.trained_model import embedded_dataset_json, embedded_plans, read_artefact
 from plansguard.core import disk
-from plansguard.core.atomic_files import write_atomically
+from plansguard.core.atomic_files import append, assert_writable, holding, kept, write_atomically
 from plansguard.core.errors import UnreadableDocument, UsageError, WriteRefused
 from plansguard.documents.json_document import JsonDocument
 from plansguard.migration.files import backup_name
@@ -37,10 +37,10 @@ def extract(
         if found_dataset_json is None:
             raise UnreadableDocument(str(source), "it holds no dataset.json", hint="leave --dataset-json out")
         files.append((dataset_json, found_dataset_json))
-    if len({path.absolute() for path, _ in files}) < len(files):
+    if len({disk.real(path) for path, _ in files}) < len(files):
         raise UsageError("-o and --dataset-json name the same file", hint="give each a name of its own")
     for path, document in files:
-        _assert_writable(path, document.raw, force=force)
+        _assert_free(path, document.raw, force=force)
     return Extracted(found_plans, [line for path, document in files for line in _write(path, document.raw)])
 
 
@@ -55,20 +55,23 @@ def _documents(source: Path, plans: str | None) -> tuple[JsonDocument, JsonDocum
     return model.plans, model.dataset_json
 
 
-def _assert_writable(path: Path, content: bytes, *, force: bool) -> None:
-    """Raise unless ``path`` is free, holds the same already, or may be replaced."""
+def _assert_free(path: Path, content: bytes, *, force: bool) -> None:
+    """Raise WriteRefused unless ``path`` is free, holds the same already, or may be replaced."""
+    if disk.is_special(path):
+        return
     if disk.is_folder(path):
         raise UsageError(f"{path} is a folder", hint=f"name a file in it: {path / 'plans.json'}")
-    if disk.is_file(path) and disk.content(path) != content and not force:
+    if disk.is_file(path) and not disk.is_link(path) and not force and disk.content(path) != content:
         raise WriteRefused(
             f"{path} exists already and holds something else",
             hint="give another name, or --force, which keeps a backup of it",
         )
+    assert_writable(path, kept)
 
 
 def _write(path: Path, content: bytes) -> list[str]:
     if disk.is_special(path):
-        path.write_bytes(content)  # a pipe or a device: not to be replaced
+        append(path, content)
         return []
     old = disk.content(path) if disk.is_file(path) else None
     if old == content:
@@ -76,7 +79,7 @@ def _write(path: Path, content: bytes) -> list[str]:
     messages = []
     if old is not None:
         backup = backup_name(path, old)
-        write_atomically(backup, old)
+        write_atomically(backup, old, holding(old))
         messages = [f"kept the previous content as {backup}"]
-    write_atomically(path, content)
+    write_atomically(path, content, kept)
     return [*messages, f"wrote {path}"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from plansguard.core.report import Finding, Report, Severity
 from plansguard.core.text import quoted
 from plansguard.documents import json_document
 from plansguard.documents.file_names import PREPROCESSING_RECORD_ENDING
+from plansguard.documents.recognise import recognise
 from plansguard.nnunet import runtime
 from plansguard.nnunet.command_line import PREPROCESS
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
@@ -334,9 +336,16 @@ def _present_record(path: Path) -> PreprocessingRecord | None:
         return None
 
 
+def _is_record(path: Path) -> bool:
+    """Whether a file is a preprocessing record, also a faulty one."""
+    with suppress(UnreadableDocument):
+        return recognise(json_document.read(path).value) == "stamp"
+    return False
+
+
 def _write(path: Path, record: dict[str, Any]) -> None:
     with locked(path.parent):
-        write_atomically(path, json_document.dumps(record))
+        write_atomically(path, json_document.dumps(record), _is_record)
 
 
 def _assert_unchanged(job: Job, target: Target) -> None:

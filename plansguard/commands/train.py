@@ -16,7 +16,7 @@ from typing import Any
 import plansguard
 from plansguard.commands.check import weights_from
 from plansguard.core import disk
-from plansguard.core.atomic_files import locked, write_atomically
+from plansguard.core.atomic_files import kept, locked, write_atomically
 from plansguard.core.errors import Absent, UsageError, WriteRefused, known
 from plansguard.core.report import Finding, Report
 from plansguard.core.text import quoted
@@ -212,7 +212,7 @@ def write_record(run: TrainingRun, record: Mapping[str, Any], *, keeps_lock: boo
     try:
         with locked(model_folder):  # a lock on the folder itself means that a training runs there
             content = merged(read_record(path), record) if disk.is_there(path) else record
-            write_atomically(path, json_document.dumps(content))
+            write_atomically(path, json_document.dumps(content), kept)  # read_record knows it
     finally:
         if locks and not keeps_lock:
             release(folder)

@@ -6,40 +6,86 @@ import errno
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from plansguard.core import disk
 from plansguard.core.errors import WriteRefused
 
 #: Seconds that a process waits for the lock of a dataset folder.
 LOCK_TIMEOUT = 10.0
 _TEMPORARY = ".plansguard.tmp"
 
+#: Whether the content of an existing file is plansguard's own, or is kept elsewhere, so that the file may be replaced.
+Replaces = Callable[[Path], bool]
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace the file at ``path`` in one step: temporary file beside it, fsync, rename, fsync of the folder.
 
-    A symbolic link is followed: its target is replaced, and the link remains. Raises WriteRefused with the system's
-    reason (no space, no permission, ...); the previous file is then unchanged.
+def nothing(_: Path) -> bool:
+    """Accept no file that may be replaced."""
+    return False
+
+
+def kept(_: Path) -> bool:
+    """Accept every file: the caller has kept its content, or knows that it is plansguard's own."""
+    return True
+
+
+def holding(content: bytes) -> Replaces:
+    """Accept a file with this content."""
+    return lambda path: disk.content(path) == content
+
+
+def assert_writable(path: Path, replaces: Replaces = nothing) -> None:
+    """Raise WriteRefused unless nothing is at ``path``, or a file that may be replaced.
+
+    A symbolic link is never written through, nor replaced: what it leads to may belong to other work.
+    """
+    if disk.is_link(path):
+        where = disk.real(path)
+        raise WriteRefused(f"{path} is a symbolic link to {where}", hint="name the file itself, or remove the link")
+    if disk.is_folder(path):
+        raise WriteRefused(f"{path} is a folder", hint="name a file in it")
+    try:
+        may_be_replaced = not disk.is_there(path) or (disk.is_file(path) and replaces(path))
+    except OSError as error:
+        raise _refused(path, error) from error
+    if not may_be_replaced:
+        raise WriteRefused(f"{path} exists, and plansguard did not write it", hint="move it away, or use another name")
+
+
+def write_atomically(path: Path, content: bytes, replaces: Replaces = nothing) -> None:
+    """Write a file in one step: temporary file beside it, fsync, rename, fsync of the folder.
+
+    Raises WriteRefused where ``assert_writable`` does, and with the system's reason (no space, no permission, ...). The
+    file that was there before is then unchanged.
     """
     import tempfile
 
-    target = Path(os.path.realpath(path))
+    assert_writable(path, replaces)
     temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=_TEMPORARY, dir=target.parent)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=_TEMPORARY, dir=path.parent)
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, _mode(target))
-        os.replace(temporary, target)
-        _sync(target.parent)
+        os.chmod(temporary, _mode(path))
+        os.replace(temporary, path)
+        _sync(path.parent)
     except OSError as error:
         if temporary:
             with suppress(OSError):
                 os.unlink(temporary)
+        raise _refused(path, error) from error
+
+
+def append(path: Path, content: bytes) -> None:
+    """Write to a pipe, a device or an open file. Raises WriteRefused with the system's reason."""
+    try:
+        with open(path, "ab") as stream:
+            stream.write(content)
+    except OSError as error:
         raise _refused(path, error) from error
 
 
@@ -51,6 +97,8 @@ def replacing(path: Path) -> Iterator[Path]:
     next writer replaces. Raises WriteRefused as ``write_atomically`` does.
     """
     temporary = path.with_name(path.name + ".tmp")
+    with suppress(OSError):
+        os.unlink(temporary)  # a leftover, or a link that would be written through
     try:
         yield temporary
         _fsync(temporary, os.O_RDWR)
@@ -113,7 +161,7 @@ def _inheritable_lock(lock_file: Path, busy: str) -> int | None:
     import fcntl
 
     try:
-        descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         raise _refused(lock_file, error) from error
     try:
@@ -133,6 +181,8 @@ def _inheritable_lock(lock_file: Path, busy: str) -> int | None:
 def _file_lock(lock_file: Path, busy: str, timeout: float) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
+    if disk.is_link(lock_file):
+        raise WriteRefused(f"{lock_file} is a symbolic link", hint="remove it: plansguard locks a file of its own")
     lock = FileLock(lock_file)
     try:
         lock.acquire(timeout=timeout)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from plansguard.core import disk
-from plansguard.core.atomic_files import locked, remove, write_atomically
+from plansguard.core.atomic_files import kept, locked, remove, write_atomically
 from plansguard.core.errors import WriteRefused
 from plansguard.core.report import Severity
 from plansguard.migration.files import outdated_copies
@@ -33,7 +33,7 @@ def migrate(workspace: Workspace, request: MigrationRequest, settings: ActiveSet
         migration = plan(workspace, request, settings)
         if not migration.report.fails(Severity.ERROR):
             for write in migration.writes:
-                write_atomically(write.path, write.content)
+                write_atomically(write.path, write.content, kept)
             result = migration.pair.result
             for copy in outdated_copies(folder, result.identifier, result.document.raw) if migration.writes else ():
                 remove(copy)

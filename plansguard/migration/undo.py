@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plansguard.core import disk
-from plansguard.core.atomic_files import locked, remove, write_atomically
+from plansguard.core.atomic_files import kept, locked, remove, write_atomically
 from plansguard.core.digest import sha256
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, WriteRefused, known
 from plansguard.documents import json_document, size_limits
@@ -68,8 +68,8 @@ def undo(workspace: Workspace, target: str, identifier: str | None, *, force: bo
                 hint="--force undoes the migration nevertheless; -tp names another one",
             )
         changes = [*_plans_changes(path, record, force), *_record_changes(record_path, record)]
-        kept = {change.path for change in changes}
-        outdated = [copy for copy in outdated_copies(receiving.folder, record.identifier, None) if copy not in kept]
+        changed = {change.path for change in changes}
+        outdated = [copy for copy in outdated_copies(receiving.folder, record.identifier, None) if copy not in changed]
         steps = [_perform(change) for change in changes]
         steps += _remove_placed(receiving, record)
         for copy in outdated:
@@ -81,7 +81,7 @@ def _perform(change: _Change) -> str:
     if change.content is None:
         remove(change.path)
     else:
-        write_atomically(change.path, change.content)
+        write_atomically(change.path, change.content, kept)
     return change.step
 
 

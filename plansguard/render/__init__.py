@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from importlib import import_module
 from json import dumps  # not `import json`: that is the module beside this one
 from math import isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plansguard.core import disk
 from plansguard.core.report import Report
 
 if TYPE_CHECKING:
@@ -14,12 +17,27 @@ if TYPE_CHECKING:
 
 #: format name -> module; each module has ``render(report, *, color) -> str``
 FORMATS = {"text": "text", "json": "json", "github": "github"}
+#: Bytes in which the first and the last line of a report are recognised.
+_LINE = 4096
 
 
 def render(report: Report, output_format: str, *, color: bool = False) -> str:
     """Render the report in one of FORMATS, ending in a newline. Only ``text`` has colour."""
     module = import_module(f"plansguard.render.{FORMATS[output_format]}")
     return str(module.render(report, color=color))
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is a report of plansguard by its first and its last line, or is empty.
+
+    Each format has the two lines as patterns, ``BEGINS`` and ``ENDS``. OSError if the file cannot be read.
+    """
+    with disk.open_file(path) as file:
+        begin = file.read(_LINE)
+        file.seek(max(0, file.seek(0, io.SEEK_END) - _LINE))
+        end = file.read(_LINE)
+    modules = [import_module(f"plansguard.render.{name}") for name in FORMATS.values()]
+    return not begin or any(module.BEGINS.match(begin) and module.ENDS.search(end) for module in modules)
 
 
 def printable(text: str) -> str:

@@ -6,11 +6,16 @@ line in plain text counts all of them.
 
 from __future__ import annotations
 
+import re
+
 from plansguard.core.report import Cause, Report
 from plansguard.core.text import counted
 from plansguard.render import printable
 
 _KINDS = {"error": "error", "warning": "warning", "info": "notice"}
+#: The first and the last line of a report, by which `is_report` recognises it.
+BEGINS = re.compile(rb"::(error|warning|notice) file=|plansguard: ")
+ENDS = re.compile(rb"(^|\n)plansguard: [^\n]* in \d+ documents?, \d+ checks? not possible\n\Z")
 
 
 def render(report: Report, *, color: bool) -> str:  # noqa: ARG001 - every format takes the same arguments

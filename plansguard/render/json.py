@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from plansguard import __version__
 from plansguard.core.report import Cause, Finding, Report
 from plansguard.documents.models.report_document import (
@@ -14,11 +16,16 @@ from plansguard.documents.models.report_document import (
 )
 from plansguard.render import json_text
 
+SCHEMA = "plansguard/report/1"
+#: The first and the last line of a report, by which `is_report` recognises it.
+BEGINS = re.compile(rb'\{\n  "schema": "plansguard/report/')
+ENDS = re.compile(rb"\n\}\n\Z")
+
 
 def render(report: Report, *, color: bool) -> str:  # noqa: ARG001 - every format takes the same arguments
     """Render the report as JSON, indented by two, with the same keys for every report."""
     document = ReportDocument(
-        schema_="plansguard/report/1",
+        schema_=SCHEMA,
         tool=ToolEntry(name="plansguard", version=__version__),
         command=report.command,
         inputs=list(report.inputs),

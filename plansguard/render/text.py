@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, zip_longest
 
@@ -12,6 +13,12 @@ from plansguard.render import printable
 _COLORS = {"error": "31;1", "warning": "33;1", "info": "36;1", "path": "1", "faint": "2"}
 #: How many places of the same fault are listed before the rest is only counted.
 _PLACES = 5
+_NOTHING = "nothing to check: "
+_NO_PLANS = "there are no plans to check: "
+_RESULT = rf"({_NO_PLANS})?(no findings|\d+ (errors?|warnings?|for information))[^\n]* in \d+ documents?[^\n]*"
+#: The first and the last line of a report, by which `is_report` recognises it.
+BEGINS = re.compile(rf"(error|warning|info)\[PG\d+\] |ignored: PG\d|not checked: PG\d|{_NOTHING}|{_RESULT}\n".encode())
+ENDS = re.compile(rf"(^|\n)({_NOTHING}[^\n]*|{_RESULT})\n\Z".encode())
 
 Paint = Callable[[str, str], str]
 
@@ -96,14 +103,14 @@ def _not_checked(records: tuple[NotChecked, ...], paint: Paint) -> Iterator[str]
 def _summary(report: Report, paint: Paint) -> str:
     counts = report.summary()
     if not counts["documents"]:
-        return "nothing to check: no plans, dataset.json, fingerprint or splits were found"
+        return f"{_NOTHING}no plans, dataset.json, fingerprint or splits were found"
     findings = [counted(counts[key], key) for key in ("error", "warning") if counts[key]]
     if counts["info"]:
         findings.append(f"{counts['info']} for information")
     result = paint("error" if counts["error"] else "warning", ", ".join(findings)) if findings else "no findings"
     ignored = f", {counts['ignored']} ignored" if counts["ignored"] else ""
     skipped = f", {counted(counts['not_checked'], 'check')} not possible" if counts["not_checked"] else ""
-    empty = "there are no plans to check: " if report.lacks_plans else ""
+    empty = _NO_PLANS if report.lacks_plans else ""
     return f"{empty}{result}{ignored} in {counted(counts['documents'], 'document')}{skipped}"
 
 

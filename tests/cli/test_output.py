@@ -51,7 +51,9 @@ def test_only_files() -> None:
         (["=r.json"], "--output =r.json is not known"),
         (["JSON"], "--output JSON is not known"),
         (["json=nowhere/r.json"], "cannot write nowhere/r.json: No such file or directory"),
-        (["json=folder"], "cannot write folder: Is a directory"),
+        (["json=folder"], "--output json=folder: folder is a folder"),
+        (["json=r", "github=r"], "--output github=r: another report goes to r as well"),
+        (["json=r", "github=folder/../r"], "--output github=folder/../r: another report goes to folder/../r as well"),
         # A report there would be taken for settings by the next check.
         (["json=sub/plansguard.json"], "--output json=sub/plansguard.json would replace the settings"),
     ],
