@@ -17,7 +17,7 @@ from plansguard.rules import RULES
 from plansguard.rules.engine.settings import ActiveSettings, find_settings, read_settings
 from tests.conftest import ROOT
 from tests.support.command import Done, run
-from tests.support.variants import FIXTURES, ROOTS, place
+from tests.support.variants import FIXTURES, PLANS, ROOTS, copy, place
 
 DATASET = FIXTURES / "workspace" / ROOTS["preprocessed"] / "Dataset002_FinetuneCT"
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
@@ -333,13 +333,15 @@ def test_the_example_of_the_readme() -> None:
 
 # --- migrate ---
 
-#: The two CT datasets, in the current folder.
-in_workspace = pytest.mark.workspace(CT, OTHER_CT, folder="workspace", chdir=True)
+#: The two CT datasets, in the current folder. The second has a copy of the first one's plans.
+in_workspace = pytest.mark.workspace(
+    OTHER_CT, CT, edits=(copy(PLANS, "preprocessed/Borrowed.json", of=CT),), folder="workspace", chdir=True
+)
 
 
 def migrate(*options: str) -> Done:
-    """Migrate from 2 to 1, which is the wrong direction."""
-    return run("migrate", "-s", "2", "-t", "1", "-tp", "X", *options)
+    """Migrate plans that were made for dataset 1 from 2 to 1, which is the wrong direction."""
+    return run("migrate", "-s", "2", "-sp", "Borrowed", "-t", "1", "-tp", "X", *options)
 
 
 @in_workspace
