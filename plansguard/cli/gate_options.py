@@ -101,6 +101,18 @@ class GateOptions:
             print_line(f"plansguard: {acceptance.code} was accepted, but not found", err=True)
 
 
+def accepted_pairs(accept: Sequence[str], because: Sequence[str]) -> list[Accepted]:
+    """Return codes and their reasons, in pairs; UsageError where one is missing."""
+    from plansguard.rules.engine.acceptance import Accepted
+
+    if len(accept) != len(because):
+        raise UsageError(
+            f"{len(accept)} times --accept and {len(because)} times --because: each needs the other",
+            hint='--accept PG701 --because "the reason that will be written down"',
+        )
+    return [Accepted(*pair) for pair in zip(accept, because, strict=True)]
+
+
 def accepted_findings(
     accept: Sequence[str], because: Sequence[str], from_scratch: bool, weights: object
 ) -> list[Accepted]:
@@ -109,18 +121,13 @@ def accepted_findings(
     ``from_scratch`` accepts that no weights are named; UsageError if some are.
     """
     from plansguard.commands.train import FROM_SCRATCH
-    from plansguard.rules.engine.acceptance import Accepted
 
-    if len(accept) != len(because):
-        raise UsageError(
-            f"{len(accept)} times --accept and {len(because)} times --because: each needs the other",
-            hint='--accept PG701 --because "the reason that will be written down"',
-        )
+    pairs = accepted_pairs(accept, because)
     if from_scratch and weights is not None:
         raise UsageError(
             f"--from-scratch and -pretrained_weights {weights} exclude each other", hint="leave one of the two out"
         )
-    return [Accepted(*pair) for pair in zip(accept, because, strict=True)] + [FROM_SCRATCH] * from_scratch
+    return pairs + [FROM_SCRATCH] * from_scratch
 
 
 def leave_record(run: TrainingRun, report: Report, *, keeps_lock: bool) -> None:

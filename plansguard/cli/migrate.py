@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,12 +20,14 @@ from plansguard.cli.common_options import (
     print_line,
     text_on_screen,
 )
-from plansguard.core.errors import UsageError
+from plansguard.cli.gate_options import accepted_pairs
+from plansguard.core.errors import UsageError, WriteRefused
 from plansguard.core.report import Severity
 from plansguard.nnunet.workspace import Workspace
 
 if TYPE_CHECKING:
     from plansguard.migration.plan import Migration
+    from plansguard.rules.engine.acceptance import Accepted
 
 
 class Workflow(str, Enum):
@@ -80,6 +84,17 @@ Force = Annotated[
 Undo = Annotated[
     bool, Option("--undo", help="Undo the last migration into -t (with -tp: the last to that name). Copies are kept.")
 ]
+Configurations = Annotated[
+    list[str] | None,
+    Option("-c", metavar="CONFIGURATION", help="Judge and name only this one; all are written. Repeatable."),
+]
+Accept = Annotated[
+    list[str],
+    Option("--accept", metavar="CODE", help="Migrate despite this finding; needs --because. Repeatable, in pairs."),
+]
+Because = Annotated[
+    list[str], Option("--because", metavar="REASON", help="Why it is accepted; the migration record keeps the reason.")
+]
 
 
 def migrate(
@@ -90,10 +105,13 @@ def migrate(
     workflow: WorkflowOption = Workflow.FINETUNE,
     onto: Onto = None,
     reader: ReaderClass = None,
+    configuration: Configurations = None,
+    accept: Accept = [],  # noqa: B006 - typer copies it
+    because: Because = [],  # noqa: B006
     dry_run: Annotated[bool, Option("--dry-run", help="Show everything, write nothing.")] = False,
     force: Force = False,
     undo: Undo = False,
-    output: Outputs = [],  # noqa: B006 - typer copies it
+    output: Outputs = [],  # noqa: B006
     settings: SettingsFile = None,
 ) -> None:
     """Move plans to a dataset under a new name, in the right direction: from another dataset, or from trained weights.
@@ -103,7 +121,7 @@ def migrate(
     """
     workspace = Workspace.from_environment()
     if undo:
-        if source is not None or dry_run:
+        if source is not None or dry_run or configuration or accept or because:
             name = "" if target_plans is None else f" -tp {shlex.quote(target_plans)}"
             hint = f"plansguard migrate -t {shlex.quote(target)}{name} --undo"
             raise UsageError("--undo takes only -t, -tp and --force", hint=hint)
@@ -119,24 +137,57 @@ def migrate(
     from plansguard.migration.plan import MigrationRequest, plan
 
     outputs = parse_outputs(output)
-    request = MigrationRequest(source, target, target_plans, source_plans, workflow.value, reader, onto, force)
+    request = MigrationRequest(
+        *(source, target, target_plans, source_plans, workflow.value, reader, onto, force),
+        configurations=tuple(configuration or ()),
+        accepted=tuple(_accepted(accept, because)),
+    )
     active = load_settings(settings, [workspace.preprocessed_folder(workspace.dataset_name(target))])
     migration = plan(workspace, request, active) if dry_run else run_migrate(workspace, request, active)
-    if text_on_screen(outputs):
-        _print_before(migration)
-    emit(migration.report, outputs)
-    if text_on_screen(outputs):
-        _print_after(migration, dry_run=dry_run)
+    done = "" if dry_run or not _was_written(migration) else f"the plans were written: {migration.pair.result.path}"
+    with _output_after(done):
+        if text_on_screen(outputs):
+            _print_before(migration)
+        emit(migration.report, outputs)
+        if text_on_screen(outputs):
+            _print_after(migration, dry_run=dry_run)
     raise typer.Exit(migration.report.exit_code())
+
+
+def _accepted(accept: list[str], because: list[str]) -> list[Accepted]:
+    """The findings to accept; UsageError for one that has an option of its own."""
+    accepted = accepted_pairs(accept, because)
+    if {entry.code for entry in accepted} & {"PG412", "would-overwrite"}:
+        raise UsageError("PG412 cannot be accepted", hint="--force replaces the plans and keeps a backup")
+    return accepted
+
+
+def _was_written(migration: Migration) -> bool:
+    return bool(migration.writes) and not migration.report.fails(Severity.ERROR)
+
+
+@contextmanager
+def _output_after(done: str) -> Iterator[None]:
+    """Report what was done where the output cannot be written. A closed pipe is left to the caller."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except (OSError, WriteRefused) as error:
+        if not done:
+            raise
+        reason = error.reason if isinstance(error, WriteRefused) else f"the output cannot be written: {error.strerror}"
+        raise WriteRefused(reason, hint=done) from error
 
 
 def _undo(workspace: Workspace, target: str, identifier: str | None, *, force: bool) -> None:
     from plansguard.migration.undo import undo
 
     undone = undo(workspace, target, identifier, force=force)
-    typer.echo(f"The migration of {undone.plans} into {undone.dataset} is undone:")
-    for step in undone.steps:
-        typer.echo(f"  {step}")
+    with _output_after(f"the migration of {undone.plans} into {undone.dataset} was undone"):
+        typer.echo(f"The migration of {undone.plans} into {undone.dataset} is undone:")
+        for step in undone.steps:
+            print_line(f"  {step}")
 
 
 def _print_before(migration: Migration) -> None:
@@ -150,7 +201,8 @@ def _print_after(migration: Migration, *, dry_run: bool) -> None:
     from plansguard.migration.messages import next_commands
 
     if migration.report.fails(Severity.ERROR):
-        typer.echo("\nNothing was written. A finding that is meant can be accepted with a reason in plansguard.json.")
+        advice = 'A finding that is meant can be accepted with a reason: --accept CODE --because "...".'
+        typer.echo(f"\nNothing was written. {advice}")
         return
     typer.echo("")
     if not migration.writes:

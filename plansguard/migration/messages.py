@@ -81,7 +81,7 @@ def next_commands(migration: Migration) -> Iterator[str]:
 
 def _configuration(pair: Pair) -> str:
     """The configuration that was trained, else 3d_fullres, else the first."""
-    names = [configuration.name for configuration in pair.result.configurations]
+    names = [one.name for one in pair.result.configurations if pair.asks_for(one.name)]
     trained = [model.configuration for model in _trained(pair) if model.configuration in names]
     return (trained or [name for name in names if name == "3d_fullres"] or names)[0]
 

@@ -12,7 +12,7 @@ import plansguard
 from plansguard.core import disk
 from plansguard.core.digest import sha256
 from plansguard.core.errors import Absent, UsageError, known
-from plansguard.core.report import Report
+from plansguard.core.report import Finding, Report
 from plansguard.documents import json_document
 from plansguard.documents.file_names import CANONICAL_NAMES, MIGRATION_RECORD_ENDING, MODEL_PLANS, SETTINGS_NAME
 from plansguard.migration.files import assert_own_folder, backup_name, is_own_record, writable
@@ -24,11 +24,12 @@ from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
 from plansguard.nnunet.workspace import Workspace, checked_identifier
 from plansguard.records.migration import SCHEMA
 from plansguard.rules import RULES
+from plansguard.rules.engine.acceptance import Accepted, accept, assert_acceptable
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.direction import source_of
-from plansguard.subjects.discovery import dataset_in, dataset_of, plans_of
+from plansguard.subjects.discovery import configuration_of, dataset_in, dataset_of, plans_of
 from plansguard.subjects.external_plans import ExternalDataset
 from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Plans
@@ -47,7 +48,8 @@ class MigrationRequest:
     """The options of ``plansguard migrate``.
 
     ``source`` and ``target`` are ids or names of datasets, ``source`` also the path of an artefact; ``onto`` names the
-    plans of the target that a graft changes.
+    plans of the target that a graft changes. ``configurations`` are those to judge, all if none are named; the written
+    plans have all. ``accepted`` are findings that do not prevent the migration.
     """
 
     source: str
@@ -58,6 +60,8 @@ class MigrationRequest:
     reader: str | None = None
     onto: str | None = None
     force: bool = False
+    configurations: tuple[str, ...] = ()
+    accepted: tuple[Accepted, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ def plan(workspace: Workspace, request: MigrationRequest, settings: ActiveSettin
     Raises UsageError when a dataset or plans do not exist or are ambiguous, UnreadableDocument when the plans to be
     migrated cannot be read. A migration that is possible but wrong has findings in its report.
     """
+    assert_acceptable(request.accepted, [rule.info for rule in RULES])
     identifier = _checked_target(request.target_plans)
     giving, meant = giving_dataset(workspace, request.source, request.source_plans, request.workflow)
     receiving = _receiving(workspace, request.target)
@@ -108,20 +113,48 @@ def plan(workspace: Workspace, request: MigrationRequest, settings: ActiveSettin
         existing=existing,
         replaced=None if old is None else known(lambda: receiving.migration_record(old)),
         force=request.force,
+        configurations=request.configurations,
     )
+    for name in request.configurations:
+        configuration_of(pair.result, name)  # raises for an unknown one
     writes = [*placed, *_writes(pair, placed)]
     written = [json_document.parse(write.content, str(write.path)) for write in writes if write.path.suffix == ".json"]
     target = target.with_documents(written, target.request)
     pair = replace(pair, receiving=target, result=_plans_at(path, target))
+    report = _report(pair, settings, request)
+    return Migration(pair, reader, tuple(_with_accepted(write, report) for write in writes), report)
+
+
+def _report(pair: Pair, settings: ActiveSettings | None, request: MigrationRequest) -> Report:
+    """The findings about the result, of the named configurations or of all, with those that are accepted marked."""
+    target = pair.receiving
+    names = dict.fromkeys(request.configurations) or [None]
     report = run_rules(
         "migrate",
-        [giving.name, receiving.name],
-        [target],
+        [pair.giving.name, target.name],
+        [replace(target, request=replace(target.request, configuration=name)) for name in names],
         pair=pair,
         settings=settings,
         rules=[rule for rule in RULES if rule.info.name not in _FIXED_LATER and not _OF_DATA & set(rule.needs)],
     )
-    return Migration(pair, reader, tuple(writes), _advised(report, request))
+    findings: list[Finding] = []
+    for finding in report.findings:
+        if finding not in findings:  # several configurations may have the same finding
+            findings.append(finding)
+    return accept(_advised(replace(report, findings=tuple(findings)), request), request.accepted)
+
+
+def _with_accepted(write: Write, report: Report) -> Write:
+    """The migration record with the findings that were accepted; every other file as it is."""
+    accepted = [
+        {"code": finding.code, "name": finding.name, "because": finding.ignored}
+        for finding in report.findings
+        if finding.ignored is not None
+    ]
+    if not accepted or not write.path.name.endswith(MIGRATION_RECORD_ENDING):
+        return write
+    record = {**json_document.parse(write.content, str(write.path)).value, "accepted": accepted}
+    return replace(write, content=json_document.dumps(record))
 
 
 def _advised(report: Report, request: MigrationRequest) -> Report:

@@ -54,6 +54,14 @@ class Replaced(RecordModel):
     lineage: dict[str, Any] | None = Field(description="Its own migration record, if it had one.")
 
 
+class AcceptedFinding(RecordModel):
+    """A finding that did not prevent the migration because it was accepted."""
+
+    code: str = Field(description="The rule's code.")
+    name: str = Field(description="The rule's name.")
+    because: str = Field(description="The reason for accepting it.")
+
+
 class MigrationRecord(RecordModel):
     """The origin of migrated plans, the reason of the migration, and what was written.
 
@@ -78,4 +86,7 @@ class MigrationRecord(RecordModel):
     replaced: Replaced | None = Field(description="The file that had the name before, or null.")
     placed_dataset_json: str | None = Field(
         description="SHA-256 of the dataset.json that was copied into the folder because it had none, or null."
+    )
+    accepted: list[AcceptedFinding] | None = Field(
+        default=None, description="The findings that were accepted, by --accept or by the settings; absent without any."
     )
