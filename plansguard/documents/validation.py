@@ -97,14 +97,38 @@ def shortened(model: str, value: Any, faults: int) -> Any:
 def _refused(model: str, value: Any) -> tuple[FieldProblem, ...]:
     from pydantic import ValidationError
 
+    originals: dict[str | int, str] = {}
     try:
-        model_class(model).model_validate(value)
+        model_class(model).model_validate(_with_plain_keys(value, originals))
     except ValidationError as error:
         return tuple(
-            FieldProblem(entry["loc"], entry["input"], entry["msg"], entry["type"] == "missing")
+            FieldProblem(
+                tuple(originals.get(token, token) for token in entry["loc"]),
+                entry["input"],
+                entry["msg"],
+                entry["type"] == "missing",
+            )
             for entry in error.errors()
         )
     return ()
+
+
+def _with_plain_keys(value: Any, originals: dict[str | int, str]) -> Any:
+    """``value`` with half surrogate pairs in keys spelled out, which pydantic refuses or replaces.
+
+    ``originals`` receives the original of each changed key.
+    """
+    if isinstance(value, list):
+        return [_with_plain_keys(item, originals) for item in value]
+    if not isinstance(value, dict):
+        return value
+    plain = {}
+    for key, item in value.items():
+        spelled = key.encode("utf-8", "backslashreplace").decode("utf-8")
+        if spelled != key:
+            originals[spelled] = key
+        plain[spelled] = _with_plain_keys(item, originals)
+    return plain
 
 
 def _schema_of(model: str) -> tuple[_Schema, Any]:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from plansguard.documents import json_document
 from plansguard.documents.recognise import recognise
-from plansguard.documents.validation import model_class, surely_valid
+from plansguard.documents.validation import model_class, problems, surely_valid
 from tests.support.variants import FIXTURES
 
 MODELS = {"plans": "Plans", "dataset.json": "DatasetJson", "fingerprint": "Fingerprint", "splits": "Splits"}
@@ -80,3 +80,20 @@ def test_values_that_are_not_documents(value: Any) -> None:
 
 def test_unknown_models_are_left_to_pydantic() -> None:
     assert not surely_valid("MigrationRecord", {})
+
+
+@pytest.mark.parametrize(
+    ("model", "value", "places"),
+    [
+        ("Plans", {"\ud800": 1, "plans_name": 5, "configurations": {}}, {("plans_name",)}),
+        (
+            "Plans",
+            {"plans_name": "a", "configurations": {"\ud800": 5}},
+            {("configurations", "\ud800")},
+        ),
+        ("DatasetJson", {"\ud800": 1, "numTraining": []}, {("numTraining",)}),
+    ],
+    ids=["beside-a-fault", "above-a-fault", "dataset.json"],
+)
+def test_half_a_surrogate_pair_in_a_key_hides_no_fault(model: str, value: Any, places: set[Any]) -> None:
+    assert {problem.tokens for problem in problems(model, value)} >= places
