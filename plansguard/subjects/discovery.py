@@ -16,6 +16,9 @@ from plansguard.nnunet.workspace import DATASET_NAME, GROUND_TRUTH, Workspace, d
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 
+#: Folders that are searched below one path: a whole disk has more, and takes minutes.
+MAX_FOLDERS = 50_000
+
 #: Folders with images, arrays or files of other programs, and without documents of nnU-Net.
 _PRUNED = {
     *("imagesTr", "imagesTs", "labelsTr", "labelsTs", GROUND_TRUTH, "node_modules", "__pycache__"),
@@ -44,7 +47,8 @@ def expected_kind(path: Path) -> str | None:
 def discover(paths: Sequence[Path]) -> list[Dataset]:
     """One Dataset for every folder in or below ``paths`` that contains nnU-Net documents.
 
-    For a file, its whole folder is checked. Raises UsageError when a path does not exist.
+    For a file, its whole folder is checked. Raises UsageError when a path does not exist, or has more than MAX_FOLDERS
+    folders below it.
     """
     folders: dict[Path, tuple[Path, set[str]]] = {}
     for path in paths:
@@ -150,7 +154,7 @@ def _listed(folder: Path, named: Iterable[str]) -> Dataset:
 def _walk(root: Path) -> Iterator[Path]:
     """Every folder at or below ``root`` that can contain documents, once each; links are followed.
 
-    Folders that cannot be listed come last, so that they are reported.
+    Folders that cannot be listed come last, so that they are reported. UsageError beyond MAX_FOLDERS.
     """
     seen: set[Path] = set()
     unlisted: list[OSError] = []
@@ -160,6 +164,9 @@ def _walk(root: Path) -> Iterator[Path]:
             subfolders.clear()
             continue
         seen.add(real)
+        if len(seen) > MAX_FOLDERS:
+            reason = f"there are more than {MAX_FOLDERS:,} folders below {root}"
+            raise UsageError(reason, hint="name the folders of datasets, or datasets with -d")
         yield (path := Path(folder))
         if DATASET_NAME.fullmatch(path.name) and disk.is_file(path / file_names.CANONICAL_NAMES["fingerprint"]):
             subfolders.clear()  # those of a preprocessed dataset contain thousands of arrays and no documents

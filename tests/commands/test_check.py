@@ -14,6 +14,7 @@ import pytest
 from plansguard.commands.check import check
 from plansguard.core.errors import UsageError
 from plansguard.render import render
+from plansguard.subjects import discovery
 from tests.support.command import run, start
 from tests.support.variants import FIXTURES, ROOTS, place, point_to, put, remove
 
@@ -566,3 +567,17 @@ def test_geometry_without_the_package_that_reads_it(variables: Path, monkeypatch
     assert done.code == 0, done.out + done.err
     (reason,) = (one["reason"] for one in done.json["not_checked"] if one["code"] == "PG524")
     assert "pip install 'plansguard[data]'" in reason
+
+
+def test_a_tree_of_too_many_folders_is_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "MAX_FOLDERS", 5)
+    for index in range(4):
+        (tmp_path / "few" / str(index)).mkdir(parents=True)
+    assert run("check", tmp_path / "few").code == 3
+    (tmp_path / "few" / "more").mkdir()
+    done = run("check", tmp_path / "few")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines() == [
+        f"plansguard: there are more than 5 folders below {tmp_path / 'few'}",
+        "  name the folders of datasets, or datasets with -d",
+    ]
