@@ -40,7 +40,7 @@ def dataset_json_missing(dataset: Dataset) -> Iterator[Found]:
     """There is no dataset.json beside the plans.
 
     What it checks: a folder of `nnUNet_preprocessed` with plans also has a `dataset.json`. Where neither the variable
-    `nnUNet_preprocessed` nor preprocessed or raw data show that nnU-Net uses the folder, as in a repository that holds
+    `nnUNet_preprocessed` nor preprocessed data or raw images show that nnU-Net uses it, as in a repository that holds
     only plans, the file is not expected.
 
     Why it matters: preprocessing and training read the copy in this folder and stop with `FileNotFoundError:

@@ -103,7 +103,7 @@ class Dataset:
         """Whether nnU-Net trains on this folder, as far as other things than names show.
 
         It is a dataset's folder, and nnUNet_preprocessed names the folder around it, or preprocessed data are in it, or
-        its raw data are known.
+        its raw images are known.
         """
         if not DATASET_NAME.fullmatch(self.name):
             return False
@@ -112,7 +112,7 @@ class Dataset:
             is_named_preprocessed(folder.parent)
             or disk.is_folder(self.folder / GROUND_TRUTH)
             or self._has_data_folder
-            or (raw is not None and raw.absolute() != folder.parent and disk.is_folder(raw / self.name))
+            or (raw is not None and disk.is_folder(raw / self.name / "imagesTr"))
         )
 
     @cached_property

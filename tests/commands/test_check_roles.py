@@ -38,6 +38,9 @@ def test_plans_in_a_repository_need_nothing_beside_them(where: str, names: list[
     folder.mkdir(parents=True)
     for name in names:
         shutil.copy(PREPROCESSED / name, folder / name)
+    raw = Path("clone", ROOTS["raw"], OTHER_CT)  # beside nnUNet_preprocessed, and without images
+    raw.mkdir(parents=True)
+    shutil.copy(PREPROCESSED / "dataset.json", raw)
     for arguments in ([folder], ["clone"], [folder / "nnUNetPlans.json"], [folder / name for name in names]):
         done = run("check", *arguments, "--output", "json", "--fail-on", "info")
         assert (done.code, done.json["findings"]) == (0, []), done.out + done.err

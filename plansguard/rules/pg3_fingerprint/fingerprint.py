@@ -72,7 +72,7 @@ def fingerprint_missing(dataset: Dataset) -> Iterator[Found]:
     """There is no fingerprint beside the plans.
 
     What it checks: a folder of `nnUNet_preprocessed` with plans also has a `dataset_fingerprint.json`. Where neither
-    the variable `nnUNet_preprocessed` nor preprocessed or raw data show that nnU-Net uses the folder, as in a
+    the variable `nnUNet_preprocessed` nor preprocessed data or raw images show that nnU-Net uses it, as in a
     repository that holds only plans and dataset.json, the file is not expected.
 
     Why it matters: training copies the file into the results folder when it starts, after the data loaders, and stops
