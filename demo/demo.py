@@ -1,4 +1,4 @@
-"""Demonstrate the main workflow on the fixtures: migrate plans, check them, edit them by hand, reverse the move.
+"""Demonstrate the main workflow on the fixtures: migrate plans, check them, edit them by hand, move them back.
 
 Creates a small nnU-Net workspace in ``demo/workspace`` (replaced at every run) and runs the commands that a user would
 type. Needs the light package only.
@@ -29,8 +29,8 @@ def main() -> None:
     stage.say("train without a message.")
     stage.edit_spacing(PLANS, "3d_fullres", "2.5", "1.0")
     stage.plansguard("check -d 2 -p PretrainPlans", expect=1)
-    stage.say("-s and -t exchanged.")
-    stage.plansguard("migrate -s 2 -t 1 -tp PretrainPlans", expect=1)
+    stage.say("Plans are moved back to where they came from.")
+    stage.plansguard("migrate -s 2 -t 1 -sp PretrainPlans -tp Back", expect=1)
     stage.leave()
 
 

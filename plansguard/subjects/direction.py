@@ -135,6 +135,10 @@ def _pretrained_on_receiving(pair: Pair) -> TrainedModel | None:
 def _moved_back(pair: Pair, record: MigrationRecord, twin: str | None) -> Direction:
     giving, receiving = pair.giving.name, pair.receiving.name
     because = f"they were migrated from {receiving} to {giving} before ({record.workflow})"
+    origin = record.value["from"]["plans"]
+    if twin is None and origin in {plans.identifier for plans in pair.receiving.plans}:
+        has = f"{receiving} has the plans that they came from, as {origin} (-p {quoted(origin)})"
+        return Direction((because,), has)
     return Direction((because,), _use_own(pair, twin))
 
 

@@ -24,7 +24,7 @@ _Conflict = tuple[DataUser, list[FieldDifference]]
     Severity.ERROR,
     message="{configuration} reads its data from {identifier}, as {other} of {other_plans} does, but preprocesses "
     "differently: {fields}",
-    fix='undo the edit of one of the two; or give {mover} of {plans} a folder of its own, "data_identifier": '
+    fix='make the two agree; or give {mover} of {plans} a folder of its own, "data_identifier": '
     '"{own}", then {preprocess_mover}',
 )
 def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
