@@ -83,4 +83,5 @@ def _print_table(results: Sequence[FitResult]) -> None:
         typer.echo(f"{place:<{width}}  {outcome}")
         typer.echo(fill(printable(result.reason), **_WRAPPED))
         purpose = "to see why: " if result.outcome == IMPOSSIBLE else ""
-        typer.echo(f"  {purpose}{printable(result.command)}")  # not wrapped, so that it can be copied
+        only_judge = " --dry-run" if purpose and result.command.startswith("plansguard migrate") else ""
+        typer.echo(f"  {purpose}{printable(result.command)}{only_judge}")  # not wrapped, so that it can be copied

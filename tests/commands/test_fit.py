@@ -231,6 +231,7 @@ def test_nothing_is_written(workspace: Path) -> None:
 def test_lines_are_not_too_long(workspace: Path) -> None:
     done = run("fit", trained(workspace, PRETRAINED), "--all")
     commands = [line for line in done.out.splitlines() if re.match("  (to see why: )?(plansguard|nnUNetv2_)", line)]
+    assert all(line.endswith(" --dry-run") for line in commands if "to see why: plansguard migrate" in line)
     assert all(len(line) <= 100 for line in done.out.splitlines() if line not in commands)
     assert "   impossible\n" in done.out
     assert "\x1b" not in done.out
