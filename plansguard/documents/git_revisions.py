@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 from plansguard.core import disk
 from plansguard.core.errors import UsageError
-from plansguard.documents import size_limits
+from plansguard.core.text import quoted
+from plansguard.documents import json_document, size_limits
 from plansguard.documents.json_document import JsonDocument
+
+#: Seconds that git may take. A pipe in place of one of its files makes it wait for ever.
+TIMEOUT = 60.0
+#: The configuration of an untrusted repository names programs. `cat-file` runs none of them but to fetch objects that a
+#: partial clone lacks: GIT_NO_LAZY_FETCH forbids that since git 2.44, GIT_ALLOW_PROTOCOL, which overrides the
+#: configuration, since 2.3. The options and GIT_OPTIONAL_LOCKS switch off what later versions might run.
+ENVIRONMENT = {
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+}
+_OPTIONS = ("--no-pager", "--no-replace-objects", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
 
 
 def read(place: str) -> JsonDocument:
@@ -26,19 +41,50 @@ def read(place: str) -> JsonDocument:
 
 
 def _git_show(revision: str, path: str) -> bytes:
+    """The content of a file in a revision, as git stores it."""
     relative = os.path.relpath(path) if Path(path).is_absolute() else path
     blob = f"{revision}:./{relative.replace(os.sep, '/')}"
+    size = _git("cat-file", "-s", blob, place=f"{revision}:{path}")
+    if int(size) > json_document.MAX_BYTES_OF_CASES:
+        raise json_document.too_large(f"{revision}:{path}", json_document.MAX_BYTES_OF_CASES)
+    # `cat-file blob` refuses a folder, and applies neither filters nor textconv.
+    return _git("cat-file", "blob", blob, place=f"{revision}:{path}")
+
+
+def _git(command: str, option: str, blob: str, *, place: str) -> bytes:
+    """The output of a git command. Raises UsageError, with git's own reason."""
+    program = _program()
+    if program is None:
+        raise UsageError("git is not installed, or not on PATH", hint=f"give a file instead of {place}")
     try:
-        # `cat-file blob` returns the stored bytes, and refuses a folder. After --end-of-options, a revision that begins
-        # with a dash is not read as an option.
-        shown = subprocess.run(["git", "cat-file", "--end-of-options", "blob", blob], capture_output=True, check=False)
+        # After --end-of-options, a revision that begins with a dash is not read as an option.
+        shown = subprocess.run(
+            [program, *_OPTIONS, command, option, "--end-of-options", blob],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=TIMEOUT,
+            env={**os.environ, **ENVIRONMENT},
+        )
     except OSError as error:
-        raise UsageError(
-            f"git cannot be run: {error.strerror}", hint=f"give a file instead of {revision}:{path}"
-        ) from error
+        raise UsageError(f"git cannot be run: {error.strerror}", hint=f"give a file instead of {place}") from error
+    except (ValueError, subprocess.TimeoutExpired) as error:
+        raise UsageError(f"git has no answer for {place}: {error}", hint=f"give a file instead of {place}") from error
     if shown.returncode:
         reason = " ".join(shown.stderr.decode(errors="replace").split()).removeprefix("fatal: ")
-        raise UsageError(
-            f"git has no {revision}:{path}: {reason}", hint="give REV:path, such as HEAD~1:nnUNetPlans.json"
-        )
+        raise UsageError(f"git has no {place}: {reason}", hint=_hint(reason, blob))
     return shown.stdout
+
+
+def _program() -> str | None:
+    """The path of git. Unlike the system, leave out the current folder: what lies there may be untrusted."""
+    folders = os.pathsep.join(folder for folder in os.get_exec_path() if Path(folder).is_absolute())
+    found = shutil.which("git", path=folders)
+    # Windows looks in the current folder as well.
+    return found if found is not None and Path(found).is_absolute() else None
+
+
+def _hint(reason: str, blob: str) -> str:
+    if "not allowed" in reason or "lazy fetch" in reason or "promisor" in reason:
+        return f"this clone lacks the file, and plansguard fetches nothing: git show {quoted(blob)} > FILE"
+    return "give REV:path, such as HEAD~1:nnUNetPlans.json"

@@ -106,7 +106,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         with disk.open_file(path) as file:
             if os.fstat(file.fileno()).st_size > MAX_BYTES_OF_CASES:
-                raise _too_large(str(path), MAX_BYTES_OF_CASES)
+                raise too_large(str(path), MAX_BYTES_OF_CASES)
             raw = file.read(MAX_BYTES_OF_CASES + 1)  # the file may grow meanwhile
     except disk.NotAFile as error:
         raise UnreadableDocument(str(path), f"this is {file_type(error.mode)}", hint="name a JSON file") from error
@@ -208,10 +208,11 @@ def unopened(path: Path, error: OSError) -> UnreadableDocument:
 def _assert_size(raw: bytes, path: str) -> None:
     limit = MAX_BYTES_OF_CASES if may_list_cases(raw) else MAX_BYTES
     if len(raw) > limit:
-        raise _too_large(path, limit)
+        raise too_large(path, limit)
 
 
-def _too_large(path: str, limit: int) -> UnreadableDocument:
+def too_large(path: str, limit: int) -> UnreadableDocument:
+    """The error for a file of more than ``limit`` bytes."""
     reason = f"the file is larger than {limit // 1024**2} MiB"
     return UnreadableDocument(path, reason, hint=_IS_IT_THIS)
 

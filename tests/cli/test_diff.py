@@ -266,7 +266,7 @@ def test_revisions_without_git(plans: Document) -> None:
     save("P.json", plans)
     done = start("diff", "HEAD:P.json", "P.json", environment={"PATH": str(Path.cwd())})
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("plansguard: git cannot be run: ")
+    assert done.stderr.startswith("plansguard: git is not installed, or not on PATH\n")
 
 
 # --- long values ---
