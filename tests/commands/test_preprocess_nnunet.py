@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from plansguard.commands.check import check
+from plansguard.core.report import Severity
 from plansguard.nnunet import runtime
 from tests.support.command import Done, run
 from tests.support.preprocessing import (
@@ -25,7 +27,7 @@ from tests.support.preprocessing import (
     wait_for,
 )
 from tests.support.preprocessing_records import CT, FOLDER, MEAN
-from tests.support.variants import PLANS, RESENC, lay_out, place, point_to, put, remove
+from tests.support.variants import PLANS, RESENC, in_both, lay_out, place, point_to, put, remove
 
 pytestmark = [pytest.mark.slow, pytest.mark.nnunet]
 
@@ -148,3 +150,15 @@ def test_nnunet_cannot_delete_a_link(real: Path) -> None:
     assert preprocess("-c", "3d_fullres", "--yes").code == 2
     folder.unlink()
     assert run("preprocess", "-d", "2", "-p", "nnUNetPlans", "-c", "3d_fullres", "-np", "2", "--yes").code == 0
+
+
+def test_a_label_added_after_preprocessing_is_one_finding(real: Path) -> None:
+    labels = {**json.loads(place(real, CT, "raw/dataset.json").read_bytes())["labels"], "cyst": 9}
+    edited(real, *in_both("/labels", labels))
+    with place(real, CT, "raw/labelsTr/fine_001.nii.gz").open("ab") as stream:
+        stream.write(b"\0")
+    report = check(datasets=["2"], plans="nnUNetPlans")
+    (cause,) = (cause for cause in report.causes if cause.severity is Severity.ERROR)
+    assert cause.finding.code == "PG540"
+    assert "plansguard preprocess -d 2 -p nnUNetPlans -c 2d -c 3d_fullres" in cause.finding.fix
+    assert {finding.code for finding in cause.consequences} == {"PG509", "PG512", "PG513", "PG540"}

@@ -13,6 +13,7 @@ from plansguard.nnunet import constants
 from plansguard.nnunet.install import packages
 from plansguard.nnunet.workspace import GROUND_TRUTH, is_folder_name
 from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import preprocess_commands
 from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.rules.pg5_data.helpers import case_faults, folder_finding
 from plansguard.subjects.dataset import Dataset
@@ -203,7 +204,9 @@ def data_from_other_plans(configuration: Configuration, data: Audit) -> Iterator
     fix="if dataset.json is right, preprocess again: {preprocess}",
     follows=("PG202", "PG540", "PG508"),
 )
-def array_channels_differ(dataset_json: DatasetJson, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def array_channels_differ(
+    dataset: Dataset, dataset_json: DatasetJson, configuration: Configuration, data: Audit
+) -> Iterator[Found]:
     """The arrays have another number of channels than dataset.json names.
 
     What it checks: the first axis of every stored image against `channel_names`.
@@ -216,8 +219,8 @@ def array_channels_differ(dataset_json: DatasetJson, configuration: Configuratio
 
     Evidence: PP-02, MV-15; nnU-Net issue 2252.
     """
-    changed = [dataset_json.at(dataset_json.channels_key)]
-    yield from case_faults(configuration, data, "channels", changed=changed)
+    changed, again = [dataset_json.at(dataset_json.channels_key)], preprocess_commands(dataset, dataset.judged_plans)
+    yield from case_faults(configuration, data, "channels", changed=changed, preprocess=again)
 
 
 @rule(
@@ -227,7 +230,9 @@ def array_channels_differ(dataset_json: DatasetJson, configuration: Configuratio
     fix="preprocess again, so that the labels of dataset.json are sampled: {preprocess}",
     follows=("PG202", "PG540", "PG509"),
 )
-def class_locations_differ(dataset_json: DatasetJson, configuration: Configuration, data: Audit) -> Iterator[Found]:
+def class_locations_differ(
+    dataset: Dataset, dataset_json: DatasetJson, configuration: Configuration, data: Audit
+) -> Iterator[Found]:
     """The labels have changed since preprocessing.
 
     What it checks: the classes for which each case's `.pkl` stores locations against those that dataset.json asks for:
@@ -242,7 +247,8 @@ def class_locations_differ(dataset_json: DatasetJson, configuration: Configurati
 
     Evidence: PP-06, LB-01; nnU-Net issues 1821, 2567.
     """
-    yield from case_faults(configuration, data, "class-locations", changed=[dataset_json.at("labels")])
+    changed, again = [dataset_json.at("labels")], preprocess_commands(dataset, dataset.judged_plans)
+    yield from case_faults(configuration, data, "class-locations", changed=changed, preprocess=again)
 
 
 @rule(

@@ -11,7 +11,7 @@ from plansguard.core.text import brief, listed, quoted
 from plansguard.records.preprocessing import DataState
 from plansguard.records.preprocessing_inputs import FieldDifference, dataset_changes, dataset_fields, differing
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import preprocess_command
+from plansguard.rules.engine.helpers import preprocess_command, preprocess_commands
 from plansguard.subjects.data_users import DataUser, data_users
 from plansguard.subjects.dataset import Dataset, PreprocessedFolder
 from plansguard.subjects.documents import DatasetJson
@@ -26,7 +26,7 @@ _ONLY_NAMES = "leave the data as they are if only names were corrected; otherwis
     Severity.ERROR,
     message="the data in {identifier} were preprocessed with another {what}: {fields}",
     fix="set {keys} back, or preprocess again: {preprocess}",
-    follows=("PG202", "PG402"),
+    follows=("PG202", "PG402", "PG540"),
 )
 def stamp_disagrees(dataset: Dataset, preprocessing_records: Folders) -> Iterator[Found]:
     """Preprocessed data were made with other plans, or another dataset.json, than those on disk now.
@@ -163,14 +163,15 @@ def _dataset_json_differences(
             change.difference.field: dataset_json.at(keys.get(change.difference.field, change.difference.field))
             for change in changes
         }
-        origin = folder.record_file.at("dataset_json")
+        origin, common = folder.record_file.at("dataset_json"), _common_values(dataset, folder, user)
+        common["preprocess"] = preprocess_commands(dataset, dataset.judged_plans)  # of every folder of data
         yield found(
             places[worst.difference.field],
-            changed=places.values(),
+            changed=places.values() if worst.severity is Severity.ERROR else (),  # other names cause nothing
             severity=worst.severity,
             fix=None if worst.severity is Severity.ERROR else _ONLY_NAMES,
             **_difference_values("dataset.json", origin, [change.difference for change in changes]),
-            **_common_values(dataset, folder, user),
+            **common,
         )
 
 

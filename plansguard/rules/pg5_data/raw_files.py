@@ -14,7 +14,7 @@ from plansguard.core.report import Location, Severity
 from plansguard.core.text import listed, quoted
 from plansguard.nnunet.workspace import GROUND_TRUTH
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import raw_file
+from plansguard.rules.engine.helpers import preprocess_commands, raw_file
 from plansguard.rules.pg5_data.helpers import data_judged_before, folder_finding
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import DatasetJson
@@ -132,6 +132,7 @@ def ground_truth_differs_from_raw(
         yield found(
             Location(str(copies)),
             changed=[dataset_json.at("labels")],
+            preprocess=preprocess_commands(dataset, dataset.judged_plans),
             cases=listed(differing),
             differ="differs" if len(differing) == 1 else "differ",
         )

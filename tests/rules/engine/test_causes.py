@@ -88,6 +88,21 @@ def test_a_label_added_is_one_finding(workspace: Path) -> None:
     assert codes.count("PG509") >= 2
 
 
+@pytest.mark.workspace(RECEIVING, edits=RECORDED)
+def test_a_new_name_is_not_the_cause_of_other_labels(workspace: Path) -> None:
+    """The fix of the one is to leave the data as they are, that of the other to preprocess again."""
+    for edit in (
+        *in_both("/labels", {"background": 0, "renal": 1}),
+        append(f"{GROUND_TRUTH}/fine_001.nii.gz"),
+    ):
+        edit(workspace, RECEIVING)
+    report = check(datasets=["2"], plans="nnUNetPlans")
+    assert {(cause.finding.code, str(cause.severity)) for cause in report.causes} == {
+        ("PG540", "info"),
+        ("PG513", "error"),
+    }
+
+
 def test_rules_follow_rules_that_there_are() -> None:
     """Otherwise a renamed code would bring back every consequence in silence. No two rules follow each other."""
     follows = {rule.info.code: set(rule.follows) for rule in RULES}

@@ -30,7 +30,7 @@ def test_no_fix_preprocesses_without_a_record(rule: Rule) -> None:
 COMMAND = "plansguard preprocess -d 2 -p nnUNetPlans"
 COMPLETE: dict[str, tuple[str, tuple[Edit, ...], str]] = {
     "dataset.json": ("PG202", (put(DATASET_JSON, "/labels/organ", 3),), f", then {COMMAND} -c 2d -c 3d_fullres; if"),
-    "labels": ("PG513", (append(f"{GROUND_TRUTH}/fine_001.nii.gz"),), f"again: {COMMAND} -c 2d"),
+    "labels": ("PG513", (append(f"{GROUND_TRUTH}/fine_001.nii.gz"),), f"again: {COMMAND} -c 2d -c 3d_fullres"),
     "a folder": ("PG507", (put(PLANS, "/configurations/2d/spacing", [2.4, 2.4]),), f"plans: {COMMAND} -c 2d; or"),
     "the fingerprint": (
         "PG303",
