@@ -72,7 +72,7 @@ def test_a_checkpoint_that_is_no_file(bench: Bench, make: Callable[[Path], None]
     make(path)
     done = judged(*predict(bench))
     (finding,) = done.json["findings"]
-    assert (done.code, finding["code"]) == (1, "PG601")
+    assert (done.code, finding["code"]) == (2, "PG601")
     assert finding["message"] in ("this is a folder", "this is a pipe")
     assert finding["fix"].startswith(f"move it away: mv {path} ")
 
