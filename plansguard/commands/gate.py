@@ -278,7 +278,7 @@ def _predict(request: GateRequest) -> GateResult:
     if workspace.results is None:
         raise UsageError(
             "the environment variable nnUNet_results is not set, so nnU-Net would not find the model",
-            hint="export nnUNet_results=/path/to/nnUNet_results, or use nnUNetv2_predict_from_modelfolder",
+            hint="export nnUNet_results=FOLDER, or use nnUNetv2_predict_from_modelfolder",
         )
     if not values.part_id < values.num_parts:
         raise UsageError(f"-part_id {values.part_id} of -num_parts {values.num_parts}: parts are counted from 0")

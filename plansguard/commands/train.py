@@ -73,7 +73,7 @@ def prepare(
     if workspace.results is None:
         raise UsageError(
             "the environment variable nnUNet_results is not set, so nnU-Net could not write what it trains",
-            hint="export nnUNet_results=/path/to/nnUNet_results",
+            hint="export nnUNet_results=FOLDER",
         )
     weights = weights_from(values.pretrained_weights)
     request = Request(plans.identifier, configuration.name, weights, reading, values.tr, fold)

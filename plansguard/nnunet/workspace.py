@@ -90,7 +90,7 @@ class Workspace:
         if self.preprocessed is None:
             raise UsageError(
                 "the environment variable nnUNet_preprocessed is not set",
-                hint="export nnUNet_preprocessed=/path/to/nnUNet_preprocessed, as for nnU-Net itself",
+                hint="export nnUNet_preprocessed=FOLDER, as for nnU-Net itself",
             )
         return self.preprocessed / dataset_name
 
@@ -102,7 +102,7 @@ class Workspace:
         ]
         here = f"datasets here: {', '.join(self.dataset_names()) or 'none'}; looked in {', '.join(states)}"
         unset = self.preprocessed is None
-        return f"{here}; export nnUNet_preprocessed=/path/to/nnUNet_preprocessed, as for nnU-Net" if unset else here
+        return f"{here}; export nnUNet_preprocessed=FOLDER, as for nnU-Net" if unset else here
 
 
 @dataclass(frozen=True)

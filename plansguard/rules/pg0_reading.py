@@ -13,6 +13,7 @@ from plansguard.documents.recognise import is_v1, recognise
 from plansguard.documents.validation import FieldProblem, problems
 from plansguard.nnunet import constants
 from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import number, plan_commands
 from plansguard.rules.engine.needs import PREPROCESSED, Crash
 from plansguard.subjects.dataset import Dataset, kind_of
 from plansguard.subjects.discovery import expected_kind
@@ -112,10 +113,10 @@ def duplicate_key(document: JsonDocument) -> Iterator[Found]:
     "PG003",
     Severity.ERROR,
     message="{text} is not a finite number: nnU-Net reads it without a warning and cannot compute with it",
-    fix="write the number that is meant; if nnU-Net wrote it, its fingerprint has empty foreground: run "
-    "nnUNetv2_extract_fingerprint again with --clean once the labels are corrected",
+    fix="write the number that is meant; if nnU-Net wrote it, because cases have no foreground, correct the labels: "
+    "{again}",
 )
-def non_finite_number(document: JsonDocument) -> Iterator[Found]:
+def non_finite_number(dataset: Dataset, document: JsonDocument) -> Iterator[Found]:
     """A number is NaN or infinite.
 
     What it checks: no number in plans, dataset.json or fingerprint is `NaN`, `Infinity`, `-Infinity` or too large for a
@@ -132,9 +133,12 @@ def non_finite_number(document: JsonDocument) -> Iterator[Found]:
     """
     if recognise(document.value) in ("lineage", "stamp", "receipt"):
         return  # records repeat values of the plans, where they are reported
+    plans = [one for one in dataset.plans if one.path == Path(document.path)]
+    planning = f" && {plan_commands(dataset, plans)}" if plans else ""
+    again = f"nnUNetv2_extract_fingerprint -d {number(dataset)} --clean{planning}"
     for notice in document.notices:
         if notice.kind == "non-finite":
-            yield found(Location(document.path, notice.pointer), text=notice.text)
+            yield found(Location(document.path, notice.pointer), text=notice.text, again=again)
 
 
 @rule(

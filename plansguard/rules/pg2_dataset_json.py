@@ -145,7 +145,7 @@ def foreign_dataset_json(dataset: Dataset, dataset_json: DatasetJson, raw_datase
     Severity.ERROR,
     message="labels map numbers to names ({before}), as in nnU-Net v1; v2 needs {after}",
     fix="swap names and numbers of all labels, rename modality to channel_names and add file_ending; or convert the "
-    "whole old task: nnUNetv2_convert_old_nnUNet_dataset OLD_TASK_FOLDER {dataset} (nnUNetv2_convert_MSD_dataset for "
+    "whole old task: nnUNetv2_convert_old_nnUNet_dataset FOLDER {dataset} (nnUNetv2_convert_MSD_dataset for "
     "the Decathlon)",
 )
 def v1_dataset_json(dataset: Dataset) -> Iterator[Found]:

@@ -31,6 +31,7 @@ _FAULTS: Final[tuple[type[Any], ...]] = (PlansguardError, typer.BadParameter.__m
 #: Other programs, which are not run, and the least number of their arguments.
 OTHERS: Final = {
     "cp": 2,
+    "mkdir": 2,
     "mv": 2,
     "unzip": 1,
     "pip": 2,
@@ -41,13 +42,13 @@ OTHERS: Final = {
     "nnUNetv2_convert_MSD_dataset": 2,
     "nnUNetv2_train_pretrained": 3,
 }
-_PROGRAMS = r"plansguard|nnUNetv2_\w+|env|mv|unzip|git|rm|cp|export|pip|python"
+_PROGRAMS = r"plansguard|nnUNetv2_\w+|env|mv|unzip|git|rm|cp|mkdir|export|pip|python"
 _START = re.compile(rf"(?<![\w./'\"-])(?:{_PROGRAMS}) (?=\S)")
 #: A command in a sentence ends before these words.
 _VERBS: Final = frozenset(
     "began can describes did does is keeps leaves left lists looks plans prints says shows which writes".split()
 )
-_UNKNOWN = re.compile(r"\.\.\.|<\w+>|path/to|(?<![\w.-])(?:[A-Z][A-Z_]+|X)(?![\w.])")
+_UNKNOWN = re.compile(r"\.\.\.|<\w+>|path/to|(?<![\w.-])[A-Z][A-Z_]+(?![\w.])")
 
 
 def commands(text: str) -> list[list[list[str]]]:
@@ -124,9 +125,8 @@ def without_env(words: Sequence[str]) -> tuple[list[str], dict[str, str | None]]
 
 def obstacle(words: Sequence[str]) -> str | None:
     """Return why a command cannot be typed as it is; None where its own parser accepts it."""
-    unknown = [
-        word for word in words if word not in PLACEHOLDERS and _UNKNOWN.search(word) and "import torch" not in word
-    ]
+    values = [word.rpartition("=")[2] for word in words if " " not in word]
+    unknown = [value for value in values if value not in PLACEHOLDERS and _UNKNOWN.search(value)]
     if unknown:
         return f"only the user knows {', '.join(unknown)}: {shlex.join(words)}"
     program, *arguments = filled(without_env(words)[0])

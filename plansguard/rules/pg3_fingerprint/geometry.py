@@ -30,8 +30,8 @@ _GIB = 2**30
     "PG307",
     Severity.WARNING,
     message="at {spacing} mm a median image, {shape} voxels at {data} mm, {effect}",
-    fix="use a spacing nearer to the data; plansguard migrate --workflow graft keeps this dataset's own, and "
-    "nnUNetv2_plan_experiment -d {number} plans it",
+    fix="use a spacing nearer to the data: a migration with --workflow graft keeps this dataset's own; to plan it: "
+    "nnUNetv2_plan_experiment -d {number}",
 )
 def spacing_far_from_data(
     dataset: Dataset, plans: Plans, configuration: Configuration, fingerprint: Fingerprint

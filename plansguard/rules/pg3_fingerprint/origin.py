@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from plansguard.core.errors import known
 from plansguard.core.report import Severity
-from plansguard.core.text import times
+from plansguard.core.text import quoted, times
 from plansguard.nnunet import constants
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import number
@@ -45,6 +45,8 @@ def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Finger
     order = plans.require("transpose_forward")
     planner = constants.PLANNER_OF_IDENTIFIER.get(plans.identifier, "ExperimentPlanner")
     plan = f"nnUNetv2_plan_experiment -d {number(dataset)} -pl {planner}"
+    if plans.identifier not in constants.PLANNER_OF_IDENTIFIER:
+        plan += f" -overwrite_plans_name {quoted(plans.identifier)}"
     claim = f"the plans {plans.identifier} come from other data"
     remedy = f"if they were moved here, use plansguard migrate, which writes a record; if the data changed, {plan}"
     if plans.identifier in constants.PLANNER_OF_IDENTIFIER:  # a planner would have written these medians

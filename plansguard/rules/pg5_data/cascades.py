@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from plansguard.core import disk
 from plansguard.core.errors import known
 from plansguard.core.report import Severity
 from plansguard.core.text import brief, listed, quoted
-from plansguard.nnunet.constants import DEFAULT_TRAINER
+from plansguard.nnunet.constants import CHECKPOINT_FINAL, DEFAULT_TRAINER
+from plansguard.nnunet.workspace import TrainedModel
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import preprocess_command
+from plansguard.rules.engine.helpers import number, preprocess_command
 from plansguard.rules.pg5_data.helpers import cases_of, requested_folds
 from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.documents import Splits
 from plansguard.subjects.plans import Configuration
+from plansguard.subjects.pretraining import GATE_TRAIN
 
 if TYPE_CHECKING:
     from plansguard.artefacts.data.audit import Audit
@@ -61,8 +64,7 @@ def next_stage_data_missing(dataset: Dataset, configuration: Configuration, data
     "PG518",
     Severity.ERROR,
     message="{configuration} starts from the predictions of {stage}, and {trouble}",
-    fix="train {stage} first; if it is trained: plansguard gate -- nnUNetv2_train {number} {stage} FOLD -p {plans} "
-    "-tr {trainer} --val",
+    fix="{what} {stage}: {commands}",
 )
 def previous_stage_predictions_missing(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The predictions of the first stage, which a cascade starts from, are missing.
@@ -94,8 +96,42 @@ def previous_stage_predictions_missing(dataset: Dataset, configuration: Configur
     at = configuration.at("previous_stage")
     if not begun and dataset.request.asks_for(configuration):
         trouble = f"there is no trained model of {stage} with these plans"
-        yield found(at, trouble=trouble, stage=stage, trainer=trainer or DEFAULT_TRAINER)
+        command = _first_stage(dataset, configuration, trainer or DEFAULT_TRAINER, dataset.request.fold or "FOLD")
+        yield found(at, trouble=trouble, stage=stage, what="train", commands=command)
     for model, folder in begun.items():
         missing = sorted(needed - {name.rpartition(".")[0] for name in disk.file_names(folder)})
         if missing and trainer in (None, model.trainer):
-            yield found(at, trouble=f"{quoted(folder)} lacks {listed(missing)}", stage=stage, trainer=model.trainer)
+            what, commands = _remedy(dataset, configuration, model, [*_validating(splits, missing)])
+            trouble = f"{quoted(folder)} lacks {listed(missing)}"
+            yield found(at, trouble=trouble, stage=stage, what=what, commands=commands)
+
+
+def _validating(splits: Splits | None, cases: Iterable[str]) -> Iterator[str]:
+    """Yield the folds that validate these cases."""
+    for index, fold in enumerate([] if splits is None else splits.value):
+        if not set(cases).isdisjoint(fold["val"]):
+            yield str(index)
+
+
+def _remedy(
+    dataset: Dataset, configuration: Configuration, model: TrainedModel, folds: Sequence[str]
+) -> tuple[str, str]:
+    """Return what is to be done with the first stage, and the command for each fold.
+
+    A fold that is trained repeats its validation, which predicts its cases.
+    """
+    finished = {path.parent.name.removeprefix("fold_") for path in model.checkpoints if path.name == CHECKPOINT_FINAL}
+    wanted = folds or sorted(finished) or ["FOLD"]
+    commands = [
+        _first_stage(dataset, configuration, model.trainer, fold) + (" --val" if fold in finished else "")
+        for fold in wanted
+    ]
+    what = "repeat the validation of" if finished.issuperset(wanted) else "train"
+    return what, " && ".join(commands)
+
+
+def _first_stage(dataset: Dataset, configuration: Configuration, trainer: str, fold: str) -> str:
+    words = [number(dataset), quoted(configuration.get("previous_stage")), fold]
+    words += ["-p", quoted(configuration.plans.identifier)]
+    words += ["-tr", quoted(trainer)] if trainer != DEFAULT_TRAINER else []
+    return " ".join([GATE_TRAIN, *words])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "PG510",
     Severity.ERROR,
     message="gt_segmentations lacks {missing}: the validation at the end of the training will fail",
-    fix="copy the labels: cp {source}/* {target}/",
+    fix="copy the labels: mkdir -p {target} && cp {source}/* {target}/",
 )
 def ground_truth_missing(
     dataset: Dataset, configuration: Configuration, dataset_json: DatasetJson, data: Audit

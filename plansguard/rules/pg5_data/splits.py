@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import counted, listed, quoted
 from plansguard.nnunet.workspace import ALL, FOLDS
@@ -18,12 +19,14 @@ from plansguard.subjects.plans import Configuration
 if TYPE_CHECKING:
     from plansguard.artefacts.data.audit import Audit
 
+_PREPROCESS = "preprocess these cases: {preprocess}; or take them out of the splits"
+
 
 @rule(
     "PG514",
     Severity.ERROR,
     message="{missing} {stand} in splits_final.json and not in {folder}",
-    fix="preprocess these cases: {preprocess}; or take them out of the splits; without the file nnU-Net makes new ones",
+    fix="take them out of the splits; without the file nnU-Net makes new ones",
 )
 def split_names_missing_case(dataset: Dataset, splits: Splits, data: Audit) -> Iterator[Found]:
     """The splits name cases that are not preprocessed.
@@ -42,7 +45,15 @@ def split_names_missing_case(dataset: Dataset, splits: Splits, data: Audit) -> I
     missing = sorted(cases_of(requested_folds(dataset, splits).values()) - set(data.folder.names))
     if missing:
         stand = "is" if len(missing) == 1 else "are"
-        yield found(splits.at(), missing=listed(missing), stand=stand, folder=data.folder.path.name)
+        images = known(lambda: dataset.raw_images.cases(dataset.dataset_json.require("file_ending")))
+        exist = set(missing) <= set(images or ())
+        yield found(
+            splits.at(),
+            fix=_PREPROCESS if exist else None,
+            missing=listed(missing),
+            stand=stand,
+            folder=data.folder.path.name,
+        )
 
 
 @rule(

@@ -203,8 +203,8 @@ def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Fou
     "PG607",
     Severity.INFO,
     message="the file contains no plans: the input that the weights were trained on cannot be compared",
-    fix="look for plans.json where the weights come from, and give both: plansguard migrate -s plans.json; "
-    "plansguard show lists what the shapes alone determine",
+    fix="look for plans.json where the weights come from, and migrate those; what the shapes alone determine: "
+    "plansguard show {path}",
 )
 def weights_without_plans(checkpoint: Checkpoint) -> Iterator[Found]:
     """The plans of these weights are missing.
@@ -221,7 +221,7 @@ def weights_without_plans(checkpoint: Checkpoint) -> Iterator[Found]:
     Evidence: MV-12; nnU-Net issues 2089, 2665, 2952, MAMA-MIA issue 3, STU-Net issue 20.
     """
     if checkpoint.kind not in ("foreign", "nnssl") and checkpoint.parameters and checkpoint.plans is None:
-        yield found(Location(checkpoint.path))
+        yield found(Location(checkpoint.path), path=quoted(checkpoint.path))
 
 
 @rule(
@@ -258,7 +258,7 @@ def trainer_of_weights_unknown(checkpoint: Checkpoint) -> Iterator[Found]:
     "PG609",
     Severity.WARNING,
     message="the weights are of {trainer}, which builds a network of its own and not the one that the plans name",
-    fix="fine-tune with the same trainer: nnUNetv2_train ... -tr {trainer}",
+    fix="fine-tune with the same trainer: -tr {trainer}",
 )
 def trainer_changes_network(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
     """Weights to be fine-tuned are of a trainer that does not build the network of the plans.

@@ -361,6 +361,12 @@ def _fine_tuning(dataset: Dataset, weights: Weights, plans: Plans, trainer: str 
     return next(pretraining.commands(number(dataset), quoted(name), quoted(plans.identifier), fold))
 
 
+def _migration(dataset: Dataset, weights: Weights) -> str:
+    """The command that migrates the plans of the weights, or where these are if the file contains none."""
+    without = weights.checkpoint.plans is None
+    return "ask for plans.json where they come from" if without else migration_of(weights.checkpoint.path, dataset)
+
+
 def _misfit(dataset: Dataset, weights: Weights, *kinds: str, remedy: str = "") -> Iterator[Found]:
     """Yield one finding for the obstacles of these kinds, unless an obstacle of another kind explains them.
 
@@ -374,7 +380,7 @@ def _misfit(dataset: Dataset, weights: Weights, *kinds: str, remedy: str = "") -
             related=[(Location(weights.checkpoint.path), "the weights")],
             causes="; ".join(causes),
             fix="use the plans that fit, see PG624" if _fitting_plans(dataset, weights) else None,
-            migrate=migration_of(weights.checkpoint.path, dataset),
+            migrate=_migration(dataset, weights),
             remedy=remedy,
             key=next((obstacle.key for obstacle in obstacles if obstacle.key), None),
         )

@@ -14,6 +14,7 @@ from plansguard.core.report import Severity
 from plansguard.core.text import brief, quoted
 from plansguard.nnunet.workspace import TrainedModel
 from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import migration_of
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import DatasetJson
 from plansguard.subjects.plans import Configuration, Plans
@@ -32,7 +33,7 @@ _TRAINER = "PretrainedTrainer"
     "PG630",
     Severity.ERROR,
     message="the plans start from weights at {path}, and there is no such file here",
-    fix="give the path on this machine: nnUNetv2_train_pretrained ... -overwrite_ckpt_path WEIGHTS.pth",
+    fix="name the file on this machine: -overwrite_ckpt_path CHECKPOINT",
 )
 def nnssl_weights_not_found(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     """Plans of nnssl name a checkpoint that is not on this machine.
@@ -58,9 +59,9 @@ def nnssl_weights_not_found(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     "PG631",
     Severity.ERROR,
     message="the plans start from weights of nnssl, and {path} holds none: {trouble}",
-    fix="for weights of an ordinary training: nnUNetv2_train {number} CONFIGURATION FOLD -pretrained_weights {path}",
+    fix="name weights of nnssl, or take the plans of these: {migration}",
 )
-def nnssl_weights_without_adaptation_plan(plans: Plans) -> Iterator[Found]:
+def nnssl_weights_without_adaptation_plan(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     """Plans of nnssl name an ordinary checkpoint.
 
     What it checks: the file at `pretrain_info.checkpoint_path` can be read and has the key `nnssl_adaptation_plan`.
@@ -68,7 +69,7 @@ def nnssl_weights_without_adaptation_plan(plans: Plans) -> Iterator[Found]:
     Why it matters: nnssl's trainers read it before anything else and stop with a `KeyError`; ordinary checkpoints also
     fail there because they are loaded with `weights_only=True`.
 
-    How to fix: use an nnssl checkpoint, or `-pretrained_weights` for an ordinary one.
+    How to fix: use an nnssl checkpoint, or migrate the plans of an ordinary one and load it with `-pretrained_weights`.
 
     Example: a TotalSegmentator checkpoint given to nnssl's planner.
 
@@ -77,19 +78,24 @@ def nnssl_weights_without_adaptation_plan(plans: Plans) -> Iterator[Found]:
     path = _info(plans).get(_PATH)
     if not isinstance(path, str) or not _is_file(path):
         return  # reported by PG630
+    fix, trouble = None, ""
     try:
-        trouble = "it has no nnssl_adaptation_plan" if _read(path).adaptation_plan is None else ""
+        checkpoint = _read(path)
+        if checkpoint.adaptation_plan is None:
+            trouble = "it has no nnssl_adaptation_plan"
+        fix = None if checkpoint.plans is not None else "name weights of nnssl"
     except Absent as absent:
-        trouble = absent.reason
+        fix, trouble = "fetch the file again", absent.reason
     if trouble:
-        yield found(plans.at(_INFO, _PATH), path=quoted(path), trouble=trouble)
+        migration = migration_of(path, dataset)
+        yield found(plans.at(_INFO, _PATH), fix=fix, path=quoted(path), trouble=trouble, migration=migration)
 
 
 @rule(
     "PG632",
     Severity.ERROR,
     message="{what}: these plans start from weights of nnssl, which only nnssl's trainers load",
-    fix="nnUNetv2_train_pretrained {number} CONFIGURATION FOLD -p {plans} -tr {trainer}",
+    fix="nnUNetv2_train_pretrained {number} {configuration} FOLD -p {plans} -tr {trainer}",
 )
 def nnssl_plans_with_plain_trainer(
     dataset: Dataset, plans: Plans, trained: tuple[TrainedModel, ...]
@@ -109,15 +115,17 @@ def nnssl_plans_with_plain_trainer(
     if not _info(plans):
         return
     troubles = [
-        f"{model.folder.name} was trained by {model.trainer}"
+        (f"{model.folder.name} was trained by {model.trainer}", model.configuration)
         for model in trained
         if model.plans_name == plans.identifier and _TRAINER not in model.trainer
     ]
     if dataset.request.weights is not None:
-        troubles.append("-pretrained_weights is an option of nnUNetv2_train")
+        name = dataset.request.configuration or plans.configurations[0].name
+        troubles.append(("-pretrained_weights is an option of nnUNetv2_train", name))
     trainer = f"{_TRAINER}_Primus" if any(map(_is_primus, plans.configurations)) else _TRAINER
-    for trouble in troubles:
-        yield found(plans.at(_INFO), what=trouble, trainer=trainer, plans=quoted(plans.identifier))
+    identifier = quoted(plans.identifier)
+    for trouble, name in troubles:
+        yield found(plans.at(_INFO), what=trouble, trainer=trainer, plans=identifier, configuration=quoted(name))
 
 
 @rule(

@@ -48,7 +48,7 @@ def _at(trainer: TrainerClass) -> Location:
     "PG701",
     Severity.ERROR,
     message="nnU-Net finds no trainer {trainer}{why}",
-    fix="name one that exists, or the folder of the file that defines it: export nnUNet_extTrainer=/path/to/folder",
+    fix="name one that exists, or the folder of the file that defines it: export nnUNet_extTrainer=FOLDER",
 )
 def trainer_not_found(run: TrainingRun) -> Iterator[Found]:
     """The trainer is not where nnU-Net searches for it.
