@@ -24,7 +24,7 @@ ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_OPTIONAL_LOCKS": "0",
 }
-_OPTIONS = ("--no-pager", "--no-replace-objects", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+_OPTIONS = ("--no-pager", "--no-replace-objects", "-c", "core.fsmonitor=", "-c", f"core.hooksPath={os.devnull}")
 
 
 def read(place: str) -> JsonDocument:
