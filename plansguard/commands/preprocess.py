@@ -337,10 +337,10 @@ def _present_record(path: Path) -> PreprocessingRecord | None:
 
 
 def _is_record(path: Path) -> bool:
-    """Whether a file is a preprocessing record, also a faulty one."""
+    """Whether a file is a preprocessing record, also a faulty one, or is empty."""
     with suppress(UnreadableDocument):
         return recognise(json_document.read(path).value) == "stamp"
-    return False
+    return disk.size(path) == 0
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

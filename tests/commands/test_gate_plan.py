@@ -22,7 +22,7 @@ from tests.support.benches import (
 )
 from tests.support.command import run
 from tests.support.models import MODEL
-from tests.support.variants import put, remove
+from tests.support.variants import copy, put, remove
 
 #: Nearly all of them start processes.
 pytestmark = [pytest.mark.slow, pytest.mark.workspace(folder="workspace")]
@@ -225,7 +225,8 @@ def test_a_move_is_judged_and_started(bench: Bench) -> None:
 
 def test_moves_that_are_wrong(bench: Bench) -> None:
     assert ("PG412", "error") in codes(*MOVE)  # without -tp, the dataset's own plans are gone
-    turned = ("nnUNetv2_move_plans_between_datasets", "-s", "2", "-t", "1", "-sp", "nnUNetPlans", "-tp", "Pre")
+    copy("preprocessed/nnUNetPlans.json", "preprocessed/Borrowed.json", of=CT)(bench.root, OTHER_CT)
+    turned = ("nnUNetv2_move_plans_between_datasets", "-s", "2", "-t", "1", "-sp", "Borrowed", "-tp", "Pre")
     assert ("PG410", "error") in codes(*turned)
     assert ("PG413", "warning") in codes(*MOVE, "-tp", "nnUNetResEncUNetLPlans")
 

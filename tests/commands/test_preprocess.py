@@ -314,12 +314,25 @@ def test_present_data_do_not_stop_it(workspace: Path) -> None:
     assert [finding.code for finding in check(datasets=[CT], configuration="3d_fullres").findings] == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": "plansguard/stamp/1"}'])
+@pytest.mark.parametrize("text", ["", '{"schema": "plansguard/stamp/1"}'])
 def test_a_damaged_record_is_replaced(workspace: Path, text: str) -> None:
     both()
     place(workspace, CT, RECORD).write_text(text, encoding="utf-8")
     assert preprocess("-c", "3d_fullres", "--yes").code == 0
     assert codes() == []
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "my notes"])
+def test_another_file_in_place_of_the_record(workspace: Path, log: Log, text: str) -> None:
+    """It is not replaced, and nnU-Net is not started."""
+    both()
+    record, runs = place(workspace, CT, RECORD), len(log())
+    record.write_text(text, encoding="utf-8")
+    done = preprocess("-c", "3d_fullres", "--yes")
+    assert done.code == 2
+    assert f"{record} exists, and plansguard did not write it\n  move it away" in done.err
+    assert record.read_text(encoding="utf-8") == text
+    assert len(log()) == runs
 
 
 # --- When it goes wrong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import fields
 from pathlib import Path
@@ -205,7 +206,7 @@ def test_the_lock_of_the_training_is_left_alone(workspace: Path) -> None:
     note.parent.mkdir(parents=True)
     note.write_text('{"run": "a"}', encoding="utf-8")
     path = leave(workspace)
-    assert note.read_text(encoding="utf-8") == '{"run": "a"}'
+    assert json.loads(note.read_bytes())["run"] == "a"
     assert sorted(one.name for one in path.parent.iterdir()) == [".plansguard.lock", TRAINING_RECORD_NAME]
 
 
