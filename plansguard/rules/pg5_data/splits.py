@@ -66,7 +66,7 @@ def cases_in_no_split(dataset: Dataset, splits: Splits, data: Audit) -> Iterator
     """Preprocessed cases are in no fold.
 
     What it checks: every case of the data folder is in some fold of `splits_final.json`; not before a training of the
-    fold `all`, which takes every case.
+    fold `all`, which takes every case, and not where there is no fold at all (PG516).
 
     Why it matters: nnU-Net makes the file once, at the first training: cases added later are preprocessed and ignored.
 
@@ -77,7 +77,7 @@ def cases_in_no_split(dataset: Dataset, splits: Splits, data: Audit) -> Iterator
     Evidence: SL-02; nnU-Net issues 102, 2415, 2721.
     """
     idle = sorted(set(data.folder.names) - cases_of(splits.value))
-    if idle and dataset.request.fold != ALL:
+    if idle and splits.value and dataset.request.fold != ALL:
         stand = "is" if len(idle) == 1 else "are"
         yield found(splits.at(), cases=listed(idle), folder=data.folder.path.name, stand=stand)
 
@@ -85,15 +85,17 @@ def cases_in_no_split(dataset: Dataset, splits: Splits, data: Audit) -> Iterator
 @rule(
     "PG516",
     Severity.WARNING,
-    message="fold {fold}: {trouble}",
+    message="{trouble}",
     fix="correct the fold in splits_final.json; results of this fold do not count",
 )
 def split_overlaps(dataset: Dataset, splits: Splits) -> Iterator[Found]:
     """A fold validates on cases that it trains on, or has none to train or validate on.
 
     What it checks: in each fold (before a training only in its own) no case is listed twice and neither list is empty.
+    There is a fold; before a training of the fold `all`, which reads none, this is a warning.
 
     Why it matters: such a validation measures memory, and nnU-Net only warns. An empty list stops the first epoch.
+    Without folds, nnU-Net trains every numbered fold on a random 80 % of the cases.
 
     How to fix: correct the fold.
 
@@ -101,6 +103,10 @@ def split_overlaps(dataset: Dataset, splits: Splits) -> Iterator[Found]:
 
     Evidence: SL-02; nnU-Net issue 2415; training/nnUNetTrainer/nnUNetTrainer.py, do_split.
     """
+    if not splits.value and dataset.request.fold in (None, ALL):  # PG732 reports it of a numbered fold
+        severity = Severity.ERROR if dataset.request.fold is None else None
+        fix = "delete splits_final.json: nnU-Net then writes five folds"
+        yield found(splits.at(), severity=severity, fix=fix, trouble="splits_final.json has no fold")
     for index, fold in requested_folds(dataset, splits).items():
         both = sorted(set(fold["train"]) & set(fold["val"]))
         troubles = [f"{listed(both)} in train and in val"] if both else []
@@ -111,7 +117,8 @@ def split_overlaps(dataset: Dataset, splits: Splits) -> Iterator[Found]:
         ]
         if troubles:
             severity = Severity.ERROR if empty else None
-            yield found(splits.at(index), severity=severity, fold=index, trouble="; ".join(troubles))
+            trouble = f"fold {index}: {'; '.join(troubles)}"
+            yield found(splits.at(index), severity=severity, fold=index, trouble=trouble)
 
 
 @rule(
