@@ -6,6 +6,7 @@ other load affects all of them equally. The figures are medians, and the ratio i
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import statistics
@@ -18,6 +19,9 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 21
+#: Cases of the dataset MANY, a copy of RECEIVING.
+CASES = 200_000
+MANY = "Dataset900_ManyCases"
 GIVING, RECEIVING = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 
 
@@ -28,6 +32,7 @@ class Duel(NamedTuple):
     ours: list[str]
     theirs: list[str]
     limit: float
+    rounds: int = ROUNDS
 
 
 def table() -> tuple[list[str], bool]:
@@ -35,6 +40,7 @@ def table() -> tuple[list[str], bool]:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         environment = prepare(scratch)
+        documents = repeat_cases(scratch / "workspace/nnUNet_preprocessed" / MANY)
         python = sys.executable
         move = [python, "-c", "from plansguard.cli import main; main()", "migrate"]
         nnunet = [python, "-c", NNUNET_MOVE]
@@ -51,6 +57,16 @@ def table() -> tuple[list[str], bool]:
                 [python, "-c", "import pydantic, typer"],
                 1.6,
             ),
+            *(
+                Duel(
+                    f"`plansguard {words[0]}` with {CASES:,} cases / `json.loads` of the dataset's documents",
+                    [python, "-c", "from plansguard.cli import main; main()", *words],
+                    [python, "-c", PARSE, *documents],
+                    limit,
+                    rounds=3,
+                )
+                for words, limit in MANY_CASES
+            ),
         ]
         rows = [measure(duel, scratch, environment) for duel in duels]
     return [*HEADER, *(row for row, _ in rows)], all(fine for _, fine in rows)
@@ -61,6 +77,33 @@ NNUNET_MOVE = (
     "from nnunetv2.experiment_planning.plans_for_pretraining.move_plans_between_datasets "
     "import entry_point_move_plans_between_datasets as main; main()"
 )
+
+
+#: Commands that read the dataset of many cases, and their limits.
+MANY_CASES = [
+    (["check", "-d", "900"], 8.0),
+    (["migrate", "-s", "1", "-t", "900", "-tp", "Ours"], 8.0),
+]
+PARSE = "import json, sys; [json.load(open(path)) for path in sys.argv[1:]]"
+
+
+def repeat_cases(folder: Path) -> list[str]:
+    """Copy a dataset and repeat its cases; return the paths of the documents that list them."""
+    shutil.copytree(folder.with_name(RECEIVING), folder)
+    names = [f"case_{index:06d}" for index in range(CASES)]
+    fingerprint, dataset = (
+        json.loads((folder / name).read_text(encoding="utf-8")) for name in ("dataset_fingerprint.json", "dataset.json")
+    )
+    for key in ("spacings", "shapes_after_crop"):
+        rows = fingerprint[key]
+        fingerprint[key] = [rows[index % len(rows)] for index in range(CASES)]
+    dataset["numTraining"] = CASES
+    parts = [names[fold::5] for fold in range(5)]
+    splits = [{"train": sorted(set(names) - set(part)), "val": part} for part in parts]
+    documents = {"dataset_fingerprint.json": fingerprint, "dataset.json": dataset, "splits_final.json": splits}
+    for name, value in documents.items():
+        (folder / name).write_text(json.dumps(value, indent=4), encoding="utf-8")
+    return [str(folder / name) for name in documents]
 
 
 def prepare(scratch: Path) -> dict[str, str]:
@@ -79,7 +122,7 @@ def prepare(scratch: Path) -> dict[str, str]:
 def measure(duel: Duel, scratch: Path, environment: dict[str, str]) -> tuple[str, bool]:
     """Return a row of the table, and whether the ratio is within its limit. The first round is not counted."""
     times: tuple[list[float], list[float]] = ([], [])
-    for round_number in range(ROUNDS + 1):
+    for round_number in range(duel.rounds + 1):
         for command, record in zip((duel.ours, duel.theirs), times, strict=True):
             taken = seconds(command, scratch, environment)
             if round_number:
@@ -100,4 +143,5 @@ def seconds(command: list[str], scratch: Path, environment: dict[str, str]) -> f
 def forget_moves(scratch: Path) -> None:
     """Remove the files that a move wrote, so that every round does the same work."""
     for name in ("Ours.json", "Ours.plansguard.json", "Theirs.json"):
-        (scratch / "workspace/nnUNet_preprocessed" / RECEIVING / name).unlink(missing_ok=True)
+        for dataset in (RECEIVING, MANY):
+            (scratch / "workspace/nnUNet_preprocessed" / dataset / name).unlink(missing_ok=True)

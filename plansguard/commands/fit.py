@@ -13,6 +13,7 @@ from plansguard.core import disk
 from plansguard.core.errors import Absent, PlansguardError, UnreadableDocument, UsageError, known
 from plansguard.core.report import Report, Severity
 from plansguard.core.text import brief, listed, nearest, quoted
+from plansguard.documents.file_names import CANONICAL_NAMES
 from plansguard.migration.plan import MigrationRequest
 from plansguard.migration.plan import plan as plan_migration
 from plansguard.nnunet.workspace import Workspace
@@ -77,7 +78,7 @@ def datasets_to_fit(
         if not ids:
             raise UsageError(f"there is no dataset in {workspace.preprocessed}", hint="check nnUNet_preprocessed")
     datasets = [replace(dataset_of(workspace, id_or_name), request=Request(plans=plans)) for id_or_name in ids]
-    if len(datasets) == 1 and plans is not None and not datasets[0].judged_plans:
+    if len(datasets) == 1 and plans is not None and not datasets[0].judged_plans and not _unreadable(datasets[0]):
         present = ", ".join(each.identifier for each in datasets[0].plans) or "none"
         raise UsageError(f"{datasets[0].name} has no plans called {plans}", hint=f"its plans: {present}")
     names = {each.name for dataset in datasets for plans_ in dataset.judged_plans for each in plans_.configurations}
@@ -143,7 +144,12 @@ class _Fitting:
         return [result for result in every if best in (None, result.outcome)]
 
     def _results(self) -> Iterator[FitResult]:
-        if not self.dataset.judged_plans:
+        unreadable = _unreadable(self.dataset)
+        for error in unreadable:
+            path, command = Path(error.path), f"plansguard check -d {number(self.dataset)}"
+            place = self.dataset.name, path.stem, self.wanted or ""
+            yield FitResult(*place, UNKNOWN, f"{path.name} cannot be read: {error.reason}", command)
+        if not self.dataset.judged_plans and not unreadable:
             yield self._by_migration("", self.wanted or "", "the dataset has no plans")
         for plans in self.dataset.judged_plans:
             chosen, name = self._chosen(plans)
@@ -215,9 +221,14 @@ class _Fitting:
         """The outcome of a migration to this dataset, and why: the same for all of its plans."""
         request = MigrationRequest(self.artefact, self.dataset.name, free_name(self.dataset))
         try:
-            migration = plan_migration(self.dataset.workspace, request, nearest_settings([self.dataset.folder]))
+            settings = nearest_settings([self.dataset.folder])
+            receiving = replace(self.dataset, request=Request())
+            migration = plan_migration(self.dataset.workspace, request, settings, receiving)
         except PlansguardError as error:
             return UNKNOWN, f"{error.reason} ({error.hint})" if error.hint else error.reason
+        unread = next((finding for finding in migration.report.active if finding.incomplete), None)
+        if unread is not None:
+            return UNKNOWN, f"a migration cannot be judged: {unread.location.path}: {unread.message}"
         errors = _errors(migration.report)
         return (IMPOSSIBLE, f"the plans of the weights cannot come here: {errors[0]}") if errors else (MIGRATE, "")
 
@@ -235,6 +246,17 @@ class _Fitting:
     def _check(self, plans: Plans, configuration: str) -> str:
         options = f"-p {quoted(plans.identifier)} -c {quoted(configuration)} -pretrained_weights {self.weights_path}"
         return f"{self.unpack}plansguard check -d {number(self.dataset)} {options}"
+
+
+def _unreadable(dataset: Dataset) -> list[UnreadableDocument]:
+    """The files that cannot be read and that may be plans which the request asks for."""
+    wanted = dataset.request.plans
+    files = [(Path(error.path), error) for error in dataset.unreadable]
+    return [
+        error
+        for path, error in files
+        if path.name not in CANONICAL_NAMES.values() and "." not in path.stem and wanted in (None, path.stem)
+    ]
 
 
 def _errors(report: Report) -> list[str]:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from plansguard.core import disk
 from plansguard.core.errors import WriteRefused
@@ -60,24 +61,74 @@ def write_atomically(path: Path, content: bytes, replaces: Replaces = nothing) -
     Raises WriteRefused where ``assert_writable`` does, and with the system's reason (no space, no permission, ...). The
     file that was there before is then unchanged.
     """
-    import tempfile
+    from plansguard.core.signals import clean_end
 
     assert_writable(path, replaces)
-    temporary = ""
+    _remove_abandoned(path.parent)
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=_TEMPORARY, dir=path.parent)
-        with os.fdopen(handle, "wb") as stream:
+        with clean_end(), _temporary(path) as (stream, temporary):
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, _mode(path))
-        os.replace(temporary, path)
-        _sync(path.parent)
+            os.chmod(temporary, _mode(path))
+            if os.name == "nt":  # an open file cannot be renamed there
+                stream.close()
+            os.replace(temporary, path)
+            _sync(path.parent)
     except OSError as error:
+        raise _refused(path, error) from error
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[tuple[BinaryIO, str]]:
+    """A new file beside ``path``, deleted on exit unless it was renamed.
+
+    It is locked while it is open. A file of this kind without a lock is one that a killed process has left.
+    """
+    import tempfile
+
+    temporary = ""
+    try:
+        while True:
+            handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=_TEMPORARY, dir=path.parent)
+            with os.fdopen(handle, "wb") as stream:
+                _lock_temporary(stream.fileno())
+                if disk.is_file(temporary):  # else another process deleted it before it was locked
+                    yield stream, temporary
+                    return
+    finally:
         if temporary:
             with suppress(OSError):
                 os.unlink(temporary)
-        raise _refused(path, error) from error
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Delete the temporary files that killed writers left in a folder."""
+    for leftover in disk.matching(folder, f".*{_TEMPORARY}"):
+        if disk.is_file(leftover) and not disk.is_link(leftover):
+            with suppress(OSError):
+                _remove_unlocked(leftover)
+
+
+def _remove_unlocked(temporary: Path) -> None:
+    """Delete a temporary file; OSError if a process is writing it."""
+    if sys.platform == "win32":
+        os.unlink(temporary)  # refused for a file that is open
+        return
+    import fcntl
+
+    with open(temporary, "r+b") as stream:
+        fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(temporary)
+
+
+def _lock_temporary(descriptor: int) -> None:
+    """Lock a temporary file. A file system without locks is no reason not to write."""
+    if sys.platform != "win32":
+        import fcntl
+
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def append(path: Path, content: bytes) -> None:
@@ -128,9 +179,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises WriteRefused if another process holds the lock for longer than LOCK_TIMEOUT.
     """
     with _file_lock(folder / ".plansguard.lock", f"another plansguard is writing to {folder}", LOCK_TIMEOUT):
-        with suppress(OSError):
-            for leftover in folder.glob(f".*{_TEMPORARY}"):
-                leftover.unlink()
+        _remove_abandoned(folder)
         yield
 
 

@@ -12,6 +12,29 @@ from types import FrameType
 Handler = Callable[[int, FrameType | None], None]
 
 
+#: Signals that ask a process to end, and whose default is to end it without any clean-up.
+_ENDING = ("SIGTERM", "SIGHUP")
+
+
+@contextmanager
+def clean_end() -> Iterator[None]:
+    """Raise SystemExit at a signal that would end this process at once, so that unfinished files can be removed.
+
+    Signals that the program handles or ignores keep their handlers. The exit code is that of a shell.
+    """
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    deadly = [
+        name
+        for name in _ENDING
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL
+    ]
+    with handle_signals(deadly, end):
+        yield
+
+
 @contextmanager
 def handle_signals(names: Iterable[str], handler: Handler) -> Iterator[list[int]]:
     """Install ``handler`` for the signals of these names, and restore the previous handlers on exit.

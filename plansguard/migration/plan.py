@@ -83,8 +83,13 @@ class Migration:
     report: Report
 
 
-def plan(workspace: Workspace, request: MigrationRequest, settings: ActiveSettings | None = None) -> Migration:
-    """Plan a migration.
+def plan(
+    workspace: Workspace,
+    request: MigrationRequest,
+    settings: ActiveSettings | None = None,
+    receiving: Dataset | None = None,
+) -> Migration:
+    """Plan a migration. ``receiving`` is the dataset that the request names, where it was read already.
 
     Raises UsageError when a dataset or plans do not exist or are ambiguous, UnreadableDocument when the plans to be
     migrated cannot be read. A migration that is possible but wrong has findings in its report.
@@ -92,7 +97,8 @@ def plan(workspace: Workspace, request: MigrationRequest, settings: ActiveSettin
     assert_acceptable(request.accepted, [rule.info for rule in RULES])
     identifier = _checked_target(request.target_plans)
     giving, meant = giving_dataset(workspace, request.source, request.source_plans, request.workflow)
-    receiving = _receiving(workspace, request.target)
+    if receiving is None:
+        receiving = _receiving(workspace, request.target)
     _assert_two_datasets(giving, receiving)
     plans = _source_plans(giving, meant, receiving)
     placed, receiving = _with_dataset_json(receiving)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from plansguard.core import disk
 from plansguard.core.digest import digest_of, sha256
 from plansguard.core.errors import UnreadableDocument, UsageError
-from plansguard.core.text import brief, counted
+from plansguard.core.text import brief, counted, quoted
 from plansguard.documents import size_limits
 from plansguard.documents.file_names import CANONICAL_NAMES, MODEL_PLANS, TRAINING_RECORD_NAME
 from plansguard.documents.recognise import recognise
@@ -46,11 +46,12 @@ class DocumentState(str, Enum):
     GONE = "gone"
     UNREADABLE = "cannot be read"
     UNRECORDED = "not recorded"
+    OUTSIDE = "not compared"
 
     @property
     def holds(self) -> bool:
-        """Whether nothing that the training depends on has changed."""
-        return self in (DocumentState.SAME, DocumentState.ALIKE, DocumentState.UNRECORDED)
+        """Whether nothing that the training depends on is known to have changed."""
+        return self not in (DocumentState.CHANGED, DocumentState.GONE, DocumentState.UNREADABLE)
 
 
 class Row(NamedTuple):
@@ -97,9 +98,10 @@ def records_in(folder: Path) -> list[Path]:
     return [own] if disk.is_there(own) or disk.is_link(own) else disk.matching(folder, f"fold_*/{TRAINING_RECORD_NAME}")
 
 
-def verify(path: Path, pool: Pool) -> Verification:
+def verify(path: Path, pool: Pool, weights: Path | None = None) -> Verification:
     """Compare one training record with the files of today; nothing is written. ``pool`` reads the headers of all cases.
 
+    ``weights`` is compared in place of the file that the record names.
     UnreadableDocument for a file that is no training record, UsageError where nnUNet_preprocessed is not known.
     """
     record = read_record(path)
@@ -109,7 +111,7 @@ def verify(path: Path, pool: Pool) -> Verification:
     fold = path.absolute().parent
     workspace = _workspace_of(fold)
     folder = workspace.preprocessed_folder(starts[-1]["training"]["dataset"])
-    rows = tuple(_rows(_PresentFiles(fold.parent, workspace, record["cases"], pool), starts))
+    rows = tuple(_rows(_PresentFiles(path, workspace, record["cases"], pool, weights), starts))
     return Verification(path, folder, tuple(starts), rows, tuple(accepted_in(starts)))
 
 
@@ -123,7 +125,9 @@ def _workspace_of(fold: Path) -> Workspace:
     if named.results is not None and disk.real(named.results) == disk.real(root):
         return named
     sibling = root.with_name(_PREPROCESSED)
-    return Workspace(preprocessed=sibling) if root.name == _RESULTS and disk.is_folder(sibling) else named
+    if root.name == _RESULTS and disk.is_folder(sibling):
+        return Workspace(preprocessed=sibling, results=root)
+    return named
 
 
 def _check_names(path: Path, start: Start) -> None:
@@ -170,13 +174,15 @@ def _rows(present: _PresentFiles, starts: list[Start]) -> Iterator[Row]:
 class _PresentFiles:
     """The files of today: a workspace, and nnU-Net's own copies in the model's folder.
 
-    ``cases`` are the recorded digests of the cases, those of the last start whose data were read.
+    ``cases`` are the recorded digests of the cases, those of the last start whose data were read. ``weights`` is the
+    file that the user names.
     """
 
-    model: Path
+    receipt: Path
     workspace: Workspace
     cases: dict[str, str]
     pool: Pool
+    weights: Path | None = None
     audits: dict[Path, Audit] = field(default_factory=dict)
 
     def documents(self) -> Iterator[tuple[str, RecordedDocument, Callable[[Start], Path | None]]]:
@@ -187,12 +193,12 @@ class _PresentFiles:
             yield f"{name} of the model", document, partial(self._copy, name)
 
     def _copy(self, name: str, _: Start) -> Path | None:
-        copy = self.model / name
+        copy = self.receipt.absolute().parents[1] / name
         return copy if disk.is_there(copy) else None
 
     def _path(self, document: RecordedDocument, start: Start) -> Path:
         if document is WEIGHTS:
-            return Path(start["weights"]["path"])
+            return Path(start["weights"]["path"]) if self.weights is None else self.weights
         folder = self.workspace.preprocessed_folder(start["training"]["dataset"])
         if document is DATA:
             return folder / str(start["data"]["folder"])
@@ -203,6 +209,10 @@ class _PresentFiles:
         if not disk.is_there(path):
             where = "" if path.is_absolute() else f" in {Path.cwd()}"
             return DocumentState.GONE, (f"{path} is not there{where}",)
+        if document is WEIGHTS and not self._may_be_read(path):
+            folder = quoted(self.receipt.parent)
+            command = f"plansguard verify-receipt {folder} -pretrained_weights {quoted(path)}"
+            return DocumentState.OUTSIDE, (f"{path} is outside of nnU-Net's folders; to compare it: {command}",)
         recorded, training = start[document.key], start["training"]
         try:
             present = self._digest(document, path, start)
@@ -221,6 +231,17 @@ class _PresentFiles:
         if document not in (DATA, WEIGHTS) and self._is_same_content(document, path, start):
             return DocumentState.SAME, ()
         return DocumentState.ALIKE, (document.alike,) if document.alike else ()
+
+    def _may_be_read(self, weights: Path) -> bool:
+        """Whether the user named the weights, or they are in a folder that belongs to this work.
+
+        A record may come from elsewhere, and a path in it lead to any file of this machine.
+        """
+        if weights == self.weights:
+            return True
+        environment, own = Workspace.from_environment(), self.receipt.absolute().parents[1]
+        roots = (environment.raw, environment.preprocessed, environment.results, self.workspace.results, own, Path.cwd())
+        return any(disk.real(weights).is_relative_to(disk.real(root)) for root in roots if root is not None)
 
     def _is_same_content(self, document: RecordedDocument, path: Path, start: Start) -> bool:
         """Whether a file of other bytes provably has the recorded content: indentation is no difference.

@@ -57,7 +57,9 @@ def _block(verification: Verification) -> Iterator[str]:
     for finding, reason in verification.accepted:
         yield printable(f"  accepted {finding}: {reason}")
     changed = sum(not row.state.holds for row in verification.rows)
-    yield f"  {counted(changed, 'document')} changed or missing" if changed else "  everything is unchanged"
+    compared = all(row.state is not DocumentState.OUTSIDE for row in verification.rows)
+    unchanged = "everything is unchanged" if compared else "everything that was compared is unchanged"
+    yield f"  {counted(changed, 'document')} changed or missing" if changed else f"  {unchanged}"
     yield ""
 
 

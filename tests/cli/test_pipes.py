@@ -13,6 +13,8 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.support.command import start
+from tests.support.models import CHECKPOINT
+from tests.support.training_records import leave
 
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 COMMANDS = {
@@ -25,6 +27,13 @@ COMMANDS = {
     "explain": ("explain", "PG101"),
     "schema": ("schema", "plans"),
     "env": ("env",),
+    "fit": ("fit", str(CHECKPOINT), "-d", "2"),
+    "extract": ("extract", str(CHECKPOINT)),
+    "extract to a file": ("extract", str(CHECKPOINT), "-o", "{folder}/plans.json"),
+    "train": ("train", "1", "3d_fullres", "0", "--steps", "20", "-device", "cpu", "--dry-run"),
+    "gate": ("gate", "--dry-run", "--", "nnUNetv2_train", "1", "3d_fullres", "0", "-device", "cpu"),
+    "preprocess": ("preprocess", "-d", "1", "-c", "3d_fullres", "--dry-run"),
+    "verify-receipt": ("verify-receipt", "{record}"),
     "help": ("--help",),
     "version": ("--version",),
 }
@@ -38,6 +47,7 @@ pytestmark = [
 def arguments(command: str, workspace: Path) -> list[str]:
     folder = workspace / "nnUNet_preprocessed"
     places = {"plans": folder / CT / "nnUNetPlans.json", "other": folder / OTHER_CT / "nnUNetPlans.json"}
+    places |= {"folder": workspace, "record": leave(workspace) if command == "verify-receipt" else workspace}
     return [part.format(**places) for part in COMMANDS[command]]
 
 

@@ -185,6 +185,23 @@ def test_what_cannot_be_determined(workspace: Path) -> None:
     assert "PG005" in run(*shlex.split(only(done)["command"])[1:]).out
 
 
+@pytest.mark.parametrize("options", [(), ("-p", "nnUNetPlans"), ("-p", "nnUNetPlans", "-c", "3d_fullres")])
+def test_plans_that_are_too_large_are_named(workspace: Path, options: tuple[str, ...]) -> None:
+    """Those of the dataset, not those of the weights, also where a migration would judge them."""
+    weights = trained(workspace)
+    place(workspace, CT, "preprocessed/nnUNetPlans.json").write_text(
+        json.dumps({**read(workspace, CT, "nnUNetPlans"), "long": [1.5] * 2_800_000})
+    )
+    done = run("fit", weights, "-d", "2", *options, "--json")
+    assert done.code == 1
+    results = {one["plans"]: one for one in json.loads(done.out)}
+    assert results["nnUNetPlans"]["reason"].startswith("nnUNetPlans.json cannot be read: the plans have 11,")
+    assert {one["outcome"] for one in results.values()} == {"cannot be told"}
+    for one in results.values():
+        assert "nnUNetPlans.json" in one["reason"]
+    assert "the plans have 11," in run(*shlex.split(results["nnUNetPlans"]["command"])[1:]).out
+
+
 def test_another_configuration(workspace: Path) -> None:
     weights = trained(workspace, CASCADE, configuration="3d_lowres")
     done = run("fit", weights, "-d", "5", "-p", "nnUNetPlans", "--json")

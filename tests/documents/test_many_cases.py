@@ -14,6 +14,7 @@ import pytest
 from plansguard.core.errors import UnreadableDocument
 from plansguard.documents import json_document, size_limits
 from tests.conftest import ROOT
+from tests.support.models import CHECKPOINT
 from tests.support.variants import place
 
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
@@ -26,6 +27,7 @@ COMMANDS = {
     "migrate": ("migrate", "-s", "1", "-t", "2", "-tp", "Moved"),
     "show": ("show", "{folder}/nnUNetPlans.json"),
     "diff": ("diff", "{folder}/nnUNetPlans.json", "{folder}/nnUNetPlans.json"),
+    "fit": ("fit", str(CHECKPOINT), "-d", "2"),
 }
 
 pytestmark = [pytest.mark.slow, pytest.mark.workspace(CT, OTHER_CT)]

@@ -15,8 +15,9 @@ _WEIGHTS = FIXTURES / "workspace/nnUNet_results/Dataset001_PretrainCT/nnUNetTrai
 
 
 @pytest.fixture
-def weights(workspace: Path) -> Iterator[Path]:
-    """Weights in the workspace, removed after the test: those of all tests together would fill a disk."""
+def weights(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Weights in the current folder, removed after the test: those of all tests together would fill a disk."""
+    monkeypatch.chdir(workspace)
     path = workspace / "weights.pth"
     with zipfile.ZipFile(_WEIGHTS / "checkpoint_final.pth") as fixture, zipfile.ZipFile(path, "w") as archive:
         for name in fixture.namelist():  # not deflated, as torch writes them

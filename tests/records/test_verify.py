@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import pickle
+import shlex
 import shutil
 import zipfile
 import zlib
@@ -429,11 +430,97 @@ def test_names_that_lead_outside(record: Path, workspace: Path, pointer: str, od
     assert_refused(record, "")
 
 
-@pytest.mark.parametrize("path", ["", "/", "a\0b", "x" * 9999, "/dev/zero", "~", "\ud800"])
+@pytest.mark.parametrize("path", ["", "a\0b", "x" * 9999, "~", "\ud800"])
 def test_odd_weights(record: Path, workspace: Path, path: str) -> None:
-    put(f"results/{MODEL}/fold_0/{TRAINING_RECORD_NAME}", "/starts/0/weights/path", path)(workspace, CT)
+    name_weights(workspace, path)
     assert states(record)["weights"] in (DocumentState.GONE, DocumentState.UNREADABLE)
     assert verified(record.parent).code == 1
+
+
+def name_weights(workspace: Path, path: str | Path) -> None:
+    """Let the record name other weights."""
+    put(f"results/{MODEL}/fold_0/{TRAINING_RECORD_NAME}", "/starts/0/weights/path", str(path))(workspace, CT)
+
+
+def linked(workspace: Path, outside: Path) -> Path:
+    link = workspace / "linked.pth"
+    link.symlink_to(outside)
+    return link
+
+
+OUTSIDE: dict[str, Callable[[Path, Path], str | Path]] = {
+    "a folder": lambda workspace, outside: outside.parent,
+    "the root": lambda workspace, outside: "/",
+    "a device": lambda workspace, outside: "/dev/zero",
+    "an absolute path": lambda workspace, outside: outside,
+    "a relative path": lambda workspace, outside: f"../{outside.name}",
+    "a way through a folder of its own": lambda workspace, outside: workspace / "nnUNet_raw/../.." / outside.name,
+    "a link": linked,
+}
+
+
+@pytest.mark.parametrize("path_of", OUTSIDE.values(), ids=OUTSIDE)
+def test_weights_outside_are_not_opened(
+    record: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch, path_of: Callable[[Path, Path], str | Path]
+) -> None:
+    outside = workspace.parent / "secret.pth"
+    shutil.copyfile(workspace / "weights.pth", outside)
+    path = path_of(workspace, outside)
+    name_weights(workspace, path)
+    opened: list[str] = []
+
+    def noted(name: Any, *rest: Any, **options: Any) -> int:
+        opened.append(str(name))
+        return really(name, *rest, **options)
+
+    really = os.open
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", noted)
+        done = verified(record.parent)
+    assert (done.code, done.err) == (0, "")
+    assert f"not compared: {path} is outside of nnU-Net's folders; to compare it: plansguard verify-receipt " in done.out
+    assert "everything that was compared is unchanged" in done.out
+    assert not {name for name in opened if name in (str(path), str(outside))}
+
+
+def test_weights_outside_are_compared_where_they_are_named(record: Path, workspace: Path) -> None:
+    """By the command that is printed."""
+    outside = workspace.parent / "moved.pth"
+    shutil.move(workspace / "weights.pth", outside)
+    name_weights(workspace, outside)
+    [line] = [line for line in verified(record.parent).out.splitlines() if "not compared" in line]
+    command = shlex.split(line.partition("plansguard ")[2])
+    done = run(*command)
+    assert (done.code, "weights                   unchanged\n" in done.out) == (0, True), done.out
+    with outside.open("ab") as stream:
+        stream.write(b"x")
+    assert run(*command).code == 1
+    outside.unlink()
+    assert run(*command).code == 1
+
+
+def test_weights_that_were_moved_may_be_named(record: Path, workspace: Path) -> None:
+    shutil.move(workspace / "weights.pth", workspace.parent / "moved.pth")
+    assert verified(record.parent).code == 1
+    assert verified(record.parent, "-pretrained_weights", str(workspace.parent / "moved.pth")).code == 0
+
+
+@pytest.mark.parametrize("root", ["nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"])
+def test_weights_in_nnunets_folders_are_compared(
+    record: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch, root: str
+) -> None:
+    (workspace / root).mkdir(exist_ok=True)
+    moved = workspace / root / "weights.pth"
+    shutil.move(workspace / "weights.pth", moved)
+    name_weights(workspace, moved)
+    monkeypatch.chdir(workspace / "nnUNet_preprocessed" / CT)
+    assert states(record)["weights"] is DocumentState.SAME
+
+
+def test_a_pipe_is_not_opened(record: Path, workspace: Path) -> None:
+    os.mkfifo(workspace / "pipe.pth")
+    name_weights(workspace, "pipe.pth")
+    assert states(record)["weights"] is DocumentState.UNREADABLE
 
 
 ODD = st.recursive(
