@@ -239,8 +239,8 @@ class _PresentFiles:
         """
         if weights == self.weights:
             return True
-        environment, own = Workspace.from_environment(), self.receipt.absolute().parents[1]
-        roots = (environment.raw, environment.preprocessed, environment.results, self.workspace.results, own, Path.cwd())
+        named, model = Workspace.from_environment(), self.receipt.absolute().parents[1]
+        roots = [named.raw, named.preprocessed, named.results, self.workspace.results, model, Path.cwd()]
         return any(disk.real(weights).is_relative_to(disk.real(root)) for root in roots if root is not None)
 
     def _is_same_content(self, document: RecordedDocument, path: Path, start: Start) -> bool:

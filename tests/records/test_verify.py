@@ -478,7 +478,7 @@ def test_weights_outside_are_not_opened(
         patched.setattr(os, "open", noted)
         done = verified(record.parent)
     assert (done.code, done.err) == (0, "")
-    assert f"not compared: {path} is outside of nnU-Net's folders; to compare it: plansguard verify-receipt " in done.out
+    assert f"not compared: {path} is outside of nnU-Net's folders; to compare it: plansguard verify-rec" in done.out
     assert "everything that was compared is unchanged" in done.out
     assert not {name for name in opened if name in (str(path), str(outside))}
 
