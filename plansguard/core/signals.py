@@ -27,9 +27,7 @@ def clean_end() -> Iterator[None]:
         raise SystemExit(128 + number)
 
     deadly = [
-        name
-        for name in _ENDING
-        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL
+        name for name in _ENDING if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL
     ]
     with handle_signals(deadly, end):
         yield
