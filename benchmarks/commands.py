@@ -90,6 +90,8 @@ PARSE = "import json, sys; [json.load(open(path)) for path in sys.argv[1:]]"
 def repeat_cases(folder: Path) -> list[str]:
     """Copy a dataset and repeat its cases; return the paths of the documents that list them."""
     shutil.copytree(folder.with_name(RECEIVING), folder)
+    for plans in folder.glob("*Plans.json"):
+        plans.write_text(plans.read_text(encoding="utf-8").replace(RECEIVING, MANY), encoding="utf-8")
     names = [f"case_{index:06d}" for index in range(CASES)]
     fingerprint, dataset = (
         json.loads((folder / name).read_text(encoding="utf-8")) for name in ("dataset_fingerprint.json", "dataset.json")

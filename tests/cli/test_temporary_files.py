@@ -44,9 +44,13 @@ def left_in(folder: Path) -> list[str]:
 @contextmanager
 def writing(words: tuple[str, ...]) -> Iterator[subprocess.Popen[str]]:
     """A command that has written a temporary file."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    child = subprocess.Popen([sys.executable, "-c", WAITING, *words], text=True, env=environment, **pipes)
+    child = subprocess.Popen(
+        [sys.executable, "-c", WAITING, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == "writing\n"
