@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -37,18 +38,9 @@ if TYPE_CHECKING:
 #: What follows the command belongs to it, with or without -- before it.
 CONTEXT = {"allow_interspersed_args": False}
 _IS_POSIX = os.name == "posix"
-#: Options of the gate that are easily typed after the command.
-_OURS = {
-    "--dry-run",
-    "--accept",
-    "--because",
-    "--from-scratch",
-    "--data",
-    "--gpu-memory",
-    "--output",
-    "--fail-on",
-    "--settings",
-}
+#: Options of the gate that are easily typed after the command: without a value, and all.
+_FLAGS = {"--dry-run", "--from-scratch"}
+_OURS = {*_FLAGS, "--accept", "--because", "--data", "--gpu-memory", "--output", "--fail-on", "--settings"}
 
 Command = Annotated[
     list[str] | None, Argument(metavar="-- COMMAND", help="A command of nnU-Net with its arguments, also behind srun.")
@@ -139,11 +131,14 @@ def _assert_options(line: CommandLine, parsed: Parsed) -> None:
     """Raise UsageError for an option of the gate after the command; report options that nnU-Net does not have."""
     from plansguard.nnunet.constants import NNUNET_VERSION
 
-    ours = [word for word in parsed.unknown if word.partition("=")[0] in _OURS]
+    ours = [at for at, word in enumerate(line.words) if word in parsed.unknown and word.partition("=")[0] in _OURS]
     if ours:
+        start = ours[0]
+        end = start + (1 if "=" in line.words[start] or line.words[start] in _FLAGS else 2)
+        moved = ["plansguard", "gate", *line.words[start:end], "--", *line.words[:start], *line.words[end:]]
         raise UsageError(
-            f"{line.name} has no option {ours[0]}, which is one of plansguard gate",
-            hint=f"put it before --: plansguard gate {ours[0]} ... -- {line.name} ...",
+            f"{line.name} has no option {line.words[start]}, which is one of plansguard gate",
+            hint=f"put it before --: {shlex.join(moved)}",
         )
     if parsed.unknown:
         _print_note(f"not known to nnU-Net {NNUNET_VERSION}, and so not checked: {' '.join(parsed.unknown)}")

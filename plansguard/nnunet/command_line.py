@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ _MODULES: Final[Mapping[str, str]] = {
 }
 _FILES = {tuple(f"{module.replace('.', '/')}.py".split("/")): name for module, name in _MODULES.items()}
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
-_EXAMPLE = "plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p PretrainPlans"
+_EXAMPLE = "plansguard gate -- nnUNetv2_train DATASET CONFIGURATION FOLD"
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def command_line(words: Sequence[str]) -> CommandLine:
     if _ASSIGNMENT.fullmatch(words[0]):
         raise UsageError(
             f"{words[0]} is an assignment for a shell, and no shell reads it here",
-            hint=f"put it before plansguard, or write env: plansguard gate -- env {words[0]} ...",
+            hint=f"put it before plansguard, or write env: plansguard gate -- {shlex.join(['env', *words])}",
         )
     commands = [(at, name) for at in range(len(words)) if (name := _command(words, at)) is not None]
     # A word after an option may be its value: srun --job-name nnUNetv2_train nnUNetv2_train ...

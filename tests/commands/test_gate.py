@@ -368,7 +368,7 @@ def test_accepting_what_no_rule_finds(bench: Bench, code: str) -> None:
 def test_options_of_the_gate_after_the_command(bench: Bench) -> None:
     done = run("gate", "--", *TRAIN, "--dry-run")
     assert done.code == 2
-    assert "put it before --: plansguard gate --dry-run ... -- nnUNetv2_train" in done.err
+    assert "put it before --: plansguard gate --dry-run -- nnUNetv2_train 2 3d_fullres 0 -device cpu\n" in done.err
     assert bench.started is None
 
 

@@ -16,7 +16,9 @@ from plansguard.nnunet.command_line import GRAMMARS, parse
 #: Words that only the user can replace -> words for which the tests replace them. All other words are to be typed.
 PLACEHOLDERS: Final = {
     "CHECKPOINT": "checkpoint_final.pth",  # weights that plansguard has not seen
+    "CONFIGURATION": "3d_fullres",  # of a dataset that is not named
     "DATASET": "2",  # where weights or plans are to go
+    "FILE": "file",  # where a copy is to go
     "FOLD": "0",  # of a training that is still to be made
     "FOLDER": "folder",  # with code or results of the user
     "GB": "24",  # memory of a GPU of another machine
@@ -31,6 +33,8 @@ _FAULTS: Final[tuple[type[Any], ...]] = (PlansguardError, typer.BadParameter.__m
 #: Other programs, which are not run, and the least number of their arguments.
 OTHERS: Final = {
     "cp": 2,
+    "git": 2,
+    "rm": 1,
     "mkdir": 2,
     "mv": 2,
     "unzip": 1,
@@ -42,11 +46,11 @@ OTHERS: Final = {
     "nnUNetv2_convert_MSD_dataset": 2,
     "nnUNetv2_train_pretrained": 3,
 }
-_PROGRAMS = r"plansguard|nnUNetv2_\w+|env|mv|unzip|git|rm|cp|mkdir|export|pip|python"
+_PROGRAMS = r"plansguard|nnUNetv2_\w+|env|mv|unzip|git(?= lfs| show)|rm|cp|mkdir|export|pip|python"
 _START = re.compile(rf"(?<![\w./'\"-])(?:{_PROGRAMS}) (?=\S)")
 #: A command in a sentence ends before these words.
 _VERBS: Final = frozenset(
-    "began can describes did does is keeps leaves left lists looks plans prints says shows which writes".split()
+    "began can describes did does fails has is keeps leaves left lists plans prints says shows which writes".split()
 )
 _UNKNOWN = re.compile(r"\.\.\.|<\w+>|path/to|(?<![\w.-])[A-Z][A-Z_]+(?![\w.])")
 
@@ -81,7 +85,7 @@ def _ends_a_sentence(text: str, at: int) -> bool:
 
 
 def _goes_on(text: str, at: int) -> bool:
-    return text[at] == " " and (text[at + 1 : at + 2] in ("(", "#") or re.split(r"\W", text[at + 1 :])[0] in _VERBS)
+    return text[at] == " " and (text[at + 1 : at + 2] in ("(", "#") or re.split(r"\s", text[at + 1 :])[0] in _VERBS)
 
 
 def _split(command: str) -> Iterator[list[str]]:
@@ -97,6 +101,8 @@ def _split(command: str) -> Iterator[list[str]]:
 
 def _is_mention(words: Sequence[str]) -> bool:
     """Return whether the words name a command that cannot run without arguments, or no command at all."""
+    if not words:
+        return True
     if words[0] == "plansguard":
         return len(words) < 2 or words[1] not in COMMANDS or (len(words) == 2 and words[1] not in ("rules", "env"))
     return len(words) == 1 or (words[0] == "env" and not re.match(r"-u$|\w+=", words[1]))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError
 from plansguard.core.report import Finding, Location, NotChecked, Related, Report
+from plansguard.core.text import quoted
 from plansguard.documents.json_document import JsonDocument
 from plansguard.rules.engine.declare import Found, Rule
 from plansguard.rules.engine.helpers import number, preprocess_command
@@ -174,12 +175,13 @@ def _finding(rule: Rule, found: Found, scope: Scope) -> Finding:
     used = info.message + fix
     common = {name: get(scope) for name, get in _COMMON.items() if name not in found.values and f"{{{name}}}" in used}
     values = {**found.values, **common}
+    words = {name: value if name == "preprocess" else quoted(value) for name, value in common.items()}  # of commands
     return Finding(
         code=info.code,
         name=info.name,
         severity=found.severity or info.severity,
         message=info.message.format(**values),
-        fix=fix.format(**values),
+        fix=fix.format(**values | words),
         location=found.at,
         configuration=scope.configuration.name if scope.configuration is not None else None,
         values=values,

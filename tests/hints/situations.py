@@ -1,0 +1,332 @@
+"""Runs of commands that print other commands, beside those in findings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plansguard.core.report import Report
+from tests.rules.pg7_run.trainings import READY
+from tests.support.command import run
+from tests.support.data_folders import preprocessed
+from tests.support.moves import move
+from tests.support.printed import PLACEHOLDERS
+from tests.support.typed_commands import TRAINED, Typed
+from tests.support.variant_runs import laid_out
+from tests.support.variants import (
+    DATASET_JSON,
+    FINGERPRINT,
+    PLANS,
+    Edit,
+    Variant,
+    place,
+    point_to,
+    put,
+    remove,
+    written,
+)
+from tests.support.weights import saved, weights
+
+GIVING, CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
+MODEL = f"nnUNet_results/{GIVING}/nnUNetTrainer__nnUNetPlans__3d_fullres"
+FINAL = f"{{workspace}}/{MODEL}/fold_0/checkpoint_final.pth"
+MIGRATE = ("migrate", "-s", "1", "-t", "2", "-tp", "PretrainPlans")
+GATE = ("gate", "--dry-run", "--data", "headers", "--")
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Edits of Dataset002, and a command that prints at least so many others.
+
+    ``allowed`` are parts of refusals that are right. Variables of ``unset`` are removed.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    edits: tuple[Edit, ...] = ()
+    commands: int = 1
+    allowed: tuple[str, ...] = ()
+    unset: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def zipped(workspace: Path, dataset: str) -> None:
+    """Put the trained model into an archive, as nnU-Net exports it."""
+    shutil.make_archive(str(workspace / "model"), "zip", workspace / "nnUNet_results", GIVING)
+
+
+def untrained(workspace: Path, dataset: str) -> None:
+    """Delete the pretraining."""
+    shutil.rmtree(workspace / "nnUNet_results" / GIVING)
+
+
+def faulty(workspace: Path, dataset: str) -> None:
+    """Put a fault into the plans that are given."""
+    put(PLANS, "/configurations/3d_fullres/batch_size", "two")(workspace, GIVING)
+
+
+def renamed(workspace: Path, dataset: str) -> None:
+    """Copy the plans to a name with a blank."""
+    plans = json.loads(place(workspace, dataset, PLANS).read_bytes()) | {"plans_name": "my plans"}
+    place(workspace, dataset, "preprocessed/my plans.json").write_text(json.dumps(plans), encoding="utf-8")
+
+
+def linked(workspace: Path, dataset: str) -> None:
+    """Put the data on another disk."""
+    place(workspace, dataset, "preprocessed/nnUNetPlans_2d").symlink_to(workspace / "disk")
+
+
+def in_place_of_weights(workspace: Path, dataset: str) -> None:
+    """Copy the trained model, and make a folder in place of its weights."""
+    shutil.copytree(workspace / MODEL, workspace / "model")
+    (workspace / "model/fold_0/checkpoint_final.pth").unlink()
+    (workspace / "model/fold_0/checkpoint_final.pth").mkdir()
+
+
+def wrong_type(plans: dict[str, Any], dataset_json: dict[str, Any]) -> None:
+    plans["configurations"]["3d_fullres"]["batch_size"] = "two"
+
+
+SETTINGS = f"nnUNet_preprocessed/{CT}/plansguard.json"
+#: The fixture's checkpoint is of a training that had done one epoch, and the images are small.
+SITUATIONS: tuple[Situation, ...] = (
+    Situation("next after a migration", MIGRATE, commands=3),
+    Situation("next after a migration without a fingerprint", MIGRATE, (remove(FINGERPRINT),), 3),
+    Situation(
+        "next after a migration for a pretraining",
+        (*MIGRATE[:1], "-s", "2", "-t", "1", "-tp", "Mine", "--workflow", "pretrain"),
+        (untrained,),
+        4,
+    ),
+    Situation("next after a graft", (*MIGRATE, "--workflow", "graft"), commands=3),
+    Situation(
+        "next after a migration from a zip",
+        ("migrate", "-s", "{workspace}/model.zip", "-t", "2", "-tp", "FromZip"),
+        (zipped,),
+        3,
+    ),
+    Situation(
+        "next after preprocessing",
+        ("preprocess", "-d", "2", "-p", "nnUNetPlans", "-c", "3d_fullres", "--yes"),
+        commands=2,
+    ),
+    Situation(
+        "next after preprocessing migrated plans",
+        ("preprocess", "-d", "2", "-p", "PretrainPlans", "-c", "3d_fullres", "--yes"),
+        (move(),),
+        2,
+    ),
+    Situation("next after an extraction", ("extract", FINAL, "-o", "plans of it.json"), commands=2),
+    Situation(
+        "an extraction from plans",
+        ("extract", f"{{workspace}}/nnUNet_preprocessed/{CT}/nnUNetPlans.json", "-o", "a.json"),
+    ),
+    Situation("fit", ("fit", FINAL, "-d", "2")),
+    Situation("fit of migrated plans", ("fit", FINAL, "-d", "2"), (move(),)),
+    Situation("fit of data", ("fit", FINAL, "-d", "2"), (*READY, weights())),
+    Situation("fit from a zip", ("fit", "{workspace}/model.zip", "-d", "2"), (zipped, move())),
+    Situation(
+        "fit of data from a zip that is not installed",
+        ("fit", "{workspace}/model.zip", "-d", "2"),
+        (zipped, move(), untrained, preprocessed("PretrainPlans_3d_fullres", of=GIVING)),
+    ),
+    Situation(
+        "fit from a zip that is not installed", ("fit", "{workspace}/model.zip", "-d", "2"), (zipped, move(), untrained)
+    ),
+    Situation(
+        "next after a migration from a zip that is not installed",
+        ("migrate", "-s", "{workspace}/model.zip", "-t", "2", "-tp", "FromZip"),
+        (zipped, untrained),
+        3,
+    ),
+    Situation(
+        "weights whose plans have faults",
+        ("migrate", "-s", "{workspace}/checkpoint_final.pth", "-t", "2", "-tp", "Mine"),
+        (weights(change=wrong_type),),
+    ),
+    Situation("a folder in place of weights", ("check", "{workspace}/model"), (in_place_of_weights,)),
+    Situation(
+        "a pointer in place of weights",
+        ("show", "{workspace}/pointer.pth"),
+        (written("pointer.pth", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),),
+    ),
+    Situation("data behind a link", ("preprocess", "-d", "2", "-p", "nnUNetPlans", "-c", "2d", "--yes"), (linked,)),
+    Situation("next after a migration to a name with a blank", (*MIGRATE[:-1], "my plans"), (), 3),
+    Situation(
+        "next after preprocessing plans with a blank",
+        ("preprocess", "-d", "2", "-p", "my plans", "-c", "3d_fullres", "--yes"),
+        (renamed,),
+        2,
+    ),
+    Situation(
+        "steps of plans with a blank",
+        ("steps", "--total", "500", "-d", "2", "-p", "my plans", "-c", "3d_fullres"),
+        (renamed,),
+    ),
+    Situation(
+        "a training of plans with a blank",
+        (*GATE, "nnUNetv2_train", "2", "3d_fullres", "0", "-p", "my plans", "-tr", "nnUNetTrainer_100epochs"),
+        (*READY, renamed),
+        1,
+    ),
+    Situation(
+        "a check of plans with a blank",
+        ("check", "-d", "2", "-p", "my plans", "-c", "3d_fullres"),
+        (*READY, renamed, remove("preprocessed/gt_segmentations")),
+        1,
+    ),
+    Situation(
+        "fit of other channels",
+        ("fit", FINAL, "-d", "2"),
+        (put(DATASET_JSON, "/channel_names/1", "PET"),),
+        1,
+        ("PG304",),
+    ),
+    Situation("fit without datasets", ("fit", FINAL)),
+    Situation("steps", ("steps", "--total", "500", "-d", "2", "-c", "3d_fullres")),
+    Situation(
+        "steps of migrated plans",
+        ("steps", "--total", "500", "-d", "2", "-p", "PretrainPlans", "-c", "3d_fullres"),
+        (move(),),
+    ),
+    Situation("steps without a dataset", ("steps", "--total", "500")),
+    Situation("env", ("env",)),
+    Situation(
+        "a training that is only judged",
+        ("train", "2", "3d_fullres", "0", "--steps", "100", "--dry-run", "--data", "headers"),
+        READY,
+    ),
+    Situation("gate without a command", ("gate",)),
+    Situation("an assignment before a command", ("gate", "--", "A=1", "nnUNetv2_train", "2", "3d_fullres", "0"), READY),
+    Situation(
+        "an option of the gate after the command",
+        (*GATE, "nnUNetv2_train", "2", "3d_fullres", "0", "--data", "headers"),
+        READY,
+    ),
+    Situation("a preprocessing", (*GATE, "nnUNetv2_preprocess", "-d", "2", "-c", "3d_fullres"), commands=0),
+    Situation(
+        "a planning without a fingerprint", (*GATE, "nnUNetv2_plan_experiment", "-d", "2"), (remove(FINGERPRINT),)
+    ),
+    Situation(
+        "a move of plans",
+        (*GATE, "nnUNetv2_move_plans_between_datasets", "-s", "1", "-t", "2", "-sp", "nnUNetPlans", "-tp", "Mine"),
+        commands=0,
+    ),
+    Situation(
+        "a move to a dataset without a folder",
+        (*GATE, "nnUNetv2_move_plans_between_datasets", "-s", "1", "-t", "2", "-sp", "nnUNetPlans", "-tp", "Mine"),
+        (remove("preprocessed/"),),
+    ),
+    Situation(
+        "a prediction with another trainer",
+        (
+            *GATE,
+            "nnUNetv2_predict",
+            "-i",
+            "images",
+            "-o",
+            "out",
+            "-d",
+            "1",
+            "-c",
+            "3d_fullres",
+            "-tr",
+            "Mine",
+            "-f",
+            "0",
+        ),
+    ),
+    Situation(
+        "a prediction without results",
+        (*GATE, "nnUNetv2_predict", "-i", "images", "-o", "out", "-d", "1", "-c", "3d_fullres"),
+        unset=("nnUNet_results",),
+    ),
+    Situation(
+        "a training without results",
+        (*GATE, "nnUNetv2_train", "2", "3d_fullres", "0"),
+        READY,
+        unset=("nnUNet_results",),
+    ),
+    Situation("without preprocessed data", ("check", "-d", "2"), unset=("nnUNet_preprocessed",)),
+    Situation(
+        "plans that are missing, without preprocessed data",
+        ("check", "-d", "7"),
+        unset=("nnUNet_preprocessed",),
+        commands=0,
+    ),
+    Situation("a dataset without plans", ("preprocess", "-d", "2", "-c", "2d"), (remove("preprocessed/"),)),
+    Situation(
+        "undo with other options", ("migrate", "-t", "2", "-tp", "PretrainPlans", "-s", "1", "--undo"), (move(),)
+    ),
+    Situation("a migration without a source", ("migrate", "-t", "2")),
+    Situation("a migration of plans with faults", MIGRATE, (faulty,), 1, ("exit code 1",)),
+    Situation(
+        "a migration with a broken dataset.json",
+        MIGRATE,
+        (remove(DATASET_JSON), put("raw/dataset.json", "/labels", 3)),
+        1,
+        ("exit code 1",),
+    ),
+    Situation("no training record", ("verify-receipt", "."), commands=0),
+    Situation(
+        "weights without plans",
+        ("migrate", "-s", "{workspace}/checkpoint_final.pth", "-t", "2", "-tp", "Mine"),
+        (saved(dict),),
+        0,
+    ),
+    Situation("an unknown rule", ("explain", "ZZZ")),
+    Situation(
+        "a rule that is not accepted",
+        ("train", "2", "3d_fullres", "0", "--steps", "9", "--accept", "PG000", "--because", "no", "--dry-run"),
+        READY,
+    ),
+    Situation(
+        "an unknown rule that is accepted",
+        ("train", "2", "3d_fullres", "0", "--steps", "9", "--accept", "ZZZ", "--because", "no", "--dry-run"),
+        READY,
+    ),
+    Situation(
+        "settings with an unknown rule",
+        ("check", "-d", "2"),
+        (written(SETTINGS, '{"schema": "plansguard/settings/1", "rules": {"ZZZ": "off"}}'),),
+    ),
+    Situation(
+        "settings with an incomplete rule",
+        ("check", "-d", "2"),
+        (written(SETTINGS, '{"schema": "plansguard/settings/1", "rules": {"PG001": "info"}}'),),
+    ),
+    Situation(
+        "settings with an unknown key",
+        ("check", "-d", "2"),
+        (written(SETTINGS, '{"schema": "plansguard/settings/1", "rulez": {}}'),),
+    ),
+)
+
+
+@contextmanager
+def printed_in(situation: Situation, root: Path) -> Iterator[tuple[str, Typed]]:
+    """Run the command of a situation in a new workspace: what it printed, and what types further commands there."""
+    root.mkdir()
+    variant = Variant(situation.name, CT, (), frozenset())
+    with pytest.MonkeyPatch.context() as patch:
+        workspace = laid_out(variant, root, patch)
+        for edit in situation.edits:
+            edit(workspace, CT)
+        current = root / "current"
+        (current / PLACEHOLDERS["IMAGES"]).mkdir(parents=True)
+        (current / PLACEHOLDERS["IMAGES"] / "new_0000.nii.gz").touch()
+        shutil.copy(TRAINED, current / PLACEHOLDERS["CHECKPOINT"])
+        patch.chdir(current)
+        typed = Typed(variant, workspace, Report("check", (), 0), patch)
+        for name in situation.unset:
+            patch.delenv(name)
+        done = run(*(word.format(workspace=workspace) for word in situation.words))
+        point_to(workspace, patch)
+        yield done.out + done.err, typed
