@@ -12,6 +12,7 @@ import typer
 from typer import Argument, Option
 
 from plansguard.cli.common_options import emit, load_settings, print_line
+from plansguard.core import disk
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Severity
 from plansguard.core.text import counted, quoted
@@ -172,20 +173,27 @@ def _failure(outcome: Outcome) -> str:
 
 
 def _print_next(job: Job) -> None:
-    from plansguard.subjects.pretraining import CHECKPOINT, GATE_TRAIN, after_pretraining, pretraining_of
+    from plansguard.subjects.discovery import configuration_of
+    from plansguard.subjects.pretraining import CHECKPOINT, GATE_TRAIN, after_pretraining, pretraining_of, usual_fold
 
     number, plans = dataset_id(job.dataset.name) or job.dataset.name, quoted(job.plans.identifier)
     name = job.targets[-1].configuration
     configuration, pretraining = quoted(name), pretraining_of(job.dataset, job.plans, name)
+    fold = usual_fold(job.dataset)
     checked = f"plansguard check -d {number} -p {plans}"
     if pretraining is None:
         model = f"{DEFAULT_TRAINER}__{job.plans.identifier}__{name}"
         later = after_pretraining(job.dataset, job.plans, name, model, ALL)
-        commands = [f"{GATE_TRAIN} {number} {configuration} {ALL if later else 0} -p {plans}", *later]
+        commands = [f"{GATE_TRAIN} {number} {configuration} {ALL if later else fold} -p {plans}", *later]
     else:
-        commands = [*pretraining.commands(number, configuration, plans)]
+        commands = [*pretraining.commands(number, configuration, plans, fold)]
         known = pretraining.path != CHECKPOINT and not pretraining.finish
         checked += f" -pretrained_weights {pretraining.path}" if known else ""
+    stages = configuration_of(job.plans, name).next_stages  # the training ends with predictions for their cases
+    folders = {one.name: job.dataset.folder / str(one.get("data_identifier")) for one in stages}
+    awaited = [quoted(stage) for stage, folder in folders.items() if not disk.is_folder(folder)]
+    if awaited:
+        commands.insert(0, f"plansguard preprocess -d {number} -p {plans} -c {' '.join(awaited)}")
     typer.echo("\nNext:")
     for command in (checked, *commands):
         print_line(f"  {command}")

@@ -25,7 +25,7 @@ from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.input_comparison import differences, permuted_channels
 from plansguard.subjects.plans import Configuration, Plans
-from plansguard.subjects.pretraining import Pretraining
+from plansguard.subjects.pretraining import Pretraining, usual_fold
 from plansguard.subjects.request import Request
 from plansguard.subjects.weights import Weights, axes_of, meant_for, plans_in
 
@@ -195,7 +195,8 @@ class _Fitting:
             options = f"-p {quoted(plans.identifier)} -c {quoted(name)}"
             return FitResult(*place, PREPROCESS, stale, f"plansguard preprocess -d {number(self.dataset)} {options}")
         pretraining = Pretraining(self.weights_path, self.checkpoint.trainer)
-        (training,) = pretraining.commands(number(self.dataset), quoted(name), quoted(plans.identifier))
+        words = (number(self.dataset), quoted(name), quoted(plans.identifier), usual_fold(self.dataset))
+        (training,) = pretraining.commands(*words)
         command = self.unpack + training
         reason = "network, input and data agree"
         if rows:  # a graft keeps its own spacing, for example

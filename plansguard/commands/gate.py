@@ -215,20 +215,20 @@ def _planning(request: GateRequest, dataset: str, identifier: str | None) -> Pla
 
 def _judged_plannings(request: GateRequest, plannings: Sequence[Planning]) -> GateResult:
     settings = request.settings(plannings[0].now.folder)
-    rules = [rule for rule in RULES if _applies_before_plans(rule)]
-    reports = [
-        run_rules(
-            "gate", [str(planning.now.folder)], [planning.dataset], planning=planning, settings=settings, rules=rules
-        )
-        for planning in plannings
-    ]
+    reports = []
+    for planning in plannings:
+        rules = [rule for rule in RULES if _applies_before_plans(rule, planning.makes_fingerprint)]
+        inputs, datasets = [str(planning.now.folder)], [planning.dataset]
+        reports.append(run_rules("gate", inputs, datasets, planning=planning, settings=settings, rules=rules))
     remarks = tuple(remark for planning in plannings for remark in _deletions(planning))
     return GateResult(_merged(reports), settings, remarks=remarks)
 
 
-def _applies_before_plans(rule: Rule) -> bool:
-    always = rule.level in (Level.PLANNING, Level.RUN_END)
-    return always or (rule.level in _BEFORE_PLANS and rule.info.code.startswith(_BEFORE_PLANS_CODES))
+def _applies_before_plans(rule: Rule, makes_fingerprint: bool) -> bool:
+    if rule.level in (Level.PLANNING, Level.RUN_END):
+        return True
+    applies = rule.level in _BEFORE_PLANS and rule.info.code.startswith(_BEFORE_PLANS_CODES)
+    return applies and not (makes_fingerprint and "fingerprint" in rule.needs)
 
 
 def _deletions(planning: Planning) -> Iterator[str]:

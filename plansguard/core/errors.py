@@ -51,6 +51,10 @@ class Absent(Exception):
         self.reason = reason
 
 
+class NotWrittenYet(Absent):
+    """A file is absent that nnU-Net writes itself when it needs it: its rules have nothing to judge."""
+
+
 def known(get: Callable[[], Value]) -> Value | None:
     """The value of ``get()``, or None if it raises Absent."""
     try:

@@ -17,7 +17,7 @@ from plansguard.subjects.discovery import configuration_of
 from plansguard.subjects.external_plans import ExternalDataset, ExternalModel
 from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Configuration
-from plansguard.subjects.pretraining import CHECKPOINT, GATE_TRAIN, Pretraining, pretraining_among
+from plansguard.subjects.pretraining import CHECKPOINT, GATE_TRAIN, Pretraining, pretraining_among, usual_fold
 from plansguard.subjects.trained_models import trained_with
 
 _ROLES = {
@@ -61,8 +61,10 @@ def next_commands(migration: Migration) -> Iterator[str]:
     configuration = shlex.quote(name)
     if known(lambda: pair.receiving.fingerprint) is None:
         yield f"nnUNetv2_extract_fingerprint -d {receiving}"
-    if not _has_data(pair, configuration_of(pair.result, name)):
-        yield f"plansguard preprocess -d {receiving} -p {identifier} -c {configuration}"
+    trained = configuration_of(pair.result, name)
+    missing = [one.name for one in (trained, *trained.next_stages) if not _has_data(pair, one)]
+    if missing:
+        yield f"plansguard preprocess -d {receiving} -p {identifier} -c {shlex.join(missing)}"
     yield f"plansguard check -d {receiving} -p {identifier}"
     if pair.workflow == "pretrain":
         giving, own = shlex.quote(dataset_id(pair.giving.name) or pair.giving.name), shlex.quote(pair.plans.identifier)
@@ -71,18 +73,19 @@ def next_commands(migration: Migration) -> Iterator[str]:
         results = pair.receiving.workspace.results
         weights = '"$nnUNet_results"' if results is None else shlex.quote(str(results))
         weights += f"/{shlex.quote(f'{pair.receiving.name}/{checkpoint}')}"
-        yield from Pretraining(weights).commands(giving, configuration, own)
+        yield from Pretraining(weights).commands(giving, configuration, own, usual_fold(pair.giving))
     else:
         unpack, pretraining = _weights(pair, name)
         if unpack:
             yield unpack
-        yield from pretraining.commands(receiving, configuration, identifier)
+        yield from pretraining.commands(receiving, configuration, identifier, usual_fold(pair.receiving))
 
 
 def _configuration(pair: Pair) -> str:
-    """The configuration that was trained, else 3d_fullres, else the first."""
+    """The configuration that was trained, else 3d_fullres, else the first; of a cascade the first stage, if it can."""
     names = [one.name for one in pair.result.configurations if pair.asks_for(one.name)]
     trained = [model.configuration for model in _trained(pair) if model.configuration in names]
+    trained.sort(key=lambda name: configuration_of(pair.result, name).get("previous_stage") is not None)
     return (trained or [name for name in names if name == "3d_fullres"] or names)[0]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from plansguard.artefacts.data.listing import Listing, listing
 from plansguard.core import disk
-from plansguard.core.errors import Absent, UnreadableDocument, known
+from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, known
 from plansguard.documents import size_limits
 from plansguard.documents.file_names import CANONICAL_NAMES, MIGRATION_RECORD_ENDING, MODEL_PLANS
 from plansguard.documents.json_document import JsonDocument
@@ -160,7 +160,9 @@ class Dataset:
 
     @property
     def splits(self) -> Splits:
-        """The dataset's splits_final.json; Absent when there is none."""
+        """The dataset's splits_final.json; NotWrittenYet when there is none, Absent when it cannot be read."""
+        if not self._all(Splits) and not any(Path(error.path).name == Splits.file_name for error in self.unreadable):
+            raise NotWrittenYet(f"there is no {Splits.file_name} beside the plans")
         return self._one(Splits)
 
     def data(self, configuration: Configuration) -> Audit:

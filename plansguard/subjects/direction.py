@@ -18,7 +18,7 @@ from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.external_plans import ExternalDataset
 from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Plans
-from plansguard.subjects.pretraining import CHECKPOINT, Pretraining, pretraining_among
+from plansguard.subjects.pretraining import CHECKPOINT, Pretraining, pretraining_among, usual_fold
 from plansguard.subjects.trained_models import trained_with, trained_with_equal
 
 
@@ -156,7 +156,7 @@ def _fine_tune_on_giving(pair: Pair, model: TrainedModel) -> str:
     """The training that fine-tunes a model of the receiving dataset on the giving one, which has its plans."""
     giving, name = pair.giving, model.configuration
     weights = pretraining_among([model], pair.receiving.name, name) or Pretraining(CHECKPOINT)
-    words = (dataset_id(giving.name) or giving.name, name, pair.plans.identifier)
+    words = (dataset_id(giving.name) or giving.name, name, pair.plans.identifier, usual_fold(giving))
     *_, command = weights.commands(*map(quoted, words))
     return f"to fine-tune these weights on {giving.name}, which has their plans already: {command}"
 

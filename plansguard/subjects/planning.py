@@ -16,6 +16,7 @@ from plansguard.documents.file_names import CANONICAL_NAMES
 from plansguard.nnunet import constants
 from plansguard.nnunet.workspace import is_folder_name
 from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.documents import Fingerprint
 from plansguard.subjects.plans import Plans
 
 #: Planners whose data go into the folders of the default plans, and the configurations for which they do.
@@ -41,6 +42,12 @@ class Planning:
     preprocesses: tuple[str, ...] = ()
     extracts: bool = False
     words: tuple[str, ...] = ()
+
+    @property
+    def makes_fingerprint(self) -> bool:
+        """Whether there is no fingerprint to judge yet: the command extracts one, for the first time or again."""
+        paths = [one.path for one in self.dataset.documents] + [one.path for one in self.dataset.unreadable]
+        return self.extracts and Fingerprint.file_name not in {Path(path).name for path in paths}
 
     @property
     def present(self) -> Plans | None:

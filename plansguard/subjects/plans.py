@@ -124,6 +124,13 @@ class Configuration:
             raise Absent(f"configuration {self.name} has no {key}")
         return self.resolved[key]
 
+    @property
+    def next_stages(self) -> tuple[Configuration, ...]:
+        """The usable configurations of a cascade that begin with the predictions of this one."""
+        names = self.get("next_stage") or ()
+        names = {names} if isinstance(names, str) else {*names}
+        return tuple(stage for stage in self.plans.configurations if stage.name in names and stage.is_usable)
+
     @cached_property
     def architecture(self) -> dict[str, Any]:
         """The network's class and keyword arguments; plans of the old format are converted as nnU-Net does it."""

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from plansguard.core.errors import known
+from plansguard.core.errors import Absent, NotWrittenYet, UsageError, known
 from plansguard.core.text import quoted
 from plansguard.documents.file_names import MODEL_PLANS
 from plansguard.nnunet.constants import CHECKPOINT_FINAL, TRAINERS_WITH_OWN_NETWORK, base_trainer
-from plansguard.nnunet.workspace import TrainedModel, dataset_id, trained_models
+from plansguard.nnunet.workspace import ALL, FOLDS, TrainedModel, dataset_id, trained_models
 from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.plans import Plans
 from plansguard.training.trainer_name import gentle_trainer
 
@@ -38,9 +39,7 @@ class Pretraining(NamedTuple):
         base = base_trainer(self.trainer or "")
         return gentle_trainer(base) if _NO_MIRRORING in base or base in TRAINERS_WITH_OWN_NETWORK else gentle_trainer()
 
-    def commands(
-        self, dataset: str, configuration: str, plans: str, fold: str = "0", device: str = "cuda"
-    ) -> Iterator[str]:
+    def commands(self, dataset: str, configuration: str, plans: str, fold: str, device: str = "cuda") -> Iterator[str]:
         """The commands that fine-tune: that which finishes the pretraining, if it has to, and the training itself.
 
         ``dataset``, ``configuration`` and ``plans`` are shell words.
@@ -51,6 +50,19 @@ class Pretraining(NamedTuple):
         words = [GATE_TRAIN, dataset, configuration, fold, "-p", plans, "-tr", self.fine_tuning_trainer]
         words += ["-device", device] if device != "cuda" else []
         yield " ".join([*words, "-pretrained_weights", self.path])
+
+
+def usual_fold(dataset: Dataset) -> str:
+    """The fold to train first: 0, or ``all`` for a dataset without splits whose cases nnU-Net cannot divide."""
+    try:
+        dataset.splits  # noqa: B018 - raises NotWrittenYet where nnU-Net will divide the cases
+    except NotWrittenYet:
+        cases = known(lambda: len(dataset.fingerprint.require("spacings")))
+        cases = known(lambda: dataset.dataset_json.require("numTraining")) if cases is None else cases
+        return ALL if cases in range(1, FOLDS) else "0"
+    except Absent:
+        pass  # it cannot be read, and may have this fold
+    return "0"
 
 
 def pretraining_of(dataset: Dataset, plans: Plans, configuration: str) -> Pretraining | None:
@@ -86,7 +98,11 @@ def after_pretraining(
     weights = results / dataset.name / model / f"fold_{fold}" / CHECKPOINT_FINAL
     giving, own = dataset_id(record.giving) or record.giving, record.value["from"]["plans"]
     pretraining = Pretraining(quoted(weights), model.partition("__")[0])
-    return [*pretraining.commands(quoted(giving), quoted(configuration), quoted(own), device=device)]
+    try:
+        fold = usual_fold(dataset_of(dataset.workspace, record.giving))
+    except UsageError:
+        fold = "0"  # no longer there
+    return [*pretraining.commands(quoted(giving), quoted(configuration), quoted(own), fold, device)]
 
 
 def pretraining_among(models: Iterable[TrainedModel], dataset: str, configuration: str) -> Pretraining | None:

@@ -95,7 +95,7 @@ def test_next_after_preprocessing(workspace: Path) -> None:
     dataset = dataset_of(Workspace.from_environment(), "2")
     pretraining = pretraining_of(dataset, plans_of(dataset, "PretrainPlans"), "3d_fullres")
     assert pretraining is not None
-    (training,) = pretraining.commands("2", "3d_fullres", "PretrainPlans")
+    (training,) = pretraining.commands("2", "3d_fullres", "PretrainPlans", "0")
     assert complaints(training) == set()
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plansguard.core.errors import Absent, UnreadableDocument, UsageError
+from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, UsageError
 from plansguard.core.report import Finding, Location, NotChecked, Related, Report
 from plansguard.core.text import quoted
 from plansguard.documents.json_document import JsonDocument
@@ -116,14 +116,17 @@ class _Results:
 
 
 def _needs(rule: Rule, scope: Scope) -> dict[str, Any] | None:
-    """Return the needs of a rule; None where one is absent that datasets of this role never have. Absent for others."""
+    """Return the needs of a rule; None where one is absent as it should be: by the role, or until nnU-Net writes it.
+
+    Absent for others.
+    """
     needs: dict[str, Any] = {}
     absent: Absent | None = None
     for name in rule.needs:
         try:
             needs[name] = NEEDS[name].get(scope)
         except Absent as error:
-            if scope.dataset.role not in NEEDS[name].roles:
+            if scope.dataset.role not in NEEDS[name].roles or isinstance(error, NotWrittenYet):
                 return None
             absent = absent or error
     if absent is not None:

@@ -239,10 +239,11 @@ def _is_for(record: MigrationRecord, weights: str) -> bool:
 
 def _with_weights(dataset: Dataset, plans: Plans, model: TrainedModel, *, proven: bool) -> str:
     """How to fine-tune with the migrated plans."""
-    from plansguard.subjects.pretraining import CHECKPOINT, Pretraining, pretraining_of
+    from plansguard.subjects.pretraining import CHECKPOINT, Pretraining, pretraining_of, usual_fold
 
     weights = pretraining_of(dataset, plans, model.configuration) or Pretraining(CHECKPOINT)
-    *_, command = weights.commands(number(dataset), quoted(model.configuration), quoted(plans.identifier))
+    words = (number(dataset), quoted(model.configuration), quoted(plans.identifier))
+    *_, command = weights.commands(*words, usual_fold(dataset))
     return (
         f"train with the migrated plans: {command}" if proven else f"nothing, if no weights are meant; else: {command}"
     )

@@ -10,7 +10,7 @@ from plansguard.core.errors import known
 from plansguard.core.report import Severity
 from plansguard.core.text import brief, listed, quoted
 from plansguard.nnunet.constants import CHECKPOINT_FINAL, DEFAULT_TRAINER
-from plansguard.nnunet.workspace import TrainedModel
+from plansguard.nnunet.workspace import ALL, TrainedModel
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import number, preprocess_command
 from plansguard.rules.pg5_data.helpers import cases_of, requested_folds
@@ -43,11 +43,7 @@ def next_stage_data_missing(dataset: Dataset, configuration: Configuration, data
 
     Evidence: CA-02; nnU-Net issue 2186.
     """
-    names = configuration.get("next_stage") or ()
-    names = {names} if isinstance(names, str) else {*names}
-    for stage in configuration.plans.configurations:
-        if stage.name not in names or not stage.is_usable:  # reported by PG107 and PG106
-            continue
+    for stage in configuration.next_stages:  # PG106 and PG107 report the others
         folder = dataset.folder / str(stage.get("data_identifier"))
         missing = sorted(set(data.folder.names) - {path.removesuffix(".pkl") for path in disk.file_names(folder)})
         if missing:
@@ -71,7 +67,8 @@ def previous_stage_predictions_missing(dataset: Dataset, configuration: Configur
 
     What it checks: for a configuration with a `previous_stage`, the file of every case of the folds in
     `predicted_next_stage/<configuration>` of a model of that stage, in `nnUNet_results`. Judged where such a model was
-    trained or has predicted, or with `-c`; before a training only for its own trainer and fold.
+    trained or has predicted, or with `-c`; before a training only for its own trainer and fold. For information in a
+    check without `-c` while the folds that predict these cases are still to be trained.
 
     Why it matters: the loader fails when the case is drawn.
 
@@ -101,9 +98,12 @@ def previous_stage_predictions_missing(dataset: Dataset, configuration: Configur
     for model, folder in begun.items():
         missing = sorted(needed - {name.rpartition(".")[0] for name in disk.file_names(folder)})
         if missing and trainer in (None, model.trainer):
-            what, commands = _remedy(dataset, configuration, model, [*_validating(splits, missing)])
+            folds = [*_validating(splits, missing)]
+            what, commands = _remedy(dataset, configuration, model, folds)
             trouble = f"{quoted(folder)} lacks {listed(missing)}"
-            yield found(at, trouble=trouble, stage=stage, what=what, commands=commands)
+            awaited = not dataset.request.asks_for(configuration) and _finished(model).isdisjoint(folds or [ALL])
+            severity = Severity.INFO if awaited else None
+            yield found(at, severity=severity, trouble=trouble, stage=stage, what=what, commands=commands)
 
 
 def _validating(splits: Splits | None, cases: Iterable[str]) -> Iterator[str]:
@@ -120,7 +120,7 @@ def _remedy(
 
     A fold that is trained repeats its validation, which predicts its cases.
     """
-    finished = {path.parent.name.removeprefix("fold_") for path in model.checkpoints if path.name == CHECKPOINT_FINAL}
+    finished = _finished(model)
     wanted = folds or sorted(finished) or ["FOLD"]
     commands = [
         _first_stage(dataset, configuration, model.trainer, fold) + (" --val" if fold in finished else "")
@@ -128,6 +128,11 @@ def _remedy(
     ]
     what = "repeat the validation of" if finished.issuperset(wanted) else "train"
     return what, " && ".join(commands)
+
+
+def _finished(model: TrainedModel) -> set[str]:
+    """Return the folds that are trained."""
+    return {path.parent.name.removeprefix("fold_") for path in model.checkpoints if path.name == CHECKPOINT_FINAL}
 
 
 def _first_stage(dataset: Dataset, configuration: Configuration, trainer: str, fold: str) -> str:

@@ -132,7 +132,8 @@ def too_few_cases_to_divide(dataset: Dataset, configuration: Configuration, data
     """There are fewer cases than folds.
 
     What it checks: a dataset without `splits_final.json` has five preprocessed cases or more. A warning in a check,
-    which does not know the fold; nothing before a training of the fold `all`, which divides nothing.
+    which does not know the fold; nothing before a training of the fold `all`, which divides nothing, and nothing in a
+    check after one.
 
     Why it matters: a training of a numbered fold divides the cases into five folds if there is no file, and stops with
     `ValueError: Cannot have number of splits n_splits=5 greater than the number of samples`.
@@ -144,7 +145,7 @@ def too_few_cases_to_divide(dataset: Dataset, configuration: Configuration, data
     Evidence: SL-01; utilities/crossval_split.py; nnUNetTrainer.do_split.
     """
     cases, fold = len(data.folder.names), dataset.request.fold
-    divides = fold != ALL and lacks(dataset, "splits_final.json")
+    divides = fold != ALL and lacks(dataset, "splits_final.json") and (fold is not None or not _trained_all(dataset))
     if not divides or not 0 < cases < FOLDS or any(data_judged_before(dataset, configuration)):
         return
     yield found(
@@ -154,3 +155,9 @@ def too_few_cases_to_divide(dataset: Dataset, configuration: Configuration, data
         folds=FOLDS,
         path=quoted(dataset.folder / "splits_final.json"),
     )
+
+
+def _trained_all(dataset: Dataset) -> bool:
+    """Return whether a training of the fold ``all`` is known."""
+    models = known(lambda: dataset.trained) or ()
+    return any(path.parent.name == f"fold_{ALL}" for model in models for path in model.checkpoints)

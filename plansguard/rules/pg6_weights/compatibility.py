@@ -353,11 +353,11 @@ def training_already_there(dataset: Dataset, weights: Weights) -> Iterator[Found
 
 def _fine_tuning(dataset: Dataset, weights: Weights, plans: Plans, trainer: str | None = None) -> str:
     """The command that fine-tunes the weights with these plans, by a trainer like theirs or like ``trainer``."""
-    from plansguard.subjects.pretraining import Pretraining
+    from plansguard.subjects.pretraining import Pretraining, usual_fold
 
     pretraining = Pretraining(quoted(weights.checkpoint.path), trainer or weights.checkpoint.trainer)
     name = weights.checkpoint.configuration or weights.configuration.name
-    fold = dataset.request.fold or "0"
+    fold = dataset.request.fold or usual_fold(dataset)
     return next(pretraining.commands(number(dataset), quoted(name), quoted(plans.identifier), fold))
 
 
