@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plansguard.core import disk
@@ -84,12 +85,7 @@ def previous_stage_predictions_missing(dataset: Dataset, configuration: Configur
     splits = known(lambda: dataset.splits.valid)
     drawn = cases_of(requested_folds(dataset, splits).values()) if splits is not None else set()
     needed = drawn or set(data.folder.names)  # without splits, the loader draws every case
-    folders = {
-        model: model.folder / "predicted_next_stage" / configuration.name
-        for model in dataset.trained
-        if (model.plans_name, model.configuration) == (configuration.plans.identifier, stage)
-    }
-    begun = {model: folder for model, folder in folders.items() if model.checkpoints or disk.is_there(folder)}
+    begun = _begun(dataset, configuration, stage)
     at = configuration.at("previous_stage")
     if not begun and dataset.request.asks_for(configuration):
         trouble = f"there is no trained model of {stage} with these plans"
@@ -104,6 +100,16 @@ def previous_stage_predictions_missing(dataset: Dataset, configuration: Configur
             awaited = not dataset.request.asks_for(configuration) and _finished(model).isdisjoint(folds or [ALL])
             severity = Severity.INFO if awaited else None
             yield found(at, severity=severity, trouble=trouble, stage=stage, what=what, commands=commands)
+
+
+def _begun(dataset: Dataset, configuration: Configuration, stage: str) -> dict[TrainedModel, Path]:
+    """Return the models of the first stage that were trained or have predicted, and their folders of predictions."""
+    folders = {
+        model: model.folder / "predicted_next_stage" / configuration.name
+        for model in dataset.trained
+        if (model.plans_name, model.configuration) == (configuration.plans.identifier, stage)
+    }
+    return {model: folder for model, folder in folders.items() if model.checkpoints or disk.is_there(folder)}
 
 
 def _validating(splits: Splits | None, cases: Iterable[str]) -> Iterator[str]:
