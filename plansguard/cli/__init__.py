@@ -84,8 +84,20 @@ def _assert_current_folder() -> None:
         raise UsageError("the current folder does not exist any more", hint="cd to a folder that exists") from None
 
 
+def _open_closed_streams() -> None:
+    """Open what was closed (``>&-``), to nowhere: a file that is opened later must not become standard output."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if getattr(sys, name) is None:
+                setattr(sys, name, open(opened, "w" if descriptor else "r", encoding="utf-8"))
+
+
 def main() -> None:
     """Run the console script. Every error that a user can cause ends in one message and exit code 2."""
+    _open_closed_streams()
     streams = sys.stdout, sys.stderr
     for stream in streams:
         # A name that the terminal cannot encode must not end the program.

@@ -43,10 +43,11 @@ def input_fields(plans: Mapping[str, Any], configuration: Mapping[str, Any]) -> 
     """
     fields = {**plans, **configuration}
     decisive = {key: fields[key] for key in sorted(constants.PRE_FIELDS - _INTENSITIES) if fields.get(key) is not None}
-    statistics = plans.get(constants.intensity_key(plans)) or {}
+    statistics = plans.get(constants.intensity_key(plans))
     for channel, scheme in enumerate(configuration.get("normalization_schemes") or ()):
-        own = statistics.get(str(channel), {}) if scheme == constants.CT else {}
-        decisive.update({f"{key}{_OF_CHANNEL}{channel}": own[key] for key in _USED_STATISTICS if key in own})
+        own = statistics.get(str(channel)) if isinstance(statistics, dict) and scheme == constants.CT else None
+        if isinstance(own, dict):
+            decisive.update({f"{key}{_OF_CHANNEL}{channel}": own[key] for key in _USED_STATISTICS if key in own})
     return decisive
 
 

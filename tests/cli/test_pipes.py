@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -71,6 +73,18 @@ def test_a_full_disk(command: str, workspace: Path) -> None:
     (line,) = done.stderr.splitlines()
     assert line.startswith("plansguard: ")
     assert line.endswith("No space left on device")
+
+
+@pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["check", "extract", "extract to a file", "show", "fit"])
+def test_closed_streams(command: str, streams: str, workspace: Path) -> None:
+    """Nothing that is printed gets into a file that was opened in place of the stream."""
+    words = shlex.join([sys.executable, "-m", "plansguard", *arguments(command, workspace)])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", f"{words} {streams}"], capture_output=True, env=environment, check=False)
+    assert (done.returncode in (0, 1), done.stderr) == (True, b"")
+    if command == "extract to a file":
+        assert json.loads((workspace / "plans.json").read_bytes())["plans_name"] == "nnUNetPlans"
 
 
 @pytest.mark.parametrize("delay", [0.01, 0.03, 0.06, 0.1, 0.15, 0.2])
