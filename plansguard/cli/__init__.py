@@ -92,7 +92,7 @@ def _open_closed_streams() -> None:
         except OSError:
             opened = os.open(os.devnull, os.O_RDWR)
             if getattr(sys, name) is None:
-                setattr(sys, name, open(opened, "w" if descriptor else "r", encoding="utf-8"))
+                setattr(sys, name, os.fdopen(opened, "w" if descriptor else "r", encoding="utf-8"))
 
 
 def main() -> None:
