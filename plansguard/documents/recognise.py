@@ -81,6 +81,15 @@ def may_be_document(raw: bytes) -> bool:
     return any(token in raw for token in _TOKENS) or (b'"train"' in raw and b'"val"' in raw)
 
 
+def resembles_document(raw: bytes) -> bool:
+    """Whether a file that cannot be parsed has the keys by which ``recognise`` knows a document."""
+    for characteristic, others in _SIGNATURES.values():
+        count = sum(f'"{key}"'.encode() in raw for key in characteristic)
+        if count and count + sum(f'"{key}"'.encode() in raw for key in others) >= 2:
+            return True
+    return any(schema.encode() in raw for schema in _OWN)
+
+
 def may_list_cases(raw: bytes) -> bool:
     """Whether a file may be a document whose length grows with the number of cases."""
     return any(token in raw for token in _TOKENS_OF_CASES)

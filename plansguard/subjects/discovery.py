@@ -11,7 +11,7 @@ from plansguard.core.errors import UnreadableDocument, UsageError
 from plansguard.core.text import nearest
 from plansguard.documents import file_names, json_document, size_limits
 from plansguard.documents.json_document import JsonDocument
-from plansguard.documents.recognise import may_be_document, recognise
+from plansguard.documents.recognise import may_be_document, recognise, resembles_document
 from plansguard.nnunet.workspace import DATASET_NAME, GROUND_TRUTH, Workspace, dataset_id
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
@@ -66,7 +66,8 @@ def dataset_in(folder: Path, named: Iterable[str] = (), workspace: Workspace | N
     """The documents of one folder, in this workspace or else the one around the folder.
 
     A file in ``named`` is included if its name is one of nnU-Net's, or if it cannot be read. Files without a name and
-    the fields of nnU-Net's documents are skipped, named or not. UnreadableDocument when the folder cannot be listed.
+    the fields of nnU-Net's documents are skipped, named or not; so are damaged files, unless what is left of them shows
+    what they are. UnreadableDocument when the folder cannot be listed.
     """
     documents: list[JsonDocument] = []
     by_name_only: list[JsonDocument] = []
@@ -77,7 +78,7 @@ def dataset_in(folder: Path, named: Iterable[str] = (), workspace: Workspace | N
         try:
             document = _read(path)
         except UnreadableDocument as error:
-            if wanted or expected_kind(path):
+            if wanted or expected_kind(path) or _is_damaged_document(path):
                 unreadable.append(error)
             continue
         if document is None:
@@ -185,9 +186,22 @@ def _json_files(folder: Path) -> set[Path]:
     return {folder / name for name in names if not name.startswith(".")}
 
 
+def _is_damaged_document(path: Path) -> bool:
+    """Whether a file that cannot be read is one of nnU-Net's by its content, or plans by the record beside it."""
+    try:
+        return _has_record(path) or resembles_document(json_document.read_bytes(path))
+    except UnreadableDocument:
+        return False
+
+
+def _has_record(path: Path) -> bool:
+    """Whether a migration record is beside a file."""
+    return disk.is_file(path.with_name(path.stem + file_names.MIGRATION_RECORD_ENDING))
+
+
 def _read(path: Path) -> JsonDocument | None:
     """The parsed file; None when neither its name nor its content is of nnU-Net."""
     raw = json_document.read_bytes(path)
-    if expected_kind(path) or may_be_document(raw):
+    if expected_kind(path) or may_be_document(raw) or _has_record(path):
         return size_limits.parse(raw, str(path))
     return None
