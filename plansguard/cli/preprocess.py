@@ -192,10 +192,9 @@ def _print_next(job: Job) -> None:
     stages = configuration_of(job.plans, name).next_stages  # the training ends with predictions for their cases
     folders = {one.name: job.dataset.folder / str(one.get("data_identifier")) for one in stages}
     awaited = [quoted(stage) for stage, folder in folders.items() if not disk.is_folder(folder)]
-    if awaited:
-        commands.insert(0, f"plansguard preprocess -d {number} -p {plans} -c {' '.join(awaited)}")
+    before = [f"plansguard preprocess -d {number} -p {plans} -c {' '.join(awaited)}"] if awaited else []
     typer.echo("\nNext:")
-    for command in (checked, *commands):
+    for command in (*before, checked, *commands):
         print_line(f"  {command}")
 
 

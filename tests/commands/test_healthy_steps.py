@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from plansguard.nnunet import runtime
 from plansguard.nnunet.workspace import Workspace
 from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.pretraining import usual_fold
+from tests.support import standin
 from tests.support.command import run
 from tests.support.data_folders import CASES, CT, DATA, MEMBERS, SPLITS, STAGES, both, preprocessed, trained
 from tests.support.moves import GIVING
@@ -138,3 +140,25 @@ def test_next_of_a_migration_preprocesses_what_the_first_stage_predicts_for(work
     first, *_, last = commands_after_next(done.out)
     assert first == "plansguard preprocess -d 2 -p PretrainPlans -c 3d_lowres 3d_cascade_fullres"
     assert "nnUNetv2_train 2 3d_lowres 0 -p PretrainPlans" in last
+
+
+def test_data_that_the_first_stage_will_predict_for(workspace: Path) -> None:
+    edit(workspace, preprocessed(LOWRES_DATA), *STAGES)
+    whole, stage = ("-p", "nnUNetPlans"), ("-p", "nnUNetPlans", "-c", "3d_lowres")
+    assert severities(check(*whole), "PG517") == ["info"]
+    assert severities(check(*stage), "PG517") == ["error"]
+    place(workspace, CT, f"preprocessed/{DATA}").mkdir()  # without the cases
+    assert severities(check(*whole), "PG517") == ["error"]
+
+
+def test_next_after_preprocessing_the_first_stage(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit(workspace, *STAGES)
+    program = str(standin.install(workspace))
+    monkeypatch.setattr(runtime, "command", lambda name: program)
+    monkeypatch.setenv(standin.LOG, str(workspace / "log"))
+    stage = ("preprocess", "-d", "2", "-p", "nnUNetPlans", "--yes", "-c")
+    other, _, training = commands_after_next(run(*stage, "3d_lowres").out)
+    assert other == "plansguard preprocess -d 2 -p nnUNetPlans -c 3d_cascade_fullres"
+    assert "nnUNetv2_train 2 3d_lowres 0 " in training
+    run(*stage, "3d_cascade_fullres")
+    assert len(commands_after_next(run(*stage, "3d_lowres").out)) == 2

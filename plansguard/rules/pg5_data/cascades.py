@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 def next_stage_data_missing(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """The second stage of a cascade has no data to predict for.
 
-    What it checks: where a configuration has a `next_stage`, the data folder of that stage holds the same cases.
+    What it checks: where a configuration has a `next_stage`, the data folder of that stage holds the same cases. For
+    information in a check without `-c` if there is no such folder yet.
 
     Why it matters: when the first stage has been trained, it writes its predictions case by case for the next one; for
     every missing case there is one line in the log, and the cascade fails after days of training the first stage.
@@ -48,8 +49,10 @@ def next_stage_data_missing(dataset: Dataset, configuration: Configuration, data
         folder = dataset.folder / str(stage.get("data_identifier"))
         missing = sorted(set(data.folder.names) - {path.removesuffix(".pkl") for path in disk.file_names(folder)})
         if missing:
+            begun = disk.is_there(folder) or dataset.request.asks_for(configuration)
             yield found(
                 configuration.at("next_stage"),
+                severity=None if begun else Severity.INFO,
                 stage=stage.name,
                 next_stage=preprocess_command(dataset, stage.plans, stage.name),
                 identifier=brief(stage.get("data_identifier")),
