@@ -80,6 +80,20 @@ def edited(then: dict[str, Any], now: dict[str, Any]) -> Iterator[Change]:
             yield Change(field, old, new)
 
 
+def edited_since_migration(migrated: dict[str, Any], now: dict[str, Any]) -> Iterator[Change]:
+    """The fields in which plans differ from those that a migration wrote.
+
+    A configuration that was added or removed since is no edit of those that were migrated.
+    """
+    both = _configuration_names(migrated) & _configuration_names(now)
+    yield from (change for change in edited(migrated, now) if change.field.configuration in {None, *both})
+
+
+def _configuration_names(plans: dict[str, Any]) -> set[str]:
+    written = plans.get("configurations")
+    return {name for name, entry in written.items() if isinstance(entry, dict)} if isinstance(written, dict) else set()
+
+
 def edited_fields(
     then: dict[str, Any], now: dict[str, Any], facets: Container[str], configuration: str | None
 ) -> list[str]:

@@ -117,23 +117,20 @@ def _edited_places(
 ) -> Iterator[tuple[plans_diff.Change, Location]]:
     """Yield the edits that concern the requested configurations, and where they are written.
 
-    A configuration that was added or removed since is no edit of those that were migrated. An edit that others inherit
-    is reported where it is written, unless only one of those others was requested.
+    An edit that others inherit is reported where it is written, unless only one of those others was requested.
     """
-    changes = list(plans_diff.edited(migration_record.migrated, plans.value))
+    changes = list(plans_diff.edited_since_migration(migration_record.migrated, plans.value))
     edited = {change.field for change in changes}
-    written = migration_record.migrated.get("configurations")
-    migrated = written if isinstance(written, dict) else {}
     present = {configuration.name: configuration for configuration in plans.configurations}
     requested = dataset.request.configuration
     for change in changes:
         field, tokens = change.field, change.field.key.split(".")
         if field.configuration is None:
             yield change, plans.at(*tokens)
-        elif field.configuration in migrated and field.configuration in present:
+        elif field.configuration in present:
             configuration = present[field.configuration]
             origin = plans_diff.Field(configuration.origin(tokens[0]), field.key)
-            elsewhere = origin != field and origin in edited and origin.configuration in migrated
+            elsewhere = origin != field and origin in edited
             if requested == field.configuration or (requested is None and not elsewhere):
                 yield change, configuration.at(*tokens)
 

@@ -62,6 +62,25 @@ def test_migrated_plans_that_were_edited_are_not_to_be_preprocessed(workspace: P
     assert "plansguard preprocess -d 2 -p PretrainPlans -c 3d_fullres" in fix_of("PG507", plans="PretrainPlans")
 
 
+ADDED = {"inherits_from": "3d_fullres", "batch_size": 4}
+CONFIGURATIONS_CHANGED = {
+    "added": put(MOVED, "/configurations/3d_fullres_bs4", ADDED),
+    "removed": drop(MOVED, "/configurations/2d"),
+}
+
+
+@pytest.mark.workspace(GIVING, RECEIVING)
+@pytest.mark.parametrize("edit", CONFIGURATIONS_CHANGED.values(), ids=list(CONFIGURATIONS_CHANGED))
+def test_migrated_plans_with_other_configurations_can_be_preprocessed(workspace: Path, edit: Edit) -> None:
+    """A configuration that was added or removed is no edit: `plansguard preprocess` accepts the plans."""
+    move()(workspace, RECEIVING)
+    preprocessed(FLAT)(workspace, RECEIVING)
+    edit(workspace, RECEIVING)
+    fix = fix_of("PG504", plans="PretrainPlans")
+    assert fix.startswith("plansguard preprocess -d 2 -p PretrainPlans -c 3d_fullres")
+    assert run("preprocess", "-d", "2", "-p", "PretrainPlans", "-c", "3d_fullres", "--dry-run").code == 0
+
+
 @pytest.mark.workspace(RECEIVING, edits=(*RECORDED[2:], preprocessed(FLAT)))
 def test_a_folder_that_other_plans_read_is_not_to_be_preprocessed(workspace: Path) -> None:
     put(PLANS, "/configurations/3d_fullres/spacing/0", 1.0)(workspace, RECEIVING)
