@@ -15,14 +15,12 @@ MOVED = "preprocessed/PretrainPlans.json"
 RECORD = "preprocessed/PretrainPlans.plansguard.json"
 
 
-def move(workflow: str = "finetune", source: str = GIVING) -> Edit:
-    """Migrate ``source``'s default plans to the variant's dataset as PretrainPlans."""
+def move(workflow: str = "finetune", source: str = GIVING, name: str = "PretrainPlans") -> Edit:
+    """Migrate ``source``'s default plans to the variant's dataset under this name."""
 
     def edit(workspace: Path, dataset: str) -> None:
         roots = Workspace(*(workspace / ROOTS[name] for name in ("raw", "preprocessed", "results")))
-        migration = migrate(
-            roots, MigrationRequest(source, dataset, "PretrainPlans", workflow=workflow), ActiveSettings()
-        )
+        migration = migrate(roots, MigrationRequest(source, dataset, name, workflow=workflow), ActiveSettings())
         assert migration.writes
         assert not migration.report.findings
 

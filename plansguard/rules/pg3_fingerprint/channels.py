@@ -81,8 +81,9 @@ def normalization_differs_from_channels(
     to Hounsfield bounds lose most of their contrast. nnU-Net checks neither.
 
     How to fix: plan again if dataset.json is right, or name the channel as the plans treat it. In plans that were
-    migrated to fine-tune, by their migration record, the scheme must stay that of the weights: a warning, to decide
-    whether the weights suit.
+    migrated to fine-tune, by their migration record, and in those of a trained model the scheme must stay that of the
+    weights: a warning, to decide whether the weights suit. Plans that were migrated for a pretraining keep the scheme
+    of the fine-tuning.
 
     Example: `"channel_names": {"0": "MRI"}` was corrected from `CT` after planning.
 
@@ -93,8 +94,7 @@ def normalization_differs_from_channels(
         raise Absent(f"{configuration.name} has {len(schemes)} schemes for {len(names)} channels (see PG304)")
     if reported_before(dataset, configuration, "normalization_schemes"):
         return
-    keep = dataset.migrated_with(configuration.plans) == "finetune"  # the plans must fit trained weights
-    plan = f"if dataset.json is right: {plan_commands(dataset, [configuration.plans])}"
+    keep = _belongs_to_weights(dataset, configuration.plans)
     for index, (name, scheme) in enumerate(zip(names, schemes, strict=True)):
         implied = constants.normalization_of(name)
         if scheme == implied or scheme not in constants.NORMALIZATIONS:
@@ -111,7 +111,8 @@ def normalization_differs_from_channels(
             scheme=scheme,
             remedy="keep it while the weights are used; decide whether weights trained this way suit these images"
             if keep
-            else f"{plan}; if the plans are, name the channel accordingly",
+            else f"if dataset.json is right{_other_scheme(dataset, configuration.plans)}; if the plans are, name the "
+            "channel accordingly",
         )
 
 
@@ -128,29 +129,28 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
     What it checks: for each channel with CTNormalization, the plans' percentiles, mean and standard deviation against
     the fingerprint's. An error where the plans' range covers less than 30 % of this dataset's; a warning below 80 %,
     where the means are more than two standard deviations apart or the standard deviations differ by more than a factor
-    of 3. Usually the values are equal. PG305 reports channels that dataset.json does not call CT, unless a migration
-    record shows that the plans are those of trained weights.
+    of 3, and in a trained model's folder. Usually the values are equal. PG305 reports channels that dataset.json does
+    not call CT, unless the plans belong to trained weights: in a model's folder, or by a migration record.
 
     Why it matters: CTNormalization clips to the plans' percentiles. Values of plans from data on another scale (CBCT,
     SUV, 0 to 4095) silently turn most of an image into a constant.
 
-    How to fix: weights that are to be fine-tuned expect the plans' values: keep them, and bring the images to the same
-    scale, in Hounsfield units. Without weights, plan this dataset.
+    How to fix: trained weights, and a fine-tuning that plans were migrated for, expect the plans' values: keep them,
+    and bring the images to the same scale, in Hounsfield units. Otherwise plan this dataset.
 
     Example: plans with a range of [-1000, 1500] for images stored as 0 to 4095.
 
     Evidence: NO-01; nnU-Net issues 163, 177, 1383, Merlin issue 26.
     """
-    remedy = f"use this dataset's own statistics: {plan_commands(dataset, [plans])}"
-    if dataset.migrated_with(plans) == "finetune":
-        remedy = "the weights expect the plans' values: keep them, and bring the images to the same intensity scale"
     for channel in _ct_channels(dataset, plans):
         theirs, ours = _clipped_ranges(plans, fingerprint, channel)
         because = theirs.difference(ours) if ours and theirs and ours != theirs else ""
         if ours and theirs and because:
             yield found(
                 plans.at(plans.intensity_key, str(channel)),
-                severity=None if theirs.overlap(ours) < FOREIGN_OVERLAP else Severity.WARNING,
+                severity=None
+                if theirs.overlap(ours) < FOREIGN_OVERLAP and dataset.role != "model"
+                else Severity.WARNING,
                 related=[(fingerprint.at(constants.INTENSITY_KEY, str(channel)), "this dataset's")],
                 channel=channel,
                 theirs=f"[{theirs.low:g}, {theirs.high:g}]",
@@ -160,8 +160,18 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
                 our_mean=ours.mean,
                 our_std=ours.std,
                 because=because,
-                remedy=remedy,
+                remedy=_same_statistics(dataset, plans),
             )
+
+
+def _same_statistics(dataset: Dataset, plans: Plans) -> str:
+    """Return how plans and images get the same statistics."""
+    keep = "keep them, and bring the images to the same intensity scale"
+    if _belongs_to_weights(dataset, plans):
+        return f"the weights expect the plans' values: {keep}"
+    if dataset.migrated_with(plans) == "pretrain":
+        return f"the fine-tuning expects the plans' values: {keep}"
+    return f"use this dataset's own statistics: {plan_commands(dataset, [plans])}"
 
 
 class _FieldPerChannel(NamedTuple):
@@ -183,6 +193,18 @@ def _fields_per_channel(dataset: Dataset, plans: Plans) -> Iterator[_FieldPerCha
         yield _FieldPerChannel(plans.at(plans.intensity_key), f"{plans.intensity_key} is", len(properties))
 
 
+def _other_scheme(dataset: Dataset, plans: Plans) -> str:
+    """Return how images get the scheme of their channel's name: never by changing plans that a fine-tuning needs."""
+    if dataset.migrated_with(plans) == "pretrain":
+        return ", pretrain on images that the plans suit"
+    return f": {plan_commands(dataset, [plans])}"
+
+
+def _belongs_to_weights(dataset: Dataset, plans: Plans) -> bool:
+    """Return whether the plans must stay those of trained weights: migrated to fine-tune, or a trained model's."""
+    return dataset.role == "model" or dataset.migrated_with(plans) == "finetune"
+
+
 def _is_variation(configuration: Configuration) -> bool:
     """Return whether a configuration writes these schemes and inherits the rest, as for a comparison."""
     inherits = configuration.get("inherits_from") is not None
@@ -192,7 +214,7 @@ def _is_variation(configuration: Configuration) -> bool:
 def _ct_channels(dataset: Dataset, plans: Plans) -> list[int]:
     """Return the channels that a configuration normalizes as CT, without those that PG305 reports."""
     named = known(lambda: dataset.dataset_json.valid.channels) or []
-    names = [] if dataset.migrated_with(plans) == "finetune" else named
+    names = [] if _belongs_to_weights(dataset, plans) else named
     channels = {
         index
         for configuration in requested_configurations(dataset, plans)

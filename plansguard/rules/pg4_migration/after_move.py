@@ -180,7 +180,8 @@ def trained_without_migrated_plans(
     of the dataset was fine-tuned from the weights that they were migrated for, with plans of another network or input.
     Its training record names the weights. A training that has no such record is reported for information if nnU-Net's
     own logs say that it was started after the migration, and the weights would load into its network. A training whose
-    record names no weights, or others, is not reported; times of files are no evidence.
+    record names no weights, or others, or whose plans were migrated as well, is not reported; times of files are no
+    evidence.
 
     Why it matters: every version of nnU-Net's own instructions leaves `-p` out of the last command. Then the default
     plans train: with another network the weights are refused; else spacing and normalization are silently wrong.
@@ -197,7 +198,8 @@ def trained_without_migrated_plans(
     if migration_record.workflow == "pretrain" or any(model.plans_name == plans.identifier for model in trained):
         return
     since, giving = _time_of(migration_record), migration_record.giving
-    for model in trained:
+    migrated = {other.identifier for other in dataset.plans if dataset.migrated_with(other)}
+    for model in (model for model in trained if model.plans_name not in migrated):
         fields, weights = differing_fields(model, plans, ("weights", "input")), recorded_weights(model.folder)
         proven = any(_is_for(migration_record, path) for path in weights or ())
         possible = (

@@ -27,6 +27,8 @@ SAME_NETWORK = (
     put(f"{RESULTS}/plans.json", f"{CONFIGURATION}/spacing/0", 2.0),
 )
 SAME = copy(MOVED, f"{RESULTS}/plans.json")
+#: The same plans, moved a second time.
+GRAFT = move("graft", name="GraftPlans")
 
 
 def log(name: str, fold: str = "0") -> Edit:
@@ -44,6 +46,13 @@ def in_2096(workspace: Path, dataset: str) -> None:
     """Give all files of the model new times, as ``cp -r`` does."""
     for path in place(workspace, dataset, RESULTS).rglob("*"):
         os.utime(path, (4e9, 4e9))
+
+
+def with_grafted_plans(workspace: Path, dataset: str) -> None:
+    """Name the plans of the training."""
+    model = place(workspace, dataset, RESULTS)
+    put(f"{RESULTS}/plans.json", "/plans_name", "GraftPlans")(workspace, dataset)
+    model.rename(model.with_name("nnUNetTrainer__GraftPlans__3d_fullres"))
 
 
 def other_weights(workspace: Path, dataset: str) -> None:
@@ -69,6 +78,8 @@ def recorded_copy(change: Callable[[Path, Path], object]) -> Edit:
         pytest.param(
             (OWN, started_from(GIVING), recorded_copy(shutil.copytree)), [Severity.WARNING] * 2, id="and a copy"
         ),
+        pytest.param((GRAFT, OWN, started_from(GIVING), with_grafted_plans), [], id="with other migrated plans"),
+        pytest.param((GRAFT, *SAME_NETWORK, log(LATER), with_grafted_plans), [], id="later, with other migrated plans"),
         pytest.param((*SAME_NETWORK, log(LATER)), [Severity.INFO], id="later by its log, and they would load"),
         pytest.param((OWN, started_from(None), log(LATER), in_2096), [], id="random weights"),
         pytest.param((*SAME_NETWORK, started_from(None), log(LATER)), [], id="random weights of the same network"),

@@ -1,0 +1,68 @@
+"""PG305 and PG306: the fix of plans that must stay as they are, because weights or a fine-tuning need them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from plansguard.commands.check import check
+from plansguard.core.report import Severity
+from tests.rules.pg3_fingerprint.channels_variants import CT, INTENSITIES, statistics
+from tests.support.moves import GIVING, MOVED, move
+from tests.support.variants import Edit, copy, place, put
+
+#: The files of a trained model beside the dataset, with the plans that were migrated.
+MODEL = "results/nnUNetTrainer__PretrainPlans__3d_fullres"
+TRAINED = tuple(
+    copy(source, f"{MODEL}/{target}")
+    for source, target in (
+        (MOVED, "plans.json"),
+        ("preprocessed/dataset.json", "dataset.json"),
+        ("preprocessed/dataset_fingerprint.json", "dataset_fingerprint.json"),
+    )
+)
+
+
+def foreign(plans: str) -> Edit:
+    """Give the plans statistics of images on another scale."""
+    return put(plans, f"{INTENSITIES}/0", statistics(shift=1024))
+
+
+def shifted(dataset: Path) -> None:
+    """Give a dataset's fingerprint the statistics of images on another scale."""
+    path = dataset / "dataset_fingerprint.json"
+    value = json.loads(path.read_bytes())
+    value[INTENSITIES.removeprefix("/")]["0"] = statistics(shift=1024)
+    path.write_text(json.dumps(value))
+
+
+@pytest.mark.workspace(CT, GIVING)
+@pytest.mark.parametrize(
+    ("workflow", "fix"), [("finetune", "the weights expect"), ("pretrain", "the fine-tuning expects")]
+)
+def test_migrated_plans_keep_their_statistics(workspace: Path, workflow: str, fix: str) -> None:
+    move(workflow)(workspace, CT)
+    shifted(place(workspace, CT, MOVED).parent)
+    (finding,) = (one for one in check(datasets=[CT], plans="PretrainPlans").findings if one.code == "PG306")
+    assert finding.severity is Severity.ERROR
+    assert finding.fix.startswith(f"{fix} the plans' values: keep them")
+
+
+@pytest.mark.workspace(CT, GIVING)
+@pytest.mark.parametrize(
+    ("edit", "code"),
+    [
+        pytest.param(foreign(f"{MODEL}/plans.json"), "PG306", id="statistics"),
+        pytest.param(put(f"{MODEL}/dataset.json", "/channel_names/0", "MRI"), "PG305", id="channel"),
+    ],
+)
+def test_plans_of_a_trained_model_are_not_planned_again(workspace: Path, edit: Edit, code: str) -> None:
+    """What was fine-tuned with a warning is not refused when it predicts."""
+    for one in (move(), *TRAINED, foreign(f"{MODEL}/plans.json"), edit):
+        one(workspace, CT)
+    findings = [one for one in check([place(workspace, CT, MODEL)]).findings if one.code in ("PG305", "PG306")]
+    assert code in {one.code for one in findings}
+    assert all(one.severity is Severity.WARNING for one in findings)
+    assert not any("plan_experiment" in one.fix for one in findings)
