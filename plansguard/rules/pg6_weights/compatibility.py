@@ -17,6 +17,7 @@ from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 
 if TYPE_CHECKING:
+    from plansguard.subjects.input_comparison import InputDifference
     from plansguard.subjects.weights import Weights
 
 #: Names of structures that have a mirror image, which only a network trained without mirroring distinguishes.
@@ -190,7 +191,8 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
     Why it matters: nnU-Net compares names and shapes of parameters and nothing else. The training runs to its end, and
     its result may be worse than that of the weights themselves, without a warning. It is the most expensive mistake.
 
-    How to fix: use the weights' plans, preprocess with them, train with `-p`.
+    How to fix: use the weights' plans, preprocess with them, train with `-p`. Where the patch alone differs, that of
+    the weights is enough.
 
     Example: MR data, z-scored, for weights that were trained on CT, clipped.
 
@@ -210,7 +212,7 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
             related=[(Location(weights.checkpoint.path), "the weights")],
             changed=[_place(row.field, configuration) for row in rows],
             fields=listed([row.field for row in rows if row.severity is worst]),
-            fix=None if worst is not Severity.INFO else "nothing, if the difference is meant",
+            fix=_without_migration([row for row in rows if row.severity is worst]),
             migrate=migration_of(weights.checkpoint.path, dataset),
             table=table,
         )
@@ -411,6 +413,16 @@ def _place(field: str, configuration: Configuration) -> Location:
     if key in configuration.resolved:
         return configuration.at(key)
     return plans.at(key) if key in plans.value else configuration.at_kwarg(key)
+
+
+def _without_migration(rows: list[InputDifference]) -> str | None:
+    """Return the fix of differences that need no other plans; None where they do. The patch decides no data."""
+    if rows[0].severity is Severity.INFO:
+        return "nothing, if the difference is meant"
+    if [row.field for row in rows] == ["patch_size"]:
+        same = f"set patch_size to {_cell(rows[0].saw)}"
+        return f"for the same input: {same}; if the difference is meant, accept it in plansguard.json"
+    return None
 
 
 def _cell(value: object) -> str:

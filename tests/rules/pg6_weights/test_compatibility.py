@@ -95,6 +95,17 @@ def migrated(workspace: Path, workflow: str) -> str:
 
 
 @pytest.mark.parametrize("workflow", ["", "finetune", "graft"])
+def test_another_patch_needs_no_migration(workspace: Path, workflow: str) -> None:
+    """Least of all of plans that were migrated for these weights, as in a configuration with a smaller patch."""
+    path = trained(workspace)
+    name = migrated(workspace, workflow) if workflow else "nnUNetPlans"
+    smaller = {"inherits_from": "3d_fullres", "patch_size": [24, 64, 64]}
+    put(f"preprocessed/{name}.json", "/configurations/3d_small", smaller)(workspace, CT)
+    fix = finding(check(datasets=["2"], plans=name, configuration="3d_small", weights=path), "PG625").fix
+    assert fix.startswith("for the same input: set patch_size to [56, 64, 64]; if the difference is meant")
+
+
+@pytest.mark.parametrize("workflow", ["", "finetune", "graft"])
 @pytest.mark.parametrize(("pointer", "value", "unknown", "finetune", "graft"), GRADES)
 def test_severity_of_a_difference(
     workspace: Path, pointer: str, value: Any, unknown: Severity, finetune: Severity, graft: Severity, workflow: str
