@@ -192,7 +192,7 @@ def own_data() -> None:
 
 
 TURNS = (
-    Turn("the direction reversed", nothing, ("-s", "2", "-t", "1", "-sp", "nnUNetPlans", "-tp", "PretrainPlans")),
+    Turn("plans moved back", nothing, ("-s", "2", "-t", "1", "-sp", "PretrainPlans", "-tp", "BackPlans")),
     Turn("the default name as `-tp`", nothing, ("-s", "1", "-t", "2", "-sp", "SmallPlans", "-tp", "nnUNetPlans")),
     Turn("`spacing` edited after the move", edited("spacing", [2.5, 2.0, 2.0])),
     Turn("`normalization_schemes` edited after the move", edited("normalization_schemes", ["ZScoreNormalization"])),
