@@ -509,7 +509,7 @@ OTHERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "tar": (_tar, "tar archive"),
     "image": (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99)), "89 50 4e 47"),
     "text": (lambda path: path.write_text("looked for it on my drive\n"), "text"),
-    "zip": (lambda path: zipfile.ZipFile(path, "w").close(), "without a data.pkl"),
+    "zip": (lambda path: zipfile.ZipFile(path, "w").close(), "without files"),
     "export": (lambda path: pack(path, FIXTURE), "with 1 checkpoint in it"),
 }
 

@@ -147,7 +147,7 @@ class _CheckpointReader:
     def read_zip(self, archive: SafeZip) -> Checkpoint:
         """Read a file of torch >= 1.6, or refuse another zip archive."""
         roots = [match[1] for name in archive.names if (match := _DATA.fullmatch(name))]
-        if any(name.endswith("/constants.pkl") for name in archive.names):  # as torch recognises TorchScript
+        if f"{archive.root}/constants.pkl" in archive:  # as torch recognises TorchScript
             bundle = any(name.endswith("/extra/metadata.json") for name in archive.names)
             what = "a MONAI bundle as a TorchScript program" if bundle else "a TorchScript program"
             sentence = f"This is {what}, made for inference; nnU-Net cannot load it."
@@ -157,8 +157,9 @@ class _CheckpointReader:
             return self.checkpoint(Contents(kind="monai", sentence=sentence))
         if len(roots) != 1:
             raise self._no_checkpoint(archive)
-        if not roots[0]:
-            self.damage.append("its data.pkl is in no folder of the archive, so torch cannot load it")
+        if roots[0] != f"{archive.root}/":
+            where = "not in the folder of the archive's first file" if roots[0] else "in no folder of the archive"
+            self.damage.append(f"its data.pkl is {where}, so torch cannot load it")
         name = roots[0] + "data.pkl"
         if archive.size(name) <= MAX_PICKLE:
             value = self.load(io.BytesIO(archive.read(name, MAX_PICKLE)), "its data.pkl")

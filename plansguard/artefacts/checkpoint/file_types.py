@@ -39,6 +39,8 @@ def recognise(head: bytes) -> OtherFileType | None:
             return OtherFileType(f"a file packed with {name}", _UNPACK)
     if head.startswith(b"version https://git-lfs.github.com/spec/"):
         return OtherFileType("a pointer of git-lfs, in place of the file itself", "run: git lfs pull")
+    if head.startswith(b"PK\5\6"):
+        return OtherFileType("a zip archive without files", "fetch the whole file again")
     if head[257:262] == b"ustar":
         what = "a tar archive; only PyTorch before 0.1.10 wrote checkpoints so"
         return OtherFileType(what, f"{_UNPACK}; if it is such a checkpoint, load and save it with an old PyTorch")

@@ -16,6 +16,18 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from plansguard.artefacts.checkpoint.zip_structure import (
+    ENCRYPTED,
+    LOCAL_MAGIC,
+    Contradiction,
+    CutShort,
+    Entry,
+    check_headers,
+    check_names,
+    data_offset,
+    find_directory,
+    read_entries,
+)
 from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.text import counted
@@ -30,16 +42,6 @@ FREE_INFLATION = 256 * 1024**2
 MAX_RATIO = 50
 """A deflated entry beyond FREE_INFLATION may be this many times larger than its bytes in the archive. Weights: 1.1."""
 
-_END = struct.Struct("<4s4H2LH")
-_END_MAGIC = b"PK\5\6"
-_LOCATOR = struct.Struct("<4sLQL")
-_LOCATOR_MAGIC = b"PK\6\7"
-_END64 = struct.Struct("<4sQ2H2L4Q")
-_END64_MAGIC = b"PK\6\6"
-_LOCAL = struct.Struct("<4s5H3L2H")
-_LOCAL_MAGIC = b"PK\3\4"
-_MAX_COMMENT = 2**16
-_ENCRYPTED = 0x1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those of torch and nnU-Net; others need unbounded memory
 _FETCH_AGAIN = "fetch the whole file again"
 _NOT_TRUSTED = "nnU-Net writes no such archive: get the file from where it was published, or ask its author"
@@ -51,11 +53,15 @@ _BAD = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeEr
 class SafeZip:
     """An archive whose directory was checked. ``names`` are relative, separated by ``/``, and without folders."""
 
-    def __init__(self, archive: zipfile.ZipFile, stream: BinaryIO, path: str) -> None:
+    def __init__(self, archive: zipfile.ZipFile, stream: BinaryIO, path: str, structure: list[Entry]) -> None:
         self.path = path
         self._archive = archive
         self._stream = stream
-        self._entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
+        pairs = list(zip(archive.infolist(), structure, strict=True))  # both are in the directory's order
+        self._entries = {entry.filename: entry for entry, _ in pairs if not entry.is_dir()}
+        self._structure = {entry.filename: own for entry, own in pairs}
+        #: The folder of the first entry, in which torch looks for its files.
+        self.root = pairs[0][0].filename.partition("/")[0] if pairs else ""
         self.names: tuple[str, ...] = tuple(self._entries)
 
     def __contains__(self, name: object) -> bool:
@@ -108,26 +114,31 @@ class SafeZip:
         if entry.file_size > allowed:
             reason = f"{name} in it claims {entry.file_size:,} bytes, packed into {entry.compress_size:,}"
             raise UnreadableDocument(self.path, reason, hint=_NOT_TRUSTED)
-        return io.BufferedReader(_EntryFile(entry.file_size, _InflatedEntry(self._archive, entry).read))
+        return io.BufferedReader(_InflatedFile(entry.file_size, _InflatedEntry(self._archive, entry).read))
 
     def _entry(self, name: str) -> zipfile.ZipInfo:
-        """Return the entry of this name, if it is stored or deflated."""
+        """Return the entry of this name, if it is stored or deflated, and its local header is like it."""
         entry = self._entries[name]
+        self._offset(name)
         if entry.compress_type not in _METHODS:
             reason = f"{name} in it is packed by zip's method {entry.compress_type}, neither stored nor deflated"
             raise UnreadableDocument(self.path, reason, hint=_NOT_TRUSTED)
         return entry
 
+    def _offset(self, name: str) -> int:
+        """Return where the bytes of an entry begin."""
+        try:
+            return data_offset(self._stream, self._structure[name])
+        except Contradiction as error:
+            raise UnreadableDocument(self.path, f"the zip archive {error}", hint=_NOT_TRUSTED) from error
+        except (OSError, ValueError, struct.error) as error:
+            raise self._damaged(name, error) from error
+
     def _stored(self, entry: zipfile.ZipInfo) -> _Read:
         """Return the function that reads a stored entry in place."""
-        try:
-            self._stream.seek(entry.header_offset)
-            magic, *_, name, extra = _LOCAL.unpack(self._stream.read(_LOCAL.size))
-        except (OSError, ValueError, struct.error) as error:
-            raise self._damaged(entry.filename, error) from error
-        if magic != _LOCAL_MAGIC or entry.flag_bits & _ENCRYPTED:
-            raise self._damaged(entry.filename, zipfile.BadZipFile("no header at the offset in the directory"))
-        begin = entry.header_offset + _LOCAL.size + int(name) + int(extra)
+        begin = self._offset(entry.filename)
+        if entry.flag_bits & ENCRYPTED:
+            raise self._damaged(entry.filename, zipfile.BadZipFile("it is encrypted"))
 
         def read(at: int, length: int) -> bytes:
             self._stream.seek(begin + at)
@@ -150,8 +161,8 @@ def open_file(path: Path, hint: str) -> BinaryIO:
 
 
 def is_zip(head: bytes) -> bool:
-    """Whether a file with these first bytes is a zip archive."""
-    return head.startswith((_LOCAL_MAGIC, _END_MAGIC))
+    """Whether a file with these first bytes is a zip archive. torch decides by the same four bytes."""
+    return head.startswith(LOCAL_MAGIC)
 
 
 @contextmanager
@@ -159,12 +170,12 @@ def open_zip(source: Path | BinaryIO, name: str) -> Iterator[SafeZip]:
     """Open the archive in this file, and close it with the context; ``name`` is its name in messages.
 
     UnreadableDocument if it cannot be opened, has no end (an incomplete download), has a directory beyond
-    MAX_DIRECTORY or MAX_ENTRIES, contains two entries of one name, or one that leads outside: absolute, with ``..`` or
-    backslashes, or a link.
+    MAX_DIRECTORY or MAX_ENTRIES, contradicts itself, contains entries that some reader takes for one, or an entry that
+    leads outside: absolute, with ``..`` or backslashes, or a link.
     """
     with ExitStack() as opened:
         stream = opened.enter_context(open_file(source, "name a zip archive")) if isinstance(source, Path) else source
-        _check_size(stream, name)
+        structure = _check_structure(stream, name)
         try:
             archive = opened.enter_context(zipfile.ZipFile(stream))
         except _BAD as error:
@@ -172,79 +183,50 @@ def open_zip(source: Path | BinaryIO, name: str) -> Iterator[SafeZip]:
             raise UnreadableDocument(name, reason, hint=_FETCH_AGAIN) from error
         if fault := next(_faults(archive.infolist()), None):
             raise UnreadableDocument(name, f"the zip archive {fault}", hint=_NOT_TRUSTED)
-        yield SafeZip(archive, stream, name)
+        yield SafeZip(archive, stream, name, structure)
 
 
-def _check_size(stream: BinaryIO, name: str) -> None:
-    """Refuse an archive without an end, or with a directory that claims to be too large."""
+def _check_structure(stream: BinaryIO, name: str) -> list[Entry]:
+    """Return the entries of the directory.
+
+    UnreadableDocument for an archive without an end, with a directory that claims to be too large, or that contradicts
+    itself. All local headers are compared here unless the archive is inflated while it is read, which would take a pass
+    over all of it: then those of the entries that are read are compared.
+    """
     try:
-        end = _find_end(stream)
+        directory = find_directory(stream)
+        if directory.size > MAX_DIRECTORY or directory.entries > MAX_ENTRIES:
+            claim = f"{counted(directory.entries, 'file')} in {directory.size:,} bytes"
+            raise UnreadableDocument(name, f"the zip archive's directory claims {claim}", hint=_NOT_TRUSTED)
+        entries = read_entries(stream, directory)
+        check_names(entries)
+        if not _is_inflated(stream):
+            check_headers(stream, entries, directory.offset)
+    except CutShort as error:
+        reason = "it begins as a zip archive, but the directory at its end is missing: the file is cut short"
+        raise UnreadableDocument(name, reason, hint=_FETCH_AGAIN) from error
+    except Contradiction as error:
+        raise UnreadableDocument(name, f"the zip archive {error}", hint=_NOT_TRUSTED) from error
     except (OSError, ValueError, struct.error) as error:
         raise UnreadableDocument(name, f"the zip archive cannot be read: {error}", hint=_FETCH_AGAIN) from error
-    if end is None:
-        reason = "it begins as a zip archive, but the directory at its end is missing: the file is cut short"
-        raise UnreadableDocument(name, reason, hint=_FETCH_AGAIN)
-    entries, size = end
-    if size > MAX_DIRECTORY or entries > MAX_ENTRIES:
-        reason = f"the zip archive's directory claims {counted(entries, 'file')} in {size:,} bytes"
-        raise UnreadableDocument(name, reason, hint=_NOT_TRUSTED)
+    return entries
 
 
-def _find_end(stream: BinaryIO) -> tuple[int, int] | None:
-    """Return the entries and bytes of the directory, as the end record claims; None when there is no end record.
-
-    The record is searched where ``zipfile`` does it.
-    """
-    length = stream.seek(0, io.SEEK_END)
-    start = max(0, length - _END.size - _MAX_COMMENT)
-    stream.seek(start)
-    tail = stream.read(length - start)
-    at = len(tail) - _END.size
-    if at < 0:
-        return None
-    if not (tail.startswith(_END_MAGIC, at) and tail.endswith(b"\0\0")):  # no comment, as nearly always
-        at = tail.rfind(_END_MAGIC, max(0, at - _MAX_COMMENT))
-        if at < 0 or len(tail) - at < _END.size:
-            return None
-    _, _, _, _, entries, size, _, _ = _END.unpack_from(tail, at)
-    for entries64, size64 in _find_end64(stream, start + at):
-        entries, size = max(entries, entries64), max(size, size64)
-    return entries, size
-
-
-def _find_end64(stream: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the same of the end records of zip64, if there is a locator before the plain end record.
-
-    Versions of Python differ in which they use: the one right before the locator, or the one that it points to.
-    """
-    if end < _LOCATOR.size + _END64.size:
-        return
-    before = end - _LOCATOR.size - _END64.size
-    stream.seek(end - _LOCATOR.size)
-    magic, _, pointed, _ = _LOCATOR.unpack(stream.read(_LOCATOR.size))
-    if magic != _LOCATOR_MAGIC:
-        return
-    for place in {before, min(before, pointed)}:
-        stream.seek(place)
-        magic, _, _, _, _, _, _, entries, size, _ = _END64.unpack(stream.read(_END64.size))
-        if magic == _END64_MAGIC:
-            yield entries, size
+def _is_inflated(stream: BinaryIO) -> bool:
+    """Whether this is a deflated entry of another archive."""
+    return isinstance(getattr(stream, "raw", None), _InflatedFile)
 
 
 def _faults(entries: list[zipfile.ZipInfo]) -> Iterator[str]:
     """Yield why an archive with these entries is refused."""
     if len(entries) > MAX_ENTRIES:
         yield f"holds more than {MAX_ENTRIES:,} files"
-    seen: set[str] = set()
     for entry in entries:
         name = entry.orig_filename
         if fault := _name_fault(name):
             yield f"holds a file named {name!r}, {fault}"
         if stat.S_ISLNK(entry.external_attr >> 16):
             yield f"holds a link, {name!r}"
-        if entry.filename in seen:
-            yield f"holds two files named {name!r}"
-        seen.add(entry.filename)
 
 
 def _name_fault(name: str) -> str | None:
@@ -293,6 +275,10 @@ class _EntryFile(io.RawIOBase):
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+
+class _InflatedFile(_EntryFile):
+    """A deflated entry: to go back in it costs another pass."""
 
 
 _CHUNK = 2**20
