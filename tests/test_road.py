@@ -21,7 +21,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.support import stepping
-from tests.support.command import run
+from tests.support.command import run, start
 from tests.support.demos import Session, assert_shown, play
 from tests.support.variants import ROOTS
 
@@ -210,11 +210,11 @@ def test_wrong_turn(turn: Turn, workspace: Path) -> None:
     codes, alone = {title: rest for title, *rest in ROW.findall(_table())}[turn.title]
     turn.make()
     before = _contents(workspace)
-    words = ["gate", "--", MOVE, *turn.move] if turn.move else ["train", *turn.train, "--steps", "4", "--lr", "0.001"]
-    done = run(*words)
-    assert done.code == 1, done.out + done.err
-    errors = set(re.findall(r"^error\[(PG\d+)\]", done.out, re.MULTILINE))
-    assert errors == set(codes.split(", "))
+    words = ["--", MOVE, *turn.move] if turn.move else [*turn.train, "--steps", "4", "--lr", "0.001"]
+    done = start("gate" if turn.move else "train", "--output", "json", *words)
+    assert done.returncode == 1, done.stdout + done.stderr
+    findings = json.loads(done.stdout)["findings"]
+    assert {one["code"] for one in findings if one["severity"] == "error"} == set(codes.split(", "))
     assert _contents(workspace) == before
     began = time.monotonic()
     said = _nnunet(MOVE, *turn.move) if turn.move else _train_alone(workspace, turn.train)

@@ -98,9 +98,6 @@ OTHER_FINDINGS = {
     },
 }
 
-#: Reported for folders whose dataset.json or fingerprint is not in the corpus; their repositories may have them.
-INCOMPLETE = {"PG201", "PG302"}
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -176,7 +173,7 @@ def test_no_rule_crashes(findings: list[Finding]) -> None:
 def test_no_error_on_a_healthy_file(layout: Layout, findings: list[Finding]) -> None:
     errors = {(one.code, layout.name(one), one.location.pointer) for one in findings if one.severity is Severity.ERROR}
     real = {(fault.code, fault.file, fault.pointer) for fault in FAULTS.values()}
-    assert {error for error in errors if error[0] not in INCOMPLETE} == real
+    assert errors == real
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
@@ -202,9 +199,7 @@ def test_counts_by_rule_and_severity(findings: list[Finding]) -> None:
         "PG110 warning": 23,
         "PG112 error": 2,
         "PG115 error": 1,
-        "PG201 error": 1,
         "PG204 error": 1,
-        "PG302 error": 1,
         "PG303 error": 2,
         "PG304 error": 1,
     }
@@ -257,7 +252,7 @@ def test_healthy_plans_are_healthy_where_training_reads_them(corpus: Path, tmp_p
     errors = {
         (one.code, names[Path(one.location.path)], one.location.pointer)
         for one in findings
-        if one.severity is Severity.ERROR and one.code not in INCOMPLETE
+        if one.severity is Severity.ERROR
     }
     # Under its own plans_name no name is shared; the dataset.json of v1 belongs to no plans.
     real = {fault[:3] for fault in FAULTS.values() if fault.code not in ("PG112", "PG204")}
