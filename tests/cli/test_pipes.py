@@ -103,5 +103,5 @@ def test_an_interrupt_ends_quietly(delay: float, workspace: Path) -> None:
     time.sleep(delay)
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
-    assert child.returncode in (0, 1, 130)
+    assert child.returncode in (0, 1, 130, -signal.SIGINT)  # the last: the interpreter was already ending
     assert "Traceback" not in err
