@@ -211,9 +211,9 @@ def test_wrong_turn(turn: Turn, workspace: Path) -> None:
     turn.make()
     before = _contents(workspace)
     words = ["--", MOVE, *turn.move] if turn.move else [*turn.train, "--steps", "4", "--lr", "0.001"]
-    done = start("gate" if turn.move else "train", "--output", "json", *words)
+    done = start("gate" if turn.move else "train", "--output", "json=findings", *words)
     assert done.returncode == 1, done.stdout + done.stderr
-    findings = json.loads(done.stdout)["findings"]
+    findings = json.loads(Path("findings").read_bytes())["findings"]
     assert {one["code"] for one in findings if one["severity"] == "error"} == set(codes.split(", "))
     assert _contents(workspace) == before
     began = time.monotonic()
