@@ -119,7 +119,8 @@ class SafeZip:
     def _entry(self, name: str) -> zipfile.ZipInfo:
         """Return the entry of this name, if it is stored or deflated, and its local header is like it."""
         entry = self._entries[name]
-        self._offset(name)
+        if _is_inflated(self._stream):  # elsewhere all local headers were compared when the archive was opened
+            self._offset(name)
         if entry.compress_type not in _METHODS:
             reason = f"{name} in it is packed by zip's method {entry.compress_type}, neither stored nor deflated"
             raise UnreadableDocument(self.path, reason, hint=_NOT_TRUSTED)
