@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from plansguard.core.digest import sha256
 
@@ -36,8 +36,7 @@ class Severity(str, Enum):
         return self.value
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(NamedTuple):
     """A place in a file: ``pointer`` is a JSON pointer, ``line`` and ``column`` are 1-based and filled in late."""
 
     path: str
@@ -46,16 +45,14 @@ class Location:
     column: int | None = None
 
 
-@dataclass(frozen=True)
-class Related:
+class Related(NamedTuple):
     """Another place that a finding refers to, and what is there."""
 
     location: Location
     what: str
 
 
-@dataclass(frozen=True)
-class RuleInfo:
+class RuleInfo(NamedTuple):
     """The declaration of a rule.
 
     A finding of a rule that is ``incomplete`` means that something was not judged. It makes the exit code 2, and can be
@@ -130,8 +127,7 @@ class Finding:
         return sha256(json.dumps(parts, sort_keys=True, default=str).encode())[:16]
 
 
-@dataclass(frozen=True)
-class Cause:
+class Cause(NamedTuple):
     """A finding that is printed, with the severity of the worst of its consequences, which are not."""
 
     finding: Finding
@@ -147,8 +143,7 @@ class Cause:
         return Cause(self.finding, (*self.consequences, finding))
 
 
-@dataclass(frozen=True)
-class NotChecked:
+class NotChecked(NamedTuple):
     """A rule that could not run at a place, and why. No rule is skipped without one."""
 
     code: str

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from decimal import Decimal
 from typing import NamedTuple
 
 from plansguard.core.errors import UsageError
@@ -126,6 +125,8 @@ def planned_steps(trainer: str | None) -> int | None:
 
 def _rate_word(rate: float) -> str:
     """``1en3`` for 0.001, as in nnUNetTrainerAdam3en4: a Python name contains no dot and no minus sign."""
+    from decimal import Decimal  # slow to load, and most commands write no rate
+
     sign, digits, exponent = Decimal(repr(float(rate))).normalize().as_tuple()
     assert sign == 0 and isinstance(exponent, int)  # noqa: PT018 - StepSchedule allows only finite positive rates
     return f"{''.join(map(str, digits))}e{'n' * (exponent < 0)}{abs(exponent)}"

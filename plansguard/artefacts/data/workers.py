@@ -1,21 +1,23 @@
-"""Process many items on threads, processes or a Dask cluster, with bounded memory and a clean end at Ctrl-C."""
+"""Process many items on threads, processes or a Dask cluster, with bounded memory and a clean end at Ctrl-C.
+
+The packages for concurrency are imported where they are used: most checks need none of them.
+"""
 
 from __future__ import annotations
 
-import concurrent.futures
-import multiprocessing
 import os
 import signal
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from plansguard.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
     from multiprocessing.synchronize import Event
 
 T = TypeVar("T")
@@ -25,7 +27,20 @@ THREADS, PROCESSES, DASK = "threads", "processes", "dask:"
 #: How long to wait for a cluster's answer, and for its first worker.
 CONNECT_SECONDS = 10
 
-Submit = Callable[..., "concurrent.futures.Future[Any]"]
+
+class _Done(NamedTuple):
+    """The result of a chunk that the caller's thread has processed, in place of a Future."""
+
+    value: Any
+
+    def result(self) -> Any:
+        return self.value
+
+    def cancel(self) -> bool:
+        return False
+
+
+Submit = Callable[..., "Future[Any] | _Done"]
 
 
 @dataclass
@@ -48,7 +63,7 @@ class Pool:
         if not items:
             return
         with self._workers() as (submit, workers):
-            submitted: deque[tuple[int, concurrent.futures.Future[R]]] = deque()
+            submitted: deque[tuple[int, Future[R] | _Done]] = deque()
             starts = iter(range(0, len(items), size))
             done = 0
             try:
@@ -92,19 +107,23 @@ def _threads() -> Iterator[tuple[Submit, int]]:
     One thread reads files in the cache or on a local disk faster, because only one thread at a time runs Python.
     """
     taken = computed = 0.0
+    executor: ThreadPoolExecutor | None = None
 
-    def submit(function: Callable[[Sequence[T]], R], chunk: Sequence[T]) -> concurrent.futures.Future[R]:
-        nonlocal taken, computed
+    def submit(function: Callable[[Sequence[T]], R], chunk: Sequence[T]) -> Future[R] | _Done:
+        nonlocal taken, computed, executor
         if taken > max(_PATIENCE, _WAITING * computed):
+            if executor is None:
+                from concurrent.futures import ThreadPoolExecutor
+
+                executor = stack.enter_context(ThreadPoolExecutor(_THREADS))
             return executor.submit(function, chunk)
         wall, computing = time.perf_counter(), time.thread_time()
-        future: concurrent.futures.Future[R] = concurrent.futures.Future()
-        future.set_result(function(chunk))
+        done = _Done(function(chunk))
         taken += time.perf_counter() - wall
         computed += time.thread_time() - computing
-        return future
+        return done
 
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as executor:  # a thread starts at the first submit
+    with ExitStack() as stack:
         yield submit, _THREADS
 
 
@@ -117,12 +136,15 @@ def _processes() -> Iterator[tuple[Submit, int]]:
 
     Ctrl-C in a terminal reaches them as well; only the caller handles it.
     """
-    context = multiprocessing.get_context("spawn")
+    from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    context = get_context("spawn")
     stop = context.Event()
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    executor = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(stop,))
+    executor = ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(stop,))
 
-    def submit(function: Callable[[Sequence[T]], R], chunk: Sequence[T]) -> concurrent.futures.Future[R | None]:
+    def submit(function: Callable[[Sequence[T]], R], chunk: Sequence[T]) -> Future[R | None]:
         with _without_interrupts():
             return executor.submit(_unless_stopped, function, chunk)
 
@@ -132,7 +154,7 @@ def _processes() -> Iterator[tuple[Submit, int]]:
                 yield submit, workers
             finally:
                 stop.set()
-    except concurrent.futures.process.BrokenProcessPool:
+    except BrokenProcessPool:
         raise UsageError(
             "a worker process ended unexpectedly, so not all data were read",
             hint="it may have run out of memory: free some, or check fewer values with --data sample",
@@ -179,10 +201,11 @@ def _cluster(address: str) -> Iterator[tuple[Submit, int]]:
         raise UsageError(
             "a Dask cluster needs the package distributed", hint="pip install 'plansguard[dask]'"
         ) from None
-    import asyncio  # slow to load, and needed by Dask only
+    import asyncio
+    from concurrent.futures import CancelledError, ThreadPoolExecutor
 
     try:
-        with concurrent.futures.ThreadPoolExecutor(1) as thread:  # the caller's may already have an event loop
+        with ThreadPoolExecutor(1) as thread:  # the caller's may already have an event loop
             thread.submit(asyncio.run, _greeted(address)).result()
         client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except Exception as error:  # noqa: BLE001 - a web server may listen there: even MemoryError occurs
@@ -200,7 +223,7 @@ def _cluster(address: str) -> Iterator[tuple[Submit, int]]:
         raise UsageError(
             f"the Dask cluster at {address!r} has no workers", hint=f"start one with `dask worker {address}`"
         ) from None
-    except (distributed.scheduler.KilledWorker, concurrent.futures.CancelledError, OSError) as error:
+    except (distributed.scheduler.KilledWorker, CancelledError, OSError) as error:
         raise UsageError(f"the Dask cluster at {address!r} lost the work: {error or type(error).__name__}") from None
     except ModuleNotFoundError as error:
         raise UsageError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,8 +37,7 @@ class Level(IntEnum):
     RUN_END = 12
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(NamedTuple):
     """What a rule runs on. Fields that do not apply at its level are None."""
 
     dataset: Dataset

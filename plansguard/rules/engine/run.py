@@ -206,7 +206,7 @@ def _with_line(location: Location, documents: dict[str, JsonDocument]) -> Locati
     if document is None or location.line is not None:
         return location
     position = document.position(location.pointer)
-    return location if position is None else replace(location, line=position.line, column=position.column)
+    return location if position is None else location._replace(line=position.line, column=position.column)
 
 
 def _order(finding: Finding) -> tuple[object, ...]:
