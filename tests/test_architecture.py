@@ -182,3 +182,23 @@ def test_every_reason_is_needed() -> None:
     for place in REASONS:
         modules = [PACKAGE / place] if place.endswith(".py") else sorted((PACKAGE / place).rglob("*.py"))
         assert any(map(calls, modules)), place
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Programs
+# ---------------------------------------------------------------------------------------------------------------------
+
+#: Functions that look a program up on PATH, relative entries included.
+LOOK_UPS = {"which", "execvp", "execvpe", "execlp", "execlpe", "posix_spawnp", "spawnvp", "spawnlp", "system", "popen"}
+
+
+def test_one_module_looks_up_programs() -> None:
+    """Ask `plansguard.core.programs` instead: it does not find what lies in the current folder."""
+    modules = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_bytes()) for path in PACKAGE.rglob("*.py")}
+    callers = {
+        name
+        for name, tree in modules.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LOOK_UPS
+    }
+    assert callers == {"core/programs.py"}

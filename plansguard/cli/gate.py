@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import signal
 import sys
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from plansguard.cli.gate_options import (
 )
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UsageError
+from plansguard.core.programs import find_program
 from plansguard.nnunet.install import trainer_folder
 from plansguard.nnunet.workspace import Workspace
 from plansguard.training.trainer_name import is_step_name
@@ -76,8 +76,7 @@ def gate(
             hint="give it a file, such as --output json=report.json, or add --dry-run",
         )
     line = command_line.command_line(command or ())
-    if not dry_run:
-        _assert_program(line)
+    program = None if dry_run else _program(line)
     parsed = command_line.parse(line.name, line.arguments) if line.name in command_line.GRAMMARS else None
     if parsed is not None:
         if from_scratch and line.name != command_line.TRAIN:
@@ -90,8 +89,8 @@ def gate(
         why = "is asked for help" if line.name in command_line.GRAMMARS else "is not a command that plansguard judges"
         _print_note(f"{line.name} {why}: not checked")
         steps = any(map(is_step_name, line.words))
-    if not dry_run:
-        _replace_process(line.words, _environment(steps=steps))
+    if program is not None:
+        _replace_process(program, line.words, _environment(steps=steps))
 
 
 def _judge(line: CommandLine, parsed: Parsed, options: GateOptions) -> bool:
@@ -160,16 +159,18 @@ def _print_before(result: GateResult) -> None:
         print_line(remark)
 
 
-def _assert_program(line: CommandLine) -> None:
-    """Raise UsageError unless there is such a program, before anything is read."""
-    program = line.words[0]
-    if shutil.which(program) is None:
+def _program(line: CommandLine) -> str:
+    """The path of the program to start. UsageError, before anything is read, if there is none."""
+    name = line.words[0]
+    program = find_program(name)
+    if program is None:
         raise UsageError(
-            f"there is no program {program} that could be started",
+            f"there is no program {name} that could be started",
             hint="activate the environment that nnU-Net is installed in, or correct the path"
             if line.before == 0
             else "correct its name, or PATH",
         )
+    return program
 
 
 def _environment(*, steps: bool) -> dict[str, str]:
@@ -180,16 +181,20 @@ def _environment(*, steps: bool) -> dict[str, str]:
     return environment
 
 
-def _replace_process(words: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:
-    """Replace this process by the command; where a system cannot do that, pass its exit code on."""
+def _replace_process(program: str, words: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:
+    """Replace this process by the program; where a system cannot do that, pass its exit code on.
+
+    ``words`` are its name, as it was typed, and its arguments.
+    """
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # None where it was closed before this process started
             stream.flush()
     if not _IS_POSIX:
         import subprocess
 
-        raise typer.Exit(subprocess.run(words, env=environment, check=False).returncode)
+        done = subprocess.run((program, *words[1:]), env=environment, check=False)
+        raise typer.Exit(done.returncode)
     for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores them, and the command would inherit that
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
-    os.execvpe(words[0], words, environment)
+    os.execve(program, words, environment)

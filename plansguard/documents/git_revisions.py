@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 from plansguard.core import disk
 from plansguard.core.errors import UsageError
+from plansguard.core.programs import find_program
 from plansguard.core.text import quoted
 from plansguard.documents import json_document, size_limits
 from plansguard.documents.json_document import JsonDocument
@@ -53,7 +53,7 @@ def _git_show(revision: str, path: str) -> bytes:
 
 def _git(command: str, option: str, blob: str, *, place: str) -> bytes:
     """The output of a git command. Raises UsageError, with git's own reason."""
-    program = _program()
+    program = find_program("git")
     if program is None:
         raise UsageError("git is not installed, or not on PATH", hint=f"give a file instead of {place}")
     try:
@@ -74,14 +74,6 @@ def _git(command: str, option: str, blob: str, *, place: str) -> bytes:
         reason = " ".join(shown.stderr.decode(errors="replace").split()).removeprefix("fatal: ")
         raise UsageError(f"git has no {place}: {reason}", hint=_hint(reason, blob))
     return shown.stdout
-
-
-def _program() -> str | None:
-    """The path of git. Unlike the system, leave out the current folder: what lies there may be untrusted."""
-    folders = os.pathsep.join(folder for folder in os.get_exec_path() if Path(folder).is_absolute())
-    found = shutil.which("git", path=folders)
-    # Windows looks in the current folder as well.
-    return found if found is not None and Path(found).is_absolute() else None
 
 
 def _hint(reason: str, blob: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from plansguard.core.errors import UsageError
+from plansguard.core.programs import find_program
 from plansguard.nnunet.constants import NETWORK_PACKAGE, NNUNET_PACKAGE
 from plansguard.nnunet.network.unet import UnknownNetwork
 
@@ -27,11 +28,10 @@ def installed() -> bool:
 
 
 def command(name: str) -> str | None:
-    """The path of an nnU-Net command: in this environment, else the one that a shell would find."""
-    import shutil
+    """The path of an nnU-Net command: in this environment, else the one on PATH."""
     import sysconfig
 
-    return shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
+    return find_program(name, sysconfig.get_path("scripts"))
 
 
 def reader_of(dataset_json: dict[str, Any], image: Path) -> str:

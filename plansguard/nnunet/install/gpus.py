@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plansguard.core import disk
+from plansguard.core.programs import find_program
 
 #: Files that exist while a driver is loaded, of NVIDIA and of AMD.
 _DRIVERS = ("/proc/driver/nvidia/version", "/dev/kfd")
@@ -42,7 +42,7 @@ def has_gpu() -> bool:
     """
     if os.environ.get(_VISIBLE, "0") in ("", "-1", "NoDevFiles"):
         return False
-    return any(disk.is_there(path) for path in _DRIVERS) or shutil.which("nvidia-smi") is not None
+    return any(disk.is_there(path) for path in _DRIVERS) or find_program("nvidia-smi") is not None
 
 
 def visible() -> tuple[Gpu, ...] | None:
@@ -54,7 +54,7 @@ def visible() -> tuple[Gpu, ...] | None:
     """
     if not has_gpu():
         return ()
-    program = shutil.which("nvidia-smi")
+    program = find_program("nvidia-smi")
     every = _queried(program) if program else ()
     if every is None:
         return None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import operator
 import re
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from plansguard.core import disk
+from plansguard.core.programs import find_program
 from plansguard.nnunet.constants import NNUNET_PACKAGE
 from plansguard.nnunet.install.python_sources import folder_of
 
@@ -41,7 +41,7 @@ class Installations(NamedTuple):
     """The nnU-Nets that may be meant.
 
     ``imported`` is the folder of the package that this Python imports, ``shadowed`` are those behind it in
-    ``sys.path``. ``command`` is the nnUNetv2_train that a shell runs, ``interpreter`` the Python that runs it, and
+    ``sys.path``. ``command`` is the nnUNetv2_train on PATH, ``interpreter`` the Python that runs it, and
     ``is_ours`` states whether that is the Python of this environment. None where there is none, or it is unknown.
     """
 
@@ -53,12 +53,12 @@ class Installations(NamedTuple):
 
 
 def nnunet_installations() -> Installations:
-    """The nnU-Nets in ``sys.path`` and in the shell's PATH."""
+    """The nnU-Nets in ``sys.path`` and on PATH."""
     imported = folder_of(NNUNET_PACKAGE)
     folders = [Path(entry or ".").absolute() / NNUNET_PACKAGE for entry in sys.path]
     packages = dict.fromkeys(disk.real(folder) for folder in folders if disk.is_file(folder / "__init__.py"))
     shadowed = tuple(folder for folder in packages if imported is not None and folder != disk.real(imported))
-    command = shutil.which(_COMMAND)
+    command = find_program(_COMMAND)
     if command is None:
         return Installations(imported, shadowed, None, None, None)
     interpreter = _interpreter(Path(command))
@@ -168,7 +168,7 @@ def _interpreter(script: Path) -> Path | None:
             return None
         program = match["long"] or match["program"]
         if Path(program).name == "env" and match["argument"]:
-            program = shutil.which(match["argument"]) or ""
+            program = find_program(match["argument"]) or ""
         return Path(program) if "python" in Path(program).name else None
     return None
 
