@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from plansguard.documents.models.diff_document import DiffDocument
 from plansguard.nnunet.plans_diff import CONSEQUENCES, FACETS, compare
 from tests.support.command import run, start
+from tests.support.git import git, use_only_the_repository
 from tests.support.plans_files import CT, PREPROCESSED, Document, edited, fullres, load, save
 
 
@@ -136,14 +136,6 @@ def test_arguments_that_cannot_be_compared(plans: Document, arguments: list[str]
 # --- git ---
 
 
-GIT = {
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    **{f"GIT_{who}_NAME": "Someone" for who in ("AUTHOR", "COMMITTER")},
-    **{f"GIT_{who}_EMAIL": "someone@example.org" for who in ("AUTHOR", "COMMITTER")},
-}
-
-
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with plans: a batch size of 2 in the first commit, of 3 in the second, of 4 in the working tree."""
@@ -164,19 +156,10 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def repository(history: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of that repository as the current folder."""
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.setenv("LC_ALL", "C")
+    use_only_the_repository(monkeypatch)
     shutil.copytree(history, "repository")
     monkeypatch.chdir("repository")
     return Path.cwd()
-
-
-def git(*arguments: str, folder: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    subprocess.run(["git", *arguments], cwd=folder, env={**environment, **GIT}, check=True, capture_output=True)
 
 
 def commit(folder: Path) -> None:

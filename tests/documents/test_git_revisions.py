@@ -20,6 +20,7 @@ import pytest
 from plansguard.core.errors import UnreadableDocument, UsageError
 from plansguard.documents import git_revisions, json_document
 from tests.support.command import run
+from tests.support.git import git, use_only_the_repository
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed"),
@@ -32,26 +33,16 @@ MARKER = Path("executed")
 @pytest.fixture(autouse=True)
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with two commits of P.json as the current folder, and no configuration but its own."""
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.setenv("LC_ALL", "C")
+    use_only_the_repository(monkeypatch)
     folder = tmp_path / "repository"
     folder.mkdir()
     monkeypatch.chdir(folder)
     git("init", "--quiet")
-    configure("user.name", "x")
-    configure("user.email", "x@example.org")
     for text in ('{"plans_name": "first"}', '{"plans_name": "second"}'):
         Path("P.json").write_text(text)
         git("add", "P.json")
         git("commit", "--quiet", "--message", text)
     return folder
-
-
-def git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True)
 
 
 def configure(key: str, value: str) -> None:
