@@ -21,6 +21,8 @@ from plansguard.rules.engine.settings import ActiveSettings, read_settings
 
 #: Formats and paths, as ``--output`` names them; a path of None is the screen.
 OutputTargets = Sequence[tuple[str, Path | None]]
+#: The path that names the screen.
+SCREEN = "-"
 _STREAMS = ("/dev/stdout", "/dev/stderr")
 _DESCRIPTORS = ("/dev/fd", "/proc/self/fd")
 
@@ -33,7 +35,8 @@ Outputs = Annotated[
     Option(
         "--output",
         metavar="FORMAT[=PATH]",
-        help="text, json or github; with =PATH into a file. Repeatable: one format on the screen, others in files.",
+        help="text, json or github; with =PATH into a file (- is the screen). Repeatable: one format on the screen, "
+        "others in files.",
     ),
 ]
 TextOrJson = Annotated[str, Option("--output", metavar="FORMAT", help="text or json.")]
@@ -57,9 +60,10 @@ def parse_outputs(outputs: Sequence[str]) -> OutputTargets:
         name, equals, path = output.partition("=")
         if name not in FORMATS or (equals and not path):
             raise UsageError(f"--output {output} is not known", hint=f"formats: {', '.join(FORMATS)}, or FORMAT=PATH")
-        if path:
-            _assert_free(Path(path), output, [other for _, other in parsed if other is not None])
-        parsed.append((name, Path(path) if path else None))
+        target = Path(path) if path not in ("", SCREEN) else None
+        if target is not None:
+            _assert_free(target, output, [other for _, other in parsed if other is not None])
+        parsed.append((name, target))
     if sum(path is None for _, path in parsed) > 1:
         raise UsageError(
             "only one --output can go to the screen", hint="give the others a file: --output json=report.json"

@@ -9,17 +9,18 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from plansguard.cli.common_options import print_line
+from plansguard.cli.common_options import SCREEN, print_line
+from plansguard.core.errors import UsageError
 from plansguard.core.text import quoted
 
-_SCREEN = Path("-")
+_SCREEN = Path(SCREEN)
 
 Source = Annotated[
     Path, Argument(metavar="CHECKPOINT|MODEL", help="A .pth file, a model folder, or an exported zip of models.")
 ]
 Output = Annotated[Path, Option("-o", metavar="FILE", help="Where the plans go; - is the screen.")]
 DatasetJson = Annotated[
-    Path | None, Option("--dataset-json", metavar="FILE", help="Where the dataset.json of the training goes.")
+    Path | None, Option("--dataset-json", metavar="FILE", help="Where the dataset.json of the training goes; - is the screen.")
 ]
 Plans = Annotated[
     str | None,
@@ -44,10 +45,13 @@ def extract(
     """
     from plansguard.commands.extract import extract as run_extract
 
-    file = None if output == _SCREEN else output
-    extracted = run_extract(source, file, dataset_json, plans=plans, force=force)
-    if file is None:
-        _print(extracted.plans.raw)
+    if output == _SCREEN == dataset_json:
+        raise UsageError("-o and --dataset-json both name the screen", hint="give one of them a file: -o plans.json")
+    extracted = run_extract(source, output, dataset_json, plans=plans, force=force, screen=_SCREEN)
+    if extracted.printed is not None:
+        for message in extracted.messages:
+            print_line(message, err=True)
+        _print(extracted.printed.raw)
         return
     for message in extracted.messages:
         print_line(message)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
 from plansguard.artefacts.checkpoint.trained_model import embedded_dataset_json, embedded_plans, read_artefact
 from plansguard.core import disk
-from plansguard.core.atomic_files import append, assert_writable, holding, kept, write_atomically
+from plansguard.core.atomic_files import after, append, assert_writable, holding, kept, write_atomically
 from plansguard.core.errors import UnreadableDocument, UsageError, WriteRefused
 from plansguard.core.text import quoted
 from plansguard.documents.json_document import JsonDocument
@@ -17,32 +18,40 @@ from plansguard.migration.source_artefact import chosen_models
 
 
 class Extracted(NamedTuple):
-    """The plans, and a line for every file that was written or kept."""
+    """The document that goes to the screen, and a line for every file that was written or kept."""
 
-    plans: JsonDocument
+    printed: JsonDocument | None
     messages: list[str]
 
 
 def extract(
-    source: Path, output: Path | None, dataset_json: Path | None, *, plans: str | None = None, force: bool = False
+    source: Path,
+    output: Path,
+    dataset_json: Path | None,
+    *,
+    plans: str | None = None,
+    force: bool = False,
+    screen: Path | None = None,
 ) -> Extracted:
-    """Write the plans of ``source`` to ``output``, and its dataset.json to ``dataset_json``; None writes no file.
+    """Write the plans of ``source`` to ``output``, and its dataset.json to ``dataset_json``.
 
-    ``plans`` selects among models with different plans. Nothing is written unless all can be. Raises UsageError,
-    UnreadableDocument for an artefact without these documents, and WriteRefused for a file that holds something else,
-    unless ``force`` is set: then a backup of it is kept.
+    What goes to ``screen`` is returned. ``plans`` selects among models with different plans. Nothing is written unless
+    all can be. Raises UsageError, UnreadableDocument for an artefact without these documents, and WriteRefused for a
+    file that holds something else, unless ``force`` is set: then a backup of it is kept.
     """
     found_plans, found_dataset_json = _documents(source, plans)
-    files = [] if output is None else [(output, found_plans)]
+    targets = [(output, found_plans)]
     if dataset_json is not None:
         if found_dataset_json is None:
             raise UnreadableDocument(str(source), "it holds no dataset.json", hint="leave --dataset-json out")
-        files.append((dataset_json, found_dataset_json))
+        targets.append((dataset_json, found_dataset_json))
+    printed = next((document for path, document in targets if path == screen), None)
+    files = [(path, document) for path, document in targets if path != screen]
     if len({disk.real(path) for path, _ in files}) < len(files):
         raise UsageError("-o and --dataset-json name the same file", hint="give each a name of its own")
     for path, document in files:
         _assert_free(path, document.raw, force=force)
-    return Extracted(found_plans, [line for path, document in files for line in _write(path, document.raw)])
+    return Extracted(printed, _write_all(files))
 
 
 def _documents(source: Path, plans: str | None) -> tuple[JsonDocument, JsonDocument | None]:
@@ -68,6 +77,14 @@ def _assert_free(path: Path, content: bytes, *, force: bool) -> None:
             hint="give another name, or --force, which keeps a backup of it",
         )
     assert_writable(path, kept)
+
+
+def _write_all(files: Sequence[tuple[Path, JsonDocument]]) -> list[str]:
+    messages: list[str] = []
+    with after(messages):
+        for path, document in files:
+            messages += _write(path, document.raw)
+    return messages
 
 
 def _write(path: Path, content: bytes) -> list[str]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from plansguard.core import disk
 from plansguard.core.errors import WriteRefused
+from plansguard.core.text import quoted
 
 #: Seconds that a process waits for the lock of a dataset folder.
 LOCK_TIMEOUT = 10.0
+#: Seconds that a process waits for a reader of the pipe that it writes to.
+READER_TIMEOUT = 10.0
 _TEMPORARY = ".plansguard.tmp"
 
 #: Whether the content of an existing file is plansguard's own, or is kept elsewhere, so that the file may be replaced.
@@ -132,12 +135,44 @@ def _lock_temporary(descriptor: int) -> None:
 
 
 def append(path: Path, content: bytes) -> None:
-    """Write to a pipe, a device or an open file. Raises WriteRefused with the system's reason."""
+    """Write to a pipe, a device or an open file.
+
+    Raises WriteRefused with the system's reason, and for a pipe that no program reads within READER_TIMEOUT.
+    """
     try:
-        with open(path, "ab") as stream:
+        with open(_open_to_append(path), "ab") as stream:
             stream.write(content)
     except OSError as error:
+        if error.errno == errno.ENXIO and disk.is_pipe(path):
+            hint = f"start its reader first, such as: cat {quoted(path)} &"
+            raise WriteRefused(f"no program reads the pipe {path}", hint=hint) from error
         raise _refused(path, error) from error
+
+
+def _open_to_append(path: Path) -> int:
+    """A descriptor; OSError with ENXIO for a pipe without a reader, on which opening would wait for ever."""
+    flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+    latest = time.monotonic() + READER_TIMEOUT
+    while True:
+        try:
+            descriptor = os.open(path, flags)
+        except OSError as error:
+            if error.errno != errno.ENXIO or not disk.is_pipe(path) or time.monotonic() > latest:
+                raise
+            time.sleep(0.05)
+        else:
+            if os.name == "posix":
+                os.set_blocking(descriptor, True)
+            return descriptor
+
+
+@contextmanager
+def after(steps: Sequence[str]) -> Iterator[None]:
+    """Name the ``steps`` of a command that are done by then in the hint of WriteRefused."""
+    try:
+        yield
+    except WriteRefused as refused:
+        raise WriteRefused(refused.reason, hint="; ".join([*steps, refused.hint])) from refused
 
 
 @contextmanager
@@ -220,7 +255,7 @@ def _inheritable_lock(lock_file: Path, busy: str) -> int | None:
         if error.errno == errno.ENOSYS:
             return None
         if error.errno in (errno.EACCES, errno.EAGAIN):
-            hint = f"wait for it to end; lsof {shlex.quote(str(lock_file))} shows which process it is"
+            hint = f"wait for it to end; lsof {quoted(lock_file)} shows which process it is"
             raise WriteRefused(busy, hint=hint) from None
         raise _refused(lock_file, error) from error
     return descriptor

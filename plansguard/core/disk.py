@@ -54,6 +54,12 @@ def is_special(path: str | Path) -> bool:
     return is_there(path) and not is_file(path) and not is_folder(path)
 
 
+def is_pipe(path: str | Path) -> bool:
+    """Whether this is a pipe, named or not."""
+    found = status(path)
+    return found is not None and stat.S_ISFIFO(found.st_mode)
+
+
 def absence(path: str | Path) -> str:
     """Why there is nothing at a path, as a sentence that names it."""
     try:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from plansguard.core import disk
-from plansguard.core.atomic_files import kept, locked, remove, write_atomically
+from plansguard.core.atomic_files import after, kept, locked, remove, write_atomically
 from plansguard.core.errors import WriteRefused
 from plansguard.core.report import Severity
 from plansguard.migration.files import outdated_copies
@@ -32,8 +32,11 @@ def migrate(workspace: Workspace, request: MigrationRequest, settings: ActiveSet
     with _locked_folder(folder):
         migration = plan(workspace, request, settings)
         if not migration.report.fails(Severity.ERROR):
-            for write in migration.writes:
-                write_atomically(write.path, write.content, kept)
+            done: list[str] = []
+            with after(done):
+                for write in migration.writes:
+                    write_atomically(write.path, write.content, kept)
+                    done.append(f"wrote {write.path} ({write.what})")
             result = migration.pair.result
             for copy in outdated_copies(folder, result.identifier, result.document.raw) if migration.writes else ():
                 remove(copy)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plansguard.core import disk
-from plansguard.core.atomic_files import kept, locked, remove, write_atomically
+from plansguard.core.atomic_files import after, kept, locked, remove, write_atomically
 from plansguard.core.digest import sha256
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, WriteRefused, known
 from plansguard.documents import json_document, size_limits
@@ -70,10 +70,13 @@ def undo(workspace: Workspace, target: str, identifier: str | None, *, force: bo
         changes = [*_plans_changes(path, record, force), *_record_changes(record_path, record)]
         changed = {change.path for change in changes}
         outdated = [copy for copy in outdated_copies(receiving.folder, record.identifier, None) if copy not in changed]
-        steps = [_perform(change) for change in changes]
-        steps += _remove_placed(receiving, record)
-        for copy in outdated:
-            remove(copy)
+        steps: list[str] = []
+        with after(steps):
+            for change in changes:
+                steps.append(_perform(change))
+            steps += _remove_placed(receiving, record)
+            for copy in outdated:
+                remove(copy)
     return Undone(record.identifier, receiving.name, tuple(steps))
 
 

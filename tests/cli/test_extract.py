@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -47,6 +48,33 @@ def test_on_the_screen_there_is_nothing_else() -> None:
         done = start("extract", CHECKPOINT, *options)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.encode() == PLANS
+
+
+def test_the_dataset_json_on_the_screen() -> None:
+    done = run("extract", CHECKPOINT, "-o", "plans.json", "--dataset-json", "-")
+    assert (done.code, done.err) == (0, "wrote plans.json\n")
+    assert done.json == json.loads((FIXTURE / "dataset.json").read_bytes())
+    assert Path("plans.json").read_bytes() == PLANS
+    done = run("extract", CHECKPOINT, "--dataset-json", "-")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("plansguard: -o and --dataset-json both name the screen\n")
+    assert [path.name for path in Path().iterdir()] == ["plans.json"]
+
+
+def test_what_was_written_before_a_file_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full after the plans."""
+    fsync = os.fsync
+
+    def full(descriptor: int) -> None:
+        if Path("plans.json").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    done = run("extract", CHECKPOINT, "-o", "plans.json", "--dataset-json", "dataset.json")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines()[0] == "plansguard: cannot write dataset.json: No space left on device"
+    assert done.err.splitlines()[1].startswith("  wrote plans.json; nothing was changed there; ")
 
 
 @pytest.mark.parametrize("source", [CHECKPOINT, FIXTURE])

@@ -17,9 +17,11 @@ from plansguard.documents.models.schema import SCHEMAS
 from plansguard.render import FORMATS, render
 from plansguard.rules import RULES
 from tests.support.command import run
+from tests.support.models import CHECKPOINT
 from tests.support.reports import BROKEN, plans, save
 
 pytestmark = pytest.mark.usefixtures("nowhere")
+pipes_in_folders = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
 
 
 # --- Formats and files
@@ -66,7 +68,17 @@ def test_outputs_that_are_refused(outputs: list[str], message: str) -> None:
     assert done.err.startswith(f"plansguard: {message}\n")
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
+def test_a_dash_is_the_screen() -> None:
+    """As of other programs; ./- is a file."""
+    save("P.json", plans(BROKEN))
+    assert run("check", "--output", "json=-", "--output", "text=r.txt").out == run("check", "--output", "json").out
+    assert run("check", "--output", "json=-", "--output", "text").err.startswith("plansguard: only one --output can go")
+    assert not Path("-").exists()
+    assert run("check", "--output", "json=./-").out == ""
+    assert Path("-").is_file()
+
+
+@pipes_in_folders
 def test_output_into_a_pipe() -> None:
     """A pipe or a device (/dev/null) is written to, not replaced by a file."""
     save("P.json", plans(BROKEN))
@@ -78,6 +90,32 @@ def test_output_into_a_pipe() -> None:
     reader.join(10)
     assert json.loads(read[0])["summary"]["error"] == 1
     assert Path("pipe").is_fifo()
+
+
+@pipes_in_folders
+@pytest.mark.parametrize("command", [("check", "--output", "json=pipe"), ("extract", str(CHECKPOINT), "-o", "pipe")])
+def test_output_into_a_pipe_without_a_reader(command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening it would wait for ever."""
+    monkeypatch.setattr("plansguard.core.atomic_files.READER_TIMEOUT", 0.2)
+    save("P.json", plans())
+    os.mkfifo("pipe")
+    done = run(*command)
+    assert (done.code, done.err.splitlines()) == (
+        2,
+        ["plansguard: no program reads the pipe pipe", "  start its reader first, such as: cat pipe &"],
+    )
+
+
+@pipes_in_folders
+def test_output_into_a_pipe_with_a_late_reader() -> None:
+    save("P.json", plans())
+    os.mkfifo("pipe")
+    read: list[str] = []
+    reader = threading.Timer(0.5, lambda: read.append(Path("pipe").read_text()))
+    reader.start()
+    assert run("check", "--output", "json=pipe").code == 0
+    reader.join(10)
+    assert json.loads(read[0])["summary"]["documents"] == 1
 
 
 # --- Exit codes

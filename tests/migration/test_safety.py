@@ -214,6 +214,38 @@ def test_full_disk(workspace: Path, monkeypatch: pytest.MonkeyPatch, call: str) 
     migrate_plans(workspace)
 
 
+@pytest.mark.parametrize("action", ["migrate", "undo"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_disk_that_becomes_full_in_between(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, action: str, count: int
+) -> None:
+    """The message names what was written before; the same command then completes the rest."""
+    if action == "undo":
+        migrate_plans(workspace, "nnUNetPlans", force=True)
+
+    def act() -> None:
+        if action == "undo":
+            undo_migration(workspace, "nnUNetPlans")
+        else:
+            migrate_plans(workspace, "nnUNetPlans", force=True)
+
+    replace, done = os.replace, list[Path]()
+
+    def full(source: str, target: Path) -> None:
+        if len(done) == count:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+        done.append(target)
+
+    with monkeypatch.context() as context, pytest.raises(WriteRefused, match="No space left on device") as refused:
+        context.setattr(os, "replace", full)
+        act()
+    *steps, last, _ = refused.value.hint.split("; ")
+    assert (len(steps), last) == (count, "nothing was changed there")
+    assert all(path.name in step for path, step in zip(done, steps, strict=True))
+    act()
+
+
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root and Windows write into read-only folders")
 def test_read_only_folder(workspace: Path) -> None:
     folder = place(workspace, OTHER_CT, "preprocessed/")
