@@ -20,7 +20,8 @@ Source = Annotated[
 ]
 Output = Annotated[Path, Option("-o", metavar="FILE", help="Where the plans go; - is the screen.")]
 DatasetJson = Annotated[
-    Path | None, Option("--dataset-json", metavar="FILE", help="Where the dataset.json of the training goes; - is the screen.")
+    Path | None,
+    Option("--dataset-json", metavar="FILE", help="Where the dataset.json of the training goes; - is the screen."),
 ]
 Plans = Annotated[
     str | None,

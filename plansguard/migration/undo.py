@@ -73,7 +73,7 @@ def undo(workspace: Workspace, target: str, identifier: str | None, *, force: bo
         steps: list[str] = []
         with after(steps):
             for change in changes:
-                steps.append(_perform(change))
+                steps += [_perform(change)]
             steps += _remove_placed(receiving, record)
             for copy in outdated:
                 remove(copy)

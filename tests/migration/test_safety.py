@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -220,15 +221,10 @@ def test_a_disk_that_becomes_full_in_between(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, action: str, count: int
 ) -> None:
     """The message names what was written before; the same command then completes the rest."""
+    place(workspace, OTHER_CT, "preprocessed/Moved.json").write_bytes(b"other")
     if action == "undo":
-        migrate_plans(workspace, "nnUNetPlans", force=True)
-
-    def act() -> None:
-        if action == "undo":
-            undo_migration(workspace, "nnUNetPlans")
-        else:
-            migrate_plans(workspace, "nnUNetPlans", force=True)
-
+        migrate_plans(workspace, force=True)
+    act = undo_migration if action == "undo" else partial(migrate_plans, force=True)
     replace, done = os.replace, list[Path]()
 
     def full(source: str, target: Path) -> None:
@@ -237,13 +233,14 @@ def test_a_disk_that_becomes_full_in_between(
         replace(source, target)
         done.append(target)
 
-    with monkeypatch.context() as context, pytest.raises(WriteRefused, match="No space left on device") as refused:
-        context.setattr(os, "replace", full)
-        act()
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(WriteRefused, match="No space left on device") as refused:
+        act(workspace)
+    monkeypatch.undo()
     *steps, last, _ = refused.value.hint.split("; ")
     assert (len(steps), last) == (count, "nothing was changed there")
     assert all(path.name in step for path, step in zip(done, steps, strict=True))
-    act()
+    act(workspace)
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root and Windows write into read-only folders")
