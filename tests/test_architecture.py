@@ -153,7 +153,6 @@ REASONS = {
     "artefacts/data/": "a hundred thousand files: names are listed and opened by descriptors, without Path objects",
     "nnunet/install/": "files of the installed packages and of the driver, each within suppress(OSError)",
     "documents/validation.py": "the schemas of this package",
-    "subjects/discovery.py": "os.walk, which reports errors instead of raising them",
 }
 
 

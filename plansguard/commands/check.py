@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,28 +48,45 @@ def check(
     if not places and not ids:
         places = [Path()]
     named = [_dataset_named(dataset) for dataset in ids]
-    # A dataset that is named twice, by path and by id, is checked once.
-    subjects = list({disk.real(subject.folder): subject for subject in [*discover(places), *named]}.values())
+    subjects = _distinct(discover(places), named)
     if plans is not None:
         # Below a folder that was named, only the datasets that have these plans are meant; unless none has.
+        every = list(subjects)
         with_plans = [
             subject
-            for subject in subjects
+            for subject in every
             if subject in named or subject.folder in places or plans in (each.identifier for each in subject.plans)
         ]
-        subjects = with_plans or subjects
+        subjects = iter(with_plans or every)
     checkpoint = weights_from(weights)
     if checkpoint is not None and plans is None:
         plans = DEFAULT_IDENTIFIER
     request = Request(plans, configuration, checkpoint, reading or Reading())
+    lacks_plans = True
+
+    def requested() -> Iterator[Dataset]:
+        nonlocal lacks_plans
+        for subject in subjects:
+            lacks_plans = lacks_plans and not subject.plans
+            subject.request = request
+            yield subject
+
     report = run_rules(
         "check",
         [*(str(place) for place in places), *ids],
-        [replace(subject, request=request) for subject in subjects],
-        settings=settings or nearest_settings([*places, *(subject.folder for subject in subjects)]),
+        requested(),
+        settings=settings or nearest_settings([*places, *(subject.folder for subject in named)]),
         rules=RULES,
     )
-    return replace(report, lacks_plans=bool(report.documents) and not any(subject.plans for subject in subjects))
+    return replace(report, lacks_plans=bool(report.documents) and lacks_plans)
+
+
+def _distinct(discovered: Iterable[Dataset], named: Sequence[Dataset]) -> Iterator[Dataset]:
+    """Yield each dataset once, also one that is named twice, by path and by id."""
+    by_id = {disk.real(subject.folder): subject for subject in named}
+    for subject in discovered:
+        yield by_id.pop(disk.real(subject.folder), subject) if by_id else subject
+    yield from by_id.values()
 
 
 def _dataset_named(id_or_name: str) -> Dataset:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
-from plansguard.documents.recognise import may_list_cases
+from plansguard.documents.recognise import Kind, may_list_cases, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,6 +89,16 @@ class JsonDocument:
         return position_at(lines, node.first if first else node.place)
 
     @cached_property
+    def name(self) -> str:
+        """The file name."""
+        return disk.name(self.path)
+
+    @cached_property
+    def kind(self) -> Kind | None:
+        """The kind of document by its content, or None."""
+        return recognise(self.value)
+
+    @cached_property
     def _scan(self) -> tuple[Node, list[int]]:
         """The places of all parts, and the offsets at which lines start."""
         from plansguard.documents import json_scanner
@@ -105,9 +115,12 @@ def read_bytes(path: Path) -> bytes:
     """The content of this file. UnreadableDocument if it cannot be opened, is no plain file, or is too large."""
     try:
         with disk.open_file(path) as file:
-            if os.fstat(file.fileno()).st_size > MAX_BYTES_OF_CASES:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES_OF_CASES:
                 raise too_large(str(path), MAX_BYTES_OF_CASES)
-            raw = file.read(MAX_BYTES_OF_CASES + 1)  # the file may grow meanwhile
+            raw = file.read(size + 1)
+            if len(raw) > size:  # the file grows meanwhile
+                raw += file.read(MAX_BYTES_OF_CASES + 1 - len(raw))
     except disk.NotAFile as error:
         raise UnreadableDocument(str(path), f"this is {file_type(error.mode)}", hint="name a JSON file") from error
     except OSError as error:
@@ -124,11 +137,7 @@ def parse(raw: bytes, path: str) -> JsonDocument:
     """
     _assert_size(raw, path)
     text = _decode(raw, path)
-    if text.count("{") + text.count("[") > MAX_CONTAINERS:
-        reason = f"it contains more than {MAX_CONTAINERS:,} objects and lists"
-        raise UnreadableDocument(path, reason, hint=_IS_IT_THIS)
-    if text.count(",") > MAX_VALUES:
-        raise UnreadableDocument(path, f"it contains more than {MAX_VALUES:,} commas", hint=_IS_IT_THIS)
+    values = _assert_few_values(text, path)
     oddities: dict[str, Notice] = {}  # the first of each kind
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -144,7 +153,7 @@ def parse(raw: bytes, path: str) -> JsonDocument:
             oddities["non-finite"] = Notice("non-finite", "", literal)
         return float(literal)
 
-    placed = len(text) <= MAX_PLACED and sum(map(text.count, "{[,")) <= MAX_PLACED_VALUES
+    placed = len(text) <= MAX_PLACED and values <= MAX_PLACED_VALUES
     try:
         with _no_garbage_collection():
             value = json.loads(text, object_pairs_hook=members, parse_constant=constant)
@@ -206,9 +215,23 @@ def unopened(path: Path, error: OSError) -> UnreadableDocument:
 
 
 def _assert_size(raw: bytes, path: str) -> None:
-    limit = MAX_BYTES_OF_CASES if may_list_cases(raw) else MAX_BYTES
-    if len(raw) > limit:
-        raise too_large(path, limit)
+    if len(raw) > MAX_BYTES:
+        limit = MAX_BYTES_OF_CASES if may_list_cases(raw) else MAX_BYTES
+        if len(raw) > limit:
+            raise too_large(path, limit)
+
+
+def _assert_few_values(text: str, path: str) -> int:
+    """Return an upper bound of the number of values. UnreadableDocument beyond the limits."""
+    if len(text) <= MAX_PLACED_VALUES:
+        return len(text)  # no value has less than one character
+    containers, commas = text.count("{") + text.count("["), text.count(",")
+    if containers > MAX_CONTAINERS:
+        reason = f"it contains more than {MAX_CONTAINERS:,} objects and lists"
+        raise UnreadableDocument(path, reason, hint=_IS_IT_THIS)
+    if commas > MAX_VALUES:
+        raise UnreadableDocument(path, f"it contains more than {MAX_VALUES:,} commas", hint=_IS_IT_THIS)
+    return containers + commas
 
 
 def too_large(path: str, limit: int) -> UnreadableDocument:

@@ -14,7 +14,7 @@ from typing import Any
 from plansguard.core.errors import UnreadableDocument
 from plansguard.documents import json_document
 from plansguard.documents.json_document import JsonDocument
-from plansguard.documents.recognise import WITH_CASES, recognise
+from plansguard.documents.recognise import WITH_CASES, Kind, recognise
 
 #: Planners write four; users add a few.
 MAX_CONFIGURATIONS = 300
@@ -35,7 +35,7 @@ def read(path: Path) -> JsonDocument:
 def parse(raw: bytes, path: str) -> JsonDocument:
     """As ``json_document.parse``; UnreadableDocument also beyond these limits."""
     document = json_document.parse(raw, path)
-    _check(document.value, len(raw), path)
+    _check(document.value, document.kind, len(raw), path)
     return document
 
 
@@ -44,18 +44,17 @@ def written(value: dict[str, Any], path: str) -> JsonDocument:
 
     TypeError, ValueError or RecursionError if the value cannot be written.
     """
-    _check(value, json_document.MAX_BYTES, path)
+    _check(value, recognise(value), json_document.MAX_BYTES, path)
     return json_document.parse(json_document.dumps(value), path)
 
 
-def _check(value: Any, length: int, path: str) -> None:
-    for reason in _excesses(value, length):
+def _check(value: Any, kind: Kind | None, length: int, path: str) -> None:
+    for reason in _excesses(value, kind, length):
         hint = "no program writes such a file for nnU-Net: check that this is the file you mean"
         raise UnreadableDocument(path, reason, hint=hint)
 
 
-def _excesses(value: Any, length: int) -> Iterator[str]:
-    kind = recognise(value)
+def _excesses(value: Any, kind: Kind | None, length: int) -> Iterator[str]:
     if length > json_document.MAX_BYTES and kind not in WITH_CASES:
         yield f"the file is larger than {json_document.MAX_BYTES // 1024**2} MiB"
     if kind == "plans":

@@ -179,6 +179,9 @@ class _Schema:
             return lambda _: False
         if "$ref" in part:
             return self.predicate(self.target(part))
+        types = self._scalar_types(part)
+        if types:
+            return lambda value: type(value) in types
         if "anyOf" in part:
             members = [self.predicate(member) for member in part["anyOf"]]
             return lambda value: any(member(value) for member in members)
@@ -187,22 +190,32 @@ class _Schema:
             words = part.get("enum", [part.get("const")])
             return lambda value: type(value) is str and value in words
         if kind == "array" and keywords <= {"type", "items"}:
-            item = self.predicate(part.get("items", True))
+            types, item = self._scalar_types(part.get("items")), self.predicate(part.get("items", True))
+            if types:  # a list of numbers is the most frequent value
+                return lambda value: type(value) is list and types.issuperset(map(type, value))
             return lambda value: type(value) is list and all(map(item, value))
         if kind == "object" and keywords <= {"type", "properties", "required", "additionalProperties"}:
             return self._build_object(part)
-        if kind in _TYPES and keywords == {"type"}:
-            types = _TYPES[kind]
-            return lambda value: type(value) in types
         return lambda _: not keywords
 
+    def _scalar_types(self, part: Any) -> frozenset[type]:
+        """The types of the scalars that this part allows; empty where it demands more, or allows other values."""
+        part = self.target(part)
+        if not isinstance(part, dict):
+            return frozenset()
+        if "anyOf" in part:
+            members = [self._scalar_types(member) for member in part["anyOf"]]
+            return frozenset().union(*members) if all(members) else frozenset()
+        known = part.keys() - _IGNORED_KEYWORDS == {"type"} and part["type"] in _TYPES
+        return frozenset(_TYPES[part["type"]]) if known else frozenset()
+
     def _build_object(self, part: dict[str, Any]) -> Predicate:
-        required = part.get("required", ())
+        required = frozenset(part.get("required", ()))
         properties = {key: self.predicate(member) for key, member in part.get("properties", {}).items()}
         others = self.predicate(part.get("additionalProperties", True))
 
         def fits(value: Any) -> bool:
-            if type(value) is not dict or any(key not in value for key in required):
+            if type(value) is not dict or not required <= value.keys():
                 return False
             return all(properties.get(key, others)(item) for key, item in value.items())
 

@@ -9,8 +9,8 @@ from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief
 from plansguard.documents import json_document
 from plansguard.documents.json_document import JsonDocument
-from plansguard.documents.recognise import is_v1, recognise
-from plansguard.documents.validation import FieldProblem, problems
+from plansguard.documents.recognise import is_v1
+from plansguard.documents.validation import FieldProblem
 from plansguard.nnunet import constants
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import number, plan_commands
@@ -131,14 +131,14 @@ def non_finite_number(dataset: Dataset, document: JsonDocument) -> Iterator[Foun
 
     Evidence: PL-08, SP-01; NO-08.
     """
-    if recognise(document.value) in ("lineage", "stamp", "receipt"):
+    notices = [notice for notice in document.notices if notice.kind == "non-finite"]
+    if not notices or document.kind in ("lineage", "stamp", "receipt"):
         return  # records repeat values of the plans, where they are reported
     plans = [one for one in dataset.plans if one.path == Path(document.path)]
     planning = f" && {plan_commands(dataset, plans)}" if plans else ""
     again = f"nnUNetv2_extract_fingerprint -d {number(dataset)} --clean{planning}"
-    for notice in document.notices:
-        if notice.kind == "non-finite":
-            yield found(Location(document.path, notice.pointer), text=notice.text, again=again)
+    for notice in notices:
+        yield found(Location(document.path, notice.pointer), text=notice.text, again=again)
 
 
 @rule(
@@ -161,7 +161,7 @@ def wrong_document(document: JsonDocument) -> Iterator[Found]:
 
     Evidence: PL-08; nnU-Net issue 2822.
     """
-    expected = expected_kind(Path(document.path))
+    expected = expected_kind(document.name)
     actual = kind_of(document)
     if expected is not None and actual != expected:
         title = _KINDS[actual][0] if actual else "none of nnU-Net's documents"
@@ -193,10 +193,10 @@ def invalid_field(dataset: Dataset) -> Iterator[Found]:
         for location, problem in plans.all_problems():
             yield _invalid(location, problem)
     for document in dataset.documents:
-        kind = recognise(document.value)
+        kind = document.kind
         model = _KINDS[kind][1] if kind else None
         if model is not None and not is_v1(document.value):  # PG204 reports those of version 1
-            for problem in problems(model, document.value):
+            for problem in dataset.problems_of(document, model):
                 yield _invalid(Location(document.path, json_document.pointer(*problem.tokens)), problem)
 
 

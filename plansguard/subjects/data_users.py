@@ -62,4 +62,7 @@ def data_users(dataset: Dataset, files: Iterable[Plans]) -> dict[str, list[DataU
                 requested = dataset.request.configuration in (None, configuration.name)
                 user = DataUser(plans, configuration, requested and plans in dataset.judged_plans)
                 users.setdefault(identifier, []).append(user)
-    return {identifier: sorted(group, key=lambda user: user.rank(identifier)) for identifier, group in users.items()}
+    for identifier, group in users.items():
+        if len(group) > 1:
+            group.sort(key=lambda user: user.rank(identifier))
+    return users

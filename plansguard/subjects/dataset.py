@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plansguard.artefacts.data.listing import Listing, listing
 from plansguard.core import disk
@@ -14,7 +14,7 @@ from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, kn
 from plansguard.documents import size_limits
 from plansguard.documents.file_names import CANONICAL_NAMES, MIGRATION_RECORD_ENDING, MODEL_PLANS
 from plansguard.documents.json_document import JsonDocument
-from plansguard.documents.recognise import recognise
+from plansguard.documents.validation import FieldProblem, problems
 from plansguard.nnunet.workspace import (
     DATASET_NAME,
     GROUND_TRUTH,
@@ -87,13 +87,12 @@ class Dataset:
         training, or a released model), ``raw``, or ``loose`` (files outside nnU-Net's folders, as in a repository,
         whatever their folder is called).
         """
-        names = {Path(document.path).name for document in self.documents}
-        if MODEL_PLANS in names:
+        if any(document.name == MODEL_PLANS for document in self.documents):
             return "model"
         parent = self.folder.absolute().parent
         if parent.name == ROOTS[0] or (self.workspace.raw is not None and parent == self.workspace.raw.absolute()):
             return "raw"
-        if disk.is_folder(self.folder / "imagesTr"):
+        if "imagesTr" in self.entries.folders:
             return "raw"
         inside = self.is_trained_on or (parent.name == ROOTS[1] and DATASET_NAME.fullmatch(self.name))
         return "preprocessed" if inside else "loose"
@@ -110,10 +109,18 @@ class Dataset:
         raw, folder = self.workspace.raw, self.folder.absolute()
         return (
             is_named_preprocessed(folder.parent)
-            or disk.is_folder(self.folder / GROUND_TRUTH)
+            or GROUND_TRUTH in self.entries.folders
             or self._has_data_folder
             or (raw is not None and disk.is_folder(raw / self.name / "imagesTr"))
         )
+
+    @cached_property
+    def entries(self) -> disk.Entries:
+        """What was in the folder when it was read; nothing where it cannot be listed."""
+        try:
+            return disk.entries(self.folder)
+        except OSError:
+            return disk.Entries()
 
     @cached_property
     def plans(self) -> tuple[Plans, ...]:
@@ -234,7 +241,7 @@ class Dataset:
     def _has_data_folder(self) -> bool:
         entries = [entry for plans in self.plans for entry in plans.written.values()]
         names = {entry["data_identifier"] for entry in entries if isinstance(entry.get("data_identifier"), str)}
-        return any(disk.is_folder(self.folder / name) for name in names if is_folder_name(name))
+        return any(is_folder_name(name) for name in names & self.entries.folders)
 
     @cached_property
     def checkpoints(self) -> tuple[Checkpoint | UnreadableDocument, ...]:
@@ -315,14 +322,23 @@ class Dataset:
         return replace(self, documents=tuple({**kept, **added}.values()), unreadable=unreadable, request=request)
 
     @cached_property
-    def _recognised(self) -> tuple[Document, ...]:
-        """The documents by their kind, sorted by name."""
-        documents = sorted(self.documents, key=lambda document: document.path)
-        kinds = [(kind_of(document), document) for document in documents]
-        return tuple(CLASSES[kind](document) for kind, document in kinds if kind in CLASSES)
+    def _recognised(self) -> dict[type[Document], list[Any]]:
+        """The documents of each kind, sorted by name."""
+        recognised: dict[type[Document], list[Any]] = {kind: [] for kind in CLASSES.values()}
+        for document in sorted(self.documents, key=lambda document: document.path):
+            kind = CLASSES.get(kind_of(document) or "")
+            if kind is not None:
+                recognised[kind].append(kind(document))
+        return recognised
+
+    def problems_of(self, document: JsonDocument, model: str) -> tuple[FieldProblem, ...]:
+        """The fields of a document that a model refuses, computed once."""
+        files = (file for files in self._recognised.values() for file in files)
+        file = next((file for file in files if file.document is document and file.model_name == model), None)
+        return problems(model, document.value) if file is None else file.problems
 
     def _all(self, kind: type[AnyDocument]) -> list[AnyDocument]:
-        return [document for document in self._recognised if isinstance(document, kind)]
+        return self._recognised[kind]
 
     def _one(self, kind: type[AnyDocument]) -> AnyDocument:
         """The document of a kind: the one with nnU-Net's own file name, else the only one."""
@@ -339,9 +355,9 @@ class Dataset:
 
 def kind_of(document: JsonDocument) -> str | None:
     """The kind of a document by its content; an empty list has the kind of its name: splits without a fold."""
-    if document.value == [] and Path(document.path).name == CANONICAL_NAMES["splits"]:
+    if document.value == [] and document.name == CANONICAL_NAMES["splits"]:
         return "splits"
-    return recognise(document.value)
+    return document.kind
 
 
 #: The class of each kind of document that rules check, as `recognise` names the kind.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from plansguard.core.errors import UnreadableDocument, UsageError
 from plansguard.core.text import nearest
 from plansguard.documents import file_names, json_document, size_limits
 from plansguard.documents.json_document import JsonDocument
-from plansguard.documents.recognise import may_be_document, recognise, resembles_document
+from plansguard.documents.recognise import may_be_document, resembles_document
 from plansguard.nnunet.workspace import DATASET_NAME, GROUND_TRUTH, Workspace, dataset_id
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
@@ -26,40 +25,41 @@ _PRUNED = {
 }
 
 
-def expected_kind(path: Path) -> str | None:
+def expected_kind(file: str) -> str | None:
     """The kind of document that nnU-Net expects under this file name, or None."""
     for kind, name in file_names.CANONICAL_NAMES.items():
-        if path.name == name:
+        if file == name:
             return kind
-        if path.name.endswith(name):
+        if file.endswith(name):
             return None  # such as model__plans__dataset.json, which may be of any kind
-    if path.name.endswith(file_names.MIGRATION_RECORD_ENDING):
+    if file.endswith(file_names.MIGRATION_RECORD_ENDING):
         return "lineage"
-    if path.name.endswith(file_names.PREPROCESSING_RECORD_ENDING):
+    if file.endswith(file_names.PREPROCESSING_RECORD_ENDING):
         return "stamp"
-    if path.name == file_names.TRAINING_RECORD_NAME:
+    if file == file_names.TRAINING_RECORD_NAME:
         return "receipt"
-    if path.name == file_names.SETTINGS_NAME:
+    if file == file_names.SETTINGS_NAME:
         return None
-    return "plans" if "plans" in path.stem.casefold() else None
+    return "plans" if "plans" in _stem(file).casefold() else None
 
 
-def discover(paths: Sequence[Path]) -> list[Dataset]:
-    """One Dataset for every folder in or below ``paths`` that contains nnU-Net documents.
+def discover(paths: Sequence[Path]) -> Iterator[Dataset]:
+    """One Dataset for every folder in or below ``paths`` that contains nnU-Net documents, each read when it is taken.
 
-    For a file, its whole folder is checked. Raises UsageError when a path does not exist, or has more than MAX_FOLDERS
-    folders below it.
+    For a file, its whole folder is checked. Raises UsageError, before anything is read, when a path does not exist, or
+    has more than MAX_FOLDERS folders below it.
     """
-    folders: dict[Path, tuple[Path, set[str]]] = {}
+    folders: dict[str, tuple[Path, set[str]]] = {}
     for path in paths:
         if not disk.is_there(path):
             raise UsageError(disk.absence(path), hint="give a plans file, a dataset folder or a folder above them")
-        for folder in _walk(path) if disk.is_folder(path) else [path.parent]:
-            named = folders.setdefault(disk.real(folder), (folder, set()))[1]
-            if not disk.is_folder(path):
+        is_folder = disk.is_folder(path)
+        for real, folder in _walk(path) if is_folder else [(str(disk.real(path.parent)), path.parent)]:
+            named = folders.setdefault(real, (folder, set()))[1]
+            if not is_folder:
                 named.add(path.name)
     datasets = (_listed(folder, named) for folder, named in folders.values())
-    return [dataset for dataset in datasets if dataset.documents or dataset.unreadable]
+    return (dataset for dataset in datasets if dataset.documents or dataset.unreadable)
 
 
 def dataset_in(folder: Path, named: Iterable[str] = (), workspace: Workspace | None = None) -> Dataset:
@@ -73,19 +73,22 @@ def dataset_in(folder: Path, named: Iterable[str] = (), workspace: Workspace | N
     by_name_only: list[JsonDocument] = []
     unreadable: list[UnreadableDocument] = []
     named = set(named)
-    for path in sorted(entry for entry in _json_files(folder) | {folder / name for name in named}):
-        wanted = path.name in named
+    entries = _entries(folder)
+    for name in sorted({*named, *_json_names(entries)}):
+        expected = expected_kind(name)
+        # Plans are known by the record beside them, too.
+        certain = expected is not None or _stem(name) + file_names.MIGRATION_RECORD_ENDING in entries.files
         try:
-            document = _read(path)
+            document = _read(folder / name, certain)
         except UnreadableDocument as error:
-            if wanted or expected_kind(path) or _is_damaged_document(path):
+            if name in named or certain or _resembles_document(folder / name):
                 unreadable.append(error)
             continue
         if document is None:
             continue
-        if recognise(document.value) or (wanted and expected_kind(path)):
+        if document.kind or (name in named and expected):
             documents.append(document)
-        elif expected_kind(path):
+        elif expected:
             by_name_only.append(document)
     # A file that only has a name of nnU-Net's is included beside documents of nnU-Net; elsewhere it is unrelated.
     if documents:
@@ -94,7 +97,9 @@ def dataset_in(folder: Path, named: Iterable[str] = (), workspace: Workspace | N
         # Other programs use the names plans.json and dataset.json too.
         doubtful = {file_names.MODEL_PLANS, file_names.CANONICAL_NAMES["dataset.json"]} - named
         unreadable = [error for error in unreadable if Path(error.path).name not in doubtful]
-    return Dataset(folder, tuple(documents), tuple(unreadable), workspace or Workspace.around(folder))
+    dataset = Dataset(folder, tuple(documents), tuple(unreadable), workspace or Workspace.around(folder))
+    dataset.entries = entries
+    return dataset
 
 
 def dataset_of(workspace: Workspace, id_or_name: str) -> Dataset:
@@ -152,56 +157,65 @@ def _listed(folder: Path, named: Iterable[str]) -> Dataset:
         return Dataset(folder, (), (error,))
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    """Every folder at or below ``root`` that can contain documents, once each; links are followed.
+def _walk(root: Path) -> Iterator[tuple[str, Path]]:
+    """Every folder at or below ``root`` that can contain documents, with its real path, once each.
 
-    Folders that cannot be listed come last, so that they are reported. UsageError beyond MAX_FOLDERS.
+    Links are followed. Folders that cannot be listed come last, so that they are reported. UsageError beyond
+    MAX_FOLDERS.
     """
-    seen: set[Path] = set()
-    unlisted: list[OSError] = []
-    for folder, subfolders, _ in os.walk(root, onerror=unlisted.append, followlinks=True):
-        real = disk.real(folder)
+    seen: set[str] = set()
+    unlisted: list[tuple[str, Path]] = []
+    waiting = [(str(disk.real(root)), root)]
+    while waiting:
+        real, folder = waiting.pop()
         if real in seen:
-            subfolders.clear()
+            continue
+        try:
+            entries = disk.entries(folder)
+        except OSError:
+            unlisted.append((real, folder))
             continue
         seen.add(real)
         if len(seen) > MAX_FOLDERS:
             reason = f"there are more than {MAX_FOLDERS:,} folders below {root}"
             raise UsageError(reason, hint="name the folders of datasets, or datasets with -d")
-        yield (path := Path(folder))
-        if DATASET_NAME.fullmatch(path.name) and disk.is_file(path / file_names.CANONICAL_NAMES["fingerprint"]):
-            subfolders.clear()  # those of a preprocessed dataset contain thousands of arrays and no documents
-        subfolders[:] = sorted(
-            name for name in subfolders if name not in _PRUNED and not name.startswith((".", "fold_"))
-        )
-    yield from (Path(error.filename) for error in unlisted)
+        yield real, folder
+        if DATASET_NAME.fullmatch(folder.name) and file_names.CANONICAL_NAMES["fingerprint"] in entries.files:
+            continue  # the folders of a preprocessed dataset contain thousands of arrays and no documents
+        for name in sorted(entries.folders - _PRUNED, reverse=True):
+            if not name.startswith((".", "fold_")):
+                inside = folder / name
+                waiting.append((str(disk.real(inside)) if name in entries.links else disk.joined(real, name), inside))
+    yield from unlisted
 
 
-def _json_files(folder: Path) -> set[Path]:
+def _entries(folder: Path) -> disk.Entries:
     try:
-        names = [name for name in disk.entry_names(folder) if name.endswith(".json")]
+        return disk.entries(folder)
     except OSError as error:
         reason = f"the folder cannot be listed: {error.strerror}"
         raise UnreadableDocument(str(folder), reason, hint="check its permissions") from error
-    return {folder / name for name in names if not name.startswith(".")}
 
 
-def _is_damaged_document(path: Path) -> bool:
-    """Whether a file that cannot be read is one of nnU-Net's by its content, or plans by the record beside it."""
+def _json_names(entries: disk.Entries) -> Iterator[str]:
+    """Names that end in ``.json``, without hidden ones: of files, and of what may be meant to be one."""
+    for names in (entries.files, entries.folders, entries.others):
+        yield from (name for name in names if name.endswith(".json") and not name.startswith("."))
+
+
+def _stem(file: str) -> str:
+    return file.rpartition(".")[0] or file
+
+
+def _resembles_document(path: Path) -> bool:
+    """Whether a file that cannot be read is one of nnU-Net's by its content."""
     try:
-        return _has_record(path) or resembles_document(json_document.read_bytes(path))
+        return resembles_document(json_document.read_bytes(path))
     except UnreadableDocument:
         return False
 
 
-def _has_record(path: Path) -> bool:
-    """Whether a migration record is beside a file."""
-    return disk.is_file(path.with_name(path.stem + file_names.MIGRATION_RECORD_ENDING))
-
-
-def _read(path: Path) -> JsonDocument | None:
-    """The parsed file; None when neither its name nor its content is of nnU-Net."""
+def _read(path: Path, certain: bool) -> JsonDocument | None:
+    """The parsed file; None when it is not ``certain`` to be of nnU-Net, and its content is not."""
     raw = json_document.read_bytes(path)
-    if expected_kind(path) or may_be_document(raw) or _has_record(path):
-        return size_limits.parse(raw, str(path))
-    return None
+    return size_limits.parse(raw, str(path)) if certain or may_be_document(raw) else None

@@ -29,11 +29,7 @@ class Document:
     def __init__(self, document: JsonDocument) -> None:
         self.document = document
         self.value: Any = document.value
-
-    @property
-    def path(self) -> Path:
-        """The path of the document."""
-        return Path(self.document.path)
+        self.path = Path(document.path)
 
     def at(self, *tokens: str | int) -> Location:
         """The place of a field; the engine adds line and column."""
@@ -96,6 +92,19 @@ class Fingerprint(Document):
         """Median size of the cropped cases in mm, array axes after transpose_forward."""
         return _in_order(self._extent, transpose_forward)
 
+    def medians(self, transpose_forward: list[int]) -> tuple[list[float], list[float], list[float]]:
+        """Median spacing, shape and extent, as above."""
+        order = tuple(transpose_forward)
+        if order not in self._medians:
+            spacing, shape = self.median_spacing(transpose_forward), self.median_shape(transpose_forward)
+            self._medians[order] = spacing, shape, self.median_extent(transpose_forward)
+        return self._medians[order]
+
+    @cached_property
+    def _medians(self) -> dict[tuple[int, ...], tuple[list[float], list[float], list[float]]]:
+        return {}
+
+    @cached_property
     def is_flat(self) -> bool:
         """Whether the images are 2D by the planner's criterion: one slice along the coarsest axis."""
         spacing = self.median_spacing([0, 1, 2])

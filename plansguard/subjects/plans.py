@@ -20,7 +20,7 @@ class Plans(Document):
 
     model_name = "Plans"
 
-    @property
+    @cached_property
     def identifier(self) -> str:
         """The name for ``-p``: the stem of the file name, or plans_name in a model folder."""
         if self.path.name == MODEL_PLANS and isinstance(self.value.get("plans_name"), str):
@@ -78,7 +78,7 @@ class Configuration:
         """Why the configuration cannot be resolved, if it cannot."""
         return self._resolution if isinstance(self._resolution, InheritanceError) else None
 
-    @property
+    @cached_property
     def resolved(self) -> dict[str, Any]:
         """The configuration as nnU-Net's PlansManager resolves it; Absent when its inheritance is broken."""
         if isinstance(self._resolution, InheritanceError):
@@ -92,7 +92,7 @@ class Configuration:
             return ()
         return problems("Configuration", self.resolved)
 
-    @property
+    @cached_property
     def is_usable(self) -> bool:
         """Whether it can be resolved and its fields have the right types."""
         return self.broken_inheritance is None and not self.problems
@@ -142,6 +142,11 @@ class Configuration:
             raise Absent(f"configuration {self.name} has no architecture.arch_kwargs (see PG104)")
         return architecture
 
+    @cached_property
+    def has_old_format(self) -> bool:
+        """Whether the network is described as nnU-Net did before 2.5: by keys in place of ``architecture``."""
+        return "architecture" not in self.resolved
+
     def kwarg(self, key: str) -> Any:
         """A keyword argument of the network; Absent when this network has none of that name."""
         value = self.architecture["arch_kwargs"].get(key)
@@ -163,9 +168,9 @@ class Configuration:
 
     def at_kwarg(self, key: str, *tokens: str | int) -> Location:
         """The place of a keyword argument, in the new or in the old format."""
-        if "architecture" in self.resolved:
-            return self.at("architecture", "arch_kwargs", key, *tokens)
-        return self.at(constants.OLD_KEY_OF_KWARG.get(key, "UNet_class_name"), *tokens)
+        if self.has_old_format:
+            return self.at(constants.OLD_KEY_OF_KWARG.get(key, "UNet_class_name"), *tokens)
+        return self.at("architecture", "arch_kwargs", key, *tokens)
 
     @cached_property
     def _origins(self) -> dict[str, str]:

@@ -308,7 +308,7 @@ def test_digests_differ() -> None:
 
 
 def test_the_name_of_a_record() -> None:
-    assert expected_kind(Path("nnUNetPlans_3d_fullres.stamp.json")) == "stamp"
+    assert expected_kind("nnUNetPlans_3d_fullres.stamp.json") == "stamp"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

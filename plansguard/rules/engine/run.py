@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from plansguard.core.text import quoted
 from plansguard.documents.json_document import JsonDocument
 from plansguard.rules.engine.declare import Found, Rule
 from plansguard.rules.engine.helpers import number, preprocess_command
-from plansguard.rules.engine.needs import NEEDS, Crash, Level, Scope
+from plansguard.rules.engine.needs import NEEDS, ROLES, Crash, Level, Scope
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.pair import Pair
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def run_rules(
     command: str,
     inputs: Sequence[str],
-    datasets: Sequence[Dataset],
+    datasets: Iterable[Dataset],
     *,
     pair: Pair | None = None,
     training: TrainingRun | None = None,
@@ -37,12 +37,19 @@ def run_rules(
     settings: ActiveSettings | None = None,
     rules: Sequence[Rule],
 ) -> Report:
-    """Run ``rules`` on ``datasets``, on the pair of a migration, and on the command that is about to start."""
+    """Run ``rules`` on ``datasets``, on the pair of a migration, and on the command that is about to start.
+
+    Datasets may come from a generator. They are not kept, because thousands of them do not fit in memory.
+    """
     settings = settings or ActiveSettings()
-    results = _Results(rules)
+    results = _Results(rules, settings.document)
+    requested: dict[str, Dataset] = {}
+    everything = True
     for dataset in datasets:
         results.add_dataset(dataset)
-    requested = {dataset.request.weights.path: dataset for dataset in datasets if dataset.request.weights is not None}
+        everything = everything and dataset.request.everything
+        if dataset.request.weights is not None:
+            requested[dataset.request.weights.path] = dataset
     for dataset in requested.values():
         results.add(Level.CHECKPOINT, Scope(dataset, checkpoint=dataset.request.weights))
     if training is not None:
@@ -56,52 +63,68 @@ def run_rules(
         results.add(Level.PAIR, Scope(pair.receiving, plans=pair.result, pair=pair))
     findings, idle = settings.apply(results.findings)
     # In a check of one dataset, entries for other datasets match nothing, which is no fault.
-    complete = settings.all_in(inputs) and all(dataset.request.everything for dataset in datasets)
+    complete = everything and settings.all_in(inputs)
     idle = tuple(ignore for ignore in idle if ignore.expired or complete)
     crashes = tuple(dict.fromkeys(results.crashes))  # the same crash in several configurations is one finding
     results.findings = []
     results.add(Level.RUN_END, Scope(Dataset(Path(), ()), crashes=crashes, idle_ignores=idle))
     findings += settings.apply(results.findings)[0]
-    documents = {document.path: document for dataset in datasets for document in dataset.documents}
-    unreadable = sum(len(dataset.unreadable) for dataset in datasets)
-    readable = documents if settings.document is None else {**documents, settings.document.path: settings.document}
     return Report(
         command=command,
         inputs=tuple(inputs),
-        documents=len(documents) + unreadable,
-        findings=tuple(sorted((_with_lines(finding, readable) for finding in findings), key=_order)),
-        not_checked=tuple(dict.fromkeys(results.not_checked)),
+        documents=len(results.paths) + results.unreadable,
+        findings=tuple(sorted(findings, key=_order)),
+        not_checked=tuple(results.not_checked),
     )
 
 
-class _Results:
-    """Findings, skipped checks and crashes of the rules."""
+#: Need -> its value, or why it is absent.
+_Needs = dict[str, Any]
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self.rules = rules
+
+class _Results:
+    """Findings, skipped checks and crashes of the rules, and what was checked."""
+
+    def __init__(self, rules: Sequence[Rule], settings: JsonDocument | None) -> None:
         self.findings: list[Finding] = []
-        self.not_checked: list[NotChecked] = []
+        self.not_checked: dict[NotChecked, None] = {}
         self.crashes: list[Crash] = []
+        #: Paths of the documents, and the number of files that could not be read.
+        self.paths: set[str] = set()
+        self.unreadable = 0
+        self._rules = rules
+        #: Level and role of the dataset -> the rules that run there.
+        self._applicable = {
+            (level, role): [rule for rule in rules if rule.level is level and role in rule.roles]
+            for level in Level
+            for role in ROLES
+        }
+        #: Documents in which findings about the run itself may be: settings, and what a rule has crashed on.
+        self._documents = [] if settings is None else [settings]
 
     def add_dataset(self, dataset: Dataset) -> None:
         """Run the rules on a dataset and on everything in it."""
+        self.paths.update(document.path for document in dataset.documents)
+        self.unreadable += len(dataset.unreadable)
+        of_dataset: _Needs = {}
         for level, scope in _scopes_of(dataset):
-            self.add(level, scope)
+            self.add(level, scope, of_dataset)
         if not dataset.judged_plans and dataset.role != "raw":
-            for rule in self.rules:
+            for rule in self._rules:
                 if rule.level in (Level.PLANS, Level.CONFIGURATION) and dataset.role in rule.roles:
                     self._skip(rule, str(dataset.folder), "there are no plans here that could be read")
 
-    def add(self, level: Level, scope: Scope) -> None:
-        """Run the rules of one level on one scope."""
-        for rule in self.rules:
-            if rule.level is not level or scope.dataset.role not in rule.roles:
-                continue
+    def add(self, level: Level, scope: Scope, of_dataset: _Needs | None = None) -> None:
+        """Run the rules of one level on one scope. ``of_dataset`` collects the needs that scopes of a dataset share."""
+        provider = _Provider(scope, {} if of_dataset is None else of_dataset)
+        for rule in self._applicable[level, scope.dataset.role]:
             try:
-                needs = _needs(rule, scope)
-                if needs is not None:
+                needs = provider.needs(rule.needs)
+                if isinstance(needs, Absent):
+                    self._skip(rule, scope.path, needs.reason)
+                elif needs is not None:
                     # A rule that stops half way has not checked anything: its findings count only once it has ended.
-                    self.findings += [_finding(rule, found, scope) for found in rule.check(**needs)]
+                    self.findings += [self._finding(rule, found, scope) for found in rule.check(**needs)]
             except Absent as absent:
                 self._skip(rule, scope.path, absent.reason)
             except UsageError:
@@ -110,28 +133,57 @@ class _Results:
                 self._skip(rule, scope.path, "a number is too large to compute with")
             except Exception as error:  # noqa: BLE001 - a broken rule must not hide the findings of others
                 self.crashes.append(Crash(rule.info.code, scope.path, f"{type(error).__name__}: {error}"))
+                self._documents += scope.dataset.documents
 
     def _skip(self, rule: Rule, path: str, reason: str) -> None:
-        self.not_checked.append(NotChecked(rule.info.code, rule.info.name, path, reason))
+        self.not_checked[NotChecked(rule.info.code, rule.info.name, path, reason)] = None
+
+    def _finding(self, rule: Rule, found: Found, scope: Scope) -> Finding:
+        """The finding with lines and columns."""
+        finding = _finding(rule, found, scope)
+        documents = {document.path: document for document in (*scope.dataset.documents, *self._documents)}
+        related = tuple(Related(_with_line(place.location, documents), place.what) for place in finding.related)
+        return replace(finding, location=_with_line(finding.location, documents), related=related)
 
 
-def _needs(rule: Rule, scope: Scope) -> dict[str, Any] | None:
-    """Return the needs of a rule; None where one is absent as it should be: by the role, or until nnU-Net writes it.
+class _Provider:
+    """Provides rules with their needs on one scope, each computed once."""
 
-    Absent for others.
-    """
-    needs: dict[str, Any] = {}
-    absent: Absent | None = None
-    for name in rule.needs:
-        try:
-            needs[name] = NEEDS[name].get(scope)
-        except Absent as error:
-            if scope.dataset.role not in NEEDS[name].roles or isinstance(error, NotWrittenYet):
-                return None
-            absent = absent or error
-    if absent is not None:
-        raise absent
-    return needs
+    def __init__(self, scope: Scope, of_dataset: _Needs) -> None:
+        self._scope = scope
+        self._of_dataset = of_dataset
+        self._of_scope: _Needs = {}
+        self._provided: dict[tuple[str, ...], dict[str, Any] | Absent | None] = {}
+
+    def needs(self, names: tuple[str, ...]) -> dict[str, Any] | Absent | None:
+        """Return the needs of these names, or why the first of them is absent.
+
+        None where one is absent as it should be: by the role, or until nnU-Net writes it.
+        """
+        if names not in self._provided:
+            self._provided[names] = self._needs(names)
+        return self._provided[names]
+
+    def _needs(self, names: tuple[str, ...]) -> dict[str, Any] | Absent | None:
+        needs: dict[str, Any] = {}
+        absent: Absent | None = None
+        for name in names:
+            needs[name] = need = self._need(name)
+            if isinstance(need, Absent):
+                if self._scope.dataset.role not in NEEDS[name].roles or isinstance(need, NotWrittenYet):
+                    return None
+                absent = absent or need
+        return needs if absent is None else absent
+
+    def _need(self, name: str) -> Any:
+        need = NEEDS[name]
+        known = self._of_dataset if need.level is Level.DATASET else self._of_scope
+        if name not in known:
+            try:
+                known[name] = need.get(self._scope)
+            except Absent as absent:
+                known[name] = absent.with_traceback(None)
+        return known[name]
 
 
 def _scopes_of(dataset: Dataset) -> Iterator[tuple[Level, Scope]]:
@@ -194,11 +246,6 @@ def _finding(rule: Rule, found: Found, scope: Scope) -> Finding:
         follows=rule.follows,
         incomplete=info.incomplete,
     )
-
-
-def _with_lines(finding: Finding, documents: dict[str, JsonDocument]) -> Finding:
-    related = tuple(Related(_with_line(place.location, documents), place.what) for place in finding.related)
-    return replace(finding, location=_with_line(finding.location, documents), related=related)
 
 
 def _with_line(location: Location, documents: dict[str, JsonDocument]) -> Location:

@@ -10,7 +10,7 @@ from plansguard.core.text import listed, nearest
 from plansguard.nnunet import constants
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import reported_before, requested_configurations
-from plansguard.rules.pg1_plans.network import ENCODER_LISTS, is_old_format
+from plansguard.rules.pg1_plans.network import ENCODER_LISTS
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 
@@ -43,7 +43,7 @@ def incomplete_architecture(configuration: Configuration, dataset: Dataset) -> I
     name = parent.name if parent else ""
     copy = f"inherits_from replaces values whole: copy all of it from {name} and change it here"
     at, where, lacking, remedy = _missing_of_network(configuration)
-    decisive = ("UNet_class_name", *lacking) if is_old_format(configuration) else ()
+    decisive = ("UNet_class_name", *lacking) if configuration.has_old_format else ()
     if lacking and not reported_before(dataset, configuration, "architecture", *decisive):
         replaced = parent and parent.get("architecture") not in (None, configuration.get("architecture"))
         yield found(at, where=where, lacking=", ".join(lacking), compared="", remedy=copy if replaced else remedy)
@@ -89,7 +89,7 @@ def old_plans_format(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     """
     users: dict[str, list[Configuration]] = {}
     for configuration in requested_configurations(dataset, plans):
-        if is_old_format(configuration) and "UNet_class_name" in configuration.resolved:
+        if configuration.has_old_format and "UNet_class_name" in configuration.resolved:
             users.setdefault(configuration.resolved["UNet_class_name"], []).append(configuration)
     for class_name, configurations in users.items():
         severity, consequence, remedy = _consequence_of_old(class_name)
@@ -105,7 +105,7 @@ def old_plans_format(plans: Plans, dataset: Dataset) -> Iterator[Found]:
 
 def _missing_of_network(configuration: Configuration) -> tuple[Location, str, list[str], str]:
     """Return the place where something is missing, its name in messages, what is missing, and the remedy."""
-    if is_old_format(configuration):
+    if configuration.has_old_format:
         # PG006 reports a configuration without any network.
         keys = constants.OLD_CONFIGURATION_KEYS if "UNet_class_name" in configuration.resolved else ()
         lacking = [key for key in keys if key not in configuration.resolved]
@@ -126,8 +126,10 @@ def _missing_arguments(architecture: Mapping[str, Any]) -> tuple[list[str], str]
     lacking = [key for key in dict.fromkeys((*required, *imports)) if key not in kwargs]
     if ENCODER_LISTS & set(kwargs):  # PG103 reports the wrong one of the two
         lacking = [key for key in lacking if key not in ENCODER_LISTS]
+    if not lacking:
+        return [], ""
     unknown = [key for key in kwargs if stock and key not in (*stock.required, *stock.optional)]
-    misspelt = nearest(lacking[0], unknown) if lacking else None
+    misspelt = nearest(lacking[0], unknown)
     if misspelt:
         return lacking, f"rename {misspelt} to {lacking[0]}"
     if not set(lacking) & set(required):

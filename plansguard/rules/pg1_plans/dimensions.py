@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
@@ -14,6 +13,9 @@ from plansguard.rules.engine.helpers import reported_before
 from plansguard.rules.pg1_plans import network
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration
+
+#: Fields with one number for each axis of a patch.
+_OF_PATCHES = ("patch_size", "spacing")
 
 
 @rule("PG108", Severity.ERROR, message="{one}, but {other}", fix="{remedy}")
@@ -35,25 +37,26 @@ def dimensions_disagree(configuration: Configuration, dataset: Dataset) -> Itera
 
     Evidence: PL-10; nnU-Net issues 1587, 2809; measured with nnU-Net 2.8.1.
     """
-    fields = _fields_with_axes(configuration)
+    fields = _axes(configuration)
     for axes, odd, agreeing in _odd_fields(fields):
         if not reported_before(dataset, configuration, "architecture", *odd, agreeing[0]):
-            usual = fields[agreeing[0]].axes
-            at = network.own_place(configuration, *(fields[name].at for name in (*odd, *agreeing)))
+            usual, places = fields[agreeing[0]], {name: _place(configuration, name) for name in fields}
+            at = network.own_place(configuration, *(places[name] for name in (*odd, *agreeing)))
             remedy = ", ".join(_with_axes(name, usual) for name in odd)
             yield found(
                 at,
-                related=[(fields[name].at, f"{fields[name].axes} axes") for name in (odd[0], agreeing[0])],
+                related=[(places[name], f"{fields[name]} axes") for name in (odd[0], agreeing[0])],
                 one=f"{' and '.join(odd)} {'has' if len(odd) == 1 else 'have'} {axes} axes",
                 other=f"{listed(agreeing, shown=6)} {'has' if len(agreeing) == 1 else 'have'} {usual}",
-                remedy=remedy if at in [fields[name].at for name in odd] else f"{remedy} here, or inherit from another",
+                remedy=remedy if at in [places[name] for name in odd] else f"{remedy} here, or inherit from another",
             )
     axis = _idle_kernel_axis(configuration)
-    decisive = ("patch_size", *network.written_fields(configuration, "kernel_sizes"))
-    if axis is not None and not reported_before(dataset, configuration, *decisive):
-        places = configuration.at_kwarg("kernel_sizes"), configuration.at("patch_size", axis)
+    if axis is not None and not reported_before(
+        dataset, configuration, "patch_size", *network.written_fields(configuration, "kernel_sizes")
+    ):
+        kernels, patch = configuration.at_kwarg("kernel_sizes"), configuration.at("patch_size", axis)
         yield found(
-            network.own_place(configuration, *places),
+            network.own_place(configuration, kernels, patch),
             severity=Severity.INFO,
             one=f"kernel_sizes extend along axis {axis}",
             other="patch_size has one voxel there: their outer weights are never trained",
@@ -61,39 +64,35 @@ def dimensions_disagree(configuration: Configuration, dataset: Dataset) -> Itera
         )
 
 
-class _Axes(NamedTuple):
-    """Number of axes of a field, and the field's place."""
-
-    axes: int
-    at: Location
-
-
-def _fields_with_axes(configuration: Configuration) -> dict[str, _Axes]:
+def _axes(configuration: Configuration) -> dict[str, int]:
     """Return the axes of each field that has a number of them; not of lists whose entries differ (see PG103)."""
-    fields = {}
-    for key in ("patch_size", "spacing"):
-        if configuration.get(key) is not None:
-            fields[key] = _Axes(len(configuration.get(key)), configuration.at(key))
+    fields = {key: len(configuration.get(key)) for key in _OF_PATCHES if configuration.get(key) is not None}
     architecture = known(lambda: configuration.architecture)
     kwargs = architecture["arch_kwargs"] if architecture else {}
     for key in network.PER_STAGE_AND_AXIS:
         stages = kwargs.get(key)
         lengths = {len(stage) for stage in stages if isinstance(stage, list)} if isinstance(stages, list) else set()
         if len(lengths) == 1:
-            fields[network.written_name(configuration, key)] = _Axes(lengths.pop(), configuration.at_kwarg(key))
-    for key in ("conv_op", "norm_op"):
+            fields[network.written_name(configuration, key)] = lengths.pop()
+    for key in () if configuration.has_old_format else ("conv_op", "norm_op"):  # there both follow from patch_size
         layer = re.search(r"(\d)d$", str(kwargs.get(key)))
-        if layer and not network.is_old_format(configuration):  # in the old format both follow from patch_size
-            fields[key] = _Axes(int(layer[1]), configuration.at_kwarg(key))
+        if layer:
+            fields[key] = int(layer[1])
     return fields
 
 
-def _odd_fields(fields: Mapping[str, _Axes]) -> Iterator[tuple[int, list[str], list[str]]]:
+def _place(configuration: Configuration, field: str) -> Location:
+    if field in _OF_PATCHES or configuration.has_old_format:
+        return configuration.at(field)
+    return configuration.at_kwarg(field)
+
+
+def _odd_fields(fields: Mapping[str, int]) -> Iterator[tuple[int, list[str], list[str]]]:
     """Yield each unusual number of axes, the fields that have it, and the fields of the usual number."""
     odd: dict[int, list[str]] = {}
-    for name, axes, _, _ in network.minority({name: field.axes for name, field in fields.items()}):
+    for name, axes, _, _ in network.minority(fields):
         odd.setdefault(axes, []).append(name)
-    agreeing = [name for name, field in fields.items() if field.axes not in odd]
+    agreeing = [name for name, axes in fields.items() if axes not in odd]
     for axes, names in odd.items():
         yield axes, names, agreeing
 
@@ -101,14 +100,16 @@ def _odd_fields(fields: Mapping[str, _Axes]) -> Iterator[tuple[int, list[str], l
 def _with_axes(name: str, axes: int) -> str:
     if name.endswith("_op"):
         return f"name the {axes}d class in {name}"
-    return f"give {name} {axes} numbers{'' if name in ('patch_size', 'spacing') else ' per stage'}"
+    return f"give {name} {axes} numbers{'' if name in _OF_PATCHES else ' per stage'}"
 
 
 def _idle_kernel_axis(configuration: Configuration) -> int | None:
     """Return the first axis with one voxel in the patch and more in a kernel."""
     patch = configuration.get("patch_size") or []
+    if 1 not in patch:
+        return None
     kernels = known(lambda: configuration.stage_lists("kernel_sizes")) or []
-    if not all(len(kernel) == len(patch) and all(map(network.is_count, kernel)) for kernel in kernels):
+    if not all(len(kernel) == len(patch) and network.are_counts(kernel) for kernel in kernels):
         return None
     idle = (axis for axis, size in enumerate(patch) if size == 1 and any(kernel[axis] > 1 for kernel in kernels))
     return next(idle, None)

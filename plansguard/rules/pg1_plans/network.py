@@ -6,7 +6,8 @@ The old format is that of nnU-Net before 2.5: keys of the configuration in place
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from plansguard.core.report import Location
 from plansguard.nnunet import constants
@@ -24,20 +25,20 @@ def is_count(value: object) -> bool:
     return type(value) is int and value > 0
 
 
-def is_old_format(configuration: Configuration) -> bool:
-    """Return whether the network is described in the old format."""
-    return "architecture" not in configuration.resolved
+def are_counts(values: Sequence[Any]) -> bool:
+    """Return whether these are positive integers, at least one."""
+    return set(map(type, values)) == {int} and min(values) > 0
 
 
 def written_name(configuration: Configuration, argument: str) -> str:
     """Return the name that an argument of the network has in the configuration's format."""
-    return constants.OLD_KEY_OF_KWARG.get(argument, argument) if is_old_format(configuration) else argument
+    return constants.OLD_KEY_OF_KWARG.get(argument, argument) if configuration.has_old_format else argument
 
 
 def written_fields(configuration: Configuration, *arguments: str) -> tuple[str, ...]:
     """Return the fields of the configuration that determine these arguments of the network."""
-    old = is_old_format(configuration)
-    return ("architecture", *(written_name(configuration, argument) for argument in arguments if old))
+    names = [written_name(configuration, argument) for argument in arguments] if configuration.has_old_format else []
+    return "architecture", *names
 
 
 def own_place(configuration: Configuration, *places: Location) -> Location:
@@ -54,7 +55,9 @@ def minority(counts: Mapping[str, int]) -> Iterator[tuple[str, int, list[str], i
 
     Yields the field, its count, the fields of the most common count, and that count.
     """
-    usual = Counter(counts.values()).most_common(1)[0][0] if counts else 0
+    if len(set(counts.values())) < 2:
+        return
+    usual = Counter(counts.values()).most_common(1)[0][0]
     agreeing = [name for name, count in counts.items() if count == usual]
     for name, count in counts.items():
         if count != usual:

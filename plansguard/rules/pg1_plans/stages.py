@@ -46,10 +46,8 @@ def patch_not_divisible(configuration: Configuration, dataset: Dataset) -> Itera
     Evidence: PL-01; nnU-Net issues 362, 2719, 2878.
     """
     patch, factors = _pooling(configuration)
-    if reported_before(dataset, configuration, "patch_size", *network.written_fields(configuration, "strides")):
-        return
     for axis, (size, factor) in enumerate(zip(patch, factors, strict=True)):
-        if size > factor and size % factor:
+        if size > factor and size % factor and not _pooling_reported_before(dataset, configuration):
             # PG102 would report a size that leaves too small a map.
             lower, least = size // factor * factor, _SMALLEST_MAP * factor
             fitting = [multiple for multiple in (lower, max(lower + factor, least)) if multiple >= least]
@@ -88,8 +86,6 @@ def bottleneck_too_small(configuration: Configuration, dataset: Dataset) -> Iter
     Evidence: PL-02; nnU-Net issue 2075; 30000 random topologies of nnU-Net's planner stay at 4 or more.
     """
     patch, factors = _pooling(configuration)
-    if reported_before(dataset, configuration, "patch_size", *network.written_fields(configuration, "strides")):
-        return
     sizes = list(zip(patch, factors, strict=True))
     # PG101 reports a size above the product that is not divisible.
     small = [
@@ -97,7 +93,7 @@ def bottleneck_too_small(configuration: Configuration, dataset: Dataset) -> Iter
         for axis, (size, factor) in enumerate(sizes)
         if 1 < factor > size / _SMALLEST_MAP and (size < factor or size % factor == 0)
     ]
-    if small or patch == factors:
+    if (small or patch == factors) and not _pooling_reported_before(dataset, configuration):
         places = [configuration.at("patch_size", *small[: len(small) == 1]), configuration.at_kwarg("strides")]
         severity, consequence = _consequence_of_map(configuration, patch, factors)
         yield found(
@@ -173,9 +169,9 @@ def first_stage_downsamples(configuration: Configuration, dataset: Dataset) -> I
     """
     _stock_network(configuration)
     first, axes = _strides(configuration)[:1], len(configuration.require("patch_size"))
-    if reported_before(dataset, configuration, *network.written_fields(configuration, "strides")):
+    if not first or not network.are_counts(first[0]) or max(first[0]) == 1:
         return
-    if first and all(map(network.is_count, first[0])) and max(first[0], default=1) > 1:
+    if not reported_before(dataset, configuration, *network.written_fields(configuration, "strides")):
         yield found(configuration.at_kwarg("strides", 0), stride=first[0], ones=[1] * axes)
 
 
@@ -185,9 +181,13 @@ def _pooling(configuration: Configuration) -> tuple[list[int], list[int]]:
     Raises Absent if the strides do not fit the patch.
     """
     patch, strides = configuration.require("patch_size"), _strides(configuration)
-    if not strides or not all(len(stage) == len(patch) and all(map(network.is_count, stage)) for stage in strides):
+    if not strides or not all(len(stage) == len(patch) and network.are_counts(stage) for stage in strides):
         raise Absent(f"the strides of configuration {configuration.name} do not fit its patch (see PG103, PG108)")
     return patch, [prod(axis) for axis in zip(*strides, strict=True)]
+
+
+def _pooling_reported_before(dataset: Dataset, configuration: Configuration) -> bool:
+    return reported_before(dataset, configuration, "patch_size", *network.written_fields(configuration, "strides"))
 
 
 def _strides(configuration: Configuration) -> list[list[int]]:
@@ -218,7 +218,7 @@ def _stage_counts(configuration: Configuration, kwargs: Mapping[str, Any]) -> di
     """Return the number of stages that each field implies."""
     counts = {"n_stages": kwargs["n_stages"]} if network.is_count(kwargs.get("n_stages")) else {}
     # In the old format these are derived from n_stages.
-    derived = {"features_per_stage", *network.ENCODER_LISTS} if network.is_old_format(configuration) else set()
+    derived = {"features_per_stage", *network.ENCODER_LISTS} if configuration.has_old_format else set()
     for key in (*network.PER_STAGE_AND_AXIS, *network.PER_STAGE):
         if isinstance(kwargs.get(key), list) and key not in derived:
             counts[key] = len(kwargs[key]) + (key == "n_conv_per_stage_decoder")
@@ -241,17 +241,22 @@ def _bad_entries(
         yield "n_stages", (), kwargs["n_stages"], *positive
     for key in (*network.PER_STAGE_AND_AXIS, *network.PER_STAGE):
         # The old format has no list of features.
-        value = [] if key == "features_per_stage" and network.is_old_format(configuration) else kwargs.get(key, [])
+        value = [] if key == "features_per_stage" and configuration.has_old_format else kwargs.get(key, [])
         stages = value if isinstance(value, list) else [value]
         per_axis = key in network.PER_STAGE_AND_AXIS and isinstance(value, list)
-        axes = Counter(len(stage) for stage in stages if isinstance(stage, list)).most_common(1)
+        axes = _usual_length(stages)
         for index, stage in enumerate(stages):
             tokens = (index,) if isinstance(value, list) else ()
             numbers = stage if per_axis and isinstance(stage, list) else [stage]
-            if not numbers or not all(map(network.is_count, numbers)):
+            if not network.are_counts(numbers):
                 yield key, tokens, stage, *positive
-            elif isinstance(stage, list) and len(stage) != axes[0][0]:
-                count = axes[0][0]
-                yield key, tokens, stage, f"other stages have {count} numbers", f"write {count} numbers, one per axis"
+            elif isinstance(stage, list) and len(stage) != axes:
+                yield key, tokens, stage, f"other stages have {axes} numbers", f"write {axes} numbers, one per axis"
             elif key == "kernel_sizes" and any(number % 2 == 0 for number in numbers):
                 yield key, tokens, stage, "the network can only pad odd kernels", "write odd numbers, such as 3"
+
+
+def _usual_length(stages: list[Any]) -> int:
+    """Return the length that most of the lists among ``stages`` have."""
+    lengths = [len(stage) for stage in stages if isinstance(stage, list)]
+    return Counter(lengths).most_common(1)[0][0] if len(set(lengths)) > 1 else next(iter(lengths), 0)

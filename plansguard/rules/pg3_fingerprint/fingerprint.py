@@ -107,6 +107,8 @@ def fingerprint_count(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[Fo
     """
     spacings, shapes = (len(fingerprint.require(key)) for key in ("spacings", "shapes_after_crop"))
     cases, declared = known(lambda: _raw_cases(dataset)), known(lambda: _declared_cases(dataset))
+    if {shapes, cases, declared} <= {spacings, None}:
+        return
     again = f"nnUNetv2_extract_fingerprint -d {number(dataset)} --clean && {plan_commands(dataset, dataset.plans)}"
     described = f"the fingerprint describes {spacings} cases"
     if spacings != shapes:
@@ -114,7 +116,7 @@ def fingerprint_count(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[Fo
         yield found(fingerprint.at("shapes_after_crop"), one=one, other=other, remedy=again)
     elif cases is not None and cases != spacings:
         yield found(fingerprint.at("spacings"), one=described, other=f"nnUNet_raw has {cases}", remedy=again)
-    elif declared is not None and declared != spacings:
+    else:
         at = dataset.dataset_json.at("numTraining")
         if cases is None:
             other = f"numTraining in dataset.json is {declared}"

@@ -53,10 +53,8 @@ def spacing_far_from_data(
     Evidence: SP-03; nnU-Net issues 2592, 2701, 2779.
     """
     grid = _grid(plans, configuration, fingerprint)
-    if reported_before(dataset, configuration, "spacing"):
-        return
     factor, distance = grid.factor, _distance(grid, configuration)
-    if distance > FAR_SPACING:
+    if distance > FAR_SPACING and not reported_before(dataset, configuration, "spacing"):
         channels = len(configuration.get("normalization_schemes") or [None])
         gib = factor * prod(fingerprint.median_shape([0, 1, 2])) * channels * _BYTES_PER_VOXEL / _GIB
         growth = f"becomes {factor:.0f} times as large: at least {gib:.2g} GiB in each preprocessing worker"
@@ -103,10 +101,8 @@ def patch_larger_than_images(
         raise Absent(f"patch_size and spacing of {configuration.name} differ in length")
     if grid.factor < 1 and _distance(grid, configuration) > FAR_SPACING:
         raise Absent(f"the spacing of {configuration.name} leaves almost nothing of the images (see PG307)")
-    if reported_before(dataset, configuration, "patch_size", "spacing"):
-        return
     too_large = [size > LARGEST_PATCH * ceil(length) for size, length in zip(patch, grid.image, strict=True)]
-    if any(too_large):
+    if any(too_large) and not reported_before(dataset, configuration, "patch_size", "spacing"):
         yield found(
             configuration.at("patch_size"),
             patch=times(patch),
@@ -144,7 +140,7 @@ def three_d_configuration_on_two_d_data(
     Evidence: D2-01, MV-15; nnU-Net issues 1707, 2013, 2251.
     """
     axes = len(configuration.require("patch_size"))
-    flat = known(lambda: dataset.fingerprint.valid.is_flat())
+    flat = known(lambda: dataset.fingerprint.valid.is_flat)
     reader = plans.value.get("image_reader_writer")
     because = None
     if axes == 3 and flat:
@@ -224,12 +220,10 @@ def _grid(plans: Plans, configuration: Configuration, fingerprint: Fingerprint) 
     order, spacing = plans.require("transpose_forward"), configuration.require("spacing")
     if not all(value is not None and isfinite(value) and value > 0 for value in spacing):
         raise Absent(f"configuration {configuration.name} has no spacing that images could be resampled to")
-    data, shape, extent = (
-        get(order) for get in (fingerprint.median_spacing, fingerprint.median_shape, fingerprint.median_extent)
-    )
+    data, shape, extent = fingerprint.medians(order)
     if len(spacing) not in (len(data), len(data) - 1):
         raise Absent(f"spacing of {configuration.name} has {len(spacing)} axes, the images have {len(data)}")
-    if len(spacing) == len(data) and fingerprint.is_flat():
+    if len(spacing) == len(data) and fingerprint.is_flat:
         raise Absent(f"{configuration.name} is a 3D configuration, the images are 2D (see PG309)")
     first = len(data) - len(spacing)
     image = [length / target for length, target in zip(extent[first:], spacing, strict=True)]

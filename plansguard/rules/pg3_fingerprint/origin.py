@@ -90,7 +90,7 @@ def reader_loses_spacing(dataset: Dataset, plans: Plans, dataset_json: DatasetJs
     """
     reader, ending = plans.require("image_reader_writer"), dataset_json.require("file_ending").lower()
     spacing = known(lambda: dataset.fingerprint.valid.median_spacing([0, 1, 2]))
-    solid = spacing is not None and not known(lambda: dataset.fingerprint.valid.is_flat())
+    solid = spacing is not None and not known(lambda: dataset.fingerprint.valid.is_flat)
     fault = None
     if ending in constants.TIFF_ENDINGS and solid and spacing is not None:
         if reader == "SimpleITKIO" and spacing != [1, 1, 1]:

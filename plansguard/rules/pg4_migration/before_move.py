@@ -219,7 +219,7 @@ def dimensions_of_datasets_differ(pair: Pair) -> Iterator[Found]:
 
     Evidence: MV-15, D2-01; nnU-Net issues 2013, 2251.
     """
-    flat = {"theirs": pair.plans.are_for_flat_images(), "ours": pair.receiving.fingerprint.valid.is_flat()}
+    flat = {"theirs": pair.plans.are_for_flat_images(), "ours": pair.receiving.fingerprint.valid.is_flat}
     if flat["theirs"] != flat["ours"]:
         sides = {side: "2D" if is_flat else "3D" for side, is_flat in flat.items()}
         yield Found(pair.result.at(), {"giving": pair.giving.name, "receiving": pair.receiving.name, **sides})

@@ -93,7 +93,7 @@ def no_folder_of_its_own(dataset: Dataset, plans: Plans, configuration: Configur
     trouble = ""
     if not is_folder_name(identifier):
         trouble = "names no folder of its own: nnU-Net deletes what it names when it preprocesses"
-    elif dataset.role == "preprocessed" and disk.is_file(dataset.folder / identifier):
+    elif dataset.role == "preprocessed" and identifier in dataset.entries.files:
         trouble = "is the name of a file in the dataset's folder"
     if trouble:
         yield found(

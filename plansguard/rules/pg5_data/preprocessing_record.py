@@ -127,7 +127,7 @@ def _in_state(
     dataset: Dataset, preprocessing_records: Folders, state: DataState
 ) -> Iterator[tuple[PreprocessedFolder, list[DataUser]]]:
     """Yield the recorded data in a state, with the requested configurations that read them, if there are any."""
-    users = data_users(dataset, dataset.plans)
+    users = data_users(dataset, dataset.plans) if preprocessing_records else {}
     for folder in preprocessing_records:
         requested = [user for user in users.get(folder.record_file.identifier, ()) if user.judged]
         if folder.state is state and requested:
