@@ -46,7 +46,8 @@ class RecordedDocument(NamedTuple):
     what this training uses. Two digests are the same where the fields in ``identity`` are; ``differences`` words
     what differs between a recorded digest and the present one. ``alike`` words what differs where nothing that counts
     does; empty where that is not worth words.
-    ``unrecorded`` is why a start may lack the document.
+    ``unrecorded`` is why a start may lack the document. ``unused`` takes the training and words why it does not read
+    the document; empty where it does.
     """
 
     key: str
@@ -56,6 +57,7 @@ class RecordedDocument(NamedTuple):
     identity: tuple[str, ...] = ("sha256",)
     alike: str = ""
     unrecorded: str = ""
+    unused: Callable[[Training], str] = lambda _: ""
 
 
 # --- Plans ---
@@ -276,7 +278,9 @@ FINGERPRINT = RecordedDocument(
     "fingerprint", "fingerprint", _fingerprint_digest, _fingerprint_differences, unrecorded=_NOT_THERE
 )
 SPLITS = RecordedDocument(
-    *("splits", "splits", _splits_digest, _splits_differences), unrecorded=f"{_NOT_THERE}: nnU-Net writes it then"
+    *("splits", "splits", _splits_digest, _splits_differences),
+    unrecorded=f"{_NOT_THERE}: nnU-Net writes it then",
+    unused=lambda training: f"the fold {ALL} takes every case" if training["fold"] == ALL else "",
 )
 WEIGHTS = RecordedDocument(
     "weights", "weights", _weights_digest, _weights_differences, identity=("bytes", "of", "sha256")

@@ -166,7 +166,8 @@ def _rows(present: _PresentFiles, starts: list[Start]) -> Iterator[Row]:
             if outcome is not None and (not rows or not outcome[0].holds):
                 rows.append(Row(name, *outcome, start["started"]))
         if not rows and name == document.name and document.unrecorded:
-            rows = [Row(name, DocumentState.UNRECORDED, (document.unrecorded,), starts[-1]["started"])]
+            reason = document.unused(starts[-1]["training"]) or document.unrecorded
+            rows = [Row(name, DocumentState.UNRECORDED, (reason,), starts[-1]["started"])]
         yield from rows
 
 
@@ -206,14 +207,16 @@ class _PresentFiles:
 
     def compare(self, document: RecordedDocument, path: Path, start: Start) -> Outcome:
         """The state of one document, and its differences."""
+        recorded, training = start[document.key], start["training"]
         if not disk.is_there(path):
+            if reason := document.unused(training):
+                return DocumentState.ALIKE, (f"{path} is not there: {reason}",)
             where = "" if path.is_absolute() else f" in {Path.cwd()}"
             return DocumentState.GONE, (f"{path} is not there{where}",)
         if document is WEIGHTS and not self._may_be_read(path):
             folder = quoted(self.receipt.parent)
             command = f"plansguard verify-receipt {folder} -pretrained_weights {quoted(path)}"
             return DocumentState.OUTSIDE, (f"{path} is outside of nnU-Net's folders; to compare it: {command}",)
-        recorded, training = start[document.key], start["training"]
         try:
             present = self._digest(document, path, start)
         except UnreadableDocument as error:

@@ -264,6 +264,17 @@ def test_the_fold_all_takes_every_case(workspace: Path) -> None:
     assert states(path)["splits"] is DocumentState.ALIKE
 
 
+def test_splits_that_the_fold_all_does_not_read(workspace: Path) -> None:
+    """nnU-Net writes none for it, and does not miss those that are gone."""
+    path = leave(workspace, fold="all")
+    place(workspace, CT, SPLITS).unlink()
+    assert states(path)["splits"] is DocumentState.ALIKE
+    path.unlink()
+    done = verified(leave(workspace, fold="all").parent)
+    assert done.code == 0
+    assert "splits                    not recorded: the fold all takes every case" in done.out
+
+
 def test_nnunets_copies_in_the_folder_of_the_model(record: Path, workspace: Path) -> None:
     """Predictions use them. Another fold that starts later writes them again."""
     model = record.parent.parent
