@@ -259,7 +259,8 @@ def raw_images_absent(pair: Pair) -> Iterator[Found]:
 def plans_already_there(pair: Pair) -> Iterator[Found]:
     """The receiving dataset already has the same plans under another name.
 
-    What it checks: no plans in the receiving folder have the same network, input and training fields.
+    What it checks: no plans in the receiving folder have the same network, input and training fields. Plans that are
+    there under the very name, as after nnU-Net's own move, are no second name: the migration adds their record.
 
     Why it matters: after `--workflow pretrain` the fine-tuning dataset already has the plans that its pretraining used.
     Moving them back makes a second name, a second preprocessing and a chance to take the wrong one.
@@ -272,7 +273,7 @@ def plans_already_there(pair: Pair) -> Iterator[Found]:
     """
     from plansguard.subjects.direction import judge_direction, own_plans_like  # only for a migration
 
-    twin = own_plans_like(pair)
+    twin = own_plans_like(pair) if pair.existing != pair.result.document.raw else None
     if twin is not None and not judge_direction(pair).against:
         yield found(pair.result.at(), identifier=twin)
 

@@ -88,7 +88,10 @@ VARIANTS: tuple[Variant, ...] = (
         (move(),),
         finding("PG417", RESULT),
         command=MOVE,
-        twin=(),
+        twin=(
+            *(move(name="X"), remove("preprocessed/X.plansguard.json")),
+            *(copy(RESULT, "preprocessed/Twin.json"), put("preprocessed/Twin.json", "/plans_name", "Twin")),
+        ),
     ),
     Variant(
         "moved-after-an-edit-of-what-was-trained",
