@@ -11,7 +11,8 @@ from typer import Argument, Option
 
 from plansguard.cli.common_options import SCREEN, print_line
 from plansguard.core.errors import UsageError
-from plansguard.core.text import quoted
+from plansguard.nnunet import printed_commands
+from plansguard.nnunet.printed_commands import DATASET, NEW_NAME
 
 _SCREEN = Path(SCREEN)
 
@@ -57,8 +58,8 @@ def extract(
     for message in extracted.messages:
         print_line(message)
     typer.echo("\nNext:")
-    print_line(f"  plansguard show {quoted(output)}")
-    print_line(f"  plansguard migrate -s {quoted(source)} -t DATASET -tp NEW_NAME")
+    print_line(f"  {printed_commands.show(output)}")
+    print_line(f"  {printed_commands.migrate(source, DATASET, NEW_NAME)}")
 
 
 def _print(content: bytes) -> None:

@@ -13,7 +13,7 @@ from typer import Argument, Option
 from plansguard.cli.common_options import Datasets, use_color
 from plansguard.core import disk
 from plansguard.core.errors import UsageError
-from plansguard.core.text import quoted
+from plansguard.nnunet import printed_commands
 from plansguard.nnunet.workspace import Workspace
 from plansguard.render import printable
 
@@ -55,7 +55,7 @@ def fit(
 
     workspace = Workspace.from_environment()
     if bool(dataset) == every:
-        hint = f"for all of them: plansguard fit {quoted(checkpoint)} --all"
+        hint = f"for all of them: {printed_commands.fit_everywhere(checkpoint)}"
         raise UsageError("name the datasets with -d, or give --all", hint=hint)
     weights = weights_in(checkpoint)
     subjects = datasets_to_fit(workspace, None if every else dataset, plans, configuration, weights)

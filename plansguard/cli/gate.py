@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from plansguard.cli.gate_options import (
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UsageError
 from plansguard.core.programs import find_program
+from plansguard.nnunet import printed_commands
 from plansguard.nnunet.install import trainer_folder
 from plansguard.nnunet.workspace import Workspace
 from plansguard.training.trainer_name import is_step_name
@@ -67,7 +67,7 @@ def gate(
     An error stops it with exit code 1 before nnU-Net is loaded; otherwise the command replaces this process, so signals
     and exit codes are its own.
     """
-    from plansguard.nnunet import command_line
+    from plansguard.nnunet import command_line, constants
 
     outputs = parse_outputs(output)
     if not dry_run and any(name != "text" and path is None for name, path in outputs):
@@ -79,8 +79,8 @@ def gate(
     program = None if dry_run else _program(line)
     parsed = command_line.parse(line.name, line.arguments) if line.name in command_line.GRAMMARS else None
     if parsed is not None:
-        if from_scratch and line.name != command_line.TRAIN:
-            raise UsageError(f"--from-scratch is an option for {command_line.TRAIN}", hint="leave it out")
+        if from_scratch and line.name != constants.TRAIN:
+            raise UsageError(f"--from-scratch is an option for {constants.TRAIN}", hint="leave it out")
         weights = getattr(parsed.values, "pretrained_weights", None)
         accepted = accepted_findings(accept, because, from_scratch, weights)
         options = GateOptions(accepted, data, gpu_memory, dry_run, outputs, fail_on, settings)
@@ -134,10 +134,10 @@ def _assert_options(line: CommandLine, parsed: Parsed) -> None:
     if ours:
         start = ours[0]
         end = start + (1 if "=" in line.words[start] or line.words[start] in _FLAGS else 2)
-        moved = ["plansguard", "gate", *line.words[start:end], "--", *line.words[:start], *line.words[end:]]
+        moved = printed_commands.gate([*line.words[:start], *line.words[end:]], line.words[start:end])
         raise UsageError(
             f"{line.name} has no option {line.words[start]}, which is one of plansguard gate",
-            hint=f"put it before --: {shlex.join(moved)}",
+            hint=f"put it before --: {moved}",
         )
     if parsed.unknown:
         _print_note(f"not known to nnU-Net {NNUNET_VERSION}, and so not checked: {' '.join(parsed.unknown)}")

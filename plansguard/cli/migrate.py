@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -23,6 +22,7 @@ from plansguard.cli.common_options import (
 from plansguard.cli.gate_options import accepted_pairs
 from plansguard.core.errors import UsageError, WriteRefused
 from plansguard.core.report import Severity
+from plansguard.nnunet import printed_commands
 from plansguard.nnunet.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -122,8 +122,7 @@ def migrate(
     workspace = Workspace.from_environment()
     if undo:
         if source is not None or dry_run or configuration or accept or because:
-            name = "" if target_plans is None else f" -tp {shlex.quote(target_plans)}"
-            hint = f"plansguard migrate -t {shlex.quote(target)}{name} --undo"
+            hint = printed_commands.undo(target, target_plans)
             raise UsageError("--undo takes only -t, -tp and --force", hint=hint)
         _undo(workspace, target, target_plans, force=force)
         return
@@ -132,7 +131,8 @@ def migrate(
     if reader is not None and workflow is Workflow.GRAFT:
         raise UsageError("a graft keeps the reader of the dataset's own plans", hint="leave --reader out")
     if source is None or target_plans is None:
-        raise UsageError("a migration needs -s and -tp", hint="plansguard migrate -s 1 -t 2 -tp PretrainPlans")
+        hint = printed_commands.migrate("1", "2", "PretrainPlans")
+        raise UsageError("a migration needs -s and -tp", hint=hint)
     from plansguard.migration.apply import migrate as run_migrate
     from plansguard.migration.plan import MigrationRequest, plan
 

@@ -15,12 +15,13 @@ from plansguard.cli.common_options import emit, load_settings, print_line
 from plansguard.core import disk
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Severity
-from plansguard.core.text import counted, quoted
+from plansguard.core.text import counted
 from plansguard.nnunet.constants import DEFAULT_TRAINER
-from plansguard.nnunet.workspace import ALL, Workspace, dataset_id
+from plansguard.nnunet.workspace import ALL, Workspace
 
 if TYPE_CHECKING:
     from plansguard.commands.preprocess import Job, Outcome, Target
+    from plansguard.nnunet.printed_commands import Word
 
 Configurations = Annotated[
     list[str] | None,
@@ -173,26 +174,26 @@ def _failure(outcome: Outcome) -> str:
 
 
 def _print_next(job: Job) -> None:
+    from plansguard.nnunet import printed_commands
+    from plansguard.nnunet.printed_commands import CHECKPOINT
     from plansguard.subjects.discovery import configuration_of
-    from plansguard.subjects.pretraining import CHECKPOINT, GATE_TRAIN, after_pretraining, pretraining_of, usual_fold
+    from plansguard.subjects.pretraining import after_pretraining, pretraining_of, usual_fold
 
-    number, plans = dataset_id(job.dataset.name) or job.dataset.name, quoted(job.plans.identifier)
-    name = job.targets[-1].configuration
-    configuration, pretraining = quoted(name), pretraining_of(job.dataset, job.plans, name)
-    fold = usual_fold(job.dataset)
-    checked = f"plansguard check -d {number} -p {plans}"
+    dataset, plans, name = job.dataset.name, job.plans.identifier, job.targets[-1].configuration
+    pretraining, fold = pretraining_of(job.dataset, job.plans, name), usual_fold(job.dataset)
+    weights: Word | None = None
     if pretraining is None:
-        model = f"{DEFAULT_TRAINER}__{job.plans.identifier}__{name}"
+        model = f"{DEFAULT_TRAINER}__{plans}__{name}"
         later = after_pretraining(job.dataset, job.plans, name, model, ALL)
-        commands = [f"{GATE_TRAIN} {number} {configuration} {ALL if later else fold} -p {plans}", *later]
+        commands = [printed_commands.train(dataset, name, ALL if later else fold, plans=plans), *later]
     else:
-        commands = [*pretraining.commands(number, configuration, plans, fold)]
-        known = pretraining.path != CHECKPOINT and not pretraining.finish
-        checked += f" -pretrained_weights {pretraining.path}" if known else ""
+        commands = [*pretraining.commands(dataset, name, plans, fold)]
+        weights = None if pretraining.path == CHECKPOINT or pretraining.finish else pretraining.path
+    checked = printed_commands.check(dataset, plans=plans, configuration=name, weights=weights)
     stages = configuration_of(job.plans, name).next_stages  # the training ends with predictions for their cases
     folders = {one.name: job.dataset.folder / str(one.get("data_identifier")) for one in stages}
-    awaited = [quoted(stage) for stage, folder in folders.items() if not disk.is_folder(folder)]
-    before = [f"plansguard preprocess -d {number} -p {plans} -c {' '.join(awaited)}"] if awaited else []
+    awaited = [stage for stage, folder in folders.items() if not disk.is_folder(folder)]
+    before = [printed_commands.preprocess(dataset, plans, *awaited)] if awaited else []
     typer.echo("\nNext:")
     for command in (*before, checked, *commands):
         print_line(f"  {command}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +10,9 @@ from typer import Option
 from plansguard.cli import schedule_options
 from plansguard.cli.common_options import print_line
 from plansguard.core.errors import UsageError
+from plansguard.nnunet import printed_commands
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER
+from plansguard.nnunet.printed_commands import CONFIGURATION, DATASET, Word
 from plansguard.nnunet.workspace import Workspace
 from plansguard.training.schedule import STOCK_PER_WINDOW
 
@@ -60,27 +60,32 @@ def steps(
     if dataset is not None:
         if configuration is None:
             raise UsageError("the batch size is the configuration's: add -c", hint="for example -c 3d_fullres")
-        place = Workspace.from_environment(), dataset, plans or DEFAULT_IDENTIFIER, configuration
-        batch_size, cases = training_data(*place, fold)
-        weights = None if schedule.extends else weights_for(*place)
+        chosen = Workspace.from_environment(), dataset, plans or DEFAULT_IDENTIFIER, configuration
+        batch_size, cases = training_data(*chosen, fold)
+        weights = None if schedule.extends else weights_for(*chosen)
     typer.echo(text(trainer, schedule, batch_size, cases), nl=False)
-    words = [dataset or "DATASET", configuration or "CONFIGURATION", fold, *(["-p", plans] if plans else [])]
-    _print_next(trainer, schedule, words, weights)
+    place = dataset or DATASET, configuration or CONFIGURATION, fold
+    _print_next(trainer, schedule, place, plans, weights)
 
 
-def _print_next(base: str, schedule: StepSchedule, words: Sequence[str], weights: Pretraining | None) -> None:
+def _print_next(
+    base: str,
+    schedule: StepSchedule,
+    place: tuple[str, Word, str],
+    plans: str | None,
+    weights: Pretraining | None,
+) -> None:
     """Print the command that trains by this schedule, at a low rate if the plans are for pretrained weights."""
     from plansguard.training.schedule import GENTLE_RATE
     from plansguard.training.trainer_name import gentle_trainer, trainer_name
 
     lowers = weights is not None and schedule.rate is None
     name = gentle_trainer(base, schedule) if lowers else trainer_name(base, schedule)
-    command = shlex.join([*words, "-tr", name, *(["--c"] if schedule.extends else [])])
     typer.echo("\nNext:")
     if weights is not None and weights.finish:
         print_line(f"  {weights.finish}")
-    given = "" if weights is None else f" -pretrained_weights {weights.path}"
-    print_line(f"  plansguard gate -- nnUNetv2_train {command}{given}")
+    path, flags = None if weights is None else weights.path, ["--c"] if schedule.extends else []
+    print_line(f"  {printed_commands.train(*place, plans=plans, trainer=name, flags=flags, weights=path)}")
     if lowers:
         typer.echo(
             f"\nThese plans are for pretrained weights: this begins at {GENTLE_RATE:g}. --lr chooses another rate."

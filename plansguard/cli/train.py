@@ -25,8 +25,8 @@ from plansguard.cli.gate_options import (
 )
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UsageError
-from plansguard.nnunet.command_line import TRAIN, parse
-from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER, base_trainer
+from plansguard.nnunet.command_line import parse
+from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER, TRAIN, base_trainer
 from plansguard.nnunet.workspace import Workspace
 from plansguard.training.schedule import STOCK_PER_WINDOW
 from plansguard.training.trainer_name import is_step_name, trainer_name
@@ -141,7 +141,6 @@ def _stock_command(words: Sequence[str], values: Mapping[str, object], flags: Ma
 
 def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions) -> None:
     from plansguard.commands.train import judge, prepare
-    from plansguard.subjects.training_run import TRAIN as PROGRAM
 
     if not gate.dry_run:
         _assert_installed()
@@ -154,7 +153,7 @@ def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions
             gate.reading(progress),
             gpu_memory=gate.gpu_memory,
             options=options,
-            program=PROGRAM,
+            launcher=None,
         )
         active = gate.settings_for(run.dataset.folder)
         report = judge(run, "train", active, gate.accepted)

@@ -11,10 +11,10 @@ from plansguard.artefacts.checkpoint.trained_model import embedded_dataset_json,
 from plansguard.core import disk
 from plansguard.core.atomic_files import after, append, assert_writable, holding, kept, write_atomically
 from plansguard.core.errors import UnreadableDocument, UsageError, WriteRefused
-from plansguard.core.text import quoted
 from plansguard.documents.json_document import JsonDocument
 from plansguard.migration.files import backup_name
 from plansguard.migration.source_artefact import chosen_models
+from plansguard.nnunet import printed_commands
 
 
 class Extracted(NamedTuple):
@@ -58,7 +58,7 @@ def _documents(source: Path, plans: str | None) -> tuple[JsonDocument, JsonDocum
     """The plans and the dataset.json of an artefact."""
     artefact = read_artefact(source)
     if isinstance(artefact, JsonDocument):
-        raise UsageError(f"{source} holds plans already", hint=f"look at them with: plansguard show {quoted(source)}")
+        raise UsageError(f"{source} holds plans already", hint=f"look at them with: {printed_commands.show(source)}")
     if isinstance(artefact, Checkpoint):
         return embedded_plans(artefact), embedded_dataset_json(artefact)
     model = chosen_models(source, artefact, plans, option="-p")[0]

@@ -12,13 +12,15 @@ from plansguard.commands.check import nearest_settings
 from plansguard.core import disk
 from plansguard.core.errors import Absent, PlansguardError, UnreadableDocument, UsageError, known
 from plansguard.core.report import Report, Severity
-from plansguard.core.text import brief, listed, nearest, quoted
+from plansguard.core.text import brief, listed, nearest
 from plansguard.documents.file_names import CANONICAL_NAMES
 from plansguard.migration.plan import MigrationRequest
 from plansguard.migration.plan import plan as plan_migration
+from plansguard.nnunet import printed_commands
+from plansguard.nnunet.printed_commands import Word
 from plansguard.nnunet.workspace import Workspace
 from plansguard.rules import RULES
-from plansguard.rules.engine.helpers import free_name, migration_of, number
+from plansguard.rules.engine.helpers import free_name, migration_of
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.pg6_weights.checkpoint import foreign_to_nnunet
 from plansguard.subjects.dataset import Dataset
@@ -128,13 +130,13 @@ class _Fitting:
         self.dataset = dataset
         self.wanted = configuration
         self.artefact = checkpoint.path if archive is None else str(archive)
-        self.weights_path = quoted(checkpoint.path)
+        self.weights_path: Word = checkpoint.path
         #: nnU-Net does not read zips.
         self.unpack = ""
         if archive is not None:
             member = Path(checkpoint.path).relative_to(archive)
-            self.unpack = f"nnUNetv2_install_pretrained_model_from_zip {quoted(archive)} && "
-            self.weights_path = f'"$nnUNet_results"/{quoted(member)}'
+            self.unpack = printed_commands.install_zip(archive)
+            self.weights_path = printed_commands.below("nnUNet_results", member)
 
     def results(self) -> list[FitResult]:
         """The results of all plans; where some load, or would with new data, only theirs."""
@@ -146,7 +148,7 @@ class _Fitting:
     def _results(self) -> Iterator[FitResult]:
         unreadable = _unreadable(self.dataset)
         for error in unreadable:
-            path, command = Path(error.path), f"plansguard check -d {number(self.dataset)}"
+            path, command = Path(error.path), printed_commands.check(self.dataset.name)
             place = self.dataset.name, path.stem, self.wanted or ""
             yield FitResult(*place, UNKNOWN, f"{path.name} cannot be read: {error.reason}", command)
         if not self.dataset.judged_plans and not unreadable:
@@ -159,7 +161,7 @@ class _Fitting:
                 try:
                     yield self._judged(plans, Weights(self.checkpoint, configuration, self.dataset.dataset_json))
                 except Absent as absent:
-                    command = f"plansguard check -d {number(self.dataset)} -p {quoted(plans.identifier)}"
+                    command = printed_commands.check(self.dataset.name, plans=plans.identifier)
                     place = self.dataset.name, plans.identifier, configuration.name
                     yield FitResult(*place, UNKNOWN, absent.reason, command)
 
@@ -192,12 +194,11 @@ class _Fitting:
             return self._by_migration(plans.identifier, name, f"they load, but saw {'; '.join(sides[:_NAMED])}")
         stale = self._stale(plans, weights.configuration)
         if stale:
-            options = f"-p {quoted(plans.identifier)} -c {quoted(name)}"
-            return FitResult(*place, PREPROCESS, stale, f"plansguard preprocess -d {number(self.dataset)} {options}")
+            return FitResult(*place, PREPROCESS, stale, printed_commands.preprocess(*place))
         pretraining = Pretraining(self.weights_path, self.checkpoint.trainer)
-        words = (number(self.dataset), quoted(name), quoted(plans.identifier), usual_fold(self.dataset))
-        (training,) = pretraining.commands(*words)
-        command = self.unpack + training
+        fold = usual_fold(self.dataset)
+        (training,) = pretraining.commands(self.dataset.name, name, plans.identifier, fold)
+        command = printed_commands.chain(self.unpack, training)
         reason = "network, input and data agree"
         if rows:  # a graft keeps its own spacing, for example
             fields = ", ".join(dict.fromkeys(row.field for row in rows))
@@ -212,7 +213,7 @@ class _Fitting:
         except Absent as absent:
             missing = "the file holds no plans that could be migrated"
             reason = f"{reason}; {missing if self.checkpoint.plans is None else absent.reason}"
-            return FitResult(*place, IMPOSSIBLE, reason, f"plansguard show {quoted(self.artefact)}")
+            return FitResult(*place, IMPOSSIBLE, reason, printed_commands.show(self.artefact))
         command = migration_of(self.artefact, self.dataset)
         outcome, why = self._migration
         return FitResult(*place, outcome, f"{reason}; {why}" if why else reason, command)
@@ -245,8 +246,8 @@ class _Fitting:
         return errors[0] if errors else ""
 
     def _check(self, plans: Plans, configuration: str) -> str:
-        options = f"-p {quoted(plans.identifier)} -c {quoted(configuration)} -pretrained_weights {self.weights_path}"
-        return f"{self.unpack}plansguard check -d {number(self.dataset)} {options}"
+        options = {"plans": plans.identifier, "configuration": configuration, "weights": self.weights_path}
+        return printed_commands.chain(self.unpack, printed_commands.check(self.dataset.name, **options))
 
 
 def _unreadable(dataset: Dataset) -> list[UnreadableDocument]:

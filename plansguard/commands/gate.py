@@ -7,7 +7,6 @@ is present are findings.
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -25,7 +24,7 @@ from plansguard.core.text import counted
 from plansguard.documents.file_names import MODEL_PLANS
 from plansguard.migration.plan import MigrationRequest
 from plansguard.migration.plan import plan as plan_migration
-from plansguard.nnunet import command_line
+from plansguard.nnunet import command_line, constants, printed_commands
 from plansguard.nnunet.command_line import CommandLine, Parsed
 from plansguard.nnunet.workspace import TrainedModel, Workspace, trained_models
 from plansguard.rules import RULES
@@ -40,7 +39,7 @@ from plansguard.subjects.discovery import configuration_of, dataset_in, dataset_
 from plansguard.subjects.planning import Planning, default_identifier, planned_from
 from plansguard.subjects.prediction import Prediction, PredictionModel, checkpoints_of
 from plansguard.subjects.request import Reading, Request
-from plansguard.subjects.training_run import GATE, TrainingRun
+from plansguard.subjects.training_run import TrainingRun
 from plansguard.training.options import read_options
 from plansguard.training.trainer_name import is_step_name
 
@@ -109,14 +108,13 @@ def judge(request: GateRequest) -> GateResult:
 
 def _train(request: GateRequest) -> GateResult:
     options = read_options(request.environment) if is_step_name(request.values.tr) else None
-    launcher = request.line.words[: request.line.before + 1]
     run = train.prepare(
         request.workspace,
         request.values,
         request.reading,
         gpu_memory=request.gpu_memory,
         options=options,
-        program=(*GATE[:-1], *launcher),
+        launcher=request.line.words[: request.line.before + 1],
     )
     settings = request.settings(run.dataset.folder)
     return GateResult(train.judge(run, "gate", settings), settings, run=run)
@@ -183,7 +181,7 @@ def _extract_fingerprint(request: GateRequest) -> GateResult:
 
 def _plan(request: GateRequest) -> GateResult:
     values = request.values
-    if request.line.name == command_line.PLAN_AND_PREPROCESS:
+    if request.line.name == constants.PLAN_AND_PREPROCESS:
         _assert_processes(values)
     identifier = values.overwrite_plans_name or default_identifier(values.pl)
     result = _judged_plannings(request, [_planning(request, dataset, identifier) for dataset in _ids(values)])
@@ -203,11 +201,11 @@ def _planning(request: GateRequest, dataset: str, identifier: str | None) -> Pla
             f"{name} cannot be planned: {where}", hint="nnUNet_raw must name the folder that holds the raw data"
         )
     now = dataset_in(folder, workspace=workspace) if disk.is_folder(folder) else Dataset(folder, (), (), workspace)
-    extracts = request.line.name != command_line.PLAN
+    extracts = request.line.name != constants.PLAN
     keeps_fingerprint = not (extracts and getattr(values, "clean", False))
     planned = planned_from(now, workspace.raw / name, identifier=identifier, fingerprint=keeps_fingerprint)
     if not extracts:
-        with _required(f"{name} cannot be planned", f"nnUNetv2_extract_fingerprint -d {dataset}"):
+        with _required(f"{name} cannot be planned", printed_commands.extract_fingerprint(name)):
             planned.fingerprint  # noqa: B018 - raises Absent where it is missing
     preprocesses = tuple(values.c) if extracts and not getattr(values, "no_pp", True) else ()
     return Planning(planned, now, getattr(values, "pl", ""), identifier, preprocesses, extracts, request.line.words)
@@ -257,7 +255,8 @@ def _move(request: GateRequest) -> GateResult:
     settings = request.settings(workspace.preprocessed_folder(receiving))
     move = MigrationRequest(values.s, values.t, values.tp or values.sp, values.sp)
     migration = plan_migration(workspace, move, settings)
-    instead = f"plansguard migrate -s {values.s} -t {values.t} -sp {values.sp} -tp {move.target_plans} does without"
+    command = printed_commands.migrate(values.s, receiving, str(move.target_plans), plans=values.sp)
+    instead = f"{command} does without"
     if not disk.is_folder(migration.pair.receiving.folder):
         raise UsageError(
             f"{receiving} has no folder in {workspace.preprocessed}, where nnU-Net would write", hint=instead
@@ -307,7 +306,7 @@ def _other_model(request: GateRequest, dataset: str) -> str:
     options = {"-c": [model.configuration], "-p": [model.plans_name], "-tr": [model.trainer]}
     if folds and not {_fold(fold) for fold in values.f} <= set(folds):
         options["-f"] = [fold for fold in folds if fold != "all"] or folds
-    command = shlex.join(["plansguard", "gate", "--", *request.line.with_options(options)])
+    command = printed_commands.gate(request.line.with_options(options))
     names = ", ".join(model.folder.name for model in models)
     return f"models there: {names}; to predict with {model.folder.name}: {command}"
 
@@ -354,14 +353,14 @@ def _fold(fold: str | int) -> str:
 
 
 _JUDGES: Final[Mapping[str, Callable[[GateRequest], GateResult]]] = {
-    command_line.TRAIN: _train,
-    command_line.PREPROCESS: _preprocess,
-    command_line.FINGERPRINT: _extract_fingerprint,
-    command_line.PLAN: _plan,
-    command_line.PLAN_AND_PREPROCESS: _plan,
-    command_line.MOVE: _move,
-    command_line.PREDICT: _predict,
-    command_line.PREDICT_FROM_FOLDER: _predict_from_folder,
+    constants.TRAIN: _train,
+    constants.PREPROCESS: _preprocess,
+    constants.FINGERPRINT: _extract_fingerprint,
+    constants.PLAN: _plan,
+    constants.PLAN_AND_PREPROCESS: _plan,
+    constants.MOVE: _move,
+    constants.PREDICT: _predict,
+    constants.PREDICT_FROM_FOLDER: _predict_from_folder,
 }
 
 

@@ -23,8 +23,7 @@ from plansguard.documents import json_document
 from plansguard.documents.file_names import PREPROCESSING_RECORD_ENDING
 from plansguard.documents.recognise import recognise
 from plansguard.nnunet import runtime
-from plansguard.nnunet.command_line import PREPROCESS
-from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
+from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, PREPROCESS
 from plansguard.nnunet.install import packages
 from plansguard.nnunet.workspace import Workspace, dataset_id, is_folder_name
 from plansguard.records.preprocessing import PreprocessingRecord, finished_record, unfinished_record

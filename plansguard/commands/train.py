@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import platform
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
@@ -19,11 +18,12 @@ from plansguard.core import disk
 from plansguard.core.atomic_files import kept, locked, write_atomically
 from plansguard.core.errors import Absent, UsageError, WriteRefused, known
 from plansguard.core.report import Finding, Report
-from plansguard.core.text import quoted
 from plansguard.documents import json_document
 from plansguard.documents.file_names import TRAINING_RECORD_NAME
-from plansguard.nnunet.constants import CHECKPOINT_FINAL
-from plansguard.nnunet.workspace import Workspace, checked_fold, dataset_id
+from plansguard.nnunet import printed_commands
+from plansguard.nnunet.constants import CHECKPOINT_FINAL, TRAIN
+from plansguard.nnunet.printed_commands import SEGMENTATIONS, ShellText
+from plansguard.nnunet.workspace import Workspace, checked_fold
 from plansguard.records.recorded_documents import DATA, DATASET_JSON, FINGERPRINT, PLANS, SPLITS, WEIGHTS
 from plansguard.records.training import SCHEMA, merged, read_record
 from plansguard.rules import RULES, find
@@ -33,13 +33,15 @@ from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
 from plansguard.subjects.pretraining import after_pretraining
 from plansguard.subjects.request import Reading, Request
-from plansguard.subjects.training_run import GATE, TrainingRun
+from plansguard.subjects.training_run import TrainingRun
 from plansguard.training.folder_lock import hold, release
 from plansguard.training.options import Options
 from plansguard.training.stop_reasons import TrainingObstacle
 from plansguard.training.trainer_name import is_step_name
 
 DEVICES = ("cuda", "cpu", "mps")
+#: Stands for the folder of the predictions of a cascade's first stage.
+_PREVIOUS = ShellText("PREVIOUS")
 _COUNTS = ("error", "warning", "info", "not_checked")
 
 
@@ -54,7 +56,7 @@ def prepare(
     *,
     gpu_memory: float | None = None,
     options: Options | None = None,
-    program: tuple[str, ...] = GATE,
+    launcher: tuple[str, ...] | None = (TRAIN,),
 ) -> TrainingRun:
     """Return the training that the arguments of ``nnUNetv2_train`` ask for. Nothing is written.
 
@@ -91,7 +93,7 @@ def prepare(
         gpus=values.num_gpus,
         gpu_memory=gpu_memory,
         options=options or Options(),
-        program=program,
+        launcher=launcher,
     )
 
 
@@ -221,7 +223,7 @@ def write_record(run: TrainingRun, record: Mapping[str, Any], *, keeps_lock: boo
 
 def next_commands(run: TrainingRun) -> Iterator[str]:
     """The commands that follow a finished training: verify its record, then fine-tune its weights or predict."""
-    yield f"plansguard verify-receipt {quoted(run.output_folder)}"
+    yield printed_commands.verify_receipt(run.output_folder)
     if run.disables_checkpointing:
         return
     name = run.configuration.name
@@ -229,25 +231,23 @@ def next_commands(run: TrainingRun) -> Iterator[str]:
         yield from fine_tuning
         return
     previous = run.configuration.get("previous_stage")
-    if previous is not None:
-        model = run.model_folder.with_name(f"{run.trainer}__{run.plans.identifier}__{previous}")
-        folds = [path.parent.name.removeprefix("fold_") for path in disk.matching(model, f"fold_*/{CHECKPOINT_FINAL}")]
-        yield _prediction(run, str(previous), run.fold if run.fold in folds or not folds else min(folds), "PREVIOUS")
-        yield f"{_prediction(run, run.configuration.name, run.fold)} -prev_stage_predictions PREVIOUS"
+    if previous is None:
+        yield _prediction(run, name, run.fold)
         return
-    yield _prediction(run, run.configuration.name, run.fold)
+    model = run.model_folder.with_name(f"{run.trainer}__{run.plans.identifier}__{previous}")
+    folds = [path.parent.name.removeprefix("fold_") for path in disk.matching(model, f"fold_*/{CHECKPOINT_FINAL}")]
+    fold = run.fold if run.fold in folds or not folds else min(folds)
+    yield _prediction(run, str(previous), fold, to=_PREVIOUS)
+    yield _prediction(run, name, run.fold, previous=_PREVIOUS)
 
 
-def _prediction(run: TrainingRun, configuration: str, fold: str, output: str = "SEGMENTATIONS") -> str:
-    words = ["-d", dataset_id(run.dataset.name) or run.dataset.name, "-c", configuration, "-f", fold]
-    words += [
-        "-p",
-        run.plans.identifier,
-        "-tr",
-        run.trainer,
-        *(["-device", run.device] if run.device != "cuda" else []),
-    ]
-    return f"plansguard gate -- nnUNetv2_predict -i IMAGES -o {output} {shlex.join(words)}"
+def _prediction(
+    run: TrainingRun, configuration: str, fold: str, *, to: ShellText = SEGMENTATIONS, previous: ShellText | None = None
+) -> str:
+    plans, trainer, device = run.plans.identifier, run.trainer, run.device
+    return printed_commands.predict(
+        *(run.dataset.name, configuration, fold), plans=plans, trainer=trainer, to=to, device=device, previous=previous
+    )
 
 
 def _finding_entry(finding: Finding) -> dict[str, str | None]:

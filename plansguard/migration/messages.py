@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from plansguard.core import disk
 from plansguard.core.errors import known
 from plansguard.migration.plan import Migration
-from plansguard.nnunet.constants import CHECKPOINT_FINAL
-from plansguard.nnunet.workspace import DATASET_NAME, TrainedModel, dataset_id
+from plansguard.nnunet import printed_commands
+from plansguard.nnunet.constants import CHECKPOINT_FINAL, DEFAULT_TRAINER
+from plansguard.nnunet.printed_commands import CHECKPOINT, Word, shell
+from plansguard.nnunet.workspace import ALL, DATASET_NAME, TrainedModel
 from plansguard.records.preprocessing import DataState
 from plansguard.records.preprocessing_inputs import differing, input_fields
 from plansguard.subjects.discovery import configuration_of
 from plansguard.subjects.external_plans import ExternalDataset, ExternalModel
 from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Configuration
-from plansguard.subjects.pretraining import CHECKPOINT, GATE_TRAIN, Pretraining, pretraining_among, usual_fold
+from plansguard.subjects.pretraining import Pretraining, pretraining_among, usual_fold
 from plansguard.subjects.trained_models import trained_with
 
 _ROLES = {
@@ -56,29 +57,30 @@ def sentence(pair: Pair) -> str:
 def next_commands(migration: Migration) -> Iterator[str]:
     """The commands to run next, with real names, in order."""
     pair = migration.pair
-    receiving, identifier = dataset_id(pair.receiving.name) or pair.receiving.name, shlex.quote(pair.result.identifier)
-    name = _configuration(pair)
-    configuration = shlex.quote(name)
+    receiving, identifier, name = pair.receiving.name, pair.result.identifier, _configuration(pair)
     if known(lambda: pair.receiving.fingerprint) is None:
-        yield f"nnUNetv2_extract_fingerprint -d {receiving}"
+        yield printed_commands.extract_fingerprint(receiving)
     trained = configuration_of(pair.result, name)
     missing = [one.name for one in (trained, *trained.next_stages) if not _has_data(pair, one)]
     if missing:
-        yield f"plansguard preprocess -d {receiving} -p {identifier} -c {shlex.join(missing)}"
-    yield f"plansguard check -d {receiving} -p {identifier}"
+        yield printed_commands.preprocess(receiving, identifier, *missing)
+    yield printed_commands.check(receiving, plans=identifier, configuration=name)
     if pair.workflow == "pretrain":
-        giving, own = shlex.quote(dataset_id(pair.giving.name) or pair.giving.name), shlex.quote(pair.plans.identifier)
-        checkpoint = f"nnUNetTrainer__{pair.result.identifier}__{name}/fold_all/{CHECKPOINT_FINAL}"
-        yield f"{GATE_TRAIN} {receiving} {configuration} all -p {identifier}"
-        results = pair.receiving.workspace.results
-        weights = '"$nnUNet_results"' if results is None else shlex.quote(str(results))
-        weights += f"/{shlex.quote(f'{pair.receiving.name}/{checkpoint}')}"
-        yield from Pretraining(weights).commands(giving, configuration, own, usual_fold(pair.giving))
+        yield printed_commands.train(receiving, name, ALL, plans=identifier)
+        weights = (receiving, f"{DEFAULT_TRAINER}__{identifier}__{name}", f"fold_{ALL}", CHECKPOINT_FINAL)
+        pretraining = Pretraining(_in_results(pair, Path(*weights)))
+        yield from pretraining.commands(pair.giving.name, name, pair.plans.identifier, usual_fold(pair.giving))
     else:
         unpack, pretraining = _weights(pair, name)
         if unpack:
             yield unpack
-        yield from pretraining.commands(receiving, configuration, identifier, usual_fold(pair.receiving))
+        yield from pretraining.commands(receiving, name, identifier, usual_fold(pair.receiving))
+
+
+def _in_results(pair: Pair, path: Path) -> Word:
+    """The path of a file below the folder of results, which need not be known."""
+    results = pair.receiving.workspace.results
+    return printed_commands.below("nnUNet_results", path) if results is None else results / path
 
 
 def _configuration(pair: Pair) -> str:
@@ -98,18 +100,13 @@ def _weights(pair: Pair, configuration: str) -> tuple[str, Pretraining]:
     if not isinstance(model, ExternalModel):
         return "", pretraining_among(trained, pair.giving.name, model.configuration) or Pretraining(CHECKPOINT)
     if model.archive is None:
-        return "", Pretraining(shlex.quote(str(checkpoint)), model.trainer)
+        return "", Pretraining(checkpoint, model.trainer)
     member = checkpoint.relative_to(model.archive)
-    archive = shlex.quote(str(model.archive))
     results = pair.receiving.workspace.results
     if DATASET_NAME.fullmatch(member.parts[0]) and not (results and disk.is_there(results / member.parent.parent)):
-        place = shlex.quote(str(results / member)) if results else f'"$nnUNet_results"/{shlex.quote(str(member))}'
-        return f"nnUNetv2_install_pretrained_model_from_zip {archive}", Pretraining(place, model.trainer)
-    folder = shlex.quote(model.archive.stem)
-    return (
-        f"unzip {archive} {shlex.quote(member.as_posix())} -d {folder}",
-        Pretraining(shlex.quote(str(Path(model.archive.stem) / member)), model.trainer),
-    )
+        return printed_commands.install_zip(model.archive), Pretraining(_in_results(pair, member), model.trainer)
+    unpack = shell("unzip", model.archive, member.as_posix(), "-d", model.archive.stem)
+    return unpack, Pretraining(Path(model.archive.stem) / member, model.trainer)
 
 
 def _trained(pair: Pair) -> list[TrainedModel]:

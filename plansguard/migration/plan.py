@@ -13,14 +13,13 @@ from plansguard.core import disk
 from plansguard.core.digest import sha256
 from plansguard.core.errors import Absent, UsageError, known
 from plansguard.core.report import Finding, Report
-from plansguard.core.text import quoted
 from plansguard.documents import json_document
 from plansguard.documents.file_names import CANONICAL_NAMES, MIGRATION_RECORD_ENDING, MODEL_PLANS, SETTINGS_NAME
 from plansguard.migration.files import assert_own_folder, backup_name, is_own_record, writable
 from plansguard.migration.image_reader import ReaderChoice, choose_reader, example_image
 from plansguard.migration.rewrite import grafted, moved
 from plansguard.migration.source_dataset import giving_dataset
-from plansguard.nnunet import plans_diff
+from plansguard.nnunet import plans_diff, printed_commands
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
 from plansguard.nnunet.workspace import Workspace, checked_identifier
 from plansguard.records.migration import SCHEMA
@@ -237,9 +236,10 @@ def _source_plans(giving: Dataset, identifier: str | None, receiving: Dataset) -
     for place, problem in plans.all_problems():
         raise UsageError(
             f"{plans.path} has fields of a wrong type, first {place.pointer}: {problem.expected}",
-            hint=f"see all of them with: plansguard check {quoted(plans.path)}"
+            hint=f"see all of them with: {printed_commands.check_file(plans.path)}"
             if plans.path.suffix == ".json" and disk.is_file(plans.path)
-            else f"fix them in a copy and name that with -s: plansguard extract {source_of(giving)} -o plans.json",
+            else "fix them in a copy and name that with -s: "
+            + printed_commands.extract(source_of(giving), "plans.json"),
         )
     return plans
 
@@ -268,7 +268,7 @@ def _reader(receiving: Dataset, request: MigrationRequest) -> ReaderChoice:
         for problem in raw.problems:
             raise UsageError(
                 f"{raw.path} has a field of a wrong type: {json_document.pointer(*problem.tokens)}: {problem.expected}",
-                hint=f"fix it, then check it: plansguard check {quoted(raw.path)}",
+                hint=f"fix it, then check it: {printed_commands.check_file(raw.path)}",
             )
         dataset_json: dict[str, Any] = raw.value
         image = example_image(receiving.raw_folder, dataset_json)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,16 +19,19 @@ from typing import Any, Final, NamedTuple, NoReturn
 from plansguard.core.errors import UsageError
 from plansguard.core.text import nearest
 from plansguard.nnunet import constants
-from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER
-
-TRAIN: Final = "nnUNetv2_train"
-PREPROCESS: Final = "nnUNetv2_preprocess"
-FINGERPRINT: Final = "nnUNetv2_extract_fingerprint"
-PLAN: Final = "nnUNetv2_plan_experiment"
-PLAN_AND_PREPROCESS: Final = "nnUNetv2_plan_and_preprocess"
-MOVE: Final = "nnUNetv2_move_plans_between_datasets"
-PREDICT: Final = "nnUNetv2_predict"
-PREDICT_FROM_FOLDER: Final = "nnUNetv2_predict_from_modelfolder"
+from plansguard.nnunet.constants import (
+    DEFAULT_IDENTIFIER,
+    DEFAULT_TRAINER,
+    FINGERPRINT,
+    MOVE,
+    PLAN,
+    PLAN_AND_PREPROCESS,
+    PREDICT,
+    PREDICT_FROM_FOLDER,
+    PREPROCESS,
+    TRAIN,
+)
+from plansguard.nnunet.printed_commands import CONFIGURATION, DATASET, FOLD, gate, train
 
 #: The configurations that are preprocessed without -c.
 DEFAULT_CONFIGURATIONS: Final = ("2d", "3d_fullres", "3d_lowres")
@@ -42,7 +44,6 @@ _MODULES: Final[Mapping[str, str]] = {
 }
 _FILES = {tuple(f"{module.replace('.', '/')}.py".split("/")): name for module, name in _MODULES.items()}
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
-_EXAMPLE = "plansguard gate -- nnUNetv2_train DATASET CONFIGURATION FOLD"
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,14 @@ class Parsed(NamedTuple):
 def command_line(words: Sequence[str]) -> CommandLine:
     """The command of nnU-Net in these words; UsageError with a suggestion where there is none."""
     if not words:
-        raise UsageError("no command is named", hint=_EXAMPLE)
+        raise UsageError("no command is named", hint=train(DATASET, CONFIGURATION, FOLD))
     for word in words:
         if "\0" in word:
             raise UsageError("a word of the command has a NUL character, which no program can receive")
     if _ASSIGNMENT.fullmatch(words[0]):
         raise UsageError(
             f"{words[0]} is an assignment for a shell, and no shell reads it here",
-            hint=f"put it before plansguard, or write env: plansguard gate -- {shlex.join(['env', *words])}",
+            hint=f"put it before plansguard, or write env: {gate(['env', *words])}",
         )
     commands = [(at, name) for at in range(len(words)) if (name := _command(words, at)) is not None]
     # A word after an option may be its value: srun --job-name nnUNetv2_train nnUNetv2_train ...

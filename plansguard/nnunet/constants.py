@@ -430,3 +430,15 @@ def planned_epochs(trainer: str | None) -> int | None:
     if match := re.search(r"_(\d{1,9})ep(?:ochs?)?(?:_|$)", trainer):
         return int(match[1])
     return DEFAULT_EPOCHS if trainer in STOCK_TRAINERS else None
+
+
+# --- Commands
+
+TRAIN: Final = "nnUNetv2_train"
+PREPROCESS: Final = "nnUNetv2_preprocess"
+FINGERPRINT: Final = "nnUNetv2_extract_fingerprint"
+PLAN: Final = "nnUNetv2_plan_experiment"
+PLAN_AND_PREPROCESS: Final = "nnUNetv2_plan_and_preprocess"
+MOVE: Final = "nnUNetv2_move_plans_between_datasets"
+PREDICT: Final = "nnUNetv2_predict"
+PREDICT_FROM_FOLDER: Final = "nnUNetv2_predict_from_modelfolder"

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from plansguard.core import disk
 from plansguard.core.digest import digest_of, sha256
 from plansguard.core.errors import UnreadableDocument, UsageError
-from plansguard.core.text import brief, counted, quoted
+from plansguard.core.text import brief, counted
 from plansguard.documents import size_limits
 from plansguard.documents.file_names import CANONICAL_NAMES, MODEL_PLANS, TRAINING_RECORD_NAME
 from plansguard.documents.recognise import recognise
+from plansguard.nnunet import printed_commands
 from plansguard.nnunet.workspace import Workspace, checked_fold, is_folder_name
 from plansguard.records.recorded_documents import (
     DATA,
@@ -214,8 +215,7 @@ class _PresentFiles:
             where = "" if path.is_absolute() else f" in {Path.cwd()}"
             return DocumentState.GONE, (f"{path} is not there{where}",)
         if document is WEIGHTS and not self._may_be_read(path):
-            folder = quoted(self.receipt.parent)
-            command = f"plansguard verify-receipt {folder} -pretrained_weights {quoted(path)}"
+            command = printed_commands.verify_receipt(self.receipt.parent, path)
             return DocumentState.OUTSIDE, (f"{path} is outside of nnU-Net's folders; to compare it: {command}",)
         try:
             present = self._digest(document, path, start)

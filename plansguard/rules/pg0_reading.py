@@ -11,9 +11,9 @@ from plansguard.documents import json_document
 from plansguard.documents.json_document import JsonDocument
 from plansguard.documents.recognise import is_v1
 from plansguard.documents.validation import FieldProblem
-from plansguard.nnunet import constants
+from plansguard.nnunet import constants, printed_commands
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import number, plan_commands
+from plansguard.rules.engine.helpers import plan_commands
 from plansguard.rules.engine.needs import PREPROCESSED, Crash
 from plansguard.subjects.dataset import Dataset, kind_of
 from plansguard.subjects.discovery import expected_kind
@@ -135,8 +135,8 @@ def non_finite_number(dataset: Dataset, document: JsonDocument) -> Iterator[Foun
     if not notices or document.kind in ("lineage", "stamp", "receipt"):
         return  # records repeat values of the plans, where they are reported
     plans = [one for one in dataset.plans if one.path == Path(document.path)]
-    planning = f" && {plan_commands(dataset, plans)}" if plans else ""
-    again = f"nnUNetv2_extract_fingerprint -d {number(dataset)} --clean{planning}"
+    extract = printed_commands.extract_fingerprint(dataset.name, clean=True)
+    again = printed_commands.chain(extract, plan_commands(dataset, plans) if plans else "")
     for notice in notices:
         yield found(Location(document.path, notice.pointer), text=notice.text, again=again)
 

@@ -14,9 +14,11 @@ from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, counted, listed, quoted
 from plansguard.documents import size_limits
 from plansguard.documents.recognise import is_v1
+from plansguard.nnunet import printed_commands
+from plansguard.nnunet.printed_commands import FOLDER
 from plansguard.nnunet.workspace import RawImages
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import lacks, preprocess_commands, raw_file
+from plansguard.rules.engine.helpers import lacks, preprocess_commands, raw_file, yielded
 from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import DatasetJson
@@ -145,8 +147,9 @@ def foreign_dataset_json(dataset: Dataset, dataset_json: DatasetJson, raw_datase
     Severity.ERROR,
     message="labels map numbers to names ({before}), as in nnU-Net v1; v2 needs {after}",
     fix="swap names and numbers of all labels, rename modality to channel_names and add file_ending; or convert the "
-    "whole old task: nnUNetv2_convert_old_nnUNet_dataset FOLDER {dataset} (nnUNetv2_convert_MSD_dataset for "
-    "the Decathlon)",
+    "whole old task: "
+    + printed_commands.convert_old_dataset(FOLDER, yielded("dataset"))
+    + " (nnUNetv2_convert_MSD_dataset for the Decathlon)",
 )
 def v1_dataset_json(dataset: Dataset) -> Iterator[Found]:
     """The dataset.json is one of nnU-Net v1.

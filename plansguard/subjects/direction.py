@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Container
 from dataclasses import dataclass
 from functools import partial
 
 from plansguard.core.errors import Absent, known
 from plansguard.core.text import quoted
-from plansguard.nnunet import plans_diff
+from plansguard.nnunet import plans_diff, printed_commands
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
-from plansguard.nnunet.workspace import TrainedModel, dataset_id
+from plansguard.nnunet.printed_commands import CHECKPOINT, Word
+from plansguard.nnunet.workspace import TrainedModel
 from plansguard.records.migration import MigrationRecord
 from plansguard.records.training import recorded_weights
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.external_plans import ExternalDataset
 from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Plans
-from plansguard.subjects.pretraining import CHECKPOINT, Pretraining, pretraining_among, usual_fold
+from plansguard.subjects.pretraining import Pretraining, pretraining_among, usual_fold
 from plansguard.subjects.trained_models import trained_with, trained_with_equal
 
 
@@ -156,8 +156,7 @@ def _fine_tune_on_giving(pair: Pair, model: TrainedModel) -> str:
     """The training that fine-tunes a model of the receiving dataset on the giving one, which has its plans."""
     giving, name = pair.giving, model.configuration
     weights = pretraining_among([model], pair.receiving.name, name) or Pretraining(CHECKPOINT)
-    words = (dataset_id(giving.name) or giving.name, name, pair.plans.identifier, usual_fold(giving))
-    *_, command = weights.commands(*map(quoted, words))
+    *_, command = weights.commands(giving.name, name, pair.plans.identifier, usual_fold(giving))
     return f"to fine-tune these weights on {giving.name}, which has their plans already: {command}"
 
 
@@ -195,26 +194,17 @@ def _command(pair: Pair, workflow: str, *, swap: bool = False, plans: str | None
     """The command line of a migration between the same two datasets; with ``swap``, in the other direction."""
     giving, receiving = (pair.receiving, pair.giving) if swap else (pair.giving, pair.receiving)
     plans = plans if swap else pair.plans.identifier
-    named = plans not in (None, DEFAULT_IDENTIFIER) and len(giving.plans) > 1
-    options = [
-        f"-s {source_of(giving)} -t {shlex.quote(dataset_id(receiving.name) or receiving.name)}",
-        *([f"-sp {shlex.quote(str(plans))}"] if named else []),
-        f"-tp {shlex.quote(pair.result.identifier)}",
-        *([f"--workflow {workflow}"] if workflow != "finetune" else []),
-    ]
-    return " ".join(["plansguard migrate", *options])
+    named = plans if plans != DEFAULT_IDENTIFIER and len(giving.plans) > 1 else None
+    to = pair.result.identifier
+    return printed_commands.migrate(source_of(giving), receiving.name, to, plans=named, workflow=workflow)
 
 
-def command_from(pair: Pair, weights: str = CHECKPOINT) -> str:
+def command_from(pair: Pair, weights: Word = CHECKPOINT) -> str:
     """The command line of the same migration with weights as the source."""
-    target = shlex.quote(dataset_id(pair.receiving.name) or pair.receiving.name)
-    options = f"-t {target} -tp {shlex.quote(pair.result.identifier)}"
-    workflow = " --workflow graft" if pair.workflow == "graft" else ""
-    return f"plansguard migrate -s {shlex.quote(weights)} {options}{workflow}"
+    workflow = "graft" if pair.workflow == "graft" else "finetune"
+    return printed_commands.migrate(weights, pair.receiving.name, pair.result.identifier, workflow=workflow)
 
 
 def source_of(giving: Dataset) -> str:
-    """The argument of ``-s`` for the giving dataset, quoted for a shell."""
-    if isinstance(giving, ExternalDataset):
-        return shlex.quote(str(giving.artefact))
-    return shlex.quote(dataset_id(giving.name) or giving.name)
+    """The argument of ``-s`` for the giving dataset."""
+    return str(giving.artefact) if isinstance(giving, ExternalDataset) else printed_commands.source(giving.name)

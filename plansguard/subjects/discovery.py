@@ -11,7 +11,8 @@ from plansguard.core.text import nearest
 from plansguard.documents import file_names, json_document, size_limits
 from plansguard.documents.json_document import JsonDocument
 from plansguard.documents.recognise import may_be_document, resembles_document
-from plansguard.nnunet.workspace import DATASET_NAME, GROUND_TRUTH, Workspace, dataset_id
+from plansguard.nnunet import printed_commands
+from plansguard.nnunet.workspace import DATASET_NAME, GROUND_TRUTH, Workspace
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 
@@ -146,7 +147,7 @@ def _dataset_hint(workspace: Workspace, name: str) -> str:
     if name not in names:
         longer = next((known for known in names if known.startswith(name)), None)
         return f"did you mean {longer}?" if longer else f"datasets here: {', '.join(names) or 'none'}"
-    return f"plan it first: nnUNetv2_plan_and_preprocess -d {dataset_id(name) or name}"
+    return f"plan it first: {printed_commands.plan_and_preprocess(name)}"
 
 
 def _listed(folder: Path, named: Iterable[str]) -> Dataset:

@@ -7,29 +7,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plansguard.core.errors import Absent, NotWrittenYet, UsageError, known
-from plansguard.core.text import quoted
 from plansguard.documents.file_names import MODEL_PLANS
+from plansguard.nnunet import printed_commands
 from plansguard.nnunet.constants import CHECKPOINT_FINAL, TRAINERS_WITH_OWN_NETWORK, base_trainer
-from plansguard.nnunet.workspace import ALL, FOLDS, TrainedModel, dataset_id, trained_models
+from plansguard.nnunet.printed_commands import CHECKPOINT, DEFAULT_DEVICE, Word
+from plansguard.nnunet.workspace import ALL, FOLDS, TrainedModel, trained_models
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.plans import Plans
 from plansguard.training.trainer_name import gentle_trainer
 
-GATE_TRAIN = "plansguard gate -- nnUNetv2_train"
-#: Stands for weights whose path is not known.
-CHECKPOINT = "CHECKPOINT"
 _NO_MIRRORING = "NoMirroring"
 
 
 class Pretraining(NamedTuple):
-    """A checkpoint to fine-tune from; ``path`` is a shell word.
+    """A checkpoint to fine-tune from.
 
     ``trainer`` is the one that trained it, if that is known. ``finish`` is the command that finishes its training; it
     is empty where the checkpoint exists, or where nothing is known about it.
     """
 
-    path: str
+    path: Word
     trainer: str | None = None
     finish: str = ""
 
@@ -39,17 +37,15 @@ class Pretraining(NamedTuple):
         base = base_trainer(self.trainer or "")
         return gentle_trainer(base) if _NO_MIRRORING in base or base in TRAINERS_WITH_OWN_NETWORK else gentle_trainer()
 
-    def commands(self, dataset: str, configuration: str, plans: str, fold: str, device: str = "cuda") -> Iterator[str]:
-        """The commands that fine-tune: that which finishes the pretraining, if it has to, and the training itself.
-
-        ``dataset``, ``configuration`` and ``plans`` are shell words.
-        """
+    def commands(
+        self, dataset: str, configuration: str, plans: str, fold: str, device: str = DEFAULT_DEVICE
+    ) -> Iterator[str]:
+        """The commands that fine-tune: that which finishes the pretraining, if it has to, and the training itself."""
         if self.finish:
             yield f"# {CHECKPOINT_FINAL} is still to be written: wait for that training, or continue it:"
             yield self.finish
-        words = [GATE_TRAIN, dataset, configuration, fold, "-p", plans, "-tr", self.fine_tuning_trainer]
-        words += ["-device", device] if device != "cuda" else []
-        yield " ".join([*words, "-pretrained_weights", self.path])
+        place, trainer = (dataset, configuration, fold), self.fine_tuning_trainer
+        yield printed_commands.train(*place, plans=plans, trainer=trainer, device=device, weights=self.path)
 
 
 def usual_fold(dataset: Dataset) -> str:
@@ -75,7 +71,7 @@ def pretraining_of(dataset: Dataset, plans: Plans, configuration: str) -> Pretra
         return None
     path, name, results = Path(record.value["from"]["path"]), record.value["from"]["plans"], dataset.workspace.results
     if path.suffix == ".pth" and not any(folder.suffix == ".zip" for folder in path.parents):
-        return Pretraining(quoted(path))
+        return Pretraining(path)
     models = [] if results is None else [*trained_models(results, record.giving)]
     parts = path.parent.name.split("__")
     if path.name == MODEL_PLANS and len(parts) == 3:
@@ -85,7 +81,7 @@ def pretraining_of(dataset: Dataset, plans: Plans, configuration: str) -> Pretra
 
 
 def after_pretraining(
-    dataset: Dataset, plans: Plans, configuration: str, model: str, fold: str, device: str = "cuda"
+    dataset: Dataset, plans: Plans, configuration: str, model: str, fold: str, device: str = DEFAULT_DEVICE
 ) -> list[str]:
     """The commands that fine-tune the weights of a training with plans that were migrated for a pretraining.
 
@@ -96,13 +92,13 @@ def after_pretraining(
     if record is None or record.workflow != "pretrain" or results is None:
         return []
     weights = results / dataset.name / model / f"fold_{fold}" / CHECKPOINT_FINAL
-    giving, own = dataset_id(record.giving) or record.giving, record.value["from"]["plans"]
-    pretraining = Pretraining(quoted(weights), model.partition("__")[0])
+    own = record.value["from"]["plans"]
+    pretraining = Pretraining(weights, model.partition("__")[0])
     try:
         fold = usual_fold(dataset_of(dataset.workspace, record.giving))
     except UsageError:
         fold = "0"  # no longer there
-    return [*pretraining.commands(quoted(giving), quoted(configuration), quoted(own), fold, device)]
+    return [*pretraining.commands(record.giving, configuration, own, fold, device)]
 
 
 def pretraining_among(models: Iterable[TrainedModel], dataset: str, configuration: str) -> Pretraining | None:
@@ -110,14 +106,13 @@ def pretraining_among(models: Iterable[TrainedModel], dataset: str, configuratio
     named = [model for model in models if model.configuration == configuration and model.checkpoints]
     for model in named:
         if model.checkpoints[0].name == CHECKPOINT_FINAL:
-            return Pretraining(quoted(model.checkpoints[0]), model.trainer)
+            return Pretraining(model.checkpoints[0], model.trainer)
     for model in named:
         fold = model.checkpoints[0].parent
-        return Pretraining(quoted(fold / CHECKPOINT_FINAL), model.trainer, _finish(model, dataset, fold))
+        return Pretraining(fold / CHECKPOINT_FINAL, model.trainer, _finish(model, dataset, fold))
     return None
 
 
 def _finish(model: TrainedModel, dataset: str, fold: Path) -> str:
-    words = [dataset_id(dataset) or dataset, model.configuration, fold.name.removeprefix("fold_")]
-    words += ["-p", model.plans_name, "-tr", model.trainer, "--c"]
-    return " ".join([GATE_TRAIN, *map(quoted, words)])
+    place = dataset, model.configuration, fold.name.removeprefix("fold_")
+    return printed_commands.train(*place, plans=model.plans_name, trainer=model.trainer, flags=["--c"])

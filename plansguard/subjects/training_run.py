@@ -7,7 +7,6 @@ training/nnUNetTrainer/nnUNetTrainer.py of nnU-Net 2.8.1.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, known
 from plansguard.core.report import Location
-from plansguard.core.text import quoted
-from plansguard.nnunet import constants
-from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER
-from plansguard.nnunet.workspace import ALL, dataset_id, is_folder_name
+from plansguard.nnunet import constants, printed_commands
+from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER, TRAIN
+from plansguard.nnunet.printed_commands import Word
+from plansguard.nnunet.workspace import ALL, is_folder_name
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.training.options import Options
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
     from plansguard.training.schedule import StepSchedule
 
 
-#: The programs that start a training.
-GATE = ("plansguard", "gate", "--", "nnUNetv2_train")
-TRAIN = ("plansguard", "train")
 #: Bytes of a folder name, on all common file systems.
 _LONGEST_NAME = 255
 _LONGEST_SHOWN = 60
@@ -50,7 +46,8 @@ class TrainingRun:
     The request of ``dataset`` names the plans, the configuration and the weights. ``fold`` is a number or ``all``.
     ``trainer`` is that of ``-tr``, with its number of steps if it has one. ``continues``, ``validates`` and
     ``validates_best`` are nnU-Net's ``--c``, ``--val`` and ``--val_best``. ``gpu_memory`` is that of one GPU in GB
-    (10^9 bytes), if the user gave it. ``program`` are the words before the dataset.
+    (10^9 bytes), if the user gave it. ``launcher``
+    are the words that start nnU-Net's command; None for ``plansguard train``.
     """
 
     dataset: Dataset
@@ -66,33 +63,38 @@ class TrainingRun:
     gpus: int = 1
     gpu_memory: float | None = None
     options: Options = field(default_factory=Options)
-    program: tuple[str, ...] = GATE
+    launcher: tuple[str, ...] | None = (TRAIN,)
 
     def command(
-        self, trainer: str | None = None, *, weights: str = "", options: Sequence[str] = (), **changes: bool
+        self, trainer: str | None = None, *, weights: Word | None = None, options: Sequence[str] = (), **changes: bool
     ) -> str:
         """The command of this training, by another trainer or with other flags: ``continues``, ``validates``.
 
-        ``weights`` is a shell word, ``options`` are more options of plansguard. ``plansguard train`` takes the options
-        of a step trainer, nnU-Net's command its name.
+        ``options`` are more options of plansguard. ``plansguard train`` takes the options of a step trainer, nnU-Net's
+        command its name.
         """
         name = trainer or self.trainer
-        steps = known_step_name(name)
-        own = self.program == TRAIN and steps is not None
-        words = [*(self.program if own or self.program != TRAIN else GATE)]
-        words[2:2] = [*options, *(["--gpu-memory", f"{self.gpu_memory:g}"] if self.gpu_memory is not None else [])]
-        words += [dataset_id(self.dataset.name) or self.dataset.name, self.configuration.name, self.fold]
-        words += ["-p", self.plans.identifier] if self.plans.identifier != DEFAULT_IDENTIFIER else []
-        words += options_of(steps) if own and steps is not None else ["-tr", name] if name != DEFAULT_TRAINER else []
+        steps = known_step_name(name) if self.launcher is None else None
+        schedule = None if steps is None else options_of(steps)
         flags = {"continues": self.continues, "validates": self.validates, **changes}
-        words += ["-device", self.device] if self.device != "cuda" else []
-        words += ["-num_gpus", str(self.gpus)] if self.gpus > 1 else []
-        words += ["--disable_checkpointing"] if self.disables_checkpointing else []
-        words += ["--c"] if flags["continues"] and "--extend-to" not in words else []
+        words = ["--disable_checkpointing"] if self.disables_checkpointing else []
+        words += ["--c"] if flags["continues"] and "--extend-to" not in (schedule or ()) else []
         words += ["--val"] if flags["validates"] else []
         if self.weights is not None and not flags["continues"] and not flags["validates"]:  # they exclude each other
-            weights = weights or quoted(self.weights.path)
-        return shlex.join(words) + (f" -pretrained_weights {weights}" if weights else "")
+            weights = weights or self.weights.path
+        memory = ["--gpu-memory", f"{self.gpu_memory:g}"] if self.gpu_memory is not None else []
+        return printed_commands.train(
+            *(self.dataset.name, self.configuration.name, self.fold),
+            plans=self.plans.identifier if self.plans.identifier != DEFAULT_IDENTIFIER else None,
+            trainer=name if name != DEFAULT_TRAINER else None,
+            schedule=schedule,
+            device=self.device,
+            gpus=self.gpus,
+            flags=words,
+            weights=weights,
+            options=[*options, *memory],
+            launcher=self.launcher or (TRAIN,),
+        )
 
     @property
     def weights(self) -> Checkpoint | None:

@@ -28,7 +28,8 @@ from plansguard.core import disk
 from plansguard.core.errors import PlansguardError
 from plansguard.core.signals import handle_signals
 from plansguard.nnunet import constants
-from plansguard.nnunet.command_line import TRAIN, parse
+from plansguard.nnunet.command_line import parse
+from plansguard.nnunet.constants import TRAIN
 from plansguard.nnunet.install import trainer_folder
 from plansguard.training.distributed_env import ProcessPlace, read_place, rendezvous
 from plansguard.training.options import Options, as_environment

@@ -15,37 +15,40 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from plansguard.core.errors import UsageError
-from plansguard.nnunet import command_line as commands
+from plansguard.nnunet import constants
 from plansguard.nnunet.command_line import GRAMMARS, CommandLine, command_line, parse
 from tests.support.training_records import training_values
 
 #: Command -> module and function of nnU-Net. Source: its entry_points.txt.
 ENTRIES = {
-    commands.TRAIN: ("nnunetv2.run.run_training", "run_training_entry"),
-    commands.PREPROCESS: ("nnunetv2.experiment_planning.plan_and_preprocess_entrypoints", "preprocess_entry"),
-    commands.FINGERPRINT: ("nnunetv2.experiment_planning.plan_and_preprocess_entrypoints", "extract_fingerprint_entry"),
-    commands.PLAN: ("nnunetv2.experiment_planning.plan_and_preprocess_entrypoints", "plan_experiment_entry"),
-    commands.PLAN_AND_PREPROCESS: (
+    constants.TRAIN: ("nnunetv2.run.run_training", "run_training_entry"),
+    constants.PREPROCESS: ("nnunetv2.experiment_planning.plan_and_preprocess_entrypoints", "preprocess_entry"),
+    constants.FINGERPRINT: (
+        "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints",
+        "extract_fingerprint_entry",
+    ),
+    constants.PLAN: ("nnunetv2.experiment_planning.plan_and_preprocess_entrypoints", "plan_experiment_entry"),
+    constants.PLAN_AND_PREPROCESS: (
         "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints",
         "plan_and_preprocess_entry",
     ),
-    commands.MOVE: (
+    constants.MOVE: (
         "nnunetv2.experiment_planning.plans_for_pretraining.move_plans_between_datasets",
         "entry_point_move_plans_between_datasets",
     ),
-    commands.PREDICT: ("nnunetv2.inference.predict_from_raw_data", "predict_entry_point"),
-    commands.PREDICT_FROM_FOLDER: ("nnunetv2.inference.predict_from_raw_data", "predict_entry_point_modelfolder"),
+    constants.PREDICT: ("nnunetv2.inference.predict_from_raw_data", "predict_entry_point"),
+    constants.PREDICT_FROM_FOLDER: ("nnunetv2.inference.predict_from_raw_data", "predict_entry_point_modelfolder"),
 }
 #: Complete calls, which hypothesis varies.
 CALLS = {
-    commands.TRAIN: "2 3d_fullres 0 -tr T -p P -pretrained_weights w.pth -num_gpus 2 --npz --c --val -device cpu",
-    commands.PREPROCESS: "-d 1 2 -plans_name P -c 2d 3d_fullres -np 2 4 --verbose --no_pbar",
-    commands.FINGERPRINT: "-d 1 -fpe F -np 3 --verify_dataset_integrity --clean",
-    commands.PLAN: "-d 1 -pl X -gpu_memory_target 24 -preprocessor_name N -overwrite_target_spacing 1 1 1",
-    commands.PLAN_AND_PREPROCESS: "-d 1 2 -npfp 4 --no_pp --clean -pl X -overwrite_plans_name P -c 2d -np 2",
-    commands.MOVE: "-s 1 -t 2 -sp nnUNetPlans -tp P",
-    commands.PREDICT: "-i in -o out -d 1 -c 2d -p P -tr T -f 0 all -chk c.pth -npp 1 -nps 1 -num_parts 2 -part_id 1",
-    commands.PREDICT_FROM_FOLDER: "-i in -o out -m model -f 0 1 --c --disable_tta -step_size 0.3 -device mps",
+    constants.TRAIN: "2 3d_fullres 0 -tr T -p P -pretrained_weights w.pth -num_gpus 2 --npz --c --val -device cpu",
+    constants.PREPROCESS: "-d 1 2 -plans_name P -c 2d 3d_fullres -np 2 4 --verbose --no_pbar",
+    constants.FINGERPRINT: "-d 1 -fpe F -np 3 --verify_dataset_integrity --clean",
+    constants.PLAN: "-d 1 -pl X -gpu_memory_target 24 -preprocessor_name N -overwrite_target_spacing 1 1 1",
+    constants.PLAN_AND_PREPROCESS: "-d 1 2 -npfp 4 --no_pp --clean -pl X -overwrite_plans_name P -c 2d -np 2",
+    constants.MOVE: "-s 1 -t 2 -sp nnUNetPlans -tp P",
+    constants.PREDICT: "-i in -o out -d 1 -c 2d -p P -tr T -f 0 all -chk c.pth -npp 1 -nps 1 -num_parts 2 -part_id 1",
+    constants.PREDICT_FROM_FOLDER: "-i in -o out -m model -f 0 1 --c --disable_tta -step_size 0.3 -device mps",
 }
 every_command = pytest.mark.parametrize("name", GRAMMARS)
 
@@ -63,7 +66,7 @@ def ours(name: str, words: list[str]) -> Any:
         return "refused"
     if found is None:
         return "help"
-    lenient = name in (commands.PREPROCESS, commands.FINGERPRINT, commands.PLAN)
+    lenient = name in (constants.PREPROCESS, constants.FINGERPRINT, constants.PLAN)
     return vars(found.values) if lenient or not found.unknown else "refused"
 
 
@@ -85,7 +88,9 @@ def theirs(name: str, words: list[str]) -> Any:
 
         return wrapped
 
-    which = "parse_known_args" if name in (commands.PREPROCESS, commands.FINGERPRINT, commands.PLAN) else "parse_args"
+    which = (
+        "parse_known_args" if name in (constants.PREPROCESS, constants.FINGERPRINT, constants.PLAN) else "parse_args"
+    )
     silent = io.StringIO()
     with (
         patch.object(argparse.ArgumentParser, which, stop(getattr(argparse.ArgumentParser, which))),
@@ -105,7 +110,7 @@ def theirs(name: str, words: list[str]) -> Any:
 def assert_equal_results(name: str, words: list[str]) -> None:
     mine, real = ours(name, words), theirs(name, words)
     if isinstance(mine, dict) and isinstance(real, dict) and mine.get("np", 1) is None:
-        real["np"] = None if name == commands.FINGERPRINT else real["np"]  # nnU-Net's default depends on the machine
+        real["np"] = None if name == constants.FINGERPRINT else real["np"]  # nnU-Net's default depends on the machine
     if "npp" in mine:
         for word in ("npp", "nps"):
             mine[word], real[word] = (value if value != 3 else "default" for value in (mine[word], real[word]))
@@ -151,14 +156,14 @@ def test_a_complete_call_is_parsed_as_by_nnunet(name: str) -> None:
 
 @pytest.mark.nnunet
 @given(lines())
-@example((commands.TRAIN, ["2", "3d_fullres", "0", "--disable", "-pretrained", "w", "-n=2"]))
-@example((commands.TRAIN, ["2", "3d_fullres", "0", "-p=X", "--va"]))
-@example((commands.TRAIN, ["2", "3d_fullres", "-1"]))
-@example((commands.TRAIN, []))
-@example((commands.PREPROCESS, ["-d", "-5", "3"]))
-@example((commands.PREPROCESS, []))
-@example((commands.PREDICT, ["-h"]))
-@example((commands.PREDICT, ["-i", "-h"]))
+@example((constants.TRAIN, ["2", "3d_fullres", "0", "--disable", "-pretrained", "w", "-n=2"]))
+@example((constants.TRAIN, ["2", "3d_fullres", "0", "-p=X", "--va"]))
+@example((constants.TRAIN, ["2", "3d_fullres", "-1"]))
+@example((constants.TRAIN, []))
+@example((constants.PREPROCESS, ["-d", "-5", "3"]))
+@example((constants.PREPROCESS, []))
+@example((constants.PREDICT, ["-h"]))
+@example((constants.PREDICT, ["-i", "-h"]))
 def test_any_call_is_parsed_as_by_nnunet(line: tuple[str, list[str]]) -> None:
     assert_equal_results(*line)
 
@@ -190,18 +195,18 @@ def test_every_option_of_nnunet_is_known(name: str) -> None:
 @pytest.mark.parametrize(
     ("line", "name", "arguments"),
     [
-        ("nnUNetv2_train 2 3d_fullres 0", commands.TRAIN, "2 3d_fullres 0"),
-        ("/opt/env/bin/nnUNetv2_predict -i a", commands.PREDICT, "-i a"),
-        ("python -m nnunetv2.run.run_training 2 2d 0", commands.TRAIN, "2 2d 0"),
-        ("python /x/nnunetv2/run/run_training.py 2 2d 0", commands.TRAIN, "2 2d 0"),
-        ("torchrun --nproc-per-node 2 -m nnunetv2.run.run_training 2 2d 0", commands.TRAIN, "2 2d 0"),
-        ("torchrun --nproc-per-node=2 /x/bin/nnUNetv2_train 2 2d 0", commands.TRAIN, "2 2d 0"),
-        ("srun -u nnUNetv2_train 2 2d 0", commands.TRAIN, "2 2d 0"),
-        ("srun --job-name nnUNetv2_train nnUNetv2_predict -i a", commands.PREDICT, "-i a"),
-        ("env CUDA_VISIBLE_DEVICES=0 nnUNetv2_train 2 2d 0", commands.TRAIN, "2 2d 0"),
-        ("python -m nnunetv2.experiment_planning.plan_and_preprocess_entrypoints", commands.PLAN_AND_PREPROCESS, ""),
+        ("nnUNetv2_train 2 3d_fullres 0", constants.TRAIN, "2 3d_fullres 0"),
+        ("/opt/env/bin/nnUNetv2_predict -i a", constants.PREDICT, "-i a"),
+        ("python -m nnunetv2.run.run_training 2 2d 0", constants.TRAIN, "2 2d 0"),
+        ("python /x/nnunetv2/run/run_training.py 2 2d 0", constants.TRAIN, "2 2d 0"),
+        ("torchrun --nproc-per-node 2 -m nnunetv2.run.run_training 2 2d 0", constants.TRAIN, "2 2d 0"),
+        ("torchrun --nproc-per-node=2 /x/bin/nnUNetv2_train 2 2d 0", constants.TRAIN, "2 2d 0"),
+        ("srun -u nnUNetv2_train 2 2d 0", constants.TRAIN, "2 2d 0"),
+        ("srun --job-name nnUNetv2_train nnUNetv2_predict -i a", constants.PREDICT, "-i a"),
+        ("env CUDA_VISIBLE_DEVICES=0 nnUNetv2_train 2 2d 0", constants.TRAIN, "2 2d 0"),
+        ("python -m nnunetv2.experiment_planning.plan_and_preprocess_entrypoints", constants.PLAN_AND_PREPROCESS, ""),
         ("nnUNetv2_find_best_configuration 2", "nnUNetv2_find_best_configuration", "2"),
-        ("nnUNetv2_train 2 2d 0 -p nnUNetv2_predict", commands.TRAIN, "2 2d 0 -p nnUNetv2_predict"),
+        ("nnUNetv2_train 2 2d 0 -p nnUNetv2_predict", constants.TRAIN, "2 2d 0 -p nnUNetv2_predict"),
     ],
 )
 def test_the_command_is_found(line: str, name: str, arguments: str) -> None:
@@ -237,7 +242,7 @@ def test_the_right_spelling_is_suggested() -> None:
 def test_variables_that_env_sets() -> None:
     line = command_line("srun A=1 env -i nnUNet_raw=/a=b CUDA_VISIBLE_DEVICES= nnUNetv2_train 2 2d 0 -p X=1".split())
     assert line.assignments == {"nnUNet_raw": "/a=b", "CUDA_VISIBLE_DEVICES": ""}
-    assert CommandLine(("nnUNetv2_train", "A=1"), 0, commands.TRAIN).assignments == {}
+    assert CommandLine(("nnUNetv2_train", "A=1"), 0, constants.TRAIN).assignments == {}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -258,7 +263,7 @@ def test_variables_that_env_sets() -> None:
     ],
 )
 def test_unknown_words_do_not_hide_the_known_ones(words: str) -> None:
-    found = parse(commands.TRAIN, words.split())
+    found = parse(constants.TRAIN, words.split())
     assert found is not None
     assert (found.values.dataset_name_or_id, found.values.configuration, found.values.fold) == ("2", "2d", "0")
     assert found.unknown
@@ -276,8 +281,8 @@ def test_errors_have_the_words_of_nnunet() -> None:
 
 
 def test_help_is_no_training() -> None:
-    assert parse(commands.TRAIN, ["-h"]) is None
-    assert parse(commands.TRAIN, ["2", "2d", "0", "--help"]) is None
+    assert parse(constants.TRAIN, ["-h"]) is None
+    assert parse(constants.TRAIN, ["2", "2d", "0", "--help"]) is None
 
 
 def test_arguments_of_a_training() -> None:

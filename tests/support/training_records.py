@@ -10,7 +10,8 @@ from typing import Any
 
 from plansguard.artefacts.data.workers import Pool
 from plansguard.commands import train
-from plansguard.nnunet.command_line import TRAIN, parse
+from plansguard.nnunet.command_line import parse
+from plansguard.nnunet.constants import TRAIN
 from plansguard.nnunet.workspace import Workspace
 from plansguard.records.verify import DocumentState, verify
 from plansguard.rules.engine.acceptance import Accepted

@@ -10,16 +10,24 @@ from plansguard.core import disk
 from plansguard.core.errors import known
 from plansguard.core.report import Location
 from plansguard.core.text import differ, listed, quoted
-from plansguard.nnunet import constants, plans_diff
-from plansguard.nnunet.workspace import TrainedModel, dataset_id
+from plansguard.nnunet import constants, plans_diff, printed_commands
+from plansguard.nnunet.printed_commands import ShellText
+from plansguard.nnunet.workspace import TrainedModel
 from plansguard.rules.engine.declare import Found, found
 from plansguard.subjects.data_users import data_users
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.trained_models import differing_fields
 
+#: Fields that the engine fills, in commands of declared fixes.
+NUMBER, PLANS, CONFIGURATION = ShellText("{number}"), ShellText("{plans}"), ShellText("{configuration}")
 #: Suggested name of migrated plans.
 _NEW_NAME = "PretrainPlans"
+
+
+def yielded(name: str) -> ShellText:
+    """Return the field of a value that a rule yields as shell text, for a command of its declared fix."""
+    return ShellText(f"{{{name}}}")
 
 
 def lacks(dataset: Dataset, name: str) -> bool:
@@ -31,13 +39,13 @@ def lacks(dataset: Dataset, name: str) -> bool:
 def raw_file(dataset: Dataset, name: str) -> str:
     """Return the path of a file of the dataset in nnUNet_raw, quoted for a shell."""
     if dataset.workspace.raw is None:
-        return f'"$nnUNet_raw"/{quoted(dataset.name)}/{name}'
+        return printed_commands.below("nnUNet_raw", dataset.name, name)
     return quoted(dataset.workspace.raw / dataset.name / name)
 
 
 def migration_of(weights: str, dataset: Dataset) -> str:
     """Return the command that migrates the plans of these weights to a dataset, under a free name."""
-    return f"plansguard migrate -s {quoted(weights)} -t {number(dataset)} -tp {free_name(dataset)}"
+    return printed_commands.migrate(weights, dataset.name, free_name(dataset))
 
 
 def free_name(dataset: Dataset) -> str:
@@ -49,7 +57,7 @@ def free_name(dataset: Dataset) -> str:
 
 def number(dataset: Dataset) -> str:
     """Return the number of the dataset for nnU-Net's ``-d``, or a placeholder if its name has none."""
-    return dataset_id(dataset.name) or "DATASET_ID"
+    return printed_commands.number(dataset.name)
 
 
 def preprocess_command(dataset: Dataset, plans: Plans, *names: str) -> str:
@@ -61,13 +69,9 @@ def preprocess_command(dataset: Dataset, plans: Plans, *names: str) -> str:
     if dataset.role != "preprocessed":
         return "preprocess it where the dataset is"
     codes = sorted({*_edited_since_migration(dataset, plans), *_shared_wrongly(dataset, plans, names)})
-    return f"first do what {listed(codes)} says" if codes else preprocess_words(dataset, plans, *names)
-
-
-def preprocess_words(dataset: Dataset, plans: Plans, *names: str) -> str:
-    """Return the command that preprocesses configurations and leaves a record, also where it would be refused now."""
-    wanted = " ".join(f"-c {quoted(name)}" for name in names)
-    return f"plansguard preprocess -d {number(dataset)} -p {quoted(plans.identifier)} {wanted}"
+    if codes:
+        return f"first do what {listed(codes)} says"
+    return printed_commands.preprocess(dataset.name, plans.identifier, *names)
 
 
 def preprocess_commands(dataset: Dataset, every: Iterable[Plans]) -> str:
@@ -75,10 +79,10 @@ def preprocess_commands(dataset: Dataset, every: Iterable[Plans]) -> str:
     commands: list[str] = []
     for plans, names in _configurations_with_data(dataset, every):
         command = preprocess_command(dataset, plans, *names)
-        if not command.startswith("plansguard "):
+        if not isinstance(command, ShellText):
             return command
         commands.append(command)
-    return " && ".join(commands)
+    return printed_commands.chain(*commands)
 
 
 def plan_commands(dataset: Dataset, every: Sequence[Plans]) -> str:
@@ -87,10 +91,11 @@ def plan_commands(dataset: Dataset, every: Sequence[Plans]) -> str:
     Plans that no planner of nnU-Net writes are replaced by nnU-Net's default ones, whose data are not known yet.
     """
     own = [plans for plans in every if plans.identifier in constants.PLANNER_OF_IDENTIFIER]
-    options = [f" -pl {constants.PLANNER_OF_IDENTIFIER[plans.identifier]}" for plans in own] or [""]
-    commands = [f"nnUNetv2_plan_experiment -d {number(dataset)}{option}" for option in options]
+    planners = [constants.PLANNER_OF_IDENTIFIER[plans.identifier] for plans in own]
+    commands = [printed_commands.plan_experiment(dataset.name, planner) for planner in planners or (None,)]
     with_data = _configurations_with_data(dataset, own)
-    return " && ".join([*commands, *(preprocess_words(dataset, plans, *names) for plans, names in with_data)])
+    again = (printed_commands.preprocess(dataset.name, plans.identifier, *names) for plans, names in with_data)
+    return printed_commands.chain(*commands, *again)
 
 
 def _configurations_with_data(dataset: Dataset, every: Iterable[Plans]) -> Iterator[tuple[Plans, list[str]]]:

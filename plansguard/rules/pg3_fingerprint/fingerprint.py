@@ -8,8 +8,9 @@ from math import isfinite
 from plansguard.core.errors import Absent, known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief
+from plansguard.nnunet import printed_commands
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import lacks, number, plan_commands
+from plansguard.rules.engine.helpers import NUMBER, lacks, plan_commands
 from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import Fingerprint
@@ -25,7 +26,8 @@ WIDEST_SPACING_RANGE = 50
     "PG301",
     Severity.ERROR,
     message="{trouble}",
-    fix="correct the spacing in the headers of these images, then nnUNetv2_extract_fingerprint -d {number} --clean",
+    fix="correct the spacing in the headers of these images, then "
+    + printed_commands.extract_fingerprint(NUMBER, clean=True),
 )
 def invalid_fingerprint_spacing(fingerprint: Fingerprint) -> Iterator[Found]:
     """The fingerprint contains spacings that no image can have.
@@ -65,7 +67,7 @@ def invalid_fingerprint_spacing(fingerprint: Fingerprint) -> Iterator[Found]:
     "PG302",
     Severity.ERROR,
     message="{dataset} has plans but no dataset_fingerprint.json in its preprocessed folder",
-    fix="nnUNetv2_extract_fingerprint -d {number}",
+    fix=printed_commands.extract_fingerprint(NUMBER),
     roles=PREPROCESSED,
 )
 def fingerprint_missing(dataset: Dataset) -> Iterator[Found]:
@@ -109,7 +111,8 @@ def fingerprint_count(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[Fo
     cases, declared = known(lambda: _raw_cases(dataset)), known(lambda: _declared_cases(dataset))
     if {shapes, cases, declared} <= {spacings, None}:
         return
-    again = f"nnUNetv2_extract_fingerprint -d {number(dataset)} --clean && {plan_commands(dataset, dataset.plans)}"
+    extract = printed_commands.extract_fingerprint(dataset.name, clean=True)
+    again = printed_commands.chain(extract, plan_commands(dataset, dataset.plans))
     described = f"the fingerprint describes {spacings} cases"
     if spacings != shapes:
         one, other = f"the fingerprint has {spacings} spacings", f"{shapes} shapes"

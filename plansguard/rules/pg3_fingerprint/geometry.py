@@ -9,9 +9,9 @@ from typing import NamedTuple
 from plansguard.core.errors import Absent, known
 from plansguard.core.report import Severity
 from plansguard.core.text import times
-from plansguard.nnunet import constants
+from plansguard.nnunet import constants, printed_commands
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import reported_before
+from plansguard.rules.engine.helpers import NUMBER, reported_before
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import Fingerprint
 from plansguard.subjects.plans import Configuration, Plans
@@ -31,7 +31,7 @@ _GIB = 2**30
     Severity.WARNING,
     message="at {spacing} mm a median image, {shape} voxels at {data} mm, {effect}",
     fix="use a spacing nearer to the data: a migration with --workflow graft keeps this dataset's own; to plan it: "
-    "nnUNetv2_plan_experiment -d {number}",
+    + printed_commands.plan_experiment(NUMBER),
 )
 def spacing_far_from_data(
     dataset: Dataset, plans: Plans, configuration: Configuration, fingerprint: Fingerprint
@@ -117,7 +117,7 @@ def patch_larger_than_images(
     Severity.ERROR,
     name="3d-configuration-on-2d-data",
     message="{configuration} is for {theirs} images, but {because}",
-    fix="train a configuration planned for these images: nnUNetv2_plan_experiment -d {number}",
+    fix="train a configuration planned for these images: " + printed_commands.plan_experiment(NUMBER),
 )
 def three_d_configuration_on_two_d_data(
     dataset: Dataset, plans: Plans, configuration: Configuration
@@ -164,7 +164,7 @@ def three_d_configuration_on_two_d_data(
     message="transpose_forward {order} puts slices of {first:g} mm first, but this dataset is coarsest along another "
     "axis, with {coarsest:g} mm",
     fix='for this dataset it is "transpose_forward": {better}, "transpose_backward": {back}; to change it, plan again: '
-    "nnUNetv2_plan_experiment -d {number}",
+    + printed_commands.plan_experiment(NUMBER),
 )
 def transpose_not_for_this_data(plans: Plans, fingerprint: Fingerprint) -> Iterator[Found]:
     """The coarsest axis of this dataset is not the first one after transposing.

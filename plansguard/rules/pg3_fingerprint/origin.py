@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 from plansguard.core.errors import known
 from plansguard.core.report import Severity
-from plansguard.core.text import quoted, times
-from plansguard.nnunet import constants
+from plansguard.core.text import times
+from plansguard.nnunet import constants, printed_commands
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import number
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import DatasetJson, Fingerprint
 from plansguard.subjects.plans import Plans
@@ -44,12 +43,12 @@ def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Finger
         return
     order = plans.require("transpose_forward")
     planner = constants.PLANNER_OF_IDENTIFIER.get(plans.identifier, "ExperimentPlanner")
-    plan = f"nnUNetv2_plan_experiment -d {number(dataset)} -pl {planner}"
-    if plans.identifier not in constants.PLANNER_OF_IDENTIFIER:
-        plan += f" -overwrite_plans_name {quoted(plans.identifier)}"
+    is_default = plans.identifier in constants.PLANNER_OF_IDENTIFIER
+    name = None if is_default else plans.identifier
+    plan = printed_commands.plan_experiment(dataset.name, planner, name=name)
     claim = f"the plans {plans.identifier} come from other data"
     remedy = f"if they were moved here, use plansguard migrate, which writes a record; if the data changed, {plan}"
-    if plans.identifier in constants.PLANNER_OF_IDENTIFIER:  # a planner would have written these medians
+    if is_default:  # a planner would have written these medians
         claim = f"the default plans {plans.identifier} are not this dataset's own any more"
         remedy = f"plan this dataset again: {plan}; move other plans only under a name of their own (-tp)"
     yield found(

@@ -8,13 +8,13 @@ from pathlib import Path
 from plansguard.core import disk
 from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import brief, listed, quoted
+from plansguard.core.text import brief, listed
 from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
 from plansguard.nnunet import plans_diff
 from plansguard.nnunet.workspace import TrainedModel
 from plansguard.records.migration import MigrationRecord
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import number, trained_otherwise
+from plansguard.rules.engine.helpers import trained_otherwise
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Plans
 from plansguard.subjects.trained_models import differing_fields
@@ -238,11 +238,11 @@ def _is_for(record: MigrationRecord, weights: str) -> bool:
 
 def _with_weights(dataset: Dataset, plans: Plans, model: TrainedModel, *, proven: bool) -> str:
     """How to fine-tune with the migrated plans."""
-    from plansguard.subjects.pretraining import CHECKPOINT, Pretraining, pretraining_of, usual_fold
+    from plansguard.nnunet.printed_commands import CHECKPOINT
+    from plansguard.subjects.pretraining import Pretraining, pretraining_of, usual_fold
 
     weights = pretraining_of(dataset, plans, model.configuration) or Pretraining(CHECKPOINT)
-    words = (number(dataset), quoted(model.configuration), quoted(plans.identifier))
-    *_, command = weights.commands(*words, usual_fold(dataset))
+    *_, command = weights.commands(dataset.name, model.configuration, plans.identifier, usual_fold(dataset))
     return (
         f"train with the migrated plans: {command}" if proven else f"nothing, if no weights are meant; else: {command}"
     )

@@ -10,15 +10,16 @@ from plansguard.core import disk
 from plansguard.core.errors import known
 from plansguard.core.report import Severity
 from plansguard.core.text import brief, listed, quoted
+from plansguard.nnunet import printed_commands
 from plansguard.nnunet.constants import CHECKPOINT_FINAL, DEFAULT_TRAINER
+from plansguard.nnunet.printed_commands import FOLD
 from plansguard.nnunet.workspace import ALL, TrainedModel
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import number, preprocess_command
+from plansguard.rules.engine.helpers import preprocess_command
 from plansguard.rules.pg5_data.helpers import cases_of, requested_folds
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import Splits
 from plansguard.subjects.plans import Configuration
-from plansguard.subjects.pretraining import GATE_TRAIN
 
 if TYPE_CHECKING:
     from plansguard.artefacts.data.audit import Audit
@@ -92,7 +93,7 @@ def previous_stage_predictions_missing(dataset: Dataset, configuration: Configur
     at = configuration.at("previous_stage")
     if not begun and dataset.request.asks_for(configuration):
         trouble = f"there is no trained model of {stage} with these plans"
-        command = _first_stage(dataset, configuration, trainer or DEFAULT_TRAINER, dataset.request.fold or "FOLD")
+        command = _first_stage(dataset, configuration, trainer or DEFAULT_TRAINER, dataset.request.fold or FOLD)
         yield found(at, trouble=trouble, stage=stage, what="train", commands=command)
     for model, folder in begun.items():
         missing = sorted(needed - {name.rpartition(".")[0] for name in disk.file_names(folder)})
@@ -130,13 +131,12 @@ def _remedy(
     A fold that is trained repeats its validation, which predicts its cases.
     """
     finished = _finished(model)
-    wanted = folds or sorted(finished) or ["FOLD"]
+    wanted = folds or sorted(finished) or [FOLD]
     commands = [
-        _first_stage(dataset, configuration, model.trainer, fold) + (" --val" if fold in finished else "")
-        for fold in wanted
+        _first_stage(dataset, configuration, model.trainer, fold, validates=fold in finished) for fold in wanted
     ]
     what = "repeat the validation of" if finished.issuperset(wanted) else "train"
-    return what, " && ".join(commands)
+    return what, printed_commands.chain(*commands)
 
 
 def _finished(model: TrainedModel) -> set[str]:
@@ -144,8 +144,12 @@ def _finished(model: TrainedModel) -> set[str]:
     return {path.parent.name.removeprefix("fold_") for path in model.checkpoints if path.name == CHECKPOINT_FINAL}
 
 
-def _first_stage(dataset: Dataset, configuration: Configuration, trainer: str, fold: str) -> str:
-    words = [number(dataset), quoted(configuration.get("previous_stage")), fold]
-    words += ["-p", quoted(configuration.plans.identifier)]
-    words += ["-tr", quoted(trainer)] if trainer != DEFAULT_TRAINER else []
-    return " ".join([GATE_TRAIN, *words])
+def _first_stage(
+    dataset: Dataset, configuration: Configuration, trainer: str, fold: str, *, validates: bool = False
+) -> str:
+    return printed_commands.train(
+        *(dataset.name, configuration.get("previous_stage"), fold),
+        plans=configuration.plans.identifier,
+        trainer=trainer if trainer != DEFAULT_TRAINER else None,
+        flags=["--val"] if validates else [],
+    )

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from plansguard.core import disk
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed
+from plansguard.nnunet import printed_commands
 from plansguard.records.preprocessing_inputs import FieldDifference
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import preprocess_words
 from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects.data_users import DataUser, data_users
 from plansguard.subjects.dataset import Dataset
@@ -154,7 +154,7 @@ def _conflict_finding(dataset: Dataset, user: DataUser, conflict: _Conflict, at:
         other_plans=other.plans.path.name,
         fields=listed(fields, shown=2),
         mover=mover.configuration.name,
-        preprocess_mover=preprocess_words(dataset, mover.plans, mover.configuration.name),
+        preprocess_mover=printed_commands.preprocess(dataset.name, mover.plans.identifier, mover.configuration.name),
         own=_own_folder(mover),
         plans=mover.plans.identifier,
     )

@@ -10,9 +10,10 @@ from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import listed, nearest, quoted
-from plansguard.nnunet import constants, plans_diff
+from plansguard.nnunet import constants, plans_diff, printed_commands
 from plansguard.nnunet.install import gpus
 from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import yielded
 from plansguard.subjects.dataset import Dataset
 from plansguard.training.trainer_name import planned_steps
 
@@ -204,7 +205,7 @@ def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Fou
     Severity.INFO,
     message="the file contains no plans: the input that the weights were trained on cannot be compared",
     fix="look for plans.json where the weights come from, and migrate those; what the shapes alone determine: "
-    "plansguard show {path}",
+    + printed_commands.show(yielded("path")),
 )
 def weights_without_plans(checkpoint: Checkpoint) -> Iterator[Found]:
     """The plans of these weights are missing.
@@ -286,8 +287,10 @@ def trainer_changes_network(dataset: Dataset, checkpoint: Checkpoint) -> Iterato
     "PG610",
     Severity.WARNING,
     message="the checkpoint contains other plans than the model folder: {fields} differ",
-    fix="compare both, and predict with those that made the data it was trained on: plansguard extract {path} "
-    "-o then.json && plansguard diff then.json {plans}",
+    fix="compare both, and predict with those that made the data it was trained on: "
+    + printed_commands.chain(
+        printed_commands.extract(yielded("path"), "then.json"), printed_commands.diff("then.json", yielded("plans"))
+    ),
 )
 def checkpoint_from_other_plans(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
     """A checkpoint in a model folder contains other plans than the folder's plans.json.

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from plansguard.core import disk
 from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import brief, listed, quoted
+from plansguard.core.text import brief, listed
 from plansguard.nnunet import constants, plans_diff
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import migration_of, number
+from plansguard.rules.engine.helpers import migration_of
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 
@@ -357,10 +357,10 @@ def _fine_tuning(dataset: Dataset, weights: Weights, plans: Plans, trainer: str 
     """The command that fine-tunes the weights with these plans, by a trainer like theirs or like ``trainer``."""
     from plansguard.subjects.pretraining import Pretraining, usual_fold
 
-    pretraining = Pretraining(quoted(weights.checkpoint.path), trainer or weights.checkpoint.trainer)
+    pretraining = Pretraining(weights.checkpoint.path, trainer or weights.checkpoint.trainer)
     name = weights.checkpoint.configuration or weights.configuration.name
     fold = dataset.request.fold or usual_fold(dataset)
-    return next(pretraining.commands(number(dataset), quoted(name), quoted(plans.identifier), fold))
+    return next(pretraining.commands(dataset.name, name, plans.identifier, fold))
 
 
 def _migration(dataset: Dataset, weights: Weights) -> str:

@@ -12,9 +12,11 @@ from plansguard.core import disk
 from plansguard.core.errors import Absent, UnreadableDocument, known
 from plansguard.core.report import Severity
 from plansguard.core.text import brief, quoted
+from plansguard.nnunet import printed_commands
+from plansguard.nnunet.printed_commands import FOLD
 from plansguard.nnunet.workspace import TrainedModel
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import migration_of
+from plansguard.rules.engine.helpers import CONFIGURATION, NUMBER, PLANS, migration_of, yielded
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import DatasetJson
 from plansguard.subjects.plans import Configuration, Plans
@@ -95,7 +97,7 @@ def nnssl_weights_without_adaptation_plan(dataset: Dataset, plans: Plans) -> Ite
     "PG632",
     Severity.ERROR,
     message="{what}: these plans start from weights of nnssl, which only nnssl's trainers load",
-    fix="nnUNetv2_train_pretrained {number} {configuration} FOLD -p {plans} -tr {trainer}",
+    fix=printed_commands.train_pretrained(NUMBER, CONFIGURATION, FOLD, plans=PLANS, trainer=yielded("trainer")),
 )
 def nnssl_plans_with_plain_trainer(
     dataset: Dataset, plans: Plans, trained: tuple[TrainedModel, ...]

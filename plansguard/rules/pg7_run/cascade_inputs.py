@@ -10,9 +10,11 @@ from plansguard.core import disk
 from plansguard.core.errors import known
 from plansguard.core.report import Severity
 from plansguard.core.text import brief, listed
+from plansguard.nnunet import printed_commands
 from plansguard.nnunet.constants import CHECKPOINT_FINAL
 from plansguard.nnunet.workspace import ALL, GROUND_TRUTH, is_folder_name
 from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import CONFIGURATION, NUMBER, PLANS
 from plansguard.subjects.discovery import configuration_of
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     "PG741",
     Severity.ERROR,
     message="{configuration} has nothing to train on: {identifier} {trouble}",
-    fix="plansguard preprocess -d {number} -p {plans} -c {configuration}",
+    fix=printed_commands.preprocess(NUMBER, PLANS, CONFIGURATION),
 )
 def nothing_to_train_on(run: TrainingRun) -> Iterator[Found]:
     """The data to be trained on were never preprocessed.

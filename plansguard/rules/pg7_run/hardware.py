@@ -14,12 +14,14 @@ from plansguard.core import disk
 from plansguard.core.errors import Absent, UnreadableDocument
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, counted, quoted, whole
-from plansguard.nnunet import constants
+from plansguard.nnunet import constants, printed_commands
 from plansguard.nnunet.install import gpus
 from plansguard.nnunet.network import parameters
 from plansguard.nnunet.network.gpu_memory import estimated_gigabytes, feature_map_elements, yardstick
 from plansguard.nnunet.network.unet import UnknownNetwork
+from plansguard.nnunet.printed_commands import ShellText
 from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import CONFIGURATION, NUMBER, PLANS, yielded
 from plansguard.subjects.documents import DatasetJson
 from plansguard.subjects.plans import Configuration
 
@@ -55,8 +57,10 @@ class _Memory(NamedTuple):
     Severity.WARNING,
     message="{configuration} takes about {needed:.1f} GB by nnU-Net's own estimate, for patches of {patch_size} and "
     "{samples} on each GPU; {gpu} has {memory:.1f} GB{in_use}",
-    fix="plan for this GPU, under a name of its own: nnUNetv2_plan_experiment -d {number} -pl {planner} "
-    "-gpu_memory_target {target} -overwrite_plans_name {plans}_{target}G",
+    fix="plan for this GPU, under a name of its own: "
+    + printed_commands.plan_experiment(
+        NUMBER, yielded("planner"), memory=yielded("target"), name=ShellText("{plans}_{target}G")
+    ),
 )
 def gpu_memory_too_small(run: TrainingRun, configuration: Configuration, dataset_json: DatasetJson) -> Iterator[Found]:
     """The training takes more memory than the GPU has.
@@ -259,7 +263,7 @@ def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json:
     Severity.WARNING,
     message="{folder} has {free:.2f} GB free, and nnU-Net unpacks {needed:.2f} GB there before it trains",
     fix="make room there, or preprocess again with nnU-Net 2.6 or later, whose data are not unpacked: "
-    "plansguard preprocess -d {number} -p {plans} -c {configuration}",
+    + printed_commands.preprocess(NUMBER, PLANS, CONFIGURATION),
 )
 def no_room_to_unpack(run: TrainingRun, configuration: Configuration) -> Iterator[Found]:
     """The disk is too small for data that nnU-Net unpacks.

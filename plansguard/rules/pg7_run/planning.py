@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import counted, listed, quoted, whole
+from plansguard.nnunet import printed_commands
 from plansguard.nnunet.constants import DA_PROCESSES
 from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import NUMBER, yielded
 from plansguard.subjects.trained_models import trained_with
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     Severity.ERROR,
     message="planning would overwrite {identifier} of {dataset}, which was migrated from {origin} ({workflow})",
     fix="give the new plans a name of their own with -overwrite_plans_name {better}; if the migrated ones "
-    "are not needed any more: plansguard migrate -t {number} -tp {typed} --undo",
+    "are not needed any more: " + printed_commands.undo(NUMBER, yielded("typed")),
 )
 def planning_replaces_migrated_plans(planning: Planning) -> Iterator[Found]:
     """Planning would overwrite migrated plans.
@@ -131,7 +132,7 @@ def no_thread_for_planning(planning: Planning) -> Iterator[Found]:
             value=quoted(value),
             planner=planning.planner,
             after=", after it has extracted the fingerprint" if planning.extracts else "",
-            command=shlex.join(["env", "-u", DA_PROCESSES, "plansguard", "gate", "--", *words]),
+            command=printed_commands.gate(words, before=["env", "-u", DA_PROCESSES]),
         )
 
 

@@ -12,9 +12,9 @@ from plansguard.core import disk
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import counted, listed, quoted
-from plansguard.nnunet import constants
+from plansguard.nnunet import constants, printed_commands
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import number
+from plansguard.rules.engine.helpers import CONFIGURATION, NUMBER, PLANS, yielded
 from plansguard.training.schedule import GENTLE_RATE, STOCK_PER_WINDOW, STOCK_RATE, StepSchedule
 
 if TYPE_CHECKING:
@@ -150,8 +150,8 @@ def checkpoints_too_rare(run: TrainingRun) -> Iterator[Found]:
     Severity.INFO,
     message="{trainer} makes {epochs} of {per_epoch} steps, whatever the data: {steps:,} steps, in which each of the "
     "{cases} training cases is drawn about {passes:,.0f} times",
-    fix="nothing, if that is intended; to compare lengths: plansguard steps -d {number} -p {plans} -c {configuration} "
-    "-f {fold} --total {total}",
+    fix="nothing, if that is intended; to compare lengths: "
+    + printed_commands.steps(NUMBER, PLANS, CONFIGURATION, yielded("fold"), yielded("total")),
 )
 def epochs_are_not_passes(run: TrainingRun) -> Iterator[Found]:
     """A trainer was chosen by its number of epochs, which are not passes over the data.
@@ -353,10 +353,9 @@ def _gentle(run: TrainingRun) -> str:
 
 def _in_steps(run: TrainingRun) -> str:
     """The command of ``plansguard train`` that makes as many steps."""
-    from plansguard.subjects.training_run import TRAIN
     from plansguard.training.trainer_name import trainer_name
 
-    return replace(run, program=TRAIN).command(trainer_name(run.base_trainer, _schedule(run)))
+    return replace(run, launcher=None).command(trainer_name(run.base_trainer, _schedule(run)))
 
 
 def _with_plans(run: TrainingRun, plans: Plans) -> str:
@@ -366,8 +365,7 @@ def _with_plans(run: TrainingRun, plans: Plans) -> str:
     command = replace(run, plans=plans, configuration=configuration).command()
     if known(lambda: run.dataset.data_folder(configuration)) is not None:
         return command
-    words = f"-d {number(run.dataset)} -p {quoted(plans.identifier)} -c {quoted(name)}"
-    return f"plansguard preprocess {words} && {command}"
+    return printed_commands.chain(printed_commands.preprocess(run.dataset.name, plans.identifier, name), command)
 
 
 def _idle_plans(run: TrainingRun) -> list[Plans]:

@@ -1,0 +1,240 @@
+"""Commands that messages, fixes and *Next* print: plansguard's own and nnU-Net's, as text for a shell.
+
+Only this module builds them, so that quoting, the number of a dataset and the names of options are the same everywhere.
+Values are quoted; ``ShellText`` is left as it is: an expansion such as ``"$nnUNet_results"``, or a field ``{plans}`` of
+a rule that the engine fills. Options with the value None are left out. A dataset is given by its name
+(``Dataset002_Name``) or number, and printed as the number that nnU-Net takes.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from plansguard.nnunet.constants import FINGERPRINT, PLAN, PLAN_AND_PREPROCESS, PREDICT, TRAIN
+from plansguard.nnunet.workspace import dataset_id
+
+
+class ShellText(str):
+    """Text that a shell reads as it is: quoted already, or an expansion."""
+
+    __slots__ = ()
+
+
+Word = str | Path
+"""One word of a command; it is quoted unless it is ShellText."""
+
+#: What only the user knows: the dataset that a name without a number stands for, or that plans are to go to.
+DATASET: Final = ShellText("DATASET")
+CONFIGURATION: Final = ShellText("CONFIGURATION")
+FOLD: Final = ShellText("FOLD")
+#: A name for migrated plans of a dataset that is not known.
+NEW_NAME: Final = ShellText("NEW_NAME")
+#: Weights whose path is not known.
+CHECKPOINT: Final = ShellText("CHECKPOINT")
+#: A folder with data of nnU-Net v1.
+FOLDER: Final = ShellText("FOLDER")
+#: A folder of images to predict, and one for the results.
+IMAGES: Final = ShellText("IMAGES")
+SEGMENTATIONS: Final = ShellText("SEGMENTATIONS")
+#: nnU-Net's default of ``-device``, which is left out.
+DEFAULT_DEVICE: Final = "cuda"
+
+
+def shell(*words: Word) -> ShellText:
+    """Return words as a shell takes them, each quoted if it has to be."""
+    return ShellText(" ".join(word if isinstance(word, ShellText) else shlex.quote(str(word)) for word in words))
+
+
+def chain(*commands: str) -> ShellText:
+    """Return one line that runs the commands one after the other, as long as none fails; empty ones are left out."""
+    return ShellText(" && ".join(filter(None, commands)))
+
+
+def below(variable: str, *parts: Word) -> ShellText:
+    """Return the path of a file below the folder that an environment variable names."""
+    return ShellText("/".join([f'"${variable}"', *(shlex.quote(str(part)) for part in parts)]))
+
+
+def number(dataset: str) -> str:
+    """Return the number of a dataset for ``-d``, or a placeholder if its name has none."""
+    is_number = isinstance(dataset, ShellText) or dataset.isdecimal()
+    return dataset if is_number else dataset_id(dataset) or DATASET
+
+
+def _named(dataset: str) -> str:
+    """The dataset for commands that also take its whole name."""
+    has_name = dataset.startswith("Dataset") and not isinstance(dataset, ShellText)
+    return dataset_id(dataset) or dataset if has_name else number(dataset)
+
+
+def _options(**values: Word | None) -> list[Word]:
+    """Words of options by their name after the ``-``; those without a value are left out."""
+    return [word for name, value in values.items() if value is not None for word in (f"-{name}", value)]
+
+
+# --- plansguard's own
+
+
+def check(
+    dataset: str,
+    *,
+    plans: Word | None = None,
+    configuration: Word | None = None,
+    weights: Word | None = None,
+) -> ShellText:
+    """Check a dataset: all of it, these plans, or this configuration, with weights that are to be loaded."""
+    options = _options(p=plans, c=configuration, pretrained_weights=weights)
+    return shell("plansguard", "check", "-d", _named(dataset), *options)
+
+
+def check_file(path: Word) -> ShellText:
+    """Check a file or a folder."""
+    return shell("plansguard", "check", path)
+
+
+def preprocess(dataset: str, plans: Word, *configurations: Word) -> ShellText:
+    """Preprocess configurations, and leave a record."""
+    names = [word for name in configurations for word in ("-c", name)]
+    return shell("plansguard", "preprocess", "-d", _named(dataset), "-p", plans, *names)
+
+
+def migrate(
+    source: Word, dataset: str, to: Word, *, plans: Word | None = None, workflow: str = "finetune"
+) -> ShellText:
+    """Move the ``plans`` of a source (a dataset, weights) to a dataset under the name ``to``."""
+    words = ["plansguard", "migrate", "-s", source, "-t", _named(dataset), *_options(sp=plans, tp=to)]
+    return shell(*words, *(["--workflow", workflow] if workflow != "finetune" else []))
+
+
+def source(dataset: str) -> str:
+    """Return a dataset as the source of a migration."""
+    return _named(dataset)
+
+
+def undo(dataset: str, plans: Word | None) -> ShellText:
+    """Undo the migration of these plans to a dataset."""
+    return shell("plansguard", "migrate", "-t", _named(dataset), *_options(tp=plans), "--undo")
+
+
+def extract(artefact: Word, to: Word) -> ShellText:
+    """Write the plans inside weights or a model into a file."""
+    return shell("plansguard", "extract", artefact, "-o", to)
+
+
+def show(path: Word) -> ShellText:
+    """Describe plans, weights or a model."""
+    return shell("plansguard", "show", path)
+
+
+def diff(one: Word, other: Word) -> ShellText:
+    """Compare two plans files."""
+    return shell("plansguard", "diff", one, other)
+
+
+def fit_everywhere(checkpoint: Word) -> ShellText:
+    """List what every dataset needs before it is fine-tuned from a checkpoint."""
+    return shell("plansguard", "fit", checkpoint, "--all")
+
+
+def steps(dataset: str, plans: Word, configuration: Word, fold: Word, total: Word) -> ShellText:
+    """Calculate a training of a number of steps."""
+    place = _options(d=_named(dataset), p=plans, c=configuration, f=fold)
+    return shell("plansguard", "steps", *place, "--total", total)
+
+
+def verify_receipt(folder: Word, weights: Word | None = None) -> ShellText:
+    """Compare the training records in a folder of results with the files of today."""
+    return shell("plansguard", "verify-receipt", folder, *_options(pretrained_weights=weights))
+
+
+def gate(words: Sequence[Word], options: Sequence[Word] = (), before: Sequence[Word] = ()) -> ShellText:
+    """Judge a command of nnU-Net, and start it. ``options`` are the gate's own, ``before`` precedes plansguard."""
+    return shell(*before, "plansguard", "gate", *options, "--", *words)
+
+
+def train(
+    dataset: str,
+    configuration: Word,
+    fold: Word,
+    *,
+    plans: Word | None = None,
+    trainer: Word | None = None,
+    schedule: Sequence[str] | None = None,
+    device: str = DEFAULT_DEVICE,
+    gpus: int = 1,
+    flags: Iterable[str] = (),
+    weights: Word | None = None,
+    options: Sequence[str] = (),
+    launcher: Sequence[Word] = (TRAIN,),
+) -> ShellText:
+    """Train by nnU-Net's own command behind the gate, or by ``plansguard train`` with the options of a schedule.
+
+    ``options`` are those of plansguard, ``flags`` those of both without a value. ``launcher`` starts nnU-Net's command.
+    """
+    words: list[Word] = [_named(dataset), configuration, fold, *_options(p=plans)]
+    words += _options(tr=trainer) if schedule is None else schedule
+    words += [*_device(device), *_options(num_gpus=str(gpus) if gpus > 1 else None)]
+    words += [*flags, *_options(pretrained_weights=weights)]
+    if schedule is None:
+        return gate([*launcher, *words], options)
+    return shell("plansguard", "train", *options, *words)
+
+
+def predict(
+    dataset: str,
+    configuration: Word,
+    fold: Word,
+    *,
+    plans: Word,
+    trainer: Word,
+    to: Word,
+    device: str = DEFAULT_DEVICE,
+    previous: Word | None = None,
+) -> ShellText:
+    """Predict new images with one fold of a model; ``previous`` are predictions of the first stage of a cascade."""
+    words = [*_options(i=IMAGES, o=to, d=_named(dataset), c=configuration, f=fold, p=plans, tr=trainer)]
+    return gate([PREDICT, *words, *_device(device), *_options(prev_stage_predictions=previous)])
+
+
+def _device(device: str) -> list[Word]:
+    return _options(device=device if device != DEFAULT_DEVICE else None)
+
+
+# --- nnU-Net's
+
+
+def extract_fingerprint(dataset: str, *, clean: bool = False) -> ShellText:
+    """Extract the fingerprint of a dataset; with ``clean``, also where there is one."""
+    return shell(FINGERPRINT, "-d", number(dataset), *(["--clean"] if clean else []))
+
+
+def plan_experiment(
+    dataset: str, planner: Word | None = None, *, memory: Word | None = None, name: Word | None = None
+) -> ShellText:
+    """Plan a dataset by this planner, for a memory in GB, under a name."""
+    options = _options(d=number(dataset), pl=planner, gpu_memory_target=memory, overwrite_plans_name=name)
+    return shell(PLAN, *options)
+
+
+def plan_and_preprocess(dataset: str) -> ShellText:
+    """Extract the fingerprint of a dataset and plan it."""
+    return shell(PLAN_AND_PREPROCESS, "-d", number(dataset))
+
+
+def install_zip(archive: Word) -> ShellText:
+    """Unpack trained models that nnU-Net has exported into its folder of results."""
+    return shell("nnUNetv2_install_pretrained_model_from_zip", archive)
+
+
+def convert_old_dataset(folder: Word, dataset: Word) -> ShellText:
+    """Convert a task of nnU-Net v1."""
+    return shell("nnUNetv2_convert_old_nnUNet_dataset", folder, dataset)
+
+
+def train_pretrained(dataset: str, configuration: Word, fold: Word, *, plans: Word, trainer: Word) -> ShellText:
+    """Train from weights of nnssl, by the command of its nnU-Net."""
+    words = _options(p=plans, tr=trainer)
+    return shell("nnUNetv2_train_pretrained", _named(dataset), configuration, fold, *words)
