@@ -145,6 +145,11 @@ def steps(dataset: str, plans: Word, configuration: Word, fold: Word, total: Wor
     return shell("plansguard", "steps", *place, "--total", total)
 
 
+def explain(rule: Word) -> ShellText:
+    """Show the page of a rule."""
+    return shell("plansguard", "explain", rule)
+
+
 def verify_receipt(folder: Word, weights: Word | None = None) -> ShellText:
     """Compare the training records in a folder of results with the files of today."""
     return shell("plansguard", "verify-receipt", folder, *_options(pretrained_weights=weights))

@@ -138,7 +138,7 @@ def test_next_of_a_migration_preprocesses_what_the_first_stage_predicts_for(work
     remove("results/nnUNetTrainer__nnUNetPlans__3d_fullres")(workspace, GIVING)
     done = run("migrate", "-s", "1", "-t", "2", "-tp", "PretrainPlans")
     first, *_, last = commands_after_next(done.out)
-    assert first == "plansguard preprocess -d 2 -p PretrainPlans -c 3d_lowres 3d_cascade_fullres"
+    assert first == "plansguard preprocess -d 2 -p PretrainPlans -c 3d_lowres -c 3d_cascade_fullres"
     assert "nnUNetv2_train 2 3d_lowres 0 -p PretrainPlans" in last
 
 

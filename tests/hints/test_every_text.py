@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from plansguard.cli import COMMANDS
 from tests.conftest import ROOT
 from tests.hints.situations import SITUATIONS, printed_in
 from tests.rules import ALL_VARIANTS
@@ -24,6 +25,10 @@ ELSEWHERE = {
     "verify-receipt VALUE": "after a training: tests/commands/test_printed_trainings.py",
     "whose data are not unpacked": "a full disk: tests/rules/pg7_run/test_hardware.py",
 }
+#: The only module that writes commands.
+BUILDERS = ROOT / "plansguard/nnunet/printed_commands.py"
+#: The beginning of a command that another text completes.
+OPEN = re.compile(r"(plansguard [a-z-]+|nnUNetv2_[a-z_]+) +(--? ?)?$")
 #: Stands for a value in a text.
 VALUE = "VALUE"
 
@@ -48,6 +53,48 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
 def test_a_text_with_values(tmp_path: Path) -> None:
     (tmp_path / "module.py").write_text('"""plansguard show x."""\nA = f"plansguard show {b} -c {c}"\nD = "to {e}"\n')
     assert [*texts(tmp_path / "module.py")] == [(2, "plansguard show VALUE -c VALUE"), (3, "to VALUE")]
+
+
+@pytest.mark.parametrize(
+    ("source", "written"),
+    [
+        ('hint = f"plansguard show {x}"', True),
+        ('hint = "plansguard check -d 2"', True),
+        ('hint = "then nnUNetv2_predict -i IMAGES; "', True),
+        ('hint = "plansguard gate -- " + line', True),
+        ('hint = "nnUNetv2_train " + line', True),
+        ('fix = "to plan it: nnUNetv2_plan_experiment -d {number}"', True),
+        ('hint = "plansguard preprocess does the same"', False),
+        ('hint = f"plansguard schema settings describes {x}"', False),
+        ('hint = "-pretrained_weights is an option of nnUNetv2_train"', False),
+    ],
+)
+def test_commands_in_texts(source: str, written: bool, tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(source)
+    assert any(_writes_command(text) for _, text in texts(tmp_path / "module.py")) is written
+
+
+def test_one_module_builds_commands() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {text}"
+        for path in sorted((ROOT / "plansguard").rglob("*.py"))
+        if path != BUILDERS
+        for line, text in texts(path)
+        if _writes_command(text)
+    ]
+    assert not found, "\n".join(found)
+
+
+def _writes_command(text: str) -> bool:
+    """Whether a text contains the arguments of a command, which its builder has to quote."""
+    if OPEN.search(text):
+        return True
+    try:
+        chains = commands(text)
+    except ValueError:
+        return True
+    programs = [words for chain in chains for words in chain if words[0] == "plansguard" or words[0][:3] == "nnU"]
+    return any(not word.isalpha() or VALUE in word for words in programs for word in words[1:] if word not in COMMANDS)
 
 
 @pytest.mark.slow

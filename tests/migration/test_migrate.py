@@ -79,7 +79,7 @@ def test_next_commands_have_real_names(workspace: Path) -> None:
     commands = [line.strip() for line in out.partition("Next:")[2].splitlines() if line.strip()]
     assert commands == [
         "plansguard preprocess -d 2 -p PretrainPlans -c 3d_fullres",
-        "plansguard check -d 2 -p PretrainPlans",
+        "plansguard check -d 2 -p PretrainPlans -c 3d_fullres",
         fine_tuning(checkpoint, "PretrainPlans"),
     ]
 

@@ -310,7 +310,7 @@ def test_next_commands_name_the_checkpoint(workspace: Path) -> None:
     ):
         assert commands(migrate(artefact(), "--dry-run")) == [
             "plansguard preprocess -d 2 -p Pretrained -c 3d_fullres",
-            "plansguard check -d 2 -p Pretrained",
+            "plansguard check -d 2 -p Pretrained -c 3d_fullres",
             fine_tuning(checkpoint),
         ]
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from plansguard.core.errors import UsageError
 from plansguard.core.report import NOT_JUDGED, Finding, Report, RuleInfo
 from plansguard.core.text import nearest
+from plansguard.nnunet import printed_commands
 
 
 class Accepted(NamedTuple):
@@ -33,7 +34,8 @@ def assert_acceptable(accepted: Iterable[Accepted], rules: Sequence[RuleInfo]) -
             raise UsageError(f"there is no rule {entry.code} to accept", hint=hint)
         if info.incomplete:
             raise UsageError(
-                f"{entry.code} cannot be accepted: {NOT_JUDGED}", hint=f"plansguard explain {info.code} says what to do"
+                f"{entry.code} cannot be accepted: {NOT_JUDGED}",
+                hint=f"{printed_commands.explain(info.code)} says what to do",
             )
         if not entry.because.strip():
             raise UsageError(f"why is {entry.code} accepted?", hint='add --because "..."; the record keeps the reason')

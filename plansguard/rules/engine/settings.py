@@ -17,6 +17,7 @@ from plansguard.core.text import nearest
 from plansguard.documents import json_document
 from plansguard.documents.file_names import SETTINGS_NAME
 from plansguard.documents.json_document import JsonDocument, pointer
+from plansguard.nnunet import printed_commands
 
 if TYPE_CHECKING:
     from plansguard.documents.models.settings import Ignore, Settings
@@ -146,7 +147,9 @@ def _check_rule_names(document: JsonDocument, settings: Settings, rules: tuple[R
             raise _unreadable(document, place, f"there is no rule {word!r}", hint)
         if known[word].incomplete:
             reason = f"{word} can neither be ignored nor have another severity: {NOT_JUDGED}"
-            raise _unreadable(document, place, reason, hint=f"plansguard explain {known[word].code} says what to do")
+            raise _unreadable(
+                document, place, reason, hint=f"{printed_commands.explain(known[word].code)} says what to do"
+            )
 
 
 def _unreadable(document: JsonDocument, place: str, reason: str, hint: str = "") -> UnreadableDocument:
