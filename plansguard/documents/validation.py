@@ -210,14 +210,19 @@ class _Schema:
         return frozenset(_TYPES[part["type"]]) if known else frozenset()
 
     def _build_object(self, part: dict[str, Any]) -> Predicate:
-        required = frozenset(part.get("required", ()))
-        properties = {key: self.predicate(member) for key, member in part.get("properties", {}).items()}
+        required, members = frozenset(part.get("required", ())), part.get("properties", {})
+        scalars = {key: types for key, member in members.items() if (types := self._scalar_types(member))}
+        properties = {key: self.predicate(member) for key, member in members.items()}
         others = self.predicate(part.get("additionalProperties", True))
 
         def fits(value: Any) -> bool:
             if type(value) is not dict or not required <= value.keys():
                 return False
-            return all(properties.get(key, others)(item) for key, item in value.items())
+            for key, item in value.items():
+                types = scalars.get(key)
+                if not (properties.get(key, others)(item) if types is None else type(item) in types):
+                    return False
+            return True
 
         return fits
 

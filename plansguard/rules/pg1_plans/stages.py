@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from math import prod
 from typing import Any
 
@@ -181,7 +182,7 @@ def _pooling(configuration: Configuration) -> tuple[list[int], list[int]]:
     Raises Absent if the strides do not fit the patch.
     """
     patch, strides = configuration.require("patch_size"), _strides(configuration)
-    if not strides or not all(len(stage) == len(patch) and network.are_counts(stage) for stage in strides):
+    if {len(patch)} != set(map(len, strides)) or not network.are_counts([*chain.from_iterable(strides)]):
         raise Absent(f"the strides of configuration {configuration.name} do not fit its patch (see PG103, PG108)")
     return patch, [prod(axis) for axis in zip(*strides, strict=True)]
 
@@ -243,6 +244,8 @@ def _bad_entries(
         # The old format has no list of features.
         value = [] if key == "features_per_stage" and configuration.has_old_format else kwargs.get(key, [])
         stages = value if isinstance(value, list) else [value]
+        if _are_sound(key, stages):
+            continue
         per_axis = key in network.PER_STAGE_AND_AXIS and isinstance(value, list)
         axes = _usual_length(stages)
         for index, stage in enumerate(stages):
@@ -254,6 +257,15 @@ def _bad_entries(
                 yield key, tokens, stage, f"other stages have {axes} numbers", f"write {axes} numbers, one per axis"
             elif key == "kernel_sizes" and any(number % 2 == 0 for number in numbers):
                 yield key, tokens, stage, "the network can only pad odd kernels", "write odd numbers, such as 3"
+
+
+def _are_sound(key: str, stages: list[Any]) -> bool:
+    """Return whether these are positive integers, or lists of them of one length as strides or odd kernels."""
+    per_axis = key in network.PER_STAGE_AND_AXIS and set(map(type, stages)) == {list}
+    if per_axis and len(set(map(len, stages))) > 1:
+        return False
+    numbers = list(chain.from_iterable(stages)) if per_axis else stages
+    return network.are_counts(numbers) and (key != "kernel_sizes" or all(number % 2 for number in numbers))
 
 
 def _usual_length(stages: list[Any]) -> int:

@@ -202,18 +202,14 @@ class _Grid(NamedTuple):
     """Target spacing of a configuration, and the data on the same axes: those of the plane for a 2d configuration.
 
     ``spacing`` and the median ``data`` spacing are in mm. ``shape`` is the median shape, ``image`` that after
-    resampling, both in voxels.
+    resampling, both in voxels. ``factor`` is the number of voxels that resampling makes of one.
     """
 
     spacing: list[float]
     data: list[float]
     shape: list[float]
     image: list[float]
-
-    @property
-    def factor(self) -> float:
-        """Return the number of voxels that resampling makes of one."""
-        return prod(ours / target for ours, target in zip(self.data, self.spacing, strict=True))
+    factor: float
 
 
 def _grid(plans: Plans, configuration: Configuration, fingerprint: Fingerprint) -> _Grid:
@@ -227,10 +223,10 @@ def _grid(plans: Plans, configuration: Configuration, fingerprint: Fingerprint) 
         raise Absent(f"{configuration.name} is a 3D configuration, the images are 2D (see PG309)")
     first = len(data) - len(spacing)
     image = [length / target for length, target in zip(extent[first:], spacing, strict=True)]
-    grid = _Grid(spacing, data[first:], shape[first:], image)
-    if not 0 < grid.factor < inf or inf in image:
+    factor = prod(ours / target for ours, target in zip(data[first:], spacing, strict=True))
+    if not 0 < factor < inf or inf in image:
         raise Absent(f"resampling to the spacing of configuration {configuration.name} overflows")
-    return grid
+    return _Grid(spacing, data[first:], shape[first:], image, factor)
 
 
 def _distance(grid: _Grid, configuration: Configuration) -> float:
