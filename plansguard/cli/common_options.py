@@ -126,10 +126,13 @@ def use_color() -> bool:
 
 def load_settings(path: Path | None, places: Sequence[Path]) -> ActiveSettings:
     """Return the settings in the file ``path``, else the nearest ones."""
-    from plansguard.commands.check import nearest_settings
+    if path is None:
+        from plansguard.commands.check import nearest_settings
+
+        return nearest_settings(places)
     from plansguard.rules import RULES
 
-    return nearest_settings(places) if path is None else read_settings(path, tuple(rule.info for rule in RULES))
+    return read_settings(path, tuple(rule.info for rule in RULES))
 
 
 def print_line(line: str, *, err: bool = False) -> None:

@@ -11,7 +11,7 @@ from plansguard.core import disk
 from plansguard.core.report import Report
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
 from plansguard.nnunet.workspace import Workspace
-from plansguard.rules import RULES
+from plansguard.rules import RULES_OF_DATASETS
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings, find_settings, read_settings
 from plansguard.subjects.dataset import Dataset
@@ -76,7 +76,7 @@ def check(
         [*(str(place) for place in places), *ids],
         requested(),
         settings=settings or nearest_settings([*places, *(subject.folder for subject in named)]),
-        rules=RULES,
+        rules=RULES_OF_DATASETS,
     )
     return replace(report, lacks_plans=bool(report.documents) and lacks_plans)
 
@@ -113,4 +113,8 @@ def nearest_settings(places: Iterable[Path]) -> ActiveSettings:
     """Return the settings nearest to the first of ``places``, else to the current folder."""
     first = next(iter(places), Path())
     path = find_settings(first if disk.is_folder(first) else first.parent) or find_settings(Path())
-    return ActiveSettings() if path is None else read_settings(path, tuple(rule.info for rule in RULES))
+    if path is None:
+        return ActiveSettings()
+    from plansguard.rules import RULES
+
+    return read_settings(path, tuple(rule.info for rule in RULES))

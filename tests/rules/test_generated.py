@@ -14,8 +14,9 @@ from types import ModuleType
 
 import pytest
 
-from plansguard.rules import MODULES, RULES
+from plansguard.rules import MODULES, RULES, RULES_OF_DATASETS
 from plansguard.rules.engine.declare import Rule
+from plansguard.rules.engine.needs import Level
 from plansguard.rules.engine.page import SECTIONS, page
 from tests.conftest import ROOT
 from tests.rules import VARIANTS_BY_MODULE
@@ -229,6 +230,11 @@ def test_a_code_leads_to_its_folder(module: ModuleType) -> None:
     codes = [one.info.code for one in vars(module).values() if isinstance(one, Rule)]
     assert codes
     assert [code for code in codes if code[:3].lower() != family[:3]] == []
+
+
+def test_a_check_has_every_rule_about_datasets() -> None:
+    others = {rule.level for rule in RULES if rule not in RULES_OF_DATASETS}
+    assert others == {Level.RUN, Level.PLANNING, Level.PREDICTION, Level.PAIR}
 
 
 @pytest.mark.parametrize("module", VARIANTS_BY_MODULE)
