@@ -12,6 +12,7 @@ from plansguard.core.text import times
 from plansguard.nnunet import constants, printed_commands
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import NUMBER, reported_before
+from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import Fingerprint
 from plansguard.subjects.plans import Configuration, Plans
@@ -76,6 +77,7 @@ def spacing_far_from_data(
     message="the patch of {patch} voxels is larger than the images: at {spacing} mm their median is {image} voxels",
     fix="nothing, if the weights were pretrained with this patch; to save memory, bring patch_size down towards "
     "{fitting} (in steps that the strides divide)",
+    roles=PREPROCESSED | {"loose"},
 )
 def patch_larger_than_images(
     dataset: Dataset, plans: Plans, configuration: Configuration, fingerprint: Fingerprint
@@ -84,7 +86,8 @@ def patch_larger_than_images(
 
     What it checks: `patch_size` against the median size of the images once they are resampled to `spacing`. More than
     1.5 times as large along one axis is reported. The planner never exceeds 4/3: it pads the median size to a number
-    that the network can halve.
+    that the network can halve. For information where plans are migrated with this patch. Models are not judged: their
+    patch belongs to their weights.
 
     Why it matters: nnU-Net pads every sample with zeros. It trains and predicts, so this is a warning, but the padding
     costs memory and time, and it can indicate plans that were made for other images. With pretrained weights and small
@@ -103,13 +106,24 @@ def patch_larger_than_images(
         raise Absent(f"the spacing of {configuration.name} leaves almost nothing of the images (see PG307)")
     too_large = [size > LARGEST_PATCH * ceil(length) for size, length in zip(patch, grid.image, strict=True)]
     if any(too_large) and not reported_before(dataset, configuration, "patch_size", "spacing"):
+        is_meant = _is_as_migrated(dataset, configuration, "patch_size")
         yield found(
             configuration.at("patch_size"),
+            severity=Severity.INFO if is_meant else None,
+            fix="nothing: it is the patch of the migrated plans" if is_meant else None,
             patch=times(patch),
             image=times([ceil(length) for length in grid.image]),
             fitting=times([min(size, ceil(length)) for size, length in zip(patch, grid.image, strict=True)]),
             spacing=times(grid.spacing),
         )
+
+
+def _is_as_migrated(dataset: Dataset, configuration: Configuration, key: str) -> bool:
+    """Whether a field that the configuration has or inherits is as a migration wrote it."""
+    record = known(lambda: dataset.migration_record(configuration.plans))
+    written = None if record is None else record.migrated.get("configurations")
+    entry = written.get(configuration.origin(key)) if isinstance(written, dict) else None
+    return isinstance(entry, dict) and entry.get(key) == configuration.get(key)
 
 
 @rule(

@@ -1,0 +1,61 @@
+"""PG308 on plans whose patch belongs to weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from plansguard.commands.check import check
+from plansguard.core.report import Finding
+from tests.rules.pg3_fingerprint.test_channels import TRAINED
+from tests.support.command import run
+from tests.support.moves import GIVING, MOVED, RECEIVING
+from tests.support.variants import PLANS, place, put
+
+CONFIGURATIONS = "/configurations"
+LARGE = [64, 96, 96]  # twice the images along the first axis
+MOVE = ("migrate", "-s", "1", "-t", "2", "-sp", "nnUNetPlans", "-tp", "PretrainPlans")
+
+pytestmark = pytest.mark.workspace(GIVING, RECEIVING)
+
+
+def too_large(*paths: Path) -> dict[str, Finding]:
+    """The findings PG308 of Dataset002 and its migrated plans, or of a folder, by configuration."""
+    datasets = [] if paths else [RECEIVING]
+    findings = check(paths, datasets=datasets, plans=None if paths else "PretrainPlans").findings
+    return {str(one.configuration): one for one in findings if one.code == "PG308"}
+
+
+@pytest.fixture
+def migrated(workspace: Path) -> Path:
+    """The workspace after a migration of plans with a large patch, which is for information already then."""
+    put(PLANS, f"{CONFIGURATIONS}/3d_fullres/patch_size", LARGE)(workspace, GIVING)
+    report = json.loads(run(*MOVE, "--output", "json").out)
+    assert ("PG308", "info") in {(one["code"], one["severity"]) for one in report["findings"]}
+    return workspace
+
+
+def test_a_patch_that_was_migrated_is_for_information(migrated: Path) -> None:
+    finding = too_large()["3d_fullres"]
+    assert finding.severity == "info"
+    assert finding.fix == "nothing: it is the patch of the migrated plans"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("3d_fullres/patch_size", [80, 96, 96], id="edited"),
+        pytest.param("mine", {"inherits_from": "3d_fullres", "patch_size": [80, 96, 96]}, id="added"),
+    ],
+)
+def test_another_patch_is_a_warning(migrated: Path, name: str, value: object) -> None:
+    put(MOVED, f"{CONFIGURATIONS}/{name}", value)(migrated, RECEIVING)
+    assert too_large()[name.partition("/")[0]].severity == "warning"
+
+
+def test_a_patch_of_trained_weights_is_not_reported(migrated: Path) -> None:
+    for edit in TRAINED:
+        edit(migrated, RECEIVING)
+    assert too_large(place(migrated, RECEIVING, "results")) == {}
