@@ -15,7 +15,8 @@ FailOnFacets = Annotated[
     Option(
         "--fail-on",
         metavar="FACETS",
-        help="Exit with 1 when a field of these differs: weights, input, training, bookkeeping.",
+        help="Exit with 1 when a field of these differs: weights, input, training, bookkeeping. A configuration that "
+        "only B has is no difference.",
     ),
 ]
 
@@ -45,5 +46,6 @@ def diff(
     changes = plans_diff.compare(old, new)
     rendered = rendering.text(old, new, changes) if output == "text" else rendering.as_json(before, after, changes)
     typer.echo(rendered, nl=False)
-    counts = rendering.count(changes)
+    added = plans_diff.configuration_names(new) - plans_diff.configuration_names(old)
+    counts = rendering.count([change for change in changes if change.field.configuration not in added])
     raise typer.Exit(1 if any(counts[facet] for facet in wanted) else 0)

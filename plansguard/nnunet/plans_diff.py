@@ -85,11 +85,12 @@ def edited_since_migration(migrated: dict[str, Any], now: dict[str, Any]) -> Ite
 
     A configuration that was added or removed since is no edit of those that were migrated.
     """
-    both = _configuration_names(migrated) & _configuration_names(now)
+    both = configuration_names(migrated) & configuration_names(now)
     yield from (change for change in edited(migrated, now) if change.field.configuration in {None, *both})
 
 
-def _configuration_names(plans: dict[str, Any]) -> set[str]:
+def configuration_names(plans: dict[str, Any]) -> set[str]:
+    """Names of the configurations that are objects."""
     written = plans.get("configurations")
     return {name for name, entry in written.items() if isinstance(entry, dict)} if isinstance(written, dict) else set()
 

@@ -84,6 +84,22 @@ def test_fail_on(plans: Document, fail_on: str | None, code: int, output: str) -
     assert run("diff", CT / "nnUNetPlans.json", other, "--output", output, *options).code == code
 
 
+@pytest.mark.parametrize(
+    ("addition", "removal"),
+    [
+        pytest.param({"inherits_from": "3d_fullres", "batch_size": 4}, False, id="inherited"),
+        pytest.param({"inherits_from": "3d_fullres", "spacing": [1.0, 1.0, 1.0]}, False, id="other-input"),
+        pytest.param({"inherits_from": "3d_fullres"}, True, id="removed"),
+    ],
+)
+def test_fail_on_with_a_configuration_of_one_side(plans: Document, addition: Document, removal: bool) -> None:
+    """Weights and data of the first plans do not depend on a configuration that only the second plans have."""
+    longer = save("B.json", edited(plans, lambda copied: copied["configurations"].update(extra=addition)))
+    sides = [longer, CT / "nnUNetPlans.json"] if removal else [CT / "nnUNetPlans.json", longer]
+    done = run("diff", *sides, "--fail-on", ",".join(FACETS))
+    assert (done.code, "1 configuration only in one of them" in done.out) == (int(removal), True)
+
+
 def test_json() -> None:
     sides = [str(CT / "nnUNetPlans.json"), str(PREPROCESSED / "Dataset004_Slides2D/nnUNetPlans.json")]
     text = run("diff", *sides, "--output", "json").out
