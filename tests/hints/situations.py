@@ -15,7 +15,7 @@ import pytest
 from plansguard.core.report import Report
 from tests.rules.pg7_run.trainings import READY
 from tests.support.command import run
-from tests.support.data_folders import preprocessed
+from tests.support.data_folders import STAGES, both, preprocessed
 from tests.support.moves import move
 from tests.support.printed import PLACEHOLDERS
 from tests.support.typed_commands import TRAINED, Typed
@@ -24,12 +24,15 @@ from tests.support.variants import (
     DATASET_JSON,
     FINGERPRINT,
     PLANS,
+    RESENC,
     Edit,
     Variant,
+    drop,
     place,
     point_to,
     put,
     remove,
+    rewrite,
     written,
 )
 from tests.support.weights import saved, weights
@@ -78,6 +81,12 @@ def renamed(workspace: Path, dataset: str) -> None:
     place(workspace, dataset, "preprocessed/my plans.json").write_text(json.dumps(plans), encoding="utf-8")
 
 
+def unfinished(workspace: Path, dataset: str) -> None:
+    """The pretraining was stopped."""
+    fold = workspace / MODEL / "fold_0"
+    (fold / "checkpoint_final.pth").rename(fold / "checkpoint_latest.pth")
+
+
 def linked(workspace: Path, dataset: str) -> None:
     """Put the data on another disk."""
     place(workspace, dataset, "preprocessed/nnUNetPlans_2d").symlink_to(workspace / "disk")
@@ -105,6 +114,7 @@ SITUATIONS: tuple[Situation, ...] = (
         (untrained,),
         4,
     ),
+    Situation("next after a migration of an unfinished training", MIGRATE, (unfinished,), 4),
     Situation("next after a graft", (*MIGRATE, "--workflow", "graft"), commands=3),
     Situation(
         "next after a migration from a zip",
@@ -123,6 +133,12 @@ SITUATIONS: tuple[Situation, ...] = (
         (move(),),
         2,
     ),
+    Situation(
+        "next after preprocessing the first stage of a cascade",
+        ("preprocess", "-d", "2", "-p", "nnUNetPlans", "-c", "3d_lowres", "--yes"),
+        STAGES,
+        3,
+    ),
     Situation("next after an extraction", ("extract", FINAL, "-o", "plans of it.json"), commands=2),
     Situation(
         "an extraction from plans",
@@ -131,6 +147,24 @@ SITUATIONS: tuple[Situation, ...] = (
     Situation("fit", ("fit", FINAL, "-d", "2")),
     Situation("fit of migrated plans", ("fit", FINAL, "-d", "2"), (move(),)),
     Situation("fit of data", ("fit", FINAL, "-d", "2"), (*READY, weights())),
+    Situation(
+        "fit of damaged plans",
+        ("fit", FINAL, "-d", "2", "-p", "nnUNetPlans"),
+        (rewrite(PLANS, lambda text: text[:99]),),
+        1,
+        ("PG001",),
+    ),
+    Situation(
+        "fit of another kind of network",
+        ("fit", FINAL, "-d", "2"),
+        (put(PLANS, "/configurations/3d_fullres/architecture/network_class_name", "mine.Net"), remove(RESENC)),
+    ),
+    Situation("fit without dataset.json", ("fit", FINAL, "-d", "2"), (remove(DATASET_JSON),)),
+    Situation(
+        "fit of weights without plans",
+        ("fit", "{workspace}/checkpoint_final.pth", "-d", "2"),
+        (weights(init_args=None, trainer_name=None), put(PLANS, "/configurations/3d_fullres/patch_size/0", 999)),
+    ),
     Situation("fit from a zip", ("fit", "{workspace}/model.zip", "-d", "2"), (zipped, move())),
     Situation(
         "fit of data from a zip that is not installed",
@@ -254,6 +288,11 @@ SITUATIONS: tuple[Situation, ...] = (
         READY,
         unset=("nnUNet_results",),
     ),
+    Situation(
+        "a check of a stale fingerprint",
+        ("check", "-d", "2"),
+        both(remove(RESENC), drop(FINGERPRINT, "/spacings/0"), drop(FINGERPRINT, "/shapes_after_crop/0")),
+    ),
     Situation("without preprocessed data", ("check", "-d", "2"), unset=("nnUNet_preprocessed",)),
     Situation(
         "plans that are missing, without preprocessed data",
@@ -295,17 +334,17 @@ SITUATIONS: tuple[Situation, ...] = (
     Situation(
         "settings with an unknown rule",
         ("check", "-d", "2"),
-        (written(SETTINGS, '{"schema": "plansguard/settings/1", "rules": {"ZZZ": "off"}}'),),
+        (written(SETTINGS, '{"severity": {"ZZZ": "info"}}'),),
     ),
     Situation(
         "settings with an incomplete rule",
         ("check", "-d", "2"),
-        (written(SETTINGS, '{"schema": "plansguard/settings/1", "rules": {"PG001": "info"}}'),),
+        (written(SETTINGS, '{"severity": {"PG001": "info"}}'),),
     ),
     Situation(
         "settings with an unknown key",
         ("check", "-d", "2"),
-        (written(SETTINGS, '{"schema": "plansguard/settings/1", "rulez": {}}'),),
+        (written(SETTINGS, '{"rulez": {}}'),),
     ),
 )
 

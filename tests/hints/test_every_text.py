@@ -1,32 +1,34 @@
-"""Every text in the sources that contains a command is printed, and so tested, by a variant or a situation."""
+"""Commands in the sources: one module builds them, and every call of it is made by a variant or a situation."""
 
 from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from plansguard.cli import COMMANDS
+from plansguard.nnunet import printed_commands
+from plansguard.nnunet.printed_commands import ShellText, shell
 from tests.conftest import ROOT
 from tests.hints.situations import SITUATIONS, printed_in
 from tests.rules import ALL_VARIANTS
 from tests.support.printed import commands
 from tests.support.typed_commands import state_of
 
-#: Texts that need another state than files, options and variables, and what tests them.
+#: Functions whose commands need another state than files, options and variables, and what tests them.
 ELSEWHERE = {
-    "nnUNetv2_install_pretrained_model_from_zip VALUE && ": "before a training: the same command after a migration is",
-    "pip install": "packages that are missing: tests/test_packaging.py",
-    "git show": "a clone that lacks files: tests/documents/test_git_revisions.py",
-    "nnUNetv2_predict -i IMAGES": "after a training: tests/commands/test_printed_trainings.py",
-    "verify-receipt VALUE": "after a training: tests/commands/test_printed_trainings.py",
-    "whose data are not unpacked": "a full disk: tests/rules/pg7_run/test_hardware.py",
+    "plansguard/commands/train.py:next_commands": "after a training: tests/commands/test_printed_trainings.py",
+    "plansguard/commands/train.py:_prediction": "after a training: tests/commands/test_printed_trainings.py",
+    "plansguard/records/verify.py:compare": "after a training: tests/records/test_verify.py",
 }
 #: The only module that writes commands.
 BUILDERS = ROOT / "plansguard/nnunet/printed_commands.py"
+#: Functions of it that build no whole command.
+HELPERS = (".below", ".chain", ".number", ".source")
 #: The beginning of a command that another text completes.
 OPEN = re.compile(r"(plansguard [a-z-]+|nnUNetv2_[a-z_]+) +(--? ?)?$")
 #: Stands for a value in a text.
@@ -97,37 +99,48 @@ def _writes_command(text: str) -> bool:
     return any(not word.isalpha() or VALUE in word for words in programs for word in words[1:] if word not in COMMANDS)
 
 
+def calls(path: Path) -> Iterator[tuple[str, range]]:
+    """The calls of the builders inside functions of a module: the name of the function, and the lines of the call."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        for node in (part for statement in function.body for part in ast.walk(statement)):
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            if called.startswith(f"{BUILDERS.stem}.") and not called.endswith(HELPERS):
+                yield function.name, range(node.lineno, (node.end_lineno or node.lineno) + 1)
+
+
 @pytest.mark.slow
-def test_every_command_is_printed(tmp_path: Path) -> None:
-    printed = "\n".join(_printed(tmp_path))
+def test_every_call_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: set[tuple[str, int]] = set()
+
+    def recording(*words: printed_commands.Word) -> ShellText:
+        frame = sys._getframe(1)
+        while frame.f_code.co_filename == str(BUILDERS) and frame.f_back is not None:
+            frame = frame.f_back
+        made.add((frame.f_code.co_filename, frame.f_lineno))
+        return shell(*words)
+
+    monkeypatch.setattr(printed_commands, "shell", recording)
+    _run_all(tmp_path)
     missing = [
-        f"{path.relative_to(ROOT)}:{line}: {text}"
+        f"{path.relative_to(ROOT)}:{lines.start}: {name}"
         for path in sorted((ROOT / "plansguard").rglob("*.py"))
-        for line, text in texts(path)
-        if "\n" not in text
-        and _has_command(text)
-        and not any(part in text for part in ELSEWHERE)
-        and not _pattern(text).search(printed)
+        if path != BUILDERS
+        for name, lines in calls(path)
+        if f"{path.relative_to(ROOT).as_posix()}:{name}" not in ELSEWHERE
+        and not any((str(path), line) in made for line in lines)
     ]
     assert not missing, "\n".join(missing)
 
 
-def _has_command(text: str) -> bool:
-    try:
-        return bool(commands(text))
-    except ValueError:  # a part of a command, with one of two quotes
-        return False
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(re.escape(text.strip()).replace(VALUE, r"[^\n]*?"))
-
-
-def _printed(folder: Path) -> Iterator[str]:
+def _run_all(folder: Path) -> None:
     for number, variant in enumerate(ALL_VARIANTS):
-        with state_of(variant, folder / f"variant {number}") as (_, report, _patch):
-            for finding in report.findings:
-                yield from (finding.message, finding.fix)
+        with state_of(variant, folder / f"variant {number}"):
+            pass
     for number, situation in enumerate(SITUATIONS):
-        with printed_in(situation, folder / f"situation {number}") as (text, _typed):
-            yield text
+        with printed_in(situation, folder / f"situation {number}"):
+            pass

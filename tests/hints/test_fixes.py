@@ -32,11 +32,13 @@ def printed(report: Report) -> list[tuple[Finding, list[list[str]]]]:
 @pytest.mark.parametrize("variant", ALL_VARIANTS, ids=lambda variant: variant.name)
 def test_commands_of_a_finding(variant: Variant, tmp_path: Path) -> None:
     problems: list[str] = []
-    with state_of(variant, tmp_path / "the state") as (_, report, _patch):
+    with state_of(variant, tmp_path / "state 0") as (workspace, report, patch):
         chains = printed(report)
         problems += [why for _, chain in chains for words in chain if (why := obstacle(words)) is not None]
-    assert not problems, "\n".join(problems)
-    for number in range(len(chains)):
+        assert not problems, "\n".join(problems)
+        problems += Typed(variant, workspace, report, patch).problems(*chains[0]) if chains else []
+    shutil.rmtree(tmp_path / "state 0")
+    for number in range(1, len(chains)):
         with state_of(variant, tmp_path / f"state {number}") as (workspace, report, patch):
             finding, chain = printed(report)[number]
             problems += Typed(variant, workspace, report, patch).problems(finding, chain)
