@@ -56,7 +56,8 @@ class RuleInfo(NamedTuple):
     """The declaration of a rule.
 
     A finding of a rule that is ``incomplete`` means that something was not judged. It makes the exit code 2, and can be
-    neither ignored nor accepted, nor does its severity change.
+    neither ignored nor accepted, nor does its severity change. ``overruled_by`` is the option of one command that lets
+    a finding through, where settings, which apply to every command, must not do so.
     """
 
     code: str
@@ -66,6 +67,7 @@ class RuleInfo(NamedTuple):
     fix: str
     docstring: str
     incomplete: bool = False
+    overruled_by: str = ""
 
     @property
     def doc(self) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 
 #: Longer values are cut in messages.
 _LONGEST_VALUE = 80
+#: Characters; Linux opens no longer path.
+_LONGEST_PATH = 4096
 #: The significant digits of a float32, in which image headers store spacings.
 _DIGITS = 7
 
@@ -56,6 +58,12 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     from difflib import get_close_matches  # slow to import, and needed only in error messages
 
     return next(iter(get_close_matches(name, names, 1)), None)
+
+
+def shortened(text: str) -> str:
+    """The text with a gap in every word that is longer than any path can be."""
+    words = text.split(" ")
+    return " ".join(word if len(word) <= _LONGEST_PATH else f"{word[:100]}...{word[-100:]}" for word in words)
 
 
 def quoted(path: Path | str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from plansguard.core import disk
+from plansguard.core.atomic_files import assert_writable, kept
 from plansguard.core.digest import sha256
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, WriteRefused
 from plansguard.documents import json_document, size_limits
@@ -22,14 +23,11 @@ _DIGITS = (8, 64)
 
 
 def writable(path: Path) -> Path:
-    """``path`` if a file can be written there: nothing is there, or a regular file that is no symbolic link."""
-    if disk.is_link(path):
-        raise UsageError(
-            f"{path} is a link to {disk.real(path)}, and a migration does not write through links",
-            hint="choose another name with -tp, or remove the link",
-        )
-    if disk.is_there(path) and not disk.is_file(path):
-        raise UsageError(f"{path} is there already and is no file", hint="choose another name with -tp")
+    """``path``; WriteRefused unless nothing is there, or a regular file, whose content is then kept."""
+    try:
+        assert_writable(path, kept)
+    except WriteRefused as refused:
+        raise WriteRefused(refused.reason, hint="move it away, or choose another name with -tp") from refused
     return path
 
 

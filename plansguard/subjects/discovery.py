@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from plansguard.subjects.plans import Configuration, Plans
 
 #: Folders that are searched below one path: a whole disk has more, and takes minutes.
 MAX_FOLDERS = 50_000
+
+#: Errors of opening a file that exists: it may be any document.
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EIO)
 
 #: Folders with images, arrays or files of other programs, and without documents of nnU-Net.
 _PRUNED = {
@@ -68,11 +72,13 @@ def dataset_in(folder: Path, named: Iterable[str] = (), workspace: Workspace | N
 
     A file in ``named`` is included if its name is one of nnU-Net's, or if it cannot be read. Files without a name and
     the fields of nnU-Net's documents are skipped, named or not; so are damaged files, unless what is left of them shows
-    what they are. UnreadableDocument when the folder cannot be listed.
+    what they are. A JSON file without permission to open it is included beside documents of nnU-Net. UnreadableDocument
+    when the folder cannot be listed.
     """
     documents: list[JsonDocument] = []
     by_name_only: list[JsonDocument] = []
     unreadable: list[UnreadableDocument] = []
+    closed: list[UnreadableDocument] = []
     named = set(named)
     entries = _entries(folder)
     for name in sorted({*named, *_json_names(entries)}):
@@ -84,6 +90,8 @@ def dataset_in(folder: Path, named: Iterable[str] = (), workspace: Workspace | N
         except UnreadableDocument as error:
             if name in named or certain or _resembles_document(folder / name):
                 unreadable.append(error)
+            elif isinstance(error.__cause__, OSError) and error.__cause__.errno in _CLOSED:
+                closed.append(error)
             continue
         if document is None:
             continue
@@ -94,7 +102,9 @@ def dataset_in(folder: Path, named: Iterable[str] = (), workspace: Workspace | N
     # A file that only has a name of nnU-Net's is included beside documents of nnU-Net; elsewhere it is unrelated.
     if documents:
         documents += by_name_only
-    elif not DATASET_NAME.fullmatch(folder.absolute().name):
+    if documents or DATASET_NAME.fullmatch(folder.absolute().name):
+        unreadable += closed
+    else:
         # Other programs use the names plans.json and dataset.json too.
         doubtful = {file_names.MODEL_PLANS, file_names.CANONICAL_NAMES["dataset.json"]} - named
         unreadable = [error for error in unreadable if Path(error.path).name not in doubtful]
@@ -161,15 +171,16 @@ def _listed(folder: Path, named: Iterable[str]) -> Dataset:
 def _walk(root: Path) -> Iterator[tuple[str, Path]]:
     """Every folder at or below ``root`` that can contain documents, with its real path, once each.
 
-    Links are followed. Folders that cannot be listed come last, so that they are reported. UsageError beyond
-    MAX_FOLDERS.
+    Links are followed, except to a folder above ``root``, which contains more than what was named. Folders that cannot
+    be listed come last, so that they are reported. UsageError beyond MAX_FOLDERS.
     """
+    above = set(map(str, disk.real(root).parents))
     seen: set[str] = set()
     unlisted: list[tuple[str, Path]] = []
     waiting = [(str(disk.real(root)), root)]
     while waiting:
         real, folder = waiting.pop()
-        if real in seen:
+        if real in seen or real in above:
             continue
         try:
             entries = disk.entries(folder)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +38,25 @@ def test_the_record_shows_what_a_file_is(content: bytes, workspace: Path) -> Non
     place(workspace, OTHER_CT, "preprocessed/Moved.json").write_bytes(content)
     done = run("check", "-d", "2")
     assert (done.code, "PG001" in done.out, "Moved.json" in done.out) == (2, True, True)
+
+
+@pytest.mark.parametrize("where", ["beside nnU-Net's documents", "elsewhere"])
+def test_a_file_without_permission_may_be_plans(where: str, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = place(workspace, OTHER_CT, "preprocessed/")
+    if where == "elsewhere":
+        folder = workspace / "notes"
+        folder.mkdir()
+    (folder / "mine.json").write_bytes(b"{}")
+    opened = os.open
+
+    def closed(path: object, *arguments: Any, **options: Any) -> int:
+        if str(path).endswith("mine.json"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(path, *arguments, **options)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(os, "open", closed)
+    done = run("check", folder)
+    assert (done.code, "mine.json" in done.out) == ((3, False) if where == "elsewhere" else (2, True))
 
 
 @pytest.mark.parametrize("content", [b"{", b'// editor\n{"configurations": []}', b"\0"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plansguard.core.text import brief, changed, counted, listed, times
+from plansguard.core.text import brief, changed, counted, listed, shortened, times
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,12 @@ from plansguard.core.text import brief, changed, counted, listed, times
 )
 def test_brief(value: Any, text: str) -> None:
     assert brief(value) == text
+
+
+def test_only_what_no_path_can_be_is_cut() -> None:
+    path, overlong = "/x" * 2040, "/xy" * 2040
+    assert shortened(f"no {path}: {path}") == f"no {path}: {path}"
+    assert shortened(f"no {overlong}  here") == f"no {overlong[:100]}...{overlong[-100:]}  here"
 
 
 def test_exact_values_are_not_rounded() -> None:

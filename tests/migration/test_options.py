@@ -62,6 +62,19 @@ def test_what_cannot_be_accepted(workspace: Path, code: str) -> None:
     assert place(workspace, RECEIVING, PLANS).read_bytes() == before
 
 
+@pytest.mark.parametrize("word", ["PG412", "would-overwrite"])
+@pytest.mark.parametrize("how", ["ignore", "severity"])
+def test_settings_do_not_let_plans_be_overwritten(workspace: Path, word: str, how: str) -> None:
+    entry = {"ignore": [{"rule": word, "reason": "on purpose"}]} if how == "ignore" else {"severity": {word: "info"}}
+    place(workspace, RECEIVING, "preprocessed/plansguard.json").write_text(json.dumps(entry))
+    before = place(workspace, RECEIVING, PLANS).read_bytes()
+    done = run("migrate", "-s", "1", "-t", "2", "-tp", "nnUNetPlans")
+    assert done.code == 2
+    assert f"{word} can neither be ignored nor have another severity here" in done.err
+    assert "--force replaces the plans and keeps a backup" in done.err
+    assert place(workspace, RECEIVING, PLANS).read_bytes() == before
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("undoing", [False, True])
 def test_output_that_cannot_be_written(workspace: Path, undoing: bool) -> None:

@@ -313,7 +313,7 @@ def test_waiting_for_the_lock_ends(workspace: Path, monkeypatch: pytest.MonkeyPa
 def test_folder_as_target(workspace: Path) -> None:
     before = state(workspace)
     place(workspace, OTHER_CT, "preprocessed/Moved.json").mkdir()
-    with pytest.raises(UsageError, match="is no file"):
+    with pytest.raises(WriteRefused, match="is a folder"):
         migrate_plans(workspace)
     place(workspace, OTHER_CT, "preprocessed/Moved.json").rmdir()
     assert state(workspace) == before

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from plansguard.core.digest import sha256
-from plansguard.core.errors import PlansguardError, UsageError
+from plansguard.core.errors import PlansguardError, UsageError, WriteRefused
 from plansguard.documents import json_document
 from plansguard.migration.apply import migrate
 from plansguard.migration.files import backup_name
@@ -61,7 +61,7 @@ def test_no_file_is_written_through_a_link(workspace: Path, name: str, behind: s
     link(path, Path(behind))
     before, others = state_of_links(workspace), state_of(workspace, CT)
     if own is None or not path.is_file():  # an existing dataset.json is only read
-        with pytest.raises(UsageError, match="is a link to"):
+        with pytest.raises(WriteRefused, match="is a symbolic link to"):
             migrate_plans(workspace, "Linked", force=True)
     assert (state_of_links(workspace), state_of(workspace, CT)) == (before, others)
 

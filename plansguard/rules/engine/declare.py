@@ -73,6 +73,7 @@ def rule(
     roles: frozenset[str] = ROLES,
     follows: tuple[str, ...] = (),
     incomplete: bool = False,
+    overruled_by: str = "",
 ) -> Callable[[Check], Rule]:
     """Declare a rule.
 
@@ -81,14 +82,14 @@ def rule(
     names the fault; ``Evidence`` begins with the failure modes of docs/coverage.md that the rule covers, up to ``;``.
 
     ``roles`` are given where the needs do not show which datasets the rule can apply to; ``follows`` where other rules
-    may report the change that this one finds; ``incomplete`` where a finding means that something was not judged.
+    may report the change that this one finds; ``incomplete`` where a finding means that something was not judged;
+    ``overruled_by`` where only an option of the command lets a finding through, and settings do not.
     """
 
     def declare(check: Check) -> Rule:
         needs = check.__code__.co_varnames[: check.__code__.co_argcount]
-        info = RuleInfo(
-            code, name or check.__name__.replace("_", "-"), severity, message, fix, check.__doc__ or "", incomplete
-        )
+        called = name or check.__name__.replace("_", "-")
+        info = RuleInfo(code, called, severity, message, fix, check.__doc__ or "", incomplete, overruled_by)
         return Rule(info, check, needs, max(NEEDS[need].level for need in needs), roles, follows)
 
     return declare

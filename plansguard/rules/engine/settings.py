@@ -150,6 +150,9 @@ def _check_rule_names(document: JsonDocument, settings: Settings, rules: tuple[R
             raise _unreadable(
                 document, place, reason, hint=f"{printed_commands.explain(known[word].code)} says what to do"
             )
+        if known[word].overruled_by:
+            reason = f"{word} can neither be ignored nor have another severity here: it would apply to every command"
+            raise _unreadable(document, place, reason, hint=f"{known[word].overruled_by}, for one command")
 
 
 def _unreadable(document: JsonDocument, place: str, reason: str, hint: str = "") -> UnreadableDocument:

@@ -82,6 +82,7 @@ def direction_unproven(pair: Pair) -> Iterator[Found]:
     Severity.ERROR,
     message="{dataset} already has plans named {identifier}, and they are not these: {difference}",
     fix="choose another name with -tp, or keep a backup of the old plans with --force",
+    overruled_by="--force replaces the plans and keeps a backup",
 )
 def would_overwrite(pair: Pair) -> Iterator[Found]:
     """Other plans of that name would be overwritten.
@@ -91,7 +92,8 @@ def would_overwrite(pair: Pair) -> Iterator[Found]:
     Why it matters: nnU-Net's move overwrites without asking. The dataset's own plans are lost, results of that name
     belong to plans that no longer exist, and the next preprocessing deletes the data folder they shared.
 
-    How to fix: choose a name that is free. `--force` replaces the plans and keeps a backup beside them.
+    How to fix: choose a name that is free. `--force` replaces the plans and keeps a backup beside them. plansguard.json
+    can neither ignore this finding nor change its severity.
 
     Example: `-tp nnUNetPlans` into a dataset that has been planned.
 
