@@ -423,14 +423,15 @@ def test_links_in_a_circle(folder: Path) -> None:
     assert judged[:3] == (2, [("PG001", "plans/kidney/LoopPlans.json")], 6)
 
 
-def test_a_link_to_a_folder_above(workspace: Path) -> None:
+def test_a_link_to_a_folder_above(folder: Path, workspace: Path) -> None:
     """It leads to more than what was named, in the end to the whole disk."""
     FAULT(workspace, CT)
-    for name, target in (("up", ".."), ("top", str(workspace)), ("disk", "/")):
-        link(place(workspace, OTHER_CT, "preprocessed/") / name, target)
-    judged = judge(f"{ROOTS['preprocessed']}/{OTHER_CT}/")
-    assert judged[:2] == (0, [])
-    assert judge(ROOTS["preprocessed"]).code == 1
+    for name, target in (("up", "../.."), ("top", str(workspace)), ("disk", "/")):
+        link(folder / name, target)
+    judged = judge(str(folder))
+    assert judged[:3] == (0, [], 5)
+    link(folder / "beside", f"../../{ROOTS['preprocessed']}")
+    assert judge(str(folder)).code == 1
 
 
 def test_dangling_link(folder: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from plansguard.core.errors import known
 from plansguard.core.report import Severity
 from plansguard.core.text import times
+from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
 from plansguard.nnunet import constants, printed_commands
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.subjects.dataset import Dataset
@@ -31,8 +32,9 @@ def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Finger
     whole pretraining has run. Under one of nnU-Net's default names they have replaced the dataset's own plans, and the
     data and results of that name belong to plans that no longer exist.
 
-    How to fix: move plans with `plansguard migrate`, under a new name; its migration record explains them. Where the
-    dataset changed since planning, plan and preprocess again.
+    How to fix: move plans with `plansguard migrate`, under a new name; its migration record explains them. A
+    record that was removed is restored, or the plans are moved again: rules about migrated plans do not run without it.
+    Where the dataset changed since planning, plan and preprocess again.
 
     Example: `nnUNetv2_move_plans_between_datasets -s 1 -t 2 -sp nnUNetPlans` without `-tp`.
 
@@ -47,7 +49,8 @@ def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Finger
     name = None if is_default else plans.identifier
     plan = printed_commands.plan_experiment(dataset.name, planner, name=name)
     claim = f"the plans {plans.identifier} come from other data"
-    remedy = f"if they were moved here, use plansguard migrate, which writes a record; if the data changed, {plan}"
+    record = plans.identifier + MIGRATION_RECORD_ENDING
+    remedy = f"if they were moved here, use plansguard migrate, or restore {record}; if the data changed, {plan}"
     if is_default:  # a planner would have written these medians
         claim = f"the default plans {plans.identifier} are not this dataset's own any more"
         remedy = f"plan this dataset again: {plan}; move other plans only under a name of their own (-tp)"

@@ -181,7 +181,7 @@ def trained_without_migrated_plans(
     Its training record names the weights. A training that has no such record is reported for information if nnU-Net's
     own logs say that it was started after the migration, and the weights would load into its network. A training whose
     record names no weights, or others, or whose plans were migrated as well, is not reported; times of files are no
-    evidence.
+    evidence. Plans whose migration record was removed are not known as migrated: PG311 reports them.
 
     Why it matters: every version of nnU-Net's own instructions leaves `-p` out of the last command. Then the default
     plans train: with another network the weights are refused; else spacing and normalization are silently wrong.
