@@ -15,6 +15,8 @@ from plansguard.documents.json_document import JsonDocument
 
 #: Seconds that git may take. A pipe in place of one of its files makes it wait for ever.
 TIMEOUT = 60.0
+#: Bytes that git may allocate: many times the largest document.
+MAX_MEMORY = 2**30
 #: The configuration of an untrusted repository names programs. `cat-file` runs none of them but to fetch objects that a
 #: partial clone lacks: GIT_NO_LAZY_FETCH forbids that since git 2.44, GIT_ALLOW_PROTOCOL, which overrides the
 #: configuration, since 2.3. The options and GIT_OPTIONAL_LOCKS switch off what later versions might run.
@@ -65,15 +67,31 @@ def _git(command: str, option: str, blob: str, *, place: str) -> bytes:
             check=False,
             timeout=TIMEOUT,
             env={**os.environ, **ENVIRONMENT},
+            preexec_fn=_limit_memory if os.name == "posix" else None,
         )
     except OSError as error:
         raise UsageError(f"git cannot be run: {error.strerror}", hint=f"give a file instead of {place}") from error
-    except (ValueError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired as error:
+        reason = f"git gave no answer for {place} in {error.timeout:g} seconds"
+        raise UsageError(reason, hint=f"give a file instead of {place}") from error
+    except ValueError as error:
         raise UsageError(f"git has no answer for {place}: {error}", hint=f"give a file instead of {place}") from error
     if shown.returncode:
         reason = " ".join(shown.stderr.decode(errors="replace").split()).removeprefix("fatal: ")
         raise UsageError(f"git has no {place}: {reason}", hint=_hint(reason, blob))
     return shown.stdout
+
+
+def _limit_memory() -> None:
+    """Limit what git may allocate: a link to /dev/zero in place of one of its files never ends.
+
+    Mapped files, such as packs of many gigabytes, do not count.
+    """
+    import resource
+
+    _, highest = resource.getrlimit(resource.RLIMIT_DATA)
+    most = MAX_MEMORY if highest == resource.RLIM_INFINITY else min(MAX_MEMORY, highest)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, highest))
 
 
 def _hint(reason: str, blob: str) -> str:

@@ -230,8 +230,24 @@ def test_a_pipe_in_place_of_a_file_of_git(monkeypatch: pytest.MonkeyPatch) -> No
     os.mkfifo("pipe")
     configure("include.path", str(Path("pipe").absolute()))
     monkeypatch.setattr(git_revisions, "TIMEOUT", 0.5)
-    with pytest.raises(UsageError, match=r"git has no answer for HEAD:P.json: .* timed out after 0.5 seconds"):
+    with pytest.raises(UsageError, match=r"git gave no answer for HEAD:P.json in 0.5 seconds"):
         git_revisions.read("HEAD:P.json")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is that of Linux")
+@pytest.mark.parametrize(
+    ("file", "revision"),
+    [("refs/heads/endless", "endless"), ("objects/info/alternates", "HEAD"), ("commondir", "HEAD")],
+)
+def test_an_endless_file_of_git(file: str, revision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its content is not collected until the machine has no memory left."""
+    monkeypatch.setattr(git_revisions, "MAX_MEMORY", 2**26)
+    monkeypatch.setattr(git_revisions, "TIMEOUT", 2)
+    path = Path(".git", file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match=r"(?i)memory"):
+        git_revisions.read(f"{revision}:P.json")
 
 
 def test_a_file_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
