@@ -66,8 +66,9 @@ def trained(configuration: str, *predicted: str) -> Edit:
 
     def edit(workspace: Path, dataset: str) -> None:
         model = place(workspace, dataset, f"results/nnUNetTrainer__nnUNetPlans__{configuration}")
-        (model / "fold_0").mkdir(parents=True)
+        (model / "fold_0/validation").mkdir(parents=True)
         (model / "fold_0/checkpoint_final.pth").touch()
+        (model / "fold_0/validation/summary.json").touch()
         shutil.copyfile(place(workspace, dataset, PLANS), model / "plans.json")
         folder = model / "predicted_next_stage/3d_cascade_fullres"
         folder.mkdir(parents=True)

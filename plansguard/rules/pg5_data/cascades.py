@@ -73,7 +73,7 @@ def previous_stage_predictions_missing(dataset: Dataset, configuration: Configur
     What it checks: for a configuration with a `previous_stage`, the file of every case of the folds in
     `predicted_next_stage/<configuration>` of a model of that stage, in `nnUNet_results`. Judged where such a model was
     trained or has predicted, or with `-c`; before a training only for its own trainer and fold. For information in a
-    check without `-c` while the folds that predict these cases are still to be trained.
+    check without `-c` while the folds that predict these cases are still to be trained or validated.
 
     Why it matters: the loader fails when the case is drawn.
 
@@ -101,7 +101,7 @@ def previous_stage_predictions_missing(dataset: Dataset, configuration: Configur
             folds = [*_validating(splits, missing)]
             what, commands = _remedy(dataset, configuration, model, folds)
             trouble = f"{quoted(folder)} lacks {listed(missing)}"
-            awaited = not dataset.request.asks_for(configuration) and _finished(model).isdisjoint(folds or [ALL])
+            awaited = not dataset.request.asks_for(configuration) and _validated(model).isdisjoint(folds or [ALL])
             severity = Severity.INFO if awaited else None
             yield found(at, severity=severity, trouble=trouble, stage=stage, what=what, commands=commands)
 
@@ -142,6 +142,13 @@ def _remedy(
 def _finished(model: TrainedModel) -> set[str]:
     """Return the folds that are trained."""
     return {path.parent.name.removeprefix("fold_") for path in model.checkpoints if path.name == CHECKPOINT_FINAL}
+
+
+def _validated(model: TrainedModel) -> set[str]:
+    """Return the folds whose final validation, which predicts for the next stage, has ended."""
+    from plansguard.training.resume import is_validated  # only where predictions are missing
+
+    return {fold for fold in _finished(model) if is_validated(model.folder / f"fold_{fold}")}
 
 
 def _first_stage(
