@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from plansguard.artefacts.data.workers import Pool
 
 _PREPROCESSED, _RESULTS = "nnUNet_preprocessed", "nnUNet_results"
+#: Dataset, model, fold and file: where nnU-Net writes checkpoints.
+_PARTS_BELOW_RESULTS = 4
 
 
 class DocumentState(str, Enum):
@@ -200,11 +202,22 @@ class _PresentFiles:
 
     def _path(self, document: RecordedDocument, start: Start) -> Path:
         if document is WEIGHTS:
-            return Path(start["weights"]["path"]) if self.weights is None else self.weights
+            return self._weights_of(start) if self.weights is None else self.weights
         folder = self.workspace.preprocessed_folder(start["training"]["dataset"])
         if document is DATA:
             return folder / str(start["data"]["folder"])
         return folder / CANONICAL_NAMES.get(document.name, f"{start['training']['plans']}.json")
+
+    def _weights_of(self, start: Start) -> Path:
+        """The weights that a start names, in this workspace if they are not there.
+
+        The path is as it was typed: relative to another folder, or in a workspace that was moved.
+        """
+        path, results = Path(start["weights"]["path"]), self.workspace.results
+        if results is not None and not disk.is_there(path):
+            here = results.joinpath(*path.parts[-_PARTS_BELOW_RESULTS:])
+            return here if disk.is_there(here) else path
+        return path
 
     def compare(self, document: RecordedDocument, path: Path, start: Start) -> Outcome:
         """The state of one document, and its differences."""

@@ -528,6 +528,25 @@ def test_weights_in_nnunets_folders_are_compared(
     assert states(record)["weights"] is DocumentState.SAME
 
 
+@pytest.mark.parametrize("typed", ["nnUNet_results", "/of/before/results"])
+def test_weights_in_a_workspace_that_was_moved(
+    record: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    """They are compared from any folder, and are gone only where this workspace lacks them too."""
+    below = "Dataset001_PretrainCT/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/checkpoint_final.pth"
+    present = workspace / "nnUNet_results" / below
+    present.parent.mkdir(parents=True)
+    shutil.move(workspace / "weights.pth", present)
+    name_weights(workspace, f"{typed}/{below}")
+    monkeypatch.chdir(workspace / "nnUNet_preprocessed")
+    assert states(record)["weights"] is DocumentState.SAME
+    with present.open("ab") as stream:
+        stream.write(b"x")
+    assert states(record)["weights"] in (DocumentState.CHANGED, DocumentState.UNREADABLE)
+    present.unlink()
+    assert states(record)["weights"] is DocumentState.GONE
+
+
 def test_a_pipe_is_not_opened(record: Path, workspace: Path) -> None:
     os.mkfifo(workspace / "pipe.pth")
     name_weights(workspace, "pipe.pth")
