@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from math import isnan
 from pathlib import Path
 from sys import float_info
 from typing import Any, TypeVar
@@ -129,26 +130,33 @@ class Fingerprint(Document):
 
     @cached_property
     def _spacing(self) -> list[float]:
-        return _medians(self._usable("spacings"))
+        return _medians(self._spacings)
 
     @cached_property
     def _shape(self) -> list[float]:
-        return _medians(self._usable("shapes_after_crop"))
+        return _medians(self._shapes)
 
     @cached_property
     def _extent(self) -> list[float]:
-        spacings, shapes = self._usable("spacings"), self._usable("shapes_after_crop")
+        spacings, shapes = self._spacings, self._shapes
         if len(spacings) != len(shapes) or len(spacings[0]) != len(shapes[0]):
             raise Absent(f"{self.path.name} does not have a shape for every spacing (see PG303)")
         cases = zip(spacings, shapes, strict=True)
         return _medians([[mm * voxels for mm, voxels in zip(*case, strict=True)] for case in cases])
 
+    @cached_property
+    def _spacings(self) -> list[list[float]]:
+        return self._usable("spacings")
+
+    @cached_property
+    def _shapes(self) -> list[list[float]]:
+        return self._usable("shapes_after_crop")
+
     def _usable(self, key: str) -> list[list[float]]:
-        rows = self.require(key)
-        usable = all(0 < value <= float_info.max for row in rows for value in row)
-        if not rows or not usable or len({len(row) for row in rows}) != 1:
+        rows: list[list[float]] = self.require(key)
+        if len(set(map(len, rows))) != 1 or not all(map(_are_usable, columns(rows))):
             raise Absent(f"{self.path.name} has no usable {key}")
-        return rows  # type: ignore[no-any-return]
+        return rows
 
 
 class MigrationRecordFile(Document):
@@ -188,8 +196,18 @@ class Splits(Document):
     file_name = "splits_final.json"
 
 
+def columns(rows: list[list[float]]) -> list[list[float]]:
+    """The columns that all rows have. For a hundred thousand rows, ``zip`` takes ten times as long."""
+    return [[row[axis] for row in rows] for axis in range(min(map(len, rows), default=0))]
+
+
+def _are_usable(values: list[float]) -> bool:
+    """Whether all are positive and finite."""
+    return min(values) > 0 and max(values) <= float_info.max and not any(map(isnan, values))
+
+
 def _medians(rows: list[list[float]]) -> list[float]:
-    return [_median(sorted(column)) for column in zip(*rows, strict=True)]
+    return [_median(sorted(column)) for column in columns(rows)]
 
 
 def _in_order(medians: list[float], transpose_forward: list[int]) -> list[float]:

@@ -13,7 +13,7 @@ from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import NUMBER, lacks, plan_commands
 from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects.dataset import Dataset
-from plansguard.subjects.documents import Fingerprint
+from plansguard.subjects.documents import Fingerprint, columns
 
 # Thresholds are those of the failure modes named, or nnU-Net's own where it has one. No healthy file in the corpus of
 # real plans comes near them.
@@ -53,7 +53,7 @@ def invalid_fingerprint_spacing(fingerprint: Fingerprint) -> Iterator[Found]:
         also = f", and {more} more cases have one that is not above zero" if more else ": it must be above zero"
         yield found(fingerprint.at("spacings", case, axis), trouble=trouble + also)
         return
-    for axis, column in enumerate(zip(*rows, strict=False)):
+    for axis, column in enumerate(columns(rows)):
         if isfinite(sum(column)) and max(column) > WIDEST_SPACING_RANGE * min(column):
             worst = column.index(max(column))
             yield found(
