@@ -22,17 +22,24 @@ ROUNDS = 21
 #: Cases of the dataset MANY, a copy of RECEIVING.
 CASES = 200_000
 MANY = "Dataset900_ManyCases"
+#: A copy of GIVING whose patch does not fit its network.
+DAMAGED = "Dataset901_Damaged"
 GIVING, RECEIVING = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
+MODEL = "nnUNetTrainer__nnUNetPlans__3d_fullres"
 
 
 class Duel(NamedTuple):
-    """Two commands to compare; ``limit`` is the highest allowed ratio of ours to theirs."""
+    """Two commands to compare; ``limit`` is the highest allowed ratio of ours to theirs.
+
+    Ours ends with ``exit_code``.
+    """
 
     title: str
     ours: list[str]
     theirs: list[str]
     limit: float
     rounds: int = ROUNDS
+    exit_code: int = 0
 
 
 def table() -> tuple[list[str], bool]:
@@ -41,31 +48,40 @@ def table() -> tuple[list[str], bool]:
         scratch = Path(folder)
         environment = prepare(scratch)
         documents = repeat_cases(scratch / "workspace/nnUNet_preprocessed" / MANY)
+        damage_patch(scratch / "workspace/nnUNet_preprocessed" / DAMAGED)
         python = sys.executable
-        move = [python, "-c", "from plansguard.cli import main; main()", "migrate"]
+        ours, imports = [python, "-c", "from plansguard.cli import main; main()"], "import pydantic, typer"
         nnunet = [python, "-c", NNUNET_MOVE]
         duels = [
             Duel(
                 "`plansguard migrate` / `nnUNetv2_move_plans_between_datasets`",
-                [*move, "-s", "1", "-t", "2", "-sp", "nnUNetPlans", "-tp", "Ours"],
+                [*ours, "migrate", "-s", "1", "-t", "2", "-sp", "nnUNetPlans", "-tp", "Ours"],
                 [*nnunet, "-s", "1", "-t", "2", "-sp", "nnUNetPlans", "-tp", "Theirs"],
                 1 / 3,
             ),
             Duel(
-                '`plansguard check` of one dataset / `python -c "import pydantic, typer"`',
-                [python, "-c", "from plansguard.cli import main; main()", "check", "-d", "1"],
-                [python, "-c", "import pydantic, typer"],
+                f'`plansguard check` of one dataset without a finding / `python -c "{imports}"`',
+                [*ours, "check", "-d", "1"],
+                [python, "-c", imports],
+                1.5,
+            ),
+            Duel(
+                f'`plansguard check` of one dataset with a finding / `python -c "{imports}"`',
+                [*ours, "check", "-d", "901"],
+                [python, "-c", imports],
                 1.6,
+                exit_code=1,
             ),
             *(
                 Duel(
                     f"`plansguard {words[0]}` with {CASES:,} cases / `json.loads` of the dataset's documents",
-                    [python, "-c", "from plansguard.cli import main; main()", *words],
+                    [*ours, *words],
                     [python, "-c", PARSE, *documents],
                     limit,
                     rounds=3,
+                    exit_code=exit_code,
                 )
-                for words, limit in MANY_CASES
+                for words, exit_code, limit in MANY_CASES
             ),
         ]
         rows = [measure(duel, scratch, environment) for duel in duels]
@@ -79,10 +95,11 @@ NNUNET_MOVE = (
 )
 
 
-#: Commands that read the dataset of many cases, and their limits.
+#: Commands that read the dataset of many cases, their exit codes, and their limits.
 MANY_CASES = [
-    (["check", "-d", "900"], 8.0),
-    (["migrate", "-s", "1", "-t", "900", "-tp", "Ours"], 8.0),
+    (["check", "-d", "900"], 0, 8.0),
+    (["migrate", "-s", "1", "-t", "900", "-tp", "Ours"], 0, 8.0),
+    (["fit", f"workspace/nnUNet_results/{GIVING}/{MODEL}/fold_0/checkpoint_final.pth", "-d", "900"], 1, 8.0),
 ]
 PARSE = "import json, sys; [json.load(open(path)) for path in sys.argv[1:]]"
 
@@ -108,6 +125,17 @@ def repeat_cases(folder: Path) -> list[str]:
     return [str(folder / name) for name in documents]
 
 
+def damage_patch(folder: Path) -> None:
+    """Copy a dataset, and enlarge the patch of one configuration by two voxels."""
+    shutil.copytree(folder.with_name(GIVING), folder)
+    for path in folder.glob("*Plans.json"):
+        path.write_text(path.read_text(encoding="utf-8").replace(GIVING, DAMAGED), encoding="utf-8")
+    path = folder / "nnUNetPlans.json"
+    plans = json.loads(path.read_text(encoding="utf-8"))
+    plans["configurations"]["3d_fullres"]["patch_size"][1] += 2
+    path.write_text(json.dumps(plans, indent=4), encoding="utf-8")
+
+
 def prepare(scratch: Path) -> dict[str, str]:
     """Create a workspace and install plansguard in ``scratch``; return the environment that finds both."""
     shutil.copytree(ROOT / "fixtures/workspace", scratch / "workspace")
@@ -125,8 +153,9 @@ def measure(duel: Duel, scratch: Path, environment: dict[str, str]) -> tuple[str
     """Return a row of the table, and whether the ratio is within its limit. The first round is not counted."""
     times: tuple[list[float], list[float]] = ([], [])
     for round_number in range(duel.rounds + 1):
-        for command, record in zip((duel.ours, duel.theirs), times, strict=True):
-            taken = seconds(command, scratch, environment)
+        sides = (duel.ours, duel.exit_code), (duel.theirs, 0)
+        for (command, exit_code), record in zip(sides, times, strict=True):
+            taken = seconds(command, scratch, environment, exit_code)
             if round_number:
                 record.append(taken)
             forget_moves(scratch)
@@ -135,11 +164,14 @@ def measure(duel: Duel, scratch: Path, environment: dict[str, str]) -> tuple[str
     return f"| {duel.title} | {ours:.0f} | {theirs:.0f} | {ratio:.2f} | {duel.limit:.2f} |", ratio <= duel.limit
 
 
-def seconds(command: list[str], scratch: Path, environment: dict[str, str]) -> float:
-    """Return the seconds of the whole process; it must succeed."""
+def seconds(command: list[str], scratch: Path, environment: dict[str, str], exit_code: int = 0) -> float:
+    """Return the seconds of the whole process, which must end with this exit code."""
     start = time.perf_counter()
-    subprocess.run(command, cwd=scratch, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    return time.perf_counter() - start
+    done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
+    taken = time.perf_counter() - start
+    if done.returncode != exit_code:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}{done.stderr}")
+    return taken
 
 
 def forget_moves(scratch: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import checkpoint
 import commands
+import datasets
 import gate
 import headers
 import values
@@ -20,6 +21,7 @@ import values
 RESULTS = Path(__file__).resolve().parent / "results.md"
 BENCHMARKS = {
     "Commands": commands.table,
+    "Many datasets": datasets.table,
     "Reading a checkpoint": checkpoint.table,
     "Headers of preprocessed cases": headers.table,
     "Values of preprocessed cases": values.table,

@@ -1,0 +1,121 @@
+"""Compare a check of many datasets with json.load of the same files, for 100 to 5,000 datasets.
+
+The datasets are copies of the fixtures, without raw images and results. Times are of the processor, user and system.
+The two sides take turns in one process, and the figure of each is its best round. The peak of memory is that of the
+process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+DATASETS = (100, 1_000, 5_000)
+CHECKED = 10_000  # at least three rounds, and so many datasets in all
+LIMIT = 8.0  # times as long as json.load
+LINEAR = 1.3  # the longest per dataset against the shortest
+PEAK = 150  # MiB
+
+#: Checks a folder several times, and prints processor seconds of both sides and the peak of memory in KiB as JSON.
+MEASURE = """
+import json, pathlib, resource, sys, time
+from plansguard import check
+
+folder, rounds = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+files = sorted(map(str, folder.glob("*/*.json")))
+
+def ours():
+    report = check([folder])
+    assert (report.documents, report.findings) == (len(files), ()), report.findings[:3]
+
+def theirs():
+    for path in files:
+        with open(path) as file:
+            json.load(file)
+
+times = [], []
+for _ in range(rounds):
+    for side, record in zip((ours, theirs), times):
+        start = time.process_time()
+        side()
+        record.append(time.process_time() - start)
+print(json.dumps([*map(min, times), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+"""
+
+
+class Figures(NamedTuple):
+    """Processor seconds of both sides for a number of datasets, and the peak of memory in MiB."""
+
+    datasets: int
+    ours: float
+    theirs: float
+    peak: float
+
+    @property
+    def ratio(self) -> float:
+        return self.ours / self.theirs
+
+    @property
+    def row(self) -> str:
+        each = self.ours / self.datasets * 1e3
+        return (
+            f"| {self.datasets:,} | {self.ours:.2f} | {each:.2f} | {self.theirs:.2f} | {self.ratio:.1f} | {LIMIT:.1f} "
+            f"| {self.peak:.0f} | {PEAK} |"
+        )
+
+
+HEADER = [
+    "| datasets | check (s) | a dataset (ms) | json.load (s) | ratio | limit | peak (MiB) | limit |",
+    "|---|---|---|---|---|---|---|---|",
+]
+
+
+def table() -> tuple[list[str], bool]:
+    """Return lines of Markdown, and whether ratios and memory are within their limits and the check is linear."""
+    figures = []
+    for count in DATASETS:
+        with tempfile.TemporaryDirectory() as folder:
+            figures.append(measure(copy_datasets(Path(folder) / "nnUNet_preprocessed", count), count))
+    each = [one.ours / one.datasets for one in figures]
+    spread = max(each) / min(each)
+    linear = f"The slowest number takes {spread:.2f} times as long a dataset as the fastest (limit {LINEAR:.2f})."
+    fine = spread <= LINEAR and all(one.ratio <= LIMIT and one.peak <= PEAK for one in figures)
+    return [*HEADER, *(one.row for one in figures), "", linear], fine
+
+
+def copy_datasets(root: Path, count: int) -> Path:
+    """Create ``count`` datasets, copies of the fixtures in turn."""
+    sources = sorted((ROOT / "fixtures/workspace/nnUNet_preprocessed").iterdir())
+    for number in range(count):
+        source, name = sources[number % len(sources)], f"Dataset{number + 1:04d}_Copy"
+        shutil.copytree(source, root / name)
+        for path in (root / name).iterdir():
+            path.write_text(path.read_text(encoding="utf-8").replace(source.name, name), encoding="utf-8")
+    return root
+
+
+def measure(root: Path, count: int) -> Figures:
+    """Return the best round of both sides."""
+    rounds = max(3, CHECKED // count)
+    variables = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+    environment = {name: value for name, value in os.environ.items() if name not in variables}
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(root), str(rounds)],
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ours, theirs, peak = json.loads(done.stdout)
+    return Figures(count, ours, theirs, peak / 1024)
+
+
+if __name__ == "__main__":
+    print(*table()[0], sep="\n")
