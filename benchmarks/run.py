@@ -16,6 +16,7 @@ import commands
 import datasets
 import gate
 import headers
+import trainer
 import values
 
 RESULTS = Path(__file__).resolve().parent / "results.md"
@@ -26,6 +27,7 @@ BENCHMARKS = {
     "Headers of preprocessed cases": headers.table,
     "Values of preprocessed cases": values.table,
     "The gate before a training": gate.table,
+    "Steps of a training": trainer.table,
 }
 
 

@@ -153,7 +153,7 @@ def random_state() -> dict[str, Any]:
         "numpy": [name, keys.tolist(), *map(float, rest)],
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # a training on the CPU does not use it
         state["cuda"] = torch.cuda.get_rng_state()
     return state
 

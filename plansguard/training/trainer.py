@@ -16,6 +16,7 @@ import copy
 import datetime
 import errno
 import io
+import math
 import os
 import sys
 import time
@@ -182,7 +183,7 @@ class StepTrainer(ProgressLog, CheckpointSaving):
             return
         parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
         norms = [torch.linalg.vector_norm(one.grad) for one in parameters if one.grad is not None]
-        if norms and not bool(torch.isfinite(torch.stack(norms)).all()):
+        if norms and not math.isfinite(torch.stack(norms).max()):  # max returns NaN if there is one
             raise Refused(
                 f"the loss or its gradients are not finite in step {self._state.step + 1:,}",
                 hint="look for NaN in the preprocessed data, or take a lower learning rate; the checkpoints are "
