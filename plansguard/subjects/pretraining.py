@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from plansguard.core.errors import Absent, NotWrittenYet, UsageError, known
+from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, UsageError, known
 from plansguard.documents.file_names import MODEL_PLANS
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.constants import CHECKPOINT_FINAL, TRAINERS_WITH_OWN_NETWORK, base_trainer
@@ -76,8 +77,21 @@ def pretraining_of(dataset: Dataset, plans: Plans, configuration: str) -> Pretra
     parts = path.parent.name.split("__")
     if path.name == MODEL_PLANS and len(parts) == 3:
         models.insert(0, TrainedModel(path.parent, *parts))
+    elif path.name == MODEL_PLANS and (weights := _in_renamed_model(path.parent, configuration)):
+        return weights
     with_plans = [model for model in models if model.plans_name == name]
     return pretraining_among(with_plans, record.giving, configuration) or Pretraining(CHECKPOINT)
+
+
+def _in_renamed_model(folder: Path, configuration: str) -> Pretraining | None:
+    """The weights in a model folder that nnU-Net did not name; the checkpoint contains the configuration."""
+    from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint  # rarely needed
+
+    for path in TrainedModel(folder, "", "", configuration).checkpoints[:1]:
+        with suppress(UnreadableDocument):
+            checkpoint = read_checkpoint(path)
+            return Pretraining(path, checkpoint.trainer) if checkpoint.configuration == configuration else None
+    return None
 
 
 def after_pretraining(

@@ -32,7 +32,7 @@ from tests.support.command import Done, run
 from tests.support.data_folders import DATA, FLAT, preprocessed
 from tests.support.moves import GIVING, MOVED, RECORD, move
 from tests.support.training_records import training_values
-from tests.support.variants import Edit, place, put, remove, truncate
+from tests.support.variants import DATASET_JSON, PLANS, Edit, place, put, remove, truncate
 from tests.support.weights import CHECKPOINT, WITH, weights
 
 pytestmark = pytest.mark.workspace(CT, GIVING, chdir=True)
@@ -97,6 +97,28 @@ def test_next_after_preprocessing(workspace: Path) -> None:
     assert pretraining is not None
     (training,) = pretraining.commands("2", "3d_fullres", "PretrainPlans", "0")
     assert complaints(training) == set()
+
+
+@pytest.mark.parametrize("configuration", ["3d_fullres", "2d"])
+def test_next_after_preprocessing_for_a_renamed_model(workspace: Path, configuration: str) -> None:
+    """The checkpoint in the folder is named where it was trained with this configuration."""
+    model = workspace / "my models" / "big ct"
+    shutil.copytree(place(workspace, GIVING, CHECKPOINT).parents[1], model)
+    for source, name in ((PLANS, "plans.json"), (DATASET_JSON, "dataset.json")):
+        shutil.copy(place(workspace, GIVING, source), model / name)
+    edit(workspace, remove("results/"), dataset=GIVING)
+    assert run("migrate", "-s", "my models/big ct", "-t", "2", "-tp", "PretrainPlans").code == 0
+    edit(workspace, *MIGRATED[1:])
+    dataset = dataset_of(Workspace.from_environment(), "2")
+    pretraining = pretraining_of(dataset, plans_of(dataset, "PretrainPlans"), configuration)
+    assert pretraining is not None
+    *before, training = pretraining.commands("2", configuration, "PretrainPlans", "0")
+    assert before == []
+    if configuration == "2d":
+        assert training.endswith("-pretrained_weights CHECKPOINT")
+    else:
+        assert training.endswith("-pretrained_weights 'my models/big ct/fold_0/checkpoint_final.pth'")
+        assert complaints(training) == set()
 
 
 @pytest.mark.parametrize("rate", [[], ["--lr", "0.0005"]])
