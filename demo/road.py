@@ -32,7 +32,7 @@ def main() -> None:
     stage.say("Move the plans to the fine-tuning dataset, and preprocess it with them.")
     stage.plansguard("migrate -s 1 -t 2 -sp SmallPlans -tp PretrainPlans", expect=0)
     stage.plansguard("preprocess -d 2 -p PretrainPlans -c 3d_fullres -np 1 --yes", expect=0)
-    stage.plansguard(f"check -d 2 -p PretrainPlans {WEIGHTS}", expect=0)
+    stage.plansguard(f"check -d 2 -p PretrainPlans -c 3d_fullres {WEIGHTS}", expect=0)
     stage.say("A training without -p: refused before torch is loaded.")
     stage.plansguard(f"train 2 3d_fullres 0 {SCHEDULE} {WEIGHTS}", expect=1)
     stage.say("With -p. The time limit is short, so the training stops with a checkpoint and is continued.")
