@@ -30,8 +30,13 @@ settings.load_profile("plansguard-ci" if os.environ.get("CI") else "plansguard")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run trainings first: they take minutes, and would run alone at the end."""
-    items.sort(key=lambda item: not (item.get_closest_marker("nnunet") and item.get_closest_marker("slow")))
+    """Run trainings first, then other slow tests: a module stays in one process, and would run alone at the end."""
+
+    def place(item: pytest.Item) -> tuple[bool, bool]:
+        slow, nnunet = item.get_closest_marker("slow"), item.get_closest_marker("nnunet")
+        return not (slow and nnunet), not slow
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
