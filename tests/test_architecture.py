@@ -143,7 +143,7 @@ FUNCTIONS = {
     *("exists", "lexists", "isfile", "isdir", "islink", "realpath", "samefile", "getsize", "getmtime"),
 }
 #: Objects with such methods that are no paths.
-NO_PATHS = {"disk", "entry", "archive", "json_document", "self._archive", "sources", "blosc2", "distribution"}
+NO_PATHS = {"disk", "entry", "archive", "json_document", "self", "self._archive", "sources", "blosc2", "distribution"}
 #: module or folder -> why it asks the system itself.
 REASONS = {
     "core/disk.py": "it is the helper",
@@ -151,7 +151,7 @@ REASONS = {
     "training/folder_lock.py": "it holds descriptors of locks",
     "cli/__init__.py": "it opens os.devnull",
     "artefacts/data/": "a hundred thousand files: names are listed and opened by descriptors, without Path objects",
-    "nnunet/install/": "files of the installed packages and of the driver, each within suppress(OSError)",
+    "nnunet/install/trainer_search.py": "os.walk, which reports errors instead of raising them",
     "documents/validation.py": "the schemas of this package",
 }
 

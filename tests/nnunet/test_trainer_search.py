@@ -367,6 +367,21 @@ def test_sources_are_read_and_not_run(site: Path, folder: Path) -> None:
     assert "mine" not in sys.modules
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
+@pytest.mark.parametrize("what", ["link to a pipe", "/proc/kmsg", "/dev/zero", "folder"])
+def test_sources_that_are_no_files(site: Path, folder: Path, what: str) -> None:
+    """Reading them would wait, or not end."""
+    write(folder, {"mine.py": MINE})
+    if what == "folder":
+        (folder / "a.py").mkdir()
+    elif what == "link to a pipe":
+        os.mkfifo(folder / "pipe")
+        (folder / "a.py").symlink_to("pipe")
+    else:
+        (folder / "a.py").symlink_to(what)
+    search("Mine")
+
+
 def test_hostile_sources(site: Path, folder: Path) -> None:
     write(folder, {"a.py": "x = " + "(" * 5000 + ")" * 5000 + "\n", "mine.py": MINE})
     assert search("Mine").fault is not None

@@ -141,7 +141,7 @@ def _listed() -> tuple[Gpu, ...]:
     gpus = []
     for path in disk.matching(_NVIDIA_GPUS, "*/information"):
         with suppress(OSError):
-            rows = (line.partition(":") for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+            rows = (line.partition(":") for line in disk.content(path).decode(errors="replace").splitlines())
             values = {key.strip(): value.strip() for key, _, value in rows}
             gpus.append(Gpu(values.get("GPU UUID", ""), values.get("Model", "")))
     return tuple(gpus)

@@ -79,7 +79,7 @@ def edited_since_installed(path: Path, package: str = NNUNET_PACKAGE) -> bool | 
         name, _, rest = line.rpartition(",")[0].rpartition(",")
         if Path(name).name == path.name and rest.startswith("sha256="):
             with suppress(OSError):
-                if distribution is not None and Path(str(distribution.locate_file(name))).samefile(path):
+                if distribution is not None and disk.are_same(str(distribution.locate_file(name)), path):
                     return _sha256(path) != rest.removeprefix("sha256=")
     return None
 
@@ -157,12 +157,12 @@ def _sha256(path: Path) -> str:
     from base64 import urlsafe_b64encode
     from hashlib import sha256
 
-    return urlsafe_b64encode(sha256(path.read_bytes()).digest()).rstrip(b"=").decode()
+    return urlsafe_b64encode(sha256(disk.content(path)).digest()).rstrip(b"=").decode()
 
 
 def _interpreter(script: Path) -> Path | None:
     """The Python that runs a script; None for a program of another kind."""
-    with suppress(OSError), script.open("rb") as stream:
+    with suppress(OSError), disk.open_file(script) as stream:
         match = _SHEBANG.match(stream.read(_LONGEST_HEAD).decode(errors="replace"))
         if match is None:
             return None

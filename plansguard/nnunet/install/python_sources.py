@@ -13,6 +13,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -115,10 +116,11 @@ class Module:
     @cached_property
     def source(self) -> bytes:
         """The file's bytes; empty where it cannot be read or is too large."""
-        try:
-            return b"" if self.path is None or self.path.stat().st_size > _LARGEST else self.path.read_bytes()
-        except OSError:
-            return b""
+        if self.path is not None:
+            with suppress(OSError), disk.open_file(self.path) as file:
+                source = file.read(_LARGEST + 1)
+                return source if len(source) <= _LARGEST else b""
+        return b""
 
     def may_have(self, name: str) -> bool:
         """Whether the bytes leave it possible that the module has this name."""
@@ -129,12 +131,12 @@ class Module:
         """The parsed source, or why it cannot be read or parsed."""
         assert self.path is not None
         try:
-            self.path.open("rb").close()
+            disk.open_file(self.path).close()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return ast.parse(self.source)
         except OSError as error:
-            return ImportFault(self.path, 1, f"it cannot be read: {error.strerror}")
+            return ImportFault(self.path, 1, f"it cannot be read: {error.strerror or error}")
         except SyntaxError as error:
             return ImportFault(self.path, error.lineno or 1, f"it is no valid Python ({error.msg})")
         except (ValueError, RecursionError, MemoryError):

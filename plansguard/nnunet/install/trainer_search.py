@@ -127,7 +127,7 @@ def folders(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
 
 def _reads_variable(home: Path) -> bool:
     with suppress(OSError):
-        return trainer_folder.VARIABLE.encode() in (home / "utilities" / "find_objects.py").read_bytes()
+        return trainer_folder.VARIABLE.encode() in disk.content(home / "utilities" / "find_objects.py")
     return False
 
 
@@ -174,8 +174,9 @@ def _first(name: str, folder: Path, sources: Sources, prefix: str = "") -> Train
 def _was_compiled(path: Path) -> bool:
     """Whether Python keeps valid bytecode of this file. In nnU-Net's own package, such a file need not be parsed."""
     with suppress(OSError, NotImplementedError):
-        stat, magic = path.stat(), importlib.util.MAGIC_NUMBER
-        header = struct.pack("<4sIII", magic, 0, int(stat.st_mtime) & 0xFFFFFFFF, stat.st_size & 0xFFFFFFFF)
-        with Path(importlib.util.cache_from_source(path)).open("rb") as stream:
-            return stream.read(len(header)) == header
+        found, magic = disk.status(path), importlib.util.MAGIC_NUMBER
+        if found is not None:
+            header = struct.pack("<4sIII", magic, 0, int(found.st_mtime) & 0xFFFFFFFF, found.st_size & 0xFFFFFFFF)
+            with disk.open_file(importlib.util.cache_from_source(path)) as stream:
+                return stream.read(len(header)) == header
     return False
