@@ -78,7 +78,7 @@ def prepare(
             hint="export nnUNet_results=FOLDER",
         )
     weights = weights_from(values.pretrained_weights)
-    request = Request(plans.identifier, configuration.name, weights, reading, values.tr, fold)
+    request = Request(plans.identifier, configuration.name, weights, reading, values.tr, fold, values.device)
     return TrainingRun(
         dataset=replace(dataset, request=request),
         plans=plans,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from plansguard.nnunet import constants
+from plansguard.nnunet.printed_commands import DEFAULT_DEVICE
 from plansguard.subjects.plans import Configuration
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Reading:
 class Request:
     """The options of a check: ``-p`` and ``-c`` (None means all), and ``-pretrained_weights``.
 
-    ``trainer`` (``-tr``) and ``fold`` are those of a training that is about to start.
+    ``trainer`` (``-tr``), ``fold`` and ``device`` are those of a training that is about to start.
     """
 
     plans: str | None = None
@@ -50,6 +51,7 @@ class Request:
     reading: Reading = field(default_factory=Reading)
     trainer: str | None = None
     fold: str | None = None
+    device: str = DEFAULT_DEVICE
 
     @property
     def base_trainer(self) -> str | None:

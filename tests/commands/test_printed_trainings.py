@@ -29,7 +29,7 @@ from tests.rules.pg7_run.trainings import CT, READY
 from tests.support import graphics, standin
 from tests.support.benches import STEPS
 from tests.support.command import Done, run
-from tests.support.data_folders import DATA, FLAT, preprocessed
+from tests.support.data_folders import DATA, FLAT, STAGES, preprocessed
 from tests.support.moves import GIVING, MOVED, RECORD, move
 from tests.support.training_records import training_values
 from tests.support.variants import DATASET_JSON, PLANS, Edit, place, put, remove, truncate
@@ -79,6 +79,13 @@ def fixes(code: str, words: Sequence[str], program: str = "gate") -> list[str]:
     done = dry(shlex.join(["plansguard", *before, *words]))
     (found,) = [one for one in done.json["findings"] if one["code"] == code]
     return [command.strip() for command in COMMAND.findall(found["fix"])]
+
+
+def test_the_first_stage_is_trained_on_the_same_device(workspace: Path) -> None:
+    edit(workspace, *READY, *STAGES, preprocessed("nnUNetPlans_3d_lowres"))
+    words = ["2", "3d_cascade_fullres", "0", "-device", "cpu"]
+    (command,) = fixes("PG518", words)
+    assert command == "plansguard gate -- nnUNetv2_train 2 3d_lowres 0 -p nnUNetPlans -device cpu"
 
 
 # --- Next

@@ -6,12 +6,15 @@ of folders show that paths are quoted.
 
 from __future__ import annotations
 
+import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from plansguard.core.report import Finding, Report
+from plansguard.nnunet import constants
 from tests.rules import ALL_VARIANTS
 from tests.support.printed import commands, obstacle
 from tests.support.typed_commands import Typed, state_of
@@ -28,6 +31,15 @@ def printed(report: Report) -> list[tuple[Finding, list[list[str]]]]:
     ]
 
 
+def on_another_device(variant: Variant, chains: list[tuple[Finding, list[list[str]]]]) -> Iterator[str]:
+    """The trainings that are printed for one on the CPU, and would not run there."""
+    if "cpu" in variant.training:
+        for finding, chain in chains:
+            for words in chain:
+                if {"train", constants.TRAIN} & {*words} and "cpu" not in words:
+                    yield f"{finding.code}: without -device cpu: {shlex.join(words)}"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ALL_VARIANTS, ids=lambda variant: variant.name)
 def test_commands_of_a_finding(variant: Variant, tmp_path: Path) -> None:
@@ -35,6 +47,7 @@ def test_commands_of_a_finding(variant: Variant, tmp_path: Path) -> None:
     with state_of(variant, tmp_path / "state 0") as (workspace, report, patch):
         chains = printed(report)
         problems += [why for _, chain in chains for words in chain if (why := obstacle(words)) is not None]
+        problems += [*on_another_device(variant, chains)]
         assert not problems, "\n".join(problems)
         problems += Typed(variant, workspace, report, patch).problems(*chains[0]) if chains else []
     shutil.rmtree(tmp_path / "state 0")

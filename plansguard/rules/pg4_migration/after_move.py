@@ -242,7 +242,8 @@ def _with_weights(dataset: Dataset, plans: Plans, model: TrainedModel, *, proven
     from plansguard.subjects.pretraining import Pretraining, pretraining_of, usual_fold
 
     weights = pretraining_of(dataset, plans, model.configuration) or Pretraining(CHECKPOINT)
-    *_, command = weights.commands(dataset.name, model.configuration, plans.identifier, usual_fold(dataset))
+    place = dataset.name, model.configuration, plans.identifier, usual_fold(dataset)
+    *_, command = weights.commands(*place, dataset.request.device)
     return (
         f"train with the migrated plans: {command}" if proven else f"nothing, if no weights are meant; else: {command}"
     )

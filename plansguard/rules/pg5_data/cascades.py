@@ -158,5 +158,6 @@ def _first_stage(
         *(dataset.name, configuration.get("previous_stage"), fold),
         plans=configuration.plans.identifier,
         trainer=trainer if trainer != DEFAULT_TRAINER else None,
+        device=dataset.request.device,
         flags=["--val"] if validates else [],
     )

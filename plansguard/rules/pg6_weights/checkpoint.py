@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import listed, nearest, quoted
+from plansguard.core.text import differ, listed, nearest, quoted
 from plansguard.nnunet import constants, plans_diff, printed_commands
 from plansguard.nnunet.install import gpus
 from plansguard.rules.engine.declare import Found, found, rule
@@ -286,7 +286,7 @@ def trainer_changes_network(dataset: Dataset, checkpoint: Checkpoint) -> Iterato
 @rule(
     "PG610",
     Severity.WARNING,
-    message="the checkpoint contains other plans than the model folder: {fields} differ",
+    message="the checkpoint contains other plans than the model folder: {difference}",
     fix="compare both, and predict with those that made the data it was trained on: "
     + printed_commands.chain(
         printed_commands.extract(yielded("path"), "then.json"), printed_commands.diff("then.json", yielded("plans"))
@@ -316,4 +316,4 @@ def checkpoint_from_other_plans(dataset: Dataset, checkpoint: Checkpoint) -> Ite
         fields = plans_diff.edited_fields(checkpoint.plans, plans.value, facets, configuration)
         if fields:
             paths = {"path": quoted(checkpoint.path), "plans": quoted(plans.path)}
-            yield Found(Location(checkpoint.path), {"fields": listed(fields), **paths})
+            yield Found(Location(checkpoint.path), {"difference": differ(fields), **paths})

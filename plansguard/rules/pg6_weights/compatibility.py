@@ -361,7 +361,7 @@ def _fine_tuning(dataset: Dataset, weights: Weights, plans: Plans, trainer: str 
     pretraining = Pretraining(weights.checkpoint.path, trainer or weights.checkpoint.trainer)
     name = weights.checkpoint.configuration or weights.configuration.name
     fold = dataset.request.fold or usual_fold(dataset)
-    return next(pretraining.commands(dataset.name, name, plans.identifier, fold))
+    return next(pretraining.commands(dataset.name, name, plans.identifier, fold, dataset.request.device))
 
 
 def _migration(dataset: Dataset, weights: Weights) -> str:
