@@ -318,8 +318,11 @@ def _writes(pair: Pair, placed: list[Write]) -> list[Write]:
             writes.append(Write(backup, existing, "a backup of the plans that are replaced"))
     record_path = path.with_name(identifier + MIGRATION_RECORD_ENDING)
     present = disk.content(record_path) if disk.is_file(record_path) else None
-    if present is not None and not is_own_record(record_path, present, identifier):
-        what = "a backup of a file that is no record of these plans"
+    # The new record contains the old one, except beside plans that are damaged.
+    if present is not None and (
+        (old is None and existing is not None) or not is_own_record(record_path, present, identifier)
+    ):
+        what = "a backup of the record, or other file, of this name"
         writes.append(Write(backup_name(record_path, present), present, what))
     record = {
         "schema": SCHEMA,

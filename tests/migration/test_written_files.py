@@ -188,6 +188,16 @@ def test_a_file_with_the_name_of_the_record(workspace: Path, content: bytes) -> 
     assert content in [kept for name, kept in state(workspace).items() if name.startswith("Moved.")]
 
 
+@pytest.mark.parametrize("damaged", [b"", b"{", b"{}", b"\0"])
+def test_the_record_of_damaged_plans(workspace: Path, damaged: bytes) -> None:
+    """It is kept beside the record of the migration that replaces them."""
+    migrate_plans(workspace, "Moved")
+    record = place(workspace, OTHER_CT, RECORD).read_bytes()
+    place(workspace, OTHER_CT, "preprocessed/Moved.json").write_bytes(damaged)
+    migrate_plans(workspace, "Moved", force=True)
+    assert record in [kept for name, kept in state(workspace).items() if name.endswith(".bak")]
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_no_foreign_content_is_lost(workspace: Path, seed: int) -> None:
     """Migrations, edits, forced undos and forged records in any order: what plansguard did not write is kept."""
