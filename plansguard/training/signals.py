@@ -50,8 +50,26 @@ def ending(notify: Callable[[str], None]) -> Iterator[None]:
         notify(signal.Signals(number).name)
         raise Stopped
 
+    _start_resource_tracker()
     with handle_signals(STOPPING, end):
         yield
+
+
+def _start_resource_tracker() -> None:
+    """Start multiprocessing's resource tracker, if it is not running, with SIGUSR1 blocked.
+
+    SLURM sends this signal to every process of a job. Without its tracker multiprocessing starts another, which prints
+    a traceback for each semaphore. The tracker itself ignores the other two signals.
+    """
+    from multiprocessing import resource_tracker
+
+    if not hasattr(signal, "pthread_sigmask"):
+        return  # Windows
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 #: Signals that are noted at present.

@@ -237,3 +237,23 @@ with ending(lambda name: print("told", name, flush=True)):
 def test_work_that_is_repeated_as_a_whole_ends_at_once(number: signal.Signals) -> None:
     done = subprocess.run([sys.executable, "-c", ENDING, str(int(number))], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (75, f"told {number.name}\n", "")
+
+
+TRACKED = """
+import os, signal, sys, time
+from multiprocessing import resource_tracker
+from plansguard.training.signals import ending
+with ending(print):
+    resource_tracker.ensure_running()
+    tracker = resource_tracker._resource_tracker._pid
+    os.kill(tracker, int(sys.argv[1]))
+    time.sleep(0.5)
+    print(os.waitpid(tracker, os.WNOHANG), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signals to send")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_to_every_process_does_not_end_the_resource_tracker(number: signal.Signals) -> None:
+    done = subprocess.run([sys.executable, "-c", TRACKED, str(int(number))], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("(0, 0) set()\n", "")
