@@ -128,6 +128,36 @@ def test_exactly_as_many_steps(root: Path, total: int, per: int) -> None:
     assert {len(values) for values in log_lists(fold(root, name)).values()} == {-(-total // per)}
 
 
+def _with_shapes(trainer: Any) -> None:
+    """Print the shape of every training batch."""
+    ours = trainer.train_step
+
+    def step(batch: Any) -> Any:
+        print("batch", *batch["data"].shape)
+        return ours(batch)
+
+    trainer.train_step = step
+
+
+@pytest.mark.parametrize("patch", [[96, 76], [116, 96]])
+def test_a_patch_that_is_larger_than_the_images(root: Path, patch: list[int]) -> None:
+    """1.6 and 2 times the median image, which has 58 x 47 voxels: nnU-Net pads the images, and the network learns."""
+    small, large = "nnUNetTrainer_100steps_50per_10val", "nnUNetTrainer_40steps_20per_10val"
+    assert train(root, small).code == 0
+    plans = root / ROOTS["preprocessed"] / DATASET / f"{PLANS}.json"
+    value = json.loads(plans.read_bytes())
+    value["configurations"][stepping.CONFIGURATION]["patch_size"] = patch
+    plans.write_text(json.dumps(value))
+    weights = fold(root, small) / "checkpoint_final.pth"
+    arguments = [*stepping.words(large), "-pretrained_weights", str(weights)]
+    ended = stepping.wait(stepping.begin_launch(root, arguments, change=_with_shapes))
+    assert ended.code == 0, ended.said
+    assert ended.said.count(f"batch 2 2 {patch[0]} {patch[1]}\n") == 40
+    log = log_lists(fold(root, large))
+    assert log["train_losses"][1] < log["train_losses"][0]
+    assert log["mean_fg_dice"][1] > 0.3
+
+
 def test_two_processes(root: Path) -> None:
     """The same number of steps and the same weights in both; only one of them is stopped, and both continued."""
     trainer = "nnUNetTrainer_7steps_4per_1val"

@@ -91,7 +91,10 @@ def patch_larger_than_images(
 
     Why it matters: nnU-Net pads every sample with zeros. It trains and predicts, so this is a warning, but the padding
     costs memory and time, and it can indicate plans that were made for other images. With pretrained weights and small
-    images it is normal: the patch is that of the pretraining.
+    images it is normal: the patch is that of the pretraining. Measured with nnU-Net 2.8.1 on a CPU, with small networks
+    and 1.6 to 2 times the images: weights of a smaller patch, fine-tuned for 40 steps in 2D, kept a Dice above 0.6 on
+    patches of the validation cases, and the loss fell from -0.2 to -0.6. In 3D the loss fell in 40 steps from 0.5 to
+    0.005 and from 0.7 to 0.02, but only background was predicted: most of a padded sample is background.
 
     How to fix: reduce `patch_size`, which preprocessing and weights do not depend on. Or plan this dataset.
 
