@@ -46,6 +46,6 @@ def diff(
     changes = plans_diff.compare(old, new)
     rendered = rendering.text(old, new, changes) if output == "text" else rendering.as_json(before, after, changes)
     typer.echo(rendered, nl=False)
-    added = plans_diff.configuration_names(new) - plans_diff.configuration_names(old)
+    added = plans_diff.added_configurations(old, new)
     counts = rendering.count([change for change in changes if change.field.configuration not in added])
     raise typer.Exit(1 if any(counts[facet] for facet in wanted) else 0)

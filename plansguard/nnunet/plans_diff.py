@@ -95,6 +95,12 @@ def configuration_names(plans: dict[str, Any]) -> set[str]:
     return {name for name, entry in written.items() if isinstance(entry, dict)} if isinstance(written, dict) else set()
 
 
+def added_configurations(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    """Names of the configurations that are new. One that was no object before is damaged, not absent."""
+    written = before.get("configurations")
+    return configuration_names(after) - written.keys() if isinstance(written, dict) else set()
+
+
 def edited_fields(
     then: dict[str, Any], now: dict[str, Any], facets: Container[str], configuration: str | None
 ) -> list[str]:
