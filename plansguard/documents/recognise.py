@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 Kind = Literal["plans", "fingerprint", "dataset.json", "splits", "lineage", "stamp", "receipt"]
@@ -12,6 +13,11 @@ class _Signature(NamedTuple):
 
     characteristic: tuple[str, ...]
     others: tuple[str, ...]
+
+    def fits(self, has: Callable[[str], bool]) -> bool:
+        """Whether a document that has these keys is of this kind."""
+        count = sum(map(has, self.characteristic))
+        return count > 0 and count + sum(map(has, self.others)) >= 2
 
 
 # One key is not enough: many files that have nothing to do with nnU-Net contain `configurations` or `labels`. And no
@@ -64,11 +70,7 @@ def recognise(value: Any) -> Kind | None:
     for schema, own in _OWN.items():
         if str(value.get("schema")).startswith(schema):
             return own
-    for kind, (characteristic, others) in _SIGNATURES.items():
-        count = sum(key in value for key in characteristic)
-        if count and count + sum(key in value for key in others) >= 2:
-            return kind
-    return None
+    return next((kind for kind, signature in _SIGNATURES.items() if signature.fits(value.__contains__)), None)
 
 
 def may_be_document(raw: bytes) -> bool:
@@ -83,11 +85,11 @@ def may_be_document(raw: bytes) -> bool:
 
 def resembles_document(raw: bytes) -> bool:
     """Whether a file that cannot be parsed has the keys by which ``recognise`` knows a document."""
-    for characteristic, others in _SIGNATURES.values():
-        count = sum(f'"{key}"'.encode() in raw for key in characteristic)
-        if count and count + sum(f'"{key}"'.encode() in raw for key in others) >= 2:
-            return True
-    return any(schema.encode() in raw for schema in _OWN)
+
+    def has(key: str) -> bool:
+        return f'"{key}"'.encode() in raw
+
+    return any(signature.fits(has) for signature in _SIGNATURES.values()) or any(key.encode() in raw for key in _OWN)
 
 
 def may_list_cases(raw: bytes) -> bool:
