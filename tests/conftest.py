@@ -17,8 +17,10 @@ CORPUS = ROOT.parent / "shared" / "corpus"
 # One test process runs per core, so child processes use one thread: torch's threads are busy while they wait for each
 # other, and two trainings side by side take several times as long as one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Processes that a shell starts in the background ignore SIGINT, and so do their children.
+# Processes that a shell starts in the background ignore SIGINT, those of nohup SIGHUP, and so do their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # No deadlines: the machines are shared. In CI every run uses the same examples, so that a failure is caused by the
 # commit; elsewhere every run uses new ones.
