@@ -25,6 +25,7 @@ def test_every_module_imports_only_from_lower_floors() -> None:
     assert verdict.returncode == 0, verdict.stdout + verdict.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "line", "contract"),
     [

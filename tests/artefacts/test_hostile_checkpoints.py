@@ -495,7 +495,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzz") / "checkpoint.pth"
 
 
-@settings(max_examples=max(200, settings().max_examples))
+@settings(max_examples=max(100, settings().max_examples))
 @given(data=mutations([DATA]))
 def test_fuzz_data_pkl(data: bytes) -> None:
     storages = Storages()
@@ -506,7 +506,7 @@ def test_fuzz_data_pkl(data: bytes) -> None:
         assert str(error)
 
 
-@settings(max_examples=max(200, settings().max_examples))
+@settings(max_examples=max(100, settings().max_examples))
 @given(data=mutations([DATA, dumps({"network_weights": WEIGHTS, "init_args": {"plans": {"a": [1]}}})]))
 def test_fuzz_the_pickle_in_a_checkpoint(data: bytes, scratch: Path) -> None:
     save(scratch, {"a": T("0", (2, 1, 3, 3))}, pickled=data)
@@ -520,7 +520,7 @@ def _small_files(folder: Path) -> list[bytes]:
     return [write(folder / "seed.pth", SMALL).read_bytes() for write in (save, save_legacy)]
 
 
-@settings(max_examples=max(200, settings().max_examples))
+@settings(max_examples=max(100, settings().max_examples))
 @given(choose=st.data())
 def test_fuzz_whole_files(choose: st.DataObject, scratch: Path) -> None:
     scratch.write_bytes(choose.draw(mutations(_small_files(scratch.parent))))

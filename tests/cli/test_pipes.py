@@ -41,6 +41,7 @@ COMMANDS = {
 }
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.workspace(CT, OTHER_CT),
     pytest.mark.skipif(os.name == "nt", reason="Windows has neither SIGPIPE nor /dev/full"),
 ]

@@ -32,6 +32,7 @@ WRITERS = {
 }
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.workspace(CT, OTHER_CT, chdir=True),
     pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals"),
 ]

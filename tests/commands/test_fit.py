@@ -185,6 +185,7 @@ def test_what_cannot_be_determined(workspace: Path) -> None:
     assert "PG005" in run(*shlex.split(only(done)["command"])[1:]).out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("-p", "nnUNetPlans"), ("-p", "nnUNetPlans", "-c", "3d_fullres")])
 def test_plans_that_are_too_large_are_named(workspace: Path, options: tuple[str, ...]) -> None:
     """Those of the dataset, not those of the weights, also where a migration would judge them."""

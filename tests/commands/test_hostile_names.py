@@ -82,6 +82,7 @@ def assert_no_crash(done: Done, case: str) -> None:
         assert "PG000" not in text, case
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", FIELDS)
 def test_fields_of_documents(field: str, workspace: Path) -> None:
     name, (*above, last) = FIELDS[field]

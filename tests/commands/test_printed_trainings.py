@@ -35,7 +35,7 @@ from tests.support.training_records import training_values
 from tests.support.variants import DATASET_JSON, PLANS, Edit, place, put, remove, truncate
 from tests.support.weights import CHECKPOINT, WITH, weights
 
-pytestmark = pytest.mark.workspace(CT, GIVING, chdir=True)
+pytestmark = [pytest.mark.slow, pytest.mark.workspace(CT, GIVING, chdir=True)]
 #: A command of plansguard in a text; it ends where the text goes on.
 COMMAND = re.compile(r"plansguard [^;,\n]+(?<! \()")
 

@@ -447,6 +447,7 @@ def test_permissions_of_replaced_files_stay(workspace: Path) -> None:
 # --- no user error ends in a traceback ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

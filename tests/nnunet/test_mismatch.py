@@ -74,6 +74,7 @@ def nnunet_loads(network: Any, weights: dict[str, Any], path: Path) -> bool:
     return True
 
 
+@pytest.mark.slow
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(sides=pairs())
 def test_copying_the_settings_of_all_obstacles_removes_them_and_no_subset_does(
@@ -344,6 +345,7 @@ def test_other_networks_are_compared_by_plans() -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(architecture=architectures(), channels=st.integers(1, 3), heads=st.integers(1, 3))
 def test_a_network_is_inferred_from_its_parameters(architecture: Architecture, channels: int, heads: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plansguard.nnunet import printed_commands
@@ -59,6 +59,7 @@ def test_every_builder_is_tested() -> None:
 
 
 @pytest.mark.parametrize("builder", BUILDERS, ids=lambda builder: builder.__name__)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_values_arrive(builder: Callable[..., ShellText], data: st.DataObject) -> None:
     """A command has an accepted number for its dataset, and every value as one word."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -132,9 +132,7 @@ class Module:
         assert self.path is not None
         try:
             disk.open_file(self.path).close()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return ast.parse(self.source)
+            return _parse(self.source)
         except OSError as error:
             return ImportFault(self.path, 1, f"it cannot be read: {error.strerror or error}")
         except SyntaxError as error:
@@ -194,6 +192,14 @@ class Module:
         if node.level and kept < 1:
             return "." * node.level + (node.module or "")
         return ".".join([*(package[:kept] if node.level else ()), *([node.module] if node.module else ())])
+
+
+@lru_cache(maxsize=32)  # nnU-Net's own modules are read again by each search of one process
+def _parse(source: bytes) -> ast.Module:
+    """Parse a source; its warnings are not shown."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(source)
 
 
 def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:

@@ -73,15 +73,22 @@ class TrainerClass:
         functions = (part for part in reversed(self.body) if isinstance(part, ast.FunctionDef) and part.name == name)
         return next(functions, None)
 
+    @cached_property
+    def assigned_elsewhere(self) -> frozenset[str]:
+        """The targets, such as ``self.x``, of assignments outside ``__init__``."""
+        others = (part for part in self.body if getattr(part, "name", "") != "__init__")
+        return frozenset(target for other in others for target, _ in _assignments(other))
+
     def attribute(self, name: str) -> Any:
         """The constant that ``__init__`` assigns to ``self.<name>``.
 
         None where it is no constant, a condition decides, or another method assigns to it.
         """
         target = f"self.{name}"
+        if any(target in base.assigned_elsewhere for base in self.mro):
+            return None
         values = _possible_values(self.mro, "__init__", target)
-        others = (part for base in self.mro for part in base.body if getattr(part, "name", "") != "__init__")
-        if any(True for other in others for _ in _assigned_within(other, target)) or len(values) != 1:
+        if len(values) != 1:
             return None
         return values[0].value if isinstance(values[0], ast.Constant) else None
 
@@ -167,13 +174,17 @@ def _possible_values(mro: Sequence[TrainerClass], method: str, target: str) -> l
 
 
 def _assigned_within(statement: ast.AST, target: str) -> Iterator[ast.expr]:
-    """What a target such as ``self.x`` is assigned within a statement, alone or among others; itself for ``+=``."""
+    """What a target such as ``self.x`` is assigned within a statement."""
+    return (value for other, value in _assignments(statement) if other == target)
+
+
+def _assignments(statement: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """The targets of a statement's assignments, alone or among others, each with its value; for ``+=`` with itself."""
     for node in ast.walk(statement):
         if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            parts = (part for item in targets for part in getattr(item, "elts", [item]))
-            if any(written(part) == target for part in parts):
-                yield node.target if isinstance(node, ast.AugAssign) else node.value
+            value = node.target if isinstance(node, ast.AugAssign) else node.value
+            yield from ((written(part), value) for item in targets for part in getattr(item, "elts", [item]))
 
 
 def _has_mirror_axes(mro: Sequence[TrainerClass]) -> bool | None:
