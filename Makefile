@@ -18,7 +18,7 @@ SCRATCH = if [ -w /dev/shm ]; then mktemp -d /dev/shm/plansguard.XXXXXX; else mk
 # Bytecode of tests is worth caching.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz install install-test install-quick schemas docs fixtures bench clean
+.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz mutation install install-test install-quick schemas docs fixtures bench clean
 
 help:
 	@echo 'make demo        migrate, check, edit, refuse (installs the light package only)'
@@ -31,6 +31,7 @@ help:
 	@echo 'make docs        write docs/rules/, docs/coverage.md and schemas/ from the code (also: make schemas)'
 	@echo 'make fixtures    write fixtures/ with the real nnU-Net (minutes)'
 	@echo 'make bench       compare plansguard with nnU-Net, side by side'
+	@echo 'make mutation    mutate good documents, and compare plansguard with the real nnU-Net (minutes)'
 	@echo 'make clean       remove environments, caches and builds'
 	@echo 'Variables: BASE_PYTHON (python3), VENV (.venv), VENV_QUICK (.venv-quick), ARGS (for pytest)'
 
@@ -66,6 +67,10 @@ fixtures: install-test
 
 bench: install-test
 	@$(PYTHON) benchmarks/run.py
+
+# The seeds below 100 are those that the rules are tuned on.
+mutation: install-test
+	@$(PYTHON) benchmarks/mutation/run.py $(ARGS)
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
