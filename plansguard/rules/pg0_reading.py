@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief
 from plansguard.documents import json_document
 from plansguard.documents.json_document import JsonDocument
 from plansguard.documents.recognise import is_v1
 from plansguard.documents.validation import FieldProblem
-from plansguard.nnunet import constants, printed_commands
+from plansguard.nnunet import constants, fields, printed_commands
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import plan_commands
 from plansguard.rules.engine.needs import PREPROCESSED, Crash
@@ -171,17 +173,20 @@ def wrong_document(document: JsonDocument) -> Iterator[Found]:
 @rule(
     "PG005",
     Severity.ERROR,
-    message="{field}: {expected}, but the value is {value}",
+    message="{field}: {expected}, but the value is {value}{effect}",
     fix="write the value in the type that nnU-Net needs",
 )
 def invalid_field(dataset: Dataset) -> Iterator[Found]:
     """A field has a wrong type.
 
-    What it checks: every field that nnU-Net reads has the type that nnU-Net needs, and so have the items of lists.
-    `2.0` and `"2"` are not the integer 2, `"false"` is not false.
+    What it checks: every field has the type that nnU-Net needs, and so have the items of lists. `2.0` and `"2"` are not
+    the integer 2, `"false"` is not false. A wrong type is information where nnU-Net does not read the field (medians,
+    statistics of channels without CTNormalization), and where it takes the value as what it seems to mean: 1 as true,
+    the label `"2"` as 2.
 
     Why it matters: nnU-Net does not validate values. It fails later or behaves differently: a batch size of 2.0 ends in
-    a `TypeError` inside the data loader, a string in place of a boolean counts as true.
+    a `TypeError` inside the data loader, a string in place of a boolean counts as true. The message names the steps
+    that read the field.
 
     How to fix: correct the value. With the schemas in `schemas/`, an editor marks such values.
 
@@ -190,14 +195,18 @@ def invalid_field(dataset: Dataset) -> Iterator[Found]:
     Evidence: PL-08; measured with nnU-Net 2.8.1.
     """
     for plans in dataset.judged_plans:
+        channels = _ct_channels(plans)
         for location, problem in plans.all_problems():
-            yield _invalid(location, problem)
+            in_plans = location.pointer == json_document.pointer(*problem.tokens)
+            yield _invalid(location, problem, "Plans" if in_plans else "Configuration", channels)
+    dataset_json = known(lambda: dataset.dataset_json.value)
     for document in dataset.documents:
         kind = document.kind
         model = _KINDS[kind][1] if kind else None
         if model is not None and not is_v1(document.value):  # PG204 reports those of version 1
             for problem in dataset.problems_of(document, model):
-                yield _invalid(Location(document.path, json_document.pointer(*problem.tokens)), problem)
+                at = Location(document.path, json_document.pointer(*problem.tokens))
+                yield _invalid(at, problem, model, fields.ct_channels(dataset_json), document.value)
 
 
 @rule(
@@ -243,7 +252,21 @@ def _missing_in(configuration: Configuration) -> Iterator[Found]:
         yield found(configuration.at(), where=where, lacking=", ".join(lacking), use=uses)
 
 
-def _invalid(location: Location, problem: FieldProblem) -> Found:
+def _ct_channels(plans: Plans) -> list[str] | None:
+    """Return the channels that a configuration normalizes as CT; None where the schemes cannot be read."""
+    schemes = [entry["normalization_schemes"] for entry in plans.written.values() if "normalization_schemes" in entry]
+    if not schemes or not all(isinstance(names, list) for names in schemes):
+        return None
+    return [str(index) for names in schemes for index, name in enumerate(names) if name == constants.CT]
+
+
+def _invalid(
+    location: Location, problem: FieldProblem, model: str, channels: list[str] | None, document: Any = None
+) -> Found:
     value = "missing" if problem.missing else brief(problem.value)
     field = ".".join(map(str, problem.tokens)) or "the document"
-    return found(location, field=field, value=value, expected=problem.expected)
+    severity, effect = None, ""
+    if model in fields.FIELDS and not problem.missing:
+        fails, effect = fields.effect(model, problem.tokens, problem.value, channels, document)
+        severity = None if fails else Severity.INFO
+    return found(location, severity=severity, field=field, value=value, expected=problem.expected, effect=effect)

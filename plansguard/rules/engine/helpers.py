@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from plansguard.core import disk
 from plansguard.core.errors import known
@@ -143,9 +144,14 @@ def reported_before(dataset: Dataset, configuration: Configuration, *keys: str) 
     for earlier in requested_configurations(dataset, configuration.plans):
         if earlier.name == configuration.name:
             return False
-        if all(earlier.get(key) == configuration.get(key) for key in keys):
+        if all(_are_same(earlier.get(key), configuration.get(key)) for key in keys):
             return True
     return False
+
+
+def _are_same(one: Any, other: Any) -> bool:
+    """Return whether two values are equal and of equal types: to nnU-Net, 3.0 and true are not 3 and 1."""
+    return one is other or (one == other and repr(one) == repr(other))
 
 
 def trained_otherwise(

@@ -115,24 +115,38 @@ def _missing_of_network(configuration: Configuration) -> tuple[Location, str, li
     lacking = [key for key in constants.ARCHITECTURE_KEYS if key not in architecture]
     if lacking:
         return configuration.at("architecture"), "architecture", lacking, "take the whole block from plans that work"
-    return configuration.at("architecture", "arch_kwargs"), "arch_kwargs", *_missing_arguments(architecture)
+    misspelt = misspelt_argument(architecture)
+    at = configuration.at("architecture", "arch_kwargs", *([misspelt] if misspelt else []))
+    return at, "arch_kwargs", *_missing_arguments(architecture)
+
+
+def misspelt_argument(architecture: Mapping[str, Any]) -> str | None:
+    """Return the unknown argument that is most like the first missing one of nnU-Net's own networks."""
+    lacking, kwargs = _lacking_arguments(architecture), architecture["arch_kwargs"] or {}
+    stock = constants.STOCK_ARCHITECTURES.get(architecture["network_class_name"].rpartition(".")[2])
+    unknown = [key for key in kwargs if stock and key not in (*stock.required, *stock.optional)]
+    return nearest(lacking[0], unknown) if lacking else None
+
+
+def _lacking_arguments(architecture: Mapping[str, Any]) -> list[str]:
+    """Return the arguments that a complete architecture does not give to its network."""
+    kwargs, imports = architecture["arch_kwargs"] or {}, architecture["_kw_requires_import"] or []
+    stock = constants.STOCK_ARCHITECTURES.get(architecture["network_class_name"].rpartition(".")[2])
+    lacking = [key for key in dict.fromkeys((*(stock.required if stock else ()), *imports)) if key not in kwargs]
+    if ENCODER_LISTS & set(kwargs):  # PG103 reports the wrong one of the two
+        lacking = [key for key in lacking if key not in ENCODER_LISTS]
+    return lacking
 
 
 def _missing_arguments(architecture: Mapping[str, Any]) -> tuple[list[str], str]:
     """Return the arguments that a complete architecture does not give to its network, and the remedy."""
-    kwargs, imports = architecture["arch_kwargs"] or {}, architecture["_kw_requires_import"] or []
-    stock = constants.STOCK_ARCHITECTURES.get(architecture["network_class_name"].rpartition(".")[2])
-    required = stock.required if stock else ()
-    lacking = [key for key in dict.fromkeys((*required, *imports)) if key not in kwargs]
-    if ENCODER_LISTS & set(kwargs):  # PG103 reports the wrong one of the two
-        lacking = [key for key in lacking if key not in ENCODER_LISTS]
+    lacking = _lacking_arguments(architecture)
     if not lacking:
         return [], ""
-    unknown = [key for key in kwargs if stock and key not in (*stock.required, *stock.optional)]
-    misspelt = nearest(lacking[0], unknown)
-    if misspelt:
+    stock = constants.STOCK_ARCHITECTURES.get(architecture["network_class_name"].rpartition(".")[2])
+    if misspelt := misspelt_argument(architecture):
         return lacking, f"rename {misspelt} to {lacking[0]}"
-    if not set(lacking) & set(required):
+    if not set(lacking) & set(stock.required if stock else ()):
         return lacking, "add it, or take its name out of _kw_requires_import"
     return lacking, "add it, with the value it has in plans that work"
 

@@ -1,0 +1,316 @@
+"""PG116 to PG118: operations of the network, arguments of networks and functions, and names of nnU-Net's own parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from plansguard.core.errors import Absent
+from plansguard.core.report import Location, Severity
+from plansguard.core.text import brief, listed, nearest
+from plansguard.nnunet import constants, fields, signatures
+from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import reported_before
+from plansguard.rules.pg1_plans import network
+from plansguard.rules.pg1_plans.architecture import misspelt_argument
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.plans import Configuration, Plans
+
+
+class _Wrong(NamedTuple):
+    """What is wrong with a value, and the remedy."""
+
+    trouble: str
+    remedy: str
+
+
+_FALSE_TEXT = _Wrong("is a text, which counts as true", "write false, or true")
+#: Argument of a network that is a class -> the modules of torch.nn with such layers, and what it is.
+_OPERATIONS = {
+    "conv_op": (("conv",), "convolution"),
+    "norm_op": (("batchnorm", "instancenorm", "normalization", "linear"), "normalization layer"),
+    "dropout_op": (("dropout", "linear"), "dropout layer"),
+    "nonlin": (("activation", "linear"), "nonlinearity"),
+}
+#: Operations without which a network is built all the same, and what it then lacks.
+_SILENT = {"norm_op": "normalization", "dropout_op": "dropout", "nonlin": "nonlinearity"}
+_CONVOLUTIONS = ("Conv1d", "Conv2d", "Conv3d")
+#: Operation -> the key of its arguments, and the number of arguments that the network gives it.
+_ARGUMENTS = {"norm_op": ("norm_op_kwargs", 1), "dropout_op": ("dropout_op_kwargs", 0), "nonlin": ("nonlin_kwargs", 0)}
+#: Ratio of spacings above which nnU-Net resamples slices first. configuration.py, ANISO_THRESHOLD
+_ANISOTROPIC = 3
+#: Spline orders of scipy and scikit-image.
+_ORDERS, _LARGEST_ORDER = ("order", "order_z"), 5
+#: Arguments of networks that PG103 and PG104 judge.
+_OF_STAGES = frozenset((*network.PER_STAGE_AND_AXIS, *network.PER_STAGE, "n_stages", *_OPERATIONS, "block"))
+_RESAMPLINGS = ("resampling_fn_data", "resampling_fn_seg", "resampling_fn_probabilities")
+
+
+@rule("PG116", Severity.ERROR, message="{key} is {value}: {trouble}", fix="{remedy}")
+def unknown_operation(configuration: Configuration, dataset: Dataset) -> Iterator[Found]:
+    """An operation of the network does not exist, or cannot be one.
+
+    What it checks: for nnU-Net's own U-Nets, `conv_op`, `norm_op`, `dropout_op`, `nonlin` and `block` are paths of
+    classes that exist in torch or dynamic_network_architectures, and are of their kind; `_kw_requires_import` names
+    each of them that is not null, and nothing else. Classes of other packages are not known, and not reported.
+
+    Why it matters: nnU-Net replaces the path of each argument in `_kw_requires_import` by the class, and a path that
+    leads nowhere by null. Without a convolution the network cannot be built. Without normalization or nonlinearity it
+    is built and trained to the end, and nothing is printed. A path that is not replaced ends in `TypeError: 'str'
+    object is not callable`.
+
+    How to fix: write the path as nnU-Net's planners do, such as `torch.nn.modules.instancenorm.InstanceNorm3d`.
+
+    Example: `"norm_op": "torch.nn.modules.instancenorm.InstanceNorm3D"` trains without normalization.
+
+    Evidence: PL-03; utilities/get_network_from_plans.py, measured with nnU-Net 2.8.1.
+    """
+    kwargs, imports = _network_arguments(configuration)
+    if reported_before(dataset, configuration, "architecture"):
+        return
+    for key in (*_OPERATIONS, "block"):
+        if key in kwargs and (fault := _fault_of_operation(key, kwargs[key])):
+            value, place = brief(kwargs[key]), configuration.at_kwarg(key)
+            yield found(place, key=key, value=value, trouble=fault.trouble, remedy=fault.remedy)
+        elif key not in imports and isinstance(kwargs.get(key), str):
+            trouble = f"{key} is not in it, so that the network gets a text in place of a class"
+            at, value, remedy = _imports(configuration), brief(imports), f'add "{key}"'
+            yield found(at, key="_kw_requires_import", value=value, trouble=trouble, remedy=remedy)
+    for index, key in enumerate(imports):
+        checked = key in (*_OPERATIONS, "block")
+        if not checked and kwargs.get(key) is not None and not isinstance(kwargs[key], str):
+            trouble = f"{brief(key)} is {brief(kwargs[key])}, which is no path of a class"
+            at, value = _imports(configuration, index), brief(imports)
+            yield found(at, key="_kw_requires_import", value=value, trouble=trouble, remedy=f"take {brief(key)} out")
+
+
+@rule("PG117", Severity.ERROR, message="{owner}: {argument} {trouble}", fix="{remedy}")
+def wrong_argument(configuration: Configuration, dataset: Dataset) -> Iterator[Found]:
+    """A network, a layer or a resampling function does not take an argument.
+
+    What it checks: the names and types of `arch_kwargs`, for networks of dynamic_network_architectures; of
+    `norm_op_kwargs`, `dropout_op_kwargs` and `nonlin_kwargs`, for layers of torch; of `resampling_fn_..._kwargs`, for
+    nnU-Net's own functions, whose spline orders are integers from 0 to 5. A text such as `"False"` counts as true, and
+    is reported where a flag is expected. Arguments beside an operation that is null are not read.
+
+    Why it matters: `TypeError: ... got an unexpected keyword argument`, for layers when training starts, for
+    resampling after preprocessing has deleted the old data, for predictions after the whole training. A flag that is
+    the text `"False"` is silently true: with `is_seg`, images are interpolated as label maps are.
+
+    How to fix: write the name or value given, or take the arguments from plans that work.
+
+    Example: `"nonlin_kwargs": {"in_place": true}`; `"order": 1.5`.
+
+    Evidence: PL-03, PL-05; measured with nnU-Net 2.8.1 and torch.
+    """
+    for at, severity, owner, argument, trouble, remedy in (
+        *_faults_of_network(configuration, dataset),
+        *_faults_of_resampling(configuration, dataset),
+    ):
+        yield found(at, severity=severity, owner=owner, argument=argument, trouble=trouble, remedy=remedy)
+
+
+@rule("PG118", Severity.ERROR, message="{key} is {value}: nnU-Net {version} has no such {what}{meant}", fix="{remedy}")
+def unknown_name(plans: Plans, dataset: Dataset) -> Iterator[Found]:
+    """The plans name a part of nnU-Net that it does not have.
+
+    What it checks: `image_reader_writer`, `label_manager`, `preprocessor_name` and the resampling functions are names
+    of nnU-Net. Another spelling of one, or an empty name, is an error; any other name is a warning, because forks of
+    nnU-Net add their own.
+
+    Why it matters: `RuntimeError: Unable to find resampling function named ...` or `TypeError: 'NoneType' object is not
+    callable`. Preprocessing has deleted the old data by then; the reader is only needed in the final validation.
+
+    How to fix: write the name given. If your nnU-Net has the name, ignore the finding in `plansguard.json`.
+
+    Example: `"image_reader_writer": "SimpleItkIO"`.
+
+    Evidence: PL-08, IO-01; utilities/find_class_by_name.py, measured with nnU-Net 2.8.1.
+    """
+    for at, key, value, kind in _names(plans, dataset):
+        known = signatures.names(kind)
+        if value in known or value is None:
+            continue
+        meant = fields.near(value, known)
+        yield found(
+            at,
+            severity=Severity.ERROR if meant or not value.strip() else Severity.WARNING,
+            key=key,
+            value=brief(value),
+            version=constants.NNUNET_VERSION,
+            what=_WHAT[kind],
+            meant=f"; {meant} is meant" if meant else "",
+            remedy=f"write {meant or listed(known, shown=6)}"
+            if meant or not value.strip()
+            else f"make sure that the nnU-Net which runs these plans has it; its own: {listed(known, shown=6)}",
+        )
+
+
+#: Kind of name -> what it is.
+_WHAT: Mapping[str, str] = {
+    "readers": "reader",
+    "label_managers": "label manager",
+    "preprocessors": "preprocessor",
+    "resampling": "resampling function",
+}
+
+
+class _Fault(NamedTuple):
+    """A value that does not serve: where, whose argument, and the remedy."""
+
+    at: Location
+    severity: Severity
+    owner: str
+    argument: str
+    trouble: str
+    remedy: str
+
+
+def _names(plans: Plans, dataset: Dataset) -> Iterator[tuple[Location, str, str | None, signatures.Kind]]:
+    """Yield the place, key, value and kind of each name of a part of nnU-Net."""
+    yield plans.at("image_reader_writer"), "image_reader_writer", plans.value.get("image_reader_writer"), "readers"
+    yield plans.at("label_manager"), "label_manager", plans.value.get("label_manager"), "label_managers"
+    for configuration in plans.configurations:
+        if configuration.is_usable and dataset.request.configuration in (None, configuration.name):
+            for key, kind in (("preprocessor_name", "preprocessors"), *((key, "resampling") for key in _RESAMPLINGS)):
+                if not reported_before(dataset, configuration, key):
+                    yield configuration.at(key), key, configuration.get(key), kind  # type: ignore[misc]
+
+
+def _network_arguments(configuration: Configuration) -> tuple[Mapping[str, Any], list[Any]]:
+    """Return the arguments of a known U-Net and the names to import; Absent for other networks and the old format."""
+    name = str(configuration.architecture.get("network_class_name")).rpartition(".")[2]
+    if configuration.has_old_format or name not in constants.STOCK_ARCHITECTURES:
+        raise Absent(f"the arguments of the network of configuration {configuration.name} are not known")
+    return configuration.architecture["arch_kwargs"], configuration.architecture.get("_kw_requires_import") or []
+
+
+def _imports(configuration: Configuration, *tokens: int) -> Location:
+    return configuration.at("architecture", "_kw_requires_import", *tokens)
+
+
+def _fault_of_operation(key: str, value: Any) -> _Wrong | None:
+    """Return what is wrong with an operation."""
+    if key == "block":
+        return _fault_of_block(value)
+    modules, what = _OPERATIONS[key]
+    if value is None:
+        return _Wrong("a network needs a convolution", "name the class") if key == "conv_op" else None
+    if not isinstance(value, str):
+        return _Wrong("it must be the path of a class", f"write the path of a {what}")
+    layer = signatures.layer(value)
+    if layer is not None and layer.module in modules and (key != "conv_op" or layer.name in _CONVOLUTIONS):
+        return None
+    if layer is not None:
+        return _Wrong(f"{layer.name} is no {what} of a U-Net", f"write the path of a {what}")
+    meant = fields.near(value, signatures.known_paths())
+    if meant is None and value.strip() and not signatures.is_of_known_package(value):
+        return None  # of another package
+    effect = f"nnU-Net silently builds the network without {_SILENT[key]}" if key in _SILENT else "the network fails"
+    remedy = f"write {meant}" if meant else f"write the path of a {what} of torch"
+    return _Wrong(f"there is no such class, and {effect}", remedy)
+
+
+def _fault_of_block(value: Any) -> _Wrong | None:
+    if isinstance(value, str) and (signatures.block(value) or not signatures.is_of_known_package(value)):
+        return None
+    return _Wrong("there is no such class of blocks", "write the path of BasicBlockD or BottleneckD, or delete it")
+
+
+def _faults_of_network(configuration: Configuration, dataset: Dataset) -> Iterator[_Fault]:
+    """Yield what the network does not take, and what its layers do not take."""
+    if configuration.has_old_format or reported_before(dataset, configuration, "architecture"):
+        return
+    architecture = configuration.architecture
+    found = signatures.network(str(architecture.get("network_class_name")))
+    kwargs = architecture["arch_kwargs"]
+    if found is None:
+        return
+    for misfit in signatures.misfits(found.arguments, kwargs):
+        # PG103 and PG104 report missing arguments and wrong numbers of stages
+        if not misfit.lacking and misfit.argument not in (*_OF_STAGES, misspelt_argument(architecture)):
+            yield _fault(configuration.at_kwarg(misfit.argument), found.name, misfit, [*found.arguments])
+    yield from _false_texts(configuration, found.name, kwargs)
+    for key, (arguments, positional) in _ARGUMENTS.items():
+        layer = signatures.layer(kwargs[key]) if isinstance(kwargs.get(key), str) else None
+        given = kwargs.get(arguments)
+        if layer is None or _fault_of_operation(key, kwargs[key]):
+            continue
+        if given is None and key == "dropout_op":
+            at, remedy = configuration.at_kwarg(arguments), f'write "{arguments}": {{}}, or its arguments'
+            yield _Fault(at, Severity.ERROR, layer.name, arguments, "must not be null beside it", remedy)
+        if isinstance(given, dict):
+            yield from _faults_of_layer(configuration, layer, arguments, positional)
+
+
+def _faults_of_layer(
+    configuration: Configuration, layer: signatures.NamedClass, key: str, positional: int
+) -> Iterator[_Fault]:
+    """Yield what a layer of torch does not take of its arguments, which are given under ``key``."""
+    given = configuration.architecture["arch_kwargs"][key]
+    for misfit in signatures.misfits(layer.arguments, given, positional):
+        place = () if misfit.lacking else (misfit.argument,)
+        yield _fault(configuration.at_kwarg(key, *place), layer.name, misfit, [*layer.arguments])
+    for argument, value in given.items():
+        if trouble := _trouble_of_value(argument, value, layer.arguments):
+            misfit = signatures.Misfit(argument, trouble)
+            yield _fault(configuration.at_kwarg(key, argument), layer.name, misfit, [])
+
+
+def _faults_of_resampling(configuration: Configuration, dataset: Dataset) -> Iterator[_Fault]:
+    """Yield what nnU-Net's resampling functions do not take."""
+    for key in _RESAMPLINGS:
+        name, given = configuration.get(key), configuration.get(f"{key}_kwargs")
+        arguments = signatures.resampling(name) if isinstance(name, str) else None
+        if arguments is None or given is None or reported_before(dataset, configuration, key, f"{key}_kwargs"):
+            continue
+        faults = [misfit for misfit in signatures.misfits(arguments, given) if not misfit.lacking]
+        wrong = ((argument, _trouble_of_value(argument, value, arguments)) for argument, value in given.items())
+        faults += [signatures.Misfit(argument, trouble) for argument, trouble in wrong if trouble]
+        for fault in faults:
+            at, severity = configuration.at(f"{key}_kwargs", fault.argument), Severity.ERROR
+            if fault.argument == "order_z" and fault.trouble != signatures.NO_ARGUMENT:
+                read = _reads_order_z(configuration, given)
+                if read is False:
+                    continue
+                severity = Severity.ERROR if read else Severity.WARNING
+            yield _fault(at, name, fault, [*arguments], severity)
+
+
+def _reads_order_z(configuration: Configuration, given: Mapping[str, Any]) -> bool | None:
+    """Return whether a resampling function reads order_z; None if it depends on the spacing of the images.
+
+    It does where it resamples the axis of the thickest slices separately. Source: determine_do_sep_z_and_axis.
+    """
+    separate, spacing = given.get("force_separate_z", False), configuration.get("spacing") or ()
+    if len(spacing) != 3 or separate is False:
+        return False
+    if separate is None and all(value is not None and value > 0 for value in spacing):
+        return True if max(spacing) / min(spacing) > _ANISOTROPIC else None
+    return bool(separate) or None
+
+
+def _false_texts(configuration: Configuration, owner: str, kwargs: Mapping[str, Any]) -> Iterator[_Fault]:
+    """Yield flags of the network that are true because they are a text."""
+    for key in kwargs:
+        field = fields.FIELDS["ArchKwargs"].get(key)
+        if field is not None and field.truth and fields.is_false_text(kwargs[key]):
+            yield _Fault(configuration.at_kwarg(key), Severity.ERROR, owner, key, *_FALSE_TEXT)
+
+
+def _trouble_of_value(argument: str, value: Any, arguments: signatures.Arguments) -> str | None:
+    """Return what is wrong with a value of the right type."""
+    kind = arguments[argument][0] if argument in arguments else ""
+    if kind.startswith("bool") and fields.is_false_text(value):
+        return _FALSE_TEXT.trouble
+    if argument in _ORDERS and type(value) is int and not 0 <= value <= _LARGEST_ORDER:
+        return f"is {value}, and splines have orders from 0 to {_LARGEST_ORDER}"
+    return None
+
+
+def _fault(
+    at: Location, owner: str, misfit: signatures.Misfit, known: list[str], severity: Severity = Severity.ERROR
+) -> _Fault:
+    meant = nearest(misfit.argument, known) if misfit.trouble == signatures.NO_ARGUMENT else None
+    remedy = f"write {meant}" if meant else "delete it" if misfit.trouble == signatures.NO_ARGUMENT else "correct it"
+    return _Fault(at, severity, owner, misfit.argument, misfit.trouble, remedy)
