@@ -92,13 +92,13 @@ class _Results:
         #: Paths of the documents, and the number of files that could not be read.
         self.paths: set[str] = set()
         self.unreadable = 0
-        self._rules = rules
-        #: Level and role of the dataset -> the rules that run there.
-        self._applicable = {
-            (level, role): [rule for rule in rules if rule.level is level and role in rule.roles]
-            for level in Level
-            for role in ROLES
+        #: Level and role of the dataset -> the needs of rules that run there -> these rules.
+        self._applicable: dict[tuple[Level, str], dict[tuple[str, ...], list[Rule]]] = {
+            (level, role): {} for level in Level for role in ROLES
         }
+        for rule in rules:
+            for role in rule.roles:
+                self._applicable[rule.level, role].setdefault(rule.needs, []).append(rule)
         #: Documents in which findings about the run itself may be: settings, and what a rule has crashed on.
         self._documents = [] if settings is None else [settings]
 
@@ -110,33 +110,45 @@ class _Results:
         for level, scope in _scopes_of(dataset):
             self.add(level, scope, of_dataset)
         if not dataset.judged_plans and dataset.role != "raw":
-            for rule in self._rules:
-                if rule.level in (Level.PLANS, Level.CONFIGURATION) and dataset.role in rule.roles:
-                    self._skip(rule, str(dataset.folder), "there are no plans here that could be read")
+            for level in (Level.PLANS, Level.CONFIGURATION):
+                for rules in self._applicable[level, dataset.role].values():
+                    self._skip(rules, str(dataset.folder), "there are no plans here that could be read")
 
     def add(self, level: Level, scope: Scope, of_dataset: _Needs | None = None) -> None:
         """Run the rules of one level on one scope. ``of_dataset`` collects the needs that scopes of a dataset share."""
         provider = _Provider(scope, {} if of_dataset is None else of_dataset)
-        for rule in self._applicable[level, scope.dataset.role]:
+        for names, rules in self._applicable[level, scope.dataset.role].items():
             try:
-                needs = provider.needs(rule.needs)
-                if isinstance(needs, Absent):
-                    self._skip(rule, scope.path, needs.reason)
-                elif needs is not None:
+                needs = provider.needs(names)
+            except Exception as error:  # noqa: BLE001 - see _not_judged
+                self._not_judged(rules, scope, error)
+                continue
+            if needs is None:
+                continue
+            if isinstance(needs, Absent):
+                self._skip(rules, scope.path, needs.reason)
+                continue
+            for rule in rules:
+                try:
                     # A rule that stops half way has not checked anything: its findings count only once it has ended.
                     self.findings += [self._finding(rule, found, scope) for found in rule.check(**needs)]
-            except Absent as absent:
-                self._skip(rule, scope.path, absent.reason)
-            except UsageError:
-                raise  # the request itself is impossible: a package or a cluster is missing
-            except OverflowError:
-                self._skip(rule, scope.path, "a number is too large to compute with")
-            except Exception as error:  # noqa: BLE001 - a broken rule must not hide the findings of others
-                self.crashes.append(Crash(rule.info.code, scope.path, f"{type(error).__name__}: {error}"))
-                self._documents += scope.dataset.documents
+                except Exception as error:  # noqa: BLE001 - see _not_judged
+                    self._not_judged([rule], scope, error)
 
-    def _skip(self, rule: Rule, path: str, reason: str) -> None:
-        self.not_checked[NotChecked(rule.info.code, rule.info.name, path, reason)] = None
+    def _not_judged(self, rules: Sequence[Rule], scope: Scope, error: Exception) -> None:
+        """Record why rules have judged nothing. A broken rule must not hide the findings of others."""
+        if isinstance(error, UsageError):
+            raise error  # the request itself is impossible: a package or a cluster is missing
+        if isinstance(error, (Absent, OverflowError)):
+            reason = error.reason if isinstance(error, Absent) else "a number is too large to compute with"
+            self._skip(rules, scope.path, reason)
+            return
+        self.crashes += [Crash(rule.info.code, scope.path, f"{type(error).__name__}: {error}") for rule in rules]
+        self._documents += scope.dataset.documents
+
+    def _skip(self, rules: Iterable[Rule], path: str, reason: str) -> None:
+        for rule in rules:
+            self.not_checked[NotChecked(rule.info.code, rule.info.name, path, reason)] = None
 
     def _finding(self, rule: Rule, found: Found, scope: Scope) -> Finding:
         """The finding with lines and columns."""
@@ -153,18 +165,12 @@ class _Provider:
         self._scope = scope
         self._of_dataset = of_dataset
         self._of_scope: _Needs = {}
-        self._provided: dict[tuple[str, ...], dict[str, Any] | Absent | None] = {}
 
     def needs(self, names: tuple[str, ...]) -> dict[str, Any] | Absent | None:
         """Return the needs of these names, or why the first of them is absent.
 
         None where one is absent as it should be: by the role, or until nnU-Net writes it.
         """
-        if names not in self._provided:
-            self._provided[names] = self._needs(names)
-        return self._provided[names]
-
-    def _needs(self, names: tuple[str, ...]) -> dict[str, Any] | Absent | None:
         needs: dict[str, Any] = {}
         absent: Absent | None = None
         for name in names:
