@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,8 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from plansguard.cli.common_options import Datasets, FailOn, Outputs, SettingsFile, emit, load_settings, parse_outputs
+from plansguard.cli.common_options import (
+    Datasets,
+    FailOn,
+    Outputs,
+    OutputTargets,
+    SettingsFile,
+    emit,
+    load_settings,
+    parse_outputs,
+    print_line,
+    text_on_screen,
+)
 from plansguard.cli.progress_bar import Progress, progress_bar
+from plansguard.core.errors import UsageError
+from plansguard.core.report import Report
+from plansguard.core.text import counted
 from plansguard.nnunet.workspace import Workspace
 from plansguard.subjects.request import Reading
 
@@ -61,6 +76,16 @@ Dask = Annotated[
 AllowEmpty = Annotated[
     bool, Option("--allow-empty", help="Exit with 0 instead of 3 when nothing is found to check, or no plans.")
 ]
+Fix = Annotated[
+    bool,
+    Option(
+        "--fix",
+        help="Write the corrections that are certain, such as the plans_name of a copied file; report the rest.",
+    ),
+]
+Diff = Annotated[
+    bool, Option("--diff", help="Show what --fix would write, in place of the report on the screen. Write nothing.")
+]
 
 
 def check(
@@ -76,30 +101,70 @@ def check(
     fail_on: FailOn = None,
     settings: SettingsFile = None,
     allow_empty: AllowEmpty = False,
+    fix: Fix = False,
+    diff: Diff = False,
 ) -> None:
     """Check plans, and the files beside them, against each other.
 
     The files of one dataset folder are checked together, even when only one of them is named. Exit code: 0 no
     finding at or above --fail-on, 1 findings, 2 a file cannot be read or the command is wrong, 3 nothing to check,
-    or no plans.
+    or no plans. With --fix it is that of what remains.
     """
     from plansguard.commands.check import check as run_check
 
+    if fix and diff:
+        raise UsageError("--fix writes what --diff only shows", hint="give one of them")
     outputs = parse_outputs(output)
     active = load_settings(settings, paths or [_folder(id_or_name) for id_or_name in dataset or []])
-    with progress_bar("reading cases") as progress:
-        report = run_check(
-            paths or [],
-            datasets=dataset or [],
-            plans=plans,
-            configuration=configuration,
-            weights=weights,
-            reading=Reading(data.value, seed, pool_of(data, dask, progress)),
-            settings=active,
-        )
+
+    def judged() -> Report:
+        with progress_bar("reading cases") as progress:
+            return run_check(
+                paths or [],
+                datasets=dataset or [],
+                plans=plans,
+                configuration=configuration,
+                weights=weights,
+                reading=Reading(data.value, seed, pool_of(data, dask, progress)),
+                settings=active,
+            )
+
+    report = judged()
+    if fix:
+        report = _corrected(report, judged, outputs)
+    elif diff:
+        outputs = _with_diff(report, outputs)
     emit(report, outputs)
     code = report.exit_code(fail_on or active.fail_on)
     raise typer.Exit(0 if code == 3 and allow_empty else code)
+
+
+def _corrected(report: Report, judged: Callable[[], Report], outputs: OutputTargets) -> Report:
+    """Write the certain corrections, say so, and return the report of what remains."""
+    from plansguard.commands.corrections import corrections_of, reasons, write
+
+    corrections = corrections_of(report)
+    write(corrections)
+    for file in corrections.files:
+        codes = dict.fromkeys(f"{finding.code} {finding.name}" for finding in file.findings)
+        print_line(f"corrected {file.path}: {', '.join(codes)}", err=not text_on_screen(outputs))
+    for reason in reasons(corrections):
+        print_line(reason, err=not text_on_screen(outputs))
+    return judged() if corrections.files else report
+
+
+def _with_diff(report: Report, outputs: OutputTargets) -> OutputTargets:
+    """Print the certain corrections in place of the report on the screen; return where else the report goes."""
+    from plansguard.commands.corrections import corrections_of, reasons
+    from plansguard.render.patch import unified
+
+    corrections = corrections_of(report)
+    typer.echo(unified((file.path, file.before, file.after) for file in corrections.files), nl=False)
+    for reason in reasons(corrections):
+        print_line(reason, err=True)
+    corrected = sum(bool(finding.corrections) for finding in report.active) - len(corrections.refused)
+    print_line(f"{corrected} of {counted(len(report.active), 'finding')} can be corrected by --fix", err=True)
+    return [(name, path) for name, path in outputs if path is not None]
 
 
 def pool_of(data: Depth, dask: str | None, progress: Progress) -> Pool | None:

@@ -52,6 +52,13 @@ class Related(NamedTuple):
     what: str
 
 
+class Correction(NamedTuple):
+    """An edit that certainly corrects a finding: the value that belongs at a place. Its last key may be new there."""
+
+    location: Location
+    value: Any
+
+
 class RuleInfo(NamedTuple):
     """The declaration of a rule.
 
@@ -98,7 +105,8 @@ class Finding:
     """The verdict of one rule at one place. ``ignored`` is the reason given in the settings, or None.
 
     ``changed`` are the fields that it reports as changed; ``follows`` are the codes of the rules that may report the
-    same change as its cause. ``incomplete`` is that of its rule.
+    same change as its cause. ``incomplete`` is that of its rule. ``corrections`` are the edits that correct it, made
+    together; empty where what is right is not certain.
     """
 
     code: str
@@ -115,6 +123,7 @@ class Finding:
     incomplete: bool = False
     changed: tuple[Location, ...] = ()
     follows: tuple[str, ...] = ()
+    corrections: tuple[Correction, ...] = ()
 
     @property
     def fingerprint(self) -> str:

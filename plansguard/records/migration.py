@@ -5,6 +5,7 @@ documents/models/migration_record.py describes its fields; this module needs no 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from plansguard.core.digest import sha256
@@ -48,6 +49,20 @@ class MigrationRecord:
         if old is None or old.sha256 == self.written or sha256(plans_content) != old.sha256:
             return self
         return MigrationRecord(old.lineage) if old.lineage else None
+
+    def restores(self, plans_content: bytes, identifier: str, path: Sequence[str], value: Any) -> bool:
+        """Whether a value at a place in plans with these bytes is what this migration wrote there.
+
+        False for plans that another record describes: an edit would bring this one into force.
+        """
+        if self.identifier != identifier or self.in_force(plans_content) is not self:
+            return False
+        part: Any = self.migrated
+        for key in path:
+            if not isinstance(part, dict) or key not in part:
+                return False
+            part = part[key]
+        return bool(part == value)
 
     def truncated(self, depth: int = MEMORY) -> dict[str, Any] | None:
         """The record with at most ``depth`` migrations in it, as the next record keeps it."""

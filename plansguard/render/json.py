@@ -7,6 +7,7 @@ import re
 from plansguard import __version__
 from plansguard.core.report import Cause, Finding, Report
 from plansguard.documents.models.report_document import (
+    CorrectionEntry,
     FindingEntry,
     NotCheckedEntry,
     RelatedEntry,
@@ -68,5 +69,8 @@ def _finding(finding: Finding, cause: Cause | None) -> FindingEntry:
         url=finding.url,
         fingerprint=finding.fingerprint,
         ignored=finding.ignored,
+        corrections=[
+            CorrectionEntry(path=place.path, pointer=place.pointer, value=value) for place, value in finding.corrections
+        ],
         consequence_of=None if cause is None or is_cause else cause.finding.fingerprint,
     )

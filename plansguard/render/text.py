@@ -109,9 +109,11 @@ def _summary(report: Report, paint: Paint) -> str:
         findings.append(f"{counts['info']} for information")
     result = paint("error" if counts["error"] else "warning", ", ".join(findings)) if findings else "no findings"
     ignored = f", {counts['ignored']} ignored" if counts["ignored"] else ""
+    correctable = sum(bool(finding.corrections) for finding in report.active) if report.command == "check" else 0
+    corrected = f", {correctable} to be corrected by --fix" if correctable else ""
     skipped = f", {counted(counts['not_checked'], 'check')} not possible" if counts["not_checked"] else ""
     empty = _NO_PLANS if report.lacks_plans else ""
-    return f"{empty}{result}{ignored} in {counted(counts['documents'], 'document')}{skipped}"
+    return f"{empty}{result}{corrected}{ignored} in {counted(counts['documents'], 'document')}{skipped}"
 
 
 def _place(location: Location) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from plansguard.core import disk
-from plansguard.core.errors import UnreadableDocument
+from plansguard.core.errors import UnreadableDocument, known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, counted, listed, quoted
 from plansguard.documents import size_limits
@@ -213,6 +213,64 @@ def file_ending_mismatch(dataset_json: DatasetJson, raw_images: RawImages) -> It
         "add the segmentations, or take the cases out of imagesTr",
         total=len(cases),
     )
+
+
+@rule(
+    "PG206",
+    Severity.ERROR,
+    message="labels define {count}, but regions_class_order {has}",
+    fix="{remedy}",
+)
+def regions_without_order(dataset: Dataset, dataset_json: DatasetJson) -> Iterator[Found]:
+    """There are regions, but no value for each of them in a predicted segmentation.
+
+    What it checks: where a label is a list of two or more values, `regions_class_order` has one value for every label
+    except the background and `ignore`.
+
+    Why it matters: nnU-Net then trains on regions, and stops before the first step with `AssertionError: if
+    region-based training is requested then you need to define regions_class_order!` or `regions_class_order must have
+    as many entries as there are regions`.
+
+    How to fix: write the value that each region gets, in the order of the labels; later regions overwrite earlier ones,
+    so smaller regions come after those that contain them. For a single region any of its values is right: `plansguard
+    check --fix` writes the first.
+
+    Example: `"labels": {"background": 0, "tumor": [1, 2]}` without `regions_class_order`.
+
+    Evidence: LB-04; utilities/label_handling/label_handling.py.
+    """
+    key = "regions_class_order"
+    labels, order = dataset_json.require("labels"), dataset_json.value.get(key)
+    regions = [value for name, value in labels.items() if name != "ignore" and not _is_background(value)]
+    has_regions = any(isinstance(value, list) and len(value) > 1 for value in labels.values())
+    if not has_regions or len(order or ()) == len(regions):
+        return
+    right = [value[0] for value in regions if isinstance(value, list)] if len(regions) == 1 else None
+    yield found(
+        dataset_json.at("labels" if order is None else key),
+        corrections=[] if right is None else _in_both(dataset, dataset_json, key, right),
+        count=counted(len(regions), "region"),
+        has="is missing" if order is None else f"has {counted(len(order), 'value')}",
+        remedy=f"write {brief(key)}: " + (brief(right) if right else "a list with one value of each region"),
+    )
+
+
+def _is_background(value: Any) -> bool:
+    return {*value} == {0} if isinstance(value, list) else value == 0
+
+
+def _in_both(dataset: Dataset, here: DatasetJson, key: str, value: Any) -> list[tuple[Location, Any]]:
+    """Return the corrections that set a field in this file and in the raw one: they must not differ (PG202).
+
+    None where the preprocessed copy of a raw file is not known.
+    """
+    if dataset.role == "raw":
+        root = dataset.workspace.preprocessed
+        return [] if root is None or disk.is_folder(root / dataset.name) else [(here.at(key), value)]
+    raw = known(lambda: dataset.raw_dataset_json)
+    if raw is None or raw.problems or any(field != key for field, *_ in _differences(here, raw)):
+        return [(here.at(key), value)]
+    return [(here.at(key), value), (raw.at(key), value)]
 
 
 def _wrong_ending(dataset_json: DatasetJson, raw_images: RawImages, ending: str) -> Found:

@@ -147,6 +147,11 @@ class Dataset:
         """Whether there is a migration record beside ``plans``; it need not apply to them."""
         return self._record_file(plans) is not None
 
+    def migration_record_beside(self, plans: Plans) -> MigrationRecord | None:
+        """The migration record beside ``plans``, whether it applies to them or not; None where it is damaged."""
+        file = self._record_file(plans)
+        return None if file is None else known(lambda: file.record)
+
     def migration_record(self, plans: Plans) -> MigrationRecord:
         """The record of the migration that wrote ``plans``; Absent when no migration of plansguard did."""
         file = self._record_file(plans)

@@ -166,6 +166,22 @@ def test_a_change_of_dataset_json_alone_tests_the_plans_beside_it(repository: Re
     assert repository.must("rev-parse", "HEAD") == good_commit
 
 
+def test_a_hook_that_corrects(repository: Repository, good_commit: str) -> None:
+    """pre-commit refuses the commit whose files a hook has changed; the next one passes."""
+    settings = repository.path / ".pre-commit-config.yaml"
+    settings.write_text(settings.read_text(encoding="utf-8") + "        args: [--fix]\n", encoding="utf-8")
+    repository.must("add", settings.name)
+    name = change(repository, "nnUNetPlans.json", "/plans_name", "Other")
+    done = repository.commit(name)
+    shown = done.stdout + done.stderr
+    assert done.returncode == 1, shown
+    assert "files were modified by this hook" in shown
+    assert f"corrected {name}: PG112 plans-name-differs" in shown
+    assert repository.must("rev-parse", "HEAD") == good_commit
+    done = repository.commit(change(repository, "nnUNetPlans.json", "/configurations/3d_fullres/batch_size", 3))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_plans_are_known_by_their_content_whatever_their_name(repository: Repository, good_commit: str) -> None:
     name = "what we used last year.json"
     change(repository, "nnUNetPlans.json", "/configurations/3d_fullres/patch_size/1", 65)

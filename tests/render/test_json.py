@@ -73,6 +73,7 @@ def test_json_of_a_finding() -> None:
         "related": [],
         "url": f"{RULE_PAGES}/PG101-patch-not-divisible.md",
         "ignored": None,
+        "corrections": [],
         "consequence_of": None,
     }
 

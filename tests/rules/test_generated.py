@@ -53,6 +53,7 @@ CODES = {
     "PG203": "foreign-dataset-json",
     "PG204": "v1-dataset-json",
     "PG205": "file-ending-mismatch",
+    "PG206": "regions-without-order",
     "PG301": "invalid-fingerprint-spacing",
     "PG302": "fingerprint-missing",
     "PG303": "fingerprint-count",
@@ -191,7 +192,7 @@ CODES = {
 #: The failure modes that plansguard promises to find.
 PROMISED = """
     MV-01 MV-02 MV-03 MV-04 MV-05 MV-06 MV-07 MV-08 MV-09 MV-10 MV-13 MV-14 MV-15 MV-16 PP-03
-    PL-01 PL-02 PL-03 PL-05 PL-07 PL-08 PL-09 PL-10 PL-12 NO-01 NO-02 NO-03 NO-07 LB-02
+    PL-01 PL-02 PL-03 PL-05 PL-07 PL-08 PL-09 PL-10 PL-12 NO-01 NO-02 NO-03 NO-07 LB-02 LB-04
     DS-01 SP-01 SP-03 D2-01 VR-01 IO-02
     AR-01 AR-02 AR-03 AR-04 AR-05 AR-06 AR-07 AR-08 AR-09 AR-10 AR-11 AR-12 AR-13 MV-11 MV-12 CA-04 SSL-01
     SSL-02 SSL-03 SSL-04 SSL-05 VR-02 TR-05 TR-06 PP-01 PP-02 PP-04 PP-05 PP-06 PP-07 PP-08 PP-09 PP-10

@@ -41,6 +41,14 @@ class RelatedEntry(OutputModel):
     what: str = Field(description="What is there.")
 
 
+class CorrectionEntry(OutputModel):
+    """One edit of the corrections of a finding."""
+
+    path: str = Field(description="The file.")
+    pointer: str = Field(description="The JSON pointer (RFC 6901) of the value in it; its last key may be new.")
+    value: Any = Field(description="The value that belongs there.")
+
+
 class FindingEntry(OutputModel):
     """The verdict of one rule at one place."""
 
@@ -61,6 +69,9 @@ class FindingEntry(OutputModel):
     url: str = Field(description="The rule's page.")
     fingerprint: str = Field(description="The same while the same values are wrong at the same place.")
     ignored: str | None = Field(description="The reason in the settings for ignoring it, or null.")
+    corrections: list[CorrectionEntry] = Field(
+        description="Edits that together certainly correct it, as check --fix writes them; empty where there are none."
+    )
     consequence_of: str | None = Field(
         description="The fingerprint of the finding that reports the same change and is printed in its place, or null."
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from plansguard.core.report import Location, Related, RuleInfo, Severity
+from plansguard.core.report import Correction, Location, Related, RuleInfo, Severity
 from plansguard.rules.engine.needs import NEEDS, ROLES, Level
 
 
@@ -15,7 +15,7 @@ class Found:
     """What a rule yields: a place, and the values for its message.
 
     ``severity`` and ``fix`` replace the declared ones where they depend on the values. ``changed`` are the fields that
-    the finding reports as changed.
+    the finding reports as changed. ``corrections`` are edits that certainly correct it, made together.
     """
 
     at: Location
@@ -24,6 +24,7 @@ class Found:
     related: tuple[Related, ...] = ()
     fix: str | None = None
     changed: tuple[Location, ...] = ()
+    corrections: tuple[Correction, ...] = ()
 
 
 def found(
@@ -33,6 +34,7 @@ def found(
     related: Iterable[tuple[Location, str]] = (),
     fix: str | None = None,
     changed: Iterable[Location] = (),
+    corrections: Iterable[tuple[Location, Any]] = (),
     **values: Any,
 ) -> Found:
     """Return a Found. ``values`` fill the rule's message and fix, and are part of the JSON report.
@@ -40,7 +42,8 @@ def found(
     The engine adds ``dataset``, its ``number``, ``plans``, ``configuration``, ``trainer`` and ``preprocess`` (the
     command that preprocesses the configuration again) where message or fix use them.
     """
-    return Found(at, values, severity, tuple(Related(*place) for place in related), fix, tuple(changed))
+    places, edits = tuple(Related(*place) for place in related), tuple(Correction(*edit) for edit in corrections)
+    return Found(at, values, severity, places, fix, tuple(changed), edits)
 
 
 Check = Callable[..., Iterator[Found]]

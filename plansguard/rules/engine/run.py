@@ -11,6 +11,7 @@ from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, Us
 from plansguard.core.report import Finding, Location, NotChecked, Related, Report
 from plansguard.core.text import quoted
 from plansguard.documents.json_document import JsonDocument
+from plansguard.rules.engine.corrections import permitted
 from plansguard.rules.engine.declare import Found, Rule
 from plansguard.rules.engine.helpers import number, preprocess_command
 from plansguard.rules.engine.needs import NEEDS, ROLES, Crash, Level, Scope
@@ -251,6 +252,7 @@ def _finding(rule: Rule, found: Found, scope: Scope) -> Finding:
         changed=found.changed,
         follows=rule.follows,
         incomplete=info.incomplete,
+        corrections=permitted(scope.dataset, found.corrections) if found.corrections else (),
     )
 
 

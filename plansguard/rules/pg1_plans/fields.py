@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from plansguard.core import disk
+from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed, nearest
 from plansguard.nnunet import constants
@@ -15,6 +16,7 @@ from plansguard.rules.engine.helpers import reported_before
 from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
+from plansguard.subjects.trained_models import trained_with
 
 #: Words that users write in place of NoNormalization.
 _NOTHING = ("", "none", "null", "identity", "false")
@@ -36,7 +38,7 @@ def transposes_not_inverse(plans: Plans) -> Iterator[Found]:
     could not be broadcast together`. Where the axes happen to be of equal length, segmentations are silently turned.
 
     How to fix: `transpose_forward` is usually right, because the preprocessed data were written with it; set the other
-    to its inverse. After a change of `transpose_forward`, preprocess again.
+    to its inverse, as `plansguard check --fix` does. After a change of `transpose_forward`, preprocess again.
 
     Example: forward `[1, 2, 0]` with backward `[1, 2, 0]`; its inverse is `[2, 0, 1]`.
 
@@ -50,8 +52,15 @@ def transposes_not_inverse(plans: Plans) -> Iterator[Found]:
         yield found(plans.at(key), key=key, value=forward, expected=expected, right=right)
     elif backward != inverse:
         key, undone = "transpose_backward", [(plans.at("transpose_forward"), "what it must undo")]
-        expected = f"transpose_forward {forward} is undone by {inverse}"
-        yield found(plans.at(key), related=undone, key=key, value=backward, expected=expected, right=inverse)
+        yield found(
+            plans.at(key),
+            related=undone,
+            corrections=[(plans.at(key), inverse)],
+            key=key,
+            value=backward,
+            expected=f"transpose_forward {forward} is undone by {inverse}",
+            right=inverse,
+        )
 
 
 @rule(
@@ -220,7 +229,8 @@ def plans_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     nnUNetPlans.json with an unchanged `plans_name` trains into `nnUNetTrainer__nnUNetPlans__3d_fullres` and overwrites
     finished results there, without a question.
 
-    How to fix: set `plans_name` to the file's name. `plansguard migrate` does it, and so does
+    How to fix: set `plans_name` to the file's name; `plansguard check --fix` does it. If the file was renamed after a
+    training, give it its old name instead. `plansguard migrate` sets the name, and so does
     `nnUNetv2_move_plans_between_datasets` since October 2023.
 
     Example: `cp nnUNetPlans.json nnUNetPlans_bs4.json`, then an edit of `batch_size` only.
@@ -229,9 +239,13 @@ def plans_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     """
     plans_name = plans.require("plans_name")
     if plans_name != plans.identifier:
+        namesakes = [other for other in dataset.plans if other.identifier == plans_name]
+        models = known(lambda: trained_with(dataset, plans_name)) or ()
+        renamed = bool(models) and not namesakes  # the results are those of this file under its old name
         yield found(
             plans.at("plans_name"),
-            related=[(other.at(), "writes there too") for other in dataset.plans if other.identifier == plans_name],
+            related=[(other.at(), "writes there too") for other in namesakes],
+            corrections=[] if renamed else [(plans.at("plans_name"), plans.identifier)],
             identifier=plans.identifier,
             plans_name=plans_name,
         )
@@ -254,8 +268,8 @@ def dataset_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     Why it matters: the trainer takes the data and the results folder from `dataset_name`, not from the dataset on the
     command line. `nnUNetv2_train 2` with plans copied from Dataset001 silently uses Dataset001's data and results.
 
-    How to fix: set `dataset_name` to the folder's name. Other fields of copied plans may be wrong as well: `plansguard
-    migrate` copies, renames and checks in one step.
+    How to fix: set `dataset_name` to the folder's name; `plansguard check --fix` does it. Other fields of copied plans
+    may be wrong as well: `plansguard migrate` copies, renames and checks in one step.
 
     Example: `cp Dataset001_A/nnUNetPlans.json Dataset002_B/PretrainedPlans.json`.
 
@@ -263,7 +277,8 @@ def dataset_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     """
     dataset_name = plans.require("dataset_name")
     if dataset_name != dataset.name:
-        yield found(plans.at("dataset_name"), dataset_name=dataset_name, folder=dataset.name)
+        at = plans.at("dataset_name")
+        yield found(at, corrections=[(at, dataset.name)], dataset_name=dataset_name, folder=dataset.name)
 
 
 @rule("PG114", Severity.ERROR, message="{dataset} has no plans {wanted}{instead}", fix="{remedy}", incomplete=True)

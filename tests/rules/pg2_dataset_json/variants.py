@@ -1,4 +1,4 @@
-"""PG201 to PG205: dataset.json and the raw files."""
+"""PG201 to PG206: dataset.json and the raw files."""
 
 from __future__ import annotations
 
@@ -46,6 +46,20 @@ def empty(folder: str) -> Edit:
 
 
 VARIANTS: tuple[Variant, ...] = (
+    Variant(
+        "one-region-without-order",
+        CT,
+        in_both("/labels", {"background": 0, "kidney": [1, 2]}),
+        finding("PG206", DATASET_JSON, "/labels"),
+        twin=in_both("/labels", {"background": 0, "kidney": [1], "ignore": 2}),
+    ),
+    Variant(
+        "regions-with-too-short-an-order",
+        CT,
+        (*in_both("/labels", REGIONS), *in_both("/regions_class_order", [1])),
+        finding("PG206", DATASET_JSON, "/regions_class_order"),
+        twin=(*in_both("/labels", REGIONS), *in_both("/regions_class_order", [1, 2])),
+    ),
     Variant(
         "dataset-json-missing",
         CT,
