@@ -46,7 +46,8 @@ FailOn = Annotated[
     Option("--fail-on", help="The lowest severity that makes the exit code 1 (default: error, or the settings')."),
 ]
 SettingsFile = Annotated[
-    Path | None, Option("--settings", metavar="FILE", help="Settings other than the nearest plansguard.json.")
+    Path | None,
+    Option("--settings", metavar="FILE", help="Settings other than the nearest plansguard.json or pyproject.toml."),
 ]
 
 

@@ -39,7 +39,7 @@ def check(
     the check as nnU-Net's ``-p`` and ``-c`` do. ``weights`` is a checkpoint to be fine-tuned, as for nnU-Net's
     ``-pretrained_weights``; without ``plans`` it is checked against nnU-Net's default plans, which training would use.
     ``reading`` is how much of the preprocessed arrays is read (default: the headers of all cases). ``settings``
-    defaults to the nearest ``plansguard.json``.
+    defaults to the nearest ``plansguard.json`` or ``pyproject.toml`` with settings.
 
     Raises UsageError (an unknown path or dataset) and UnreadableDocument (broken settings or weights).
     """

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from plansguard.core.digest import sha256
@@ -64,7 +65,8 @@ class RuleInfo(NamedTuple):
 
     A finding of a rule that is ``incomplete`` means that something was not judged. It makes the exit code 2, and can be
     neither ignored nor accepted, nor does its severity change. ``overruled_by`` is the option of one command that lets
-    a finding through, where settings, which apply to every command, must not do so.
+    a finding through, where settings, which apply to every command, must not do so. ``options`` are its thresholds that
+    settings may change, with their defaults.
     """
 
     code: str
@@ -75,6 +77,7 @@ class RuleInfo(NamedTuple):
     docstring: str
     incomplete: bool = False
     overruled_by: str = ""
+    options: Mapping[str, float] = MappingProxyType({})
 
     @property
     def doc(self) -> str:

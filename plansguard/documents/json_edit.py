@@ -100,7 +100,7 @@ class _Editor:
     def _parts(self, start: int, end: int, value: Any) -> list[tuple[int, int, str]]:
         """What is replaced by what: of lists of the same length only the items that differ."""
         old = json.loads(self.text[start:end])
-        if type(old) is type(value) and old == value:
+        if json.dumps(old) == json.dumps(value):  # True is 1 in Python, and the order of keys may have a meaning
             return []
         if isinstance(old, list) and isinstance(value, list) and len(old) == len(value):
             items = zip(self._members(start), value, strict=True)

@@ -23,7 +23,7 @@ SCHEMAS = {
     "lineage": Source("MigrationRecord", "Migration record: <identifier>.plansguard.json."),
     "stamp": Source("PreprocessingRecord", "Preprocessing record: <data_identifier>.stamp.json."),
     "receipt": Source("TrainingRecord", "Training record: plansguard_receipt.json."),
-    "settings": Source("Settings", "plansguard.json."),
+    "settings": Source("Settings", "plansguard.json, or [tool.plansguard] of pyproject.toml."),
     "report": Source("ReportDocument", "The report of --output json."),
     "diff": Source("DiffDocument", "The differences of diff --output json."),
 }

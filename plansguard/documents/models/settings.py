@@ -1,9 +1,9 @@
-"""``plansguard.json``: the settings of a repository or a workspace."""
+"""Settings of a repository or a workspace: ``plansguard.json``, or ``[tool.plansguard]`` in pyproject.toml."""
 
 from __future__ import annotations
 
 import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,5 +31,13 @@ class Settings(BaseModel):
     )
     severity: dict[str, Literal["error", "warning", "info"]] = Field(
         default_factory=dict, description="Other severities, by the rule's code or name."
+    )
+    select: list[str] = Field(
+        default_factory=list,
+        description="The only rules that run: codes, names, or beginnings of codes such as PG3. Default: all. Rules "
+        "that report that something was not judged always run.",
+    )
+    options: dict[str, dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]]] = Field(
+        default_factory=dict, description="Thresholds of rules, by the rule's code or name; its page lists them."
     )
     ignore: list[Ignore] = Field(default_factory=list, description="Findings that are accepted, each with a reason.")

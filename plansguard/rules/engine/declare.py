@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from plansguard.core.report import Correction, Location, Related, RuleInfo, Severity
@@ -86,13 +87,15 @@ def rule(
 
     ``roles`` are given where the needs do not show which datasets the rule can apply to; ``follows`` where other rules
     may report the change that this one finds; ``incomplete`` where a finding means that something was not judged;
-    ``overruled_by`` where only an option of the command lets a finding through, and settings do not.
+    ``overruled_by`` where only an option of the command lets a finding through, and settings do not. Keyword-only
+    parameters with a number as default are thresholds that settings may change (``options``).
     """
 
     def declare(check: Check) -> Rule:
         needs = check.__code__.co_varnames[: check.__code__.co_argcount]
         called = name or check.__name__.replace("_", "-")
-        info = RuleInfo(code, called, severity, message, fix, check.__doc__ or "", incomplete, overruled_by)
+        options = MappingProxyType(dict(check.__kwdefaults__ or {}))
+        info = RuleInfo(code, called, severity, message, fix, check.__doc__ or "", incomplete, overruled_by, options)
         return Rule(info, check, needs, max(NEEDS[need].level for need in needs), roles, follows)
 
     return declare

@@ -17,10 +17,11 @@ def page(rule: Rule) -> str:
     title, _, body = info.doc.partition("\n")
     modes = ", ".join(info.modes) or "none"
     needs = ", ".join(f"`{need}`" for need in rule.needs)
+    options = "".join(f" · option `{name}`: {value:g}" for name, value in info.options.items())
     sections = _SECTION.sub(_heading, body.strip())
     return (
         f"# {info.code} {info.name}\n\n{title}\n\n"
-        f"Severity: {info.severity} · failure modes: {modes} · needs: {needs}\n\n{sections}\n"
+        f"Severity: {info.severity} · failure modes: {modes} · needs: {needs}{options}\n\n{sections}\n"
     )
 
 

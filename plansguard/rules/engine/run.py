@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, UsageError
 from plansguard.core.report import Finding, Location, NotChecked, Related, Report
 from plansguard.core.text import quoted
-from plansguard.documents.json_document import JsonDocument
 from plansguard.rules.engine.corrections import permitted
 from plansguard.rules.engine.declare import Found, Rule
 from plansguard.rules.engine.helpers import number, preprocess_command
@@ -21,6 +21,7 @@ from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Configuration
 
 if TYPE_CHECKING:
+    from plansguard.rules.engine.settings import SettingsDocument
     from plansguard.subjects.planning import Planning
     from plansguard.subjects.prediction import Prediction
     from plansguard.subjects.training_run import TrainingRun
@@ -43,7 +44,7 @@ def run_rules(
     Datasets may come from a generator. They are not kept, because thousands of them do not fit in memory.
     """
     settings = settings or ActiveSettings()
-    results = _Results(rules, settings.document)
+    results = _Results(_configured(rules, settings), settings.document)
     requested: dict[str, Dataset] = {}
     everything = True
     for dataset in datasets:
@@ -79,6 +80,16 @@ def run_rules(
     )
 
 
+def _configured(rules: Iterable[Rule], settings: ActiveSettings) -> list[Rule]:
+    """The selected rules, with their options."""
+    selected = (rule for rule in rules if settings.selects(rule.info))
+    options = settings.options
+    return [
+        replace(rule, check=partial(rule.check, **options[rule.info.code])) if rule.info.code in options else rule
+        for rule in selected
+    ]
+
+
 #: Need -> its value, or why it is absent.
 _Needs = dict[str, Any]
 
@@ -86,7 +97,7 @@ _Needs = dict[str, Any]
 class _Results:
     """Findings, skipped checks and crashes of the rules, and what was checked."""
 
-    def __init__(self, rules: Sequence[Rule], settings: JsonDocument | None) -> None:
+    def __init__(self, rules: Sequence[Rule], settings: SettingsDocument | None) -> None:
         self.findings: list[Finding] = []
         self.not_checked: dict[NotChecked, None] = {}
         self.crashes: list[Crash] = []
@@ -101,7 +112,7 @@ class _Results:
             for role in rule.roles:
                 self._applicable[rule.level, role].setdefault(rule.needs, []).append(rule)
         #: Documents in which findings about the run itself may be: settings, and what a rule has crashed on.
-        self._documents = [] if settings is None else [settings]
+        self._documents: list[SettingsDocument] = [] if settings is None else [settings]
 
     def add_dataset(self, dataset: Dataset) -> None:
         """Run the rules on a dataset and on everything in it."""
@@ -154,7 +165,9 @@ class _Results:
     def _finding(self, rule: Rule, found: Found, scope: Scope) -> Finding:
         """The finding with lines and columns."""
         finding = _finding(rule, found, scope)
-        documents = {document.path: document for document in (*scope.dataset.documents, *self._documents)}
+        documents: dict[str, SettingsDocument] = {
+            document.path: document for document in (*scope.dataset.documents, *self._documents)
+        }
         related = tuple(Related(_with_line(place.location, documents), place.what) for place in finding.related)
         return replace(finding, location=_with_line(finding.location, documents), related=related)
 
@@ -256,7 +269,7 @@ def _finding(rule: Rule, found: Found, scope: Scope) -> Finding:
     )
 
 
-def _with_line(location: Location, documents: dict[str, JsonDocument]) -> Location:
+def _with_line(location: Location, documents: Mapping[str, SettingsDocument]) -> Location:
     document = documents.get(location.path)
     if document is None or location.line is not None:
         return location

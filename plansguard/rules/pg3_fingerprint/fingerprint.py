@@ -29,11 +29,12 @@ WIDEST_SPACING_RANGE = 50
     fix="correct the spacing in the headers of these images, then "
     + printed_commands.extract_fingerprint(NUMBER, clean=True),
 )
-def invalid_fingerprint_spacing(fingerprint: Fingerprint) -> Iterator[Found]:
+def invalid_fingerprint_spacing(fingerprint: Fingerprint, *, factor: float = WIDEST_SPACING_RANGE) -> Iterator[Found]:
     """The fingerprint contains spacings that no image can have.
 
     What it checks: every spacing is above zero (error), and along no axis the coarsest case is more than 50 times
-    coarser than the finest (warning). PG003 reports NaN and infinity. Cases are counted from 0, sorted by name.
+    coarser than the finest (warning; the option `factor`). PG003 reports NaN and infinity. Cases are counted from 0,
+    sorted by name.
 
     Why it matters: the planner stops with `Spacing must be > 0!`, or uses a median that is far from some images: those
     are resampled to almost nothing, or to arrays that exhaust the memory.
@@ -54,7 +55,7 @@ def invalid_fingerprint_spacing(fingerprint: Fingerprint) -> Iterator[Found]:
         yield found(fingerprint.at("spacings", case, axis), trouble=trouble + also)
         return
     for axis, column in enumerate(columns(rows)):
-        if isfinite(sum(column)) and max(column) > WIDEST_SPACING_RANGE * min(column):
+        if isfinite(sum(column)) and max(column) > factor * min(column):
             worst = column.index(max(column))
             yield found(
                 fingerprint.at("spacings", worst, axis),

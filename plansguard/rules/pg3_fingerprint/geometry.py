@@ -35,13 +35,19 @@ _GIB = 2**30
     + printed_commands.plan_experiment(NUMBER),
 )
 def spacing_far_from_data(
-    dataset: Dataset, plans: Plans, configuration: Configuration, fingerprint: Fingerprint
+    dataset: Dataset,
+    plans: Plans,
+    configuration: Configuration,
+    fingerprint: Fingerprint,
+    *,
+    factor: float = FAR_SPACING,
 ) -> Iterator[Found]:
     """The target spacing is far from the data's own.
 
     What it checks: by what factor resampling the median image to `spacing` changes its number of voxels. A warning
-    above 8 (every axis doubled) or below 1/8, an error above 64 or below 1/64. A 2d configuration is compared along the
-    two axes of the plane. A configuration with a `next_stage` is coarser on purpose: only more voxels are reported.
+    above 8 (every axis doubled) or below 1/8 (the option `factor`), an error above 64 or below 1/64. A 2d configuration
+    is compared along the two axes of the plane. A configuration with a `next_stage` is coarser on purpose: only more
+    voxels are reported.
 
     Why it matters: upsampling by tens ends in `Some background worker is 6 feet under`, a worker that ran out of
     memory; downsampling by tens leaves no detail to learn. Plans from data of another resolution cause both.
@@ -54,19 +60,19 @@ def spacing_far_from_data(
     Evidence: SP-03; nnU-Net issues 2592, 2701, 2779.
     """
     grid = _grid(plans, configuration, fingerprint)
-    factor, distance = grid.factor, _distance(grid, configuration)
-    if distance > FAR_SPACING and not reported_before(dataset, configuration, "spacing"):
+    growth, distance = grid.factor, _distance(grid, configuration)
+    if distance > factor and not reported_before(dataset, configuration, "spacing"):
         channels = len(configuration.get("normalization_schemes") or [None])
-        gib = factor * prod(fingerprint.median_shape([0, 1, 2])) * channels * _BYTES_PER_VOXEL / _GIB
-        growth = f"becomes {factor:.0f} times as large: at least {gib:.2g} GiB in each preprocessing worker"
+        gib = growth * prod(fingerprint.median_shape([0, 1, 2])) * channels * _BYTES_PER_VOXEL / _GIB
+        larger = f"becomes {growth:.0f} times as large: at least {gib:.2g} GiB in each preprocessing worker"
         yield found(
             configuration.at("spacing"),
             severity=Severity.ERROR if distance > ABSURD_SPACING else None,
             shape=times(grid.shape),
             data=times(grid.data),
             spacing=times(grid.spacing),
-            effect=growth if factor > 1 else f"keeps one voxel in {1 / factor:.0f}",
-            factor=factor,
+            effect=larger if growth > 1 else f"keeps one voxel in {1 / growth:.0f}",
+            factor=growth,
             gib=gib,
         )
 
@@ -80,14 +86,19 @@ def spacing_far_from_data(
     roles=PREPROCESSED | {"loose"},
 )
 def patch_larger_than_images(
-    dataset: Dataset, plans: Plans, configuration: Configuration, fingerprint: Fingerprint
+    dataset: Dataset,
+    plans: Plans,
+    configuration: Configuration,
+    fingerprint: Fingerprint,
+    *,
+    factor: float = LARGEST_PATCH,
 ) -> Iterator[Found]:
     """The patch is larger than the images.
 
     What it checks: `patch_size` against the median size of the images once they are resampled to `spacing`. More than
-    1.5 times as large along one axis is reported. The planner never exceeds 4/3: it pads the median size to a number
-    that the network can halve. For information where plans are migrated with this patch. Models are not judged: their
-    patch belongs to their weights.
+    1.5 times as large (the option `factor`) along one axis is reported. The planner never exceeds 4/3: it pads the
+    median size to a number that the network can halve. For information where plans are migrated with this patch. Models
+    are not judged: their patch belongs to their weights.
 
     Why it matters: nnU-Net pads every sample with zeros. It trains and predicts, so this is a warning, but the padding
     costs memory and time, and it can indicate plans that were made for other images. With pretrained weights and small
@@ -107,7 +118,7 @@ def patch_larger_than_images(
         raise Absent(f"patch_size and spacing of {configuration.name} differ in length")
     if grid.factor < 1 and _distance(grid, configuration) > FAR_SPACING:
         raise Absent(f"the spacing of {configuration.name} leaves almost nothing of the images (see PG307)")
-    too_large = [size > LARGEST_PATCH * ceil(length) for size, length in zip(patch, grid.image, strict=True)]
+    too_large = [size > factor * ceil(length) for size, length in zip(patch, grid.image, strict=True)]
     if any(too_large) and not reported_before(dataset, configuration, "patch_size", "spacing"):
         is_meant = _is_as_migrated(dataset, configuration, "patch_size")
         yield found(
