@@ -39,6 +39,7 @@ COMMANDS = {
     "verify-receipt": "verify_receipt",
     "steps": "steps",
     "env": "env",
+    "doctor": "doctor",
     "rules": "rules",
     "explain": "rules",
     "schema": "schema",

@@ -90,6 +90,11 @@ def status(path: str | Path) -> os.stat_result | None:
     return None
 
 
+def is_accessible(path: str | Path, *, write: bool = False) -> bool:
+    """Whether this user can list a folder and open its files; with ``write`` also add files to it."""
+    return os.access(path, os.R_OK | os.X_OK | (os.W_OK if write else 0))
+
+
 def size(path: str | Path) -> int | None:
     """The size in bytes; None if there is nothing."""
     found = status(path)

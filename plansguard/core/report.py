@@ -170,7 +170,8 @@ class NotChecked(NamedTuple):
 class Report:
     """The result of one command.
 
-    ``documents`` is the number of files that were checked; ``lacks_plans`` whether a check found none that are plans.
+    ``documents`` is the number of files that were checked, or of checks that were made (`unit`); ``lacks_plans``
+    whether a check found none that are plans.
     """
 
     command: str
@@ -179,6 +180,11 @@ class Report:
     findings: tuple[Finding, ...] = ()
     not_checked: tuple[NotChecked, ...] = ()
     lacks_plans: bool = False
+
+    @property
+    def unit(self) -> str:
+        """What ``documents`` counts."""
+        return "check" if self.command == "doctor" else "document"
 
     @property
     def active(self) -> tuple[Finding, ...]:

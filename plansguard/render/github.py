@@ -15,7 +15,7 @@ from plansguard.render import printable
 _KINDS = {"error": "error", "warning": "warning", "info": "notice"}
 #: The first and the last line of a report, by which `is_report` recognises it.
 BEGINS = re.compile(rb"::(error|warning|notice) file=|plansguard: ")
-ENDS = re.compile(rb"(^|\n)plansguard: [^\n]* in \d+ documents?, \d+ checks? not possible\n\Z")
+ENDS = re.compile(rb"(^|\n)plansguard: [^\n]* in \d+ (document|check)s?, \d+ checks? not possible\n\Z")
 
 
 def render(report: Report, *, color: bool) -> str:  # noqa: ARG001 - every format takes the same arguments
@@ -26,7 +26,9 @@ def render(report: Report, *, color: bool) -> str:  # noqa: ARG001 - every forma
     if report.lacks_plans:
         summary = f"no plans to check, {summary}"
     lines = [_command(cause) for cause in report.causes]
-    return "\n".join([*lines, f"plansguard: {summary} in {counted(counts['documents'], 'document')}, {skipped}"]) + "\n"
+    return (
+        "\n".join([*lines, f"plansguard: {summary} in {counted(counts['documents'], report.unit)}, {skipped}"]) + "\n"
+    )
 
 
 def _command(cause: Cause) -> str:

@@ -15,7 +15,7 @@ _COLORS = {"error": "31;1", "warning": "33;1", "info": "36;1", "path": "1", "fai
 _PLACES = 5
 _NOTHING = "nothing to check: "
 _NO_PLANS = "there are no plans to check: "
-_RESULT = rf"({_NO_PLANS})?(no findings|\d+ (errors?|warnings?|for information))[^\n]* in \d+ documents?[^\n]*"
+_RESULT = rf"({_NO_PLANS})?(no findings|\d+ (errors?|warnings?|for information))[^\n]* in \d+ (document|check)s?[^\n]*"
 #: The first and the last line of a report, by which `is_report` recognises it.
 BEGINS = re.compile(rf"(error|warning|info)\[PG\d+\] |ignored: PG\d|not checked: PG\d|{_NOTHING}|{_RESULT}\n".encode())
 ENDS = re.compile(rf"(^|\n)({_NOTHING}[^\n]*|{_RESULT})\n\Z".encode())
@@ -113,7 +113,7 @@ def _summary(report: Report, paint: Paint) -> str:
     corrected = f", {correctable} to be corrected by --fix" if correctable else ""
     skipped = f", {counted(counts['not_checked'], 'check')} not possible" if counts["not_checked"] else ""
     empty = _NO_PLANS if report.lacks_plans else ""
-    return f"{empty}{result}{corrected}{ignored} in {counted(counts['documents'], 'document')}{skipped}"
+    return f"{empty}{result}{corrected}{ignored} in {counted(counts['documents'], report.unit)}{skipped}"
 
 
 def _place(location: Location) -> str:

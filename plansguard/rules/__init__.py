@@ -11,13 +11,14 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from plansguard.rules import pg0_reading, pg2_dataset_json, pg8_environment, pg9_settings
+from plansguard.rules import pg0_reading, pg2_dataset_json, pg9_settings
 from plansguard.rules.engine.declare import Rule
 from plansguard.rules.pg1_plans import architecture, dimensions, fields, operations, stages
 from plansguard.rules.pg3_fingerprint import channels, fingerprint, geometry, origin
 from plansguard.rules.pg4_migration import after_move
 from plansguard.rules.pg5_data import cascades, folders, preprocessing_record, raw_files, shared_folders, splits, values
 from plansguard.rules.pg6_weights import checkpoint, compatibility, nnssl
+from plansguard.rules.pg8_environment import installed
 
 if TYPE_CHECKING:
     MODULES: tuple[ModuleType, ...]
@@ -31,7 +32,7 @@ _OF_DATASETS = (
     after_move,
     *(cascades, folders, preprocessing_record, raw_files, shared_folders, splits, values),
     *(checkpoint, compatibility, nnssl),
-    pg8_environment,
+    installed,
     pg9_settings,
 )
 _OF_COMMANDS = (
@@ -44,6 +45,8 @@ _OF_COMMANDS = (
     "pg7_run.resume",
     "pg7_run.schedule",
     "pg7_run.trainers",
+    "pg8_environment.installation",
+    "pg8_environment.variables",
 )
 
 

@@ -184,6 +184,19 @@ CODES = {
     "PG804": "torch-does-not-suit-nnunet",
     "PG805": "network-class-not-installed",
     "PG806": "nnunet-too-old-for-steps",
+    "PG807": "torchvision-cannot-load",
+    "PG808": "variable-not-set",
+    "PG809": "variable-malformed",
+    "PG810": "variable-leads-nowhere",
+    "PG811": "variables-share-a-folder",
+    "PG812": "several-datasets-of-one-id",
+    "PG813": "folder-without-permission",
+    "PG814": "disk-nearly-full",
+    "PG815": "trainer-folder-unusable",
+    "PG816": "installation-incomplete",
+    "PG817": "trainer-hidden-by-another",
+    "PG818": "variables-read-at-import",
+    "PG819": "new-plans-under-old-nnunet",
     "PG901": "unused-ignore",
     "PG902": "expired-ignore",
 }
@@ -199,7 +212,7 @@ PROMISED = """
     PP-11 LB-01 LB-06 SL-01 SL-02 CA-01 CA-02 SP-04 VR-06
     RT-04 SL-03 ST-01 ST-02 ST-03 ST-04 ST-05 ST-06 ST-07 ST-08 ST-10
     RT-01 RT-02 RT-05
-    TR-01 TR-02 TR-03 TR-04 VR-05 VR-07
+    TR-01 TR-02 TR-03 TR-04 VR-03 VR-05 VR-07 RT-03 IO-03 DS-03 DS-04
 """.split()
 
 #: Lines of the body of a rule.
@@ -238,7 +251,7 @@ def test_a_code_leads_to_its_folder(module: ModuleType) -> None:
 
 def test_a_check_has_every_rule_about_datasets() -> None:
     others = {rule.level for rule in RULES if rule not in RULES_OF_DATASETS}
-    assert others == {Level.RUN, Level.PLANNING, Level.PREDICTION, Level.PAIR}
+    assert others == {Level.RUN, Level.PLANNING, Level.PREDICTION, Level.PAIR, Level.INSTALLATION, Level.SETUP}
 
 
 @pytest.mark.parametrize("module", VARIANTS_BY_MODULE)

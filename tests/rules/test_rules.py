@@ -26,6 +26,8 @@ NOT_FROM_FILES = {
     "PG529": "needs Ctrl-C while data are read: pg5_data/test_evidence.py",
     "PG715": "needs a full disk: pg7_run/test_hardware.py",
     "PG716": "needs a full disk: pg7_run/test_hardware.py",
+    "PG813": "needs folders without permission, which root has everywhere: commands/test_doctor.py",
+    "PG814": "needs a full disk: commands/test_doctor.py",
     "PG739": "needs another process that holds the lock of a folder: pg7_run/test_schedule.py",
 }
 
@@ -85,6 +87,8 @@ def _through_the_command_line(workspace: Path, variant: Variant) -> tuple[set[tu
     judging = ["--output", "json", "--fail-on", "info"]
     if program == "migrate":
         words = ["migrate", "--dry-run", *judging[:2], *arguments]
+    elif program == "doctor":
+        words = ["doctor", *judging]
     elif program == "check":
         options = options_of(workspace, variant)
         words = ["check", *(part for option in options.items() for part in option if part != "model"), *judging]

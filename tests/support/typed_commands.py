@@ -7,6 +7,7 @@ predictions are judged, but not started.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -156,7 +157,8 @@ class Typed:
                 for word in arguments
                 for path in (Path("/").glob(word[1:]) if "*" in word and program == "cp" else [word])
             ]
-            return subprocess.run([program, *paths], check=False, capture_output=True, text=True).stderr
+            there = shutil.which(program, path=os.defpath) or program  # PATH of the variant may have no programs
+            return subprocess.run([there, *paths], check=False, capture_output=True, text=True).stderr
         if program == "nnUNetv2_install_pretrained_model_from_zip":
             zipfile.ZipFile(arguments[0]).extractall(self.workspace / "nnUNet_results")
         if program == "unzip":

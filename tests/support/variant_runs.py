@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from plansguard.commands.check import check, nearest_settings
+from plansguard.commands.doctor import doctor
 from plansguard.commands.gate import GateRequest, judge
 from plansguard.core.report import Report
 from plansguard.migration.plan import MigrationRequest, plan
@@ -57,6 +58,8 @@ def report_of(workspace: Path, variant: Variant) -> Report:
         names = {"-s": "source", "-t": "target", "-tp": "target_plans", "-sp": "source_plans"}
         migration: dict[str, Any] = {names.get(name, name.lstrip("-")): value for name, value in typed.items()}
         return plan(Workspace.from_environment(), MigrationRequest(**migration)).report
+    if program == "doctor":
+        return doctor()
     if program == "check":
         options = options_of(workspace, variant)
         return check(

@@ -206,6 +206,9 @@ def found_in(workspace: Path, dataset: str, findings: list[dict[str, Any]]) -> s
     roots = {Path(os.path.realpath(workspace / folder / dataset)): root for root, folder in ROOTS.items()}
     result = set()
     for finding in findings:
+        if finding["path"] in (*ROOTS.values(), "nnUNet_extTrainer"):  # a variable
+            result.add((finding["code"], finding["path"], finding["pointer"]))
+            continue
         path = Path(os.path.realpath(finding["path"]))
         folder = next((one for one in roots if one == path or one in path.parents), Path(os.path.realpath(workspace)))
         file = (Path(roots.get(folder, "")) / path.relative_to(folder)).as_posix()

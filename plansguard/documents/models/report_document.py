@@ -29,7 +29,7 @@ class Summary(OutputModel):
     ignored: int = Field(description="Findings that an entry of the settings ignores.")
     baseline: int = Field(description="Findings that are in a baseline.")
     not_checked: int = Field(description="Rules that could not run at a place.")
-    documents: int = Field(description="Files that were checked.")
+    documents: int = Field(description="Files that were checked; of doctor, checks that were made.")
 
 
 class RelatedEntry(OutputModel):

@@ -1,6 +1,6 @@
 """Installed packages: the nnU-Nets that may run, versions, requirements, edited files.
 
-No package is imported. The sources are pip's metadata, ``sys.path`` and the files on disk.
+No package is imported in this process. The sources are pip's metadata, ``sys.path`` and the files on disk.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,6 +27,8 @@ _SHEBANG = re.compile(
     r"#!\s*(?P<program>\S+)(?:[ \t]+(?P<argument>\S+))?[^\n]*\n(?:'''exec' \"?(?P<long>[^\"\n]+?)\"? \"\$0\")?"
 )
 _LONGEST_HEAD = 4096
+#: Seconds for the import of a module: torch takes twenty on a slow network drive.
+_LONGEST_IMPORT = 120
 _COMPARISONS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -121,6 +123,53 @@ def requirement(package: str, of: str = NNUNET_PACKAGE) -> str | None:
         if match:
             return match[1] and match[1].strip()
     return None
+
+
+class Requirement(NamedTuple):
+    """A package that another one asks for, as in ``pip install``, and its installed version in words."""
+
+    asked: str
+    present: str
+
+
+def python_required(package: str) -> str | None:
+    """The versions of Python that an installed package supports; None where it does not say."""
+    distribution = _distribution(package)
+    if distribution is None or "Requires-Python" not in distribution.metadata:
+        return None
+    return str(distribution.metadata["Requires-Python"])
+
+
+def unfulfilled(package: str, besides: Sequence[str] = ()) -> Iterator[Requirement]:
+    """The requirements of an installed package, other than extras and those ``besides``, that are not fulfilled."""
+    distribution = _distribution(package)
+    for line in (distribution and distribution.requires) or ():
+        match = re.fullmatch(r"([\w.-]+)\s*\(?([<>=!~][^;()\[\]]*)?\)?", line.strip())
+        if match is None or match[1] in besides:
+            continue
+        name, asked, present = match[1], (match[2] or "").strip(), version(match[1])
+        if present is None or (asked and not fulfils(_numbers(name) or (), asked)):
+            yield Requirement(name + asked, "not installed" if present is None else f"{present} is installed")
+
+
+def import_error(module: str) -> str | None:
+    """Why another process of this Python cannot import a module: the last line of its error.
+
+    None where it can, or where that takes too long.
+    """
+    import json
+    import subprocess
+
+    program = "import json, sys; sys.path[:] = json.loads(sys.argv[1]) + sys.path[1:]; __import__(sys.argv[2])"
+    command = [sys.executable, "-c", program, json.dumps([entry for entry in sys.path if entry]), module]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=_LONGEST_IMPORT
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    return (lines[-1] if lines else f"exit code {done.returncode}") if done.returncode else None
 
 
 def fulfils(version: Sequence[int], specifiers: str) -> bool:

@@ -90,6 +90,26 @@ def all_names(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
     return frozenset(name.decode() for module in modules if module for name in _CLASS.findall(module.source))
 
 
+def hidden_trainers(environment: Mapping[str, str] = os.environ) -> Iterator[tuple[str, Path, Path]]:
+    """Classes of trainers in the folders of the variable that nnU-Net never takes: name, file, and the file it takes.
+
+    Only class statements count.
+    """
+    home = folder_of(constants.NNUNET_PACKAGE)
+    if home is None or not _reads_variable(home):
+        return
+    taken: dict[str, Path] = {}
+    own = home.joinpath(*FOLDER)
+    for folder, prefix in [(own, MODULES), *((Path(folder), "") for folder in folders(environment))]:
+        for _, module in islice(_modules(folder, Sources(folder.absolute() if not prefix else None), prefix), _MOST):
+            if module is None or module.path is None:
+                continue
+            for name in sorted({*_CLASS.findall(module.source)}):
+                first = taken.setdefault(name.decode(), module.path)
+                if not prefix and first != module.path and b"Trainer" in name:
+                    yield name.decode(), module.path, first
+
+
 def finds_network(class_name: str) -> bool:
     """Whether nnU-Net finds this network class, or one of the same name in its own package; True if that is unknown.
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
     from plansguard.subjects.planning import Planning
     from plansguard.subjects.prediction import Prediction
+    from plansguard.subjects.setup import Setup
     from plansguard.subjects.training_run import TrainingRun
 
 
@@ -34,7 +35,9 @@ class Level(IntEnum):
     PLANNING = 9
     PREDICTION = 10
     PAIR = 11
-    RUN_END = 12
+    INSTALLATION = 12
+    SETUP = 13
+    RUN_END = 14
 
 
 class Scope(NamedTuple):
@@ -49,6 +52,7 @@ class Scope(NamedTuple):
     planning: Planning | None = None
     prediction: Prediction | None = None
     pair: Pair | None = None
+    setup: Setup | None = None
     crashes: tuple[Crash, ...] = ()
     idle_ignores: tuple[IdleIgnore, ...] = ()
 
@@ -107,6 +111,8 @@ NEEDS: dict[str, Need] = {
     "planning": Need(Level.PLANNING, lambda scope: scope.planning),
     "prediction": Need(Level.PREDICTION, lambda scope: scope.prediction),
     "pair": Need(Level.PAIR, lambda scope: scope.pair),
+    "installation": Need(Level.INSTALLATION, lambda scope: scope.setup),
+    "setup": Need(Level.SETUP, lambda scope: scope.setup),
     "crashes": Need(Level.RUN_END, lambda scope: scope.crashes),
     "idle_ignores": Need(Level.RUN_END, lambda scope: scope.idle_ignores),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,6 +20,7 @@ from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Configuration
+from plansguard.subjects.setup import Setup
 
 if TYPE_CHECKING:
     from plansguard.rules.engine.settings import SettingsDocument
@@ -36,10 +38,11 @@ def run_rules(
     training: TrainingRun | None = None,
     planning: Planning | None = None,
     prediction: Prediction | None = None,
+    setup: Setup | None = None,
     settings: ActiveSettings | None = None,
     rules: Sequence[Rule],
 ) -> Report:
-    """Run ``rules`` on ``datasets``, on the pair of a migration, and on the command that is about to start.
+    """Run ``rules`` on ``datasets``, on a pair of them, on the command that is about to start, or on the machine.
 
     Datasets may come from a generator. They are not kept, because thousands of them do not fit in memory.
     """
@@ -57,10 +60,14 @@ def run_rules(
     if training is not None:
         place = Scope(training.dataset, plans=training.plans, configuration=training.configuration, run=training)
         results.add(Level.RUN, place)
+        results.add(Level.INSTALLATION, place._replace(setup=Setup(os.environ, training.at)))
     if planning is not None:
         results.add(Level.PLANNING, Scope(planning.dataset, planning=planning))
     if prediction is not None:
         results.add(Level.PREDICTION, Scope(prediction.model, prediction=prediction))
+    if setup is not None:
+        for level in (Level.INSTALLATION, Level.SETUP):
+            results.add(level, Scope(Dataset(Path(), ()), setup=setup))
     if pair is not None:
         results.add(Level.PAIR, Scope(pair.receiving, plans=pair.result, pair=pair))
     findings, idle = settings.apply(results.findings)

@@ -86,6 +86,15 @@ VARIANTS: tuple[Variant, ...] = (
         site=True,
     ),
     Variant(
+        "plans-newer-than-nnunet",
+        CT,
+        (remove(RESENC), installed(package=False, nnunetv2="2.3")),
+        finding("PG819", PLANS, f"{FULLRES}/architecture"),
+        twin=(remove(RESENC), installed(package=False, nnunetv2="2.3.1")),
+        options=("-c", "3d_fullres"),
+        site=True,
+    ),
+    Variant(
         "network-that-is-not-installed",
         CT,
         (*ready(), *networks("class OtherUNet:\n    pass\n")),

@@ -1,14 +1,12 @@
-"""PG8xx: the installed nnU-Net and torch. Without an installed nnU-Net nothing is checked."""
+"""PG801, PG802, PG805, PG806, PG819: the installed nnU-Net, for plans, weights and trainers. Without one: nothing."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import quoted
 from plansguard.nnunet.install import packages
 from plansguard.nnunet.install.python_sources import folder_of
 from plansguard.nnunet.install.trainer_folder import OLDEST_NNUNET
@@ -20,15 +18,12 @@ if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
     from plansguard.subjects.training_run import TrainingRun
 
-# The first releases of nnU-Net that rebuild old residual plans with the right keyword, that predict with torch 2.6,
-# that load pretrained weights with it, and whose learning rate scheduler works with torch 2.7.
+# The first releases of nnU-Net that read a network from plans, that rebuild old residual plans with the right keyword,
+# that predict with torch 2.6, and that load pretrained weights with it.
+_READS_NETWORKS = (2, 3, 1)
 _REBUILDS_RESIDUAL = (2, 5, 1)
 _PREDICTS_WITH_NEW_TORCH = (2, 5, 2)
 _FINE_TUNES_WITH_NEW_TORCH = (2, 6)
-_SCHEDULES_WITH_NEW_TORCH = (2, 6)
-_TORCH_OF_OTHER_SCHEDULERS = (2, 7)
-#: Several times slower in 3D than the releases before and after it; newer nnU-Nets exclude it.
-_SLOW_TORCH = (2, 9)
 #: The first torch whose torch.load accepts only plain tensors by default.
 _STRICT_TORCH = (2, 6)
 
@@ -90,75 +85,6 @@ def old_nnunet_refuses_checkpoint(dataset: Dataset, checkpoint: Checkpoint) -> I
 
 
 @rule(
-    "PG803",
-    Severity.WARNING,
-    message="{what}",
-    fix="uninstall the one that is not meant: {program} -m pip uninstall nnunetv2; or activate one environment only",
-)
-def several_nnunet_installations(run: TrainingRun) -> Iterator[Found]:
-    """Two copies of nnU-Net are installed, and the command may run the other one.
-
-    What it checks: the `nnUNetv2_train` that a shell finds is run by the Python that plansguard runs with, and this
-    Python finds no second `nnunetv2` after the one that it imports.
-
-    Why it matters: edits and trainers are in one copy, and the command runs the other. The imported one is checked.
-
-    How to fix: keep one copy in each environment.
-
-    Example: a clone of nnU-Net in `PYTHONPATH`, and another in site-packages.
-
-    Evidence: VR-05; nnU-Net issues 1618, 1925, 2080, 2081, 2345, 2501, 2830, STU-Net issue 8.
-    """
-    installed = packages.nnunet_installations()
-    if installed.imported is None:
-        return
-    if installed.shadowed:
-        what = f"this Python imports nnU-Net from {installed.imported}, and there is another in {installed.shadowed[0]}"
-        yield found(run.at, what=what, program=quoted(sys.executable))
-    elif installed.is_ours is False:
-        what = f"nnU-Net in {installed.imported} is checked, but {installed.command} is run by {installed.interpreter}"
-        yield found(run.at, what=what, program=quoted(str(installed.interpreter)))
-
-
-@rule(
-    "PG804",
-    Severity.ERROR,
-    message="nnunetv2 {nnunet} and torch {torch} do not go together: {why}",
-    fix="{remedy}",
-)
-def torch_does_not_suit_nnunet(run: TrainingRun) -> Iterator[Found]:
-    """The installed nnU-Net does not work with the installed torch.
-
-    What it checks: the version of torch fulfils the metadata of the installed nnU-Net. Two more cases are warnings,
-    because metadata of older releases do not exclude them: nnU-Net below 2.6 with torch 2.7, and the slow torch 2.9.
-
-    Why it matters: pip allows a forbidden pair when torch is updated later. Before 2.6, nnU-Net's learning rate
-    scheduler passes one argument too many to torch 2.7: `TypeError: __init__() takes from 2 to 3 positional arguments
-    but 4 were given`. In torch 2.9, 3D convolutions in half precision take several times as long.
-
-    How to fix: install a torch that fits, or update nnU-Net.
-
-    Example: nnunetv2 2.5.2, and a torch that was updated to 2.7 for a new GPU.
-
-    Evidence: VR-07; nnU-Net issues 2983, 3002, 3003, nnssl issue 3, pytorch issue 166122.
-    """
-    nnunet, torch = packages.nnunet_version(), packages.torch_version()
-    if nnunet is None or torch is None:
-        return
-    asked, severity = packages.requirement("torch"), Severity.WARNING
-    if asked is not None and not packages.fulfils(torch, asked):
-        severity, why, remedy = Severity.ERROR, f"this nnU-Net asks for torch{asked}", f"pip install 'torch{asked}'"
-    elif nnunet < _SCHEDULES_WITH_NEW_TORCH and torch >= _TORCH_OF_OTHER_SCHEDULERS:
-        why, remedy = "it cannot set learning rates with it", "update: pip install --upgrade nnunetv2"
-    elif torch[:2] == _SLOW_TORCH:
-        why, remedy = "3D convolutions in half precision are several times slower", "take torch 2.8 or 2.10"
-    else:
-        return
-    versions = packages.dotted(nnunet), packages.dotted(torch)
-    yield found(run.at, severity=severity, nnunet=versions[0], torch=versions[1], why=why, remedy=remedy)
-
-
-@rule(
     "PG805",
     Severity.ERROR,
     message="the network {network} is not installed, and dynamic_network_architectures{version} has no class {name}",
@@ -214,3 +140,29 @@ def nnunet_too_old_for_steps(run: TrainingRun) -> Iterator[Found]:
     version = packages.nnunet_version()
     if run.steps is not None and version is not None and version < OLDEST_NNUNET:
         yield found(run.at, oldest=packages.dotted(OLDEST_NNUNET), version=packages.dotted(version))
+
+
+@rule(
+    "PG819",
+    Severity.ERROR,
+    message="{configuration} describes its network under architecture, which nnU-Net {version}, installed here, does "
+    "not read",
+    fix="update: pip install --upgrade nnunetv2",
+)
+def new_plans_under_old_nnunet(configuration: Configuration) -> Iterator[Found]:
+    """The installed nnU-Net is older than the format of the plans.
+
+    What it checks: for plans with `architecture`, the installed nnU-Net is 2.3.1 or newer.
+
+    Why it matters: older releases stop with `KeyError: 'UNet_class_name'` when the network is built; some users then
+    edit the plans by hand, and train another network.
+
+    How to fix: update nnU-Net; do not edit the plans.
+
+    Example: plans of nnU-Net 2.8 on a machine with 2.2.
+
+    Evidence: VR-03; nnU-Net issues 2322, 2830; utilities/plans_handling/plans_handler.py of nnU-Net 2.3 and 2.3.1.
+    """
+    version = packages.nnunet_version()
+    if version is not None and version < _READS_NETWORKS and "architecture" in configuration.resolved:
+        yield found(configuration.at("architecture"), version=packages.dotted(version))

@@ -1,0 +1,36 @@
+"""``plansguard doctor``."""
+
+from __future__ import annotations
+
+import typer
+
+from plansguard.cli.common_options import (
+    FailOn,
+    Outputs,
+    SettingsFile,
+    emit,
+    load_settings,
+    parse_outputs,
+    print_line,
+    text_on_screen,
+)
+
+
+def doctor(output: Outputs = [], fail_on: FailOn = None, settings: SettingsFile = None) -> None:  # noqa: B006
+    """Check this machine: nnU-Net's environment variables and folders, installed packages, trainers, ids, disk.
+
+    Nothing is written. Exit code: 0 no finding at or above --fail-on, 1 findings, 2 a check crashed or the command is
+    wrong.
+    """
+    from plansguard.commands.doctor import described
+    from plansguard.commands.doctor import doctor as run_doctor
+
+    outputs = parse_outputs(output)
+    active = load_settings(settings, [])
+    if text_on_screen(outputs):
+        for line in described():
+            print_line(line)
+        print_line("")
+    report = run_doctor(active)
+    emit(report, outputs)
+    raise typer.Exit(report.exit_code(fail_on or active.fail_on))

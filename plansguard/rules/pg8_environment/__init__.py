@@ -1,0 +1,1 @@
+"""PG8xx: the machine and the installed packages."""
