@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from plansguard.rules import pg0_reading, pg2_dataset_json, pg9_settings
 from plansguard.rules.engine.declare import Rule
 from plansguard.rules.pg1_plans import architecture, dimensions, fields, operations, stages
-from plansguard.rules.pg3_fingerprint import channels, fingerprint, geometry, origin
+from plansguard.rules.pg3_fingerprint import axes, channels, fingerprint, geometry, origin, statistics
 from plansguard.rules.pg4_migration import after_move
 from plansguard.rules.pg5_data import cascades, folders, preprocessing_record, raw_files, shared_folders, splits, values
 from plansguard.rules.pg6_weights import checkpoint, compatibility, nnssl
@@ -28,7 +28,7 @@ _OF_DATASETS = (
     pg0_reading,
     *(architecture, dimensions, fields, operations, stages),
     pg2_dataset_json,
-    *(channels, fingerprint, geometry, origin),
+    *(axes, channels, fingerprint, geometry, origin, statistics),
     after_move,
     *(cascades, folders, preprocessing_record, raw_files, shared_folders, splits, values),
     *(checkpoint, compatibility, nnssl),

@@ -165,7 +165,7 @@ def v1_dataset_json(dataset: Dataset) -> Iterator[Found]:
 
     Example: `"labels": {"0": "background", "1": "heart"}`.
 
-    Evidence: LB-02; nnU-Net issues 1787, 2594, 2762.
+    Evidence: LB-02, VR-08; nnU-Net issues 1787, 2594, 2762.
     """
     dataset_json = dataset.dataset_json
     if is_v1(dataset_json.value):

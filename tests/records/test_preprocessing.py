@@ -352,7 +352,9 @@ def test_a_changed_folder_proves_nothing(recorded: Path) -> None:
 def test_fields_and_both_values_are_named(recorded: Path) -> None:
     put(PLANS, MEAN, 79.0)(recorded, CT)
     put(PLANS, "/foreground_intensity_properties_per_channel/0/std", 25.0)(recorded, CT)
-    [finding] = check(datasets=[CT]).findings
+    [cause] = check(datasets=[CT]).causes
+    finding = cause.finding
+    assert [(finding.code, *(one.code for one in cause.consequences))] == [("PG540", "PG313")]
     assert "mean of channel 0 was 79.87077, is 79.0, std of channel 0 was 23.40281, is 25.0" in finding.message
     assert finding.location.line is not None
     lines = place(recorded, CT, PLANS).read_text(encoding="utf-8").splitlines()

@@ -157,7 +157,7 @@ def results_from_other_plans(plans: Plans, trained: tuple[TrainedModel, ...]) ->
 
     Example: `nnUNetv2_plan_experiment` was run again after ten cases were added.
 
-    Evidence: MV-04, MV-14; nnU-Net issues 1650, 2822.
+    Evidence: MV-04, MV-14, PL-11; nnU-Net issues 1650, 2822.
     """
     named = [model for model in trained if model.plans_name == plans.value.get("plans_name")]
     models = [model for model in named if model.configuration in plans.written]

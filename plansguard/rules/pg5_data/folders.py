@@ -33,6 +33,7 @@ _FIRST_WITH_B2ND = (2, 6)
     message="{identifier} does not exist: {configuration} was not preprocessed with these plans",
     fix="{preprocess}",
     roles=PREPROCESSED,
+    follows=("PG530",),
 )
 def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -> Iterator[Found]:
     """The folder of preprocessed data that a configuration reads does not exist.
@@ -63,6 +64,7 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
         yield found(
             configuration.at("data_identifier"),
             severity=None if requested else Severity.INFO,
+            changed=[configuration.at("data_identifier")],
             identifier=brief(identifier),
         )
 

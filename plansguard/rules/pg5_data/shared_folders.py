@@ -1,4 +1,4 @@
-"""PG501 to PG503: folders of preprocessed data that several plans or configurations share."""
+"""PG501 to PG503, PG530: folders of preprocessed data that several configurations share, or none names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from plansguard.core import disk
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed
 from plansguard.nnunet import printed_commands
+from plansguard.nnunet.workspace import is_folder_name
 from plansguard.records.preprocessing_inputs import FieldDifference
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.needs import PREPROCESSED
@@ -124,6 +125,40 @@ def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: C
         theirs=brief(theirs),
         state="check that it holds every case" if exists else "there is no such folder",
     )
+
+
+@rule(
+    "PG530",
+    Severity.WARNING,
+    message="{identifier} does not exist, and no plans name {folder}, which holds data and is the folder that a "
+    "planner gives {configuration}",
+    fix='if the data are meant, write "data_identifier": "{folder}"; else preprocess: {preprocess}',
+    roles=PREPROCESSED,
+)
+def data_under_another_name(dataset: Dataset, plans: Plans, configuration: Configuration) -> Iterator[Found]:
+    """A configuration names a folder that does not exist, beside its own data.
+
+    What it checks: where the folder `data_identifier` does not exist, whether there is one called
+    `<plans>_<configuration>`, as planners name it, that holds cases and that no configuration of any plans names.
+
+    Why it matters: training stops with `FileNotFoundError`; a preprocessing makes the same data again, under the other
+    name.
+
+    How to fix: correct the name, or preprocess if another folder is meant.
+
+    Example: `"data_identifier": "nnUNetPlans_3d_fulres"`.
+
+    Evidence: PP-01; training/nnUNetTrainer/nnUNetTrainer.py.
+    """
+    identifier, folder = configuration.require("data_identifier"), f"{plans.identifier}_{configuration.name}"
+    if not is_folder_name(identifier) or configuration.origin("data_identifier") != configuration.name:
+        return  # PG526 reports the one, and the parent the other
+    folders = dataset.entries.folders
+    if identifier in folders or folder not in folders or folder in data_users(dataset, dataset.plans):
+        return
+    if any(name.endswith((".b2nd", ".npz")) for name in disk.file_names(dataset.folder / folder)):
+        at = configuration.at("data_identifier")
+        yield found(at, changed=[at], identifier=brief(identifier), folder=folder)
 
 
 def _conflict(user: DataUser, others: list[DataUser]) -> _Conflict | None:

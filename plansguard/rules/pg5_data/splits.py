@@ -1,4 +1,4 @@
-"""PG514 to PG516, PG527: splits_final.json against the cases that were preprocessed."""
+"""PG514 to PG516, PG527, PG528: splits_final.json against the cases that were preprocessed."""
 
 from __future__ import annotations
 
@@ -119,6 +119,34 @@ def split_overlaps(dataset: Dataset, splits: Splits) -> Iterator[Found]:
             severity = Severity.ERROR if empty else None
             trouble = f"fold {index}: {'; '.join(troubles)}"
             yield found(splits.at(index), severity=severity, fold=index, trouble=trouble)
+
+
+@rule(
+    "PG528",
+    Severity.WARNING,
+    message="folds {folds} validate on the same cases: their results are no cross-validation",
+    fix="divide the cases among the folds; without the file nnU-Net makes new ones",
+)
+def folds_are_identical(dataset: Dataset, splits: Splits) -> Iterator[Found]:
+    """Several folds validate on the same cases.
+
+    What it checks: no two folds have the same cases under `val`. A file with one fold, for a fixed division, is fine.
+
+    Why it matters: an ensemble of five such folds has seen the same cases five times, and the mean over the folds is
+    that of one. nnU-Net trains them without a word.
+
+    How to fix: keep one fold of a fixed division, and train it once; or divide the cases.
+
+    Example: a script that wrote the official training and validation cases five times, so that `-f 0` to `-f 4` work.
+
+    Evidence: SL-02; nnUNetTrainer.do_split.
+    """
+    same: dict[frozenset[str], list[int]] = {}
+    for index, fold in enumerate(splits.value):
+        same.setdefault(frozenset(fold["val"]), []).append(index)
+    for cases, folds in same.items():
+        if cases and len(folds) > 1 and dataset.request.fold != ALL:
+            yield found(splits.at(folds[1]), folds=listed([*map(str, folds)], shown=len(folds)))
 
 
 @rule(

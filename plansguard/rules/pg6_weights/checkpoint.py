@@ -87,7 +87,7 @@ def not_an_nnunet_v2_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
 
     Example: `model_final_checkpoint.model` of v1; `model.pt` of MONAI; a state dict under `torch.nn.DataParallel`.
 
-    Evidence: AR-08; nnU-Net issues 1239, 1891, TotalSegmentator issue 578, STU-Net issue 20.
+    Evidence: AR-08, VR-08; nnU-Net issues 1239, 1891, 2121, 2577, TotalSegmentator issue 578, STU-Net issue 20.
     """
     foreign = foreign_to_nnunet(checkpoint)
     if foreign is not None:

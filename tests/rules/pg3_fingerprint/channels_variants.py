@@ -55,7 +55,7 @@ VARIANTS: tuple[Variant, ...] = (
         MR,
         (ALONE, put(PLANS, "/configurations/3d_fullres/use_mask_for_norm", [True])),
         finding("PG304", PLANS, "/configurations/3d_fullres/use_mask_for_norm"),
-        twin=(ALONE, put(PLANS, "/configurations/3d_fullres/use_mask_for_norm", [True, False])),
+        twin=(ALONE, put(PLANS, "/configurations/3d_fullres/use_mask_for_norm", [True, True])),
     ),
     Variant(
         "one-scheme-too-many",
@@ -99,7 +99,7 @@ VARIANTS: tuple[Variant, ...] = (
         CT,
         (ALONE, put(PLANS, f"{INTENSITIES}/0", statistics(shift=1024))),
         finding("PG306", PLANS, f"{INTENSITIES}/0"),
-        twin=(ALONE, put(PLANS, f"{INTENSITIES}/0", statistics(shift=5))),
+        twin=(ALONE, put(PLANS, f"{INTENSITIES}/0", statistics(shift=1))),
     ),
     Variant(
         "statistics-that-clip-a-third",
@@ -112,7 +112,7 @@ VARIANTS: tuple[Variant, ...] = (
         CT,
         (ALONE, put(PLANS, f"{INTENSITIES}/0", statistics(stretch=4))),
         finding("PG306", PLANS, f"{INTENSITIES}/0"),
-        twin=(ALONE, put(PLANS, f"{INTENSITIES}/0", statistics(stretch=1.2))),
+        twin=(ALONE, put(PLANS, f"{INTENSITIES}/0", statistics(stretch=1.01))),
     ),
     Variant(
         "mean-far-away",

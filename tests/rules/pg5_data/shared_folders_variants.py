@@ -1,10 +1,11 @@
-"""PG501 to PG503: shared folders of preprocessed data."""
+"""PG501 to PG503, PG530: shared folders of preprocessed data."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.variants import PLANS, RESENC, Edit, Variant, finding, place, put
+from tests.support.data_folders import both
+from tests.support.variants import PLANS, RESENC, Edit, Variant, finding, place, put, remove
 
 CT = "Dataset002_FinetuneCT"
 MR = "Dataset003_TwoChannelMR"
@@ -94,5 +95,13 @@ VARIANTS: tuple[Variant, ...] = (
         finding("PG503", PLANS, STAGE),
         twin=(put(PLANS, STAGE, "nnUNetPlans_3d_fullres"), folder("nnUNetPlans_3d_fullres")),
         options=("-p", "nnUNetPlans"),
+    ),
+    Variant(
+        "data-folder-misspelt",
+        CT,
+        both(remove(RESENC), put(PLANS, IDENTIFIER, "nnUNetPlans_3d_fulres")),
+        finding("PG530", PLANS, IDENTIFIER),
+        # other plans name the folder
+        twin=both(put(PLANS, IDENTIFIER, "nnUNetPlans_3d_fulres")),
     ),
 )

@@ -21,7 +21,8 @@ def without_case(case: str) -> Edit:
         path = place(workspace, dataset, SPLITS)
         folds = json.loads(path.read_text())
         kept = [
-            {side: [name for name in fold[side] if name != case] or ["fine_000"] for side in fold} for fold in folds
+            {side: [name for name in fold[side] if name != case] or ["fine_000", "fine_001"] for side in fold}
+            for fold in folds
         ]
         path.write_text(json.dumps(kept))
 
@@ -41,6 +42,13 @@ VARIANTS: tuple[Variant, ...] = (
         finding("PG527", "preprocessed") | finding("PG505", PLANS, DATA_IDENTIFIER),
         twin=both(remove(SPLITS)),
         options=ONLY,
+    ),
+    Variant(
+        "every-fold-is-the-same",
+        CT,
+        (rewrite(SPLITS, lambda text: json.dumps([json.loads(text)[0]] * 5)),),
+        finding("PG528", SPLITS, "/1"),
+        twin=(rewrite(SPLITS, lambda text: json.dumps(json.loads(text)[:1])),),
     ),
     Variant(
         "no-fold-in-the-splits",

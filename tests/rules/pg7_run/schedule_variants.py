@@ -15,7 +15,7 @@ from tests.support.variants import Edit, Variant, finding, put, remove, written
 from tests.support.weights import WITH, weights
 
 SLOWLY = (*TRAIN, "-tr", "nnUNetTrainer_500steps_lr1en3")
-OTHER_FOLD = {"train": list(CASES[:-1]), "val": [CASES[-1]]}
+OTHER_FOLD = {"train": list(CASES[:-2]), "val": list(CASES[-2:])}
 FOLD_5 = ("3d_fullres", "5", "-device", "cpu")
 #: Plans of the pretraining dataset, its data under this one's names, and its labels.
 MIGRATED = (
