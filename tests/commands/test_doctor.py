@@ -68,7 +68,7 @@ def test_settings_apply(monkeypatch: pytest.MonkeyPatch) -> None:
         ({("nnUNet_raw", False)}, "nnUNet_raw names {}/nnUNet_raw, which this user cannot read"),
         ({("nnUNet_raw", True)}, None),
     ],
-    ids=str,
+    ids=["results", "preprocessed", "raw", "raw-is-not-written"],
 )
 def test_permissions(
     refused: set[tuple[str, bool]], found: str | None, workspace: Path, monkeypatch: pytest.MonkeyPatch
