@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from plansguard.core import disk
-from plansguard.core.errors import WriteRefused
+from plansguard.core.errors import UnreadableFolder, WriteRefused
 from plansguard.core.text import quoted
 
 #: Seconds that a process waits for the lock of a dataset folder.
@@ -107,7 +107,10 @@ def _temporary(path: Path) -> Iterator[tuple[BinaryIO, str]]:
 
 def _remove_abandoned(folder: Path) -> None:
     """Delete the temporary files that killed writers left in a folder."""
-    for leftover in disk.matching(folder, f".*{_TEMPORARY}"):
+    leftovers: list[Path] = []
+    with suppress(UnreadableFolder):  # files can be written into a folder that cannot be listed
+        leftovers = disk.matching(folder, f".*{_TEMPORARY}")
+    for leftover in leftovers:
         if disk.is_file(leftover) and not disk.is_link(leftover):
             with suppress(OSError):
                 _remove_unlocked(leftover)

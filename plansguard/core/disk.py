@@ -1,24 +1,32 @@
 """Questions about paths, answered without exceptions.
 
 A path may come from an option or a document: it can be too long, contain NUL or half a surrogate pair, lead through a
-file, into a loop of links or into a folder without permission. Each answer is then that of a path that does not exist.
-Every other module asks here.
+file or into a loop of links. Each answer is then that of a path that does not exist. What is in a folder that cannot be
+listed is not known: the functions that list folders raise UnreadableFolder. Every other module asks here.
 """
 
 from __future__ import annotations
 
 import errno
+import fnmatch
 import io
 import os
+import re
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
+
+from plansguard.core.errors import UnreadableFolder
 
 Value = TypeVar("Value")
 
 #: Opening a pipe or a device must not block. Windows has neither the flag nor the pipes.
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+#: Errors of a request for a path at which nothing is. After any other error it is not known what is there.
+_NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
 
 
 class NotAFile(OSError):
@@ -149,18 +157,52 @@ def entries(folder: str | Path) -> Entries:
     return Entries(*map(frozenset, (files, folders, others, links)))
 
 
+@contextmanager
+def reading(folder: str | Path) -> Iterator[None]:
+    """Turn an OSError about a folder that is there, and cannot be listed or entered, into UnreadableFolder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NOTHING:
+            raise
+        closed = _closed_folder(folder)
+        what = "listed" if closed == Path(folder) else "entered"
+        reason = f"the folder cannot be {what}: {error.strerror}"
+        raise UnreadableFolder(str(closed), reason, hint="check its permissions") from error
+
+
+def _closed_folder(path: str | Path) -> Path:
+    """The folder that hides what is at a path: itself, or the one above it that cannot be entered."""
+    folder = Path(path)
+    while folder != folder.parent:
+        with suppress(OSError):
+            os.stat(folder)
+            break
+        folder = folder.parent
+    return folder
+
+
+def assert_not_hidden(path: str | Path) -> None:
+    """Raise UnreadableFolder where a folder above a path hides whether anything is there."""
+    with suppress(OSError, ValueError), reading(path):
+        os.stat(path)
+
+
+def _present(folder: str | Path) -> Entries:
+    """Everything in a folder, nothing where there is none. UnreadableFolder if it cannot be listed."""
+    with suppress(OSError), reading(folder):
+        return entries(folder)
+    return Entries()
+
+
 def file_names(folder: str | Path) -> frozenset[str]:
-    """Names of the files in a folder; empty where it cannot be listed."""
-    with suppress(OSError):
-        return entries(folder).files
-    return frozenset()
+    """Names of the files in a folder; empty where there is none. UnreadableFolder if it cannot be listed."""
+    return _present(folder).files
 
 
 def folder_names(folder: str | Path) -> frozenset[str]:
-    """Names of the folders in a folder; empty where it cannot be listed."""
-    with suppress(OSError):
-        return entries(folder).folders
-    return frozenset()
+    """Names of the folders in a folder; empty where there is none. UnreadableFolder if it cannot be listed."""
+    return _present(folder).folders
 
 
 def entry_names(folder: str | Path) -> list[str]:
@@ -172,10 +214,19 @@ def entry_names(folder: str | Path) -> list[str]:
 
 
 def matching(folder: str | Path, pattern: str) -> list[Path]:
-    """The paths below a folder that match a pattern of ``Path.glob``, sorted; none where it cannot be listed."""
-    with suppress(OSError, ValueError):
-        return sorted(Path(folder).glob(pattern))
-    return []
+    """The paths below a folder that match a pattern such as ``fold_*/*.pth``, sorted; none where there is none.
+
+    UnreadableFolder if a folder whose names a ``*`` stands for cannot be listed.
+    """
+    found = [Path(folder)]
+    for part in pattern.split("/"):
+        if not set(part) & set("*?["):
+            found = [inside / part for inside in found if is_there(inside / part) or is_link(inside / part)]
+            continue
+        matches = re.compile(fnmatch.translate(part)).match
+        names = ((inside, name) for inside in found for name in chain.from_iterable(_present(inside)[:3]))
+        found = [inside / name for inside, name in names if matches(name)]
+    return sorted(found)
 
 
 def open_file(path: str | Path) -> BinaryIO:

@@ -35,6 +35,10 @@ class UnreadableDocument(PlansguardError):
         self.column = column
 
 
+class UnreadableFolder(UnreadableDocument):
+    """A folder cannot be listed or entered: what is in it is not known."""
+
+
 class UsageError(PlansguardError):
     """The command cannot be carried out as typed: an unknown dataset, an ambiguous identifier, a bad option."""
 

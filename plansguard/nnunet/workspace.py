@@ -86,12 +86,16 @@ class Workspace:
         return sorted(names)
 
     def preprocessed_folder(self, dataset_name: str) -> Path:
-        """``nnUNet_preprocessed/<dataset>``; UsageError if the variable is not set. The folder need not exist."""
+        """``nnUNet_preprocessed/<dataset>``; UsageError if the variable is not set. The folder need not exist.
+
+        UnreadableFolder if permissions hide whether it does.
+        """
         if self.preprocessed is None:
             raise UsageError(
                 "the environment variable nnUNet_preprocessed is not set",
                 hint="export nnUNet_preprocessed=FOLDER, as for nnU-Net itself",
             )
+        disk.assert_not_hidden(self.preprocessed / dataset_name)
         return self.preprocessed / dataset_name
 
     def _searched_folders(self) -> str:

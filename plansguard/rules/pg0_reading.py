@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from plansguard.core.errors import known
+from plansguard.core.errors import UnreadableDocument, known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief
 from plansguard.documents import json_document
@@ -58,24 +58,27 @@ def rule_crashed(crashes: Iterable[Crash]) -> Iterator[Found]:
 
 
 @rule("PG001", Severity.ERROR, message="{reason}", fix="{hint}", incomplete=True)
-def unreadable_document(dataset: Dataset) -> Iterator[Found]:
-    """A file cannot be read as JSON.
+def unreadable_document(unreadable: Iterable[UnreadableDocument]) -> Iterator[Found]:
+    """A file cannot be read as JSON, or a folder cannot be listed.
 
     What it checks: every file with one of nnU-Net's names is strict JSON in UTF-8 of at most 200 levels and 16 MiB, or
     128 MiB if it lists cases.
     Plans have at most 300 configurations and, with all inherited values, 1,048,576 characters; labels and channels have
-    at most 262,144 characters each. Every folder below the checked ones can be listed.
+    at most 262,144 characters each. Every folder that a rule lists can be listed: those below the
+    checked ones, preprocessed data, ground truth, raw images, trained models. Before a training, raw images and other
+    models do not matter.
 
     Why it matters: nnU-Net stops with a `JSONDecodeError` that does not name the file. The file has not been checked:
     the exit code is 2.
 
-    How to fix: correct the file at the line given. JSON has no comments, no trailing commas and no byte order mark.
+    How to fix: correct the file at the line given: JSON has no comments, no trailing commas and no byte order mark. Of
+    a folder, correct the permissions: `ls -ld` shows its owner and group.
 
     Example: `"batch_size": 2  # was 4` pasted from the annotated example in the documentation.
 
     Evidence: PL-08; nnU-Net issue 2822.
     """
-    for error in dataset.unreadable:
+    for error in unreadable:
         location = Location(error.path, "", error.line, error.column)
         yield found(location, reason=error.reason, hint=error.hint or "make the file readable and check again")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plansguard.artefacts.data.listing import Listing, listing
 from plansguard.core import disk
-from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, known
+from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, UnreadableFolder, known
 from plansguard.documents import size_limits
 from plansguard.documents.file_names import CANONICAL_NAMES, MIGRATION_RECORD_ENDING, MODEL_PLANS
 from plansguard.documents.json_document import JsonDocument
@@ -180,7 +180,8 @@ class Dataset:
     def data(self, configuration: Configuration) -> Audit:
         """The comparison of every preprocessed case of ``configuration`` with what its plans imply.
 
-        Absent when there are no data, or when the request is not to read them.
+        Absent when there are no data, or when the request is not to read them. UnreadableFolder when they cannot be
+        listed.
         """
         if self.request.reading.depth == "none":
             raise Absent("preprocessed data are not read with --data none")
@@ -198,6 +199,8 @@ class Dataset:
             self._audits[key] = None  # if reading fails, one rule reports it, and the others do not try again
             try:
                 self._audits[key] = audit(*key, depth=reading.depth, pool=reading.pool or Pool(), seed=reading.seed)
+            except UnreadableFolder:
+                raise
             except UnreadableDocument as error:
                 raise Absent(error.reason) from error
         result = self._audits[key]
@@ -221,7 +224,7 @@ class Dataset:
     def preprocessing_records(self) -> tuple[PreprocessedFolder, ...]:
         """The data folders that have a preprocessing record, by name; PG005 reports damaged records.
 
-        Absent when the request is not to read data, or when a folder cannot be listed.
+        Absent when the request is not to read data. UnreadableFolder when a folder cannot be listed.
         """
         files = [file for file in self._all(PreprocessingRecordFile) if not file.problems]
         if files and self.request.reading.depth == "none":
@@ -233,9 +236,9 @@ class Dataset:
     def _preprocessed_folder(self, file: PreprocessingRecordFile) -> PreprocessedFolder:
         try:
             files = listing(self.folder / file.identifier)
-            return PreprocessedFolder(file, files, *file.record.state_of(files))
         except OSError as error:
             raise Absent(f"{file.identifier} cannot be listed: {error.strerror}") from error
+        return PreprocessedFolder(file, files, *file.record.state_of(files))
 
     @cached_property
     def holds_data(self) -> bool:
@@ -250,12 +253,18 @@ class Dataset:
 
     @cached_property
     def checkpoints(self) -> tuple[Checkpoint | UnreadableDocument, ...]:
-        """The checkpoints of a model folder, or why one cannot be read."""
+        """The checkpoints of a model folder, or why one, or the folder of a fold, cannot be read."""
         if self.role != "model":
             return ()
         from plansguard.artefacts.checkpoint.checkpoint import read_checkpoints
 
-        return read_checkpoints(disk.matching(self.folder, "fold_*/checkpoint_*.pth"))
+        read: list[Checkpoint | UnreadableDocument] = []
+        for fold in disk.matching(self.folder, "fold_*"):
+            try:
+                read += read_checkpoints(disk.matching(fold, "checkpoint_*.pth"))
+            except UnreadableFolder as closed:
+                read.append(closed)
+        return tuple(read)
 
     def weights(self, configuration: Configuration) -> Weights:
         """The requested weights as ``configuration`` would load them; Absent when none were named."""
@@ -271,12 +280,13 @@ class Dataset:
 
     @cached_property
     def raw_folder(self) -> Path:
-        """``nnUNet_raw/<dataset>``; Absent when it cannot be found."""
+        """``nnUNet_raw/<dataset>``; Absent when it cannot be found, UnreadableFolder when permissions hide it."""
         root = self.workspace.raw
         if self.role != "preprocessed":
             raise Absent("this is not a preprocessed dataset, so it has no raw data to compare")
         if root is None:
             raise Absent("the raw data of this dataset are not known: set nnUNet_raw")
+        disk.assert_not_hidden(root / self.name / "imagesTr")
         if not disk.is_folder(root / self.name):
             raise Absent(f"{root} has no {self.name}")
         return root / self.name

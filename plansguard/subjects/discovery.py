@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from plansguard.core import disk
-from plansguard.core.errors import UnreadableDocument, UsageError
+from plansguard.core.errors import UnreadableDocument, UnreadableFolder, UsageError
 from plansguard.core.text import nearest
 from plansguard.documents import file_names, json_document, size_limits
 from plansguard.documents.json_document import JsonDocument
@@ -203,10 +203,10 @@ def _walk(root: Path) -> Iterator[tuple[str, Path]]:
 
 def _entries(folder: Path) -> disk.Entries:
     try:
-        return disk.entries(folder)
+        with disk.reading(folder):
+            return disk.entries(folder)
     except OSError as error:
-        reason = f"the folder cannot be listed: {error.strerror}"
-        raise UnreadableDocument(str(folder), reason, hint="check its permissions") from error
+        raise UnreadableFolder(str(folder), f"the folder cannot be listed: {error.strerror}") from error
 
 
 def _json_names(entries: disk.Entries) -> Iterator[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoints
 from plansguard.core import disk
-from plansguard.core.errors import UnreadableDocument
+from plansguard.core.errors import UnreadableDocument, UnreadableFolder
 from plansguard.nnunet.workspace import cases_among
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration
@@ -28,7 +28,14 @@ class PredictionModel(Dataset):
     @cached_property
     def checkpoints(self) -> tuple[Checkpoint | UnreadableDocument, ...]:
         """The wanted checkpoints that exist, or why one cannot be read."""
-        return read_checkpoints(path for path in self.wanted if disk.is_there(path))
+        read: list[Checkpoint | UnreadableDocument] = []
+        for path in self.wanted:
+            try:
+                disk.assert_not_hidden(path)
+                read += read_checkpoints([path] if disk.is_there(path) else [])
+            except UnreadableFolder as closed:
+                read.append(closed)
+        return tuple(read)
 
 
 @dataclass
@@ -47,7 +54,9 @@ class Prediction:
 
     @property
     def missing(self) -> list[Path]:
-        """The wanted checkpoints that do not exist."""
+        """The wanted checkpoints that do not exist. UnreadableFolder where permissions hide whether one does."""
+        for path in self.model.wanted:
+            disk.assert_not_hidden(path)
         return [path for path in self.model.wanted if not disk.is_file(path)]
 
     @cached_property
@@ -61,7 +70,7 @@ class Prediction:
 
     @cached_property
     def files(self) -> tuple[str, ...]:
-        """Names of the files among the images; none where the folder cannot be listed."""
+        """Names of the files among the images. UnreadableFolder where they cannot be listed."""
         return tuple(sorted(disk.file_names(self.images)))
 
     def cases(self, ending: str) -> dict[str, list[str]]:

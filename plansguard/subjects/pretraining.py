@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, UsageError, known
+from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, UnreadableFolder, UsageError, known
 from plansguard.documents.file_names import MODEL_PLANS
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.constants import CHECKPOINT_FINAL, TRAINERS_WITH_OWN_NETWORK, base_trainer
@@ -110,14 +110,17 @@ def after_pretraining(
     pretraining = Pretraining(weights, model.partition("__")[0])
     try:
         fold = usual_fold(dataset_of(dataset.workspace, record.giving))
-    except UsageError:
-        fold = "0"  # no longer there
+    except (UsageError, UnreadableFolder):
+        fold = "0"  # no longer there, or closed
     return [*pretraining.commands(record.giving, configuration, own, fold, device)]
 
 
 def pretraining_among(models: Iterable[TrainedModel], dataset: str, configuration: str) -> Pretraining | None:
-    """The first finished training of the configuration, else an unfinished one; None where there is neither."""
-    named = [model for model in models if model.configuration == configuration and model.checkpoints]
+    """The first finished training of the configuration, else an unfinished one; None where there is neither.
+
+    Models whose folder cannot be listed are passed over.
+    """
+    named = [model for model in models if model.configuration == configuration and _has_checkpoints(model)]
     for model in named:
         if model.checkpoints[0].name == CHECKPOINT_FINAL:
             return Pretraining(model.checkpoints[0], model.trainer)
@@ -125,6 +128,13 @@ def pretraining_among(models: Iterable[TrainedModel], dataset: str, configuratio
         fold = model.checkpoints[0].parent
         return Pretraining(fold / CHECKPOINT_FINAL, model.trainer, _finish(model, dataset, fold))
     return None
+
+
+def _has_checkpoints(model: TrainedModel) -> bool:
+    try:
+        return bool(model.checkpoints)
+    except UnreadableFolder:
+        return False
 
 
 def _finish(model: TrainedModel, dataset: str, fold: Path) -> str:

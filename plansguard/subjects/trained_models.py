@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 from plansguard.documents import size_limits
 from plansguard.documents.file_names import MODEL_PLANS
@@ -23,8 +24,10 @@ def trained_with(dataset: Dataset, plans_name: str | None = None) -> list[Traine
 def differing_fields(model: TrainedModel, plans: Plans, facets: Sequence[str]) -> list[str] | None:
     """The fields of these facets in which the model's copy of its plans differs from ``plans``.
 
-    Only fields that apply to the model's configuration count. None for a copy that cannot be read.
+    Only fields that apply to the model's configuration count. None for a copy that cannot be read, UnreadableFolder
+    where permissions hide whether there is one.
     """
+    disk.assert_not_hidden(model.folder / MODEL_PLANS)
     try:
         theirs = size_limits.read(model.folder / MODEL_PLANS).value
     except UnreadableDocument:

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plansguard.core import disk
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, known
 from plansguard.core.report import Location
 from plansguard.nnunet import constants, printed_commands
@@ -198,6 +199,17 @@ class TrainingRun:
     def output_folder(self) -> Path:
         """``fold_<fold>`` in the model folder; Absent as that is."""
         return self.model_folder / f"fold_{self.fold}"
+
+    def needs_folder(self, folder: Path) -> bool:
+        """Whether nnU-Net reads a folder in this training: not that of the raw data, nor those of other models."""
+        raw, results = self.dataset.workspace.raw, self.dataset.workspace.results
+        place = disk.real(folder)
+        if raw is not None and place.is_relative_to(disk.real(raw)):
+            return False
+        if results is None or not place.is_relative_to(disk.real(results)) or self.configuration.get("previous_stage"):
+            return True
+        model = disk.real(self.model_folder)
+        return model.is_relative_to(place) or place.is_relative_to(model)
 
     @cached_property
     def present(self) -> dict[Path, Checkpoint | UnreadableDocument]:

@@ -19,13 +19,14 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any
 
 from plansguard.core import disk
-from plansguard.core.errors import PlansguardError
+from plansguard.core.errors import PlansguardError, UnreadableFolder
 from plansguard.core.signals import handle_signals
 from plansguard.nnunet import constants
 from plansguard.nnunet.command_line import parse
@@ -215,5 +216,7 @@ def _log_file() -> Path | None:
     dataset = typed.dataset_name_or_id
     name = f"Dataset{int(dataset):03d}_*" if dataset.isdigit() else dataset
     folder = f"{name}/{typed.tr}__{typed.p}__{typed.configuration}/fold_{typed.fold}"
-    logs = disk.matching(os.environ.get("nnUNet_results", "."), f"{folder}/training_log_*.txt")
+    logs: list[Path] = []
+    with suppress(UnreadableFolder):
+        logs = disk.matching(os.environ.get("nnUNet_results", "."), f"{folder}/training_log_*.txt")
     return max(logs, key=lambda path: disk.modified(path) or 0, default=None)

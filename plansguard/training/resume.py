@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoint
 from plansguard.core import disk
-from plansguard.core.errors import UnreadableDocument
+from plansguard.core.errors import UnreadableDocument, UnreadableFolder
 from plansguard.core.text import changed, listed
 from plansguard.nnunet import constants
 from plansguard.nnunet.plans_diff import Change, Field, edited
@@ -97,7 +98,11 @@ class ResumePoint(NamedTuple):
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """Return the checkpoints in a fold's folder, of any trainer, the most complete first."""
+    """Return the checkpoints in a fold's folder, of any trainer, the most complete first.
+
+    UnreadableFolder where permissions hide whether there are any.
+    """
+    disk.assert_not_hidden(folder / constants.CHECKPOINT_FINAL)
     return [folder / name for name in constants.CHECKPOINTS if disk.is_file(folder / name)]
 
 
@@ -152,9 +157,10 @@ def resume_point(folder: Path, name: StepName) -> ResumePoint:
 
 def nothing_to_continue(folder: Path) -> Refused:
     """Return the refusal for a folder without checkpoints; its hint names the other models that have this fold."""
-    models = {
-        path.parent.parent.name for path in disk.matching(folder.parent.parent, f"*/{folder.name}/checkpoint_*.pth")
-    }
+    models: set[str] = set()
+    with suppress(UnreadableFolder):
+        present = disk.matching(folder.parent.parent, f"*/{folder.name}/checkpoint_*.pth")
+        models = {path.parent.parent.name for path in present}
     others = sorted(models - {folder.parent.name})
     options = "correct the steps, -tr, -p or the configuration"
     beside = f"checkpoints of {folder.name} are in {listed(others, _SHOWN)}: {options}, or "

@@ -16,6 +16,7 @@ from plansguard.core.errors import UsageError
 from plansguard.render import render
 from plansguard.subjects import discovery
 from tests.support.command import run, start
+from tests.support.permissions import bound_by_permissions, closed, posix_permissions
 from tests.support.variants import FIXTURES, ROOTS, place, point_to, put, remove
 
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
@@ -442,24 +443,14 @@ def test_dangling_link(folder: Path) -> None:
     assert "the link leads to a file that does not exist" in judged.report["findings"][0]["message"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+@posix_permissions
 def test_without_permission(folder: Path) -> None:
     """A folder or file that may not be read is a finding; the others are checked as well."""
-    before: tuple[str, ...] = ()
-    if os.geteuid() == 0:
-        if shutil.which("setpriv") is None:
-            pytest.skip("root may read everything, and there is no setpriv to give that up")
-        before = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
-    closed = [Path(shutil.copytree(folder, f"plans/{name}")) for name in ("closed", OTHER_CT)]
-    (folder / "nnUNetPlans.json").chmod(0)
-    for one in closed:
-        one.chmod(0)
-    try:
+    before = bound_by_permissions()
+    folders = [Path(shutil.copytree(folder, f"plans/{name}")) for name in ("closed", OTHER_CT)]
+    with closed(folder / "nnUNetPlans.json", *folders):
         done = start("check", "--output", "json", before=before)
-        named = start("check", closed[0] / "nnUNetPlans.json", before=before)
-    finally:
-        for one in closed:
-            one.chmod(0o700)
+        named = start("check", folders[0] / "nnUNetPlans.json", before=before)
     report = json.loads(done.stdout)
     assert [(finding["code"], finding["path"], finding["message"]) for finding in report["findings"]] == [
         ("PG001", f"plans/{OTHER_CT}", "the folder cannot be listed: Permission denied"),

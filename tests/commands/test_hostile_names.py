@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.command import Done, run, start
+from tests.support.permissions import bound_by_permissions, closed, posix_permissions
 from tests.support.variants import place
 
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
@@ -121,19 +120,13 @@ def test_options(option: str, workspace: Path) -> None:
         assert_no_crash(run(*(part.replace("{}", value) for part in OPTIONS[option])), kind)
 
 
+@posix_permissions
 def test_a_dataset_without_permission_is_named(workspace: Path) -> None:
     """It was called a problem of plansguard.json."""
-    before: tuple[str, ...] = ()
-    if os.name != "nt" and os.geteuid() == 0:
-        if shutil.which("setpriv") is None:
-            pytest.skip("root may read everything, and setpriv is not installed")
-        before = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    before = bound_by_permissions()
     folder = place(workspace, CT, "preprocessed/dataset.json").parent
-    folder.chmod(0)
-    try:
+    with closed(folder):
         done = start("check", "-d", "1", before=before)
-    finally:
-        folder.chmod(0o700)
     assert (done.returncode, done.stdout) == (2, "")
     assert (
         done.stderr

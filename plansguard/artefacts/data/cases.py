@@ -73,11 +73,14 @@ class DataFolder:
 
 
 def list_folder(path: Path) -> DataFolder:
-    """List the cases and files in ``path``; raises UnreadableDocument when it is no folder that can be read."""
+    """List the cases and files in ``path``.
+
+    UnreadableDocument when it is no folder, UnreadableFolder when it cannot be listed.
+    """
     files: list[str] = []
     others: list[str] = []
     try:
-        with os.scandir(path) as entries:
+        with disk.reading(path), os.scandir(path) as entries:
             for entry in entries:
                 (files if _is_file(entry) else others).append(entry.name)
     except OSError as error:

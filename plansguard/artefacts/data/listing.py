@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from plansguard.core import disk
 from plansguard.core.digest import sha256
 
 #: Files of a case: arrays as nnU-Net writes them since 2.6, or in one file as before.
@@ -53,8 +54,8 @@ class Listing:
 
 
 def listing(folder: Path) -> Listing:
-    """List a data folder; FileNotFoundError when there is none, another OSError when it cannot be listed."""
-    with os.scandir(folder) as entries:
+    """List a data folder; FileNotFoundError when there is none, UnreadableFolder when it cannot be listed."""
+    with disk.reading(folder), os.scandir(folder) as entries:
         return Listing({entry.name: _size(entry) for entry in entries if entry.name.endswith(_MEMBER_ENDINGS)})
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plansguard.core import disk
+from plansguard.core.errors import UnreadableFolder
 from plansguard.core.programs import find_program
 
 #: Files that exist while a driver is loaded, of NVIDIA and of AMD.
@@ -139,7 +140,10 @@ def _gb(mebibytes: str) -> float | None:
 def _listed() -> tuple[Gpu, ...]:
     """The GPUs in the driver's files, which do not contain their memory."""
     gpus = []
-    for path in disk.matching(_NVIDIA_GPUS, "*/information"):
+    paths: list[Path] = []
+    with suppress(UnreadableFolder):
+        paths = disk.matching(_NVIDIA_GPUS, "*/information")
+    for path in paths:
         with suppress(OSError):
             rows = (line.partition(":") for line in disk.content(path).decode(errors="replace").splitlines())
             values = {key.strip(): value.strip() for key, _, value in rows}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from plansguard.core.errors import UnreadableDocument
 from plansguard.documents.json_document import JsonDocument
 from plansguard.rules.engine.settings import IdleIgnore
 from plansguard.subjects.dataset import Dataset
@@ -53,6 +54,7 @@ class Scope(NamedTuple):
     prediction: Prediction | None = None
     pair: Pair | None = None
     setup: Setup | None = None
+    unreadable: tuple[UnreadableDocument, ...] = ()
     crashes: tuple[Crash, ...] = ()
     idle_ignores: tuple[IdleIgnore, ...] = ()
 
@@ -113,6 +115,7 @@ NEEDS: dict[str, Need] = {
     "pair": Need(Level.PAIR, lambda scope: scope.pair),
     "installation": Need(Level.INSTALLATION, lambda scope: scope.setup),
     "setup": Need(Level.SETUP, lambda scope: scope.setup),
+    "unreadable": Need(Level.RUN_END, lambda scope: scope.unreadable),
     "crashes": Need(Level.RUN_END, lambda scope: scope.crashes),
     "idle_ignores": Need(Level.RUN_END, lambda scope: scope.idle_ignores),
 }

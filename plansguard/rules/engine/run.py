@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, UsageError
+from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, UnreadableFolder, UsageError
 from plansguard.core.report import Finding, Location, NotChecked, Related, Report
 from plansguard.core.text import quoted
 from plansguard.rules.engine.corrections import permitted
@@ -76,12 +76,14 @@ def run_rules(
     idle = tuple(ignore for ignore in idle if ignore.expired or complete)
     crashes = tuple(dict.fromkeys(results.crashes))  # the same crash in several configurations is one finding
     results.findings = []
-    results.add(Level.RUN_END, Scope(Dataset(Path(), ()), crashes=crashes, idle_ignores=idle))
+    unreadable = results.unreadable(None if training is None else training.needs_folder)
+    end = Scope(Dataset(Path(), ()), unreadable=unreadable, crashes=crashes, idle_ignores=idle)
+    results.add(Level.RUN_END, end)
     findings += settings.apply(results.findings)[0]
     return Report(
         command=command,
         inputs=tuple(inputs),
-        documents=len(results.paths) + results.unreadable,
+        documents=len(results.paths) + len(results.damaged),
         findings=tuple(sorted(findings, key=_order)),
         not_checked=tuple(results.not_checked),
     )
@@ -108,9 +110,10 @@ class _Results:
         self.findings: list[Finding] = []
         self.not_checked: dict[NotChecked, None] = {}
         self.crashes: list[Crash] = []
-        #: Paths of the documents, and the number of files that could not be read.
+        #: Paths of the documents, files that could not be read, and folders that a rule could not list, by path.
         self.paths: set[str] = set()
-        self.unreadable = 0
+        self.damaged: list[UnreadableDocument] = []
+        self._closed: dict[str, UnreadableFolder] = {}
         #: Level and role of the dataset -> the needs of rules that run there -> these rules.
         self._applicable: dict[tuple[Level, str], dict[tuple[str, ...], list[Rule]]] = {
             (level, role): {} for level in Level for role in ROLES
@@ -124,7 +127,8 @@ class _Results:
     def add_dataset(self, dataset: Dataset) -> None:
         """Run the rules on a dataset and on everything in it."""
         self.paths.update(document.path for document in dataset.documents)
-        self.unreadable += len(dataset.unreadable)
+        self.damaged += dataset.unreadable
+        self._closed.update((one.path, one) for one in dataset.checkpoints if isinstance(one, UnreadableFolder))
         of_dataset: _Needs = {}
         for level, scope in _scopes_of(dataset):
             self.add(level, scope, of_dataset)
@@ -158,12 +162,22 @@ class _Results:
         """Record why rules have judged nothing. A broken rule must not hide the findings of others."""
         if isinstance(error, UsageError):
             raise error  # the request itself is impossible: a package or a cluster is missing
+        if isinstance(error, UnreadableFolder):
+            self._closed[error.path] = error
+            self._skip(rules, scope.path, f"{error.path}: {error.reason}")
+            return
         if isinstance(error, (Absent, OverflowError)):
             reason = error.reason if isinstance(error, Absent) else "a number is too large to compute with"
             self._skip(rules, scope.path, reason)
             return
         self.crashes += [Crash(rule.info.code, scope.path, f"{type(error).__name__}: {error}") for rule in rules]
         self._documents += scope.dataset.documents
+
+    def unreadable(self, needed: Callable[[Path], bool] | None) -> tuple[UnreadableDocument, ...]:
+        """What could not be read, each once: files, and the folders that are ``needed`` (None: all)."""
+        reported = {error.path for error in self.damaged}
+        closed = (one for path, one in self._closed.items() if path not in reported)
+        return (*self.damaged, *(one for one in closed if needed is None or needed(Path(one.path))))
 
     def _skip(self, rules: Iterable[Rule], path: str, reason: str) -> None:
         for rule in rules:

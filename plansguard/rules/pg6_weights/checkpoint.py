@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plansguard.core import disk
-from plansguard.core.errors import UnreadableDocument
+from plansguard.core.errors import UnreadableDocument, UnreadableFolder
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import differ, listed, nearest, quoted
 from plansguard.nnunet import constants, plans_diff, printed_commands
@@ -38,7 +38,7 @@ def unreadable_checkpoint(dataset: Dataset) -> Iterator[Found]:
     Evidence: AR-08, AR-10; nnU-Net discussion 1880.
     """
     for checkpoint in dataset.checkpoints:
-        if isinstance(checkpoint, UnreadableDocument):
+        if isinstance(checkpoint, UnreadableDocument) and not isinstance(checkpoint, UnreadableFolder):  # PG001
             path = Path(checkpoint.path)
             hint = checkpoint.hint or "download it again, or use another checkpoint of this fold"
             if disk.is_there(path) and not disk.is_file(path):
