@@ -335,9 +335,9 @@ def _judged_prediction(request: GateRequest, folder: Path) -> GateResult:
     model = PredictionModel(folder, content.documents, content.unreadable, content.workspace, wanted=wanted)
     previous = None if values.prev_stage_predictions is None else Path(values.prev_stage_predictions)
     prediction = Prediction(model, folds, values.chk, images, previous)
-    if prediction.configuration is not None:  # the others are not loaded, so their faults do not matter
-        prediction.model.request = Request(configuration=prediction.configuration.name)
-    prediction.files  # noqa: B018 - OSError where nnU-Net could not list them either
+    loaded = None if prediction.configuration is None else prediction.configuration.name
+    prediction.model.request = Request(configuration=loaded, starts=True)  # faults of the others do not matter
+    prediction.files  # noqa: B018 - UnreadableFolder where nnU-Net could not list them either
     settings = request.settings(folder)
     report = run_rules("gate", [str(folder)], [model], prediction=prediction, settings=settings, rules=RULES)
     trainers = [checkpoint.trainer for checkpoint in model.checkpoints if isinstance(checkpoint, Checkpoint)]

@@ -222,7 +222,8 @@ def _report(
         unreadable=tuple(each for each in dataset.unreadable if not each.path.endswith(PREPROCESSING_RECORD_ENDING)),
     )
     reading = Reading(depth="none")
-    requests = [Request(plans.identifier, configuration.name, reading=reading) for configuration in configurations]
+    names = [configuration.name for configuration in configurations]
+    requests = [Request(plans.identifier, name, reading=reading, starts=True) for name in names]
     rules = [rule for rule in RULES if rule.info.name in _SHARED or not rule.info.code.startswith(_NOT_ASKED)]
     subjects = [replace(without_records, request=request) for request in requests]
     report = run_rules("preprocess", [str(dataset.folder)], subjects, settings=settings, rules=rules)

@@ -78,7 +78,9 @@ def prepare(
             hint="export nnUNet_results=FOLDER",
         )
     weights = weights_from(values.pretrained_weights)
-    request = Request(plans.identifier, configuration.name, weights, reading, values.tr, fold, values.device)
+    request = Request(
+        plans.identifier, configuration.name, weights, reading, values.tr, fold, values.device, starts=True
+    )
     return TrainingRun(
         dataset=replace(dataset, request=request),
         plans=plans,

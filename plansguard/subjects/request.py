@@ -42,7 +42,8 @@ class Reading:
 class Request:
     """The options of a check: ``-p`` and ``-c`` (None means all), and ``-pretrained_weights``.
 
-    ``trainer`` (``-tr``), ``fold`` and ``device`` are those of a training that is about to start.
+    ``trainer`` (``-tr``), ``fold`` and ``device`` are those of a training that is about to start. ``starts`` is whether
+    any command of nnU-Net is: what a check reports for information is not repeated then.
     """
 
     plans: str | None = None
@@ -52,6 +53,7 @@ class Request:
     trainer: str | None = None
     fold: str | None = None
     device: str = DEFAULT_DEVICE
+    starts: bool = False
 
     @property
     def base_trainer(self) -> str | None:

@@ -127,9 +127,11 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
     """The CT statistics in the plans are far from this dataset's.
 
     What it checks: for each channel with CTNormalization, the plans' percentiles, mean and standard deviation against
-    the fingerprint's. An error where the plans' range covers less than 30 % of this dataset's; a warning below 80 %,
-    where the means are more than two standard deviations apart or the standard deviations differ by more than a factor
-    of 3, and in a trained model's folder. Usually the values are equal. PG305 reports channels that dataset.json does
+    the fingerprint's. An error where the plans' range covers less than 30 % of this dataset's (a warning in a trained
+    model's folder); a warning below 80 %, or where the means are more than two standard deviations apart or the
+    standard deviations differ by more than a factor of 3. Usually the values are equal. Plans that were migrated for
+    weights or for a fine-tuning, and those of a trained model, are expected to have others: above 30 % this is for
+    information, and not repeated before every training or preprocessing. PG305 reports channels that dataset.json does
     not call CT, unless the plans belong to trained weights: in a model's folder, or by a migration record.
 
     Why it matters: CTNormalization clips to the plans' percentiles. Values of plans from data on another scale (CBCT,
@@ -142,15 +144,17 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
 
     Evidence: NO-01; nnU-Net issues 163, 177, 1383, Merlin issue 26.
     """
+    expected = _is_expected(dataset, plans)
     for channel in _ct_channels(dataset, plans):
         theirs, ours = _clipped_ranges(plans, fingerprint, channel)
         because = theirs.difference(ours) if ours and theirs and ours != theirs else ""
         if ours and theirs and because:
+            foreign = theirs.overlap(ours) < FOREIGN_OVERLAP
+            if expected and not foreign and dataset.request.starts:
+                continue
             yield found(
                 plans.at(plans.intensity_key, str(channel)),
-                severity=None
-                if theirs.overlap(ours) < FOREIGN_OVERLAP and dataset.role != "model"
-                else Severity.WARNING,
+                severity=_severity(dataset, foreign=foreign, expected=expected),
                 related=[(fingerprint.at(constants.INTENSITY_KEY, str(channel)), "this dataset's")],
                 channel=channel,
                 theirs=f"[{theirs.low:g}, {theirs.high:g}]",
@@ -162,6 +166,21 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
                 because=because,
                 remedy=_same_statistics(dataset, plans),
             )
+
+
+def _is_expected(dataset: Dataset, plans: Plans) -> bool:
+    """Return whether the plans' statistics are to stay those of other data: a trained model's, or as migrated."""
+    record = known(lambda: dataset.migration_record(plans))
+    if record is None or record.workflow == "graft":
+        return dataset.role == "model"
+    written = record.migrated.get(constants.INTENSITY_KEY, record.migrated.get(constants.OLD_INTENSITY_KEY))
+    return bool(written == plans.value.get(plans.intensity_key))
+
+
+def _severity(dataset: Dataset, *, foreign: bool, expected: bool) -> Severity:
+    if foreign:
+        return Severity.WARNING if dataset.role == "model" else Severity.ERROR
+    return Severity.INFO if expected else Severity.WARNING
 
 
 def _same_statistics(dataset: Dataset, plans: Plans) -> str:

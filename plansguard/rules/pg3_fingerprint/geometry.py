@@ -25,6 +25,8 @@ LARGEST_PATCH = 1.5
 ANISOTROPIC = 2
 _BYTES_PER_VOXEL = 4  # preprocessing computes in float32
 _GIB = 2**30
+#: The plans of a trained model belong to its weights: they are not changed any more.
+_NOT_MODELS = PREPROCESSED | {"loose"}
 
 
 @rule(
@@ -33,6 +35,7 @@ _GIB = 2**30
     message="at {spacing} mm a median image, {shape} voxels at {data} mm, {effect}",
     fix="use a spacing nearer to the data: a migration with --workflow graft keeps this dataset's own; to plan it: "
     + printed_commands.plan_experiment(NUMBER),
+    roles=_NOT_MODELS,
 )
 def spacing_far_from_data(
     dataset: Dataset,
@@ -47,7 +50,7 @@ def spacing_far_from_data(
     What it checks: by what factor resampling the median image to `spacing` changes its number of voxels. A warning
     above 8 (every axis doubled) or below 1/8 (the option `factor`), an error above 64 or below 1/64. A 2d configuration
     is compared along the two axes of the plane. A configuration with a `next_stage` is coarser on purpose: only more
-    voxels are reported.
+    voxels are reported. Models are not judged: their spacing belongs to their weights.
 
     Why it matters: upsampling by tens ends in `Some background worker is 6 feet under`, a worker that ran out of
     memory; downsampling by tens leaves no detail to learn. Plans from data of another resolution cause both.
@@ -83,7 +86,7 @@ def spacing_far_from_data(
     message="the patch of {patch} voxels is larger than the images: at {spacing} mm their median is {image} voxels",
     fix="nothing, if the weights were pretrained with this patch; to save memory, bring patch_size down towards "
     "{fitting} (in steps that the strides divide)",
-    roles=PREPROCESSED | {"loose"},
+    roles=_NOT_MODELS,
 )
 def patch_larger_than_images(
     dataset: Dataset,
@@ -146,6 +149,7 @@ def _is_as_migrated(dataset: Dataset, configuration: Configuration, key: str) ->
     name="3d-configuration-on-2d-data",
     message="{configuration} is for {theirs} images, but {because}",
     fix="train a configuration planned for these images: " + printed_commands.plan_experiment(NUMBER),
+    roles=_NOT_MODELS,
 )
 def three_d_configuration_on_two_d_data(
     dataset: Dataset, plans: Plans, configuration: Configuration
@@ -155,7 +159,7 @@ def three_d_configuration_on_two_d_data(
     What it checks: a 3D configuration (a `patch_size` of three axes) is not used with 2D images. Images are 2D where
     the median of the fingerprint has one slice (nnU-Net reads a PNG as one slice with a spacing of 999), or where the
     plans' reader opens 2D images only. The reverse, plans from 2D images for 3D images, is a warning: they train slice
-    by slice, which is rarely meant. A 2d configuration of plans from 3D images is always fine.
+    by slice, which is rarely meant. A 2d configuration of plans from 3D images is always fine. Models are not judged.
 
     Why it matters: the planner makes no 3D configuration for 2D images, so this one was moved or written by hand.
     nnU-Net moves it without a warning; preprocessing skips it with a line that is easily missed, or fails with an
@@ -193,12 +197,13 @@ def three_d_configuration_on_two_d_data(
     "axis, with {coarsest:g} mm",
     fix='for this dataset it is "transpose_forward": {better}, "transpose_backward": {back}; to change it, plan again: '
     + printed_commands.plan_experiment(NUMBER),
+    roles=_NOT_MODELS,
 )
 def transpose_not_for_this_data(plans: Plans, fingerprint: Fingerprint) -> Iterator[Found]:
     """The coarsest axis of this dataset is not the first one after transposing.
 
     What it checks: no axis has at least twice the median spacing of the axis that `transpose_forward` puts first. The
-    planner puts the coarsest axis first.
+    planner puts the coarsest axis first. Models are not judged: their axes belong to their weights.
 
     Why it matters: 2d configurations then cut the images along a coarse axis, anisotropic kernels and strides apply to
     the wrong axes, and weights from other data are used on axes of another meaning. Training does not fail.

@@ -10,6 +10,8 @@ import pytest
 from plansguard.commands.check import check
 from plansguard.core.report import Severity
 from tests.rules.pg3_fingerprint.channels_variants import CT, INTENSITIES, statistics
+from tests.support.benches import codes, judged
+from tests.support.command import run
 from tests.support.moves import GIVING, MOVED, move
 from tests.support.variants import Edit, copy, place, put
 
@@ -30,11 +32,11 @@ def foreign(plans: str) -> Edit:
     return put(plans, f"{INTENSITIES}/0", statistics(shift=1024))
 
 
-def shifted(dataset: Path) -> None:
+def shifted(dataset: Path, shift: int = 1024) -> None:
     """Give a dataset's fingerprint the statistics of images on another scale."""
     path = dataset / "dataset_fingerprint.json"
     value = json.loads(path.read_bytes())
-    value[INTENSITIES.removeprefix("/")]["0"] = statistics(shift=1024)
+    value[INTENSITIES.removeprefix("/")]["0"] = statistics(shift=shift)
     path.write_text(json.dumps(value))
 
 
@@ -48,6 +50,27 @@ def test_migrated_plans_keep_their_statistics(workspace: Path, workflow: str, fi
     (finding,) = (one for one in check(datasets=[CT], plans="PretrainPlans").findings if one.code == "PG306")
     assert finding.severity is Severity.ERROR
     assert finding.fix.startswith(f"{fix} the plans' values: keep them")
+
+
+@pytest.mark.workspace(CT, GIVING)
+@pytest.mark.parametrize("workflow", ["finetune", "pretrain"])
+def test_expected_statistics_are_reported_once(workspace: Path, workflow: str) -> None:
+    """By a check, for information, and by no command that follows."""
+    move(workflow)(workspace, CT)
+    shifted(place(workspace, CT, MOVED).parent, 40)
+    options = ("-p", "PretrainPlans", "-c", "3d_fullres")
+    reports = {
+        "check": run("check", "-d", "2", *options, "--output", "json"),
+        "gate": judged("nnUNetv2_train", "2", "3d_fullres", "0", *options[:2], "-device", "cpu"),
+        "preprocess": judged("nnUNetv2_preprocess", "-d", "2", "-plans_name", "PretrainPlans", "-c", "3d_fullres"),
+    }
+    found = {
+        command: [one["severity"] for one in done.json["findings"] if one["code"] == "PG306"]
+        for command, done in reports.items()
+    }
+    assert found == {"check": ["info"], "gate": [], "preprocess": []}
+    put(MOVED, f"{INTENSITIES}/0/mean", 64.0)(workspace, CT)  # no longer those of the migration
+    assert "PG306" in {code for code, _ in codes("nnUNetv2_train", "2", "3d_fullres", "0", *options[:2])}
 
 
 @pytest.mark.workspace(CT, GIVING)

@@ -1,4 +1,4 @@
-"""PG308 on plans whose patch belongs to weights."""
+"""PG307 to PG310 on plans whose spacing, patch and axes belong to weights."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import pytest
 
 from plansguard.commands.check import check
 from plansguard.core.report import Finding
-from tests.rules.pg3_fingerprint.test_channels import TRAINED
+from tests.rules.pg3_fingerprint.test_channels import MODEL, TRAINED
 from tests.support.command import run
 from tests.support.moves import GIVING, MOVED, RECEIVING
-from tests.support.variants import PLANS, place, put
+from tests.support.variants import PLANS, Edit, place, put
 
 CONFIGURATIONS = "/configurations"
 LARGE = [64, 96, 96]  # twice the images along the first axis
 MOVE = ("migrate", "-s", "1", "-t", "2", "-sp", "nnUNetPlans", "-tp", "PretrainPlans")
+
+MODEL_PLANS = f"{MODEL}/plans.json"
 
 pytestmark = pytest.mark.workspace(GIVING, RECEIVING)
 
@@ -59,3 +61,18 @@ def test_a_patch_of_trained_weights_is_not_reported(migrated: Path) -> None:
     for edit in TRAINED:
         edit(migrated, RECEIVING)
     assert too_large(place(migrated, RECEIVING, "results")) == {}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param(put(MODEL_PLANS, f"{CONFIGURATIONS}/3d_fullres/spacing", [0.3, 0.1, 0.1]), id="spacing"),
+        pytest.param(put(MODEL_PLANS, "/transpose_forward", [2, 0, 1]), id="axes"),
+    ],
+)
+def test_plans_of_trained_weights_are_not_to_be_changed(migrated: Path, edit: Edit) -> None:
+    for one in (*TRAINED, edit):
+        one(migrated, RECEIVING)
+    findings = check([place(migrated, RECEIVING, "results")]).findings
+    assert not {one.code for one in findings} & {"PG307", "PG308", "PG309", "PG310"}
+    assert not any("plan_experiment" in one.fix for one in findings)
