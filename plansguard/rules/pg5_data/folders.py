@@ -33,7 +33,7 @@ _FIRST_WITH_B2ND = (2, 6)
     message="{identifier} does not exist: {configuration} was not preprocessed with these plans",
     fix="{preprocess}",
     roles=PREPROCESSED,
-    follows=("PG530",),
+    follows=("PG530", "PG624"),
 )
 def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -> Iterator[Found]:
     """The folder of preprocessed data that a configuration reads does not exist.

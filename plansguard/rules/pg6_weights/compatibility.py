@@ -29,6 +29,7 @@ _SIDES = re.compile(r"(^|[\W_])(left|right|links|rechts|l|r)([\W_]|$)", re.IGNOR
     Severity.ERROR,
     message="the weights do not load into {configuration}: {causes}",
     fix="use plans with the network of the weights: {migrate}; or pretrain again with these plans",
+    follows=("PG624",),
 )
 def other_network(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """The weights belong to another kind of network.
@@ -105,6 +106,7 @@ def weights_of_other_dimension(dataset: Dataset, weights: Weights) -> Iterator[F
     Severity.ERROR,
     message="the weights do not load into {configuration}: {causes}",
     fix="migrate the weights' plans to this dataset: {migrate}, then preprocess; or pretrain again with these plans",
+    follows=("PG624",),
 )
 def other_topology(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """The network of the weights differs in stages, poolings, kernels, features or blocks.
@@ -161,6 +163,7 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
         yield found(
             weights.configuration.at(),
             related=[(other.at(), "the plans of the weights" if same else "plans with their network")],
+            changed=[plans.at()],  # all that is wrong with them has this cause
             example="" if dataset.request.trainer else f": {_fine_tuning(dataset, weights, other)}",
             belong="were trained with the plans in" if same else "load with",
             other=other.identifier,
@@ -173,7 +176,7 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
     Severity.WARNING,
     message="the weights load into {configuration}, but this run's input differs from that of their training: {fields}",
     fix="for the same input: {migrate}, then preprocess; if the difference is meant, accept it in plansguard.json",
-    follows=("PG401", "PG402", "PG403"),
+    follows=("PG401", "PG402", "PG403", "PG624"),
 )
 def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """The weights load, but the input of this run differs from that of their training.
@@ -205,15 +208,16 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
     rows = differences(weights, dataset.migrated_with(configuration.plans)) if weights.load else []
     if rows:
         worst = max((row.severity for row in rows), key=lambda severity: severity.rank)
+        gravest = [row for row in rows if row.severity is worst]
         table = [["", "their training", "this run"]]
         table += [[row.field, _cell(row.saw), _cell(row.feeds), str(row.severity)] for row in rows]
         yield found(
             configuration.at(),
             severity=worst,
             related=[(Location(weights.checkpoint.path), "the weights")],
-            changed=[_place(row.field, configuration) for row in rows],
-            fields=listed([row.field for row in rows if row.severity is worst]),
-            fix=_without_migration([row for row in rows if row.severity is worst]),
+            changed=[_place(row.field, configuration) for row in gravest],
+            fields=listed([row.field for row in gravest]),
+            fix=_without_migration(rows, worst),
             migrate=migration_of(weights.checkpoint.path, dataset),
             table=table,
         )
@@ -381,6 +385,7 @@ def _misfit(dataset: Dataset, weights: Weights, *kinds: str, remedy: str = "") -
         yield found(
             configuration.at("architecture" if "architecture" in configuration.resolved else "patch_size"),
             related=[(Location(weights.checkpoint.path), "the weights")],
+            changed=[configuration.at()],
             causes="; ".join(causes),
             fix="use the plans that fit, see PG624" if _fitting_plans(dataset, weights) else None,
             migrate=_migration(dataset, weights),
@@ -416,12 +421,14 @@ def _place(field: str, configuration: Configuration) -> Location:
     return plans.at(key) if key in plans.value else configuration.at_kwarg(key)
 
 
-def _without_migration(rows: list[InputDifference]) -> str | None:
+def _without_migration(rows: list[InputDifference], worst: Severity) -> str | None:
     """Return the fix of differences that need no other plans; None where they do. The patch decides no data."""
-    if rows[0].severity is Severity.INFO:
+    if worst is Severity.INFO:
         return "nothing, if the difference is meant"
-    if [row.field for row in rows] == ["patch_size"]:
-        same = f"set patch_size to {_cell(rows[0].saw)}"
+    # A migration leaves the names of channels, and chooses the reader by the dataset's files.
+    of_plans = [row for row in rows if row.field not in ("channel_names", "image_reader_writer")]
+    if [row.field for row in of_plans] == ["patch_size"]:
+        same = f"set patch_size to {_cell(of_plans[0].saw)}"
         return f"for the same input: {same}; if the difference is meant, accept it in plansguard.json"
     return None
 

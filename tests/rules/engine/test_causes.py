@@ -71,6 +71,63 @@ def test_an_accepted_cause_lets_no_consequence_through(patch_edited: list[str]) 
     assert "warning[PG404]" in render(accepted, "text")
 
 
+@pytest.mark.workspace(GIVING, RECEIVING)
+def test_a_forgotten_p_is_one_finding(workspace: Path) -> None:
+    """The default plans neither fit the weights nor have data, for the one reason that they are not meant."""
+    for edit in (move(), preprocessed("PretrainPlans_3d_fullres")):
+        edit(workspace, RECEIVING)
+    training = ["nnUNetv2_train", "2", "3d_fullres", "0", "-device", "cpu"]
+    training += ["-pretrained_weights", str(place(workspace, GIVING, CHECKPOINT))]
+    done = run("gate", "--dry-run", "--data", "headers", "--", *training)
+    blocks = [line for line in done.out.splitlines() if line.startswith("error[")]
+    assert (done.code, blocks) == (1, ["error[PG624] weights-fit-other-plans"])
+    assert [done.out.count(f"  also {code} ") for code in ("PG623", "PG504")] == [1, 1]
+    assert "fix: add -p PretrainPlans\n" in done.out
+    with_p = run("gate", "--dry-run", "--data", "headers", "--", *training, "-p", "PretrainPlans")
+    assert not [code for code in ("PG504", "PG623", "PG624") if code in with_p.out]
+
+
+@pytest.mark.workspace(GIVING, RECEIVING)
+@pytest.mark.parametrize(
+    ("edits", "fields"),
+    [
+        ((("3d_fullres/spacing/0", 1.0),), "spacing"),
+        ((("3d_fullres/spacing/0", 1.0), ("3d_fullres/patch_size/0", 8)), "spacing"),
+        ((("3d_fullres/use_mask_for_norm/0", True), ("3d_fullres/patch_size/0", 24)), "use_mask_for_norm"),
+        ((("3d_fullres/resampling_fn_data_kwargs/order", 1),), "resampling_fn_data_kwargs.order"),
+    ],
+)
+def test_weights_that_saw_other_input_are_a_consequence_of_the_edits(
+    workspace: Path, edits: tuple[tuple[str, object], ...], fields: str
+) -> None:
+    """Each edit is named by PG402 or PG403, also where several differ, and where other files name other channels."""
+    for edit in (move(), *in_both("/channel_names/0", "ct"), *in_both("/channel_names/0", "CT")):
+        edit(workspace, RECEIVING)
+    for pointer, value in edits:
+        put(MOVED, f"/configurations/{pointer}", value)(workspace, RECEIVING)
+    weights = place(workspace, GIVING, CHECKPOINT)
+    report = check(datasets=["2"], plans="PretrainPlans", configuration="3d_fullres", weights=str(weights))
+    (finding,) = (one for one in report.findings if one.code == "PG625")
+    assert f"from that of their training: {fields}" in finding.message
+    (cause,) = (one for one in report.causes if finding in one.consequences)
+    assert cause.finding.code in ("PG402", "PG403")
+
+
+@pytest.mark.workspace(GIVING, RECEIVING)
+def test_the_patch_alone_does_not_make_the_same_input(workspace: Path) -> None:
+    """Where more than the patch differs, its correction is not said to be enough."""
+    weights = str(place(workspace, GIVING, CHECKPOINT))
+    changed = {"inherits_from": "3d_fullres", "patch_size": [8, 32, 32], "spacing": [2.2, 0.8, 0.8]}
+    move()(workspace, RECEIVING)
+    put(MOVED, "/configurations/mine", changed)(workspace, RECEIVING)
+    report = check(datasets=["2"], plans="PretrainPlans", configuration="mine", weights=weights)
+    (finding,) = (one for one in report.findings if one.code == "PG625")
+    rows = {row[0]: row[3] for row in finding.values["table"][1:]}
+    assert rows == {"spacing": "info", "patch_size": "warning"}
+    assert not finding.fix.startswith("for the same input: set patch_size")
+    assert "plansguard migrate" in finding.fix
+
+
 @pytest.mark.workspace(RECEIVING, edits=(*RECORDED, preprocessed(FLAT)))
 def test_a_label_added_is_one_finding(workspace: Path) -> None:
     """The record of the data, two configurations, the labels' copies and the times of the files show one change."""
