@@ -26,7 +26,7 @@ class ShellText(str):
 Word = str | Path
 """One word of a command; it is quoted unless it is ShellText."""
 
-#: What only the user knows: the dataset that a name without a number stands for, or that plans are to go to.
+#: What only the user knows: the dataset that a name without a number stands for, or that plans come from or go to.
 DATASET: Final = ShellText("DATASET")
 CONFIGURATION: Final = ShellText("CONFIGURATION")
 FOLD: Final = ShellText("FOLD")

@@ -13,7 +13,7 @@ from plansguard.core.report import Location
 from plansguard.core.text import differ, listed, quoted
 from plansguard.nnunet import constants, plans_diff, printed_commands
 from plansguard.nnunet.printed_commands import ShellText
-from plansguard.nnunet.workspace import TrainedModel
+from plansguard.nnunet.workspace import TrainedModel, is_named_preprocessed
 from plansguard.rules.engine.declare import Found, found
 from plansguard.subjects.data_users import data_users
 from plansguard.subjects.dataset import Dataset
@@ -24,6 +24,7 @@ from plansguard.subjects.trained_models import differing_fields
 NUMBER, PLANS, CONFIGURATION = ShellText("{number}"), ShellText("{plans}"), ShellText("{configuration}")
 #: Suggested name of migrated plans.
 _NEW_NAME = "PretrainPlans"
+_ELSEWHERE = "preprocess it where the dataset is"
 
 
 def yielded(name: str) -> ShellText:
@@ -61,14 +62,25 @@ def number(dataset: Dataset) -> str:
     return printed_commands.number(dataset.name)
 
 
+def is_in_place(dataset: Dataset) -> bool:
+    """Return whether a command with the number of the dataset acts on it: the variables name its workspace."""
+    return dataset.role == "preprocessed" and is_named_preprocessed(dataset.folder.absolute().parent)
+
+
+def in_place(dataset: Dataset, command: str) -> str:
+    """Return a command that preprocesses a dataset, or words where it would act on another workspace."""
+    return command if is_in_place(dataset) else _ELSEWHERE
+
+
 def preprocess_command(dataset: Dataset, plans: Plans, *names: str) -> str:
     """Return the command that preprocesses configurations and leaves a record, or what must be done before.
 
     `plansguard preprocess` refuses migrated plans while a field that they owe to the migration is edited, and folders
-    that other configurations read and would fill differently. Plans outside of nnUNet_preprocessed have no data.
+    that other configurations read and would fill differently. Plans outside of nnUNet_preprocessed have no data, and
+    for those of another workspace than the variables name the command would act on the wrong one.
     """
-    if dataset.role != "preprocessed":
-        return "preprocess it where the dataset is"
+    if not is_in_place(dataset):
+        return _ELSEWHERE
     codes = sorted({*_edited_since_migration(dataset, plans), *_shared_wrongly(dataset, plans, names)})
     if codes:
         return f"first do what {listed(codes)} says"
@@ -89,8 +101,11 @@ def preprocess_commands(dataset: Dataset, every: Iterable[Plans]) -> str:
 def plan_commands(dataset: Dataset, every: Sequence[Plans]) -> str:
     """Return the commands that plan a dataset again, and preprocess again whatever data these plans have.
 
-    Plans that no planner of nnU-Net writes are replaced by nnU-Net's default ones, whose data are not known yet.
+    Plans that no planner of nnU-Net writes are replaced by nnU-Net's default ones, whose data are not known yet. In
+    words where the commands would act on another workspace than that of the dataset.
     """
+    if not is_in_place(dataset):
+        return "plan it again where the dataset is"
     own = [plans for plans in every if plans.identifier in constants.PLANNER_OF_IDENTIFIER]
     planners = [constants.PLANNER_OF_IDENTIFIER[plans.identifier] for plans in own]
     commands = [printed_commands.plan_experiment(dataset.name, planner) for planner in planners or (None,)]

@@ -11,6 +11,7 @@ from plansguard.nnunet import printed_commands
 from plansguard.nnunet.workspace import is_folder_name
 from plansguard.records.preprocessing_inputs import FieldDifference
 from plansguard.rules.engine.declare import Found, found, rule
+from plansguard.rules.engine.helpers import in_place
 from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects.data_users import DataUser, data_users
 from plansguard.subjects.dataset import Dataset
@@ -189,7 +190,9 @@ def _conflict_finding(dataset: Dataset, user: DataUser, conflict: _Conflict, at:
         other_plans=other.plans.path.name,
         fields=listed(fields, shown=2),
         mover=mover.configuration.name,
-        preprocess_mover=printed_commands.preprocess(dataset.name, mover.plans.identifier, mover.configuration.name),
+        preprocess_mover=in_place(
+            dataset, printed_commands.preprocess(dataset.name, mover.plans.identifier, mover.configuration.name)
+        ),
         own=_own_folder(mover),
         plans=mover.plans.identifier,
     )
