@@ -310,7 +310,10 @@ def _is_later(one: Checkpoint, other: Checkpoint) -> bool:
 
 def _jump(checkpoint: Checkpoint, run: TrainingRun) -> tuple[int, int, int, float, float] | None:
     """Epochs planned then and now, epochs done, the last rate and the next one; None if the rate does not jump."""
-    then, now, done = _planned(checkpoint), run.epochs, len(checkpoint.logging["lrs"])
+    then, now = _planned(checkpoint), run.epochs
+    if then is None:
+        return None
+    done = len(checkpoint.logging["lrs"])
     if now is None:
         raise Absent(f"how many epochs {run.trainer} makes is not known")
     if done > now:
@@ -322,19 +325,22 @@ def _jump(checkpoint: Checkpoint, run: TrainingRun) -> tuple[int, int, int, floa
     return then, now, done, rate, rate / before * (1 - done / now) ** EXPONENT
 
 
-def _planned(checkpoint: Checkpoint) -> int:
-    """Compute the planned number of epochs from the last learning rates; Absent if they follow no polynomial."""
+def _planned(checkpoint: Checkpoint) -> int | None:
+    """Compute the planned number of epochs from the last learning rates.
+
+    None if they follow no polynomial, or are too few yet: the rule does not apply.
+    """
     rates = checkpoint.logging.get("lrs", [])
     last = len(rates) - 1
     if last < 1 or not 0 < rates[-1] < rates[-2]:
-        raise Absent(f"{Path(checkpoint.path).name} does not contain the schedule of its learning rate")
+        return None
     ratio = (rates[-1] / rates[-2]) ** (1 / EXPONENT)
     exact: float = last + ratio / (1 - ratio)
     epochs = round(exact) if exact > last else 0
     third = rates[-3] if last > 1 else None
     due = rates[-1] * ((epochs - last + 2) / (epochs - last)) ** EXPONENT if epochs > last else 0.0
     if abs(exact - epochs) > 1e-3 or (third is not None and abs(third - due) > 1e-6 * due):
-        raise Absent(f"the learning rate in {Path(checkpoint.path).name} does not fall by nnU-Net's polynomial")
+        return None
     return epochs
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,14 @@ def checkpoint(
     planned: int = 1000,
     began: float = BEGAN,
     timed: bool = True,
+    rates: Sequence[float] | None = None,
     change: Change = lambda plans, dataset_json: None,
     **options: Any,
 ) -> Edit:
     """Write a checkpoint after ``epoch`` of ``planned`` epochs into the trainer's folder.
 
     ``change`` edits the plans and the dataset.json inside it. Without ``timed`` its log has no times.
+    ``rates`` are other learning rates than nnU-Net's.
     """
 
     def edit(workspace: Path, dataset: str) -> None:
@@ -52,7 +54,7 @@ def checkpoint(
         change(plans, own)
         starts = [began + PACE * number for number in range(epoch)]
         log: dict[str, list[float]] = {
-            "lrs": [0.01 * (1 - number / planned) ** 0.9 for number in range(epoch)],
+            "lrs": [*rates] if rates else [0.01 * (1 - number / planned) ** 0.9 for number in range(epoch)],
             "epoch_start_timestamps": starts,
             "epoch_end_timestamps": [start + PACE for start in starts],
         }

@@ -16,8 +16,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from plansguard.commands import train
-from plansguard.core.errors import Absent
-from plansguard.core.report import Finding
+from plansguard.core.report import Finding, Report
 from plansguard.nnunet.workspace import Workspace
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.rules.pg7_run.resume import _planned
@@ -33,12 +32,17 @@ from tests.support.weights import WITH, weights
 pytestmark = pytest.mark.workspace(CT, edits=READY)
 
 
-def reported(code: str, *words: str, **options: Any) -> list[Finding]:
-    """The findings of this rule about ``nnUNetv2_train 2 3d_fullres 0`` with these words."""
+def judged(*words: str, **options: Any) -> Report:
+    """The report about ``nnUNetv2_train 2 3d_fullres 0`` with these words."""
     values = training_values([CT, *TRAIN, *words])
     run = train.prepare(Workspace.from_environment(), values, Reading("headers"))
     run.options = Options(**options)
-    return [one for one in train.judge(run, "gate", ActiveSettings()).findings if one.code == code]
+    return train.judge(run, "gate", ActiveSettings())
+
+
+def reported(code: str, *words: str, **options: Any) -> list[Finding]:
+    """The findings of this rule about such a training."""
+    return [one for one in judged(*words, **options).findings if one.code == code]
 
 
 # --- Fixes
@@ -56,6 +60,19 @@ def test_how_to_continue_a_finished_training(workspace: Path, trainer: str, long
     validated(trainer)(workspace, CT)
     (found,) = reported("PG727", "--c", "-tr", trainer)
     assert longer in found.fix
+
+
+# --- Continuing
+
+
+@pytest.mark.parametrize(
+    "rates", [[0.01], [0.01, 0.01, 0.01], [0.01, 0.009, 0.0085]], ids=["one", "constant", "own schedule"]
+)
+def test_a_schedule_that_is_not_nnunets_is_no_gap(workspace: Path, rates: list[float]) -> None:
+    """PG728 does not apply to it, and is not listed as a check that was not possible."""
+    checkpoint(LATEST, len(rates), rates=rates)(workspace, CT)
+    report = judged("--c")
+    assert "PG728" not in {one.code for one in report.findings} | {one.code for one in report.not_checked}
 
 
 # --- A queue
@@ -206,11 +223,9 @@ def test_no_number_of_epochs_from_other_schedules(epochs: int, share: float, fal
         "line": [0.01 * (1 - number / epochs) for number in range(epochs)],
         "step": [0.01 * 0.1 ** (number // 30) for number in range(epochs)],
     }
-    with pytest.raises(Absent):
-        _planned(_logged(rates[falls][: max(3, int(share * epochs))]))
+    assert _planned(_logged(rates[falls][: max(3, int(share * epochs))])) is None
 
 
 def test_rates_of_no_training() -> None:
     for rates in ([1e308, 1e-308], [math.inf, 0.01], [0.01, math.nan]):
-        with pytest.raises(Absent):
-            _planned(_logged(rates))
+        assert _planned(_logged(rates)) is None
