@@ -77,12 +77,16 @@ def _print_table(results: Sequence[FitResult]) -> None:
 
     rows = [(printable(f"{result.dataset}  {result.plans}  {result.configuration}"), result) for result in results]
     width = max(len(place) for place, _ in rows)
+    printed = set()
     for place, result in rows:
         outcome = result.outcome
         if use_color() and outcome in _COLORS:
             outcome = typer.style(outcome, fg=_COLORS[outcome])
         typer.echo(f"{place:<{width}}  {outcome}")
         typer.echo(fill(printable(result.reason), **_WRAPPED))
+        if (result.dataset, result.command) in printed:
+            continue  # one migration serves all plans of a dataset
+        printed.add((result.dataset, result.command))
         purpose = "to see why: " if result.outcome == IMPOSSIBLE else ""
         only_judge = " --dry-run" if purpose and result.command.startswith("plansguard migrate") else ""
         typer.echo(f"  {purpose}{printable(result.command)}{only_judge}")  # not wrapped, so that it can be copied

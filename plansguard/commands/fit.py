@@ -43,10 +43,11 @@ LOADS, PREPROCESS, MIGRATE, IMPOSSIBLE, UNKNOWN = (
 )
 #: Obstacles that no migration of plans removes.
 _BEYOND_PLANS = ("channels", "dimensions")
-#: Rules whose errors mean that the data do not belong to the plans and have to be preprocessed again.
+#: Rules whose errors mean that the data do not belong to the plans and have to be preprocessed again, and the one that
+#: reports data which cannot be listed.
 _STALE_DATA = """
     cases-missing incomplete-case data-from-other-plans array-channels-differ class-locations-differ mixed-data-formats
-    values-outside-normalization stamp-disagrees preprocessing-unfinished
+    values-outside-normalization stamp-disagrees preprocessing-unfinished unreadable-document
 """.split()
 #: How many differences a reason names.
 _NAMED = 2
@@ -242,7 +243,11 @@ class _Fitting:
             return absent.reason
         request = Request(plans.identifier, configuration.name)
         rules = [rule for rule in RULES if rule.info.name in _STALE_DATA]
-        errors = _errors(run_rules("fit", [], [replace(self.dataset, request=request)], rules=rules))
+        report = run_rules("fit", [], [replace(self.dataset, unreadable=(), request=request)], rules=rules)
+        unread = next((finding for finding in report.active if finding.incomplete), None)
+        if unread is not None:
+            raise Absent(f"{unread.location.path}: {unread.message}")
+        errors = _errors(report)
         return errors[0] if errors else ""
 
     def _check(self, plans: Plans, configuration: str) -> str:

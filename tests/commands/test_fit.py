@@ -120,6 +120,12 @@ def test_a_configuration_of_ones_own_comes_with_a_migration(workspace: Path) -> 
     assert run(*shlex.split(result["command"])[1:]).code == 0
 
 
+def test_a_migration_for_several_plans_is_printed_once(workspace: Path) -> None:
+    done = run("fit", trained(workspace, PRETRAINED), "-d", "2", "-d", "3")
+    assert done.out.count("  migrate first\n") == 2
+    assert done.out.count(" -t 2 ") == 1
+
+
 def test_the_proposed_name_is_free(workspace: Path) -> None:
     for name in ("PretrainPlans", "pretrainplans2"):
         beside("preprocessed/nnUNetPlans.json", name)(workspace, CT)
