@@ -21,6 +21,7 @@ from plansguard.cli.common_options import (
     parse_outputs,
     print_line,
     text_on_screen,
+    weights_option,
 )
 from plansguard.cli.progress_bar import Progress, progress_bar
 from plansguard.core.errors import UsageError
@@ -55,13 +56,7 @@ Configuration = Annotated[
     str | None, Option("-c", "--configuration", help="Check only this configuration, such as 3d_fullres.")
 ]
 Weights = Annotated[
-    Path | None,
-    Option(
-        "-pretrained_weights",
-        "--weights",
-        metavar="CHECKPOINT",
-        help="Also check whether these weights fit, as for -pretrained_weights of nnUNetv2_train.",
-    ),
+    Path | None, weights_option("Also check whether these weights fit, as for -pretrained_weights of nnUNetv2_train.")
 ]
 Data = Annotated[
     Depth,

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Option
@@ -15,7 +15,7 @@ from plansguard.core import disk
 from plansguard.core.atomic_files import append, assert_writable, write_atomically
 from plansguard.core.errors import PlansguardError, UnreadableDocument, UsageError, WriteRefused
 from plansguard.core.report import Report, Severity
-from plansguard.core.text import shortened
+from plansguard.core.text import listed, shortened
 from plansguard.documents.file_names import SETTINGS_NAME
 from plansguard.render import FORMATS, is_report, printable, render
 from plansguard.rules.engine.settings import ActiveSettings, read_settings
@@ -49,6 +49,11 @@ SettingsFile = Annotated[
     Path | None,
     Option("--settings", metavar="FILE", help="Settings other than the nearest plansguard.json or pyproject.toml."),
 ]
+
+
+def weights_option(help_text: str) -> Any:
+    """Return the option that names a checkpoint, spelt as nnU-Net does; each command does something else with it."""
+    return Option("-pretrained_weights", "--weights", metavar="CHECKPOINT", help=help_text)
 
 
 def parse_outputs(outputs: Sequence[str]) -> OutputTargets:
@@ -106,14 +111,23 @@ def _is_stream(path: Path) -> bool:
 
 
 def emit(report: Report, outputs: OutputTargets) -> None:
-    """Write the report in every format asked for."""
+    """Write the report in every format asked for.
+
+    WriteRefused where a file cannot be written; it names those that were written before.
+    """
+    written: list[str] = []
     for name, path in outputs:
         if path is None:
             typer.echo(render(report, name, color=use_color()), nl=False)
-        elif _is_stream(path):
-            append(path, render(report, name).encode())
-        else:
-            write_atomically(path, render(report, name).encode(), is_report)
+            continue
+        content = render(report, name).encode()
+        try:
+            append(path, content) if _is_stream(path) else write_atomically(path, content, is_report)
+        except WriteRefused as refused:
+            if not written:
+                raise
+            raise WriteRefused(f"{refused.reason}; written already: {listed(written)}", hint=refused.hint) from refused
+        written.append(str(path))
 
 
 def use_color() -> bool:

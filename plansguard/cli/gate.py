@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from typer import Argument, Option
+from typer import Argument
 
 from plansguard.cli import ADDED_VARIABLES
 from plansguard.cli.common_options import FailOn, Outputs, SettingsFile, parse_outputs, print_line, text_on_screen
@@ -17,6 +17,7 @@ from plansguard.cli.gate_options import (
     Accept,
     Because,
     Data,
+    DryRun,
     FromScratch,
     GateOptions,
     GpuMemory,
@@ -54,7 +55,7 @@ def gate(
     from_scratch: FromScratch = False,
     data: Data = None,
     gpu_memory: GpuMemory = None,
-    dry_run: Annotated[bool, Option("--dry-run", help="Only judge, do not start the command.")] = False,
+    dry_run: DryRun = False,
     output: Outputs = [],  # noqa: B006
     fail_on: FailOn = None,
     settings: SettingsFile = None,

@@ -47,6 +47,8 @@ GpuMemory = Annotated[
     Option("--gpu-memory", metavar="GB", min=0.1, help="The memory of one GPU. Default: what nvidia-smi reports here."),
 ]
 
+DryRun = Annotated[bool, Option("--dry-run", help="Only judge: nothing is started or written.")]
+
 
 @dataclass(frozen=True)
 class GateOptions:

@@ -12,11 +12,12 @@ import typer
 from typer import Argument, Option
 
 from plansguard.cli import schedule_options
-from plansguard.cli.common_options import FailOn, Outputs, SettingsFile, parse_outputs, print_line
+from plansguard.cli.common_options import FailOn, Outputs, SettingsFile, parse_outputs, print_line, weights_option
 from plansguard.cli.gate_options import (
     Accept,
     Because,
     Data,
+    DryRun,
     FromScratch,
     GateOptions,
     GpuMemory,
@@ -38,10 +39,7 @@ if TYPE_CHECKING:
 
 Steps = Annotated[int | None, Option("--steps", metavar="N", help="How many optimiser steps.")]
 Plans = Annotated[str, Option("-p", "--plans", metavar="IDENTIFIER", help="The plans.")]
-Weights = Annotated[
-    Path | None,
-    Option("-pretrained_weights", "--weights", metavar="CHECKPOINT", help="Weights to begin with, for fine-tuning."),
-]
+Weights = Annotated[Path | None, weights_option("Weights to begin with, for fine-tuning.")]
 Gpus = Annotated[int, Option("-num_gpus", "--num-gpus", metavar="N", help="GPUs of this machine to train on together.")]
 ValBest = Annotated[bool, Option("--val_best", help="Validate with checkpoint_best in place of checkpoint_final.")]
 Npz = Annotated[bool, Option("--npz", help="Save the probabilities of the final validation, for ensembles.")]
@@ -58,7 +56,6 @@ MaxTime = Annotated[
     ),
 ]
 Portable = Annotated[bool, Option("--portable", help="Let others predict from the checkpoints without plansguard.")]
-DryRun = Annotated[bool, Option("--dry-run", help="Only judge: nothing is started or written.")]
 
 
 def train(

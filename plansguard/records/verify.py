@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plansguard.core import disk
 from plansguard.core.digest import digest_of, sha256
-from plansguard.core.errors import UnreadableDocument, UsageError
+from plansguard.core.errors import UnreadableDocument, UnreadableFolder, UsageError
 from plansguard.core.text import brief, counted
 from plansguard.documents import size_limits
 from plansguard.documents.file_names import CANONICAL_NAMES, MODEL_PLANS, TRAINING_RECORD_NAME
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _PREPROCESSED, _RESULTS = "nnUNet_preprocessed", "nnUNet_results"
 #: Dataset, model, fold and file: where nnU-Net writes checkpoints.
 _PARTS_BELOW_RESULTS = 4
+#: A fold is in the folder of a model, of a dataset, of all results.
+_FOLDERS_ABOVE_FOLDS = 3
 
 
 class DocumentState(str, Enum):
@@ -86,19 +88,47 @@ class Verification:
         return all(row.state.holds for row in self.rows)
 
 
-def records_in(folder: Path) -> list[Path]:
-    """The training records of a fold's folder, or of all folds of a model's folder.
+class Records(NamedTuple):
+    """The training records in a folder, the folders that cannot be listed, and whether it contains several models."""
+
+    paths: list[Path]
+    closed: list[UnreadableFolder]
+    of_several_models: bool = False
+
+
+def records_in(folder: Path) -> Records:
+    """The training records of a fold's folder, of a model's folds, of a dataset's models, or of all results.
 
     UsageError if there is no such folder.
     """
     if disk.is_file(folder):
-        return [folder]
+        return Records([folder], [])
     if not disk.is_folder(folder):
         raise UsageError(
             disk.absence(folder), hint=f"name the folder of a fold or of a model: {_RESULTS}/DATASET/MODEL/fold_0"
         )
     own = folder / TRAINING_RECORD_NAME
-    return [own] if disk.is_there(own) or disk.is_link(own) else disk.matching(folder, f"fold_*/{TRAINING_RECORD_NAME}")
+    if disk.is_there(own) or disk.is_link(own):
+        return Records([own], [])
+    level, closed = [folder], list[UnreadableFolder]()
+    for above in range(_FOLDERS_ABOVE_FOLDS):
+        records = _below(level, f"fold_*/{TRAINING_RECORD_NAME}", closed)
+        if records:
+            return Records(records, closed, of_several_models=above > 0)
+        level = _below(level, "*", closed)
+    return Records([], closed)
+
+
+def _below(folders: Iterable[Path], pattern: str, closed: list[UnreadableFolder]) -> list[Path]:
+    """The paths below any of these folders that match; folders that cannot be listed are added to ``closed``."""
+    found: list[Path] = []
+    for folder in folders:
+        try:
+            found += disk.matching(folder, pattern)
+        except UnreadableFolder as error:
+            if error.path not in {one.path for one in closed}:
+                closed.append(error)
+    return found
 
 
 def verify(path: Path, pool: Pool, weights: Path | None = None) -> Verification:
@@ -179,7 +209,7 @@ class _PresentFiles:
     """The files of today: a workspace, and nnU-Net's own copies in the model's folder.
 
     ``cases`` are the recorded digests of the cases, those of the last start whose data were read. ``weights`` is the
-    file that the user names.
+    file that the user names, ``copied`` are the weights that were found beside the record, in a copy of the results.
     """
 
     receipt: Path
@@ -188,6 +218,7 @@ class _PresentFiles:
     pool: Pool
     weights: Path | None = None
     audits: dict[Path, Audit] = field(default_factory=dict)
+    copied: set[Path] = field(default_factory=set)
 
     def documents(self) -> Iterator[tuple[str, RecordedDocument, Callable[[Start], Path | None]]]:
         """The name in the output, the kind, and where the document of a start is; None where there need not be one."""
@@ -209,15 +240,48 @@ class _PresentFiles:
         return folder / CANONICAL_NAMES.get(document.name, f"{start['training']['plans']}.json")
 
     def _weights_of(self, start: Start) -> Path:
-        """The weights that a start names, in this workspace if they are not there.
+        """The weights that a start names, in this workspace if they are not there, or else in a copy of the results.
 
         The path is as it was typed: relative to another folder, or in a workspace that was moved.
         """
         path, results = Path(start["weights"]["path"]), self.workspace.results
-        if results is not None and not disk.is_there(path):
-            here = results.joinpath(*path.parts[-_PARTS_BELOW_RESULTS:])
-            return here if disk.is_there(here) else path
-        return path
+        if disk.is_there(path):
+            return path
+        here = None if results is None else results.joinpath(*path.parts[-_PARTS_BELOW_RESULTS:])
+        if here is not None and disk.is_there(here):
+            return here
+        copy = next((copy for copy in self._copies(path.parts, start) if self._is_recorded(copy, start)), None)
+        if copy is None:
+            return path
+        self.copied.add(copy)
+        return copy
+
+    def _copies(self, parts: Sequence[str], start: Start) -> Iterator[Path]:
+        """Files at the same place as the weights in the folders around the record, which may be a copy."""
+        below = parts[-_PARTS_BELOW_RESULTS:]
+        folders, trained = self.receipt.absolute().parents, start["training"]["dataset"]
+        if (
+            len(below) < _PARTS_BELOW_RESULTS
+            or len(folders) < _PARTS_BELOW_RESULTS
+            or not all(map(is_folder_name, below))
+        ):
+            return
+        of_dataset, of_results = folders[2], folders[3]
+        if of_dataset.name == trained:
+            yield of_results.joinpath(*below)
+        if below[0] == trained:
+            yield of_dataset.joinpath(*below[1:])
+
+    def _is_recorded(self, copy: Path, start: Start) -> bool:
+        """Whether a file in the folder of the record's dataset, or beside it, has the digest of the weights."""
+        around = self.receipt.absolute().parents[3]
+        if not disk.is_file(copy) or not disk.real(copy).is_relative_to(disk.real(around)):
+            return False
+        try:
+            present = WEIGHTS.digest(copy, start["training"])
+        except UnreadableDocument:
+            return False
+        return present is not None and all(start["weights"][key] == present[key] for key in WEIGHTS.identity)
 
     def compare(self, document: RecordedDocument, path: Path, start: Start) -> Outcome:
         """The state of one document, and its differences."""
@@ -237,7 +301,8 @@ class _PresentFiles:
         if present is None:
             return DocumentState.CHANGED, (f"{path} contains something else now",)
         if all(recorded[key] == present[key] for key in document.identity):
-            return DocumentState.SAME, (counted(present["cases"], "case"),) if document is DATA else ()
+            details = (counted(present["cases"], "case"),) if document is DATA else ()
+            return DocumentState.SAME, (f"the copy {path}",) if path in self.copied else details
         if document is DATA:  # the listed cases may be those of another start
             known = self.cases if digest_of(self.cases) == recorded["headers"] else {}
             recorded, present = {**recorded, "by_case": known}, {**present, "by_case": self._audit(path).headers}
@@ -253,7 +318,7 @@ class _PresentFiles:
 
         A record may come from elsewhere, and a path in it lead to any file of this machine.
         """
-        if weights == self.weights:
+        if weights == self.weights or weights in self.copied:
             return True
         named, model = Workspace.from_environment(), self.receipt.absolute().parents[1]
         roots = [named.raw, named.preprocessed, named.results, self.workspace.results, model, Path.cwd()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from plansguard.core.text import counted
+from plansguard.nnunet import printed_commands
 from plansguard.records.verify import DocumentState, Row, Verification
 from plansguard.render import plain_json, printable
 
@@ -16,6 +17,24 @@ _LISTED = 4
 def text(verifications: Sequence[Verification]) -> str:
     """Render one block per training record, one line per document."""
     return "\n".join(line for verification in verifications for line in _block(verification)) + "\n"
+
+
+def summary(verifications: Sequence[Verification]) -> str:
+    """Render one line per training record, and below them the command that shows the differences of one."""
+    lines = [f"{verification.receipt.parent}: {_verdict(verification)}" for verification in verifications]
+    changed = next((each for each in verifications if not each.holds), None)
+    if changed is not None:
+        lines += ["", "Next:", f"  {printed_commands.verify_receipt(changed.receipt.parent)}"]
+    return "\n".join(map(printable, lines)) + "\n"
+
+
+def _verdict(verification: Verification) -> str:
+    """The documents that have changed, or that none has."""
+    states = {row.document: row.state for row in verification.rows if not row.state.holds}
+    if states:
+        return ", ".join(f"{document} {state.value}" for document, state in states.items())
+    compared = all(row.state is not DocumentState.OUTSIDE for row in verification.rows)
+    return "everything is unchanged" if compared else "everything that was compared is unchanged"
 
 
 def as_json(verifications: Sequence[Verification]) -> str:
@@ -57,9 +76,7 @@ def _block(verification: Verification) -> Iterator[str]:
     for finding, reason in verification.accepted:
         yield printable(f"  accepted {finding}: {reason}")
     changed = sum(not row.state.holds for row in verification.rows)
-    compared = all(row.state is not DocumentState.OUTSIDE for row in verification.rows)
-    unchanged = "everything is unchanged" if compared else "everything that was compared is unchanged"
-    yield f"  {counted(changed, 'document')} changed or missing" if changed else f"  {unchanged}"
+    yield f"  {counted(changed, 'document')} changed or missing" if changed else f"  {_verdict(verification)}"
     yield ""
 
 

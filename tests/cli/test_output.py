@@ -237,3 +237,15 @@ def test_unknown_command() -> None:
     done = run("chekc")
     assert (done.code, done.out) == (2, "")
     assert "chekc" in done.err
+
+
+@pipes_in_folders
+def test_reports_that_were_written_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second cannot be written, although its path was free when the command began."""
+    monkeypatch.setattr("plansguard.core.atomic_files.READER_TIMEOUT", 0)
+    os.mkfifo("pipe")
+    save("P.json", plans(BROKEN))
+    done = run("check", "--output", "json=first.json", "--output", "github=pipe")
+    assert done.code == 2
+    assert done.err.splitlines()[0] == "plansguard: no program reads the pipe pipe; written already: first.json"
+    assert json.loads(Path("first.json").read_bytes())["command"] == "check"
