@@ -111,8 +111,7 @@ class Judge:
         # nnU-Net only copies these into the plans; the steps that read them there are steps of the plans
         properties = planned.get("foreground_intensity_properties_per_channel")
         for index, scheme in enumerate(planned["configurations"]["2d"]["normalization_schemes"]):
-            if scheme == "CTNormalization":
-                _normalized(scheme, properties[str(index)])
+            _normalized(scheme, properties[str(index)])
         read = ("mean", "std", "percentile_00_5", "percentile_99_5")
         schemes = planned["configurations"]["2d"]["normalization_schemes"]
         planned["foreground_intensity_properties_per_channel"] = {
@@ -168,10 +167,26 @@ class _Case:
             self.spacing[original], reader_shape[original] = spacing[axis], shape[axis]
         generator = np.random.default_rng(1)
         channels = good.dataset_json.get("channel_names", good.dataset_json.get("modality", {"0": "x"}))
-        self.image = generator.uniform(1, 250, (len(channels), *reader_shape)).astype(np.float32)
+        # beyond the percentiles of CT, and within the range of RGB
+        schemes = next(iter(good.plans["configurations"].values()))["normalization_schemes"]
+        low, high = (-4000, 4000) if "CTNormalization" in schemes else (1, 250)
+        self.image = generator.uniform(low, high, (len(channels), *reader_shape)).astype(np.float32)
         self.image[:, :, :3] = 0
-        labels = [value for entry in good.dataset_json["labels"].values() for value in _values(entry)]
-        self.segmentation = generator.choice(np.array(labels), (1, *reader_shape)).astype(np.int16)
+        self.declared = good.dataset_json["labels"]
+        self.reader_shape = reader_shape
+
+    def segmentation(self, dataset_json: Any) -> Any:
+        """Return a segmentation with every label that dataset.json declares: the documents are all that is known."""
+        import numpy as np
+
+        try:
+            labels = {value for entry in dataset_json["labels"].values() for value in _values(entry)}
+        except (TypeError, ValueError, AttributeError, KeyError):
+            labels = set()
+        if not labels or not all(0 <= value < 1000 for value in labels):
+            labels = {value for entry in self.declared.values() for value in _values(entry)}
+        chosen = np.random.default_rng(4).choice(np.array(sorted(labels)), (1, *self.reader_shape))
+        return chosen.astype(np.int16)
 
     def preprocess(self, dataset_json: Any, plans: Any) -> Any:
         """Preprocess the case, and export a prediction of it."""
@@ -189,7 +204,7 @@ class _Case:
         properties: dict[str, Any] = {"spacing": list(self.spacing)}
         self._guard(configured.spacing)
         data, segmentation, properties = preprocessor.run_case_npy(
-            self.image, self.segmentation, properties, manager, configured, dataset_json
+            self.image, self.segmentation(dataset_json), properties, manager, configured, dataset_json
         )
         blocks = comp_blosc2_params(data.shape, tuple(configured.patch_size), 4)
         labels = manager.get_label_manager(dataset_json)
@@ -246,7 +261,9 @@ class _Case:
         size = (32,) * len(configured.patch_size)
         image = torch.ones((len(self.image), *size))
         image[:, 0] = 2
-        segmentation = torch.from_numpy(np.random.default_rng(3).choice(self.segmentation.ravel(), (1, *size)))
+        segmentation = torch.from_numpy(
+            np.random.default_rng(3).choice(self.segmentation(dataset_json).ravel(), (1, *size))
+        )
         segmentation[0, :2] = -1
         sample: dict[str, Any] = {"image": image, "segmentation": segmentation}
         names = {"MaskImageTransform", "RemoveLabelTransform", "ConvertSegmentationToRegionsTransform"}

@@ -143,6 +143,8 @@ FIELDS: Final[Mapping[str, Mapping[str, FieldUse]]] = {
 }
 """Model -> its fields."""
 _INTENSITY_KEYS: Final = (INTENSITY_KEY, OLD_INTENSITY_KEY)
+#: Statistics that CTNormalization gives to numpy, which takes a list of one number as that number.
+_BROADCAST: Final = ("mean", "percentile_00_5", "percentile_99_5")
 #: Texts that are true to Python and false to readers.
 _FALSE_TEXTS: Final = ("false", "no", "off", "0", "none", "null", "")
 
@@ -198,9 +200,21 @@ def _taken_as(field: FieldUse, model: str, tokens: Tokens, value: Any, document:
     if model == "DatasetJson" and len(tokens) == 2 and tokens[0] == "labels" and tokens[1] != "ignore":
         labels = document["labels"].values() if isinstance(document, dict) else ()
         return None if any(isinstance(label, list) for label in labels) else _whole_label(value)
-    if model == "DatasetJson" and tuple(tokens) == ("numTraining",) and isinstance(value, (int, float)):
+    counted = (tokens[0] if tokens else "") in ("numTraining", "shapes_after_crop", "spacings")
+    if counted and isinstance(value, (int, float)) and value > 0:
         return "a number"
+    key = tokens[-1] if tokens and isinstance(tokens[-1], str) else tokens[0] if tokens else ""
+    if key == "transpose_forward" and isinstance(value, bool):
+        return str(int(value))
+    if key == "use_mask_for_norm" and value is None and len(tokens) > 1:
+        return "false"
+    if key in _BROADCAST and isinstance(value, list) and len(value) == 1 and _is_number(value[0]):
+        return str(value[0])
     return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def is_false_text(value: Any) -> bool:
@@ -211,11 +225,17 @@ def is_false_text(value: Any) -> bool:
 def _whole_label(value: Any) -> str | None:
     """The label that ``int`` makes of a value without changing it."""
     try:
-        if isinstance(value, str) or (isinstance(value, float) and value == int(value)):
+        if isinstance(value, (str, bool)) or (isinstance(value, float) and value == int(value)):
             return str(int(value))
     except (ValueError, OverflowError):
         pass
     return None
+
+
+def misspelt(lacking: Sequence[str], written: Iterable[str], model: str) -> tuple[()] | tuple[str, str]:
+    """A key that nnU-Net does not know, and the missing one that it is a misspelling of, if there is such a key."""
+    pairs = ((key, near(key, lacking)) for key in written if key not in FIELDS[model])
+    return next(((key, meant) for key, meant in pairs if meant), ())
 
 
 def near(word: str, known: Iterable[str]) -> str | None:

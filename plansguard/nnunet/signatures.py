@@ -98,6 +98,11 @@ def is_of_known_package(path: str) -> bool:
     return path.partition(".")[0] in _KNOWN_PACKAGES
 
 
+def known_networks() -> tuple[str, ...]:
+    """The paths of networks for segmentation."""
+    return tuple(_table()["networks"])
+
+
 def known_paths() -> list[str]:
     """The paths of layers, blocks and networks."""
     table = _table()

@@ -11,10 +11,11 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from plansguard.rules import pg0_reading, pg2_dataset_json, pg9_settings
+from plansguard.rules import pg0_reading, pg9_settings
 from plansguard.rules.engine.declare import Rule
-from plansguard.rules.pg1_plans import architecture, dimensions, fields, operations, stages
-from plansguard.rules.pg3_fingerprint import axes, channels, fingerprint, geometry, origin, statistics
+from plansguard.rules.pg1_plans import architecture, dimensions, fields, links, operations, stages
+from plansguard.rules.pg2_dataset_json import copies, entries
+from plansguard.rules.pg3_fingerprint import axes, channels, contents, fingerprint, geometry, origin, statistics
 from plansguard.rules.pg4_migration import after_move
 from plansguard.rules.pg5_data import cascades, folders, preprocessing_record, raw_files, shared_folders, splits, values
 from plansguard.rules.pg6_weights import checkpoint, compatibility, nnssl
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 _OF_DATASETS = (
     pg0_reading,
-    *(architecture, dimensions, fields, operations, stages),
-    pg2_dataset_json,
-    *(axes, channels, fingerprint, geometry, origin, statistics),
+    *(architecture, dimensions, fields, links, operations, stages),
+    *(copies, entries),
+    *(axes, channels, contents, fingerprint, geometry, origin, statistics),
     after_move,
     *(cascades, folders, preprocessing_record, raw_files, shared_folders, splits, values),
     *(checkpoint, compatibility, nnssl),

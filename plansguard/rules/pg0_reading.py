@@ -216,7 +216,7 @@ def invalid_field(dataset: Dataset) -> Iterator[Found]:
     "PG006",
     Severity.ERROR,
     message="{where} has no {lacking}, which nnU-Net needs for {use}",
-    fix="add what is missing, best by taking it from the plans these were made from",
+    fix="{remedy}",
     roles=PREPROCESSED,
 )
 def missing_key(plans: Plans) -> Iterator[Found]:
@@ -228,7 +228,7 @@ def missing_key(plans: Plans) -> Iterator[Found]:
 
     Why it matters: nnU-Net fails with a bare `KeyError` when it reads the key, which for some is after the training.
 
-    How to fix: take the key from the original plans, or plan the dataset again.
+    How to fix: take the key from the original plans, or plan the dataset again. A key that is only misspelt is named.
 
     Example: a configuration without `batch_dice`: `KeyError: 'batch_dice'` after five seconds.
 
@@ -237,7 +237,9 @@ def missing_key(plans: Plans) -> Iterator[Found]:
     present = {*plans.value, constants.INTENSITY_KEY} if plans.intensity_key in plans.value else {*plans.value}
     for use, keys in constants.PLANS_KEYS.items():
         if lacking := [key for key in keys if key not in present]:
-            yield found(plans.at(), where=plans.path.name, lacking=", ".join(lacking), use=use)
+            misspelt = fields.misspelt(lacking, plans.value, "Plans")
+            at, remedy = plans.at(*misspelt[:1]), _remedy_of_missing(misspelt)
+            yield found(at, where=plans.path.name, lacking=", ".join(lacking), use=use, remedy=remedy)
     for configuration in plans.configurations:
         if configuration.broken_inheritance is None:
             yield from _missing_in(configuration)
@@ -252,7 +254,15 @@ def _missing_in(configuration: Configuration) -> Iterator[Found]:
     if lacking and configuration.resolved.get("inherits_from") is None:
         where = f"configuration {configuration.name}"
         uses = ", ".join(dict.fromkeys(lacking.values()))
-        yield found(configuration.at(), where=where, lacking=", ".join(lacking), use=uses)
+        misspelt = fields.misspelt([*lacking], configuration.resolved, "Configuration")
+        at, remedy = configuration.at(*misspelt[:1]), _remedy_of_missing(misspelt)
+        yield found(at, where=where, lacking=", ".join(lacking), use=uses, remedy=remedy)
+
+
+def _remedy_of_missing(misspelt: tuple[str, ...]) -> str:
+    if misspelt:
+        return f"rename {misspelt[0]} to {misspelt[1]}"
+    return "add what is missing, best by taking it from the plans these were made from"
 
 
 def _ct_channels(plans: Plans) -> list[str] | None:

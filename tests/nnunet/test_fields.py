@@ -9,6 +9,7 @@ import pytest
 from plansguard.documents.validation import model_class
 from plansguard.nnunet import constants, fields, signatures
 
+INTENSITY_KEY = constants.INTENSITY_KEY
 MODELS = {
     "IntensityProperties": "plansguard.documents.models.intensity",
     "Fold": "plansguard.documents.models.splits",
@@ -75,6 +76,13 @@ def test_steps_of_a_place(model: str, tokens: tuple[str | int, ...], steps: tupl
         ("Configuration", ("batch_dice",), "False", True, "; it is read by training"),
         ("Configuration", ("batch_size",), 2.0, True, "; it is read by training"),
         ("Configuration", ("median_image_size_in_voxels",), "x", False, "; nnU-Net does not read it"),
+        ("Configuration", ("use_mask_for_norm", 0), None, False, "; nnU-Net takes it as false"),
+        ("Configuration", ("use_mask_for_norm", 0), 0, True, "; it is read by preprocessing, training"),
+        ("Plans", ("transpose_forward", 1), True, False, "; nnU-Net takes it as 1"),
+        ("Plans", ("transpose_backward", 1), True, True, "; it is read by prediction"),
+        ("Plans", (INTENSITY_KEY, "0", "mean"), [3.5], False, "; nnU-Net takes it as 3.5"),
+        ("Plans", (INTENSITY_KEY, "0", "std"), [3.5], True, "; it is read by preprocessing"),
+        ("Fingerprint", ("shapes_after_crop", 3, 1), 64.5, False, "; nnU-Net takes it as a number"),
         ("DatasetJson", ("labels", "kidney"), "6", False, "; nnU-Net takes it as 6"),
         ("DatasetJson", ("labels", "kidney"), 6.0, False, "; nnU-Net takes it as 6"),
         ("DatasetJson", ("numTraining",), True, False, "; nnU-Net takes it as a number"),

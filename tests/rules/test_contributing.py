@@ -80,11 +80,11 @@ def python(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_a_new_rule_in_five_steps(project: Path) -> None:
-    append(project / "plansguard/rules/pg2_dataset_json.py", RULE)  # steps 1 and 2: write and document it
+    append(project / "plansguard/rules/pg2_dataset_json/copies.py", RULE)  # steps 1 and 2: write and document it
     codes = project / "tests/rules/test_generated.py"
     text = codes.read_text(encoding="utf-8")
     codes.write_text(text.replace(CODE, f'    "PG299": "label-called-forbidden",\n{CODE}', 1), encoding="utf-8")
-    append(project / "tests/rules/pg2_dataset_json/variants.py", VARIANT)  # step 3: add a variant
+    append(project / "tests/rules/pg2_dataset_json/copies_variants.py", VARIANT)  # step 3: add a variant
     assert python(project, "tools/generate.py").returncode == 0  # step 4: make docs
     append(project / "CHANGELOG.md", "- Rule PG299.\n")  # step 5: describe it
 
@@ -96,7 +96,7 @@ def test_a_new_rule_in_five_steps(project: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert "passed" in done.stdout
 
-    variants = project / "tests/rules/pg2_dataset_json/variants.py"  # without step 3 the tests fail
+    variants = project / "tests/rules/pg2_dataset_json/copies_variants.py"  # without step 3 the tests fail
     variants.write_text(variants.read_text(encoding="utf-8").removesuffix(VARIANT), encoding="utf-8")
     done = python(project, "-m", "pytest", "-q", "-p", "no:xdist", "-k", "test_every_rule_has_a_variant", *tests)
     assert done.returncode == 1, done.stdout

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed, nearest
 from plansguard.nnunet import constants, fields, signatures
@@ -37,6 +36,8 @@ _SILENT = {"norm_op": "normalization", "dropout_op": "dropout", "nonlin": "nonli
 _CONVOLUTIONS = ("Conv1d", "Conv2d", "Conv3d")
 #: Operation -> the key of its arguments, and the number of arguments that the network gives it.
 _ARGUMENTS = {"norm_op": ("norm_op_kwargs", 1), "dropout_op": ("dropout_op_kwargs", 0), "nonlin": ("nonlin_kwargs", 0)}
+#: Networks that set the weights of a normalization layer, which must have some. dna initialization/weight_init.py
+_INITIALIZES_NORM = ("ResidualEncoderUNet", "ResidualUNet")
 #: Ratio of spacings above which nnU-Net resamples slices first. configuration.py, ANISO_THRESHOLD
 _ANISOTROPIC = 3
 #: Spline orders of scipy and scikit-image.
@@ -50,9 +51,10 @@ _RESAMPLINGS = ("resampling_fn_data", "resampling_fn_seg", "resampling_fn_probab
 def unknown_operation(configuration: Configuration, dataset: Dataset) -> Iterator[Found]:
     """An operation of the network does not exist, or cannot be one.
 
-    What it checks: for nnU-Net's own U-Nets, `conv_op`, `norm_op`, `dropout_op`, `nonlin` and `block` are paths of
-    classes that exist in torch or dynamic_network_architectures, and are of their kind; `_kw_requires_import` names
-    each of them that is not null, and nothing else. Classes of other packages are not known, and not reported.
+    What it checks: `network_class_name` is no misspelt path of a network. For nnU-Net's own U-Nets, `conv_op`,
+    `norm_op`, `dropout_op`, `nonlin` and `block` are paths of classes that exist in torch or
+    dynamic_network_architectures, and are of their kind; `_kw_requires_import` names each of them that is not null, and
+    nothing else. Classes of other packages are not known, and not reported.
 
     Why it matters: nnU-Net replaces the path of each argument in `_kw_requires_import` by the class, and a path that
     leads nowhere by null. Without a convolution the network cannot be built. Without normalization or nonlinearity it
@@ -65,23 +67,18 @@ def unknown_operation(configuration: Configuration, dataset: Dataset) -> Iterato
 
     Evidence: PL-03; utilities/get_network_from_plans.py, measured with nnU-Net 2.8.1.
     """
-    kwargs, imports = _network_arguments(configuration)
-    if reported_before(dataset, configuration, "architecture"):
+    if configuration.has_old_format or reported_before(dataset, configuration, "architecture"):
         return
-    for key in (*_OPERATIONS, "block"):
-        if key in kwargs and (fault := _fault_of_operation(key, kwargs[key])):
-            value, place = brief(kwargs[key]), configuration.at_kwarg(key)
-            yield found(place, key=key, value=value, trouble=fault.trouble, remedy=fault.remedy)
-        elif key not in imports and isinstance(kwargs.get(key), str):
-            trouble = f"{key} is not in it, so that the network gets a text in place of a class"
-            at, value, remedy = _imports(configuration), brief(imports), f'add "{key}"'
-            yield found(at, key="_kw_requires_import", value=value, trouble=trouble, remedy=remedy)
-    for index, key in enumerate(imports):
-        checked = key in (*_OPERATIONS, "block")
-        if not checked and kwargs.get(key) is not None and not isinstance(kwargs[key], str):
-            trouble = f"{brief(key)} is {brief(kwargs[key])}, which is no path of a class"
-            at, value = _imports(configuration, index), brief(imports)
-            yield found(at, key="_kw_requires_import", value=value, trouble=trouble, remedy=f"take {brief(key)} out")
+    if meant := _misspelt_network(configuration):
+        at, path = (
+            configuration.at("architecture", "network_class_name"),
+            configuration.architecture["network_class_name"],
+        )
+        trouble = "there is no such class"
+        yield found(at, key="network_class_name", value=brief(path), trouble=trouble, remedy=f"write {meant}")
+    if _class_name(configuration) in constants.STOCK_ARCHITECTURES:
+        imports = configuration.architecture.get("_kw_requires_import") or []
+        yield from _faults_of_operations(configuration, configuration.architecture["arch_kwargs"], imports)
 
 
 @rule("PG117", Severity.ERROR, message="{owner}: {argument} {trouble}", fix="{remedy}")
@@ -115,8 +112,8 @@ def unknown_name(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     """The plans name a part of nnU-Net that it does not have.
 
     What it checks: `image_reader_writer`, `label_manager`, `preprocessor_name` and the resampling functions are names
-    of nnU-Net. Another spelling of one, or an empty name, is an error; any other name is a warning, because forks of
-    nnU-Net add their own.
+    of nnU-Net. Another spelling of one, the name of another part, or what is no name in Python is an error; any other
+    name is a warning, because forks of nnU-Net add their own.
 
     Why it matters: `RuntimeError: Unable to find resampling function named ...` or `TypeError: 'NoneType' object is not
     callable`. Preprocessing has deleted the old data by then; the reader is only needed in the final validation.
@@ -132,22 +129,23 @@ def unknown_name(plans: Plans, dataset: Dataset) -> Iterator[Found]:
         if value in known or value is None:
             continue
         meant = fields.near(value, known)
+        impossible = not value.isidentifier() or any(value in signatures.names(other) for other in (*_WHAT, "planners"))
         yield found(
             at,
-            severity=Severity.ERROR if meant or not value.strip() else Severity.WARNING,
+            severity=Severity.ERROR if meant or impossible else Severity.WARNING,
             key=key,
             value=brief(value),
             version=constants.NNUNET_VERSION,
             what=_WHAT[kind],
             meant=f"; {meant} is meant" if meant else "",
             remedy=f"write {meant or listed(known, shown=6)}"
-            if meant or not value.strip()
+            if meant or impossible
             else f"make sure that the nnU-Net which runs these plans has it; its own: {listed(known, shown=6)}",
         )
 
 
 #: Kind of name -> what it is.
-_WHAT: Mapping[str, str] = {
+_WHAT: Mapping[signatures.Kind, str] = {
     "readers": "reader",
     "label_managers": "label manager",
     "preprocessors": "preprocessor",
@@ -177,12 +175,40 @@ def _names(plans: Plans, dataset: Dataset) -> Iterator[tuple[Location, str, str 
                     yield configuration.at(key), key, configuration.get(key), kind  # type: ignore[misc]
 
 
-def _network_arguments(configuration: Configuration) -> tuple[Mapping[str, Any], list[Any]]:
-    """Return the arguments of a known U-Net and the names to import; Absent for other networks and the old format."""
-    name = str(configuration.architecture.get("network_class_name")).rpartition(".")[2]
-    if configuration.has_old_format or name not in constants.STOCK_ARCHITECTURES:
-        raise Absent(f"the arguments of the network of configuration {configuration.name} are not known")
-    return configuration.architecture["arch_kwargs"], configuration.architecture.get("_kw_requires_import") or []
+def _faults_of_operations(
+    configuration: Configuration, kwargs: Mapping[str, Any], imports: list[Any]
+) -> Iterator[Found]:
+    """Yield operations that do not serve, those that are not imported, and imports of what is no operation."""
+    for key in (*_OPERATIONS, "block"):
+        fault = _fault_of_operation(key, kwargs[key]) if key in kwargs else None
+        if key == "norm_op" and kwargs.get(key) is None and _class_name(configuration) in _INITIALIZES_NORM:
+            fault = _Wrong("residual blocks need a normalization", "write the path of a normalization layer")
+        if fault is not None:
+            value, place = brief(kwargs.get(key)), configuration.at_kwarg(key)
+            yield found(place, key=key, value=value, trouble=fault.trouble, remedy=fault.remedy)
+        elif key not in imports and isinstance(kwargs.get(key), str):
+            trouble = f"{key} is not in it, so that the network gets a text in place of a class"
+            misspelt = [index for index, name in enumerate(imports) if fields.near(str(name), [key])][:1]
+            at, value, remedy = _imports(configuration, *misspelt), brief(imports), f'add "{key}"'
+            yield found(at, key="_kw_requires_import", value=value, trouble=trouble, remedy=remedy)
+    for index, key in enumerate(imports):
+        checked = key in (*_OPERATIONS, "block")
+        if not checked and kwargs.get(key) is not None and not isinstance(kwargs[key], str):
+            trouble = f"{brief(key)} is {brief(kwargs[key])}, which is no path of a class"
+            at, value = _imports(configuration, index), brief(imports)
+            yield found(at, key="_kw_requires_import", value=value, trouble=trouble, remedy=f"take {brief(key)} out")
+
+
+def _misspelt_network(configuration: Configuration) -> str | None:
+    """Return the network whose path the configuration misspells. nnU-Net finds a network by its last name, too."""
+    path = configuration.architecture.get("network_class_name")
+    if not isinstance(path, str) or configuration.has_old_format or signatures.network(path) is not None:
+        return None
+    return fields.near(path, signatures.known_networks())
+
+
+def _class_name(configuration: Configuration) -> str:
+    return str(configuration.architecture.get("network_class_name")).rpartition(".")[2]
 
 
 def _imports(configuration: Configuration, *tokens: int) -> Location:
@@ -226,9 +252,11 @@ def _faults_of_network(configuration: Configuration, dataset: Dataset) -> Iterat
     kwargs = architecture["arch_kwargs"]
     if found is None:
         return
+    # arguments of an operation that is null are not read
+    unread = {arguments for key, (arguments, _) in _ARGUMENTS.items() if kwargs.get(key) is None}
     for misfit in signatures.misfits(found.arguments, kwargs):
         # PG103 and PG104 report missing arguments and wrong numbers of stages
-        if not misfit.lacking and misfit.argument not in (*_OF_STAGES, misspelt_argument(architecture)):
+        if not misfit.lacking and misfit.argument not in (*_OF_STAGES, *unread, misspelt_argument(architecture)):
             yield _fault(configuration.at_kwarg(misfit.argument), found.name, misfit, [*found.arguments])
     yield from _false_texts(configuration, found.name, kwargs)
     for key, (arguments, positional) in _ARGUMENTS.items():
@@ -239,8 +267,16 @@ def _faults_of_network(configuration: Configuration, dataset: Dataset) -> Iterat
         if given is None and key == "dropout_op":
             at, remedy = configuration.at_kwarg(arguments), f'write "{arguments}": {{}}, or its arguments'
             yield _Fault(at, Severity.ERROR, layer.name, arguments, "must not be null beside it", remedy)
+        if key == "norm_op" and found.name in _INITIALIZES_NORM and not (given or {}).get("affine", _is_affine(layer)):
+            at, remedy = configuration.at_kwarg(arguments), 'write "affine": true'
+            yield _Fault(at, Severity.ERROR, layer.name, "affine", "must be true in residual blocks", remedy)
         if isinstance(given, dict):
             yield from _faults_of_layer(configuration, layer, arguments, positional)
+
+
+def _is_affine(layer: signatures.NamedClass) -> bool:
+    """Return whether a normalization layer has weights where its arguments do not say so."""
+    return bool((layer.arguments.get("affine") or ["any", True])[-1])
 
 
 def _faults_of_layer(
@@ -274,6 +310,8 @@ def _faults_of_resampling(configuration: Configuration, dataset: Dataset) -> Ite
                 if read is False:
                     continue
                 severity = Severity.ERROR if read else Severity.WARNING
+            if fault.argument == "force_separate_z" and str(given[fault.argument]).casefold() in ("none", "null"):
+                severity = Severity.WARNING  # for most images true does what null does
             yield _fault(at, name, fault, [*arguments], severity)
 
 

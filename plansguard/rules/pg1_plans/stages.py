@@ -115,7 +115,8 @@ def stage_lists_disagree(configuration: Configuration, dataset: Dataset) -> Iter
     What it checks: for nnU-Net's own U-Nets, `strides`, `kernel_sizes`, `features_per_stage` and `n_conv_per_stage`
     (PlainConvUNet) or `n_blocks_per_stage` (residual networks) have `n_stages` entries, `n_conv_per_stage_decoder` one
     less; every entry is a positive integer or, for strides and kernels, a list with one per axis, and kernels are odd.
-    One number in place of a list applies to all stages. The length that most fields have is taken for the right one.
+    One number in place of a list applies to all stages or axes, but not in `strides`, from which the trainer computes
+    the sizes of the targets of deep supervision. The length that most fields have is taken for the right one.
     Plans of the old format are checked in the same way.
 
     Why it matters: the network's constructor stops with an assertion such as `strides must have as many entries as we
@@ -136,7 +137,7 @@ def stage_lists_disagree(configuration: Configuration, dataset: Dataset) -> Iter
             yield found(configuration.at_kwarg(key), one=one, other=other, remedy=_resize(field, usual))
     for key, tokens, value, other, remedy in _bad_entries(configuration, kwargs):
         if not reported_before(dataset, configuration, *network.written_fields(configuration, key)):
-            stage = "".join(f" for stage {index}" for index in tokens)
+            stage = "".join(f" for stage {index}" for index in tokens[:1])
             one = f"{network.written_name(configuration, key)} has {brief(value)}{stage}"
             yield found(configuration.at_kwarg(key, *tokens), one=one, other=other, remedy=remedy)
     wrong = network.ENCODER_LISTS & set(kwargs) - set(constants.STOCK_ARCHITECTURES[class_name].required)
@@ -182,6 +183,8 @@ def _pooling(configuration: Configuration) -> tuple[list[int], list[int]]:
     Raises Absent if the strides do not fit the patch.
     """
     patch, strides = configuration.require("patch_size"), _strides(configuration)
+    if not network.are_counts(patch or [0]):
+        raise Absent(f"the patch of configuration {configuration.name} is empty (see PG121)")
     if {len(patch)} != set(map(len, strides)) or not network.are_counts([*chain.from_iterable(strides)]):
         raise Absent(f"the strides of configuration {configuration.name} do not fit its patch (see PG103, PG108)")
     return patch, [prod(axis) for axis in zip(*strides, strict=True)]
@@ -244,6 +247,8 @@ def _bad_entries(
         # The old format has no list of features.
         value = [] if key == "features_per_stage" and configuration.has_old_format else kwargs.get(key, [])
         stages = value if isinstance(value, list) else [value]
+        if key == "strides":
+            yield from _scalar_strides(configuration, stages, isinstance(value, list))
         if _are_sound(key, stages):
             continue
         per_axis = key in network.PER_STAGE_AND_AXIS and isinstance(value, list)
@@ -252,11 +257,25 @@ def _bad_entries(
             tokens = (index,) if isinstance(value, list) else ()
             numbers = stage if per_axis and isinstance(stage, list) else [stage]
             if not network.are_counts(numbers):
-                yield key, tokens, stage, *positive
+                axis = [place for place, number in enumerate(numbers) if not network.is_count(number)][:1]
+                yield key, (*tokens, *(axis if numbers is stage else ())), stage, *positive
             elif isinstance(stage, list) and len(stage) != axes:
                 yield key, tokens, stage, f"other stages have {axes} numbers", f"write {axes} numbers, one per axis"
             elif key == "kernel_sizes" and any(number % 2 == 0 for number in numbers):
                 yield key, tokens, stage, "the network can only pad odd kernels", "write odd numbers, such as 3"
+
+
+def _scalar_strides(
+    configuration: Configuration, stages: list[Any], are_listed: bool
+) -> Iterator[tuple[str, tuple[int, ...], Any, str, str]]:
+    """Yield the first stride that is one number for all axes: the scales of deep supervision need one per axis."""
+    axes = len(configuration.get("patch_size") or ())
+    for index, stage in enumerate(stages):
+        if network.is_count(stage):
+            other = "the trainer's deep supervision needs one number per axis"
+            remedy = f"write {[stage] * axes}" + ("" if are_listed else " for each stage")
+            yield "strides", (index,) if are_listed else (), stage, other, remedy
+            return
 
 
 def _are_sound(key: str, stages: list[Any]) -> bool:

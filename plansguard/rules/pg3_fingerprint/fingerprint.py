@@ -97,7 +97,8 @@ def fingerprint_count(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[Fo
     """The fingerprint describes another number of cases than there are.
 
     What it checks: `spacings` and `shapes_after_crop` have one entry per case; their number is that of the raw cases.
-    Without raw images, `numTraining` of dataset.json is used; with them, a wrong `numTraining` alone is a warning.
+    Without raw images, `numTraining` of dataset.json is used; with them, a wrong `numTraining` alone is a warning. So
+    are lists of different lengths: the planner takes the medians of each.
 
     Why it matters: `nnUNetv2_plan_and_preprocess` uses an existing fingerprint without a question, so plans made after
     cases were added or removed describe the old ones: spacing, patch size and the CT statistics are stale.
@@ -117,7 +118,9 @@ def fingerprint_count(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[Fo
     described = f"the fingerprint describes {spacings} cases"
     if spacings != shapes:
         one, other = f"the fingerprint has {spacings} spacings", f"{shapes} shapes"
-        yield found(fingerprint.at("shapes_after_crop"), one=one, other=other, remedy=again)
+        # the planner reads the two lists separately
+        at, severity = fingerprint.at("shapes_after_crop"), Severity.WARNING
+        yield found(at, severity=severity, one=one, other=other, remedy=again)
     elif cases is not None and cases != spacings:
         yield found(fingerprint.at("spacings"), one=described, other=f"nnUNet_raw has {cases}", remedy=again)
     else:

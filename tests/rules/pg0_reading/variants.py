@@ -89,6 +89,19 @@ VARIANTS: tuple[Variant, ...] = (
         frozenset({("PG006", PLANS, CONFIGURATION)}),
     ),
     Variant(
+        "batch-size-misspelt",
+        "Dataset002_FinetuneCT",
+        (drop(PLANS, f"{CONFIGURATION}/batch_size"), put(PLANS, f"{CONFIGURATION}/batchsize", 2)),
+        frozenset({("PG006", PLANS, f"{CONFIGURATION}/batchsize")}),
+        twin=(put(PLANS, f"{CONFIGURATION}/batchsize", 2),),
+    ),
+    Variant(
+        "median-as-text",  # information: nothing reads it
+        "Dataset002_FinetuneCT",
+        (put(PLANS, f"{CONFIGURATION}/median_image_size_in_voxels", "64 x 64"),),
+        frozenset({("PG005", PLANS, f"{CONFIGURATION}/median_image_size_in_voxels")}),
+    ),
+    Variant(
         "no-transpose-backward",
         "Dataset002_FinetuneCT",
         (drop(PLANS, "/transpose_backward"),),

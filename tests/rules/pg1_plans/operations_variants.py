@@ -9,7 +9,7 @@ CT = "Dataset002_FinetuneCT"
 #: No other plans share its data, and must preprocess alike.
 ALONE = "Dataset006_Microscopy3D"
 IMPORTS = f"{FULLRES}/architecture/_kw_requires_import"
-NORM = "torch.nn.modules.instancenorm.InstanceNorm3d"
+NETWORK = f"{FULLRES}/architecture/network_class_name"
 IMAGES = f"{FULLRES}/resampling_fn_data_kwargs"
 SEGMENTATIONS = f"{FULLRES}/resampling_fn_seg_kwargs"
 PREDICTIONS = f"{FULLRES}/resampling_fn_probabilities_kwargs"
@@ -65,6 +65,13 @@ VARIANTS: tuple[Variant, ...] = (
         CT,
         (put(PLANS, f"{IMPORTS}/-", "n_stages"),),
         finding("PG116", PLANS, f"{IMPORTS}/4"),
+    ),
+    Variant(
+        "network-in-another-case",
+        CT,
+        (put(PLANS, NETWORK, "dynamic_network_architectures.architectures.unet.PlainConvUnet"),),
+        finding("PG116", PLANS, NETWORK),
+        twin=(put(PLANS, NETWORK, "mynets.PlainConvUnet"),),  # of another package
     ),
     # PG117 wrong-argument
     Variant(

@@ -90,14 +90,20 @@ VARIANTS: tuple[Variant, ...] = (
     ),
     # PG103 stage-lists-disagree
     Variant(
+        "stride-for-all-axes",
+        CT,
+        (put(PLANS, f"{KWARGS}/strides/3", 2),),
+        finding("PG103", PLANS, f"{KWARGS}/strides/3"),
+        twin=(put(PLANS, f"{KWARGS}/kernel_sizes/4", 3),),
+    ),
+    Variant(
         "strides-too-few",
         CT,
         (drop(PLANS, f"{KWARGS}/strides/4"),),
         finding("PG103", PLANS, f"{KWARGS}/strides"),
-        # numbers instead of lists are fine
+        # numbers instead of lists are fine, besides strides
         twin=(
             put(PLANS, f"{KWARGS}/kernel_sizes", 3),
-            put(PLANS, f"{KWARGS}/strides", [1, 2, 2, 2, [1, 2, 2]]),
             put(PLANS, f"{KWARGS}/n_conv_per_stage", 2),
             put(PLANS, f"{KWARGS}/n_conv_per_stage_decoder", 2),
         ),

@@ -1,4 +1,4 @@
-"""PG2xx: dataset.json: the copy that training reads, compared with the raw data."""
+"""PG201 to PG205: the dataset.json that training reads, compared with the raw data."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ VARIANTS: tuple[Variant, ...] = (
             put(RAW_DATASET_JSON, "/labels", REGIONS),
             put(DATASET_JSON, "/labels", {"background": 0, "cyst": 2, "kidney": [1, 2]}),
         ),
-        finding("PG202", DATASET_JSON, "/labels"),
+        frozenset({("PG202", DATASET_JSON, "/labels"), ("PG207", DATASET_JSON, "/regions_class_order/0")}),
         twin=(*in_both("/regions_class_order", [1, 2]), *in_both("/labels", REGIONS)),
     ),
     Variant(
