@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from plansguard.rules import pg0_reading, pg9_settings
 from plansguard.rules.engine.declare import Rule
-from plansguard.rules.pg1_plans import architecture, dimensions, fields, links, operations, stages
+from plansguard.rules.pg1_plans import architecture, dimensions, fields, links, old_keys, operations, stages
 from plansguard.rules.pg2_dataset_json import copies, entries
 from plansguard.rules.pg3_fingerprint import axes, channels, contents, fingerprint, geometry, origin, statistics
 from plansguard.rules.pg4_migration import after_move
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _OF_DATASETS = (
     pg0_reading,
-    *(architecture, dimensions, fields, links, operations, stages),
+    *(architecture, dimensions, fields, links, old_keys, operations, stages),
     *(copies, entries),
     *(axes, channels, contents, fingerprint, geometry, origin, statistics),
     after_move,

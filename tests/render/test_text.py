@@ -50,7 +50,7 @@ def test_repeats_are_gathered() -> None:
     """One block for what is the same fault with the same remedy, in the order of the first place."""
     for number in range(7):
         save(f"P{number}.json", plans(BROKEN))
-    save("P3.json", plans(("3d_fullres", [56, 71, 64])))
+    save("P3.json", plans(("3d_fullres", [56, 71, 64]), plans_name="Other"))
     blocks = run("check").out.split("\n\n")
     assert blocks[0].splitlines()[:9] == [
         "error[PG101] patch-not-divisible",

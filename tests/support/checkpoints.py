@@ -85,11 +85,12 @@ def write(
     fold: int | str = 0,
     mirroring_axes: tuple[int, ...] | None = (0, 1, 2),
     steps: Mapping[str, Any] | None = None,
+    value: bytes = bytes(4),
     **changes: Any,
 ) -> Path:
     """Write the checkpoint of a training with these plans; ``changes`` are further keys, None removes one.
 
-    ``steps`` is the state of a step trainer.
+    ``steps`` is the state of a step trainer, ``value`` are the bytes of the float32 that all weights are.
     """
     storage = Storage("0", location)
     named = shapes(plans, dataset_json, configuration) if parameters is None else parameters
@@ -114,17 +115,17 @@ def write(
         "inference_allowed_mirroring_axes": mirroring_axes,
     }
     content.update(changes)
-    return save(path, {key: value for key, value in content.items() if value is not None or key not in changes})
+    return save(path, {key: part for key, part in content.items() if part is not None or key not in changes}, value)
 
 
-def save(path: Path, content: Any) -> Path:
-    """Write ``content`` as ``torch.save`` does; its tensors share one storage."""
+def save(path: Path, content: Any, value: bytes = bytes(4)) -> Path:
+    """Write ``content`` as ``torch.save`` does; its tensors share one storage of these bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     root = path.stem
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{root}/data.pkl", dumps(content))
         archive.writestr(f"{root}/byteorder", "little")
-        archive.writestr(f"{root}/data/0", bytes(4))
+        archive.writestr(f"{root}/data/0", value)
         archive.writestr(f"{root}/version", "3\n")
     return path
 

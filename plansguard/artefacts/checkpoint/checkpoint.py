@@ -1,4 +1,4 @@
-"""Read a checkpoint without torch, and without executing anything in it. Values of tensors are never read.
+"""Read a checkpoint without torch, and without executing anything in it. Values of tensors are not read here.
 
 A .pth file of torch >= 1.6 is a zip archive: ``<root>/data.pkl`` is the pickle, ``<root>/data/<key>`` are the storages
 of its tensors. Older files are five pickles, followed by the storages (``torch/serialization.py``). nnU-Net writes

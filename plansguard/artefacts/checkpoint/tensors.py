@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
 from plansguard.artefacts.checkpoint.pickle_values import BrokenPickle, Builder, Global, called, is_shape
@@ -31,11 +31,15 @@ _SIZES = {
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor, with torch's name of the dtype (``float32``) and the device that it was saved from (``cuda:0``)."""
+    """One tensor, with torch's name of the dtype (``float32``) and the device that it was saved from (``cuda:0``).
+
+    ``key`` names its storage, whose bytes are in the file; empty where there is none.
+    """
 
     dtype: str
     shape: tuple[int, ...]
     location: str
+    key: str = field(default="", compare=False)
 
 
 class _Storage(NamedTuple):
@@ -110,7 +114,7 @@ class Storages:
                 last += (extent - 1) * step
             if (last + 1) * size > storage.elements * storage.item:
                 self.faults += 1
-        return Tensor(dtype, shape, storage.location)
+        return Tensor(dtype, shape, storage.location, storage.key)
 
     def damage(self, size: Callable[[str], int | None]) -> Iterator[str]:
         """Yield what is wrong with the storages; ``size`` returns the bytes of a key in the file, None for none."""

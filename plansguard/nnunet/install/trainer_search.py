@@ -27,6 +27,8 @@ from plansguard.nnunet.install.trainer_class import FOLDER, MODULES, TrainerClas
 
 #: Limit for the modules and folders of one search.
 _MOST = 1000
+#: The folder of nnU-Net in which it looks for planners.
+_PLANNERS = "experiment_planning"
 _CLASS = re.compile(rb"^class[ \t]+(\w+)", re.MULTILINE)
 
 
@@ -127,6 +129,31 @@ def finds_network(class_name: str) -> bool:
         module is not None and module.may_have(name) and sources.meaning(module, name) is not None
         for _, module in modules
     )
+
+
+def finds_planner(name: str) -> bool | None:
+    """Whether nnU-Net finds this experiment planner; None where that is not known.
+
+    Source: plan_experiment_dataset in experiment_planning/plan_and_preprocess_api.py.
+    """
+    home = folder_of(constants.NNUNET_PACKAGE)
+    if home is None or not disk.is_folder(home / _PLANNERS):
+        return None
+    sources, package = Sources(), f"{constants.NNUNET_PACKAGE}.{_PLANNERS}"
+    modules = (module for _, module in islice(_modules(home / _PLANNERS, sources, package), _MOST))
+    return any(module is not None and module.may_have(name) and _has(sources, module, name) for module in modules)
+
+
+def planner_names() -> frozenset[str]:
+    """Names of all classes among nnU-Net's experiment planners."""
+    home = folder_of(constants.NNUNET_PACKAGE)
+    package = f"{constants.NNUNET_PACKAGE}.{_PLANNERS}"
+    modules = () if home is None else islice(_modules(home / _PLANNERS, Sources(), package), _MOST)
+    return frozenset(name.decode() for _, module in modules if module for name in _CLASS.findall(module.source))
+
+
+def _has(sources: Sources, module: Module, name: str) -> bool:
+    return sources.meaning(module, name) is not None
 
 
 def stray(name: str, environment: Mapping[str, str] = os.environ) -> Path | None:

@@ -1,4 +1,4 @@
-"""PG307 to PG310: spacing, patch and axes against the fingerprint."""
+"""PG307 to PG310, PG322: spacing, patch and axes against the fingerprint."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ FAR_SPACING, ABSURD_SPACING = 8, 64
 LARGEST_PATCH = 1.5
 #: PL-07. nnU-Net's network topology treats axes within a factor of 2 of the finest as isotropic.
 ANISOTROPIC = 2
+#: CA-05. lowres_creation_threshold in default_experiment_planner.py.
+LOWRES_BELOW = 0.25
 _BYTES_PER_VOXEL = 4  # preprocessing computes in float32
 _GIB = 2**30
 #: The plans of a trained model belong to its weights: they are not changed any more.
@@ -229,6 +231,39 @@ def transpose_not_for_this_data(plans: Plans, fingerprint: Fingerprint) -> Itera
             better=better,
             back=[better.index(axis) for axis in range(len(better))],
         )
+
+
+@rule(
+    "PG322",
+    Severity.INFO,
+    message="the patch of {stage} covers {share:.0%} of the median image of this dataset: for its own images the "
+    "planner makes no {configuration}",
+    fix="train 3d_fullres alone, unless the weights of the cascade are needed",
+)
+def cascade_not_needed(
+    dataset: Dataset, plans: Plans, configuration: Configuration, fingerprint: Fingerprint
+) -> Iterator[Found]:
+    """A cascade was migrated to a dataset whose images need none.
+
+    What it checks: of migrated plans, whether the patch of the next stage has a quarter or more of the voxels of the
+    median image, as the planner compares them.
+
+    Why it matters: a first stage at low resolution shows the network what lies around its patch. Where the patch shows
+    most of the image, training two stages costs twice the time for the same result.
+
+    How to fix: train the full resolution alone.
+
+    Example: plans with a cascade for whole-body CT, moved to images of one organ.
+
+    Evidence: CA-05; lowres_creation_threshold in nnU-Net's planner.
+    """
+    if dataset.migrated_with(plans) is None:
+        return
+    for stage in configuration.next_stages:
+        grid, patch = _grid(plans, stage, fingerprint), stage.require("patch_size")
+        share = prod(patch) / prod(grid.image)
+        if len(patch) == len(grid.image) and share >= LOWRES_BELOW:
+            yield found(configuration.at("next_stage"), stage=stage.name, share=min(share, 1))
 
 
 class _Grid(NamedTuple):

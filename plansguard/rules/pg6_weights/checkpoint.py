@@ -317,3 +317,32 @@ def checkpoint_from_other_plans(dataset: Dataset, checkpoint: Checkpoint) -> Ite
         if fields:
             paths = {"path": quoted(checkpoint.path), "plans": quoted(plans.path)}
             yield Found(Location(checkpoint.path), {"difference": differ(fields), **paths})
+
+
+@rule(
+    "PG611",
+    Severity.ERROR,
+    message="{count} of {total} parameters contain NaN or infinity, such as {name}: the network computes nothing else",
+    fix="use an earlier checkpoint of that training; a loss that became NaN there is the cause",
+)
+def weights_are_no_numbers(checkpoint: Checkpoint) -> Iterator[Found]:
+    """The weights of a checkpoint contain NaN or infinity.
+
+    What it checks: the first 1024 bytes of every parameter are finite numbers. A training that diverged leaves no
+    number in any of them. Checkpoints in archives, and files of torch before 1.6, are not read.
+
+    Why it matters: nnU-Net saves and loads such weights without a message. Every output is NaN: a fine-tuning has a
+    loss of NaN from its first step, and every prediction is background.
+
+    How to fix: take `checkpoint_best.pth`, or train again with a lower learning rate.
+
+    Example: a training in half precision whose loss became NaN in epoch 300; `checkpoint_final.pth` was still written.
+
+    Evidence: AR-10; measured with nnU-Net 2.8.1.
+    """
+    from plansguard.artefacts.checkpoint.weight_values import not_finite
+
+    names = not_finite(checkpoint)
+    if names:
+        total = len(checkpoint.parameters)
+        yield found(Location(checkpoint.path), count=len(names), total=total, name=names[0])

@@ -1,4 +1,4 @@
-"""PG741 to PG743: inputs of a training that a check of the dataset does not require."""
+"""PG741 to PG743, PG745: inputs of a training that a check of the dataset does not require."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from plansguard.nnunet.constants import CHECKPOINT_FINAL
 from plansguard.nnunet.workspace import ALL, GROUND_TRUTH, is_folder_name
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import CONFIGURATION, NUMBER, PLANS
+from plansguard.rules.pg7_run.same_images import same_file, validation_cases
 from plansguard.subjects.discovery import configuration_of
 
 if TYPE_CHECKING:
@@ -89,6 +90,44 @@ def previous_stage_of_another_trainer(run: TrainingRun) -> Iterator[Found]:
     if names and run.trainer not in names and not disk.is_there(folder / "predicted_next_stage"):
         at, first = run.configuration.at("previous_stage"), _of_stage(run, str(stage)).command()
         yield found(at, stage=stage, others=listed(names), first=first, second=run.command(names[0]))
+
+
+@rule(
+    "PG745",
+    Severity.WARNING,
+    message="{count} of {total} validation cases of fold {fold} are among the images of {giving}, which the weights "
+    "were trained on, such as {case} ({other})",
+    fix="validate on other cases, or do not report this validation: the weights have seen these images and labels",
+)
+def weights_saw_validation_cases(run: TrainingRun) -> Iterator[Found]:
+    """Validation cases of a fine-tuning are training cases of its weights.
+
+    What it checks: whether images of the validation cases of this fold are, byte for byte, images in `nnUNet_raw` of
+    the dataset that the weights were trained on. The names do not count. Without both raw datasets nothing is checked.
+
+    Why it matters: the Dice of the validation is that of cases which the network knows, and nothing shows it.
+
+    How to fix: take these cases out of the pretraining, or out of the validation.
+
+    Example: a public dataset that is part of a larger collection, on which a released model was trained.
+
+    Evidence: SL-05.
+    """
+    plans = None if run.weights is None else run.weights.plans
+    giving, raw = str((plans or {}).get("dataset_name")), run.dataset.workspace.raw
+    cases = validation_cases(run.dataset, run.fold)
+    if raw is None or run.continues or giving == run.dataset.name or not disk.is_folder(raw / giving):
+        return
+    ending = run.dataset.dataset_json.require("file_ending")
+    images = run.dataset.raw_images.cases(ending)
+    seen = {}
+    for case in (case for case in cases if case in images):
+        image = run.dataset.raw_folder / "imagesTr" / f"{case}_{images[case][0]}{ending}"
+        if (other := same_file(image, raw / giving / "imagesTr")) is not None:
+            seen[case] = other
+    for case, other in [*seen.items()][:1]:
+        total = len(cases)
+        yield found(run.at, count=len(seen), total=total, fold=run.fold, giving=giving, case=case, other=other)
 
 
 @rule(

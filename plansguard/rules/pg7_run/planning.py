@@ -1,4 +1,4 @@
-"""PG751, PG752, PG756: plans that planning would overwrite, and an environment in which no plans can be made."""
+"""PG751, PG752, PG756, PG757: plans that planning would overwrite, and reasons why no plans can be made."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import counted, listed, quoted, whole
+from plansguard.core.text import counted, listed, nearest, quoted, whole
 from plansguard.nnunet import printed_commands
-from plansguard.nnunet.constants import DA_PROCESSES
+from plansguard.nnunet.constants import DA_PROCESSES, NNUNET_PACKAGE
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import NUMBER, yielded
 from plansguard.subjects.trained_models import trained_with
@@ -138,3 +138,40 @@ def no_thread_for_planning(planning: Planning) -> Iterator[Found]:
 
 def _was(things: Sequence[object]) -> str:
     return "was" if len(things) == 1 else "were"
+
+
+@rule(
+    "PG757",
+    Severity.ERROR,
+    message="the installed nnU-Net{version} has no experiment planner {planner}{near}",
+    fix="name one that it has, or update: pip install --upgrade nnunetv2",
+)
+def planner_not_found(planning: Planning) -> Iterator[Found]:
+    """The experiment planner is not in the installed nnU-Net.
+
+    What it checks: a module of nnU-Net's folder `experiment_planning` has a class of the name that `-pl` gives. The
+    sources are read, not run.
+
+    Why it matters: `TypeError: 'NoneType' object is not callable`, which does not name the planner. Presets such as
+    nnUNetPlannerResEncL came with 2.4.
+
+    How to fix: correct the name, or update nnU-Net. nnU-Net does not search other folders: a planner of your own has to
+    be put into this one.
+
+    Example: `-pl nnUNetPlannerResEncL` with nnU-Net 2.2.
+
+    Evidence: VR-04; nnU-Net issues 2279, 2314, 2475.
+    """
+    if not planning.planner:
+        return
+    from plansguard.nnunet.install.packages import version
+    from plansguard.nnunet.install.trainer_search import finds_planner, planner_names
+
+    if finds_planner(planning.planner) is False:
+        near, installed = nearest(planning.planner, planner_names()), version(NNUNET_PACKAGE)
+        yield found(
+            Location(str(planning.now.folder)),
+            planner=planning.planner,
+            near=f"; did you mean {near}?" if near else "",
+            version=f" {installed}" if installed else "",
+        )

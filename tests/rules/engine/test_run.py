@@ -259,7 +259,7 @@ def test_places_are_computed_only_where_something_was_found(plans: dict[str, Any
     save(plans, "Good.json")
     shutil.copy(SOURCE / "dataset.json", "dataset.json")
     break_patch(plans, "3d_fullres")
-    save(plans, "Bad.json")
+    save({**plans, "plans_name": "Bad"}, "Bad.json")
     (dataset,) = discover([Path()])
     report = run_rules("check", ["."], [dataset], settings=ActiveSettings(), rules=RULES)
     assert {finding.location.path for finding in report.findings} == {"Bad.json"}

@@ -8,7 +8,6 @@ from tests.rules.pg1_plans.networks import (
     CHILD,
     FULLRES,
     HALVED,
-    HALVED_2D,
     KWARGS,
     OLD,
     OLD_WARNING,
@@ -78,8 +77,7 @@ VARIANTS: tuple[Variant, ...] = (
         CT,
         (put(PLANS, OLD, old_2d()),),
         frozenset({OLD_WARNING}),
-        # beside an architecture nnU-Net ignores the old key
-        twin=(put(PLANS, OLD, old_2d(architecture=network(HALVED_2D, [3, 3], axes=2))),),
+        twin=(put(PLANS, OLD, {"inherits_from": "2d"}),),
     ),
     Variant(
         "old-format-with-a-misspelt-network",

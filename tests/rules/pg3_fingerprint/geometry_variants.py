@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tests.support.data_folders import CASCADE as STAGE
+from tests.support.data_folders import LOWRES, STAGES
+from tests.support.moves import MOVED, move
 from tests.support.variants import FINGERPRINT, FIXTURES, PLANS, Variant, drop, finding, put, remove
 
+CT = "Dataset002_FinetuneCT"
 MR = "Dataset003_TwoChannelMR"
 SLIDES = "Dataset004_Slides2D"
 CASCADE = "Dataset005_CascadeCT"
@@ -128,6 +132,18 @@ VARIANTS: tuple[Variant, ...] = (
         frozenset(
             {("PG302", "preprocessed", ""), ("PG309", PLANS, "/configurations/3d_fullres/patch_size")},
         ),
+    ),
+    Variant(
+        "cascade-for-small-images",
+        CT,
+        (
+            move(),
+            put(MOVED, "/configurations/3d_lowres", LOWRES),
+            put(MOVED, "/configurations/3d_cascade_fullres", STAGE),
+        ),
+        finding("PG322", MOVED, "/configurations/3d_lowres/next_stage"),
+        # a cascade that was planned or written for this dataset
+        twin=(move(), *STAGES),
     ),
     Variant(
         "slices-along-another-axis",

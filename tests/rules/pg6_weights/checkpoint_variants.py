@@ -102,6 +102,12 @@ VARIANTS: tuple[Variant, ...] = (
         ("-pretrained_weights", "checkpoint_best.pth"),
     ),
     fault("weights-without-plans", "PG607", weights(init_args=None, trainer_name=None)),
+    fault(
+        "weights-of-a-diverged-training",
+        "PG611",
+        weights(value=b"\0\0\xc0\x7f"),
+        twin=(weights(value=b"\0\0\x80\x3f"),),
+    ),
     fault("custom-trainer", "PG608", weights(trainer="nnUNetTrainer_ofAChallenge")),
     fault("batch-normalization", "PG609", weights(trainer="nnUNetTrainerBN")),
 )

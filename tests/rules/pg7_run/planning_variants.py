@@ -1,4 +1,4 @@
-"""PG751, PG752, PG756: plannings that are about to replace plans, or cannot make any."""
+"""PG751, PG752, PG756, PG757: plannings that are about to replace plans, or cannot make any."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 from plansguard.nnunet.constants import DA_PROCESSES
 from tests.rules.pg7_run.trainings import READY
 from tests.support.moves import MOVED, move
-from tests.support.variants import PLANS, Variant, finding
+from tests.support.nnunets import installed
+from tests.support.variants import PLANS, Variant, finding, written
 
 CT = "Dataset002_FinetuneCT"
+PLANNERS = "site/nnunetv2/experiment_planning"
 PLAN = ("nnUNetv2_plan_experiment", "-d", "2", "-overwrite_plans_name")
 
 
@@ -35,6 +37,23 @@ VARIANTS: tuple[Variant, ...] = (
         READY,
         finding("PG752", PLANS),
         command=(*PLAN, "nnUNetPlans"),
+    ),
+    Variant(
+        "planner-of-another-nnunet",
+        CT,
+        (
+            installed(),
+            written(f"{PLANNERS}/__init__.py", ""),
+            written(f"{PLANNERS}/presets.py", "class Mine:\n    pass\n"),
+        ),
+        finding("PG757", "preprocessed"),
+        twin=(
+            installed(),
+            written(f"{PLANNERS}/__init__.py", ""),
+            written(f"{PLANNERS}/presets.py", "class ExperimentPlanner:\n    pass\n"),
+        ),
+        command=(*PLAN, "Mine"),
+        site=True,
     ),
     Variant(
         "no-thread-to-plan-with",
