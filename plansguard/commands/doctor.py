@@ -26,10 +26,11 @@ def doctor(settings: ActiveSettings | None = None) -> Report:
 
     ``settings`` defaults to those nearest to the current folder.
     """
-    rules = [rule for rule in RULES if rule.level in (Level.INSTALLATION, Level.SETUP)]
+    checks = [rule for rule in RULES if rule.level in (Level.INSTALLATION, Level.SETUP)]
+    rules = [*checks, *(rule for rule in RULES if rule.level is Level.RUN_END)]
     settings = settings or nearest_settings([])
     report = run_rules("doctor", [], [], setup=Setup.here(), settings=settings, rules=rules)
-    return replace(report, documents=len(rules) - len({skipped.code for skipped in report.not_checked}))
+    return replace(report, documents=len(checks) - len({skipped.code for skipped in report.not_checked}))
 
 
 def described() -> Iterator[str]:

@@ -14,6 +14,7 @@ import pytest
 from plansguard import __version__
 from plansguard.commands.doctor import doctor
 from plansguard.core import disk
+from plansguard.core.errors import UnreadableFolder
 from plansguard.nnunet.install import packages
 from tests.support.command import run
 from tests.support.nnunets import install, noted
@@ -92,6 +93,35 @@ def test_a_folder_that_is_read_only(workspace: Path) -> None:
 def test_space(free: float, codes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=int(free * 10**9)))
     assert [finding.code for finding in doctor().findings] == codes
+
+
+def test_a_check_that_crashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is reported, and the result is incomplete."""
+
+    def broken(path: Path) -> None:
+        raise ValueError("no such disk")
+
+    monkeypatch.setattr(shutil, "disk_usage", broken)
+    done = run("doctor")
+    assert done.code == 2
+    assert "error[PG000] rule-crashed" in done.out
+    assert "no such disk" in done.out
+
+
+def test_a_folder_that_cannot_be_listed(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in it is not known; the folder itself is reported."""
+
+    def closed(folder: Path) -> frozenset[str]:
+        if folder.name == "nnUNet_raw":
+            raise UnreadableFolder(str(folder), "the folder cannot be listed: Permission denied")
+        return frozenset()
+
+    monkeypatch.setattr(disk, "folder_names", closed)
+    report = doctor()
+    assert [(one.code, one.reason) for one in report.not_checked] == [
+        ("PG812", f"{workspace}/nnUNet_raw: the folder cannot be listed: Permission denied")
+    ]
+    assert report.exit_code() == 2
 
 
 def test_without_nnunet(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from plansguard.core import disk
+from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed, quoted
 from plansguard.nnunet.workspace import ROOTS
@@ -244,6 +245,9 @@ def disk_nearly_full(setup: Setup) -> Iterator[Found]:
     """
     for folder in setup.present:
         if folder.variable in _WRITTEN:
-            free = shutil.disk_usage(folder.path).free / _GB
+            try:
+                free = shutil.disk_usage(folder.path).free / _GB
+            except OSError as error:
+                raise Absent(f"{folder.path}: {error.strerror}") from error
             if free < LEAST_SPACE:
                 yield found(folder.at, variable=folder.variable, path=quoted(folder.path), free=free)
