@@ -93,6 +93,7 @@ def test_the_gate_before_a_training(folder: str, workspace: Path) -> None:
     assert needed or any(f"{workspace / folder}: the folder cannot be" in reason for reason in reasons)
 
 
+@pytest.mark.nnunet  # its command has to be there
 def test_preprocessing_does_not_replace_what_it_cannot_list(workspace: Path) -> None:
     before = bound_by_permissions()
     folder = workspace / ROOTS["preprocessed"] / CT / DATA

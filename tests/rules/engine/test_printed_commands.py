@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from plansguard.commands.check import check
+from plansguard.nnunet import runtime
 from plansguard.rules import RULES
 from plansguard.rules.engine.declare import Rule
+from tests.support import standin
 from tests.support.command import run
 from tests.support.data_folders import FLAT, GROUND_TRUTH, append, both, preprocessed
 from tests.support.moves import GIVING, MOVED, RECEIVING, move
@@ -48,6 +50,14 @@ def test_commands_are_complete(workspace: Path, code: str, edits: tuple[Edit, ..
     assert expected in fix_of(code)
 
 
+@pytest.fixture
+def installed(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command for preprocessing, also where nnU-Net is not installed; here it is only judged."""
+    program = str(standin.install(workspace))
+    monkeypatch.setattr(runtime, "command", lambda name: program)
+
+
+@pytest.mark.usefixtures("installed")
 @pytest.mark.workspace(GIVING, RECEIVING)
 def test_migrated_plans_that_were_edited_are_not_to_be_preprocessed(workspace: Path) -> None:
     """`plansguard preprocess` refuses them (PG402); once the edit is undone, the fix is the command again."""
@@ -69,6 +79,7 @@ CONFIGURATIONS_CHANGED = {
 }
 
 
+@pytest.mark.usefixtures("installed")
 @pytest.mark.workspace(GIVING, RECEIVING)
 @pytest.mark.parametrize("edit", CONFIGURATIONS_CHANGED.values(), ids=list(CONFIGURATIONS_CHANGED))
 def test_migrated_plans_with_other_configurations_can_be_preprocessed(workspace: Path, edit: Edit) -> None:
