@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -106,8 +107,26 @@ def torch_version() -> tuple[int, ...] | None:
 
 
 def _numbers(package: str) -> tuple[int, ...] | None:
-    text = version(package)
-    return None if text is None else tuple(int(number) for number in re.findall(r"\d+", text)[:3])
+    return _numbers_along(package, tuple(sys.path))
+
+
+@lru_cache(maxsize=16)
+def _numbers_along(package: str, folders: tuple[str, ...]) -> tuple[int, ...] | None:
+    """The version in the name of pip's folder of metadata, such as nnunetv2-2.8.1.dist-info.
+
+    importlib.metadata, which takes longer to load than a check, reads the metadata that have no such folder.
+    """
+    text = None
+    for folder in folders:
+        with suppress(OSError):
+            entries = disk.entries(folder or ".")
+            names = [name for name in entries.files | entries.folders if name.startswith(package)]
+            matches = (re.fullmatch(rf"{re.escape(package)}-([^-]+)\.dist-info", name) for name in names)
+            text = next((match[1] for match in matches if match), None)
+            text = text or (version(package) if any(".egg" in name for name in names) else None)
+        if text is not None:
+            return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
+    return None
 
 
 def dotted(version: tuple[int, ...]) -> str:

@@ -66,6 +66,15 @@ def test_versions_that_do_not_go_together(workspace: Path, site: Path, nnunetv2:
     assert codes() == ({"PG819"} if nnunetv2 == "2.2" else set())
 
 
+def test_the_version_of_an_egg(workspace: Path, site: Path) -> None:
+    """As ``python setup.py develop`` leaves it: no folder of metadata with the version in its name."""
+    folder = site / "nnunetv2.egg-info"
+    folder.mkdir()
+    (folder / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: nnunetv2\nVersion: 2.3.0\n")
+    assert packages.nnunet_version() == (2, 3, 0)
+    assert codes() == {"PG819"}
+
+
 @pytest.mark.parametrize(("nnunetv2", "found"), [("2.5.1", True), ("2.5.2", False)])
 def test_prediction_was_fixed_before_fine_tuning(
     tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch, nnunetv2: str, found: bool
