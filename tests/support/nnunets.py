@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,9 @@ def install(site: Path, monkeypatch: pytest.MonkeyPatch, **versions: str) -> Pat
 
 
 def noted(site: Path, name: str, version: str, more: str = "") -> Path:
-    """Write the metadata of an installed package."""
+    """Write the metadata of an installed package, in place of those of another version."""
+    for older in site.glob(f"{name}-*.dist-info"):
+        shutil.rmtree(older)
     folder = site / f"{name}-{version}.dist-info"
     write(folder, {"METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}"})
     return folder

@@ -107,20 +107,21 @@ def torch_version() -> tuple[int, ...] | None:
 
 
 def _numbers(package: str) -> tuple[int, ...] | None:
-    return _numbers_along(package, tuple(sys.path))
+    return _numbers_along(package, tuple((folder or ".", disk.modified(folder or ".")) for folder in sys.path))
 
 
 @lru_cache(maxsize=16)
-def _numbers_along(package: str, folders: tuple[str, ...]) -> tuple[int, ...] | None:
+def _numbers_along(package: str, folders: tuple[tuple[str, float | None], ...]) -> tuple[int, ...] | None:
     """The version in the name of pip's folder of metadata, such as nnunetv2-2.8.1.dist-info.
 
-    importlib.metadata, which takes longer to load than a check, reads the metadata that have no such folder.
+    importlib.metadata, which takes longer to load than a check, reads the metadata that have no such folder. The times
+    of the folders are part of the key: a package may be installed meanwhile.
     """
     text = None
-    for folder in folders:
+    for folder, _ in folders:
         with suppress(OSError):
-            entries = disk.entries(folder or ".")
-            names = [name for name in entries.files | entries.folders if name.startswith(package)]
+            entries = disk.entries(folder)
+            names = sorted(name for name in entries.files | entries.folders if name.startswith(package))
             matches = (re.fullmatch(rf"{re.escape(package)}-([^-]+)\.dist-info", name) for name in names)
             text = next((match[1] for match in matches if match), None)
             text = text or (version(package) if any(".egg" in name for name in names) else None)
