@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import permutations
 from math import isfinite, log
 
+from plansguard.core.errors import known
 from plansguard.core.report import Severity
 from plansguard.core.text import times
 from plansguard.nnunet import constants, printed_commands
@@ -69,17 +70,20 @@ def spacing_axes_permuted(
 @rule(
     "PG316",
     Severity.WARNING,
-    message="every image has a spacing of exactly 1 x 1 x 1 mm, but {configuration} resamples to {spacing} mm: the "
-    "headers have probably lost the spacing",
-    fix="if so, correct it in the headers, then " + printed_commands.extract_fingerprint(NUMBER, clean=True),
+    message="every image has a spacing of exactly 1 x 1 x 1 mm, but {configuration} resamples to {spacing} mm: either "
+    "the images were resampled to 1 mm, or their headers have lost the spacing",
+    fix="if it was lost, correct it in the headers, then " + printed_commands.extract_fingerprint(NUMBER, clean=True),
     roles=PREPROCESSED | {"loose"},
 )
-def spacing_lost(dataset: Dataset, configuration: Configuration, fingerprint: Fingerprint) -> Iterator[Found]:
+def spacing_lost(
+    dataset: Dataset, plans: Plans, configuration: Configuration, fingerprint: Fingerprint
+) -> Iterator[Found]:
     """The headers of all images say 1 mm, and the plans are for other images.
 
     What it checks: whether every spacing in the fingerprint is exactly 1 along all three axes, while a configuration
-    (without a `next_stage`, which is coarser on purpose) has another. Plans that are made from such a fingerprint have
-    1 mm as well, so they are not reported.
+    (without a `next_stage`, which is coarser on purpose) has another. Plans that were made from this fingerprint are
+    not reported: another spacing in them was chosen. Images that were resampled to 1 mm, as those of BraTS, are not
+    distinguishable from images that lost their spacing.
 
     Why it matters: conversions through PNG, NumPy or some viewers drop the spacing. Migrated plans then resample images
     to a size that has nothing to do with the anatomy, and weights see objects of another size than in pretraining.
@@ -93,8 +97,10 @@ def spacing_lost(dataset: Dataset, configuration: Configuration, fingerprint: Fi
     spacing = configuration.require("spacing")
     if any(value != 1 for row in fingerprint.require("spacings") for value in row) or configuration.get("next_stage"):
         return
+    if fingerprint.is_flat or known(lambda: fingerprint.describes(plans)):
+        return
     other = any(value and not 1 / _NOT_ONE < value < _NOT_ONE for value in spacing)
-    if other and not fingerprint.is_flat and not reported_before(dataset, configuration, "spacing"):
+    if other and not reported_before(dataset, configuration, "spacing"):
         yield found(configuration.at("spacing"), spacing=times(spacing))
 
 

@@ -205,7 +205,9 @@ def transpose_not_for_this_data(plans: Plans, fingerprint: Fingerprint) -> Itera
     """The coarsest axis of this dataset is not the first one after transposing.
 
     What it checks: no axis has at least twice the median spacing of the axis that `transpose_forward` puts first. The
-    planner puts the coarsest axis first. Models are not judged: their axes belong to their weights.
+    planner puts the coarsest axis first. For information where plans that were made for this dataset resample it to
+    about the same spacing along all axes, as with `-overwrite_target_spacing 1 1 1`. Models are not judged: their axes
+    belong to their weights.
 
     Why it matters: 2d configurations then cut the images along a coarse axis, anisotropic kernels and strides apply to
     the wrong axes, and weights from other data are used on axes of another meaning. Training does not fail.
@@ -222,9 +224,14 @@ def transpose_not_for_this_data(plans: Plans, fingerprint: Fingerprint) -> Itera
     spacing = fingerprint.median_spacing(order)
     coarsest = spacing.index(max(spacing))
     if spacing[coarsest] >= ANISOTROPIC * spacing[0]:
+        is_meant = _is_nearly_isotropic(plans) and known(lambda: fingerprint.describes(plans))
         better = [order[coarsest], *sorted(axis for axis in order if axis != order[coarsest])]
         yield found(
             plans.at("transpose_forward"),
+            severity=Severity.INFO if is_meant else None,
+            fix="nothing, if no 2d configuration is used: it cuts the images along the coarse axis"
+            if is_meant
+            else None,
             order=order,
             first=spacing[0],
             coarsest=spacing[coarsest],
@@ -264,6 +271,13 @@ def cascade_not_needed(
         share = prod(patch) / prod(grid.image)
         if len(patch) == len(grid.image) and share >= LOWRES_BELOW:
             yield found(configuration.at("next_stage"), stage=stage.name, share=min(share, 1))
+
+
+def _is_nearly_isotropic(plans: Plans) -> bool:
+    """Whether the plans have 3D configurations, all with about the same spacing along every axis."""
+    rows = [one.get("spacing") or () for one in plans.configurations if one.is_usable]
+    volumes = [row for row in rows if len(row) == 3 and all(row)]
+    return bool(volumes) and all(max(row) < ANISOTROPIC * min(row) for row in volumes)
 
 
 class _Grid(NamedTuple):

@@ -11,6 +11,7 @@ from tests.support.variants import FINGERPRINT, PLANS, RESENC, Edit, Variant, fi
 CT = "Dataset002_FinetuneCT"
 MICROSCOPY = "Dataset006_Microscopy3D"
 SPACING = "/configurations/3d_fullres/spacing"
+MEDIAN = "/original_median_spacing_after_transp"
 MOVED = "preprocessed/PretrainPlans.json"
 
 
@@ -38,6 +39,30 @@ VARIANTS: tuple[Variant, ...] = (
         (move(), remove(PLANS), remove(RESENC), of_every_case("spacings", lambda row: [1.0, 1.0, 1.0])),
         finding("PG316", MOVED, SPACING) | finding("PG316", MOVED, "/configurations/2d/spacing"),
         twin=(move(), remove(PLANS), remove(RESENC), of_every_case("spacings", lambda row: [1.0, 1.0, 1.1])),
+    ),
+    Variant(
+        "headers-without-spacing-and-plans-of-other-images",
+        CT,
+        (
+            remove(RESENC),
+            of_every_case("spacings", lambda row: [1.0, 1.0, 1.0]),
+            put(PLANS, SPACING, [1.2, 1.2, 1.2]),
+            put(PLANS, MEDIAN, [2.0, 1.0, 1.0]),
+        ),
+        frozenset(
+            {
+                ("PG311", PLANS, MEDIAN),
+                ("PG316", PLANS, SPACING),
+                ("PG316", PLANS, "/configurations/2d/spacing"),
+            }
+        ),
+        # images of 1 mm, and another spacing that was chosen when they were planned
+        twin=(
+            remove(RESENC),
+            of_every_case("spacings", lambda row: [1.0, 1.0, 1.0]),
+            put(PLANS, SPACING, [1.2, 1.2, 1.2]),
+            put(PLANS, MEDIAN, [1.0, 1.0, 1.0]),
+        ),
     ),
     Variant(
         "volumes-of-one-slice",

@@ -9,6 +9,7 @@ import pytest
 
 from plansguard.commands.check import check
 from plansguard.core.report import Finding
+from tests.rules.pg3_fingerprint.geometry_variants import FOR_SLICES_LAST, MICROSCOPY
 from tests.rules.pg3_fingerprint.test_channels import MODEL, TRAINED
 from tests.support.command import run
 from tests.support.moves import GIVING, MOVED, RECEIVING
@@ -76,3 +77,20 @@ def test_plans_of_trained_weights_are_not_to_be_changed(migrated: Path, edit: Ed
     findings = check([place(migrated, RECEIVING, "results")]).findings
     assert not {one.code for one in findings} & {"PG307", "PG308", "PG309", "PG310"}
     assert not any("plan_experiment" in one.fix for one in findings)
+
+
+@pytest.mark.workspace(GIVING, RECEIVING, MICROSCOPY)
+@pytest.mark.parametrize(
+    ("spacing", "severity"),
+    [
+        pytest.param([1.0, 1.0, 1.0], "info", id="as -overwrite_target_spacing 1 1 1"),
+        pytest.param([0.5, 3.0, 0.5], "warning", id="as the images"),
+    ],
+)
+def test_axes_of_an_isotropic_target_spacing_are_for_information(
+    workspace: Path, spacing: list[float], severity: str
+) -> None:
+    for edit in (*FOR_SLICES_LAST, put(PLANS, f"{CONFIGURATIONS}/3d_fullres/spacing", spacing)):
+        edit(workspace, MICROSCOPY)
+    [finding] = [one for one in check([], datasets=[MICROSCOPY]).findings if one.code == "PG310"]
+    assert finding.severity == severity
