@@ -83,7 +83,8 @@ def preprocess_command(dataset: Dataset, plans: Plans, *names: str) -> str:
         return _ELSEWHERE
     codes = sorted({*_edited_since_migration(dataset, plans), *_shared_wrongly(dataset, plans, names)})
     if codes:
-        return f"first do what {listed(codes)} says"
+        where = f", shown by {printed_commands.check(dataset.name)}" if dataset.request.plans else ""
+        return f"first do what {listed(codes)} says{where if 'PG501' in codes else ''}"
     return printed_commands.preprocess(dataset.name, plans.identifier, *names)
 
 

@@ -109,10 +109,7 @@ def normalization_differs_from_channels(
             name=brief(name),
             implied=implied,
             scheme=scheme,
-            remedy="keep it while the weights are used; decide whether weights trained this way suit these images"
-            if keep
-            else f"if dataset.json is right{_other_scheme(dataset, configuration.plans)}; if the plans are, name the "
-            "channel accordingly",
+            remedy=_remedy_for_scheme(dataset, configuration, keep=keep),
         )
 
 
@@ -222,6 +219,16 @@ def _other_scheme(dataset: Dataset, plans: Plans) -> str:
 def _belongs_to_weights(dataset: Dataset, plans: Plans) -> bool:
     """Return whether the plans must stay those of trained weights: migrated to fine-tune, or a trained model's."""
     return dataset.role == "model" or dataset.migrated_with(plans) == "finetune"
+
+
+def _remedy_for_scheme(dataset: Dataset, configuration: Configuration, *, keep: bool) -> str:
+    """Return what to do about a scheme; ``keep`` is whether it belongs to weights."""
+    if keep:
+        return "keep it while the weights are used; decide whether weights trained this way suit these images"
+    if _is_variation(configuration):
+        return f"nothing, if it is chosen; else delete normalization_schemes from {configuration.name}"
+    again = _other_scheme(dataset, configuration.plans)
+    return f"if dataset.json is right{again}; if the plans are, name the channel accordingly"
 
 
 def _is_variation(configuration: Configuration) -> bool:

@@ -95,6 +95,8 @@ def test_migrated_plans_with_other_configurations_can_be_preprocessed(workspace:
 @pytest.mark.workspace(RECEIVING, edits=(*RECORDED[2:], preprocessed(FLAT)))
 def test_a_folder_that_other_plans_read_is_not_to_be_preprocessed(workspace: Path) -> None:
     put(PLANS, "/configurations/3d_fullres/spacing/0", 1.0)(workspace, RECEIVING)
-    assert fix_of("PG540", plans="nnUNetPlans") == "set spacing back, or preprocess again: first do what PG501 says"
+    fix = "set spacing back, or preprocess again: first do what PG501 says"
+    assert fix_of("PG540") == fix
+    assert fix_of("PG540", plans="nnUNetPlans") == f"{fix}, shown by plansguard check -d 2"
     other = fix_of("PG501", plans="nnUNetPlans")
     assert "then plansguard preprocess -d 2 -p nnUNetResEncUNetMPlans -c 3d_fullres" in other

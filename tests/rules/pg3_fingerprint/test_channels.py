@@ -13,7 +13,7 @@ from tests.rules.pg3_fingerprint.channels_variants import CT, INTENSITIES, stati
 from tests.support.benches import codes, judged
 from tests.support.command import run
 from tests.support.moves import GIVING, MOVED, move
-from tests.support.variants import Edit, copy, place, put
+from tests.support.variants import PLANS, Edit, copy, place, put
 
 #: The files of a trained model beside the dataset, with the plans that were migrated.
 MODEL = "results/nnUNetTrainer__PretrainPlans__3d_fullres"
@@ -89,3 +89,12 @@ def test_plans_of_a_trained_model_are_not_planned_again(workspace: Path, edit: E
     assert code in {one.code for one in findings}
     assert all(one.severity is Severity.WARNING for one in findings)
     assert not any("plan_experiment" in one.fix for one in findings)
+
+
+@pytest.mark.workspace(CT)
+def test_a_scheme_that_only_one_configuration_writes_may_be_kept(workspace: Path) -> None:
+    variation = {"inherits_from": "3d_fullres", "normalization_schemes": ["ZScoreNormalization"]}
+    put(PLANS, "/configurations/3d_z", {**variation, "data_identifier": "nnUNetPlans_3d_z"})(workspace, CT)
+    (finding,) = (one for one in check(datasets=[CT]).findings if one.code == "PG305")
+    assert finding.severity is Severity.WARNING
+    assert finding.fix == "nothing, if it is chosen; else delete normalization_schemes from 3d_z"
