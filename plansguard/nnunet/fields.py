@@ -200,8 +200,8 @@ def _taken_as(field: FieldUse, model: str, tokens: Tokens, value: Any, document:
     if model == "DatasetJson" and len(tokens) == 2 and tokens[0] == "labels" and tokens[1] != "ignore":
         labels = document["labels"].values() if isinstance(document, dict) else ()
         return None if any(isinstance(label, list) for label in labels) else _whole_label(value)
-    counted = (tokens[0] if tokens else "") in ("numTraining", "shapes_after_crop", "spacings")
-    if counted and isinstance(value, (int, float)) and value > 0:
+    counted = len(tokens) == 3 and tokens[0] in ("shapes_after_crop", "spacings")
+    if (counted or tuple(tokens) == ("numTraining",)) and isinstance(value, (int, float)) and value > 0:
         return "a number"
     key = tokens[-1] if tokens and isinstance(tokens[-1], str) else tokens[0] if tokens else ""
     if key == "transpose_forward" and isinstance(value, bool):

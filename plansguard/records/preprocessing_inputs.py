@@ -8,7 +8,7 @@ from math import isclose
 from typing import Any, NamedTuple
 
 from plansguard.core.report import Severity
-from plansguard.nnunet import constants
+from plansguard.nnunet import constants, signatures
 
 #: Relative difference below which numbers give the same arrays; nnU-Net writes 0.800000011920929 for a float32 of 0.8.
 _SAME_NUMBER = 1e-6
@@ -61,7 +61,20 @@ def place_in_plans(plans: Mapping[str, Any], field: str) -> tuple[str, ...] | No
 
 def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[FieldDifference]:
     """Fields that both have and that differ; nnU-Net cannot preprocess where one is missing (PG006)."""
-    return [FieldDifference(key, then[key], now[key]) for key in now if key in then and not _same(then[key], now[key])]
+    return [
+        FieldDifference(key, then[key], now[key])
+        for key in now
+        if key in then and not _same(then[key], now[key]) and not _same(_complete(then, key), _complete(now, key))
+    ]
+
+
+def _complete(fields: Mapping[str, Any], key: str) -> Any:
+    """A field; for the arguments of nnU-Net's resampling functions, with the defaults of those that are left out."""
+    function = fields.get(key.removesuffix("_kwargs"))
+    if not key.startswith("resampling_fn_") or not isinstance(function, str) or not isinstance(fields[key], dict):
+        return fields[key]
+    arguments = signatures.resampling(function) or {}
+    return {**{name: entry[1] for name, entry in arguments.items() if len(entry) > 1}, **fields[key]}
 
 
 def dataset_fields(dataset_json: Mapping[str, Any]) -> dict[str, Any]:

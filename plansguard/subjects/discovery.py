@@ -70,7 +70,8 @@ def discover(paths: Sequence[Path]) -> Iterator[Dataset]:
 def dataset_in(folder: Path, named: Iterable[str] = (), workspace: Workspace | None = None) -> Dataset:
     """The documents of one folder, in this workspace or else the one around the folder.
 
-    A file in ``named`` is included if its name is one of nnU-Net's, or if it cannot be read. Files without a name and
+    A file in ``named`` is included if its name is one of nnU-Net's, or if it cannot be read; for plans, a name such as
+    pricing_plans.json is not enough. Files without a name and
     the fields of nnU-Net's documents are skipped, named or not; so are damaged files, unless what is left of them shows
     what they are. A JSON file without permission to open it is included beside documents of nnU-Net. UnreadableDocument
     when the folder cannot be listed.
@@ -95,7 +96,7 @@ def dataset_in(folder: Path, named: Iterable[str] = (), workspace: Workspace | N
             continue
         if document is None:
             continue
-        if document.kind or (name in named and expected):
+        if document.kind or (name in named and expected and (expected != "plans" or _names_plans(name))):
             documents.append(document)
         elif expected:
             by_name_only.append(document)
@@ -213,6 +214,11 @@ def _json_names(entries: disk.Entries) -> Iterator[str]:
     """Names that end in ``.json``, without hidden ones: of files, and of what may be meant to be one."""
     for names in (entries.files, entries.folders, entries.others):
         yield from (name for name in names if name.endswith(".json") and not name.startswith("."))
+
+
+def _names_plans(file: str) -> bool:
+    """Whether a file is called as nnU-Net's planners call plans: plans.json, or a name that ends in Plans or has it."""
+    return file == file_names.MODEL_PLANS or "Plans" in _stem(file)
 
 
 def _stem(file: str) -> str:

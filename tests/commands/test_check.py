@@ -248,6 +248,14 @@ def test_a_repository_with_nothing_but_other_json() -> None:
     assert judge()[:3] == (3, [], 0)
 
 
+def test_a_named_file_that_is_called_like_plans() -> None:
+    """As pre-commit names all changed JSON files."""
+    Path("pricing_plans.json").write_text(OTHER_FILES["floorplans.json"])
+    assert judge("pricing_plans.json")[:3] == (3, [], 0)
+    Path("pricing_plans.json").rename("MyPlans.json")
+    assert judge("MyPlans.json")[:2] == (1, [("PG004", "MyPlans.json")])
+
+
 def test_names_that_count_where_nnunets_documents_are(folder: Path) -> None:
     """The same files beside real plans are what nnU-Net would open."""
     for name in ("floorplans.json", "plans.json", "package.json", "tsconfig.json"):

@@ -83,6 +83,7 @@ def test_steps_of_a_place(model: str, tokens: tuple[str | int, ...], steps: tupl
         ("Plans", (INTENSITY_KEY, "0", "mean"), [3.5], False, "; nnU-Net takes it as 3.5"),
         ("Plans", (INTENSITY_KEY, "0", "std"), [3.5], True, "; it is read by preprocessing"),
         ("Fingerprint", ("shapes_after_crop", 3, 1), 64.5, False, "; nnU-Net takes it as a number"),
+        ("Fingerprint", ("shapes_after_crop", 3), 64, True, "; it is read by planning"),
         ("DatasetJson", ("labels", "kidney"), "6", False, "; nnU-Net takes it as 6"),
         ("DatasetJson", ("labels", "kidney"), 6.0, False, "; nnU-Net takes it as 6"),
         ("DatasetJson", ("numTraining",), True, False, "; nnU-Net takes it as a number"),

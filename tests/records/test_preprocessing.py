@@ -74,6 +74,7 @@ CONFIGURATION = "/configurations/3d_fullres"
         (f"{CONFIGURATION}/use_mask_for_norm", [True], "use_mask_for_norm"),
         (f"{CONFIGURATION}/preprocessor_name", "Mine", "preprocessor_name"),
         (f"{KWARGS}/order", 1, "resampling_fn_data_kwargs"),
+        (KWARGS, {"order": 1, "force_separate_z": None}, "resampling_fn_data_kwargs"),
         ("/transpose_forward", [1, 0, 2], "transpose_forward"),
         ("/image_reader_writer", "NibabelIO", "image_reader_writer"),
         (MEAN, 70.0, "mean of channel 0"),
@@ -91,6 +92,8 @@ def test_fields_that_change_the_arrays(pointer: str, value: Any, field: str) -> 
         (f"{CONFIGURATION}/batch_size", 9),
         (f"{CONFIGURATION}/resampling_fn_probabilities_kwargs/order", 3),  # only export reads it
         (f"{KWARGS}/of_a_newer_release", None),
+        # the function's own defaults
+        (KWARGS, {"is_seg": False, "force_separate_z": None}),
         ("/foreground_intensity_properties_per_channel/0/median", 3.0),
         ("/plans_name", "Mine"),
     ],

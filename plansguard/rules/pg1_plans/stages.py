@@ -261,8 +261,14 @@ def _bad_entries(
                 yield key, (*tokens, *(axis if numbers is stage else ())), stage, *positive
             elif isinstance(stage, list) and len(stage) != axes:
                 yield key, tokens, stage, f"other stages have {axes} numbers", f"write {axes} numbers, one per axis"
-            elif key == "kernel_sizes" and any(number % 2 == 0 for number in numbers):
-                yield key, tokens, stage, "the network can only pad odd kernels", "write odd numbers, such as 3"
+            elif key == "kernel_sizes" and (even := [axis for axis, number in enumerate(numbers) if number % 2 == 0]):
+                yield (
+                    key,
+                    (*tokens, *(even[:1] if numbers is stage else ())),
+                    stage,
+                    "the network can only pad odd kernels",
+                    "write odd numbers, such as 3",
+                )
 
 
 def _scalar_strides(

@@ -27,7 +27,8 @@ def channel_count_mismatch(dataset: Dataset, plans: Plans, dataset_json: Dataset
     """The plans are for another number of channels than dataset.json names.
 
     What it checks: `normalization_schemes` and `use_mask_for_norm` of every configuration, and the intensity
-    properties, have one entry for each channel of dataset.json. The same wrong number is reported once.
+    properties, have one entry for each channel of dataset.json. The same wrong number is reported once. More entries in
+    one of these fields are a warning, because nnU-Net reads only the first ones, except for masks that are true.
 
     Why it matters: with too few entries preprocessing deletes the old data and then stops with `IndexError: list index
     out of range` or `KeyError: '1'`. With too many it silently trains on other channels than the plans describe. The
@@ -49,6 +50,7 @@ def channel_count_mismatch(dataset: Dataset, plans: Plans, dataset_json: Dataset
     for field in wrong:
         yield found(
             field.at,
+            severity=Severity.WARNING if len(wrong) < len(fields) and not field.matters_beyond(len(channels)) else None,
             related=[(dataset_json.at(dataset_json.channels_key), "the channels")],
             who=field.who,
             count=counted(field.entries, "channel"),
@@ -191,11 +193,19 @@ def _same_statistics(dataset: Dataset, plans: Plans) -> str:
 
 
 class _FieldPerChannel(NamedTuple):
-    """A field with one entry per channel: its place, its name in the message, and its number of entries."""
+    """A field with one entry per channel: its place, its name in the message, and its entries.
+
+    ``flags`` are those that training applies to every channel, whatever the number of channels.
+    """
 
     at: Location
     who: str
     entries: int
+    flags: tuple[bool, ...] = ()
+
+    def matters_beyond(self, channels: int) -> bool:
+        """Return whether nnU-Net fails or differs because of the entries beyond the channels, or lacks some."""
+        return self.entries < channels or any(self.flags[channels:])
 
 
 def _fields_per_channel(dataset: Dataset, plans: Plans) -> Iterator[_FieldPerChannel]:
@@ -203,7 +213,8 @@ def _fields_per_channel(dataset: Dataset, plans: Plans) -> Iterator[_FieldPerCha
         for key in ("normalization_schemes", "use_mask_for_norm"):
             value = configuration.get(key)
             if value is not None and not reported_before(dataset, configuration, key):
-                yield _FieldPerChannel(configuration.at(key), f"{key} of {configuration.name} is", len(value))
+                flags = tuple(value) if key == "use_mask_for_norm" else ()
+                yield _FieldPerChannel(configuration.at(key), f"{key} of {configuration.name} is", len(value), flags)
     properties = plans.value.get(plans.intensity_key)
     if properties is not None:
         yield _FieldPerChannel(plans.at(plans.intensity_key), f"{plans.intensity_key} is", len(properties))

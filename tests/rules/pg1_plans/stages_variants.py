@@ -143,7 +143,7 @@ VARIANTS: tuple[Variant, ...] = (
         "even-kernel",
         CT,
         (put(PLANS, f"{KWARGS}/kernel_sizes/2", [2, 2, 2]),),
-        finding("PG103", PLANS, f"{KWARGS}/kernel_sizes/2"),
+        finding("PG103", PLANS, f"{KWARGS}/kernel_sizes/2/0"),
         twin=(put(PLANS, f"{KWARGS}/kernel_sizes/2", [5, 5, 5]),),
     ),
     Variant(

@@ -1,4 +1,4 @@
-"""PG305 and PG306: the fix of plans that must stay as they are, because weights or a fine-tuning need them."""
+"""PG304: entries that nnU-Net does not read; PG305, PG306: plans that weights or a fine-tuning need as they are."""
 
 from __future__ import annotations
 
@@ -98,3 +98,19 @@ def test_a_scheme_that_only_one_configuration_writes_may_be_kept(workspace: Path
     (finding,) = (one for one in check(datasets=[CT]).findings if one.code == "PG305")
     assert finding.severity is Severity.WARNING
     assert finding.fix == "nothing, if it is chosen; else delete normalization_schemes from 3d_z"
+
+
+@pytest.mark.workspace(CT)
+@pytest.mark.parametrize(
+    ("key", "entries", "severity"),
+    [
+        ("normalization_schemes", ["CTNormalization"] * 2, Severity.WARNING),
+        ("normalization_schemes", [], Severity.ERROR),
+        ("use_mask_for_norm", [False, False], Severity.WARNING),
+        ("use_mask_for_norm", [False, True], Severity.ERROR),  # training masks a channel that is not there
+    ],
+)
+def test_entries_beyond_the_channels(workspace: Path, key: str, entries: list[object], severity: Severity) -> None:
+    put("preprocessed/nnUNetPlans.json", f"/configurations/3d_fullres/{key}", entries)(workspace, CT)
+    found = [one.severity for one in check(datasets=[CT], plans="nnUNetPlans").findings if one.code == "PG304"]
+    assert found == [severity]
