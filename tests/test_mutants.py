@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import random
 import sys
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+from plansguard.documents import json_document
 from tests.conftest import ROOT
-from tests.support.variants import FIXTURES, resolve
+from tests.support.variants import FIXTURES, ROOTS, resolve, set_value
 
 DATASET = FIXTURES / "workspace" / "nnUNet_preprocessed" / "Dataset005_CascadeCT"
 DOCUMENTS = {
@@ -21,15 +25,20 @@ DOCUMENTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def mutants() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("mutants", ROOT / "benchmarks" / "mutation" / "mutants.py")
+def module(name: str) -> ModuleType:
+    """Load a module of the benchmark."""
+    specification = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / "mutation" / f"{name}.py")
     assert specification is not None
     assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["mutants"] = module  # named tuples look for it
-    specification.loader.exec_module(module)
-    return module
+    loaded = importlib.util.module_from_spec(specification)
+    sys.modules[name] = loaded  # named tuples look for it
+    specification.loader.exec_module(loaded)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def mutants() -> ModuleType:
+    return module("mutants")
 
 
 @pytest.mark.parametrize("kind", DOCUMENTS)
@@ -52,3 +61,36 @@ def test_a_seed_makes_the_same_mutants(mutants: ModuleType) -> None:
 def test_all_operators_are_used(mutants: ModuleType) -> None:
     used = {mutants.mutant("plans", DOCUMENTS["plans"], random.Random(seed)).operator for seed in range(500)}
     assert used == set(mutants._OPERATORS)
+
+
+@pytest.mark.slow
+@pytest.mark.nnunet
+@pytest.mark.parametrize(
+    ("pointer", "value", "outcome", "code"),
+    [
+        ("/configurations/2d/batch_size", "2", "refused", "PG005"),
+        ("/configurations/2d/architecture/arch_kwargs/nonlin_kwargs", {"in_place": True}, "refused", "PG117"),
+        ("/configurations/2d/architecture/arch_kwargs/nonlin", "torch.nn.LeakyRELU", "changed", "PG116"),
+        ("/configurations/2d/median_image_size_in_voxels", "x", "same", "PG005"),
+        ("/original_median_spacing_after_transp", [1.0, 1.0, 1.0], "same", "PG311"),
+    ],
+)
+def test_the_judge(
+    pointer: str,
+    value: Any,
+    outcome: str,
+    code: str,
+    tmp_path: Path,
+    mutants: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("nnunetv2", reason="needs nnunetv2 (plansguard[train])")
+    for variable in (*ROOTS.values(), "nnUNet_n_proc_DA"):
+        monkeypatch.setenv(variable, "")  # the judge sets them
+    source = module("run").Source(DATASET.with_name("Dataset004_Slides2D"), "nnUNetPlans.json", tmp_path)
+    document = copy.deepcopy(source.documents["plans"])
+    set_value(document, pointer, value)
+    place = tuple(json_document.tokens(pointer))
+    judged = source.judged(mutants.Mutant("plans", place, "retype", value, document, (pointer,)))
+    assert judged["outcome"] == outcome
+    assert code in [one[0] for one in judged["findings"]]

@@ -10,6 +10,7 @@ from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed, nearest
 from plansguard.nnunet import constants
+from plansguard.nnunet.fields import near
 from plansguard.nnunet.inheritance import InheritanceError
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import reported_before
@@ -199,9 +200,9 @@ def unknown_normalization(configuration: Configuration, dataset: Dataset) -> Ite
     for index, scheme in enumerate(schemes):
         if scheme in constants.NORMALIZATIONS:
             continue
-        meant = _SCHEME_OF_WORD.get(_stem(scheme))
-        near = nearest(_stem(scheme), list(_SCHEME_OF_WORD))
-        hint = f"; if {_SCHEME_OF_WORD[near]} is meant, write that" if near else ""
+        meant = _SCHEME_OF_WORD.get(_stem(scheme)) or near(scheme, constants.NORMALIZATIONS)
+        similar = nearest(_stem(scheme), list(_SCHEME_OF_WORD))
+        hint = f"; if {_SCHEME_OF_WORD[similar]} is meant, write that" if similar else ""
         yield found(
             configuration.at("normalization_schemes", index),
             severity=Severity.ERROR if meant else Severity.WARNING,

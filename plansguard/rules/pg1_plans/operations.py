@@ -129,7 +129,7 @@ def unknown_name(plans: Plans, dataset: Dataset) -> Iterator[Found]:
         if value in known or value is None:
             continue
         meant = fields.near(value, known)
-        impossible = not value.isidentifier() or any(value in signatures.names(other) for other in (*_WHAT, "planners"))
+        impossible = not value.isidentifier() or value in _other_names(plans)
         yield found(
             at,
             severity=Severity.ERROR if meant or impossible else Severity.WARNING,
@@ -142,6 +142,13 @@ def unknown_name(plans: Plans, dataset: Dataset) -> Iterator[Found]:
             if meant or impossible
             else f"make sure that the nnU-Net which runs these plans has it; its own: {listed(known, shown=6)}",
         )
+
+
+def _other_names(plans: Plans) -> set[str]:
+    """Return names of nnU-Net and of these plans that are names of something else."""
+    kinds: tuple[signatures.Kind, ...] = (*_WHAT, "planners")
+    identifiers = [entry.get("data_identifier") for entry in plans.written.values()]
+    return {name for kind in kinds for name in signatures.names(kind)} | {str(name) for name in identifiers}
 
 
 #: Kind of name -> what it is.
@@ -312,6 +319,8 @@ def _faults_of_resampling(configuration: Configuration, dataset: Dataset) -> Ite
                 severity = Severity.ERROR if read else Severity.WARNING
             if fault.argument == "force_separate_z" and str(given[fault.argument]).casefold() in ("none", "null"):
                 severity = Severity.WARNING  # for most images true does what null does
+            if fault.argument == "order" and given["order"] is None:
+                severity = Severity.WARNING  # scikit-image takes 1
             yield _fault(at, name, fault, [*arguments], severity)
 
 

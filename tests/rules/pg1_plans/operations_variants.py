@@ -158,6 +158,12 @@ VARIANTS: tuple[Variant, ...] = (
         finding("PG118", PLANS, f"{FULLRES}/resampling_fn_probabilities"),
     ),
     Variant(
+        "resampling-function-is-a-folder",
+        ALONE,
+        (put(PLANS, f"{FULLRES}/resampling_fn_seg", "nnUNetPlans_2d"),),
+        finding("PG118", PLANS, f"{FULLRES}/resampling_fn_seg"),
+    ),
+    Variant(
         "preprocessor-without-a-name",
         ALONE,
         (put(PLANS, f"{FULLRES}/preprocessor_name", ""),),
