@@ -43,7 +43,10 @@ FIELDS: dict[str, tuple[str, tuple[str | int, ...]]] = {
     "case": (SPLITS, (0, "train", 0)),
 }
 NAMES = {key: VALUES[key] for key in ("long", "longer", "newline", "parent", "empty", "dot", "absolute")}
+#: Values of other types, for the fields of documents.
+OTHER_TYPES: dict[str, object] = {"an object": {"a": "b"}, "a list": [], "a number": 3.5, "a truth value": True}
 MIGRATE = ("migrate", "-s", "1", "-t", "2", "-tp")
+GATE = ("gate", "--dry-run", "--", "nnUNetv2_train", "1", "3d_fullres", "0", "-device", "cpu")
 OPTIONS = {
     "check path": ("check", "{}"),
     "check -d": ("check", "-d", "{}"),
@@ -87,14 +90,14 @@ def test_fields_of_documents(field: str, workspace: Path) -> None:
     name, (*above, last) = FIELDS[field]
     path = place(workspace, CT, f"preprocessed/{name}")
     original = path.read_text(encoding="utf-8")
-    for kind, value in VALUES.items():
+    for kind, value in {**VALUES, **OTHER_TYPES}.items():
         document = json.loads(original)
         part: Any = document
         for key in above:
             part = part[key]
         part[last] = value
         path.write_text(json.dumps(document), encoding="utf-8")
-        for command in (("check", "-d", "1"), (*MIGRATE, "N", "--dry-run"), ("show", path)):
+        for command in (("check", "-d", "1"), (*MIGRATE, "N", "--dry-run"), ("show", path), GATE):
             assert_no_crash(run(*command), f"{kind} {command}")
 
 

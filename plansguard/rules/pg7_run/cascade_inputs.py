@@ -43,7 +43,7 @@ def nothing_to_train_on(run: TrainingRun) -> Iterator[Found]:
 
     Evidence: PP-01; nnU-Net issues 1541, 1970, 2013.
     """
-    dataset, configuration = run.dataset, run.configuration
+    dataset, configuration = run.dataset, run.configuration.usable
     identifier = configuration.require("data_identifier")
     if not is_folder_name(identifier):
         return  # PG526 reports it
@@ -82,13 +82,15 @@ def previous_stage_of_another_trainer(run: TrainingRun) -> Iterator[Found]:
 
     Evidence: CA-01; nnU-Net issues 1959, 2371; nnUNetTrainer.__init__.
     """
-    stage = run.configuration.get("previous_stage")
-    models = [model for model in run.dataset.trained if model.checkpoints] if stage else []
+    stage = _previous_stage(run)
+    if stage is None:
+        return
+    models = [model for model in run.dataset.trained if model.checkpoints]
     plans = run.plans.identifier
     names = [model.trainer for model in models if model.plans_name == plans and model.configuration == stage]
     folder = run.model_folder.with_name(f"{run.trainer}__{plans}__{stage}")
     if names and run.trainer not in names and not disk.is_there(folder / "predicted_next_stage"):
-        at, first = run.configuration.at("previous_stage"), _of_stage(run, str(stage)).command()
+        at, first = run.configuration.at("previous_stage"), _of_stage(run, stage).command()
         yield found(at, stage=stage, others=listed(names), first=first, second=run.command(names[0]))
 
 
@@ -152,14 +154,20 @@ def previous_stage_saw_validation_cases(run: TrainingRun) -> Iterator[Found]:
 
     Evidence: CA-01; perform_actual_validation and do_split in nnUNetTrainer.py of nnU-Net 2.8.1.
     """
-    stage = run.configuration.get("previous_stage")
-    if not stage or run.fold == ALL:
+    stage = _previous_stage(run)
+    if stage is None or run.fold == ALL:
         return
     model = run.model_folder.with_name(f"{run.trainer}__{run.plans.identifier}__{stage}")
     folds = {path.parent.name for path in disk.matching(model, f"fold_*/{CHECKPOINT_FINAL}")}
     if f"fold_{ALL}" in folds and run.output_folder.name not in folds:
-        at, command = run.configuration.at("previous_stage"), _of_stage(run, str(stage)).command()
+        at, command = run.configuration.at("previous_stage"), _of_stage(run, stage).command()
         yield found(at, stage=stage, fold=run.fold, model=model.name, command=command)
+
+
+def _previous_stage(run: TrainingRun) -> str | None:
+    """The previous stage of a cascade, if the plans have it; PG119 reports another."""
+    stage = run.configuration.usable.get("previous_stage")
+    return next((one.name for one in run.plans.configurations if one.name == stage), None)
 
 
 def _of_stage(run: TrainingRun, stage: str) -> TrainingRun:
