@@ -495,6 +495,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzz") / "checkpoint.pth"
 
 
+@pytest.mark.slow
 @settings(max_examples=max(100, settings().max_examples))
 @given(data=mutations([DATA]))
 def test_fuzz_data_pkl(data: bytes) -> None:
@@ -506,6 +507,7 @@ def test_fuzz_data_pkl(data: bytes) -> None:
         assert str(error)
 
 
+@pytest.mark.slow
 @settings(max_examples=max(100, settings().max_examples))
 @given(data=mutations([DATA, dumps({"network_weights": WEIGHTS, "init_args": {"plans": {"a": [1]}}})]))
 def test_fuzz_the_pickle_in_a_checkpoint(data: bytes, scratch: Path) -> None:
@@ -520,6 +522,7 @@ def _small_files(folder: Path) -> list[bytes]:
     return [write(folder / "seed.pth", SMALL).read_bytes() for write in (save, save_legacy)]
 
 
+@pytest.mark.slow
 @settings(max_examples=max(100, settings().max_examples))
 @given(choose=st.data())
 def test_fuzz_whole_files(choose: st.DataObject, scratch: Path) -> None:

@@ -510,6 +510,7 @@ SEEDS = [file.read_bytes() for file in CASES if file.stat().st_size < 40_000]
 SEEDS += [pickle.dumps({"a": [1.5, (2, "b"), {3}], 4: None}, number) for number in range(6)]
 
 
+@pytest.mark.slow
 @settings(max_examples=max(100, settings().max_examples))
 @given(data=mutations(SEEDS) | st.binary(max_size=60))
 def test_fuzz_pickles(data: bytes) -> None:

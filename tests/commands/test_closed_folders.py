@@ -20,7 +20,11 @@ from tests.support.variants import ROOTS
 CT = "Dataset002_FinetuneCT"
 BESIDE = "nnUNetTrainer__nnUNetPlans__2d"
 
-pytestmark = [posix_permissions, pytest.mark.workspace(CT, edits=(*READY, trained("2d")), folder="workspace")]
+pytestmark = [
+    pytest.mark.slow,
+    posix_permissions,
+    pytest.mark.workspace(CT, edits=(*READY, trained("2d")), folder="workspace"),
+]
 
 #: Folders in the workspace that a check of Dataset002 lists.
 LISTED = (
