@@ -311,6 +311,8 @@ def _faults_of_resampling(configuration: Configuration, dataset: Dataset) -> Ite
         wrong = ((argument, _trouble_of_value(argument, value, arguments)) for argument, value in given.items())
         faults += [signatures.Misfit(argument, trouble) for argument, trouble in wrong if trouble]
         for fault in faults:
+            if fault.argument == "order" and given["order"] is None and given.get("is_seg") and "order" in arguments:
+                continue  # scikit-image then takes 1, as nnU-Net's planners write
             at, severity = configuration.at(f"{key}_kwargs", fault.argument), Severity.ERROR
             if fault.argument == "order_z" and fault.trouble != signatures.NO_ARGUMENT:
                 read = _reads_order_z(configuration, given)

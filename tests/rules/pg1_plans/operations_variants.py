@@ -130,6 +130,13 @@ VARIANTS: tuple[Variant, ...] = (
         finding("PG117", PLANS, f"{PREDICTIONS}/order"),
     ),
     Variant(
+        "spline-order-null",
+        ALONE,
+        (put(PLANS, f"{IMAGES}/order", None),),
+        finding("PG117", PLANS, f"{IMAGES}/order"),
+        twin=(put(PLANS, f"{SEGMENTATIONS}/order", None),),
+    ),
+    Variant(
         "label-maps-by-text",
         ALONE,
         (put(PLANS, f"{IMAGES}/is_seg", "False"),),
