@@ -28,6 +28,8 @@ Word = str | Path
 
 #: What only the user knows: the dataset that a name without a number stands for, or that plans come from or go to.
 DATASET: Final = ShellText("DATASET")
+#: The dataset that plans come from, where the one that they go to is known.
+SOURCE: Final = ShellText("SOURCE")
 CONFIGURATION: Final = ShellText("CONFIGURATION")
 FOLD: Final = ShellText("FOLD")
 #: A name for migrated plans of a dataset that is not known.

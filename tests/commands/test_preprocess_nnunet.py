@@ -153,7 +153,7 @@ def test_nnunet_cannot_delete_a_link(real: Path) -> None:
 
 
 def test_a_label_added_after_preprocessing_is_one_finding(real: Path) -> None:
-    labels = {**json.loads(place(real, CT, "raw/dataset.json").read_bytes())["labels"], "cyst": 9}
+    labels = {**json.loads(place(real, CT, "raw/dataset.json").read_bytes())["labels"], "cyst": 2}
     edited(real, *in_both("/labels", labels))
     with place(real, CT, "raw/labelsTr/fine_001.nii.gz").open("ab") as stream:
         stream.write(b"\0")

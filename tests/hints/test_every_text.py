@@ -24,6 +24,8 @@ ELSEWHERE = {
     "plansguard/commands/train.py:next_commands": "after a training: tests/commands/test_printed_trainings.py",
     "plansguard/commands/train.py:_prediction": "after a training: tests/commands/test_printed_trainings.py",
     "plansguard/records/verify.py:compare": "after a training: tests/records/test_verify.py",
+    "plansguard/render/verify_receipt.py:summary": "after trainings: tests/records/test_verify_results.py",
+    "plansguard/rules/engine/helpers.py:preprocess_command": "with -p: tests/rules/engine/test_printed_commands.py",
 }
 #: The only module that writes commands.
 BUILDERS = ROOT / "plansguard/nnunet/printed_commands.py"

@@ -43,9 +43,9 @@ VARIANTS = (
     Variant(
         "label-called-forbidden",
         CT,
-        edits=in_both("/labels/forbidden", 3),
+        edits=in_both("/labels/forbidden", 2),
         expect=frozenset({("PG299", DATASET_JSON, "/labels/forbidden")}),
-        twin=in_both("/labels/allowed", 3),
+        twin=in_both("/labels/allowed", 2),
     ),
 )
 """

@@ -27,6 +27,7 @@ PLACEHOLDERS: Final = {
     "PREVIOUS": "previous",  # where predictions of the first stage of a cascade are to go
     "REASON": "it is intended",  # why a finding is accepted
     "SEGMENTATIONS": "segmentations",  # where predictions are to go
+    "SOURCE": "1",  # the dataset that plans come from
     "TIME": "10m",  # after which a training is to stop
 }
 #: Faults that our parsers find; the second is the base class of those of typer.

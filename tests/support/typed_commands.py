@@ -43,7 +43,7 @@ REFUSED = {
 #: Rules about what was done, which no command changes.
 PAST = ("PG405",)
 #: Rules about values that only nnU-Net computes: stand-ins for its commands leave them as they are.
-COMPUTED = ("PG304", "PG305", "PG309", "PG507", "PG509", "PG512", "PG525", "PG711")
+COMPUTED = ("PG304", "PG305", "PG309", "PG311", "PG507", "PG509", "PG512", "PG525", "PG711")
 
 TRAINED = FIXTURES / (
     "workspace/nnUNet_results/Dataset001_PretrainCT/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/checkpoint_final.pth"

@@ -50,7 +50,7 @@ def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Finger
     plan = printed_commands.plan_experiment(dataset.name, planner, name=name)
     claim = f"the plans {plans.identifier} come from other data"
     record = plans.identifier + MIGRATION_RECORD_ENDING
-    migrate = printed_commands.migrate(printed_commands.DATASET, dataset.name, printed_commands.NEW_NAME)
+    migrate = printed_commands.migrate(printed_commands.SOURCE, dataset.name, printed_commands.NEW_NAME)
     remedy = f"if they were moved here, {migrate}, or restore {record}; if the data changed, {plan}"
     if is_default:  # a planner would have written these medians
         claim = f"the default plans {plans.identifier} are not this dataset's own any more"
