@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from plansguard.documents.json_document import tokens
 
 _BLANKS = re.compile(r"[ \t\r\n]*")
+_INDENT = re.compile(r"[ \t]*")
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _READER = json.JSONDecoder()
 _OPENED_LIST = re.compile(r"\[[ \t\r\n]*[^\] \t\r\n]")
@@ -171,16 +172,13 @@ class _Editor:
     def _indent(self, at: int) -> str:
         """The blanks at the start of the line that an offset is in."""
         line = max(self.text.rfind("\n", 0, at), self.text.rfind("\r", 0, at)) + 1
-        return self.text[line : self._blanks_end(line)]
+        match = _INDENT.match(self.text, line)
+        return match[0] if match else ""
 
     def _unit(self) -> str:
         """The blanks of the first indented line: one level."""
         first = re.search(r"[\r\n]([ \t]+)", self.text)
         return first[1] if first else "    "
-
-    def _blanks_end(self, at: int) -> int:
-        match = re.compile(r"[ \t]*").match(self.text, at)
-        return match.end() if match else at
 
     def _has_lists_over_lines(self) -> bool:
         """Whether the first list that is not empty has its items on lines of their own."""

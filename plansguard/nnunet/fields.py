@@ -1,7 +1,7 @@
 """Fields of nnU-Net's documents: the step that reads each of them, and what it takes.
 
-The types are those of the models in plansguard/documents/models/; tests/nnunet/test_fields.py holds both together, and
-compares the steps with what nnU-Net does. Sources: nnunetv2/utilities/plans_handling/plans_handler.py,
+The types are those of the models in plansguard/documents/models/; tests/nnunet/test_fields.py holds both together,
+and benchmarks/mutation compares the steps with what nnU-Net does. Sources: utilities/plans_handling/plans_handler.py,
 label_handling/label_handling.py, preprocessing/preprocessors/default_preprocessor.py, inference/export_prediction.py,
 training/nnUNetTrainer/nnUNetTrainer.py, experiment_planning/experiment_planners/default_experiment_planner.py.
 """

@@ -177,6 +177,7 @@ def test_planning_reports_what_it_will_delete(bench: Bench) -> None:
 
 def test_a_planner_that_is_not_nnunets(bench: Bench) -> None:
     done = run("gate", "--dry-run", "--", *PLAN, "-pl", "MyPlanner")
+    assert done.code == int("error[PG757]" in done.out)  # which an installed nnU-Net shows
     assert "MyPlanner is not a planner of nnU-Net" in done.out
 
 

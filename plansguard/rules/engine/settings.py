@@ -232,7 +232,7 @@ def _has_table(path: Path) -> bool:
     try:
         raw = json_document.read_bytes(path)
     except UnreadableDocument:
-        return False  # settings that nobody may read are none
+        return False  # a file that cannot be opened has no settings
     if TABLE[1].encode() not in raw:
         return False
     from plansguard.documents import toml_document
