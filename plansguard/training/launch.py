@@ -37,6 +37,7 @@ from plansguard.training.options import Options, as_environment
 from plansguard.training.replacing_names import replaced
 from plansguard.training.signals import STOPPING
 from plansguard.training.stop_reasons import STOPPED, Refused
+from plansguard.training.trainer_name import is_step_name
 
 FAILED = 4
 
@@ -67,8 +68,21 @@ def _train() -> None:
 
     # The command reads its arguments and sets up torch; it does not know of other processes.
     ours = {"mp": SimpleNamespace(spawn=_spawn)} if place is None else {"run_training": partial(_one_of_many, place)}
+    ours["maybe_load_checkpoint"] = partial(_load, nnunet.maybe_load_checkpoint)
     with replaced(vars(nnunet), ours):
         nnunet.run_training_entry()
+
+
+def _load(load: Any, trainer: Any, continues: bool, validates: bool, weights: str | None = None) -> None:
+    """Load what the options of the command ask for, by nnU-Net's function if it is not a step trainer that continues.
+
+    That trainer chooses its checkpoint itself. nnU-Net looks in its folder only, and prints "Starting a new training"
+    where an extension continues the training that it extends.
+    """
+    if continues and weights is None and is_step_name(type(trainer).__name__):
+        trainer.load_checkpoint(None)
+    else:
+        load(trainer, continues, validates, weights)
 
 
 # --- One of many processes

@@ -14,7 +14,8 @@ from tests.support.variants import PLANS, RESENC, ROOTS, place, put, remove
 
 #: Commands that change or replace something in the workspace of the variables.
 ACTING = ("plansguard preprocess", "nnUNetv2_plan_experiment", "nnUNetv2_plan_and_preprocess")
-STALE = put(PLANS, "/configurations/3d_fullres/spacing/0", 1.0)
+#: Also far from the spacing of the data, whose fix plans the dataset by its number.
+STALE = put(PLANS, "/configurations/3d_fullres/spacing", [0.1, 0.1, 0.1])
 
 pytestmark = pytest.mark.workspace(CT, edits=(*READY, STALE, remove(RESENC)), folder="home")
 
@@ -25,9 +26,9 @@ def fixes(folder: Path) -> dict[str, str]:
 
 
 def test_commands_for_the_workspace_of_the_variables(workspace: Path) -> None:
-    assert (
-        "plansguard preprocess -d 2 -p nnUNetPlans -c 3d_fullres" in fixes(place(workspace, CT, PLANS).parent)["PG507"]
-    )
+    found = fixes(place(workspace, CT, PLANS).parent)
+    assert "plansguard preprocess -d 2 -p nnUNetPlans -c 3d_fullres" in found["PG507"]
+    assert "nnUNetv2_plan_experiment -d 2" in found["PG307"]
 
 
 @pytest.mark.parametrize("unset", [False, True])
@@ -40,4 +41,5 @@ def test_words_for_another_workspace(
             monkeypatch.delenv(name)
     found = fixes(place(tmp_path / "other", CT, PLANS).parent)
     assert "preprocess it where the dataset is" in found["PG507"]
-    assert not [fix for fix in found.values() if any(command in fix for command in ACTING)]
+    assert "nnUNetv2_plan_experiment -d DATASET" in found["PG307"]
+    assert not [fix for fix in found.values() if any(f"{command} -d 2" in fix for command in ACTING)]

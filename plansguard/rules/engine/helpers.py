@@ -58,8 +58,11 @@ def free_name(dataset: Dataset) -> str:
 
 
 def number(dataset: Dataset) -> str:
-    """Return the number of the dataset for nnU-Net's ``-d``, or a placeholder if its name has none."""
-    return printed_commands.number(dataset.name)
+    """Return the number of the dataset for ``-d``, or a placeholder if its name has none or it is not in place.
+
+    For plans outside of the variables' workspace, a command with the number would act on another dataset.
+    """
+    return printed_commands.number(dataset.name) if is_in_place(dataset) else printed_commands.DATASET
 
 
 def is_in_place(dataset: Dataset) -> bool:
