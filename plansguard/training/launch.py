@@ -67,8 +67,11 @@ def _train() -> None:
     from nnunetv2.run import run_training as nnunet
 
     # The command reads its arguments and sets up torch; it does not know of other processes.
-    ours = {"mp": SimpleNamespace(spawn=_spawn)} if place is None else {"run_training": partial(_one_of_many, place)}
-    ours["maybe_load_checkpoint"] = partial(_load, nnunet.maybe_load_checkpoint)
+    ours: dict[str, Any] = {"maybe_load_checkpoint": partial(_load, nnunet.maybe_load_checkpoint)}
+    if place is None:
+        ours["mp"] = SimpleNamespace(spawn=_spawn)
+    else:
+        ours["run_training"] = partial(_one_of_many, place)
     with replaced(vars(nnunet), ours):
         nnunet.run_training_entry()
 
