@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from plansguard.documents import json_document
+from plansguard.nnunet.inheritance import modern_architecture, resolve_configuration
 from tests.conftest import ROOT
 from tests.support.variants import FIXTURES, ROOTS, resolve, set_value
 
@@ -63,6 +64,49 @@ def test_all_operators_are_used(mutants: ModuleType) -> None:
     assert used == set(mutants._OPERATORS)
 
 
+def test_old_plans_describe_the_same_networks() -> None:
+    old = module("bases").in_old_format(DOCUMENTS["plans"])
+    for name in DOCUMENTS["plans"]["configurations"]:
+        now, then = (
+            modern_architecture(resolve_configuration(plans["configurations"], name))["arch_kwargs"]
+            for plans in (DOCUMENTS["plans"], old)
+        )
+        for key in ("strides", "kernel_sizes", "features_per_stage", "n_conv_per_stage", "n_conv_per_stage_decoder"):
+            assert then[key] == now[key]
+    assert "architecture" not in json.dumps(old)
+
+
+def test_a_corpus_that_is_absent_has_no_bases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bases = module("bases")
+    monkeypatch.setattr(bases, "CORPUS", tmp_path / "corpus")
+    assert list(bases.corpus()) == []
+
+
+def test_the_documents_of_the_corpus_are_complete(corpus: Path) -> None:
+    bases = list(module("bases").corpus())
+    origins = [base.origin for base in bases]
+    assert len(origins) == len(set(origins)) == len([1 for base in bases if (corpus / base.origin).is_file()])
+    assert {kind for base in bases for kind in base.kinds} == {"plans", "dataset.json", "fingerprint", "splits"}
+    assert all(base.documents[kind] is not None for base in bases for kind in ("plans", "dataset.json", "fingerprint"))
+    assert any("UNet_class_name" in json.dumps(base.documents["plans"]) for base in bases)
+
+
+@pytest.mark.parametrize(
+    ("operator", "place", "found", "expected"),
+    [
+        ("number", "/batch_size", "/batch_size", True),
+        ("number", "/labels", "/labels/kidney", True),
+        ("number", "/labels/kidney", "/labels", False),
+        ("delete", "/labels/kidney", "/labels", True),
+        ("number", "/batch_size", "/batch_sizes", False),
+    ],
+)
+def test_an_error_at_the_place(operator: str, place: str, found: str, expected: bool, mutants: ModuleType) -> None:
+    findings = [("PG005", "error", [found], ""), ("PG208", "warning", [place], "")]
+    judged = {"operator": operator, "place": place, "places": [place], "findings": findings}
+    assert module("table").at_place(judged) is expected
+
+
 @pytest.mark.slow
 @pytest.mark.nnunet
 @pytest.mark.parametrize(
@@ -87,7 +131,8 @@ def test_the_judge(
     pytest.importorskip("nnunetv2", reason="needs nnunetv2 (plansguard[train])")
     for variable in (*ROOTS.values(), "nnUNet_n_proc_DA"):
         monkeypatch.setenv(variable, "")  # the judge sets them
-    source = module("run").Source(DATASET.with_name("Dataset004_Slides2D"), "nnUNetPlans.json", tmp_path)
+    [base] = [one for one in module("bases").fixtures() if one.dataset == "Dataset004_Slides2D" and len(one.kinds) > 1]
+    source = module("run").Source(base, tmp_path)
     document = copy.deepcopy(source.documents["plans"])
     set_value(document, pointer, value)
     place = tuple(json_document.tokens(pointer))

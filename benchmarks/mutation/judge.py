@@ -12,11 +12,12 @@ import copy
 import hashlib
 import io
 import json
+import math
 import os
 import pickle
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -168,11 +169,13 @@ class _Case:
         generator = np.random.default_rng(1)
         channels = good.dataset_json.get("channel_names", good.dataset_json.get("modality", {"0": "x"}))
         # beyond the percentiles of CT, and within the range of RGB
-        schemes = next(iter(good.plans["configurations"].values()))["normalization_schemes"]
+        configurations = good.plans["configurations"].values()
+        schemes = next(one["normalization_schemes"] for one in configurations if "normalization_schemes" in one)
         low, high = (-4000, 4000) if "CTNormalization" in schemes else (1, 250)
         self.image = generator.uniform(low, high, (len(channels), *reader_shape)).astype(np.float32)
         self.image[:, :, :3] = 0
         self.declared = good.dataset_json["labels"]
+        self.patch = _smallest_patch(good.plans["configurations"].values())
         self.reader_shape = reader_shape
 
     def segmentation(self, dataset_json: Any) -> Any:
@@ -258,7 +261,7 @@ class _Case:
         np.random.seed(0)
         loader = nnUNetDataLoader(_Data(len(self.image)), configured.batch_size, initial, configured.patch_size, labels)
         batch = loader.generate_train_batch()
-        size = (32,) * len(configured.patch_size)
+        size = (self.patch.get(len(configured.patch_size), 32),) * len(configured.patch_size)
         image = torch.ones((len(self.image), *size))
         image[:, 0] = 2
         segmentation = torch.from_numpy(
@@ -280,6 +283,18 @@ class _Case:
         if not np.isfinite(value):
             raise FloatingPointError("the loss is no number")
         return [folder, results, [*batch["data"].shape], sample["image"].numpy().tobytes(), round(value, 5)]
+
+
+def _smallest_patch(configurations: Iterable[Any]) -> dict[int, int]:
+    """Return number of axes -> the size of a patch that leaves a voxel after all strides, at least 32."""
+    sizes: dict[int, int] = {}
+    for configuration in configurations:
+        kwargs = configuration.get("architecture", {}).get("arch_kwargs", {})
+        strides = kwargs.get("strides", configuration.get("pool_op_kernel_sizes"))
+        for axis in zip(*(strides or ()), strict=True):
+            axes = len(strides[0])
+            sizes[axes] = max(sizes.get(axes, 32), math.prod(axis))
+    return sizes
 
 
 class _Data:
@@ -511,6 +526,10 @@ def _number(value: Any) -> bool:
     return False
 
 
+#: Arguments -> memory of a planned network; most plannings estimate the same networks.
+_ESTIMATES: dict[str, Any] = {}
+
+
 @contextlib.contextmanager
 def _meta() -> Iterator[None]:
     """Estimate the memory of planned networks on the meta device."""
@@ -520,17 +539,20 @@ def _meta() -> Iterator[None]:
     original = ExperimentPlanner.static_estimate_VRAM_usage
 
     def estimate(*arguments: Any) -> Any:
-        with torch.device("meta"):
-            return original(*arguments)
+        key = repr(arguments)
+        if key not in _ESTIMATES:
+            with torch.device("meta"):
+                _ESTIMATES[key] = original(*arguments)
+        return _ESTIMATES[key]
 
     with mock.patch.object(ExperimentPlanner, "static_estimate_VRAM_usage", staticmethod(estimate)):
         yield
 
 
-def prepare(scratch: Path, raw: Path) -> Path:
-    """Copy a raw dataset with images for planning, and point nnU-Net to it; return its folder."""
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        (scratch / name).mkdir(parents=True, exist_ok=True)
-        os.environ[name] = str(scratch / name)
+def prepare(scratch: Path, raw: Path, name: str) -> Path:
+    """Copy a raw dataset with images for planning under a name, and point nnU-Net to it; return its folder."""
+    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        (scratch / variable).mkdir(parents=True, exist_ok=True)
+        os.environ[variable] = str(scratch / variable)
     os.environ["nnUNet_n_proc_DA"] = "1"
-    return Path(shutil.copytree(raw, scratch / "nnUNet_raw" / raw.name, dirs_exist_ok=True))
+    return Path(shutil.copytree(raw, scratch / "nnUNet_raw" / name))

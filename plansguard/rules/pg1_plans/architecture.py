@@ -7,7 +7,7 @@ from typing import Any
 
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import listed, nearest
-from plansguard.nnunet import constants
+from plansguard.nnunet import constants, fields
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import reported_before, requested_configurations
 from plansguard.rules.pg1_plans.network import ENCODER_LISTS
@@ -110,7 +110,10 @@ def _missing_of_network(configuration: Configuration) -> tuple[Location, str, li
         keys = constants.OLD_CONFIGURATION_KEYS if "UNet_class_name" in configuration.resolved else ()
         lacking = [key for key in keys if key not in configuration.resolved]
         where = f"configuration {configuration.name}, in the old format,"
-        return configuration.at("UNet_class_name"), where, lacking, "plan again"
+        if renamed := fields.misspelt(lacking, configuration.resolved, "Configuration"):
+            return configuration.at(renamed[0]), where, lacking, f"rename {renamed[0]} to {renamed[1]}"
+        owner = configuration.origin("UNet_class_name")
+        return configuration.plans.at("configurations", owner), where, lacking, "plan again"
     architecture = configuration.resolved["architecture"]
     lacking = [key for key in constants.ARCHITECTURE_KEYS if key not in architecture]
     if lacking:
@@ -164,9 +167,9 @@ def _consequence_of_old(class_name: str) -> tuple[Severity, str, str]:
     """Return the severity, consequence and remedy for a network that is named in the old format."""
     if class_name in _TRANSLATED:
         return Severity.WARNING, "nnU-Net translates it at every start", "plan again, or write the architecture block"
-    meant = [name for name in _TRANSLATED if name.casefold() == class_name.strip().casefold()]
+    meant = fields.near(class_name, _TRANSLATED)
     stops = f"nnU-Net {constants.NNUNET_VERSION} translates only {' and '.join(_TRANSLATED)}"
     if meant:
-        return Severity.ERROR, f"{stops} and stops here", f"write {meant[0]}"
+        return Severity.ERROR, f"{stops} and stops here", f"write {meant}"
     remedy = "run it with the fork that has this network, or write the architecture block with its class"
     return Severity.WARNING, f"{stops}: only a fork of it can run this", remedy

@@ -50,11 +50,12 @@ def transposes_not_inverse(plans: Plans) -> Iterator[Found]:
     if inverse is None:
         key, right = "transpose_forward", _inverse(backward) or [0, 1, 2]
         expected = "it must contain each of the axes 0, 1 and 2 once"
-        yield found(plans.at(key), key=key, value=forward, expected=expected, right=right)
+        at = plans.at(key, *_no_axis(forward))
+        yield found(at, key=key, value=forward, expected=expected, right=right)
     elif backward != inverse:
         key, undone = "transpose_backward", [(plans.at("transpose_forward"), "what it must undo")]
         yield found(
-            plans.at(key),
+            plans.at(key, *_no_axis(backward)),
             related=undone,
             corrections=[(plans.at(key), inverse)],
             key=key,
@@ -320,6 +321,11 @@ def plans_not_found(dataset: Dataset) -> Iterator[Found]:
         instead=f", only {listed(here, shown=8)}" if here else ", and no others",
         remedy=remedy,
     )
+
+
+def _no_axis(order: list[int]) -> list[int]:
+    """Return the index of the first number in ``order`` that is no axis, if there is one."""
+    return [index for index, axis in enumerate(order) if axis not in range(3)][:1]
 
 
 def _inverse(order: list[int]) -> list[int] | None:

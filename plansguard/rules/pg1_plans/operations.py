@@ -53,8 +53,8 @@ def unknown_operation(configuration: Configuration, dataset: Dataset) -> Iterato
 
     What it checks: `network_class_name` is no misspelt path of a network. For nnU-Net's own U-Nets, `conv_op`,
     `norm_op`, `dropout_op`, `nonlin` and `block` are paths of classes that exist in torch or
-    dynamic_network_architectures, and are of their kind; `_kw_requires_import` names each of them that is not null, and
-    nothing else. Classes of other packages are not known, and not reported.
+    dynamic_network_architectures, and are of their kind; `_kw_requires_import` names each of them that is not null
+    once, and nothing else. Classes of other packages are not known, and not reported.
 
     Why it matters: nnU-Net replaces the path of each argument in `_kw_requires_import` by the class, and a path that
     leads nowhere by null. Without a convolution the network cannot be built. Without normalization or nonlinearity it
@@ -147,8 +147,9 @@ def unknown_name(plans: Plans, dataset: Dataset) -> Iterator[Found]:
 def _other_names(plans: Plans) -> set[str]:
     """Return names of nnU-Net and of these plans that are names of something else."""
     kinds: tuple[signatures.Kind, ...] = (*_WHAT, "planners")
-    identifiers = [entry.get("data_identifier") for entry in plans.written.values()]
-    return {name for kind in kinds for name in signatures.names(kind)} | {str(name) for name in identifiers}
+    own = [*plans.written, *(entry.get("data_identifier") for entry in plans.written.values())]
+    own += [f"{constants.DEFAULT_IDENTIFIER}_{name}" for name in plans.written]
+    return {name for kind in kinds for name in signatures.names(kind)} | {str(name) for name in own}
 
 
 #: Kind of name -> what it is.
@@ -204,6 +205,9 @@ def _faults_of_operations(
             trouble = f"{brief(key)} is {brief(kwargs[key])}, which is no path of a class"
             at, value = _imports(configuration, index), brief(imports)
             yield found(at, key="_kw_requires_import", value=value, trouble=trouble, remedy=f"take {brief(key)} out")
+        elif key in imports[:index] and kwargs.get(key) is not None:
+            trouble, at = f"{key} is in it twice, and a class cannot be imported again", _imports(configuration, index)
+            yield found(at, key="_kw_requires_import", value=brief(imports), trouble=trouble, remedy="keep one of them")
 
 
 def _misspelt_network(configuration: Configuration) -> str | None:
@@ -274,16 +278,17 @@ def _faults_of_network(configuration: Configuration, dataset: Dataset) -> Iterat
         if given is None and key == "dropout_op":
             at, remedy = configuration.at_kwarg(arguments), f'write "{arguments}": {{}}, or its arguments'
             yield _Fault(at, Severity.ERROR, layer.name, arguments, "must not be null beside it", remedy)
-        if key == "norm_op" and found.name in _INITIALIZES_NORM and not (given or {}).get("affine", _is_affine(layer)):
+        affine = key != "norm_op" or not isinstance(given, (dict, type(None))) or _is_affine(layer, given)
+        if found.name in _INITIALIZES_NORM and not affine:
             at, remedy = configuration.at_kwarg(arguments), 'write "affine": true'
             yield _Fault(at, Severity.ERROR, layer.name, "affine", "must be true in residual blocks", remedy)
         if isinstance(given, dict):
             yield from _faults_of_layer(configuration, layer, arguments, positional)
 
 
-def _is_affine(layer: signatures.NamedClass) -> bool:
-    """Return whether a normalization layer has weights where its arguments do not say so."""
-    return bool((layer.arguments.get("affine") or ["any", True])[-1])
+def _is_affine(layer: signatures.NamedClass, given: Mapping[str, Any] | None) -> bool:
+    """Return whether a normalization layer has weights, by its arguments or by default."""
+    return bool((given or {}).get("affine", (layer.arguments.get("affine") or ["any", True])[-1]))
 
 
 def _faults_of_layer(

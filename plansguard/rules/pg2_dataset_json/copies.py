@@ -200,7 +200,7 @@ def file_ending_mismatch(dataset_json: DatasetJson, raw_images: RawImages) -> It
         yield from _missing_listed_files(dataset_json, raw_images)
         return
     ending = dataset_json.require("file_ending")
-    if not any(name.endswith(ending) for name in raw_images.images):
+    if not ending or not any(name.endswith(ending) for name in raw_images.images):
         yield _wrong_ending(dataset_json, raw_images, ending)
         return
     cases = raw_images.cases(ending)
@@ -279,9 +279,10 @@ def _wrong_ending(dataset_json: DatasetJson, raw_images: RawImages, ending: str)
         at = Location(str(raw_images.folder / "imagesTr"))
         return found(at, trouble="imagesTr is empty", remedy="put the training images there")
     (usual, count), *_ = endings.most_common(1)
+    trouble = f"no file in imagesTr ends with {brief(ending)}" if ending else "file_ending is empty"
     return found(
         dataset_json.at("file_ending"),
-        trouble=f"no file in imagesTr ends with {brief(ending)}; {count} of {len(raw_images.images)} end with {usual}",
+        trouble=f"{trouble}; {count} of {len(raw_images.images)} end with {usual}",
         remedy=f'write "file_ending": "{usual}" in nnUNet_raw\'s dataset.json and in this one',
     )
 

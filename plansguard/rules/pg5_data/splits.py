@@ -116,9 +116,9 @@ def split_overlaps(dataset: Dataset, splits: Splits) -> Iterator[Found]:
             f"{side} names a case twice" for side in ("train", "val") if len(set(fold[side])) < len(fold[side])
         ]
         if troubles:
-            severity = Severity.ERROR if empty else None
+            severity, place = (Severity.ERROR, (index, empty[0].partition(" ")[0])) if empty else (None, (index,))
             trouble = f"fold {index}: {'; '.join(troubles)}"
-            yield found(splits.at(index), severity=severity, fold=index, trouble=trouble)
+            yield found(splits.at(*place), severity=severity, fold=index, trouble=trouble)
 
 
 @rule(

@@ -53,7 +53,16 @@ VARIANTS: tuple[Variant, ...] = (
         "old-kernels-missing",
         CT,
         (put(PLANS, OLD, without(old_2d(), "conv_kernel_sizes")),),
-        frozenset({OLD_WARNING, ("PG104", PLANS, f"{OLD}/UNet_class_name")}),
+        frozenset({OLD_WARNING, ("PG104", PLANS, OLD)}),
+    ),
+    Variant(
+        "old-kernels-misspelt",
+        CT,
+        (
+            put(PLANS, OLD, without(old_2d(), "conv_kernel_sizes")),
+            put(PLANS, f"{OLD}/conv_kernel_size", old_2d()["conv_kernel_sizes"]),
+        ),
+        frozenset({OLD_WARNING, ("PG104", PLANS, f"{OLD}/conv_kernel_size")}),
     ),
     Variant(
         "resampling-arguments-lost",

@@ -17,6 +17,12 @@ VARIANTS: tuple[Variant, ...] = (
         finding("PG105", PLANS, "/transpose_forward"),
     ),
     Variant(
+        "transpose-with-an-axis-that-images-lack",
+        CT,
+        (remove(RESENC), put(PLANS, "/transpose_forward", [0, 3, 2])),
+        finding("PG105", PLANS, "/transpose_forward/1"),
+    ),
+    Variant(
         "transposes-do-not-undo-each-other",
         CT,
         (put(PLANS, "/transpose_backward", [1, 2, 0]),),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.rules.pg1_plans.networks import FULLRES, KWARGS
-from tests.support.variants import PLANS, Variant, drop, finding, put
+from tests.support.variants import PLANS, RESENC, Variant, drop, finding, put
 
 CT = "Dataset002_FinetuneCT"
 #: No other plans share its data, and must preprocess alike.
@@ -67,6 +67,13 @@ VARIANTS: tuple[Variant, ...] = (
         finding("PG116", PLANS, f"{IMPORTS}/4"),
     ),
     Variant(
+        "operation-imported-twice",
+        CT,
+        (put(PLANS, f"{IMPORTS}/-", "nonlin"),),
+        finding("PG116", PLANS, f"{IMPORTS}/4"),
+        twin=(put(PLANS, f"{IMPORTS}/-", "dropout_op"),),  # it is null
+    ),
+    Variant(
         "network-in-another-case",
         CT,
         (put(PLANS, NETWORK, "dynamic_network_architectures.architectures.unet.PlainConvUnet"),),
@@ -94,6 +101,12 @@ VARIANTS: tuple[Variant, ...] = (
         (put(PLANS, f"{KWARGS}/norm_op_kwargs/eps", "1e-5"),),
         finding("PG117", PLANS, f"{KWARGS}/norm_op_kwargs/eps"),
         twin=(put(PLANS, f"{KWARGS}/norm_op_kwargs", None),),
+    ),
+    Variant(
+        "arguments-of-the-normalization-as-list",
+        "Dataset001_PretrainCT",
+        (put(RESENC, f"{KWARGS}/norm_op_kwargs", ["eps", "affine"]),),
+        finding("PG117", RESENC, f"{KWARGS}/norm_op_kwargs"),
     ),
     Variant(
         "arguments-as-list",

@@ -146,6 +146,12 @@ VARIANTS: tuple[Variant, ...] = (
         finding("PG205", DATASET_JSON, "/file_ending"),
     ),
     Variant(
+        "empty-file-ending",
+        CT,
+        in_both("/file_ending", ""),
+        finding("PG205", DATASET_JSON, "/file_ending"),
+    ),
+    Variant(
         "no-images",
         CT,
         (empty("raw/imagesTr"),),

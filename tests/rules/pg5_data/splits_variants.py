@@ -94,7 +94,7 @@ VARIANTS: tuple[Variant, ...] = (
         "fold-without-validation",
         CT,
         both(change_splits(1, "val", [])),
-        finding("PG516", SPLITS, "/1"),
+        finding("PG516", SPLITS, "/1/val"),
         twin=both(),
         options=ONLY,
     ),
