@@ -75,6 +75,8 @@ class Judge:
         found["reader"] = self._step("reader", self._read, (top_level(plans, "image_reader_writer"),))
         if documents.fingerprint is not None and self.raw is not None:
             found["planner"] = self._step("planner", self._plan, (dataset_json, documents.fingerprint))
+        if self.raw is not None and "channel_names" in self.good.dataset_json:
+            found["integrity"] = self._step("integrity", self._verify, (dataset_json,))
         if documents.splits is not None:
             found["splits"] = self._step("splits", _splits, (documents.splits,))
         return found
@@ -96,6 +98,27 @@ class Judge:
         if image is not None and image.suffix != ".json":
             found.read_images((str(image),))
         return type(found).__name__
+
+    def _verify(self, dataset_json: Any) -> None:
+        """Verify the document as `--verify_dataset_integrity` does, beside as many cases as the good one names."""
+        from nnunetv2.experiment_planning import verify_dataset_integrity as verifying
+
+        raw, names = self.raw or Path(), [f"case_{number}" for number in range(self.good.dataset_json["numTraining"])]
+        [image, *_] = sorted((raw / "imagesTr").iterdir())
+        dataset = {name: {"images": [str(image)], "label": name} for name in names}
+        # the ending is that of all files, or of none
+        right = dataset_json.get("file_ending") == self.good.dataset_json["file_ending"]
+        labels = [name + dataset_json["file_ending"] for name in names] if right else []
+        (raw / "dataset.json").write_text(json.dumps(dataset_json), encoding="utf-8")
+        pool = SimpleNamespace(Pool=_InThisProcess)
+        with (
+            mock.patch.object(verifying, "get_filenames_of_train_images_and_targets", return_value=dataset),
+            mock.patch.object(verifying, "subfiles", return_value=labels),
+            mock.patch.object(verifying, "verify_labels", return_value=True),
+            mock.patch.object(verifying, "check_cases", return_value=True),
+            mock.patch.object(verifying.multiprocessing, "get_context", return_value=pool),
+        ):
+            verifying.verify_dataset_integrity(str(raw), 1)
 
     def _plan(self, dataset_json: Any, fingerprint: Any) -> Any:
         """Plan the dataset, as `nnUNetv2_plan_experiment` does."""
@@ -260,7 +283,8 @@ class _Case:
         )
         np.random.seed(0)
         loader = nnUNetDataLoader(_Data(len(self.image)), configured.batch_size, initial, configured.patch_size, labels)
-        batch = loader.generate_train_batch()
+        with mock.patch("nnunetv2.training.dataloading.data_loader.crop_and_pad_nd", _zeros):
+            batch = loader.generate_train_batch()
         size = (self.patch.get(len(configured.patch_size), 32),) * len(configured.patch_size)
         image = torch.ones((len(self.image), *size))
         image[:, 0] = 2
@@ -295,6 +319,15 @@ def _smallest_patch(configurations: Iterable[Any]) -> dict[int, int]:
             axes = len(strides[0])
             sizes[axes] = max(sizes.get(axes, 32), math.prod(axis))
     return sizes
+
+
+def _zeros(image: Any, box: Any, *_: Any, **__: Any) -> Any:
+    """Return a crop of a case, all zero and without memory of its own."""
+    import numpy as np
+    from acvl_utils.cropping_and_padding.bounding_boxes import int_bbox
+
+    sizes = [upper - lower for lower, upper in int_bbox(box)]
+    return np.broadcast_to(image.dtype.type(0), (*image.shape[: -len(sizes)], *sizes))
 
 
 class _Data:
@@ -343,7 +376,7 @@ def _network(dataset_json: Any, plans: Any) -> Any:
         largest = max(_integers(configured.configuration.get("architecture")), default=0)
         if largest > 100_000:
             raise Undecided
-    with torch.device("meta"):
+    with torch.device("meta"), mock.patch.object(torch.Tensor, "normal_", lambda tensor, *_, **__: tensor):
         network = nnUNetTrainer.build_network_architecture(manager, configured, channels, heads, True)
         torch.optim.SGD(network.parameters(), 0.01, momentum=0.99, nesterov=True)
         outputs = network(torch.empty((2, channels, *patch)))

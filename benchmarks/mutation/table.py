@@ -34,12 +34,12 @@ def is_error(mutant: dict[str, Any]) -> bool:
 
 
 def at_place(mutant: dict[str, Any]) -> bool:
-    """Return whether an error names the mutated key or value, what is in it, or the object it was taken out of."""
+    """Return whether an error names the mutated key or value, what is in it, or the object that lost or got a key."""
     above = mutant["place"].rpartition("/")[0]
     for _, severity, pointers, _ in mutant["findings"]:
         for found in pointers if severity == "error" else ():
             inside = any(found == place or found.startswith(f"{place}/") for place in mutant["places"])
-            parent = mutant["operator"] in ("delete", "rename", "items", "swap") and found == above
+            parent = mutant["operator"] in ("delete", "rename", "unknown_key", "items", "swap") and found == above
             if inside or parent:
                 return True
     return False

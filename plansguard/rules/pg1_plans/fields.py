@@ -50,12 +50,12 @@ def transposes_not_inverse(plans: Plans) -> Iterator[Found]:
     if inverse is None:
         key, right = "transpose_forward", _inverse(backward) or [0, 1, 2]
         expected = "it must contain each of the axes 0, 1 and 2 once"
-        at = plans.at(key, *_no_axis(forward))
+        at = plans.at(key, *_wrong_axis(forward, right))
         yield found(at, key=key, value=forward, expected=expected, right=right)
     elif backward != inverse:
         key, undone = "transpose_backward", [(plans.at("transpose_forward"), "what it must undo")]
         yield found(
-            plans.at(key, *_no_axis(backward)),
+            plans.at(key, *_wrong_axis(backward, inverse)),
             related=undone,
             corrections=[(plans.at(key), inverse)],
             key=key,
@@ -323,9 +323,10 @@ def plans_not_found(dataset: Dataset) -> Iterator[Found]:
     )
 
 
-def _no_axis(order: list[int]) -> list[int]:
-    """Return the index of the first number in ``order`` that is no axis, if there is one."""
-    return [index for index, axis in enumerate(order) if axis not in range(3)][:1]
+def _wrong_axis(order: list[int], right: list[int]) -> list[int]:
+    """Return the index of the only number that differs from the right one; none if there are more."""
+    wrong = [index for index, (axis, other) in enumerate(zip(order, right, strict=False)) if axis != other]
+    return wrong if len(wrong) == 1 and len(order) == len(right) else []
 
 
 def _inverse(order: list[int]) -> list[int] | None:

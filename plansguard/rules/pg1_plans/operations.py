@@ -280,7 +280,8 @@ def _faults_of_network(configuration: Configuration, dataset: Dataset) -> Iterat
             yield _Fault(at, Severity.ERROR, layer.name, arguments, "must not be null beside it", remedy)
         affine = key != "norm_op" or not isinstance(given, (dict, type(None))) or _is_affine(layer, given)
         if found.name in _INITIALIZES_NORM and not affine:
-            at, remedy = configuration.at_kwarg(arguments), 'write "affine": true'
+            place = ("affine",) if "affine" in (given or {}) else ()
+            at, remedy = configuration.at_kwarg(arguments, *place), 'write "affine": true'
             yield _Fault(at, Severity.ERROR, layer.name, "affine", "must be true in residual blocks", remedy)
         if isinstance(given, dict):
             yield from _faults_of_layer(configuration, layer, arguments, positional)

@@ -160,9 +160,8 @@ def _of_values(labels: Mapping[str, Label]) -> Iterator[_Fault]:
         yield ("labels",), "there is no label besides background", "add the labels of the segmentations", None
     elif not regions and min(every) >= 0 and 0 in every and every != list(range(len(every))):
         missing = next(value for value in range(len(every)) if value not in every)
-        after = min(value for value in every if value > missing)
-        name = next(name for name, ours in values.items() if after in ours)
-        what = f"label {name} is {after}, but no label is {missing}"
+        name = next(name for name, ours in values.items() if every[-1] in ours)
+        what = f"label {name} is {every[-1]}, but no label is {missing}"
         yield ("labels", name), what, f"number the labels 0 to {len(every) - 1}, in the segmentations too", None
     seen: dict[int, str] = {}
     for name, ours in () if regions else values.items():

@@ -14,13 +14,19 @@ VARIANTS: tuple[Variant, ...] = (
         "transpose-with-an-axis-twice",
         CT,
         (remove(RESENC), put(PLANS, "/transpose_forward", [0, 1, 1])),
-        finding("PG105", PLANS, "/transpose_forward"),
+        finding("PG105", PLANS, "/transpose_forward/2"),
     ),
     Variant(
         "transpose-with-an-axis-that-images-lack",
         CT,
         (remove(RESENC), put(PLANS, "/transpose_forward", [0, 3, 2])),
         finding("PG105", PLANS, "/transpose_forward/1"),
+    ),
+    Variant(
+        "transposes-of-two-axes",
+        CT,
+        (remove(RESENC), put(PLANS, "/transpose_forward", [0, 1])),
+        finding("PG105", PLANS, "/transpose_forward"),
     ),
     Variant(
         "transposes-do-not-undo-each-other",

@@ -109,6 +109,12 @@ VARIANTS: tuple[Variant, ...] = (
         finding("PG117", RESENC, f"{KWARGS}/norm_op_kwargs"),
     ),
     Variant(
+        "normalization-of-residual-blocks-without-weights",
+        "Dataset001_PretrainCT",
+        (put(RESENC, f"{KWARGS}/norm_op_kwargs/affine", False),),
+        finding("PG117", RESENC, f"{KWARGS}/norm_op_kwargs/affine"),
+    ),
+    Variant(
         "arguments-as-list",
         CT,
         (put(PLANS, f"{KWARGS}/nonlin_kwargs", ["inplace"]),),

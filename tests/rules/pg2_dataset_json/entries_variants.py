@@ -67,6 +67,7 @@ VARIANTS: tuple[Variant, ...] = (
     labels("background-in-another-case", {"Background": 0, "kidney": 1}, "/labels/Background"),
     labels("background-is-1", {"background": 1, "kidney": 0}, "/labels/background"),
     labels("gap", {"background": 0, "kidney": 1, "tumor": 3}, "/labels/tumor"),
+    labels("label-far-above", {"background": 0, "kidney": 6, "tumor": 2}, "/labels/kidney"),
     labels("nothing-but-background", {"background": 0}, "/labels"),
     labels("two-names-of-one-value", {"background": 0, "kidney": 1, "tumor": 1}, "/labels/tumor"),
     labels("label-without-a-value", {"background": 0, "kidney": 1, "tumor": []}, "/labels/tumor"),
