@@ -47,7 +47,7 @@ def test_the_demo_shows_the_main_workflow(session: Session) -> None:
     assert "Next:\n" in migrated
     assert "no findings in " in green.splitlines()[-1]
     assert re.search(r"PretrainPlans\.json:\d+:\d+\n", red)
-    assert re.search(r"was \[2\.5, .*and is \[1\.0, .*\n", red)
+    assert re.search(r'"spacing": \[1\.0, .*\n.* \^\^\^ 2\.5 when migrated', red)
     assert "fix: " in red
     assert "\nNothing was written." in refused
 

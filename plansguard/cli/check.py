@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,12 +16,13 @@ from plansguard.cli.common_options import (
     FailOn,
     Outputs,
     OutputTargets,
+    Quiet,
     SettingsFile,
+    Verbose,
     emit,
     load_settings,
     parse_outputs,
     print_line,
-    text_on_screen,
     weights_option,
 )
 from plansguard.cli.progress_bar import Progress, progress_bar
@@ -98,6 +100,8 @@ def check(
     allow_empty: AllowEmpty = False,
     fix: Fix = False,
     diff: Diff = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Check plans, and the files beside them, against each other.
 
@@ -109,7 +113,7 @@ def check(
 
     if fix and diff:
         raise UsageError("--fix writes what --diff only shows", hint="give one of them")
-    outputs = parse_outputs(output)
+    outputs = parse_outputs(output, verbose=verbose, quiet=quiet)
     active = load_settings(settings, paths or [_folder(id_or_name) for id_or_name in dataset or []])
 
     def judged() -> Report:
@@ -142,9 +146,9 @@ def _corrected(report: Report, judged: Callable[[], Report], outputs: OutputTarg
     write(corrections)
     for file in corrections.files:
         codes = dict.fromkeys(f"{finding.code} {finding.name}" for finding in file.findings)
-        print_line(f"corrected {file.path}: {', '.join(codes)}", err=not text_on_screen(outputs))
+        print_line(f"corrected {file.path}: {', '.join(codes)}", err=not outputs.text_on_screen)
     for reason in reasons(corrections):
-        print_line(reason, err=not text_on_screen(outputs))
+        print_line(reason, err=not outputs.text_on_screen)
     return judged() if corrections.files else report
 
 
@@ -159,7 +163,7 @@ def _with_diff(report: Report, outputs: OutputTargets) -> OutputTargets:
         print_line(reason, err=True)
     corrected = sum(bool(finding.corrections) for finding in report.active) - len(corrections.refused)
     print_line(f"{corrected} of {counted(len(report.active), 'finding')} can be corrected by --fix", err=True)
-    return [(name, path) for name, path in outputs if path is not None]
+    return replace(outputs, files=[(name, path) for name, path in outputs.files if path is not None])
 
 
 def pool_of(data: Depth, dask: str | None, progress: Progress) -> Pool | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,14 +19,14 @@ from plansguard.core.errors import PlansguardError, UnreadableDocument, UsageErr
 from plansguard.core.report import Report, Severity
 from plansguard.core.text import listed, shortened
 from plansguard.documents.file_names import SETTINGS_NAME
-from plansguard.render import FORMATS, is_report, printable, render
+from plansguard.render import FORMATS, Screen, is_report, printable, render
 from plansguard.rules.engine.settings import ActiveSettings, read_settings
 
-#: Formats and paths, as ``--output`` names them; a path of None is the screen.
-OutputTargets = Sequence[tuple[str, Path | None]]
 #: The path that names the screen.
 SCREEN = "-"
 _STREAMS = ("/dev/stdout", "/dev/stderr")
+#: Columns between which lines of text are wrapped.
+_NARROWEST, _WIDEST = 40, 100
 _DESCRIPTORS = ("/dev/fd", "/proc/self/fd")
 
 Datasets = Annotated[
@@ -36,11 +38,13 @@ Outputs = Annotated[
     Option(
         "--output",
         metavar="FORMAT[=PATH]",
-        help="text, json or github; with =PATH into a file (- is the screen). Repeatable: one format on the screen, "
-        "others in files.",
+        help="text, concise, json or github; with =PATH into a file (- is the screen). Repeatable: one format on the "
+        "screen, others in files.",
     ),
 ]
 TextOrJson = Annotated[str, Option("--output", metavar="FORMAT", help="text or json.")]
+Verbose = Annotated[bool, Option("--verbose", help="List each check that was not possible, and where.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Print the findings only.")]
 FailOn = Annotated[
     Severity | None,
     Option("--fail-on", help="The lowest severity that makes the exit code 1 (default: error, or the settings')."),
@@ -51,17 +55,33 @@ SettingsFile = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class OutputTargets:
+    """Formats and paths, as ``--output`` names them (a path of None is the screen), and how much text is printed."""
+
+    files: Sequence[tuple[str, Path | None]]
+    verbose: bool = False
+    quiet: bool = False
+
+    @property
+    def text_on_screen(self) -> bool:
+        """Whether the report is printed as text, so that more text may be printed beside it."""
+        return ("text", None) in self.files and not self.quiet
+
+
 def weights_option(help_text: str) -> Any:
     """Return the option that names a checkpoint, spelt as nnU-Net does; each command does something else with it."""
     return Option("-pretrained_weights", "--weights", metavar="CHECKPOINT", help=help_text)
 
 
-def parse_outputs(outputs: Sequence[str]) -> OutputTargets:
+def parse_outputs(outputs: Sequence[str], *, verbose: bool = False, quiet: bool = False) -> OutputTargets:
     """Return ``["json=report.json"]`` as formats and paths.
 
-    Raises UsageError for an unknown format, for two formats on the screen or in one file, and for a file that no report
-    may replace.
+    Raises UsageError for an unknown format, for two formats on the screen or in one file, for a file that no report may
+    replace, and for ``--verbose`` together with ``--quiet``.
     """
+    if verbose and quiet:
+        raise UsageError("--verbose and --quiet exclude each other", hint="leave one of the two out")
     parsed: list[tuple[str, Path | None]] = []
     for output in outputs or ["text"]:
         name, equals, path = output.partition("=")
@@ -75,18 +95,13 @@ def parse_outputs(outputs: Sequence[str]) -> OutputTargets:
         raise UsageError(
             "only one --output can go to the screen", hint="give the others a file: --output json=report.json"
         )
-    return parsed
+    return OutputTargets(parsed, verbose, quiet)
 
 
 def assert_text_or_json(output: str, command: str) -> None:
     """Raise UsageError for any other format."""
     if output not in ("text", "json"):
         raise UsageError(f"--output {output} is not known to {command}", hint="formats: text, json")
-
-
-def text_on_screen(outputs: OutputTargets) -> bool:
-    """Whether the report is printed as text, so that more text may be printed beside it."""
-    return ("text", None) in outputs
 
 
 def _assert_free(path: Path, output: str, others: Sequence[Path]) -> None:
@@ -111,23 +126,29 @@ def _is_stream(path: Path) -> bool:
 
 
 def emit(report: Report, outputs: OutputTargets) -> None:
-    """Write the report in every format asked for.
+    """Write the report in every format asked for; where one file cannot be written, the others still are.
 
-    WriteRefused where a file cannot be written; it names those that were written before.
+    WriteRefused names the files that were not written, and those that were.
     """
     written: list[str] = []
-    for name, path in outputs:
+    refusals: list[WriteRefused] = []
+    on_file = Screen(verbose=outputs.verbose, quiet=outputs.quiet)
+    for name, path in outputs.files:
         if path is None:
-            typer.echo(render(report, name, color=use_color()), nl=False)
+            on_screen = replace(on_file, color=use_color(), width=screen_width())
+            typer.echo(render(report, name, on_screen), nl=False)
             continue
-        content = render(report, name).encode()
+        content = render(report, name, on_file).encode()
         try:
             append(path, content) if _is_stream(path) else write_atomically(path, content, is_report)
+            written.append(str(path))
         except WriteRefused as refused:
-            if not written:
-                raise
-            raise WriteRefused(f"{refused.reason}; written already: {listed(written)}", hint=refused.hint) from refused
-        written.append(str(path))
+            refusals.append(refused)
+    if refusals:
+        reason = "; ".join(refused.reason for refused in refusals)
+        if written:
+            reason += f"; written: {listed(written)}"
+        raise WriteRefused(reason, hint=refusals[0].hint)
 
 
 def use_color() -> bool:
@@ -138,6 +159,13 @@ def use_color() -> bool:
         and not os.environ.get("NO_COLOR")
         and os.environ.get("TERM") != "dumb"
     )
+
+
+def screen_width() -> int | None:
+    """The columns of the terminal, 100 at most; None where the output is no terminal and lines are not wrapped."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return max(_NARROWEST, min(shutil.get_terminal_size().columns, _WIDEST))
 
 
 def load_settings(path: Path | None, places: Sequence[Path]) -> ActiveSettings:

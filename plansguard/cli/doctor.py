@@ -7,16 +7,23 @@ import typer
 from plansguard.cli.common_options import (
     FailOn,
     Outputs,
+    Quiet,
     SettingsFile,
+    Verbose,
     emit,
     load_settings,
     parse_outputs,
     print_line,
-    text_on_screen,
 )
 
 
-def doctor(output: Outputs = [], fail_on: FailOn = None, settings: SettingsFile = None) -> None:  # noqa: B006
+def doctor(
+    output: Outputs = [],  # noqa: B006 - typer copies it
+    fail_on: FailOn = None,
+    settings: SettingsFile = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
     """Check this machine: nnU-Net's environment variables and folders, installed packages, trainers, ids, disk.
 
     Nothing is written. Exit code: 0 no finding at or above --fail-on, 1 findings, 2 a check crashed or the command is
@@ -25,9 +32,9 @@ def doctor(output: Outputs = [], fail_on: FailOn = None, settings: SettingsFile 
     from plansguard.commands.doctor import described
     from plansguard.commands.doctor import doctor as run_doctor
 
-    outputs = parse_outputs(output)
+    outputs = parse_outputs(output, verbose=verbose, quiet=quiet)
     active = load_settings(settings, [])
-    if text_on_screen(outputs):
+    if outputs.text_on_screen:
         for line in described():
             print_line(line)
         print_line("")

@@ -12,7 +12,7 @@ import typer
 from typer import Argument
 
 from plansguard.cli import ADDED_VARIABLES
-from plansguard.cli.common_options import FailOn, Outputs, SettingsFile, parse_outputs, print_line, text_on_screen
+from plansguard.cli.common_options import FailOn, Outputs, Quiet, SettingsFile, Verbose, parse_outputs, print_line
 from plansguard.cli.gate_options import (
     Accept,
     Because,
@@ -59,6 +59,8 @@ def gate(
     output: Outputs = [],  # noqa: B006
     fail_on: FailOn = None,
     settings: SettingsFile = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Check whether a command of nnU-Net is fit to start, and start it.
 
@@ -70,8 +72,8 @@ def gate(
     """
     from plansguard.nnunet import command_line, constants
 
-    outputs = parse_outputs(output)
-    if not dry_run and any(name != "text" and path is None for name, path in outputs):
+    outputs = parse_outputs(output, verbose=verbose, quiet=quiet)
+    if not dry_run and any(name != "text" and path is None for name, path in outputs.files):
         raise UsageError(
             "on the screen, a report for programs would be mixed with what the command prints",
             hint="give it a file, such as --output json=report.json, or add --dry-run",
@@ -113,7 +115,7 @@ def _judge(line: CommandLine, parsed: Parsed, options: GateOptions) -> bool:
             accepted=options.accepted,
         )
         result = judge(request)
-    if text_on_screen(options.outputs):
+    if options.outputs.text_on_screen:
         _print_before(result)
     options.pass_or_exit(result.report, result.settings.fail_on)
     for hint in result.hints:

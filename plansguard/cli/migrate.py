@@ -12,12 +12,13 @@ from typer import Option
 
 from plansguard.cli.common_options import (
     Outputs,
+    Quiet,
     SettingsFile,
+    Verbose,
     emit,
     load_settings,
     parse_outputs,
     print_line,
-    text_on_screen,
 )
 from plansguard.cli.gate_options import accepted_pairs
 from plansguard.core.errors import UsageError, WriteRefused
@@ -113,6 +114,8 @@ def migrate(
     undo: Undo = False,
     output: Outputs = [],  # noqa: B006
     settings: SettingsFile = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Move plans to a dataset under a new name, in the right direction: from another dataset, or from trained weights.
 
@@ -136,7 +139,7 @@ def migrate(
     from plansguard.migration.apply import migrate as run_migrate
     from plansguard.migration.plan import MigrationRequest, plan
 
-    outputs = parse_outputs(output)
+    outputs = parse_outputs(output, verbose=verbose, quiet=quiet)
     request = MigrationRequest(
         *(source, target, target_plans, source_plans, workflow.value, reader, onto, force),
         configurations=tuple(configuration or ()),
@@ -146,10 +149,10 @@ def migrate(
     migration = plan(workspace, request, active) if dry_run else run_migrate(workspace, request, active)
     done = "" if dry_run or not _was_written(migration) else f"the plans were written: {migration.pair.result.path}"
     with _output_after(done):
-        if text_on_screen(outputs):
+        if outputs.text_on_screen:
             _print_before(migration)
         emit(migration.report, outputs)
-        if text_on_screen(outputs):
+        if outputs.text_on_screen:
             _print_after(migration, dry_run=dry_run)
     raise typer.Exit(migration.report.exit_code())
 
@@ -191,9 +194,10 @@ def _undo(workspace: Workspace, target: str, identifier: str | None, *, force: b
 
 
 def _print_before(migration: Migration) -> None:
-    from plansguard.migration.messages import sentence
+    from plansguard.migration.messages import opening
 
-    print_line(sentence(migration.pair))
+    for line in opening(migration.pair):
+        print_line(line)
     typer.echo("")
 
 

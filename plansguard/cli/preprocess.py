@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from plansguard.cli.common_options import emit, load_settings, print_line
+from plansguard.cli.common_options import emit, load_settings, parse_outputs, print_line
 from plansguard.core import disk
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Severity
@@ -74,7 +74,7 @@ def preprocess(
         *(workspace, dataset, names, settings), identifier=plans, processes=processes, accept_shared=accept_shared
     )
     print_before(job)
-    emit(job.report, [("text", None)])
+    emit(job.report, parse_outputs([]))
     if job.report.fails(Severity.ERROR):
         typer.echo("\nNothing was deleted. A finding that is meant can be accepted with a reason in plansguard.json.")
         if any(target.differences(other) for target in job.targets for other in target.others):

@@ -12,7 +12,16 @@ import typer
 from typer import Argument, Option
 
 from plansguard.cli import schedule_options
-from plansguard.cli.common_options import FailOn, Outputs, SettingsFile, parse_outputs, print_line, weights_option
+from plansguard.cli.common_options import (
+    FailOn,
+    Outputs,
+    Quiet,
+    SettingsFile,
+    Verbose,
+    parse_outputs,
+    print_line,
+    weights_option,
+)
 from plansguard.cli.gate_options import (
     Accept,
     Because,
@@ -92,6 +101,8 @@ def train(
     output: Outputs = [],  # noqa: B006
     fail_on: FailOn = None,
     settings: SettingsFile = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Check everything, then train for exactly N optimiser steps.
 
@@ -109,7 +120,10 @@ def train(
     flags = {"--c": continues or extend_to is not None, "--val": validates, "--val_best": validates_best, "--npz": npz}
     flags["--disable_checkpointing"] = disable_checkpointing
     command = _stock_command([dataset, configuration, fold, "-tr", trainer, "-p", plans], values, flags)
-    outputs, accepted = parse_outputs(output), accepted_findings(accept, because, from_scratch, weights)
+    outputs, accepted = (
+        parse_outputs(output, verbose=verbose, quiet=quiet),
+        accepted_findings(accept, because, from_scratch, weights),
+    )
     gate = GateOptions(accepted, data, gpu_memory, dry_run, outputs, fail_on, settings)
     _judge_and_train(command, _options(save_every, max_time, portable), gate)
 

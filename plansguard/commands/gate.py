@@ -382,6 +382,7 @@ def _merged(reports: Sequence[Report]) -> Report:
         reports[0],
         inputs=tuple(dict.fromkeys(path for report in reports for path in report.inputs)),
         documents=sum(report.documents for report in reports),
+        datasets=sum(report.datasets for report in reports),
         findings=tuple(sorted(findings, key=lambda finding: -finding.severity.rank)),
         not_checked=tuple(dict.fromkeys(entry for report in reports for entry in report.not_checked)),
     )

@@ -15,6 +15,7 @@ from plansguard.core.digest import sha256
 
 #: Why a finding of a rule that is declared ``incomplete`` can be neither ignored nor accepted.
 NOT_JUDGED = "it means that something was not judged, so its result is not known"
+_FIRST_SENTENCE = re.compile(r"(?<=[\w`'\")\]])\. (?=[A-Z`0-9]|nnU-Net)")
 
 
 class Severity(str, Enum):
@@ -53,6 +54,18 @@ class Related(NamedTuple):
     what: str
 
 
+class Excerpt(NamedTuple):
+    """The line of a file that contains a value, which is ``length`` characters long and begins at ``start``, from 0.
+
+    ``line`` is the line of the value, from 1. A short list that is written over several lines is joined to one.
+    """
+
+    line: int
+    text: str
+    start: int
+    length: int
+
+
 class Correction(NamedTuple):
     """An edit that certainly corrects a finding: the value that belongs at a place. Its last key may be new there."""
 
@@ -66,7 +79,7 @@ class RuleInfo(NamedTuple):
     A finding of a rule that is ``incomplete`` means that something was not judged. It makes the exit code 2, and can be
     neither ignored nor accepted, nor does its severity change. ``overruled_by`` is the option of one command that lets
     a finding through, where settings, which apply to every command, must not do so. ``options`` are its thresholds that
-    settings may change, with their defaults.
+    settings may change, with their defaults. ``mark`` is what stands beside the value in an excerpt of the file.
     """
 
     code: str
@@ -78,6 +91,7 @@ class RuleInfo(NamedTuple):
     incomplete: bool = False
     overruled_by: str = ""
     options: Mapping[str, float] = MappingProxyType({})
+    mark: str = ""
 
     @property
     def doc(self) -> str:
@@ -98,6 +112,12 @@ class RuleInfo(NamedTuple):
         return self.doc.partition("\n")[0]
 
     @property
+    def why(self) -> str:
+        """Why a finding matters, in one sentence: the first after ``Why it matters:`` in the rule's page."""
+        paragraph = self.docstring.partition("Why it matters:")[2].partition("\n\n")[0]
+        return _FIRST_SENTENCE.split(" ".join(paragraph.split()), maxsplit=1)[0].rstrip(".")
+
+    @property
     def url(self) -> str:
         """The address of the rule's page."""
         return f"https://github.com/plansguard/plansguard/blob/main/docs/rules/{self.code}-{self.name}.md"
@@ -109,7 +129,8 @@ class Finding:
 
     ``changed`` are the fields that it reports as changed; ``follows`` are the codes of the rules that may report the
     same change as its cause. ``incomplete`` is that of its rule. ``corrections`` are the edits that correct it, made
-    together; empty where what is right is not certain.
+    together; empty where what is right is not certain. ``why`` is one sentence about what nnU-Net does then; ``mark``
+    stands beside the value in the ``excerpt`` of the file, which is None where there is no line.
     """
 
     code: str
@@ -127,6 +148,9 @@ class Finding:
     changed: tuple[Location, ...] = ()
     follows: tuple[str, ...] = ()
     corrections: tuple[Correction, ...] = ()
+    why: str = ""
+    mark: str = ""
+    excerpt: Excerpt | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -170,8 +194,8 @@ class NotChecked(NamedTuple):
 class Report:
     """The result of one command.
 
-    ``documents`` is the number of files that were checked, or of checks that were made (`unit`); ``lacks_plans``
-    whether a check found none that are plans.
+    ``documents`` is the number of files that were checked, or of checks that were made (`unit`), ``datasets`` that of
+    the datasets they belong to; ``lacks_plans`` whether a check found none that are plans.
     """
 
     command: str
@@ -180,11 +204,12 @@ class Report:
     findings: tuple[Finding, ...] = ()
     not_checked: tuple[NotChecked, ...] = ()
     lacks_plans: bool = False
+    datasets: int = 0
 
     @property
     def unit(self) -> str:
         """What ``documents`` counts."""
-        return "check" if self.command == "doctor" else "document"
+        return "check" if self.command == "doctor" else "file"
 
     @property
     def active(self) -> tuple[Finding, ...]:
@@ -228,7 +253,7 @@ class Report:
         return sorted(self.active, key=lambda finding: places[finding.code])
 
     def summary(self) -> dict[str, int]:
-        """Numbers of causes by severity, of ignored findings, of rules not checked, and of documents."""
+        """Numbers of causes by severity, of ignored findings, of rules not checked, of documents and datasets."""
         severities = [cause.severity for cause in self.causes]
         return {
             **{str(severity): severities.count(severity) for severity in Severity},
@@ -236,6 +261,7 @@ class Report:
             "baseline": 0,
             "not_checked": len(self.not_checked),
             "documents": self.documents,
+            "datasets": self.datasets,
         }
 
     def fails(self, fail_on: Severity) -> bool:

@@ -6,34 +6,62 @@ import json
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from struct import pack, unpack
 from typing import Any
 
 #: Longer values are cut in messages.
 _LONGEST_VALUE = 80
 #: Characters; Linux opens no longer path.
 _LONGEST_PATH = 4096
-#: The significant digits of a float32, in which image headers store spacings.
-_DIGITS = 7
+#: Enough significant digits for every float32, in which image headers store spacings.
+_DIGITS = 9
 
 
-def brief(value: Any, *, exact: bool = False) -> str:
-    """A JSON value on one line, cut after 80 characters.
+def brief(value: Any) -> str:
+    """A JSON value on one line, cut after 80 characters, with floats as `shortest` returns them."""
+    return _cut(json.dumps(_short(value), ensure_ascii=False, default=str))
 
-    Floats are rounded to 7 digits, so that 1.2000000476837158 becomes 1.2, unless ``exact``.
+
+def both(before: Any, after: Any) -> tuple[str, str]:
+    """Two values as `brief` returns them; with all digits where they would look the same."""
+    texts = brief(before), brief(after)
+    if texts[0] != texts[1]:
+        return texts
+    before, after = (_cut(json.dumps(value, ensure_ascii=False, default=str)) for value in (before, after))
+    return before, after
+
+
+def shortest(value: float) -> float:
+    """The float with the fewest digits that is the same float32, if ``value`` is one exactly; else ``value``.
+
+    1.2000000476837158, as an image header has it, becomes 1.2.
     """
-    text = json.dumps(value if exact else _rounded(value), ensure_ascii=False, default=str)
+    try:
+        exact = unpack("f", pack("f", value))[0] == value
+    except OverflowError:
+        return value
+    if not exact:
+        return value
+    rounded = (float(f"{value:.{digits}g}") for digits in range(1, _DIGITS + 1))
+    return next(one for one in rounded if unpack("f", pack("f", one))[0] == value)
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
 
 
-def _rounded(value: Any) -> Any:
+def _short(value: Any) -> Any:
     if isinstance(value, float):
-        return float(f"{value:.{_DIGITS}g}")
-    return [_rounded(item) for item in value] if isinstance(value, list) else value
+        return shortest(value)
+    if isinstance(value, dict):
+        return {key: _short(item) for key, item in value.items()}
+    return [_short(item) for item in value] if isinstance(value, list) else value
 
 
 def changed(name: object, before: Any, after: Any) -> str:
     """``NAME was BEFORE and is AFTER``; a value of None is written as "nothing"."""
-    was, now = ("nothing" if value is None else brief(value, exact=True) for value in (before, after))
+    texts = zip((before, after), both(before, after), strict=True)
+    was, now = ("nothing" if value is None else text for value, text in texts)
     return f"{name} was {was} and is {now}"
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from plansguard.core.report import Excerpt
     from plansguard.documents.json_scanner import Node, Position
 
 #: A thousand times the plans that nnU-Net writes.
@@ -87,6 +88,19 @@ class JsonDocument:
                 break
             node = node.children[token]
         return position_at(lines, node.first if first else node.place)
+
+    def excerpt(self, pointer: str) -> Excerpt | None:
+        """The line around the value at a JSON pointer.
+
+        None where there is no value, for a value of many lines, for the whole document, and in too long a document.
+        """
+        path = tokens(pointer)
+        if not self._placed or not path:
+            return None
+        from plansguard.documents import excerpts
+
+        node, lines = self._scan
+        return excerpts.of_json(self._text, node, self.value, path, lines)
 
     @cached_property
     def name(self) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from plansguard.core.errors import UnreadableDocument
+from plansguard.core.report import Excerpt
+from plansguard.documents import excerpts
 from plansguard.documents.json_document import MAX_BYTES, read_bytes, tokens, too_large
 from plansguard.documents.json_scanner import Position, line_starts, position_at
 
@@ -42,6 +44,16 @@ class TomlDocument:
         path = tokens(pointer)
         places = (self._places.get(path[:length]) for length in range(len(path), 0, -1))
         return next((place for place in places if place is not None), None)
+
+    def excerpt(self, pointer: str) -> Excerpt | None:
+        """The line of that key, with the mark under its first word; None at the top."""
+        position = self.position(pointer)
+        if position is None:
+            return None
+        lines = line_starts(self._text)
+        start = lines[position.line - 1] + position.column - 1
+        token = _TOKEN.match(self._text, start)
+        return excerpts.of_line(self._text, lines, start, len(token[0]) if token else 1)
 
     @cached_property
     def _places(self) -> Mapping[_Key, Position]:

@@ -1,4 +1,4 @@
-"""The messages of a migration: the sentence before it, and the commands to run after it."""
+"""The messages of a migration: its direction and purpose, and the commands to run after it."""
 
 from __future__ import annotations
 
@@ -21,37 +21,30 @@ from plansguard.subjects.plans import Configuration
 from plansguard.subjects.pretraining import Pretraining, pretraining_among, usual_fold
 from plansguard.subjects.trained_models import trained_with
 
+#: Workflow -> the role of the giving dataset, that of the receiving one, and the purpose.
 _ROLES = {
     "finetune": (
-        "the pretraining dataset",
-        "the fine-tuning dataset",
-        "so that weights of {giving} can be fine-tuned on {receiving} with the network, spacing and normalization that "
-        "they were trained with",
+        "pretraining",
+        "fine-tuning",
+        "fine-tune weights of {giving} with their own network, spacing and normalization",
     ),
-    "pretrain": (
-        "the fine-tuning dataset",
-        "the pretraining dataset",
-        "so that a network still to be trained on {receiving} fits {giving}",
-    ),
+    "pretrain": ("fine-tuning", "pretraining", "train a network on {receiving} that fits {giving}"),
     "graft": (
-        "the pretraining dataset",
-        "the fine-tuning dataset",
-        "so that weights of {giving} can be fine-tuned on {receiving}: network and patch size are copied, spacing and "
-        "normalization stay those of {receiving}",
+        "pretraining",
+        "fine-tuning",
+        "fine-tune weights of {giving} with the spacing and normalization of {receiving}",
     ),
 }
 
 
-def sentence(pair: Pair) -> str:
-    """The direction and purpose of a migration, in one sentence."""
+def opening(pair: Pair) -> Iterator[str]:
+    """The direction and purpose of a migration in three lines: from, to, why."""
     giver, receiver, purpose = _ROLES[pair.workflow]
     giving, receiving = pair.giving.name, pair.receiving.name
-    artefact = f" ({pair.giving.artefact})" if isinstance(pair.giving, ExternalDataset) else ""
-    return (
-        f"Plans {pair.plans.identifier} come from {giving}{artefact}, {giver}, and go to {receiving}, {receiver}, "
-        f"as {pair.result.identifier}, {purpose.format(giving=giving, receiving=receiving)} "
-        f"(--workflow {pair.workflow})."
-    )
+    artefact = f", {pair.giving.artefact}" if isinstance(pair.giving, ExternalDataset) else ""
+    yield f"from  {pair.plans.identifier} of {giving} ({giver}{artefact})"
+    yield f"to    {pair.result.identifier} of {receiving} ({receiver})"
+    yield f"why   {pair.workflow}: {purpose.format(giving=giving, receiving=receiving)}"
 
 
 def next_commands(migration: Migration) -> Iterator[str]:

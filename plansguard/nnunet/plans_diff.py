@@ -8,7 +8,7 @@ from itertools import accumulate, zip_longest
 from typing import Any, NamedTuple
 
 from plansguard.core.digest import digest_of
-from plansguard.core.text import brief
+from plansguard.core.text import both
 from plansguard.nnunet import constants
 from plansguard.nnunet.inheritance import InheritanceError, modern_architecture, resolve_configuration
 
@@ -85,8 +85,8 @@ def edited_since_migration(migrated: dict[str, Any], now: dict[str, Any]) -> Ite
 
     A configuration that was added or removed since is no edit of those that were migrated.
     """
-    both = configuration_names(migrated) & configuration_names(now)
-    yield from (change for change in edited(migrated, now) if change.field.configuration in {None, *both})
+    present = configuration_names(migrated) & configuration_names(now)
+    yield from (change for change in edited(migrated, now) if change.field.configuration in {None, *present})
 
 
 def configuration_names(plans: dict[str, Any]) -> set[str]:
@@ -229,7 +229,8 @@ def _summary(one: Any, other: Any) -> str:
     for difference in _differences(one, other, ""):
         place, *sides = difference if not number else (place, *sides)
         number += 1
-    first = " -> ".join("(nothing)" if side is _ABSENT else brief(side, exact=True) for side in sides)
+    texts = zip(sides, both(*sides), strict=True)
+    first = " -> ".join("(nothing)" if side is _ABSENT else text for side, text in texts)
     if not place:
         return f": {first}"
     total = max(_size(one), _size(other))

@@ -186,6 +186,20 @@ def is_named_preprocessed(root: Path) -> bool:
     return bool(named) and disk.real(str(named)) == disk.real(root)
 
 
+def displayed(path: str) -> str:
+    """A path as people read it: below the current folder or a folder of nnU-Net's variables, relative to that.
+
+    Only absolute paths change; ``$nnUNet_preprocessed/Dataset002_Name`` can be pasted into a shell.
+    """
+    if not Path(path).is_absolute():
+        return path
+    roots = [(str(Path.cwd()), ""), *((os.environ.get(name, "").rstrip("/"), f"${name}/") for name in ROOTS)]
+    for root, shown in roots:
+        if Path(root).is_absolute() and path.startswith(f"{root}/"):
+            return shown + path[len(root) + 1 :]
+    return path
+
+
 def cases_among(names: Iterable[str], ending: str) -> dict[str, list[str]]:
     """Channel numbers (``0000``, ...) by case, of the names ``<case>_<channel><ending>``."""
     cases: dict[str, list[str]] = {}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from plansguard.artefacts.data.listing import listing
 from plansguard.core.digest import digest_of, sha256
 from plansguard.core.errors import UsageError
-from plansguard.core.text import brief, counted, listed
+from plansguard.core.text import both, counted, listed
 from plansguard.nnunet.inheritance import InheritanceError, resolve_configuration
 from plansguard.nnunet.plans_diff import digests, edited
 from plansguard.nnunet.workspace import ALL
@@ -110,7 +110,7 @@ def _dataset_json_differences(recorded: Digest, present: Digest, _: Training) ->
     for key, before in recorded["fields"].items():
         after = present["fields"].get(key)
         if isinstance(before, dict) and before == after and [*before] != [*after]:
-            old, new = (brief([*value], exact=True) for value in (before, after))
+            old, new = both([*before], [*after])
             yield f"{key} were in the order {old} and are in the order {new}"
 
 
@@ -245,7 +245,8 @@ def _clauses(place: str, before: Any, after: Any) -> Iterator[str]:
         for key, old, new in _changed(before, after):
             yield from _clauses(f"{place}.{key}", old, new)
     else:
-        old, new = ("absent" if value is _MISSING else brief(value, exact=True) for value in (before, after))
+        texts = zip((before, after), both(before, after), strict=True)
+        old, new = ("absent" if value is _MISSING else text for value, text in texts)
         yield f"{place} was {old} and is {new}"
 
 

@@ -39,7 +39,7 @@ def read_record(path: Path) -> dict[str, Any]:
     if value["schema"] != SCHEMA:
         raise UnreadableDocument(
             str(path),
-            f"this training record is a {brief(value['schema'], exact=True)}, "
+            f"this training record is a {brief(value['schema'])}, "
             f"and this plansguard {plansguard.__version__} reads {SCHEMA}",
             hint="pip install --upgrade plansguard",
         )
@@ -47,7 +47,7 @@ def read_record(path: Path) -> dict[str, Any]:
         field = ".".join(map(str, problem.tokens)) or "the document"
         place = document.position(json_document.pointer(*problem.tokens))
         line, column = (None, None) if place is None else (place.line, place.column)
-        shown = "missing" if problem.missing else brief(problem.value, exact=True)
+        shown = "missing" if problem.missing else brief(problem.value)
         reason = f"{field}: {problem.expected}, but it is {shown}"
         raise UnreadableDocument(str(path), reason, hint="it was edited or damaged", line=line, column=column)
     if not value["starts"]:

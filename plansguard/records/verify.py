@@ -168,9 +168,7 @@ def _check_names(path: Path, start: Start) -> None:
     training, data = start["training"], start["data"]
 
     def refuse(name: Any, what: str) -> UnreadableDocument:
-        return UnreadableDocument(
-            str(path), f"it names {brief(name, exact=True)}, which is no {what}", hint="it was edited"
-        )
+        return UnreadableDocument(str(path), f"it names {brief(name)}, which is no {what}", hint="it was edited")
 
     try:
         checked_fold(training["fold"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from importlib import import_module
 from json import dumps  # not `import json`: that is the module beside this one
 from math import isfinite
@@ -15,16 +16,29 @@ from plansguard.core.report import Report
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-#: format name -> module; each module has ``render(report, *, color) -> str``
-FORMATS = {"text": "text", "json": "json", "github": "github"}
+#: format name -> module; each module has ``render(report, screen) -> str``
+FORMATS = {"text": "text", "concise": "concise", "json": "json", "github": "github"}
 #: Bytes in which the first and the last line of a report are recognised.
 _LINE = 4096
 
 
-def render(report: Report, output_format: str, *, color: bool = False) -> str:
-    """Render the report in one of FORMATS, ending in a newline. Only ``text`` has colour."""
+@dataclass(frozen=True)
+class Screen:
+    """What text for people is written to, and how much of it: formats for programs ignore it.
+
+    ``width`` is in columns; None where it is no terminal, so that lines are not wrapped.
+    """
+
+    color: bool = False
+    width: int | None = None
+    verbose: bool = False
+    quiet: bool = False
+
+
+def render(report: Report, output_format: str, screen: Screen | None = None) -> str:
+    """Render the report in one of FORMATS. Every line ends in a newline; no findings may be no text at all."""
     module = import_module(f"plansguard.render.{FORMATS[output_format]}")
-    return str(module.render(report, color=color))
+    return str(module.render(report, screen or Screen()))
 
 
 def is_report(path: Path) -> bool:

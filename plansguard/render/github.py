@@ -10,25 +10,22 @@ import re
 
 from plansguard.core.report import Cause, Report
 from plansguard.core.text import counted
-from plansguard.render import printable
+from plansguard.render import Screen, printable
 
 _KINDS = {"error": "error", "warning": "warning", "info": "notice"}
 #: The first and the last line of a report, by which `is_report` recognises it.
 BEGINS = re.compile(rb"::(error|warning|notice) file=|plansguard: ")
-ENDS = re.compile(rb"(^|\n)plansguard: [^\n]* in \d+ (document|check)s?, \d+ checks? not possible\n\Z")
+ENDS = re.compile(rb"(^|\n)plansguard: [^\n]* in \d+ (file|check)s?\n\Z")
 
 
-def render(report: Report, *, color: bool) -> str:  # noqa: ARG001 - every format takes the same arguments
+def render(report: Report, screen: Screen) -> str:  # noqa: ARG001 - every format takes the same arguments
     """Render one workflow command per cause, then the counts."""
     counts = report.summary()
     summary = ", ".join(counted(counts[key], key) for key in ("error", "warning")) + f", {counts['info']} info"
-    skipped = f"{counted(counts['not_checked'], 'check')} not possible"
     if report.lacks_plans:
         summary = f"no plans to check, {summary}"
     lines = [_command(cause) for cause in report.causes]
-    return (
-        "\n".join([*lines, f"plansguard: {summary} in {counted(counts['documents'], report.unit)}, {skipped}"]) + "\n"
-    )
+    return "\n".join([*lines, f"plansguard: {summary} in {counted(counts['documents'], report.unit)}"]) + "\n"
 
 
 def _command(cause: Cause) -> str:
@@ -39,7 +36,10 @@ def _command(cause: Cause) -> str:
     properties["title"] = f"{finding.code} {finding.name}"
     listed = ",".join(f"{key}={_escaped(value, in_property=True)}" for key, value in properties.items())
     also = [f"also {other.code} {other.name}: {other.message}" for other in cause.consequences]
-    message = "%0A".join(_escaped(line) for line in (finding.message, *also, f"fix: {finding.fix}", finding.url))
+    mark = f" ({finding.mark})" if finding.mark else ""
+    why = [finding.why] if finding.why else []
+    lines = (finding.message + mark, *why, *also, f"fix: {finding.fix}", finding.url)
+    message = "%0A".join(map(_escaped, lines))
     return f"::{_KINDS[cause.severity]} {listed}::{message}"
 
 

@@ -15,7 +15,7 @@ from plansguard.documents.models.report_document import (
     Summary,
     ToolEntry,
 )
-from plansguard.render import json_text
+from plansguard.render import Screen, json_text
 
 SCHEMA = "plansguard/report/1"
 #: The first and the last line of a report, by which `is_report` recognises it.
@@ -23,7 +23,7 @@ BEGINS = re.compile(rb'\{\n  "schema": "plansguard/report/')
 ENDS = re.compile(rb"\n\}\n\Z")
 
 
-def render(report: Report, *, color: bool) -> str:  # noqa: ARG001 - every format takes the same arguments
+def render(report: Report, screen: Screen) -> str:  # noqa: ARG001 - every format takes the same arguments
     """Render the report as JSON, indented by two, with the same keys for every report."""
     document = ReportDocument(
         schema_=SCHEMA,
@@ -53,6 +53,8 @@ def _finding(finding: Finding, cause: Cause | None) -> FindingEntry:
         name=finding.name,
         severity=(cause.severity if cause is not None and is_cause else finding.severity).value,
         message=finding.message,
+        why=finding.why,
+        mark=finding.mark,
         fix=finding.fix,
         path=finding.location.path,
         pointer=finding.location.pointer,

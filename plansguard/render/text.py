@@ -1,125 +1,210 @@
-"""A report as text: one block per fault, repeats gathered, then the checks that were not possible."""
+"""A report as text: one block per fault, repeats gathered, then what was not checked, then the counts."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby, zip_longest
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 
-from plansguard.core.report import Finding, Location, NotChecked, Report
+from plansguard.core.report import Excerpt, Finding, Location, NotChecked, Report
 from plansguard.core.text import counted, listed
-from plansguard.render import printable
+from plansguard.nnunet.workspace import displayed
+from plansguard.render import Screen, printable
+from plansguard.render.columns import display_width, wrapped
 
-_COLORS = {"error": "31;1", "warning": "33;1", "info": "36;1", "path": "1", "faint": "2"}
+_COLORS = {"error": "31;1", "warning": "33;1", "info": "36;1", "bold": "1", "faint": "2", "fix": "32;1"}
 #: How many places of the same fault are listed before the rest is only counted.
 _PLACES = 5
+#: Lines about what was not checked.
+_REASONS = 5
 _NOTHING = "nothing to check: "
 _NO_PLANS = "there are no plans to check: "
-_RESULT = rf"({_NO_PLANS})?(no findings|\d+ (errors?|warnings?|for information))[^\n]* in \d+ (document|check)s?[^\n]*"
+_RESULT = (
+    rf"({_NO_PLANS})?(no findings|\d+ (errors?|warnings?|for information))[^\n]* in \d+ (dataset|file|check)s?[^\n]*"
+)
 #: The first and the last line of a report, by which `is_report` recognises it.
-BEGINS = re.compile(rf"(error|warning|info)\[PG\d+\] |ignored: PG\d|not checked: PG\d|{_NOTHING}|{_RESULT}\n".encode())
+BEGINS = re.compile(rf"(error|warning|info)\[PG\d+\] |ignored: PG\d|not checked: |{_NOTHING}|{_RESULT}\n".encode())
 ENDS = re.compile(rf"(^|\n)({_NOTHING}[^\n]*|{_RESULT})\n\Z".encode())
 
-Paint = Callable[[str, str], str]
+
+def render(report: Report, screen: Screen) -> str:
+    """Render the report as text.
+
+    On a terminal, lines are wrapped at words to its width, and values, places and severities have colours. Quiet text
+    has the findings only, verbose text every check that was not possible.
+    """
+    lines = [*_findings(report, screen)]
+    if not screen.quiet:
+        lines += [*_ignored(report, screen), *_not_checked(report.not_checked, screen), _summary(report, screen)]
+    return "".join(f"{line}\n" for line in lines)
 
 
-def render(report: Report, *, color: bool) -> str:
-    """Render the report as text, with ANSI colours if ``color``."""
-    paint = _colored if color else lambda _, text: text
-    lines = [
-        *_findings(report, paint),
-        *_ignored(report, paint),
-        *_not_checked(report.not_checked, paint),
-        _summary(report, paint),
-    ]
-    return "\n".join(lines) + "\n"
+def _paint(kind: str, text: str, screen: Screen) -> str:
+    return f"\x1b[{_COLORS[kind]}m{text}\x1b[0m" if screen.color and text else text
 
 
-def _findings(report: Report, paint: Paint) -> Iterator[str]:
-    """One block for all findings with the same text, in the order of the first, and what follows from them."""
+def _findings(report: Report, screen: Screen) -> Iterator[str]:
+    """One block for all findings with the same text, in the order of the first, and what follows from them.
+
+    Why it matters is said once for each rule.
+    """
     groups: dict[tuple[str, str, str, str], list[Finding]] = {}
     also: dict[tuple[str, str, str, str], list[Finding]] = {}
     for cause in report.causes:
         key = (str(cause.severity), cause.finding.code, cause.finding.message, cause.finding.fix)
         groups.setdefault(key, []).append(cause.finding)
         also.setdefault(key, []).extend(cause.consequences)
+    explained: set[str] = set()
     for key, findings in groups.items():
-        severity, code, message, fix = key
-        yield f"{paint(severity, f'{severity}[{code}]')} {findings[0].name}"
-        for finding in findings[:_PLACES]:
-            suffix = f" ({printable(finding.configuration)})" if finding.configuration else ""
-            yield f"  --> {paint('path', _place(finding.location))}{suffix}"
-        if len(findings) > _PLACES:
-            yield f"  ... and {counted(len(findings) - _PLACES, 'more place')}"
-        yield f"  {printable(message)}"
-        yield from _table(findings[0].values.get("table", ()), paint)
-        for related in findings[0].related:
-            yield f"  see {_place(related.location)}: {printable(related.what)}"
-        yield from _consequences(also[key])
-        yield f"  fix: {printable(fix)}"
+        severity, code, message, _ = key
+        yield from _headline(severity, code, message, screen)
+        yield from _places(findings, screen)
+        first = findings[0]
+        if first.excerpt is not None:
+            yield from _excerpt(first.excerpt, first.mark, severity, screen)
+        yield from _table(first.values.get("table", ()), screen)
+        for related in first.related:
+            yield from wrapped(f"see {_place(related.location)}: {printable(related.what)}", screen.width, "  ")
+        if first.why and code not in explained:
+            yield from wrapped(printable(first.why), screen.width, "  ")
+        explained.add(code)
+        yield from _consequences(also[key], screen)
+        yield from _fix(first.fix, screen)
         yield ""
 
 
-def _consequences(findings: Sequence[Finding]) -> Iterator[str]:
+def _headline(severity: str, code: str, message: str, screen: Screen) -> Iterator[str]:
+    label = f"{severity}[{code}]"
+    first, *others = wrapped(f"{label} {printable(message)}", screen.width, "", hanging="  ")
+    yield _paint(severity, label, screen) + _paint("bold", first.removeprefix(label), screen)
+    for line in others:
+        yield _paint("bold", line, screen)
+
+
+def _places(findings: Sequence[Finding], screen: Screen) -> Iterator[str]:
+    for finding in findings[:_PLACES]:
+        suffix = f" ({printable(finding.configuration)})" if finding.configuration else ""
+        yield f"  {_place(finding.location)}{_paint('faint', suffix, screen)}"
+    if len(findings) > _PLACES:
+        yield f"  ... and {counted(len(findings) - _PLACES, 'more place')}"
+
+
+def _excerpt(excerpt: Excerpt, mark: str, severity: str, screen: Screen) -> Iterator[str]:
+    """The line of the file, a mark under the value, and beside it what the value should be or was."""
+    number = str(excerpt.line)
+    gutter = f"    {' ' * len(number)} | "
+    text, start, length = excerpt.text.rstrip(), excerpt.start, max(1, excerpt.length)
+    indentation = len(text) - len(text.lstrip())
+    text, start = text[indentation:], start - indentation
+    if screen.width is not None:
+        text, start, length = _cropped(text, start, length, screen.width - len(gutter))
+    before, value = printable(text[:start]), printable(text[start : start + length])
+    yield _paint("faint", f"    {number} | ", screen) + printable(text)
+    carets = " " * display_width(before) + "^" * max(1, display_width(value))
+    one_line = f"{carets} {printable(mark)}" if mark else carets
+    if screen.width is None or len(gutter) + display_width(one_line) <= screen.width:
+        yield _paint("faint", gutter, screen) + _paint(severity, one_line, screen)
+    else:
+        yield _paint("faint", gutter, screen) + _paint(severity, carets, screen)
+        for line in wrapped(printable(mark), screen.width - len(gutter)):
+            yield _paint("faint", gutter, screen) + _paint(severity, line, screen)
+
+
+def _cropped(text: str, start: int, length: int, width: int) -> tuple[str, int, int]:
+    """The part of a long line around the value, in at most ``width`` characters."""
+    if len(text) <= width:
+        return text, start, length
+    length = min(length, width - 8)
+    first = max(0, min(start - 4, len(text) - width))
+    head, tail = "... " if first else "", " ..." if first + width < len(text) else ""
+    part = text[first : first + width - len(head) - len(tail)]
+    return head + part + tail, start - first + len(head), min(length, max(1, len(part) - (start - first)))
+
+
+def _consequences(findings: Sequence[Finding], screen: Screen) -> Iterator[str]:
     """One line for each, those with the same text once."""
-    lines = [
-        f"  also {finding.code} {finding.name}"
+    texts = [
+        f"also {finding.code}"
         + (f" ({printable(finding.configuration)})" if finding.configuration else "")
         + f": {printable(finding.message)}"
         for finding in findings
     ]
-    lines = list(dict.fromkeys(lines))
-    yield from lines[:_PLACES]
-    if len(lines) > _PLACES:
+    texts = list(dict.fromkeys(texts))
+    for text in texts[:_PLACES]:
+        yield from wrapped(text, screen.width, "  ", hanging="    ")
+    if len(texts) > _PLACES:
         codes = sorted({finding.code for finding in findings})
-        yield f"  ... and {len(lines) - _PLACES} more: {listed(codes, shown=len(codes))}"
+        yield f"  ... and {len(texts) - _PLACES} more: {listed(codes, shown=len(codes))}"
 
 
-def _table(rows: Sequence[Sequence[str]], paint: Paint) -> Iterator[str]:
+def _fix(fix: str, screen: Screen) -> Iterator[str]:
+    first, *others = wrapped(f"fix: {printable(fix)}", screen.width, "  ", hanging="       ")
+    yield "  " + _paint("fix", "fix:", screen) + first.removeprefix("  fix:")
+    yield from others
+
+
+def _table(rows: Sequence[Sequence[str]], screen: Screen) -> Iterator[str]:
     """The table of a finding, in columns; the last cell of a row may be a severity."""
     cells = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip_longest(*cells, fillvalue="")]
+    widths = [max(map(display_width, column)) for column in zip_longest(*cells, fillvalue="")]
     for row in cells:
-        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        padded = [cell + " " * (width - display_width(cell)) for cell, width in zip(row, widths, strict=False)]
         if row[-1] in _COLORS:
-            padded[-1] = paint(row[-1], row[-1])
+            padded[-1] = _paint(row[-1], row[-1], screen)
         yield "    " + "  ".join(padded).rstrip()
 
 
-def _ignored(report: Report, paint: Paint) -> Iterator[str]:
+def _ignored(report: Report, screen: Screen) -> Iterator[str]:
     for finding in report.findings:
         if finding.ignored is not None:
-            place = _place(finding.location)
-            yield paint("faint", f"ignored: {finding.code} {finding.name} at {place}: {printable(finding.ignored)}")
+            line = f"ignored: {finding.code} {finding.name} at {_place(finding.location)}: {printable(finding.ignored)}"
+            yield from _faint(line, screen)
 
 
-def _not_checked(records: tuple[NotChecked, ...], paint: Paint) -> Iterator[str]:
-    by_reason = sorted(records, key=lambda record: record.reason)
-    for reason, group in groupby(by_reason, key=lambda record: record.reason):
-        codes = sorted({record.code for record in group})
-        yield paint("faint", f"not checked: {listed(codes, shown=4)}: {printable(reason)}")
+def _not_checked(records: Iterable[NotChecked], screen: Screen) -> Iterator[str]:
+    """One line for each reason, over all datasets, that of most rules first; verbose text names each rule and place."""
+    by_reason: dict[str, list[NotChecked]] = {}
+    for record in records:
+        by_reason.setdefault(record.reason, []).append(record)
+    reasons = sorted(by_reason.items(), key=lambda item: (-len({one.code for one in item[1]}), item[0]))
+    for reason, group in reasons if screen.verbose else reasons[:_REASONS]:
+        codes, places = sorted({record.code for record in group}), list(dict.fromkeys(one.path for one in group))
+        where = f" at {len(places)} places" if len(places) > 1 else ""
+        yield from _faint(f"not checked: {printable(reason)} ({_names(codes)}{where})", screen)
+        for record in group if screen.verbose else ():
+            yield from _faint(f"  {record.code} {record.name}: {printable(displayed(record.path))}", screen)
+    if len(reasons) > _REASONS and not screen.verbose:
+        rest = {one.code for _, group in reasons[_REASONS:] for one in group}
+        yield from _faint(f"not checked: {counted(len(rest), 'more rule')}, listed by --verbose", screen)
 
 
-def _summary(report: Report, paint: Paint) -> str:
+def _names(codes: Sequence[str]) -> str:
+    return ", ".join(codes) if len(codes) <= 2 else f"{len(codes)} rules"
+
+
+def _faint(line: str, screen: Screen) -> Iterator[str]:
+    for part in wrapped(line, screen.width, "", hanging="  "):
+        yield _paint("faint", part, screen)
+
+
+def _summary(report: Report, screen: Screen) -> str:
     counts = report.summary()
     if not counts["documents"]:
         return f"{_NOTHING}no plans, dataset.json, fingerprint or splits were found"
     findings = [counted(counts[key], key) for key in ("error", "warning") if counts[key]]
     if counts["info"]:
         findings.append(f"{counts['info']} for information")
-    result = paint("error" if counts["error"] else "warning", ", ".join(findings)) if findings else "no findings"
+    severity = "error" if counts["error"] else "warning" if counts["warning"] else "info"
+    result = _paint(severity, ", ".join(findings), screen) if findings else "no findings"
     ignored = f", {counts['ignored']} ignored" if counts["ignored"] else ""
     correctable = sum(bool(finding.corrections) for finding in report.active) if report.command == "check" else 0
     corrected = f", {correctable} to be corrected by --fix" if correctable else ""
-    skipped = f", {counted(counts['not_checked'], 'check')} not possible" if counts["not_checked"] else ""
     empty = _NO_PLANS if report.lacks_plans else ""
-    return f"{empty}{result}{corrected}{ignored} in {counted(counts['documents'], report.unit)}{skipped}"
+    units = [counted(counts["datasets"], "dataset")] if counts["datasets"] else []
+    units.append(counted(counts["documents"], report.unit))
+    return f"{empty}{result}{corrected}{ignored} in {', '.join(units)}"
 
 
 def _place(location: Location) -> str:
     line = f":{location.line}:{location.column}" if location.line is not None else ""
-    return printable(f"{location.path}{line}")
-
-
-def _colored(kind: str, text: str) -> str:
-    return f"\x1b[{_COLORS[kind]}m{text}\x1b[0m"
+    return printable(f"{displayed(location.path)}{line}")

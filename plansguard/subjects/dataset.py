@@ -214,7 +214,7 @@ class Dataset:
         if not is_folder_name(identifier):
             raise Absent(f"the data_identifier {identifier!r} is no name of a folder (see PG526)")
         if not self.holds_data:
-            raise Absent(f"nothing of {self.name} is preprocessed here yet")
+            raise Absent("nothing is preprocessed here yet")
         folder = self.folder / str(identifier)
         if not disk.is_folder(folder):
             raise Absent(f"{identifier} is not there: nothing was preprocessed for it yet")

@@ -240,12 +240,12 @@ def test_unknown_command() -> None:
 
 
 @pipes_in_folders
-def test_reports_that_were_written_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_other_reports_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second cannot be written, although its path was free when the command began."""
     monkeypatch.setattr("plansguard.core.atomic_files.READER_TIMEOUT", 0)
     os.mkfifo("pipe")
     save("P.json", plans(BROKEN))
-    done = run("check", "--output", "json=first.json", "--output", "github=pipe")
+    done = run("check", "--output", "json=first.json", "--output", "github=pipe", "--output", "text=third.json")
     assert done.code == 2
-    assert done.err.splitlines()[0] == "plansguard: no program reads the pipe pipe; written already: first.json"
+    assert done.err.splitlines()[0] == "plansguard: no program reads the pipe pipe; written: first.json, third.json"
     assert json.loads(Path("first.json").read_bytes())["command"] == "check"

@@ -73,8 +73,8 @@ KEPT = {
     "a label image": user_file(b"\x1f\x8b\x08\x00" + bytes(400)),
     "plans": user_file(json.dumps(plans()).encode()),
     "damaged plans": user_file(json.dumps(plans()).encode()[:900]),
-    "notes that end as a report does": user_file(b"my notes\nno findings in 5 documents\n"),
-    "notes that begin as a report does": user_file(b"error[PG101] patch-not-divisible\n  my notes on it\n"),
+    "notes that end as a report does": user_file(b"my notes\nno findings in 5 files\n"),
+    "notes that begin as a report does": user_file(b"error[PG101] the patch is\n  my notes on it\n"),
     "binary data": user_file(bytes(range(256)) * 40),
     "a folder": folder,
     "a link to a report": link_to_a_report,
@@ -106,7 +106,7 @@ def test_nothing_else_is_written_over(workspace: Path, writer: str, kind: str) -
 def test_a_free_path_and_the_same_again(workspace: Path, writer: str) -> None:
     """Reports replace reports, also of another format; extract leaves a file that holds the same."""
     assert run(*words(writer, "free")).code == 0
-    assert Path("free").stat().st_size > 0
+    assert Path("free").exists()
     if writer.startswith("check"):
         report_in(Path("free"))
     assert run(*words(writer, "free")).code == 0
@@ -116,7 +116,7 @@ def test_a_free_path_and_the_same_again(workspace: Path, writer: str) -> None:
 def test_an_empty_file_is_no_loss(workspace: Path, output: str) -> None:
     Path("empty").touch()
     assert run("check", "-d", "2", "--output", f"{output}=empty").code == 0
-    assert Path("empty").stat().st_size > 0
+    assert (Path("empty").stat().st_size > 0) is (output != "concise")
 
 
 @pytest.mark.parametrize("second", ["r.json", "./r.json", "folder/../r.json", "link/r.json"])

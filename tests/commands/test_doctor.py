@@ -49,7 +49,10 @@ def test_findings_in_every_format(monkeypatch: pytest.MonkeyPatch) -> None:
     done = run("doctor", "--output", "json", "--output", "text=report.txt", "--output", "github=report.github")
     assert done.code == 1
     assert [one["code"] for one in done.json["findings"]] == ["PG808"]
-    assert "error[PG808] variable-not-set\n  --> nnUNet_results\n" in Path("report.txt").read_text()
+    assert (
+        "error[PG808] nnUNet_results is not set: nnU-Net does not know the folder of trained models\n  nnUNet_results\n"
+        in Path("report.txt").read_text()
+    )
     assert run("doctor", "--output", "text=report.txt", "--output", "github=report.github").code == 1
     assert "nnUNet_results is not set" in run("doctor").out
 
@@ -104,7 +107,7 @@ def test_a_check_that_crashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", broken)
     done = run("doctor")
     assert done.code == 2
-    assert "error[PG000] rule-crashed" in done.out
+    assert "error[PG000] the rule PG814 failed" in done.out
     assert "no such disk" in done.out
 
 

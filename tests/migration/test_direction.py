@@ -141,8 +141,8 @@ def test_migrated_plans_are_not_moved_back(workspace: Path, there: str, back: st
     arguments = ("-s", "2", "-t", "1", "-sp", "X", "-tp", "Back", "--workflow", back)
     result = run("migrate", *arguments)
     assert result.code == 1
-    assert "reversed-direction" in result.out
-    assert "-s 2 -t 1" not in result.out.partition("reversed-direction")[2].replace("--dry-run", "")
+    assert "[PG410]" in result.out
+    assert "-s 2 -t 1" not in result.out.partition("[PG410]")[2].replace("--dry-run", "")
     assert not place(workspace, GIVING, "preprocessed/Back.json").exists()
     assert "PG417" not in codes(*arguments)
 

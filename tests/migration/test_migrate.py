@@ -58,7 +58,11 @@ def test_finetune(workspace: Path) -> None:
     before = files(workspace)
     result = migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans")
     assert result.code == 0
-    assert "come from Dataset001_PretrainCT, the pretraining dataset, and go to Dataset002_FinetuneCT" in result.out
+    assert result.out.splitlines()[:3] == [
+        "from  nnUNetPlans of Dataset001_PretrainCT (pretraining)",
+        "to    PretrainPlans of Dataset002_FinetuneCT (fine-tuning)",
+        "why   finetune: fine-tune weights of Dataset001_PretrainCT with their own network, spacing and normalization",
+    ]
     after = files(workspace)
     new = {f"{OTHER_CT}/PretrainPlans.json", f"{OTHER_CT}/PretrainPlans.plansguard.json"}
     assert set(after) - set(before) == new
@@ -125,7 +129,7 @@ def test_pretrain(workspace: Path) -> None:
     shutil.rmtree(workspace / ROOTS["results"] / CT)
     result = migrate("-s", "2", "-t", "1", "-tp", "FinetunePlans", "--workflow", "pretrain")
     assert result.code == 0
-    assert "so that a network still to be trained on Dataset001_PretrainCT fits Dataset002_FinetuneCT" in result.out
+    assert "why   pretrain: train a network on Dataset001_PretrainCT that fits Dataset002_FinetuneCT\n" in result.out
     assert codes("-s", "2", "-t", "1", "-tp", "FinetunePlans", "--workflow", "pretrain") == set()
     assert (
         "nnUNetv2_train 2 3d_fullres 0 -p nnUNetPlans -tr nnUNetTrainer_250000steps_lr1en3 -pretrained_weights"

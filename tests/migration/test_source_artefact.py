@@ -166,7 +166,7 @@ def test_a_check_afterwards_knows_their_origin(workspace: Path) -> None:
         place(workspace, OTHER_CT, "preprocessed/Pretrained.json"),
         lambda plans: plans["configurations"]["3d_fullres"].update(spacing=[1.0, 0.8, 0.8]),
     )
-    assert f"when the plans were migrated from {CT}" in run("check", "-d", "2", "-p", "Pretrained").out
+    assert f"when migrated from {CT}" in run("check", "-d", "2", "-p", "Pretrained").out
 
 
 @pytest.mark.parametrize("given", ["folder", "file"])
@@ -186,7 +186,7 @@ def test_ids_and_names_win_over_folders_of_the_same_name(workspace: Path) -> Non
     Path("3").mkdir()
     Path(MR).mkdir()
     for source in ("3", MR):
-        assert f"come from {MR}, the pretraining dataset" in migrate(source, "--dry-run").out
+        assert f" of {MR} (pretraining)" in migrate(source, "--dry-run").out
 
 
 def test_models_of_a_dataset_that_has_only_results(workspace: Path) -> None:

@@ -35,11 +35,12 @@ def test_github_annotation() -> None:
     assert lines[0].startswith(
         "::error file=sub/P.json,line=166,col=17,title=PG101 patch-not-divisible::patch_size [56"
     )
-    assert re.fullmatch(r"plansguard: 1 error, 0 warnings, 0 info in 1 document, \d+ checks not possible", lines[1])
+    assert re.fullmatch(r"plansguard: 1 error, 0 warnings, 0 info in 1 file", lines[1])
     ((kind, properties, message),) = commands(lines[0])
     assert kind == "error"
     assert properties == {"file": "sub/P.json", "line": "166", "col": "17", "title": "PG101 patch-not-divisible"}
     assert message.splitlines()[1:] == [
+        "the decoder cannot join its upsampled maps with the encoder's",
         "fix: use 64 or 80 on axis 1 of patch_size",
         f"{RULE_PAGES}/PG101-patch-not-divisible.md",
     ]
@@ -68,7 +69,7 @@ def test_github_puts_the_most_severe_first() -> None:
     save("C/MyPlans.json", {})
     lines = run("check", "--output", "github").out.splitlines()
     assert [kind for kind, _, _ in commands("\n".join(lines))] == ["error", "warning", "notice"]
-    assert lines[-1].startswith("plansguard: 1 error, 1 warning, 1 info in 4 documents, ")
+    assert lines[-1].startswith("plansguard: 1 error, 1 warning, 1 info in 4 files")
 
 
 def test_github_leaves_out_what_is_ignored() -> None:

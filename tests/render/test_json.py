@@ -54,7 +54,7 @@ def test_json_of_a_finding() -> None:
     assert document["schema"] == "plansguard/report/1"
     assert document["tool"] == {"name": "plansguard", "version": __version__}
     assert (document["command"], document["inputs"]) == ("check", ["sub"])
-    counts = {"error": 1, "warning": 0, "info": 0, "ignored": 0, "baseline": 0, "documents": 1}
+    counts = {"error": 1, "warning": 0, "info": 0, "ignored": 0, "baseline": 0, "documents": 1, "datasets": 0}
     assert document["summary"] == {**counts, "not_checked": len(document["not_checked"])}
     (finding,) = document["findings"]
     assert re.fullmatch("[0-9a-f]{16}", finding.pop("fingerprint"))
@@ -63,6 +63,8 @@ def test_json_of_a_finding() -> None:
         "name": "patch-not-divisible",
         "severity": "error",
         "message": "patch_size [56, 70, 64] is not divisible by the strides' product [8, 16, 16] on axis 1",
+        "why": "the decoder cannot join its upsampled maps with the encoder's",
+        "mark": "",
         "fix": "use 64 or 80 on axis 1 of patch_size",
         "path": str(Path("sub/P.json")),
         "pointer": "/configurations/3d_fullres/patch_size/1",

@@ -30,6 +30,7 @@ class Summary(OutputModel):
     baseline: int = Field(description="Findings that are in a baseline.")
     not_checked: int = Field(description="Rules that could not run at a place.")
     documents: int = Field(description="Files that were checked; of doctor, checks that were made.")
+    datasets: int = Field(description="Datasets that the files belong to.")
 
 
 class RelatedEntry(OutputModel):
@@ -58,6 +59,8 @@ class FindingEntry(OutputModel):
         description="error, warning or info, after the settings; of a cause, that of its worst consequence."
     )
     message: str = Field(description="What is wrong, with the values on both sides.")
+    why: str = Field(description="Why it matters, in one sentence.")
+    mark: str = Field(description="What the value should be, or was; empty where the message says it.")
     fix: str = Field(description="What to do about it.")
     path: str = Field(description="The file or folder.")
     pointer: str = Field(description="The JSON pointer (RFC 6901) in the file; empty for the whole file.")

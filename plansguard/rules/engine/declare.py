@@ -78,12 +78,15 @@ def rule(
     follows: tuple[str, ...] = (),
     incomplete: bool = False,
     overruled_by: str = "",
+    mark: str = "",
 ) -> Callable[[Check], Rule]:
     """Declare a rule.
 
     Its name is that of the function, with hyphens, unless ``name`` is given. ``message`` and ``fix`` are format strings
-    over the values that the rule yields, and those of ``_COMMON`` in run.py. The docstring is the page: its first line
-    names the fault; ``Evidence`` begins with the failure modes of docs/coverage.md that the rule covers, up to ``;``.
+    over the values that the rule yields, and those of ``_COMMON`` in run.py; so is ``mark``, which the text report
+    shows beside the value: what it should be, or was. The docstring is the page: its first line names the fault; the
+    first sentence of ``Why it matters`` is part of every finding; ``Evidence`` begins with the failure modes of
+    docs/coverage.md that the rule covers, up to ``;``.
 
     ``roles`` are given where the needs do not show which datasets the rule can apply to; ``follows`` where other rules
     may report the change that this one finds; ``incomplete`` where a finding means that something was not judged;
@@ -95,7 +98,8 @@ def rule(
         needs = check.__code__.co_varnames[: check.__code__.co_argcount]
         called = name or check.__name__.replace("_", "-")
         options = MappingProxyType(dict(check.__kwdefaults__ or {}))
-        info = RuleInfo(code, called, severity, message, fix, check.__doc__ or "", incomplete, overruled_by, options)
+        page = check.__doc__ or ""
+        info = RuleInfo(code, called, severity, message, fix, page, incomplete, overruled_by, options, mark)
         return Rule(info, check, needs, max(NEEDS[need].level for need in needs), roles, follows)
 
     return declare

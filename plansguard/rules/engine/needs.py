@@ -79,6 +79,7 @@ class Crash(NamedTuple):
 #: The roles of datasets (`Dataset.role`), and the one that training reads.
 ROLES = frozenset({"preprocessed", "model", "raw", "loose"})
 PREPROCESSED = frozenset({"preprocessed"})
+DATASETS = PREPROCESSED | {"raw"}
 
 
 class Need(NamedTuple):

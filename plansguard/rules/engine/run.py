@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, UnreadableFolder, UsageError
 from plansguard.core.report import Finding, Location, NotChecked, Related, Report
 from plansguard.core.text import quoted
+from plansguard.nnunet.workspace import DATASET_NAME
 from plansguard.rules.engine.corrections import permitted
 from plansguard.rules.engine.declare import Found, Rule
 from plansguard.rules.engine.helpers import number, preprocess_command
-from plansguard.rules.engine.needs import NEEDS, ROLES, Crash, Level, Scope
+from plansguard.rules.engine.needs import DATASETS, NEEDS, ROLES, Crash, Level, Scope
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.pair import Pair
@@ -84,6 +85,7 @@ def run_rules(
         command=command,
         inputs=tuple(inputs),
         documents=len(results.paths) + len(results.damaged),
+        datasets=results.datasets,
         findings=tuple(sorted(findings, key=_order)),
         not_checked=tuple(results.not_checked),
     )
@@ -113,6 +115,8 @@ class _Results:
         #: Paths of the documents, files that could not be read, and folders that a rule could not list, by path.
         self.paths: set[str] = set()
         self.damaged: list[UnreadableDocument] = []
+        #: Number of the datasets that were checked: loose plans are in none.
+        self.datasets = 0
         self._closed: dict[str, UnreadableFolder] = {}
         #: Level and role of the dataset -> the needs of rules that run there -> these rules.
         self._applicable: dict[tuple[Level, str], dict[tuple[str, ...], list[Rule]]] = {
@@ -128,6 +132,7 @@ class _Results:
         """Run the rules on a dataset and on everything in it."""
         self.paths.update(document.path for document in dataset.documents)
         self.damaged += dataset.unreadable
+        self.datasets += dataset.role in DATASETS or DATASET_NAME.fullmatch(dataset.name) is not None
         self._closed.update((one.path, one) for one in dataset.checkpoints if isinstance(one, UnreadableFolder))
         of_dataset: _Needs = {}
         for level, scope in _scopes_of(dataset):
@@ -190,7 +195,9 @@ class _Results:
             document.path: document for document in (*scope.dataset.documents, *self._documents)
         }
         related = tuple(Related(_with_line(place.location, documents), place.what) for place in finding.related)
-        return replace(finding, location=_with_line(finding.location, documents), related=related)
+        document = documents.get(finding.location.path)
+        excerpt = None if document is None else document.excerpt(finding.location.pointer)
+        return replace(finding, location=_with_line(finding.location, documents), related=related, excerpt=excerpt)
 
 
 class _Provider:
@@ -268,7 +275,7 @@ _COMMON: dict[str, Callable[[Any], str]] = {
 def _finding(rule: Rule, found: Found, scope: Scope) -> Finding:
     info = rule.info
     fix = found.fix or info.fix
-    used = info.message + fix
+    used = info.message + info.mark + fix
     common = {name: get(scope) for name, get in _COMMON.items() if name not in found.values and f"{{{name}}}" in used}
     values = {**found.values, **common}
     words = {name: value if name == "preprocess" else quoted(value) for name, value in common.items()}  # of commands
@@ -278,6 +285,8 @@ def _finding(rule: Rule, found: Found, scope: Scope) -> Finding:
         severity=found.severity or info.severity,
         message=info.message.format(**values),
         fix=fix.format(**values | words),
+        why=info.why,
+        mark=info.mark.format(**values),
         location=found.at,
         configuration=scope.configuration.name if scope.configuration is not None else None,
         values=values,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from plansguard.core import disk
 from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import brief, listed
+from plansguard.core.text import both, listed
 from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
+from plansguard.documents.json_document import pointer
 from plansguard.nnunet import plans_diff
 from plansguard.nnunet.workspace import TrainedModel
 from plansguard.records.migration import MigrationRecord
@@ -19,13 +21,15 @@ from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Plans
 from plansguard.subjects.trained_models import differing_fields
 
-_EDITED = "{field} was {then} when the plans were migrated from {origin}, and is {now} now"
+_EDITED = "{field} was edited after the migration"
+_THEN = "{then} when migrated from {origin}"
 
 
 @rule(
     "PG401",
     Severity.ERROR,
-    message=_EDITED + ": the weights they were migrated for will not load",
+    message=_EDITED + ": the weights will not load",
+    mark=_THEN,
     fix="set {field} back to {then}, or keep the edit under another plans name and without these weights",
 )
 def migrated_weights_field_edited(dataset: Dataset, plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
@@ -49,8 +53,8 @@ def migrated_weights_field_edited(dataset: Dataset, plans: Plans, migration_reco
 @rule(
     "PG402",
     Severity.ERROR,
-    message=_EDITED + ": data preprocessed with it differ from those the weights were trained on, and nnU-Net does not "
-    "check this",
+    message=_EDITED,
+    mark=_THEN,
     fix="set {field} back to {then}; if the edit is meant, give the plans another name and preprocess again",
 )
 def migrated_input_field_edited(dataset: Dataset, plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
@@ -58,8 +62,8 @@ def migrated_input_field_edited(dataset: Dataset, plans: Plans, migration_record
 
     What it checks: spacing, normalization, intensity properties, transposes, resampling and reader are as migrated.
 
-    Why it matters: pretrained weights expect the spacing and normalization of their training, and nnU-Net compares
-    neither. Existing data keep the old values, prediction uses the new ones: one edit, three silent mismatches.
+    Why it matters: the weights expect the input of their training, and nnU-Net compares neither spacing nor
+    normalization. Existing data keep the old values, prediction uses the new ones: one edit, three silent mismatches.
 
     How to fix: undo the edit, or copy the plans under a new name with their own data identifiers and preprocess again.
 
@@ -73,7 +77,8 @@ def migrated_input_field_edited(dataset: Dataset, plans: Plans, migration_record
 @rule(
     "PG403",
     Severity.WARNING,
-    message=_EDITED + ": the run will not be the one that was migrated",
+    message=_EDITED,
+    mark=_THEN,
     fix="set {field} back to {then}, or accept the edit with a reason in plansguard.json",
 )
 def migrated_training_field_edited(
@@ -101,15 +106,30 @@ def _edits(dataset: Dataset, plans: Plans, migration_record: MigrationRecord, fa
     record = str(plans.path.with_name(plans.identifier + MIGRATION_RECORD_ENDING))
     for change, at in _edited_places(dataset, plans, migration_record):
         if change.field.facet == facet:
+            place, before, after = _narrowed(at, change.before, change.after)
+            then, now = both(before, after)
             yield found(
-                at,
+                place,
                 related=[(Location(record, f"/migrated{at.pointer}"), "what was migrated")],
                 changed=[at],
                 field=str(change.field),
-                then=brief(change.before, exact=True),
-                now=brief(change.after, exact=True),
+                then=then,
+                now=now,
                 origin=migration_record.giving,
             )
+
+
+def _narrowed(at: Location, before: Any, after: Any) -> tuple[Location, Any, Any]:
+    """The place and the two values of a change, or of the only item or member that changed."""
+    keys: list[Any] = []
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        keys = [index for index, old in enumerate(before) if old != after[index]]
+    elif isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
+        keys = [key for key, old in before.items() if old != after[key]]
+    if len(keys) != 1:
+        return at, before, after
+    (key,) = keys
+    return _narrowed(at._replace(pointer=at.pointer + pointer(str(key))), before[key], after[key])
 
 
 def _edited_places(

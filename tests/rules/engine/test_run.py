@@ -103,7 +103,7 @@ def test_a_crash_through_the_command_line(plans: dict[str, Any], monkeypatch: py
     monkeypatch.setitem(vars(next(one for one in RULES if one.info.code == "PG102")), "check", check)
     done = run("check")
     assert done.code == 2
-    assert "error[PG000] rule-crashed\n  --> P.json:1:1\n  the rule PG102 failed with RuntimeError: boom\n" in done.out
+    assert "error[PG000] the rule PG102 failed with RuntimeError: boom\n  P.json:1:1\n" in done.out
     assert run("check", "--output", "json").code == 2
 
 

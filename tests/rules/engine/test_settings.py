@@ -164,8 +164,8 @@ def test_the_first_matching_entry_gives_the_reason() -> None:
 def test_unused_entry() -> None:
     settle(ignore=[ignore(), ignore("PG102"), ignore(path="c/*", reason="gone")])
     out = run("check").out
-    assert "warning[PG901] unused-ignore\n  --> plansguard.json:7:5\n" in out
-    assert "the entry that ignores PG102 matches no finding" in out
+    assert "warning[PG901] the entry that ignores PG102 matches no finding" in out
+    assert "\n  plansguard.json:7:5\n" in out
     document = run("check", "--output", "json").json
     unused = [one for one in document["findings"] if one["code"] == "PG901"]
     assert [(one["pointer"], one["line"], one["values"]["reason"]) for one in unused] == [
@@ -208,8 +208,8 @@ def test_expired_entry() -> None:
     settle(ignore=[ignore(until="2001-01-31")])
     out = run("check").out
     assert "error[PG101]" in out
-    assert "warning[PG902] expired-ignore\n  --> plansguard.json:3:5\n" in out
-    assert "the entry that ignores PG101 ended on 2001-01-31 (on purpose)" in out
+    assert "warning[PG902] the entry that ignores PG101 ended on 2001-01-31 (on purpose)" in out
+    assert "\n  plansguard.json:3:5\n" in out
     assert "PG901" not in out
     assert "PG902" in {code for code, _, _ in found("a")}
 
@@ -363,7 +363,7 @@ def test_migrate_obeys_severities(workspace: Path) -> None:
     settle(severity={"PG410": "warning"})
     done = migrate()
     assert done.code == 0
-    assert "warning[PG410] reversed-direction" in done.out
+    assert "warning[PG410] " in done.out
 
 
 @in_workspace

@@ -28,34 +28,34 @@ VARIANTS: tuple[Variant, ...] = (
         "stride-edited-after-the-move",
         RECEIVING,
         (move(), put(MOVED, f"{CONFIGURATION}/architecture/arch_kwargs/strides/4/0", 1)),
-        finding("PG401", MOVED, f"{CONFIGURATION}/architecture/arch_kwargs/strides"),
+        finding("PG401", MOVED, f"{CONFIGURATION}/architecture/arch_kwargs/strides/4/0"),
         twin=(move(), put(MOVED, "/note", "a key that nnU-Net does not know")),
     ),
     Variant(
         "spacing-edited-after-the-move",
         RECEIVING,
         (move(), put(MOVED, f"{CONFIGURATION}/spacing/0", 2.0)),
-        finding("PG402", MOVED, f"{CONFIGURATION}/spacing"),
+        finding("PG402", MOVED, f"{CONFIGURATION}/spacing/0"),
         twin=(move(),),
     ),
     Variant(
         "clip-value-edited-after-the-move",
         RECEIVING,
         (move(), put(MOVED, "/foreground_intensity_properties_per_channel/0/mean", 64.0)),
-        finding("PG402", MOVED, "/foreground_intensity_properties_per_channel"),
+        finding("PG402", MOVED, "/foreground_intensity_properties_per_channel/0/mean"),
     ),
     Variant(
         "normalization-edited-after-the-move",
         RECEIVING,
         (move(), put(MOVED, f"{CONFIGURATION}/normalization_schemes/0", "RescaleTo01Normalization")),
-        finding("PG402", MOVED, f"{CONFIGURATION}/normalization_schemes")
+        finding("PG402", MOVED, f"{CONFIGURATION}/normalization_schemes/0")
         | finding("PG305", MOVED, f"{CONFIGURATION}/normalization_schemes/0"),
     ),
     Variant(
         "patch-edited-after-the-move",
         RECEIVING,
         (move(), put(MOVED, f"{CONFIGURATION}/patch_size/0", 40)),
-        finding("PG403", MOVED, f"{CONFIGURATION}/patch_size"),
+        finding("PG403", MOVED, f"{CONFIGURATION}/patch_size/0"),
         twin=(move(), put(MOVED, f"{CONFIGURATION}/patch_size/0", 32)),
     ),
     Variant(

@@ -1,0 +1,42 @@
+"""Lines of a terminal: their width in columns, and text wrapped at words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+#: A command in a text, up to the next clause. It is never divided, so that it can be copied.
+_COMMAND = re.compile(
+    r"(?:(?:[A-Za-z_]+=\S+ )*(?:plansguard|nnUNetv2_\w+|pip3?|export|git) [^;,()]*[^;,()\s.][;,]?|\S+)"
+)
+
+
+def display_width(text: str) -> int:
+    """The number of columns of a text: two for a wide character of East Asia, none for a combining one."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def wrapped(text: str, width: int | None, indent: str = "", *, hanging: str | None = None) -> list[str]:
+    """The text in lines of at most ``width`` columns, wrapped between words; one line where the width is None.
+
+    The first line has the indent, the others have ``hanging``. A word or a command that is longer than the width has a
+    line of its own, so that it can be copied.
+    """
+    if width is None:
+        return [indent + text]
+    return [*_lines(_COMMAND.findall(text), width, indent, indent if hanging is None else hanging)]
+
+
+def _lines(words: list[str], width: int, indent: str, hanging: str) -> Iterator[str]:
+    line, used = indent, 0
+    for word in words:
+        if used and display_width(line) + 1 + display_width(word) > width:
+            yield line
+            line, used = hanging, 0
+        line += (" " if used else "") + word
+        used += 1
+    yield line
