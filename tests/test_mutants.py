@@ -107,6 +107,13 @@ def test_an_error_at_the_place(operator: str, place: str, found: str, expected: 
     assert module("table").at_place(judged) is expected
 
 
+def test_the_reason_of_an_error_where_nothing_changes() -> None:
+    table = module("table")
+    findings = [("PG303", "error", ["/spacings", "/numTraining"], ""), ("PG005", "info", ["/labels"], "")]
+    assert table.reason({"findings": findings}) == table.REASONS["PG303", "numTraining"]
+    assert table.reason({"findings": findings[1:]}) == "no reason is known"
+
+
 @pytest.mark.slow
 @pytest.mark.nnunet
 @pytest.mark.parametrize(

@@ -223,12 +223,12 @@ def run(seed: int, count: int) -> Iterator[tuple[good.Base, str, list[dict[str, 
 
 def part(seed: int, count: int) -> list[dict[str, Any]]:
     """Return a description of a part, and its mutants."""
-    begun, mutants, left_out = time.monotonic(), [], {}
+    begun, commit, mutants, left_out = time.monotonic(), _commit(), [], {}
     for base, reason, results in run(seed, count):
         mutants += results
         if reason:
             left_out[base.origin] = reason
-    head = {"seed": seed, "commit": _commit(), "corpus": good.CORPUS.is_dir(), "left_out": left_out}
+    head = {"seed": seed, "commit": commit, "corpus": good.CORPUS.is_dir(), "left_out": left_out}
     return [{**head, "seconds": round(time.monotonic() - begun)}, *mutants]
 
 

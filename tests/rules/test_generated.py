@@ -62,6 +62,7 @@ CODES = {
     "PG207": "invalid-labels",
     "PG208": "invalid-channels",
     "PG209": "dataset-key-missing",
+    "PG210": "unknown-file-ending",
     "PG301": "invalid-fingerprint-spacing",
     "PG302": "fingerprint-missing",
     "PG303": "fingerprint-count",

@@ -1,15 +1,15 @@
-"""PG207 to PG209: keys, labels and channels of dataset.json."""
+"""PG207 to PG210: keys, labels, channels and file ending of dataset.json."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from plansguard.core.errors import Absent
+from plansguard.core.errors import Absent, known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed
 from plansguard.documents.recognise import is_v1
-from plansguard.nnunet import fields
+from plansguard.nnunet import constants, fields
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects.dataset import Dataset
@@ -47,16 +47,16 @@ def dataset_key_missing(dataset: Dataset) -> Iterator[Found]:
         value: Any = document.value
         if model is None or not isinstance(value, dict) or is_v1(value):
             continue
-        known, present = fields.FIELDS[model], {*value}
+        uses, present = fields.FIELDS[model], {*value}
         if "modality" in present:
             present.add("channel_names")
-        for key in [key for key in known if known[key].needed and key not in present]:
+        for key in [key for key in uses if uses[key].needed and key not in present]:
             misspelt, *_ = fields.misspelt([key], value, model) or ("",)
             yield found(
                 Location(document.path, f"/{misspelt}" if misspelt else ""),
                 file=document.name,
                 lacking=key,
-                steps=", ".join(fields.STEPS[step] for step in known[key].steps),
+                steps=", ".join(fields.STEPS[step] for step in uses[key].steps),
                 remedy=f"rename {misspelt} to {key}" if misspelt else f"add {key}",
             )
 
@@ -130,6 +130,52 @@ def invalid_channels(dataset_json: DatasetJson) -> Iterator[Found]:
         yield found(
             dataset_json.at(key), severity=severity, key=key, value=brief(names), trouble=trouble, remedy=remedy
         )
+
+
+@rule(
+    "PG210",
+    Severity.ERROR,
+    message="file_ending is {ending}, which no reader of nnU-Net {version} opens{meant}",
+    fix="{remedy}",
+    roles=PREPROCESSED,
+)
+def unknown_file_ending(dataset: Dataset, dataset_json: DatasetJson) -> Iterator[Found]:
+    """No reader of nnU-Net opens files with this ending.
+
+    What it checks: where the raw images are not on this machine, `file_ending` is an ending of nnU-Net's readers, in
+    any case, or `overwrite_image_reader_writer` names one of the readers. A misspelt ending, or one without a dot, is
+    an error. Any other is a warning: forks of nnU-Net add readers of their own. PG205 compares it with raw images.
+
+    Why it matters: no file ends with it. Planning stops with a bare `IndexError` or `StopIteration`, or with `Unable to
+    determine a reader for file ending`.
+
+    How to fix: write the ending of the files in `imagesTr`, with its dot.
+
+    Example: `"file_ending": "nii.gz"`.
+
+    Evidence: IO-02; measured with nnU-Net 2.8.1.
+    """
+    ending = dataset_json.require("file_ending").lower()
+    endings = list(dict.fromkeys(ending for every in constants.READERS.values() for ending in every))
+    named = dataset_json.value.get("overwrite_image_reader_writer") in constants.READERS
+    if named or ending in endings or known(lambda: dataset.raw_images) is not None:
+        return
+    meant = next((other for other in endings if _is_misspelt(ending.strip(), other)), None)
+    yield found(
+        dataset_json.at("file_ending"),
+        severity=Severity.ERROR if meant or not ending.startswith(".") else Severity.WARNING,
+        ending=brief(ending),
+        version=constants.NNUNET_VERSION,
+        meant=f"; {meant} is meant" if meant else "",
+        remedy=f"write {meant}" if meant else f"write the ending of the images, one of {listed(endings, shown=9)}",
+    )
+
+
+def _is_misspelt(word: str, ending: str) -> bool:
+    """Return whether a word has the characters of an ending in another order, or one more or less."""
+    shorter, longer = sorted((word, ending), key=len)
+    one_more = any(longer[:index] + longer[index + 1 :] == shorter for index in range(len(longer)))
+    return one_more or sorted(word) == sorted(ending)
 
 
 _Fault = tuple[tuple[str | int, ...], str, str, Severity | None]

@@ -1,4 +1,4 @@
-"""PG207 to PG209: keys, labels and channels of dataset.json."""
+"""PG207 to PG210: keys, labels, channels and file ending of dataset.json."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from tests.support.variants import (
     drop,
     finding,
     in_both,
+    put,
+    remove,
 )
 
 CT = "Dataset002_FinetuneCT"
@@ -61,6 +63,31 @@ VARIANTS: tuple[Variant, ...] = (
         CT,
         (drop(FINGERPRINT, "/median_relative_size_after_cropping"),),
         finding("PG209", FINGERPRINT),
+    ),
+    # PG210 unknown-file-ending
+    Variant(
+        "file-ending-misspelt",
+        CT,
+        (remove("raw"), put(DATASET_JSON, "/file_ending", ".nii.g")),
+        finding("PG210", DATASET_JSON, "/file_ending"),
+        twin=(remove("raw"), put(DATASET_JSON, "/file_ending", ".NII.GZ")),
+    ),
+    Variant(
+        "file-ending-without-a-dot",
+        CT,
+        (remove("raw"), put(DATASET_JSON, "/file_ending", "nifti")),
+        finding("PG210", DATASET_JSON, "/file_ending"),
+        twin=(
+            remove("raw"),
+            put(DATASET_JSON, "/file_ending", "_image.nii.gz"),
+            put(DATASET_JSON, "/overwrite_image_reader_writer", "SimpleITKIO"),
+        ),
+    ),
+    Variant(
+        "file-ending-of-a-fork",
+        CT,
+        (remove("raw"), put(DATASET_JSON, "/file_ending", ".npy")),
+        finding("PG210", DATASET_JSON, "/file_ending"),
     ),
     # PG207 invalid-labels
     labels("no-background", {"bg": 0, "kidney": 1}, "/labels"),
