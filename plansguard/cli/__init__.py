@@ -14,6 +14,7 @@ import typer
 from typer import Option
 
 from plansguard import __version__
+from plansguard.cli.help_text import Program, help_of
 from plansguard.core.errors import PlansguardError, UsageError
 
 # Looking for plugins costs pydantic a tenth of a second at its first model; a check needs none.
@@ -50,7 +51,9 @@ def build_app(arguments: Sequence[str] = ()) -> typer.Typer:
     """Return the application with the command named in ``arguments`` alone, or with all: each costs milliseconds."""
     app = typer.Typer(
         name="plansguard",
-        help="Guards nnU-Net v2's plans: migrates them between datasets, checks that they fit the data.",
+        cls=Program,
+        help="Guard nnU-Net v2's plans: migrate them between datasets, check that they fit the data.",
+        epilog="plansguard COMMAND --help explains a command and ends with examples.",
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -59,7 +62,10 @@ def build_app(arguments: Sequence[str] = ()) -> typer.Typer:
     app.callback()(_options)
     for name in arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS:
         module = import_module(f"plansguard.cli.{COMMANDS[name]}")
-        app.command(name, context_settings=getattr(module, "CONTEXT", None))(getattr(module, name.replace("-", "_")))
+        function = getattr(module, name.replace("-", "_"))
+        page = help_of(function)
+        context = getattr(module, "CONTEXT", None)
+        app.command(name, help=page.text, epilog=page.epilog, context_settings=context)(function)
     return app
 
 

@@ -103,11 +103,16 @@ def check(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check plans, and the files beside them, against each other.
+    """Check plans and the files beside them against each other.
 
     The files of one dataset folder are checked together, even when only one of them is named. Exit code: 0 no
     finding at or above --fail-on, 1 findings, 2 a file cannot be read or the command is wrong, 3 nothing to check,
     or no plans. With --fix it is that of what remains.
+
+    Examples:
+        plansguard check -d 2 -p PretrainPlans -c 3d_fullres
+        plansguard check -d 2 -p PretrainPlans -pretrained_weights checkpoint_final.pth
+        plansguard check nnUNet_preprocessed --output json=report.json
     """
     from plansguard.commands.check import check as run_check
 

@@ -27,7 +27,14 @@ def diff(
     fail_on: FailOnFacets = None,
     output: TextOrJson = "text",
 ) -> None:
-    """Show how two plans differ in meaning: for weights, for preprocessed data, for the training."""
+    """Show how two plans differ in meaning.
+
+    Differences are grouped by what they matter for: weights, preprocessed data, or the training.
+
+    Examples:
+        plansguard diff nnUNetPlans.json PretrainPlans.json
+        plansguard diff HEAD~1:nnUNetPlans.json nnUNetPlans.json --fail-on weights,input
+    """
     from plansguard.documents import git_revisions
     from plansguard.documents.recognise import recognise
     from plansguard.nnunet import plans_diff

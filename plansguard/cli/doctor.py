@@ -24,10 +24,14 @@ def doctor(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check this machine: nnU-Net's environment variables and folders, installed packages, trainers, ids, disk.
+    """Check this machine: nnU-Net's variables, packages and disk.
 
-    Nothing is written. Exit code: 0 no finding at or above --fail-on, 1 findings, 2 a check crashed or the command is
-    wrong.
+    Trainer folders, clashing dataset ids and free space are checked as well. Nothing is written. Exit code: 0 no
+    finding at or above --fail-on, 1 findings, 2 a check crashed or the command is wrong.
+
+    Examples:
+        plansguard doctor
+        plansguard doctor --fail-on warning --output json=doctor.json
     """
     from plansguard.commands.doctor import described
     from plansguard.commands.doctor import doctor as run_doctor

@@ -11,12 +11,15 @@ from plansguard.core.errors import UsageError
 
 
 def env() -> None:
-    """Print what a shell must export so that nnU-Net's own commands find the trainers of plansguard steps.
+    """Print the variable by which nnU-Net finds the trainers.
 
-    Type: eval "$(plansguard env)". Folders in the variable are kept. nnU-Net must be 2.8 or later, and plansguard must
-    be installed in the same environment. During training the trainers read PLANSGUARD_SAVE_EVERY (steps between two
-    checkpoints, 2500), PLANSGUARD_MAX_TIME (such as 23h30m: then a checkpoint, and exit code 75) and
+    They are those that plansguard steps names. Folders in the variable are kept. nnU-Net must be 2.8 or later, and
+    plansguard must be installed in the same environment. During training the trainers read PLANSGUARD_SAVE_EVERY (steps
+    between two checkpoints, 2500), PLANSGUARD_MAX_TIME (such as 23h30m: then a checkpoint, and exit code 75) and
     PLANSGUARD_PORTABLE (1: predict from the checkpoints without plansguard).
+
+    Examples:
+        eval "$(plansguard env)"
     """
     from plansguard.nnunet.install import packages, trainer_folder
 

@@ -40,10 +40,14 @@ def extract(
     plans: Plans = None,
     force: Force = False,
 ) -> None:
-    """Extract the plans from trained weights: a checkpoint contains the plans that it was trained with.
+    """Extract the plans that trained weights contain.
 
-    A model's plans.json is copied byte for byte, a checkpoint's plans are written as by nnU-Net. A file that holds
-    something else is not replaced without --force.
+    A checkpoint contains the plans that it was trained with. A model's plans.json is copied byte for byte, a
+    checkpoint's plans are written as by nnU-Net. A file that holds something else is not replaced without --force.
+
+    Examples:
+        plansguard extract checkpoint_final.pth -o plans.json
+        plansguard extract model.zip -o plans.json --dataset-json dataset.json
     """
     from plansguard.commands.extract import extract as run_extract
 

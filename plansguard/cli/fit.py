@@ -45,9 +45,13 @@ def fit(
     configuration: Configuration = None,
     as_json: Annotated[bool, Option("--json", help="The table as JSON.")] = False,
 ) -> None:
-    """List which datasets can be fine-tuned from a checkpoint, and what the others need first.
+    """List which datasets the weights fit, and what others need.
 
     Exit code: 0 every dataset has plans that the weights fit, 1 some have none, 2 the command is wrong.
+
+    Examples:
+        plansguard fit checkpoint_final.pth -d 2
+        plansguard fit model.zip --all
     """
     from plansguard.artefacts.checkpoint.trained_model import weights_in
     from plansguard.commands.fit import LOADS, datasets_to_fit

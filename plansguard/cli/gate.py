@@ -62,13 +62,16 @@ def gate(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check whether a command of nnU-Net is fit to start, and start it.
-
-    For example: plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p PretrainPlans.
+    """Check a command of nnU-Net, and start it if it is fit to.
 
     It goes in front of a line in a job script: nnU-Net's commands that train, plan, preprocess, move plans or predict.
     An error stops it with exit code 1 before nnU-Net is loaded; otherwise the command replaces this process, so signals
     and exit codes are its own.
+
+    Examples:
+        plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p PretrainPlans
+        plansguard gate --dry-run -- nnUNetv2_plan_and_preprocess -d 2
+        plansguard gate --accept PG715 --because "a quota" -- nnUNetv2_train 2 2d 0
     """
     from plansguard.nnunet import command_line, constants
 

@@ -117,10 +117,16 @@ def migrate(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Move plans to a dataset under a new name, in the right direction: from another dataset, or from trained weights.
+    """Move plans to another dataset, in the right direction.
 
-    The written plans are those of nnUNetv2_move_plans_between_datasets, byte for byte; a migration record beside them
-    lets `plansguard check` find later edits. Exit code: 0 done, 1 refused (nothing is written), 2 the command is wrong.
+    They come from another dataset, or from trained weights. The written plans are those of
+    nnUNetv2_move_plans_between_datasets, byte for byte; a migration record beside them lets `plansguard check` find
+    later edits. Exit code: 0 done, 1 refused (nothing is written), 2 the command is wrong.
+
+    Examples:
+        plansguard migrate -s 1 -t 2 -tp PretrainPlans --dry-run
+        plansguard migrate -s checkpoint_final.pth -t 2 -tp PretrainPlans
+        plansguard migrate -t 2 -tp PretrainPlans --undo
     """
     workspace = Workspace.from_environment()
     if undo:

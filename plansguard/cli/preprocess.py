@@ -59,11 +59,16 @@ def preprocess(
     dry_run: Annotated[bool, Option("--dry-run", help="Show everything, delete and write nothing.")] = False,
     yes: Annotated[bool, Option("--yes", "-y", help="Let nnU-Net delete the old data without asking.")] = False,
 ) -> None:
-    """Run nnU-Net's preprocessing, after listing what it deletes, and leave a preprocessing record beside the plans.
+    """Preprocess with nnU-Net, after listing what it deletes.
 
     First lists which data nnU-Net will delete and which other plans read them. The record contains what the data were
     made with, so that `plansguard check` finds later changes of plans or dataset.json. Exit code: 0 done, 1 refused,
     2 the command cannot be carried out, 4 nnU-Net failed.
+
+    Examples:
+        plansguard preprocess -d 2 -p PretrainPlans -c 3d_fullres
+        plansguard preprocess -d 2 -p PretrainPlans -c 3d_fullres -np 4 --yes
+        plansguard preprocess -d 2 -c 3d_fullres --dry-run
     """
     from plansguard.commands.preprocess import prepare, run
 

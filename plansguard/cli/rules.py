@@ -12,7 +12,11 @@ from plansguard.core.text import nearest
 
 
 def rules() -> None:
-    """List every rule: code, severity, name, and what it finds."""
+    """List every rule: code, severity, name, and what it finds.
+
+    Examples:
+        plansguard rules
+    """
     from plansguard.rules import RULES
 
     width = max(len(rule.info.name) for rule in RULES)
@@ -21,7 +25,12 @@ def rules() -> None:
 
 
 def explain(rule: Annotated[str, Argument(help="A rule's code or name, such as PG101.")]) -> None:
-    """Show a rule's page: what it checks, why it matters, how to fix what it finds."""
+    """Show a rule's page: what it checks, why, and how to fix it.
+
+    Examples:
+        plansguard explain PG101
+        plansguard explain patch-not-divisible
+    """
     from plansguard.rules import RULES, find
     from plansguard.rules.engine.page import page
 

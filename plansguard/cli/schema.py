@@ -13,7 +13,12 @@ from plansguard.core.errors import UsageError
 def schema(
     name: Annotated[str | None, Argument(help="The document; without it the names are listed.")] = None,
 ) -> None:
-    """Print the JSON Schema (2020-12) of a document, or list the documents."""
+    """Print the JSON Schema of a document, or list the documents.
+
+    Examples:
+        plansguard schema
+        plansguard schema plans
+    """
     from plansguard.documents.models.schema import SCHEMAS, schema_text
 
     if name is None:

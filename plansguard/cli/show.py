@@ -19,11 +19,15 @@ def show(
     ],
     as_json: Annotated[bool, Option("--json", help="The same as JSON.")] = False,
 ) -> None:
-    """Show the content of a checkpoint, a trained model or plans: training, spacing, normalization, network by stages.
+    """Show what a checkpoint, a trained model or plans contain.
 
-    Nothing in a checkpoint is executed, no weights are read, and neither torch nor nnU-Net is needed. Spacings are in
-    mm; spacings, patches and strides have the order of the array axes, after transpose_forward. Stages count from 0 at
-    the full resolution.
+    That is training, spacing, normalization, and the network by stages. Nothing in a checkpoint is executed, no
+    weights are read, and neither torch nor nnU-Net is needed. Spacings are in mm; spacings, patches and strides
+    have the order of the array axes, after transpose_forward. Stages count from 0 at the full resolution.
+
+    Examples:
+        plansguard show checkpoint_final.pth
+        plansguard show nnUNet_preprocessed/Dataset002_FinetuneCT/nnUNetPlans.json
     """
     from plansguard.commands.show import show as run_show
     from plansguard.render import show as rendering

@@ -43,10 +43,15 @@ def steps(
     configuration: Configuration = None,
     fold: Annotated[str, Option("-f", "--fold", help="The fold: a number, or all.")] = "0",
 ) -> None:
-    """Calculate a training of a given number of optimiser steps, and name the trainer that makes exactly these.
+    """Plan a training of N optimiser steps, and name its trainer.
 
     nnU-Net trains for 1,000 epochs of 250 steps, however many cases there are. With a dataset, samples and passes over
     the cases are reported as well. Nothing is written, and nnU-Net is not needed.
+
+    Examples:
+        plansguard steps --total 50000
+        plansguard steps -d 2 -c 3d_fullres --total 50000 --lr 0.001
+        plansguard steps --epochs 200 --per-epoch 100
     """
     from plansguard.commands.steps import training_data, weights_for
     from plansguard.render.steps import text

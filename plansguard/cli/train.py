@@ -104,12 +104,17 @@ def train(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check everything, then train for exactly N optimiser steps.
+    """Check all a training needs, then train for exactly N steps.
 
     Plans, data, weights, environment and the folder of results are judged first; an error ends the command before
     torch is loaded. The training is nnU-Net's own, by a trainer that `plansguard steps` names. Exit code: 0 trained,
     1 refused, 2 the command cannot be carried out, 4 the training failed, 75 stopped in time, to be continued
     with --c.
+
+    Examples:
+        plansguard train 2 3d_fullres 0 -p PretrainPlans --steps 50000 --dry-run
+        plansguard train 2 3d_fullres 0 --steps 50000 --max-time 23h30m
+        plansguard train 2 3d_fullres all --steps 50000 --c
     """
     if not (steps is None and epochs is None and extend_to is None and is_step_name(trainer)):
         schedule = schedule_options.schedule_of(

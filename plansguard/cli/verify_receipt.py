@@ -26,7 +26,9 @@ Weights = Annotated[
 
 
 def verify_receipt(folder: Folder, weights: Weights = None, output: TextOrJson = "text") -> None:
-    """Show whether what a training was started with is unchanged: plans, data, weights.
+    """Show whether what a training was started with is unchanged.
+
+    That is plans, data, dataset.json, splits and weights.
 
     Weights that the training record names are read in nnU-Net's folders, in the folder of the model and in the current
     folder. Others have to be named.
@@ -35,6 +37,10 @@ def verify_receipt(folder: Folder, weights: Weights = None, output: TextOrJson =
 
     plansguard train and plansguard gate leave a training record in the folder of results. Exit code: 0 everything is
     unchanged, 1 something has changed or is missing, 2 a training record cannot be read, 3 there is none.
+
+    Examples:
+        plansguard verify-receipt nnUNet_results/Dataset002_FinetuneCT
+        plansguard verify-receipt nnUNet_results --output json
     """
     from plansguard.artefacts.data.workers import Pool
     from plansguard.records.verify import Verification, records_in, verify

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import threading
 from pathlib import Path
 
 import pytest
 
 from plansguard import __version__
-from plansguard.cli import COMMANDS
 from plansguard.commands.check import check
 from plansguard.documents.models.schema import SCHEMAS
 from plansguard.render import FORMATS, render
@@ -215,22 +213,6 @@ def test_unknown_schema() -> None:
 
 def test_version() -> None:
     assert run("--version") == (0, f"plansguard {__version__}\n", "")
-
-
-@pytest.mark.parametrize("command", list(COMMANDS))
-def test_help_of_every_command(command: str) -> None:
-    done = run(command, "-h")
-    assert (done.code, done.err) == (0, "")
-    assert done.out.startswith(f"Usage: plansguard {command} ")
-    assert run(command, "--help") == done
-
-
-@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])
-def test_help_lists_the_commands(arguments: list[str]) -> None:
-    done = run(*arguments)
-    shown = done.out + done.err  # without a command, versions of typer differ in the stream and in the exit code
-    assert shown.startswith("Usage: plansguard ")
-    assert all(re.search(rf"^  {command}\b", shown, re.MULTILINE) for command in COMMANDS)
 
 
 def test_unknown_command() -> None:

@@ -1,0 +1,53 @@
+"""The help of the program and of its commands: commands in groups, and examples at the end of each."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import typer.core
+
+#: Heading of the last part of a command's docstring, one example a line.
+_EXAMPLES = "\n\nExamples:\n"
+
+#: Heading -> the commands below it, in this order.
+GROUPS = {
+    "Judge": ("check", "fit", "gate", "doctor"),
+    "Move": ("migrate", "extract", "preprocess"),
+    "Train": ("train", "steps", "env", "verify-receipt"),
+    "Look up": ("show", "diff", "rules", "explain", "schema"),
+}
+
+
+class HelpText(NamedTuple):
+    """A docstring, divided."""
+
+    text: str
+    examples: tuple[str, ...]
+
+    @property
+    def epilog(self) -> str | None:
+        """The examples as the last part of a help page, in which no line is wrapped."""
+        if not self.examples:
+            return None
+        lines = ("Examples:", *(f"  {example}" for example in self.examples))
+        return "\b\n" + "\n".join(lines)
+
+
+def help_of(function: Callable[..., Any]) -> HelpText:
+    """Divide the docstring of a command into its text and its examples."""
+    text, _, examples = inspect.cleandoc(function.__doc__ or "").partition(_EXAMPLES)
+    return HelpText(text, tuple(line.strip() for line in examples.splitlines()))
+
+
+class Program(typer.core.TyperGroup):
+    """The program, whose help lists the commands in groups, each with the whole first line of its text."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer calls it so
+        """Write the groups of commands, in the same columns."""
+        width = max(len(name) for name in self.commands)
+        for heading, names in GROUPS.items():
+            texts = {name: (self.commands[name].help or "").partition("\n")[0] for name in names}
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), text) for name, text in texts.items()])
