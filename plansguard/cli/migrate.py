@@ -119,9 +119,8 @@ def migrate(
 ) -> None:
     """Move plans to another dataset, in the right direction.
 
-    They come from another dataset, or from trained weights. The written plans are those of
-    nnUNetv2_move_plans_between_datasets, byte for byte; a migration record beside them lets `plansguard check` find
-    later edits. Exit code: 0 done, 1 refused (nothing is written), 2 the command is wrong.
+    They come from a dataset or from trained weights. The written plans are those of nnU-Net's own move, byte for byte;
+    a migration record beside them shows later edits. Exit code: 0 done, 1 refused, 2 the command is wrong.
 
     Examples:
         plansguard migrate -s 1 -t 2 -tp PretrainPlans --dry-run
@@ -130,10 +129,8 @@ def migrate(
     """
     workspace = Workspace.from_environment()
     if undo:
-        if source is not None or dry_run or configuration or accept or because:
-            hint = printed_commands.undo(target, target_plans)
-            raise UsageError("--undo takes only -t, -tp and --force", hint=hint)
-        _undo(workspace, target, target_plans, force=force)
+        alone = source is None and not (dry_run or configuration or accept or because)
+        _undo(workspace, target, target_plans, force=force, alone=alone)
         return
     if onto is not None and workflow is not Workflow.GRAFT:
         raise UsageError("--onto is for --workflow graft", hint="leave it out: the other workflows take plans whole")
@@ -189,9 +186,13 @@ def _output_after(done: str) -> Iterator[None]:
         raise WriteRefused(reason, hint=done) from error
 
 
-def _undo(workspace: Workspace, target: str, identifier: str | None, *, force: bool) -> None:
+def _undo(workspace: Workspace, target: str, identifier: str | None, *, force: bool, alone: bool) -> None:
+    """Undo the last migration; UsageError unless the options ask for that ``alone``."""
     from plansguard.migration.undo import undo
 
+    if not alone:
+        hint = printed_commands.undo(target, identifier)
+        raise UsageError("--undo takes only -t, -tp and --force", hint=hint)
     undone = undo(workspace, target, identifier, force=force)
     with _output_after(f"the migration of {undone.plans} into {undone.dataset} was undone"):
         typer.echo(f"The migration of {undone.plans} into {undone.dataset} is undone:")

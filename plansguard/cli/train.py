@@ -106,21 +106,17 @@ def train(
 ) -> None:
     """Check all a training needs, then train for exactly N steps.
 
-    Plans, data, weights, environment and the folder of results are judged first; an error ends the command before
-    torch is loaded. The training is nnU-Net's own, by a trainer that `plansguard steps` names. Exit code: 0 trained,
-    1 refused, 2 the command cannot be carried out, 4 the training failed, 75 stopped in time, to be continued
-    with --c.
+    Plans, data, weights, environment and the folder of results are judged first; an error ends the command before torch
+    is loaded. The training is nnU-Net's own, by a trainer that `plansguard steps` names. Exit code: 0 trained,
+    1 refused, 2 the command is wrong, 4 the training failed, 75 stopped in time, to be continued with --c.
 
     Examples:
         plansguard train 2 3d_fullres 0 -p PretrainPlans --steps 50000 --dry-run
-        plansguard train 2 3d_fullres 0 --steps 50000 --max-time 23h30m
-        plansguard train 2 3d_fullres all --steps 50000 --c
+        plansguard train 2 3d_fullres 0 --steps 50000 --max-time 23h30m --c
     """
     if not (steps is None and epochs is None and extend_to is None and is_step_name(trainer)):
-        schedule = schedule_options.schedule_of(
-            steps, epochs, per_epoch, validation, rate, by_window, warmup, extend_to, option="--steps"
-        )
-        trainer = _named(trainer, schedule)
+        typed = (steps, epochs, per_epoch, validation, rate, by_window, warmup, extend_to)
+        trainer = _named(trainer, schedule_options.schedule_of(*typed, option="--steps"))
     values = {"-pretrained_weights": weights, "-device": device, "-num_gpus": gpus}
     flags = {"--c": continues or extend_to is not None, "--val": validates, "--val_best": validates_best, "--npz": npz}
     flags["--disable_checkpointing"] = disable_checkpointing
