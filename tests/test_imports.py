@@ -111,4 +111,4 @@ def test_one_command_loads_no_other() -> None:
     seen = probe(COMMAND, "rules")
     assert seen["code"] == 0
     commands = {name for name in seen["loaded"] if name.startswith("plansguard.cli.")}
-    assert commands == {"plansguard.cli.rules"}
+    assert commands == {f"plansguard.cli.{name}" for name in ("rules", "common_options", "help_text")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,7 +42,10 @@ Outputs = Annotated[
         "screen, others in files.",
     ),
 ]
-TextOrJson = Annotated[str, Option("--output", metavar="FORMAT", help="text or json.")]
+TextOrJson = Annotated[
+    list[str], Option("--output", metavar="FORMAT[=PATH]", help="text or json; with =PATH into a file. Repeatable.")
+]
+AsJson = Annotated[bool, Option("--json", help="The same as --output json.")]
 Verbose = Annotated[bool, Option("--verbose", help="List each check that was not possible, and where.")]
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Print the findings only.")]
 FailOn = Annotated[
@@ -74,7 +77,9 @@ def weights_option(help_text: str) -> Any:
     return Option("-pretrained_weights", "--weights", metavar="CHECKPOINT", help=help_text)
 
 
-def parse_outputs(outputs: Sequence[str], *, verbose: bool = False, quiet: bool = False) -> OutputTargets:
+def parse_outputs(
+    outputs: Sequence[str], formats: Collection[str] = FORMATS, *, verbose: bool = False, quiet: bool = False
+) -> OutputTargets:
     """Return ``["json=report.json"]`` as formats and paths.
 
     Raises UsageError for an unknown format, for two formats on the screen or in one file, for a file that no report may
@@ -85,8 +90,8 @@ def parse_outputs(outputs: Sequence[str], *, verbose: bool = False, quiet: bool 
     parsed: list[tuple[str, Path | None]] = []
     for output in outputs or ["text"]:
         name, equals, path = output.partition("=")
-        if name not in FORMATS or (equals and not path):
-            raise UsageError(f"--output {output} is not known", hint=f"formats: {', '.join(FORMATS)}, or FORMAT=PATH")
+        if name not in formats or (equals and not path):
+            raise UsageError(f"--output {output} is not known", hint=f"formats: {', '.join(formats)}, or FORMAT=PATH")
         target = Path(path) if path not in ("", SCREEN) else None
         if target is not None:
             _assert_free(target, output, [other for _, other in parsed if other is not None])
@@ -98,10 +103,18 @@ def parse_outputs(outputs: Sequence[str], *, verbose: bool = False, quiet: bool 
     return OutputTargets(parsed, verbose, quiet)
 
 
-def assert_text_or_json(output: str, command: str) -> None:
-    """Raise UsageError for any other format."""
-    if output not in ("text", "json"):
-        raise UsageError(f"--output {output} is not known to {command}", hint="formats: text, json")
+def text_or_json(outputs: Sequence[str], *, as_json: bool = False) -> OutputTargets:
+    """Return the outputs of a command that makes no report, as `parse_outputs` does; ``as_json`` is ``--json``."""
+    return parse_outputs([*outputs, *(["json"] if as_json else [])], ("text", "json"))
+
+
+def assert_not_mixed(outputs: OutputTargets) -> None:
+    """Raise UsageError for a report for programs on the screen, where a command that is started prints as well."""
+    if any(name != "text" and path is None for name, path in outputs.files):
+        raise UsageError(
+            "on the screen, a report for programs would be mixed with what the command prints",
+            hint="give it a file, such as --output json=report.json, or add --dry-run",
+        )
 
 
 def _assert_free(path: Path, output: str, others: Sequence[Path]) -> None:
@@ -126,7 +139,12 @@ def _is_stream(path: Path) -> bool:
 
 
 def emit(report: Report, outputs: OutputTargets) -> None:
-    """Write the report in every format asked for; where one file cannot be written, the others still are.
+    """Write the report in every format asked for, as `emit_rendered` does."""
+    emit_rendered(outputs, lambda name, screen: render(report, name, screen))
+
+
+def emit_rendered(outputs: OutputTargets, rendered: Callable[[str, Screen], str]) -> None:
+    """Write the text of every format asked for; where one file cannot be written, the others still are.
 
     WriteRefused names the files that were not written, and those that were.
     """
@@ -136,9 +154,9 @@ def emit(report: Report, outputs: OutputTargets) -> None:
     for name, path in outputs.files:
         if path is None:
             on_screen = replace(on_file, color=use_color(), width=screen_width())
-            typer.echo(render(report, name, on_screen), nl=False)
+            typer.echo(rendered(name, on_screen), nl=False)
             continue
-        content = render(report, name, on_file).encode()
+        content = rendered(name, on_file).encode()
         try:
             append(path, content) if _is_stream(path) else write_atomically(path, content, is_report)
             written.append(str(path))

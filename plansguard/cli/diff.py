@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from plansguard.cli.common_options import TextOrJson, assert_text_or_json
+from plansguard.cli.common_options import TextOrJson, emit_rendered, text_or_json
 from plansguard.core.errors import UsageError
 
 FailOnFacets = Annotated[
@@ -25,7 +25,7 @@ def diff(
     before: Annotated[str, Argument(metavar="A", help="Plans: a file, or REV:path for a git revision.")],
     after: Annotated[str, Argument(metavar="B", help="The plans to compare them with.")],
     fail_on: FailOnFacets = None,
-    output: TextOrJson = "text",
+    output: TextOrJson = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Show how two plans differ in meaning.
 
@@ -44,15 +44,19 @@ def diff(
     for facet in wanted:
         if facet not in plans_diff.FACETS:
             raise UsageError(f"{facet!r} is not a facet", hint=f"facets: {', '.join(plans_diff.FACETS)}")
-    assert_text_or_json(output, "diff")
+    outputs = text_or_json(output)
     documents = [git_revisions.read(place) for place in (before, after)]
     for document in documents:
         if recognise(document.value) != "plans":
             raise UsageError(f"{document.path} holds no nnU-Net plans", hint="give two plans files")
     old, new = (document.value for document in documents)
     changes = plans_diff.compare(old, new)
-    rendered = rendering.text(old, new, changes) if output == "text" else rendering.as_json(before, after, changes)
-    typer.echo(rendered, nl=False)
+    emit_rendered(
+        outputs,
+        lambda name, _: (
+            rendering.as_json(before, after, changes) if name == "json" else rendering.text(old, new, changes)
+        ),
+    )
     added = plans_diff.added_configurations(old, new)
     counts = rendering.count([change for change in changes if change.field.configuration not in added])
     raise typer.Exit(1 if any(counts[facet] for facet in wanted) else 0)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 
-import typer
-
+from plansguard.cli.common_options import TextOrJson, emit_rendered, text_or_json
 from plansguard.core.errors import UsageError
+from plansguard.render import plain_json
 
 
-def env() -> None:
+def env(output: TextOrJson = []) -> None:  # noqa: B006 - typer copies it
     """Print the variable by which nnU-Net finds the trainers.
 
     They are those that plansguard steps names. Folders in the variable are kept. nnU-Net must be 2.8 or later, and
@@ -23,6 +23,7 @@ def env() -> None:
     """
     from plansguard.nnunet.install import packages, trainer_folder
 
+    outputs = text_or_json(output)
     version = packages.nnunet_version()
     if version is not None and version < trainer_folder.OLDEST_NNUNET:
         oldest = packages.dotted(trainer_folder.OLDEST_NNUNET)
@@ -31,4 +32,12 @@ def env() -> None:
             hint="pip install 'plansguard[train]'",
         )
     folders = trainer_folder.search_path(os.environ.get(trainer_folder.VARIABLE, ""))
-    typer.echo(f"export {trainer_folder.VARIABLE}={shlex.quote(folders)}")
+    variables = {trainer_folder.VARIABLE: folders}
+    emit_rendered(
+        outputs,
+        lambda name, _: (
+            plain_json({"schema": "plansguard/env/1", "variables": variables})
+            if name == "json"
+            else "".join(f"export {key}={shlex.quote(value)}\n" for key, value in variables.items())
+        ),
+    )

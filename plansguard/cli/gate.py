@@ -12,7 +12,16 @@ import typer
 from typer import Argument
 
 from plansguard.cli import ADDED_VARIABLES
-from plansguard.cli.common_options import FailOn, Outputs, Quiet, SettingsFile, Verbose, parse_outputs, print_line
+from plansguard.cli.common_options import (
+    FailOn,
+    Outputs,
+    Quiet,
+    SettingsFile,
+    Verbose,
+    assert_not_mixed,
+    parse_outputs,
+    print_line,
+)
 from plansguard.cli.gate_options import (
     Accept,
     Because,
@@ -76,11 +85,8 @@ def gate(
     from plansguard.nnunet import command_line, constants
 
     outputs = parse_outputs(output, verbose=verbose, quiet=quiet)
-    if not dry_run and any(name != "text" and path is None for name, path in outputs.files):
-        raise UsageError(
-            "on the screen, a report for programs would be mixed with what the command prints",
-            hint="give it a file, such as --output json=report.json, or add --dry-run",
-        )
+    if not dry_run:
+        assert_not_mixed(outputs)
     line = command_line.command_line(command or ())
     program = None if dry_run else _program(line)
     parsed = command_line.parse(line.name, line.arguments) if line.name in command_line.GRAMMARS else None

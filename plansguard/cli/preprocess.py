@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
 
-from plansguard.cli.common_options import emit, load_settings, parse_outputs, print_line
+from plansguard.cli.common_options import (
+    OutputTargets,
+    TextOrJson,
+    assert_not_mixed,
+    emit,
+    emit_rendered,
+    load_settings,
+    parse_outputs,
+    print_line,
+    text_or_json,
+)
 from plansguard.core import disk
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Severity
 from plansguard.core.text import counted
 from plansguard.nnunet.constants import DEFAULT_TRAINER
 from plansguard.nnunet.workspace import ALL, Workspace
+from plansguard.render import json_text
 
 if TYPE_CHECKING:
     from plansguard.commands.preprocess import Job, Outcome, Target
+    from plansguard.documents.models.command_documents import PreprocessingDocument
     from plansguard.nnunet.printed_commands import Word
 
 Configurations = Annotated[
@@ -58,6 +71,7 @@ def preprocess(
     accept_shared: AcceptShared = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Show everything, delete and write nothing.")] = False,
     yes: Annotated[bool, Option("--yes", "-y", help="Let nnU-Net delete the old data without asking.")] = False,
+    output: TextOrJson = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Preprocess with nnU-Net, after listing what it deletes.
 
@@ -70,37 +84,95 @@ def preprocess(
         plansguard preprocess -d 2 -p PretrainPlans -c 3d_fullres -np 4 --yes
         plansguard preprocess -d 2 -c 3d_fullres --dry-run
     """
-    from plansguard.commands.preprocess import prepare, run
+    from plansguard.commands.preprocess import prepare
 
+    outputs = text_or_json(output)
+    if not dry_run:
+        assert_not_mixed(outputs)
     workspace = Workspace.from_environment()
     settings = load_settings(None, [workspace.preprocessed_folder(workspace.dataset_name(dataset))])
     names = (*(configuration or ()), *(more or ()))
     job = prepare(
         *(workspace, dataset, names, settings), identifier=plans, processes=processes, accept_shared=accept_shared
     )
-    print_before(job)
-    emit(job.report, parse_outputs([]))
+    outcomes: list[Outcome] = []
+    try:
+        _show_and_run(job, outputs, outcomes, dry_run=dry_run, yes=yes)
+    finally:
+        for_programs = replace(outputs, files=[(name, path) for name, path in outputs.files if name != "text"])
+        emit_rendered(for_programs, lambda *_: json_text(_document(job, outcomes)))
+
+
+def _show_and_run(job: Job, outputs: OutputTargets, outcomes: list[Outcome], *, dry_run: bool, yes: bool) -> None:
+    """Show what will be deleted and found, run nnU-Net for each folder, and collect how that ended."""
+    from plansguard.commands.preprocess import run
+
+    shows = outputs.text_on_screen
+    if shows:
+        print_before(job)
+        emit(job.report, parse_outputs([]))
     if job.report.fails(Severity.ERROR):
-        typer.echo("\nNothing was deleted. A finding that is meant can be accepted with a reason in plansguard.json.")
-        if any(target.differences(other) for target in job.targets for other in target.others):
-            typer.echo("--accept-shared lets nnU-Net fill a folder that is wrong for the other plans that read it.")
+        if shows:
+            _print_refusal(job)
         raise typer.Exit(job.report.exit_code())
     if not dry_run:
         _confirm(job, yes=yes)
     for target in job.targets:
         program, *arguments = target.command
         command = shlex.join([Path(program).name, *arguments])
-        typer.echo("")
-        print_line(f"{'would run' if dry_run else 'running'} {command}")
+        if shows:
+            print_line("")
+            print_line(f"{'would run' if dry_run else 'running'} {command}")
         if dry_run:
             continue
         sys.stdout.flush()  # nnU-Net writes to the same stream
-        outcome = run(job, target)
+        outcomes.append(outcome := run(job, target))
         _print_outcome(job, outcome)
         if outcome.exit_code:
             raise typer.Exit(outcome.exit_code)
-    if not dry_run:
+    if shows and not dry_run:
         _print_next(job)
+
+
+def _document(job: Job, outcomes: Sequence[Outcome]) -> PreprocessingDocument:
+    """The job and its outcomes as the JSON that schemas/preprocessing.schema.json describes."""
+    from plansguard.documents.models.command_documents import PreprocessingDocument, ReaderEntry, TargetEntry
+    from plansguard.render.json import document_of
+
+    ended = {outcome.target.folder: outcome for outcome in outcomes}
+    return PreprocessingDocument(
+        schema_="plansguard/preprocessing/1",
+        dataset=job.dataset.name,
+        plans=job.plans.identifier,
+        cases=len(job.cases),
+        targets=[
+            TargetEntry(
+                configuration=target.configuration,
+                folder=str(target.folder),
+                deleted_cases=len(target.present.cases) if target.present is not None else 0,
+                deleted_bytes=target.present.bytes if target.present is not None else 0,
+                readers=[
+                    ReaderEntry(
+                        plans=other.plans.identifier,
+                        configuration=other.configuration.name,
+                        differs_in=target.differences(other),
+                    )
+                    for other in target.others
+                ],
+                command=list(target.command),
+                done=ended[target.folder].done if target.folder in ended else None,
+                missing=list(ended[target.folder].missing) if target.folder in ended else [],
+            )
+            for target in job.targets
+        ],
+        report=document_of(job.report),
+    )
+
+
+def _print_refusal(job: Job) -> None:
+    typer.echo("\nNothing was deleted. A finding that is meant can be accepted with a reason in plansguard.json.")
+    if any(target.differences(other) for target in job.targets for other in target.others):
+        typer.echo("--accept-shared lets nnU-Net fill a folder that is wrong for the other plans that read it.")
 
 
 def print_before(job: Job) -> None:

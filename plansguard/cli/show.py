@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from typer import Argument, Option
+from typer import Argument
+
+from plansguard.cli.common_options import AsJson, TextOrJson, emit_rendered, text_or_json
 
 
 def show(
@@ -17,7 +18,8 @@ def show(
             help="A .pth file, a model folder, a folder of models or an exported zip of them, or a plans file.",
         ),
     ],
-    as_json: Annotated[bool, Option("--json", help="The same as JSON.")] = False,
+    output: TextOrJson = [],  # noqa: B006 - typer copies it
+    as_json: AsJson = False,
 ) -> None:
     """Show what a checkpoint, a trained model or plans contain.
 
@@ -32,5 +34,8 @@ def show(
     from plansguard.commands.show import show as run_show
     from plansguard.render import show as rendering
 
+    outputs = text_or_json(output, as_json=as_json)
     description = run_show(path)
-    typer.echo(rendering.as_json(description) if as_json else rendering.text(description), nl=False)
+    emit_rendered(
+        outputs, lambda name, _: rendering.as_json(description) if name == "json" else rendering.text(description)
+    )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer import Argument
 
-from plansguard.cli.common_options import TextOrJson, assert_text_or_json, show_error, weights_option
+from plansguard.cli.common_options import TextOrJson, emit_rendered, show_error, text_or_json, weights_option
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UnreadableDocument, UsageError
 
@@ -25,7 +25,7 @@ Weights = Annotated[
 ]
 
 
-def verify_receipt(folder: Folder, weights: Weights = None, output: TextOrJson = "text") -> None:
+def verify_receipt(folder: Folder, weights: Weights = None, output: TextOrJson = []) -> None:  # noqa: B006
     """Show whether what a training was started with is unchanged.
 
     That is plans, data, dataset.json, splits and weights.
@@ -46,7 +46,7 @@ def verify_receipt(folder: Folder, weights: Weights = None, output: TextOrJson =
     from plansguard.records.verify import Verification, records_in, verify
     from plansguard.render import verify_receipt as rendering
 
-    assert_text_or_json(output, "verify-receipt")
+    outputs = text_or_json(output)
     records = records_in(folder)
     verifications: list[Verification] = []
     errors: list[UnreadableDocument] = [*records.closed]
@@ -62,7 +62,10 @@ def verify_receipt(folder: Folder, weights: Weights = None, output: TextOrJson =
                 errors.append(error)
     if verifications:
         as_text = rendering.summary if records.of_several_models else rendering.text
-        typer.echo(as_text(verifications) if output == "text" else rendering.as_json(verifications), nl=False)
+        emit_rendered(
+            outputs,
+            lambda name, _: rendering.as_json(verifications) if name == "json" else as_text(verifications),
+        )
     for unreadable in errors:
         show_error(unreadable)
     raise typer.Exit(2 if errors else 0 if all(verification.holds for verification in verifications) else 1)

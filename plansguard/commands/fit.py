@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from plansguard.commands.check import nearest_settings
 from plansguard.core import disk
@@ -25,6 +25,7 @@ from plansguard.rules.engine.run import run_rules
 from plansguard.rules.pg6_weights.checkpoint import foreign_to_nnunet
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_of
+from plansguard.subjects.fit_result import IMPOSSIBLE, LOADS, MIGRATE, PREPROCESS, UNKNOWN, FitResult
 from plansguard.subjects.input_comparison import differences, permuted_channels
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.pretraining import Pretraining, usual_fold
@@ -34,13 +35,6 @@ from plansguard.subjects.weights import Weights, axes_of, meant_for, plans_in
 if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
 
-LOADS, PREPROCESS, MIGRATE, IMPOSSIBLE, UNKNOWN = (
-    "loads",
-    "preprocess again",
-    "migrate first",
-    "impossible",
-    "cannot be told",
-)
 #: Obstacles that no migration of plans removes.
 _BEYOND_PLANS = ("channels", "dimensions")
 #: Rules whose errors mean that the data do not belong to the plans and have to be preprocessed again, and the one that
@@ -51,17 +45,6 @@ _STALE_DATA = """
 """.split()
 #: How many differences a reason names.
 _NAMED = 2
-
-
-class FitResult(NamedTuple):
-    """What one dataset's plans need before the checkpoint can be fine-tuned with them; ``command`` is what to type."""
-
-    dataset: str
-    plans: str
-    configuration: str
-    outcome: str
-    reason: str
-    command: str
 
 
 def datasets_to_fit(
@@ -150,7 +133,7 @@ class _Fitting:
         unreadable = _unreadable(self.dataset)
         for error in unreadable:
             path, command = Path(error.path), printed_commands.check(self.dataset.name)
-            place = self.dataset.name, path.stem, self.wanted or ""
+            place = self.artefact, self.dataset.name, path.stem, self.wanted or ""
             yield FitResult(*place, UNKNOWN, f"{path.name} cannot be read: {error.reason}", command)
         if not self.dataset.judged_plans and not unreadable:
             yield self._by_migration("", self.wanted or "", "the dataset has no plans")
@@ -163,7 +146,7 @@ class _Fitting:
                     yield self._judged(plans, Weights(self.checkpoint, configuration, self.dataset.dataset_json))
                 except Absent as absent:
                     command = printed_commands.check(self.dataset.name, plans=plans.identifier)
-                    place = self.dataset.name, plans.identifier, configuration.name
+                    place = self.artefact, self.dataset.name, plans.identifier, configuration.name
                     yield FitResult(*place, UNKNOWN, absent.reason, command)
 
     def _chosen(self, plans: Plans) -> tuple[list[Configuration], str]:
@@ -175,7 +158,7 @@ class _Fitting:
 
     def _judged(self, plans: Plans, weights: Weights) -> FitResult:
         name = weights.configuration.name
-        place = self.dataset.name, plans.identifier, name
+        place = self.artefact, self.dataset.name, plans.identifier, name
         if weights.obstacles:
             reason = "; ".join(obstacle.what for obstacle in weights.obstacles[:_NAMED])
             if any(obstacle.kind in _BEYOND_PLANS for obstacle in weights.obstacles):
@@ -195,7 +178,7 @@ class _Fitting:
             return self._by_migration(plans.identifier, name, f"they load, but saw {'; '.join(sides[:_NAMED])}")
         stale = self._stale(plans, weights.configuration)
         if stale:
-            return FitResult(*place, PREPROCESS, stale, printed_commands.preprocess(*place))
+            return FitResult(*place, PREPROCESS, stale, printed_commands.preprocess(*place[1:]))
         pretraining = Pretraining(self.weights_path, self.checkpoint.trainer)
         fold = usual_fold(self.dataset)
         (training,) = pretraining.commands(self.dataset.name, name, plans.identifier, fold)
@@ -208,7 +191,7 @@ class _Fitting:
 
     def _by_migration(self, plans: str, configuration: str, reason: str) -> FitResult:
         """Plans of the weights would help, if they are known and can be migrated to this dataset."""
-        place = self.dataset.name, plans, configuration
+        place = self.artefact, self.dataset.name, plans, configuration
         try:
             plans_in(self.checkpoint)
         except Absent as absent:

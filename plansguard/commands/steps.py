@@ -1,12 +1,55 @@
-"""The batch size and the training cases that a schedule in steps runs on."""
+"""A training of a number of optimiser steps: its trainer, what it runs on, and the commands that start it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from plansguard.core.errors import Absent, UsageError
+from plansguard.nnunet import printed_commands
+from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
+from plansguard.nnunet.printed_commands import CONFIGURATION, DATASET
 from plansguard.nnunet.workspace import ALL, FOLDS, Workspace, checked_fold
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
 from plansguard.subjects.pretraining import Pretraining, pretraining_of
+from plansguard.training.planned_steps import PlannedSteps
+from plansguard.training.schedule import StepSchedule
+from plansguard.training.trainer_name import gentle_trainer, trainer_name
+
+
+@dataclass(frozen=True)
+class StepsRequest:
+    """The options of ``plansguard steps``. ``trainer`` is the base trainer; the dataset need not be named."""
+
+    trainer: str
+    schedule: StepSchedule
+    dataset: str | None = None
+    plans: str | None = None
+    configuration: str | None = None
+    fold: str = "0"
+
+
+def planned(workspace: Workspace, request: StepsRequest) -> PlannedSteps:
+    """Return the training of a request, at a low rate if the plans are for pretrained weights.
+
+    Raises UsageError for an impossible name of a trainer, without a configuration, and as `training_data`.
+    """
+    schedule = request.schedule
+    trainer = trainer_name(request.trainer, schedule)
+    batch_size = cases = weights = None
+    if request.dataset is not None:
+        if request.configuration is None:
+            raise UsageError("the batch size is the configuration's: add -c", hint="for example -c 3d_fullres")
+        chosen = workspace, request.dataset, request.plans or DEFAULT_IDENTIFIER, request.configuration
+        batch_size, cases = training_data(*chosen, request.fold)
+        weights = None if schedule.extends else weights_for(*chosen)
+    gentle = weights is not None and schedule.rate is None
+    trainer = gentle_trainer(request.trainer, schedule) if gentle else trainer
+    place = request.dataset or DATASET, request.configuration or CONFIGURATION, request.fold
+    path, flags = None if weights is None else weights.path, ["--c"] if schedule.extends else []
+    train = printed_commands.train(*place, plans=request.plans, trainer=trainer, flags=flags, weights=path)
+    finish = (weights.finish,) if weights is not None and weights.finish else ()
+    return PlannedSteps(request.trainer, schedule, trainer, batch_size, cases, (*finish, train), gentle)
 
 
 def training_data(

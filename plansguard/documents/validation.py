@@ -34,6 +34,14 @@ _SOURCES = {
     "Settings": ("settings", "settings"),
     "ReportDocument": ("report_document", "report"),
     "DiffDocument": ("diff_document", "diff"),
+    "FitDocument": ("command_documents", "fit"),
+    "ShowDocument": ("command_documents", "show"),
+    "StepsDocument": ("command_documents", "steps"),
+    "RulesDocument": ("command_documents", "rules"),
+    "ExplainDocument": ("command_documents", "explain"),
+    "EnvDocument": ("command_documents", "env"),
+    "VerificationDocument": ("command_documents", "verification"),
+    "PreprocessingDocument": ("command_documents", "preprocessing"),
 }
 #: Keywords that demand nothing, or (if, then) more than the model does.
 _IGNORED_KEYWORDS = {"$schema", "$id", "$defs", "title", "description", "if", "then"}

@@ -136,9 +136,9 @@ def diff(one: Word, other: Word) -> ShellText:
     return shell("plansguard", "diff", one, other)
 
 
-def fit_everywhere(checkpoint: Word) -> ShellText:
-    """List what every dataset needs before it is fine-tuned from a checkpoint."""
-    return shell("plansguard", "fit", checkpoint, "--all")
+def fit_everywhere(*checkpoints: Word) -> ShellText:
+    """List what every dataset needs before it is fine-tuned from checkpoints."""
+    return shell("plansguard", "fit", *checkpoints, "--all")
 
 
 def steps(dataset: str, plans: Word, configuration: Word, fold: Word, total: Word) -> ShellText:

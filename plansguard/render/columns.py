@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 #: A command in a text, up to the next clause. It is never divided, so that it can be copied.
 _COMMAND = re.compile(
@@ -29,6 +29,15 @@ def wrapped(text: str, width: int | None, indent: str = "", *, hanging: str | No
     if width is None:
         return [indent + text]
     return [*_lines(_COMMAND.findall(text), width, indent, indent if hanging is None else hanging)]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The rows as lines, with each cell but the last padded to the widest of its column."""
+    widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell + " " * (width - display_width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def _lines(words: list[str], width: int, indent: str, hanging: str) -> Iterator[str]:

@@ -18,14 +18,23 @@ from plansguard.documents.models.report_document import (
 from plansguard.render import Screen, json_text
 
 SCHEMA = "plansguard/report/1"
+#: What commands write as JSON; records have other schemas, and are not written over.
+_OUTPUTS = "report|diff|fit|show|steps|rules|explain|env|verification|preprocessing"
 #: The first and the last line of a report, by which `is_report` recognises it.
-BEGINS = re.compile(rb'\{\n  "schema": "plansguard/report/')
+BEGINS = re.compile(
+    rb'\{\n  "schema": "plansguard/(report|diff|fit|show|steps|rules|explain|env|verification|preprocessing)/'
+)
 ENDS = re.compile(rb"\n\}\n\Z")
 
 
 def render(report: Report, screen: Screen) -> str:  # noqa: ARG001 - every format takes the same arguments
     """Render the report as JSON, indented by two, with the same keys for every report."""
-    document = ReportDocument(
+    return json_text(document_of(report))
+
+
+def document_of(report: Report) -> ReportDocument:
+    """Return the document that describes a report."""
+    return ReportDocument(
         schema_=SCHEMA,
         tool=ToolEntry(name="plansguard", version=__version__),
         command=report.command,
@@ -37,7 +46,6 @@ def render(report: Report, screen: Screen) -> str:  # noqa: ARG001 - every forma
             for skipped in report.not_checked
         ],
     )
-    return json_text(document)
 
 
 def _findings(report: Report) -> list[FindingEntry]:

@@ -6,21 +6,30 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from plansguard.core.text import counted
+from plansguard.documents.models.command_documents import StepsDocument
 from plansguard.nnunet.constants import DEFAULT_TRAINER
-from plansguard.training.schedule import STOCK_PER_WINDOW, STOCK_RATE, STOCK_VALIDATION, STOCK_WINDOWS, StepSchedule
+from plansguard.render import json_text, printable
+from plansguard.training.planned_steps import PlannedSteps
+from plansguard.training.schedule import (
+    GENTLE_RATE,
+    STOCK_PER_WINDOW,
+    STOCK_RATE,
+    STOCK_VALIDATION,
+    STOCK_WINDOWS,
+    StepSchedule,
+)
 
 WIDTH, HEIGHT = 60, 8
 _STOCK_STEPS = STOCK_PER_WINDOW * STOCK_WINDOWS
 
 
-def text(base: str, schedule: StepSchedule, batch_size: int | None = None, cases: int | None = None) -> str:
-    """Describe the schedule with this trainer of nnU-Net, a line for each property, and plot the rate.
+def text(planned: PlannedSteps) -> str:
+    """Describe the training, a line for each property, plot the rate, and name the next commands.
 
-    ``batch_size`` is that of all GPUs together, ``cases`` the number of training cases of the fold. The learning rate
-    of trainers other than nnU-Net's own is unknown here and reported as a multiple of theirs.
+    The learning rate of trainers other than nnU-Net's own is unknown here and reported as a multiple of theirs.
     """
-    initial = schedule.rate or (STOCK_RATE if base == DEFAULT_TRAINER else 1.0)
-    unit = "" if schedule.rate or base == DEFAULT_TRAINER else f" times that of {base}"
+    schedule, batch_size, cases = planned.schedule, planned.batch_size, planned.cases
+    initial, unit = _initial(planned), "" if _is_known(planned) else f" times that of {planned.base}"
     rows = [("windows", _windows(schedule)), ("validation", _validation(schedule))]
     rows.append(("learning rate", _rate(schedule, initial, unit)))
     rows.append(("beside nnU-Net", f"{_share(schedule.total)} of its {_STOCK_STEPS:,} steps (1,000 epochs of 250)"))
@@ -32,7 +41,53 @@ def text(base: str, schedule: StepSchedule, batch_size: int | None = None, cases
             rows.append(("passes", f"each of {counted(cases, 'training case')} is drawn {times} times on average"))
     width = max(len(name) for name, _ in rows)
     lines = [_title(schedule), *(f"  {name:<{width}}  {value}" for name, value in rows)]
-    return "\n".join([*lines, "", *plot(schedule, initial)]) + "\n"
+    lines += ["", *plot(schedule, initial), "", "Next:", *(f"  {command}" for command in planned.commands)]
+    if planned.gentle:
+        lines += [
+            "",
+            f"These plans are for pretrained weights: this begins at {GENTLE_RATE:g}. --lr chooses another rate.",
+        ]
+    elif schedule.rate is None and not schedule.extends:
+        lines += [
+            "",
+            "For -pretrained_weights a lower rate is usual, such as --lr 0.001: 0.01 may undo what was learned.",
+        ]
+    return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def as_json(planned: PlannedSteps) -> str:
+    """Render the same as the JSON that schemas/steps.schema.json describes."""
+    schedule, batch_size, cases = planned.schedule, planned.batch_size, planned.cases
+    initial = _initial(planned)
+    return json_text(
+        StepsDocument(
+            schema_="plansguard/steps/1",
+            trainer=planned.trainer,
+            base_trainer=planned.base,
+            total=schedule.total,
+            extends=schedule.extends,
+            windows=schedule.windows,
+            per_window=schedule.per_window,
+            validation=schedule.validation,
+            first_rate=schedule.rate_at(schedule.extends, initial),
+            last_rate=schedule.rate_at(schedule.total - 1, initial),
+            rate_is_known=_is_known(planned),
+            batch_size=batch_size,
+            cases=cases,
+            samples=None if batch_size is None else schedule.samples(batch_size),
+            passes=schedule.passes(batch_size, cases) if batch_size is not None and cases else None,
+            commands=list(planned.commands),
+        )
+    )
+
+
+def _is_known(planned: PlannedSteps) -> bool:
+    """Whether the initial rate is known: it is given, or that of nnU-Net's own trainer."""
+    return bool(planned.schedule.rate) or planned.base == DEFAULT_TRAINER
+
+
+def _initial(planned: PlannedSteps) -> float:
+    return planned.schedule.rate or (STOCK_RATE if planned.base == DEFAULT_TRAINER else 1.0)
 
 
 def _title(schedule: StepSchedule) -> str:

@@ -131,7 +131,7 @@ def test_json_of_no_difference() -> None:
     ("arguments", "message", "hint"),
     [
         (["A.json", "A.json", "--fail-on", "weigths"], "'weigths' is not a facet", ", ".join(FACETS)),
-        (["A.json", "A.json", "--output", "github"], "--output github is not known to diff", "text, json"),
+        (["A.json", "A.json", "--output", "github"], "--output github is not known", "text, json"),
         (["A.json", "B.json"], "B.json: the file does not exist", "check the path"),
         (["A.json", "dataset.json"], "dataset.json holds no nnU-Net plans", "give two plans files"),
         (["A.json", "."], ".: this is a folder", "name a JSON file"),

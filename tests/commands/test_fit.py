@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from plansguard.render import Screen
+from plansguard.render.fit import text
+from plansguard.subjects.fit_result import FitResult
 from tests.support import checkpoints
 from tests.support.command import Done, run
 from tests.support.data_folders import DATA, preprocessed
@@ -39,11 +42,11 @@ def trained(workspace: Path, dataset: str = CT, name: str = "nnUNetPlans", **opt
 
 def rows(done: Done) -> list[tuple[str, str, str, str]]:
     """Dataset, plans, configuration, outcome."""
-    return [(one["dataset"], one["plans"], one["configuration"], one["outcome"]) for one in json.loads(done.out)]
+    return [(one["dataset"], one["plans"], one["configuration"], one["outcome"]) for one in done.json["results"]]
 
 
 def only(done: Done) -> Document:
-    (result,) = json.loads(done.out)
+    (result,) = done.json["results"]
     assert isinstance(result, dict)
     return result
 
@@ -53,8 +56,10 @@ def test_weights_that_fit(workspace: Path) -> None:
     done = run("fit", trained(workspace), "-d", "2")
     assert (done.code, done.out) == (
         0,
-        "Dataset002_FinetuneCT  nnUNetPlans  3d_fullres  loads\n"
-        "  network, input and data agree\n"
+        "dataset                plans        configuration  needs\n"
+        "Dataset002_FinetuneCT  nnUNetPlans  3d_fullres     loads\n"
+        "\n"
+        "Dataset002_FinetuneCT: network, input and data agree\n"
         "  plansguard gate -- nnUNetv2_train 2 3d_fullres 0 -p nnUNetPlans -tr nnUNetTrainer_250000steps_lr1en3 "
         "-pretrained_weights 'my weights.pth'\n",
     )
@@ -93,7 +98,7 @@ def test_other_networks_need_a_migration(workspace: Path) -> None:
         (CT, "nnUNetPlans", "3d_fullres", "migrate first"),
         (CT, "nnUNetResEncUNetMPlans", "3d_fullres", "migrate first"),
     ]
-    first = json.loads(done.out)[0]
+    first = done.json["results"][0]
     assert first["reason"].startswith("stage 1 pools [2, 2, 2] here and [1, 2, 2] in the weights")
     assert first["command"] == "plansguard migrate -s 'my weights.pth' -t 2 -tp PretrainPlans"
     assert run(*shlex.split(first["command"])[1:]).code == 0
@@ -238,7 +243,7 @@ def test_all_datasets_of_the_fixtures(workspace: Path) -> None:
 def test_every_printed_command_does_what_it_says(workspace: Path) -> None:
     """A proposed migration succeeds, what is impossible is refused or explained; what starts nnU-Net: see above."""
     weights = trained(workspace, PRETRAINED)
-    for result in json.loads(run("fit", weights, "--all", "--json").out):
+    for result in run("fit", weights, "--all", "--json").json["results"]:
         program, *arguments = shlex.split(result["command"])
         if program == "plansguard" and arguments[0] in ("check", "migrate", "show"):
             expected = {"migrate first": (0,), "impossible": (1,), "cannot be told": (1, 2)}[result["outcome"]]
@@ -253,12 +258,27 @@ def test_nothing_is_written(workspace: Path) -> None:
 
 
 def test_lines_are_not_too_long(workspace: Path) -> None:
+    """On a terminal; commands are not wrapped, so that they can be copied. One row for each dataset and plans."""
     done = run("fit", trained(workspace, PRETRAINED), "--all")
     commands = [line for line in done.out.splitlines() if re.match("  (to see why: )?(plansguard|nnUNetv2_)", line)]
     assert all(line.endswith(" --dry-run") for line in commands if "to see why: plansguard migrate" in line)
-    assert all(len(line) <= 100 for line in done.out.splitlines() if line not in commands)
-    assert "   impossible\n" in done.out
+    assert len(commands) == len(set(commands))
+    assert re.search(r"  impossible\n", done.out)
     assert "\x1b" not in done.out
+    results = [FitResult(**one) for one in run("fit", "my weights.pth", "--all", "--json").json["results"]]
+    table, *reasons = text(results, Screen(width=80)).split("\n\n")
+    assert len(table.splitlines()) == 1 + len(results)
+    assert all(len(line) <= 80 for reason in reasons for line in reason.splitlines() if line not in commands)
+
+
+def test_several_weights_are_one_table(workspace: Path) -> None:
+    preprocessed(DATA)(workspace, CT)
+    done = run("fit", trained(workspace), CHECKPOINT, "-d", "2", "-p", "nnUNetPlans")
+    head, fits, other, *_ = done.out.splitlines()
+    assert head.split() == ["weights", "dataset", "plans", "configuration", "needs"]
+    assert fits.startswith("my weights.pth ")
+    assert (fits.split()[-1], other.split()[-2:]) == ("loads", ["migrate", "first"])
+    assert done.code == 1
 
 
 def test_hostile_names_reach_no_terminal(workspace: Path) -> None:

@@ -24,8 +24,16 @@ SCHEMAS = {
     "stamp": Source("PreprocessingRecord", "Preprocessing record: <data_identifier>.stamp.json."),
     "receipt": Source("TrainingRecord", "Training record: plansguard_receipt.json."),
     "settings": Source("Settings", "plansguard.json, or [tool.plansguard] of pyproject.toml."),
-    "report": Source("ReportDocument", "The report of --output json."),
-    "diff": Source("DiffDocument", "The differences of diff --output json."),
+    "report": Source("ReportDocument", "check, migrate, gate, train and doctor --output json."),
+    "diff": Source("DiffDocument", "diff --output json."),
+    "fit": Source("FitDocument", "fit --output json."),
+    "show": Source("ShowDocument", "show --output json."),
+    "steps": Source("StepsDocument", "steps --output json."),
+    "rules": Source("RulesDocument", "rules --output json."),
+    "explain": Source("ExplainDocument", "explain --output json."),
+    "env": Source("EnvDocument", "env --output json."),
+    "verification": Source("VerificationDocument", "verify-receipt --output json."),
+    "preprocessing": Source("PreprocessingDocument", "preprocess --output json."),
 }
 _ADDRESS = "https://raw.githubusercontent.com/plansguard/plansguard/main/schemas"
 

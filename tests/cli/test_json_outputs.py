@@ -1,0 +1,91 @@
+"""``--output json`` of every command: on the screen, in a file, and as its schema describes it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plansguard.documents.models.schema import SCHEMAS
+from plansguard.documents.validation import model_class
+from plansguard.render import is_report
+from tests.support.command import run
+from tests.support.models import CHECKPOINT
+from tests.support.training_records import leave
+from tests.support.variants import ROOTS
+
+GIVING, RECEIVING = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
+PLANS = f"{ROOTS['preprocessed']}/{RECEIVING}/nnUNetPlans.json"
+TRAINING = ("2", "3d_fullres", "0", "-device", "cpu")
+#: schema -> commands that print it, with their exit code
+OUTPUTS: dict[str, list[tuple[tuple[str, ...], int]]] = {
+    "report": [
+        (("check", "-d", "2"), 0),
+        (("migrate", "-s", "1", "-t", "2", "-tp", "Moved", "--dry-run"), 0),
+        (("gate", "--dry-run", "--", "nnUNetv2_train", *TRAINING), 1),
+        (("train", *TRAINING, "--steps", "100", "--dry-run"), 1),
+        (("doctor",), 0),
+    ],
+    "diff": [(("diff", PLANS, PLANS.replace("nnUNetPlans", "nnUNetResEncUNetMPlans")), 0)],
+    "fit": [(("fit", "weights.pth", "weights.pth", "--all"), 1)],
+    "show": [(("show", "weights.pth"), 0), (("show", PLANS), 0)],
+    "steps": [(("steps", "--total", "100"), 0), (("steps", "--total", "100", "-d", "2", "-c", "3d_fullres"), 0)],
+    "rules": [(("rules",), 0)],
+    "explain": [(("explain", "PG101"), 0)],
+    "env": [(("env",), 0)],
+    "verification": [(("verify-receipt", ROOTS["results"]), 0)],
+    "preprocessing": [(("preprocess", "-d", "2", "-c", "3d_fullres", "--dry-run"), 0)],
+}
+every_output = pytest.mark.parametrize(
+    ("schema", "words", "code"),
+    [(schema, words, code) for schema, commands in OUTPUTS.items() for words, code in commands],
+)
+pytestmark = pytest.mark.workspace(RECEIVING, GIVING, chdir=True)
+
+
+@pytest.fixture(autouse=True)
+def _weights(workspace: Path) -> None:
+    shutil.copy(CHECKPOINT, "weights.pth")
+
+
+def with_output(words: tuple[str, ...], *outputs: str) -> list[str]:
+    """The command with outputs, before the command that a gate judges."""
+    options = [word for output in outputs for word in ("--output", output)]
+    return [words[0], *options, *words[1:]]
+
+
+def test_every_output_has_a_schema() -> None:
+    inputs = {"plans", "dataset", "fingerprint", "splits", "lineage", "stamp", "receipt", "settings"}
+    assert set(OUTPUTS) == set(SCHEMAS) - inputs
+
+
+@every_output
+def test_json_on_the_screen_and_in_a_file(schema: str, words: tuple[str, ...], code: int) -> None:
+    if schema == "verification":
+        leave(Path())
+    done = run(*with_output(words, "json"))
+    assert done.code == code, done.err
+    assert done.out.isascii()
+    document: dict[str, Any] = done.json
+    assert document["schema"] == f"plansguard/{schema}/1"
+    model_class(SCHEMAS[schema].model).model_validate(document)
+    both = run(*with_output(words, "text", "json=out.json"))
+    assert both.code == code
+    assert both.out
+    assert set(json.loads(Path("out.json").read_bytes())) == set(document)
+    assert is_report(Path("out.json"))
+
+
+@pytest.mark.parametrize("words", [("show", PLANS), ("fit", "weights.pth", "-d", "2")])
+def test_json_is_an_alias(words: tuple[str, ...]) -> None:
+    assert run(*words, "--json") == run(*words, "--output", "json")
+
+
+@every_output
+def test_other_formats_are_refused(schema: str, words: tuple[str, ...], code: int) -> None:
+    done = run(*with_output(words, "yaml"))
+    assert (done.code, done.out) == (2, "")
+    assert "--output yaml is not known" in done.err
