@@ -75,8 +75,6 @@ class Judge:
         found["reader"] = self._step("reader", self._read, (top_level(plans, "image_reader_writer"),))
         if documents.fingerprint is not None and self.raw is not None:
             found["planner"] = self._step("planner", self._plan, (dataset_json, documents.fingerprint))
-        if self.raw is not None and "channel_names" in self.good.dataset_json:
-            found["integrity"] = self._step("integrity", self._verify, (dataset_json,))
         if documents.splits is not None:
             found["splits"] = self._step("splits", _splits, (documents.splits,))
         return found
@@ -98,27 +96,6 @@ class Judge:
         if image is not None and image.suffix != ".json":
             found.read_images((str(image),))
         return type(found).__name__
-
-    def _verify(self, dataset_json: Any) -> None:
-        """Verify the document as `--verify_dataset_integrity` does, beside as many cases as the good one names."""
-        from nnunetv2.experiment_planning import verify_dataset_integrity as verifying
-
-        raw, names = self.raw or Path(), [f"case_{number}" for number in range(self.good.dataset_json["numTraining"])]
-        [image, *_] = sorted((raw / "imagesTr").iterdir())
-        dataset = {name: {"images": [str(image)], "label": name} for name in names}
-        # the ending is that of all files, or of none
-        right = dataset_json.get("file_ending") == self.good.dataset_json["file_ending"]
-        labels = [name + dataset_json["file_ending"] for name in names] if right else []
-        (raw / "dataset.json").write_text(json.dumps(dataset_json), encoding="utf-8")
-        pool = SimpleNamespace(Pool=_InThisProcess)
-        with (
-            mock.patch.object(verifying, "get_filenames_of_train_images_and_targets", return_value=dataset),
-            mock.patch.object(verifying, "subfiles", return_value=labels),
-            mock.patch.object(verifying, "verify_labels", return_value=True),
-            mock.patch.object(verifying, "check_cases", return_value=True),
-            mock.patch.object(verifying.multiprocessing, "get_context", return_value=pool),
-        ):
-            verifying.verify_dataset_integrity(str(raw), 1)
 
     def _plan(self, dataset_json: Any, fingerprint: Any) -> Any:
         """Plan the dataset, as `nnUNetv2_plan_experiment` does."""

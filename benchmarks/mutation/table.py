@@ -22,6 +22,7 @@ REASONS = {
     ("PG005", "labels"): "a label with a fraction, which nnU-Net cuts off",
     ("PG005", "batch_dice"): "a list or an object in place of a flag, which counts as true",
     ("PG005", "conv_kernel_sizes"): "one number for all axes, which is not documented in the old format",
+    ("PG005", "n_conv_per_stage_decoder"): "one number for all stages, which is not documented in the old format",
     ("PG103", "n_conv_per_stage_decoder"): "true in place of 1, which Python takes for it",
     ("PG103", "n_blocks_per_stage"): "true in place of 1, which Python takes for it",
     ("PG321", "shapes_after_crop"): "no image has such a shape; the median hides it",

@@ -72,8 +72,8 @@ def old_plans_format(plans: Plans, dataset: Dataset) -> Iterator[Found]:
 
     What it checks: no configuration names its network by `UNet_class_name` in place of `architecture`. PlainConvUNet
     and ResidualEncoderUNet, which nnU-Net translates at every start, are a warning. Any other name stops nnU-Net: a
-    misspelling of these two is an error, anything else a warning, because forks of nnU-Net run old plans with networks
-    of their own. There is one finding per network.
+    misspelling of these two, or what is no name, is an error, anything else a warning, because forks of nnU-Net run
+    old plans with networks of their own. There is one finding per network.
 
     Why it matters: for the two known networks nnU-Net warns `Detected old nnU-Net plans format` and rebuilds the
     arguments; an edit of `architecture` in a child loses the parent's keys. Any other network ends in `RuntimeError:
@@ -169,7 +169,7 @@ def _consequence_of_old(class_name: str) -> tuple[Severity, str, str]:
         return Severity.WARNING, "nnU-Net translates it at every start", "plan again, or write the architecture block"
     meant = fields.near(class_name, _TRANSLATED)
     stops = f"nnU-Net {constants.NNUNET_VERSION} translates only {' and '.join(_TRANSLATED)}"
-    if meant:
-        return Severity.ERROR, f"{stops} and stops here", f"write {meant}"
+    if meant or not class_name.isidentifier():
+        return Severity.ERROR, f"{stops} and stops here", f"write {meant or _TRANSLATED[0]}"
     remedy = "run it with the fork that has this network, or write the architecture block with its class"
     return Severity.WARNING, f"{stops}: only a fork of it can run this", remedy

@@ -93,11 +93,16 @@ def misspelt_key(plans: Plans) -> Iterator[Found]:
             )
 
 
+#: Numbers of features in plans of the old format.
+_OLD_COUNTS = ("UNet_base_num_features", "unet_max_num_features")
+
+
 @rule("PG121", Severity.ERROR, message="{key} is {value}, and must be above zero", fix="write a positive integer")
 def invalid_count(configuration: Configuration, dataset: Dataset) -> Iterator[Found]:
-    """The batch or the patch is empty.
+    """The batch, the patch or the network is empty.
 
-    What it checks: `batch_size` and every number in `patch_size` are above zero.
+    What it checks: `batch_size` and every number in `patch_size` are above zero, and in plans of the old format
+    `UNet_base_num_features` and `unet_max_num_features`.
 
     Why it matters: training stops at the first batch, with `AttributeError: 'NoneType' object has no attribute 'to'`
     or `ValueError: negative dimensions are not allowed`.
@@ -108,10 +113,12 @@ def invalid_count(configuration: Configuration, dataset: Dataset) -> Iterator[Fo
 
     Evidence: PL-11; measured with nnU-Net 2.8.1.
     """
-    batch, patch = configuration.get("batch_size"), configuration.get("patch_size")
-    if batch is not None and batch <= 0 and not reported_before(dataset, configuration, "batch_size"):
-        yield found(configuration.at("batch_size"), key="batch_size", value=batch)
-    low = [axis for axis, size in enumerate(patch or ()) if size <= 0]
+    patch = configuration.get("patch_size") or ()
+    for key in ("batch_size", *(_OLD_COUNTS if configuration.has_old_format else ())):
+        value = configuration.get(key)
+        if value is not None and value <= 0 and not reported_before(dataset, configuration, key):
+            yield found(configuration.at(key), key=key, value=value)
+    low = [axis for axis, size in enumerate(patch) if size <= 0]
     if low and not reported_before(dataset, configuration, "patch_size"):
         yield found(configuration.at("patch_size", *low[: len(low) == 1]), key="patch_size", value=brief(patch))
 

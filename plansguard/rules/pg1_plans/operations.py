@@ -51,8 +51,8 @@ _RESAMPLINGS = ("resampling_fn_data", "resampling_fn_seg", "resampling_fn_probab
 def unknown_operation(configuration: Configuration, dataset: Dataset) -> Iterator[Found]:
     """An operation of the network does not exist, or cannot be one.
 
-    What it checks: `network_class_name` is no misspelt path of a network. For nnU-Net's own U-Nets, `conv_op`,
-    `norm_op`, `dropout_op`, `nonlin` and `block` are paths of classes that exist in torch or
+    What it checks: `network_class_name` is neither empty nor a misspelt path of a network. For nnU-Net's own U-Nets,
+    `conv_op`, `norm_op`, `dropout_op`, `nonlin` and `block` are paths of classes that exist in torch or
     dynamic_network_architectures, and are of their kind; `_kw_requires_import` names each of them that is not null
     once, and nothing else. Classes of other packages are not known, and not reported.
 
@@ -215,7 +215,8 @@ def _misspelt_network(configuration: Configuration) -> str | None:
     path = configuration.architecture.get("network_class_name")
     if not isinstance(path, str) or configuration.has_old_format or signatures.network(path) is not None:
         return None
-    return fields.near(path, signatures.known_networks())
+    known = signatures.known_networks()
+    return fields.near(path, known) or (None if path.strip() else known[0])
 
 
 def _class_name(configuration: Configuration) -> str:

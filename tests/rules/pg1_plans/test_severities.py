@@ -21,6 +21,9 @@ pytestmark = pytest.mark.workspace(ALONE)
     ("pointer", "value", "code", "severity"),
     [
         (OLD, old_2d(UNet_class_name="PlainConvUNe"), "PG110", Severity.ERROR),
+        (OLD, old_2d(UNet_class_name=""), "PG110", Severity.ERROR),
+        (OLD, old_2d(UNet_base_num_features=0), "PG121", Severity.ERROR),
+        (f"{FULLRES}/architecture/network_class_name", "", "PG116", Severity.ERROR),
         (OLD, old_2d(UNet_class_name="PlainConvUNetMissing"), "PG110", Severity.WARNING),
         (f"{FULLRES}/resampling_fn_seg", "nnUNetPlans_3d_fullres", "PG118", Severity.ERROR),
         (f"{FULLRES}/resampling_fn_seg", "resample_on_gpu", "PG118", Severity.WARNING),
