@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -51,12 +52,27 @@ def diff(
             raise UsageError(f"{document.path} holds no nnU-Net plans", hint="give two plans files")
     old, new = (document.value for document in documents)
     changes = plans_diff.compare(old, new)
+    channels = _channels_beside(after)
     emit_rendered(
         outputs,
         lambda name, _: (
-            rendering.as_json(before, after, changes) if name == "json" else rendering.text(old, new, changes)
+            rendering.as_json(before, after, changes) if name == "json" else rendering.text(old, new, changes, channels)
         ),
     )
     added = plans_diff.added_configurations(old, new)
     counts = rendering.count([change for change in changes if change.field.configuration not in added])
     raise typer.Exit(1 if any(counts[facet] for facet in wanted) else 0)
+
+
+def _channels_beside(path: str) -> list[str]:
+    """Names of the channels from the dataset.json beside plans; none where it cannot be read."""
+    from plansguard.core.errors import UnreadableDocument, known
+    from plansguard.documents import size_limits
+    from plansguard.documents.file_names import CANONICAL_NAMES
+    from plansguard.subjects.documents import DatasetJson
+
+    try:
+        dataset_json = DatasetJson(size_limits.read(Path(path).parent / CANONICAL_NAMES["dataset.json"]))
+    except UnreadableDocument:
+        return []
+    return known(lambda: dataset_json.channels) or []

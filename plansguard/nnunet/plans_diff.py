@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Iterator
 from itertools import accumulate, zip_longest
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ CONSEQUENCES = {
 FACETS = tuple(CONSEQUENCES)
 #: Parts of values that deepdiff compares, which takes seconds for more.
 MAX_COMPARED = 1000
-_ABSENT = object()
+ABSENT = object()
 
 
 class Field(NamedTuple):
@@ -40,13 +39,22 @@ class Field(NamedTuple):
         return constants.facet(self.key)
 
 
+class Part(NamedTuple):
+    """A part of a field that differs: its place by keys and indices, and both values, of which one may be ABSENT."""
+
+    place: tuple[str | int, ...]
+    before: Any
+    after: Any
+
+
 class Change(NamedTuple):
-    """A field that differs; ``details`` has one line for each place inside it."""
+    """A field that differs, and which parts of it; of a long value, ``summary`` is their number and the first."""
 
     field: Field
     before: Any
     after: Any
-    details: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
+    summary: str = ""
 
 
 def fields(plans: dict[str, Any]) -> dict[Field, Any]:
@@ -143,26 +151,26 @@ def _class_name(key: str, value: Any) -> Any:
 
 
 def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
-    """Every field in which two plans differ, with the places inside it; deepdiff compares short values.
+    """Every field in which two plans differ, with the parts that do; deepdiff compares short values.
 
-    The longest values, of more than MAX_COMPARED parts together, are compared part by part: their details are the
-    number of parts that differ, and the first of them. Integers and equal floats are the same number (1 and 1.0), as in
-    nnU-Net's arithmetic.
+    The longest values, of more than MAX_COMPARED parts together, are compared part by part, and summarised. Integers
+    and equal floats are the same number (1 and 1.0), as in nnU-Net's arithmetic.
     """
     old, new = fields(before), fields(after)
     every = dict.fromkeys([*old, *new])
-    differing = [field for field in every if _differ(old.get(field, _ABSENT), new.get(field, _ABSENT))]
+    differing = [field for field in every if _differ(old.get(field, ABSENT), new.get(field, ABSENT))]
     sizes = {field: max(_size(old.get(field)), _size(new.get(field))) for field in differing}
     short = _first_within(sizes, MAX_COMPARED)
-    details = _compared(*({field: side[field] for field in short if field in side} for side in (old, new)))
+    parts = _compared(*({field: side[field] for field in short if field in side} for side in (old, new)))
+    changes: list[Change] = []
     for field in differing:
-        if field not in short:
-            details[field] = [_summary(old.get(field, _ABSENT), new.get(field, _ABSENT))]
-    return [
-        Change(field, old.get(field), new.get(field), tuple(sorted(details[field])))
-        for field in differing
-        if field in details
-    ]
+        sides = old.get(field), new.get(field)
+        if field in parts:
+            changes.append(Change(field, *sides, tuple(sorted(parts[field], key=lambda part: _pointer(part.place)))))
+        elif field not in short:
+            summary = _summary(old.get(field, ABSENT), new.get(field, ABSENT))
+            changes.append(Change(field, *sides, summary=summary))
+    return changes
 
 
 def is_long(value: Any) -> bool:
@@ -177,7 +185,7 @@ def _first_within(sizes: dict[Field, int], most: int) -> list[Field]:
     return [field for field, total in zip(ordered, sums, strict=True) if total <= most]
 
 
-def _compared(old: dict[Field, Any], new: dict[Field, Any]) -> dict[Field, list[str]]:
+def _compared(old: dict[Field, Any], new: dict[Field, Any]) -> dict[Field, list[Part]]:
     """The differences inside each field, by deepdiff, which also finds what was inserted into a list."""
     if not old and not new:
         return {}
@@ -191,13 +199,14 @@ def _compared(old: dict[Field, Any], new: dict[Field, Any]) -> dict[Field, list[
         ignore_private_variables=False,  # a key like __x counts
         threshold_to_diff_deeper=0,  # compare plans with little in common field by field
     )
-    details: dict[Field, list[str]] = {}
+    parts: dict[Field, list[Part]] = {}
     for levels in tree.values():
         for level in levels:
             if level.t1 != level.t2:  # equal numbers of two types
                 field, *inside = level.path(output_format="list")
-                details.setdefault(field, []).append(_detail(inside, level))
-    return details
+                sides = (ABSENT if type(side).__name__ == "NotPresent" else side for side in (level.t1, level.t2))
+                parts.setdefault(field, []).append(Part(tuple(inside), *sides))
+    return parts
 
 
 def _size(value: Any) -> int:
@@ -215,30 +224,33 @@ def _differences(one: Any, other: Any, place: str) -> Iterator[tuple[str, Any, A
     """Place and both values of each part that differs; items of lists are compared by their index."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in dict.fromkeys([*one, *other]):
-            yield from _differences(one.get(key, _ABSENT), other.get(key, _ABSENT), f"{place}/{key}")
+            yield from _differences(one.get(key, ABSENT), other.get(key, ABSENT), f"{place}/{key}")
     elif isinstance(one, list) and isinstance(other, list):
-        for index, pair in enumerate(zip_longest(one, other, fillvalue=_ABSENT)):
+        for index, pair in enumerate(zip_longest(one, other, fillvalue=ABSENT)):
             yield from _differences(*pair, f"{place}/{index}")
     elif one != other and (one == one or other == other):
         yield place, one, other
 
 
 def _summary(one: Any, other: Any) -> str:
-    """``: 7 of 100,000 values differ, first at /3: 1 -> 2``."""
+    """``7 of 100,000 values differ, first at /3: 1 -> 2``."""
     number, (place, *sides) = 0, ("", one, other)
     for difference in _differences(one, other, ""):
         place, *sides = difference if not number else (place, *sides)
         number += 1
-    texts = zip(sides, both(*sides), strict=True)
-    first = " -> ".join("(nothing)" if side is _ABSENT else text for side, text in texts)
+    first = " -> ".join(texts(*sides))
     if not place:
-        return f": {first}"
+        return first
     total = max(_size(one), _size(other))
-    return f": {number:,} of {total:,} values differ, first at {place}: {first}"
+    return f"{number:,} of {total:,} values differ, first at {place}: {first}"
 
 
-def _detail(inside: list[Any], level: Any) -> str:
-    """``/5/0: 2 -> 1``; an absent side is written as (nothing)."""
-    place = "".join(f"/{token}" for token in inside)
-    sides = (("" if type(side).__name__ == "NotPresent" else json.dumps(side)) for side in (level.t1, level.t2))
-    return f"{place}: {' -> '.join(side or '(nothing)' for side in sides)}"
+def texts(before: Any, after: Any) -> tuple[str, str]:
+    """Both values as short text; an absent one is (nothing)."""
+    pairs = zip((before, after), both(before, after), strict=True)
+    old, new = ("(nothing)" if value is ABSENT else text for value, text in pairs)
+    return old, new
+
+
+def _pointer(place: tuple[str | int, ...]) -> str:
+    return "".join(f"/{token}" for token in place)

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from plansguard.core.text import counted
-from plansguard.documents.models.diff_document import ChangeEntry, DiffDocument
-from plansguard.nnunet.plans_diff import CONSEQUENCES, FACETS, Change, is_long
+from plansguard.documents.json_document import pointer
+from plansguard.documents.models.diff_document import ChangeEntry, DiffDocument, PartEntry
+from plansguard.nnunet.constants import INTENSITY_KEY
+from plansguard.nnunet.plans_diff import ABSENT, CONSEQUENCES, FACETS, Change, Part, is_long, texts
 from plansguard.render import json_text, printable
+from plansguard.render.columns import display_width
 
-_WIDTH = 100
+#: Characters of a value that is shown whole, although only parts of it differ.
+_SHORT = 30
+#: Whole floats from here on keep their exponent.
+_LARGE = 1e15
+#: Arguments of networks that are lists -> what their indices count.
+_OF_STAGES = {
+    **dict.fromkeys(("strides", "kernel_sizes"), ("stage", "axis")),
+    **dict.fromkeys(("features_per_stage", "n_conv_per_stage", "n_blocks_per_stage"), ("stage",)),
+    "n_conv_per_stage_decoder": ("decoder stage",),
+}
 #: How many fields of a facet are printed for each configuration.
 _MOST_FIELDS = 200
 
 
-def text(before: dict[str, Any], after: dict[str, Any], changes: Sequence[Change]) -> str:
-    """Render changes grouped by configuration, then by facet with its consequence."""
+def text(before: dict[str, Any], after: dict[str, Any], changes: Sequence[Change], channels: Sequence[str] = ()) -> str:
+    """Render changes grouped by configuration, then by facet with its consequence.
+
+    ``channels`` are the names of the channels, where they are known.
+    """
     if not changes:
         return "no differences in meaning\n"
     lines: list[str] = []
@@ -26,7 +40,7 @@ def text(before: dict[str, Any], after: dict[str, Any], changes: Sequence[Change
         one_sided[configuration] = _one_sided(configuration, before, after)
         lines.append(printable(configuration or "all configurations"))
         of_configuration = [change for change in changes if change.field.configuration == configuration]
-        lines += one_sided[configuration] or _by_facet(of_configuration)
+        lines += one_sided[configuration] or _by_facet(of_configuration, channels)
         lines.append("")
     shared = [change for change in changes if not one_sided[change.field.configuration]]
     counts = [f"{counted(number, 'field')} of {facet}" for facet, number in count(shared).items() if number]
@@ -49,7 +63,8 @@ def as_json(before: str, after: str, changes: Sequence[Change]) -> str:
                 facet=change.field.facet,
                 before=None if is_long(change.before) else change.before,
                 after=None if is_long(change.after) else change.after,
-                details=list(change.details),
+                parts=[_part(part) for part in change.parts],
+                summary=change.summary,
             )
             for change in changes
         ],
@@ -71,24 +86,63 @@ def _one_sided(configuration: str | None, before: dict[str, Any], after: dict[st
     return [f"  only in the {'first' if sides[0] else 'second'} plans"]
 
 
-def _by_facet(changes: Sequence[Change]) -> Iterator[str]:
+def _part(part: Part) -> PartEntry:
+    before, after = (None if side is ABSENT else side for side in (part.before, part.after))
+    return PartEntry(pointer=pointer(*part.place), before=before, after=after)
+
+
+def _by_facet(changes: Sequence[Change], channels: Sequence[str]) -> Iterator[str]:
     for facet in FACETS:
         of_facet = [change for change in changes if change.field.facet == facet]
         if of_facet:
             yield f"  {facet}: {CONSEQUENCES[facet]}"
-            for change in of_facet[:_MOST_FIELDS]:
-                yield from _change(change)
+            rows = [row for change in of_facet[:_MOST_FIELDS] for row in _rows(change, channels)]
+            width = max(display_width(name) for name, _, _ in rows)
+            old_width = max(display_width(old) for _, old, _ in rows)
+            for name, old, new in rows:
+                sides = f"{_padded(old, old_width)} -> {new}" if new else old
+                yield f"    {_padded(name, width)}  {sides}"
             if (rest := len(of_facet) - _MOST_FIELDS) > 0:
                 yield f"    and {counted(rest, 'more field')}"
 
 
-def _change(change: Change) -> Iterator[str]:
-    if change.details[0].startswith(":"):  # the whole field: the detail also names the side that lacks it
-        sides = change.details[0]
-    else:
-        sides = f": {json.dumps(change.before)} -> {json.dumps(change.after)}"
-    if len(sides) <= _WIDTH:
-        yield printable(f"    {change.field.key}{sides}")
-    else:
-        yield printable(f"    {change.field.key}:")
-        yield from (printable(f"      {detail.removeprefix(': ')}") for detail in change.details)
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - display_width(text))
+
+
+def _rows(change: Change, channels: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """The name of each value that differs, and both values; a short field is one value."""
+    key = change.field.key
+    if change.summary:
+        yield printable(_named(key, (), channels)), printable(change.summary), ""
+        return
+    parts, sides = change.parts, (change.before, change.after)
+    is_whole = any(not part.place for part in parts)  # this part also tells which side lacks the field
+    if not is_whole and not isinstance(change.before, dict) and max(map(len, texts(*map(_whole, sides)))) <= _SHORT:
+        parts = (Part((), *sides),)
+    for part in parts:
+        old, new = texts(_whole(part.before), _whole(part.after))
+        yield printable(_named(key, part.place, channels)), printable(old), printable(new)
+
+
+def _whole(value: Any) -> Any:
+    """The value with 148 in place of 148.0, which are the same number to nnU-Net."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _LARGE:
+        return int(value)
+    return [_whole(item) for item in value] if isinstance(value, list) else value
+
+
+def _named(key: str, place: tuple[str | int, ...], channels: Sequence[str]) -> str:
+    """The name of a part in words: ``CT.max``, ``strides of stage 1, axis 0``."""
+    name = key.removeprefix("architecture.arch_kwargs.").removeprefix("architecture.")
+    if key == INTENSITY_KEY and place:
+        channel, *rest = map(str, place)
+        known = channel.isdecimal() and int(channel) < len(channels)
+        return ".".join([channels[int(channel)] if known else f"channel {channel}", *rest])
+    indices = [token for token in place if isinstance(token, int)]
+    if not place or len(indices) < len(place):
+        return ".".join([name, *map(str, place)])
+    if name in _OF_STAGES and len(place) <= len(_OF_STAGES[name]):
+        names = zip(_OF_STAGES[name], indices, strict=False)
+        return f"{name} of " + ", ".join(f"{what} {index}" for what, index in names)
+    return name + "".join(f"[{index}]" for index in indices)

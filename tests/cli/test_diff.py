@@ -42,15 +42,14 @@ def test_text(plans: Document) -> None:
     assert done.out == (
         "all configurations\n"
         "  bookkeeping: nothing that is trained or preprocessed\n"
-        '    plans_name: "nnUNetPlans" -> "Other"\n'
+        '    plans_name  "nnUNetPlans" -> "Other"\n'
         "\n"
         "3d_fullres\n"
         "  weights: weights trained with one do not load into the other's network\n"
-        "    architecture.arch_kwargs.strides:\n"
-        "      /1/0: 1 -> 2\n"
-        "    architecture.arch_kwargs.dropout_op: null -> (nothing)\n"
+        "    strides of stage 1, axis 0  1    -> 2\n"
+        "    dropout_op                  null -> (nothing)\n"
         "  input: preprocessed data of one are not those of the other: preprocess again\n"
-        "    spacing: [2.5, 0.800000011920929, 0.800000011920929] -> [1.0, 0.800000011920929, 0.800000011920929]\n"
+        "    spacing  [2.5, 0.8, 0.8] -> [1, 0.8, 0.8]\n"
         "\n"
         "differences: 2 fields of weights, 1 field of input, 1 field of bookkeeping\n"
     )
@@ -59,6 +58,15 @@ def test_text(plans: Document) -> None:
 def test_every_consequence_is_printed() -> None:
     out = run("diff", CT / "nnUNetPlans.json", PREPROCESSED / "Dataset002_FinetuneCT/nnUNetPlans.json").out
     assert all(f"  {facet}: {CONSEQUENCES[facet]}\n" in out for facet in FACETS)
+
+
+def test_statistics_are_named_by_their_channel(plans: Document) -> None:
+    """By the dataset.json beside the second plans, else by their number."""
+    other = edited(plans, lambda copied: copied["foreground_intensity_properties_per_channel"]["0"].update(max=160.0))
+    save("B.json", other)
+    assert "    channel 0.max  148 -> 160\n" in run("diff", CT / "nnUNetPlans.json", "B.json").out
+    save("dataset.json", load(CT / "dataset.json"))
+    assert "    CT.max  148 -> 160\n" in run("diff", CT / "nnUNetPlans.json", "B.json").out
 
 
 # --- exit codes, output ---
@@ -117,7 +125,8 @@ def test_json() -> None:
         "facet": "bookkeeping",
         "before": "Dataset001_PretrainCT",
         "after": "Dataset004_Slides2D",
-        "details": [': "Dataset001_PretrainCT" -> "Dataset004_Slides2D"'],
+        "parts": [{"pointer": "", "before": "Dataset001_PretrainCT", "after": "Dataset004_Slides2D"}],
+        "summary": "",
     }
 
 
@@ -278,13 +287,13 @@ def test_a_long_list_is_summarised(plans: Document, count: int) -> None:
     out = run("diff", a, b).out
     seconds = time.perf_counter() - started
     if count == 5:
-        assert "    long: [0, 1, 1, 1, 1, 1] -> [0, 2, 2, 2, 2, 2]\n" in out
+        assert "    long  [0, 1, 1, 1, 1, 1] -> [0, 2, 2, 2, 2, 2]\n" in out
         return
-    assert "    long: 100,000 of 100,001 values differ, first at /1: 1 -> 2\n" in out
+    assert "    long  100,000 of 100,001 values differ, first at /1: 1 -> 2\n" in out
     assert len(out.splitlines()) < 10
     assert seconds < 5
     (change,) = run("diff", a, b, "--output", "json").json["changes"]
-    assert (change["before"], change["after"], len(change["details"])) == (None, None, 1)
+    assert (change["before"], change["after"], change["parts"]) == (None, None, [])
 
 
 def test_many_fields_are_cut(plans: Document) -> None:
@@ -297,9 +306,9 @@ def test_many_fields_are_cut(plans: Document) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "detail"),
     [
-        ([1] * 2000, [1] * 1999, ": 1 of 2,000 values differ, first at /1999: 1 -> (nothing)"),
-        ([float("nan")] * 2000, [float("nan")] * 1999 + [1], ": 1 of 2,000 values differ, first at /1999: NaN -> 1"),
-        ({"a": [[1] * 2000]}, {"a": [[1] * 1999 + [{}]]}, ": 1 of 2,000 values differ, first at /a/0/1999: 1 -> {}"),
+        ([1] * 2000, [1] * 1999, "1 of 2,000 values differ, first at /1999: 1 -> (nothing)"),
+        ([float("nan")] * 2000, [float("nan")] * 1999 + [1], "1 of 2,000 values differ, first at /1999: NaN -> 1"),
+        ({"a": [[1] * 2000]}, {"a": [[1] * 1999 + [{}]]}, "1 of 2,000 values differ, first at /a/0/1999: 1 -> {}"),
         ([1] * 2000, None, None),
         ([1] * 2000, [1.0] * 2000, None),
     ],
@@ -308,9 +317,9 @@ def test_many_fields_are_cut(plans: Document) -> None:
 def test_the_summary_of_a_long_value(plans: Document, before: Any, after: Any, detail: str | None) -> None:
     found = compare({**plans, "long": before}, {**plans, "long": after})
     if detail is not None:
-        assert found[0].details == (detail,)
+        assert (found[0].summary, found[0].parts) == (detail, ())
     elif after is None:
-        assert found[0].details[0].startswith(": [1, 1, ")
-        assert found[0].details[0].endswith("... -> null")
+        assert found[0].summary.startswith("[1, 1, ")
+        assert found[0].summary.endswith("... -> null")
     else:
         assert found == []

@@ -232,7 +232,7 @@ BROKEN: dict[str, dict[str, Any]] = {
         "/summary/not_checked": GONE,
         "/exit_code": 0,
     },
-    "diff": {"/facets/looks": 1, "/changes/0/facet": "looks", "/changes/1/details": "one", "/changes/2/field": GONE},
+    "diff": {"/facets/looks": 1, "/changes/0/facet": "looks", "/changes/1/parts": "one", "/changes/2/field": GONE},
 }
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from plansguard.nnunet import constants
 from plansguard.nnunet.inheritance import modern_architecture, origins
-from plansguard.nnunet.plans_diff import FACETS, compare
+from plansguard.nnunet.plans_diff import ABSENT, FACETS, Part, compare
 from tests.support.command import run
 from tests.support.plans_files import CASCADE, CT, FILES, Document, edited, fullres, load, save
 
@@ -114,7 +114,7 @@ def test_any_two_plans_can_be_compared(one: Path) -> None:
     for other in FILES:
         found = compare(load(one), load(other))
         assert bool(found) is (one != other)
-        assert all(change.details for change in found)
+        assert all(change.parts for change in found)
 
 
 # --- by meaning ---
@@ -260,7 +260,7 @@ def test_nan_equals_nan(plans: Document) -> None:
 def test_every_key_counts(plans: Document) -> None:
     other = edited(plans, lambda copied: fullres(copied)["resampling_fn_data_kwargs"].update(__order=1))
     (change,) = compare(plans, other)
-    assert change.details == ("/__order: (nothing) -> 1",)
+    assert change.parts == (Part(("__order",), ABSENT, 1),)
 
 
 # --- any edit of any field ---

@@ -11,6 +11,14 @@ from plansguard.documents.models.base import OutputModel
 Facet = Literal["weights", "input", "training", "bookkeeping"]
 
 
+class PartEntry(OutputModel):
+    """A part of a field that differs."""
+
+    pointer: str = Field(description="The JSON pointer (RFC 6901) in the field; empty for the whole field.")
+    before: Any = Field(description="The value in the first plans; null if absent.")
+    after: Any = Field(description="The value in the second plans; null if absent.")
+
+
 class ChangeEntry(OutputModel):
     """One field that differs."""
 
@@ -19,7 +27,8 @@ class ChangeEntry(OutputModel):
     facet: Facet = Field(description="What the field determines.")
     before: Any = Field(description="The value in the first plans; null if absent or longer than 1,000 values.")
     after: Any = Field(description="The value in the second plans; null if absent or longer than 1,000 values.")
-    details: list[str] = Field(description="The places inside the field, one line each.")
+    parts: list[PartEntry] = Field(description="The parts of the field that differ; empty for a long value.")
+    summary: str = Field(description="Of a long value, how many parts differ, and the first of them; else empty.")
 
 
 class DiffDocument(OutputModel):
