@@ -60,6 +60,7 @@ fuzz: install-quick
 
 # schemas/ and docs/ come from one script, so that neither can be forgotten.
 schemas docs: install
+	@$(PYTHON) tools/samples.py
 	@$(PYTHON) tools/generate.py
 
 fixtures: install-test

@@ -38,12 +38,19 @@ def page_as_text(rule: Rule, screen: Screen) -> str:
 
     from rich.console import Console
     from rich.markdown import Markdown
+    from rich.theme import Theme
 
+    # Code has no background of its own, which would be a block on a terminal of another colour.
     console = Console(
-        file=StringIO(), width=screen.width, force_terminal=True, no_color=not screen.color, legacy_windows=False
+        file=StringIO(),
+        width=screen.width,
+        force_terminal=True,
+        no_color=not screen.color,
+        legacy_windows=False,
+        theme=Theme({"markdown.code": "bold", "markdown.h2": "bold underline"}),
     )
     with console.capture() as captured:
-        console.print(Markdown(source))
+        console.print(Markdown(source, code_theme="ansi_dark"))
     return captured.get()
 
 

@@ -17,7 +17,7 @@ import pytest
 from plansguard.rules import MODULES, RULES, RULES_OF_DATASETS
 from plansguard.rules.engine.declare import Rule
 from plansguard.rules.engine.needs import Level
-from plansguard.rules.engine.page import SECTIONS, page
+from plansguard.rules.engine.page import SAMPLE, SECTIONS, page, samples
 from tests.conftest import ROOT
 from tests.rules import VARIANTS_BY_MODULE
 
@@ -318,7 +318,8 @@ def test_the_docstring_is_a_whole_page(rule: Rule) -> None:
     named = [paragraph.partition(":") for paragraph in paragraphs]
     assert [head for head, _, _ in named if head in SECTIONS] == list(SECTIONS)
     assert all(text.strip() for head, _, text in named if head in SECTIONS)
-    assert re.findall(r"^## (.+)$", page(rule), re.MULTILINE) == list(SECTIONS)
+    sample = [SAMPLE] * (rule.info.code in samples())
+    assert re.findall(r"^## (.+)$", page(rule), re.MULTILINE) == [*SECTIONS, *sample]
 
 
 @every_rule
