@@ -18,7 +18,7 @@ SCRATCH = if [ -w /dev/shm ]; then mktemp -d /dev/shm/plansguard.XXXXXX; else mk
 # Bytecode of tests is worth caching.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz mutation install install-test install-quick schemas docs fixtures bench clean
+.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz mutation install install-test install-quick install-shells schemas docs fixtures bench clean
 
 help:
 	@echo 'make demo        migrate, check, edit, refuse (installs the light package only)'
@@ -32,6 +32,7 @@ help:
 	@echo 'make fixtures    write fixtures/ with the real nnU-Net (minutes)'
 	@echo 'make bench       compare plansguard with nnU-Net, side by side'
 	@echo 'make mutation    mutate good documents, and compare plansguard with the real nnU-Net (minutes)'
+	@echo 'make install-shells  zsh and fish, in which completion is tested (Debian and Ubuntu; as root or with sudo)'
 	@echo 'make clean       remove environments, caches and builds'
 	@echo 'Variables: BASE_PYTHON (python3), VENV (.venv), VENV_QUICK (.venv-quick), ARGS (for pytest)'
 
@@ -76,6 +77,18 @@ mutation: install-test
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
 install-quick: $(VENV_QUICK)/.installed-quick
+
+# Completion is tested in these shells; their tests are skipped where they are absent. Without a network, or the right to
+# install, the rest is tested.
+SHELLS = zsh fish
+install-shells:
+	@missing=; for shell in $(SHELLS); do command -v $$shell >/dev/null || missing="$$missing $$shell"; done; \
+	    [ -z "$$missing" ] && exit 0; \
+	    apt="timeout 300 apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o DPkg::Lock::Timeout=60"; \
+	    [ "$$(id -u)" = 0 ] || apt="sudo -n $$apt"; export DEBIAN_FRONTEND=noninteractive; \
+	    { $$apt install -y --no-install-recommends $$missing || \
+	        { $$apt update; $$apt install -y --no-install-recommends $$missing; }; } >/dev/null 2>&1 || \
+	    echo "not installed:$$missing; the tests of completion in them are skipped" >&2
 
 # The marker files are written last: after an interruption the next call continues where this one stopped.
 $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt

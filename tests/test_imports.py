@@ -75,7 +75,7 @@ def test_a_clean_check_is_light(workspace: Path) -> None:
     assert seen["code"] == 0
     assert roots(seen["asked"]) & (HEAVY | {"pydantic"}) == set()
     unused = {"plansguard.documents.json_scanner", "plansguard.migration", "plansguard.nnunet.runtime"}
-    unused |= {"plansguard.rules.pg7_run", "concurrent", "multiprocessing", "decimal"}
+    unused |= {"plansguard.rules.pg7_run", "plansguard.cli.completion", "concurrent", "multiprocessing", "decimal"}
     assert set(seen["loaded"]) & unused == set()
 
 

@@ -26,6 +26,9 @@ os.environ.setdefault(_NO_PLUGINS, "__all__")
 #: Exit codes of a program that SIGINT or SIGPIPE ends, as a shell reports them.
 _INTERRUPTED, _BROKEN_PIPE = 128 + 2, 128 + 13
 
+#: A shell that completes words sets it to ``complete_`` and its own name.
+COMPLETE_VARIABLE = "_PLANSGUARD_COMPLETE"
+
 #: command -> the module in this package with the function of that name, with _ for -
 COMMANDS = {
     "check": "check",
@@ -124,6 +127,10 @@ def main() -> None:
 
 
 def _run() -> None:
+    if os.environ.get(COMPLETE_VARIABLE, "").startswith("complete_"):
+        from plansguard.cli.completion import answer
+
+        sys.exit(answer())
     try:
         _assert_current_folder()
         build_app(sys.argv[1:])(prog_name="plansguard")
@@ -146,17 +153,17 @@ def _flushed(code: str | int | None) -> str | int | None:
             if stream is not None:
                 stream.flush()
         except BrokenPipeError:
-            _discard(stream)
+            discard(stream)
             code = _BROKEN_PIPE
         except OSError as error:
-            _discard(stream)
+            discard(stream)
             with suppress(OSError):
                 print(f"plansguard: cannot write the output: {error.strerror}", file=sys.stderr, flush=True)
             code = 2
     return code
 
 
-def _discard(stream: TextIO) -> None:
+def discard(stream: TextIO) -> None:
     """Let what a stream still has to write go nowhere."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -153,6 +153,9 @@ def obstacle(words: Sequence[str]) -> str | None:
 
 def _own_obstacle(name: str, *arguments: str) -> str | None:
     group: Any = typer.main.get_command(build_app([name]))
+    if name.startswith("-"):
+        options = {option for parameter in group.params for option in parameter.opts}
+        return None if name in options and not arguments else f"no option of the program: {name}"
     own, _, line = _partition(arguments) if name == "gate" else (arguments, "", ())
     group.commands[name].make_context(name, [*own, *(["--", *line] if line else [])])
     return obstacle(line) if line else None
