@@ -17,7 +17,7 @@ from plansguard.core import disk
 from plansguard.core.atomic_files import append, assert_writable, write_atomically
 from plansguard.core.errors import PlansguardError, UnreadableDocument, UsageError, WriteRefused
 from plansguard.core.report import Report, Severity
-from plansguard.core.text import listed, shortened
+from plansguard.core.text import listed
 from plansguard.documents.file_names import SETTINGS_NAME
 from plansguard.render import FORMATS, Screen, is_report, printable, render
 from plansguard.rules.engine.settings import ActiveSettings, read_settings
@@ -208,6 +208,6 @@ def show_error(error: PlansguardError) -> None:
     if isinstance(error, UnreadableDocument):
         place = f":{error.line}:{error.column}" if error.line is not None else ""
         where = f"{error.path}{place}: "
-    print_line(shortened(f"plansguard: {where}{error.reason}"), err=True)
+    print_line(f"plansguard: {where}{error.reason}", err=True)
     if error.hint:
-        print_line(shortened(f"  {error.hint}"), err=True)
+        print_line(f"  {error.hint}", err=True)

@@ -90,6 +90,8 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
 def shortened(text: str) -> str:
     """The text with a gap in every word that is longer than any path can be."""
+    if len(text) <= _LONGEST_PATH:
+        return text
     words = text.split(" ")
     return " ".join(word if len(word) <= _LONGEST_PATH else f"{word[:100]}...{word[-100:]}" for word in words)
 

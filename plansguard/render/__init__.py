@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from plansguard.core import disk
 from plansguard.core.report import Report
+from plansguard.core.text import shortened
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -57,8 +58,12 @@ def is_report(path: Path) -> bool:
 def printable(text: str) -> str:
     """Return ``text`` on one line with control characters spelled out: content of files must not control the terminal.
 
-    Nor may it begin a line, where GitHub Actions takes ``::`` for a command.
+    Nor may it begin a line, where GitHub Actions takes ``::`` for a command. Words that are longer than any path are
+    shortened.
     """
+    text = shortened(text)
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 

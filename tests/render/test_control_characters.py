@@ -1,28 +1,121 @@
-"""Text from files does not control the terminal."""
+"""Text from files is harmless in every format: it controls no terminal, begins no command, and is never endless."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from plansguard.render import FORMATS
-from tests.support.command import run
+from plansguard.commands.check import check
+from plansguard.render import FORMATS, Screen, render
+from tests.support.command import Done, run
 from tests.support.reports import BROKEN, DATASET, EVIL, evil_plans, plans, save
 
 pytestmark = pytest.mark.usefixtures("nowhere")
 
+Document = dict[str, Any]
+#: What names and values may contain.
+TEXTS = {
+    "escape sequences": "x\x1b[31m\x1b]0;title\x07",
+    "a bell and a backspace": "x\a\b\b\b",
+    "marks from right to left": "x\u202e\u2066\u200f",
+    "line ends": "x\n::error::owned\r\n::warning::x\u2028::notice::\u0085",
+    "a lone surrogate": "x\ud800",
+    "markup": "<script>alert(1)</script>%0A%25`|",
+    "a long text": "x" * 1_000_000,
+    "a longer text": "x" * 10_000_000,
+}
+#: Escape sequences that plansguard itself writes: colours.
+OURS = re.compile(r"\x1b\[[\d;]*m")
+LONGEST = 200_000
 
-@pytest.mark.parametrize("output", ["text", "github"])
-def test_control_characters_are_spelled_out(output: str) -> None:
+
+def in_configuration(document: Document, text: str) -> None:
+    document["configurations"][text] = {**document["configurations"].pop("3d_fullres"), "patch_size": [56, 70, 64]}
+
+
+def in_value(document: Document, text: str) -> None:
+    document["configurations"]["2d"]["normalization_schemes"] = [text]
+    document["configurations"]["2d"]["data_identifier"] = text
+
+
+def in_parent(document: Document, text: str) -> None:
+    document["configurations"]["2d"]["inherits_from"] = text
+
+
+def in_key(document: Document, text: str) -> None:
+    document["configurations"]["2d"][text] = document[text] = 1
+
+
+def in_plans_name(document: Document, text: str) -> None:
+    document["plans_name"] = document["dataset_name"] = text
+
+
+def in_network(document: Document, text: str) -> None:
+    document["configurations"]["2d"]["architecture"]["network_class_name"] = text
+    document["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["conv_op"] = text
+
+
+PLACES: dict[str, Callable[[Document, str], None]] = {
+    name.removeprefix("in_"): function for name, function in list(globals().items()) if name.startswith("in_")
+}
+every_text = pytest.mark.parametrize("text", TEXTS)
+every_place = pytest.mark.parametrize("place", PLACES)
+
+
+def assert_harmless(shown: str, *, commands: bool = False) -> None:
+    """No control character but line ends, no command of GitHub but our own, and no endless output."""
+    assert not [char for char in shown if char != "\n" and not char.isprintable()]
+    lines = [line for line in shown.splitlines() if line.startswith("::")]
+    assert commands or not lines
+    assert all(re.match("::(error|warning|notice) file=", line) for line in lines)
+    assert len(shown) < LONGEST
+
+
+@every_text
+@every_place
+def test_a_report_is_harmless(text: str, place: str) -> None:
+    """In every format, and in colour on a terminal."""
+    document = plans()
+    PLACES[place](document, TEXTS[text])
+    save("Plans.json", document)
+    report = check(["Plans.json"])
+    for name in FORMATS:
+        shown = render(report, name, Screen(verbose=True))
+        if name == "json":
+            assert shown.isascii()
+            json.loads(shown)
+        else:
+            assert_harmless(shown, commands=name == "github")
+    assert_harmless(OURS.sub("", render(report, "text", Screen(color=True, width=80))))
+
+
+@every_text
+@every_place
+@pytest.mark.parametrize("words", [("show",), ("diff", DATASET / "nnUNetPlans.json")])
+def test_other_commands_are_harmless(text: str, place: str, words: tuple[str | Path, ...]) -> None:
+    document = plans()
+    PLACES[place](document, TEXTS[text])
+    save("Plans.json", document)
+    done = run(*words, "Plans.json")
+    assert done.code in (0, 2)
+    assert_harmless(done.out + done.err)
+    if done.code == 0:
+        assert isinstance(run(*words, "Plans.json", "--output", "json").json, dict)
+
+
+def test_what_is_spelled_out() -> None:
     save("Plans.json", evil_plans())
-    out = run("check", "--output", output, "--fail-on", "info").out
-    assert not [char for char in out if char != "\n" and not char.isprintable()]
-    assert not [line for line in out.splitlines() if line.startswith("::error::")]
-    assert r"x\n::error::owned\x1b[31m\u202e\x07" in out.replace("%3A", ":")
-    assert r"\ud800" in out
+    for output in ("text", "github"):
+        out = run("check", "--output", output, "--fail-on", "info").out
+        assert r"x\n::error::owned\x1b[31m\u202e\x07" in out.replace("%3A", ":")
+        assert r"\ud800" in out
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="this system has no such file names")
@@ -33,22 +126,20 @@ def test_file_names_of_any_bytes(output: str) -> None:
         json.dump(plans(BROKEN), stream)
     done = run("check", "--output", output, "--output", f"{next(one for one in FORMATS if one != output)}=file")
     assert done.code == 1
-    assert not [char for char in done.out if char != "\n" and not char.isprintable()]
-    assert not [line for line in done.out.splitlines() if line.startswith("::error::\x1b")]
+    assert_harmless(done.out, commands=output == "github")
     if output == "json":
         assert os.fsencode(done.json["findings"][0]["path"]) == name
     else:
         assert r"\udcff\n" in done.out
 
 
-def test_error_messages_are_spelled_out() -> None:
-    done = run("check", EVIL)
+@every_text
+def test_error_messages_are_harmless(text: str) -> None:
+    typed = TEXTS[text][:100_000].replace("\ud800", "\udcff")
+    done: Done = run("check", typed)
     assert (done.code, done.out) == (2, "")
-    assert done.err.splitlines()[0] == r"plansguard: there is no x\n::error::owned\x1b[31m\u202e\x07"
+    assert_harmless(done.err)
 
 
-def test_diff_is_spelled_out() -> None:
-    save("Plans.json", {**evil_plans(), EVIL: 1})
-    out = run("diff", DATASET / "nnUNetPlans.json", "Plans.json").out
-    assert not [char for char in out if char != "\n" and not char.isprintable()]
-    assert "\n::error::" not in out
+def test_an_error_message_is_spelled_out() -> None:
+    assert run("check", EVIL).err.splitlines()[0] == r"plansguard: there is no x\n::error::owned\x1b[31m\u202e\x07"
