@@ -18,7 +18,7 @@ SCRATCH = if [ -w /dev/shm ]; then mktemp -d /dev/shm/plansguard.XXXXXX; else mk
 # Bytecode of tests is worth caching.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz mutation install install-test install-quick install-shells schemas docs fixtures bench clean
+.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz mutation install install-test install-quick install-shells schemas docs pictures fixtures bench clean
 
 help:
 	@echo 'make demo        migrate, check, edit, refuse (installs the light package only)'
@@ -29,6 +29,7 @@ help:
 	@echo 'make test-quick  the same without what needs nnU-Net or takes long'
 	@echo 'make fuzz        the readers of untrusted files on mutated real ones, for hours'
 	@echo 'make docs        write docs/rules/, docs/coverage.md and schemas/ from the code (also: make schemas)'
+	@echo 'make pictures    store and draw what the main commands show on a terminal'
 	@echo 'make fixtures    write fixtures/ with the real nnU-Net (minutes)'
 	@echo 'make bench       compare plansguard with nnU-Net, side by side'
 	@echo 'make mutation    mutate good documents, and compare plansguard with the real nnU-Net (minutes)'
@@ -63,6 +64,10 @@ fuzz: install-quick
 schemas docs: install
 	@$(PYTHON) tools/samples.py
 	@$(PYTHON) tools/generate.py
+
+pictures: install
+	@$(PYTHON) -m tests.support.outputs
+	@$(PYTHON) tools/pictures.py
 
 fixtures: install-test
 	@$(PYTHON) fixtures/make_fixtures.py

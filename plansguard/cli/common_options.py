@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer import Option
@@ -20,6 +20,7 @@ from plansguard.core.report import Report, Severity
 from plansguard.core.text import listed
 from plansguard.documents.file_names import SETTINGS_NAME
 from plansguard.render import FORMATS, Screen, is_report, printable, render
+from plansguard.render.columns import wrapped
 from plansguard.rules.engine.settings import ActiveSettings, read_settings
 
 #: The path that names the screen.
@@ -179,9 +180,10 @@ def use_color() -> bool:
     )
 
 
-def screen_width() -> int | None:
+def screen_width(stream: TextIO | None = None) -> int | None:
     """The columns of the terminal, 100 at most; None where the output is no terminal and lines are not wrapped."""
-    if sys.stdout is None or not sys.stdout.isatty():
+    stream = stream or sys.stdout
+    if stream is None or not stream.isatty():
         return None
     return max(_NARROWEST, min(shutil.get_terminal_size().columns, _WIDEST))
 
@@ -202,12 +204,19 @@ def print_line(line: str, *, err: bool = False) -> None:
     typer.echo(printable(line), err=err)
 
 
+def print_wrapped(text: str, *, hanging: int = 0, err: bool = False) -> None:
+    """Print a text, on a terminal wrapped at words to its width; later lines have ``hanging`` blanks before them."""
+    stream = sys.stderr if err else sys.stdout
+    for line in wrapped(printable(text), screen_width(stream), hanging=" " * hanging):
+        typer.echo(line, err=err)
+
+
 def show_error(error: PlansguardError) -> None:
     """Print an error on standard error: place, reason and hint."""
     where = ""
     if isinstance(error, UnreadableDocument):
         place = f":{error.line}:{error.column}" if error.line is not None else ""
         where = f"{error.path}{place}: "
-    print_line(f"plansguard: {where}{error.reason}", err=True)
+    print_wrapped(f"plansguard: {where}{error.reason}", hanging=2, err=True)
     if error.hint:
-        print_line(f"  {error.hint}", err=True)
+        print_wrapped(f"  {error.hint}", hanging=2, err=True)

@@ -12,7 +12,7 @@ import typer
 from typer import Option
 
 from plansguard.cli.check import Depth, pool_of
-from plansguard.cli.common_options import OutputTargets, emit, load_settings, print_line, show_error
+from plansguard.cli.common_options import OutputTargets, emit, load_settings, print_line, print_wrapped, show_error
 from plansguard.cli.progress_bar import Progress
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Report, Severity
@@ -85,7 +85,8 @@ class GateOptions:
             emit(report, self.outputs)
             if code:
                 advice = 'Fix the errors above, or accept a finding with a reason: --accept CODE --because "...".'
-                typer.echo(f"\nNot started. {advice}", err=True)
+                typer.echo("", err=True)
+                print_wrapped(f"Not started. {advice}", err=True)
             else:
                 self._print_verdict(report)
         if code:

@@ -19,6 +19,7 @@ from plansguard.cli.common_options import (
     load_settings,
     parse_outputs,
     print_line,
+    print_wrapped,
 )
 from plansguard.cli.gate_options import accepted_pairs
 from plansguard.core.errors import UsageError, WriteRefused
@@ -204,7 +205,7 @@ def _print_before(migration: Migration) -> None:
     from plansguard.migration.messages import opening
 
     for line in opening(migration.pair):
-        print_line(line)
+        print_wrapped(line, hanging=6)
     typer.echo("")
 
 
@@ -213,7 +214,8 @@ def _print_after(migration: Migration, *, dry_run: bool) -> None:
 
     if migration.report.fails(Severity.ERROR):
         advice = 'A finding that is meant can be accepted with a reason: --accept CODE --because "...".'
-        typer.echo(f"\nNothing was written. {advice}")
+        typer.echo("")
+        print_wrapped(f"Nothing was written. {advice}")
         return
     typer.echo("")
     if not migration.writes:

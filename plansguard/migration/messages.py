@@ -26,13 +26,13 @@ _ROLES = {
     "finetune": (
         "pretraining",
         "fine-tuning",
-        "fine-tune weights of {giving} with their own network, spacing and normalization",
+        "weights of {giving} keep their network and preprocessing",
     ),
     "pretrain": ("fine-tuning", "pretraining", "train a network on {receiving} that fits {giving}"),
     "graft": (
         "pretraining",
         "fine-tuning",
-        "fine-tune weights of {giving} with the spacing and normalization of {receiving}",
+        "weights of {giving} get the spacing and normalization of {receiving}",
     ),
 }
 

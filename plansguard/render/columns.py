@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-#: A command in a text, up to the next clause. It is never divided, so that it can be copied.
-_COMMAND = re.compile(
-    r"(?:(?:[A-Za-z_]+=\S+ )*(?:plansguard|nnUNetv2_\w+|pip3?|export|git) [^;,()]*[^;,()\s.][;,]?|\S+)"
+#: What is never divided: a command, up to the next clause, so that it can be copied; a short list; any other word. With
+#: the blanks before it.
+_WORD = re.compile(
+    r"( *)((?:[A-Za-z_]+=\S+ )*(?:plansguard|nnUNetv2_\w+|pip3?|export|git) [^;,()]*[^;,()\s.][;,]?"
+    r"|(?:\[[^\[\]]{1,40}\]|\S)+)"
 )
 
 
@@ -26,9 +28,9 @@ def wrapped(text: str, width: int | None, indent: str = "", *, hanging: str | No
     The first line has the indent, the others have ``hanging``. A word or a command that is longer than the width has a
     line of its own, so that it can be copied.
     """
-    if width is None:
+    if width is None or display_width(indent + text) <= width:
         return [indent + text]
-    return [*_lines(_COMMAND.findall(text), width, indent, indent if hanging is None else hanging)]
+    return [*_lines(text, width, indent, indent if hanging is None else hanging)]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -40,12 +42,14 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _lines(words: list[str], width: int, indent: str, hanging: str) -> Iterator[str]:
-    line, used = indent, 0
-    for word in words:
-        if used and display_width(line) + 1 + display_width(word) > width:
+def _lines(text: str, width: int, indent: str, hanging: str) -> Iterator[str]:
+    line = ""
+    for blanks, word in _WORD.findall(text):
+        if not line:
+            line = indent + blanks + word
+        elif display_width(line + blanks + word) <= width:
+            line += blanks + word
+        else:
             yield line
-            line, used = hanging, 0
-        line += (" " if used else "") + word
-        used += 1
+            line = hanging + word
     yield line

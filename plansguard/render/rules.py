@@ -45,13 +45,13 @@ def page_as_text(rule: Rule, screen: Screen) -> str:
         file=StringIO(),
         width=screen.width,
         force_terminal=True,
-        no_color=not screen.color,
+        color_system="standard" if screen.color else None,
         legacy_windows=False,
         theme=Theme({"markdown.code": "bold", "markdown.h2": "bold underline"}),
     )
     with console.capture() as captured:
         console.print(Markdown(source, code_theme="ansi_dark"))
-    return captured.get()
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def page_as_json(rule: Rule) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 
-from plansguard.core.report import Excerpt, Finding, Location, NotChecked, Report
+from plansguard.core.report import Excerpt, Finding, Location, NotChecked, Related, Report
 from plansguard.core.text import counted, listed
 from plansguard.nnunet.workspace import displayed
 from plansguard.render import Screen, printable
@@ -64,7 +64,7 @@ def _findings(report: Report, screen: Screen) -> Iterator[str]:
             yield from _excerpt(first.excerpt, first.mark, severity, screen)
         yield from _table(first.values.get("table", ()), screen)
         for related in first.related:
-            yield from wrapped(f"see {_place(related.location)}: {printable(related.what)}", screen.width, "  ")
+            yield from _related(related, screen)
         if first.why and code not in explained:
             yield from wrapped(printable(first.why), screen.width, "  ")
         explained.add(code)
@@ -121,6 +121,16 @@ def _cropped(text: str, start: int, length: int, width: int) -> tuple[str, int, 
     return head + part + tail, start - first + len(head), min(length, max(1, len(part) - (start - first)))
 
 
+def _related(related: Related, screen: Screen) -> Iterator[str]:
+    """A place and what is there, on two lines where one is too short; the place is never divided."""
+    place, what = f"  see {_place(related.location)}:", printable(related.what)
+    if screen.width is None or display_width(place) + 1 + display_width(what) <= screen.width:
+        yield f"{place} {what}"
+    else:
+        yield place
+        yield from wrapped(what, screen.width, "      ")
+
+
 def _consequences(findings: Sequence[Finding], screen: Screen) -> Iterator[str]:
     """One line for each, those with the same text once."""
     texts = [
@@ -172,7 +182,7 @@ def _not_checked(records: Iterable[NotChecked], screen: Screen) -> Iterator[str]
         where = f" at {len(places)} places" if len(places) > 1 else ""
         yield from _faint(f"not checked: {printable(reason)} ({_names(codes)}{where})", screen)
         for record in group if screen.verbose else ():
-            yield from _faint(f"  {record.code} {record.name}: {printable(displayed(record.path))}", screen)
+            yield _paint("faint", f"  {record.code} {record.name}: {printable(displayed(record.path))}", screen)
     if len(reasons) > _REASONS and not screen.verbose:
         rest = {one.code for _, group in reasons[_REASONS:] for one in group}
         yield from _faint(f"not checked: {counted(len(rest), 'more rule')}, listed by --verbose", screen)

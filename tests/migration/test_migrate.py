@@ -61,7 +61,7 @@ def test_finetune(workspace: Path) -> None:
     assert result.out.splitlines()[:3] == [
         "from  nnUNetPlans of Dataset001_PretrainCT (pretraining)",
         "to    PretrainPlans of Dataset002_FinetuneCT (fine-tuning)",
-        "why   finetune: fine-tune weights of Dataset001_PretrainCT with their own network, spacing and normalization",
+        "why   finetune: weights of Dataset001_PretrainCT keep their network and preprocessing",
     ]
     after = files(workspace)
     new = {f"{OTHER_CT}/PretrainPlans.json", f"{OTHER_CT}/PretrainPlans.plansguard.json"}

@@ -85,7 +85,7 @@ def run_rules(
         command=command,
         inputs=tuple(inputs),
         documents=len(results.paths) + len(results.damaged),
-        datasets=results.datasets,
+        datasets=len(results.datasets),
         findings=tuple(sorted(findings, key=_order)),
         not_checked=tuple(results.not_checked),
     )
@@ -115,8 +115,8 @@ class _Results:
         #: Paths of the documents, files that could not be read, and folders that a rule could not list, by path.
         self.paths: set[str] = set()
         self.damaged: list[UnreadableDocument] = []
-        #: Number of the datasets that were checked: loose plans are in none.
-        self.datasets = 0
+        #: Names of the datasets that were checked, also those with raw data and preprocessed ones.
+        self.datasets: set[str] = set()
         self._closed: dict[str, UnreadableFolder] = {}
         #: Level and role of the dataset -> the needs of rules that run there -> these rules.
         self._applicable: dict[tuple[Level, str], dict[tuple[str, ...], list[Rule]]] = {
@@ -132,7 +132,8 @@ class _Results:
         """Run the rules on a dataset and on everything in it."""
         self.paths.update(document.path for document in dataset.documents)
         self.damaged += dataset.unreadable
-        self.datasets += dataset.role in DATASETS or DATASET_NAME.fullmatch(dataset.name) is not None
+        if dataset.role in DATASETS or DATASET_NAME.fullmatch(dataset.name):  # loose plans belong to none
+            self.datasets.add(dataset.name)
         self._closed.update((one.path, one) for one in dataset.checkpoints if isinstance(one, UnreadableFolder))
         of_dataset: _Needs = {}
         for level, scope in _scopes_of(dataset):
