@@ -25,7 +25,7 @@ from plansguard.cli.common_options import (
     print_line,
     weights_option,
 )
-from plansguard.cli.progress_bar import Progress, progress_bar
+from plansguard.cli.progress_bar import ProgressLine, progress_bar
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Report
 from plansguard.core.text import counted
@@ -122,7 +122,7 @@ def check(
     active = load_settings(settings, paths or [_folder(id_or_name) for id_or_name in dataset or []])
 
     def judged() -> Report:
-        with progress_bar("reading cases") as progress:
+        with progress_bar("looking for documents") as progress:
             return run_check(
                 paths or [],
                 datasets=dataset or [],
@@ -131,6 +131,7 @@ def check(
                 weights=weights,
                 reading=Reading(data.value, seed, pool_of(data, dask, progress)),
                 settings=active,
+                progress=progress.report,
             )
 
     report = judged()
@@ -147,7 +148,8 @@ def _corrected(report: Report, judged: Callable[[], Report], outputs: OutputTarg
     """Write the certain corrections, say so, and return the report of what remains."""
     from plansguard.commands.corrections import corrections_of, reasons, write
 
-    corrections = corrections_of(report)
+    with progress_bar("checking the corrections"):
+        corrections = corrections_of(report)
     write(corrections)
     for file in corrections.files:
         codes = dict.fromkeys(f"{finding.code} {finding.name}" for finding in file.findings)
@@ -162,7 +164,8 @@ def _with_diff(report: Report, outputs: OutputTargets) -> OutputTargets:
     from plansguard.commands.corrections import corrections_of, reasons
     from plansguard.render.patch import unified
 
-    corrections = corrections_of(report)
+    with progress_bar("checking the corrections"):
+        corrections = corrections_of(report)
     typer.echo(unified((file.path, file.before, file.after) for file in corrections.files), nl=False)
     for reason in reasons(corrections):
         print_line(reason, err=True)
@@ -171,15 +174,15 @@ def _with_diff(report: Report, outputs: OutputTargets) -> OutputTargets:
     return replace(outputs, files=[(name, path) for name, path in outputs.files if path is not None])
 
 
-def pool_of(data: Depth, dask: str | None, progress: Progress) -> Pool | None:
+def pool_of(data: Depth, dask: str | None, progress: ProgressLine) -> Pool | None:
     """Return the workers that read cases: threads for headers, processes for values, which need a processor each."""
     if data is Depth.NONE:
         return None
     from plansguard.artefacts.data.workers import DASK, Pool
 
     if dask is not None:
-        return Pool(DASK + dask, progress)
-    return Pool("processes" if data is Depth.ALL else "threads", progress)
+        return Pool(DASK + dask, progress.cases)
+    return Pool("processes" if data is Depth.ALL else "threads", progress.cases)
 
 
 def _folder(id_or_name: str) -> Path:

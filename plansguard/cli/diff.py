@@ -9,6 +9,7 @@ import typer
 from typer import Argument, Option
 
 from plansguard.cli.common_options import TextOrJson, emit_rendered, text_or_json
+from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UsageError
 
 FailOnFacets = Annotated[
@@ -46,12 +47,14 @@ def diff(
         if facet not in plans_diff.FACETS:
             raise UsageError(f"{facet!r} is not a facet", hint=f"facets: {', '.join(plans_diff.FACETS)}")
     outputs = text_or_json(output)
-    documents = [git_revisions.read(place) for place in (before, after)]
+    with progress_bar("reading the plans"):
+        documents = [git_revisions.read(place) for place in (before, after)]
     for document in documents:
         if recognise(document.value) != "plans":
             raise UsageError(f"{document.path} holds no nnU-Net plans", hint="give two plans files")
     old, new = (document.value for document in documents)
-    changes = plans_diff.compare(old, new)
+    with progress_bar("comparing the plans"):
+        changes = plans_diff.compare(old, new)
     channels = _channels_beside(after)
     emit_rendered(
         outputs,

@@ -15,6 +15,7 @@ from plansguard.cli.common_options import (
     parse_outputs,
     print_line,
 )
+from plansguard.cli.progress_bar import progress_bar
 
 
 def doctor(
@@ -42,6 +43,7 @@ def doctor(
         for line in described():
             print_line(line)
         print_line("")
-    report = run_doctor(active)
+    with progress_bar("checking this machine"):
+        report = run_doctor(active)
     emit(report, outputs)
     raise typer.Exit(report.exit_code(fail_on or active.fail_on))

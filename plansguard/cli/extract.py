@@ -10,6 +10,7 @@ import typer
 from typer import Argument, Option
 
 from plansguard.cli.common_options import SCREEN, print_line
+from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UsageError
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.printed_commands import DATASET, NEW_NAME
@@ -53,7 +54,8 @@ def extract(
 
     if output == _SCREEN == dataset_json:
         raise UsageError("-o and --dataset-json both name the screen", hint="give one of them a file: -o plans.json")
-    extracted = run_extract(source, output, dataset_json, plans=plans, force=force, screen=_SCREEN)
+    with progress_bar(f"reading {source}"):
+        extracted = run_extract(source, output, dataset_json, plans=plans, force=force, screen=_SCREEN)
     if extracted.printed is not None:
         for message in extracted.messages:
             print_line(message, err=True)

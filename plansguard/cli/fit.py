@@ -9,6 +9,7 @@ import typer
 from typer import Argument, Option
 
 from plansguard.cli.common_options import AsJson, Datasets, TextOrJson, emit_rendered, text_or_json
+from plansguard.cli.progress_bar import progress_bar
 from plansguard.core import disk
 from plansguard.core.errors import UsageError
 from plansguard.nnunet import printed_commands
@@ -16,6 +17,7 @@ from plansguard.nnunet.workspace import Workspace
 
 if TYPE_CHECKING:
     from plansguard.subjects.fit_result import FitResult
+    from plansguard.subjects.request import Progress
 
 Weights = Annotated[
     list[Path],
@@ -48,6 +50,7 @@ def fit(
         plansguard fit checkpoint_final.pth model.zip --all
     """
     from plansguard.render import fit as rendering
+    from plansguard.subjects.request import tracked
 
     outputs = text_or_json(output, as_json=as_json)
     if bool(dataset) == every:
@@ -55,10 +58,11 @@ def fit(
         raise UsageError("name the datasets with -d, or give --all", hint=hint)
     results: list[FitResult] = []
     fits_all = True
-    for path in checkpoint:
-        found, fits = _results(path, None if every else dataset, plans, configuration)
-        results += found
-        fits_all = fits_all and fits
+    with progress_bar("reading the weights") as progress:
+        for path in tracked(checkpoint, "reading weights", progress.report):
+            found, fits = _results(path, None if every else dataset, plans, configuration, progress.report)
+            results += found
+            fits_all = fits_all and fits
     emit_rendered(
         outputs,
         lambda name, screen: rendering.as_json(results) if name == "json" else rendering.text(results, screen),
@@ -67,7 +71,7 @@ def fit(
 
 
 def _results(
-    path: Path, ids: list[str] | None, plans: str | None, configuration: str | None
+    path: Path, ids: list[str] | None, plans: str | None, configuration: str | None, progress: Progress
 ) -> tuple[list[FitResult], bool]:
     """The results of one artefact with weights, and whether every dataset has plans that they fit."""
     from plansguard.artefacts.checkpoint.trained_model import weights_in
@@ -76,8 +80,8 @@ def _results(
     from plansguard.subjects.fit_result import LOADS
 
     weights = weights_in(path)
-    subjects = datasets_to_fit(Workspace.from_environment(), ids, plans, configuration, weights)
+    subjects = datasets_to_fit(Workspace.from_environment(), ids, plans, configuration, weights, progress)
     zipped = disk.is_file(path) and weights.path != str(path)
-    results = run_fit(weights, subjects, configuration, path if zipped else None)
+    results = run_fit(weights, subjects, configuration, path if zipped else None, progress)
     fitting = {result.dataset for result in results if result.outcome == LOADS}
     return results, fitting == {subject.name for subject in subjects}

@@ -112,7 +112,7 @@ def _judge(line: CommandLine, parsed: Parsed, options: GateOptions) -> bool:
 
     _assert_options(line, parsed)
     os.environ.update(line.assignments)  # as env will do it
-    with progress_bar("reading cases") as progress:
+    with progress_bar("judging the command") as progress:
         request = GateRequest(
             line=line,
             parsed=parsed,

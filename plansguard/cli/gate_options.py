@@ -13,7 +13,7 @@ from typer import Option
 
 from plansguard.cli.check import Depth, pool_of
 from plansguard.cli.common_options import OutputTargets, emit, load_settings, print_line, print_wrapped, show_error
-from plansguard.cli.progress_bar import Progress
+from plansguard.cli.progress_bar import ProgressLine, progress_bar
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Report, Severity
 from plansguard.core.text import counted
@@ -62,7 +62,7 @@ class GateOptions:
     fail_on: Severity | None
     settings: Path | None
 
-    def reading(self, progress: Progress) -> Reading:
+    def reading(self, progress: ProgressLine) -> Reading:
         """How much of the arrays to read: as asked for, or by default what the installed packages allow."""
         from plansguard.commands.train import default_depth
         from plansguard.subjects.request import Reading
@@ -139,7 +139,8 @@ def leave_record(run: TrainingRun, report: Report, *, keeps_lock: bool) -> None:
     from plansguard.training.stop_reasons import Refused, TrainingObstacle
 
     try:
-        write_record(run, build_record(run, report, ["plansguard", *sys.argv[1:]]), keeps_lock=keeps_lock)
+        with progress_bar("writing the training record"):
+            write_record(run, build_record(run, report, ["plansguard", *sys.argv[1:]]), keeps_lock=keeps_lock)
     except Refused as refused:
         if refused.obstacle is not TrainingObstacle.FOLDER_IN_USE:
             raise

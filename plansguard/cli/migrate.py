@@ -22,6 +22,7 @@ from plansguard.cli.common_options import (
     print_wrapped,
 )
 from plansguard.cli.gate_options import accepted_pairs
+from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UsageError, WriteRefused
 from plansguard.core.report import Severity
 from plansguard.nnunet import printed_commands
@@ -138,8 +139,7 @@ def migrate(
     if reader is not None and workflow is Workflow.GRAFT:
         raise UsageError("a graft keeps the reader of the dataset's own plans", hint="leave --reader out")
     if source is None or target_plans is None:
-        hint = printed_commands.migrate("1", "2", "PretrainPlans")
-        raise UsageError("a migration needs -s and -tp", hint=hint)
+        raise UsageError("a migration needs -s and -tp", hint=printed_commands.migrate("1", "2", "PretrainPlans"))
     from plansguard.migration.apply import migrate as run_migrate
     from plansguard.migration.plan import MigrationRequest, plan
 
@@ -150,7 +150,8 @@ def migrate(
         accepted=tuple(_accepted(accept, because)),
     )
     active = load_settings(settings, [workspace.preprocessed_folder(workspace.dataset_name(target))])
-    migration = plan(workspace, request, active) if dry_run else run_migrate(workspace, request, active)
+    with progress_bar("judging the migration"):
+        migration = plan(workspace, request, active) if dry_run else run_migrate(workspace, request, active)
     done = "" if dry_run or not _was_written(migration) else f"the plans were written: {migration.pair.result.path}"
     with _output_after(done):
         if outputs.text_on_screen:

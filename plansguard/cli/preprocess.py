@@ -23,6 +23,7 @@ from plansguard.cli.common_options import (
     print_line,
     text_or_json,
 )
+from plansguard.cli.progress_bar import progress_bar
 from plansguard.core import disk
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Severity
@@ -92,9 +93,10 @@ def preprocess(
     workspace = Workspace.from_environment()
     settings = load_settings(None, [workspace.preprocessed_folder(workspace.dataset_name(dataset))])
     names = (*(configuration or ()), *(more or ()))
-    job = prepare(
-        *(workspace, dataset, names, settings), identifier=plans, processes=processes, accept_shared=accept_shared
-    )
+    with progress_bar("listing cases"):
+        job = prepare(
+            *(workspace, dataset, names, settings), identifier=plans, processes=processes, accept_shared=accept_shared
+        )
     outcomes: list[Outcome] = []
     try:
         _show_and_run(job, outputs, outcomes, dry_run=dry_run, yes=yes)

@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument
 
 from plansguard.cli.common_options import AsJson, TextOrJson, emit_rendered, text_or_json
+from plansguard.cli.progress_bar import progress_bar
 
 
 def show(
@@ -35,7 +36,8 @@ def show(
     from plansguard.render import show as rendering
 
     outputs = text_or_json(output, as_json=as_json)
-    description = run_show(path)
+    with progress_bar(f"reading {path}"):
+        description = run_show(path)
     emit_rendered(
         outputs, lambda name, _: rendering.as_json(description) if name == "json" else rendering.text(description)
     )

@@ -158,7 +158,8 @@ def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions
         _assert_installed()
     parsed = parse(TRAIN, command[1:])
     assert parsed is not None  # the command has no --help
-    with progress_bar("reading cases") as progress:
+    prints = _is_first_process()
+    with progress_bar("judging the training", shown=prints) as progress:
         run = prepare(
             Workspace.from_environment(),
             parsed.values,
@@ -169,7 +170,6 @@ def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions
         )
         active = gate.settings_for(run.dataset.folder)
         report = judge(run, "train", active, gate.accepted)
-    prints = _is_first_process()
     gate.pass_or_exit(report, active.fail_on, prints=prints)
     if gate.dry_run:
         print_line(f'would run, after eval "$(plansguard env)": {shlex.join(command)}', err=True)

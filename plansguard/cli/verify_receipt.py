@@ -45,19 +45,21 @@ def verify_receipt(folder: Folder, weights: Weights = None, output: TextOrJson =
     from plansguard.artefacts.data.workers import Pool
     from plansguard.records.verify import Verification, records_in, verify
     from plansguard.render import verify_receipt as rendering
+    from plansguard.subjects.request import tracked
 
     outputs = text_or_json(output)
-    records = records_in(folder)
+    with progress_bar("looking for training records"):
+        records = records_in(folder)
     verifications: list[Verification] = []
     errors: list[UnreadableDocument] = [*records.closed]
     if not records.paths and not errors:
         hint = "plansguard train leaves one; name the folder of a fold, such as .../fold_0, of its model or its dataset"
         show_error(UsageError(f"there is no training record in {folder}", hint=hint))
         raise typer.Exit(3)
-    with progress_bar("reading cases") as progress:
-        for path in records.paths:
+    with progress_bar("verifying the training") as progress:
+        for path in tracked(records.paths, "verifying trainings", progress.report):
             try:
-                verifications.append(verify(path, Pool("threads", progress), weights))
+                verifications.append(verify(path, Pool("threads", progress.cases), weights))
             except UnreadableDocument as error:
                 errors.append(error)
     if verifications:

@@ -16,10 +16,13 @@ from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings, find_settings, read_settings
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_in, dataset_of, discover
-from plansguard.subjects.request import Reading, Request
+from plansguard.subjects.request import Progress, Reading, Request, tracked
 
 if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
+
+#: What is counted.
+_CHECKING = "checking datasets"
 
 
 def check(
@@ -31,6 +34,7 @@ def check(
     weights: str | Path | None = None,
     reading: Reading | None = None,
     settings: ActiveSettings | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Check plans and the files beside them.
 
@@ -39,7 +43,8 @@ def check(
     the check as nnU-Net's ``-p`` and ``-c`` do. ``weights`` is a checkpoint to be fine-tuned, as for nnU-Net's
     ``-pretrained_weights``; without ``plans`` it is checked against nnU-Net's default plans, which training would use.
     ``reading`` is how much of the preprocessed arrays is read (default: the headers of all cases). ``settings``
-    defaults to the nearest ``plansguard.json`` or ``pyproject.toml`` with settings.
+    defaults to the nearest ``plansguard.json`` or ``pyproject.toml`` with settings. ``progress`` is called with what is
+    counted, how many are done, and of how many.
 
     Raises UsageError (an unknown path or dataset) and UnreadableDocument (broken settings or weights).
     """
@@ -47,8 +52,8 @@ def check(
     ids = list(datasets)
     if not places and not ids:
         places = [Path()]
-    named = [_dataset_named(dataset) for dataset in ids]
-    subjects = _distinct(discover(places), named)
+    named = [_dataset_named(dataset) for dataset in tracked(ids, "reading datasets", progress)]
+    subjects = _distinct(discover(places, progress), named, progress)
     if plans is not None:
         # Below a folder that was named, only the datasets that have these plans are meant; unless none has.
         every = list(subjects)
@@ -57,7 +62,7 @@ def check(
             for subject in every
             if subject in named or subject.folder in places or plans in (each.identifier for each in subject.plans)
         ]
-        subjects = iter(with_plans or every)
+        subjects = tracked(with_plans or every, _CHECKING, progress)
     checkpoint = weights_from(weights)
     if checkpoint is not None and plans is None:
         plans = DEFAULT_IDENTIFIER
@@ -81,12 +86,12 @@ def check(
     return replace(report, lacks_plans=bool(report.documents) and lacks_plans)
 
 
-def _distinct(discovered: Iterable[Dataset], named: Sequence[Dataset]) -> Iterator[Dataset]:
+def _distinct(discovered: Iterable[Dataset], named: Sequence[Dataset], progress: Progress | None) -> Iterator[Dataset]:
     """Yield each dataset once, also one that is named twice, by path and by id."""
     by_id = {disk.real(subject.folder): subject for subject in named}
     for subject in discovered:
         yield by_id.pop(disk.real(subject.folder), subject) if by_id else subject
-    yield from by_id.values()
+    yield from tracked(list(by_id.values()), _CHECKING, progress)
 
 
 def _dataset_named(id_or_name: str) -> Dataset:

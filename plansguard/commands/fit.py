@@ -29,7 +29,7 @@ from plansguard.subjects.fit_result import IMPOSSIBLE, LOADS, MIGRATE, PREPROCES
 from plansguard.subjects.input_comparison import differences, permuted_channels
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.pretraining import Pretraining, usual_fold
-from plansguard.subjects.request import Request
+from plansguard.subjects.request import Progress, Request, tracked
 from plansguard.subjects.weights import Weights, axes_of, meant_for, plans_in
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def datasets_to_fit(
     plans: str | None,
     configuration: str | None,
     checkpoint: Checkpoint,
+    progress: Progress | None = None,
 ) -> list[Dataset]:
     """Return the datasets named by ``ids`` (None: all preprocessed ones), narrowed to ``plans``.
 
@@ -63,7 +64,8 @@ def datasets_to_fit(
         ids = [name for name in workspace.dataset_names() if disk.is_folder(workspace.preprocessed_folder(name))]
         if not ids:
             raise UsageError(f"there is no dataset in {workspace.preprocessed}", hint="check nnUNet_preprocessed")
-    datasets = [replace(dataset_of(workspace, id_or_name), request=Request(plans=plans)) for id_or_name in ids]
+    named = tracked(ids, "reading datasets", progress)
+    datasets = [replace(dataset_of(workspace, id_or_name), request=Request(plans=plans)) for id_or_name in named]
     if len(datasets) == 1 and plans is not None and not datasets[0].judged_plans and not _unreadable(datasets[0]):
         present = ", ".join(each.identifier for each in datasets[0].plans) or "none"
         raise UsageError(f"{datasets[0].name} has no plans called {plans}", hint=f"its plans: {present}")
@@ -76,7 +78,11 @@ def datasets_to_fit(
 
 
 def fit(
-    checkpoint: Checkpoint, datasets: Sequence[Dataset], configuration: str | None = None, archive: Path | None = None
+    checkpoint: Checkpoint,
+    datasets: Sequence[Dataset],
+    configuration: str | None = None,
+    archive: Path | None = None,
+    progress: Progress | None = None,
 ) -> list[FitResult]:
     """Return a result for every plans file of every dataset, in the order given; where some fit, only for those.
 
@@ -88,7 +94,9 @@ def fit(
     """
     _assert_usable(checkpoint)
     return [
-        result for dataset in datasets for result in _Fitting(checkpoint, dataset, configuration, archive).results()
+        result
+        for dataset in tracked(datasets, "comparing datasets", progress)
+        for result in _Fitting(checkpoint, dataset, configuration, archive).results()
     ]
 
 

@@ -16,6 +16,7 @@ from plansguard.nnunet import printed_commands
 from plansguard.nnunet.workspace import DATASET_NAME, GROUND_TRUTH, Workspace
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
+from plansguard.subjects.request import Progress, tracked
 
 #: Folders that are searched below one path: a whole disk has more, and takes minutes.
 MAX_FOLDERS = 50_000
@@ -48,7 +49,7 @@ def expected_kind(file: str) -> str | None:
     return "plans" if "plans" in _stem(file).casefold() else None
 
 
-def discover(paths: Sequence[Path]) -> Iterator[Dataset]:
+def discover(paths: Sequence[Path], progress: Progress | None = None) -> Iterator[Dataset]:
     """One Dataset for every folder in or below ``paths`` that contains nnU-Net documents, each read when it is taken.
 
     For a file, its whole folder is checked. Raises UsageError, before anything is read, when a path does not exist, or
@@ -63,7 +64,8 @@ def discover(paths: Sequence[Path]) -> Iterator[Dataset]:
             named = folders.setdefault(real, (folder, set()))[1]
             if not is_folder:
                 named.add(path.name)
-    datasets = (_listed(folder, named) for folder, named in folders.values())
+    every = tracked(list(folders.values()), "checking folders", progress)
+    datasets = (_listed(folder, named) for folder, named in every)
     return (dataset for dataset in datasets if dataset.documents or dataset.unreadable)
 
 

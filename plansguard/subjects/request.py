@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,6 +16,19 @@ if TYPE_CHECKING:
 
 
 Item = TypeVar("Item")
+
+#: Called with what is counted, how many are done, and of how many.
+Progress = Callable[[str, int, int], None]
+
+
+def tracked(items: Sequence[Item], what: str, progress: Progress | None) -> Iterator[Item]:
+    """Yield the items, and report before each, and at the end, how many are done."""
+    for done, item in enumerate(items):
+        if progress is not None:
+            progress(what, done, len(items))
+        yield item
+    if progress is not None:
+        progress(what, len(items), len(items))
 
 
 @dataclass(frozen=True)
