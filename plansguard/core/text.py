@@ -11,6 +11,7 @@ from typing import Any
 
 #: Longer values are cut in messages.
 _LONGEST_VALUE = 80
+_LONGEST_PAIR = 40
 #: Characters; Linux opens no longer path.
 _LONGEST_PATH = 4096
 #: Enough significant digits for every float32, in which image headers store spacings.
@@ -77,8 +78,9 @@ def listed(names: Sequence[str], shown: int = 3) -> str:
 
 
 def differ(names: Sequence[str]) -> str:
-    """The names as the subject of a sentence: ``a differs``, ``a, b differ``."""
-    return f"{listed(names)} {'differs' if len(names) == 1 else 'differ'}"
+    """The names as the subject of a sentence: ``a differs``, ``a, b differ``; one of them where two are long."""
+    shown = 2 if len(", ".join(names[:2])) <= _LONGEST_PAIR else 1
+    return f"{listed(names, shown)} {'differs' if len(names) == 1 else 'differ'}"
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

@@ -65,8 +65,8 @@ def _judge_finetune(pair: Pair) -> Direction:
         because = f"their medians are those of {receiving}'s fingerprint, not of {pair.giving.name}'s"
         return Direction((because,), _use_own(pair, twin))
     if (model := _pretrained_on_receiving(pair)) is not None:
-        because = f"{receiving} has weights that were trained with these plans ({model.folder.name}), "
-        return Direction((f"{because}{pair.giving.name} has none",), _fine_tune_on_giving(pair, model))
+        because = f"{receiving} has weights of these plans, {pair.giving.name} has none"
+        return Direction((because,), _fine_tune_on_giving(pair, model))
     return _open_finetune(pair)
 
 
@@ -133,8 +133,8 @@ def _pretrained_on_receiving(pair: Pair) -> TrainedModel | None:
 
 
 def _moved_back(pair: Pair, record: MigrationRecord, twin: str | None) -> Direction:
-    giving, receiving = pair.giving.name, pair.receiving.name
-    because = f"they were migrated from {receiving} to {giving} before ({record.workflow})"
+    receiving = pair.receiving.name
+    because = f"they were migrated from {receiving} before ({record.workflow})"
     origin = record.value["from"]["plans"]
     if twin is None and origin in {plans.identifier for plans in pair.receiving.plans}:
         has = f"{receiving} has the plans that they came from, as {origin} (-p {quoted(origin)})"
@@ -164,7 +164,7 @@ def _open_finetune(pair: Pair) -> Direction:
     """The question that is left where neither weights nor records decide, and how to answer it."""
     giving, receiving = pair.giving.name, pair.receiving.name
     artefact = pair.giving.artefact if isinstance(pair.giving, ExternalDataset) else None
-    missing = f"no trained weights of {giving} with these plans are in nnUNet_results"
+    missing = f"nnUNet_results has no weights of {giving} with these plans"
     if known(lambda: pair.giving.trained) is None:
         missing = f"there are no weights with {artefact}" if artefact else "nnUNet_results is not set"
     ways = [f"if weights of {giving} lie elsewhere, name them: {command_from(pair)}"]

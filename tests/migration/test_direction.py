@@ -116,7 +116,7 @@ def test_swapped_datasets(workspace: Path) -> None:
     result = run("migrate", "-s", "2", "-t", "1", "-sp", "nnUNetPlans", "-tp", "X", "--dry-run")
     assert result.code == 0
     text = " ".join(result.out.split())
-    assert "no trained weights of Dataset002_FinetuneCT with these plans are in nnUNet_results" in text
+    assert "nnUNet_results has no weights of Dataset002_FinetuneCT with these plans" in text
     command = text.partition("to fine-tune the weights of Dataset001_PretrainCT on Dataset002_FinetuneCT: ")[2]
     assert command.startswith("plansguard migrate -s 1 -t 2 -tp X;")
     assert codes(*shlex.split(command.partition(";")[0])[2:]) == {}

@@ -184,7 +184,7 @@ def trained_otherwise(
         if fields := differing_fields(model, plans, facets):
             related = [(Location(str(model.folder / "plans.json")), "the plans it was trained with")]
             changed = places_of(fields, plans, model.configuration)
-            yield found(at, related=related, changed=changed, model=str(model.folder), difference=differ(fields))
+            yield found(at, related=related, changed=changed, model=model.folder.name, difference=differ(fields))
 
 
 def places_of(fields: Iterable[str], plans: Plans, name: str) -> Iterator[Location]:

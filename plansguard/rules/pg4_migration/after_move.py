@@ -9,8 +9,8 @@ from typing import Any
 from plansguard.core import disk
 from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import both, listed
-from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
+from plansguard.core.text import both, differ
+from plansguard.documents.file_names import MIGRATION_RECORD_ENDING, MODEL_PLANS
 from plansguard.documents.json_document import pointer
 from plansguard.nnunet import plans_diff
 from plansguard.nnunet.workspace import TrainedModel
@@ -28,9 +28,9 @@ _THEN = "{then} when migrated from {origin}"
 @rule(
     "PG401",
     Severity.ERROR,
-    message=_EDITED + ": the weights will not load",
+    message=_EDITED,
     mark=_THEN,
-    fix="set {field} back to {then}, or keep the edit under another plans name and without these weights",
+    fix="set it back to {then}, or keep the edit under another plans name and without these weights",
 )
 def migrated_weights_field_edited(dataset: Dataset, plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
     """A field that decides whether weights load was edited after the migration.
@@ -38,8 +38,8 @@ def migrated_weights_field_edited(dataset: Dataset, plans: Plans, migration_reco
     What it checks: topology, features, kernels, strides and every other argument of the network are those that
     `plansguard migrate` wrote, as the migration record beside the plans (`<identifier>.plansguard.json`) keeps them.
 
-    Why it matters: the plans were moved so that the weights fit. nnU-Net compares parameter shapes when it loads them
-    and stops at the first that differs; where the shapes agree, it trains another network without a warning.
+    Why it matters: nnU-Net stops at the first parameter whose shape differs; where shapes agree, it silently trains
+    another network. The plans were moved so that the weights fit.
 
     How to fix: undo the edit. For another network, copy the plans under a new name and train without these weights.
 
@@ -55,7 +55,7 @@ def migrated_weights_field_edited(dataset: Dataset, plans: Plans, migration_reco
     Severity.ERROR,
     message=_EDITED,
     mark=_THEN,
-    fix="set {field} back to {then}; if the edit is meant, give the plans another name and preprocess again",
+    fix="set it back to {then}, or keep the edit under another plans name and preprocess again",
 )
 def migrated_input_field_edited(dataset: Dataset, plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
     """A field that decides what preprocessing writes was edited after the migration.
@@ -79,7 +79,7 @@ def migrated_input_field_edited(dataset: Dataset, plans: Plans, migration_record
     Severity.WARNING,
     message=_EDITED,
     mark=_THEN,
-    fix="set {field} back to {then}, or accept the edit with a reason in plansguard.json",
+    fix="set it back to {then}, or accept the edit with a reason in plansguard.json",
 )
 def migrated_training_field_edited(
     dataset: Dataset, plans: Plans, migration_record: MigrationRecord
@@ -89,8 +89,8 @@ def migrated_training_field_edited(
     What it checks: patch size, batch size and batch dice of the configurations that were migrated are those that
     `plansguard migrate` wrote. Configurations that were added afterwards are no edits, whatever they inherit.
 
-    Why it matters: the weights load and the data stay valid, so nothing warns. Yet the patches are of another size than
-    in pretraining, and the run cannot be compared with others that use these plans.
+    Why it matters: nothing warns, and the training cannot be compared with others that use these plans. The weights
+    load and the data stay valid, but the patches are of another size than in pretraining.
 
     How to fix: undo the edit, or copy the plans under a new name (nnU-Net's own advice), or accept it with a reason.
 
@@ -158,8 +158,8 @@ def _edited_places(
 @rule(
     "PG404",
     Severity.WARNING,
-    message="{model} was trained with other plans of this name: {difference}",
-    fix="to continue that training restore its plans ({model}/plans.json); for a new one rename the plans",
+    message="{model} was trained with other plans: {difference}",
+    fix="to continue that training, put its plans.json in place of these; for a new one, rename these plans",
     follows=("PG401", "PG402", "PG403", "PG404"),
 )
 def results_from_other_plans(plans: Plans, trained: tuple[TrainedModel, ...]) -> Iterator[Found]:
@@ -168,8 +168,8 @@ def results_from_other_plans(plans: Plans, trained: tuple[TrainedModel, ...]) ->
     What it checks: for every model in `nnUNet_results` whose folder carries the name of these plans, nnU-Net's copy of
     the plans in it agrees with them in the network, input and training fields of the model's configuration.
 
-    Why it matters: planning again, a move or an edit changed the plans, but not the folder's name. A new training
-    overwrites the old results; `--c` continues with the new plans and stores the old ones; a prediction with the old
+    Why it matters: a new training overwrites the old results, and `--c` continues with the new plans and stores the old
+    ones. Planning again, a move or an edit changed the plans, but not the folder's name. A prediction with the old
     model and the new data is wrong. nnU-Net warns in none of these cases. Planning again also keeps configurations that
     were added by hand, so that one file can mix two fingerprints: the comparison shows that too.
 
@@ -187,8 +187,7 @@ def results_from_other_plans(plans: Plans, trained: tuple[TrainedModel, ...]) ->
 @rule(
     "PG405",
     Severity.WARNING,
-    message="{plans} were migrated for weights of {giving}, and {model} {what}: its plans {used} differ from them in "
-    "{fields}",
+    message="{model} {what} without these migrated plans",
     fix="{remedy}",
 )
 def trained_without_migrated_plans(
@@ -203,8 +202,8 @@ def trained_without_migrated_plans(
     record names no weights, or others, or whose plans were migrated as well, is not reported; times of files are no
     evidence. Plans whose migration record was removed are not known as migrated: PG311 reports them.
 
-    Why it matters: every version of nnU-Net's own instructions leaves `-p` out of the last command. Then the default
-    plans train: with another network the weights are refused; else spacing and normalization are silently wrong.
+    Why it matters: the default plans train: another network refuses the weights, else spacing and normalization are
+    silently wrong. Every version of nnU-Net's own instructions leaves `-p` out of the last command.
 
     How to fix: start the training again with `-p` and the name of the migrated plans. A training from random weights,
     for comparison, is as it should be.
@@ -229,11 +228,13 @@ def trained_without_migrated_plans(
             yield found(
                 plans.at(),
                 severity=None if proven else Severity.INFO,
+                related=[
+                    (Location(str(model.folder / MODEL_PLANS)), f"its plans, {model.plans_name}: {differ(fields)}")
+                ],
                 model=model.folder.name,
-                what=f"was fine-tuned from weights of {giving}" if proven else "was started since",
+                what=f"was fine-tuned from weights of {giving}" if proven else "was started after the migration",
                 used=model.plans_name,
-                giving=giving,
-                fields=listed(fields),
+                fields=fields,
                 remedy=_with_weights(dataset, plans, model, proven=proven),
             )
 
@@ -245,7 +246,7 @@ def _time_of(record: MigrationRecord) -> float:
     try:
         return datetime.fromisoformat(record.created).timestamp()
     except ValueError as error:
-        raise Absent("the migration record does not contain the time of the migration") from error
+        raise Absent("the migration record contains no time of the migration") from error
 
 
 def _is_for(record: MigrationRecord, weights: str) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from plansguard.core.errors import UnreadableDocument, known
 from plansguard.core.report import Severity
-from plansguard.core.text import differ
+from plansguard.core.text import differ, listed
 from plansguard.documents import size_limits
 from plansguard.nnunet import constants, plans_diff
 from plansguard.nnunet.workspace import dataset_id
@@ -31,8 +32,8 @@ def reversed_direction(pair: Pair) -> Iterator[Found]:
     against a direction is a migration record or medians by which the plans came from the receiving dataset, or a model
     of that dataset that was trained with these very plans. Other models of it, such as a baseline, are no evidence.
 
-    Why it matters: the pretraining dataset keeps its own network, a whole pretraining runs, and the mismatch appears
-    only when fine-tuning starts, or never. nnU-Net's own instructions printed the reversed command for years.
+    Why it matters: the pretraining dataset keeps its own network, and the mismatch appears when fine-tuning starts, or
+    never. A whole pretraining runs before. nnU-Net's own instructions printed the reversed command for years.
 
     How to fix: run the command that is named, or declare the other workflow.
 
@@ -51,7 +52,7 @@ def reversed_direction(pair: Pair) -> Iterator[Found]:
 @rule(
     "PG411",
     Severity.WARNING,
-    message="nothing on the disk shows that this direction is right: {open_question}",
+    message="nothing shows that this direction is right: {open_question}",
     fix="{settle}",
 )
 def direction_unproven(pair: Pair) -> Iterator[Found]:
@@ -80,7 +81,7 @@ def direction_unproven(pair: Pair) -> Iterator[Found]:
 @rule(
     "PG412",
     Severity.ERROR,
-    message="{dataset} already has plans named {identifier}, and they are not these: {difference}",
+    message="{dataset} already has other plans named {identifier}: {difference}",
     fix="choose another name with -tp, or keep a backup of the old plans with --force",
     overruled_by="--force replaces the plans and keeps a backup",
 )
@@ -89,8 +90,8 @@ def would_overwrite(pair: Pair) -> Iterator[Found]:
 
     What it checks: the receiving folder has no plans of the new name, or has exactly these.
 
-    Why it matters: nnU-Net's move overwrites without asking. The dataset's own plans are lost, results of that name
-    belong to plans that no longer exist, and the next preprocessing deletes the data folder they shared.
+    Why it matters: nnU-Net's move overwrites the dataset's own plans without asking. Results of that name then belong
+    to plans that no longer exist, and the next preprocessing deletes the data folder they shared.
 
     How to fix: choose a name that is free. `--force` replaces the plans and keeps a backup beside them. plansguard.json
     can neither ignore this finding nor change its severity.
@@ -117,7 +118,7 @@ def would_overwrite(pair: Pair) -> Iterator[Found]:
 @rule(
     "PG413",
     Severity.WARNING,
-    message="nnU-Net's planner writes under the name {identifier}: planning {dataset} would replace these plans",
+    message="nnU-Net's planner uses the name {identifier} itself",
     fix="choose a name of its own with -tp, such as {better}",
 )
 def default_name_for_migrated_plans(pair: Pair) -> Iterator[Found]:
@@ -125,8 +126,8 @@ def default_name_for_migrated_plans(pair: Pair) -> Iterator[Found]:
 
     What it checks: the new identifier is none that nnU-Net's planners use themselves.
 
-    Why it matters: `nnUNetv2_plan_and_preprocess` for this dataset overwrites the file. The name does not show that the
-    plans are another dataset's, and their data folder is the one that default plans use.
+    Why it matters: planning this dataset, as with `nnUNetv2_plan_and_preprocess`, overwrites the file. The name does
+    not show that the plans are another dataset's, and their data folder is the one that default plans use.
 
     How to fix: choose a name that states the origin of the plans.
 
@@ -144,7 +145,7 @@ def default_name_for_migrated_plans(pair: Pair) -> Iterator[Found]:
 @rule(
     "PG414",
     Severity.ERROR,
-    message="{giving} has channels {theirs}, {receiving} has {ours}: {consequence}",
+    message="{difference}: {theirs} in {giving}, {ours} in {receiving}",
     fix="{advice}",
 )
 def channels_differ(pair: Pair) -> Iterator[Found]:
@@ -153,8 +154,8 @@ def channels_differ(pair: Pair) -> Iterator[Found]:
     What it checks: number, names and order of the channels in both dataset.json. nnU-Net ignores the keys of
     `channel_names`: the order in the file counts, and letter case does not.
 
-    Why it matters: with another number of channels the first convolution and the number of normalization schemes do not
-    fit. With the same channels in another order everything loads, and every weight is applied to the wrong image.
+    Why it matters: another number does not fit the first convolution; in another order every weight is applied to the
+    wrong image. The number of normalization schemes does not fit either. With another order everything loads.
 
     How to fix: bring the receiving dataset's channels into the order of the other (file suffixes `_0000`, `_0001`, ...
     and `channel_names` together). Plans for another number of channels cannot be moved.
@@ -166,25 +167,25 @@ def channels_differ(pair: Pair) -> Iterator[Found]:
     dataset_json = pair.receiving.dataset_json
     theirs, ours = pair.giving.dataset_json.channels, dataset_json.channels
     if difference := _compare_channels([name.casefold() for name in theirs], [name.casefold() for name in ours]):
-        severity, consequence, advice = difference
+        severity, what, advice = difference
         yield found(
             dataset_json.at(dataset_json.channels_key),
             severity=severity,
             giving=pair.giving.name,
-            theirs=theirs,
+            theirs=listed(theirs),
             receiving=pair.receiving.name,
-            ours=ours,
-            consequence=consequence,
+            ours=listed(ours),
+            difference=what,
             advice=advice,
         )
 
 
 def _compare_channels(theirs: list[str], ours: list[str]) -> tuple[Severity, str, str] | None:
-    """Return the severity of a difference, its consequence and the advice; None where there is no difference."""
+    """Return the severity of a difference, its name and the advice; None where there is no difference."""
     if len(theirs) != len(ours):
         return (
             Severity.ERROR,
-            "the network and the normalization of these plans are for another number of channels",
+            "another number of channels",
             "plans cannot move between them; plan the receiving dataset by itself",
         )
     if theirs == ours:
@@ -192,12 +193,12 @@ def _compare_channels(theirs: list[str], ours: list[str]) -> tuple[Severity, str
     if sorted(theirs) == sorted(ours):
         return (
             Severity.ERROR,
-            "the same channels in another order, so every weight would be applied to the wrong image",
+            "the same channels in another order",
             "reorder the channels of one dataset: its image suffixes and channel_names together",
         )
     return (
         Severity.WARNING,
-        "the names differ, which may mean other images",
+        "other names of channels, perhaps other images",
         "if they show the same kind of image, give them the same names; else do not move the plans",
     )
 
@@ -230,16 +231,16 @@ def dimensions_of_datasets_differ(pair: Pair) -> Iterator[Found]:
 @rule(
     "PG416",
     Severity.INFO,
-    message="the raw images of {dataset} are not here; the image reader {reader} was chosen without them",
-    fix="nothing, unless the images are of a kind that another reader opens: then name it with --reader",
+    message="the reader {reader} was chosen without the raw images of {dataset}, which are not here",
+    fix="nothing, unless another reader opens these images: then name it with --reader",
 )
 def raw_images_absent(pair: Pair) -> Iterator[Found]:
     """The receiving dataset's raw images are not here.
 
     What it checks: `nnUNet_raw/<dataset>/imagesTr` of the receiving dataset exists.
 
-    Why it matters: nnU-Net's own move opens one raw image to choose the reader, and stops without it. plansguard
-    decides by dataset.json, the file ending or existing plans; preprocessing still needs the images.
+    Why it matters: preprocessing still needs the images, and nnU-Net's own move opens one to choose the reader. It
+    stops without it; plansguard decides by dataset.json, the file ending or existing plans.
 
     How to fix: nothing, if preprocessing runs where the images are.
 
@@ -255,7 +256,7 @@ def raw_images_absent(pair: Pair) -> Iterator[Found]:
 @rule(
     "PG417",
     Severity.WARNING,
-    message="{dataset} already has these plans, as {identifier}: the move adds nothing",
+    message="{dataset} already has these plans, as {identifier}",
     fix="use -p {identifier} with {dataset}",
 )
 def plans_already_there(pair: Pair) -> Iterator[Found]:
@@ -264,8 +265,8 @@ def plans_already_there(pair: Pair) -> Iterator[Found]:
     What it checks: no plans in the receiving folder have the same network, input and training fields. Plans that are
     there under the very name, as after nnU-Net's own move, are no second name: the migration adds their record.
 
-    Why it matters: after `--workflow pretrain` the fine-tuning dataset already has the plans that its pretraining used.
-    Moving them back makes a second name, a second preprocessing and a chance to take the wrong one.
+    Why it matters: the move makes a second name, a second preprocessing and a chance to take the wrong one. After
+    `--workflow pretrain` the fine-tuning dataset already has the plans that its pretraining used.
 
     How to fix: train with the existing plans.
 
@@ -283,7 +284,7 @@ def plans_already_there(pair: Pair) -> Iterator[Found]:
 @rule(
     "PG418",
     Severity.ERROR,
-    message="{model} was trained with other plans of this name: {difference}",
+    message="{model} was trained with other plans: {difference}",
     fix="to use its weights, move the plans it was trained with: {command}",
 )
 def weights_from_other_plans(pair: Pair) -> Iterator[Found]:
@@ -293,8 +294,9 @@ def weights_from_other_plans(pair: Pair) -> Iterator[Found]:
     that name: the network, and for `finetune` also spacing, normalization and the other input fields. A warning where
     another model was trained with the plans as they are. With `-c`, only models of these configurations count.
 
-    Why it matters: the plans were edited or planned again after the training. The moved plans would describe weights
-    that do not exist: either these do not load, or they are trained on images unlike those of their pretraining.
+    Why it matters: the weights would not load into these plans, or would be trained on images unlike those of their
+    pretraining. The plans were edited or planned again after the training: the moved plans would describe weights that
+    do not exist.
 
     How to fix: put the model's own copy back under the plans' name in `nnUNet_preprocessed`, or move that copy.
 
@@ -310,5 +312,6 @@ def weights_from_other_plans(pair: Pair) -> Iterator[Found]:
     models = [model for model in trained_with(pair.giving, pair.plans.identifier) if pair.asks_for(model.configuration)]
     some_fit = any(differing_fields(model, pair.plans, facets) == [] for model in models)
     for one in trained_otherwise(pair.result.at(), models, pair.plans, facets):
-        one.values["command"] = command_from(pair, one.values["model"])
+        folder = Path(one.related[0].location.path).parent
+        one.values["command"] = command_from(pair, str(folder))
         yield replace(one, severity=Severity.WARNING if some_fit else None)
