@@ -563,7 +563,7 @@ def test_who_needs_another_folder_for_its_data(variables: Path) -> None:
     for plans in ("nnUNetPlans", "nnUNetResEncUNetMPlans"):
         (finding,) = judge(datasets=("1",), plans=plans, configuration="2d").report["findings"]
         assert finding["code"] == "PG501"
-        assert 'give 2d of nnUNetResEncUNetMPlans a folder of its own, "data_identifier": ' in finding["fix"]
+        assert 'give 2d of nnUNetResEncUNetMPlans its own "data_identifier": ' in finding["fix"]
         assert (
             '"nnUNetResEncUNetMPlans_2d", then plansguard preprocess -d 1 -p nnUNetResEncUNetMPlans -c 2d'
             in finding["fix"]

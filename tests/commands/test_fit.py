@@ -80,7 +80,7 @@ def test_data_of_other_plans(workspace: Path) -> None:
     place(workspace, CT, "preprocessed/nnUNetPlans.json").write_text(json.dumps(plans))
     result = only(run("fit", trained(workspace), "-d", "2", "--json"))
     assert result["outcome"] == "preprocess again"
-    assert result["reason"].startswith("nnUNetPlans_3d_fullres was not made with these plans: ")
+    assert result["reason"].startswith("nnUNetPlans_3d_fullres/fine_000: the array is ")
 
 
 def test_cases_that_are_missing(workspace: Path) -> None:
@@ -311,7 +311,7 @@ def test_files_that_nnunet_cannot_load(workspace: Path) -> None:
     wrong: dict[str, Document] = {
         "the names of all parameters begin": {"prefix": "module."},
         "loading it would run code: it names posix.system": {"x": checkpoints.Named("posix", "system")("true")},
-        "This is a pickle of a dictionary": {"network_weights": None},
+        "this is a pickle of a dictionary": {"network_weights": None},
     }
     for reason, options in wrong.items():
         done = run("fit", trained(workspace, **options), "-d", "2")

@@ -252,7 +252,7 @@ def test_causes_are_reported_in_terms_of_plans(case: str) -> None:
     ("cascade", "reason"),
     [
         (False, "channel_names of dataset.json"),
-        (True, "channel_names of dataset.json, and in a cascade one more per foreground label"),
+        (True, "channel_names, and one more per foreground label"),
     ],
 )
 def test_channels_do_not_depend_on_plans(cascade: bool, reason: str) -> None:
@@ -302,7 +302,7 @@ def test_an_encoder_without_a_decoder() -> None:
     (obstacle,) = obstacles(expected, stored)
     assert obstacle.kind == "parameters"
     assert obstacle.what == (
-        "the weights have an encoder without a decoder: decoder.encoder.stages.0.0.convs.0.conv.weight is "
+        "the weights have an encoder without a decoder; decoder.encoder.stages.0.0.convs.0.conv.weight is "
         f"32 x 1 x 1 x 3 x 3 here and missing in the weights; {len(unmet(expected, stored)) - 1} more parameters do "
         "not fit either"
     )

@@ -30,13 +30,22 @@ class Obstacle:
     strides or kernels; "features", "blocks" and "layers" (normalization, bias, dropout) other settings of the same
     network; "parameters" a difference that no setting explains. ``what`` is a clause that names both sides;
     ``settings`` are the arguments in ``arch_kwargs`` to copy from the weights' plans to remove the obstacle, empty
-    where that is not enough; ``key`` is the first parameter at which nnU-Net would stop because of it.
+    where that is not enough; ``key`` is the first parameter at which nnU-Net would stop because of it; ``stage`` is the
+    place in the list of a setting.
     """
 
     kind: Kind
     what: str
     settings: tuple[str, ...] = ()
     key: str | None = None
+    stage: int | None = None
+
+    @property
+    def clause(self) -> str:
+        """``what`` in short: without the settings in brackets and what differs besides."""
+        if self.kind == "channels":
+            return self.what
+        return re.sub(r" \([^()]*\)$", "", self.what).partition("; ")[0]
 
 
 def obstacles(
@@ -140,7 +149,7 @@ def _unexplained(missing: Sequence[str], expected: Stored, stored: Stored, lead:
     more = counted(len(missing) - 1, "more parameter")
     rest = {1: "", 2: f"; {more} does not fit either"}.get(len(missing), f"; {more} do not fit either")
     if {"encoder", "decoder"} & {name.partition(".")[0] for name in stored} == {"encoder"}:
-        lead = "the weights have an encoder without a decoder: "
+        lead = "the weights have an encoder without a decoder; "
     return Obstacle("parameters", f"{lead}{key} is {ours} here and {theirs}{rest}", key=key)
 
 
@@ -158,7 +167,7 @@ def _causes(ours: InferredNetwork, other: InferredNetwork, cascade: bool) -> Ite
     if mine.name != its.name:
         yield Obstacle("network", _networks(mine.name, its.name)), ""
     if ours.channels != other.channels:
-        reason = f"channel_names of dataset.json{', and in a cascade one more per foreground label' if cascade else ''}"
+        reason = f"channel_names{', and one more per foreground label' if cascade else ' of dataset.json'}"
         here = counted(ours.channels, "input channel")
         yield Obstacle("channels", f"{here} here, {other.channels} in the weights ({reason})"), ""
     if mine.axes == its.axes and mine.name == its.name:
@@ -281,7 +290,8 @@ def _per_stage(
     from_below = len(mine) - 1 - stage
     more = f"; {_listed('stage', others)} {'differs' if len(others) == 1 else 'differ'} too" if others else ""
     where = f"{setting}{_axes(mine[stage], its[stage])}"
-    obstacle = Obstacle(kind, f"{clause.format(**values)}{more} ({where})", (setting,))
+    place = from_below if setting == "n_conv_per_stage_decoder" else stage  # its list begins at the lowest stage
+    obstacle = Obstacle(kind, f"{clause.format(**values)}{more} ({where})", (setting,), stage=place)
     yield obstacle, at.format(**values, from_below=from_below)
 
 

@@ -14,6 +14,7 @@ from plansguard.core.text import differ, listed, quoted
 from plansguard.nnunet import constants, plans_diff, printed_commands
 from plansguard.nnunet.printed_commands import ShellText
 from plansguard.nnunet.workspace import TrainedModel, is_named_preprocessed
+from plansguard.records.preprocessing_inputs import FieldDifference
 from plansguard.rules.engine.declare import Found, found
 from plansguard.subjects.data_users import data_users
 from plansguard.subjects.dataset import Dataset
@@ -171,6 +172,28 @@ def reported_before(dataset: Dataset, configuration: Configuration, *keys: str) 
 def _are_same(one: Any, other: Any) -> bool:
     """Return whether two values are equal and of equal types: to nnU-Net, 3.0 and true are not 3 and 1."""
     return one is other or (one == other and repr(one) == repr(other))
+
+
+def narrowed(before: Any, after: Any) -> tuple[tuple[Any, ...], Any, Any]:
+    """Return the keys that lead to the only item or member in which two values differ, and what differs there."""
+    keys: list[Any] = []
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        keys = [index for index, old in enumerate(before) if old != after[index]]
+    elif isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
+        keys = [key for key, old in before.items() if old != after[key]]
+    if len(keys) != 1:
+        return (), before, after
+    deeper, old, new = narrowed(before[keys[0]], after[keys[0]])
+    return (keys[0], *deeper), old, new
+
+
+def member(difference: FieldDifference) -> FieldDifference:
+    """Return the difference of the only member of an object that differs, under a name such as ``field.member``."""
+    field, then, now = difference
+    if not isinstance(then, dict):
+        return difference
+    keys, then, now = narrowed(then, now)
+    return FieldDifference(".".join(map(str, (field, *keys))), then, now)
 
 
 def trained_otherwise(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from plansguard.core import disk
 from plansguard.core.errors import Absent
@@ -16,7 +15,7 @@ from plansguard.nnunet import plans_diff
 from plansguard.nnunet.workspace import TrainedModel
 from plansguard.records.migration import MigrationRecord
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import trained_otherwise
+from plansguard.rules.engine.helpers import narrowed, trained_otherwise
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Plans
 from plansguard.subjects.trained_models import differing_fields
@@ -106,10 +105,10 @@ def _edits(dataset: Dataset, plans: Plans, migration_record: MigrationRecord, fa
     record = str(plans.path.with_name(plans.identifier + MIGRATION_RECORD_ENDING))
     for change, at in _edited_places(dataset, plans, migration_record):
         if change.field.facet == facet:
-            place, before, after = _narrowed(at, change.before, change.after)
+            keys, before, after = narrowed(change.before, change.after)
             then, now = both(before, after)
             yield found(
-                place,
+                at._replace(pointer=at.pointer + pointer(*keys)),
                 related=[(Location(record, f"/migrated{at.pointer}"), "what was migrated")],
                 changed=[at],
                 field=str(change.field),
@@ -117,19 +116,6 @@ def _edits(dataset: Dataset, plans: Plans, migration_record: MigrationRecord, fa
                 now=now,
                 origin=migration_record.giving,
             )
-
-
-def _narrowed(at: Location, before: Any, after: Any) -> tuple[Location, Any, Any]:
-    """The place and the two values of a change, or of the only item or member that changed."""
-    keys: list[Any] = []
-    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        keys = [index for index, old in enumerate(before) if old != after[index]]
-    elif isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
-        keys = [key for key, old in before.items() if old != after[key]]
-    if len(keys) != 1:
-        return at, before, after
-    (key,) = keys
-    return _narrowed(at._replace(pointer=at.pointer + pointer(str(key))), before[key], after[key])
 
 
 def _edited_places(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from plansguard.core import disk
 from plansguard.core.errors import known
-from plansguard.core.report import Severity
-from plansguard.core.text import brief, listed, quoted
+from plansguard.core.report import Location, Severity
+from plansguard.core.text import brief, listed
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.constants import CHECKPOINT_FINAL, DEFAULT_TRAINER
 from plansguard.nnunet.printed_commands import FOLD
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @rule(
     "PG517",
     Severity.ERROR,
-    message="{configuration} predicts for {stage} at its end, and {identifier} {trouble}",
+    message="{configuration} predicts for the cases of {stage} at its end, but {identifier} {trouble}",
     fix="{next_stage}",
 )
 def next_stage_data_missing(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
@@ -37,8 +37,9 @@ def next_stage_data_missing(dataset: Dataset, configuration: Configuration, data
     What it checks: where a configuration has a `next_stage`, the data folder of that stage holds the same cases. For
     information in a check without `-c` if there is no such folder yet.
 
-    Why it matters: when the first stage has been trained, it writes its predictions case by case for the next one; for
-    every missing case there is one line in the log, and the cascade fails after days of training the first stage.
+    Why it matters: the cascade fails after days of training the first stage, which only logs every missing case. When
+    the first stage has been trained, it writes its predictions case by case for the next one, and one line for each
+    missing case.
 
     How to fix: preprocess the next stage before training the first.
 
@@ -64,7 +65,7 @@ def next_stage_data_missing(dataset: Dataset, configuration: Configuration, data
 @rule(
     "PG518",
     Severity.ERROR,
-    message="{configuration} starts from the predictions of {stage}, and {trouble}",
+    message="{configuration} needs the predictions of {stage}: {trouble}",
     fix="{what} {stage}: {commands}",
 )
 def previous_stage_predictions_missing(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
@@ -75,7 +76,7 @@ def previous_stage_predictions_missing(dataset: Dataset, configuration: Configur
     trained or has predicted, or with `-c`; before a training only for its own trainer and fold. For information in a
     check without `-c` while the folds that predict these cases are still to be trained or validated.
 
-    Why it matters: the loader fails when the case is drawn.
+    Why it matters: the loader fails when such a case is drawn.
 
     How to fix: train the first stage on every fold, or repeat its validation.
 
@@ -92,7 +93,7 @@ def previous_stage_predictions_missing(dataset: Dataset, configuration: Configur
     begun = _begun(dataset, configuration, stage)
     at = configuration.at("previous_stage")
     if not begun and dataset.request.asks_for(configuration):
-        trouble = f"there is no trained model of {stage} with these plans"
+        trouble = "no model of it was trained with these plans"
         command = _first_stage(dataset, configuration, trainer or DEFAULT_TRAINER, dataset.request.fold or FOLD)
         yield found(at, trouble=trouble, stage=stage, what="train", commands=command)
     for model, folder in begun.items():
@@ -100,10 +101,13 @@ def previous_stage_predictions_missing(dataset: Dataset, configuration: Configur
         if missing and trainer in (None, model.trainer):
             folds = [*_validating(splits, missing)]
             what, commands = _remedy(dataset, configuration, model, folds)
-            trouble = f"{quoted(folder)} lacks {listed(missing)}"
+            trouble = f"{model.folder.name} lacks {listed(missing)}"
+            related = [(Location(str(folder)), "the predictions")]
             awaited = not dataset.request.asks_for(configuration) and _validated(model).isdisjoint(folds or [ALL])
             severity = Severity.INFO if awaited else None
-            yield found(at, severity=severity, trouble=trouble, stage=stage, what=what, commands=commands)
+            yield found(
+                at, severity=severity, related=related, trouble=trouble, stage=stage, what=what, commands=commands
+            )
 
 
 def _begun(dataset: Dataset, configuration: Configuration, stage: str) -> dict[TrainedModel, Path]:

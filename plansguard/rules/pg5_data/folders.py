@@ -42,8 +42,9 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
     that of `-c`, or the one that the weights of `-pretrained_weights` were trained as. Otherwise for information, and
     only where no configuration of these plans has data: a training of 3d_fullres needs none for 2d.
 
-    Why it matters: training stops with `FileNotFoundError`, usually after a move without preprocessing, or after `-c`
-    with a name that the plans lack: nnU-Net prints `INFO: Configuration ... not found ... Skipping.` and succeeds.
+    Why it matters: training stops with `FileNotFoundError`. The folder is usually missing after a move without
+    preprocessing, or after `-c` with a name that the plans lack: nnU-Net prints `INFO: Configuration ... not found ...
+    Skipping.` and succeeds.
 
     How to fix: preprocess.
 
@@ -72,7 +73,7 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
 @rule(
     "PG526",
     Severity.ERROR,
-    message="the data_identifier {identifier} {trouble}",
+    message="the data_identifier {identifier} is {trouble}",
     fix='give {configuration} a folder of its own: "data_identifier": "{own}"',
 )
 def no_folder_of_its_own(dataset: Dataset, plans: Plans, configuration: Configuration) -> Iterator[Found]:
@@ -94,9 +95,9 @@ def no_folder_of_its_own(dataset: Dataset, plans: Plans, configuration: Configur
         return  # inherited: reported where it is written
     trouble = ""
     if not is_folder_name(identifier):
-        trouble = "names no folder of its own: nnU-Net deletes what it names when it preprocesses"
+        trouble = "no name of a folder inside the dataset"
     elif dataset.role == "preprocessed" and identifier in dataset.entries.files:
-        trouble = "is the name of a file in the dataset's folder"
+        trouble = "the name of a file in the dataset's folder"
     if trouble:
         yield found(
             configuration.at("data_identifier"),
@@ -117,8 +118,9 @@ def cases_missing(dataset: Dataset, configuration: Configuration, data: Audit) -
 
     What it checks: the cases in the data folder against `nnUNet_raw`, or `gt_segmentations` without raw data.
 
-    Why it matters: preprocessing that was interrupted leaves some cases. Without a `splits_final.json`, the first
-    training makes and keeps one from them: the other cases are never trained on nor validated, without a warning.
+    Why it matters: the first training divides the cases that are there: the others are never trained on, without a
+    warning. Nor are they validated: it keeps these splits in `splits_final.json`. Preprocessing that was interrupted
+    leaves some cases.
 
     How to fix: preprocess again; delete a `splits_final.json` that was made from the incomplete folder.
 
@@ -150,19 +152,19 @@ def _cases_due(dataset: Dataset) -> tuple[set[str], str]:
         return set(images.cases(ending)), "nnUNet_raw has them"
     labels = {name.removesuffix(ending) for name in dataset.ground_truth if name.endswith(ending)}
     if not labels:
-        raise Absent("neither raw images nor gt_segmentations show which cases there are")
+        raise Absent("neither nnUNet_raw nor gt_segmentations show which cases there are")
     return labels, "gt_segmentations has them"
 
 
-@rule("PG506", Severity.ERROR, message="{folder}: {cases}", fix="preprocess again: {preprocess}")
+@rule("PG506", Severity.ERROR, message="{folder}/{example}", fix="preprocess again: {preprocess}")
 def incomplete_case(configuration: Configuration, data: Audit) -> Iterator[Found]:
     """A preprocessed case is incomplete.
 
     What it checks: every case has its image, its segmentation and its `.pkl`; none is empty; arrays have the length in
     their header; segmentation and image have one size; each `.pkl`, with `--data all` each array, can be read.
 
-    Why it matters: the loader fails when the case is drawn, perhaps hours later, with `One or more background workers
-    are no longer alive`, which hides the cause.
+    Why it matters: the loader fails when the case is drawn, perhaps after hours, with an error that hides the cause. It
+    is `One or more background workers are no longer alive`.
 
     How to fix: preprocess again.
 
@@ -176,8 +178,8 @@ def incomplete_case(configuration: Configuration, data: Audit) -> Iterator[Found
 @rule(
     "PG507",
     Severity.ERROR,
-    message="{folder} was not made with these plans: {cases}",
-    fix="preprocess with these plans: {preprocess}; or undo the changes of the plans",
+    message="{folder}/{example}",
+    fix="undo the edit of the plans, or preprocess with them: {preprocess}",
     follows=("PG402", "PG540"),
 )
 def data_from_other_plans(configuration: Configuration, data: Audit) -> Iterator[Found]:
@@ -187,8 +189,8 @@ def data_from_other_plans(configuration: Configuration, data: Audit) -> Iterator
     after `transpose_forward`. Changes of the spacing of less than half a voxel, and of `transpose_forward` between axes
     of equal spacing, cannot be seen; a preprocessing record of `plansguard preprocess` shows those too (PG540).
 
-    Why it matters: training takes any array without a warning. Prediction preprocesses with the present plans, so the
-    network gets images unlike those of its training. nnssl names folders by spacing with two decimals and reuses them.
+    Why it matters: training takes any array, and prediction with the present plans gets images unlike those of the
+    training. Neither warns. nnssl names folders by spacing with two decimals and reuses them.
 
     How to fix: preprocess again, or undo the edit.
 
@@ -202,7 +204,7 @@ def data_from_other_plans(configuration: Configuration, data: Audit) -> Iterator
 @rule(
     "PG508",
     Severity.ERROR,
-    message="{folder}: {cases}",
+    message="{folder}/{example}",
     fix="if dataset.json is right, preprocess again: {preprocess}",
     follows=("PG202", "PG540", "PG508"),
 )
@@ -228,7 +230,7 @@ def array_channels_differ(
 @rule(
     "PG509",
     Severity.ERROR,
-    message="{folder}: {cases}",
+    message="{folder}/{example}",
     fix="preprocess again, so that the labels of dataset.json are sampled: {preprocess}",
     follows=("PG202", "PG540", "PG509"),
 )
@@ -240,8 +242,8 @@ def class_locations_differ(
     What it checks: the classes for which each case's `.pkl` stores locations against those that dataset.json asks for:
     foreground labels, regions, and one for the ignore label where it is declared.
 
-    Why it matters: the loader looks the classes up when it draws foreground. A missing one is a `KeyError` in a worker,
-    or the class is never oversampled, without a warning.
+    Why it matters: a class without locations is a `KeyError` in a worker, or is never oversampled, without a warning.
+    The loader looks the classes up when it draws foreground.
 
     How to fix: preprocess again.
 
@@ -256,8 +258,8 @@ def class_locations_differ(
 @rule(
     "PG525",
     Severity.ERROR,
-    message="{folder} was read with another reader than {reader}: {cases}",
-    fix="set image_reader_writer back, or preprocess with this reader: {preprocess}",
+    message="{folder}/{example}",
+    fix="set image_reader_writer back, or preprocess with {reader}: {preprocess}",
     follows=("PG402", "PG540"),
 )
 def data_from_another_reader(configuration: Configuration, data: Audit) -> Iterator[Found]:
@@ -266,8 +268,8 @@ def data_from_another_reader(configuration: Configuration, data: Audit) -> Itera
     What it checks: each case's `.pkl` holds what the plans' reader needs to write a prediction: `sitk_stuff` for
     SimpleITKIO, `nibabel_stuff` for the readers of nibabel.
 
-    Why it matters: readers store axes and orientation differently. Training does not notice; the final validation,
-    after the last epoch, ends in a `KeyError` when it exports the first prediction.
+    Why it matters: the final validation ends in a `KeyError` after the last epoch, when it exports the first
+    prediction. Readers store axes and orientation differently, and training does not notice.
 
     How to fix: name the reader that made the data, or preprocess again.
 
@@ -283,7 +285,7 @@ def data_from_another_reader(configuration: Configuration, data: Audit) -> Itera
 @rule(
     "PG511",
     Severity.ERROR,
-    message="{folder} holds {offenders} besides its arrays: nnU-Net refuses the folder",
+    message="{folder} holds {offenders} besides its arrays",
     fix="delete what does not belong there; where .npz and .b2nd mix, preprocess again: {preprocess}",
 )
 def mixed_data_formats(configuration: Configuration, data: Audit) -> Iterator[Found]:
@@ -291,8 +293,8 @@ def mixed_data_formats(configuration: Configuration, data: Audit) -> Iterator[Fo
 
     What it checks: besides `.pkl` and `.npy` every file in the folder ends in `.b2nd`, or every one in `.npz`.
 
-    Why it matters: nnU-Net infers the format from the only ending in the folder: `Found more than one file ending in
-    the folder ... Unable to infer nnUNetDataset variant!`.
+    Why it matters: nnU-Net stops: `Found more than one file ending in the folder ... Unable to infer nnUNetDataset
+    variant!`. It infers the format from the only ending in the folder.
 
     How to fix: remove files such as `.DS_Store`; preprocess again where two versions of nnU-Net wrote.
 
@@ -319,7 +321,7 @@ def data_of_another_version(configuration: Configuration, data: Audit) -> Iterat
     What it checks: the format of the arrays against the nnU-Net installed here, or 2.8.1 where there is none: `.b2nd`
     is read from 2.6 on (an error below), `.npz` is what older versions wrote.
 
-    Why it matters: `.npz` data are unpacked to `.npy` beside them, several times their size; 2.5 cannot read `.b2nd`.
+    Why it matters: `.npy` data take several times the disk space of `.npz`; nnU-Net 2.5 cannot read `.b2nd`.
 
     How to fix: preprocess again, or train with the version that wrote them.
 
@@ -335,7 +337,7 @@ def data_of_another_version(configuration: Configuration, data: Audit) -> Iterat
             data,
             severity=None if reads_b2nd else Severity.ERROR,
             ending=f".{formats[0]}",
-            trouble="unpacks to .npy first, which takes disk space" if reads_b2nd else "cannot read",
+            trouble="unpacks to .npy first" if reads_b2nd else "cannot read",
             version=packages.dotted(version),
         )
 

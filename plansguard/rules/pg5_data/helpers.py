@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from plansguard.core.errors import known
-from plansguard.core.report import Location
 from plansguard.core.text import counted
 from plansguard.rules.engine.declare import Found, found
 from plansguard.rules.engine.helpers import requested_configurations
@@ -25,17 +24,16 @@ def folder_finding(configuration: Configuration, data: Audit, **values: Any) -> 
 
 
 def case_faults(configuration: Configuration, data: Audit, *kinds: str, **values: Any) -> Iterator[Found]:
-    """Yield one finding for each of these kinds of faults, with their number and the first examples."""
+    """Yield one finding for each of these kinds of faults, with the first of them and their number."""
     for kind in kinds:
         faults = data.faults.get(kind)
         if faults is None:
             continue
-        examples = "; ".join(f"{example.case}: {example.what}" for example in faults.examples[:2])
+        case, what = faults.examples[0]
+        example = what if what.startswith(f"{case}.") else f"{case}: {what}"  # a file of the case
         cases = counted(data.valued if kind in ("range", "moments", "labels") else data.read, "case")
-        many = f"{counted(faults.count, 'fault')} in {cases}, such as " if faults.count > 1 else ""
-        related = [(Location(str(data.folder.path)), "the data")]
-        cases = many + examples
-        yield folder_finding(configuration, data, related=related, cases=cases, faults=faults.count, **values)
+        many = f" ({counted(faults.count, 'fault')} in {cases})" if faults.count > 1 else ""
+        yield folder_finding(configuration, data, example=f"{example}{many}", faults=faults.count, **values)
 
 
 def data_judged_before(dataset: Dataset, configuration: Configuration) -> Iterator[Audit]:

@@ -7,11 +7,12 @@ from typing import Any
 
 from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import brief, listed, quoted
+from plansguard.core.text import brief, counted, listed, quoted
+from plansguard.documents.json_document import pointer
 from plansguard.records.preprocessing import DataState
 from plansguard.records.preprocessing_inputs import FieldDifference, dataset_changes, dataset_fields, differing
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import preprocess_command, preprocess_commands
+from plansguard.rules.engine.helpers import member, narrowed, preprocess_command, preprocess_commands
 from plansguard.subjects.data_users import DataUser, data_users
 from plansguard.subjects.dataset import Dataset, PreprocessedFolder
 from plansguard.subjects.documents import DatasetJson
@@ -24,8 +25,8 @@ _ONLY_NAMES = "leave the data as they are if only names were corrected; otherwis
 @rule(
     "PG540",
     Severity.ERROR,
-    message="the data in {identifier} were preprocessed with another {what}: {fields}",
-    fix="set {keys} back, or preprocess again: {preprocess}",
+    message="{identifier} was preprocessed with another {what}: {fields}",
+    fix="set it back, or preprocess again: {preprocess}",
     follows=("PG202", "PG402", "PG540"),
 )
 def stamp_disagrees(dataset: Dataset, preprocessing_records: Folders) -> Iterator[Found]:
@@ -37,8 +38,8 @@ def stamp_disagrees(dataset: Dataset, preprocessing_records: Folders) -> Iterato
     channels normalized as CT. The dataset.json has the same label values and number of channels. The same names of
     labels or channels in another order are a warning; new names and another file ending are for information.
 
-    Why it matters: nnU-Net stores no trace of the plans. After an edit it silently trains on the old arrays and
-    predicts, poorly, with the new plans. Other labels crash the data loader, or the network learns the old ones.
+    Why it matters: nnU-Net silently trains on the old arrays and predicts, poorly, with the new plans. It stores no
+    trace of the plans in the data. Other labels crash the data loader, or the network learns the old ones.
 
     How to fix: set the value back if the edit was not meant. Otherwise preprocess again.
 
@@ -56,9 +57,8 @@ def stamp_disagrees(dataset: Dataset, preprocessing_records: Folders) -> Iterato
 @rule(
     "PG541",
     Severity.WARNING,
-    message="{identifier} no longer holds the files that plansguard preprocess left there on {finished} ({then} then, "
-    "{now} now): it is not known what these were made with",
-    fix="preprocess again: {preprocess}; or delete {stamp} if you know what they were made with",
+    message="{identifier} holds other files than plansguard preprocess left: {then}, now {now}",
+    fix="preprocess again: {preprocess}; or delete {stamp} if you know what the data were made with",
 )
 def data_changed_since_stamp(dataset: Dataset, preprocessing_records: Folders) -> Iterator[Found]:
     """Preprocessed data are other files than those in the preprocessing record.
@@ -66,8 +66,8 @@ def data_changed_since_stamp(dataset: Dataset, preprocessing_records: Folders) -
     What it checks: where `plansguard preprocess` left a preprocessing record, the data folder holds the recorded cases,
     in files of the same names and sizes. When they were changed or copied does not count.
 
-    Why it matters: the data were preprocessed again by another command, perhaps with other plans, or files were lost,
-    replaced or damaged. The record does not describe them, so nothing is concluded from it.
+    Why it matters: it is not known what these data were made with, so nothing is concluded from the record. They were
+    preprocessed again by another command, perhaps with other plans, or files were lost, replaced or damaged.
 
     How to fix: preprocess again with `plansguard preprocess`, or delete the record if you know how the data were made.
 
@@ -76,12 +76,12 @@ def data_changed_since_stamp(dataset: Dataset, preprocessing_records: Folders) -
     Evidence: PP-02, PP-11; nnU-Net issue 2592, where a maintainer calls it too error-prone to trust existing data.
     """
     for folder, users in _in_state(dataset, preprocessing_records, DataState.CHANGED):
-        then = folder.record.value["files"]
+        then, now = _amounts(folder)
         yield found(
             Location(str(folder.record_file.path), "/files"),
             finished=folder.record.finished,
-            then=_amount(then["cases"], then["bytes"]),
-            now=_amount(len(folder.listing.cases), folder.listing.bytes),
+            then=then,
+            now=now,
             **_common_values(dataset, folder, users[0]),
         )
 
@@ -89,8 +89,7 @@ def data_changed_since_stamp(dataset: Dataset, preprocessing_records: Folders) -
 @rule(
     "PG542",
     Severity.ERROR,
-    message="plansguard preprocess began to fill {identifier} for {stamped_plans}, {stamped_configuration}, on {began} "
-    "and did not finish: {complete} of {cases} cases are complete",
+    message="the preprocessing of {identifier} began on {began} and did not finish: {complete} of {cases} cases",
     fix="wait if it still runs; otherwise start it again: {preprocess}",
 )
 def preprocessing_unfinished(dataset: Dataset, preprocessing_records: Folders) -> Iterator[Found]:
@@ -100,8 +99,8 @@ def preprocessing_unfinished(dataset: Dataset, preprocessing_records: Folders) -
     complete one, unless the earlier data are still there untouched. A warning where every case looks complete: the run
     may have been killed at its very end, or nnU-Net's own command may have been run since.
 
-    Why it matters: nnU-Net deletes the old data first and writes case by case. It trains on what a killed run left,
-    with fewer cases, or ends in a data loader that crashes on a truncated file.
+    Why it matters: nnU-Net trains on what a killed run left: fewer cases, or a truncated file that crashes the loader.
+    Preprocessing deletes the old data first and writes case by case.
 
     How to fix: preprocess again.
 
@@ -116,7 +115,7 @@ def preprocessing_unfinished(dataset: Dataset, preprocessing_records: Folders) -
             severity=Severity.WARNING if complete >= folder.record.cases else None,
             stamped_plans=folder.record.plans,
             stamped_configuration=folder.record.configuration,
-            began=folder.record.began,
+            began=folder.record.began.partition("T")[0],
             complete=complete,
             cases=folder.record.cases,
             **_common_values(dataset, folder, users[0]),
@@ -144,8 +143,9 @@ def _plans_differences(dataset: Dataset, folder: PreprocessedFolder, users: list
             reported.append((at, differences))
             what, origin = f"{user.plans.identifier}.json", folder.record_file.at("input")
             changed = [user.at(difference.field) for difference in differences]
+            keys, *_ = narrowed(differences[0].then, differences[0].now)
             yield found(
-                at,
+                at._replace(pointer=at.pointer + pointer(*keys)),
                 changed=changed,
                 **_difference_values(what, origin, differences),
                 **_common_values(dataset, folder, user),
@@ -176,12 +176,11 @@ def _dataset_json_differences(
 
 
 def _difference_values(what: str, origin: Location, differences: list[FieldDifference]) -> dict[str, Any]:
-    fields = [f"{key} was {brief(then)}, is {brief(now)}" for key, then, now in differences]
+    fields = [f"{key} was {brief(then)}, is {brief(now)}" for key, then, now in map(member, differences)]
     return {
         "related": [(origin, "what they were made with")],
         "what": what,
-        "fields": listed(fields, shown=2),
-        "keys": " and ".join(field for field, *_ in differences),
+        "fields": listed(fields, shown=1),
     }
 
 
@@ -193,5 +192,9 @@ def _common_values(dataset: Dataset, folder: PreprocessedFolder, user: DataUser)
     }
 
 
-def _amount(cases: int, size: int) -> str:
-    return f"{cases} cases in {size:,} bytes"
+def _amounts(folder: PreprocessedFolder) -> tuple[str, str]:
+    """What the folder held and holds: the number of cases, or their size if it alone differs, or their names."""
+    then, now = folder.record.value["files"], folder.listing
+    if then["cases"] != len(now.cases):
+        return counted(then["cases"], "case"), str(len(now.cases))
+    return (f"{then['bytes']:,} bytes", f"{now.bytes:,}") if then["bytes"] != now.bytes else ("cases", "others")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @rule(
     "PG510",
     Severity.ERROR,
-    message="gt_segmentations lacks {missing}: the validation at the end of the training will fail",
+    message="gt_segmentations lacks {missing}",
     fix="copy the labels: mkdir -p {target} && cp {source}/* {target}/",
 )
 def ground_truth_missing(
@@ -36,8 +36,8 @@ def ground_truth_missing(
 
     What it checks: `gt_segmentations/<case><file_ending>` exists for every validation case (every case without splits).
 
-    Why it matters: nnU-Net opens them only after the last epoch, when every case has been predicted: days later it ends
-    with `FileNotFoundError`. The weights are safe, and `--val` repeats the rest.
+    Why it matters: the final validation opens these labels: the training ends with `FileNotFoundError` after its last
+    epoch. Every case has been predicted then, days later. The weights are safe, and `--val` repeats the rest.
 
     How to fix: copy `labelsTr` of the raw dataset.
 
@@ -69,7 +69,7 @@ def _validation_labels(dataset: Dataset, data: Audit, ending: str) -> set[str]:
 @rule(
     "PG512",
     Severity.WARNING,
-    message="{raw} is newer than {folder}, which was preprocessed from it",
+    message="{raw} in nnUNet_raw is newer than {folder}",
     fix="if images or labels were changed, preprocess again: {preprocess}",
     follows=("PG202", "PG540", "PG509", "PG513"),
 )
@@ -95,13 +95,13 @@ def raw_files_newer_than_data(
     if all(earlier.folder.path != data.folder.path for earlier in data_judged_before(dataset, configuration)):
         newest = times[-1][1]
         changed = [dataset_json.at("labels")] if newest.parent.name == "labelsTr" else []
-        yield folder_finding(configuration, data, changed=changed, raw=quoted(newest))
+        yield folder_finding(configuration, data, changed=changed, raw=f"{newest.parent.name}/{newest.name}")
 
 
 @rule(
     "PG513",
     Severity.ERROR,
-    message="gt_segmentations is not labelsTr: {cases} {differ}",
+    message="gt_segmentations differs from labelsTr: {cases}",
     fix="copy the labels and preprocess again: {preprocess}",
     follows=("PG202", "PG540", "PG509"),
 )
@@ -112,7 +112,8 @@ def ground_truth_differs_from_raw(
 
     What it checks: the sizes, with `--data all` the bytes, of the files in `gt_segmentations` and in `labelsTr`.
 
-    Why it matters: the raw labels were corrected after preprocessing copied them; arrays and validation use the copies.
+    Why it matters: arrays and validation use these copies, not the labels that were corrected in nnUNet_raw.
+    Preprocessing copied them before.
 
     How to fix: preprocess again.
 
@@ -133,7 +134,6 @@ def ground_truth_differs_from_raw(
             changed=[dataset_json.at("labels")],
             preprocess=preprocess_commands(dataset, dataset.judged_plans),
             cases=listed(differing),
-            differ="differs" if len(differing) == 1 else "differ",
         )
 
 
@@ -161,8 +161,8 @@ def label_geometry_differs(dataset: Dataset, dataset_json: DatasetJson) -> Itera
     What it checks: with `--data sample` or `all`, where SimpleITK is installed, size, spacing, origin and direction in
     the headers of images and labels in `nnUNet_raw`. Another size is an error, the rest a warning.
 
-    Why it matters: preprocessing fails with `operands could not be broadcast together`, or it takes the voxels as they
-    are and the labels are next to the structures that they mark.
+    Why it matters: preprocessing fails, or takes the voxels as they are: labels are next to the structures that they
+    mark. The error is `operands could not be broadcast together`.
 
     How to fix: correct the label.
 

@@ -11,7 +11,7 @@ from plansguard.nnunet import printed_commands
 from plansguard.nnunet.workspace import is_folder_name
 from plansguard.records.preprocessing_inputs import FieldDifference
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import in_place
+from plansguard.rules.engine.helpers import in_place, member
 from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects.data_users import DataUser, data_users
 from plansguard.subjects.dataset import Dataset
@@ -24,10 +24,8 @@ _Conflict = tuple[DataUser, list[FieldDifference]]
 @rule(
     "PG501",
     Severity.ERROR,
-    message="{configuration} reads its data from {identifier}, as {other} of {other_plans} does, but preprocesses "
-    "differently: {fields}",
-    fix='make the two agree; or give {mover} of {plans} a folder of its own, "data_identifier": '
-    '"{own}", then {preprocess_mover}',
+    message="{configuration} shares its data folder with {other} of {other_plans}: {fields}",
+    fix='make them agree; or give {mover} of {plans} its own "data_identifier": "{own}", then {preprocess_mover}',
 )
 def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
     """Two plans files share a folder of preprocessed data that cannot be right for both.
@@ -36,9 +34,9 @@ def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
     what preprocessing writes: spacing, normalization, masks, resampling, preprocessor, transpose, reader, and the
     intensity statistics of channels normalized as CT, as ResEnc and default plans of the same dataset do.
 
-    Why it matters: the plans that are preprocessed last delete and replace the folder without asking. The others then
-    train on data of another spacing or normalization, without a warning, and predict with their own. It is the usual
-    result of moving ResEnc plans without a new name: their identifiers name the receiving dataset's own data.
+    Why it matters: the plans preprocessed last delete and replace the data; the others train on other spacing or
+    normalization. nnU-Net neither asks nor warns, and the others predict with their own. It is the usual result of
+    moving ResEnc plans without a new name: their identifiers name the receiving dataset's own data.
 
     How to fix: give one of them its own `data_identifier` (`plansguard migrate -tp NAME` does) and preprocess for it.
 
@@ -61,8 +59,8 @@ def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
 @rule(
     "PG502",
     Severity.ERROR,
-    message="{configuration} reads its data from {identifier}, as {other} does, but preprocesses differently: {fields}",
-    fix='give {mover} a folder of its own, "data_identifier": "{own}", then {preprocess_mover}',
+    message="{configuration} shares its data folder with {other}: {fields}",
+    fix='give {mover} its own "data_identifier": "{own}", then {preprocess_mover}',
 )
 def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     """Two configurations of the same plans share a folder of preprocessed data that cannot be right for both.
@@ -70,8 +68,9 @@ def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     What it checks: configurations of one plans file with the same `data_identifier` preprocess in the same way (see
     PG501). A child that changes only patch size, batch size or network rightly shares its parent's data.
 
-    Why it matters: a configuration that inherits from another and changes its spacing also inherits the
-    `data_identifier`. It then trains on the parent's data at the parent's spacing, or its preprocessing replaces them.
+    Why it matters: one of the two trains on the other's spacing or normalization, or deletes its data when it is
+    preprocessed. A configuration that inherits from another and changes its spacing also inherits the
+    `data_identifier`.
 
     How to fix: add a `data_identifier` that no other configuration has, and preprocess.
 
@@ -92,8 +91,9 @@ def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
 @rule(
     "PG503",
     Severity.ERROR,
-    message="{configuration} reads its data from {identifier}, not from {theirs} as {parent} does: {state}",
-    fix="delete data_identifier from {configuration}, so that it reads {theirs}; or {preprocess}",
+    message="{configuration} reads a folder of its own, {identifier}, which {state}",
+    mark="{parent} reads {theirs}",
+    fix="delete data_identifier from {configuration}; or {preprocess}",
     roles=PREPROCESSED,
 )
 def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: Configuration) -> Iterator[Found]:
@@ -102,8 +102,8 @@ def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: C
     What it checks: a configuration with a `previous_stage` has the `data_identifier` of the configuration it inherits
     from. Another one is an error while that folder is missing, and for information where it exists.
 
-    Why it matters: the trained low-resolution stage writes its predictions for every case of the next stage's data
-    folder. Without it there is only a line in the log per case, and the cascade fails after days of training.
+    Why it matters: the first stage writes predictions only for cases of this folder: the cascade fails after days of
+    training. For every missing case there is only a line in the log.
 
     How to fix: delete the `data_identifier`, as the planner writes none, or preprocess the cascade stage.
 
@@ -124,16 +124,15 @@ def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: C
         identifier=brief(identifier),
         parent=parent,
         theirs=brief(theirs),
-        state="check that it holds every case" if exists else "there is no such folder",
+        state="may lack cases" if exists else "does not exist",
     )
 
 
 @rule(
     "PG530",
     Severity.WARNING,
-    message="{identifier} does not exist, and no plans name {folder}, which holds data and is the folder that a "
-    "planner gives {configuration}",
-    fix='if the data are meant, write "data_identifier": "{folder}"; else preprocess: {preprocess}',
+    message="{identifier} does not exist, and {folder} holds data that no plans name",
+    fix='if these data are meant, write "data_identifier": "{folder}"; else {preprocess}',
     roles=PREPROCESSED,
 )
 def data_under_another_name(dataset: Dataset, plans: Plans, configuration: Configuration) -> Iterator[Found]:
@@ -142,7 +141,7 @@ def data_under_another_name(dataset: Dataset, plans: Plans, configuration: Confi
     What it checks: where the folder `data_identifier` does not exist, whether there is one called
     `<plans>_<configuration>`, as planners name it, that holds cases and that no configuration of any plans names.
 
-    Why it matters: training stops with `FileNotFoundError`; a preprocessing makes the same data again, under the other
+    Why it matters: training stops with `FileNotFoundError`; preprocessing makes the same data again, under the other
     name.
 
     How to fix: correct the name, or preprocess if another folder is meant.
@@ -178,7 +177,7 @@ def _conflict_finding(dataset: Dataset, user: DataUser, conflict: _Conflict, at:
     if other.judged and not user.judged:  # report it at the configuration that was requested
         user, other, at = other, user, other.identifier_at
         differences = [FieldDifference(field, then=now, now=then) for field, then, now in differences]
-    fields = [f"{key} {brief(theirs)} there, {brief(ours)} here" for key, theirs, ours in differences]
+    fields = [f"{key} {brief(ours)}, there {brief(theirs)}" for key, theirs, ours in map(member, differences)]
     identifier = user.configuration.get("data_identifier")
     mover = other if _own_folder(user) == identifier else user
     return found(
@@ -188,7 +187,7 @@ def _conflict_finding(dataset: Dataset, user: DataUser, conflict: _Conflict, at:
         identifier=brief(identifier),
         other=other.configuration.name,
         other_plans=other.plans.path.name,
-        fields=listed(fields, shown=2),
+        fields=listed(fields, shown=1),
         mover=mover.configuration.name,
         preprocess_mover=in_place(
             dataset, printed_commands.preprocess(dataset.name, mover.plans.identifier, mover.configuration.name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import counted, listed, quoted
+from plansguard.core.text import counted, listed
 from plansguard.nnunet.workspace import ALL, FOLDS
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import lacks
@@ -48,7 +48,7 @@ def split_names_missing_case(dataset: Dataset, splits: Splits, data: Audit) -> I
         images = known(lambda: dataset.raw_images.cases(dataset.dataset_json.require("file_ending")))
         exist = set(missing) <= set(images or ())
         yield found(
-            splits.at(),
+            _first_place(dataset, splits, set(missing)),
             fix=_PREPROCESS if exist else None,
             missing=listed(missing),
             stand=stand,
@@ -56,10 +56,21 @@ def split_names_missing_case(dataset: Dataset, splits: Splits, data: Audit) -> I
         )
 
 
+def _first_place(dataset: Dataset, splits: Splits, cases: set[str]) -> Location:
+    """Return the first place of one of these cases in the requested folds."""
+    return next(
+        splits.at(index, side, place)
+        for index, fold in requested_folds(dataset, splits).items()
+        for side in ("train", "val")
+        for place, case in enumerate(fold[side])
+        if case in cases
+    )
+
+
 @rule(
     "PG515",
     Severity.WARNING,
-    message="{cases} of {folder} {stand} in no fold: never trained on, never validated",
+    message="{cases} of {folder} {stand} in no fold of splits_final.json",
     fix="add them to the folds, or delete splits_final.json: nnU-Net makes new folds, unlike those trained before",
 )
 def cases_in_no_split(dataset: Dataset, splits: Splits, data: Audit) -> Iterator[Found]:
@@ -68,7 +79,8 @@ def cases_in_no_split(dataset: Dataset, splits: Splits, data: Audit) -> Iterator
     What it checks: every case of the data folder is in some fold of `splits_final.json`; not before a training of the
     fold `all`, which takes every case, and not where there is no fold at all (PG516).
 
-    Why it matters: nnU-Net makes the file once, at the first training: cases added later are preprocessed and ignored.
+    Why it matters: these cases are never trained on nor validated: nnU-Net makes the file once, at the first training.
+    Cases added later are preprocessed and ignored.
 
     How to fix: add the cases to the folds, or let nnU-Net make new splits.
 
@@ -86,6 +98,7 @@ def cases_in_no_split(dataset: Dataset, splits: Splits, data: Audit) -> Iterator
     "PG516",
     Severity.WARNING,
     message="{trouble}",
+    mark="{mark}",
     fix="correct the fold in splits_final.json; results of this fold do not count",
 )
 def split_overlaps(dataset: Dataset, splits: Splits) -> Iterator[Found]:
@@ -94,8 +107,9 @@ def split_overlaps(dataset: Dataset, splits: Splits) -> Iterator[Found]:
     What it checks: in each fold (before a training only in its own) no case is listed twice and neither list is empty.
     There is a fold; before a training of the fold `all`, which reads none, this is a warning.
 
-    Why it matters: such a validation measures memory, and nnU-Net only warns. An empty list stops the first epoch.
-    Without folds, nnU-Net trains every numbered fold on a random 80 % of the cases.
+    Why it matters: nnU-Net only warns of validation on training cases, stops at an empty list, and without folds
+    divides at random. Validation on training cases measures memory. An empty list stops the first epoch. Without folds,
+    nnU-Net trains every numbered fold on a random 80 % of the cases.
 
     How to fix: correct the fold.
 
@@ -106,25 +120,25 @@ def split_overlaps(dataset: Dataset, splits: Splits) -> Iterator[Found]:
     if not splits.value and dataset.request.fold in (None, ALL):  # PG732 reports it of a numbered fold
         severity = Severity.ERROR if dataset.request.fold is None else None
         fix = "delete splits_final.json: nnU-Net then writes five folds"
-        yield found(splits.at(), severity=severity, fix=fix, trouble="splits_final.json has no fold")
+        yield found(splits.at(), severity=severity, fix=fix, trouble="splits_final.json has no fold", mark="")
     for index, fold in requested_folds(dataset, splits).items():
         both = sorted(set(fold["train"]) & set(fold["val"]))
+        empty = [side for side in ("train", "val") if not fold[side]]
+        twice = [side for side in ("train", "val") if len(set(fold[side])) < len(fold[side])]
         troubles = [f"{listed(both)} in train and in val"] if both else []
-        empty = [f"{side} is empty" for side in ("train", "val") if not fold[side]]
-        troubles += empty
-        troubles += [
-            f"{side} names a case twice" for side in ("train", "val") if len(set(fold[side])) < len(fold[side])
-        ]
+        troubles += [*(f"{side} is empty" for side in empty), *(f"{side} names a case twice" for side in twice)]
         if troubles:
-            severity, place = (Severity.ERROR, (index, empty[0].partition(" ")[0])) if empty else (None, (index,))
+            shared = ("val", fold["val"].index(both[0])) if both else ()
+            place = splits.at(index, *(empty[:1] or shared or twice[:1]))
+            severity, mark = (Severity.ERROR, "") if empty else (None, "also in train" if both else "")
             trouble = f"fold {index}: {'; '.join(troubles)}"
-            yield found(splits.at(*place), severity=severity, fold=index, trouble=trouble)
+            yield found(place, severity=severity, fold=index, trouble=trouble, mark=mark)
 
 
 @rule(
     "PG528",
     Severity.WARNING,
-    message="folds {folds} validate on the same cases: their results are no cross-validation",
+    message="folds {folds} validate on the same cases",
     fix="divide the cases among the folds; without the file nnU-Net makes new ones",
 )
 def folds_are_identical(dataset: Dataset, splits: Splits) -> Iterator[Found]:
@@ -132,8 +146,8 @@ def folds_are_identical(dataset: Dataset, splits: Splits) -> Iterator[Found]:
 
     What it checks: no two folds have the same cases under `val`. A file with one fold, for a fixed division, is fine.
 
-    Why it matters: an ensemble of five such folds has seen the same cases five times, and the mean over the folds is
-    that of one. nnU-Net trains them without a word.
+    Why it matters: an ensemble of these folds has seen the same cases each time, and the mean over the folds is that of
+    one. nnU-Net trains them without a word.
 
     How to fix: keep one fold of a fixed division, and train it once; or divide the cases.
 
@@ -152,9 +166,8 @@ def folds_are_identical(dataset: Dataset, splits: Splits) -> Iterator[Found]:
 @rule(
     "PG527",
     Severity.ERROR,
-    message="{dataset} has {cases} and no splits_final.json: nnU-Net cannot divide them into {folds} folds",
-    fix="train the fold all, which takes every case; or write {path} by hand, a list of folds such as "
-    '[{{"train": [...], "val": [...]}}]',
+    message="{dataset} has {cases} and no splits_final.json",
+    fix='train the fold all, which takes every case; or write splits_final.json: [{{"train": [...], "val": [...]}}]',
 )
 def too_few_cases_to_divide(dataset: Dataset, configuration: Configuration, data: Audit) -> Iterator[Found]:
     """There are fewer cases than folds.
@@ -163,8 +176,8 @@ def too_few_cases_to_divide(dataset: Dataset, configuration: Configuration, data
     which does not know the fold; nothing before a training of the fold `all`, which divides nothing, and nothing in a
     check after one.
 
-    Why it matters: a training of a numbered fold divides the cases into five folds if there is no file, and stops with
-    `ValueError: Cannot have number of splits n_splits=5 greater than the number of samples`.
+    Why it matters: a numbered fold stops: `ValueError: Cannot have number of splits n_splits=5 greater than the number
+    of samples`. If there is no file, its training divides the cases into five folds.
 
     How to fix: train the fold `all`, or write the file.
 
@@ -180,8 +193,6 @@ def too_few_cases_to_divide(dataset: Dataset, configuration: Configuration, data
         Location(str(dataset.folder)),
         severity=None if fold is not None else Severity.WARNING,
         cases=counted(cases, "preprocessed case"),
-        folds=FOLDS,
-        path=quoted(dataset.folder / "splits_final.json"),
     )
 
 

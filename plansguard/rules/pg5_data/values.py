@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @rule(
     "PG520",
     Severity.ERROR,
-    message="{folder}: values that these plans cannot give: {cases}",
+    message="{folder}/{example}",
     fix="preprocess with these plans: {preprocess}",
 )
 def values_outside_normalization(configuration: Configuration, data: Audit) -> Iterator[Found]:
@@ -41,7 +41,7 @@ def values_outside_normalization(configuration: Configuration, data: Audit) -> I
 @rule(
     "PG521",
     Severity.WARNING,
-    message="{folder}: values that these plans hardly give: {cases}",
+    message="{folder}/{example}",
     fix="if the plans were edited since, preprocess with them: {preprocess}",
 )
 def values_unlike_normalization(configuration: Configuration, data: Audit) -> Iterator[Found]:
@@ -50,7 +50,8 @@ def values_unlike_normalization(configuration: Configuration, data: Audit) -> It
     What it checks: with `--data sample` or `all`, that z-scored channels have a mean near 0 and a standard deviation
     near 1, inside the mask where the plans normalize in it. The thresholds allow for the small changes of resampling.
 
-    Why it matters: as PG520, with weaker evidence.
+    Why it matters: if these data were made with other plans, prediction normalizes unlike training. The evidence is
+    weaker than that of PG520.
 
     How to fix: preprocess again, if the plans were changed.
 
@@ -64,7 +65,7 @@ def values_unlike_normalization(configuration: Configuration, data: Audit) -> It
 @rule(
     "PG522",
     Severity.ERROR,
-    message="{folder}: {cases}",
+    message="{folder}/{example}",
     fix="correct the labels in nnUNet_raw or declare them in dataset.json, then preprocess again: {preprocess}",
 )
 def undeclared_labels(configuration: Configuration, data: Audit) -> Iterator[Found]:

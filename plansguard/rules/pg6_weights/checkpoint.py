@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument, UnreadableFolder
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import differ, listed, nearest, quoted
+from plansguard.core.text import differ, listed, quoted
 from plansguard.nnunet import constants, plans_diff, printed_commands
 from plansguard.nnunet.install import gpus
 from plansguard.rules.engine.declare import Found, found, rule
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
 
 
-@rule("PG601", Severity.ERROR, message="{reason}", fix="{hint}", incomplete=True)
+@rule("PG601", Severity.ERROR, message="{name} cannot be read: {reason}", fix="{hint}", incomplete=True)
 def unreadable_checkpoint(dataset: Dataset) -> Iterator[Found]:
     """A checkpoint in a model folder cannot be read.
 
     What it checks: every `fold_*/checkpoint_*.pth` of a model folder is a file of torch, complete to its zip directory.
 
-    Why it matters: nnU-Net writes checkpoints in place. A training that is killed while it saves, or a download that
-    breaks off, leaves a file that nothing can load; `nnUNetv2_train --c` then ends with `PytorchStreamReader failed
-    reading zip archive`, although `checkpoint_best.pth` beside it may be fine.
+    Why it matters: nnU-Net writes checkpoints in place: a training killed while it saves leaves a file that nothing can
+    load. So does a download that breaks off. `nnUNetv2_train --c` then ends with `PytorchStreamReader failed reading
+    zip archive`, although `checkpoint_best.pth` beside it may be fine.
 
     How to fix: download the file again, or continue from another checkpoint of the same fold.
 
@@ -44,14 +44,14 @@ def unreadable_checkpoint(dataset: Dataset) -> Iterator[Found]:
             if disk.is_there(path) and not disk.is_file(path):
                 hint = f"move it away: mv {quoted(path)} {quoted(path.with_name(f'old_{path.name}'))}; then copy the "
                 hint += "checkpoint there, or use another one of this fold"
-            yield found(Location(checkpoint.path), reason=checkpoint.reason, hint=hint)
+            yield found(Location(checkpoint.path), name=path.name, reason=checkpoint.reason, hint=hint)
 
 
 @rule(
     "PG602",
     Severity.ERROR,
     message="the file is incomplete: {damage}",
-    fix="download or copy it again; if it was written by a training that crashed, use another checkpoint of that fold",
+    fix="download or copy it again; after a crash of its training, use another checkpoint of that fold",
 )
 def damaged_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     """Parts of a checkpoint are missing.
@@ -67,7 +67,7 @@ def damaged_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     Evidence: AR-10.
     """
     if checkpoint.damage:
-        yield found(Location(checkpoint.path), damage="; ".join(checkpoint.damage))
+        yield found(Location(checkpoint.path), damage=listed(checkpoint.damage, shown=1))
 
 
 @rule("PG603", Severity.ERROR, message="{sentence}", fix="{remedy}")
@@ -77,8 +77,8 @@ def not_an_nnunet_v2_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     What it checks: it has `network_weights`, `init_args` and `trainer_name`, and its parameters have the names of
     nnU-Net's own networks: without a leading `module.` or `_orig_mod.`, as wrappers of torch leave them.
 
-    Why it matters: `-pretrained_weights` reads `network_weights` and compares names; a bare state dict ends in
-    `KeyError: 'network_weights'`, prefixed names in `Key ... is missing in the pretrained model weights`. `--c` removes
+    Why it matters: `-pretrained_weights` compares names, and stops: `Key ... is missing in the pretrained model
+    weights`. It reads `network_weights`: a bare state dict ends in `KeyError: 'network_weights'`. `--c` removes
     `module.`, `-pretrained_weights` does not.
 
     How to fix: depends on the file. Models of nnU-Net v1 do not load in v2. Other toolkits' networks do not fit at all.
@@ -98,11 +98,11 @@ def not_an_nnunet_v2_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
 def foreign_to_nnunet(checkpoint: Checkpoint) -> tuple[str, str] | None:
     """Return why nnU-Net v2 cannot load weights from this file, and what to do; None where it can."""
     if checkpoint.kind not in ("nnunet-v2", "nnssl"):
-        return checkpoint.sentence, _REMEDIES.get(checkpoint.kind, "use a checkpoint that nnU-Net v2 wrote")
+        clause = checkpoint.sentence[:1].lower() + checkpoint.sentence[1:].rstrip(".")
+        return clause, _REMEDIES.get(checkpoint.kind, "use a checkpoint that nnU-Net v2 wrote")
     if checkpoint.prefix:
         return (
-            f'the names of all parameters begin with "{checkpoint.prefix}", which a wrapper of torch added: '
-            "nnU-Net does not find them",
+            f'the names of all parameters begin with "{checkpoint.prefix}", which a wrapper of torch added',
             f'save it again with the names without "{checkpoint.prefix}"',
         )
     return None
@@ -118,8 +118,8 @@ _REMEDIES = {
 @rule(
     "PG604",
     Severity.ERROR,
-    message="loading this file would run code that no checkpoint needs: it names {names}",
-    fix="do not load it: nnU-Net would execute it. Ask where it comes from, and use another copy",
+    message="loading this file would run {names}, which no checkpoint needs",
+    fix="do not load it; use a copy from its author",
 )
 def suspicious_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     """A checkpoint would run a command when it is loaded.
@@ -142,8 +142,7 @@ def suspicious_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
 @rule(
     "PG605",
     Severity.WARNING,
-    message="the weights were saved on a GPU, and this machine has none: nnU-Net cannot load them here with "
-    "-pretrained_weights",
+    message="the weights were saved on a GPU, and this machine has none",
     fix='train where there is a GPU, or save them again from the CPU: python -c "import torch; '
     "torch.save(torch.load({weights}, map_location='cpu', weights_only=False), {copy})\"",
 )
@@ -154,8 +153,8 @@ def cuda_weights_without_gpu(dataset: Dataset, checkpoint: Checkpoint) -> Iterat
     were saved, and whether a driver for GPUs (NVIDIA, or AMD with ROCm) is loaded here. With an empty
     `CUDA_VISIBLE_DEVICES` there is no GPU either.
 
-    Why it matters: `-pretrained_weights` loads without `map_location`. On a machine without a GPU that ends in
-    `Attempting to deserialize object on a CUDA device`, also with `-device cpu`.
+    Why it matters: `-pretrained_weights` stops: `Attempting to deserialize object on a CUDA device`, also with `-device
+    cpu`. It loads without `map_location`.
 
     How to fix: nothing, if the training runs elsewhere.
 
@@ -176,8 +175,8 @@ def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Fou
     What it checks: whether the fold of the named checkpoint has another one named `checkpoint_final.pth`, and whether
     as many epochs or steps are done as its trainer plans (1000 epochs, or the number in its name).
 
-    Why it matters: `checkpoint_best.pth` is the best on few validation patches, and an early one may be a few epochs
-    old. Both load without a warning.
+    Why it matters: `checkpoint_best.pth` is the best on few validation patches, and may be a few epochs old. Both load
+    without a warning.
 
     How to fix: use `checkpoint_final.pth`, or accept this finding.
 
@@ -203,8 +202,8 @@ def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Fou
 @rule(
     "PG607",
     Severity.INFO,
-    message="the file contains no plans: the input that the weights were trained on cannot be compared",
-    fix="look for plans.json where the weights come from, and migrate those; what the shapes alone determine: "
+    message="the file contains no plans",
+    fix="ask for the plans.json of these weights and migrate it; what the shapes determine: "
     + printed_commands.show(yielded("path")),
 )
 def weights_without_plans(checkpoint: Checkpoint) -> Iterator[Found]:
@@ -213,7 +212,8 @@ def weights_without_plans(checkpoint: Checkpoint) -> Iterator[Found]:
     What it checks: the checkpoint contains the plans of its training, as every checkpoint of nnU-Net v2 does. Those of
     nnssl contain an adaptation plan instead, from which nnU-Net makes plans.
 
-    Why it matters: the shapes of the parameters determine the network, but not the spacing and the normalization.
+    Why it matters: the spacing and normalization of the weights are unknown; the shapes of parameters determine only
+    the network.
 
     How to fix: ask for `plans.json`; it is in the model folder above the fold.
 
@@ -228,8 +228,8 @@ def weights_without_plans(checkpoint: Checkpoint) -> Iterator[Found]:
 @rule(
     "PG608",
     Severity.WARNING,
-    message="the weights were trained by {trainer}, which neither nnU-Net {version} nor nnUNet_extTrainer has{guess}",
-    fix="get the file with that class and name its folder in nnUNet_extTrainer; nnU-Net 2.8 and later search it",
+    message="the weights are of {trainer}, which neither nnU-Net {version} nor nnUNet_extTrainer has",
+    fix="get the file with that class, and name its folder in nnUNet_extTrainer; nnU-Net 2.8 and later search it",
 )
 def trainer_of_weights_unknown(checkpoint: Checkpoint) -> Iterator[Found]:
     """The trainer that made the weights is not installed.
@@ -250,15 +250,13 @@ def trainer_of_weights_unknown(checkpoint: Checkpoint) -> Iterator[Found]:
     name = None if checkpoint.trainer is None else constants.base_trainer(checkpoint.trainer)
     if name is None or name in constants.STOCK_TRAINERS or name in all_names():
         return
-    near = nearest(name, constants.STOCK_TRAINERS)
-    guess = f"; the nearest is {near}" if near else ""
-    yield found(Location(checkpoint.path), trainer=name, version=constants.NNUNET_VERSION, guess=guess)
+    yield found(Location(checkpoint.path), trainer=name, version=constants.NNUNET_VERSION)
 
 
 @rule(
     "PG609",
     Severity.WARNING,
-    message="the weights are of {trainer}, which builds a network of its own and not the one that the plans name",
+    message="the weights are of {trainer}, which builds a network of its own",
     fix="fine-tune with the same trainer: -tr {trainer}",
 )
 def trainer_changes_network(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
@@ -267,9 +265,10 @@ def trainer_changes_network(dataset: Dataset, checkpoint: Checkpoint) -> Iterato
     What it checks: the trainer in the checkpoint is one of nnU-Net's that override `build_network_architecture` (batch
     normalization, Primus), and not the one named at the gate. Plans of nnssl, which name their network, are exempt.
 
-    Why it matters: with such weights equal plans do not mean equal networks. Missing parameters are reported by PG620
-    to PG623. Weights with batch normalization load into nnU-Net's own network without a warning, because that has
-    parameters of the same names: it normalizes each image by itself and drops the running means.
+    Why it matters: other trainers build another network: parameters are missing, or running means are silently dropped.
+    Equal plans do not mean equal networks here. Missing parameters are reported by PG620 to PG623. Weights with batch
+    normalization load into nnU-Net's own network without a warning, because that has parameters of the same names: it
+    normalizes each image by itself and drops the running means.
 
     How to fix: train with the same trainer.
 
@@ -298,8 +297,8 @@ def checkpoint_from_other_plans(dataset: Dataset, checkpoint: Checkpoint) -> Ite
     What it checks: network, input and training fields of the checkpoint's plans against the `plans.json` of its model
     folder, for the configuration that was trained.
 
-    Why it matters: the checkpoint keeps the plans that its training was begun with; the folder's file is written again
-    whenever a training is begun or continued, and is what prediction uses. After a resume with edited plans, or a
+    Why it matters: prediction uses the folder's plans; the checkpoint keeps those that its training was begun with. The
+    folder's file is written again whenever a training is begun or continued. After a resume with edited plans, or a
     second training into the same folder (another fold, a remaining checkpoint), the two differ, without a warning.
 
     How to fix: find out which plans made the preprocessed data, and put those into the folder. For all folds of a model
@@ -322,7 +321,7 @@ def checkpoint_from_other_plans(dataset: Dataset, checkpoint: Checkpoint) -> Ite
 @rule(
     "PG611",
     Severity.ERROR,
-    message="{count} of {total} parameters contain NaN or infinity, such as {name}: the network computes nothing else",
+    message="{count} of {total} parameters contain NaN or infinity, such as {name}",
     fix="use an earlier checkpoint of that training; a loss that became NaN there is the cause",
 )
 def weights_are_no_numbers(checkpoint: Checkpoint) -> Iterator[Found]:
@@ -331,8 +330,8 @@ def weights_are_no_numbers(checkpoint: Checkpoint) -> Iterator[Found]:
     What it checks: the first 1024 bytes of every parameter are finite numbers. A training that diverged leaves no
     number in any of them. Checkpoints in archives, and files of torch before 1.6, are not read.
 
-    Why it matters: nnU-Net saves and loads such weights without a message. Every output is NaN: a fine-tuning has a
-    loss of NaN from its first step, and every prediction is background.
+    Why it matters: every output is NaN: fine-tuning has a loss of NaN from its first step, and every prediction is
+    background. nnU-Net saves and loads such weights without a message.
 
     How to fix: take `checkpoint_best.pth`, or train again with a lower learning rate.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from plansguard.core import disk
 from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import brief, listed
+from plansguard.core.text import brief, counted, listed
 from plansguard.nnunet import constants, plans_diff
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import migration_of
@@ -17,6 +17,7 @@ from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 
 if TYPE_CHECKING:
+    from plansguard.nnunet.network.mismatch import Obstacle
     from plansguard.subjects.input_comparison import InputDifference
     from plansguard.subjects.weights import Weights
 
@@ -27,7 +28,7 @@ _SIDES = re.compile(r"(^|[\W_])(left|right|links|rechts|l|r)([\W_]|$)", re.IGNOR
 @rule(
     "PG620",
     Severity.ERROR,
-    message="the weights do not load into {configuration}: {causes}",
+    message="the weights do not load into {configuration}: {cause}",
     fix="use plans with the network of the weights: {migrate}; or pretrain again with these plans",
     follows=("PG624",),
 )
@@ -37,8 +38,8 @@ def other_network(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     What it checks: the network that the parameters' names show (plain U-Net, residual encoder) against that of the
     configuration. Networks whose parameters are unknown are compared by the plans in the checkpoint.
 
-    Why it matters: the parameters of the two have different names; nnU-Net stops with `Key
-    encoder.stages.0.blocks.0.conv1... is missing in the pretrained model weights`.
+    Why it matters: nnU-Net stops: `Key encoder.stages.0.blocks.0.conv1... is missing in the pretrained model weights`.
+    The parameters of the two networks have different names.
 
     How to fix: migrate the weights' plans to this dataset, or use weights of the same kind of network.
 
@@ -52,9 +53,8 @@ def other_network(dataset: Dataset, weights: Weights) -> Iterator[Found]:
 @rule(
     "PG621",
     Severity.ERROR,
-    message="the weights do not load into {configuration}: {causes}",
-    fix="weights and data must have the same channels in the same order: choose other weights, or leave channels out "
-    "of the dataset; -pretrained_weights cannot adapt them",
+    message="the weights do not load into {configuration}: {cause}",
+    fix="use weights with the same channels in the same order, or leave channels out of the dataset",
 )
 def input_channels_differ(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """The weights take another number of input channels.
@@ -62,7 +62,8 @@ def input_channels_differ(dataset: Dataset, weights: Weights) -> Iterator[Found]
     What it checks: the input channels of the first convolution against `channel_names` of dataset.json; for the second
     stage of a cascade one more per foreground label, because its input includes the first stage's segmentation.
 
-    Why it matters: nnU-Net does not adapt the first layer. A cascade stage loads only weights for as many labels.
+    Why it matters: nnU-Net does not adapt the first layer. Neither does `-pretrained_weights`. A cascade stage loads
+    only weights for as many labels.
 
     How to fix: choose weights with these channels.
 
@@ -76,7 +77,7 @@ def input_channels_differ(dataset: Dataset, weights: Weights) -> Iterator[Found]
 @rule(
     "PG622",
     Severity.ERROR,
-    message="the weights do not load into {configuration}: {causes}",
+    message="the weights do not load into {configuration}: {cause}",
     fix="{remedy}",
 )
 def weights_of_other_dimension(dataset: Dataset, weights: Weights) -> Iterator[Found]:
@@ -84,7 +85,7 @@ def weights_of_other_dimension(dataset: Dataset, weights: Weights) -> Iterator[F
 
     What it checks: the axes of the convolutions in the checkpoint against those of the configuration's patch.
 
-    Why it matters: they cannot load.
+    Why it matters: nnU-Net stops: convolutions in 2D and 3D have weights of different shapes.
 
     How to fix: train the configuration that the weights were trained as, if this dataset has it.
 
@@ -104,7 +105,7 @@ def weights_of_other_dimension(dataset: Dataset, weights: Weights) -> Iterator[F
 @rule(
     "PG623",
     Severity.ERROR,
-    message="the weights do not load into {configuration}: {causes}",
+    message="the weights do not load into {configuration}: {cause}",
     fix="migrate the weights' plans to this dataset: {migrate}, then preprocess; or pretrain again with these plans",
     follows=("PG624",),
 )
@@ -115,8 +116,8 @@ def other_topology(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     against those in the checkpoint. Segmentation layers do not count, and more layers in the checkpoint do no harm,
     because nnU-Net ignores both. The causes are named by stage and axis; stages count from 0, as in `strides`.
 
-    Why it matters: the planner makes a network for each dataset, so a checkpoint fits one dataset by chance and not the
-    next. nnU-Net's message prints the weights themselves and hides the cause.
+    Why it matters: nnU-Net stops, and its message prints the weights themselves and hides the cause. The planner makes
+    a network for each dataset, so a checkpoint fits one dataset by chance and not the next.
 
     How to fix: migrate the weights' plans and preprocess. `plansguard fit` lists what a checkpoint needs, per dataset.
 
@@ -140,8 +141,8 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
     while other plans in the folder agree with them in both; or, where the weights do not load, whether other plans have
     at least their network, as grafted ones do. Without `-p`, nnU-Net takes `nnUNetPlans`, and so does this comparison.
 
-    Why it matters: every version of nnU-Net's instructions leaves `-p` out of the last command. Then the default plans
-    train: with another network the weights are refused; else spacing and normalization are silently wrong.
+    Why it matters: the default plans train: another network refuses the weights, else spacing and normalization are
+    silently wrong. Every version of nnU-Net's instructions leaves `-p` out of the last command.
 
     How to fix: name the right plans with `-p`.
 
@@ -165,16 +166,16 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
             related=[(other.at(), "the plans of the weights" if same else "plans with their network")],
             changed=[plans.at()],  # all that is wrong with them has this cause
             example="" if dataset.request.trainer else f": {_fine_tuning(dataset, weights, other)}",
-            belong="were trained with the plans in" if same else "load with",
+            belong="were trained with" if same else "load with",
             other=other.identifier,
-            trouble=f"differs from their input: {listed(differing)}" if weights.load else "cannot load them",
+            trouble=f"has another {listed(differing, shown=1)}" if weights.load else "cannot load them",
         )
 
 
 @rule(
     "PG625",
     Severity.WARNING,
-    message="the weights load into {configuration}, but this run's input differs from that of their training: {fields}",
+    message="the weights load into {configuration}, but were trained on other input: {fields}",
     fix="for the same input: {migrate}, then preprocess; if the difference is meant, accept it in plansguard.json",
     follows=("PG401", "PG402", "PG403", "PG624"),
 )
@@ -192,8 +193,8 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
     files. Grafted plans keep their own spacing, normalization and reader on purpose: for information. Plans
     whose migration record was removed are not known as migrated: PG311 reports them.
 
-    Why it matters: nnU-Net compares names and shapes of parameters and nothing else. The training runs to its end, and
-    its result may be worse than that of the weights themselves, without a warning. It is the most expensive mistake.
+    Why it matters: the training runs to its end, and may be worse than the weights themselves, without a warning.
+    nnU-Net compares names and shapes of parameters and nothing else. It is the most expensive mistake.
 
     How to fix: use the weights' plans, preprocess with them, train with `-p`. Where the patch alone differs, that of
     the weights is enough.
@@ -214,7 +215,6 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
         yield found(
             configuration.at(),
             severity=worst,
-            related=[(Location(weights.checkpoint.path), "the weights")],
             changed=[_place(row.field, configuration) for row in gravest],
             fields=listed([row.field for row in gravest]),
             fix=_without_migration(rows, worst),
@@ -226,16 +226,17 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
 @rule(
     "PG626",
     Severity.ERROR,
-    message="the weights were trained on the channels {saw}, this dataset has them in the order {feeds}",
-    fix="bring the channels into the order of the weights: rename the files _0000, _0001, ..., change channel_names, "
-    "plan and preprocess again",
+    message="the weights were trained on the channels {saw}, this dataset has {feeds}",
+    fix="bring the channels into the order of the weights: file names _0000, _0001, ... and channel_names; "
+    "then plan and preprocess again",
 )
 def channels_permuted(weights: Weights) -> Iterator[Found]:
     """The dataset has the weights' channels in another order.
 
     What it checks: the channel names of both dataset.json, in file order and without regard to case.
 
-    Why it matters: the order of the files decides. The weights load, and what they learned on CT is applied to PET.
+    Why it matters: the weights load, and what they learned on one channel is applied to another. The order of the files
+    decides: what was learned on CT is applied to PET.
 
     How to fix: rename the image files so that the order is that of the weights.
 
@@ -253,8 +254,7 @@ def channels_permuted(weights: Weights) -> Iterator[Found]:
 @rule(
     "PG627",
     Severity.WARNING,
-    message="the weights were trained by {trainer}, which {habit}; this dataset distinguishes left from right "
-    "({labels}), and {planned} mirrors{extent}",
+    message="the weights were trained {habit}, and {planned} mirrors{extent} ({labels})",
     fix="fine-tune with the same trainer, or one that does not mirror: {command}",
 )
 def weights_were_not_mirrored(dataset: Dataset, weights: Weights) -> Iterator[Found]:
@@ -282,15 +282,16 @@ def weights_were_not_mirrored(dataset: Dataset, weights: Weights) -> Iterator[Fo
     planned = dataset.request.base_trainer or constants.DEFAULT_TRAINER
     planned_class = find_trainer(planned)
     everywhere = planned_class.mirrors_every_axis if planned_class else planned == constants.DEFAULT_TRAINER
-    habit = f"mirrors only along {listed([f'axis {axis}' for axis in mirrored])}" if mirrored else "does not mirror"
+    only = " and ".join(map(str, mirrored))
+    habit = f"with mirroring of axis {only} only" if mirrored else "without mirroring"
     if everywhere or (planned_class and planned_class.mirrors and not mirrored):
         yield found(
-            weights.dataset_json.at("labels"),
+            weights.dataset_json.at("labels", labels[0]),
             trainer=checkpoint.trainer or "an unknown trainer",
             habit=habit,
-            labels=listed(labels),
+            labels=listed(labels, shown=1),
             planned=planned,
-            extent=" along every axis" if everywhere else "",
+            extent=" every axis" if everywhere else "",
             command=_fine_tuning(dataset, weights, weights.configuration.plans, "nnUNetTrainerNoMirroring"),
         )
 
@@ -298,17 +299,15 @@ def weights_were_not_mirrored(dataset: Dataset, weights: Weights) -> Iterator[Fo
 @rule(
     "PG628",
     Severity.INFO,
-    message="the labels are those of the weights, but nnU-Net never loads segmentation layers: the first Dice will not "
-    "be that of the weights",
-    fix="nothing: the layers are learned again within a few epochs; to predict without training, use the weights as "
-    "they are",
+    message="nnU-Net does not load the segmentation layers, although the labels are those of the weights",
+    fix="nothing: they are learned again within a few epochs; to predict without training, use the weights as they are",
 )
 def head_starts_anew(weights: Weights) -> Iterator[Found]:
     """Weights with the same labels lose their segmentation layers.
 
     What it checks: whether the labels in the checkpoint's dataset.json are this dataset's, in the same order.
 
-    Why it matters: `-pretrained_weights` skips every `.seg_layers.`, even fitting ones: a low first Dice is no failure.
+    Why it matters: a low first Dice is no failure: `-pretrained_weights` skips every `.seg_layers.`, even fitting ones.
 
     How to fix: nothing is wrong.
 
@@ -325,9 +324,8 @@ def head_starts_anew(weights: Weights) -> Iterator[Found]:
 @rule(
     "PG629",
     Severity.INFO,
-    message="trainings of {configuration} with these plans have left checkpoints already: {folds}{themselves}",
-    fix="nothing, for another fold or trainer; the same ones again would overwrite theirs, which the gate refuses "
-    "(PG721)",
+    message="{configuration} was trained with these plans before: {folds}{themselves}",
+    fix="nothing, for another fold or trainer; the gate refuses the same ones (PG721)",
 )
 def training_already_there(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """A training with these plans is already in the results folder.
@@ -336,7 +334,7 @@ def training_already_there(dataset: Dataset, weights: Weights) -> Iterator[Found
     plans and configuration, of any trainer and fold. A check knows neither the trainer nor the fold of the training
     that follows, so this is for information. For a training that is about to start PG721 checks its own folder.
 
-    Why it matters: without `--c`, nnU-Net overwrites earlier checkpoints of the same trainer and fold; a trainer of a
+    Why it matters: without `--c`, nnU-Net overwrites earlier checkpoints of the same trainer and fold. A trainer of a
     number of steps refuses to begin there. `--c` with `-pretrained_weights` is refused, and `--c` where no checkpoint
     is found only warns and starts from random weights.
 
@@ -354,8 +352,8 @@ def training_already_there(dataset: Dataset, weights: Weights) -> Iterator[Found
     if paths:
         own = disk.real(weights.checkpoint.path) in map(disk.real, paths)
         folds = dict.fromkeys(f"{path.parent.parent.name}/{path.parent.name}" for path in paths)
-        themselves = "; these weights are among them" if own else ""
-        yield found(configuration.at(), folds=listed(list(folds)), themselves=themselves)
+        themselves = ", with these weights among the results" if own else ""
+        yield found(configuration.at(), folds=listed(list(folds), shown=1), themselves=themselves)
 
 
 def _fine_tuning(dataset: Dataset, weights: Weights, plans: Plans, trainer: str | None = None) -> str:
@@ -380,18 +378,30 @@ def _misfit(dataset: Dataset, weights: Weights, *kinds: str, remedy: str = "") -
     Input channels are always reported: they differ even when all other obstacles are removed.
     """
     obstacles, configuration = weights.obstacles, weights.configuration
-    causes = [obstacle.what for obstacle in obstacles if obstacle.kind in kinds]
+    causes = [obstacle for obstacle in obstacles if obstacle.kind in kinds]
     if causes and (obstacles[0].kind in kinds or "channels" in kinds):
+        more = f" and {counted(len(causes) - 1, 'more difference')}" if len(causes) > 1 else ""
         yield found(
-            configuration.at("architecture" if "architecture" in configuration.resolved else "patch_size"),
-            related=[(Location(weights.checkpoint.path), "the weights")],
+            _place_of_obstacle(configuration, causes[0]),
             changed=[configuration.at()],
-            causes="; ".join(causes),
+            cause=f"{causes[0].clause}{more}",
+            causes=[obstacle.what for obstacle in causes],
             fix="use the plans that fit, see PG624" if _fitting_plans(dataset, weights) else None,
             migrate=_migration(dataset, weights),
             remedy=remedy,
             key=next((obstacle.key for obstacle in obstacles if obstacle.key), None),
         )
+
+
+def _place_of_obstacle(configuration: Configuration, obstacle: Obstacle) -> Location:
+    """Return the argument of the network that differs, at its stage, or the place of the network."""
+    kwargs = known(lambda: configuration.architecture) or {}
+    for setting in obstacle.settings[:1]:
+        value = kwargs.get("arch_kwargs", {}).get(setting)
+        stage = obstacle.stage if isinstance(value, list) else None
+        if value is not None:
+            return configuration.at_kwarg(setting, *([] if stage is None else [stage]))
+    return configuration.at("architecture" if "architecture" in configuration.resolved else "patch_size")
 
 
 def _fitting_plans(dataset: Dataset, weights: Weights) -> list[Plans]:

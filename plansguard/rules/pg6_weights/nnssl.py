@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from plansguard.core import disk
 from plansguard.core.errors import Absent, UnreadableDocument, known
 from plansguard.core.report import Severity
-from plansguard.core.text import brief, quoted
+from plansguard.core.text import brief, counted, quoted
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.printed_commands import FOLD
 from plansguard.nnunet.workspace import TrainedModel
@@ -34,7 +34,7 @@ _TRAINER = "PretrainedTrainer"
 @rule(
     "PG630",
     Severity.ERROR,
-    message="the plans start from weights at {path}, and there is no such file here",
+    message="pretrain_info.checkpoint_path names no file here: {path}",
     fix="name the file on this machine: -overwrite_ckpt_path CHECKPOINT",
 )
 def nnssl_weights_not_found(dataset: Dataset, plans: Plans) -> Iterator[Found]:
@@ -42,8 +42,8 @@ def nnssl_weights_not_found(dataset: Dataset, plans: Plans) -> Iterator[Found]:
 
     What it checks: `pretrain_info.checkpoint_path` is a file. A warning without data: the plans may be in a repository.
 
-    Why it matters: the path is absolute, from the machine that made the plans. The training stops with `Pretrained
-    weights path ... does not exist!` after the data are prepared.
+    Why it matters: the training stops with `Pretrained weights path ... does not exist!` after the data are prepared.
+    The path is absolute, from the machine that made the plans.
 
     How to fix: `-overwrite_ckpt_path`.
 
@@ -60,7 +60,7 @@ def nnssl_weights_not_found(dataset: Dataset, plans: Plans) -> Iterator[Found]:
 @rule(
     "PG631",
     Severity.ERROR,
-    message="the plans start from weights of nnssl, and {path} holds none: {trouble}",
+    message="{name} is no checkpoint of nnssl: {trouble}",
     fix="name weights of nnssl, or take the plans of these: {migration}",
 )
 def nnssl_weights_without_adaptation_plan(dataset: Dataset, plans: Plans) -> Iterator[Found]:
@@ -68,8 +68,8 @@ def nnssl_weights_without_adaptation_plan(dataset: Dataset, plans: Plans) -> Ite
 
     What it checks: the file at `pretrain_info.checkpoint_path` can be read and has the key `nnssl_adaptation_plan`.
 
-    Why it matters: nnssl's trainers read it before anything else and stop with a `KeyError`; ordinary checkpoints also
-    fail there because they are loaded with `weights_only=True`.
+    Why it matters: nnssl's trainers read `nnssl_adaptation_plan` before anything else and stop with a `KeyError`.
+    Ordinary checkpoints also fail there because they are loaded with `weights_only=True`.
 
     How to fix: use an nnssl checkpoint, or migrate the plans of an ordinary one and load it with `-pretrained_weights`.
 
@@ -90,13 +90,13 @@ def nnssl_weights_without_adaptation_plan(dataset: Dataset, plans: Plans) -> Ite
         fix, trouble = "fetch the file again", absent.reason
     if trouble:
         migration = migration_of(path, dataset)
-        yield found(plans.at(_INFO, _PATH), fix=fix, path=quoted(path), trouble=trouble, migration=migration)
+        yield found(plans.at(_INFO, _PATH), fix=fix, name=Path(path).name, trouble=trouble, migration=migration)
 
 
 @rule(
     "PG632",
     Severity.ERROR,
-    message="{what}: these plans start from weights of nnssl, which only nnssl's trainers load",
+    message="{what}, but these plans start from weights of nnssl",
     fix=printed_commands.train_pretrained(NUMBER, CONFIGURATION, FOLD, plans=PLANS, trainer=yielded("trainer")),
 )
 def nnssl_plans_with_plain_trainer(
@@ -106,7 +106,8 @@ def nnssl_plans_with_plain_trainer(
 
     What it checks: models of plans with `pretrain_info` have a `PretrainedTrainer`; `-pretrained_weights` is not used.
 
-    Why it matters: `nnUNetv2_train` with `nnUNetTrainer` silently ignores `pretrain_info`: the weights are random.
+    Why it matters: `nnUNetv2_train` with `nnUNetTrainer` silently ignores `pretrain_info`: the weights are random. Only
+    nnssl's trainers load them.
 
     How to fix: use nnssl's own command and trainer.
 
@@ -134,15 +135,15 @@ def nnssl_plans_with_plain_trainer(
     "PG633",
     Severity.ERROR,
     message="the weights were pretrained with {theirs} input channels, dataset.json names {ours}",
-    fix="use weights that were pretrained with {ours} or with 1: nnssl's trainers repeat one channel, and nothing else",
+    fix="use weights that were pretrained with {fitting}",
 )
 def nnssl_channels(plans: Plans, dataset_json: DatasetJson) -> Iterator[Found]:
     """Weights of nnssl take another number of channels than the dataset has.
 
     What it checks: `pretrain_info.pt_num_in_channels` against the channels of dataset.json.
 
-    Why it matters: a first layer for one channel is repeated for each channel of the dataset. One for several is
-    repeated just as often, or not at all, so that its size does not fit and the training stops.
+    Why it matters: nnssl's trainers repeat a first layer for one channel; the size of another one does not fit, and the
+    training stops. One for several channels is repeated just as often, or not at all.
 
     How to fix: use other weights.
 
@@ -152,10 +153,11 @@ def nnssl_channels(plans: Plans, dataset_json: DatasetJson) -> Iterator[Found]:
     """
     theirs, ours = _info(plans).get("pt_num_in_channels"), len(dataset_json.channels)
     if isinstance(theirs, int) and theirs not in (1, ours):
-        yield found(plans.at(_INFO, "pt_num_in_channels"), theirs=theirs, ours=ours)
+        fitting = counted(ours, "input channel") + (" or with 1" if ours > 1 else "")
+        yield found(plans.at(_INFO, "pt_num_in_channels"), theirs=theirs, ours=ours, fitting=fitting)
 
 
-@rule("PG634", Severity.ERROR, message="patch_size {patch}: {trouble}", fix="{remedy}")
+@rule("PG634", Severity.ERROR, message="patch_size {patch} {trouble}", fix="{remedy}")
 def nnssl_patch(plans: Plans, configuration: Configuration) -> Iterator[Found]:
     """The patch does not fit the tokens of a pretrained Primus.
 
@@ -176,7 +178,7 @@ def nnssl_patch(plans: Plans, configuration: Configuration) -> Iterator[Found]:
         return
     path, trouble, remedy = info.get(_PATH), "", ""
     if any(size % _TOKEN for size in patch):
-        trouble, remedy = "not cut into whole tokens", f"make every axis a multiple of {_TOKEN}"
+        trouble, remedy = f"is not cut into whole tokens of {_TOKEN}", f"make every axis a multiple of {_TOKEN}"
     elif isinstance(path, str) and _is_file(path):
         checkpoint = _read(path)
         named = (checkpoint.adaptation_plan or {}).get("pretrain_patch_size") or info.get("pt_used_patchsize")
@@ -187,8 +189,8 @@ def nnssl_patch(plans: Plans, configuration: Configuration) -> Iterator[Found]:
             if name.endswith("pos_embed") and len(tensor.shape) == 3
         }
         if learned and tokens not in learned:
-            patch_of = f"the patch of the pretraining is given as {brief(named)}" if named else "this patch"
-            trouble = f"the weights have an embedding of {min(learned)} tokens, {patch_of}, which has {tokens}"
+            patch_of = f"the pretraining's patch {brief(named)} has" if named else "this patch has"
+            trouble = f"does not fit: the weights have {min(learned)} tokens, {patch_of} {tokens}"
             remedy = "set pretrain_info.pt_used_patchsize to the patch of the pretraining"
     if trouble:
         yield found(configuration.at("patch_size"), patch=brief(patch), trouble=trouble, remedy=remedy)

@@ -108,7 +108,7 @@ def test_weights_that_saw_other_input_are_a_consequence_of_the_edits(
     weights = place(workspace, GIVING, CHECKPOINT)
     report = check(datasets=["2"], plans="PretrainPlans", configuration="3d_fullres", weights=str(weights))
     (finding,) = (one for one in report.findings if one.code == "PG625")
-    assert f"from that of their training: {fields}" in finding.message
+    assert f"were trained on other input: {fields}" in finding.message
     (cause,) = (one for one in report.causes if finding in one.consequences)
     assert cause.finding.code in ("PG402", "PG403")
 

@@ -33,7 +33,7 @@ COMMAND = "plansguard preprocess -d 2 -p nnUNetPlans"
 COMPLETE: dict[str, tuple[str, tuple[Edit, ...], str]] = {
     "dataset.json": ("PG202", (put(DATASET_JSON, "/labels/organ", 3),), f", then {COMMAND} -c 2d -c 3d_fullres; if"),
     "labels": ("PG513", (append(f"{GROUND_TRUTH}/fine_001.nii.gz"),), f"again: {COMMAND} -c 2d -c 3d_fullres"),
-    "a folder": ("PG507", (put(PLANS, "/configurations/2d/spacing", [2.4, 2.4]),), f"plans: {COMMAND} -c 2d; or"),
+    "a folder": ("PG507", (put(PLANS, "/configurations/2d/spacing", [2.4, 2.4]),), f"with them: {COMMAND} -c 2d"),
     "the fingerprint": (
         "PG303",
         (drop(FINGERPRINT, "/spacings/0"), drop(FINGERPRINT, "/shapes_after_crop/0")),
@@ -66,7 +66,7 @@ def test_migrated_plans_that_were_edited_are_not_to_be_preprocessed(workspace: P
     before = place(workspace, RECEIVING, MOVED).read_bytes()
     put(MOVED, "/configurations/3d_fullres/spacing/0", 9.0)(workspace, RECEIVING)
     fix = fix_of("PG507", plans="PretrainPlans")
-    assert fix == "preprocess with these plans: first do what PG402 says; or undo the changes of the plans"
+    assert fix == "undo the edit of the plans, or preprocess with them: first do what PG402 says"
     assert run("preprocess", "-d", "2", "-p", "PretrainPlans", "-c", "3d_fullres", "--dry-run").code == 1
     place(workspace, RECEIVING, MOVED).write_bytes(before)
     assert "plansguard preprocess -d 2 -p PretrainPlans -c 3d_fullres" in fix_of("PG507", plans="PretrainPlans")
@@ -95,7 +95,7 @@ def test_migrated_plans_with_other_configurations_can_be_preprocessed(workspace:
 @pytest.mark.workspace(RECEIVING, edits=(*RECORDED[2:], preprocessed(FLAT)))
 def test_a_folder_that_other_plans_read_is_not_to_be_preprocessed(workspace: Path) -> None:
     put(PLANS, "/configurations/3d_fullres/spacing/0", 1.0)(workspace, RECEIVING)
-    fix = "set spacing back, or preprocess again: first do what PG501 says"
+    fix = "set it back, or preprocess again: first do what PG501 says"
     assert fix_of("PG540") == fix
     assert fix_of("PG540", plans="nnUNetPlans") == f"{fix}, shown by plansguard check -d 2"
     other = fix_of("PG501", plans="nnUNetPlans")

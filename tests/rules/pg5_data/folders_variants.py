@@ -30,7 +30,7 @@ VARIANTS: tuple[Variant, ...] = (
         "case-not-preprocessed",
         CT,
         both(*(remove(f"preprocessed/{DATA}/fine_004{ending}") for ending in MEMBERS)),
-        finding("PG505", PLANS, DATA_IDENTIFIER) | finding("PG514", SPLITS),
+        finding("PG505", PLANS, DATA_IDENTIFIER) | finding("PG514", SPLITS, "/0/train/3"),
         twin=both(),
         options=ONLY,
     ),

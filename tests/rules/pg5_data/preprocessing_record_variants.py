@@ -23,7 +23,7 @@ VARIANTS: tuple[Variant, ...] = (
         "resampling-edited-after-preprocessing",
         CT,
         (*RECORDED, put(PLANS, f"{KWARGS}/order", 1)),
-        finding("PG540", PLANS, KWARGS),
+        finding("PG540", PLANS, f"{KWARGS}/order"),
         # a keyword that is absent is null; the other fields decide nothing that is written
         twin=(*RECORDED, drop(PLANS, f"{KWARGS}/force_separate_z"), put(PLANS, "/note", "edited")),
     ),
@@ -43,7 +43,7 @@ VARIANTS: tuple[Variant, ...] = (
             *RECORDED,
             put(PLANS, f"{KWARGS}/order_z", 1),
         ),
-        finding("PG540", PLANS, KWARGS),
+        finding("PG540", PLANS, f"{KWARGS}/order_z"),
         twin=(put(PLANS, "/configurations/3d_bs4", {"inherits_from": "3d_fullres", "batch_size": 4}), *RECORDED),
     ),
     Variant(

@@ -51,18 +51,32 @@ VARIANTS: tuple[Variant, ...] = (
         options=(*WITH, "-c", "3d_fullres"),
         twin=(weights(),),
     ),
-    misfit("other-strides", "PG623", before(f"{NETWORK}/arch_kwargs/strides/4/0", 2)),
-    misfit("other-kernels", "PG623", before(f"{NETWORK}/arch_kwargs/kernel_sizes/0/0", 1)),
-    misfit("more-features", "PG623", before(f"{NETWORK}/arch_kwargs/features_per_stage/4", 256)),
+    misfit(
+        "other-strides", "PG623", before(f"{NETWORK}/arch_kwargs/strides/4/0", 2), at=f"{NETWORK}/arch_kwargs/strides/4"
+    ),
+    misfit(
+        "other-kernels",
+        "PG623",
+        before(f"{NETWORK}/arch_kwargs/kernel_sizes/0/0", 1),
+        at=f"{NETWORK}/arch_kwargs/kernel_sizes/0",
+    ),
+    misfit(
+        "more-features",
+        "PG623",
+        before(f"{NETWORK}/arch_kwargs/features_per_stage/4", 256),
+        at=f"{NETWORK}/arch_kwargs/features_per_stage/4",
+    ),
     misfit(
         "more-convolutions",
         "PG623",
         before(f"{NETWORK}/arch_kwargs/n_conv_per_stage/0", 1),
+        at=f"{NETWORK}/arch_kwargs/n_conv_per_stage/0",
     ),
     misfit(
         "bias-here",
         "PG623",
         before(f"{NETWORK}/arch_kwargs/conv_bias", False),
+        at=f"{NETWORK}/arch_kwargs/conv_bias",
     ),
     # ----- Other plans are those of the weights
     Variant(
@@ -121,7 +135,7 @@ VARIANTS: tuple[Variant, ...] = (
             *in_both("/labels", {"background": 0, "kidney_left": 1}),
             weights(trainer="nnUNetTrainerNoMirroring", mirroring_axes=None),
         ),
-        finding("PG627", DATASET_JSON, "/labels"),
+        finding("PG627", DATASET_JSON, "/labels/kidney_left"),
         (weights(trainer="nnUNetTrainerNoMirroring", mirroring_axes=None),),
         WITH,
     ),
@@ -132,7 +146,7 @@ VARIANTS: tuple[Variant, ...] = (
             *in_both("/labels", {"background": 0, "left kidney": 1}),
             weights(trainer="nnUNetTrainer_onlyMirror01", mirroring_axes=(0, 1)),
         ),
-        finding("PG627", DATASET_JSON, "/labels"),
+        finding("PG627", DATASET_JSON, "/labels/left kidney"),
         (
             *in_both("/labels", {"background": 0, "left kidney": 1}),
             weights(trainer="nnUNetTrainer"),

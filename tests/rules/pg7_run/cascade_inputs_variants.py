@@ -62,7 +62,7 @@ VARIANTS: tuple[Variant, ...] = (
         remove("raw/imagesTr"),
         training=TRAIN,
         at=(PLANS, OF_DATA),
-        more=(("PG510", "preprocessed/gt_segmentations", ""), ("PG514", SPLITS, "")),
+        more=(("PG510", "preprocessed/gt_segmentations", ""), ("PG514", SPLITS, "/0/train/0")),
     ),
     training_variant(
         "first-stage-by-another-trainer",
