@@ -32,7 +32,9 @@ def _command(cause: Cause) -> str:
     finding, place = cause.finding, cause.finding.location
     properties = {"file": place.path}
     if place.line is not None:
-        properties |= {"line": str(place.line), "col": str(place.column)}
+        properties["line"] = str(place.line)
+    if place.column is not None:
+        properties["col"] = str(place.column)
     properties["title"] = f"{finding.code} {finding.name}"
     listed = ",".join(f"{key}={_escaped(value, in_property=True)}" for key, value in properties.items())
     also = [f"also {other.code} {other.name}: {other.message}" for other in cause.consequences]

@@ -216,5 +216,5 @@ def _summary(report: Report, screen: Screen) -> str:
 
 
 def _place(location: Location) -> str:
-    line = f":{location.line}:{location.column}" if location.line is not None else ""
-    return printable(f"{displayed(location.path)}{line}")
+    position = "".join(f":{number}" for number in (location.line, location.column) if number is not None)
+    return printable(f"{displayed(location.path)}{position}")

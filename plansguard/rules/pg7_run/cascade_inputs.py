@@ -64,7 +64,7 @@ def nothing_to_train_on(run: TrainingRun) -> Iterator[Found]:
 @rule(
     "PG742",
     Severity.ERROR,
-    message="{configuration} needs predictions of {stage} by {trainer}, and there are only those by {others}",
+    message="{configuration} needs predictions of {stage} by {trainer}, there are only those by {others}",
     fix="train {stage} with the same trainer: {first}; or this configuration with that of {stage}: {second}",
 )
 def previous_stage_of_another_trainer(run: TrainingRun) -> Iterator[Found]:
@@ -73,8 +73,8 @@ def previous_stage_of_another_trainer(run: TrainingRun) -> Iterator[Found]:
     What it checks: for a configuration with a `previous_stage`, that a trained model of that stage has the name of this
     very trainer. PG518 checks whether its predictions are complete, and whether there are any.
 
-    Why it matters: the second stage reads `<trainer>__<plans>__<previous stage>/predicted_next_stage`, with its own
-    trainer's name. The loader fails when the first case is drawn.
+    Why it matters: the loader fails when the first case is drawn: the second stage reads predictions of its own
+    trainer. They are in `<trainer>__<plans>__<previous stage>/predicted_next_stage`.
 
     How to fix: train both stages with one trainer. A number of steps is part of its name.
 
@@ -91,15 +91,14 @@ def previous_stage_of_another_trainer(run: TrainingRun) -> Iterator[Found]:
     folder = run.model_folder.with_name(f"{run.trainer}__{plans}__{stage}")
     if names and run.trainer not in names and not disk.is_there(folder / "predicted_next_stage"):
         at, first = run.configuration.at("previous_stage"), _of_stage(run, stage).command()
-        yield found(at, stage=stage, others=listed(names), first=first, second=run.command(names[0]))
+        yield found(at, stage=stage, others=listed(names, shown=1), first=first, second=run.command(names[0]))
 
 
 @rule(
     "PG745",
     Severity.WARNING,
-    message="{count} of {total} validation cases of fold {fold} are among the images of {giving}, which the weights "
-    "were trained on, such as {case} ({other})",
-    fix="validate on other cases, or do not report this validation: the weights have seen these images and labels",
+    message="the weights saw {count} of {total} validation cases of fold {fold}: {case} is {other} of {giving}",
+    fix="validate on other cases, or do not report this validation",
 )
 def weights_saw_validation_cases(run: TrainingRun) -> Iterator[Found]:
     """Validation cases of a fine-tuning are training cases of its weights.
@@ -107,7 +106,8 @@ def weights_saw_validation_cases(run: TrainingRun) -> Iterator[Found]:
     What it checks: whether images of the validation cases of this fold are, byte for byte, images in `nnUNet_raw` of
     the dataset that the weights were trained on. The names do not count. Without both raw datasets nothing is checked.
 
-    Why it matters: the Dice of the validation is that of cases which the network knows, and nothing shows it.
+    Why it matters: the Dice of the validation is that of cases which the network knows, and nothing shows it. The
+    weights have seen these images and labels.
 
     How to fix: take these cases out of the pretraining, or out of the validation.
 
@@ -135,8 +135,7 @@ def weights_saw_validation_cases(run: TrainingRun) -> Iterator[Found]:
 @rule(
     "PG743",
     Severity.WARNING,
-    message="the predictions of {stage} for the validation cases of fold {fold} come from fold_all of {model}, which "
-    "was trained on them",
+    message="the predictions of {stage} for the validation cases of fold {fold} come from fold_all, trained on them",
     fix="{command}",
 )
 def previous_stage_saw_validation_cases(run: TrainingRun) -> Iterator[Found]:
@@ -145,8 +144,8 @@ def previous_stage_saw_validation_cases(run: TrainingRun) -> Iterator[Found]:
     What it checks: for a numbered fold of a configuration with a `previous_stage`, that the same fold of that stage was
     trained, if its fold `all` was. A second stage that is trained with fold `all` has no validation cases.
 
-    Why it matters: a training with fold `all` predicts all cases, which it was trained on, for the next stage. The
-    validation of the second stage begins with predictions that new cases do not have, and its Dice is too high.
+    Why it matters: the validation begins with predictions that new cases do not have, and its Dice is too high. A
+    training with fold `all` predicts all cases, which it was trained on, for the next stage.
 
     How to fix: train the same fold of the first stage, which replaces the predictions of its validation cases.
 
@@ -161,7 +160,7 @@ def previous_stage_saw_validation_cases(run: TrainingRun) -> Iterator[Found]:
     folds = {path.parent.name for path in disk.matching(model, f"fold_*/{CHECKPOINT_FINAL}")}
     if f"fold_{ALL}" in folds and run.output_folder.name not in folds:
         at, command = run.configuration.at("previous_stage"), _of_stage(run, stage).command()
-        yield found(at, stage=stage, fold=run.fold, model=model.name, command=command)
+        yield found(at, stage=stage, fold=run.fold, command=command)
 
 
 def _previous_stage(run: TrainingRun) -> str | None:

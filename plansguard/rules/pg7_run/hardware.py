@@ -55,8 +55,8 @@ class _Memory(NamedTuple):
 @rule(
     "PG711",
     Severity.WARNING,
-    message="{configuration} takes about {needed:.1f} GB by nnU-Net's own estimate, for patches of {patch_size} and "
-    "{samples} on each GPU; {gpu} has {memory:.1f} GB{in_use}",
+    message="{configuration} needs about {needed:.1f} GB by nnU-Net's estimate, {gpu} has {memory:.1f} GB{in_use}",
+    mark="{samples} of {patch_size} on each GPU",
     fix="plan for this GPU, under a name of its own: "
     + printed_commands.plan_experiment(
         NUMBER, yielded("planner"), memory=yielded("target"), name=ShellText("{plans}_{target}G")
@@ -70,8 +70,8 @@ def gpu_memory_too_small(run: TrainingRun, configuration: Configuration, dataset
     GPUs share the batch. A warning above 95 % of the memory or above what others leave of it, an error above 130 %. The
     estimate is good to about a fifth: nnU-Net's authors measured 7.7 to 9.1 GB for 8, and 22.7 for 24.
 
-    Why it matters: the training stops with `CUDA out of memory`, in the first minutes or, if the patch only just fits,
-    after many epochs. nnU-Net plans for 8 GB, or the preset's target, whatever GPU is there.
+    Why it matters: the training stops with `CUDA out of memory`, in its first minutes or after many epochs. The latter
+    happens if the patch only just fits. nnU-Net plans for 8 GB, or the preset's target, whatever GPU is there.
 
     How to fix: plan for the GPU with `-gpu_memory_target` or a smaller preset. If the network must not change, because
     pretrained weights are loaded, write a configuration that inherits from this one, with a smaller `batch_size` or
@@ -108,17 +108,17 @@ def gpu_memory_too_small(run: TrainingRun, configuration: Configuration, dataset
 @rule(
     "PG712",
     Severity.ERROR,
-    message="a batch_size of {batch_size} cannot be divided among {gpus} GPUs: nnU-Net refuses",
-    fix="-num_gpus {batch_size}, or a configuration that inherits from {configuration} with a batch_size of {gpus} or "
-    "more",
+    message="a batch_size of {batch_size} cannot be divided among {gpus} GPUs",
+    fix="-num_gpus {batch_size}, or a configuration that inherits from {configuration} with a batch_size of "
+    "{gpus} or more",
 )
 def batch_smaller_than_gpus(run: TrainingRun, configuration: Configuration) -> Iterator[Found]:
     """There are more GPUs than samples in a batch.
 
     What it checks: `-num_gpus` against the `batch_size` of the configuration.
 
-    Why it matters: nnU-Net divides the batch among the GPUs, it does not give a batch to each. Every process stops with
-    `AssertionError: Cannot run DDP if the batch size is smaller than the number of GPUs... Duh.`
+    Why it matters: every process stops: `AssertionError: Cannot run DDP if the batch size is smaller than the number of
+    GPUs... Duh.`. nnU-Net divides the batch among the GPUs, it does not give a batch to each.
 
     How to fix: take fewer GPUs, or write a configuration that inherits from this one with a larger `batch_size`.
 
@@ -134,7 +134,7 @@ def batch_smaller_than_gpus(run: TrainingRun, configuration: Configuration) -> I
 @rule(
     "PG713",
     Severity.WARNING,
-    message="of batch_size {batch_size}, the {gpus} GPUs get {shares}",
+    message="the {gpus} GPUs divide a batch_size of {batch_size} into {shares}",
     fix="a configuration that inherits from {configuration} with batch_size {better}, or {fewer}",
 )
 def batch_uneven_on_gpus(run: TrainingRun, configuration: Configuration) -> Iterator[Found]:
@@ -142,9 +142,9 @@ def batch_uneven_on_gpus(run: TrainingRun, configuration: Configuration) -> Iter
 
     What it checks: `-num_gpus` against the `batch_size` of the configuration, if each GPU gets a sample.
 
-    Why it matters: with uneven shares all GPUs wait for the one with the most samples, and samples on the others have
-    more weight, because gradients are averaged over GPUs. With a single sample each, the GPUs are hardly used, and a
-    batch norm has nothing to average.
+    Why it matters: all GPUs wait for the one with the most samples, or are hardly used by a single sample each. Samples
+    on the others have more weight, because gradients are averaged over GPUs. With a single sample each, a batch norm
+    has nothing to average.
 
     How to fix: make the batch a multiple of the number of GPUs, in a configuration that inherits from this one; with as
     many samples on each GPU as planned for one, memory is used as planned.
@@ -187,8 +187,8 @@ def fewer_gpus_than_asked(run: TrainingRun) -> Iterator[Found]:
     driver can be asked; that another device has one process; and that `mps` is used on a Mac. With `--gpu-memory` on a
     machine without a GPU, the training is assumed to be for another machine.
 
-    Why it matters: nnU-Net loads for some seconds and then stops, with `Found no NVIDIA driver on your system`, `Torch
-    not compiled with CUDA enabled` or `invalid device ordinal`.
+    Why it matters: nnU-Net loads for some seconds and stops, for example with `Found no NVIDIA driver on your system`.
+    Other messages are `Torch not compiled with CUDA enabled` and `invalid device ordinal`.
 
     How to fix: on a machine without a GPU take `-device cpu`. On a login node, where a job for another machine is only
     judged, give the memory of that machine's GPU with `--gpu-memory`. In a job, request as many GPUs from the queue as
@@ -218,8 +218,8 @@ def fewer_gpus_than_asked(run: TrainingRun) -> Iterator[Found]:
 @rule(
     "PG715",
     Severity.WARNING,
-    message="{place} has {free:.2f} GB free, and the checkpoints of this training take {needed:.2f} GB: {files} of "
-    "{size:.2f} GB",
+    message="the checkpoints of this training take {needed:.2f} GB ({files} of {size:.2f} GB), and {free:.2f} "
+    "GB are free",
     fix="make room there, or set nnUNet_results to another disk",
 )
 def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json: DatasetJson) -> Iterator[Found]:
@@ -230,8 +230,8 @@ def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json:
     `checkpoint_final.pth` is written. An error if the best and the final one have no room. Quotas, predictions and
     optimizers with more than a momentum are not counted.
 
-    Why it matters: a checkpoint that cannot be written ends the training, after hours or days, and nnU-Net's own
-    trainers lose the file that had its name.
+    Why it matters: a checkpoint that cannot be written ends the training, after hours or days. nnU-Net's own trainers
+    lose the file that had its name.
 
     How to fix: make room, or set `nnUNet_results` to a larger disk.
 
@@ -261,7 +261,7 @@ def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json:
 @rule(
     "PG716",
     Severity.WARNING,
-    message="{folder} has {free:.2f} GB free, and nnU-Net unpacks {needed:.2f} GB there before it trains",
+    message="nnU-Net unpacks {needed:.2f} GB here before it trains, and {free:.2f} GB are free",
     fix="make room there, or preprocess again with nnU-Net 2.6 or later, whose data are not unpacked: "
     + printed_commands.preprocess(NUMBER, PLANS, CONFIGURATION),
 )
@@ -303,7 +303,7 @@ def no_room_to_unpack(run: TrainingRun, configuration: Configuration) -> Iterato
 @rule(
     "PG740",
     Severity.ERROR,
-    message="{variable} is {value}, and {then}",
+    message="{variable} is {value}, and nnU-Net needs {least} or more",
     fix="unset it, or run the command with another value: {command}",
 )
 def no_process_for_the_work(run: TrainingRun) -> Iterator[Found]:
@@ -311,9 +311,9 @@ def no_process_for_the_work(run: TrainingRun) -> Iterator[Found]:
 
     What it checks: that `nnUNet_def_n_proc` is 1 or more and `nnUNet_n_proc_DA` is 0 or more, where they are set.
 
-    Why it matters: the final validation opens a pool of `nnUNet_def_n_proc` processes. With 0 it stops after all epochs
-    with `ValueError: Number of processes must be at least 1`. With a negative number of processes for augmentation, the
-    training waits for its first batch forever.
+    Why it matters: the final validation stops after all epochs, or the training waits for its first batch forever. The
+    final validation opens a pool of `nnUNet_def_n_proc` processes: with 0 it stops with `ValueError: Number of
+    processes must be at least 1`. With a negative number of processes for augmentation, the training waits.
 
     How to fix: unset the variable. For augmentation in the main process, `nnUNet_n_proc_DA=0` is right.
 
@@ -321,14 +321,11 @@ def no_process_for_the_work(run: TrainingRun) -> Iterator[Found]:
 
     Evidence: measured with nnU-Net 2.8.1; perform_actual_validation and get_dataloaders of nnUNetTrainer.
     """
-    for variable, least, then in (
-        (constants.PROCESSES, 1, "the final validation would stop: `Number of processes must be at least 1`"),
-        (constants.DA_PROCESSES, 0, "the training would wait for its first batch forever"),
-    ):
+    for variable, least in ((constants.PROCESSES, 1), (constants.DA_PROCESSES, 0)):
         number = whole(os.environ.get(variable))
         if number is not None and number < least:
             command = f"env -u {variable} {run.command()}".replace(f" {variable}={os.environ[variable]}", "")
-            yield found(run.at, variable=variable, value=number, then=then, command=command)
+            yield found(run.at, variable=variable, value=number, least=least, command=command)
 
 
 def _memory(run: TrainingRun) -> _Memory:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 @rule(
     "PG751",
     Severity.ERROR,
-    message="planning would overwrite {identifier} of {dataset}, which was migrated from {origin} ({workflow})",
-    fix="give the new plans a name of their own with -overwrite_plans_name {better}; if the migrated ones "
-    "are not needed any more: " + printed_commands.undo(NUMBER, yielded("typed")),
+    message="planning would overwrite {identifier}, which was migrated from {origin} ({workflow})",
+    fix="name the new plans with -overwrite_plans_name {better}; if the migrated ones are not needed: "
+    + printed_commands.undo(NUMBER, yielded("typed")),
 )
 def planning_replaces_migrated_plans(planning: Planning) -> Iterator[Found]:
     """Planning would overwrite migrated plans.
@@ -32,8 +32,8 @@ def planning_replaces_migrated_plans(planning: Planning) -> Iterator[Found]:
     What it checks: the plans that a planner is about to write, by their name, were not written by `plansguard migrate`.
     The name is that of `-overwrite_plans_name`, else the default of the planner that `-pl` names.
 
-    Why it matters: nnU-Net overwrites them without asking. Weights that were to be fine-tuned with them no longer load,
-    or get images preprocessed otherwise; configurations of another name stay in the file and belong to other plans.
+    Why it matters: nnU-Net overwrites them without asking, and weights that are for them no longer load, or get other
+    images. Configurations of another name stay in the file and belong to other plans.
 
     How to fix: `-overwrite_plans_name` writes the new plans beside them. Better still, never give migrated plans the
     default name of a planner (PG413).
@@ -59,9 +59,8 @@ def planning_replaces_migrated_plans(planning: Planning) -> Iterator[Found]:
 @rule(
     "PG752",
     Severity.WARNING,
-    message="{dataset} has plans {identifier} already, which planning overwrites; {users}",
-    fix="to keep these, give the new plans a name of their own with -overwrite_plans_name {better}; else {again} again "
-    "afterwards",
+    message="planning would overwrite {identifier}, with which {users}",
+    fix="name the new plans with -overwrite_plans_name {better}; else {again} again afterwards",
 )
 def planning_replaces_plans_in_use(planning: Planning) -> Iterator[Found]:
     """Planning would overwrite plans that models or data were made with.
@@ -69,9 +68,9 @@ def planning_replaces_plans_in_use(planning: Planning) -> Iterator[Found]:
     What it checks: if plans of the name that a planner is about to write exist, no model was trained with them, and no
     preprocessed data that they name are left. Data that the same command preprocesses again do not count.
 
-    Why it matters: with the same fingerprint and planner the plans stay the same. With another fingerprint, version of
-    nnU-Net or memory target they differ: no plans describe the old models and data any more, and new trainings go into
-    the same folders of results.
+    Why it matters: with another fingerprint, version or memory target, no plans describe the old models and data any
+    more. With the same fingerprint and planner the plans stay the same. New trainings go into the same folders of
+    results.
 
     How to fix: `-overwrite_plans_name`, or preprocess and train again.
 
@@ -87,10 +86,10 @@ def planning_replaces_plans_in_use(planning: Planning) -> Iterator[Found]:
     data = [name for name in planning.data_present if name not in remade]
     users = []
     if models:
-        names = listed([model.folder.name for model in models])
-        users.append(f"{counted(len(models), 'model')} {_was(models)} trained with them ({names})")
+        names = listed([model.folder.name for model in models], shown=1)
+        users.append(f"{counted(len(models), 'model')} {_was(models)} trained ({names})")
     if data:
-        users.append(f"data {_was(data)} preprocessed with them ({listed(data)})")
+        users.append(f"data were preprocessed ({listed(data, shown=2)})")
     if users:
         yield found(
             plans.at(),
@@ -104,8 +103,7 @@ def planning_replaces_plans_in_use(planning: Planning) -> Iterator[Found]:
 @rule(
     "PG756",
     Severity.ERROR,
-    message="nnUNet_n_proc_DA is {value}, and planning needs 1 or more: {planner} would stop with `set_num_threads "
-    "expects a positive integer`{after}",
+    message="nnUNet_n_proc_DA is {value}, and planning needs 1 or more",
     fix="it is for trainings alone; plan without it: {command}",
 )
 def no_thread_for_planning(planning: Planning) -> Iterator[Found]:
@@ -113,8 +111,9 @@ def no_thread_for_planning(planning: Planning) -> Iterator[Found]:
 
     What it checks: before plans are made, that `nnUNet_n_proc_DA` is unset, or 1 or more.
 
-    Why it matters: 0 is usual for trainings, where it means that the main process augments. A planner sets as many
-    threads before it estimates the memory of a network, and torch refuses 0. With `nnUNetv2_plan_and_preprocess` this
+    Why it matters: the planner stops with `set_num_threads expects a positive integer`, perhaps after hours of
+    fingerprint extraction. It sets as many threads before it estimates the memory of a network, and torch refuses 0. 0
+    is usual for trainings, where it means that the main process augments. With `nnUNetv2_plan_and_preprocess` this
     happens after the fingerprint was extracted, which takes minutes to hours.
 
     How to fix: set the variable for trainings only.
@@ -130,8 +129,6 @@ def no_thread_for_planning(planning: Planning) -> Iterator[Found]:
         yield found(
             Location(str(planning.now.folder)),
             value=quoted(value),
-            planner=planning.planner,
-            after=", after it has extracted the fingerprint" if planning.extracts else "",
             command=printed_commands.gate(words, before=["env", "-u", DA_PROCESSES]),
         )
 
@@ -152,8 +149,8 @@ def planner_not_found(planning: Planning) -> Iterator[Found]:
     What it checks: a module of nnU-Net's folder `experiment_planning` has a class of the name that `-pl` gives. The
     sources are read, not run.
 
-    Why it matters: `TypeError: 'NoneType' object is not callable`, which does not name the planner. Presets such as
-    nnUNetPlannerResEncL came with 2.4.
+    Why it matters: nnU-Net stops: `TypeError: 'NoneType' object is not callable`, which does not name the planner.
+    Presets such as nnUNetPlannerResEncL came with 2.4.
 
     How to fix: correct the name, or update nnU-Net. nnU-Net does not search other folders: a planner of your own has to
     be put into this one.

@@ -24,7 +24,7 @@ _PHOTOS = constants.READERS["NaturalImage2DIO"]
 @rule(
     "PG753",
     Severity.ERROR,
-    message="{model} has no {missing}: prediction takes {checkpoint} of every requested fold",
+    message="{model} has no {missing}",
     fix="{remedy}",
 )
 def prediction_checkpoint_missing(prediction: Prediction) -> Iterator[Found]:
@@ -34,7 +34,8 @@ def prediction_checkpoint_missing(prediction: Prediction) -> Iterator[Found]:
     `-chk` (`checkpoint_final.pth`).
 
     Why it matters: nnU-Net loads the folds one by one and stops at the first that is missing with a bare
-    `FileNotFoundError`, after torch and all of nnU-Net were loaded.
+    `FileNotFoundError`. Torch and all of nnU-Net were loaded before. Prediction takes this checkpoint of every
+    requested fold.
 
     How to fix: name the folds that exist with `-f`, or another checkpoint with `-chk`. An unfinished training has
     `checkpoint_best.pth` and `checkpoint_latest.pth`.
@@ -49,7 +50,7 @@ def prediction_checkpoint_missing(prediction: Prediction) -> Iterator[Found]:
         yield found(
             Location(str(folder)),
             model=folder.name,
-            missing=listed([path.relative_to(folder).as_posix() for path in missing]),
+            missing=listed([path.relative_to(folder).as_posix() for path in missing], shown=2),
             checkpoint=prediction.checkpoint,
             remedy=_alternatives(prediction),
         )
@@ -81,9 +82,10 @@ def input_images_do_not_fit(prediction: Prediction, dataset_json: DatasetJson) -
     every case is a single file although there are several channels, the file may contain all of them: this is a
     warning, and no finding for photographs.
 
-    Why it matters: with another ending nnU-Net finds no cases, writes nothing and ends with success. A file without a
-    channel number stops it with `IndexError: list index out of range`. A missing channel is noticed only when the
-    network is given the wrong number of them, and a channel under another's number never.
+    Why it matters: nnU-Net finds no cases and ends with success, or stops, or gives the network the wrong channels.
+    With another ending it finds no cases and writes nothing. A file without a channel number stops it with `IndexError:
+    list index out of range`. A missing channel is noticed only when the network is given the wrong number of them, and
+    a channel under another's number never.
 
     How to fix: rename the images; convert them if the format is another.
 
@@ -95,7 +97,7 @@ def input_images_do_not_fit(prediction: Prediction, dataset_json: DatasetJson) -
     at = Location(str(prediction.images))
     fitting = [name for name in prediction.files if name.endswith(ending)]
     if not fitting:
-        trouble = f"no image in {prediction.images} ends in {ending}, the ending of the training's images: "
+        trouble = f"no image in {prediction.images.name} ends in {ending}, as those of the training: "
         yield found(at, trouble=trouble + _endings(prediction), remedy=f"give -i a folder of images in {ending}")
         return
     cases = prediction.cases(ending)
@@ -103,7 +105,7 @@ def input_images_do_not_fit(prediction: Prediction, dataset_json: DatasetJson) -
     if strays := [name for name in fitting if name not in named]:
         yield found(
             at,
-            trouble=f"images without a channel's number before {ending}: {listed(strays)} "
+            trouble=f"images without a channel's number before {ending}: {listed(strays, shown=2)} "
             f"({len(strays)} of {len(fitting)})",
             remedy=f"rename them to <case>_0000{ending}; move files that are not to be predicted elsewhere",
         )
@@ -123,7 +125,7 @@ def _wrong_channels(at: Location, cases: dict[str, list[str]], ending: str, chan
         yield found(
             at,
             severity=Severity.WARNING if alone else None,
-            trouble=f"{model}, and images are missing: {listed(lacking)} "
+            trouble=f"{model}, and images are missing: {listed(lacking, shown=2)} "
             f"({len(lacking)} of {len(cases) * len(numbers)})",
             remedy="nothing, if every file contains all channels; else add the missing ones"
             if alone
@@ -132,7 +134,7 @@ def _wrong_channels(at: Location, cases: dict[str, list[str]], ending: str, chan
     if surplus:
         yield found(
             at,
-            trouble=f"{model}, and there are images of others: {listed(surplus)}",
+            trouble=f"{model}, and there are images of others: {listed(surplus, shown=2)}",
             remedy=f"number the channels from _0000{ending} in the order of the model's dataset.json",
         )
 
@@ -160,7 +162,7 @@ def previous_stage_not_given(prediction: Prediction, dataset_json: DatasetJson) 
     What it checks: if the model's configuration has a `previous_stage`, `-prev_stage_predictions` names a folder that
     contains `<case><ending>` for every case of the images.
 
-    Why it matters: nnU-Net stops with an AssertionError once everything is loaded, or at the first missing file.
+    Why it matters: nnU-Net stops with an `AssertionError` once everything is loaded, or at the first missing file.
 
     How to fix: predict with the first stage, then with this one.
 
@@ -178,7 +180,7 @@ def previous_stage_not_given(prediction: Prediction, dataset_json: DatasetJson) 
     if prediction.previous is None:
         trouble = f"it needs the predictions of {previous}"
     elif lacking:
-        trouble = f"{prediction.previous} has no {listed(lacking)} of {previous}"
+        trouble = f"{prediction.previous.name} has no {listed(lacking, shown=2)} of {previous}"
     else:
         return
     yield found(

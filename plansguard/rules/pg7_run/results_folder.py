@@ -29,7 +29,7 @@ _MOST_NAMES = 1000
 @rule(
     "PG721",
     Severity.ERROR,
-    message="{folder} already contains {present}: {trouble}",
+    message="{fold} already has {present}",
     fix="{again}to begin from scratch, move it away first: mv {folder} {away}",
 )
 def results_would_be_overwritten(run: TrainingRun) -> Iterator[Found]:
@@ -37,8 +37,9 @@ def results_would_be_overwritten(run: TrainingRun) -> Iterator[Found]:
 
     What it checks: without `--c` and `--val`, that the fold's folder of results contains no checkpoint.
 
-    Why it matters: nnU-Net begins at epoch 0 and overwrites without asking: first `checkpoint_best.pth`, after 50
-    epochs `checkpoint_latest.pth`, at the end the finished model. A trainer of a number of steps refuses to begin.
+    Why it matters: without `--c`, nnU-Net begins at epoch 0 and overwrites checkpoints; a trainer of a number of steps
+    refuses. nnU-Net does not ask: first it overwrites `checkpoint_best.pth`, after 50 epochs `checkpoint_latest.pth`,
+    at the end the finished model.
 
     How to fix: add `--c`, or move the folder away.
 
@@ -49,13 +50,11 @@ def results_would_be_overwritten(run: TrainingRun) -> Iterator[Found]:
     if run.present and not (run.continues or run.validates):
         yield found(
             run.at,
+            fold=_shown(run),
             folder=quoted(run.output_folder),
             away=quoted(unused(run.output_folder.with_name(f"old_{run.output_folder.name}"))),
             again=_again(run),
-            present=listed([described(path, checkpoint) for path, checkpoint in run.present.items()]),
-            trouble=f"{run.trainer} refuses to begin there"
-            if run.steps is not None
-            else "nnU-Net would begin from scratch and overwrite it without asking",
+            present=listed([described(path, checkpoint) for path, checkpoint in run.present.items()], shown=1),
         )
 
 
@@ -67,8 +66,8 @@ def nothing_to_continue(run: TrainingRun) -> Iterator[Found]:
     named: another `-tr`, `-p` or configuration is another folder. For a trainer that extends another one's steps, that
     the other training is present and finished, and that `--c` is given.
 
-    Why it matters: nnU-Net prints one `WARNING: Cannot continue training` and starts from random weights, even if the
-    training had begun with pretrained ones. A trainer of a number of steps refuses.
+    Why it matters: nnU-Net prints one `WARNING: Cannot continue training` and starts from random weights. It does so
+    even if the training had begun with pretrained ones. A trainer of a number of steps refuses.
 
     How to fix: correct `-tr`, `-p` or the configuration, or leave `--c` out.
 
@@ -80,7 +79,7 @@ def nothing_to_continue(run: TrainingRun) -> Iterator[Found]:
         return  # PG724 reports it
     refusal = run.refusal
     if refusal is not None and refusal.obstacle == "PG722":
-        yield found(run.at, trouble=refusal.reason, remedy=_shorter_training(run) or refusal.hint)
+        yield found(run.at, trouble=without_folders(refusal.reason, run), remedy=_shorter_training(run) or refusal.hint)
 
 
 @rule("PG723", Severity.ERROR, message="{flag} {trouble}", fix="{remedy}")
@@ -90,8 +89,8 @@ def nothing_to_validate(run: TrainingRun) -> Iterator[Found]:
     What it checks: with `--val`, that the fold's folder of results contains `checkpoint_final.pth`, and with
     `--val_best` also `checkpoint_best.pth`, which `--disable_checkpointing` does not write: they exclude each other.
 
-    Why it matters: nnU-Net stops with `Cannot run validation because the training is not finished yet!`, with
-    `FileNotFoundError`, or with an assertion.
+    Why it matters: nnU-Net stops: `Cannot run validation because the training is not finished yet!`, or with a
+    `FileNotFoundError`. With `--disable_checkpointing` it stops with an assertion.
 
     How to fix: finish the training with `--c`.
 
@@ -107,17 +106,17 @@ def nothing_to_validate(run: TrainingRun) -> Iterator[Found]:
     present = {path.name for path in run.present}
     if FINAL not in present:
         remedy = "finish the training first, with --c" if present else "train first, or correct -tr, -p or the fold"
-        trouble = f"needs {FINAL}, and {run.output_folder} has none"
+        trouble = f"needs {FINAL}, and {_shown(run)} has none"
         yield found(run.at, flag="--val", trouble=trouble, remedy=remedy)
     elif run.validates_best and BEST not in present:
-        trouble = f"needs {BEST}, and {run.output_folder} has none"
+        trouble = f"needs {BEST}, and {_shown(run)} has none"
         yield found(run.at, flag="--val_best", trouble=trouble, remedy="leave --val_best out")
 
 
 @rule(
     "PG724",
     Severity.ERROR,
-    message="--c and {other} exclude each other: nnU-Net stops with {message}",
+    message="--c and {other} exclude each other",
     fix="{remedy}",
 )
 def continue_and_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
@@ -125,7 +124,8 @@ def continue_and_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
 
     What it checks: `--c` is combined neither with `-pretrained_weights` nor with `--val`.
 
-    Why it matters: nnU-Net stops, in the second case with an assertion.
+    Why it matters: nnU-Net stops: `Cannot both continue a training AND load pretrained weights`, or with an assertion
+    for `--val`. That one is `Cannot set --c and --val flag at the same time`.
 
     How to fix: to continue a fine-tuning give `--c` alone: its checkpoint contains the fine-tuned weights.
 
@@ -134,20 +134,18 @@ def continue_and_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
     Evidence: AR-13, RT-04; run/run_training.py, maybe_load_checkpoint and run_training.
     """
     if run.continues and run.weights is not None:
-        message = "`Cannot both continue a training AND load pretrained weights`"
         remedy = "leave -pretrained_weights out: the checkpoint that is continued has been trained from them"
         remedy = remedy if run.present else "leave --c out: there is nothing to continue"
-        yield found(run.at, other="-pretrained_weights", message=message, remedy=remedy)
+        yield found(run.at, other="-pretrained_weights", remedy=remedy)
     if run.continues and run.validates:
-        message = "`Cannot set --c and --val flag at the same time`"
         remedy = "--c to continue, which validates at its end; --val only to validate"
-        yield found(run.at, other="--val", message=message, remedy=remedy)
+        yield found(run.at, other="--val", remedy=remedy)
 
 
 @rule(
     "PG744",
     Severity.ERROR,
-    message="{path} is {what}: nnU-Net can neither load a checkpoint from it nor write one",
+    message="{name} is {what}, and no checkpoint",
     fix="move it away: mv {path} {away}",
 )
 def checkpoint_is_no_file(run: TrainingRun) -> Iterator[Found]:
@@ -156,8 +154,9 @@ def checkpoint_is_no_file(run: TrainingRun) -> Iterator[Found]:
     What it checks: in the fold's folder of results, `checkpoint_final.pth`, `checkpoint_latest.pth` and
     `checkpoint_best.pth` are files or do not exist.
 
-    Why it matters: nnU-Net takes the checkpoint for missing, begins from scratch, and stops when it writes the first
-    one: with `open file failed with strerror: Is a directory`, or, if it is a pipe, it waits without end.
+    Why it matters: nnU-Net begins from scratch, and stops or waits without end when it writes this checkpoint. It takes
+    the checkpoint for missing. The message is `open file failed with strerror: Is a directory`; for a pipe there is
+    none.
 
     How to fix: move it away.
 
@@ -170,13 +169,23 @@ def checkpoint_is_no_file(run: TrainingRun) -> Iterator[Found]:
         status = disk.status(path)
         if status is not None and not S_ISREG(status.st_mode):
             away = unused(path.with_name(f"old_{name}"))
-            yield found(run.at, path=quoted(path), away=quoted(away), what=file_type(status.st_mode))
+            yield found(run.at, name=name, path=quoted(path), away=quoted(away), what=file_type(status.st_mode))
 
 
 def unused(path: Path) -> Path:
     """Return ``path``, or if something has this name, the same with a number: ``mv`` would overwrite or enter it."""
     names = (path.name, *(f"{path.name}_{number}" for number in range(2, _MOST_NAMES)))
     return next((place for name in names if not disk.is_there(place := path.with_name(name))), path)
+
+
+def _shown(run: TrainingRun) -> str:
+    """The folder of the fold in messages, which name the dataset elsewhere."""
+    return f"{run.model_folder.name}/{run.output_folder.name}"
+
+
+def without_folders(text: str, run: TrainingRun) -> str:
+    """Shorten the paths in a text: files in the folder of the fold by their names, the folder to two parts."""
+    return text.replace(f"{run.output_folder}/", "").replace(str(run.output_folder), _shown(run))
 
 
 def _again(run: TrainingRun) -> str:
@@ -214,10 +223,12 @@ def _shorter_training(run: TrainingRun) -> str:
 
 
 def described(path: Path, checkpoint: Checkpoint | UnreadableDocument) -> str:
-    """Return a checkpoint as ``checkpoint_latest.pth (nnUNetTrainer, 50 epochs)``."""
+    """Return a checkpoint as ``checkpoint_latest.pth (50 epochs)``, with the trainer if the model has another one."""
     if isinstance(checkpoint, UnreadableDocument):
         return f"{path.name} (unreadable)"
     step, epochs = checkpoint.step, checkpoint.current_epoch
     done = f"step {step:,}" if step is not None else counted(epochs, "epoch") if epochs is not None else ""
-    details = ", ".join(filter(None, (checkpoint.trainer, done)))
+    trainer = checkpoint.trainer or ""
+    other = "" if path.parent.parent.name.startswith(f"{trainer}__") else trainer
+    details = ", ".join(filter(None, (other, done)))
     return f"{path.name} ({details})" if details else path.name

@@ -18,7 +18,8 @@ from plansguard.core.text import counted, quoted
 from plansguard.nnunet.constants import CHECKPOINT_BEST as BEST
 from plansguard.nnunet.constants import CHECKPOINT_FINAL as FINAL
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.pg7_run.results_folder import described, unused
+from plansguard.rules.engine.helpers import places_of
+from plansguard.rules.pg7_run.results_folder import described, unused, without_folders
 from plansguard.training.schedule import EXPONENT
 from plansguard.training.trainer_name import trainer_name
 
@@ -37,7 +38,7 @@ _JUMP = 1.25
 @rule(
     "PG725",
     Severity.ERROR,
-    message="--c would continue {taken}, and beside it is {newest}, {which}: {lost}",
+    message="--c would take {taken}, but {newest} is {which}: {lost}",
     fix="move the older files away, so that nnU-Net takes {name}: {moves}",
 )
 def stale_final_checkpoint(run: TrainingRun) -> Iterator[Found]:
@@ -48,9 +49,10 @@ def stale_final_checkpoint(run: TrainingRun) -> Iterator[Found]:
     older one is of an earlier training; a warning if it is of the same one and epochs are only trained twice. Trainers
     of a number of steps choose the newest themselves.
 
-    Why it matters: nnU-Net chooses by name: `checkpoint_final.pth`, `checkpoint_latest.pth`, `checkpoint_best.pth`. If
-    a training began again in the folder of a finished one and was killed, the finished one is silently taken instead.
-    And `checkpoint_latest.pth` is written every 50 epochs only: up to 49 that the best one has are trained again.
+    Why it matters: nnU-Net chooses by name: `checkpoint_final.pth`, else `checkpoint_latest.pth`, else
+    `checkpoint_best.pth`. If a training began again in the folder of a finished one and was killed, the finished one is
+    silently taken instead. And `checkpoint_latest.pth` is written every 50 epochs only: up to 49 that the best one has
+    are trained again.
 
     How to fix: move the older files away.
 
@@ -66,16 +68,14 @@ def stale_final_checkpoint(run: TrainingRun) -> Iterator[Found]:
         return
     same = _begun(newest) == _begun(taken)
     epochs = (newest.current_epoch or 0) - (taken.current_epoch or 0) * same
-    steps = f" ({epochs * run.steps_per_epoch:,} steps)" if run.steps_per_epoch else ""
     older = list(run.present)[: list(run.present).index(Path(newest.path))]
     yield found(
         run.at,
         severity=Severity.WARNING if same else None,
-        related=[(Location(newest.path), "the newest")],
         taken=described(Path(taken.path), taken),
         newest=described(Path(newest.path), newest),
-        which="which is newer" if same else "of a later training",
-        lost=f"{counted(epochs, 'epoch')}{steps} would be {'trained again' if same else 'lost'}",
+        which="newer" if same else "of a later training",
+        lost=f"{counted(epochs, 'epoch')} {'trained again' if same else 'lost'}",
         name=Path(newest.path).name,
         moves="; ".join(f"mv {quoted(path)} {quoted(unused(path.with_name(f'{path.name}.old')))}" for path in older),
     )
@@ -93,9 +93,9 @@ def checkpoint_to_continue_damaged(run: TrainingRun) -> Iterator[Found]:
     What it checks: the file that nnU-Net would load for `--c` or `--val` is a complete checkpoint of nnU-Net, and names
     no function that runs code (PG604). For trainers of a number of steps, which skip such files, that one remains.
 
-    Why it matters: nnU-Net writes checkpoints in place. A job that is killed meanwhile leaves half a
-    `checkpoint_latest.pth`, and `--c` ends with `PytorchStreamReader failed reading zip archive`, although the best one
-    is complete. And it loads with `weights_only=False`, which executes the code in a file from elsewhere.
+    Why it matters: `--c` ends with `PytorchStreamReader failed reading zip archive`, although another checkpoint may be
+    complete. nnU-Net writes checkpoints in place: a job that is killed meanwhile leaves half a `checkpoint_latest.pth`.
+    And it loads with `weights_only=False`, which executes the code in a file from elsewhere.
 
     How to fix: move the damaged file away, so that nnU-Net takes the next one.
 
@@ -106,7 +106,9 @@ def checkpoint_to_continue_damaged(run: TrainingRun) -> Iterator[Found]:
     refusal = run.refusal
     if run.continues and refusal is not None and refusal.obstacle == "PG726":
         at = Location(str(run.output_folder))
-        yield found(at, checkpoint="what is there", trouble=refusal.reason, remedy=refusal.hint)
+        _, _, faults = refusal.reason.partition(f"{run.output_folder}: ")  # "checkpoint_latest.pth: its fault; ..."
+        name, _, trouble = faults.partition(": ")
+        yield found(at, checkpoint=name or "what there is", trouble=trouble or refusal.reason, remedy=refusal.hint)
     if run.continues and run.steps is not None:
         return
     from plansguard.training.resume import fault_of
@@ -133,8 +135,8 @@ def finished_already(run: TrainingRun) -> Iterator[Found]:
     repeating an interrupted one is a use of `--c`. An error if it has done more epochs than the trainer makes, and for
     trainers of a number of steps, which refuse.
 
-    Why it matters: nnU-Net trains nothing, writes `checkpoint_final.pth` again and validates for minutes to hours, with
-    exit code 0. It does not report that no more epochs were made.
+    Why it matters: nnU-Net trains nothing, and validates for minutes to hours, with exit code 0. It writes
+    `checkpoint_final.pth` again and does not report that no more epochs were made.
 
     How to fix: for more training take another trainer, with these as `-pretrained_weights`, or extend one of steps.
 
@@ -153,7 +155,6 @@ def finished_already(run: TrainingRun) -> Iterator[Found]:
         yield found(
             run.at,
             severity=Severity.ERROR if beyond or point is not None else None,
-            related=[(Location(checkpoint.path), "the checkpoint")],
             checkpoint=described(Path(checkpoint.path), checkpoint),
             planned=f"{run.schedule.total:,} steps" if run.schedule else counted(planned, "epoch"),
             remedy=f"{_more_training(run)}; to validate once more: {run.command(continues=False, validates=True)}",
@@ -168,9 +169,9 @@ def schedule_changed(run: TrainingRun) -> Iterator[Found]:
     checkpoint's log if they follow nnU-Net's polynomial. An error if the rate for as many epochs as the trainer makes
     now is more than a quarter above or below at this point. For trainers of steps, that the trainer is the same.
 
-    Why it matters: the rate is computed from the epoch and the number of epochs alone. With another number it jumps,
-    for example from 0.00005 to 0.007, and what was learned at the small rates is undone within an epoch. It looks as if
-    the checkpoint had been lost.
+    Why it matters: what was learned at small rates is undone within an epoch, as if the checkpoint had been lost. The
+    rate is computed from the epoch and the number of epochs alone. With another number it jumps, for example from
+    0.00005 to 0.007.
 
     How to fix: continue with the number of epochs that it began with; for longer training begin from scratch with the
     checkpoint as `-pretrained_weights`.
@@ -184,14 +185,13 @@ def schedule_changed(run: TrainingRun) -> Iterator[Found]:
         from plansguard.training.resume import schedule_refusal
 
         if refusal := schedule_refusal(point, run.trainer):
-            yield found(run.at, trouble=refusal.reason, remedy=refusal.hint)
+            yield found(run.at, trouble=without_folders(refusal.reason, run), remedy=refusal.hint)
     elif checkpoint is not None and (jump := _jump(checkpoint, run)) is not None:
-        then, now, done, rate, next_rate = jump
+        then, now, _, rate, next_rate = jump
         yield found(
             run.at,
-            related=[(Location(checkpoint.path), "the checkpoint")],
-            trouble=f"{Path(checkpoint.path).name} was planned for {counted(then, 'epoch')}, and {run.trainer} makes "
-            f"{now:,}: at epoch {done:,} the learning rate would jump from {rate:.2g} to {next_rate:.2g}",
+            trouble=f"the learning rate would jump from {rate:.2g} to {next_rate:.2g}: {counted(then, 'epoch')} were "
+            f"planned, {run.trainer} makes {now:,}",
             remedy=f"continue it with a trainer of {counted(then, 'epoch')}; or begin from scratch with it as "
             "-pretrained_weights",
         )
@@ -200,7 +200,7 @@ def schedule_changed(run: TrainingRun) -> Iterator[Found]:
 @rule(
     "PG729",
     Severity.ERROR,
-    message="{what} changed since {checkpoint} was written: {fields}",
+    message="{what} changed since {checkpoint}: {fields}",
     fix="restore it; or begin from scratch under another name of the plans, with the checkpoint as -pretrained_weights",
 )
 def plans_changed_since_checkpoint(run: TrainingRun) -> Iterator[Found]:
@@ -210,9 +210,9 @@ def plans_changed_since_checkpoint(run: TrainingRun) -> Iterator[Found]:
     error if the network, what preprocessing writes, or labels and channels differ; a warning for fields that only
     training reads, such as the patch size. For trainers of a number of steps any difference is an error: they refuse.
 
-    Why it matters: nnU-Net continues with the new plans and stores the old ones in every checkpoint, so that nothing
-    shows the change any more, and prediction uses the old spacing for weights of the new one. Only another network is
-    noticed: the weights do not load.
+    Why it matters: nnU-Net continues with the new plans and stores the old ones, by which prediction then preprocesses.
+    They are in every checkpoint, so that nothing shows the change any more, and prediction uses the old spacing for
+    weights of the new one. Only another network is noticed: the weights do not load.
 
     How to fix: restore what was changed. Give changed plans a name of their own.
 
@@ -232,9 +232,10 @@ def plans_changed_since_checkpoint(run: TrainingRun) -> Iterator[Found]:
     keys = [change for change in keys if strict or change.field.key in _LEARNED]
     if edits:
         severe = strict or any(edit.field.facet != "training" for edit in edits)
-        yield _changed(run.at, f"{run.plans.identifier}.json", checkpoint, edits, severe=severe)
+        at = next(places_of([str(edits[0].field)], run.plans, run.configuration.name))
+        yield _changed(at, f"{run.plans.identifier}.json", checkpoint, edits, severe=severe)
     if keys and present is not None:
-        yield _changed(present.at(), "dataset.json", checkpoint, keys, severe=True)
+        yield _changed(present.at(keys[0].field.key), "dataset.json", checkpoint, keys, severe=True)
 
 
 @rule(
@@ -249,7 +250,8 @@ def split_changed_since_checkpoint(run: TrainingRun) -> Iterator[Found]:
     What it checks: with `--c`, the training and validation cases of the fold against those that a trainer of a number
     of steps has noted in its checkpoint. nnU-Net's own trainers note none.
 
-    Why it matters: cases that were trained on would be validated. The trainer refuses; this is known before the start.
+    Why it matters: cases that were trained on would be validated, and their Dice is too high. The trainer refuses; this
+    is known before the start.
 
     How to fix: restore the split.
 
@@ -350,7 +352,6 @@ def _changed(at: Location, what: str, checkpoint: Checkpoint, changes: Sequence[
     return found(
         at,
         severity=None if severe else Severity.WARNING,
-        related=[(Location(checkpoint.path), "the documents it was trained with")],
         what=what,
         checkpoint=Path(checkpoint.path).name,
         fields=listed_changes(changes),

@@ -37,7 +37,7 @@ _TOO_LATE = ("run_training", "on_train_start", "on_epoch_start", "on_train_epoch
 @rule(
     "PG731",
     Severity.WARNING,
-    message="the pretrained weights would begin at a learning rate of {rate:g}, which {trainer} has for random ones",
+    message="the pretrained weights would begin at {rate:g}, the learning rate of {trainer} for random ones",
     fix="if it is not intended, as many steps that begin at {gentle:g}: {command}",
 )
 def rate_high_for_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
@@ -45,8 +45,8 @@ def rate_high_for_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
 
     What it checks: with `-pretrained_weights`, that the first learning rate is below 0.01.
 
-    Why it matters: nnU-Net has no trainer for fine-tuning. At 0.01 the first epochs may undo what the weights have
-    learned, and the fine-tuning is hardly better than a training from random weights. Maintainers have used 0.001.
+    Why it matters: the first epochs may undo what the weights have learned, and the result is hardly better than
+    without them. nnU-Net has no trainer for fine-tuning. Maintainers have used 0.001.
 
     How to fix: take a trainer with a lower rate; a trainer of a number of steps has it in its name. It is never taken
     automatically, because it changes the result.
@@ -62,7 +62,6 @@ def rate_high_for_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
     if run.initial_rate >= STOCK_RATE:
         yield found(
             run.at,
-            related=[(Location(run.weights.path), "the weights")],
             rate=run.initial_rate,
             gentle=GENTLE_RATE,
             command=run.command(_gentle(run)),
@@ -72,7 +71,7 @@ def rate_high_for_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
 @rule(
     "PG732",
     Severity.ERROR,
-    message="there is no fold {fold}: {splits}; nnU-Net would train on a random 80 % of the cases",
+    message="there is no fold {fold}: {splits}",
     fix="choose one of the folds 0 to {last}, or all",
 )
 def fold_beyond_splits(run: TrainingRun) -> Iterator[Found]:
@@ -80,8 +79,8 @@ def fold_beyond_splits(run: TrainingRun) -> Iterator[Found]:
 
     What it checks: the fold's number against the folds in `splits_final.json`, else against nnU-Net's five.
 
-    Why it matters: nnU-Net writes one line into its log and divides the cases at random. The folds then overlap, and
-    results of this one do not belong to the cross-validation.
+    Why it matters: nnU-Net writes one line into its log, and trains on a random 80 % of the cases. The folds then
+    overlap, and results of this one do not belong to the cross-validation.
 
     How to fix: folds are counted from 0.
 
@@ -116,8 +115,8 @@ def checkpoints_too_rare(run: TrainingRun) -> Iterator[Found]:
     checkpoints: 50 epochs of nnU-Net's own trainers, `--save-every` steps of those of a number of steps. The pace is
     the median of the epochs in the log of a checkpoint of this model, of any fold; without one, it is not known.
 
-    Why it matters: when the queue ends the job, what was trained since the last checkpoint is lost, and a chain of such
-    jobs never gets further; `checkpoint_best.pth` may be all there is.
+    Why it matters: what was trained since the last checkpoint is lost, and a chain of such jobs never gets further. The
+    queue ends the job; `checkpoint_best.pth` may be all there is.
 
     How to fix: a trainer of a number of steps with `--max-time` stops with a checkpoint.
 
@@ -148,8 +147,7 @@ def checkpoints_too_rare(run: TrainingRun) -> Iterator[Found]:
 @rule(
     "PG734",
     Severity.INFO,
-    message="{trainer} makes {epochs} of {per_epoch} steps, whatever the data: {steps:,} steps, in which each of the "
-    "{cases} training cases is drawn about {passes:,.0f} times",
+    message="{trainer} makes {steps:,} steps: each of the {cases} training cases is drawn about {passes:,.0f} times",
     fix="nothing, if that is intended; to compare lengths: "
     + printed_commands.steps(NUMBER, PLANS, CONFIGURATION, yielded("fold"), yielded("total")),
 )
@@ -192,8 +190,8 @@ def step_name_cannot_be_read(run: TrainingRun) -> Iterator[Found]:
 
     What it checks: a trainer with `_<N>steps` in its name has exactly the name of a possible schedule.
 
-    Why it matters: nnU-Net passes on nothing but the name. No trainer is found for a wrong one, and a second name for
-    one schedule would put the same training into another folder.
+    Why it matters: no trainer is found for a wrong name, and a second name puts the same training into another folder.
+    nnU-Net passes on nothing but the name.
 
     How to fix: `plansguard steps` prints the name of a schedule.
 
@@ -213,7 +211,7 @@ def step_name_cannot_be_read(run: TrainingRun) -> Iterator[Found]:
 @rule(
     "PG736",
     Severity.WARNING,
-    message="{moved} were migrated here for pretraining and never trained with, and this training takes {plans}",
+    message="{moved} were migrated here for pretraining, and this training takes {plans}",
     fix="if they are intended: {commands}",
 )
 def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
@@ -224,8 +222,8 @@ def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
     Plans that were migrated for fine-tuning are not reported: a training of the dataset's own plans without weights is
     the usual baseline. If the weights are named, PG624 compares the plans inside them.
 
-    Why it matters: without `-p`, nnU-Net takes `nnUNetPlans`. A pretraining with them is lost: its weights do not fit
-    the dataset that they are for.
+    Why it matters: a pretraining with other plans is lost: its weights do not fit the dataset that they are for.
+    Without `-p`, nnU-Net takes `nnUNetPlans`.
 
     How to fix: add `-p`. A training for comparison may continue.
 
@@ -249,9 +247,8 @@ def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
 @rule(
     "PG737",
     Severity.ERROR,
-    message="{plans} were migrated from {origin} for weights trained with them, and this training begins without: "
-    "nnU-Net would start from random ones",
-    fix="{commands}; if random weights are intended: {scratch}",
+    message="{plans} were migrated from {origin} for its weights, and this training names none",
+    fix="name the weights: {commands}; if random ones are intended: {scratch}",
 )
 def weights_forgotten(run: TrainingRun) -> Iterator[Found]:
     """Plans that were migrated for fine-tuning are trained without the weights.
@@ -283,7 +280,7 @@ def weights_forgotten(run: TrainingRun) -> Iterator[Found]:
 @rule(
     "PG738",
     Severity.WARNING,
-    message="{trainer} sets num_epochs in {method}, when the learning rates may be computed already for another number",
+    message="{trainer} sets num_epochs in {method}, perhaps after the learning rates were computed",
     fix="set it in __init__, after super().__init__(...)",
 )
 def num_epochs_set_too_late(run: TrainingRun) -> Iterator[Found]:
@@ -292,9 +289,9 @@ def num_epochs_set_too_late(run: TrainingRun) -> Iterator[Found]:
     What it checks: in the source of the trainer and its base classes, whether `run_training` or a method that it calls
     before the epochs begin assigns to `self.num_epochs`.
 
-    Why it matters: `initialize` creates the scheduler for the number of epochs of that moment, and with `--c` or
-    `-pretrained_weights` it runs before the training. Then the rate never falls to 0, or becomes a complex number,
-    which stops the training.
+    Why it matters: the learning rate never falls to 0, or becomes a complex number, which stops the training.
+    `initialize` creates the scheduler for the number of epochs of that moment, and with `--c` or `-pretrained_weights`
+    it runs before the training.
 
     How to fix: set `num_epochs` in `__init__`.
 
@@ -335,7 +332,7 @@ def training_in_progress(run: TrainingRun) -> Iterator[Found]:
 
     who = None if run.validates else holder(run.output_folder)
     if who is not None:
-        yield found(run.at, who=who, folder=quoted(run.output_folder))
+        yield found(run.at, who=who, folder=f"{run.model_folder.name}/{run.output_folder.name}")
 
 
 def _schedule(run: TrainingRun) -> StepSchedule:

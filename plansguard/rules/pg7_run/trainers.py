@@ -56,8 +56,8 @@ def trainer_not_found(run: TrainingRun) -> Iterator[Found]:
     What it checks: whether a module of nnU-Net's folder `training/nnUNetTrainer`, or of a folder in
     `nnUNet_extTrainer`, has a class of this name. The sources are read, not run. With steps, the base trainer counts.
 
-    Why it matters: `RuntimeError: Could not find requested nnunet trainer`, some seconds after the start. nnU-Net skips
-    modules in a folder without `__init__.py`, and before 2.8 it does not search `nnUNet_extTrainer`.
+    Why it matters: nnU-Net stops: `RuntimeError: Could not find requested nnunet trainer`, some seconds after the
+    start. It skips modules in a folder without `__init__.py`, and before 2.8 it does not search `nnUNet_extTrainer`.
 
     How to fix: correct the name, or name the folder of the file.
 
@@ -81,13 +81,14 @@ def trainer_not_found(run: TrainingRun) -> Iterator[Found]:
     else:
         folder = next(parent for parent in path.parents if not disk.is_file(parent / "__init__.py"))
         why, fix = "nnU-Net skips a folder without __init__.py", f"touch {quoted(folder / '__init__.py')}"
-    yield found(run.at, trainer=name, why=f": {path} defines it, but {why}", fix=fix)
+    related = [(Location(str(path)), "the file that defines it")]
+    yield found(run.at, related=related, trainer=name, why=f": {path.name} defines it, but {why}", fix=fix)
 
 
 @rule(
     "PG702",
     Severity.ERROR,
-    message="{trainer} does not inherit from the nnUNetTrainer of the installed nnU-Net, but from {bases}{copy}",
+    message="{trainer} does not inherit from the installed nnU-Net's nnUNetTrainer, but from {bases}{copy}",
     fix="import its base from there: from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer",
 )
 def trainer_rejected(run: TrainingRun) -> Iterator[Found]:
@@ -96,8 +97,9 @@ def trainer_rejected(run: TrainingRun) -> Iterator[Found]:
     What it checks: whether the class, or one of its base classes, is `nnUNetTrainer` of the nnU-Net that this Python
     imports. A base class that cannot be read is trusted.
 
-    Why it matters: `AssertionError: The requested nnunet trainer class must inherit from 'nnUNetTrainer'`. A copy of
-    nnU-Net's file beside the trainer defines another class of the same name, which does not count.
+    Why it matters: nnU-Net stops: `AssertionError: The requested nnunet trainer class must inherit from
+    'nnUNetTrainer'`. A copy of nnU-Net's file beside the trainer defines another class of the same name, which does not
+    count.
 
     How to fix: inherit from the installed class.
 
@@ -109,7 +111,7 @@ def trainer_rejected(run: TrainingRun) -> Iterator[Found]:
     if trainer.is_trainer is not False:
         return
     copies = [base for base in trainer.mro if base.name == constants.DEFAULT_TRAINER]
-    copy = f", and that in {copies[0].path} is a copy" if copies else ""
+    copy = f", a copy in {copies[0].path.name}" if copies else ""
     yield found(_at(trainer), trainer=trainer.name, bases=listed(trainer.bases) or "nothing", copy=copy)
 
 
@@ -125,10 +127,11 @@ def trainer_signature(run: TrainingRun) -> Iterator[Found]:
     What it checks: the parameters of `__init__` and of `build_network_architecture` against those of the installed
     nnU-Net, and the arguments of each `super().__init__(...)` in the base classes.
 
-    Why it matters: nnU-Net passes its parameters by name and looks up each parameter of the trainer among its own
-    variables, so an additional one, with a default or not, is a `KeyError`, and so are `*args`. `unpack_dataset` was
-    removed in 2.6: `TypeError: __init__() takes from 5 to 6 positional arguments but 7 were given`.
-    `build_network_architecture` had other arguments before 2.7. What fails in prediction only is a warning.
+    Why it matters: nnU-Net passes its own parameters by name: a trainer with other ones stops with a `KeyError` or a
+    `TypeError`. It looks up each parameter of the trainer among its own variables, so an additional one, with a default
+    or not, is a `KeyError`, and so are `*args`. `unpack_dataset` was removed in 2.6: `TypeError: __init__() takes from
+    5 to 6 positional arguments but 7 were given`. `build_network_architecture` had other arguments before 2.7. What
+    fails in prediction only is a warning.
 
     How to fix: take over the signature of the installed `nnUNetTrainer`; read arguments of your own from the
     environment, a file or the plans.
@@ -156,10 +159,9 @@ def trainer_signature(run: TrainingRun) -> Iterator[Found]:
 @rule(
     "PG704",
     Severity.WARNING,
-    message="this file was edited after the installation: every training with this nnU-Net differs from the released "
-    "one, and the next update removes the edits",
-    fix="put them into a trainer with a name of its own, in a folder that nnUNet_extTrainer names, and reinstall: "
-    "pip install --force-reinstall --no-deps nnunetv2=={version}",
+    message="{name} of the installed nnU-Net was edited after the installation",
+    fix="move the edits to a trainer with a name of its own in a folder of nnUNet_extTrainer, and "
+    "reinstall: pip install --force-reinstall --no-deps nnunetv2=={version}",
 )
 def trainer_edited_in_place(run: TrainingRun) -> Iterator[Found]:
     """A trainer's file of the installed nnU-Net was edited.
@@ -167,8 +169,8 @@ def trainer_edited_in_place(run: TrainingRun) -> Iterator[Found]:
     What it checks: the files of the trainer and its base classes, if they were installed with nnU-Net, against the
     digests that pip noted. A clone (`pip install -e`) is not checked: it is meant to be edited.
 
-    Why it matters: a result under the name `nnUNetTrainer` is then none of that trainer, and nothing shows it later.
-    nnU-Net's authors advise never to change the standard trainer.
+    Why it matters: results under the name `nnUNetTrainer` are none of that trainer, and the next update removes the
+    edits. Nothing shows it later. nnU-Net's authors advise never to change the standard trainer.
 
     How to fix: derive a class with the changes, and name its folder in `nnUNet_extTrainer`.
 
@@ -178,7 +180,7 @@ def trainer_edited_in_place(run: TrainingRun) -> Iterator[Found]:
     """
     for path in dict.fromkeys(base.path for base in _class(run).mro):
         if packages.edited_since_installed(path):
-            yield found(Location(str(path)), version=packages.dotted(packages.nnunet_version() or ()))
+            yield found(Location(str(path)), name=path.name, version=packages.dotted(packages.nnunet_version() or ()))
 
 
 @rule("PG705", Severity.ERROR, message="{what}", fix="{remedy}")
@@ -190,8 +192,8 @@ def search_for_trainer_fails(run: TrainingRun) -> Iterator[Found]:
     is not installed or not in the installed nnU-Net, or imports from `.` in a folder that is no package to nnU-Net. A
     missing folder is a warning.
 
-    Why it matters: nnU-Net imports every file until one has the trainer. One broken file, even if it is not needed,
-    ends the search with its own error. Missing folders are skipped silently; `~` is not expanded.
+    Why it matters: nnU-Net imports every file until one has the trainer; a broken one ends the search with its own
+    error. That is so even if the file is not needed. Missing folders are skipped silently; `~` is not expanded.
 
     How to fix: correct the file, or give the trainer a folder of its own.
 
@@ -207,11 +209,11 @@ def search_for_trainer_fails(run: TrainingRun) -> Iterator[Found]:
         results.append(search(run.trainer, environment=ours))
     faults = {result.fault: result.name for result in reversed(results) if result.fault is not None}
     for fault, name in faults.items():
-        what = f"nnU-Net imports this file before it finds {name}, and fails: {fault.what}"
+        what = f"nnU-Net imports {fault.path.name} before it finds {name}, and fails: {fault.what}"
         remedy = f"correct the file, or move it out of {quoted(fault.path.parent)}"
         yield found(Location(str(fault.path), line=fault.line), what=what, remedy=remedy)
     for folder in dict.fromkeys(name for result in results for name in result.missing):
-        what = f"{VARIABLE} names {folder}, which does not exist; nnU-Net skips it silently"
+        what = f"{VARIABLE} names {folder}, which does not exist"
         remedy = f"write it as {Path(folder).expanduser()}" if folder.startswith("~") else "correct the path"
         yield found(run.at, severity=Severity.WARNING, what=what, remedy=remedy)
 
@@ -219,7 +221,7 @@ def search_for_trainer_fails(run: TrainingRun) -> Iterator[Found]:
 @rule(
     "PG707",
     Severity.WARNING,
-    message="{trainer} builds a network of its own and not that of the plans; the weights were trained by {theirs}",
+    message="{trainer} builds a network of its own; the weights were trained by {theirs}",
     fix="fine-tune with the trainer of the weights: -tr {theirs}",
 )
 def trainer_builds_another_network(run: TrainingRun) -> Iterator[Found]:
@@ -228,8 +230,8 @@ def trainer_builds_another_network(run: TrainingRun) -> Iterator[Found]:
     What it checks: whether the trainer overrides `build_network_architecture`, and the weights come from another
     trainer. PG609 checks the opposite, weights of a trainer with a network of its own.
 
-    Why it matters: the plans do not describe the network then, and checks of the weights by the plans are not valid. If
-    parameters are missing, nnU-Net stops; if only the names are the same, they silently load into another network.
+    Why it matters: if parameters are missing, nnU-Net stops; if only names are the same, the weights silently load into
+    another network. The plans do not describe the network then, and checks of the weights by the plans are not valid.
 
     How to fix: train with the same trainer.
 

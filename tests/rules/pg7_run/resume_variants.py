@@ -18,8 +18,8 @@ from tests.rules.pg7_run.results import (
     step_checkpoint,
     validated,
 )
-from tests.rules.pg7_run.trainings import CONTINUE, TRAIN, training_variant
-from tests.support.variants import DATASET_JSON, Variant, truncate
+from tests.rules.pg7_run.trainings import CONTINUE, FULLRES, TRAIN, training_variant
+from tests.support.variants import DATASET_JSON, PLANS, Variant, truncate
 
 
 def other_batch(plans: dict[str, Any], dataset_json: dict[str, Any]) -> None:
@@ -48,6 +48,7 @@ VARIANTS: tuple[Variant, ...] = (
         "PG729",
         step_checkpoint(FINAL, 500, change=other_batch),
         training=(*CONTINUE, *EXTENDING),
+        at=(PLANS, f"{FULLRES}/batch_size"),
         twin=(step_checkpoint(FINAL, 500, change=other_configuration),),
     ),
     training_variant(
@@ -164,16 +165,21 @@ VARIANTS: tuple[Variant, ...] = (
         "batch-changed",
         "PG729",
         checkpoint(LATEST, 50, change=other_batch),
+        at=(PLANS, f"{FULLRES}/batch_size"),
         twin=(checkpoint(LATEST, 50, change=other_configuration),),
     ),
     training_variant(
-        "spacing-changed", "PG729", checkpoint(LATEST, 50, change=other_spacing), twin=(checkpoint(LATEST, 50),)
+        "spacing-changed",
+        "PG729",
+        checkpoint(LATEST, 50, change=other_spacing),
+        at=(PLANS, f"{FULLRES}/spacing"),
+        twin=(checkpoint(LATEST, 50),),
     ),
     training_variant(
         "labels-changed",
         "PG729",
         checkpoint(LATEST, 50, change=other_labels),
-        at=(DATASET_JSON, ""),
+        at=(DATASET_JSON, "/labels"),
         twin=(checkpoint(LATEST, 50, change=other_remark),),
     ),
     training_variant(
@@ -181,7 +187,7 @@ VARIANTS: tuple[Variant, ...] = (
         "PG729",
         step_checkpoint(LATEST, 250, change=other_remark),
         training=(*IN_STEPS, "--c"),
-        at=(DATASET_JSON, ""),
+        at=(DATASET_JSON, "/description"),
         twin=(step_checkpoint(LATEST, 250),),
     ),
     training_variant(

@@ -229,10 +229,7 @@ def test_how_much_too_small(workspace: Path) -> None:
 def test_message_and_fix(workspace: Path) -> None:
     put(PLANS, BATCH, 64)(workspace, CT)
     finding = only(judged(gpu_memory=11.5))
-    assert finding.message == (
-        "3d_fullres takes about 22.5 GB by nnU-Net's own estimate, for patches of [56, 64, 64] and 64 samples on each "
-        "GPU; the GPU has 11.5 GB"
-    )
+    assert finding.message == ("3d_fullres needs about 22.5 GB by nnU-Net's estimate, the GPU has 11.5 GB")
     assert finding.fix == (
         "a configuration that inherits from 3d_fullres with batch_size 31, which would fit; or plan for this GPU with "
         "-gpu_memory_target"
@@ -243,7 +240,8 @@ def test_the_batch_is_divided(workspace: Path) -> None:
     put(PLANS, BATCH, 64)(workspace, CT)
     assert judged("-num_gpus", "2", gpu_memory=12).findings == ()
     finding = only(judged("-num_gpus", "2", gpu_memory=10))
-    assert "about 11.3 GB by nnU-Net's own estimate, for patches of [56, 64, 64] and 32 samples" in finding.message
+    assert "about 11.3 GB by nnU-Net's estimate" in finding.message
+    assert finding.mark == "32 samples of [56, 64, 64] on each GPU"
     assert "batch_size 52," in finding.fix
 
 
@@ -277,7 +275,7 @@ def test_memory_that_others_use(workspace: Path) -> None:
     install(workspace, ADA.replace("394", "20480"))
     finding = only(judged())
     assert finding.severity is Severity.WARNING
-    assert finding.message.endswith("; NVIDIA GeForce RTX 4090 has 25.8 GB, of which 21.5 GB are in use")
+    assert finding.message.endswith(", NVIDIA GeForce RTX 4090 has 25.8 GB, of which 21.5 GB are in use")
     assert finding.fix == "wait until that is free, or take another GPU with CUDA_VISIBLE_DEVICES"
 
 
@@ -405,7 +403,7 @@ def test_what_is_said_of_a_full_disk(workspace: Path, free: Callable[[int], list
     finding = only(judged("-device", "cpu"))
     root = workspace / ROOTS["results"]
     assert finding.message == (
-        f"{root} has 0.10 GB free, and the checkpoints of this training take 0.39 GB: 3 files of 0.13 GB"
+        "the checkpoints of this training take 0.39 GB (3 files of 0.13 GB), and 0.10 GB are free"
     )
     assert finding.location.path == str(root)
 

@@ -189,7 +189,7 @@ def test_a_trainer_with_a_rate_of_its_own(trainers: Path, workspace: Path) -> No
     assert reported("PG731", "-tr", "Slow", *words) == []
     assert reported("PG731", "-tr", "Slow_500steps", *words) == []
     (found,) = reported("PG731", "-tr", "Fast", *words)
-    assert "learning rate of 0.1" in found.message
+    assert "would begin at 0.1, the learning rate" in found.message
     assert "nnUNetv2_train 2 3d_fullres 0 -tr Fast_250000steps_lr1en3 -device cpu -pretrained_weights" in found.fix
 
 
@@ -198,7 +198,7 @@ def test_the_epochs_of_a_trainer_of_ones_own(trainers: Path, workspace: Path) ->
     write(trainers, {"timely.py": _LATE.format(name="Timely", **_INIT)})
     checkpoint(LATEST, 50, trainer="Timely")(workspace, CT)
     (found,) = reported("PG728", "-tr", "Timely", "--c")
-    assert "was planned for 1000 epochs, and Timely makes 100: at epoch 50" in found.message
+    assert "1000 epochs were planned, Timely makes 100" in found.message
     assert "would jump from 0.0096 to 0.0054" in found.message
 
 
