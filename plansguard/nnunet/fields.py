@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
+from plansguard.core.text import listed
 from plansguard.nnunet.constants import CT, INTENSITY_KEY, OLD_INTENSITY_KEY, normalization_of
 
 Step = Literal["load", "labels", "planner", "preprocess", "network", "training", "cascade", "prediction"]
@@ -180,7 +181,7 @@ def effect(
         return False, "; nnU-Net does not read it"
     if meaning := _taken_as(field, model, tokens, value, document):
         return False, f"; nnU-Net takes it as {meaning}"
-    return True, f"; it is read by {', '.join(STEPS[step] for step in field.steps)}"
+    return True, f"; it is read by {listed([STEPS[step] for step in field.steps], shown=2)}"
 
 
 def ct_channels(dataset_json: Any) -> list[str] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from plansguard.core.errors import UnreadableDocument, known
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import brief
+from plansguard.core.text import brief, listed
 from plansguard.documents import json_document
 from plansguard.documents.json_document import JsonDocument
 from plansguard.documents.recognise import is_v1
@@ -45,7 +45,7 @@ def rule_crashed(crashes: Iterable[Crash]) -> Iterator[Found]:
 
     What it checks: every rule ran without an exception.
 
-    Why it matters: a rule that fails has not checked anything. The exit code is 2: the report is not complete.
+    Why it matters: a rule that fails has not checked anything: the report is not complete, and the exit code is 2.
 
     How to fix: this is a fault of plansguard. Report it with the file that causes it.
 
@@ -86,7 +86,8 @@ def unreadable_document(unreadable: Iterable[UnreadableDocument]) -> Iterator[Fo
 @rule(
     "PG002",
     Severity.ERROR,
-    message="the key {key!r} occurs twice in the same object: nnU-Net uses the last one, without a warning",
+    message="the key {key!r} occurs twice in the same object",
+    mark="nnU-Net takes this one",
     fix="delete the one that is not meant",
 )
 def duplicate_key(document: JsonDocument) -> Iterator[Found]:
@@ -109,7 +110,7 @@ def duplicate_key(document: JsonDocument) -> Iterator[Found]:
             first = Location(document.path, notice.pointer, *(position or ()))
             yield found(
                 Location(document.path, notice.pointer),
-                related=[(first, "the first one, which is not used")] if position else [],
+                related=[(first, "the first one")] if position else [],
                 key=notice.text,
             )
 
@@ -117,7 +118,7 @@ def duplicate_key(document: JsonDocument) -> Iterator[Found]:
 @rule(
     "PG003",
     Severity.ERROR,
-    message="{text} is not a finite number: nnU-Net reads it without a warning and cannot compute with it",
+    message="{text} is not a finite number",
     fix="write the number that is meant; if nnU-Net wrote it, because cases have no foreground, correct the labels: "
     "{again}",
 )
@@ -127,8 +128,9 @@ def non_finite_number(dataset: Dataset, document: JsonDocument) -> Iterator[Foun
     What it checks: no number in plans, dataset.json or fingerprint is `NaN`, `Infinity`, `-Infinity` or too large for a
     double (`1e400`).
 
-    Why it matters: none of these is valid JSON, but Python reads them. A NaN in the intensity properties makes every
-    voxel of the preprocessed data NaN; at best, training then shows a loss of NaN.
+    Why it matters: nnU-Net reads it without a warning, and every voxel of the preprocessed data may become NaN. None of
+    these is valid JSON, but Python reads them. A NaN in the intensity properties makes every voxel NaN; at best,
+    training then shows a loss of NaN.
 
     How to fix: correct the value. In a fingerprint it comes from cases without foreground.
 
@@ -150,7 +152,7 @@ def non_finite_number(dataset: Dataset, document: JsonDocument) -> Iterator[Foun
     "PG004",
     Severity.ERROR,
     message="by its name the file is {expected}, by its content {actual}",
-    fix="put the right file here: nnU-Net opens files by name",
+    fix="put the right file here",
 )
 def wrong_document(document: JsonDocument) -> Iterator[Found]:
     """The content of a file does not fit its name.
@@ -176,8 +178,8 @@ def wrong_document(document: JsonDocument) -> Iterator[Found]:
 @rule(
     "PG005",
     Severity.ERROR,
-    message="{field}: {expected}, but the value is {value}{effect}",
-    fix="write the value in the type that nnU-Net needs",
+    message="{trouble}{effect}",
+    fix="{remedy}",
 )
 def invalid_field(dataset: Dataset) -> Iterator[Found]:
     """A field has a wrong type.
@@ -187,8 +189,8 @@ def invalid_field(dataset: Dataset) -> Iterator[Found]:
     statistics of channels without CTNormalization), and where it takes the value as what it seems to mean: 1 as true,
     the label `"2"` as 2.
 
-    Why it matters: nnU-Net does not validate values. It fails later or behaves differently: a batch size of 2.0 ends in
-    a `TypeError` inside the data loader, a string in place of a boolean counts as true. The message names the steps
+    Why it matters: nnU-Net does not validate values: it fails later, or behaves differently. A batch size of 2.0 ends
+    in a `TypeError` inside the data loader, a string in place of a boolean counts as true. The message names the steps
     that read the field.
 
     How to fix: correct the value. With the schemas in `schemas/`, an editor marks such values.
@@ -239,7 +241,7 @@ def missing_key(plans: Plans) -> Iterator[Found]:
         if lacking := [key for key in keys if key not in present]:
             misspelt = fields.misspelt(lacking, plans.value, "Plans")
             at, remedy = plans.at(*misspelt[:1]), _remedy_of_missing(misspelt)
-            yield found(at, where=plans.path.name, lacking=", ".join(lacking), use=use, remedy=remedy)
+            yield found(at, where=plans.path.name, lacking=listed([*lacking]), use=use, remedy=remedy)
     for configuration in plans.configurations:
         if configuration.broken_inheritance is None:
             yield from _missing_in(configuration)
@@ -256,13 +258,13 @@ def _missing_in(configuration: Configuration) -> Iterator[Found]:
         uses = ", ".join(dict.fromkeys(lacking.values()))
         misspelt = fields.misspelt([*lacking], configuration.resolved, "Configuration")
         at, remedy = configuration.at(*misspelt[:1]), _remedy_of_missing(misspelt)
-        yield found(at, where=where, lacking=", ".join(lacking), use=uses, remedy=remedy)
+        yield found(at, where=where, lacking=listed([*lacking]), use=uses, remedy=remedy)
 
 
 def _remedy_of_missing(misspelt: tuple[str, ...]) -> str:
     if misspelt:
         return f"rename {misspelt[0]} to {misspelt[1]}"
-    return "add what is missing, best by taking it from the plans these were made from"
+    return "add what is missing, best from the plans that these were made from"
 
 
 def _ct_channels(plans: Plans) -> list[str] | None:
@@ -276,10 +278,15 @@ def _ct_channels(plans: Plans) -> list[str] | None:
 def _invalid(
     location: Location, problem: FieldProblem, model: str, channels: list[str] | None, document: Any = None
 ) -> Found:
-    value = "missing" if problem.missing else brief(problem.value)
     field = ".".join(map(str, problem.tokens)) or "the document"
+    _, is_type, wanted = problem.expected.partition("Input should be ")
+    trouble, remedy = f"{field} is {brief(problem.value)}, not {wanted}", f"write {wanted}"
+    if problem.missing:
+        trouble, remedy = f"{field} is missing", f"add {field}, or fetch the whole file again"
+    elif not is_type:
+        trouble, remedy = f"{field}: {problem.expected}", "write a value of the type that nnU-Net needs"
     severity, effect = None, ""
     if model in fields.FIELDS and not problem.missing:
         fails, effect = fields.effect(model, problem.tokens, problem.value, channels, document)
         severity = None if fails else Severity.INFO
-    return found(location, severity=severity, field=field, value=value, expected=problem.expected, effect=effect)
+    return found(location, severity=severity, trouble=trouble, remedy=remedy, effect=effect)

@@ -45,7 +45,7 @@ def expired_ignore(idle_ignores: tuple[IdleIgnore, ...]) -> Iterator[Found]:
 
     What it checks: no entry under `ignore` in `plansguard.json` has an `until` before today.
 
-    Why it matters: the entry was meant to be temporary. From the day after `until` it hides nothing.
+    Why it matters: the entry was meant to be temporary: from the day after `until` it hides nothing.
 
     How to fix: correct the cause of the finding, or give the entry a later day and a reason that is still valid.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument, UnreadableFolder
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import differ, listed, quoted
+from plansguard.core.text import differ, listed, nearest, quoted
 from plansguard.nnunet import constants, plans_diff, printed_commands
 from plansguard.nnunet.install import gpus
 from plansguard.rules.engine.declare import Found, found, rule
@@ -228,7 +228,7 @@ def weights_without_plans(checkpoint: Checkpoint) -> Iterator[Found]:
 @rule(
     "PG608",
     Severity.WARNING,
-    message="the weights are of {trainer}, which neither nnU-Net {version} nor nnUNet_extTrainer has",
+    message="nnU-Net {version} and nnUNet_extTrainer lack {trainer}, the trainer of the weights{guess}",
     fix="get the file with that class, and name its folder in nnUNet_extTrainer; nnU-Net 2.8 and later search it",
 )
 def trainer_of_weights_unknown(checkpoint: Checkpoint) -> Iterator[Found]:
@@ -250,7 +250,9 @@ def trainer_of_weights_unknown(checkpoint: Checkpoint) -> Iterator[Found]:
     name = None if checkpoint.trainer is None else constants.base_trainer(checkpoint.trainer)
     if name is None or name in constants.STOCK_TRAINERS or name in all_names():
         return
-    yield found(Location(checkpoint.path), trainer=name, version=constants.NNUNET_VERSION)
+    near = nearest(name, constants.STOCK_TRAINERS)
+    guess = f"; the nearest is {near}" if near else ""
+    yield found(Location(checkpoint.path), trainer=name, version=constants.NNUNET_VERSION, guess=guess)
 
 
 @rule(

@@ -49,12 +49,13 @@ def several_nnunet_installations(installation: Setup) -> Iterator[Found]:
     installed = packages.nnunet_installations()
     if installed.imported is None:
         return
+    imported = [(Location(str(installed.imported)), "the nnU-Net that is checked")]
     if installed.shadowed:
-        what = f"this Python imports nnU-Net from {installed.imported}, and there is another in {installed.shadowed[0]}"
-        yield found(installation.at, what=what, program=quoted(sys.executable))
+        what = f"nnU-Net is installed twice: there is another copy in {installed.shadowed[0]}"
+        yield found(installation.at, related=imported, what=what, program=quoted(sys.executable))
     elif installed.is_ours is False:
-        what = f"nnU-Net in {installed.imported} is checked, but {installed.command} is run by {installed.interpreter}"
-        yield found(installation.at, what=what, program=quoted(str(installed.interpreter)))
+        what = f"{installed.command} is run by another Python, {installed.interpreter}"
+        yield found(installation.at, related=imported, what=what, program=quoted(str(installed.interpreter)))
 
 
 @rule(
@@ -69,9 +70,10 @@ def torch_does_not_suit_nnunet(installation: Setup) -> Iterator[Found]:
     What it checks: the version of torch fulfils the metadata of the installed nnU-Net. Two more cases are warnings,
     because metadata of older releases do not exclude them: nnU-Net below 2.6 with torch 2.7, and the slow torch 2.9.
 
-    Why it matters: pip allows a forbidden pair when torch is updated later. Before 2.6, nnU-Net's learning rate
-    scheduler passes one argument too many to torch 2.7: `TypeError: __init__() takes from 2 to 3 positional arguments
-    but 4 were given`. In torch 2.9, 3D convolutions in half precision take several times as long.
+    Why it matters: nnU-Net stops or is several times slower; pip allows such a pair when torch is updated later. Before
+    2.6, nnU-Net's learning rate scheduler passes one argument too many to torch 2.7: `TypeError: __init__() takes from
+    2 to 3 positional arguments but 4 were given`. In torch 2.9, 3D convolutions in half precision take several times as
+    long.
 
     How to fix: install a torch that fits, or update nnU-Net.
 
@@ -106,9 +108,10 @@ def torchvision_cannot_load(setup: Setup) -> Iterator[Found]:
 
     What it checks: whether another process of this Python can import torchvision. plansguard itself loads neither.
 
-    Why it matters: to find a trainer other than `nnUNetTrainer`, nnU-Net imports all of its modules; one of them needs
-    timm, and so torchvision. `RuntimeError: operator torchvision::nms does not exist` then ends every training and
-    prediction with such a trainer, also the step trainers of plansguard.
+    Why it matters: nnU-Net imports torchvision when it looks for any trainer other than `nnUNetTrainer`, and stops. It
+    imports all of its modules then; one of them needs timm, and so torchvision. `RuntimeError: operator
+    torchvision::nms does not exist` ends every training and prediction with such a trainer, also the step trainers of
+    plansguard.
 
     How to fix: torch and torchvision are built for each other; take both from one index.
 
@@ -161,15 +164,13 @@ def trainer_folder_unusable(setup: Setup) -> Iterator[Found]:
         yield found(Location(VARIABLE), severity=Severity.WARNING, what=what, remedy=remedy)
         return
     if result.fault is not None:
-        what = f"nnU-Net imports this file when it looks for a trainer, and fails: {result.fault.what}"
+        what = f"nnU-Net imports {result.fault.path.name} when it looks for a trainer, and fails: {result.fault.what}"
         remedy = f"correct the file, or move it out of {quoted(result.fault.path.parent)}"
         yield found(Location(str(result.fault.path), line=result.fault.line), what=what, remedy=remedy)
     for folder in named:
         is_relative = not folder.startswith(("/", "~")) and folder not in result.missing
         if folder in result.missing or is_relative:
-            trouble = (
-                "is relative to the current folder" if is_relative else "does not exist: nnU-Net skips it silently"
-            )
+            trouble = "is relative to the current folder" if is_relative else "does not exist"
             what, remedy = f"{VARIABLE} names {brief(folder)}, which {trouble}", f"correct it: export {VARIABLE}=FOLDER"
             yield found(Location(VARIABLE), severity=Severity.WARNING, what=what, remedy=remedy)
 
@@ -181,8 +182,9 @@ def installation_incomplete(setup: Setup) -> Iterator[Found]:
     What it checks: nnunetv2 is installed in this environment (else for information), Python is one that it supports,
     torch is there, and every other package fulfils nnU-Net's metadata (else a warning).
 
-    Why it matters: without torch nothing of nnU-Net can be imported. With an older package than it asks for, nnU-Net
-    fails where it uses it: with numpy below 1.24 no reader can stack channels.
+    Why it matters: nnU-Net cannot be imported, or fails where it uses the package. Without torch nothing of nnU-Net can
+    be imported. With an older package than it asks for, nnU-Net fails where it uses it: with numpy below 1.24 no reader
+    can stack channels.
 
     How to fix: install what is missing. Everything of plansguard except `preprocess` and `train` works without it.
 
@@ -210,7 +212,7 @@ def installation_incomplete(setup: Setup) -> Iterator[Found]:
 @rule(
     "PG817",
     Severity.WARNING,
-    message="nnU-Net never finds the {name} in this file: it takes that in {first}, which it searches before",
+    message="nnU-Net never finds the {name} in {file}: that in {first} comes before",
     fix="give the class another name, and train with -tr and that name",
 )
 def trainer_hidden_by_another(setup: Setup) -> Iterator[Found]:
@@ -219,8 +221,8 @@ def trainer_hidden_by_another(setup: Setup) -> Iterator[Found]:
     What it checks: classes called a Trainer in the folders of `nnUNet_extTrainer`, against those of nnU-Net and of the
     folders before.
 
-    Why it matters: the first class of a name counts, and nnU-Net's own come first. A training then runs without the
-    changes of the class that was meant, and its results carry the same name.
+    Why it matters: a training runs without the changes of this class, and its results carry the same name. The first
+    class of a name counts, and nnU-Net's own come first.
 
     How to fix: rename the class.
 
@@ -231,7 +233,13 @@ def trainer_hidden_by_another(setup: Setup) -> Iterator[Found]:
     from plansguard.nnunet.install.trainer_search import hidden_trainers
 
     for name, path, first in hidden_trainers(setup.environment):
-        yield found(Location(str(path)), related=[(Location(str(first)), "found before")], name=name, first=first)
+        yield found(
+            Location(str(path)),
+            related=[(Location(str(first)), "found before")],
+            name=name,
+            file=path.name,
+            first=first.name,
+        )
 
 
 @rule(
@@ -245,8 +253,8 @@ def variables_read_at_import(setup: Setup) -> Iterator[Found]:
 
     What it checks: the installed nnU-Net is 2.8 or newer.
 
-    Why it matters: older releases read the variables once. A notebook or a wrapper that sets `os.environ` later trains
-    on, and writes into, the folders of before.
+    Why it matters: a program that sets `os.environ` later trains on, and writes into, the folders of before. Older
+    releases than 2.8 read the variables once; such a program is a notebook or a wrapper.
 
     How to fix: set the variables in the shell, or before the first import of nnunetv2.
 

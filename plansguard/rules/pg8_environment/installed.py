@@ -31,8 +31,7 @@ _STRICT_TORCH = (2, 6)
 @rule(
     "PG801",
     Severity.ERROR,
-    message="{configuration} is a ResidualEncoderUNet in the old format, which nnU-Net {version}, installed here, "
-    "rebuilds with the wrong keyword",
+    message="the installed nnU-Net {version} cannot rebuild a ResidualEncoderUNet of the old format",
     fix="update: pip install --upgrade nnunetv2",
 )
 def old_residual_plans_under_old_nnunet(configuration: Configuration) -> Iterator[Found]:
@@ -40,7 +39,8 @@ def old_residual_plans_under_old_nnunet(configuration: Configuration) -> Iterato
 
     What it checks: for plans of the old format with ResidualEncoderUNet, the installed nnU-Net is 2.5.1 or newer.
 
-    Why it matters: older releases pass `n_conv_per_stage` in place of `n_blocks_per_stage` and stop with a `TypeError`.
+    Why it matters: it passes `n_conv_per_stage` in place of `n_blocks_per_stage`, and stops with a `TypeError`. So do
+    all releases before 2.5.1.
 
     How to fix: update nnU-Net.
 
@@ -59,7 +59,7 @@ def old_residual_plans_under_old_nnunet(configuration: Configuration) -> Iterato
 @rule(
     "PG802",
     Severity.ERROR,
-    message="the installed nnU-Net {nnunet} cannot load checkpoints with torch {torch}: Weights only load failed",
+    message="the installed nnU-Net {nnunet} cannot load checkpoints with torch {torch}",
     fix="update: pip install --upgrade nnunetv2; or take torch below 2.6",
 )
 def old_nnunet_refuses_checkpoint(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Found]:
@@ -68,8 +68,8 @@ def old_nnunet_refuses_checkpoint(dataset: Dataset, checkpoint: Checkpoint) -> I
     What it checks: with torch 2.6 or newer, the installed nnU-Net is at least 2.6 for weights that are to be
     fine-tuned, and at least 2.5.2 for checkpoints in model folders.
 
-    Why it matters: torch 2.6 loads only tensors by default; older nnU-Nets do not change that and stop with
-    `Unsupported global: numpy.core.multiarray.scalar`.
+    Why it matters: it stops with `Weights only load failed`: torch 2.6 loads only tensors by default. Older nnU-Nets do
+    not change that: `Unsupported global: numpy.core.multiarray.scalar`.
 
     How to fix: update nnU-Net.
 
@@ -87,7 +87,7 @@ def old_nnunet_refuses_checkpoint(dataset: Dataset, checkpoint: Checkpoint) -> I
 @rule(
     "PG805",
     Severity.ERROR,
-    message="the network {network} is not installed, and dynamic_network_architectures{version} has no class {name}",
+    message="no installed package has the network class {name}",
     fix="install the package that has it, or update: pip install --upgrade dynamic-network-architectures nnunetv2",
 )
 def network_class_not_installed(run: TrainingRun, configuration: Configuration) -> Iterator[Found]:
@@ -96,8 +96,8 @@ def network_class_not_installed(run: TrainingRun, configuration: Configuration) 
     What it checks: the sources of the package in `network_class_name` define that class, or, as nnU-Net searches, any
     module of `dynamic_network_architectures` defines a class of that name.
 
-    Why it matters: `ImportError: Network class could not be found, please check/correct your plans file`. Plans of a
-    newer nnU-Net or of a fork name networks that an older package does not have.
+    Why it matters: nnU-Net stops: `ImportError: Network class could not be found, please check/correct your plans
+    file`. Plans of a newer nnU-Net or of a fork name networks that an older package does not have.
 
     How to fix: install the package.
 
@@ -113,9 +113,8 @@ def network_class_not_installed(run: TrainingRun, configuration: Configuration) 
     trainer = run.trainer_class
     if not isinstance(name, str) or finds_network(name) or (trainer is not None and trainer.own_network):
         return
-    version = packages.version("dynamic_network_architectures")
     at = configuration.at("architecture", "network_class_name")
-    yield found(at, network=name, name=name.rpartition(".")[2], version=f" {version}" if version else "")
+    yield found(at, network=name, name=name.rpartition(".")[2])
 
 
 @rule(
@@ -145,8 +144,7 @@ def nnunet_too_old_for_steps(run: TrainingRun) -> Iterator[Found]:
 @rule(
     "PG819",
     Severity.ERROR,
-    message="{configuration} describes its network under architecture, which nnU-Net {version}, installed here, does "
-    "not read",
+    message="the installed nnU-Net {version} does not read the architecture of plans",
     fix="update: pip install --upgrade nnunetv2",
 )
 def new_plans_under_old_nnunet(configuration: Configuration) -> Iterator[Found]:
@@ -154,8 +152,8 @@ def new_plans_under_old_nnunet(configuration: Configuration) -> Iterator[Found]:
 
     What it checks: for plans with `architecture`, the installed nnU-Net is 2.3.1 or newer.
 
-    Why it matters: older releases stop with `KeyError: 'UNet_class_name'` when the network is built; some users then
-    edit the plans by hand, and train another network.
+    Why it matters: nnU-Net stops with `KeyError: 'UNet_class_name'` when the network is built. Some users then edit the
+    plans by hand, and train another network.
 
     How to fix: update nnU-Net; do not edit the plans.
 

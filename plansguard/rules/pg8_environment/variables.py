@@ -32,9 +32,9 @@ def variable_not_set(setup: Setup) -> Iterator[Found]:
 
     What it checks: `nnUNet_raw`, `nnUNet_preprocessed` and `nnUNet_results` are set and not empty.
 
-    Why it matters: `RuntimeError: nnUNet_preprocessed is not defined` some seconds after the start; a missing
-    `nnUNet_results` is `TypeError: expected str, bytes or os.PathLike object, not NoneType`. An empty one is the
-    current folder.
+    Why it matters: nnU-Net stops: `RuntimeError: nnUNet_preprocessed is not defined`, some seconds after the start. A
+    missing `nnUNet_results` is `TypeError: expected str, bytes or os.PathLike object, not NoneType`. An empty one is
+    the current folder.
 
     How to fix: set the variable in the shell's profile, or in the script of the job, with `export`.
 
@@ -61,8 +61,8 @@ def variable_malformed(setup: Setup) -> Iterator[Found]:
     What it checks: the three variables contain no quotes, no blanks at an end, no `~` and no `$`, unless a folder of
     that very name exists. A relative path is a warning.
 
-    Why it matters: nnU-Net takes the value as it is. With a quote or a `~` in it, `Could not find a dataset with the
-    ID`, and results go into a new folder called `~` or `"`. A relative path is another folder after `cd`.
+    Why it matters: `Could not find a dataset with the ID`, and results go into a new folder called `~` or `"`. nnU-Net
+    takes the value as it is. A relative path is another folder after `cd`.
 
     How to fix: write the absolute path. Quotes belong around it in a shell, and not into a file such as `.env` or
     `docker --env-file`, which keeps them.
@@ -98,8 +98,8 @@ def variable_leads_nowhere(setup: Setup) -> Iterator[Found]:
     What it checks: each of the three variables names a folder. A file in its place is an error. PG809 reports values
     with quotes, blanks, `~` or `$`.
 
-    Why it matters: nnU-Net makes missing folders for what it writes, so a misspelt path is not noticed before data or
-    results are missing elsewhere. Raw images are not found.
+    Why it matters: nnU-Net makes missing folders for what it writes: data and results go elsewhere without a message. A
+    misspelt path is not noticed before they are missing. Raw images are not found.
 
     How to fix: correct the path, mount the disk, or make the folder.
 
@@ -129,7 +129,7 @@ def variable_leads_nowhere(setup: Setup) -> Iterator[Found]:
 @rule(
     "PG811",
     Severity.WARNING,
-    message="{one} and {other} name {path}{inside}",
+    message="{what}",
     fix="give each a folder of its own: export {other}=FOLDER",
 )
 def variables_share_a_folder(setup: Setup) -> Iterator[Found]:
@@ -138,8 +138,9 @@ def variables_share_a_folder(setup: Setup) -> Iterator[Found]:
     What it checks: `nnUNet_raw`, `nnUNet_preprocessed` and `nnUNet_results` name three folders, none of them in a
     dataset's folder in another. The same folder for raw images and preprocessed data is an error.
 
-    Why it matters: the planner copies `dataset.json` from the one to the other, and stops with `SameFileError`. Results
-    among preprocessed data, or a folder in a dataset's folder, mix files of one dataset with those of another.
+    Why it matters: files of one dataset mix with those of another, or the planner stops with `SameFileError`. It copies
+    `dataset.json` from the one folder to the other. Results among preprocessed data, or a folder in a dataset's folder,
+    mix files.
 
     How to fix: one folder for each.
 
@@ -156,11 +157,18 @@ def variables_share_a_folder(setup: Setup) -> Iterator[Found]:
             yield found(
                 other.at,
                 severity=Severity.ERROR if fatal else None,
-                one=one.variable,
+                related=[(Location(str(inner)), "the folder")],
                 other=other.variable,
-                path=str(outer),
-                inside=f", the one a folder of a dataset in the other: {inner}" if nested else "",
+                what=_shared(one.variable, other.variable, nested=nested, swapped=inner == first),
             )
+
+
+def _shared(one: str, other: str, *, nested: bool, swapped: bool) -> str:
+    """Say how two variables share a folder."""
+    if not nested:
+        return f"{one} and {other} name the same folder"
+    inner, outer = (one, other) if swapped else (other, one)
+    return f"{inner} names a folder of a dataset in {outer}"
 
 
 @rule(
@@ -192,7 +200,7 @@ def several_datasets_of_one_id(setup: Setup) -> Iterator[Found]:
                 related=[(Location(str(path)), "the same id") for _, path in others],
                 number=int(start.removeprefix("Dataset")),
                 count=len(datasets),
-                names=listed([*datasets], shown=5),
+                names=listed([*datasets]),
             )
 
 
@@ -207,8 +215,8 @@ def folder_without_permission(setup: Setup) -> Iterator[Found]:
 
     What it checks: raw images can be read; preprocessed data and results can be read and written.
 
-    Why it matters: nnU-Net writes its first file after the images were loaded, or after the network was built:
-    `PermissionError`, minutes after the start.
+    Why it matters: nnU-Net stops with `PermissionError`, minutes after the start. It writes its first file after the
+    images were loaded, or after the network was built.
 
     How to fix: ask the folder's owner, or name a folder of your own.
 
@@ -226,7 +234,7 @@ def folder_without_permission(setup: Setup) -> Iterator[Found]:
 @rule(
     "PG814",
     Severity.WARNING,
-    message="{free:.1f} GB are free in {path} ({variable}): less than the checkpoints of one fold may take",
+    message="{free:.1f} GB are free in {path} ({variable})",
     fix="free some space, or name a folder on another disk: export {variable}=FOLDER",
 )
 def disk_nearly_full(setup: Setup) -> Iterator[Found]:
@@ -235,7 +243,8 @@ def disk_nearly_full(setup: Setup) -> Iterator[Found]:
     What it checks: 2 GB are free in the folders of preprocessed data and of results. Two checkpoints of the largest
     preset have 1.7 GB. Before a training, PG715 and PG716 calculate what it takes.
 
-    Why it matters: a checkpoint that cannot be written ends the training; the last one may be damaged.
+    Why it matters: the checkpoints of one fold take up to 1.7 GB; one that cannot be written ends the training. The
+    last one may be damaged.
 
     How to fix: free space.
 

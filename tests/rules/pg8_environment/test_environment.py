@@ -138,6 +138,6 @@ def test_own_trainers_are_found(workspace: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_nearest_trainer_is_named(workspace: Path) -> None:
     report = check(datasets=["2"], weights=weights(workspace, trainer="nnUNetTrainer_250epoch"))
     assert [finding.message for finding in report.findings if finding.code == "PG608"] == [
-        f"the weights were trained by nnUNetTrainer_250epoch, which neither nnU-Net {constants.NNUNET_VERSION} nor "
-        "nnUNet_extTrainer has; the nearest is nnUNetTrainer_250epochs"
+        f"nnU-Net {constants.NNUNET_VERSION} and nnUNet_extTrainer lack nnUNetTrainer_250epoch, the trainer of the "
+        "weights; the nearest is nnUNetTrainer_250epochs"
     ]
