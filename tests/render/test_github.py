@@ -40,7 +40,7 @@ def test_github_annotation() -> None:
     assert kind == "error"
     assert properties == {"file": "sub/P.json", "line": "166", "col": "17", "title": "PG101 patch-not-divisible"}
     assert message.splitlines()[1:] == [
-        "the decoder cannot join its upsampled maps with the encoder's",
+        "the first forward pass fails: the decoder cannot join its upsampled maps with the encoder's",
         "fix: use 64 or 80 on axis 1 of patch_size",
         f"{RULE_PAGES}/PG101-patch-not-divisible.md",
     ]

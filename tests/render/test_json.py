@@ -63,7 +63,7 @@ def test_json_of_a_finding() -> None:
         "name": "patch-not-divisible",
         "severity": "error",
         "message": "patch_size [56, 70, 64] is not divisible by the strides' product [8, 16, 16] on axis 1",
-        "why": "the decoder cannot join its upsampled maps with the encoder's",
+        "why": "the first forward pass fails: the decoder cannot join its upsampled maps with the encoder's",
         "mark": "",
         "fix": "use 64 or 80 on axis 1 of patch_size",
         "path": str(Path("sub/P.json")),

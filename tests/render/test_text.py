@@ -27,7 +27,7 @@ def test_text_of_one_finding() -> None:
         "  sub/P.json:166:17 (3d_fullres)\n"
         '    166 | "patch_size": [56, 70, 64],\n'
         "        |                    ^^\n"
-        "  the decoder cannot join its upsampled maps with the encoder's\n"
+        "  the first forward pass fails: the decoder cannot join its upsampled maps with the encoder's\n"
         "  fix: use 64 or 80 on axis 1 of patch_size\n"
         "\n"
         "not checked: "
@@ -87,7 +87,7 @@ def test_repeats_are_gathered() -> None:
         "  ... and 1 more place",
         '    166 | "patch_size": [56, 70, 64],',
         "        |                    ^^",
-        "  the decoder cannot join its upsampled maps with the encoder's",
+        "  the first forward pass fails: the decoder cannot join its upsampled maps with the encoder's",
         "  fix: use 64 or 80 on axis 1 of patch_size",
     ]
     assert blocks[1].splitlines() == [
@@ -104,7 +104,7 @@ def test_related_places_are_shown() -> None:
     Path("P.json").write_text(json.dumps(plans(), indent=4).replace("{", '{\n    "plans_name": "other",', 1))
     out = run("check").out
     assert "  P.json:4:5\n" in out
-    assert "  see P.json:2:5: the first one, which is not used\n" in out
+    assert "  see P.json:2:5: the first one\n" in out
 
 
 def test_text_of_a_clean_check() -> None:

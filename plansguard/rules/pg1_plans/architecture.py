@@ -28,9 +28,10 @@ def incomplete_architecture(configuration: Configuration, dataset: Dataset) -> I
     the old format have all the corresponding keys. A child that replaces the arguments of a resampling function and
     leaves some of its parent's out is a warning. PG006 reports a configuration without any architecture.
 
-    Why it matters: `inherits_from` replaces whole values. A child with `"architecture": {"arch_kwargs": {"n_stages":
-    5}}` has an architecture of this one argument: `KeyError: 'network_class_name'`. Missing resampling arguments
-    silently take the function's own defaults: without `is_seg`, label maps are interpolated like images.
+    Why it matters: nnU-Net stops with a `KeyError`, or resampling silently takes the function's own defaults.
+    `inherits_from` replaces whole values. A child with `"architecture": {"arch_kwargs": {"n_stages": 5}}` has an
+    architecture of this one argument: `KeyError: 'network_class_name'`. Without `is_seg`, label maps are interpolated
+    like images.
 
     How to fix: copy the parent's whole block into the child and change it there.
 
@@ -41,12 +42,12 @@ def incomplete_architecture(configuration: Configuration, dataset: Dataset) -> I
     others = configuration.plans.configurations
     parent = next((other for other in others if other.name == configuration.get("inherits_from")), None)
     name = parent.name if parent else ""
-    copy = f"inherits_from replaces values whole: copy all of it from {name} and change it here"
+    copy = f"copy all of it from {name} and change it here: inherits_from replaces values whole"
     at, where, lacking, remedy = _missing_of_network(configuration)
     decisive = ("UNet_class_name", *lacking) if configuration.has_old_format else ()
     if lacking and not reported_before(dataset, configuration, "architecture", *decisive):
         replaced = parent and parent.get("architecture") not in (None, configuration.get("architecture"))
-        yield found(at, where=where, lacking=", ".join(lacking), compared="", remedy=copy if replaced else remedy)
+        yield found(at, where=where, lacking=listed(lacking), compared="", remedy=copy if replaced else remedy)
     for key in _RESAMPLINGS:
         arguments = f"{key}_kwargs"
         lost = _lost_arguments(configuration, parent, key) if parent else []
@@ -55,7 +56,7 @@ def incomplete_architecture(configuration: Configuration, dataset: Dataset) -> I
                 configuration.at(arguments),
                 severity=Severity.WARNING,
                 where=arguments,
-                lacking=", ".join(lost),
+                lacking=listed(lost),
                 compared=f", which {name} has",
                 remedy=copy,
             )
@@ -64,7 +65,7 @@ def incomplete_architecture(configuration: Configuration, dataset: Dataset) -> I
 @rule(
     "PG110",
     Severity.WARNING,
-    message="{configurations}: {network} is given in the old format; {consequence}",
+    message="{network} of {configurations} is in the old format, {consequence}",
     fix="{remedy}",
 )
 def old_plans_format(plans: Plans, dataset: Dataset) -> Iterator[Found]:
@@ -75,9 +76,10 @@ def old_plans_format(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     misspelling of these two, or what is no name, is an error, anything else a warning, because forks of nnU-Net run
     old plans with networks of their own. There is one finding per network.
 
-    Why it matters: for the two known networks nnU-Net warns `Detected old nnU-Net plans format` and rebuilds the
-    arguments; an edit of `architecture` in a child loses the parent's keys. Any other network ends in `RuntimeError:
-    Unknown architecture ... This conversion only supports PlainConvUNet and ResidualEncoderUNet`.
+    Why it matters: nnU-Net rebuilds the arguments of the two networks that it knows; any other one stops it. It warns
+    `Detected old nnU-Net plans format`; an edit of `architecture` in a child loses the parent's keys. Any other network
+    ends in `RuntimeError: Unknown architecture ... This conversion only supports PlainConvUNet and
+    ResidualEncoderUNet`.
 
     How to fix: plan again, or write the `architecture` that nnU-Net builds: features are `UNet_base_num_features`
     doubled per stage up to `unet_max_num_features`, strides are `pool_op_kernel_sizes`, kernel sizes
@@ -96,7 +98,7 @@ def old_plans_format(plans: Plans, dataset: Dataset) -> Iterator[Found]:
         yield found(
             configurations[0].at("UNet_class_name"),
             severity=severity,
-            configurations=listed([configuration.name for configuration in configurations], shown=6),
+            configurations=listed([configuration.name for configuration in configurations]),
             network=class_name or "a network without a name",
             consequence=consequence,
             remedy=remedy,
@@ -166,10 +168,14 @@ def _lost_arguments(configuration: Configuration, parent: Configuration, functio
 def _consequence_of_old(class_name: str) -> tuple[Severity, str, str]:
     """Return the severity, consequence and remedy for a network that is named in the old format."""
     if class_name in _TRANSLATED:
-        return Severity.WARNING, "nnU-Net translates it at every start", "plan again, or write the architecture block"
+        return (
+            Severity.WARNING,
+            "which nnU-Net translates at every start",
+            "plan again, or write the architecture block",
+        )
     meant = fields.near(class_name, _TRANSLATED)
-    stops = f"nnU-Net {constants.NNUNET_VERSION} translates only {' and '.join(_TRANSLATED)}"
+    stops = f"which nnU-Net {constants.NNUNET_VERSION} does not translate"
     if meant or not class_name.isidentifier():
-        return Severity.ERROR, f"{stops} and stops here", f"write {meant or _TRANSLATED[0]}"
+        return Severity.ERROR, stops, f"write {meant or _TRANSLATED[0]}"
     remedy = "run it with the fork that has this network, or write the architecture block with its class"
-    return Severity.WARNING, f"{stops}: only a fork of it can run this", remedy
+    return Severity.WARNING, f"{stops}, but a fork may", remedy

@@ -27,9 +27,10 @@ def dimensions_disagree(configuration: Configuration, dataset: Dataset) -> Itera
     fields have is taken for the right one. Kernels that extend along an axis on which the patch has one voxel are an
     information: they run, but their outer weights only meet padding and are never trained.
 
-    Why it matters: when training starts, a patch of another dimension ends in a bare `AssertionError`, a layer of
-    another dimension in `RuntimeError: Expected 3D (unbatched) or 4D (batched) input to conv2d`. A spacing of two
-    numbers is used as that of slices: the first axis is not resampled, and nothing is printed.
+    Why it matters: training stops with an error that names no field, or a spacing of two numbers is silently that of
+    slices. A patch of another dimension ends in a bare `AssertionError`, a layer of another dimension in `RuntimeError:
+    Expected 3D (unbatched) or 4D (batched) input to conv2d`. With a spacing of slices the first axis is not resampled,
+    and nothing is printed.
 
     How to fix: give the field the number of axes of the others. A 2d configuration omits the first axis everywhere.
 
@@ -45,9 +46,9 @@ def dimensions_disagree(configuration: Configuration, dataset: Dataset) -> Itera
             remedy = ", ".join(_with_axes(name, usual) for name in odd)
             yield found(
                 at,
-                related=[(places[name], f"{fields[name]} axes") for name in (odd[0], agreeing[0])],
+                related=[(places[agreeing[0]], f"{usual} axes")],
                 one=f"{' and '.join(odd)} {'has' if len(odd) == 1 else 'have'} {axes} axes",
-                other=f"{listed(agreeing, shown=6)} {'has' if len(agreeing) == 1 else 'have'} {usual}",
+                other=f"{listed(agreeing)} {'has' if len(agreeing) == 1 else 'have'} {usual}",
                 remedy=remedy if at in [places[name] for name in odd] else f"{remedy} here, or inherit from another",
             )
     axis = _idle_kernel_axis(configuration)
@@ -59,7 +60,7 @@ def dimensions_disagree(configuration: Configuration, dataset: Dataset) -> Itera
             network.own_place(configuration, kernels, patch),
             severity=Severity.INFO,
             one=f"kernel_sizes extend along axis {axis}",
-            other="patch_size has one voxel there: their outer weights are never trained",
+            other="patch_size has one voxel there",
             remedy=f"set all kernels to 1 on axis {axis}, unless the weights come from or go to data that have more",
         )
 

@@ -34,9 +34,9 @@ def transposes_not_inverse(plans: Plans) -> Iterator[Found]:
 
     What it checks: `transpose_forward` and `transpose_backward` are inverse permutations of the axes 0, 1 and 2.
 
-    Why it matters: preprocessing reorders the axes by `transpose_forward`, predictions are reordered by
-    `transpose_backward`. A mismatch is not noticed before the final validation, after the whole training: `operands
-    could not be broadcast together`. Where the axes happen to be of equal length, segmentations are silently turned.
+    Why it matters: the final validation fails after the whole training, or segmentations are silently turned.
+    Preprocessing reorders the axes by `transpose_forward`, predictions are reordered by `transpose_backward`: `operands
+    could not be broadcast together`. Where the axes happen to be of equal length, nothing fails.
 
     How to fix: `transpose_forward` is usually right, because the preprocessed data were written with it; set the other
     to its inverse, as `plansguard check --fix` does. After a change of `transpose_forward`, preprocess again.
@@ -77,8 +77,8 @@ def inheritance_broken(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     What it checks: `inherits_from` of every configuration leads to one that does not inherit. The order of the
     configurations in the file does not matter.
 
-    Why it matters: nnU-Net stops when it opens the configuration, with `The configuration ... does not exist in the
-    plans I have` or `Circular dependency detected`. No other rule can check such a configuration.
+    Why it matters: nnU-Net stops when it opens the configuration, which no other rule can check. The error is `The
+    configuration ... does not exist in the plans I have` or `Circular dependency detected`.
 
     How to fix: correct the name, or write the fields out.
 
@@ -133,8 +133,8 @@ def configuration_not_found(dataset: Dataset) -> Iterator[Found]:
         remedy = "use -c 3d_fullres: the planner drops 3d_lowres and the cascade when images nearly fit its patch"
     elif wanted.startswith("3d") and names == ["2d"]:
         remedy = "use -c 2d: the planner writes nothing else for 2D images"
-    has = [f"{plans.identifier} has {listed(list(plans.written), shown=8) or 'none'}" for plans in judged_plans]
-    yield found(judged_plans[0].at("configurations"), wanted=wanted, available="; ".join(has), remedy=remedy)
+    has = [f"{plans.identifier} has {listed(list(plans.written)) or 'none'}" for plans in judged_plans]
+    yield found(judged_plans[0].at("configurations"), wanted=wanted, available="; ".join(has[:2]), remedy=remedy)
 
 
 @rule("PG109", Severity.ERROR, message="spacing is {spacing} mm, but {trouble}", fix="{remedy}")
@@ -144,10 +144,10 @@ def invalid_spacing(configuration: Configuration, dataset: Dataset) -> Iterator[
     What it checks: every number in `spacing` is above zero, and none is null where nnU-Net's own preprocessor divides
     by it. PG003 reports NaN and infinity. The medians at the top of the plans, which nothing uses, are not checked.
 
-    Why it matters: preprocessing divides the images' spacing by this one. Zero ends in `OverflowError: cannot convert
-    float infinity to integer`, a negative number in arrays of negative size, null in `TypeError: unsupported operand
-    type(s) for /`, all after the old preprocessed data were deleted. nnssl writes null for "do not resample", beside a
-    preprocessor that resamples.
+    Why it matters: preprocessing divides by it, and stops after it has deleted the old preprocessed data. Zero ends in
+    `OverflowError: cannot convert float infinity to integer`, a negative number in arrays of negative size, null in
+    `TypeError: unsupported operand type(s) for /`. nnssl writes null for "do not resample", beside a preprocessor that
+    resamples.
 
     How to fix: give millimetres per voxel, in the order of the arrays on disk. To keep each image's own spacing, plan
     with a planner of nnU-Net that does not resample.
@@ -175,7 +175,7 @@ def invalid_spacing(configuration: Configuration, dataset: Dataset) -> Iterator[
 @rule(
     "PG111",
     Severity.ERROR,
-    message="{scheme} is no normalization of nnU-Net {version}{meant}",
+    message="{scheme} is no normalization of nnU-Net {version}",
     fix="{remedy}",
 )
 def unknown_normalization(configuration: Configuration, dataset: Dataset) -> Iterator[Found]:
@@ -185,9 +185,9 @@ def unknown_normalization(configuration: Configuration, dataset: Dataset) -> Ite
     `noNorm`, `zscore`), a word for nothing (`None`) or another spelling is an error. Any other name is a warning: forks
     of nnU-Net add classes of their own.
 
-    Why it matters: plans name classes, dataset.json names channels. Preprocessing first deletes the old data and then
-    stops with `RuntimeError: Unable to locate class 'None' for normalization`. Training does not read the field, so a
-    wrong name can remain until the first prediction.
+    Why it matters: preprocessing deletes the old data, and stops: `RuntimeError: Unable to locate class 'None' for
+    normalization`. Plans name classes, dataset.json names channels. Training does not read the field, so a wrong name
+    can remain until the first prediction.
 
     How to fix: write the class named. If your nnU-Net has the class, ignore the finding in `plansguard.json`.
 
@@ -209,7 +209,6 @@ def unknown_normalization(configuration: Configuration, dataset: Dataset) -> Ite
             severity=Severity.ERROR if meant else Severity.WARNING,
             scheme=brief(scheme),
             version=constants.NNUNET_VERSION,
-            meant=f"; {meant} is meant" if meant else "",
             remedy=f"write {meant}" if meant else f"make sure that the nnU-Net which runs these plans has it{hint}",
         )
 
@@ -217,8 +216,7 @@ def unknown_normalization(configuration: Configuration, dataset: Dataset) -> Ite
 @rule(
     "PG112",
     Severity.ERROR,
-    message="the file is {identifier}.json, but plans_name is {plans_name}: results of -p {identifier} go to "
-    "<trainer>__{plans_name}__<configuration> and overwrite what is there",
+    message="the file is {identifier}.json, but plans_name is {plans_name}",
     fix='set plans_name to "{identifier}"',
     roles=PREPROCESSED,
 )
@@ -227,9 +225,9 @@ def plans_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
 
     What it checks: in a dataset's folder in nnUNet_preprocessed, `plans_name` is the file's name without `.json`.
 
-    Why it matters: `-p` selects the file, but nnU-Net names the output folder by `plans_name`. A copy of
-    nnUNetPlans.json with an unchanged `plans_name` trains into `nnUNetTrainer__nnUNetPlans__3d_fullres` and overwrites
-    finished results there, without a question.
+    Why it matters: nnU-Net names the folder of results by `plans_name`: a training overwrites those of the other plans,
+    without a question. `-p` selects the file. A copy of nnUNetPlans.json with an unchanged `plans_name` trains into
+    `nnUNetTrainer__nnUNetPlans__3d_fullres` and overwrites finished results there.
 
     How to fix: set `plans_name` to the file's name; `plansguard check --fix` does it. If the file was renamed after a
     training, give it its old name instead. `plansguard migrate` sets the name, and so does
@@ -256,8 +254,7 @@ def plans_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
 @rule(
     "PG113",
     Severity.ERROR,
-    message="dataset_name is {dataset_name}, but the plans are in {folder}: training would read the data of "
-    "{dataset_name} and write into its results",
+    message="dataset_name is {dataset_name}, but the plans are in {folder}",
     fix='set dataset_name to "{folder}"',
     roles=PREPROCESSED,
 )
@@ -267,8 +264,8 @@ def dataset_name_differs(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     What it checks: in a dataset's folder in nnUNet_preprocessed, `dataset_name` is the folder's name. Plans in a model
     folder or a checkpoint rightly keep the name of the dataset they were trained on.
 
-    Why it matters: the trainer takes the data and the results folder from `dataset_name`, not from the dataset on the
-    command line. `nnUNetv2_train 2` with plans copied from Dataset001 silently uses Dataset001's data and results.
+    Why it matters: training silently takes the data and the folder of results from `dataset_name`, not from the command
+    line. `nnUNetv2_train 2` with plans copied from Dataset001 uses Dataset001's data and results.
 
     How to fix: set `dataset_name` to the folder's name; `plansguard check --fix` does it. Other fields of copied plans
     may be wrong as well: `plansguard migrate` copies, renames and checks in one step.
@@ -318,7 +315,7 @@ def plans_not_found(dataset: Dataset) -> Iterator[Found]:
     yield found(
         Location(str(dataset.folder)),
         wanted=wanted,
-        instead=f", only {listed(here, shown=8)}" if here else ", and no others",
+        instead=f", only {listed(here)}" if here else ", and no others",
         remedy=remedy,
     )
 

@@ -17,7 +17,7 @@ from plansguard.subjects.plans import Configuration, Plans
 _SILENT_WITHOUT = ("inherits_from", "previous_stage", "next_stage")
 
 
-@rule("PG119", Severity.ERROR, message="configuration {name}: {key} is {value}, {trouble}", fix="{remedy}")
+@rule("PG119", Severity.ERROR, message="{key} of {name} is {value}, {trouble}", fix="{remedy}")
 def broken_cascade(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     """The stages of a cascade do not fit each other.
 
@@ -25,10 +25,10 @@ def broken_cascade(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     second stage is in the `next_stage` of the first. A `next_stage` whose configuration has no `previous_stage` is a
     warning: predictions are written that nothing reads.
 
-    Why it matters: the second stage reads predictions that the final validation of the first writes for each
-    configuration in its `next_stage`. A missing name ends that validation with `Requested configuration ... not found
-    in plans`, after the whole training. Without `next_stage` nothing is written, and the second stage stops with
-    `FileNotFoundError`.
+    Why it matters: the second stage stops without predictions, or the first ends with an error after the whole
+    training. The second stage reads predictions that the final validation of the first writes for each configuration in
+    its `next_stage`. A missing name ends that validation with `Requested configuration ... not found in plans`. Without
+    `next_stage` nothing is written, and the second stage stops with `FileNotFoundError`.
 
     How to fix: name the two configurations in each other, as the planner does.
 
@@ -51,13 +51,11 @@ def broken_cascade(plans: Plans, dataset: Dataset) -> Iterator[Found]:
             if stage not in names:
                 yield _cascade(at, configuration.name, "next_stage", stage, "which is not in these plans", names)
             elif stage == configuration.name or not _follows(plans, stage, configuration.name):
-                trouble = "whose previous_stage is another one: nothing reads the predictions for it"
+                trouble = "whose previous_stage is another one"
                 yield _cascade(at, configuration.name, "next_stage", stage, trouble, names, Severity.WARNING)
 
 
-@rule(
-    "PG120", Severity.ERROR, message="{key} is no key of nnU-Net; {known} is, and is not here: {effect}", fix="{remedy}"
-)
+@rule("PG120", Severity.ERROR, message="{key} is no key of nnU-Net, {known} is{effect}", fix="{remedy}")
 def misspelt_key(plans: Plans) -> Iterator[Found]:
     """A key is misspelt.
 
@@ -66,7 +64,7 @@ def misspelt_key(plans: Plans) -> Iterator[Found]:
     as without `previous_stage`; a warning where it does nearly the same; information where it does not read the key.
     PG006 reports keys without which nnU-Net fails. Other unknown keys are fine: nnU-Net ignores them.
 
-    Why it matters: nnU-Net ignores unknown keys. The setting has no effect, and nothing is printed.
+    Why it matters: nnU-Net ignores unknown keys: the setting has no effect, and nothing is printed.
 
     How to fix: rename the key.
 
@@ -88,7 +86,7 @@ def misspelt_key(plans: Plans) -> Iterator[Found]:
                 severity=None if silent else Severity.WARNING if read else Severity.INFO,
                 key=brief(key),
                 known=meant,
-                effect="nnU-Net runs without it" if read else "nnU-Net does not read it anyway",
+                effect="" if read else ", which it does not read",
                 remedy=f"rename it to {meant}",
             )
 
@@ -104,8 +102,8 @@ def invalid_count(configuration: Configuration, dataset: Dataset) -> Iterator[Fo
     What it checks: `batch_size` and every number in `patch_size` are above zero, and in plans of the old format
     `UNet_base_num_features` and `unet_max_num_features`.
 
-    Why it matters: training stops at the first batch, with `AttributeError: 'NoneType' object has no attribute 'to'`
-    or `ValueError: negative dimensions are not allowed`.
+    Why it matters: training stops at the first batch, with an error that does not name the field. It is
+    `AttributeError: 'NoneType' object has no attribute 'to'` or `ValueError: negative dimensions are not allowed`.
 
     How to fix: write a positive integer.
 
@@ -162,7 +160,7 @@ def _trouble_of_previous(configuration: Configuration, previous: str, plans: Pla
     first = next(stage for stage in plans.configurations if stage.name == previous)
     if not first.is_usable or configuration.name in {stage.name for stage in first.next_stages}:
         return None
-    return f"whose next_stage is not {configuration.name}: it writes no predictions for it"
+    return f"whose next_stage is not {configuration.name}"
 
 
 def _follows(plans: Plans, stage: str, first: str) -> bool:

@@ -20,7 +20,7 @@ _CONVOLUTIONS = ("n_conv_per_stage", "n_blocks_per_stage")
 @rule(
     "PG130",
     Severity.ERROR,
-    message="{configuration} has an architecture, beside which nnU-Net ignores {keys}{contradiction}",
+    message="nnU-Net ignores {keys} of {configuration}, which has an architecture{contradiction}",
     fix="write what is meant under architecture: the class as network_class_name, the others in arch_kwargs; then "
     "delete {keys}",
 )
@@ -31,8 +31,9 @@ def old_keys_ignored(plans: Plans, configuration: Configuration) -> Iterator[Fou
     no key of the old format (`UNet_class_name`, `pool_op_kernel_sizes`, ...). Where the values agree with the
     architecture, or cannot be compared, this is a warning.
 
-    Why it matters: since 2.3.1 nnU-Net reads these keys only where there is no `architecture`. Several of its documents
-    still name them: who follows the example for residual networks trains a plain U-Net, without a message.
+    Why it matters: nnU-Net reads these keys only where there is no `architecture`: it trains another network than they
+    name. That is so since 2.3.1. Several of its documents still name them: who follows the example for residual
+    networks trains a plain U-Net, without a message.
 
     How to fix: move the values into `architecture`.
 
@@ -48,8 +49,8 @@ def old_keys_ignored(plans: Plans, configuration: Configuration) -> Iterator[Fou
     yield found(
         configuration.at(keys[0]),
         severity=None if wrong else Severity.WARNING,
-        keys=listed(keys, shown=len(keys)),
-        contradiction=f", although {differ(wrong)} from it" if wrong else "",
+        keys=listed(keys),
+        contradiction=f"; {differ(wrong)}" if wrong else "",
     )
 
 
@@ -71,7 +72,7 @@ def _contradicts(architecture: Mapping[str, Any], key: str, value: Any) -> bool:
 @rule(
     "PG131",
     Severity.INFO,
-    message="{one} and {other} are both called {name}, for {dataset}, and {difference}",
+    message="{one} and {other} are both called {name}, and {difference}",
     fix="give one of them another plans_name, that of its file",
     roles=frozenset({"loose"}),
 )
@@ -82,8 +83,8 @@ def plans_share_a_name(dataset: Dataset) -> Iterator[Found]:
     `plans_name` and `dataset_name`, and differ in the network, the input or the training. PG112 reports it where
     nnU-Net reads them.
 
-    Why it matters: nnU-Net names results by `plans_name`. Both trainings go into the same folder, and the second
-    replaces the first.
+    Why it matters: both trainings go into the same folder, and the second replaces the first. nnU-Net names results by
+    `plans_name`.
 
     How to fix: set `plans_name` to the name of the file.
 

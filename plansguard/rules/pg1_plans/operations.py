@@ -31,8 +31,6 @@ _OPERATIONS = {
     "dropout_op": (("dropout", "linear"), "dropout layer"),
     "nonlin": (("activation", "linear"), "nonlinearity"),
 }
-#: Operations without which a network is built all the same, and what it then lacks.
-_SILENT = {"norm_op": "normalization", "dropout_op": "dropout", "nonlin": "nonlinearity"}
 _CONVOLUTIONS = ("Conv1d", "Conv2d", "Conv3d")
 #: Operation -> the key of its arguments, and the number of arguments that the network gives it.
 _ARGUMENTS = {"norm_op": ("norm_op_kwargs", 1), "dropout_op": ("dropout_op_kwargs", 0), "nonlin": ("nonlin_kwargs", 0)}
@@ -47,7 +45,7 @@ _OF_STAGES = frozenset((*network.PER_STAGE_AND_AXIS, *network.PER_STAGE, "n_stag
 _RESAMPLINGS = ("resampling_fn_data", "resampling_fn_seg", "resampling_fn_probabilities")
 
 
-@rule("PG116", Severity.ERROR, message="{key} is {value}: {trouble}", fix="{remedy}")
+@rule("PG116", Severity.ERROR, message="{statement}", fix="{remedy}")
 def unknown_operation(configuration: Configuration, dataset: Dataset) -> Iterator[Found]:
     """An operation of the network does not exist, or cannot be one.
 
@@ -56,10 +54,10 @@ def unknown_operation(configuration: Configuration, dataset: Dataset) -> Iterato
     dynamic_network_architectures, and are of their kind; `_kw_requires_import` names each of them that is not null
     once, and nothing else. Classes of other packages are not known, and not reported.
 
-    Why it matters: nnU-Net replaces the path of each argument in `_kw_requires_import` by the class, and a path that
-    leads nowhere by null. Without a convolution the network cannot be built. Without normalization or nonlinearity it
-    is built and trained to the end, and nothing is printed. A path that is not replaced ends in `TypeError: 'str'
-    object is not callable`.
+    Why it matters: nnU-Net silently builds the network without normalization or nonlinearity, or cannot build it. It
+    replaces the path of each argument in `_kw_requires_import` by the class, and a path that leads nowhere by null.
+    Without a convolution the network cannot be built. Without normalization or nonlinearity it is built and trained to
+    the end, and nothing is printed. A path that is not replaced ends in `TypeError: 'str' object is not callable`.
 
     How to fix: write the path as nnU-Net's planners do, such as `torch.nn.modules.instancenorm.InstanceNorm3d`.
 
@@ -74,8 +72,8 @@ def unknown_operation(configuration: Configuration, dataset: Dataset) -> Iterato
             configuration.at("architecture", "network_class_name"),
             configuration.architecture["network_class_name"],
         )
-        trouble = "there is no such class"
-        yield found(at, key="network_class_name", value=brief(path), trouble=trouble, remedy=f"write {meant}")
+        statement = f"there is no class {brief(path)}"
+        yield found(at, statement=statement, key="network_class_name", value=path, remedy=f"write {meant}")
     if _class_name(configuration) in constants.STOCK_ARCHITECTURES:
         imports = configuration.architecture.get("_kw_requires_import") or []
         yield from _faults_of_operations(configuration, configuration.architecture["arch_kwargs"], imports)
@@ -90,7 +88,8 @@ def wrong_argument(configuration: Configuration, dataset: Dataset) -> Iterator[F
     nnU-Net's own functions, whose spline orders are integers from 0 to 5. A text such as `"False"` counts as true, and
     is reported where a flag is expected. Arguments beside an operation that is null are not read.
 
-    Why it matters: `TypeError: ... got an unexpected keyword argument`, for layers when training starts, for
+    Why it matters: nnU-Net stops with a `TypeError` when training starts, after it deleted the old data, or after the
+    whole training. It is `TypeError: ... got an unexpected keyword argument`, for layers when training starts, for
     resampling after preprocessing has deleted the old data, for predictions after the whole training. A flag that is
     the text `"False"` is silently true: with `is_seg`, images are interpolated as label maps are.
 
@@ -107,7 +106,7 @@ def wrong_argument(configuration: Configuration, dataset: Dataset) -> Iterator[F
         yield found(at, severity=severity, owner=owner, argument=argument, trouble=trouble, remedy=remedy)
 
 
-@rule("PG118", Severity.ERROR, message="{key} is {value}: nnU-Net {version} has no such {what}{meant}", fix="{remedy}")
+@rule("PG118", Severity.ERROR, message="{key} is {value}, and nnU-Net {version} has no such {what}", fix="{remedy}")
 def unknown_name(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     """The plans name a part of nnU-Net that it does not have.
 
@@ -115,8 +114,9 @@ def unknown_name(plans: Plans, dataset: Dataset) -> Iterator[Found]:
     of nnU-Net. Another spelling of one, the name of another part, or what is no name in Python is an error; any other
     name is a warning, because forks of nnU-Net add their own.
 
-    Why it matters: `RuntimeError: Unable to find resampling function named ...` or `TypeError: 'NoneType' object is not
-    callable`. Preprocessing has deleted the old data by then; the reader is only needed in the final validation.
+    Why it matters: nnU-Net stops when it needs it: after it deleted the old data, and for the reader in the final
+    validation. The error is `RuntimeError: Unable to find resampling function named ...` or `TypeError: 'NoneType'
+    object is not callable`.
 
     How to fix: write the name given. If your nnU-Net has the name, ignore the finding in `plansguard.json`.
 
@@ -137,8 +137,7 @@ def unknown_name(plans: Plans, dataset: Dataset) -> Iterator[Found]:
             value=brief(value),
             version=constants.NNUNET_VERSION,
             what=_WHAT[kind],
-            meant=f"; {meant} is meant" if meant else "",
-            remedy=f"write {meant or listed(known, shown=6)}"
+            remedy=f"write {meant or f'one of {listed(known, shown=6)}'}"
             if meant or impossible
             else f"make sure that the nnU-Net which runs these plans has it; its own: {listed(known, shown=6)}",
         )
@@ -192,22 +191,24 @@ def _faults_of_operations(
         if key == "norm_op" and kwargs.get(key) is None and _class_name(configuration) in _INITIALIZES_NORM:
             fault = _Wrong("residual blocks need a normalization", "write the path of a normalization layer")
         if fault is not None:
-            value, place = brief(kwargs.get(key)), configuration.at_kwarg(key)
-            yield found(place, key=key, value=value, trouble=fault.trouble, remedy=fault.remedy)
+            value, place = kwargs.get(key), configuration.at_kwarg(key)
+            statement = f"{key} is {brief(value)}: {fault.trouble}"
+            yield found(place, statement=statement, key=key, value=value, remedy=fault.remedy)
         elif key not in imports and isinstance(kwargs.get(key), str):
-            trouble = f"{key} is not in it, so that the network gets a text in place of a class"
+            statement = f"_kw_requires_import lacks {key}: the network gets a text in place of a class"
             misspelt = [index for index, name in enumerate(imports) if fields.near(str(name), [key])][:1]
-            at, value, remedy = _imports(configuration, *misspelt), brief(imports), f'add "{key}"'
-            yield found(at, key="_kw_requires_import", value=value, trouble=trouble, remedy=remedy)
+            at, remedy = _imports(configuration, *misspelt), f'add "{key}"'
+            yield found(at, statement=statement, key="_kw_requires_import", value=imports, remedy=remedy)
     for index, key in enumerate(imports):
         checked = key in (*_OPERATIONS, "block")
         if not checked and kwargs.get(key) is not None and not isinstance(kwargs[key], str):
-            trouble = f"{brief(key)} is {brief(kwargs[key])}, which is no path of a class"
-            at, value = _imports(configuration, index), brief(imports)
-            yield found(at, key="_kw_requires_import", value=value, trouble=trouble, remedy=f"take {brief(key)} out")
+            statement = f"_kw_requires_import names {key}, but {brief(kwargs[key])} is no path of a class"
+            at, remedy = _imports(configuration, index), f"take {brief(key)} out"
+            yield found(at, statement=statement, key="_kw_requires_import", value=imports, remedy=remedy)
         elif key in imports[:index] and kwargs.get(key) is not None:
-            trouble, at = f"{key} is in it twice, and a class cannot be imported again", _imports(configuration, index)
-            yield found(at, key="_kw_requires_import", value=brief(imports), trouble=trouble, remedy="keep one of them")
+            statement, at = f"_kw_requires_import names {key} twice", _imports(configuration, index)
+            remedy = "keep one of them"
+            yield found(at, statement=statement, key="_kw_requires_import", value=imports, remedy=remedy)
 
 
 def _misspelt_network(configuration: Configuration) -> str | None:
@@ -244,9 +245,8 @@ def _fault_of_operation(key: str, value: Any) -> _Wrong | None:
     meant = fields.near(value, signatures.known_paths())
     if meant is None and value.strip() and not signatures.is_of_known_package(value):
         return None  # of another package
-    effect = f"nnU-Net silently builds the network without {_SILENT[key]}" if key in _SILENT else "the network fails"
     remedy = f"write {meant}" if meant else f"write the path of a {what} of torch"
-    return _Wrong(f"there is no such class, and {effect}", remedy)
+    return _Wrong("there is no such class", remedy)
 
 
 def _fault_of_block(value: Any) -> _Wrong | None:

@@ -35,8 +35,8 @@ def patch_not_divisible(configuration: Configuration, dataset: Dataset) -> Itera
     not be 2 to the power of the number of stages: an anisotropic axis is pooled less often. PG102 reports a patch that
     is smaller than the product.
 
-    Why it matters: the decoder cannot join its upsampled maps with the encoder's. nnU-Net fails at the first forward
-    pass, after the data loaders have started: `RuntimeError: Sizes of tensors must match except in dimension 1.
+    Why it matters: the first forward pass fails: the decoder cannot join its upsampled maps with the encoder's. nnU-Net
+    stops after the data loaders have started, with `RuntimeError: Sizes of tensors must match except in dimension 1.
     Expected size 14 but got size 13`.
 
     How to fix: change that axis of `patch_size` to a size named, or reduce the strides. The patch size is no part of
@@ -65,7 +65,7 @@ def patch_not_divisible(configuration: Configuration, dataset: Dataset) -> Itera
 @rule(
     "PG102",
     Severity.WARNING,
-    message="the network shrinks patch_size {patch_size} by {factors}, to {map} voxels: {consequence}",
+    message="the network shrinks patch_size {patch_size} to {map} voxels: {consequence}",
     fix="use a patch_size of at least {least}, or take out the last stage",
 )
 def bottleneck_too_small(configuration: Configuration, dataset: Dataset) -> Iterator[Found]:
@@ -75,9 +75,10 @@ def bottleneck_too_small(configuration: Configuration, dataset: Dataset) -> Iter
     voxels. Less is a warning. Less than one voxel is an error, and so is a map of a single voxel where instance
     normalization follows. An axis that is never pooled may be thin: the planner does not pool a stack of three slices.
 
-    Why it matters: nnU-Net's planners stop pooling at 4 voxels; below, the input of the deepest layers is mostly
-    padding. Below one voxel the decoder's maps do not fit the encoder's (`Sizes of tensors must match`), and a map of
-    one voxel lacks variance: `ValueError: Expected more than 1 spatial element when training`. Both end the first step.
+    Why it matters: below 4 voxels the deepest layers see mostly padding; below one, or at a single one, the first step
+    stops. nnU-Net's planners stop pooling at 4 voxels. Below one voxel the decoder's maps do not fit the encoder's
+    (`Sizes of tensors must match`), and a map of one voxel lacks variance: `ValueError: Expected more than 1 spatial
+    element when training`.
 
     How to fix: enlarge `patch_size` where memory allows, or take the last stage out of all lists of the architecture.
     With pretrained weights the architecture cannot change: enlarge the patch.
@@ -119,8 +120,8 @@ def stage_lists_disagree(configuration: Configuration, dataset: Dataset) -> Iter
     the sizes of the targets of deep supervision. The length that most fields have is taken for the right one.
     Plans of the old format are checked in the same way.
 
-    Why it matters: the network's constructor stops with an assertion such as `strides must have as many entries as we
-    have resolution stages`, or with a `TypeError` about an unexpected argument; an even kernel stops the first forward
+    Why it matters: the network's constructor stops: `strides must have as many entries as we have resolution stages`,
+    or the like. Another error is a `TypeError` about an unexpected argument; an even kernel stops the first forward
     pass. A new number of stages must be applied to all lists.
 
     How to fix: give the field named as many entries as the others have, or take `architecture` from plans that work.
@@ -133,7 +134,7 @@ def stage_lists_disagree(configuration: Configuration, dataset: Dataset) -> Iter
     for key, stages, agreeing, usual in network.minority(_stage_counts(configuration, kwargs)):
         if not reported_before(dataset, configuration, *network.written_fields(configuration, key, agreeing[0])):
             field, *others = [network.written_name(configuration, name) for name in (key, *agreeing)]
-            one, other = f"{field} is for {stages} stages", f"{listed(others, shown=6)} for {usual}"
+            one, other = f"{field} is for {stages} stages", f"{listed(others)} for {usual}"
             yield found(configuration.at_kwarg(key), one=one, other=other, remedy=_resize(field, usual))
     for key, tokens, value, other, remedy in _bad_entries(configuration, kwargs):
         if not reported_before(dataset, configuration, *network.written_fields(configuration, key)):
@@ -159,9 +160,10 @@ def first_stage_downsamples(configuration: Configuration, dataset: Dataset) -> I
 
     What it checks: for nnU-Net's own U-Nets, the strides of the first stage are 1 on every axis.
 
-    Why it matters: the decoder upsamples only to the size of the first stage, so segmentations have a fraction of the
-    patch's size. Training does not fail: deep supervision shrinks the targets alike. The final validation and every
-    prediction end with `RuntimeError: The size of tensor a (8) must match the size of tensor b (16)`.
+    Why it matters: every prediction fails; training does not, because deep supervision shrinks the targets alike. The
+    decoder upsamples only to the size of the first stage, so segmentations have a fraction of the patch's size. The
+    final validation and every prediction end with `RuntimeError: The size of tensor a (8) must match the size of tensor
+    b (16)`.
 
     How to fix: set the first entry to 1 on every axis, and take one halving out of the network or enlarge the patch.
 
@@ -206,8 +208,8 @@ def _consequence_of_map(configuration: Configuration, patch: list[int], factors:
     if any(size < factor for size, factor in zip(patch, factors, strict=True)):
         return Severity.ERROR, "the decoder needs one at least"
     if patch == factors and "InstanceNorm" in str(known(lambda: configuration.kwarg("norm_op"))):
-        return Severity.ERROR, "instance normalization needs more than one in training"
-    return Severity.WARNING, f"nnU-Net's planners keep {_SMALLEST_MAP} on every axis they pool"
+        return Severity.ERROR, "instance normalization needs more than one"
+    return Severity.WARNING, f"nnU-Net's planners keep {_SMALLEST_MAP} per axis"
 
 
 def _stock_network(configuration: Configuration) -> str:
