@@ -38,17 +38,22 @@ class ClippedRange(NamedTuple):
             return float(self.low <= ours.low <= self.high)
         return max(0.0, min(self.high, ours.high) - max(self.low, ours.low)) / (ours.high - ours.low)
 
+    @property
+    def bounds(self) -> str:
+        """The range, in short."""
+        return f"[{self.low:.4g}, {self.high:.4g}]"
+
     def difference(self, ours: ClippedRange) -> str:
         """A clause about what is too far apart; empty when nothing is."""
         overlap = self.overlap(ours)
         if overlap < DOUBTFUL_OVERLAP:
-            return f"only {overlap:.0%} of this dataset's range is kept"
+            return f"the plans' range {self.bounds} keeps only {overlap:.0%} of this dataset's, {ours.bounds}"
         if abs(self.mean - ours.mean) > FARTHEST_MEAN * ours.std:
-            return f"the means are more than {FARTHEST_MEAN} standard deviations apart"
+            return f"the plans' mean is {self.mean:.4g}, this dataset's {ours.mean:.4g}, with a std of {ours.std:.4g}"
         narrow, wide = sorted((self.std, ours.std))
         if wide > WIDEST_STD_RATIO * narrow:
-            return f"the standard deviations differ by more than a factor of {WIDEST_STD_RATIO}"
+            return f"the plans' std is {self.std:.4g}, this dataset's {ours.std:.4g}"
         return ""
 
     def __str__(self) -> str:
-        return f"[{self.low:g}, {self.high:g}], mean {self.mean:g}, std {self.std:g}"
+        return f"{self.bounds}, mean {self.mean:.4g}, std {self.std:.4g}"

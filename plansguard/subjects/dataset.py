@@ -214,10 +214,10 @@ class Dataset:
         if not is_folder_name(identifier):
             raise Absent(f"the data_identifier {identifier!r} is no name of a folder (see PG526)")
         if not self.holds_data:
-            raise Absent("nothing is preprocessed here yet")
+            raise Absent("nothing is preprocessed here yet: preprocess first")
         folder = self.folder / str(identifier)
         if not disk.is_folder(folder):
-            raise Absent(f"{identifier} is not there: nothing was preprocessed for it yet")
+            raise Absent(f"{identifier} is not there yet: preprocess for it")
         return folder
 
     @cached_property
@@ -288,7 +288,7 @@ class Dataset:
             raise Absent("the raw data of this dataset are not known: set nnUNet_raw")
         disk.assert_not_hidden(root / self.name / "imagesTr")
         if not disk.is_folder(root / self.name):
-            raise Absent(f"{root} has no {self.name}")
+            raise Absent("nnUNet_raw does not have this dataset: put it there")
         return root / self.name
 
     @cached_property
@@ -298,16 +298,16 @@ class Dataset:
         try:
             document = size_limits.read(path)
         except UnreadableDocument as error:
-            raise Absent(f"{path}: {error.reason}") from error
+            raise Absent(f"dataset.json in nnUNet_raw cannot be read: {error.reason}") from error
         if not isinstance(document.value, dict):
-            raise Absent(f"{path} contains no dataset.json")
+            raise Absent("dataset.json in nnUNet_raw is no object: put the right one there")
         return DatasetJson(document)
 
     @property
     def raw_images(self) -> RawImages:
         """File names of training images and labels; Absent when there is no folder of images."""
         if not disk.is_folder(self.raw_folder / "imagesTr"):
-            raise Absent(f"{self.raw_folder} has no imagesTr")
+            raise Absent("nnUNet_raw has no imagesTr of this dataset: put the images there")
         return self.raw_files
 
     @cached_property
@@ -361,7 +361,9 @@ class Dataset:
         canonical = [document for document in documents if document.path.name == kind.file_name]
         if len(canonical or documents) == 1:
             return (canonical or documents)[0]
-        raise Absent(f"{'several files could be' if documents else 'there is no'} {kind.file_name} beside the plans")
+        if documents:
+            raise Absent(f"several files could be {kind.file_name}: keep one beside the plans")
+        raise Absent(f"there is no {kind.file_name} beside the plans: put it there")
 
     def _record_file(self, plans: Plans) -> MigrationRecordFile | None:
         name = plans.identifier + MIGRATION_RECORD_ENDING

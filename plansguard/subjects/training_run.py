@@ -192,7 +192,7 @@ class TrainingRun:
         model = f"{self.trainer}__{plans_name}__{self.configuration.name}"
         if not is_folder_name(self.trainer) or len(os.fsencode(model)) > _LONGEST_NAME:
             shown = model if len(model) <= _LONGEST_SHOWN else f"{model[:_LONGEST_SHOWN]}..."
-            raise Absent(f"there can be no folder {shown!r} in {results}")
+            raise Absent(f"there can be no folder {shown!r} in nnUNet_results")
         return results / str(dataset_name) / model
 
     @property

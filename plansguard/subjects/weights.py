@@ -54,7 +54,7 @@ class Weights:
     def their_dataset_json(self) -> DatasetJson:
         """The dataset.json of the training that made the weights; Absent when the checkpoint contains none."""
         if not isinstance(self.checkpoint.dataset_json, dict):
-            raise Absent(f"{self.checkpoint.path} contains no dataset.json")
+            raise Absent("the checkpoint contains no dataset.json to compare")
         return _embedded(DatasetJson, self.checkpoint.dataset_json, self.checkpoint.path)
 
     @cached_property
@@ -118,7 +118,7 @@ def _builds_another_network(trainer: str) -> bool:
 def plans_in(checkpoint: Checkpoint) -> Plans:
     """The plans in a checkpoint; Absent when it contains none, or damaged ones."""
     if not isinstance(checkpoint.plans, dict):
-        raise Absent(f"{checkpoint.path} contains no plans")
+        raise Absent("the checkpoint contains no plans: ask for the plans.json of these weights")
     return _embedded(Plans, checkpoint.plans, checkpoint.path)
 
 

@@ -97,7 +97,7 @@ def test_plans_alone(folder: Path) -> None:
     shutil.copy(folder / "nnUNetPlans.json", "mine.json")
     judged = judge("mine.json")
     assert (judged.code, judged.found, judged.documents) == (0, [], 1)
-    assert "there is no dataset.json beside the plans" in reasons(judged)
+    assert "there is no dataset.json beside the plans: put it there" in reasons(judged)
     break_patch(Path("mine.json"))
     judged = judge("mine.json")
     assert (judged.code, judged.found) == (1, [(FAULT_CODE, "mine.json")])
@@ -127,7 +127,7 @@ def test_a_file_under_another_name(folder: Path) -> None:
     shutil.copy(folder / "kidney.json", folder / "kidney_old.json")
     judged = judge(folder)
     assert "PG304" not in {code for code, _ in judged.found}
-    assert "several files could be dataset.json beside the plans" in reasons(judged)
+    assert "several files could be dataset.json: keep one beside the plans" in reasons(judged)
 
 
 def test_a_file_that_is_not_there(folder: Path) -> None:

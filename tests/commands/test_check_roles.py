@@ -106,8 +106,8 @@ def test_what_a_folder_could_still_get_is_not_checked(workspace: Path) -> None:
     for name in ("dataset.json", "dataset_fingerprint.json"):
         Path("plans", name).unlink()
     skipped = _skipped("plans")
-    assert "there is no dataset.json beside the plans" in skipped["PG304"]
-    assert "there is no dataset_fingerprint.json beside the plans" in skipped["PG306"]
+    assert "there is no dataset.json beside the plans: put it there" in skipped["PG304"]
+    assert "there is no dataset_fingerprint.json beside the plans: put it there" in skipped["PG306"]
     assert not {"PG202", "PG205", "PG404", "PG504", "PG514"} & set(skipped)
     skipped = _skipped(place(workspace, OTHER_CT, "preprocessed"))
     assert "PG504" in skipped  # could be preprocessed

@@ -157,7 +157,7 @@ def test_a_dataset_without_plans_needs_a_migration(workspace: Path) -> None:
         ({}, "3", r"2 input channels here, 1 in the weights \(channel_names of dataset.json\); 4 stages here, 5"),
         ({}, "4", "the plans have no 3d_fullres; the plans of the weights cannot come here: .* holds 2D images"),
         ({"change": second_channel("PET")}, "2", "1 input channel here, 2 in the weights"),
-        ({}, "5", "6 stages here, 5 in the weights .* cannot come here: CT channel 0: the plans clip to"),
+        ({}, "5", "6 stages here, 5 in the weights .* cannot come here: CT channel 0: the plans' range"),
         ({"init_args": None}, "2", "the network is a .*; the file holds no plans that could be migrated"),
     ],
     ids=["channels", "dimensions", "channels-alone", "range", "no-plans"],

@@ -215,7 +215,7 @@ def test_a_released_model_with_checks_that_were_not_possible(layout: Layout) -> 
     assert report.findings == ()
     reasons = {(skipped.code, skipped.reason) for skipped in report.not_checked}
     assert ("PG105", "plans.json has no transpose_forward") in reasons
-    assert ("PG304", "there is no dataset.json beside the plans") in reasons
+    assert ("PG304", "there is no dataset.json beside the plans: put it there") in reasons
 
 
 def test_plans_of_several_commits_in_one_folder(corpus: Path, tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from plansguard.cli import build_app
+from plansguard.core.report import Report
 from plansguard.render import render
 from plansguard.rules import RULES
 from tests.rules import ALL_VARIANTS
+from tests.support.texts import hard_to_read
 from tests.support.variant_runs import command_of, laid_out, options_of, prepare, report_of
 from tests.support.variants import Variant, found_in, place
 
@@ -44,13 +46,15 @@ every_variant = pytest.mark.parametrize("variant", ALL_VARIANTS, ids=lambda vari
 @every_variant
 def test_broken(variant: Variant, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(workspace, variant, monkeypatch)
-    assert _through_the_library(workspace, variant) == set(variant.expect)
+    report = report_of(workspace, variant)
+    assert _found(workspace, variant, report) == set(variant.expect)
+    assert hard_to_read(report, workspace) == []
 
 
 @every_variant
 def test_good_twin(variant: Variant, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(workspace, variant.healthy, monkeypatch)
-    assert _through_the_library(workspace, variant.healthy) == set()
+    assert _found(workspace, variant, report_of(workspace, variant.healthy)) == set()
 
 
 @pytest.mark.slow
@@ -76,9 +80,8 @@ def test_every_rule_has_a_variant() -> None:
     assert not tested & set(NOT_FROM_FILES)
 
 
-def _through_the_library(workspace: Path, variant: Variant) -> set[tuple[str, str, str]]:
-    findings = json.loads(render(report_of(workspace, variant), "json"))["findings"]
-    return found_in(workspace, variant.dataset, findings)
+def _found(workspace: Path, variant: Variant, report: Report) -> set[tuple[str, str, str]]:
+    return found_in(workspace, variant.dataset, json.loads(render(report, "json"))["findings"])
 
 
 def _through_the_command_line(workspace: Path, variant: Variant) -> tuple[set[tuple[str, str, str]], int]:

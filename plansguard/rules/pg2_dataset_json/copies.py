@@ -45,9 +45,9 @@ def dataset_json_missing(dataset: Dataset) -> Iterator[Found]:
     `nnUNet_preprocessed` nor preprocessed data or raw images show that nnU-Net uses it, as in a repository that holds
     only plans, the file is not expected.
 
-    Why it matters: preprocessing and training read the copy in this folder and stop with `FileNotFoundError:
-    .../dataset.json`. Only the planner makes that copy; extracting the fingerprint and moving plans do not, so
-    nnU-Net's own pretraining recipe fails on a dataset that was never planned.
+    Why it matters: preprocessing and training read this copy, and stop with `FileNotFoundError: .../dataset.json`. Only
+    the planner makes that copy; extracting the fingerprint and moving plans do not, so nnU-Net's own pretraining recipe
+    fails on a dataset that was never planned.
 
     How to fix: copy `nnUNet_raw/<dataset>/dataset.json` of the same dataset. The other dataset of the pair has other
     labels: see PG203. `plansguard migrate` makes the copy.
@@ -67,9 +67,8 @@ def dataset_json_missing(dataset: Dataset) -> Iterator[Found]:
 @rule(
     "PG202",
     Severity.ERROR,
-    message="{field} is {here} here, where training reads it, and {raw} in nnUNet_raw",
-    fix="if nnUNet_raw is right: cp {raw_path} {path}{then}; if this file is right: cp {path} {raw_path}, because the "
-    "next planning takes nnUNet_raw's",
+    message="{field} is {here} here and {raw} in nnUNet_raw",
+    fix="if nnUNet_raw is right: cp {raw_path} {path}{then}; if this file is right: cp {path} {raw_path}",
 )
 def dataset_json_differs_from_raw(
     dataset: Dataset, dataset_json: DatasetJson, raw_dataset_json: DatasetJson
@@ -80,9 +79,10 @@ def dataset_json_differs_from_raw(
     same in `nnUNet_preprocessed` and in `nnUNet_raw`; for `numTraining` and `dataset` it is a warning. Order matters
     for channels and regions.
 
-    Why it matters: training, label handling and validation read the preprocessed copy; the planner reads the raw one
-    and replaces the copy with it. An edit in `nnUNet_raw` has no effect until then; an edit here is lost then. A
-    missing label ends in `index 2 is out of bounds`, on a GPU in a device-side assert; an extra label trains silently.
+    Why it matters: training reads this copy, and the next planning replaces it with that in nnUNet_raw. Label handling
+    and validation read the preprocessed copy as well; the planner reads the raw one. An edit in `nnUNet_raw` has no
+    effect until then; an edit here is lost then. A missing label ends in `index 2 is out of bounds`, on a GPU in a
+    device-side assert; an extra label trains silently.
 
     How to fix: decide which file is right and copy it over the other. If labels changed, preprocess again: the
     positions of each label are stored with the preprocessed cases.
@@ -121,9 +121,9 @@ def foreign_dataset_json(dataset: Dataset, dataset_json: DatasetJson, raw_datase
 
     What it checks: a preprocessed `dataset.json` that differs from its raw one (PG202) is no copy of another dataset's.
 
-    Why it matters: this is the usual wrong repair of a missing `dataset.json` (PG201). Labels, regions, file ending and
-    cases are then the other dataset's: the network gets another number of outputs, the ground truth is searched under
-    another ending, or everything runs with another meaning.
+    Why it matters: the network gets the other dataset's labels and outputs, and the ground truth is searched under its
+    file ending. This is the usual wrong repair of a missing `dataset.json` (PG201). Labels, regions, file ending and
+    cases are then the other dataset's, or everything runs with another meaning.
 
     How to fix: copy the raw `dataset.json` of the same dataset.
 
@@ -157,7 +157,7 @@ def v1_dataset_json(dataset: Dataset) -> Iterator[Found]:
     What it checks: `labels` maps names to numbers, not numbers to names. Other keys of v1 (`modality`,
     `tensorImageSize`, `training`) are no evidence: converted files keep them, and nnU-Net ignores them.
 
-    Why it matters: nnU-Net v2 needs a label `background` and stops with `RuntimeError: Background label not declared`.
+    Why it matters: nnU-Net v2 stops with `RuntimeError: Background label not declared`. It needs a label `background`.
 
     How to fix: `nnUNetv2_convert_old_nnUNet_dataset` converts a task of v1 with its images;
     `nnUNetv2_convert_MSD_dataset -i FOLDER` one of the Medical Segmentation Decathlon. By hand: swap names and numbers
@@ -186,9 +186,9 @@ def file_ending_mismatch(dataset_json: DatasetJson, raw_images: RawImages) -> It
     every case has the same channels and a segmentation `labelsTr/<case><ending>`. Where `dataset.json` lists the files
     under `dataset`, those must exist instead. Only names are checked. Colour images may have one file per case.
 
-    Why it matters: nnU-Net derives the case names from the file names. With a wrong ending it finds no case at all and
-    stops with a bare `IndexError: list index out of range` or `StopIteration`; a missing channel or label stops the
-    fingerprint or the preprocessing in the middle.
+    Why it matters: nnU-Net derives the cases from file names: it finds none, or stops in the middle of preprocessing.
+    With a wrong ending it finds no case at all and stops with a bare `IndexError: list index out of range` or
+    `StopIteration`; a missing channel or label stops the fingerprint or the preprocessing in the middle.
 
     How to fix: correct `file_ending`, or rename the files. Each finding names the first few.
 
@@ -227,7 +227,7 @@ def regions_without_order(dataset: Dataset, dataset_json: DatasetJson) -> Iterat
     What it checks: where a label is a list of two or more values, `regions_class_order` has one value for every label
     except the background and `ignore`.
 
-    Why it matters: nnU-Net then trains on regions, and stops before the first step with `AssertionError: if
+    Why it matters: nnU-Net then trains on regions, and stops before the first step with an `AssertionError`. It is `if
     region-based training is requested then you need to define regions_class_order!` or `regions_class_order must have
     as many entries as there are regions`.
 

@@ -56,7 +56,7 @@ def dataset_key_missing(dataset: Dataset) -> Iterator[Found]:
                 Location(document.path, f"/{misspelt}" if misspelt else ""),
                 file=document.name,
                 lacking=key,
-                steps=", ".join(fields.STEPS[step] for step in uses[key].steps),
+                steps=listed([fields.STEPS[step] for step in uses[key].steps], shown=2),
                 remedy=f"rename {misspelt} to {key}" if misspelt else f"add {key}",
             )
 
@@ -74,9 +74,10 @@ def invalid_labels(dataset_json: DatasetJson) -> Iterator[Found]:
     of one value, and a `regions_class_order` that gives a region the value of another one, are a warning. PG206 reports
     an order that is missing or of another length.
 
-    Why it matters: `RuntimeError: Background label not declared`, or an assertion, when training starts. With a gap
-    the network has too few outputs: `index 2 is out of bounds` when the label is met, on a GPU a device-side assert.
-    With a `regions_class_order` in another order, predictions silently carry the values of other regions.
+    Why it matters: training stops when it starts or meets a label, or predictions silently carry the values of other
+    regions. When it starts, the error is `RuntimeError: Background label not declared`, or an assertion. With a gap the
+    network has too few outputs: `index 2 is out of bounds` when the label is met, on a GPU a device-side assert. With a
+    `regions_class_order` in another order, predictions silently carry the values of other regions.
 
     How to fix: number the labels 0, 1, 2, ... here, in nnUNet_raw and in the segmentations, and preprocess again.
 
@@ -101,8 +102,8 @@ def invalid_channels(dataset_json: DatasetJson) -> Iterator[Found]:
     What it checks: `channel_names` is not empty, and maps numbers to names, not names to numbers. Numbers other than 0,
     1, 2, ... are information: nnU-Net uses the order of the entries.
 
-    Why it matters: a network without input channels cannot be built. With names and numbers exchanged, the channel is
-    called `0`, and a CT image is silently normalized by its z-score.
+    Why it matters: the network cannot be built, or a CT image is silently normalized by its z-score. A network without
+    input channels cannot be built. With names and numbers exchanged, the channel is called `0`.
 
     How to fix: write `{"0": "CT"}`, with one entry for each image file `_0000`, `_0001`, ... of a case.
 
@@ -135,7 +136,7 @@ def invalid_channels(dataset_json: DatasetJson) -> Iterator[Found]:
 @rule(
     "PG210",
     Severity.ERROR,
-    message="file_ending is {ending}, which no reader of nnU-Net {version} opens{meant}",
+    message="file_ending is {ending}, which no reader of nnU-Net {version} opens",
     fix="{remedy}",
     roles=PREPROCESSED,
 )
@@ -146,8 +147,8 @@ def unknown_file_ending(dataset: Dataset, dataset_json: DatasetJson) -> Iterator
     any case, or `overwrite_image_reader_writer` names one of the readers. A misspelt ending, or one without a dot, is
     an error. Any other is a warning: forks of nnU-Net add readers of their own. PG205 compares it with raw images.
 
-    Why it matters: no file ends with it. Planning stops with a bare `IndexError` or `StopIteration`, or with `Unable to
-    determine a reader for file ending`.
+    Why it matters: planning finds no image, and stops with a bare `IndexError` or `StopIteration`. No file ends with
+    it. Another error is `Unable to determine a reader for file ending`.
 
     How to fix: write the ending of the files in `imagesTr`, with its dot.
 
@@ -166,7 +167,6 @@ def unknown_file_ending(dataset: Dataset, dataset_json: DatasetJson) -> Iterator
         severity=Severity.ERROR if meant or not ending.startswith(".") else Severity.WARNING,
         ending=brief(ending),
         version=constants.NNUNET_VERSION,
-        meant=f"; {meant} is meant" if meant else "",
         remedy=f"write {meant}" if meant else f"write the ending of the images, one of {listed(endings, shown=9)}",
     )
 

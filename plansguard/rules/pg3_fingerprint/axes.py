@@ -30,8 +30,7 @@ _MOST = 0.5
 @rule(
     "PG315",
     Severity.WARNING,
-    message="spacing {spacing} mm fits these images only in another order: along the same axes, which are those of the "
-    "arrays after transpose_forward {order}, their median is {data} mm",
+    message="spacing {spacing} mm fits these images only in another order: along its axes their median is {data} mm",
     fix='if the order is a mistake, write "spacing": {better}, and preprocess again',
     roles=PREPROCESSED | {"loose"},
 )
@@ -43,9 +42,9 @@ def spacing_axes_permuted(
     What it checks: whether the same numbers in another order are nearer to the median spacing of the images, by more
     than a factor of 1.5 over all axes. Only in plans that were made for this dataset, and not in migrated ones.
 
-    Why it matters: `spacing` is in the order of the arrays on disk after `transpose_forward`, mostly z, y, x, while
-    image viewers and some of nnU-Net's documents name x first. An anisotropic spacing in the wrong order makes the
-    coarse axis fine and the fine axes coarse, and training does not notice.
+    Why it matters: the coarse axis becomes fine and the fine axes coarse, and training does not notice. `spacing` is in
+    the order of the arrays on disk after `transpose_forward`, mostly z, y, x, while image viewers and some of nnU-Net's
+    documents name x first.
 
     How to fix: write it in the order of the arrays, slices first.
 
@@ -70,9 +69,9 @@ def spacing_axes_permuted(
 @rule(
     "PG316",
     Severity.WARNING,
-    message="every image has a spacing of exactly 1 x 1 x 1 mm, but {configuration} resamples to {spacing} mm: either "
-    "the images were resampled to 1 mm, or their headers have lost the spacing",
-    fix="if it was lost, correct it in the headers, then " + printed_commands.extract_fingerprint(NUMBER, clean=True),
+    message="every image has a spacing of exactly 1 x 1 x 1 mm, but {configuration} resamples to {spacing} mm",
+    fix="nothing, if the images were resampled to 1 mm; if their headers lost the spacing, correct it, then "
+    "PLACEHOLDER",
     roles=PREPROCESSED | {"loose"},
 )
 def spacing_lost(
@@ -85,8 +84,9 @@ def spacing_lost(
     not reported: another spacing in them was chosen. Images that were resampled to 1 mm, as those of BraTS, are not
     distinguishable from images that lost their spacing.
 
-    Why it matters: conversions through PNG, NumPy or some viewers drop the spacing. Migrated plans then resample images
-    to a size that has nothing to do with the anatomy, and weights see objects of another size than in pretraining.
+    Why it matters: if the headers lost it, images are resampled to a size that has nothing to do with the anatomy.
+    Conversions through PNG, NumPy or some viewers drop the spacing. With migrated plans, weights see objects of another
+    size than in pretraining.
 
     How to fix: write the true spacing into the headers, or convert the images again.
 
@@ -119,9 +119,9 @@ def volumes_one_voxel_thick(plans: Plans, fingerprint: Fingerprint) -> Iterator[
     What it checks: whether more than half of the images have one voxel along an axis that is not the first of 2D
     images: nnU-Net reads those as one slice with a spacing of 999.
 
-    Why it matters: nnU-Net calls images 2D only if the axis of one voxel is also the coarsest. Otherwise the planner
-    makes 3D configurations with a patch of one voxel, or stops with `OverflowError: cannot convert float infinity to
-    integer`.
+    Why it matters: the planner makes 3D configurations with a patch of one voxel, or stops with an `OverflowError`.
+    nnU-Net calls images 2D only if the axis of one voxel is also the coarsest. The message is `OverflowError: cannot
+    convert float infinity to integer`.
 
     How to fix: save true 2D images.
 

@@ -30,9 +30,10 @@ def channel_count_mismatch(dataset: Dataset, plans: Plans, dataset_json: Dataset
     properties, have one entry for each channel of dataset.json. The same wrong number is reported once. More entries in
     one of these fields are a warning, because nnU-Net reads only the first ones, except for masks that are true.
 
-    Why it matters: with too few entries preprocessing deletes the old data and then stops with `IndexError: list index
-    out of range` or `KeyError: '1'`. With too many it silently trains on other channels than the plans describe. The
-    network is built for the channels of dataset.json, so weights of the plans' own training do not load.
+    Why it matters: preprocessing deletes the old data and stops, or training silently uses other channels than the
+    plans describe. With too few entries the error is `IndexError: list index out of range` or `KeyError: '1'`. With too
+    many it silently trains. The network is built for the channels of dataset.json, so weights of the plans' own
+    training do not load.
 
     How to fix: plan this dataset: another's plans do not fit. After a manual edit, give the list one entry per channel.
 
@@ -78,9 +79,10 @@ def normalization_differs_from_channels(
     writes while it inherits the rest. A PET channel that is declared `CT` on purpose is fine. Schemes that nnU-Net does
     not have are not checked.
 
-    Why it matters: the scheme is set when plans are made. A later edit of `channel_names` has no effect, and plans of
-    other images bring their own scheme. CT images with a z-score lose their absolute scale; MR images that are clipped
-    to Hounsfield bounds lose most of their contrast. nnU-Net checks neither.
+    Why it matters: CT images lose their absolute scale, or MR images most of their contrast; nnU-Net checks neither.
+    The scheme is set when plans are made. A later edit of `channel_names` has no effect, and plans of other images
+    bring their own scheme. CT images with a z-score lose their absolute scale; MR images that are clipped to Hounsfield
+    bounds lose most of their contrast.
 
     How to fix: plan again if dataset.json is right, or name the channel as the plans treat it. In plans that were
     migrated to fine-tune, by their migration record, and in those of a trained model the scheme must stay that of the
@@ -118,8 +120,7 @@ def normalization_differs_from_channels(
 @rule(
     "PG306",
     Severity.ERROR,
-    message="CT channel {channel}: the plans clip to {theirs} (mean {their_mean:g}, std {their_std:g}), this dataset "
-    "has {ours} (mean {our_mean:g}, std {our_std:g}): {because}",
+    message="CT channel {channel}: {because}",
     fix="{remedy}",
 )
 def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fingerprint) -> Iterator[Found]:
@@ -133,8 +134,8 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
     information, and not repeated before every training or preprocessing. PG305 reports channels that dataset.json does
     not call CT, unless the plans belong to trained weights: in a model's folder, or by a migration record.
 
-    Why it matters: CTNormalization clips to the plans' percentiles. Values of plans from data on another scale (CBCT,
-    SUV, 0 to 4095) silently turn most of an image into a constant.
+    Why it matters: values from data on another scale silently turn most of an image into a constant. CTNormalization
+    clips to the plans' percentiles. Other scales are those of CBCT, SUV, or 0 to 4095.
 
     How to fix: trained weights, and a fine-tuning that plans were migrated for, expect the plans' values: keep them,
     and bring the images to the same scale, in Hounsfield units. Otherwise plan this dataset.
@@ -156,10 +157,10 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
                 severity=_severity(dataset, foreign=foreign, expected=expected),
                 related=[(fingerprint.at(constants.INTENSITY_KEY, str(channel)), "this dataset's")],
                 channel=channel,
-                theirs=f"[{theirs.low:g}, {theirs.high:g}]",
+                theirs=theirs.bounds,
                 their_mean=theirs.mean,
                 their_std=theirs.std,
-                ours=f"[{ours.low:g}, {ours.high:g}]",
+                ours=ours.bounds,
                 our_mean=ours.mean,
                 our_std=ours.std,
                 because=because,

@@ -65,8 +65,9 @@ def damaged_fingerprint(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[
     What it checks: every entry of `spacings` and `shapes_after_crop` has three numbers, the lists are not empty, and
     the intensity properties have the values of every channel that dataset.json calls CT.
 
-    Why it matters: planning stops with `ValueError: all the input array dimensions except for the concatenation axis
-    must match exactly`, or copies incomplete properties into the plans, and preprocessing stops with `KeyError`.
+    Why it matters: planning stops, or copies what is incomplete into the plans, with which preprocessing stops.
+    Planning stops with `ValueError: all the input array dimensions except for the concatenation axis must match
+    exactly`; incomplete properties end preprocessing with `KeyError`.
 
     How to fix: extract the fingerprint again; `--clean` replaces the old one.
 

@@ -36,7 +36,7 @@ def invalid_fingerprint_spacing(fingerprint: Fingerprint, *, factor: float = WID
     coarser than the finest (warning; the option `factor`). PG003 reports NaN and infinity. Cases are counted from 0,
     sorted by name.
 
-    Why it matters: the planner stops with `Spacing must be > 0!`, or uses a median that is far from some images: those
+    Why it matters: the planner stops with `Spacing must be > 0!`, or uses a median that is far from some images. Those
     are resampled to almost nothing, or to arrays that exhaust the memory.
 
     How to fix: correct the image headers, and extract the fingerprint again with `--clean`, which replaces the old one.
@@ -78,8 +78,8 @@ def fingerprint_missing(dataset: Dataset) -> Iterator[Found]:
     the variable `nnUNet_preprocessed` nor preprocessed data or raw images show that nnU-Net uses it, as in a
     repository that holds only plans and dataset.json, the file is not expected.
 
-    Why it matters: training copies the file into the results folder when it starts, after the data loaders, and stops
-    with `FileNotFoundError`. Without the file plansguard cannot check whether plans fit the data.
+    Why it matters: training stops with `FileNotFoundError` when it copies the file into the results folder. That is
+    when it starts, after the data loaders. Without the file plansguard cannot check whether plans fit the data.
 
     How to fix: `nnUNetv2_extract_fingerprint` writes it; this needs the raw images. If only the preprocessed data were
     copied to another machine, copy this file as well.
@@ -100,8 +100,9 @@ def fingerprint_count(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[Fo
     Without raw images, `numTraining` of dataset.json is used; with them, a wrong `numTraining` alone is a warning. So
     are lists of different lengths: the planner takes the medians of each.
 
-    Why it matters: `nnUNetv2_plan_and_preprocess` uses an existing fingerprint without a question, so plans made after
-    cases were added or removed describe the old ones: spacing, patch size and the CT statistics are stale.
+    Why it matters: plans made from it describe the old cases: spacing, patch size and the CT statistics are stale.
+    `nnUNetv2_plan_and_preprocess` uses an existing fingerprint without a question, also after cases were added or
+    removed.
 
     How to fix: extract the fingerprint again with `--clean`, then plan and preprocess again.
 

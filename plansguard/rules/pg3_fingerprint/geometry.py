@@ -34,8 +34,9 @@ _NOT_MODELS = PREPROCESSED | {"loose"}
 @rule(
     "PG307",
     Severity.WARNING,
-    message="at {spacing} mm a median image, {shape} voxels at {data} mm, {effect}",
-    fix="use a spacing nearer to the data: a migration with --workflow graft keeps this dataset's own; to plan it: "
+    message="at {spacing} mm a median image of {shape} voxels at {data} mm {effect}",
+    mark="{memory}",
+    fix="use a spacing nearer to the data: --workflow graft keeps this dataset's own; to plan it: "
     + printed_commands.plan_experiment(NUMBER),
     roles=_NOT_MODELS,
 )
@@ -54,8 +55,9 @@ def spacing_far_from_data(
     is compared along the two axes of the plane. A configuration with a `next_stage` is coarser on purpose: only more
     voxels are reported. Models are not judged: their spacing belongs to their weights.
 
-    Why it matters: upsampling by tens ends in `Some background worker is 6 feet under`, a worker that ran out of
-    memory; downsampling by tens leaves no detail to learn. Plans from data of another resolution cause both.
+    Why it matters: preprocessing ends in `Some background worker is 6 feet under`, or leaves no detail to learn.
+    Upsampling by tens makes a worker run out of memory; downsampling by tens leaves no detail. Plans from data of
+    another resolution cause both.
 
     How to fix: choose weights that were trained nearer to this resolution, or move only the architecture (`--workflow
     graft`). Fewer preprocessing workers (`-np 2`) help where the factor is intended.
@@ -69,14 +71,14 @@ def spacing_far_from_data(
     if distance > factor and not reported_before(dataset, configuration, "spacing"):
         channels = len(configuration.get("normalization_schemes") or [None])
         gib = growth * prod(fingerprint.median_shape([0, 1, 2])) * channels * _BYTES_PER_VOXEL / _GIB
-        larger = f"becomes {growth:.0f} times as large: at least {gib:.2g} GiB in each preprocessing worker"
         yield found(
             configuration.at("spacing"),
             severity=Severity.ERROR if distance > ABSURD_SPACING else None,
             shape=times(grid.shape),
             data=times(grid.data),
             spacing=times(grid.spacing),
-            effect=larger if growth > 1 else f"keeps one voxel in {1 / growth:.0f}",
+            effect=f"becomes {growth:.0f} times as large" if growth > 1 else f"keeps one voxel in {1 / growth:.0f}",
+            memory=f"at least {gib:.2g} GiB in each worker" if growth > 1 else "",
             factor=growth,
             gib=gib,
         )
@@ -85,8 +87,8 @@ def spacing_far_from_data(
 @rule(
     "PG308",
     Severity.WARNING,
-    message="the patch of {patch} voxels is larger than the images: at {spacing} mm their median is {image} voxels",
-    fix="nothing, if the weights were pretrained with this patch; to save memory, bring patch_size down towards "
+    message="the patch of {patch} voxels is larger than the median image of {image} at {spacing} mm",
+    fix="nothing, if the weights were pretrained with this patch; to save memory, bring it down towards "
     "{fitting} (in steps that the strides divide)",
     roles=_NOT_MODELS,
 )
@@ -105,12 +107,12 @@ def patch_larger_than_images(
     median size to a number that the network can halve. For information where plans are migrated with this patch. Models
     are not judged: their patch belongs to their weights.
 
-    Why it matters: nnU-Net pads every sample with zeros. It trains and predicts, so this is a warning, but the padding
-    costs memory and time, and it can indicate plans that were made for other images. With pretrained weights and small
-    images it is normal: the patch is that of the pretraining. Measured with nnU-Net 2.8.1 on a CPU, with small networks
-    and 1.6 to 2 times the images: weights of a smaller patch, fine-tuned for 40 steps in 2D, kept a Dice above 0.6 on
-    patches of the validation cases, and the loss fell from -0.2 to -0.6. In 3D the loss fell in 40 steps from 0.5 to
-    0.005 and from 0.7 to 0.02, but only background was predicted: most of a padded sample is background.
+    Why it matters: nnU-Net pads every sample with zeros, which costs memory and time. It trains and predicts, so this
+    is a warning, but it can indicate plans that were made for other images. With pretrained weights and small images it
+    is normal: the patch is that of the pretraining. Measured with nnU-Net 2.8.1 on a CPU, with small networks and 1.6
+    to 2 times the images: weights of a smaller patch, fine-tuned for 40 steps in 2D, kept a Dice above 0.6 on patches
+    of the validation cases, and the loss fell from -0.2 to -0.6. In 3D the loss fell in 40 steps from 0.5 to 0.005 and
+    from 0.7 to 0.02, but only background was predicted: most of a padded sample is background.
 
     How to fix: reduce `patch_size`, which preprocessing and weights do not depend on. Or plan this dataset.
 
@@ -163,9 +165,9 @@ def three_d_configuration_on_two_d_data(
     plans' reader opens 2D images only. The reverse, plans from 2D images for 3D images, is a warning: they train slice
     by slice, which is rarely meant. A 2d configuration of plans from 3D images is always fine. Models are not judged.
 
-    Why it matters: the planner makes no 3D configuration for 2D images, so this one was moved or written by hand.
-    nnU-Net moves it without a warning; preprocessing skips it with a line that is easily missed, or fails with an
-    `IndexError`; padding one slice to a 3D patch would train on zeros.
+    Why it matters: preprocessing skips it with a line that is easily missed, or fails with an `IndexError`. The planner
+    makes no 3D configuration for 2D images, so this one was moved or written by hand. nnU-Net moves it without a
+    warning; padding one slice to a 3D patch would train on zeros.
 
     How to fix: plan the dataset by itself.
 
@@ -195,8 +197,8 @@ def three_d_configuration_on_two_d_data(
 @rule(
     "PG310",
     Severity.WARNING,
-    message="transpose_forward {order} puts slices of {first:g} mm first, but this dataset is coarsest along another "
-    "axis, with {coarsest:g} mm",
+    message="transpose_forward {order} puts an axis of {first:g} mm first, but this dataset's coarsest has "
+    "{coarsest:g} mm",
     fix='for this dataset it is "transpose_forward": {better}, "transpose_backward": {back}; to change it, plan again: '
     + printed_commands.plan_experiment(NUMBER),
     roles=_NOT_MODELS,
@@ -209,8 +211,9 @@ def transpose_not_for_this_data(plans: Plans, fingerprint: Fingerprint) -> Itera
     about the same spacing along all axes, as with `-overwrite_target_spacing 1 1 1`. Models are not judged: their axes
     belong to their weights.
 
-    Why it matters: 2d configurations then cut the images along a coarse axis, anisotropic kernels and strides apply to
-    the wrong axes, and weights from other data are used on axes of another meaning. Training does not fail.
+    Why it matters: 2d configurations cut the images along a coarse axis, and kernels and strides apply to the wrong
+    axes. Those are the anisotropic ones. Weights from other data are used on axes of another meaning. Training does not
+    fail.
 
     How to fix: plan the dataset. Weights that are to be fine-tuned were trained in their own axis order: check whether
     the first axis is the same anatomical direction in both datasets. Plans made with `-overwrite_target_spacing` order
@@ -243,8 +246,7 @@ def transpose_not_for_this_data(plans: Plans, fingerprint: Fingerprint) -> Itera
 @rule(
     "PG322",
     Severity.INFO,
-    message="the patch of {stage} covers {share:.0%} of the median image of this dataset: for its own images the "
-    "planner makes no {configuration}",
+    message="the patch of {stage} covers {share:.0%} of this dataset's median image",
     fix="train 3d_fullres alone, unless the weights of the cascade are needed",
 )
 def cascade_not_needed(
@@ -255,8 +257,9 @@ def cascade_not_needed(
     What it checks: of migrated plans, whether the patch of the next stage has a quarter or more of the voxels of the
     median image, as the planner compares them.
 
-    Why it matters: a first stage at low resolution shows the network what lies around its patch. Where the patch shows
-    most of the image, training two stages costs twice the time for the same result.
+    Why it matters: training two stages costs twice the time for the same result: the planner makes one for such images.
+    A first stage at low resolution shows the network what lies around its patch. Here the patch shows most of the
+    image.
 
     How to fix: train the full resolution alone.
 

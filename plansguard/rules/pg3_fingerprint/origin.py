@@ -18,7 +18,8 @@ from plansguard.subjects.plans import Plans
 @rule(
     "PG311",
     Severity.WARNING,
-    message="{claim}: they were made for images of {theirs}, this dataset's fingerprint has {ours}",
+    message="{claim}: they were made for images of {theirs}",
+    mark="{ours} in the fingerprint",
     fix="{remedy}",
 )
 def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Fingerprint) -> Iterator[Found]:
@@ -28,9 +29,9 @@ def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Finger
     fingerprint. nnU-Net's move does not change them, so they identify the origin of plans. Plans with a migration
     record of `plansguard migrate` are not reported, nor are plans in the folder of a trained model.
 
-    Why it matters: plans that were moved in the wrong direction, or over the dataset's own, are not recognised before a
-    whole pretraining has run. Under one of nnU-Net's default names they have replaced the dataset's own plans, and the
-    data and results of that name belong to plans that no longer exist.
+    Why it matters: a move in the wrong direction, or over the dataset's own plans, costs a whole pretraining. It is not
+    recognised before that has run. Under one of nnU-Net's default names such plans have replaced the dataset's own, and
+    the data and results of that name belong to plans that no longer exist.
 
     How to fix: move plans with `plansguard migrate`, under a new name; its migration record explains them. A
     record that was removed is restored, or the plans are moved again: rules about migrated plans do not run without it.
@@ -48,12 +49,12 @@ def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Finger
     is_default = plans.identifier in constants.PLANNER_OF_IDENTIFIER
     name = None if is_default else plans.identifier
     plan = printed_commands.plan_experiment(dataset.name, planner, name=name)
-    claim = f"the plans {plans.identifier} come from other data"
+    claim = f"{plans.identifier} come from other data"
     record = plans.identifier + MIGRATION_RECORD_ENDING
     migrate = printed_commands.migrate(printed_commands.SOURCE, dataset.name, printed_commands.NEW_NAME)
     remedy = f"if they were moved here, {migrate}, or restore {record}; if the data changed, {plan}"
     if is_default:  # a planner would have written these medians
-        claim = f"the default plans {plans.identifier} are not this dataset's own any more"
+        claim = f"{plans.identifier} are no longer this dataset's own plans"
         remedy = f"plan this dataset again: {plan}; move other plans only under a name of their own (-tp)"
     yield found(
         plans.at("original_median_spacing_after_transp"),
@@ -81,9 +82,10 @@ def reader_loses_spacing(dataset: Dataset, plans: Plans, dataset_json: DatasetJs
     spacing of 3D TIFF: an error where the fingerprint has the spacing of the JSON files beside the images. Unknown
     readers are not checked.
 
-    Why it matters: nnU-Net's own move chooses SimpleITKIO for 3D TIFF, where its planner chose Tiff3DIO. Images of 3 x
-    0.5 x 0.5 mm then silently count as 1 x 1 x 1 mm: preprocessing and prediction resample every case wrongly. A reader
-    that cannot open the files stops preprocessing, after the old data have been deleted.
+    Why it matters: every case is silently resampled wrongly, or preprocessing stops after it deleted the old data.
+    nnU-Net's own move chooses SimpleITKIO for 3D TIFF, where its planner chose Tiff3DIO. Images of 3 x 0.5 x 0.5 mm
+    then silently count as 1 x 1 x 1 mm: preprocessing and prediction resample every case wrongly. A reader that cannot
+    open the files stops preprocessing.
 
     How to fix: name the reader that the dataset's own plans use, as `plansguard migrate` does.
 

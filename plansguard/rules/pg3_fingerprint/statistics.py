@@ -25,8 +25,7 @@ _MASKED_SCHEME = "ZScoreNormalization"
 @rule(
     "PG313",
     Severity.WARNING,
-    message="CT channel {channel}: {key} is {theirs} in the plans, and {ours} in the fingerprint that they were made "
-    "from",
+    message="CT channel {channel}: {key} is {theirs} in the plans, and {ours} in the fingerprint",
     fix="nothing, if the value is meant; else {again}",
     roles=PREPROCESSED | {"loose"},
     follows=("PG540",),
@@ -81,8 +80,8 @@ def degenerate_ct_statistics(dataset: Dataset, plans: Plans) -> Iterator[Found]:
     What it checks: for channels with CTNormalization, `percentile_00_5` is below `percentile_99_5`, and `std` is above
     zero. Statistics of other channels are not used, and may be zero.
 
-    Why it matters: without a range to clip to, every image becomes a constant; nnU-Net replaces a `std` of zero or less
-    by 1e-8, and images become numbers around 1e9. Both train without a message.
+    Why it matters: every image becomes a constant, or numbers around 1e9, and the training runs without a message. It
+    is a constant without a range to clip to; nnU-Net replaces a `std` of zero or less by 1e-8.
 
     How to fix: take the numbers from the fingerprint.
 
@@ -97,9 +96,9 @@ def degenerate_ct_statistics(dataset: Dataset, plans: Plans) -> Iterator[Found]:
         faults = {}
         if clipped.low >= clipped.high:
             bounds = f"percentile_00_5 is {clipped.low:g} and percentile_99_5 {clipped.high:g}"
-            faults["percentile_99_5"] = f"{bounds}: every image becomes a constant"
+            faults["percentile_99_5"] = bounds
         if clipped.std <= 0:
-            faults["std"] = f"std is {clipped.std:g}: nnU-Net divides by 1e-8 in its place"
+            faults["std"] = f"std is {clipped.std:g}, and must be above zero"
         for key, what in faults.items():
             yield found(plans.at(plans.intensity_key, str(channel), key), channel=channel, what=what)
 
@@ -107,8 +106,8 @@ def degenerate_ct_statistics(dataset: Dataset, plans: Plans) -> Iterator[Found]:
 @rule(
     "PG317",
     Severity.WARNING,
-    message="use_mask_for_norm of channel {channel} is {flag}, but cropping leaves {share:.0%} of these images, for "
-    "which the planner writes {other}",
+    message="use_mask_for_norm of channel {channel} is {flag}, but cropping leaves {share:.0%} of these images",
+    mark="the planner writes {other}",
     fix="nothing, if it is meant; else {again}",
     roles=PREPROCESSED | {"loose"},
 )

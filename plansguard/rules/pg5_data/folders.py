@@ -55,7 +55,7 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
     identifier, requested = configuration.require("data_identifier"), dataset.request.asks_for(configuration)
     any_data = dataset.holds_data or (requested and disk.is_there(dataset.folder / GROUND_TRUTH))
     if not any_data:
-        raise Absent("nothing is preprocessed here yet")
+        raise Absent("nothing is preprocessed here yet: preprocess first")
     if not is_folder_name(identifier) or disk.is_there(dataset.folder / identifier):
         return  # an identifier that names no folder is reported by PG526
     usable = [other for other in plans.configurations if other.is_usable]
@@ -152,7 +152,7 @@ def _cases_due(dataset: Dataset) -> tuple[set[str], str]:
         return set(images.cases(ending)), "nnUNet_raw has them"
     labels = {name.removesuffix(ending) for name in dataset.ground_truth if name.endswith(ending)}
     if not labels:
-        raise Absent("neither nnUNet_raw nor gt_segmentations show which cases there are")
+        raise Absent("neither nnUNet_raw nor gt_segmentations show which cases there are: set nnUNet_raw")
     return labels, "gt_segmentations has them"
 
 

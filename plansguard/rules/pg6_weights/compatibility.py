@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from plansguard.core import disk
 from plansguard.core.errors import known
-from plansguard.core.report import Location, Severity
+from plansguard.core.report import Severity
 from plansguard.core.text import brief, counted, listed
 from plansguard.nnunet import constants, plans_diff
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import migration_of
+from plansguard.rules.pg6_weights.places import place_of_field, place_of_obstacle
 from plansguard.subjects.dataset import Dataset
-from plansguard.subjects.plans import Configuration, Plans
+from plansguard.subjects.plans import Plans
 
 if TYPE_CHECKING:
-    from plansguard.nnunet.network.mismatch import Obstacle
     from plansguard.subjects.input_comparison import InputDifference
     from plansguard.subjects.weights import Weights
 
@@ -215,7 +215,7 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
         yield found(
             configuration.at(),
             severity=worst,
-            changed=[_place(row.field, configuration) for row in gravest],
+            changed=[place_of_field(row.field, configuration) for row in gravest],
             fields=listed([row.field for row in gravest]),
             fix=_without_migration(rows, worst),
             migrate=migration_of(weights.checkpoint.path, dataset),
@@ -382,7 +382,7 @@ def _misfit(dataset: Dataset, weights: Weights, *kinds: str, remedy: str = "") -
     if causes and (obstacles[0].kind in kinds or "channels" in kinds):
         more = f" and {counted(len(causes) - 1, 'more difference')}" if len(causes) > 1 else ""
         yield found(
-            _place_of_obstacle(configuration, causes[0]),
+            place_of_obstacle(configuration, causes[0]),
             changed=[configuration.at()],
             cause=f"{causes[0].clause}{more}",
             causes=[obstacle.what for obstacle in causes],
@@ -391,17 +391,6 @@ def _misfit(dataset: Dataset, weights: Weights, *kinds: str, remedy: str = "") -
             remedy=remedy,
             key=next((obstacle.key for obstacle in obstacles if obstacle.key), None),
         )
-
-
-def _place_of_obstacle(configuration: Configuration, obstacle: Obstacle) -> Location:
-    """Return the argument of the network that differs, at its stage, or the place of the network."""
-    kwargs = known(lambda: configuration.architecture) or {}
-    for setting in obstacle.settings[:1]:
-        value = kwargs.get("arch_kwargs", {}).get(setting)
-        stage = obstacle.stage if isinstance(value, list) else None
-        if value is not None:
-            return configuration.at_kwarg(setting, *([] if stage is None else [stage]))
-    return configuration.at("architecture" if "architecture" in configuration.resolved else "patch_size")
 
 
 def _fitting_plans(dataset: Dataset, weights: Weights) -> list[Plans]:
@@ -417,18 +406,6 @@ def _fitting_plans(dataset: Dataset, weights: Weights) -> list[Plans]:
     if same or weights.load:
         return same
     return [plans for plans in others if not _differing_fields(theirs, plans, name, ("weights",))]
-
-
-def _place(field: str, configuration: Configuration) -> Location:
-    """Return the place of a field of an input comparison; that of the configuration where it is in another file."""
-    key, plans = re.split(r"[.\[ ]", field)[0], configuration.plans
-    if key == "channel_names":
-        return configuration.at()
-    if key == "intensities":
-        return plans.at(plans.intensity_key)
-    if key in configuration.resolved:
-        return configuration.at(key)
-    return plans.at(key) if key in plans.value else configuration.at_kwarg(key)
 
 
 def _without_migration(rows: list[InputDifference], worst: Severity) -> str | None:

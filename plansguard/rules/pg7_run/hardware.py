@@ -392,4 +392,4 @@ def _free(path: Path) -> tuple[int, Path]:
     try:
         return shutil.disk_usage(existing).free, existing
     except OSError as error:
-        raise Absent(f"the free space of {existing} is not known: {error.strerror}") from error
+        raise Absent(f"the free space is not known: {error.strerror}") from error

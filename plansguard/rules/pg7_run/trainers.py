@@ -28,7 +28,7 @@ _UPDATE = "update: pip install --upgrade nnunetv2"
 def _search(run: TrainingRun) -> Search:
     """The result of nnU-Net's search; Absent if nnU-Net is not installed."""
     if not run.search.installed:
-        raise Absent("nnU-Net is not installed beside plansguard")
+        raise Absent("nnU-Net is not installed: install plansguard[train]")
     return run.search
 
 

@@ -109,7 +109,7 @@ def network_class_not_installed(run: TrainingRun, configuration: Configuration) 
 
     name = configuration.architecture.get("network_class_name")
     if folder_of("dynamic_network_architectures") is None:
-        raise Absent("dynamic_network_architectures is not installed beside plansguard")
+        raise Absent("dynamic_network_architectures is not installed: install plansguard[train]")
     trainer = run.trainer_class
     if not isinstance(name, str) or finds_network(name) or (trainer is not None and trainer.own_network):
         return

@@ -257,6 +257,6 @@ def disk_nearly_full(setup: Setup) -> Iterator[Found]:
             try:
                 free = shutil.disk_usage(folder.path).free / _GB
             except OSError as error:
-                raise Absent(f"{folder.path}: {error.strerror}") from error
+                raise Absent(f"the free space in {folder.variable} is not known: {error.strerror}") from error
             if free < LEAST_SPACE:
                 yield found(folder.at, variable=folder.variable, path=quoted(folder.path), free=free)

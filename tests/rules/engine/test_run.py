@@ -155,7 +155,7 @@ def test_an_absent_need_is_reported_with_its_reason(plans: dict[str, Any]) -> No
     report = judge(declare(check), ordinary=False)
     assert report.findings == ()
     assert [(one.code, one.name, one.path, one.reason) for one in report.not_checked] == [
-        ("PG999", "of-this-test", "P.json", "there is no dataset_fingerprint.json beside the plans")
+        ("PG999", "of-this-test", "P.json", "there is no dataset_fingerprint.json beside the plans: put it there")
     ]
     shutil.copy(SOURCE / "dataset_fingerprint.json", "dataset_fingerprint.json")
     report = judge(declare(check), ordinary=False)

@@ -397,7 +397,7 @@ def test_the_commands_for_plans_that_differ_show_both(workspace: Path) -> None:
     fix = finding(check([model]), "PG610").fix.partition(": ")[2]
     first, second = (run(*shlex.split(command)[1:]) for command in fix.split(" && "))
     assert (first.code, second.code) == (0, 0)
-    assert "patch_size: [32, 96, 96] -> [16, 64, 64]" in second.out
+    assert "patch_size  [32, 96, 96] -> [16, 64, 64]" in second.out
 
 
 def test_unreadable_weights_end_the_command(workspace: Path) -> None:

@@ -448,7 +448,7 @@ def test_data_that_stay_packed(workspace: Path, free: Callable[[int], list[Path]
     free(0)
     assert "PG716" not in dict(on_cpu())
     shutil.rmtree(place(workspace, CT, f"preprocessed/{DATA}"))
-    assert "nothing was preprocessed" in reason(judged("-device", "cpu"), "PG716")
+    assert "is not there yet" in reason(judged("-device", "cpu"), "PG716")
 
 
 def test_data_that_is_not_to_be_read(packed: Path) -> None:

@@ -81,7 +81,9 @@ def test_without_nnunet_nothing_is_checked(workspace: Path, monkeypatch: pytest.
     judged = report("-tr", "nnUNetTrainerXYZ")
     assert not {one.code for one in judged.findings} & OURS
     reasons = {one.code: one.reason for one in judged.not_checked}
-    assert {reasons[f"PG70{number}"] for number in (1, 2, 3, 4, 5)} == {"nnU-Net is not installed beside plansguard"}
+    assert {reasons[f"PG70{number}"] for number in (1, 2, 3, 4, 5)} == {
+        "nnU-Net is not installed: install plansguard[train]"
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -285,7 +287,8 @@ def test_the_command_of_another_python(workspace: Path, command: Callable[[str],
         path = command(head)
         found = only()
         assert (found.code, found.severity.value) == ("PG803", "warning")
-        assert found.message == (f"nnU-Net in {workspace / 'site/nnunetv2'} is checked, but {path} is run by {other}")
+        assert found.message == f"{path} is run by another Python, {other}"
+        assert [one.location.path for one in found.related] == [str(workspace / "site/nnunetv2")]
         assert found.fix.startswith(f"uninstall the one that is not meant: {other} -m pip uninstall nnunetv2")
 
 
@@ -309,10 +312,8 @@ def test_a_second_copy_behind(workspace: Path, monkeypatch: pytest.MonkeyPatch) 
     assert findings() == []
     write(workspace / "clone/nnunetv2", {"__init__.py": ""})
     found = only()
-    assert found.message == (
-        f"this Python imports nnU-Net from {workspace / 'site/nnunetv2'}, and there is another in "
-        f"{workspace / 'clone/nnunetv2'}"
-    )
+    assert found.message == f"nnU-Net is installed twice: there is another copy in {workspace / 'clone/nnunetv2'}"
+    assert [one.location.path for one in found.related] == [str(workspace / "site/nnunetv2")]
 
 
 ASKS = "Requires-Dist: torchvision>=0.1\nRequires-Dist: torch!=2.9.*,>=2.1.2\nRequires-Dist: torch<2.3; extra == 'x'\n"
@@ -364,16 +365,13 @@ def test_specifiers(version: tuple[int, ...], asked: str, fulfilled: bool) -> No
 
 
 def test_network_classes(workspace: Path) -> None:
-    name = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
     architectures = workspace / "site/dynamic_network_architectures"
     write(architectures, {"__init__.py": "", "architectures/__init__.py": "", "architectures/unet.py": ""})
     noted(workspace / "site", "dynamic_network_architectures", "0.4.2")
     found = only()
     assert (found.code, found.severity.value) == ("PG805", "error")
     assert found.location.pointer == "/configurations/3d_fullres/architecture/network_class_name"
-    assert found.message == (
-        f"the network {name} is not installed, and dynamic_network_architectures 0.4.2 has no class PlainConvUNet"
-    )
+    assert found.message == "no installed package has the network class PlainConvUNet"
     write(architectures, {"architectures/moved.py": "class PlainConvUNet:\n    pass\n"})
     assert findings() == []
     write(architectures, {"architectures/moved.py": "", "architectures/unet.py": "from torch import PlainConvUNet\n"})
