@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from plansguard.nnunet import constants as facts
+from plansguard.nnunet.install import trainer_search
+from plansguard.nnunet.install.python_sources import Sources
 from plansguard.nnunet.install.trainer_class import AUGMENTATION as MIRRORING
 from plansguard.nnunet.install.trainer_folder import FOLDER as EXTENSION
 from plansguard.nnunet.install.trainer_folder import VARIABLE
@@ -173,7 +175,8 @@ def stock() -> dict[str, Any]:
 
 @pytest.mark.nnunet
 @pytest.mark.slow
-def test_every_stock_trainer_is_read_as_it_is() -> None:
+def test_every_stock_trainer_is_read_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer_search, "Sources", cache(Sources))  # nnU-Net's modules are read once for all names
     ours = {}
     for name in all_names({}):
         found = find_trainer(name, environment={})
