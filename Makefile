@@ -13,7 +13,7 @@ INSTALL = -m pip install --disable-pip-version-check -qq --constraint constraint
 # One process for each core.
 CHECKS = set -ex; ruff check .; ruff format --check .; mypy --strict; lint-imports --no-logo; \
     python -m pytest --numprocesses auto
-# Thousands of small files: in memory, where there is such a folder, quick tests take half as long.
+# Thousands of small files: in memory, where there is such a folder, tests take much less time.
 SCRATCH = if [ -w /dev/shm ]; then mktemp -d /dev/shm/plansguard.XXXXXX; else mktemp -d; fi
 # Bytecode of tests is worth caching.
 unexport PYTHONDONTWRITEBYTECODE
@@ -51,7 +51,8 @@ demo-data: install-test
 
 test: install-test
 	@# Module-scoped fixtures are created once, so a module stays in one process.
-	@PATH="$$(cd '$(VENV)/bin' && pwd):$$PATH"; export PATH; $(CHECKS) --dist loadscope --no-loadscope-reorder $(ARGS)
+	@PATH="$$(cd '$(VENV)/bin' && pwd):$$PATH"; TMPDIR="$$($(SCRATCH))"; export PATH TMPDIR; \
+	    trap 'rm -rf "$$TMPDIR"' EXIT; $(CHECKS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-quick: install-quick
 	@PATH="$$(cd '$(VENV_QUICK)/bin' && pwd):$$PATH"; TMPDIR="$$($(SCRATCH))"; export PATH TMPDIR; \

@@ -1,7 +1,7 @@
 """Write plansguard/rules/samples.json: a finding of each rule, which ``plansguard explain`` and docs/rules show.
 
 ``python tools/samples.py`` lays out the first broken fixture of each rule and keeps the finding as it is printed. Run
-it when messages of rules change, and commit the file. tests/rules/test_samples.py compares it with what rules print.
+it when messages of rules change, and commit the file. tests/rules/test_rules.py compares it with what rules print.
 """
 
 from __future__ import annotations

@@ -12,7 +12,9 @@ from plansguard.cli import build_app
 from plansguard.core.report import Report
 from plansguard.render import render
 from plansguard.rules import RULES
+from plansguard.rules.engine.page import samples
 from tests.rules import ALL_VARIANTS
+from tests.support.samples import sample_in, variants_by_code
 from tests.support.texts import hard_to_read
 from tests.support.variant_runs import command_of, laid_out, options_of, prepare, report_of
 from tests.support.variants import Variant, found_in, place
@@ -40,15 +42,22 @@ def workspace(variant: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return laid_out(variant, tmp_path, monkeypatch)
 
 
+#: Code -> the variant whose finding is the rule's sample.
+SAMPLED = {code: variants[0] for code, variants in variants_by_code(ALL_VARIANTS).items() if code in samples()}
+
 every_variant = pytest.mark.parametrize("variant", ALL_VARIANTS, ids=lambda variant: variant.name)
 
 
 @every_variant
 def test_broken(variant: Variant, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the samples of `plansguard explain`, which ``make docs`` writes, are what these findings print."""
     prepare(workspace, variant, monkeypatch)
+    monkeypatch.chdir(workspace)
     report = report_of(workspace, variant)
     assert _found(workspace, variant, report) == set(variant.expect)
     assert hard_to_read(report, workspace) == []
+    for code in (code for code, sampled in SAMPLED.items() if sampled is variant):
+        assert sample_in(report, code, workspace) == samples()[code]
 
 
 @every_variant
@@ -72,6 +81,13 @@ def test_good_twin_on_the_command_line(variant: Variant, workspace: Path, monkey
     prepare(workspace, variant.healthy, monkeypatch)
     planned = variant.model or any(place(workspace, variant.dataset, "preprocessed").glob("*Plans.json"))
     assert _through_the_command_line(workspace, variant.healthy) == (set(), 0 if planned else 3)
+
+
+def test_nearly_every_rule_has_a_sample() -> None:
+    """All but those that no variant provokes, and those whose text depends on the machine."""
+    codes = {rule.info.code for rule in RULES}
+    assert set(samples()) <= codes
+    assert len(codes - set(samples()) - set(NOT_FROM_FILES)) <= 10
 
 
 def test_every_rule_has_a_variant() -> None:
