@@ -28,6 +28,17 @@ from tests.support.variants import FIXTURES, ROOTS, lay_out, place, put
 
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 MODEL = "nnUNetTrainer__nnUNetPlans__3d_fullres"
+#: Schema of an output that is no report -> a command that prints it, in a workspace that is ready for a training.
+OUTPUTS = {
+    "fit": ("fit", f"{{ready}}/nnUNet_results/{CT}/{MODEL}", "-d", "2"),
+    "show": ("show", f"{{ready}}/nnUNet_results/{CT}/{MODEL}"),
+    "steps": ("steps", "--total", "100", "-d", "2", "-c", "3d_fullres"),
+    "rules": ("rules",),
+    "explain": ("explain", "PG101"),
+    "env": ("env",),
+    "verification": ("verify-receipt", "{ready}/nnUNet_results"),
+    "preprocessing": ("preprocess", "-d", "2", "-c", "3d_fullres", "--dry-run"),
+}
 #: In a table of faults: the key goes away.
 GONE: Final = object()
 
@@ -50,16 +61,24 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]
     ready = lay_out(folder / "ready")
     for edit in READY:
         edit(ready, OTHER_CT)
+    training_record = leave(ready, weights=place(ready, CT, f"results/{MODEL}/fold_0/checkpoint_final.pth"))
     settings = folder / "plansguard.json"
     settings.write_text(example_of_settings(), encoding="utf-8")
+    outputs: dict[str, list[Path]] = {}
+    for name, command in OUTPUTS.items():
+        path = folder / f"{name}.json"
+        words = [word.format(ready=ready) for word in command]
+        path.write_text(plansguard(ready, *words, "--output", "json"), encoding="utf-8")
+        outputs[name] = [path]
     return {
+        **outputs,
         "plans": [moved, *found(workspace, "*[pP]lans.json")],
         "dataset": found(workspace, "dataset.json"),
         "fingerprint": found(workspace, "dataset_fingerprint.json"),
         "splits": found(workspace, "splits_final.json"),
         "lineage": found(workspace, "*.plansguard.json"),
         "stamp": found(workspace, "*.stamp.json"),
-        "receipt": [leave(ready, weights=place(ready, CT, f"results/{MODEL}/fold_0/checkpoint_final.pth"))],
+        "receipt": [training_record],
         "settings": [settings],
         "report": [of_check, of_migration],
         "diff": [diff],
@@ -232,6 +251,14 @@ BROKEN: dict[str, dict[str, Any]] = {
         "/summary/not_checked": GONE,
         "/exit_code": 0,
     },
+    "fit": {"/results/0/outcome": "perhaps", "/results/0/command": GONE, "/rows": []},
+    "show": {"/kind": "a picture", "/path": GONE, "/models": {}},
+    "steps": {"/total": "100", "/commands": GONE, "/first_rate": None, "/step": 1},
+    "rules": {"/rules/0/severity": "fatal", "/rules/1/why": GONE, "/rules/2/options": []},
+    "explain": {"/rule/code": 101, "/page": GONE},
+    "env": {"/variables": ["x"], "/path": "x"},
+    "verification": {"/holds": "yes", "/receipts/0/documents/0/state": GONE, "/receipts/0/starts": {}},
+    "preprocessing": {"/cases": "5", "/targets/0/command": "x", "/report/summary/error": GONE},
     "diff": {"/facets/looks": 1, "/changes/0/facet": "looks", "/changes/1/parts": "one", "/changes/2/field": GONE},
 }
 
