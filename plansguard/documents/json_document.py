@@ -14,7 +14,6 @@ import math
 import os
 import stat
 from collections import Counter
-from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,6 +42,10 @@ MAX_VALUES = 4_000_000
 MAX_PLACED = 2 * 1024**2
 #: Nor have documents with more values. The fingerprint of 5000 cases has 80,000, in 1.4 MB.
 MAX_PLACED_VALUES = 150_000
+
+
+#: Files of fewer bytes are read at once.
+_AT_ONCE = 64 * 1024
 
 
 class Notice(NamedTuple):
@@ -125,15 +128,14 @@ def read(path: Path) -> JsonDocument:
     return parse(read_bytes(path), str(path))
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: str | Path) -> bytes:
     """The content of this file. UnreadableDocument if it cannot be opened, is no plain file, or is too large."""
     try:
         with disk.open_file(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_BYTES_OF_CASES:
-                raise too_large(str(path), MAX_BYTES_OF_CASES)
-            raw = file.read(size + 1)
-            if len(raw) > size:  # the file grows meanwhile
+            raw = file.read(_AT_ONCE)
+            if len(raw) == _AT_ONCE:
+                if os.fstat(file.fileno()).st_size > MAX_BYTES_OF_CASES:
+                    raise too_large(str(path), MAX_BYTES_OF_CASES)
                 raw += file.read(MAX_BYTES_OF_CASES + 1 - len(raw))
     except disk.NotAFile as error:
         raise UnreadableDocument(str(path), f"this is {file_type(error.mode)}", hint="name a JSON file") from error
@@ -152,34 +154,24 @@ def parse(raw: bytes, path: str) -> JsonDocument:
     _assert_size(raw, path)
     text = _decode(raw, path)
     values = _assert_few_values(text, path)
-    oddities: dict[str, Notice] = {}  # the first of each kind
-
-    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) != len(pairs) and "duplicate-key" not in oddities:
-            counts = Counter(key for key, _ in pairs)
-            duplicate = next(key for key in counts if counts[key] > 1)
-            oddities["duplicate-key"] = Notice("duplicate-key", "", duplicate)
-        return result
-
-    def constant(literal: str) -> float:  # NaN, Infinity or -Infinity
-        if "non-finite" not in oddities:
-            oddities["non-finite"] = Notice("non-finite", "", literal)
-        return float(literal)
-
     placed = len(text) <= MAX_PLACED and values <= MAX_PLACED_VALUES
+    collects = gc.isenabled()
+    gc.disable()  # parsing makes no garbage, and a search among a million new objects takes seconds
     try:
-        with _no_garbage_collection():
-            value = json.loads(text, object_pairs_hook=members, parse_constant=constant)
+        value = json.loads(text)
+        oddities: list[Notice] = []
+        if type(value) not in (dict, list) or not _is_surely_plain(value, text.count(":")):
+            value, oddities = _value_with_oddities(text, path, placed=placed)
     except (ValueError, RecursionError) as error:
         if placed:
             from plansguard.documents import json_scanner
 
             json_scanner.scan(text, path, MAX_DEPTH)  # raises UnreadableDocument with the place
         raise UnreadableDocument(path, f"Python cannot read this JSON: {error}") from error
-    for notice in _hidden_oddities(value, path, placed=placed):
-        oddities.setdefault(notice.kind, notice)
-    return JsonDocument(path, raw, text, value, oddities=[*oddities.values()], placed=placed)
+    finally:
+        if collects:
+            gc.enable()
+    return JsonDocument(path, raw, text, value, oddities=oddities, placed=placed)
 
 
 def dumps(value: Any) -> bytes:
@@ -189,7 +181,7 @@ def dumps(value: Any) -> bytes:
 
 def pointer(*tokens: str | int) -> str:
     """The JSON pointer through these keys and indices, e.g. ``/configurations/2d/patch_size/0``."""
-    return "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in tokens)
+    return "".join(["/" + str(token).replace("~", "~0").replace("/", "~1") for token in tokens])
 
 
 def tokens(pointer: str) -> tuple[str, ...]:
@@ -220,7 +212,7 @@ def file_type(mode: int) -> str:
     return next((name for test, name in _FILE_TYPES if test(mode)), "a device")
 
 
-def unopened(path: Path, error: OSError) -> UnreadableDocument:
+def unopened(path: str | Path, error: OSError) -> UnreadableDocument:
     """An error of the operating system as UnreadableDocument, with a hint."""
     reason, hint = _OPEN_FAULTS.get(error.errno or 0, (f"the file cannot be read: {error.strerror}", "check the path"))
     if error.errno == errno.ENOENT and disk.is_link(path):
@@ -274,19 +266,58 @@ def _decode(raw: bytes, path: str) -> str:
         raise UnreadableDocument(path, reason, hint=hint, line=line, column=column) from error
 
 
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Disable garbage collection: parsing makes no garbage, and a search among a million new objects takes seconds."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 # --- Oddities ------------------------------------------------------------
+
+#: A double of more than this is looked at again.
+_LARGE = 1e308
+
+
+def _is_surely_plain(value: Any, colons: int) -> bool:
+    """Whether a parsed value has no oddity and few levels. False where that takes another look.
+
+    Where an object has a key twice, it has fewer members than its text has colons.
+    """
+    level, members = [value], 0
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for part in level:
+            items = part
+            if type(part) is dict:
+                members += len(part)
+                items = part.values()
+            for item in items:
+                kind = type(item)
+                if kind is list or kind is dict:
+                    below.append(item)
+                elif kind is float and not -_LARGE < item < _LARGE:
+                    return False
+        if not below:
+            return members == colons
+        level = below
+    return False
+
+
+def _value_with_oddities(text: str, path: str, *, placed: bool) -> tuple[Any, list[Notice]]:
+    """The value of a document, and the first oddity of each kind."""
+    oddities: dict[str, Notice] = {}
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs) and "duplicate-key" not in oddities:
+            counts = Counter(key for key, _ in pairs)
+            duplicate = next(key for key in counts if counts[key] > 1)
+            oddities["duplicate-key"] = Notice("duplicate-key", "", duplicate)
+        return result
+
+    def constant(literal: str) -> float:  # NaN, Infinity or -Infinity
+        if "non-finite" not in oddities:
+            oddities["non-finite"] = Notice("non-finite", "", literal)
+        return float(literal)
+
+    value = json.loads(text, object_pairs_hook=members, parse_constant=constant)
+    for notice in _hidden_oddities(value, path, placed=placed):
+        oddities.setdefault(notice.kind, notice)
+    return value, [*oddities.values()]
 
 
 def _notices(node: Node, here: str, token: str) -> Iterator[Notice]:

@@ -16,6 +16,7 @@ _SAME_NUMBER = 1e-6
 _USED_STATISTICS = ("mean", "std", "percentile_00_5", "percentile_99_5")
 _INTENSITIES = {constants.INTENSITY_KEY, constants.OLD_INTENSITY_KEY}
 _OF_CHANNEL = " of channel "
+_DECISIVE = sorted(constants.PRE_FIELDS - _INTENSITIES)
 #: The fields of dataset.json that the data depend on: label values, number of channels, and what is reported with them.
 _DATASET_KEYS = ("labels", "channel_names", "modality", "file_ending")
 
@@ -42,7 +43,7 @@ def input_fields(plans: Mapping[str, Any], configuration: Mapping[str, Any]) -> 
     preprocessing/preprocessors/default_preprocessor.py and normalization/default_normalization_schemes.py.
     """
     fields = {**plans, **configuration}
-    decisive = {key: fields[key] for key in sorted(constants.PRE_FIELDS - _INTENSITIES) if fields.get(key) is not None}
+    decisive = {key: fields[key] for key in _DECISIVE if fields.get(key) is not None}
     statistics = plans.get(constants.intensity_key(plans))
     for channel, scheme in enumerate(configuration.get("normalization_schemes") or ()):
         own = statistics.get(str(channel)) if isinstance(statistics, dict) and scheme == constants.CT else None
@@ -126,6 +127,8 @@ def _ending(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Dataset
 
 
 def _same(first: Any, second: Any) -> bool:
+    if first == second:
+        return True
     if isinstance(first, dict) and isinstance(second, dict):
         # null and a missing key are the same to the functions that take these as keyword arguments
         return all(_same(first.get(key), second.get(key)) for key in {*first, *second})
@@ -133,4 +136,4 @@ def _same(first: Any, second: Any) -> bool:
         return len(first) == len(second) and all(map(_same, first, second))
     if isinstance(first, float) and isinstance(second, float):
         return isclose(first, second, rel_tol=_SAME_NUMBER)
-    return bool(first == second)
+    return False

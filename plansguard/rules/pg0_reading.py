@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -247,11 +248,16 @@ def missing_key(plans: Plans) -> Iterator[Found]:
             yield from _missing_in(configuration)
 
 
+_CONFIGURATION_KEYS = frozenset(chain.from_iterable(constants.CONFIGURATION_KEYS.values()))
+
+
 def _missing_in(configuration: Configuration) -> Iterator[Found]:
     """Report the keys that a configuration lacks; those that its parent lacks as well are reported for the parent."""
     present = {*configuration.resolved}
     if "UNet_class_name" in present:
         present.add("architecture")  # the keys of the old format replace it
+    if present >= _CONFIGURATION_KEYS:
+        return
     lacking = {key: use for use, keys in constants.CONFIGURATION_KEYS.items() for key in keys if key not in present}
     if lacking and configuration.resolved.get("inherits_from") is None:
         where = f"configuration {configuration.name}"

@@ -74,7 +74,7 @@ class Dataset:
     #: By plans file and configuration.
     _weights: dict[tuple[str, str], Weights] = field(default_factory=dict, init=False, compare=False)
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The folder's name; for a preprocessed dataset, the name of the dataset."""
         return self.folder.absolute().name
@@ -94,7 +94,7 @@ class Dataset:
             return "raw"
         if "imagesTr" in self.entries.folders:
             return "raw"
-        inside = self.is_trained_on or (parent.name == ROOTS[1] and DATASET_NAME.fullmatch(self.name))
+        inside = (parent.name == ROOTS[1] and DATASET_NAME.fullmatch(self.name)) or self.is_trained_on
         return "preprocessed" if inside else "loose"
 
     @cached_property
@@ -167,7 +167,7 @@ class Dataset:
 
     def migrated_with(self, plans: Plans) -> str | None:
         """The workflow of the migration that wrote ``plans``; None when no migration of plansguard did."""
-        record = known(lambda: self.migration_record(plans))
+        record = known(lambda: self.migration_record(plans)) if self.has_record(plans) else None
         return None if record is None else record.workflow
 
     @property
@@ -348,8 +348,9 @@ class Dataset:
 
     def problems_of(self, document: JsonDocument, model: str) -> tuple[FieldProblem, ...]:
         """The fields of a document that a model refuses, computed once."""
-        files = (file for files in self._recognised.values() for file in files)
-        file = next((file for file in files if file.document is document and file.model_name == model), None)
+        kinds = (kind for kind in CLASSES.values() if kind.model_name == model)
+        files = (file for kind in kinds for file in self._recognised[kind])
+        file = next((file for file in files if file.document is document), None)
         return problems(model, document.value) if file is None else file.problems
 
     def _all(self, kind: type[AnyDocument]) -> list[AnyDocument]:
@@ -358,7 +359,7 @@ class Dataset:
     def _one(self, kind: type[AnyDocument]) -> AnyDocument:
         """The document of a kind: the one with nnU-Net's own file name, else the only one."""
         documents = self._all(kind)
-        canonical = [document for document in documents if document.path.name == kind.file_name]
+        canonical = [one for one in documents if one.document.name == kind.file_name]
         if len(canonical or documents) == 1:
             return (canonical or documents)[0]
         if documents:
@@ -366,8 +367,11 @@ class Dataset:
         raise Absent(f"there is no {kind.file_name} beside the plans: put it there")
 
     def _record_file(self, plans: Plans) -> MigrationRecordFile | None:
+        records = self._all(MigrationRecordFile)
+        if not records:
+            return None
         name = plans.identifier + MIGRATION_RECORD_ENDING
-        return next((file for file in self._all(MigrationRecordFile) if file.path.name == name), None)
+        return next((file for file in records if file.document.name == name), None)
 
 
 def kind_of(document: JsonDocument) -> str | None:

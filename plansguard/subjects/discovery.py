@@ -64,8 +64,9 @@ def discover(paths: Sequence[Path], progress: Progress | None = None) -> Iterato
             named = folders.setdefault(real, (folder, set()))[1]
             if not is_folder:
                 named.add(path.name)
+    around: dict[Path, Workspace] = {}  # by the folder above: thousands of datasets are in one workspace
     every = tracked(list(folders.values()), "checking folders", progress)
-    datasets = (_listed(folder, named) for folder, named in every)
+    datasets = (_listed(folder, named, around) for folder, named in every)
     return (dataset for dataset in datasets if dataset.documents or dataset.unreadable)
 
 
@@ -84,12 +85,13 @@ def dataset_in(folder: Path, named: Iterable[str] = (), workspace: Workspace | N
     closed: list[UnreadableDocument] = []
     named = set(named)
     entries = _entries(folder)
+    place = "" if folder == Path() else str(folder)
     for name in sorted({*named, *_json_names(entries)}):
         expected = expected_kind(name)
         # Plans are known by the record beside them, too.
         certain = expected is not None or _stem(name) + file_names.MIGRATION_RECORD_ENDING in entries.files
         try:
-            document = _read(folder / name, certain)
+            document = _read(disk.joined(place, name), certain)
         except UnreadableDocument as error:
             if name in named or certain or _resembles_document(folder / name):
                 unreadable.append(error)
@@ -163,10 +165,13 @@ def _dataset_hint(workspace: Workspace, name: str) -> str:
     return f"plan it first: {printed_commands.plan_and_preprocess(name)}"
 
 
-def _listed(folder: Path, named: Iterable[str]) -> Dataset:
+def _listed(folder: Path, named: Iterable[str], around: dict[Path, Workspace]) -> Dataset:
     """As ``dataset_in``, but a folder that cannot be listed is one finding instead of an exception."""
+    above = folder.absolute().parent
     try:
-        return dataset_in(folder, named)
+        if above not in around:
+            around[above] = Workspace.around(folder)
+        return dataset_in(folder, named, around[above])
     except UnreadableDocument as error:
         return Dataset(folder, (), (error,))
 
@@ -235,7 +240,7 @@ def _resembles_document(path: Path) -> bool:
         return False
 
 
-def _read(path: Path, certain: bool) -> JsonDocument | None:
+def _read(path: str, certain: bool) -> JsonDocument | None:
     """The parsed file; None when it is not ``certain`` to be of nnU-Net, and its content is not."""
     raw = json_document.read_bytes(path)
-    return size_limits.parse(raw, str(path)) if certain or may_be_document(raw) else None
+    return size_limits.parse(raw, path) if certain or may_be_document(raw) else None

@@ -30,7 +30,11 @@ class Document:
     def __init__(self, document: JsonDocument) -> None:
         self.document = document
         self.value: Any = document.value
-        self.path = Path(document.path)
+
+    @cached_property
+    def path(self) -> Path:
+        """The path of the file."""
+        return Path(self.document.path)
 
     def at(self, *tokens: str | int) -> Location:
         """The place of a field; the engine adds line and column."""
@@ -83,26 +87,29 @@ class Fingerprint(Document):
 
     def median_spacing(self, transpose_forward: list[int]) -> list[float]:
         """Median spacing over the cases in mm, array axes after transpose_forward; Absent when none is usable."""
-        return _in_order(self._spacing, transpose_forward)
+        return self._in_order("_spacing", transpose_forward)
 
     def median_shape(self, transpose_forward: list[int]) -> list[float]:
         """Median shape after cropping in voxels, array axes after transpose_forward."""
-        return _in_order(self._shape, transpose_forward)
+        return self._in_order("_shape", transpose_forward)
 
     def median_extent(self, transpose_forward: list[int]) -> list[float]:
         """Median size of the cropped cases in mm, array axes after transpose_forward."""
-        return _in_order(self._extent, transpose_forward)
+        return self._in_order("_extent", transpose_forward)
 
     def medians(self, transpose_forward: list[int]) -> tuple[list[float], list[float], list[float]]:
         """Median spacing, shape and extent, as above."""
-        order = tuple(transpose_forward)
-        if order not in self._medians:
-            spacing, shape = self.median_spacing(transpose_forward), self.median_shape(transpose_forward)
-            self._medians[order] = spacing, shape, self.median_extent(transpose_forward)
-        return self._medians[order]
+        spacing, shape = self.median_spacing(transpose_forward), self.median_shape(transpose_forward)
+        return spacing, shape, self.median_extent(transpose_forward)
+
+    def _in_order(self, medians: str, transpose_forward: list[int]) -> list[float]:
+        key = medians, tuple(transpose_forward)
+        if key not in self._ordered:
+            self._ordered[key] = _in_order(getattr(self, medians), transpose_forward)
+        return self._ordered[key]
 
     @cached_property
-    def _medians(self) -> dict[tuple[int, ...], tuple[list[float], list[float], list[float]]]:
+    def _ordered(self) -> dict[tuple[str, tuple[int, ...]], list[float]]:
         return {}
 
     @cached_property
@@ -117,6 +124,15 @@ class Fingerprint(Document):
         Spacing in mm to a relative 1e-3, shape in voxels to one voxel (planners round it). Absent when either side
         lacks one of them.
         """
+        if plans not in self._described:
+            self._described[plans] = self._describes(plans)
+        return self._described[plans]
+
+    @cached_property
+    def _described(self) -> dict[Document, bool]:
+        return {}
+
+    def _describes(self, plans: Document) -> bool:
         order = plans.require("transpose_forward")
         spacing, shape = self.median_spacing(order), self.median_shape(order)
         plans_spacing = plans.require("original_median_spacing_after_transp")

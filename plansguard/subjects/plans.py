@@ -9,7 +9,7 @@ from typing import Any
 from plansguard.core.errors import Absent
 from plansguard.core.report import Location
 from plansguard.documents.file_names import MODEL_PLANS
-from plansguard.documents.validation import FieldProblem, problems
+from plansguard.documents.validation import FieldProblem, problems, surely_valid
 from plansguard.nnunet import constants
 from plansguard.nnunet.inheritance import InheritanceError, modern_architecture, origins, resolve_configuration
 from plansguard.subjects.documents import Document
@@ -21,9 +21,19 @@ class Plans(Document):
     model_name = "Plans"
 
     @cached_property
+    def problems(self) -> tuple[FieldProblem, ...]:
+        """Fields of a wrong type at the top level."""
+        return () if self.are_surely_valid else problems(self.model_name, self.value)
+
+    @cached_property
+    def are_surely_valid(self) -> bool:
+        """Whether all fields certainly have the right types, those of configurations included."""
+        return surely_valid(self.model_name, self.value)
+
+    @cached_property
     def identifier(self) -> str:
         """The name for ``-p``: the stem of the file name, or plans_name in a model folder."""
-        if self.path.name == MODEL_PLANS and isinstance(self.value.get("plans_name"), str):
+        if self.document.name == MODEL_PLANS and isinstance(self.value.get("plans_name"), str):
             return str(self.value["plans_name"])
         return self.path.stem
 
@@ -88,7 +98,7 @@ class Configuration:
     @cached_property
     def problems(self) -> tuple[FieldProblem, ...]:
         """Fields of a wrong type, inherited ones included."""
-        if self.broken_inheritance is not None:
+        if self.broken_inheritance is not None or self.plans.are_surely_valid:
             return ()
         return problems("Configuration", self.resolved)
 
@@ -105,9 +115,15 @@ class Configuration:
             raise Absent(f"configuration {self.name} has fields of a wrong type (see PG005)")
         return self
 
+    @cached_property
+    def earlier(self) -> tuple[Configuration, ...]:
+        """The usable configurations before this one."""
+        names = [one.name for one in self.plans.configurations]
+        return tuple(one for one in self.plans.configurations[: names.index(self.name)] if one.is_usable)
+
     def origin(self, key: str) -> str:
         """The configuration that writes ``key``: this one or an ancestor."""
-        return self._origins.get(key, self.name)
+        return self.name if key in self.plans.written[self.name] else self._origins.get(key, self.name)
 
     def at(self, *tokens: str | int) -> Location:
         """The place of a field, in the configuration that writes it; of the configuration itself without tokens."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from plansguard.core import disk
+from plansguard.core.by_content import content
 from plansguard.core.errors import known
 from plansguard.core.report import Location
 from plansguard.core.text import differ, listed, quoted
@@ -35,8 +35,11 @@ def yielded(name: str) -> ShellText:
 
 def lacks(dataset: Dataset, name: str) -> bool:
     """Return whether the folder has no file of this name, neither on disk nor among the files to be written."""
-    paths = [document.path for document in dataset.documents] + [error.path for error in dataset.unreadable]
-    return name not in {Path(path).name for path in paths} and not disk.is_there(dataset.folder / name)
+    if any(document.name == name for document in dataset.documents):
+        return False
+    return not any(disk.name(error.path) == name for error in dataset.unreadable) and not disk.is_there(
+        dataset.folder / name
+    )
 
 
 def raw_file(dataset: Dataset, name: str) -> str:
@@ -161,17 +164,18 @@ def reported_before(dataset: Dataset, configuration: Configuration, *keys: str) 
 
     The same fault is reported once: children inherit it, and the planner gives siblings the same values.
     """
-    for earlier in requested_configurations(dataset, configuration.plans):
-        if earlier.name == configuration.name:
-            return False
-        if all(_are_same(earlier.get(key), configuration.get(key)) for key in keys):
-            return True
+    only, ours = dataset.request.configuration, configuration.resolved
+    for earlier in configuration.earlier:
+        if only is None or earlier.name == only:
+            theirs = earlier.resolved
+            if all([_are_same(theirs.get(key), ours.get(key)) for key in keys]):  # noqa: C419 - no generator: faster
+                return True
     return False
 
 
 def _are_same(one: Any, other: Any) -> bool:
     """Return whether two values are equal and of equal types: to nnU-Net, 3.0 and true are not 3 and 1."""
-    return one is other or (one == other and repr(one) == repr(other))
+    return one is other or (one == other and content(one) == content(other))
 
 
 def narrowed(before: Any, after: Any) -> tuple[tuple[Any, ...], Any, Any]:

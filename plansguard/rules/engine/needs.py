@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plansguard.core.errors import UnreadableDocument
 from plansguard.documents.json_document import JsonDocument
+from plansguard.nnunet.install import packages
 from plansguard.rules.engine.settings import IdleIgnore
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.pair import Pair
@@ -85,12 +86,14 @@ DATASETS = PREPROCESSED | {"raw"}
 class Need(NamedTuple):
     """How often a need occurs, how a scope provides it, and the roles of datasets that can have it.
 
-    Where it is absent in another role, its rules can never apply: they are not recorded as *not checked*.
+    Where it is absent in another role, its rules can never apply: they are not recorded as *not checked*. A need that
+    is ``of_run`` is the same for all that is checked.
     """
 
     level: Level
     get: Callable[[Any], Any]
     roles: frozenset[str] = ROLES
+    of_run: bool = False
 
 
 #: Name of the parameter -> its need. ``get`` raises Absent for what is not there.
@@ -103,6 +106,7 @@ NEEDS: dict[str, Need] = {
     "raw_images": Need(Level.DATASET, lambda scope: scope.dataset.raw_images, PREPROCESSED),
     "trained": Need(Level.DATASET, lambda scope: scope.dataset.trained, PREPROCESSED),
     "preprocessing_records": Need(Level.DATASET, lambda scope: scope.dataset.preprocessing_records, PREPROCESSED),
+    "nnunet_version": Need(Level.DATASET, lambda _: packages.nnunet_version(), of_run=True),
     "document": Need(Level.DOCUMENT, lambda scope: scope.document),
     "plans": Need(Level.PLANS, lambda scope: scope.plans.valid),
     "migration_record": Need(Level.MIGRATED_PLANS, lambda scope: scope.dataset.migration_record(scope.plans)),

@@ -87,7 +87,7 @@ def run_rules(
         documents=len(results.paths) + len(results.damaged),
         datasets=len(results.datasets),
         findings=tuple(sorted(findings, key=_order)),
-        not_checked=tuple(results.not_checked),
+        not_checked=results.not_checked,
     )
 
 
@@ -110,7 +110,7 @@ class _Results:
 
     def __init__(self, rules: Sequence[Rule], settings: SettingsDocument | None) -> None:
         self.findings: list[Finding] = []
-        self.not_checked: dict[NotChecked, None] = {}
+        self._skipped: list[tuple[Sequence[Rule], str, str]] = []
         self.crashes: list[Crash] = []
         #: Paths of the documents, files that could not be read, and folders that a rule could not list, by path.
         self.paths: set[str] = set()
@@ -125,6 +125,7 @@ class _Results:
         for rule in rules:
             for role in rule.roles:
                 self._applicable[rule.level, role].setdefault(rule.needs, []).append(rule)
+        self._of_run: _Needs = {}
         #: Documents in which findings about the run itself may be: settings, and what a rule has crashed on.
         self._documents: list[SettingsDocument] = [] if settings is None else [settings]
 
@@ -145,7 +146,7 @@ class _Results:
 
     def add(self, level: Level, scope: Scope, of_dataset: _Needs | None = None) -> None:
         """Run the rules of one level on one scope. ``of_dataset`` collects the needs that scopes of a dataset share."""
-        provider = _Provider(scope, {} if of_dataset is None else of_dataset)
+        provider = _Provider(scope, {} if of_dataset is None else of_dataset, self._of_run)
         for names, rules in self._applicable[level, scope.dataset.role].items():
             try:
                 needs = provider.needs(names)
@@ -160,7 +161,8 @@ class _Results:
             for rule in rules:
                 try:
                     # A rule that stops half way has not checked anything: its findings count only once it has ended.
-                    self.findings += [self._finding(rule, found, scope) for found in rule.check(**needs)]
+                    if results := [*rule.check(*needs)]:
+                        self.findings += [self._finding(rule, found, scope) for found in results]
                 except Exception as error:  # noqa: BLE001 - see _not_judged
                     self._not_judged([rule], scope, error)
 
@@ -185,9 +187,14 @@ class _Results:
         closed = (one for path, one in self._closed.items() if path not in reported)
         return (*self.damaged, *(one for one in closed if needed is None or needed(Path(one.path))))
 
-    def _skip(self, rules: Iterable[Rule], path: str, reason: str) -> None:
-        for rule in rules:
-            self.not_checked[NotChecked(rule.info.code, rule.info.name, path, reason)] = None
+    def _skip(self, rules: Sequence[Rule], path: str, reason: str) -> None:
+        self._skipped.append((rules, path, reason))
+
+    @property
+    def not_checked(self) -> tuple[NotChecked, ...]:
+        """Each rule that did not run at a place, once."""
+        skipped = ((rule.info, path, reason) for rules, path, reason in self._skipped for rule in rules)
+        return tuple(dict.fromkeys(NotChecked(info.code, info.name, path, why) for info, path, why in skipped))
 
     def _finding(self, rule: Rule, found: Found, scope: Scope) -> Finding:
         """The finding with lines and columns."""
@@ -202,31 +209,40 @@ class _Results:
 
 
 class _Provider:
-    """Provides rules with their needs on one scope, each computed once."""
+    """Provides rules with their needs on one scope; each is computed once for all scopes that share it."""
 
-    def __init__(self, scope: Scope, of_dataset: _Needs) -> None:
+    def __init__(self, scope: Scope, of_dataset: _Needs, of_run: _Needs) -> None:
         self._scope = scope
         self._of_dataset = of_dataset
+        self._of_run = of_run
         self._of_scope: _Needs = {}
+        #: The needs that are known to be there, of the scope and of all around it.
+        self._present = {name: need for name, need in of_dataset.items() if not isinstance(need, Absent)}
 
-    def needs(self, names: tuple[str, ...]) -> dict[str, Any] | Absent | None:
+    def needs(self, names: tuple[str, ...]) -> list[Any] | Absent | None:
         """Return the needs of these names, or why the first of them is absent.
 
         None where one is absent as it should be: by the role, or until nnU-Net writes it.
         """
-        needs: dict[str, Any] = {}
+        needs = [self._present[name] for name in names if name in self._present]
+        return needs if len(needs) == len(names) else self._completed(names)
+
+    def _completed(self, names: tuple[str, ...]) -> list[Any] | Absent | None:
         absent: Absent | None = None
         for name in names:
-            needs[name] = need = self._need(name)
+            need = self._present[name] if name in self._present else self._need(name)
             if isinstance(need, Absent):
                 if self._scope.dataset.role not in NEEDS[name].roles or isinstance(need, NotWrittenYet):
                     return None
                 absent = absent or need
-        return needs if absent is None else absent
+            else:
+                self._present[name] = need
+        return [self._present[name] for name in names] if absent is None else absent
 
     def _need(self, name: str) -> Any:
         need = NEEDS[name]
         known = self._of_dataset if need.level is Level.DATASET else self._of_scope
+        known = self._of_run if need.of_run else known
         if name not in known:
             try:
                 known[name] = need.get(self._scope)

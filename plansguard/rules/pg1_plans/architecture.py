@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from plansguard.core.report import Location, Severity
+from plansguard.core.by_content import by_content
+from plansguard.core.report import Severity
 from plansguard.core.text import listed, nearest
 from plansguard.nnunet import constants, fields
 from plansguard.rules.engine.declare import Found, found, rule
@@ -47,7 +48,9 @@ def incomplete_architecture(configuration: Configuration, dataset: Dataset) -> I
     decisive = ("UNet_class_name", *lacking) if configuration.has_old_format else ()
     if lacking and not reported_before(dataset, configuration, "architecture", *decisive):
         replaced = parent and parent.get("architecture") not in (None, configuration.get("architecture"))
-        yield found(at, where=where, lacking=listed(lacking), compared="", remedy=copy if replaced else remedy)
+        owner = configuration.origin("UNet_class_name")
+        place = configuration.at(*at) if at else configuration.plans.at("configurations", owner)
+        yield found(place, where=where, lacking=listed(lacking), compared="", remedy=copy if replaced else remedy)
     for key in _RESAMPLINGS:
         arguments = f"{key}_kwargs"
         lost = _lost_arguments(configuration, parent, key) if parent else []
@@ -105,42 +108,52 @@ def old_plans_format(plans: Plans, dataset: Dataset) -> Iterator[Found]:
         )
 
 
-def _missing_of_network(configuration: Configuration) -> tuple[Location, str, list[str], str]:
-    """Return the place where something is missing, its name in messages, what is missing, and the remedy."""
+#: The keys of the place where something is missing, its name in messages, what is missing, and the remedy.
+_Missing = tuple[tuple[str, ...], str, list[str], str]
+
+
+def _missing_of_network(configuration: Configuration) -> _Missing:
     if configuration.has_old_format:
         # PG006 reports a configuration without any network.
         keys = constants.OLD_CONFIGURATION_KEYS if "UNet_class_name" in configuration.resolved else ()
         lacking = [key for key in keys if key not in configuration.resolved]
         where = f"configuration {configuration.name}, in the old format,"
         if renamed := fields.misspelt(lacking, configuration.resolved, "Configuration"):
-            return configuration.at(renamed[0]), where, lacking, f"rename {renamed[0]} to {renamed[1]}"
-        owner = configuration.origin("UNet_class_name")
-        return configuration.plans.at("configurations", owner), where, lacking, "plan again"
-    architecture = configuration.resolved["architecture"]
+            return renamed[:1], where, lacking, f"rename {renamed[0]} to {renamed[1]}"
+        return (), where, lacking, "plan again"
+    return _missing_of_architecture(configuration.resolved["architecture"])
+
+
+@by_content
+def _missing_of_architecture(architecture: Mapping[str, Any]) -> _Missing:
     lacking = [key for key in constants.ARCHITECTURE_KEYS if key not in architecture]
     if lacking:
-        return configuration.at("architecture"), "architecture", lacking, "take the whole block from plans that work"
+        return ("architecture",), "architecture", lacking, "take the whole block from plans that work"
     misspelt = misspelt_argument(architecture)
-    at = configuration.at("architecture", "arch_kwargs", *([misspelt] if misspelt else []))
+    at = "architecture", "arch_kwargs", *([misspelt] if misspelt else [])
     return at, "arch_kwargs", *_missing_arguments(architecture)
 
 
 def misspelt_argument(architecture: Mapping[str, Any]) -> str | None:
     """Return the unknown argument that is most like the first missing one of nnU-Net's own networks."""
     lacking, kwargs = _lacking_arguments(architecture), architecture["arch_kwargs"] or {}
-    stock = constants.STOCK_ARCHITECTURES.get(architecture["network_class_name"].rpartition(".")[2])
+    stock = _stock_network(architecture)
     unknown = [key for key in kwargs if stock and key not in (*stock.required, *stock.optional)]
     return nearest(lacking[0], unknown) if lacking else None
 
 
 def _lacking_arguments(architecture: Mapping[str, Any]) -> list[str]:
-    """Return the arguments that a complete architecture does not give to its network."""
-    kwargs, imports = architecture["arch_kwargs"] or {}, architecture["_kw_requires_import"] or []
-    stock = constants.STOCK_ARCHITECTURES.get(architecture["network_class_name"].rpartition(".")[2])
+    """Return the arguments that an architecture does not give to its network."""
+    kwargs, imports = architecture["arch_kwargs"] or {}, architecture.get("_kw_requires_import") or []
+    stock = _stock_network(architecture)
     lacking = [key for key in dict.fromkeys((*(stock.required if stock else ()), *imports)) if key not in kwargs]
     if ENCODER_LISTS & set(kwargs):  # PG103 reports the wrong one of the two
         lacking = [key for key in lacking if key not in ENCODER_LISTS]
     return lacking
+
+
+def _stock_network(architecture: Mapping[str, Any]) -> constants.StockArchitecture | None:
+    return constants.STOCK_ARCHITECTURES.get(str(architecture.get("network_class_name")).rpartition(".")[2])
 
 
 def _missing_arguments(architecture: Mapping[str, Any]) -> tuple[list[str], str]:
@@ -148,7 +161,7 @@ def _missing_arguments(architecture: Mapping[str, Any]) -> tuple[list[str], str]
     lacking = _lacking_arguments(architecture)
     if not lacking:
         return [], ""
-    stock = constants.STOCK_ARCHITECTURES.get(architecture["network_class_name"].rpartition(".")[2])
+    stock = _stock_network(architecture)
     if misspelt := misspelt_argument(architecture):
         return lacking, f"rename {misspelt} to {lacking[0]}"
     if not set(lacking) & set(stock.required if stock else ()):

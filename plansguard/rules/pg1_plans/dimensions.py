@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
+from plansguard.core.by_content import by_content
 from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import listed
@@ -69,13 +71,24 @@ def _axes(configuration: Configuration) -> dict[str, int]:
     """Return the axes of each field that has a number of them; not of lists whose entries differ (see PG103)."""
     fields = {key: len(configuration.get(key)) for key in _OF_PATCHES if configuration.get(key) is not None}
     architecture = known(lambda: configuration.architecture)
-    kwargs = architecture["arch_kwargs"] if architecture else {}
+    for key, axes in _axes_of_network(architecture["arch_kwargs"]).items() if architecture else ():
+        if key in network.PER_STAGE_AND_AXIS:
+            fields[network.written_name(configuration, key)] = axes
+        elif not configuration.has_old_format:  # there both follow from patch_size
+            fields[key] = axes
+    return fields
+
+
+@by_content
+def _axes_of_network(kwargs: Mapping[str, Any]) -> dict[str, int]:
+    """Return the axes of strides and kernels, and those of the layers."""
+    fields = {}
     for key in network.PER_STAGE_AND_AXIS:
         stages = kwargs.get(key)
         lengths = {len(stage) for stage in stages if isinstance(stage, list)} if isinstance(stages, list) else set()
         if len(lengths) == 1:
-            fields[network.written_name(configuration, key)] = lengths.pop()
-    for key in () if configuration.has_old_format else ("conv_op", "norm_op"):  # there both follow from patch_size
+            fields[key] = lengths.pop()
+    for key in ("conv_op", "norm_op"):
         layer = re.search(r"(\d)d$", str(kwargs.get(key)))
         if layer:
             fields[key] = int(layer[1])
@@ -90,6 +103,8 @@ def _place(configuration: Configuration, field: str) -> Location:
 
 def _odd_fields(fields: Mapping[str, int]) -> Iterator[tuple[int, list[str], list[str]]]:
     """Yield each unusual number of axes, the fields that have it, and the fields of the usual number."""
+    if len({*fields.values()}) < 2:
+        return
     odd: dict[int, list[str]] = {}
     for name, axes, _, _ in network.minority(fields):
         odd.setdefault(axes, []).append(name)

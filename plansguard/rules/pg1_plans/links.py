@@ -45,7 +45,9 @@ def broken_cascade(plans: Plans, dataset: Dataset) -> Iterator[Found]:
                 at = configuration.at("previous_stage")
                 yield _cascade(at, configuration.name, "previous_stage", previous, trouble, names)
         following = configuration.get("next_stage")
-        stages = following if isinstance(following, list) else [] if following is None else [following]
+        if following is None:
+            continue
+        stages = following if isinstance(following, list) else [following]
         for index, stage in enumerate(stages):
             at = configuration.at("next_stage", *((index,) if isinstance(following, list) else ()))
             if stage not in names:
@@ -74,6 +76,8 @@ def misspelt_key(plans: Plans) -> Iterator[Found]:
     """
     for at, model, written, present in _objects(plans):
         known = fields.FIELDS[model]
+        if written.keys() <= known.keys():
+            continue
         absent = [key for key in known if key not in present and not known[key].needed]
         for key in written:
             meant = fields.near(key, absent) if key not in known else None
@@ -82,7 +86,7 @@ def misspelt_key(plans: Plans) -> Iterator[Found]:
             silent = meant in _SILENT_WITHOUT
             read = bool(known[meant].steps)
             yield found(
-                Location(at.path, f"{at.pointer}/{_escaped(key)}"),
+                plans.at(*at, key),
                 severity=None if silent else Severity.WARNING if read else Severity.INFO,
                 key=brief(key),
                 known=meant,
@@ -122,28 +126,23 @@ def invalid_count(configuration: Configuration, dataset: Dataset) -> Iterator[Fo
 
 
 class _Object(NamedTuple):
-    """An object of the plans: its place, its model, its own keys, and those that it inherits too."""
+    """An object of the plans: the keys that lead to it, its model, its own keys, and those that it inherits too."""
 
-    at: Location
+    at: tuple[str, ...]
     model: str
     written: Mapping[str, Any]
     present: Mapping[str, Any]
 
 
 def _objects(plans: Plans) -> Iterator[_Object]:
-    yield _Object(plans.at(), "Plans", plans.value, plans.value)
+    yield _Object((), "Plans", plans.value, plans.value)
     for configuration in plans.configurations:
-        written = plans.written[configuration.name]
+        written, at = plans.written[configuration.name], ("configurations", configuration.name)
         present = written if configuration.broken_inheritance else configuration.resolved
-        yield _Object(plans.at("configurations", configuration.name), "Configuration", written, present)
+        yield _Object(at, "Configuration", written, present)
         architecture = written.get("architecture")
         if isinstance(architecture, dict):
-            at = plans.at("configurations", configuration.name, "architecture")
-            yield _Object(at, "Architecture", architecture, architecture)
-
-
-def _escaped(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
+            yield _Object((*at, "architecture"), "Architecture", architecture, architecture)
 
 
 def _inherited_from_reported(configuration: Configuration, key: str) -> bool:

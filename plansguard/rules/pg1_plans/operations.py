@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from plansguard.core.by_content import by_content
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed, nearest
 from plansguard.nnunet import constants, fields, signatures
@@ -42,6 +43,8 @@ _ANISOTROPIC = 3
 _ORDERS, _LARGEST_ORDER = ("order", "order_z"), 5
 #: Arguments of networks that PG103 and PG104 judge.
 _OF_STAGES = frozenset((*network.PER_STAGE_AND_AXIS, *network.PER_STAGE, "n_stages", *_OPERATIONS, "block"))
+#: The place of a network's arguments in a configuration.
+_KWARGS = ("architecture", "arch_kwargs")
 _RESAMPLINGS = ("resampling_fn_data", "resampling_fn_seg", "resampling_fn_probabilities")
 
 
@@ -67,16 +70,10 @@ def unknown_operation(configuration: Configuration, dataset: Dataset) -> Iterato
     """
     if configuration.has_old_format or reported_before(dataset, configuration, "architecture"):
         return
-    if meant := _misspelt_network(configuration):
-        at, path = (
-            configuration.at("architecture", "network_class_name"),
-            configuration.architecture["network_class_name"],
-        )
-        statement = f"there is no class {brief(path)}"
-        yield found(at, statement=statement, key="network_class_name", value=path, remedy=f"write {meant}")
-    if _class_name(configuration) in constants.STOCK_ARCHITECTURES:
-        imports = configuration.architecture.get("_kw_requires_import") or []
-        yield from _faults_of_operations(configuration, configuration.architecture["arch_kwargs"], imports)
+    for at, value, statement, remedy in _unknown_operations(configuration.architecture):
+        key = at[-1] if isinstance(at[-1], str) else at[-2]
+        place = configuration.at("architecture", *at)
+        yield found(place, statement=statement, key=key, value=value, remedy=remedy)
 
 
 @rule("PG117", Severity.ERROR, message="{owner}: {argument} {trouble}", fix="{remedy}")
@@ -103,7 +100,8 @@ def wrong_argument(configuration: Configuration, dataset: Dataset) -> Iterator[F
         *_faults_of_network(configuration, dataset),
         *_faults_of_resampling(configuration, dataset),
     ):
-        yield found(at, severity=severity, owner=owner, argument=argument, trouble=trouble, remedy=remedy)
+        place = configuration.at(*at)
+        yield found(place, severity=severity, owner=owner, argument=argument, trouble=trouble, remedy=remedy)
 
 
 @rule("PG118", Severity.ERROR, message="{key} is {value}, and nnU-Net {version} has no such {what}", fix="{remedy}")
@@ -124,10 +122,8 @@ def unknown_name(plans: Plans, dataset: Dataset) -> Iterator[Found]:
 
     Evidence: PL-08, IO-01; utilities/find_class_by_name.py, measured with nnU-Net 2.8.1.
     """
-    for at, key, value, kind in _names(plans, dataset):
+    for at, key, value, kind in _unknown_names(plans, dataset):
         known = signatures.names(kind)
-        if value in known or value is None:
-            continue
         meant = fields.near(value, known)
         impossible = not value.isidentifier() or value in _other_names(plans)
         yield found(
@@ -151,6 +147,17 @@ def _other_names(plans: Plans) -> set[str]:
     return {name for kind in kinds for name in signatures.names(kind)} | {str(name) for name in own}
 
 
+#: Keys whose values are names of nnU-Net's parts, and the kinds of these.
+_NAMES_IN_PLANS: tuple[tuple[str, signatures.Kind], ...] = (
+    ("image_reader_writer", "readers"),
+    ("label_manager", "label_managers"),
+)
+_NAMES_IN_CONFIGURATIONS: tuple[tuple[str, signatures.Kind], ...] = (
+    ("preprocessor_name", "preprocessors"),
+    ("resampling_fn_data", "resampling"),
+    ("resampling_fn_seg", "resampling"),
+    ("resampling_fn_probabilities", "resampling"),
+)
 #: Kind of name -> what it is.
 _WHAT: Mapping[signatures.Kind, str] = {
     "readers": "reader",
@@ -161,9 +168,9 @@ _WHAT: Mapping[signatures.Kind, str] = {
 
 
 class _Fault(NamedTuple):
-    """A value that does not serve: where, whose argument, and the remedy."""
+    """A value that does not serve: where in the configuration, whose argument, and the remedy."""
 
-    at: Location
+    at: tuple[str, ...]
     severity: Severity
     owner: str
     argument: str
@@ -171,61 +178,73 @@ class _Fault(NamedTuple):
     remedy: str
 
 
-def _names(plans: Plans, dataset: Dataset) -> Iterator[tuple[Location, str, str | None, signatures.Kind]]:
-    """Yield the place, key, value and kind of each name of a part of nnU-Net."""
-    yield plans.at("image_reader_writer"), "image_reader_writer", plans.value.get("image_reader_writer"), "readers"
-    yield plans.at("label_manager"), "label_manager", plans.value.get("label_manager"), "label_managers"
+def _unknown_names(plans: Plans, dataset: Dataset) -> Iterator[tuple[Location, str, str, signatures.Kind]]:
+    """Yield the place, key, value and kind of each name of a part that nnU-Net does not have."""
+    for key, kind in _NAMES_IN_PLANS:
+        if (name := _unknown(plans.value.get(key), kind)) is not None:
+            yield plans.at(key), key, name, kind
     for configuration in plans.configurations:
         if configuration.is_usable and dataset.request.configuration in (None, configuration.name):
-            for key, kind in (("preprocessor_name", "preprocessors"), *((key, "resampling") for key in _RESAMPLINGS)):
-                if not reported_before(dataset, configuration, key):
-                    yield configuration.at(key), key, configuration.get(key), kind  # type: ignore[misc]
+            for key, kind in _NAMES_IN_CONFIGURATIONS:
+                name = _unknown(configuration.resolved.get(key), kind)
+                if name is not None and not reported_before(dataset, configuration, key):
+                    yield configuration.at(key), key, name, kind
 
 
-def _faults_of_operations(
-    configuration: Configuration, kwargs: Mapping[str, Any], imports: list[Any]
-) -> Iterator[Found]:
-    """Yield operations that do not serve, those that are not imported, and imports of what is no operation."""
-    for key in (*_OPERATIONS, "block"):
-        fault = _fault_of_operation(key, kwargs[key]) if key in kwargs else None
-        if key == "norm_op" and kwargs.get(key) is None and _class_name(configuration) in _INITIALIZES_NORM:
-            fault = _Wrong("residual blocks need a normalization", "write the path of a normalization layer")
-        if fault is not None:
-            value, place = kwargs.get(key), configuration.at_kwarg(key)
-            statement = f"{key} is {brief(value)}: {fault.trouble}"
-            yield found(place, statement=statement, key=key, value=value, remedy=fault.remedy)
-        elif key not in imports and isinstance(kwargs.get(key), str):
-            statement = f"_kw_requires_import lacks {key}: the network gets a text in place of a class"
-            misspelt = [index for index, name in enumerate(imports) if fields.near(str(name), [key])][:1]
-            at, remedy = _imports(configuration, *misspelt), f'add "{key}"'
-            yield found(at, statement=statement, key="_kw_requires_import", value=imports, remedy=remedy)
-    for index, key in enumerate(imports):
-        checked = key in (*_OPERATIONS, "block")
-        if not checked and kwargs.get(key) is not None and not isinstance(kwargs[key], str):
-            statement = f"_kw_requires_import names {key}, but {brief(kwargs[key])} is no path of a class"
-            at, remedy = _imports(configuration, index), f"take {brief(key)} out"
-            yield found(at, statement=statement, key="_kw_requires_import", value=imports, remedy=remedy)
-        elif key in imports[:index] and kwargs.get(key) is not None:
-            statement, at = f"_kw_requires_import names {key} twice", _imports(configuration, index)
-            remedy = "keep one of them"
-            yield found(at, statement=statement, key="_kw_requires_import", value=imports, remedy=remedy)
+def _unknown(name: str | None, kind: signatures.Kind) -> str | None:
+    """Return a name that is not one of a kind of nnU-Net's parts."""
+    return None if name in signatures.names(kind) else name
 
 
-def _misspelt_network(configuration: Configuration) -> str | None:
-    """Return the network whose path the configuration misspells. nnU-Net finds a network by its last name, too."""
-    path = configuration.architecture.get("network_class_name")
-    if not isinstance(path, str) or configuration.has_old_format or signatures.network(path) is not None:
-        return None
+class _Unknown(NamedTuple):
+    """A path that leads to no class, or is not followed: where in the architecture, its value, why, and the remedy."""
+
+    at: tuple[str | int, ...]
+    value: Any
+    statement: str
+    remedy: str
+
+
+@by_content
+def _unknown_operations(architecture: Mapping[str, Any]) -> tuple[_Unknown, ...]:
+    path = architecture.get("network_class_name")
+    unknown = path if isinstance(path, str) and signatures.network(path) is None else None
+    faults: list[_Unknown] = []
+    if unknown is not None and (meant := _meant_network(unknown)):
+        faults = [_Unknown(("network_class_name",), unknown, f"there is no class {brief(unknown)}", f"write {meant}")]
+    name, imports = str(path).rpartition(".")[2], architecture.get("_kw_requires_import") or []
+    if name in constants.STOCK_ARCHITECTURES:
+        faults += _faults_of_operations(name, architecture["arch_kwargs"], imports)
+    return tuple(faults)
+
+
+def _meant_network(path: str) -> str | None:
+    """Return the network whose path is misspelt, or a network for an empty path."""
     known = signatures.known_networks()
     return fields.near(path, known) or (None if path.strip() else known[0])
 
 
-def _class_name(configuration: Configuration) -> str:
-    return str(configuration.architecture.get("network_class_name")).rpartition(".")[2]
-
-
-def _imports(configuration: Configuration, *tokens: int) -> Location:
-    return configuration.at("architecture", "_kw_requires_import", *tokens)
+def _faults_of_operations(network: str, kwargs: Mapping[str, Any], imports: list[Any]) -> Iterator[_Unknown]:
+    """Yield operations that do not serve, those that are not imported, and imports of what is no operation."""
+    for key in (*_OPERATIONS, "block"):
+        fault = _fault_of_operation(key, kwargs[key]) if key in kwargs else None
+        if key == "norm_op" and kwargs.get(key) is None and network in _INITIALIZES_NORM:
+            fault = _Wrong("residual blocks need a normalization", "write the path of a normalization layer")
+        if fault is not None:
+            value = kwargs.get(key)
+            yield _Unknown(("arch_kwargs", key), value, f"{key} is {brief(value)}: {fault.trouble}", fault.remedy)
+        elif key not in imports and isinstance(kwargs.get(key), str):
+            statement = f"_kw_requires_import lacks {key}: the network gets a text in place of a class"
+            misspelt = [index for index, name in enumerate(imports) if fields.near(str(name), [key])][:1]
+            yield _Unknown(("_kw_requires_import", *misspelt), imports, statement, f'add "{key}"')
+    for index, key in enumerate(imports):
+        checked = key in (*_OPERATIONS, "block")
+        if not checked and kwargs.get(key) is not None and not isinstance(kwargs[key], str):
+            statement = f"_kw_requires_import names {key}, but {brief(kwargs[key])} is no path of a class"
+            yield _Unknown(("_kw_requires_import", index), imports, statement, f"take {brief(key)} out")
+        elif key in imports[:index] and kwargs.get(key) is not None:
+            statement = f"_kw_requires_import names {key} twice"
+            yield _Unknown(("_kw_requires_import", index), imports, statement, "keep one of them")
 
 
 def _fault_of_operation(key: str, value: Any) -> _Wrong | None:
@@ -255,72 +274,80 @@ def _fault_of_block(value: Any) -> _Wrong | None:
     return _Wrong("there is no such class of blocks", "write the path of BasicBlockD or BottleneckD, or delete it")
 
 
-def _faults_of_network(configuration: Configuration, dataset: Dataset) -> Iterator[_Fault]:
-    """Yield what the network does not take, and what its layers do not take."""
+def _faults_of_network(configuration: Configuration, dataset: Dataset) -> tuple[_Fault, ...]:
+    """Return what the network does not take, and what its layers do not take."""
     if configuration.has_old_format or reported_before(dataset, configuration, "architecture"):
-        return
-    architecture = configuration.architecture
-    found = signatures.network(str(architecture.get("network_class_name")))
+        return ()
+    return _faults_of_architecture(configuration.architecture)
+
+
+@by_content
+def _faults_of_architecture(architecture: Mapping[str, Any]) -> tuple[_Fault, ...]:
+    network = signatures.network(str(architecture.get("network_class_name")))
+    if network is None:
+        return ()
+    faults = *_misfits_of_network(architecture, network), *_false_texts(network.name, architecture["arch_kwargs"])
+    return (*faults, *_misfits_of_layers(architecture["arch_kwargs"], network))
+
+
+def _misfits_of_network(architecture: Mapping[str, Any], network: signatures.NamedClass) -> Iterator[_Fault]:
     kwargs = architecture["arch_kwargs"]
-    if found is None:
-        return
     # arguments of an operation that is null are not read
     unread = {arguments for key, (arguments, _) in _ARGUMENTS.items() if kwargs.get(key) is None}
-    for misfit in signatures.misfits(found.arguments, kwargs):
+    for misfit in signatures.misfits(network.arguments, kwargs):
         # PG103 and PG104 report missing arguments and wrong numbers of stages
         if not misfit.lacking and misfit.argument not in (*_OF_STAGES, *unread, misspelt_argument(architecture)):
-            yield _fault(configuration.at_kwarg(misfit.argument), found.name, misfit, [*found.arguments])
-    yield from _false_texts(configuration, found.name, kwargs)
+            yield _fault((*_KWARGS, misfit.argument), network.name, misfit, [*network.arguments])
+
+
+def _misfits_of_layers(kwargs: Mapping[str, Any], network: signatures.NamedClass) -> Iterator[_Fault]:
     for key, (arguments, positional) in _ARGUMENTS.items():
         layer = signatures.layer(kwargs[key]) if isinstance(kwargs.get(key), str) else None
         given = kwargs.get(arguments)
         if layer is None or _fault_of_operation(key, kwargs[key]):
             continue
+        at = (*_KWARGS, arguments)
         if given is None and key == "dropout_op":
-            at, remedy = configuration.at_kwarg(arguments), f'write "{arguments}": {{}}, or its arguments'
+            remedy = f'write "{arguments}": {{}}, or its arguments'
             yield _Fault(at, Severity.ERROR, layer.name, arguments, "must not be null beside it", remedy)
-        affine = key != "norm_op" or not isinstance(given, (dict, type(None))) or _is_affine(layer, given)
-        if found.name in _INITIALIZES_NORM and not affine:
+        if key == "norm_op" and network.name in _INITIALIZES_NORM and not _is_affine(layer, given):
             place = ("affine",) if "affine" in (given or {}) else ()
-            at, remedy = configuration.at_kwarg(arguments, *place), 'write "affine": true'
-            yield _Fault(at, Severity.ERROR, layer.name, "affine", "must be true in residual blocks", remedy)
+            remedy = 'write "affine": true'
+            yield _Fault((*at, *place), Severity.ERROR, layer.name, "affine", "must be true in residual blocks", remedy)
         if isinstance(given, dict):
-            yield from _faults_of_layer(configuration, layer, arguments, positional)
+            yield from _faults_of_layer(given, layer, at, positional)
 
 
-def _is_affine(layer: signatures.NamedClass, given: Mapping[str, Any] | None) -> bool:
-    """Return whether a normalization layer has weights, by its arguments or by default."""
-    return bool((given or {}).get("affine", (layer.arguments.get("affine") or ["any", True])[-1]))
+def _is_affine(layer: signatures.NamedClass, given: Any) -> bool:
+    """Return whether a normalization layer has weights, by its arguments or its default.
+
+    True for arguments that are no object, which is a fault of its own.
+    """
+    default = (layer.arguments.get("affine") or ["any", True])[-1]
+    return bool(default if given is None else given.get("affine", default) if isinstance(given, dict) else True)
 
 
 def _faults_of_layer(
-    configuration: Configuration, layer: signatures.NamedClass, key: str, positional: int
+    given: Mapping[str, Any], layer: signatures.NamedClass, at: tuple[str, ...], positional: int
 ) -> Iterator[_Fault]:
-    """Yield what a layer of torch does not take of its arguments, which are given under ``key``."""
-    given = configuration.architecture["arch_kwargs"][key]
+    """Yield what a layer of torch does not take of its arguments."""
     for misfit in signatures.misfits(layer.arguments, given, positional):
         place = () if misfit.lacking else (misfit.argument,)
-        yield _fault(configuration.at_kwarg(key, *place), layer.name, misfit, [*layer.arguments])
+        yield _fault((*at, *place), layer.name, misfit, [*layer.arguments])
     for argument, value in given.items():
         if trouble := _trouble_of_value(argument, value, layer.arguments):
-            misfit = signatures.Misfit(argument, trouble)
-            yield _fault(configuration.at_kwarg(key, argument), layer.name, misfit, [])
+            yield _fault((*at, argument), layer.name, signatures.Misfit(argument, trouble), [])
 
 
 def _faults_of_resampling(configuration: Configuration, dataset: Dataset) -> Iterator[_Fault]:
     """Yield what nnU-Net's resampling functions do not take."""
     for key in _RESAMPLINGS:
         name, given = configuration.get(key), configuration.get(f"{key}_kwargs")
-        arguments = signatures.resampling(name) if isinstance(name, str) else None
-        if arguments is None or given is None or reported_before(dataset, configuration, key, f"{key}_kwargs"):
+        faults = _misfits_of_resampling(name, given)
+        if not faults or reported_before(dataset, configuration, key, f"{key}_kwargs"):
             continue
-        faults = [misfit for misfit in signatures.misfits(arguments, given) if not misfit.lacking]
-        wrong = ((argument, _trouble_of_value(argument, value, arguments)) for argument, value in given.items())
-        faults += [signatures.Misfit(argument, trouble) for argument, trouble in wrong if trouble]
         for fault in faults:
-            if fault.argument == "order" and given["order"] is None and given.get("is_seg") and "order" in arguments:
-                continue  # scikit-image then takes 1, as nnU-Net's planners write
-            at, severity = configuration.at(f"{key}_kwargs", fault.argument), Severity.ERROR
+            severity = Severity.ERROR
             if fault.argument == "order_z" and fault.trouble != signatures.NO_ARGUMENT:
                 read = _reads_order_z(configuration, given)
                 if read is False:
@@ -330,7 +357,21 @@ def _faults_of_resampling(configuration: Configuration, dataset: Dataset) -> Ite
                 severity = Severity.WARNING  # for most images true does what null does
             if fault.argument == "order" and given["order"] is None:
                 severity = Severity.WARNING  # scikit-image takes 1
-            yield _fault(at, name, fault, [*arguments], severity)
+            known = [*(signatures.resampling(name) or ())]
+            yield _fault((f"{key}_kwargs", fault.argument), name, fault, known, severity)
+
+
+@by_content
+def _misfits_of_resampling(name: Any, given: Mapping[str, Any] | None) -> tuple[signatures.Misfit, ...]:
+    arguments = signatures.resampling(name) if isinstance(name, str) else None
+    if arguments is None or given is None:
+        return ()
+    faults = [misfit for misfit in signatures.misfits(arguments, given) if not misfit.lacking]
+    wrong = ((argument, _trouble_of_value(argument, value, arguments)) for argument, value in given.items())
+    faults += [signatures.Misfit(argument, trouble) for argument, trouble in wrong if trouble]
+    if "order" in arguments and given.get("order", 0) is None and given.get("is_seg"):
+        faults = [fault for fault in faults if fault.argument != "order"]  # scikit-image takes 1, as planners write
+    return tuple(faults)
 
 
 def _reads_order_z(configuration: Configuration, given: Mapping[str, Any]) -> bool | None:
@@ -346,12 +387,12 @@ def _reads_order_z(configuration: Configuration, given: Mapping[str, Any]) -> bo
     return bool(separate) or None
 
 
-def _false_texts(configuration: Configuration, owner: str, kwargs: Mapping[str, Any]) -> Iterator[_Fault]:
+def _false_texts(owner: str, kwargs: Mapping[str, Any]) -> Iterator[_Fault]:
     """Yield flags of the network that are true because they are a text."""
     for key in kwargs:
         field = fields.FIELDS["ArchKwargs"].get(key)
         if field is not None and field.truth and fields.is_false_text(kwargs[key]):
-            yield _Fault(configuration.at_kwarg(key), Severity.ERROR, owner, key, *_FALSE_TEXT)
+            yield _Fault((*_KWARGS, key), Severity.ERROR, owner, key, *_FALSE_TEXT)
 
 
 def _trouble_of_value(argument: str, value: Any, arguments: signatures.Arguments) -> str | None:
@@ -365,7 +406,7 @@ def _trouble_of_value(argument: str, value: Any, arguments: signatures.Arguments
 
 
 def _fault(
-    at: Location, owner: str, misfit: signatures.Misfit, known: list[str], severity: Severity = Severity.ERROR
+    at: tuple[str, ...], owner: str, misfit: signatures.Misfit, known: list[str], severity: Severity = Severity.ERROR
 ) -> _Fault:
     meant = nearest(misfit.argument, known) if misfit.trouble == signatures.NO_ARGUMENT else None
     remedy = f"write {meant}" if meant else "delete it" if misfit.trouble == signatures.NO_ARGUMENT else "correct it"

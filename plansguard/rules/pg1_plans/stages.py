@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import chain
 from math import prod
 from typing import Any
 
+from plansguard.core.by_content import by_content
 from plansguard.core.errors import Absent, known
 from plansguard.core.report import Severity
 from plansguard.core.text import brief, listed
@@ -20,6 +22,8 @@ from plansguard.subjects.plans import Configuration
 
 #: PL-02. nnU-Net's planners stop halving an axis before fewer voxels than this are left.
 _SMALLEST_MAP = 4
+#: An entry that no U-Net accepts: argument, stage and axis, value, what is wrong, and the remedy.
+_BadEntry = tuple[str, tuple[int, ...], Any, str, str]
 
 
 @rule(
@@ -131,12 +135,14 @@ def stage_lists_disagree(configuration: Configuration, dataset: Dataset) -> Iter
     Evidence: PL-03; nnU-Net issues 2010, 2830; measured with dynamic_network_architectures 0.4.4.
     """
     class_name, kwargs = _stock_network(configuration), configuration.architecture["arch_kwargs"]
-    for key, stages, agreeing, usual in network.minority(_stage_counts(configuration, kwargs)):
+    of_patch = len(configuration.get("patch_size") or ())
+    counts, bad_entries = _counts_and_bad_entries(kwargs, of_patch, configuration.has_old_format)
+    for key, stages, agreeing, usual in network.minority(counts):
         if not reported_before(dataset, configuration, *network.written_fields(configuration, key, agreeing[0])):
             field, *others = [network.written_name(configuration, name) for name in (key, *agreeing)]
             one, other = f"{field} is for {stages} stages", f"{listed(others)} for {usual}"
             yield found(configuration.at_kwarg(key), one=one, other=other, remedy=_resize(field, usual))
-    for key, tokens, value, other, remedy in _bad_entries(configuration, kwargs):
+    for key, tokens, value, other, remedy in bad_entries:
         if not reported_before(dataset, configuration, *network.written_fields(configuration, key)):
             stage = "".join(f" for stage {index}" for index in tokens[:1])
             one = f"{network.written_name(configuration, key)} has {brief(value)}{stage}"
@@ -179,6 +185,7 @@ def first_stage_downsamples(configuration: Configuration, dataset: Dataset) -> I
         yield found(configuration.at_kwarg("strides", 0), stride=first[0], ones=[1] * axes)
 
 
+@lru_cache(maxsize=1)  # two rules ask for it
 def _pooling(configuration: Configuration) -> tuple[list[int], list[int]]:
     """Return the patch size, and the factor by which the network shrinks each axis.
 
@@ -187,15 +194,25 @@ def _pooling(configuration: Configuration) -> tuple[list[int], list[int]]:
     patch, strides = configuration.require("patch_size"), _strides(configuration)
     if not network.are_counts(patch or [0]):
         raise Absent(f"the patch of configuration {configuration.name} is empty (see PG121)")
-    if {len(patch)} != set(map(len, strides)) or not network.are_counts([*chain.from_iterable(strides)]):
+    factors = _products(strides)
+    if factors is None or len(factors) != len(patch):
         raise Absent(f"the strides of configuration {configuration.name} do not fit its patch (see PG103, PG108)")
-    return patch, [prod(axis) for axis in zip(*strides, strict=True)]
+    return patch, factors
+
+
+@by_content
+def _products(strides: list[list[Any]]) -> list[int] | None:
+    """Return the product over all stages for each axis; None where a stride is not one positive integer per axis."""
+    if len(set(map(len, strides))) != 1 or not network.are_counts([*chain.from_iterable(strides)]):
+        return None
+    return [prod(axis) for axis in zip(*strides, strict=True)]
 
 
 def _pooling_reported_before(dataset: Dataset, configuration: Configuration) -> bool:
     return reported_before(dataset, configuration, "patch_size", *network.written_fields(configuration, "strides"))
 
 
+@lru_cache(maxsize=1)
 def _strides(configuration: Configuration) -> list[list[int]]:
     """Return the strides of every stage. Raises Absent if their number is not that of the stages."""
     strides, stages = configuration.stage_lists("strides"), known(lambda: configuration.kwarg("n_stages"))
@@ -220,11 +237,18 @@ def _stock_network(configuration: Configuration) -> str:
     return class_name
 
 
-def _stage_counts(configuration: Configuration, kwargs: Mapping[str, Any]) -> dict[str, int]:
-    """Return the number of stages that each field implies."""
+@by_content
+def _counts_and_bad_entries(
+    kwargs: Mapping[str, Any], axes: int, has_old_format: bool
+) -> tuple[dict[str, int], tuple[_BadEntry, ...]]:
+    """Return the number of stages that each field implies, and entries that no U-Net accepts."""
+    return _stage_counts(kwargs, has_old_format), tuple(_bad_entries(kwargs, axes, has_old_format))
+
+
+def _stage_counts(kwargs: Mapping[str, Any], has_old_format: bool) -> dict[str, int]:
     counts = {"n_stages": kwargs["n_stages"]} if network.is_count(kwargs.get("n_stages")) else {}
     # In the old format these are derived from n_stages.
-    derived = {"features_per_stage", *network.ENCODER_LISTS} if configuration.has_old_format else set()
+    derived = {"features_per_stage", *network.ENCODER_LISTS} if has_old_format else set()
     for key in (*network.PER_STAGE_AND_AXIS, *network.PER_STAGE):
         if isinstance(kwargs.get(key), list) and key not in derived:
             counts[key] = len(kwargs[key]) + (key == "n_conv_per_stage_decoder")
@@ -238,19 +262,16 @@ def _resize(field: str, stages: int) -> str:
     return f"give it {stages - 1} entries, one less than stages" if decoder else f"give it {stages} entries"
 
 
-def _bad_entries(
-    configuration: Configuration, kwargs: Mapping[str, Any]
-) -> Iterator[tuple[str, tuple[int, ...], Any, str, str]]:
-    """Yield entries that no U-Net accepts: argument, stage, value, what is wrong, and the remedy."""
+def _bad_entries(kwargs: Mapping[str, Any], of_patch: int, has_old_format: bool) -> Iterator[_BadEntry]:
     positive = "only positive integers are valid", "write a positive integer"
     if "n_stages" in kwargs and not network.is_count(kwargs["n_stages"]):
         yield "n_stages", (), kwargs["n_stages"], *positive
     for key in (*network.PER_STAGE_AND_AXIS, *network.PER_STAGE):
         # The old format has no list of features.
-        value = [] if key == "features_per_stage" and configuration.has_old_format else kwargs.get(key, [])
+        value = [] if key == "features_per_stage" and has_old_format else kwargs.get(key, [])
         stages = value if isinstance(value, list) else [value]
         if key == "strides":
-            yield from _scalar_strides(configuration, stages, isinstance(value, list))
+            yield from _scalar_strides(stages, of_patch, isinstance(value, list))
         if _are_sound(key, stages):
             continue
         per_axis = key in network.PER_STAGE_AND_AXIS and isinstance(value, list)
@@ -273,11 +294,8 @@ def _bad_entries(
                 )
 
 
-def _scalar_strides(
-    configuration: Configuration, stages: list[Any], are_listed: bool
-) -> Iterator[tuple[str, tuple[int, ...], Any, str, str]]:
+def _scalar_strides(stages: list[Any], axes: int, are_listed: bool) -> Iterator[_BadEntry]:
     """Yield the first stride that is one number for all axes: the scales of deep supervision need one per axis."""
-    axes = len(configuration.get("patch_size") or ())
     for index, stage in enumerate(stages):
         if network.is_count(stage):
             other = "the trainer's deep supervision needs one number per axis"

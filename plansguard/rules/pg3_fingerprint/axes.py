@@ -59,8 +59,11 @@ def spacing_axes_permuted(
         return
     if max(data) >= ANISOTROPIC * data[0]:
         return  # PG310 reports the order of the axes themselves
+    distance = _distance(spacing, data)
+    if distance <= log(BETTER):
+        return
     best = min(permutations(spacing), key=lambda other: _distance(other, data))
-    is_better = _distance(spacing, data) - _distance(best, data) > log(BETTER)
+    is_better = distance - _distance(best, data) > log(BETTER)
     if is_better and not reported_before(dataset, configuration, "spacing"):
         at, values = configuration.at("spacing"), [times(one) for one in (spacing, data)]
         yield found(at, spacing=values[0], data=values[1], order=order, better=[*best])
@@ -142,4 +145,4 @@ def volumes_one_voxel_thick(plans: Plans, fingerprint: Fingerprint) -> Iterator[
 
 def _distance(spacing: Sequence[float], data: Sequence[float]) -> float:
     """Return the sum of the factors between two spacings, as logarithms."""
-    return sum(abs(log(ours / theirs)) for ours, theirs in zip(spacing, data, strict=True))
+    return sum(abs(log(ours) - log(theirs)) for ours, theirs in zip(spacing, data, strict=True))

@@ -44,9 +44,11 @@ def channel_count_mismatch(dataset: Dataset, plans: Plans, dataset_json: Dataset
     channels = dataset_json.channels
     fields = list(_fields_per_channel(dataset, plans))
     wrong = [field for field in fields if field.entries != len(channels)]
+    if not wrong:
+        return
     remedy = f"give it one entry for each of: {', '.join(channels)}"
     if len(wrong) == len(fields) > 1 and len({field.entries for field in fields}) == 1:
-        wrong = [wrong[0]._replace(who="these plans are")]
+        wrong = [wrong[0]._replace(replaces_who="these plans are")]
         remedy = f"plan this dataset by itself: {plan_commands(dataset, [plans])}"
     for field in wrong:
         yield found(
@@ -194,15 +196,28 @@ def _same_statistics(dataset: Dataset, plans: Plans) -> str:
 
 
 class _FieldPerChannel(NamedTuple):
-    """A field with one entry per channel: its place, its name in the message, and its entries.
+    """A field with one entry per channel: who writes it, its key, and its entries.
 
-    ``flags`` are those that training applies to every channel, whatever the number of channels.
+    ``flags`` are those that training applies to every channel, whatever the number of channels. ``replaces_who`` is
+    said in messages in place of the field.
     """
 
-    at: Location
-    who: str
+    owner: Plans | Configuration
+    key: str
     entries: int
     flags: tuple[bool, ...] = ()
+    replaces_who: str = ""
+
+    @property
+    def at(self) -> Location:
+        """Return the place of the field."""
+        return self.owner.at(self.key)
+
+    @property
+    def who(self) -> str:
+        """Return the name of the field in messages."""
+        of = f" of {self.owner.name}" if isinstance(self.owner, Configuration) else ""
+        return self.replaces_who or f"{self.key}{of} is"
 
     def matters_beyond(self, channels: int) -> bool:
         """Return whether nnU-Net fails or differs because of the entries beyond the channels, or lacks some."""
@@ -215,10 +230,10 @@ def _fields_per_channel(dataset: Dataset, plans: Plans) -> Iterator[_FieldPerCha
             value = configuration.get(key)
             if value is not None and not reported_before(dataset, configuration, key):
                 flags = tuple(value) if key == "use_mask_for_norm" else ()
-                yield _FieldPerChannel(configuration.at(key), f"{key} of {configuration.name} is", len(value), flags)
+                yield _FieldPerChannel(configuration, key, len(value), flags)
     properties = plans.value.get(plans.intensity_key)
     if properties is not None:
-        yield _FieldPerChannel(plans.at(plans.intensity_key), f"{plans.intensity_key} is", len(properties))
+        yield _FieldPerChannel(plans, plans.intensity_key, len(properties))
 
 
 def _other_scheme(dataset: Dataset, plans: Plans) -> str:

@@ -18,6 +18,7 @@ from plansguard.subjects.plans import Plans
 
 #: nnU-Net's arrays have three axes; 2D images have one slice.
 _AXES = 3
+_NEEDED_STATISTICS = [key for key, field in fields.FIELDS["IntensityProperties"].items() if field.needed]
 
 
 @rule(
@@ -78,10 +79,10 @@ def damaged_fingerprint(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[
     for key in ("spacings", "shapes_after_crop"):
         if key in fingerprint.value:
             yield from _faults_of_rows(fingerprint, key)
-    at, properties = fingerprint.at(constants.INTENSITY_KEY), fingerprint.value.get(constants.INTENSITY_KEY)
+    properties = fingerprint.value.get(constants.INTENSITY_KEY)
     channels = fields.ct_channels(known(lambda: dataset.dataset_json.value))
     for channel in (channels or ()) if properties is not None else ():
-        for fault in _missing(at, properties, channel, constants.CT, ""):
+        for fault in _missing(fingerprint.at(constants.INTENSITY_KEY), properties, channel, constants.CT, ""):
             lacking = f"the intensity properties of channel {channel} have no {fault.values['lacking']}"
             yield found(fault.at, trouble=lacking)
 
@@ -109,8 +110,7 @@ def _missing(at: Location, properties: Mapping[str, Any], channel: str, scheme: 
     if entry is None:
         yield found(at, channel=channel, lacking="entry", scheme=scheme, remedy=remedy)
         return
-    read = [key for key, field in fields.FIELDS["IntensityProperties"].items() if field.needed]
-    lacking = [key for key in read if key not in entry] if scheme == constants.CT else []
+    lacking = [key for key in _NEEDED_STATISTICS if key not in entry] if scheme == constants.CT else []
     if lacking:
         unknown = [key for key in entry if key not in fields.FIELDS["IntensityProperties"]]
         misspelt = next((key for key in unknown if fields.near(key, lacking)), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from math import ceil, inf, isfinite, prod
 from typing import NamedTuple
 
@@ -297,6 +298,7 @@ class _Grid(NamedTuple):
     factor: float
 
 
+@lru_cache(maxsize=1)  # several rules ask for it
 def _grid(plans: Plans, configuration: Configuration, fingerprint: Fingerprint) -> _Grid:
     order, spacing = plans.require("transpose_forward"), configuration.require("spacing")
     if not all(value is not None and isfinite(value) and value > 0 for value in spacing):

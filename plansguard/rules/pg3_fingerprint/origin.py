@@ -94,10 +94,8 @@ def reader_loses_spacing(dataset: Dataset, plans: Plans, dataset_json: DatasetJs
     Evidence: IO-01; measured with nnU-Net 2.8.1.
     """
     reader, ending = plans.require("image_reader_writer"), dataset_json.require("file_ending").lower()
-    spacing = known(lambda: dataset.fingerprint.valid.median_spacing([0, 1, 2]))
-    solid = spacing is not None and not known(lambda: dataset.fingerprint.valid.is_flat)
     fault = None
-    if ending in constants.TIFF_ENDINGS and solid and spacing is not None:
+    if ending in constants.TIFF_ENDINGS and (spacing := _spacing_of_volumes(dataset)) is not None:
         if reader == "SimpleITKIO" and spacing != [1, 1, 1]:
             fault = f"drops the spacing of 3D {ending} files: {times(spacing)} mm would become 1 x 1 x 1"
         elif reader in constants.READERS_OF_2D_IMAGES:
@@ -105,7 +103,14 @@ def reader_loses_spacing(dataset: Dataset, plans: Plans, dataset_json: DatasetJs
     if ending in constants.UNREADABLE_ENDINGS.get(reader, ()):
         fault = f"cannot open {ending} files"
     if fault:
-        yield found(plans.at("image_reader_writer"), reader=reader, fault=fault, better=_reader_for(ending, solid))
+        better = _reader_for(ending, _spacing_of_volumes(dataset) is not None)
+        yield found(plans.at("image_reader_writer"), reader=reader, fault=fault, better=better)
+
+
+def _spacing_of_volumes(dataset: Dataset) -> list[float] | None:
+    """Return the median spacing of the images; None where they are 2D, or it is not known."""
+    spacing = known(lambda: dataset.fingerprint.valid.median_spacing([0, 1, 2]))
+    return None if known(lambda: dataset.fingerprint.valid.is_flat) else spacing
 
 
 def _image(shape: list[float], spacing: list[float]) -> str:

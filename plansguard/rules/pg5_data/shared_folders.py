@@ -46,7 +46,7 @@ def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
     """
     if dataset.role != "preprocessed" and len({str(plans.value.get("dataset_name")) for plans in dataset.plans}) > 1:
         return  # plans of several datasets, whose data do not share a folder
-    for users in data_users(dataset, dataset.plans).values():
+    for users in _in_shared_folders(dataset, dataset.plans):
         owner = users[0].plans
         owners, reported = [user for user in users if user.plans is owner], {owner.path}
         for user in users:
@@ -78,7 +78,7 @@ def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
 
     Evidence: PP-03, PP-04; nnU-Net issue 1707, and nnU-Net's page on plans files, which asks for a unique name.
     """
-    for users in data_users(dataset, (plans,)).values():
+    for users in _in_shared_folders(dataset, (plans,)):
         for place, user in enumerate(users):
             conflict = _conflict(user, users[:place])
             if conflict is not None:
@@ -159,6 +159,10 @@ def data_under_another_name(dataset: Dataset, plans: Plans, configuration: Confi
     if any(name.endswith((".b2nd", ".npz")) for name in disk.file_names(dataset.folder / folder)):
         at = configuration.at("data_identifier")
         yield found(at, changed=[at], identifier=brief(identifier), folder=folder)
+
+
+def _in_shared_folders(dataset: Dataset, files: tuple[Plans, ...]) -> list[list[DataUser]]:
+    return [users for users in data_users(dataset, files).values() if len(users) > 1]
 
 
 def _conflict(user: DataUser, others: list[DataUser]) -> _Conflict | None:

@@ -34,7 +34,9 @@ _STRICT_TORCH = (2, 6)
     message="the installed nnU-Net {version} cannot rebuild a ResidualEncoderUNet of the old format",
     fix="update: pip install --upgrade nnunetv2",
 )
-def old_residual_plans_under_old_nnunet(configuration: Configuration) -> Iterator[Found]:
+def old_residual_plans_under_old_nnunet(
+    configuration: Configuration, nnunet_version: tuple[int, ...] | None
+) -> Iterator[Found]:
     """The installed nnU-Net cannot rebuild residual plans of the old format.
 
     What it checks: for plans of the old format with ResidualEncoderUNet, the installed nnU-Net is 2.5.1 or newer.
@@ -50,10 +52,8 @@ def old_residual_plans_under_old_nnunet(configuration: Configuration) -> Iterato
     """
     if "architecture" in configuration.resolved or configuration.get("UNet_class_name") != "ResidualEncoderUNet":
         return
-    version = packages.nnunet_version()
-    if version is not None and version < _REBUILDS_RESIDUAL:
-        at = configuration.at("UNet_class_name")
-        yield found(at, version=packages.dotted(version))
+    if nnunet_version is not None and nnunet_version < _REBUILDS_RESIDUAL:
+        yield found(configuration.at("UNet_class_name"), version=packages.dotted(nnunet_version))
 
 
 @rule(
@@ -147,7 +147,7 @@ def nnunet_too_old_for_steps(run: TrainingRun) -> Iterator[Found]:
     message="the installed nnU-Net {version} does not read the architecture of plans",
     fix="update: pip install --upgrade nnunetv2",
 )
-def new_plans_under_old_nnunet(configuration: Configuration) -> Iterator[Found]:
+def new_plans_under_old_nnunet(configuration: Configuration, nnunet_version: tuple[int, ...] | None) -> Iterator[Found]:
     """The installed nnU-Net is older than the format of the plans.
 
     What it checks: for plans with `architecture`, the installed nnU-Net is 2.3.1 or newer.
@@ -161,6 +161,5 @@ def new_plans_under_old_nnunet(configuration: Configuration) -> Iterator[Found]:
 
     Evidence: VR-03; nnU-Net issues 2322, 2830; utilities/plans_handling/plans_handler.py of nnU-Net 2.3 and 2.3.1.
     """
-    version = packages.nnunet_version()
-    if version is not None and version < _READS_NETWORKS and "architecture" in configuration.resolved:
-        yield found(configuration.at("architecture"), version=packages.dotted(version))
+    if nnunet_version is not None and nnunet_version < _READS_NETWORKS and "architecture" in configuration.resolved:
+        yield found(configuration.at("architecture"), version=packages.dotted(nnunet_version))
