@@ -18,7 +18,7 @@ SCRATCH = if [ -w /dev/shm ]; then mktemp -d /dev/shm/plansguard.XXXXXX; else mk
 # Bytecode of tests is worth caching.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz mutation install install-test install-quick install-shells schemas docs pictures fixtures bench clean
+.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz mutation install install-test install-quick install-shells schemas docs pictures fixtures bench clean hostile
 
 help:
 	@echo 'make demo        migrate, check, edit, refuse (installs the light package only)'
@@ -32,6 +32,7 @@ help:
 	@echo 'make pictures    store and draw what the main commands show on a terminal'
 	@echo 'make fixtures    write fixtures/ with the real nnU-Net (minutes)'
 	@echo 'make bench       compare plansguard with nnU-Net, side by side'
+	@echo 'make hostile     run commands on 100,000 hostile documents: no crash, no traceback, no 2 s, no 500 MB (hours)'
 	@echo 'make mutation    mutate good documents, and compare plansguard with the real nnU-Net (minutes)'
 	@echo 'make install-shells  zsh and fish, in which completion is tested (Debian and Ubuntu; as root or with sudo)'
 	@echo 'make clean       remove environments, caches and builds'
@@ -79,6 +80,11 @@ bench: install-test
 # 300 mutants of seed 1; benchmarks/README.md has the commands of a large run. Rules are tuned on seeds below 300.
 mutation: install-test
 	@$(PYTHON) benchmarks/mutation/run.py $(ARGS)
+
+# A run that was stopped continues with the same STATE.
+STATE ?= /tmp/plansguard-hostile
+hostile: install
+	@$(PYTHON) benchmarks/hostile/run.py --state '$(STATE)' $(ARGS)
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test

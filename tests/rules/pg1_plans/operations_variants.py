@@ -121,6 +121,20 @@ VARIANTS: tuple[Variant, ...] = (
         finding("PG117", PLANS, f"{KWARGS}/nonlin_kwargs"),
     ),
     Variant(
+        "arguments-of-normalization-as-text-in-residual-network",
+        CT,
+        (put(RESENC, f"{KWARGS}/norm_op_kwargs", "affine"),),
+        finding("PG117", RESENC, f"{KWARGS}/norm_op_kwargs"),
+    ),
+    Variant(
+        "unknown-argument-beside-missing-imports",
+        CT,
+        (drop(PLANS, IMPORTS), put(PLANS, f"{KWARGS}/nonlin_kwarg", {"inplace": True})),
+        finding("PG104", PLANS, f"{FULLRES}/architecture")
+        | finding("PG116", PLANS, IMPORTS)
+        | finding("PG117", PLANS, f"{KWARGS}/nonlin_kwarg"),
+    ),
+    Variant(
         "dropout-without-arguments",
         CT,
         (put(PLANS, f"{KWARGS}/dropout_op", "torch.nn.Dropout3d"),),

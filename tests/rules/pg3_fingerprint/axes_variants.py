@@ -34,6 +34,13 @@ VARIANTS: tuple[Variant, ...] = (
         twin=(put(PLANS, SPACING, [1.0, 0.5, 0.4]),),
     ),
     Variant(
+        "spacing-of-y-first",
+        MICROSCOPY,
+        (put(PLANS, SPACING, [0.4, 2.0, 0.4]),),
+        finding("PG315", PLANS, SPACING) | finding("PG308", PLANS, "/configurations/3d_fullres/patch_size"),
+        twin=(put(PLANS, SPACING, [2.0, 0.4, 5e-324]),),  # not judged: images of infinite size
+    ),
+    Variant(
         "headers-without-spacing",
         CT,
         (move(), remove(PLANS), remove(RESENC), of_every_case("spacings", lambda row: [1.0, 1.0, 1.0])),
