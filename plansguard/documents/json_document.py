@@ -44,10 +44,6 @@ MAX_PLACED = 2 * 1024**2
 MAX_PLACED_VALUES = 150_000
 
 
-#: Files of fewer bytes are read at once.
-_AT_ONCE = 64 * 1024
-
-
 class Notice(NamedTuple):
     """An oddity that ``json.load`` accepts without a message.
 
@@ -132,10 +128,11 @@ def read_bytes(path: str | Path) -> bytes:
     """The content of this file. UnreadableDocument if it cannot be opened, is no plain file, or is too large."""
     try:
         with disk.open_file(path) as file:
-            raw = file.read(_AT_ONCE)
-            if len(raw) == _AT_ONCE:
-                if os.fstat(file.fileno()).st_size > MAX_BYTES_OF_CASES:
-                    raise too_large(str(path), MAX_BYTES_OF_CASES)
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES_OF_CASES:
+                raise too_large(str(path), MAX_BYTES_OF_CASES)
+            raw = file.read(size + 1)
+            if len(raw) > size:  # the file grows meanwhile
                 raw += file.read(MAX_BYTES_OF_CASES + 1 - len(raw))
     except disk.NotAFile as error:
         raise UnreadableDocument(str(path), f"this is {file_type(error.mode)}", hint="name a JSON file") from error

@@ -96,7 +96,7 @@ def test_a_rule_that_crashes(plans: dict[str, Any]) -> None:
 
 
 def test_a_crash_through_the_command_line(plans: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    def check(**_: Any) -> Iterator[Found]:
+    def check(*_: Any) -> Iterator[Found]:
         raise RuntimeError("boom")
 
     save(plans)
