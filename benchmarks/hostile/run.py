@@ -45,7 +45,8 @@ SAVED_EVERY = 100
 class Outcome(NamedTuple):
     """What a command did: its exit code or None after an exception, its output, its time, and the memory it took.
 
-    ``megabytes`` is the peak, without what the process had before.
+    ``seconds`` are of the processor: other programs do not make a command slow. ``megabytes`` is the peak, without what
+    the process had before.
     """
 
     code: Any
@@ -136,7 +137,7 @@ def run_command(words: list[str]) -> Outcome:
     sys.stdout = sys.stderr = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)
     sys.argv = ["plansguard", *words]
     before = reset_peak()
-    start, code = time.perf_counter(), None
+    start, code = time.process_time(), None
     try:
         main()
     except SystemExit as end:
@@ -144,7 +145,7 @@ def run_command(words: list[str]) -> Outcome:
     except BaseException:  # noqa: BLE001 - this is what is looked for
         raw.write(traceback.format_exc().encode("utf-8", "backslashreplace"))
     finally:
-        taken = time.perf_counter() - start
+        taken = time.process_time() - start
         (sys.stdout, sys.stderr), sys.argv = streams, arguments
     return Outcome(code, raw.getvalue().decode("utf-8", "replace"), taken, peak() - before)
 
