@@ -199,8 +199,9 @@ def _taken_as(field: FieldUse, model: str, tokens: Tokens, value: Any, document:
         same = not isinstance(meant, (list, dict)) and bool(meant) == bool(value) and not is_false_text(meant)
         return str(bool(value)).lower() if same else None
     if model == "DatasetJson" and len(tokens) == 2 and tokens[0] == "labels" and tokens[1] != "ignore":
-        labels = document["labels"].values() if isinstance(document, dict) else ()
-        return None if any(isinstance(label, list) for label in labels) else _whole_label(value)
+        labels = document["labels"] if isinstance(document, dict) else {}
+        others = [label for name, label in labels.items() if name != tokens[1]]
+        return None if any(isinstance(label, list) for label in (value, *others)) else _whole_label(value, others)
     counted = len(tokens) == 3 and tokens[0] in ("shapes_after_crop", "spacings")
     if (counted or tuple(tokens) == ("numTraining",)) and isinstance(value, (int, float)) and value > 0:
         return "a number"
@@ -223,14 +224,13 @@ def is_false_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value) and value.strip().casefold() in _FALSE_TEXTS
 
 
-def _whole_label(value: Any) -> str | None:
-    """The label that ``int`` makes of a value without changing it."""
+def _whole_label(value: Any, others: Sequence[Any]) -> str | None:
+    """The label that ``int`` makes of a value, unless it is another label too."""
     try:
-        if isinstance(value, (str, bool)) or (isinstance(value, float) and value == int(value)):
-            return str(int(value))
+        label = int(value) if isinstance(value, (str, bool, float)) else None
     except (ValueError, OverflowError):
-        pass
-    return None
+        return None
+    return None if label is None or label in others else str(label)
 
 
 def misspelt(lacking: Sequence[str], written: Iterable[str], model: str) -> tuple[()] | tuple[str, str]:

@@ -188,7 +188,7 @@ def invalid_field(dataset: Dataset) -> Iterator[Found]:
     What it checks: every field has the type that nnU-Net needs, and so have the items of lists. `2.0` and `"2"` are not
     the integer 2, `"false"` is not false. A wrong type is information where nnU-Net does not read the field (medians,
     statistics of channels without CTNormalization), and where it takes the value as what it seems to mean: 1 as true,
-    the label `"2"` as 2.
+    the labels `"2"` and `2.5` as 2.
 
     Why it matters: nnU-Net does not validate values: it fails later, or behaves differently. A batch size of 2.0 ends
     in a `TypeError` inside the data loader, a string in place of a boolean counts as true. The message names the steps

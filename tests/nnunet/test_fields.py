@@ -86,6 +86,8 @@ def test_steps_of_a_place(model: str, tokens: tuple[str | int, ...], steps: tupl
         ("Fingerprint", ("shapes_after_crop", 3), 64, True, "; it is read by planning"),
         ("DatasetJson", ("labels", "kidney"), "6", False, "; nnU-Net takes it as 6"),
         ("DatasetJson", ("labels", "kidney"), 6.0, False, "; nnU-Net takes it as 6"),
+        ("DatasetJson", ("labels", "kidney"), 6.5, False, "; nnU-Net takes it as 6"),
+        ("DatasetJson", ("labels", "kidney"), True, False, "; nnU-Net takes it as 1"),
         ("DatasetJson", ("numTraining",), True, False, "; nnU-Net takes it as a number"),
     ],
 )
@@ -97,7 +99,13 @@ def test_values_of_a_wrong_type(
 
 @pytest.mark.parametrize(
     ("label", "labels"),
-    [(6.5, {"background": 0}), ("six", {"background": 0}), (None, {"background": 0}), ("6", {"all": [1, 2]})],
+    [
+        (0.5, {"background": 0}),
+        (True, {"one": 1}),
+        ("six", {"background": 0}),
+        (None, {"background": 0}),
+        ("6", {"all": [1, 2]}),
+    ],
 )
 def test_labels_that_are_not_taken(label: Any, labels: dict[str, Any]) -> None:
     assert fields.effect("DatasetJson", ("labels", "kidney"), label, document={"labels": {**labels, "kidney": label}})[

@@ -139,16 +139,14 @@ class Configuration(Document):
     n_conv_per_stage_encoder: Given[list[int]] = optional(
         "Old format: convolutions or residual blocks per encoder stage."
     )
-    n_conv_per_stage_decoder: Given[list[int]] = optional(
+    n_conv_per_stage_decoder: Given[OneOrMoreInts] = optional(
         "Old format: convolutions per decoder stage, from the lowest resolution up."
     )
     num_pool_per_axis: Given[list[int]] = optional(
         "Old format: how often each array axis is halved; must be present and is not read."
     )
-    pool_op_kernel_sizes: Given[list[list[int]]] = optional("Old format: strides, per stage one value per array axis.")
-    conv_kernel_sizes: Given[list[list[int]]] = optional(
-        "Old format: kernel sizes in voxels, per stage one value per array axis."
-    )
+    pool_op_kernel_sizes: Given[PerStageAndAxis] = optional("Old format: what strides in arch_kwargs is now.")
+    conv_kernel_sizes: Given[PerStageAndAxis] = optional("Old format: what kernel_sizes in arch_kwargs is now.")
 
 
 class Plans(Document):

@@ -172,6 +172,18 @@ VARIANTS: tuple[Variant, ...] = (
         frozenset({OLD_WARNING, ("PG103", PLANS, f"{OLD}/pool_op_kernel_sizes")}),
     ),
     Variant(
+        "old-kernels-and-convolutions-of-one-number",
+        CT,
+        (put(PLANS, OLD, old_2d(conv_kernel_sizes=[3] * 5, n_conv_per_stage_decoder=2)),),
+        frozenset({OLD_WARNING}),
+    ),
+    Variant(
+        "old-strides-of-one-number",
+        CT,
+        (put(PLANS, OLD, old_2d(pool_op_kernel_sizes=[1, 2, 2, 2, 2])),),
+        frozenset({OLD_WARNING, ("PG103", PLANS, f"{OLD}/pool_op_kernel_sizes/0")}),
+    ),
+    Variant(
         "old-encoder-too-short",
         CT,
         (put(PLANS, OLD, old_2d(n_conv_per_stage_encoder=[2, 2, 2, 2])),),
