@@ -13,11 +13,13 @@ below 300, and measured on others.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -178,9 +180,9 @@ def start() -> None:
     torch.set_num_threads(1)
 
 
-def judged(base: good.Base, seed: int, numbers: list[int]) -> tuple[str, list[dict[str, Any]]]:
-    """Judge mutants of one base. Returns why there are none, or an empty text, and the mutants."""
-    with tempfile.TemporaryDirectory() as scratch:
+def judged(base: good.Base, numbers: list[int], seed: int, folder: str) -> tuple[str, list[dict[str, Any]]]:
+    """Judge mutants of one base, in a new folder. Returns why there are none, or an empty text, and the mutants."""
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
         try:
             source = Source(base, Path(scratch), os.getpid() % 1000)
         except (Unfit, judging.Undecided) as reason:
@@ -204,13 +206,9 @@ def run(seed: int, count: int) -> Iterator[tuple[good.Base, str, list[dict[str, 
     for number in range(count):
         half = taken if taken and number % 2 else own
         numbers.setdefault(id(chance.choice(half)), []).append(number)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(PROCESSES, context, start) as pool:
-        running = {
-            pool.submit(judged, base, seed, numbers[id(base)]): (base, numbers[id(base)])
-            for base in (*taken, *own)
-            if id(base) in numbers
-        }
+    tasks = {id(base): (base, numbers[id(base)]) for base in (*taken, *own) if id(base) in numbers}
+    with tempfile.TemporaryDirectory() as scratch, _pool() as pool:
+        running = {pool.submit(judged, *task, seed, scratch): task for task in tasks.values()}
         while running:
             done = next(as_completed(running))
             base, of_base = running.pop(done)
@@ -218,7 +216,21 @@ def run(seed: int, count: int) -> Iterator[tuple[good.Base, str, list[dict[str, 
             yield base, reason, results
             following = next(waiting, None) if reason else None
             if following is not None:
-                running[pool.submit(judged, following, seed, of_base)] = following, of_base
+                running[pool.submit(judged, following, of_base, seed, scratch)] = following, of_base
+
+
+@contextlib.contextmanager
+def _pool() -> Iterator[ProcessPoolExecutor]:
+    """Processes that end at once where the run is stopped."""
+    pool = ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn"), start)
+    try:
+        yield pool
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def part(seed: int, count: int) -> list[dict[str, Any]]:
@@ -246,6 +258,7 @@ def main() -> int:
     parser.add_argument("--details", type=Path)
     parser.add_argument("--table", action="store_true", help="write results.md")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if not good.CORPUS.is_dir():
         print(f"There is no {good.CORPUS}: only fixtures are mutated.")
     with tempfile.TemporaryDirectory() as folder:
