@@ -136,7 +136,7 @@ def test_planning_over_migrated_plans(bench: Bench) -> None:
     done = judged(*PLAN)
     assert done.code == 1
     (finding,) = done.json["findings"]
-    assert f"nnUNetPlans of {OTHER_CT}, which was migrated from {CT} (--workflow finetune)" in finding["message"]
+    assert f"nnUNetPlans, which was migrated from {CT} (--workflow finetune)" in finding["message"]
     assert "plansguard migrate -t 2 -tp nnUNetPlans --undo" in finding["fix"]
     assert judged(*PLAN, options=["--accept", "PG751", "--because", "not needed"]).code == 0
     assert codes(*PLAN, "-overwrite_plans_name", "Mine") == set()
@@ -153,7 +153,7 @@ def test_planning_over_plans_under_another_name(bench: Bench) -> None:
 
 def test_planning_over_plans_in_use(bench: Bench) -> None:
     (finding,) = judged(*PLAN).json["findings"]
-    assert "data were preprocessed with them (nnUNetPlans_2d, nnUNetPlans_3d_fullres)" in finding["message"]
+    assert "with which data were preprocessed (nnUNetPlans_2d, nnUNetPlans_3d_fullres)" in finding["message"]
     assert codes(*BOTH) == set()  # the data are preprocessed again
     assert codes(*BOTH, "--no_pp") == {("PG752", "warning")}
     assert codes(*BOTH, "-c", "2d") == {("PG752", "warning")}
@@ -161,7 +161,7 @@ def test_planning_over_plans_in_use(bench: Bench) -> None:
         remove(f"preprocessed/{folder}")(bench.root, OTHER_CT)
     assert codes(*PLAN) == set()
     (finding,) = judged("nnUNetv2_plan_experiment", "-d", "1").json["findings"]
-    assert f"1 model was trained with them ({MODEL})" in finding["message"]
+    assert f"with which 1 model was trained ({MODEL})" in finding["message"]
 
 
 def test_planning_reports_what_it_will_delete(bench: Bench) -> None:

@@ -272,7 +272,7 @@ def test_the_first_faults_are_listed(name: str, value: Any, place: str, tmp_path
     (folder / name).write_text(json.dumps(value))
     output = run_confined("check", folder)
     assert output.count("error[PG005]") == MOST_PROBLEMS + 1
-    assert output.count(f"{place}: only the first 100 values of a wrong type are listed, but the value is") == 1
+    assert output.count(f"{place}: only the first 100 values of a wrong type are listed") == 1
 
 
 def test_as_many_faults_as_are_listed() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import brief, listed, quoted
+from plansguard.core.text import listed, quoted
 from plansguard.nnunet.constants import NNUNET_PACKAGE
 from plansguard.nnunet.install import packages
 from plansguard.nnunet.install.python_sources import folder_of
@@ -171,7 +172,8 @@ def trainer_folder_unusable(setup: Setup) -> Iterator[Found]:
         is_relative = not folder.startswith(("/", "~")) and folder not in result.missing
         if folder in result.missing or is_relative:
             trouble = "is relative to the current folder" if is_relative else "does not exist"
-            what, remedy = f"{VARIABLE} names {brief(folder)}, which {trouble}", f"correct it: export {VARIABLE}=FOLDER"
+            what = f"{VARIABLE} names {json.dumps(folder, ensure_ascii=False)}, which {trouble}"
+            remedy = f"correct it: export {VARIABLE}=FOLDER"
             yield found(Location(VARIABLE), severity=Severity.WARNING, what=what, remedy=remedy)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from itertools import combinations
@@ -9,7 +10,7 @@ from itertools import combinations
 from plansguard.core import disk
 from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import brief, listed, quoted
+from plansguard.core.text import listed, quoted
 from plansguard.nnunet.workspace import ROOTS
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.subjects.setup import Setup
@@ -87,7 +88,12 @@ def variable_malformed(setup: Setup) -> Iterator[Found]:
             severity = None if parts else Severity.WARNING
             meant = quoted(folder.meant)
             yield found(
-                folder.at, severity=severity, variable=folder.variable, value=brief(value), what=what, meant=meant
+                folder.at,
+                severity=severity,
+                variable=folder.variable,
+                value=json.dumps(value, ensure_ascii=False),
+                what=what,
+                meant=meant,
             )
 
 

@@ -38,7 +38,7 @@ TRAINERS = "site/nnunetv2/training/nnUNetTrainer"
 
 def job_ending(share: float) -> Mapping[str, str]:
     """Set the end of a job of SLURM to this share of the time until the next checkpoint."""
-    return {"SLURM_JOB_END_TIME": str(int(time.time() + share * UNTIL_SAVED))}
+    return {"SLURM_JOB_END_TIME": str(int(time.time() + share * UNTIL_SAVED) + 30)}  # not at the turn of a minute
 
 
 def early(workspace: Path) -> Mapping[str, str]:
