@@ -18,18 +18,33 @@ _LONGEST_PATH = 4096
 _DIGITS = 9
 
 
-def brief(value: Any) -> str:
+class ShownValue(str):
+    """The text of a JSON value, with the value for programs: of a text that was cut, the text itself."""
+
+    value: Any
+
+    @classmethod
+    def of(cls, value: Any, text: str) -> ShownValue:
+        """Return the text, cut after 80 characters."""
+        if len(text) > _LONGEST_VALUE:
+            value = text = text[: _LONGEST_VALUE - 3] + "..."
+        shown = cls(text)
+        shown.value = value
+        return shown
+
+
+def brief(value: Any) -> ShownValue:
     """A JSON value on one line, cut after 80 characters, with floats as `shortest` returns them."""
-    return _cut(json.dumps(_short(value), ensure_ascii=False, default=str))
+    return ShownValue.of(value, json.dumps(_short(value), ensure_ascii=False, default=str))
 
 
-def both(before: Any, after: Any) -> tuple[str, str]:
+def both(before: Any, after: Any) -> tuple[ShownValue, ShownValue]:
     """Two values as `brief` returns them; with all digits where they would look the same."""
     texts = brief(before), brief(after)
     if texts[0] != texts[1]:
         return texts
-    before, after = (_cut(json.dumps(value, ensure_ascii=False, default=str)) for value in (before, after))
-    return before, after
+    old, new = (ShownValue.of(value, json.dumps(value, ensure_ascii=False, default=str)) for value in (before, after))
+    return old, new
 
 
 def shortest(value: float) -> float:
@@ -45,10 +60,6 @@ def shortest(value: float) -> float:
         return value
     rounded = (float(f"{value:.{digits}g}") for digits in range(1, _DIGITS + 1))
     return next(one for one in rounded if unpack("f", pack("f", one))[0] == value)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
 
 
 def _short(value: Any) -> Any:
@@ -111,6 +122,7 @@ def whole(text: str | None) -> int | None:
         return None
 
 
-def times(values: Sequence[float]) -> str:
+def times(values: Sequence[float]) -> ShownValue:
     """``[64, 128, 128]`` as ``64 x 128 x 128``."""
-    return " x ".join(str(value) if isinstance(value, int) else f"{value:g}" for value in values)
+    text = " x ".join(str(value) if isinstance(value, int) else f"{value:g}" for value in values)
+    return ShownValue.of(list(values), text)

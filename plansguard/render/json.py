@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from plansguard import __version__
 from plansguard.core.report import Cause, Finding, Report
+from plansguard.core.text import ShownValue
 from plansguard.documents.models.report_document import (
     CorrectionEntry,
     FindingEntry,
@@ -54,6 +56,11 @@ def _findings(report: Report) -> list[FindingEntry]:
     return [_finding(finding, causes.get(id(finding))) for finding in report.findings]
 
 
+def _typed(value: Any) -> Any:
+    """A value of a message as it is in the file: a list is a list, and not its text."""
+    return value.value if isinstance(value, ShownValue) else value
+
+
 def _finding(finding: Finding, cause: Cause | None) -> FindingEntry:
     is_cause = cause is None or cause.finding is finding
     return FindingEntry(
@@ -69,7 +76,7 @@ def _finding(finding: Finding, cause: Cause | None) -> FindingEntry:
         line=finding.location.line,
         column=finding.location.column,
         configuration=finding.configuration,
-        values=finding.values,
+        values={name: _typed(value) for name, value in finding.values.items()},
         related=[
             RelatedEntry(
                 path=place.location.path, pointer=place.location.pointer, line=place.location.line, what=place.what

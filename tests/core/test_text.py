@@ -63,6 +63,19 @@ def test_shortest_is_no_other_float(value: float) -> None:
     assert repr(short) == repr(value) or unpack("f", pack("f", short))[0] == value
 
 
+@pytest.mark.parametrize("value", [[2.5, 0.800000011920929], {"a": None}, "text", 3, True, None])
+def test_a_shown_value_keeps_the_value(value: Any) -> None:
+    assert brief(value).value == value
+    assert both(value, "other")[0].value == value
+
+
+def test_a_shown_value_that_is_cut_keeps_its_text() -> None:
+    """A report does not grow with the file."""
+    shown = brief(list(range(100_000)))
+    assert shown.value == shown
+    assert len(shown) == 80
+
+
 def test_both() -> None:
     """Values that differ look different."""
     assert both([1.2000000476837158], [2.5]) == ("[1.2]", "[2.5]")

@@ -48,6 +48,15 @@ def test_json_has_the_same_keys_whatever_was_found() -> None:
     assert shapes == [(report, counts, {finding})] * 3 + [(report, counts, set())] * 2
 
 
+def test_values_are_typed() -> None:
+    """A list is a list, and not its text."""
+    document = plans()
+    document["configurations"]["3d_fullres"]["spacing"] = [-1.0, 0.8, 0.8]
+    save("P.json", document)
+    (finding,) = (one for one in run("check", "--output", "json").json["findings"] if one["code"] == "PG109")
+    assert finding["values"]["spacing"] == [-1.0, 0.8, 0.8]
+
+
 def test_json_of_a_finding() -> None:
     save("sub/P.json", plans(BROKEN))
     document = run("check", "sub", "--output", "json").json
