@@ -51,9 +51,7 @@ TRAINED = FIXTURES / (
 #: Rules that find that nothing was preprocessed; what they print is done before a training is judged.
 NO_DATA = ("PG504", "PG741")
 #: An edit of plans, to be made before the command behind it.
-OWN_FOLDER = re.compile(
-    r'give (?P<name>\S+)(?: of (?P<plans>\S+))? a folder of its own, "data_identifier": "(?P<folder>[^"]+)"'
-)
+OWN_FOLDER = re.compile(r'give (?P<name>\S+)(?: of (?P<plans>\S+))? its own "data_identifier": "(?P<folder>[^"]+)"')
 #: What the fixtures are, whatever was done before.
 OF_THE_FIXTURES = {
     "PG308": "the patches are larger than the small images",
