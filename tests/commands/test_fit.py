@@ -206,7 +206,7 @@ def test_plans_that_are_too_large_are_named(workspace: Path, options: tuple[str,
     )
     done = run("fit", weights, "-d", "2", *options, "--json")
     assert done.code == 1
-    results = {one["plans"]: one for one in json.loads(done.out)}
+    results = {one["plans"]: one for one in done.json["results"]}
     assert results["nnUNetPlans"]["reason"].startswith("nnUNetPlans.json cannot be read: the plans have 11,")
     assert {one["outcome"] for one in results.values()} == {"cannot be told"}
     for one in results.values():

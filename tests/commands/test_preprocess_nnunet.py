@@ -82,7 +82,7 @@ def test_an_edit_after_real_preprocessing(real: Path) -> None:
     edited(real, remove(RESENC), put(PLANS, "/configurations/3d_fullres/spacing/0", 1.505))
     [finding] = [one for one in check(datasets=[CT]).findings if one.code == "PG540"]
     assert "spacing was [1.5, 1.2, 1.2], is [1.505, 1.2, 1.2]" in finding.message
-    assert finding.location.pointer == "/configurations/3d_fullres/spacing"
+    assert finding.location.pointer == "/configurations/3d_fullres/spacing/0"
 
 
 def test_nnunet_by_hand_with_other_plans(real: Path) -> None:

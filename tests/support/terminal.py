@@ -21,7 +21,7 @@ _OF_COLORS = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "COLORTERM")
 def on_terminal(
     *words: str | Path, columns: int = 80, environment: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> str:
-    """Run ``plansguard WORDS`` on a terminal and return what it shows, colours included, with plain line ends."""
+    """Run ``plansguard WORDS`` on a terminal; return what it shows in the end, with colours and plain line ends."""
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     inherited = {name: value for name, value in os.environ.items() if name not in _OF_COLORS}
@@ -46,4 +46,5 @@ def on_terminal(
         shown += part
     process.wait()
     os.close(ours)
-    return shown.decode().replace("\r\n", "\n")
+    lines = shown.decode().replace("\r\n", "\n").split("\n")
+    return "\n".join(line.rpartition("\r")[2] for line in lines)  # progress is written and erased in one line
