@@ -75,7 +75,7 @@ def _channels_beside(path: str) -> list[str]:
     from plansguard.subjects.documents import DatasetJson
 
     try:
-        dataset_json = DatasetJson(size_limits.read(Path(path).parent / CANONICAL_NAMES["dataset.json"]))
+        document = size_limits.read(Path(path).parent / CANONICAL_NAMES["dataset.json"])
     except UnreadableDocument:
         return []
-    return known(lambda: dataset_json.channels) or []
+    return known(lambda: DatasetJson(document).channels) or [] if document.kind == "dataset.json" else []

@@ -12,6 +12,7 @@ from typer import Option
 
 from plansguard.cli.common_options import (
     Outputs,
+    OutputTargets,
     Quiet,
     SettingsFile,
     Verbose,
@@ -23,8 +24,10 @@ from plansguard.cli.common_options import (
 )
 from plansguard.cli.gate_options import accepted_pairs
 from plansguard.cli.progress_bar import progress_bar
+from plansguard.core import disk
 from plansguard.core.errors import UsageError, WriteRefused
 from plansguard.core.report import Severity
+from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.workspace import Workspace
 
@@ -139,11 +142,11 @@ def migrate(
     if reader is not None and workflow is Workflow.GRAFT:
         raise UsageError("a graft keeps the reader of the dataset's own plans", hint="leave --reader out")
     if source is None or target_plans is None:
-        raise UsageError("a migration needs -s and -tp", hint=printed_commands.migrate("1", "2", "PretrainPlans"))
+        raise _incomplete(source, target_plans)
     from plansguard.migration.apply import migrate as run_migrate
     from plansguard.migration.plan import MigrationRequest, plan
 
-    outputs = parse_outputs(output, verbose=verbose, quiet=quiet)
+    outputs = _apart(parse_outputs(output, verbose=verbose, quiet=quiet), workspace, target, target_plans)
     request = MigrationRequest(
         *(source, target, target_plans, source_plans, workflow.value, reader, onto, force),
         configurations=tuple(configuration or ()),
@@ -160,6 +163,22 @@ def migrate(
         if outputs.text_on_screen:
             _print_after(migration, dry_run=dry_run)
     raise typer.Exit(migration.report.exit_code())
+
+
+def _incomplete(source: str | None, target_plans: str | None) -> UsageError:
+    missing = [option for option, value in (("-s", source), ("-tp", target_plans)) if value is None]
+    hint = printed_commands.migrate("1", "2", "PretrainPlans")
+    return UsageError(f"a migration needs {' and '.join(missing)}", hint=hint)
+
+
+def _apart(outputs: OutputTargets, workspace: Workspace, target: str, identifier: str) -> OutputTargets:
+    """Return the outputs; UsageError for one in the place of a file that the migration writes."""
+    folder = workspace.preprocessed_folder(workspace.dataset_name(target))
+    written = {f"{identifier}.json", f"{identifier}{MIGRATION_RECORD_ENDING}"}
+    for _, path in outputs.files:
+        if path is not None and path.name in written and disk.are_same(path.parent, folder):
+            raise UsageError(f"--output: the migration itself writes {path}", hint="give the report another name")
+    return outputs
 
 
 def _accepted(accept: list[str], because: list[str]) -> list[Accepted]:

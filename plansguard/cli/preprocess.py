@@ -25,7 +25,7 @@ from plansguard.cli.common_options import (
 )
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core import disk
-from plansguard.core.errors import UsageError
+from plansguard.core.errors import UsageError, known
 from plansguard.core.report import Severity
 from plansguard.core.text import counted
 from plansguard.nnunet.constants import DEFAULT_TRAINER
@@ -264,7 +264,8 @@ def _print_next(job: Job) -> None:
     if pretraining is None:
         model = f"{DEFAULT_TRAINER}__{plans}__{name}"
         later = after_pretraining(job.dataset, job.plans, name, model, ALL)
-        commands = [printed_commands.train(dataset, name, ALL if later else fold, plans=plans), *later]
+        trained = _stage_to_train(job, name)
+        commands = [printed_commands.train(dataset, trained, ALL if later else fold, plans=plans), *later]
     else:
         commands = [*pretraining.commands(dataset, name, plans, fold)]
         weights = None if pretraining.path == CHECKPOINT or pretraining.finish else pretraining.path
@@ -276,6 +277,16 @@ def _print_next(job: Job) -> None:
     typer.echo("\nNext:")
     for command in (*before, checked, *commands):
         print_line(f"  {command}")
+
+
+def _stage_to_train(job: Job, name: str) -> str:
+    """The configuration, or of a cascade the stage before it while that has no trained model."""
+    from plansguard.subjects.discovery import configuration_of
+    from plansguard.subjects.trained_models import trained_with
+
+    previous = configuration_of(job.plans, name).get("previous_stage")
+    models = known(lambda: trained_with(job.dataset, job.plans.identifier)) or []
+    return previous if previous and all(model.configuration != previous for model in models) else name
 
 
 def _size(count: int) -> str:

@@ -55,7 +55,8 @@ def assert_writable(path: Path, replaces: Replaces = nothing) -> None:
     except OSError as error:
         raise _refused(path, error) from error
     if not may_be_replaced:
-        raise WriteRefused(f"{path} exists, and plansguard did not write it", hint="move it away, or use another name")
+        reason = f"{path} exists, and is not known to be written by plansguard"
+        raise WriteRefused(reason, hint="move it away, or use another name")
 
 
 def write_atomically(path: Path, content: bytes, replaces: Replaces = nothing) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,8 +14,11 @@ from plansguard.documents.json_scanner import Node, position_at
 _LONGEST_LIST = 72
 #: Characters of a line; of longer ones, the part around the value.
 _LONGEST_LINE = 400
+#: Characters that are read of a value, with the blanks of a list of lists that is written over many lines.
+_LONGEST_VALUE = 4000
 _BLANKS = " \t\r\n"
 _READER = json.JSONDecoder()
+_LINE_END = re.compile(r"[\r\n]")
 
 
 class _Span(NamedTuple):
@@ -26,16 +30,17 @@ class _Span(NamedTuple):
 
 def of_json(text: str, root: Node, value: Any, path: Sequence[str], lines: list[int]) -> Excerpt | None:
     """The excerpt around the value at a path; None where there is none, and for a value of many lines."""
-    node, span, parent = root, _Span(root.place, _end(text, root.place)), None
+    node, start, parent = root, root.place, None
     for token in path:
         if token not in node.children:
             return None
         in_object = isinstance(value, dict)
         value = value[token] if in_object else value[int(token)]
-        parent, node = (None if in_object else span), node.children[token]
+        parent, node = (None if in_object else start), node.children[token]
         start = _value_of_key(text, node.place) if in_object else node.place
-        span = _Span(start, _end(text, start))
-    whole = parent if parent is not None and _fits_a_line(text, parent) else span
+    span = _span(text, start)
+    around = None if parent is None else _span(text, parent)
+    whole = around if around is not None and _fits_a_line(text, around) else span
     if _is_on_one_line(text, whole):
         return _line(text, lines, span)
     return _joined(text, lines, whole, span) if text[whole.start] == "[" and _fits_a_line(text, whole) else None
@@ -48,6 +53,15 @@ def of_line(text: str, lines: list[int], start: int, length: int) -> Excerpt:
 
 def _end(text: str, start: int) -> int:
     return _READER.raw_decode(text, start)[1]
+
+
+def _span(text: str, start: int) -> _Span:
+    """The span of a value, or of its beginning: a long one is read no further, because thousands may be asked for."""
+    part = text[start : start + _LONGEST_VALUE]
+    try:
+        return _Span(start, start + _end(part, 0))
+    except ValueError:
+        return _Span(start, start + len(part))
 
 
 def _value_of_key(text: str, place: int) -> int:
@@ -63,7 +77,7 @@ def _skip(text: str, at: int) -> int:
 
 
 def _is_on_one_line(text: str, span: _Span) -> bool:
-    return "\n" not in text[span.start : span.end]
+    return not _LINE_END.search(text, span.start, span.end)
 
 
 def _fits_a_line(text: str, span: _Span) -> bool:
@@ -87,18 +101,18 @@ def _joined(text: str, lines: list[int], whole: _Span, marked: _Span) -> Excerpt
 
 def _without_line_ends(part: str) -> str:
     """A part of a list on one line: blanks only between the items."""
-    lines = [line.strip() for line in part.split("\n")]
+    lines = [line.strip() for line in _LINE_END.split(part)]
     joined = " ".join(lines) if len(lines) > 1 else part
     return joined.replace("[ ", "[").replace(" ]", "]")
 
 
 def _line(text: str, lines: list[int], span: _Span) -> Excerpt:
-    """The line of a value as it is."""
+    """The line of a value as it is, or the part of a long line around the value."""
     at = position_at(lines, span.start)
-    start = lines[at.line - 1]
-    line = text[start:].partition("\n")[0] if at.line == len(lines) else text[start : lines[at.line]]
-    line = line.rstrip("\r\n")
-    return _cut(Excerpt(at.line, line, span.start - start, min(span.end, start + len(line)) - span.start))
+    start, end = lines[at.line - 1], lines[at.line] if at.line < len(lines) else len(text)
+    first, last = max(start, span.start - _LONGEST_LINE), min(end, span.end + _LONGEST_LINE)
+    line = text[first:last].rstrip("\r\n")
+    return _cut(Excerpt(at.line, line, span.start - first, min(span.end - first, len(line)) - (span.start - first)))
 
 
 def _cut(excerpt: Excerpt) -> Excerpt:

@@ -50,17 +50,21 @@ class TomlDocument:
         position = self.position(pointer)
         if position is None:
             return None
-        lines = line_starts(self._text)
-        start = lines[position.line - 1] + position.column - 1
+        start = self._lines[position.line - 1] + position.column - 1
         token = _TOKEN.match(self._text, start)
-        return excerpts.of_line(self._text, lines, start, len(token[0]) if token else 1)
+        return excerpts.of_line(self._text, self._lines, start, len(token[0]) if token else 1)
+
+    @cached_property
+    def _lines(self) -> list[int]:
+        """The offsets at which lines start."""
+        return line_starts(self._text)
 
     @cached_property
     def _places(self) -> Mapping[_Key, Position]:
         """The first position of every table, key, and item of a list that stands behind a key."""
-        lines, places = line_starts(self._text), dict[_Key, Position]()
+        places = dict[_Key, Position]()
         for key, offset in _keys(self._text):
-            places.setdefault(key, position_at(lines, offset))
+            places.setdefault(key, position_at(self._lines, offset))
         return places
 
 

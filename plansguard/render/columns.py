@@ -8,18 +8,48 @@ from collections.abc import Iterator, Sequence
 #: What is never divided: a command, up to the next clause, so that it can be copied; a short list; any other word. With
 #: the blanks before it.
 _WORD = re.compile(
-    r"( *)((?:[A-Za-z_]+=\S+ )*(?:plansguard|nnUNetv2_\w+|pip3?|export|git) [^;,()]*[^;,()\s.][;,]?"
+    r"( *)((?:[A-Za-z_]+=\S+ ){0,3}(?:plansguard|nnUNetv2_\w+|pip3?|export|git) [^;,()]*[^;,()\s.][;,]?"
     r"|(?:\[[^\[\]]{1,40}\]|\S)+)"
 )
+
+
+_LEFT_OUT = "... "
+#: Categories of characters that are drawn over the one before.
+_NO_WIDTH = ("Mn", "Me")
 
 
 def display_width(text: str) -> int:
     """The number of columns of a text: two for a wide character of East Asia, none for a combining one."""
     if text.isascii():
         return len(text)
-    from unicodedata import combining, east_asian_width
+    from unicodedata import category, east_asian_width
 
-    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+    return sum(0 if category(char) in _NO_WIDTH else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def cropped(before: str, value: str, after: str, width: int) -> tuple[str, str, str]:
+    """The parts of a line around a value, in at most ``width`` columns; ``...`` stands for what is left out."""
+    if display_width(before + value + after) <= width:
+        return before, value, after
+    value = _first(value, max(1, width - 2 * len(_LEFT_OUT)))
+    room = width - display_width(value)
+    after_room = max(room // 2, room - display_width(before))
+    if display_width(after) > after_room:
+        after = _first(after, after_room - len(_LEFT_OUT)) + _LEFT_OUT[::-1]
+    before_room = room - display_width(after)
+    if display_width(before) > before_room:
+        before = _LEFT_OUT + _first(before[::-1], before_room - len(_LEFT_OUT))[::-1]
+    return before, value, after
+
+
+def _first(text: str, width: int) -> str:
+    """The first characters of a text, in at most so many columns."""
+    used = 0
+    for index, char in enumerate(text):
+        used += display_width(char)
+        if used > width:
+            return text[:index]
+    return text
 
 
 def wrapped(text: str, width: int | None, indent: str = "", *, hanging: str | None = None) -> list[str]:
@@ -30,7 +60,7 @@ def wrapped(text: str, width: int | None, indent: str = "", *, hanging: str | No
     """
     if width is None or display_width(indent + text) <= width:
         return [indent + text]
-    return [*_lines(text, width, indent, indent if hanging is None else hanging)]
+    return [*_lines(text.rstrip(" "), width, indent, indent if hanging is None else hanging)]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -137,8 +137,8 @@ def _named(key: str, place: tuple[str | int, ...], channels: Sequence[str]) -> s
     name = key.removeprefix("architecture.arch_kwargs.").removeprefix("architecture.")
     if key == INTENSITY_KEY and place:
         channel, *rest = map(str, place)
-        known = channel.isdecimal() and int(channel) < len(channels)
-        return ".".join([channels[int(channel)] if known else f"channel {channel}", *rest])
+        known = {str(number): name for number, name in enumerate(channels)}
+        return ".".join([known.get(channel, f"channel {channel}"), *rest])
     indices = [token for token in place if isinstance(token, int)]
     if not place or len(indices) < len(place):
         return ".".join([name, *map(str, place)])

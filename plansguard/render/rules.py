@@ -12,12 +12,13 @@ from plansguard.rules.engine.page import page
 
 
 def text(rules: Sequence[Rule], screen: Screen) -> str:
-    """Render one line a rule; on a terminal, the summary is wrapped in its column."""
+    """Render one line a rule; on a terminal that is too narrow, the summaries are below the names."""
     width = max(len(rule.info.name) for rule in rules)
     lines: list[str] = []
+    longest = max(len(rule.info.summary) for rule in rules)
     for info in (rule.info for rule in rules):
         start = f"{info.code}  {info.severity.value:<7}  {info.name:<{width}}  "
-        if screen.width is None or len(start) + len(info.summary) <= screen.width:
+        if screen.width is None or len(start) + longest <= screen.width:
             lines.append(start + info.summary)
         else:
             lines += [start.rstrip(), *wrapped(info.summary, screen.width, "       ")]

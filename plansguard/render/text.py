@@ -10,7 +10,7 @@ from plansguard.core.report import Excerpt, Finding, Location, NotChecked, Relat
 from plansguard.core.text import counted, listed
 from plansguard.nnunet.workspace import displayed
 from plansguard.render import Screen, printable
-from plansguard.render.columns import display_width, wrapped
+from plansguard.render.columns import cropped, display_width, wrapped
 
 _COLORS = {"error": "31;1", "warning": "33;1", "info": "36;1", "bold": "1", "faint": "2", "fix": "32;1"}
 #: How many places of the same fault are listed before the rest is only counted.
@@ -91,34 +91,21 @@ def _places(findings: Sequence[Finding], screen: Screen) -> Iterator[str]:
 
 def _excerpt(excerpt: Excerpt, mark: str, severity: str, screen: Screen) -> Iterator[str]:
     """The line of the file, a mark under the value, and beside it what the value should be or was."""
-    number = str(excerpt.line)
+    number, (start, end) = str(excerpt.line), (excerpt.start, excerpt.start + max(1, excerpt.length))
     gutter = f"    {' ' * len(number)} | "
-    text, start, length = excerpt.text.rstrip(), excerpt.start, max(1, excerpt.length)
-    indentation = len(text) - len(text.lstrip())
-    text, start = text[indentation:], start - indentation
+    parts = excerpt.text[:start].lstrip(), excerpt.text[start:end], excerpt.text[end:].rstrip()
+    before, value, after = map(printable, parts)
     if screen.width is not None:
-        text, start, length = _cropped(text, start, length, screen.width - len(gutter))
-    before, value = printable(text[:start]), printable(text[start : start + length])
-    yield _paint("faint", f"    {number} | ", screen) + printable(text)
+        before, value, after = cropped(before, value, after, screen.width - len(gutter))
+    yield _paint("faint", f"    {number} | ", screen) + before + value + after
     carets = " " * display_width(before) + "^" * max(1, display_width(value))
-    one_line = f"{carets} {printable(mark)}" if mark else carets
-    if screen.width is None or len(gutter) + display_width(one_line) <= screen.width:
-        yield _paint("faint", gutter, screen) + _paint(severity, one_line, screen)
+    beside = f"{carets} {printable(mark)}" if mark else carets
+    if screen.width is None or len(gutter) + display_width(beside) <= screen.width:
+        yield _paint("faint", gutter, screen) + _paint(severity, beside, screen)
     else:
         yield _paint("faint", gutter, screen) + _paint(severity, carets, screen)
         for line in wrapped(printable(mark), screen.width - len(gutter)):
             yield _paint("faint", gutter, screen) + _paint(severity, line, screen)
-
-
-def _cropped(text: str, start: int, length: int, width: int) -> tuple[str, int, int]:
-    """The part of a long line around the value, in at most ``width`` characters."""
-    if len(text) <= width:
-        return text, start, length
-    length = min(length, width - 8)
-    first = max(0, min(start - 4, len(text) - width))
-    head, tail = "... " if first else "", " ..." if first + width < len(text) else ""
-    part = text[first : first + width - len(head) - len(tail)]
-    return head + part + tail, start - first + len(head), min(length, max(1, len(part) - (start - first)))
 
 
 def _related(related: Related, screen: Screen) -> Iterator[str]:

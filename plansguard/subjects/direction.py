@@ -44,6 +44,8 @@ def judge_direction(pair: Pair) -> Direction:
 def own_plans_like(pair: Pair) -> str | None:
     """The identifier of plans in the receiving folder that are equivalent to the result, if any."""
     wanted = plans_diff.digests(pair.result.value)
+    if pair.existing == pair.result.document.raw and pair.replaced is None:
+        return pair.result.identifier  # the same file, which no migration has written
     for plans in pair.receiving.plans:
         if plans.identifier != pair.result.identifier:
             present = plans_diff.digests(plans.value)

@@ -69,6 +69,19 @@ def test_statistics_are_named_by_their_channel(plans: Document) -> None:
     assert "    CT.max  148 -> 160\n" in run("diff", CT / "nnUNetPlans.json", "B.json").out
 
 
+@pytest.mark.parametrize("beside", ["[]", "3", "null", '"x"', "{", '{"channel_names": ["CT"], "labels": {}}'])
+def test_a_strange_dataset_json_gives_no_names(plans: Document, beside: str) -> None:
+    other = edited(plans, lambda copied: copied["foreground_intensity_properties_per_channel"]["0"].update(max=160.0))
+    save("B.json", other)
+    Path("dataset.json").write_text(beside)
+    assert "    channel 0.max  148 -> 160\n" in run("diff", CT / "nnUNetPlans.json", "B.json").out
+
+
+def test_a_channel_of_many_digits(plans: Document) -> None:
+    other = edited(plans, lambda copied: copied["foreground_intensity_properties_per_channel"].update({"9" * 5000: 1}))
+    assert run("diff", CT / "nnUNetPlans.json", save("B.json", other)).code == 0
+
+
 # --- exit codes, output ---
 
 

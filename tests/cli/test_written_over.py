@@ -129,13 +129,14 @@ def test_two_reports_in_one_file(workspace: Path, second: str) -> None:
     assert not Path("r.json").exists()
 
 
-def test_plans_that_the_same_command_wrote(workspace: Path) -> None:
-    """The path of the report is free when the command starts, and taken when the report is written."""
-    path = place(workspace, OTHER_CT, "preprocessed/Moved.json")
+@pytest.mark.parametrize("name", ["Moved.json", "Moved.plansguard.json"])
+def test_a_report_in_the_place_of_what_is_written(workspace: Path, name: str) -> None:
+    """It is refused before anything is written."""
+    before, path = tree(), place(workspace, OTHER_CT, f"preprocessed/{name}")
     done = run("migrate", "-s", "1", "-t", "2", "-tp", "Moved", "--output", f"json={path}")
-    assert done.code == 2
-    assert f"{path} exists, and plansguard did not write it" in done.err
-    assert json.loads(path.read_bytes())["plans_name"] == "Moved"
+    assert (done.code, done.out) == (2, "")
+    assert f"the migration itself writes {path}" in done.err
+    assert tree() == before
 
 
 @pytest.mark.parametrize("stream", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])

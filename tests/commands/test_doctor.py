@@ -57,6 +57,15 @@ def test_findings_in_every_format(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "nnUNet_results is not set" in run("doctor").out
 
 
+@pytest.mark.parametrize(("version", "fulfilled"), [("0.2.6", True), ("0.2.5", False)])
+def test_names_of_packages_as_pip_writes_them(site: Path, version: str, fulfilled: bool) -> None:
+    """acvl_utils and simpleitk, where nnU-Net asks for acvl-utils and SimpleITK."""
+    noted(site, "nnunetv2", "2.8.1", "Requires-Dist: acvl-utils<0.3,>=0.2.6\nRequires-Dist: SimpleITK>=2.2.1\n")
+    noted(site, "acvl_utils", version)
+    noted(site, "simpleitk", "2.5.3")
+    assert ("PG816" not in run("doctor").out) is fulfilled
+
+
 def test_settings_apply(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("nnUNet_results")
     Path("plansguard.json").write_text(json.dumps({"severity": {"variable-not-set": "warning"}}))

@@ -330,7 +330,7 @@ def test_another_file_in_place_of_the_record(workspace: Path, log: Log, text: st
     record.write_text(text, encoding="utf-8")
     done = preprocess("-c", "3d_fullres", "--yes")
     assert done.code == 2
-    assert f"{record} exists, and plansguard did not write it\n  move it away" in done.err
+    assert f"{record} exists, and is not known to be written by plansguard\n  move it away" in done.err
     assert record.read_text(encoding="utf-8") == text
     assert len(log()) == runs
 

@@ -66,6 +66,16 @@ def test_what_is_on_no_line_has_no_excerpt(pointer: str) -> None:
     assert json_document.parse(json.dumps(PLANS, indent=4).encode(), "P.json").excerpt(pointer) is None
 
 
+def test_excerpts_of_a_long_document() -> None:
+    """Thousands of them, of which each reads only its value: otherwise this takes minutes."""
+    splits = [{"train": [f"case_{number}", "zz"], "val": []} for number in range(20_000)]
+    document = json_document.parse(json.dumps(splits).encode(), "splits_final.json")
+    for number in range(2000):
+        excerpt = document.excerpt(f"/{number}/train/1")
+        assert excerpt is not None
+        assert excerpt.text[excerpt.start :][: excerpt.length] == '"zz"'
+
+
 def test_of_duplicate_keys_the_last_counts() -> None:
     assert marked('{\n"a": 1,\n"a": 2\n}', "/a") == (3, '"a": 2', "2")
 

@@ -147,6 +147,16 @@ def test_migrated_plans_are_not_moved_back(workspace: Path, there: str, back: st
     assert "PG417" not in codes(*arguments)
 
 
+def test_migrated_plans_are_not_moved_onto_their_origin(workspace: Path) -> None:
+    """Under the name that they came from, also after the fine-tuning: the dataset's own file gets no record."""
+    assert run("migrate", "-s", "1", "-t", "2", "-sp", "nnUNetPlans", "-tp", "X").code == 0
+    model("X", of=GIVING)(workspace, RECEIVING)
+    result = run("migrate", "-s", "2", "-t", "1", "-sp", "X", "-tp", "nnUNetPlans")
+    assert result.code == 1
+    assert "[PG410]" in result.out
+    assert not place(workspace, GIVING, "preprocessed/nnUNetPlans.plansguard.json").exists()
+
+
 def test_plans_of_weights_return_where_they_were_replaced(workspace: Path) -> None:
     """The dataset was planned again after its plans had been used for a pretraining elsewhere."""
     without_models(workspace, GIVING)

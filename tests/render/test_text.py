@@ -12,8 +12,8 @@ import pytest
 
 from plansguard.commands.check import check
 from plansguard.core.report import Excerpt, Finding, Location, NotChecked, Report, Severity
-from plansguard.render import Screen, render
-from plansguard.render.columns import wrapped
+from plansguard.render import Screen, printable, render
+from plansguard.render.columns import display_width, wrapped
 from tests.support.command import run, start
 from tests.support.reports import BROKEN, DATASET, plans, save
 
@@ -139,6 +139,25 @@ def test_no_line_is_longer_than_the_terminal(width: int) -> None:
     for line in shown(finding(words, excerpt=excerpt, mark=words, why=words), width=width):
         assert len(line) <= width
     assert "^^^" in "".join(shown(finding(excerpt=excerpt), width=width))
+
+
+@pytest.mark.parametrize("value", ["0", "0.8", "[1, 2]", "\t\t\t", "\x1b[0m", "\u809d\u81d3\u809d", "v" * 200])
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (300, 0), (0, 300), (300, 300), (300, 4), (60, 20)])
+@pytest.mark.parametrize("filling", ["x", "\t", "\u809d", "\x1b"])
+def test_the_mark_is_under_the_value_on_every_terminal(value: str, before: int, after: int, filling: str) -> None:
+    """At least its first characters are shown, and nothing is wider than the terminal."""
+    text = "{" + filling * before + value + filling * after
+    line, mark = shown(finding(excerpt=Excerpt(1, text, 1 + before, len(value))), width=60)[2:4]
+    assert max(map(display_width, (line, mark))) <= 60
+    start = display_width(mark) - len(mark.lstrip(" |"))
+    at = next(index for index in range(len(line) + 1) if display_width(line[:index]) == start)
+    assert line[at:].startswith(printable(value)[:10])
+
+
+@pytest.mark.parametrize("text", ["a=b " * 20_000, "x" + " " * 50_000, "x" + " " * 50_000 + "y", "[1, " * 20_000])
+def test_long_texts_are_wrapped(text: str) -> None:
+    """Time grows with the length, and not with its square: otherwise this takes minutes."""
+    assert "".join("".join(wrapped(text, 80)).split()) == "".join(text.split())
 
 
 def test_commands_are_not_divided() -> None:

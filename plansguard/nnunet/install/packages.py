@@ -110,6 +110,15 @@ def _numbers(package: str) -> tuple[int, ...] | None:
     return _numbers_along(package, tuple((folder or ".", disk.modified(folder or ".")) for folder in sys.path))
 
 
+#: pip's folder of metadata: the name of the package, in which pip may write _ for - and another case, and its version.
+_METADATA = re.compile(r"(.+)-([^-]+)\.dist-info")
+
+
+def _plain(package: str) -> str:
+    """The name of a package as packages are compared: without case, and with one character for ``-_.``."""
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
 @lru_cache(maxsize=16)
 def _numbers_along(package: str, folders: tuple[tuple[str, float | None], ...]) -> tuple[int, ...] | None:
     """The version in the name of pip's folder of metadata, such as nnunetv2-2.8.1.dist-info.
@@ -121,10 +130,12 @@ def _numbers_along(package: str, folders: tuple[tuple[str, float | None], ...]) 
     for folder, _ in folders:
         with suppress(OSError):
             entries = disk.entries(folder)
-            names = sorted(name for name in entries.files | entries.folders if name.startswith(package))
-            matches = (re.fullmatch(rf"{re.escape(package)}-([^-]+)\.dist-info", name) for name in names)
-            text = next((match[1] for match in matches if match), None)
-            text = text or (version(package) if any(".egg" in name for name in names) else None)
+            first = package[:1].lower()
+            names = sorted(name for name in entries.files | entries.folders if name[:1].lower() == first)
+            matches = (_METADATA.fullmatch(name) for name in names)
+            text = next((match[2] for match in matches if match and _plain(match[1]) == _plain(package)), None)
+            eggs = any(".egg" in name and _plain(name).startswith(_plain(package)) for name in names)
+            text = text or (version(package) if eggs else None)
         if text is not None:
             return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
     return None

@@ -133,8 +133,9 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
     model's folder); a warning below 80 %, or where the means are more than two standard deviations apart or the
     standard deviations differ by more than a factor of 3. Usually the values are equal. Plans that were migrated for
     weights or for a fine-tuning, and those of a trained model, are expected to have others: above 30 % this is for
-    information, and not repeated before every training or preprocessing. PG305 reports channels that dataset.json does
-    not call CT, unless the plans belong to trained weights: in a model's folder, or by a migration record.
+    information, and not repeated before every training or preprocessing. With an `ignore` label nothing is an error:
+    nnU-Net counts ignored voxels, which may be air, as foreground. PG305 reports channels that dataset.json does not
+    call CT, unless the plans belong to trained weights: in a model's folder, or by a migration record.
 
     Why it matters: values from data on another scale silently turn most of an image into a constant. CTNormalization
     clips to the plans' percentiles. Other scales are those of CBCT, SUV, or 0 to 4095.
@@ -146,7 +147,7 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
 
     Evidence: NO-01; nnU-Net issues 163, 177, 1383, Merlin issue 26.
     """
-    expected = _is_expected(dataset, plans)
+    expected, ignores = _is_expected(dataset, plans), _has_ignore_label(dataset)
     for channel in _ct_channels(dataset, plans):
         theirs, ours = _clipped_ranges(plans, fingerprint, channel)
         because = theirs.difference(ours) if ours and theirs and ours != theirs else ""
@@ -156,7 +157,7 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
                 continue
             yield found(
                 plans.at(plans.intensity_key, str(channel)),
-                severity=_severity(dataset, foreign=foreign, expected=expected),
+                severity=_severity(dataset, foreign=foreign and not ignores, expected=expected),
                 related=[(fingerprint.at(constants.INTENSITY_KEY, str(channel)), "this dataset's")],
                 channel=channel,
                 theirs=theirs.bounds,
@@ -177,6 +178,11 @@ def _is_expected(dataset: Dataset, plans: Plans) -> bool:
         return dataset.role == "model"
     written = record.migrated.get(constants.INTENSITY_KEY, record.migrated.get(constants.OLD_INTENSITY_KEY))
     return bool(written == plans.value.get(plans.intensity_key))
+
+
+def _has_ignore_label(dataset: Dataset) -> bool:
+    labels = known(lambda: dataset.dataset_json.value.get("labels"))
+    return isinstance(labels, dict) and "ignore" in labels
 
 
 def _severity(dataset: Dataset, *, foreign: bool, expected: bool) -> Severity:

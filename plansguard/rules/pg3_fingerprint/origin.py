@@ -45,7 +45,9 @@ def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Finger
     if explained or fingerprint.describes(plans):
         return
     order = plans.require("transpose_forward")
-    planner = constants.PLANNER_OF_IDENTIFIER.get(plans.identifier, "ExperimentPlanner")
+    made_by = str(plans.value.get("experiment_planner_used"))
+    planner = constants.PLANNER_OF_IDENTIFIER.get(plans.identifier, made_by)
+    planner = planner if planner in constants.PLANNER_OF_IDENTIFIER.values() else "ExperimentPlanner"
     is_default = plans.identifier in constants.PLANNER_OF_IDENTIFIER
     name = None if is_default else plans.identifier
     plan = printed_commands.plan_experiment(dataset.name, planner, name=name)

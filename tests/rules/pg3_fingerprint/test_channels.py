@@ -13,7 +13,7 @@ from tests.rules.pg3_fingerprint.channels_variants import CT, INTENSITIES, stati
 from tests.support.benches import codes, judged
 from tests.support.command import run
 from tests.support.moves import GIVING, MOVED, move
-from tests.support.variants import PLANS, Edit, copy, place, put
+from tests.support.variants import PLANS, Edit, copy, in_both, place, put
 
 #: The files of a trained model beside the dataset, with the plans that were migrated.
 MODEL = "results/nnUNetTrainer__PretrainPlans__3d_fullres"
@@ -50,6 +50,17 @@ def test_migrated_plans_keep_their_statistics(workspace: Path, workflow: str, fi
     (finding,) = (one for one in check(datasets=[CT], plans="PretrainPlans").findings if one.code == "PG306")
     assert finding.severity is Severity.ERROR
     assert finding.fix.startswith(f"{fix} the plans' values: keep them")
+
+
+@pytest.mark.workspace(CT, GIVING)
+def test_with_an_ignore_label_foreign_statistics_are_no_error(workspace: Path) -> None:
+    """nnU-Net's fingerprint counts the ignored voxels as foreground, which may be air."""
+    for edit in in_both("/labels", {"background": 0, "kidney": 1, "ignore": 2}):
+        edit(workspace, CT)
+    move()(workspace, CT)
+    shifted(place(workspace, CT, MOVED).parent)
+    (finding,) = (one for one in check(datasets=[CT], plans="PretrainPlans").findings if one.code == "PG306")
+    assert finding.severity is not Severity.ERROR
 
 
 @pytest.mark.workspace(CT, GIVING)

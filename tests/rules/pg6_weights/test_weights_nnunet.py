@@ -414,5 +414,5 @@ def test_from_fit_to_training_by_the_printed_commands(
 def verdict_in(text: str) -> tuple[str, str]:
     """The first verdict and its command."""
     lines = text.splitlines()
-    outcome = re.split(r"  +", lines[0])[-1]
+    outcome = re.split(r"  +", lines[1])[-1]
     return outcome, next(line.strip() for line in lines if re.match(r"  (plansguard|nnUNetv2_\w+) ", line))
