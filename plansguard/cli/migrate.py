@@ -29,7 +29,7 @@ from plansguard.core.errors import UsageError, WriteRefused
 from plansguard.core.report import Severity
 from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
 from plansguard.nnunet import printed_commands
-from plansguard.nnunet.workspace import Workspace
+from plansguard.nnunet.workspace import Workspace, displayed
 
 if TYPE_CHECKING:
     from plansguard.migration.plan import Migration
@@ -241,7 +241,7 @@ def _print_after(migration: Migration, *, dry_run: bool) -> None:
     if not migration.writes:
         typer.echo("This migration has been made already: nothing to do.")
     for write in migration.writes:
-        typer.echo(f"{'would write' if dry_run else 'wrote'} {write.path} ({write.what})")
+        print_line(f"{'would write' if dry_run else 'wrote'} {displayed(str(write.path))} ({write.what})")
     typer.echo(f"image reader: {migration.reader.name} ({migration.reader.because})")
     typer.echo("\nNext, after the same without --dry-run:" if dry_run and migration.writes else "\nNext:")
     for command in next_commands(migration):

@@ -8,7 +8,7 @@ from plansguard.documents.models.command_documents import ExplainDocument, RuleE
 from plansguard.render import Screen, json_text
 from plansguard.render.columns import wrapped
 from plansguard.rules.engine.declare import Rule
-from plansguard.rules.engine.page import page
+from plansguard.rules.engine.page import SAMPLE, page
 
 
 def text(rules: Sequence[Rule], screen: Screen) -> str:
@@ -41,6 +41,7 @@ def page_as_text(rule: Rule, screen: Screen) -> str:
     from rich.markdown import Markdown
     from rich.theme import Theme
 
+    body, heading, finding = source.partition(f"## {SAMPLE}\n")
     # Code has no background of its own, which would be a block on a terminal of another colour.
     console = Console(
         file=StringIO(),
@@ -51,8 +52,11 @@ def page_as_text(rule: Rule, screen: Screen) -> str:
         theme=Theme({"markdown.code": "bold", "markdown.h2": "bold underline"}),
     )
     with console.capture() as captured:
-        console.print(Markdown(source, code_theme="ansi_dark"))
-    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+        console.print(Markdown(body + heading, code_theme="ansi_dark"))
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    for line in finding.strip().splitlines()[1:-1]:  # without the fence; wrapped as a check does it
+        lines += wrapped(f"  {line}", screen.width, hanging="      ")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def page_as_json(rule: Rule) -> str:

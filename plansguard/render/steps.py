@@ -111,7 +111,8 @@ def plot(schedule: StepSchedule, initial: float) -> Iterator[str]:
         bars = "".join("#" if height > row - 0.5 else "." if height > row - 1 else " " for height in heights)
         yield f"  {label:>{len(top)}} |{bars}".rstrip()
     yield f"  {'':>{len(top)}} +{'-' * width}"
-    yield f"  {'':>{len(top)}}  0{schedule.total:>{max(width - 1, 1)},}"
+    total = f"{schedule.total:,}"
+    yield f"  {'':>{len(top)}}  0{total:>{max(width - 1, len(total) + 1)}}"
 
 
 def _windows(schedule: StepSchedule) -> str:

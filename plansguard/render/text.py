@@ -168,11 +168,21 @@ def _not_checked(records: Iterable[NotChecked], screen: Screen) -> Iterator[str]
         codes, places = sorted({record.code for record in group}), list(dict.fromkeys(one.path for one in group))
         where = f" at {len(places)} places" if len(places) > 1 else ""
         yield from _faint(f"not checked: {printable(reason)} ({_names(codes)}{where})", screen)
-        for record in group if screen.verbose else ():
-            yield _paint("faint", f"  {record.code} {record.name}: {printable(displayed(record.path))}", screen)
+        yield from _skipped(group, screen) if screen.verbose else ()
     if len(reasons) > _REASONS and not screen.verbose:
         rest = {one.code for _, group in reasons[_REASONS:] for one in group}
         yield from _faint(f"not checked: {counted(len(rest), 'more rule')}, listed by --verbose", screen)
+
+
+def _skipped(records: Iterable[NotChecked], screen: Screen) -> Iterator[str]:
+    """The places, and below each the rules that could not run there."""
+    by_place: dict[str, list[str]] = {}
+    for record in records:
+        by_place.setdefault(record.path, []).append(f"{record.code} {record.name}")
+    for place, rules in by_place.items():
+        yield _paint("faint", f"  {printable(displayed(place))}", screen)
+        for line in wrapped(", ".join(rules), screen.width, "    "):
+            yield _paint("faint", line, screen)
 
 
 def _names(codes: Sequence[str]) -> str:
