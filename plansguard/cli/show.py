@@ -39,5 +39,6 @@ def show(
     with progress_bar(f"reading {path}"):
         description = run_show(path)
     emit_rendered(
-        outputs, lambda name, _: rendering.as_json(description) if name == "json" else rendering.text(description)
+        outputs,
+        lambda name, screen: rendering.as_json(description) if name == "json" else rendering.text(description, screen),
     )

@@ -26,7 +26,8 @@ from plansguard.core.text import counted
 from plansguard.nnunet.constants import planned_epochs
 from plansguard.nnunet.network.parameters import number_of_parameters
 from plansguard.nnunet.network.unet import Stage
-from plansguard.render import plain_json, printable
+from plansguard.render import Screen, plain_json, printable
+from plansguard.render.columns import wrapped
 from plansguard.training.trainer_name import planned_steps
 
 SCHEMA = "plansguard/show/1"
@@ -116,9 +117,10 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def text(description: Description) -> str:
+def text(description: Description, screen: Screen) -> str:
     """Render a description as text: kind, training, expected input, network by stages."""
-    return "\n".join(_lines(description)) + "\n"
+    parts = (wrapped(line, screen.width, hanging=" " * _LABEL) for line in _lines(description))
+    return "".join(f"{part}\n" for line in parts for part in line)
 
 
 def _lines(description: Description) -> Iterator[str]:
@@ -337,7 +339,7 @@ def _labels(labels: Any) -> str:
 def _network(network: NetworkDescription) -> Iterator[str]:
     name = str(network.class_ if network.class_ is not OMITTED else "").rpartition(".")[2]
     parameters = "" if network.parameters is OMITTED else f", {_thousands(network.parameters)} parameters"
-    yield from _row("network", name + parameters)
+    yield from _row("network", name + parameters + _units(network))
     if network.unknown:
         yield from _row("" if name else "network", network.unknown)
         return
@@ -345,9 +347,18 @@ def _network(network: NetworkDescription) -> Iterator[str]:
     yield from _table(network)
 
 
+def _units(network: NetworkDescription) -> str:
+    """What the table of the stages counts."""
+    if not network.stages:
+        return ""
+    if network.encoder_unit == network.decoder_unit:
+        return f"; encoder and decoder in {network.encoder_unit}"
+    return f"; encoder in {network.encoder_unit}, decoder in {network.decoder_unit}"
+
+
 def _table(network: NetworkDescription) -> Iterator[str]:
-    units = f"encoder {network.encoder_unit}", f"decoder {network.decoder_unit}"
-    rows = [("stage", "features", "kernel", "stride", *units, "feature map"), *map(_cells, network.stages)]
+    head = ("stage", "features", "kernel", "stride", "encoder", "decoder", "feature map")
+    rows = [head, *map(_cells, network.stages)]
     if all(stage.size is None for stage in network.stages):
         rows = [row[:-1] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -18,6 +18,7 @@ from plansguard.artefacts.description import CheckpointDescription
 from plansguard.commands.show import show
 from plansguard.documents.recognise import recognise
 from plansguard.nnunet.constants import planned_epochs
+from plansguard.render import Screen
 from plansguard.render import show as rendering
 from tests.support import checkpoints
 from tests.support.command import run
@@ -101,7 +102,7 @@ def test_the_stage_table() -> None:
     rows = [[cell.strip() for cell in line if cell.strip()] for line in table]
     kwargs = json.loads((FIXTURE / "plans.json").read_bytes())["configurations"]["3d_fullres"]["architecture"]
     assert len(rows) == 1 + kwargs["arch_kwargs"]["n_stages"]
-    assert rows[0] == ["stage", "features", "kernel", "stride", "encoder convs", "decoder convs", "feature map"]
+    assert rows[0] == ["stage", "features", "kernel", "stride", "encoder", "decoder", "feature map"]
     assert rows[1] == ["0", "32", "1 x 3 x 3", "1 x 1 x 1", "2", "2", "32 x 96 x 96"]
 
 
@@ -165,7 +166,8 @@ def test_an_nnssl_adaptation_plan(corpus: Path) -> None:
     description = show(doctored(Path("some.pth"), *KINDS["nnssl"]))
     assert isinstance(description.content, CheckpointDescription)
     checkpoint = replace(description.content.checkpoint, adaptation_plan=plan)
-    out = rendering.text(replace(description, content=replace(description.content, checkpoint=checkpoint)))
+    with_plan = replace(description, content=replace(description.content, checkpoint=checkpoint))
+    out = rendering.text(with_plan, Screen())
     assert row(out, "architecture") == "ResEncL"
     assert row(out, "pretrained on") == "Dataset745_OpenNeuro_v2"
     assert row(out, "onemmiso") == "1 x 1 x 1 mm ZScoreNormalization"
