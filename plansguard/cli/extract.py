@@ -11,6 +11,7 @@ from typer import Argument, Option
 
 from plansguard.cli.common_options import SCREEN, print_line
 from plansguard.cli.progress_bar import progress_bar
+from plansguard.core import disk
 from plansguard.core.errors import UsageError
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.printed_commands import DATASET, NEW_NAME
@@ -54,6 +55,9 @@ def extract(
 
     if output == _SCREEN == dataset_json:
         raise UsageError("-o and --dataset-json both name the screen", hint="give one of them a file: -o plans.json")
+    for place in (output, dataset_json):
+        if place not in (None, _SCREEN) and disk.are_same(source, str(place)):
+            raise UsageError(f"{place} is what the plans are extracted from", hint="give the plans another name")
     with progress_bar(f"reading {source}"):
         extracted = run_extract(source, output, dataset_json, plans=plans, force=force, screen=_SCREEN)
     if extracted.printed is not None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from plansguard.cli.common_options import AsJson, Datasets, TextOrJson, emit_rendered, text_or_json
+from plansguard.cli.common_options import AsJson, Datasets, TextOrJson, emit_rendered, show_error, text_or_json
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core import disk
-from plansguard.core.errors import UsageError
+from plansguard.core.errors import UnreadableDocument, UsageError
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.workspace import Workspace
 
@@ -43,7 +43,8 @@ def fit(
 ) -> None:
     """List which datasets the weights fit, and what others need.
 
-    Exit code: 0 every dataset has plans that the weights fit, 1 some have none, 2 the command is wrong.
+    Exit code: 0 every dataset has plans that the weights fit, 1 some have none, 2 the command is wrong, or weights
+    cannot be read.
 
     Examples:
         plansguard fit checkpoint_final.pth -d 2
@@ -57,17 +58,26 @@ def fit(
         hint = f"for all of them: {printed_commands.fit_everywhere(*checkpoint)}"
         raise UsageError("name the datasets with -d, or give --all", hint=hint)
     results: list[FitResult] = []
+    unreadable: list[UnreadableDocument] = []
     fits_all = True
     with progress_bar("reading the weights") as progress:
-        for path in tracked(checkpoint, "reading weights", progress.report):
-            found, fits = _results(path, None if every else dataset, plans, configuration, progress.report)
+        for path in tracked([*dict.fromkeys(checkpoint)], "reading weights", progress.report):
+            try:
+                found, fits = _results(path, None if every else dataset, plans, configuration, progress.report)
+            except UnreadableDocument as error:
+                unreadable.append(error)
+                continue
             results += found
             fits_all = fits_all and fits
-    emit_rendered(
-        outputs,
-        lambda name, screen: rendering.as_json(results) if name == "json" else rendering.text(results, screen),
-    )
-    raise typer.Exit(0 if fits_all else 1)
+    results = list(dict.fromkeys(results))  # a dataset may be named by its id and by its name
+    if results or not unreadable:
+        emit_rendered(
+            outputs,
+            lambda name, screen: rendering.as_json(results) if name == "json" else rendering.text(results, screen),
+        )
+    for each in unreadable:
+        show_error(each)
+    raise typer.Exit(2 if unreadable else 0 if fits_all else 1)
 
 
 def _results(

@@ -22,6 +22,17 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.parametrize("option", ["-o", "--dataset-json"])
+def test_the_weights_are_not_replaced(option: str) -> None:
+    """By what is in them, even with --force."""
+    path = Path(shutil.copy(CHECKPOINT, "weights.pth"))
+    before = path.read_bytes()
+    done = run("extract", path, option, "./weights.pth", "--force")
+    assert (done.code, done.out) == (2, "")
+    assert "is what the plans are extracted from" in done.err
+    assert path.read_bytes() == before
+
+
 # --- What is extracted ---
 
 

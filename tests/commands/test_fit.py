@@ -271,6 +271,17 @@ def test_lines_are_not_too_long(workspace: Path) -> None:
     assert all(len(line) <= 80 for reason in reasons for line in reason.splitlines() if line not in commands)
 
 
+def test_a_damaged_file_hides_no_other(workspace: Path) -> None:
+    """The others are listed, each once, and the exit code is that of what cannot be read."""
+    preprocessed(DATA)(workspace, CT)
+    Path("damaged.pth").write_bytes(b"x" * 100)
+    good = trained(workspace)
+    done = run("fit", good, "damaged.pth", good, "-d", "2", "-d", CT, "-p", "nnUNetPlans")
+    assert done.code == 2
+    assert done.out.count(" loads\n") == 1
+    assert done.err.startswith("plansguard: damaged.pth: ")
+
+
 def test_several_weights_are_one_table(workspace: Path) -> None:
     preprocessed(DATA)(workspace, CT)
     done = run("fit", trained(workspace), CHECKPOINT, "-d", "2", "-p", "nnUNetPlans")
