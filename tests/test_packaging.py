@@ -57,7 +57,8 @@ def test_the_wheel_holds_the_modules_the_schemas_the_type_marker_and_nothing_els
     files = {name for name in wheel.namelist() if not name.startswith(f"{info}/")}
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "plansguard").rglob("*.py")}
     schemas = {f"plansguard/schemas/{path.name}" for path in (ROOT / "schemas").iterdir()}
-    assert files == sources | schemas | {"plansguard/py.typed", "plansguard/nnunet/signatures.json"}
+    data = {"plansguard/py.typed", "plansguard/nnunet/signatures.json", "plansguard/rules/samples.json"}
+    assert files == sources | schemas | data
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
 
 

@@ -261,16 +261,17 @@ def _print_next(job: Job) -> None:
     dataset, plans, name = job.dataset.name, job.plans.identifier, job.targets[-1].configuration
     pretraining, fold = pretraining_of(job.dataset, job.plans, name), usual_fold(job.dataset)
     weights: Word | None = None
+    trained = name if pretraining is not None else _stage_to_train(job, name)
     if pretraining is None:
         model = f"{DEFAULT_TRAINER}__{plans}__{name}"
         later = after_pretraining(job.dataset, job.plans, name, model, ALL)
-        trained = _stage_to_train(job, name)
         commands = [printed_commands.train(dataset, trained, ALL if later else fold, plans=plans), *later]
     else:
         commands = [*pretraining.commands(dataset, name, plans, fold)]
         weights = None if pretraining.path == CHECKPOINT or pretraining.finish else pretraining.path
     checked = printed_commands.check(dataset, plans=plans, configuration=name, weights=weights)
-    stages = configuration_of(job.plans, name).next_stages  # the training ends with predictions for their cases
+    first = configuration_of(job.plans, trained)
+    stages = (first, *first.next_stages)  # the training ends with predictions for the cases of the next stages
     folders = {one.name: job.dataset.folder / str(one.get("data_identifier")) for one in stages}
     awaited = [stage for stage, folder in folders.items() if not disk.is_folder(folder)]
     before = [printed_commands.preprocess(dataset, plans, *awaited)] if awaited else []

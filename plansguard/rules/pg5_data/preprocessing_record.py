@@ -57,7 +57,7 @@ def stamp_disagrees(dataset: Dataset, preprocessing_records: Folders) -> Iterato
 @rule(
     "PG541",
     Severity.WARNING,
-    message="{identifier} holds other files than plansguard preprocess left: {then}, now {now}",
+    message="{identifier} holds other files than after its preprocessing: {then}, now {now}",
     fix="preprocess again: {preprocess}; or delete {stamp} if you know what the data were made with",
 )
 def data_changed_since_stamp(dataset: Dataset, preprocessing_records: Folders) -> Iterator[Found]:

@@ -219,6 +219,7 @@ def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
 
     What it checks: for a training that begins without `-pretrained_weights`, whether other plans of the dataset were
     migrated with `--workflow pretrain`, have the configuration that is trained, and no model was trained with them yet.
+    Further folds of a model are not reported.
     Plans that were migrated for fine-tuning are not reported: a training of the dataset's own plans without weights is
     the usual baseline. If the weights are named, PG624 compares the plans inside them.
 
@@ -234,7 +235,7 @@ def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
     """
     if not run.begins or run.weights is not None or run.dataset.has_record(run.plans):
         return
-    idle = _idle_plans(run)
+    idle = [] if _has_other_folds(run) else _idle_plans(run)
     if idle:
         yield found(
             run.at,
@@ -363,6 +364,12 @@ def _with_plans(run: TrainingRun, plans: Plans) -> str:
     if known(lambda: run.dataset.data_folder(configuration)) is not None:
         return command
     return printed_commands.chain(printed_commands.preprocess(run.dataset.name, plans.identifier, name), command)
+
+
+def _has_other_folds(run: TrainingRun) -> bool:
+    """Return whether the model that this training is a fold of has others already."""
+    models = known(lambda: run.dataset.trained) or ()
+    return any(model.folder == run.output_folder.parent and model.checkpoints for model in models)
 
 
 def _idle_plans(run: TrainingRun) -> list[Plans]:
