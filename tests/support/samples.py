@@ -27,7 +27,7 @@ def sample_in(report: Report, code: str, workspace: Path) -> str:
 
 
 def stable_sample(variant: Variant, code: str, folder: Path) -> str | None:
-    """The finding of a variant; None if it tells the time or names this Python, or differs in a folder of a long path."""
+    """The finding of a variant; None if it tells the time, names this Python, or differs where the path is long."""
     texts = []
     for name in ("a", "b" * 80):
         (folder / name).mkdir()

@@ -45,12 +45,9 @@ def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Finger
     if explained or fingerprint.describes(plans):
         return
     order = plans.require("transpose_forward")
-    made_by = str(plans.value.get("experiment_planner_used"))
-    planner = constants.PLANNER_OF_IDENTIFIER.get(plans.identifier, made_by)
-    planner = planner if planner in constants.PLANNER_OF_IDENTIFIER.values() else "ExperimentPlanner"
     is_default = plans.identifier in constants.PLANNER_OF_IDENTIFIER
     name = None if is_default else plans.identifier
-    plan = printed_commands.plan_experiment(dataset.name, planner, name=name)
+    plan = printed_commands.plan_experiment(dataset.name, _planner(plans), name=name)
     claim = f"{plans.identifier} come from other data"
     record = plans.identifier + MIGRATION_RECORD_ENDING
     migrate = printed_commands.migrate(printed_commands.SOURCE, dataset.name, printed_commands.NEW_NAME)
@@ -68,6 +65,13 @@ def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Finger
         ours=_image(fingerprint.median_shape(order), fingerprint.median_spacing(order)),
         remedy=remedy,
     )
+
+
+def _planner(plans: Plans) -> str:
+    """Return the planner that writes plans of this name, else the one that made these, if it is one of nnU-Net's."""
+    made_by = str(plans.value.get("experiment_planner_used"))
+    planner = constants.PLANNER_OF_IDENTIFIER.get(plans.identifier, made_by)
+    return planner if planner in constants.PLANNER_OF_IDENTIFIER.values() else "ExperimentPlanner"
 
 
 @rule(
