@@ -41,7 +41,11 @@ OUTPUTS: dict[str, list[tuple[tuple[str, ...], int]]] = {
 }
 every_output = pytest.mark.parametrize(
     ("schema", "words", "code"),
-    [(schema, words, code) for schema, commands in OUTPUTS.items() for words, code in commands],
+    [
+        pytest.param(schema, words, code, marks=[pytest.mark.nnunet] if words[0] == "preprocess" else [])
+        for schema, commands in OUTPUTS.items()
+        for words, code in commands
+    ],
 )
 pytestmark = pytest.mark.workspace(RECEIVING, GIVING, chdir=True)
 

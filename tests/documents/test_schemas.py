@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,6 +67,8 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]
     settings.write_text(example_of_settings(), encoding="utf-8")
     outputs: dict[str, list[Path]] = {}
     for name, command in OUTPUTS.items():
+        if name == "preprocessing" and find_spec("nnunetv2") is None:
+            continue  # the command looks for nnU-Net's program; the tests of this schema have it
         path = folder / f"{name}.json"
         words = [word.format(ready=ready) for word in command]
         path.write_text(plansguard(ready, *words, "--output", "json"), encoding="utf-8")
