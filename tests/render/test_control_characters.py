@@ -65,7 +65,10 @@ def in_network(document: Document, text: str) -> None:
 PLACES: dict[str, Callable[[Document, str], None]] = {
     name.removeprefix("in_"): function for name, function in list(globals().items()) if name.startswith("in_")
 }
-every_text = pytest.mark.parametrize("text", TEXTS)
+every_text = pytest.mark.parametrize(
+    "text",
+    [pytest.param(name, marks=[pytest.mark.slow] if len(text) > 9_000_000 else []) for name, text in TEXTS.items()],
+)
 every_place = pytest.mark.parametrize("place", PLACES)
 
 
@@ -96,6 +99,7 @@ def test_a_report_is_harmless(text: str, place: str) -> None:
     assert_harmless(OURS.sub("", render(report, "text", Screen(color=True, width=80))))
 
 
+@pytest.mark.slow
 @every_text
 @every_place
 @pytest.mark.parametrize("words", [("show",), ("diff", DATASET / "nnUNetPlans.json")])
