@@ -153,6 +153,11 @@ class Finding:
     excerpt: Excerpt | None = None
 
     @property
+    def message_with_mark(self) -> str:
+        """The message, with the mark in brackets for formats without an excerpt."""
+        return f"{self.message} ({self.mark})" if self.mark else self.message
+
+    @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that stay the same while the same values are wrong at the same place.
 

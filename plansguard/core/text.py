@@ -47,6 +47,13 @@ def both(before: Any, after: Any) -> tuple[ShownValue, ShownValue]:
     return old, new
 
 
+def both_or(before: Any, after: Any, absent: object, word: str) -> tuple[str, str]:
+    """Two values as `both` returns them, with a word in place of one that is ``absent``."""
+    texts = zip((before, after), both(before, after), strict=True)
+    old, new = (word if value is absent else text for value, text in texts)
+    return old, new
+
+
 def shortest(value: float) -> float:
     """The float with the fewest digits that is the same float32, if ``value`` is one exactly; else ``value``.
 
@@ -72,8 +79,7 @@ def _short(value: Any) -> Any:
 
 def changed(name: object, before: Any, after: Any) -> str:
     """``NAME was BEFORE and is AFTER``; a value of None is written as "nothing"."""
-    texts = zip((before, after), both(before, after), strict=True)
-    was, now = ("nothing" if value is None else text for value, text in texts)
+    was, now = both_or(before, after, None, "nothing")
     return f"{name} was {was} and is {now}"
 
 

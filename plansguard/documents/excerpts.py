@@ -91,7 +91,8 @@ def _joined(text: str, lines: list[int], whole: _Span, marked: _Span) -> Excerpt
     before = text[lines[at.line - 1] : whole.start]
     parts = (text[whole.start : marked.start], text[marked.start : marked.end], text[marked.end : whole.end])
     head, middle, tail = (_without_line_ends(part) for part in parts)
-    rest = text[whole.end :].partition("\n")[0].rstrip()
+    ends = text.find("\n", whole.end)
+    rest = text[whole.end : ends if ends >= 0 else None].rstrip()
     return _cut(
         Excerpt(
             position_at(lines, marked.start).line, before + head + middle + tail + rest, len(before + head), len(middle)

@@ -7,7 +7,7 @@ from itertools import accumulate, zip_longest
 from typing import Any, NamedTuple
 
 from plansguard.core.digest import digest_of
-from plansguard.core.text import both
+from plansguard.core.text import both_or
 from plansguard.nnunet import constants
 from plansguard.nnunet.inheritance import InheritanceError, modern_architecture, resolve_configuration
 
@@ -247,9 +247,7 @@ def _summary(one: Any, other: Any) -> str:
 
 def texts(before: Any, after: Any) -> tuple[str, str]:
     """Both values as short text; an absent one is (nothing)."""
-    pairs = zip((before, after), both(before, after), strict=True)
-    old, new = ("(nothing)" if value is ABSENT else text for value, text in pairs)
-    return old, new
+    return both_or(before, after, ABSENT, "(nothing)")
 
 
 def _pointer(place: tuple[str | int, ...]) -> str:

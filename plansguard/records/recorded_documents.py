@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from plansguard.artefacts.data.listing import listing
 from plansguard.core.digest import digest_of, sha256
 from plansguard.core.errors import UsageError
-from plansguard.core.text import both, counted, listed
+from plansguard.core.text import both, both_or, counted, listed
 from plansguard.nnunet.inheritance import InheritanceError, resolve_configuration
 from plansguard.nnunet.plans_diff import digests, edited
 from plansguard.nnunet.workspace import ALL
@@ -245,8 +245,7 @@ def _clauses(place: str, before: Any, after: Any) -> Iterator[str]:
         for key, old, new in _changed(before, after):
             yield from _clauses(f"{place}.{key}", old, new)
     else:
-        texts = zip((before, after), both(before, after), strict=True)
-        old, new = ("absent" if value is _MISSING else text for value, text in texts)
+        old, new = both_or(before, after, _MISSING, "absent")
         yield f"{place} was {old} and is {new}"
 
 

@@ -27,6 +27,11 @@ def display_width(text: str) -> int:
     return sum(0 if category(char) in _NO_WIDTH else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
+def padded(text: str, width: int) -> str:
+    """The text with blanks behind it, so that it takes so many columns."""
+    return text + " " * (width - display_width(text))
+
+
 def cropped(before: str, value: str, after: str, width: int) -> tuple[str, str, str]:
     """The parts of a line around a value, in at most ``width`` columns; ``...`` stands for what is left out."""
     if display_width(before + value + after) <= width:
@@ -66,10 +71,7 @@ def wrapped(text: str, width: int | None, indent: str = "", *, hanging: str | No
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """The rows as lines, with each cell but the last padded to the widest of its column."""
     widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell + " " * (width - display_width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    return ["  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _lines(text: str, width: int, indent: str, hanging: str) -> Iterator[str]:

@@ -21,6 +21,5 @@ def render(report: Report, screen: Screen) -> str:  # noqa: ARG001 - every forma
     for cause in report.causes:
         place = cause.finding.location
         where = f"{place.path}:{place.line or 1}:{place.column or 1}"
-        mark = f" ({cause.finding.mark})" if cause.finding.mark else ""
-        lines.append(printable(f"{where}: {cause.finding.code} {cause.finding.message}{mark}") + "\n")
+        lines.append(printable(f"{where}: {cause.finding.code} {cause.finding.message_with_mark}") + "\n")
     return "".join(lines)

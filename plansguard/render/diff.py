@@ -11,7 +11,7 @@ from plansguard.documents.models.diff_document import ChangeEntry, DiffDocument,
 from plansguard.nnunet.constants import INTENSITY_KEY
 from plansguard.nnunet.plans_diff import ABSENT, CONSEQUENCES, FACETS, Change, Part, is_long, texts
 from plansguard.render import json_text, printable
-from plansguard.render.columns import display_width
+from plansguard.render.columns import display_width, padded
 
 #: Characters of a value that is shown whole, although only parts of it differ.
 _SHORT = 30
@@ -100,14 +100,10 @@ def _by_facet(changes: Sequence[Change], channels: Sequence[str]) -> Iterator[st
             width = max(display_width(name) for name, _, _ in rows)
             old_width = max(display_width(old) for _, old, _ in rows)
             for name, old, new in rows:
-                sides = f"{_padded(old, old_width)} -> {new}" if new else old
-                yield f"    {_padded(name, width)}  {sides}"
+                sides = f"{padded(old, old_width)} -> {new}" if new else old
+                yield f"    {padded(name, width)}  {sides}"
             if (rest := len(of_facet) - _MOST_FIELDS) > 0:
                 yield f"    and {counted(rest, 'more field')}"
-
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - display_width(text))
 
 
 def _rows(change: Change, channels: Sequence[str]) -> Iterator[tuple[str, str, str]]:

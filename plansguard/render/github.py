@@ -38,9 +38,8 @@ def _command(cause: Cause) -> str:
     properties["title"] = f"{finding.code} {finding.name}"
     listed = ",".join(f"{key}={_escaped(value, in_property=True)}" for key, value in properties.items())
     also = [f"also {other.code} {other.name}: {other.message}" for other in cause.consequences]
-    mark = f" ({finding.mark})" if finding.mark else ""
     why = [finding.why] if finding.why else []
-    lines = (finding.message + mark, *why, *also, f"fix: {finding.fix}", finding.url)
+    lines = (finding.message_with_mark, *why, *also, f"fix: {finding.fix}", finding.url)
     message = "%0A".join(map(_escaped, lines))
     return f"::{_KINDS[cause.severity]} {listed}::{message}"
 

@@ -10,7 +10,7 @@ from plansguard.core.report import Excerpt, Finding, Location, NotChecked, Relat
 from plansguard.core.text import counted, listed
 from plansguard.nnunet.workspace import displayed
 from plansguard.render import Screen, printable
-from plansguard.render.columns import cropped, display_width, wrapped
+from plansguard.render.columns import cropped, display_width, padded, wrapped
 
 _COLORS = {"error": "31;1", "warning": "33;1", "info": "36;1", "bold": "1", "faint": "2", "fix": "32;1"}
 #: How many places of the same fault are listed before the rest is only counted.
@@ -145,10 +145,10 @@ def _table(rows: Sequence[Sequence[str]], screen: Screen) -> Iterator[str]:
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(display_width, column)) for column in zip_longest(*cells, fillvalue="")]
     for row in cells:
-        padded = [cell + " " * (width - display_width(cell)) for cell, width in zip(row, widths, strict=False)]
+        shown = [padded(cell, width) for cell, width in zip(row, widths, strict=False)]
         if row[-1] in _COLORS:
-            padded[-1] = _paint(row[-1], row[-1], screen)
-        yield "    " + "  ".join(padded).rstrip()
+            shown[-1] = _paint(row[-1], row[-1], screen)
+        yield "    " + "  ".join(shown).rstrip()
 
 
 def _ignored(report: Report, screen: Screen) -> Iterator[str]:
