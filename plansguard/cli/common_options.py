@@ -144,6 +144,11 @@ def emit(report: Report, outputs: OutputTargets) -> None:
     emit_rendered(outputs, lambda name, screen: render(report, name, screen))
 
 
+def emit_text_or_json(outputs: OutputTargets, text: Callable[[Screen], str], as_json: Callable[[], str]) -> None:
+    """Write what is no report as text or as JSON, as `emit_rendered` does."""
+    emit_rendered(outputs, lambda name, screen: as_json() if name == "json" else text(screen))
+
+
 def emit_rendered(outputs: OutputTargets, rendered: Callable[[str, Screen], str]) -> None:
     """Write the text of every format asked for; where one file cannot be written, the others still are.
 

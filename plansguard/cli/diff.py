@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from plansguard.cli.common_options import TextOrJson, emit_rendered, text_or_json
+from plansguard.cli.common_options import TextOrJson, emit_text_or_json, text_or_json
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UsageError
 
@@ -56,11 +56,10 @@ def diff(
     with progress_bar("comparing the plans"):
         changes = plans_diff.compare(old, new)
     channels = _channels_beside(after)
-    emit_rendered(
+    emit_text_or_json(
         outputs,
-        lambda name, _: (
-            rendering.as_json(before, after, changes) if name == "json" else rendering.text(old, new, changes, channels)
-        ),
+        lambda _: rendering.text(old, new, changes, channels),
+        lambda: rendering.as_json(before, after, changes),
     )
     added = plans_diff.added_configurations(old, new)
     counts = rendering.count([change for change in changes if change.field.configuration not in added])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 
-from plansguard.cli.common_options import TextOrJson, emit_rendered, text_or_json
+from plansguard.cli.common_options import TextOrJson, emit_text_or_json, text_or_json
 from plansguard.core.errors import UsageError
 from plansguard.render import plain_json
 
@@ -33,11 +33,8 @@ def env(output: TextOrJson = []) -> None:  # noqa: B006 - typer copies it
         )
     folders = trainer_folder.search_path(os.environ.get(trainer_folder.VARIABLE, ""))
     variables = {trainer_folder.VARIABLE: folders}
-    emit_rendered(
+    emit_text_or_json(
         outputs,
-        lambda name, _: (
-            plain_json({"schema": "plansguard/env/1", "variables": variables})
-            if name == "json"
-            else "".join(f"export {key}={shlex.quote(value)}\n" for key, value in variables.items())
-        ),
+        lambda _: "".join(f"export {key}={shlex.quote(value)}\n" for key, value in variables.items()),
+        lambda: plain_json({"schema": "plansguard/env/1", "variables": variables}),
     )

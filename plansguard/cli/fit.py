@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from plansguard.cli.common_options import AsJson, Datasets, TextOrJson, emit_rendered, show_error, text_or_json
+from plansguard.cli.common_options import AsJson, Datasets, TextOrJson, emit_text_or_json, show_error, text_or_json
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument, UsageError
@@ -71,10 +71,7 @@ def fit(
             fits_all = fits_all and fits
     results = list(dict.fromkeys(results))  # a dataset may be named by its id and by its name
     if results or not unreadable:
-        emit_rendered(
-            outputs,
-            lambda name, screen: rendering.as_json(results) if name == "json" else rendering.text(results, screen),
-        )
+        emit_text_or_json(outputs, lambda screen: rendering.text(results, screen), lambda: rendering.as_json(results))
     for each in unreadable:
         show_error(each)
     raise typer.Exit(2 if unreadable else 0 if fits_all else 1)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from typer import Argument
 
-from plansguard.cli.common_options import TextOrJson, emit_rendered, text_or_json
+from plansguard.cli.common_options import TextOrJson, emit_text_or_json, text_or_json
 from plansguard.core.errors import UsageError
 from plansguard.core.text import nearest
 
@@ -21,10 +22,7 @@ def rules(output: TextOrJson = []) -> None:  # noqa: B006 - typer copies it
     from plansguard.render import rules as rendering
     from plansguard.rules import RULES
 
-    emit_rendered(
-        text_or_json(output),
-        lambda name, screen: rendering.as_json(RULES) if name == "json" else rendering.text(RULES, screen),
-    )
+    emit_text_or_json(text_or_json(output), partial(rendering.text, RULES), partial(rendering.as_json, RULES))
 
 
 def explain(
@@ -47,7 +45,4 @@ def explain(
         near = nearest(rule.casefold(), known)
         hint = f"did you mean {known[near]}?" if near else "plansguard rules lists them all"
         raise UsageError(f"there is no rule {rule!r}", hint=hint)
-    emit_rendered(
-        outputs,
-        lambda name, screen: rendering.page_as_json(found) if name == "json" else rendering.page_as_text(found, screen),
-    )
+    emit_text_or_json(outputs, partial(rendering.page_as_text, found), partial(rendering.page_as_json, found))

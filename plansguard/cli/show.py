@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Argument
 
-from plansguard.cli.common_options import AsJson, TextOrJson, emit_rendered, text_or_json
+from plansguard.cli.common_options import AsJson, TextOrJson, emit_text_or_json, text_or_json
 from plansguard.cli.progress_bar import progress_bar
 
 
@@ -38,7 +38,6 @@ def show(
     outputs = text_or_json(output, as_json=as_json)
     with progress_bar(f"reading {path}"):
         description = run_show(path)
-    emit_rendered(
-        outputs,
-        lambda name, screen: rendering.as_json(description) if name == "json" else rendering.text(description, screen),
+    emit_text_or_json(
+        outputs, lambda screen: rendering.text(description, screen), lambda: rendering.as_json(description)
     )

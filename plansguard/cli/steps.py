@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Option
 
 from plansguard.cli import schedule_options
-from plansguard.cli.common_options import TextOrJson, emit_rendered, text_or_json
+from plansguard.cli.common_options import TextOrJson, emit_text_or_json, text_or_json
 from plansguard.nnunet.constants import DEFAULT_TRAINER
 from plansguard.nnunet.workspace import Workspace
 from plansguard.training.schedule import STOCK_PER_WINDOW
@@ -54,4 +54,4 @@ def steps(
     schedule = schedule_options.schedule_of(*typed, option="--total")
     request = StepsRequest(trainer, schedule, dataset, plans, configuration, fold)
     result = planned(Workspace.from_environment(), request)
-    emit_rendered(outputs, lambda name, _: rendering.as_json(result) if name == "json" else rendering.text(result))
+    emit_text_or_json(outputs, lambda _: rendering.text(result), lambda: rendering.as_json(result))

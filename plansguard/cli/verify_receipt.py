@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer import Argument
 
-from plansguard.cli.common_options import TextOrJson, emit_rendered, show_error, text_or_json, weights_option
+from plansguard.cli.common_options import TextOrJson, emit_text_or_json, show_error, text_or_json, weights_option
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UnreadableDocument, UsageError
 
@@ -64,10 +64,7 @@ def verify_receipt(folder: Folder, weights: Weights = None, output: TextOrJson =
                 errors.append(error)
     if verifications:
         as_text = rendering.summary if records.of_several_models else rendering.text
-        emit_rendered(
-            outputs,
-            lambda name, _: rendering.as_json(verifications) if name == "json" else as_text(verifications),
-        )
+        emit_text_or_json(outputs, lambda _: as_text(verifications), lambda: rendering.as_json(verifications))
     for unreadable in errors:
         show_error(unreadable)
     raise typer.Exit(2 if errors else 0 if all(verification.holds for verification in verifications) else 1)
