@@ -106,3 +106,19 @@ def test_an_interrupt_ends_quietly(delay: float, workspace: Path) -> None:
     _, err = child.communicate(timeout=60)
     assert child.returncode in (0, 1, 130, -signal.SIGINT)  # the last: the interpreter was already ending
     assert "Traceback" not in err
+
+
+def test_an_interrupt_while_a_module_is_loaded(tmp_path: Path) -> None:
+    """An extension makes another exception of it, and Python drops it in a callback."""
+    (tmp_path / "loaded.py").write_text(
+        "import signal\ntry:\n    signal.raise_signal(signal.SIGINT)\nexcept KeyboardInterrupt:\n    print('lost')\n"
+    )
+    program = "from plansguard import __main__, cli\ncli.main = lambda: __import__('loaded')\n__main__.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])},
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
