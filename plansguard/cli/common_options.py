@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -214,6 +214,25 @@ def print_wrapped(text: str, *, hanging: int = 0, err: bool = False) -> None:
     stream = sys.stderr if err else sys.stdout
     for line in wrapped(printable(text), screen_width(stream), hanging=" " * hanging):
         typer.echo(line, err=err)
+
+
+def is_typed(context: typer.Context, name: str) -> bool:
+    """Whether the parameter of this name was typed."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def typed_words(context: typer.Context, names: Collection[str]) -> Iterator[str]:
+    """The options of a command that were typed, by the names of their parameters, with their values."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name not in names or not is_typed(context, name):
+            continue
+        values = context.params[name]
+        for value in values if isinstance(values, list | tuple) else [values]:
+            yield parameter.opts[0]
+            if not isinstance(value, bool):
+                yield f"{value:.15g}" if isinstance(value, float) else str(getattr(value, "value", value))
 
 
 def show_error(error: PlansguardError) -> None:

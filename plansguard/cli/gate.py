@@ -32,6 +32,7 @@ from plansguard.cli.gate_options import (
     GpuMemory,
     accepted_findings,
     leave_record,
+    typed_options,
 )
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UsageError
@@ -44,6 +45,7 @@ from plansguard.training.trainer_name import is_step_name
 if TYPE_CHECKING:
     from plansguard.commands.gate import GateResult
     from plansguard.nnunet.command_line import CommandLine, Parsed
+    from plansguard.subjects.request import TypedOptions
 
 #: What follows the command belongs to it, with or without -- before it.
 CONTEXT = {"allow_interspersed_args": False}
@@ -58,6 +60,7 @@ Command = Annotated[
 
 
 def gate(
+    context: typer.Context,
     command: Command = None,
     accept: Accept = [],  # noqa: B006 - typer copies it
     because: Because = [],  # noqa: B006
@@ -87,7 +90,8 @@ def gate(
     outputs = parse_outputs(output, verbose=verbose, quiet=quiet)
     if not dry_run:
         assert_not_mixed(outputs)
-    line = command_line.command_line(command or ())
+    typed = typed_options(context)
+    line = command_line.command_line(command or (), typed.of_gate)
     program = None if dry_run else _program(line)
     parsed = command_line.parse(line.name, line.arguments) if line.name in command_line.GRAMMARS else None
     if parsed is not None:
@@ -95,7 +99,7 @@ def gate(
             raise UsageError(f"--from-scratch is an option for {constants.TRAIN}", hint="leave it out")
         weights = getattr(parsed.values, "pretrained_weights", None)
         accepted = accepted_findings(accept, because, from_scratch, weights)
-        options = GateOptions(accepted, data, gpu_memory, dry_run, outputs, fail_on, settings)
+        options = GateOptions(accepted, data, gpu_memory, dry_run, outputs, fail_on, settings, typed)
         steps = _judge(line, parsed, options)
     else:
         why = "is asked for help" if line.name in command_line.GRAMMARS else "is not a command that plansguard judges"
@@ -110,7 +114,7 @@ def _judge(line: CommandLine, parsed: Parsed, options: GateOptions) -> bool:
     from plansguard.commands.gate import GateRequest, judge
     from plansguard.training.folder_lock import pass_on
 
-    _assert_options(line, parsed)
+    _assert_options(line, parsed, options.typed)
     os.environ.update(line.assignments)  # as env will do it
     with progress_bar("judging the command") as progress:
         request = GateRequest(
@@ -122,6 +126,7 @@ def _judge(line: CommandLine, parsed: Parsed, options: GateOptions) -> bool:
             reading=options.reading(progress),
             gpu_memory=options.gpu_memory,
             accepted=options.accepted,
+            typed=options.typed,
         )
         result = judge(request)
     if options.outputs.text_on_screen:
@@ -138,18 +143,20 @@ def _judge(line: CommandLine, parsed: Parsed, options: GateOptions) -> bool:
     return result.steps
 
 
-def _assert_options(line: CommandLine, parsed: Parsed) -> None:
+def _assert_options(line: CommandLine, parsed: Parsed, typed: TypedOptions) -> None:
     """Raise UsageError for an option of the gate after the command; report options that nnU-Net does not have."""
     from plansguard.nnunet.constants import NNUNET_VERSION
 
     ours = [at for at, word in enumerate(line.words) if word in parsed.unknown and word.partition("=")[0] in _OURS]
     if ours:
-        start = ours[0]
-        end = start + (1 if "=" in line.words[start] or line.words[start] in _FLAGS else 2)
-        moved = printed_commands.gate([*line.words[:start], *line.words[end:]], line.words[start:end])
+        lengths = {at: 1 if "=" in line.words[at] or line.words[at] in _FLAGS else 2 for at in ours}
+        moved = [word for at, length in lengths.items() for word in line.words[at : at + length]]
+        taken = {at + more for at, length in lengths.items() for more in range(length)}
+        kept = [word for at, word in enumerate(line.words) if at not in taken]
+        command = printed_commands.gate(kept, [*typed.of_gate, *moved])
         raise UsageError(
-            f"{line.name} has no option {line.words[start]}, which is one of plansguard gate",
-            hint=f"put it before --: {moved}",
+            f"{line.name} has no option {line.words[ours[0]]}, which is one of plansguard gate",
+            hint=f"put {'it' if len(ours) == 1 else 'such options'} before --: {command}",
         )
     if parsed.unknown:
         _print_note(f"not known to nnU-Net {NNUNET_VERSION}, and so not checked: {' '.join(parsed.unknown)}")

@@ -12,7 +12,15 @@ import typer
 from typer import Option
 
 from plansguard.cli.check import Depth, pool_of
-from plansguard.cli.common_options import OutputTargets, emit, load_settings, print_line, print_wrapped, show_error
+from plansguard.cli.common_options import (
+    OutputTargets,
+    emit,
+    load_settings,
+    print_line,
+    print_wrapped,
+    show_error,
+    typed_words,
+)
 from plansguard.cli.progress_bar import ProgressLine, progress_bar
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Report, Severity
@@ -21,8 +29,13 @@ from plansguard.core.text import counted
 if TYPE_CHECKING:
     from plansguard.rules.engine.acceptance import Accepted
     from plansguard.rules.engine.settings import ActiveSettings
-    from plansguard.subjects.request import Reading
+    from plansguard.subjects.request import Reading, TypedOptions
     from plansguard.subjects.training_run import TrainingRun
+
+#: Parameters of both commands, or of ``plansguard train``, by the part of `TypedOptions` that they belong to.
+_SHARED = ("data", "gpu_memory", "dry_run", "output", "fail_on", "settings", "verbose", "quiet")
+_ACCEPTING = ("accept", "because", "from_scratch")
+_STEPPING = ("save_every", "max_time", "portable")
 
 Accept = Annotated[
     list[str],
@@ -61,6 +74,7 @@ class GateOptions:
     outputs: OutputTargets
     fail_on: Severity | None
     settings: Path | None
+    typed: TypedOptions
 
     def reading(self, progress: ProgressLine) -> Reading:
         """How much of the arrays to read: as asked for, or by default what the installed packages allow."""
@@ -102,6 +116,13 @@ class GateOptions:
         typer.echo(f"plansguard: fit to start ({', '.join(counts) or 'no findings'})", err=True)
         for acceptance in not_found(report, self.accepted):
             print_line(f"plansguard: {acceptance.code} was accepted, but not found", err=True)
+
+
+def typed_options(context: typer.Context) -> TypedOptions:
+    """Return the options of a command that were typed and do not describe the training."""
+    from plansguard.subjects.request import TypedOptions
+
+    return TypedOptions(*(tuple(typed_words(context, names)) for names in (_SHARED, _ACCEPTING, _STEPPING)))
 
 
 def accepted_pairs(accept: Sequence[str], because: Sequence[str]) -> list[Accepted]:

@@ -32,6 +32,7 @@ from plansguard.cli.gate_options import (
     GpuMemory,
     accepted_findings,
     leave_record,
+    typed_options,
 )
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UsageError
@@ -68,6 +69,7 @@ Portable = Annotated[bool, Option("--portable", help="Let others predict from th
 
 
 def train(
+    context: typer.Context,
     dataset: Annotated[str, Argument(help="The dataset to train on: id or name.")],
     configuration: Annotated[str, Argument(help="The configuration, such as 3d_fullres.")],
     fold: Annotated[str, Argument(help="The fold: a number, or all.")],
@@ -118,14 +120,12 @@ def train(
         typed = (steps, epochs, per_epoch, validation, rate, by_window, warmup, extend_to)
         trainer = _named(trainer, schedule_options.schedule_of(*typed, option="--steps"))
     values = {"-pretrained_weights": weights, "-device": device, "-num_gpus": gpus}
-    flags = {"--c": continues or extend_to is not None, "--val": validates, "--val_best": validates_best, "--npz": npz}
-    flags["--disable_checkpointing"] = disable_checkpointing
+    flags = {"--c": continues or (extend_to is not None and not validates), "--val": validates}
+    flags |= {"--val_best": validates_best, "--npz": npz, "--disable_checkpointing": disable_checkpointing}
     command = _stock_command([dataset, configuration, fold, "-tr", trainer, "-p", plans], values, flags)
-    outputs, accepted = (
-        parse_outputs(output, verbose=verbose, quiet=quiet),
-        accepted_findings(accept, because, from_scratch, weights),
-    )
-    gate = GateOptions(accepted, data, gpu_memory, dry_run, outputs, fail_on, settings)
+    outputs = parse_outputs(output, verbose=verbose, quiet=quiet)
+    accepted = accepted_findings(accept, because, from_scratch, weights)
+    gate = GateOptions(accepted, data, gpu_memory, dry_run, outputs, fail_on, settings, typed_options(context))
     _judge_and_train(command, _options(save_every, max_time, portable), gate)
 
 
@@ -166,6 +166,7 @@ def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions
             gate.reading(progress),
             gpu_memory=gate.gpu_memory,
             options=options,
+            typed=gate.typed,
             launcher=None,
         )
         active = gate.settings_for(run.dataset.folder)

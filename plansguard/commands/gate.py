@@ -38,7 +38,7 @@ from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import configuration_of, dataset_in, dataset_of, plans_of
 from plansguard.subjects.planning import Planning, default_identifier, planned_from
 from plansguard.subjects.prediction import Prediction, PredictionModel, checkpoints_of
-from plansguard.subjects.request import Reading, Request
+from plansguard.subjects.request import Reading, Request, TypedOptions
 from plansguard.subjects.training_run import TrainingRun
 from plansguard.training.options import read_options
 from plansguard.training.trainer_name import is_step_name
@@ -53,7 +53,8 @@ class GateRequest:
     """A command that is about to start, and how it is to be judged.
 
     ``settings`` returns the settings that apply to a folder; ``environment`` are the variables that the command will
-    see. ``gpu_memory`` is that of one GPU in GB (10^9 bytes), where the user gave it.
+    see. ``gpu_memory`` is that of one GPU in GB (10^9 bytes), where the user gave it. ``typed`` are the options of the
+    gate, which the commands in fixes repeat.
     """
 
     line: CommandLine
@@ -64,6 +65,7 @@ class GateRequest:
     reading: Reading = field(default_factory=Reading)
     gpu_memory: float | None = None
     accepted: Sequence[Accepted] = ()
+    typed: TypedOptions = field(default_factory=TypedOptions)
 
     @property
     def values(self) -> argparse.Namespace:
@@ -114,6 +116,7 @@ def _train(request: GateRequest) -> GateResult:
         request.reading,
         gpu_memory=request.gpu_memory,
         options=options,
+        typed=replace(request.typed, unknown=request.parsed.unknown),
         launcher=request.line.words[: request.line.before + 1],
     )
     settings = request.settings(run.dataset.folder)
@@ -208,7 +211,11 @@ def _planning(request: GateRequest, dataset: str, identifier: str | None) -> Pla
         with _required(f"{name} cannot be planned", printed_commands.extract_fingerprint(name)):
             planned.fingerprint  # noqa: B018 - raises Absent where it is missing
     preprocesses = tuple(values.c) if extracts and not getattr(values, "no_pp", True) else ()
-    return Planning(planned, now, getattr(values, "pl", ""), identifier, preprocesses, extracts, request.line.words)
+    return Planning(
+        *(planned, now, getattr(values, "pl", ""), identifier, preprocesses, extracts),
+        words=request.line.words,
+        options=request.typed.of_gate,
+    )
 
 
 def _judged_plannings(request: GateRequest, plannings: Sequence[Planning]) -> GateResult:
@@ -306,7 +313,7 @@ def _other_model(request: GateRequest, dataset: str) -> str:
     options = {"-c": [model.configuration], "-p": [model.plans_name], "-tr": [model.trainer]}
     if folds and not {_fold(fold) for fold in values.f} <= set(folds):
         options["-f"] = [fold for fold in folds if fold != "all"] or folds
-    command = printed_commands.gate(request.line.with_options(options))
+    command = printed_commands.gate(request.line.with_options(options), request.typed.of_gate)
     names = ", ".join(model.folder.name for model in models)
     return f"models there: {names}; to predict with {model.folder.name}: {command}"
 

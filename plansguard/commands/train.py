@@ -32,7 +32,7 @@ from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
 from plansguard.subjects.pretraining import after_pretraining
-from plansguard.subjects.request import Reading, Request
+from plansguard.subjects.request import Reading, Request, TypedOptions
 from plansguard.subjects.training_run import TrainingRun
 from plansguard.training.folder_lock import hold, release
 from plansguard.training.options import Options
@@ -56,9 +56,12 @@ def prepare(
     *,
     gpu_memory: float | None = None,
     options: Options | None = None,
+    typed: TypedOptions | None = None,
     launcher: tuple[str, ...] | None = (TRAIN,),
 ) -> TrainingRun:
     """Return the training that the arguments of ``nnUNetv2_train`` ask for. Nothing is written.
+
+    ``typed`` are words that the commands in fixes repeat.
 
     Raises UsageError for an unknown dataset, plans, configuration, fold or device and where nnUNet_results is not set;
     UnreadableDocument for weights that cannot be read.
@@ -79,7 +82,11 @@ def prepare(
         )
     weights = weights_from(values.pretrained_weights)
     request = Request(
-        plans.identifier, configuration.name, weights, reading, values.tr, fold, values.device, starts=True
+        *(plans.identifier, configuration.name, weights, reading, values.tr, fold),
+        device=values.device,
+        gpus=values.num_gpus,
+        typed=typed or TypedOptions(),
+        starts=True,
     )
     return TrainingRun(
         dataset=replace(dataset, request=request),
@@ -90,6 +97,7 @@ def prepare(
         continues=values.c,
         validates=values.val,
         validates_best=values.val_best,
+        keeps_probabilities=values.npz,
         disables_checkpointing=values.disable_checkpointing,
         device=values.device,
         gpus=values.num_gpus,

@@ -87,8 +87,11 @@ class Parsed(NamedTuple):
     unknown: tuple[str, ...]
 
 
-def command_line(words: Sequence[str]) -> CommandLine:
-    """The command of nnU-Net in these words; UsageError with a suggestion where there is none."""
+def command_line(words: Sequence[str], options: Sequence[str] = ()) -> CommandLine:
+    """The command of nnU-Net in these words; UsageError with a suggestion where there is none.
+
+    ``options`` are those of the gate, for the suggestion.
+    """
     if not words:
         raise UsageError("no command is named", hint=train(DATASET, CONFIGURATION, FOLD))
     for word in words:
@@ -97,7 +100,7 @@ def command_line(words: Sequence[str]) -> CommandLine:
     if _ASSIGNMENT.fullmatch(words[0]):
         raise UsageError(
             f"{words[0]} is an assignment for a shell, and no shell reads it here",
-            hint=f"put it before plansguard, or write env: {gate(['env', *words])}",
+            hint=f"put it before plansguard, or write env: {gate(['env', *words], options)}",
         )
     commands = [(at, name) for at in range(len(words)) if (name := _command(words, at)) is not None]
     # A word after an option may be its value: srun --job-name nnUNetv2_train nnUNetv2_train ...

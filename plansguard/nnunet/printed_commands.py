@@ -41,6 +41,8 @@ FOLDER: Final = ShellText("FOLDER")
 #: A folder of images to predict, and one for the results.
 IMAGES: Final = ShellText("IMAGES")
 SEGMENTATIONS: Final = ShellText("SEGMENTATIONS")
+#: States that random weights are intended; it excludes weights.
+FROM_SCRATCH: Final = "--from-scratch"
 #: nnU-Net's default of ``-device``, which is left out.
 DEFAULT_DEVICE: Final = "cuda"
 

@@ -32,7 +32,7 @@ class Planning:
     it is extracted again. ``now`` is the preprocessed folder of today. ``planner`` is the class that ``-pl`` names and
     ``identifier`` the name of its plans, None where no plans are written or the planner is not known. ``preprocesses``
     are the configurations that are preprocessed afterwards. ``extracts`` is True where the fingerprint is extracted
-    first. ``words`` is the command.
+    first. ``words`` is the command, ``options`` are those of the gate.
     """
 
     dataset: Dataset
@@ -42,6 +42,7 @@ class Planning:
     preprocesses: tuple[str, ...] = ()
     extracts: bool = False
     words: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     @property
     def makes_fingerprint(self) -> bool:

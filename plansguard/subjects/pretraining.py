@@ -80,7 +80,8 @@ def pretraining_of(dataset: Dataset, plans: Plans, configuration: str) -> Pretra
     elif path.name == MODEL_PLANS and (weights := _in_renamed_model(path.parent, configuration)):
         return weights
     with_plans = [model for model in models if model.plans_name == name]
-    return pretraining_among(with_plans, record.giving, configuration) or Pretraining(CHECKPOINT)
+    named = pretraining_among(with_plans, record.giving, configuration, dataset.request.device)
+    return named or Pretraining(CHECKPOINT)
 
 
 def _in_renamed_model(folder: Path, configuration: str) -> Pretraining | None:
@@ -115,7 +116,9 @@ def after_pretraining(
     return [*pretraining.commands(record.giving, configuration, own, fold, device)]
 
 
-def pretraining_among(models: Iterable[TrainedModel], dataset: str, configuration: str) -> Pretraining | None:
+def pretraining_among(
+    models: Iterable[TrainedModel], dataset: str, configuration: str, device: str = DEFAULT_DEVICE
+) -> Pretraining | None:
     """The first finished training of the configuration, else an unfinished one; None where there is neither.
 
     Models whose folder cannot be listed are passed over.
@@ -126,7 +129,7 @@ def pretraining_among(models: Iterable[TrainedModel], dataset: str, configuratio
             return Pretraining(model.checkpoints[0], model.trainer)
     for model in named:
         fold = model.checkpoints[0].parent
-        return Pretraining(fold / CHECKPOINT_FINAL, model.trainer, _finish(model, dataset, fold))
+        return Pretraining(fold / CHECKPOINT_FINAL, model.trainer, _finish(model, dataset, fold, device))
     return None
 
 
@@ -137,6 +140,6 @@ def _has_checkpoints(model: TrainedModel) -> bool:
         return False
 
 
-def _finish(model: TrainedModel, dataset: str, fold: Path) -> str:
+def _finish(model: TrainedModel, dataset: str, fold: Path, device: str) -> str:
     place = dataset, model.configuration, fold.name.removeprefix("fold_")
-    return printed_commands.train(*place, plans=model.plans_name, trainer=model.trainer, flags=["--c"])
+    return printed_commands.train(*place, plans=model.plans_name, trainer=model.trainer, device=device, flags=["--c"])

@@ -52,11 +52,31 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class TypedOptions:
+    """Words of a typed command that do not describe the training; the commands that fixes print repeat them.
+
+    ``shared`` are options that ``plansguard train`` and ``plansguard gate`` have, ``accepting`` those of them that
+    accept findings of this training, and ``stepping`` those that only ``plansguard train`` has. ``unknown`` are
+    arguments that nnU-Net 2.8.1 does not have and another version may have.
+    """
+
+    shared: tuple[str, ...] = ()
+    accepting: tuple[str, ...] = ()
+    stepping: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def of_gate(self) -> tuple[str, ...]:
+        """The options of ``plansguard gate``."""
+        return (*self.shared, *self.accepting)
+
+
+@dataclass(frozen=True)
 class Request:
     """The options of a check: ``-p`` and ``-c`` (None means all), and ``-pretrained_weights``.
 
-    ``trainer`` (``-tr``), ``fold`` and ``device`` are those of a training that is about to start. ``starts`` is whether
-    any command of nnU-Net is: what a check reports for information is not repeated then.
+    ``trainer`` (``-tr``), ``fold``, ``device``, ``gpus`` and ``typed`` are those of a training that is about to start.
+    ``starts`` is whether any command of nnU-Net is: what a check reports for information is not repeated then.
     """
 
     plans: str | None = None
@@ -66,6 +86,8 @@ class Request:
     trainer: str | None = None
     fold: str | None = None
     device: str = DEFAULT_DEVICE
+    gpus: int = 1
+    typed: TypedOptions = field(default_factory=TypedOptions)
     starts: bool = False
 
     @property

@@ -7,7 +7,7 @@ training/nnUNetTrainer/nnUNetTrainer.py of nnU-Net 2.8.1.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +18,11 @@ from plansguard.core.errors import Absent, UnreadableDocument, UsageError, known
 from plansguard.core.report import Location
 from plansguard.nnunet import constants, printed_commands
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER, TRAIN
-from plansguard.nnunet.printed_commands import Word
+from plansguard.nnunet.printed_commands import FROM_SCRATCH, Word
 from plansguard.nnunet.workspace import ALL, is_folder_name
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
+from plansguard.subjects.request import TypedOptions
 from plansguard.training.options import Options
 from plansguard.training.resume import ResumePoint, check_can_begin, checkpoints_in, nothing_to_continue, resume_point
 from plansguard.training.schedule import STOCK_PER_WINDOW, STOCK_RATE
@@ -47,8 +48,8 @@ class TrainingRun:
     The request of ``dataset`` names the plans, the configuration and the weights. ``fold`` is a number or ``all``.
     ``trainer`` is that of ``-tr``, with its number of steps if it has one. ``continues``, ``validates`` and
     ``validates_best`` are nnU-Net's ``--c``, ``--val`` and ``--val_best``. ``gpu_memory`` is that of one GPU in GB
-    (10^9 bytes), if the user gave it. ``launcher``
-    are the words that start nnU-Net's command; None for ``plansguard train``.
+    (10^9 bytes), if the user gave it. ``launcher`` are the words that start nnU-Net's command; None for
+    ``plansguard train``.
     """
 
     dataset: Dataset
@@ -59,6 +60,7 @@ class TrainingRun:
     continues: bool = False
     validates: bool = False
     validates_best: bool = False
+    keeps_probabilities: bool = False
     disables_checkpointing: bool = False
     device: str = "cuda"
     gpus: int = 1
@@ -69,7 +71,7 @@ class TrainingRun:
     def command(
         self, trainer: str | None = None, *, weights: Word | None = None, options: Sequence[str] = (), **changes: bool
     ) -> str:
-        """The command of this training, by another trainer or with other flags: ``continues``, ``validates``.
+        """The command as it was typed, with another trainer or with other flags: ``continues``, ``validates``.
 
         ``options`` are more options of plansguard. ``plansguard train`` takes the options of a step trainer, nnU-Net's
         command its name.
@@ -78,12 +80,12 @@ class TrainingRun:
         steps = known_step_name(name) if self.launcher is None else None
         schedule = None if steps is None else options_of(steps)
         flags = {"continues": self.continues, "validates": self.validates, **changes}
-        words = ["--disable_checkpointing"] if self.disables_checkpointing else []
-        words += ["--c"] if flags["continues"] and "--extend-to" not in (schedule or ()) else []
-        words += ["--val"] if flags["validates"] else []
         if self.weights is not None and not flags["continues"] and not flags["validates"]:  # they exclude each other
             weights = weights or self.weights.path
-        memory = ["--gpu-memory", f"{self.gpu_memory:g}"] if self.gpu_memory is not None else []
+        typed = self.typed
+        words = [*options, *typed.shared]
+        words += [word for word in typed.accepting if weights is None or word != FROM_SCRATCH]  # nor these two
+        words += typed.stepping if schedule is not None else ()
         return printed_commands.train(
             *(self.dataset.name, self.configuration.name, self.fold),
             plans=self.plans.identifier if self.plans.identifier != DEFAULT_IDENTIFIER else None,
@@ -91,11 +93,27 @@ class TrainingRun:
             schedule=schedule,
             device=self.device,
             gpus=self.gpus,
-            flags=words,
+            flags=[*self._flags(flags, schedule or ()), *(typed.unknown if schedule is None else ())],
             weights=weights,
-            options=[*options, *memory],
+            options=words,
             launcher=self.launcher or (TRAIN,),
         )
+
+    def _flags(self, changes: Mapping[str, bool], schedule: Sequence[str]) -> Iterator[str]:
+        """The options of both programs that have no value. ``--extend-to`` continues without ``--c``."""
+        wanted = {
+            "--disable_checkpointing": self.disables_checkpointing,
+            "--npz": self.keeps_probabilities,
+            "--c": changes["continues"] and "--extend-to" not in schedule,
+            "--val": changes["validates"],
+            "--val_best": self.validates_best,
+        }
+        return (flag for flag, is_wanted in wanted.items() if is_wanted)
+
+    @property
+    def typed(self) -> TypedOptions:
+        """The words of the command that do not describe the training."""
+        return self.dataset.request.typed
 
     @property
     def weights(self) -> Checkpoint | None:

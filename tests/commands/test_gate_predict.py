@@ -27,7 +27,7 @@ from tests.support.benches import (
     judged,
     posix_only,
 )
-from tests.support.command import Done
+from tests.support.command import Done, run
 from tests.support.models import MODEL
 from tests.support.variants import place, put
 
@@ -199,8 +199,8 @@ def test_the_model_that_is_there(bench: Bench, words: list[str], begun: bool) ->
         (model(bench) / "fold_0").mkdir(parents=True)
     done = judged("nnUNetv2_predict", "-d", "1", *words, *images(bench))
     assert done.code == 2
-    command = done.err.partition(f"to predict with {trained.name}: plansguard gate -- ")[2].strip()
-    again = judged(*shlex.split(command))
+    command = done.err.partition(f"to predict with {trained.name}: plansguard ")[2].strip()
+    again = run(*shlex.split(command))
     assert (again.code, [one["code"] for one in again.json["findings"] if one["severity"] == "error"]) == (0, [])
 
 

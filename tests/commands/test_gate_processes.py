@@ -54,7 +54,7 @@ def test_planning_without_threads(
     os.environ.pop(DA_PROCESSES, None)  # as the printed command does
     env, unset, variable, program, *typed = shlex.split(found["fix"].partition(": ")[2])
     assert (env, unset, variable, program) == ("env", "-u", DA_PROCESSES, "plansguard")
-    again = run(typed[0], "--dry-run", "--output", "json", *typed[1:])
+    again = run(*typed)
     assert "PG756" not in {one["code"] for one in again.json["findings"]}
 
 

@@ -49,11 +49,15 @@ def gpu(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
 
 
+#: Options that the tests add to every command, and that its fixes repeat.
+ADDED = ["--data", "headers", "--dry-run", "--output", "json"]
+
+
 def dry(command: str) -> Done:
     """The command as typed, but judged only."""
     program, name, *words = shlex.split(command)
     assert (program, name in ("gate", "train")) == ("plansguard", True), command
-    return run(name, "--dry-run", "--output", "json", "--data", "headers", *words)
+    return run(name, *ADDED, *words)
 
 
 def complaints(command: str) -> set[str]:
@@ -78,7 +82,12 @@ def fixes(code: str, words: Sequence[str], program: str = "gate") -> list[str]:
     before = ["gate", "--", "nnUNetv2_train"] if program == "gate" else ["train"]
     done = dry(shlex.join(["plansguard", *before, *words]))
     (found,) = [one for one in done.json["findings"] if one["code"] == code]
-    return [command.strip() for command in COMMAND.findall(found["fix"])]
+    return commands_in(found["fix"])
+
+
+def commands_in(fix: str) -> list[str]:
+    """The commands in a fix, without the options that `dry` adds."""
+    return [command.strip().replace(f" {shlex.join(ADDED)}", "") for command in COMMAND.findall(fix)]
 
 
 def test_the_first_stage_is_trained_on_the_same_device(workspace: Path) -> None:
@@ -271,7 +280,7 @@ def test_results_that_are_there(workspace: Path, edits: list[Edit], ways: int) -
     for _ in range(2):  # the name may be taken from the last time
         done = dry(shlex.join(["plansguard", "gate", "--", "nnUNetv2_train", "2", "3d_fullres", "0", "-tr", trainer]))
         (found,) = [one for one in done.json["findings"] if one["code"] == "PG721"]
-        commands = COMMAND.findall(found["fix"])
+        commands = commands_in(found["fix"])
         assert [complaints(command) for command in commands] == [set()] * ways
         subprocess.run("mv " + found["fix"].rpartition(": mv ")[2], shell=True, check=True)
         assert not results.exists()

@@ -163,5 +163,7 @@ def _first_stage(
         plans=configuration.plans.identifier,
         trainer=trainer if trainer != DEFAULT_TRAINER else None,
         device=dataset.request.device,
+        gpus=dataset.request.gpus,
+        options=dataset.request.typed.shared,
         flags=["--val"] if validates else [],
     )

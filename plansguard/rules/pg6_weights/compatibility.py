@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Names of structures that have a mirror image, which only a network trained without mirroring distinguishes.
 _SIDES = re.compile(r"(^|[\W_])(left|right|links|rechts|l|r)([\W_]|$)", re.IGNORECASE)
+#: nnU-Net's trainer that does not mirror.
+_NO_MIRRORING = "nnUNetTrainerNoMirroring"
 
 
 @rule(
@@ -292,7 +294,7 @@ def weights_were_not_mirrored(dataset: Dataset, weights: Weights) -> Iterator[Fo
             labels=listed(labels, shown=1),
             planned=planned,
             extent=" every axis" if everywhere else "",
-            command=_fine_tuning(dataset, weights, weights.configuration.plans, "nnUNetTrainerNoMirroring"),
+            command=_without_mirroring(dataset, weights),
         )
 
 
@@ -364,6 +366,16 @@ def _fine_tuning(dataset: Dataset, weights: Weights, plans: Plans, trainer: str 
     name = weights.checkpoint.configuration or weights.configuration.name
     fold = dataset.request.fold or usual_fold(dataset)
     return next(pretraining.commands(dataset.name, name, plans.identifier, fold, dataset.request.device))
+
+
+def _without_mirroring(dataset: Dataset, weights: Weights) -> str:
+    """The command that fine-tunes the weights by a trainer that does not mirror; at the gate only its ``-tr``."""
+    from plansguard.training.trainer_name import known_step_name, trainer_name
+
+    if dataset.request.trainer is None:
+        return _fine_tuning(dataset, weights, weights.configuration.plans, _NO_MIRRORING)
+    steps = known_step_name(dataset.request.trainer)
+    return f"-tr {_NO_MIRRORING if steps is None else trainer_name(_NO_MIRRORING, steps.schedule)}"
 
 
 def _migration(dataset: Dataset, weights: Weights) -> str:

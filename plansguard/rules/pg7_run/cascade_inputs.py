@@ -171,6 +171,7 @@ def _previous_stage(run: TrainingRun) -> str | None:
 
 def _of_stage(run: TrainingRun, stage: str) -> TrainingRun:
     """The same training of another configuration, from random weights."""
-    dataset = replace(run.dataset, request=replace(run.dataset.request, weights=None))
+    request = replace(run.dataset.request, weights=None, typed=replace(run.typed, accepting=()))
+    dataset = replace(run.dataset, request=request)
     configuration = configuration_of(run.plans, stage)
     return replace(run, dataset=dataset, configuration=configuration, continues=False, validates=False)

@@ -129,7 +129,7 @@ def no_thread_for_planning(planning: Planning) -> Iterator[Found]:
         yield found(
             Location(str(planning.now.folder)),
             value=quoted(value),
-            command=printed_commands.gate(words, before=["env", "-u", DA_PROCESSES]),
+            command=printed_commands.gate(words, planning.options, before=["env", "-u", DA_PROCESSES]),
         )
 
 

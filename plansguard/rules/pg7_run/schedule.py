@@ -13,8 +13,10 @@ from plansguard.core.errors import Absent, UnreadableDocument, UsageError, known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import counted, listed, quoted
 from plansguard.nnunet import constants, printed_commands
+from plansguard.nnunet.printed_commands import FROM_SCRATCH
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import CONFIGURATION, NUMBER, PLANS, yielded
+from plansguard.training.options import MAX_TIME, SAVE_EVERY
 from plansguard.training.schedule import GENTLE_RATE, STOCK_PER_WINDOW, STOCK_RATE, StepSchedule
 
 if TYPE_CHECKING:
@@ -138,7 +140,9 @@ def checkpoints_too_rare(run: TrainingRun) -> Iterator[Found]:
     if run.schedule is not None:
         every = run.options.save_every or run.schedule.total
         epochs = min(every, run.schedule.total) / run.schedule.per_window
-        remedy = "add --max-time, a few minutes less than the job has, or a lower --save-every"
+        names = ("--max-time", "--save-every") if run.launcher is None else (f"{MAX_TIME}=TIME", SAVE_EVERY)
+        remedy = "{} {}, a few minutes less than the job has, or a lower {}"
+        remedy = remedy.format("add" if run.launcher is None else "export", *names)
     if pace * epochs > left:
         due = duration(pace * epochs)
         yield found(run.at, left=duration(max(0, left)), due=due, measured=measured, remedy=remedy)
@@ -275,7 +279,7 @@ def weights_forgotten(run: TrainingRun) -> Iterator[Found]:
         command = run.command(run.trainer if is_gentle else _gentle(run), weights=pretraining.path)
         origin = run.dataset.migration_record(run.plans).giving
         commands = ", then ".join(filter(None, (pretraining.finish, command)))
-        yield found(run.at, origin=origin, commands=commands, scratch=run.command(options=["--from-scratch"]))
+        yield found(run.at, origin=origin, commands=commands, scratch=run.command(options=[FROM_SCRATCH]))
 
 
 @rule(
