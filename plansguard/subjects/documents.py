@@ -78,6 +78,12 @@ class DatasetJson(Document):
             raise Absent(f"{self.path.name} names no channels")
         return [str(name) for name in names.values()]
 
+    @property
+    def has_ignore_label(self) -> bool:
+        """Whether voxels may be labelled ``ignore``: without a class in training, and foreground in the fingerprint."""
+        labels = self.value.get("labels")
+        return isinstance(labels, dict) and "ignore" in labels
+
 
 class Fingerprint(Document):
     """One dataset_fingerprint.json."""

@@ -398,6 +398,17 @@ def test_far_spacing_is_found_before_writing(workspace: Path) -> None:
     assert ("PG307", "error") in findings
 
 
+@pytest.mark.parametrize(("workflow", "plans"), [("pretrain", False), ("finetune", True)])
+def test_a_pretraining_is_not_planned_again(workspace: Path, workflow: str, plans: bool) -> None:
+    """The plans must stay those of the fine-tuning."""
+    put(PLANS, "/configurations/3d_fullres/spacing", [0.2, 0.1, 0.1])(workspace, OTHER_CT)
+    remove("preprocessed/nnUNetResEncUNetMPlans.json")(workspace, OTHER_CT)
+    done = run("migrate", "-s", "2", "-t", "1", "-tp", "X", "--workflow", workflow, "--output", "json")
+    (found,) = (one for one in done.json["findings"] if one["code"] == "PG307")
+    assert ("nnUNetv2_plan_experiment" in found["fix"]) is plans
+    assert ("pretrain on images nearer to this spacing" in found["fix"]) is not plans
+
+
 # --- The command itself ---
 
 

@@ -147,7 +147,7 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
 
     Evidence: NO-01; nnU-Net issues 163, 177, 1383, Merlin issue 26.
     """
-    expected, ignores = _is_expected(dataset, plans), _has_ignore_label(dataset)
+    expected, ignored = _is_expected(dataset, plans), _ignored_voxels(dataset)
     for channel in _ct_channels(dataset, plans):
         theirs, ours = _clipped_ranges(plans, fingerprint, channel)
         because = theirs.difference(ours) if ours and theirs and ours != theirs else ""
@@ -157,8 +157,8 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
                 continue
             yield found(
                 plans.at(plans.intensity_key, str(channel)),
-                severity=_severity(dataset, foreign=foreign and not ignores, expected=expected),
-                related=[(fingerprint.at(constants.INTENSITY_KEY, str(channel)), "this dataset's")],
+                severity=_severity(dataset, foreign=foreign and not ignored, expected=expected),
+                related=[(fingerprint.at(constants.INTENSITY_KEY, str(channel)), "this dataset's"), *ignored],
                 channel=channel,
                 theirs=theirs.bounds,
                 their_mean=theirs.mean,
@@ -167,7 +167,7 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
                 our_mean=ours.mean,
                 our_std=ours.std,
                 because=because,
-                remedy=_same_statistics(dataset, plans),
+                remedy=_same_statistics(dataset, plans, ignores=bool(ignored)),
             )
 
 
@@ -180,9 +180,11 @@ def _is_expected(dataset: Dataset, plans: Plans) -> bool:
     return bool(written == plans.value.get(plans.intensity_key))
 
 
-def _has_ignore_label(dataset: Dataset) -> bool:
-    labels = known(lambda: dataset.dataset_json.value.get("labels"))
-    return isinstance(labels, dict) and "ignore" in labels
+def _ignored_voxels(dataset: Dataset) -> list[tuple[Location, str]]:
+    """Return the place of the label that the fingerprint counts as foreground; empty where there is none."""
+    labels = known(lambda: dataset.dataset_json)
+    is_there = labels is not None and labels.has_ignore_label
+    return [(labels.at("labels", "ignore"), "counted as foreground")] if labels is not None and is_there else []
 
 
 def _severity(dataset: Dataset, *, foreign: bool, expected: bool) -> Severity:
@@ -191,8 +193,14 @@ def _severity(dataset: Dataset, *, foreign: bool, expected: bool) -> Severity:
     return Severity.INFO if expected else Severity.WARNING
 
 
-def _same_statistics(dataset: Dataset, plans: Plans) -> str:
-    """Return how plans and images get the same statistics."""
+def _same_statistics(dataset: Dataset, plans: Plans, *, ignores: bool) -> str:
+    """Return how plans and images get the same statistics.
+
+    ``ignores`` is whether the fingerprint counts ignored voxels as foreground, which may be air.
+    """
+    if ignores:
+        remedy = _same_statistics(dataset, plans, ignores=False)
+        return f"nothing, if only the voxels labelled ignore differ, which nnU-Net counts as foreground; else {remedy}"
     keep = "keep them, and bring the images to the same intensity scale"
     if _belongs_to_weights(dataset, plans):
         return f"the weights expect the plans' values: {keep}"

@@ -12,7 +12,7 @@ from plansguard.core.report import Severity
 from plansguard.core.text import times
 from plansguard.nnunet import constants, printed_commands
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import NUMBER, reported_before
+from plansguard.rules.engine.helpers import NUMBER, number, reported_before
 from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import Fingerprint
@@ -37,8 +37,7 @@ _NOT_MODELS = PREPROCESSED | {"loose"}
     Severity.WARNING,
     message="at {spacing} mm a median image of {shape} voxels at {data} mm {effect}",
     mark="{memory}",
-    fix="use a spacing nearer to the data: --workflow graft keeps this dataset's own; to plan it: "
-    + printed_commands.plan_experiment(NUMBER),
+    fix="{remedy}",
     roles=_NOT_MODELS,
 )
 def spacing_far_from_data(
@@ -61,7 +60,8 @@ def spacing_far_from_data(
     another resolution cause both.
 
     How to fix: choose weights that were trained nearer to this resolution, or move only the architecture (`--workflow
-    graft`). Fewer preprocessing workers (`-np 2`) help where the factor is intended.
+    graft`). Plans that were migrated for a pretraining are those of the fine-tuning: pretrain on other images. Fewer
+    preprocessing workers (`-np 2`) help where the factor is intended.
 
     Example: plans for 0.7 mm used with slices of 5 mm.
 
@@ -80,6 +80,7 @@ def spacing_far_from_data(
             spacing=times(grid.spacing),
             effect=f"becomes {growth:.0f} times as large" if growth > 1 else f"keeps one voxel in {1 / growth:.0f}",
             memory=f"at least {gib:.2g} GiB in each worker" if growth > 1 else "",
+            remedy=_nearer_spacing(dataset, plans),
             factor=growth,
             gib=gib,
         )
@@ -321,3 +322,11 @@ def _distance(grid: _Grid, configuration: Configuration) -> float:
     if grid.factor < 1 and configuration.get("next_stage") is not None:
         return 1
     return max(grid.factor, 1 / grid.factor)
+
+
+def _nearer_spacing(dataset: Dataset, plans: Plans) -> str:
+    """Return how spacing and images come nearer to each other."""
+    if dataset.migrated_with(plans) == "pretrain":
+        return "pretrain on images nearer to this spacing: the plans are those of the fine-tuning"
+    plan = printed_commands.plan_experiment(number(dataset))
+    return f"use a spacing nearer to the data: --workflow graft keeps this dataset's own; to plan it: {plan}"

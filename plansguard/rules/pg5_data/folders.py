@@ -30,7 +30,7 @@ _FIRST_WITH_B2ND = (2, 6)
 @rule(
     "PG504",
     Severity.ERROR,
-    message="{identifier} does not exist: {configuration} was not preprocessed with these plans",
+    message="{identifier} does not exist: {configuration} was not preprocessed with these plans{also}",
     fix="{preprocess}",
     roles=PREPROCESSED,
     follows=("PG530", "PG624"),
@@ -40,7 +40,8 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
 
     What it checks: where any data of the dataset exist, the folder `data_identifier` of the requested configuration:
     that of `-c`, or the one that the weights of `-pretrained_weights` were trained as. Otherwise for information, and
-    only where no configuration of these plans has data: a training of 3d_fullres needs none for 2d.
+    only where no configuration of these plans has data: a training of 3d_fullres needs none for 2d. Several plans
+    without data are reported once.
 
     Why it matters: training stops with `FileNotFoundError`. The folder is usually missing after a move without
     preprocessing, or after `-c` with a name that the plans lack: nnU-Net prints `INFO: Configuration ... not found ...
@@ -58,15 +59,14 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
         raise Absent("nothing is preprocessed here yet: preprocess first")
     if not is_folder_name(identifier) or disk.is_there(dataset.folder / identifier):
         return  # an identifier that names no folder is reported by PG526
-    usable = [other for other in plans.configurations if other.is_usable]
-    typical = next((other for other in usable if other.name == "3d_fullres"), usable[0])
-    nothing = not any(disk.is_there(dataset.folder / str(other.get("data_identifier"))) for other in usable)
-    if requested or (nothing and configuration.name == typical.name):
+    without = [one for one in dataset.judged_plans if _lacks_data(dataset, one)] if not requested else []
+    if requested or (without[:1] == [plans] and configuration.name == _typical(plans).name):
         yield found(
             configuration.at("data_identifier"),
             severity=None if requested else Severity.INFO,
             changed=[configuration.at("data_identifier")],
             identifier=brief(identifier),
+            also=f", nor any with {listed([one.identifier for one in without[1:]])}" if without[1:] else "",
         )
 
 
@@ -366,3 +366,19 @@ def reading_stopped(configuration: Configuration, data: Audit) -> Iterator[Found
         cases = len(data.folder.names) + len(data.folder.orphans)
         at = configuration.at("data_identifier")
         yield found(at, folder=data.folder.path.name, read=data.read, cases=cases)
+
+
+def _usable(plans: Plans) -> list[Configuration]:
+    return [configuration for configuration in plans.configurations if configuration.is_usable]
+
+
+def _typical(plans: Plans) -> Configuration:
+    """Return the configuration that is preprocessed first: 3d_fullres, or the first that is usable."""
+    usable = _usable(plans)
+    return next((one for one in usable if one.name == "3d_fullres"), usable[0])
+
+
+def _lacks_data(dataset: Dataset, plans: Plans) -> bool:
+    """Return whether no configuration of these plans was preprocessed."""
+    usable = _usable(plans)
+    return bool(usable) and not any(disk.is_there(dataset.folder / str(one.get("data_identifier"))) for one in usable)

@@ -60,7 +60,7 @@ def planning_replaces_migrated_plans(planning: Planning) -> Iterator[Found]:
     "PG752",
     Severity.WARNING,
     message="planning would overwrite {identifier}, with which {users}",
-    fix="name the new plans with -overwrite_plans_name {better}; else {again} again afterwards",
+    fix="name the new plans with -overwrite_plans_name {better}; if they may be replaced, {again} again afterwards",
 )
 def planning_replaces_plans_in_use(planning: Planning) -> Iterator[Found]:
     """Planning would overwrite plans that models or data were made with.

@@ -61,6 +61,10 @@ def test_with_an_ignore_label_foreign_statistics_are_no_error(workspace: Path) -
     shifted(place(workspace, CT, MOVED).parent)
     (finding,) = (one for one in check(datasets=[CT], plans="PretrainPlans").findings if one.code == "PG306")
     assert finding.severity is not Severity.ERROR
+    assert finding.fix.startswith("nothing, if only the voxels labelled ignore differ")
+    assert [(one.location.pointer, one.what) for one in finding.related][1:] == [
+        ("/labels/ignore", "counted as foreground")
+    ]
 
 
 @pytest.mark.workspace(CT, GIVING)

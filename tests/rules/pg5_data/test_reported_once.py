@@ -56,3 +56,14 @@ def test_newer_files_are_reported_once_for_each_folder(workspace: Path, monkeypa
     assert sorted(finding.values["folder"] for finding in findings) == [FLAT, DATA]
     other = place(workspace, CT, "raw/labelsTr/fine_000.nii.gz")
     assert examined.count(other) == 2  # for its time, and to compare its size with its copy
+
+
+def test_plans_without_data_are_reported_in_one_line(workspace: Path) -> None:
+    """Those that were named in one of their own."""
+    for name in ("Aaa", "Bbb", "Ccc"):
+        content = place(workspace, CT, PLANS).read_text().replace("nnUNetPlans", name)
+        place(workspace, CT, f"preprocessed/{name}.json").write_text(content)
+    reports = [check(datasets=[CT], plans=plans) for plans in (None, "Bbb")]
+    found = [[one.message for one in report.findings if one.code == "PG504"] for report in reports]
+    missing = '_3d_fullres" does not exist: 3d_fullres was not preprocessed with these plans'
+    assert found == [[f'"Aaa{missing}, nor any with Bbb, Ccc'], [f'"Bbb{missing}']]
