@@ -149,7 +149,7 @@ def parse(raw: bytes, path: str) -> JsonDocument:
     be listed), for more than MAX_CONTAINERS objects and lists or MAX_VALUES commas, and for more than MAX_DEPTH levels.
     """
     _assert_size(raw, path)
-    text = _decode(raw, path)
+    text = decode(raw, path)
     values = _assert_few_values(text, path)
     placed = len(text) <= MAX_PLACED and values <= MAX_PLACED_VALUES
     collects = gc.isenabled()
@@ -243,7 +243,8 @@ def too_large(path: str, limit: int) -> UnreadableDocument:
     return UnreadableDocument(path, reason, hint=_IS_IT_THIS)
 
 
-def _decode(raw: bytes, path: str) -> str:
+def decode(raw: bytes, path: str) -> str:
+    """The text in these bytes. UnreadableDocument, with the place, for another encoding and for a byte order mark."""
     encoding = json.detect_encoding(raw)
     if encoding == "utf-8-sig":
         raise UnreadableDocument(path, "the file starts with a byte order mark", hint=_SAVE_AGAIN, line=1, column=1)

@@ -12,7 +12,7 @@ from typing import Any
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.report import Excerpt
 from plansguard.documents import excerpts
-from plansguard.documents.json_document import MAX_BYTES, read_bytes, tokens, too_large
+from plansguard.documents.json_document import MAX_BYTES, decode, read_bytes, tokens, too_large
 from plansguard.documents.json_scanner import Position, line_starts, position_at
 
 #: One token of a valid document; strings over several lines come before those of one line.
@@ -82,10 +82,7 @@ def parse(raw: bytes, path: str) -> TomlDocument:
 
     if len(raw) > MAX_BYTES:
         raise too_large(path, MAX_BYTES)
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UnreadableDocument(path, "the file is not encoded as UTF-8", hint="save it as UTF-8") from error
+    text = decode(raw, path)
     try:
         return TomlDocument(path, raw, text, tomllib.loads(text))
     except (tomllib.TOMLDecodeError, RecursionError) as error:

@@ -70,7 +70,9 @@ def test_positions(pointer: str, place: tuple[int, int] | None, line_end: str) -
     [
         (b"a = 1\nb = ", "this is no TOML: ", 2),
         (b"a = 1\na = 2\n", "this is no TOML: ", 2),
-        (b"\xff", "not encoded as UTF-8", None),
+        (b"a = 1\nb = '\xff'", "the byte 0xff at offset 11 is not UTF-8", 2),
+        (b"\xef\xbb\xbfa = 1", "the file starts with a byte order mark", 1),
+        ("a = 1".encode("utf-16"), "the file is encoded as UTF-16, not as UTF-8", 1),
         (b"[a", "this is no TOML: ", 1),
     ],
 )

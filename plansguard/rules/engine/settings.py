@@ -32,7 +32,9 @@ TABLE = ("tool", "plansguard")
 MAX_BYTES = 512 * 1024
 """Enough for thousands of accepted findings."""
 #: The header of the table in a project's file that cannot be parsed.
-_HEADER = re.compile(rb"^[ \t]*\[+[ \t]*tool[ \t]*\.[ \t]*plansguard[ \t]*[].]", re.MULTILINE)
+_HEADER = re.compile(
+    rb"^(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[ \t]*\[+[ \t]*tool[ \t]*\.[ \t]*plansguard[ \t]*[].]", re.MULTILINE
+)
 #: Replaces pydantic's messages, which do not name the key.
 _WORDS = {"missing": "is missing", "extra_forbidden": "is not known"}
 
@@ -233,14 +235,15 @@ def _has_table(path: Path) -> bool:
         raw = json_document.read_bytes(path)
     except UnreadableDocument:
         return False  # a file that cannot be opened has no settings
-    if TABLE[1].encode() not in raw:
+    ascii_only = raw.replace(b"\0", b"")  # of UTF-16 as well
+    if TABLE[1].encode() not in ascii_only:
         return False
     from plansguard.documents import toml_document
 
     try:
         return isinstance(_part(toml_document.parse(raw, str(path)).value, TABLE), dict)
     except UnreadableDocument:
-        return _HEADER.search(raw) is not None
+        return _HEADER.search(ascii_only) is not None
 
 
 def _absolute(path: Path | str) -> Path:

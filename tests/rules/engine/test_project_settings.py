@@ -89,6 +89,23 @@ def test_the_nearest_file_counts(repository: Path) -> None:
     assert run("check", "a").code == 1
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("before", ["", "[project]\nname = 'mine'\n\n"], ids=["first", "second"])
+def test_settings_in_another_encoding_are_not_passed_over(encoding: str, before: str) -> None:
+    """As for plansguard.json."""
+    Path("pyproject.toml").write_bytes(f'{before}[tool.plansguard]\nfail-on = "warning"\n'.encode(encoding))
+    done = run("check")
+    reason = "starts with a byte order mark" if encoding == "utf-8-sig" else "is encoded as UTF-16, not as UTF-8"
+    hint = "save as UTF-8 without BOM"
+    assert (done.code, done.err) == (2, f"plansguard: pyproject.toml:1:1: the file {reason}\n  {hint}\n")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_project_in_another_encoding_without_settings(encoding: str) -> None:
+    Path("pyproject.toml").write_bytes("# plansguard\n[project]\nname = 'mine'\n".encode(encoding))
+    assert codes() == ["PG101"]
+
+
 def test_two_files_in_one_folder() -> None:
     project("[tool.plansguard]\n")
     save("plansguard.json", {})
