@@ -12,6 +12,7 @@ import typer
 from typer import Argument, Option
 
 from plansguard.cli.common_options import (
+    HTML,
     Datasets,
     FailOn,
     Outputs,
@@ -34,6 +35,7 @@ from plansguard.subjects.request import Reading
 
 if TYPE_CHECKING:
     from plansguard.artefacts.data.workers import Pool
+    from plansguard.subjects.figures.collect import Visited
 
 
 class Depth(str, Enum):
@@ -120,6 +122,7 @@ def check(
         raise UsageError("--fix writes what --diff only shows", hint="give one of them")
     outputs = parse_outputs(output, verbose=verbose, quiet=quiet)
     active = load_settings(settings, paths or [_folder(id_or_name) for id_or_name in dataset or []])
+    visited = _visited(outputs)
 
     def judged() -> Report:
         with progress_bar("looking for documents") as progress:
@@ -132,6 +135,7 @@ def check(
                 reading=Reading(data.value, seed, pool_of(data, dask, progress)),
                 settings=active,
                 progress=progress.report,
+                visit=visited,
             )
 
     report = judged()
@@ -139,9 +143,24 @@ def check(
         report = _corrected(report, judged, outputs)
     elif diff:
         outputs = _with_diff(report, outputs)
-    emit(report, outputs)
+    emit(report, outputs, None if visited is None else lambda: _page(report, visited))
     code = report.exit_code(fail_on or active.fail_on)
     raise typer.Exit(0 if code == 3 and allow_empty else code)
+
+
+def _visited(outputs: OutputTargets) -> Visited | None:
+    """What notes the datasets of the check, where a page is asked for that shows them."""
+    if not any(name == HTML for name, _ in outputs.files):
+        return None
+    from plansguard.subjects.figures.collect import Visited
+
+    return Visited()
+
+
+def _page(report: Report, visited: Visited) -> str:
+    from plansguard.cli.html_page import of_check
+
+    return of_check(report, visited)
 
 
 def _corrected(report: Report, judged: Callable[[], Report], outputs: OutputTargets) -> Report:

@@ -23,6 +23,8 @@ from plansguard.render import FORMATS, Screen, is_report, printable, render
 from plansguard.render.columns import wrapped
 from plansguard.rules.engine.settings import ActiveSettings, read_settings
 
+#: The format with figures.
+HTML = "html"
 #: The path that names the screen.
 SCREEN = "-"
 _STREAMS = ("/dev/stdout", "/dev/stderr")
@@ -39,8 +41,8 @@ Outputs = Annotated[
     Option(
         "--output",
         metavar="FORMAT[=PATH]",
-        help="text, concise, json or github; with =PATH into a file (- is the screen). Repeatable: one format on the "
-        "screen, others in files.",
+        help="text, concise, json, github or html; with =PATH into a file (- is the screen). Repeatable: one format "
+        "on the screen, others in files.",
     ),
 ]
 TextOrJson = Annotated[
@@ -96,6 +98,10 @@ def parse_outputs(
         target = Path(path) if path not in ("", SCREEN) else None
         if target is not None:
             _assert_free(target, output, [other for _, other in parsed if other is not None])
+        if name == HTML:
+            from plansguard.render.html.page import assert_possible
+
+            assert_possible()
         parsed.append((name, target))
     if sum(path is None for _, path in parsed) > 1:
         raise UsageError(
@@ -139,9 +145,17 @@ def _is_stream(path: Path) -> bool:
     return disk.is_special(path) or str(path) in _STREAMS or str(path.parent) in _DESCRIPTORS
 
 
-def emit(report: Report, outputs: OutputTargets) -> None:
-    """Write the report in every format asked for, as `emit_rendered` does."""
-    emit_rendered(outputs, lambda name, screen: render(report, name, screen))
+def emit(report: Report, outputs: OutputTargets, page: Callable[[], str] | None = None) -> None:
+    """Write the report in every format asked for, as `emit_rendered` does; ``page`` returns the one of the command."""
+
+    def rendered(name: str, screen: Screen) -> str:
+        if name != HTML:
+            return render(report, name, screen)
+        from plansguard.cli import html_page
+
+        return html_page.of_report(report) if page is None else page()
+
+    emit_rendered(outputs, rendered)
 
 
 def emit_text_or_json(outputs: OutputTargets, text: Callable[[Screen], str], as_json: Callable[[], str]) -> None:

@@ -131,7 +131,7 @@ def _judge(line: CommandLine, parsed: Parsed, options: GateOptions) -> bool:
         result = judge(request)
     if options.outputs.text_on_screen:
         _print_before(result)
-    options.pass_or_exit(result.report, result.settings.fail_on)
+    options.pass_or_exit(result.report, result.settings.fail_on, result.run)
     for hint in result.hints:
         _print_note(hint)
     run = result.run

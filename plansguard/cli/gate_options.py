@@ -88,15 +88,17 @@ class GateOptions:
         """The settings that apply to a folder."""
         return load_settings(self.settings, [folder])
 
-    def pass_or_exit(self, report: Report, fail_on: Severity, *, prints: bool = True) -> None:
+    def pass_or_exit(
+        self, report: Report, fail_on: Severity, run: TrainingRun | None = None, *, prints: bool = True
+    ) -> None:
         """Print the report and the verdict; typer.Exit where the gate stays closed.
 
-        ``fail_on`` is the default from the settings. ``prints`` is False where another process of the same training
-        prints.
+        ``fail_on`` is the default from the settings, ``run`` the training, if it is one. ``prints`` is False where
+        another process of the same training prints.
         """
         code = report.exit_code(self.fail_on or fail_on)
         if prints:
-            emit(report, self.outputs)
+            emit(report, self.outputs, None if run is None else lambda: _page(report, run))
             if code:
                 advice = 'Fix the errors above, or accept a finding with a reason: --accept CODE --because "...".'
                 typer.echo("", err=True)
@@ -123,6 +125,12 @@ def typed_options(context: typer.Context) -> TypedOptions:
     from plansguard.subjects.request import TypedOptions
 
     return TypedOptions(*(tuple(typed_words(context, names)) for names in (_SHARED, _ACCEPTING, _STEPPING)))
+
+
+def _page(report: Report, run: TrainingRun) -> str:
+    from plansguard.cli.html_page import of_run
+
+    return of_run(report, run)
 
 
 def accepted_pairs(accept: Sequence[str], because: Sequence[str]) -> list[Accepted]:

@@ -159,7 +159,7 @@ def migrate(
     with _output_after(done):
         if outputs.text_on_screen:
             _print_before(migration)
-        emit(migration.report, outputs)
+        emit(migration.report, outputs, lambda: _page(migration))
         if outputs.text_on_screen:
             _print_after(migration, dry_run=dry_run)
     raise typer.Exit(migration.report.exit_code())
@@ -219,6 +219,12 @@ def _undo(workspace: Workspace, target: str, identifier: str | None, *, force: b
         typer.echo(f"The migration of {undone.plans} into {undone.dataset} is undone:")
         for step in undone.steps:
             print_line(f"  {step}")
+
+
+def _page(migration: Migration) -> str:
+    from plansguard.cli.html_page import of_migration
+
+    return of_migration(migration)
 
 
 def _print_before(migration: Migration) -> None:

@@ -171,7 +171,7 @@ def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions
         )
         active = gate.settings_for(run.dataset.folder)
         report = judge(run, "train", active, gate.accepted)
-    gate.pass_or_exit(report, active.fail_on, prints=prints)
+    gate.pass_or_exit(report, active.fail_on, run, prints=prints)
     if gate.dry_run:
         print_line(f'would run, after eval "$(plansguard env)": {shlex.join(command)}', err=True)
         return

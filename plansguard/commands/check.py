@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +35,7 @@ def check(
     reading: Reading | None = None,
     settings: ActiveSettings | None = None,
     progress: Progress | None = None,
+    visit: Callable[[Dataset], None] | None = None,
 ) -> Report:
     """Check plans and the files beside them.
 
@@ -44,7 +45,7 @@ def check(
     ``-pretrained_weights``; without ``plans`` it is checked against nnU-Net's default plans, which training would use.
     ``reading`` is how much of the preprocessed arrays is read (default: the headers of all cases). ``settings``
     defaults to the nearest ``plansguard.json`` or ``pyproject.toml`` with settings. ``progress`` is called with what is
-    counted, how many are done, and of how many.
+    counted, how many are done, and of how many. ``visit`` is called with each dataset before its rules run.
 
     Raises UsageError (an unknown path or dataset) and UnreadableDocument (broken settings or weights).
     """
@@ -74,6 +75,8 @@ def check(
         for subject in subjects:
             lacks_plans = lacks_plans and not subject.plans
             subject.request = request
+            if visit is not None:
+                visit(subject)
             yield subject
 
     report = run_rules(

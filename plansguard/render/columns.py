@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-#: What is never divided: a command, up to the next clause, so that it can be copied; a short list; any other word. With
-#: the blanks before it.
-_WORD = re.compile(
-    r"( *)((?:[A-Za-z_]+=\S+ ){0,3}(?:plansguard|nnUNetv2_\w+|pip3?|export|git) [^;,()]*[^;,()\s.][;,]?"
-    r"|(?:\[[^\[\]]{1,40}\]|\S)+)"
-)
-
+#: A command in a text, up to the next clause.
+COMMAND = r"(?:[A-Za-z_]+=\S+ ){0,3}(?:plansguard|nnUNetv2_\w+|pip3?|export|git) [^;,()]*[^;,()\s.]"
+#: What is never divided: a command, so that it can be copied; a short list; any other word. With the blanks before it.
+_WORD = re.compile(rf"( *)({COMMAND}[;,]?|(?:\[[^\[\]]{{1,40}}\]|\S)+)")
 
 _LEFT_OUT = "... "
 #: Categories of characters that are drawn over the one before.

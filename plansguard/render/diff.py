@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from plansguard.core.text import counted
-from plansguard.documents.json_document import pointer
+from plansguard.documents.json_document import dumps, pointer
 from plansguard.documents.models.diff_document import ChangeEntry, DiffDocument, PartEntry
 from plansguard.nnunet.constants import INTENSITY_KEY
 from plansguard.nnunet.plans_diff import ABSENT, CONSEQUENCES, FACETS, Change, Part, is_long, texts
 from plansguard.render import json_text, printable
 from plansguard.render.columns import display_width, padded
+from plansguard.render.html.section import Section
 
 #: Characters of a value that is shown whole, although only parts of it differ.
 _SHORT = 30
@@ -23,8 +25,11 @@ _OF_STAGES = {
     **dict.fromkeys(("features_per_stage", "n_conv_per_stage", "n_blocks_per_stage"), ("stage",)),
     "n_conv_per_stage_decoder": ("decoder stage",),
 }
-#: How many fields of a facet are printed for each configuration.
-_MOST_FIELDS = 200
+#: How many fields of a facet are printed for each configuration, and how many lines of a line by line diff.
+_MOST_FIELDS, _MOST_LINES = 200, 2000
+
+#: The name of a value that differs, and both values.
+_Row = tuple[str, str, str]
 
 
 def text(before: dict[str, Any], after: dict[str, Any], changes: Sequence[Change], channels: Sequence[str] = ()) -> str:
@@ -72,6 +77,40 @@ def as_json(before: str, after: str, changes: Sequence[Change]) -> str:
     return json_text(document)
 
 
+def sections(
+    before: tuple[str, dict[str, Any]],
+    after: tuple[str, dict[str, Any]],
+    changes: Sequence[Change],
+    channels: Sequence[str] = (),
+    *,
+    folded: bool = False,
+) -> list[Section]:
+    """Return the tables of a page: one for each configuration and facet, then the texts line by line, folded.
+
+    ``before`` and ``after`` are paths and plans.
+    """
+    result = []
+    for configuration in dict.fromkeys(change.field.configuration for change in changes):
+        title = configuration or "all configurations"
+        of_configuration = [change for change in changes if change.field.configuration == configuration]
+        if alone := _one_sided(configuration, before[1], after[1]):
+            result.append(Section(title, alone))
+            continue
+        for facet, rows in _rows_by_facet(of_configuration, channels):
+            head = ("field", before[0], after[0])
+            result.append(Section(f"{title}: {facet}", [CONSEQUENCES[facet]], head, rows, folded=folded))
+    lines = list(islice(_lines(before, after), _MOST_LINES))
+    return [*result, Section("Line by line", text="\n".join(lines), folded=True)] if lines else result
+
+
+def _lines(before: tuple[str, dict[str, Any]], after: tuple[str, dict[str, Any]]) -> Iterator[str]:
+    """A unified diff of the plans as nnU-Net writes them."""
+    from difflib import unified_diff
+
+    old, new = (dumps(plans).decode("utf-8", "backslashreplace").splitlines() for _, plans in (before, after))
+    yield from unified_diff(old, new, before[0], after[0], lineterm="")
+
+
 def count(changes: Sequence[Change]) -> dict[str, int]:
     """Return how many fields differ in each facet."""
     return {facet: sum(change.field.facet == facet for change in changes) for facet in FACETS}
@@ -92,21 +131,26 @@ def _part(part: Part) -> PartEntry:
 
 
 def _by_facet(changes: Sequence[Change], channels: Sequence[str]) -> Iterator[str]:
+    for facet, rows in _rows_by_facet(changes, channels):
+        yield f"  {facet}: {CONSEQUENCES[facet]}"
+        width = max(display_width(name) for name, _, _ in rows)
+        old_width = max(display_width(old) for _, old, _ in rows)
+        for name, old, new in rows:
+            sides = f"{padded(old, old_width)} -> {new}" if new else old
+            yield f"    {padded(name, width)}  {sides}".rstrip()
+
+
+def _rows_by_facet(changes: Sequence[Change], channels: Sequence[str]) -> Iterator[tuple[str, list[_Row]]]:
     for facet in FACETS:
         of_facet = [change for change in changes if change.field.facet == facet]
-        if of_facet:
-            yield f"  {facet}: {CONSEQUENCES[facet]}"
-            rows = [row for change in of_facet[:_MOST_FIELDS] for row in _rows(change, channels)]
-            width = max(display_width(name) for name, _, _ in rows)
-            old_width = max(display_width(old) for _, old, _ in rows)
-            for name, old, new in rows:
-                sides = f"{padded(old, old_width)} -> {new}" if new else old
-                yield f"    {padded(name, width)}  {sides}"
-            if (rest := len(of_facet) - _MOST_FIELDS) > 0:
-                yield f"    and {counted(rest, 'more field')}"
+        rows = [row for change in of_facet[:_MOST_FIELDS] for row in _rows(change, channels)]
+        if (rest := len(of_facet) - _MOST_FIELDS) > 0:
+            rows.append((f"and {counted(rest, 'more field')}", "", ""))
+        if rows:
+            yield facet, rows
 
 
-def _rows(change: Change, channels: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+def _rows(change: Change, channels: Sequence[str]) -> Iterator[_Row]:
     """The name of each value that differs, and both values; a short field is one value."""
     key = change.field.key
     if change.summary:

@@ -7,24 +7,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 
 from plansguard.core.report import Excerpt, Finding, Location, NotChecked, Related, Report
-from plansguard.core.text import counted, listed
+from plansguard.core.text import counted
 from plansguard.nnunet.workspace import displayed
 from plansguard.render import Screen, printable
 from plansguard.render.columns import cropped, display_width, padded, wrapped
+from plansguard.render.findings import NO_PLANS, NOTHING, PLACES, counts, faults, reasons
 
 _COLORS = {"error": "31;1", "warning": "33;1", "info": "36;1", "bold": "1", "faint": "2", "fix": "32;1"}
-#: How many places of the same fault are listed before the rest is only counted.
-_PLACES = 5
 #: Lines about what was not checked.
 _REASONS = 5
-_NOTHING = "nothing to check: "
-_NO_PLANS = "there are no plans to check: "
 _RESULT = (
-    rf"({_NO_PLANS})?(no findings|\d+ (errors?|warnings?|for information))[^\n]* in \d+ (dataset|file|check)s?[^\n]*"
+    rf"({NO_PLANS})?(no findings|\d+ (errors?|warnings?|for information))[^\n]* in \d+ (dataset|file|check)s?[^\n]*"
 )
 #: The first and the last line of a report, by which `is_report` recognises it.
-BEGINS = re.compile(rf"(error|warning|info)\[PG\d+\] |ignored: PG\d|not checked: |{_NOTHING}|{_RESULT}\n".encode())
-ENDS = re.compile(rf"(^|\n)({_NOTHING}[^\n]*|{_RESULT})\n\Z".encode())
+BEGINS = re.compile(rf"(error|warning|info)\[PG\d+\] |ignored: PG\d|not checked: |{NOTHING}|{_RESULT}\n".encode())
+ENDS = re.compile(rf"(^|\n)({NOTHING}[^\n]*|{_RESULT})\n\Z".encode())
 
 
 def render(report: Report, screen: Screen) -> str:
@@ -44,31 +41,20 @@ def _paint(kind: str, text: str, screen: Screen) -> str:
 
 
 def _findings(report: Report, screen: Screen) -> Iterator[str]:
-    """One block for all findings with the same text, in the order of the first, and what follows from them.
-
-    Why it matters is said once for each rule.
-    """
-    groups: dict[tuple[str, str, str, str], list[Finding]] = {}
-    also: dict[tuple[str, str, str, str], list[Finding]] = {}
-    for cause in report.causes:
-        key = (str(cause.severity), cause.finding.code, cause.finding.message, cause.finding.fix)
-        groups.setdefault(key, []).append(cause.finding)
-        also.setdefault(key, []).extend(cause.consequences)
-    explained: set[str] = set()
-    for key, findings in groups.items():
-        severity, code, message, _ = key
-        yield from _headline(severity, code, message, screen)
-        yield from _places(findings, screen)
-        first = findings[0]
+    """One block for each fault, and a blank line."""
+    for fault in faults(report):
+        first = fault.findings[0]
+        yield from _headline(fault.severity, fault.code, first.message, screen)
+        yield from _places(fault.findings, screen)
         if first.excerpt is not None:
-            yield from _excerpt(first.excerpt, first.mark, severity, screen)
+            yield from _excerpt(first.excerpt, first.mark, fault.severity, screen)
         yield from _table(first.values.get("table", ()), screen)
         for related in first.related:
             yield from _related(related, screen)
-        if first.why and code not in explained:
-            yield from wrapped(printable(first.why), screen.width, "  ")
-        explained.add(code)
-        yield from _consequences(also[key], screen)
+        if fault.why:
+            yield from wrapped(printable(fault.why), screen.width, "  ")
+        for line in fault.also:
+            yield from wrapped(printable(line), screen.width, "  ", hanging="    ")
         yield from _fix(first.fix, screen)
         yield ""
 
@@ -82,11 +68,11 @@ def _headline(severity: str, code: str, message: str, screen: Screen) -> Iterato
 
 
 def _places(findings: Sequence[Finding], screen: Screen) -> Iterator[str]:
-    for finding in findings[:_PLACES]:
+    for finding in findings[:PLACES]:
         suffix = f" ({printable(finding.configuration)})" if finding.configuration else ""
         yield f"  {_place(finding.location)}{_paint('faint', suffix, screen)}"
-    if len(findings) > _PLACES:
-        yield f"  ... and {counted(len(findings) - _PLACES, 'more place')}"
+    if len(findings) > PLACES:
+        yield f"  ... and {counted(len(findings) - PLACES, 'more place')}"
 
 
 def _excerpt(excerpt: Excerpt, mark: str, severity: str, screen: Screen) -> Iterator[str]:
@@ -118,22 +104,6 @@ def _related(related: Related, screen: Screen) -> Iterator[str]:
         yield from wrapped(what, screen.width, "      ")
 
 
-def _consequences(findings: Sequence[Finding], screen: Screen) -> Iterator[str]:
-    """One line for each, those with the same text once."""
-    texts = [
-        f"also {finding.code}"
-        + (f" ({printable(finding.configuration)})" if finding.configuration else "")
-        + f": {printable(finding.message)}"
-        for finding in findings
-    ]
-    texts = list(dict.fromkeys(texts))
-    for text in texts[:_PLACES]:
-        yield from wrapped(text, screen.width, "  ", hanging="    ")
-    if len(texts) > _PLACES:
-        codes = sorted({finding.code for finding in findings})
-        yield f"  ... and {len(texts) - _PLACES} more: {listed(codes, shown=len(codes))}"
-
-
 def _fix(fix: str, screen: Screen) -> Iterator[str]:
     first, *others = wrapped(f"fix: {printable(fix)}", screen.width, "  ", hanging="       ")
     yield "  " + _paint("fix", "fix:", screen) + first.removeprefix("  fix:")
@@ -159,18 +129,13 @@ def _ignored(report: Report, screen: Screen) -> Iterator[str]:
 
 
 def _not_checked(records: Iterable[NotChecked], screen: Screen) -> Iterator[str]:
-    """One line for each reason, over all datasets, that of most rules first; verbose text names each rule and place."""
-    by_reason: dict[str, list[NotChecked]] = {}
-    for record in records:
-        by_reason.setdefault(record.reason, []).append(record)
-    reasons = sorted(by_reason.items(), key=lambda item: (-len({one.code for one in item[1]}), item[0]))
-    for reason, group in reasons if screen.verbose else reasons[:_REASONS]:
-        codes, places = sorted({record.code for record in group}), list(dict.fromkeys(one.path for one in group))
-        where = f" at {len(places)} places" if len(places) > 1 else ""
-        yield from _faint(f"not checked: {printable(reason)} ({_names(codes)}{where})", screen)
-        yield from _skipped(group, screen) if screen.verbose else ()
-    if len(reasons) > _REASONS and not screen.verbose:
-        rest = {one.code for _, group in reasons[_REASONS:] for one in group}
+    """One line for each reason; verbose text names each rule and place."""
+    every = reasons(records)
+    for reason in every if screen.verbose else every[:_REASONS]:
+        yield from _faint(printable(reason.text), screen)
+        yield from _skipped(reason.records, screen) if screen.verbose else ()
+    if len(every) > _REASONS and not screen.verbose:
+        rest = {code for reason in every[_REASONS:] for code in reason.codes}
         yield from _faint(f"not checked: {counted(len(rest), 'more rule')}, listed by --verbose", screen)
 
 
@@ -185,31 +150,15 @@ def _skipped(records: Iterable[NotChecked], screen: Screen) -> Iterator[str]:
             yield _paint("faint", line, screen)
 
 
-def _names(codes: Sequence[str]) -> str:
-    return ", ".join(codes) if len(codes) <= 2 else f"{len(codes)} rules"
-
-
 def _faint(line: str, screen: Screen) -> Iterator[str]:
     for part in wrapped(line, screen.width, "", hanging="  "):
         yield _paint("faint", part, screen)
 
 
 def _summary(report: Report, screen: Screen) -> str:
-    counts = report.summary()
-    if not counts["documents"]:
-        return f"{_NOTHING}no plans, dataset.json, fingerprint or splits were found"
-    findings = [counted(counts[key], key) for key in ("error", "warning") if counts[key]]
-    if counts["info"]:
-        findings.append(f"{counts['info']} for information")
-    severity = "error" if counts["error"] else "warning" if counts["warning"] else "info"
-    result = _paint(severity, ", ".join(findings), screen) if findings else "no findings"
-    ignored = f", {counts['ignored']} ignored" if counts["ignored"] else ""
-    correctable = sum(bool(finding.corrections) for finding in report.active) if report.command == "check" else 0
-    corrected = f", {correctable} to be corrected by --fix" if correctable else ""
-    empty = _NO_PLANS if report.lacks_plans else ""
-    units = [counted(counts["datasets"], "dataset")] if counts["datasets"] else []
-    units.append(counted(counts["documents"], report.unit))
-    return f"{empty}{result}{corrected}{ignored} in {', '.join(units)}"
+    total = counts(report)
+    result = _paint(total.severity, total.result, screen) if total.severity else total.result
+    return f"{total.before}{result}{total.after}"
 
 
 def _place(location: Location) -> str:

@@ -152,26 +152,28 @@ class Fingerprint(Document):
 
     @cached_property
     def _spacing(self) -> list[float]:
-        return _medians(self._spacings)
+        return _medians(self.spacings)
 
     @cached_property
     def _shape(self) -> list[float]:
-        return _medians(self._shapes)
+        return _medians(self.shapes)
 
     @cached_property
     def _extent(self) -> list[float]:
-        spacings, shapes = self._spacings, self._shapes
+        spacings, shapes = self.spacings, self.shapes
         if len(spacings) != len(shapes) or len(spacings[0]) != len(shapes[0]):
             raise Absent(f"{self.path.name} does not have a shape for every spacing (see PG303)")
         cases = zip(spacings, shapes, strict=True)
         return _medians([[mm * voxels for mm, voxels in zip(*case, strict=True)] for case in cases])
 
     @cached_property
-    def _spacings(self) -> list[list[float]]:
+    def spacings(self) -> list[list[float]]:
+        """Spacing of each case in mm, in the reader's axis order; Absent when they are not usable."""
         return self._usable("spacings")
 
     @cached_property
-    def _shapes(self) -> list[list[float]]:
+    def shapes(self) -> list[list[float]]:
+        """Shape of each case after cropping in voxels, in the reader's axis order; Absent when they are not usable."""
         return self._usable("shapes_after_crop")
 
     def _usable(self, key: str) -> list[list[float]]:

@@ -61,6 +61,13 @@ class CaseMeasurements(NamedTuple):
     undeclared: tuple[float, ...]
 
 
+class CaseSlice(NamedTuple):
+    """The middle slice of a case along the first axis, as arrays (y, x): one channel, and the segmentation."""
+
+    image: Any
+    segmentation: Any
+
+
 def judge_values(
     folder: Path, case: str, expectation: Expectation, *, shape: Shape | None = None
 ) -> tuple[list[tuple[str, CaseFault]], Evidence]:
@@ -119,6 +126,15 @@ def measure(folder: Path, case: str, *, labels: Collection[int] | None, outside:
             for _, place in segmentation.walk(1):
                 _note_undeclared(segmentation.read(0, place), allowed, undeclared)
         return CaseMeasurements(image.shape, tuple(channels), tuple(sorted(undeclared)[:KEPT]))
+
+
+def middle_slice(folder: Path, case: str, channel: int = 0) -> CaseSlice:
+    """Read the middle slice of a case. Raises BrokenArray, whose text begins with the file's name."""
+    with ExitStack() as opened:
+        image, segmentation = _opened(folder, case, opened)
+        if segmentation.shape != image.shape:
+            raise BrokenArray(f"{segmentation.name} has the shape {segmentation.shape}, {image.name} {image.shape}")
+        return CaseSlice(image.middle_slice(channel), segmentation.middle_slice(0))
 
 
 def _measured(channel: Channel, piece: Any, mask: Any) -> Channel:
@@ -187,6 +203,15 @@ class _ArrayReader:
     def read(self, channel: int, place: Place) -> Any:
         with _named(self.name):
             return self.fetch(channel, place)
+
+    def middle_slice(self, channel: int) -> Any:
+        """Read the slice in the middle of the first axis, as an array (y, x)."""
+        depth, *size = self.shape
+        middle, voxels = depth // 2, prod(size)
+        flat = len(self.places[0]) == 1
+        box = (slice(middle, middle + 1), *(slice(0, extent) for extent in size))
+        place = (slice(middle * voxels, (middle + 1) * voxels),) if flat else box
+        return self.read(channel, place).reshape(size)
 
 
 @contextmanager

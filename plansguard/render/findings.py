@@ -1,0 +1,114 @@
+"""The structure of a report for people, whatever its format: repeats gathered, reasons grouped, and the counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from plansguard.core.report import Finding, NotChecked, Report
+from plansguard.core.text import counted, listed
+
+#: What stands before the counts where there was nothing to check.
+NOTHING, NO_PLANS = "nothing to check: ", "there are no plans to check: "
+#: How many places of the same fault are listed before the rest is only counted, and consequences of a cause.
+PLACES = 5
+
+
+class Fault(NamedTuple):
+    """All findings with the same text, and what follows from them. ``why`` is empty where it was said before."""
+
+    severity: str
+    code: str
+    findings: tuple[Finding, ...]
+    consequences: tuple[Finding, ...]
+    why: str
+
+    @property
+    def also(self) -> list[str]:
+        """One line for each consequence, those with the same text once; of many, the first and the codes of all."""
+        texts = list(
+            dict.fromkeys(
+                f"also {one.code}{f' ({one.configuration})' if one.configuration else ''}: {one.message}"
+                for one in self.consequences
+            )
+        )
+        if len(texts) <= PLACES:
+            return texts
+        codes = sorted({one.code for one in self.consequences})
+        return [*texts[:PLACES], f"... and {len(texts) - PLACES} more: {listed(codes, shown=len(codes))}"]
+
+
+class Reason(NamedTuple):
+    """Why rules could not run, over all datasets."""
+
+    reason: str
+    records: tuple[NotChecked, ...]
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes of the rules, each once."""
+        return sorted({record.code for record in self.records})
+
+    @property
+    def text(self) -> str:
+        """The reason, the rules, and at how many places."""
+        places = len({record.path for record in self.records})
+        codes = ", ".join(self.codes) if len(self.codes) <= 2 else f"{len(self.codes)} rules"
+        where = f" at {places} places" if places > 1 else ""
+        return f"not checked: {self.reason} ({codes}{where})"
+
+
+class Counts(NamedTuple):
+    """The closing line of a report: ``before`` the result, the result, and what was checked."""
+
+    before: str
+    result: str
+    after: str
+    severity: str
+
+    def __str__(self) -> str:
+        return f"{self.before}{self.result}{self.after}"
+
+
+def faults(report: Report) -> list[Fault]:
+    """The causes of a report, those with the same text together, in the order of the first."""
+    groups: dict[tuple[str, str, str, str], tuple[list[Finding], list[Finding]]] = {}
+    for cause in report.causes:
+        key = (str(cause.severity), cause.finding.code, cause.finding.message, cause.finding.fix)
+        findings, consequences = groups.setdefault(key, ([], []))
+        findings.append(cause.finding)
+        consequences.extend(cause.consequences)
+    explained: set[str] = set()
+    result = []
+    for (severity, code, _, _), (findings, consequences) in groups.items():
+        why = "" if code in explained else findings[0].why
+        explained.add(code)
+        result.append(Fault(severity, code, tuple(findings), tuple(consequences), why))
+    return result
+
+
+def reasons(records: Iterable[NotChecked]) -> list[Reason]:
+    """What was not checked by reason, that of most rules first."""
+    by_reason: dict[str, list[NotChecked]] = {}
+    for record in records:
+        by_reason.setdefault(record.reason, []).append(record)
+    grouped = [Reason(reason, tuple(group)) for reason, group in by_reason.items()]
+    return sorted(grouped, key=lambda one: (-len(one.codes), one.reason))
+
+
+def counts(report: Report) -> Counts:
+    """The number of findings by severity, and of what was checked."""
+    numbers = report.summary()
+    if not numbers["documents"]:
+        return Counts(NOTHING, "no plans, dataset.json, fingerprint or splits were found", "", "")
+    found = [counted(numbers[key], key) for key in ("error", "warning") if numbers[key]]
+    if numbers["info"]:
+        found.append(f"{numbers['info']} for information")
+    severity = next((key for key in ("error", "warning", "info") if numbers[key]), "")
+    ignored = f", {numbers['ignored']} ignored" if numbers["ignored"] else ""
+    correctable = sum(bool(finding.corrections) for finding in report.active) if report.command == "check" else 0
+    corrected = f", {correctable} to be corrected by --fix" if correctable else ""
+    units = [counted(numbers["datasets"], "dataset")] if numbers["datasets"] else []
+    units.append(counted(numbers["documents"], report.unit))
+    before = NO_PLANS if report.lacks_plans else ""
+    return Counts(before, ", ".join(found) or "no findings", f"{corrected}{ignored} in {', '.join(units)}", severity)

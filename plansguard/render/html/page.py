@@ -1,0 +1,150 @@
+"""Fill the templates of a page. Every text from a file passes through ``printable``, and the templates escape it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plansguard import __version__
+from plansguard.core.errors import UsageError
+from plansguard.core.report import Location, Report
+from plansguard.core.text import brief, counted, shortest, times
+from plansguard.nnunet.workspace import displayed
+from plansguard.render import printable
+from plansguard.render.columns import COMMAND
+from plansguard.render.findings import PLACES, counts, faults, reasons
+from plansguard.render.html import drawing
+from plansguard.render.html.section import Section
+from plansguard.subjects.figures.collect import Figures
+from plansguard.subjects.figures.network import NetworkFigure
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_TEMPLATES = Path(__file__).with_name("templates")
+_COMMAND = re.compile(f"({COMMAND})")
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What stands at the top of a page: when it was made, and the versions of what made it."""
+
+    when: str = ""
+    versions: Sequence[str] = (f"plansguard {__version__}",)
+
+
+def assert_possible() -> None:
+    """Raise UsageError where a package is missing that every page needs."""
+    for module in ("jinja2", "PIL"):
+        try:
+            __import__(module)
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                "--output html needs the packages jinja2 and Pillow", hint="pip install 'plansguard[report]'"
+            ) from error
+
+
+def report_page(
+    report: Report,
+    figures: Figures | None = None,
+    heading: Heading | None = None,
+    sections: Sequence[Section] = (),
+) -> str:
+    """Return the page of a report: the verdict, findings, sections, figures, what was not checked or accepted."""
+    total = counts(report)
+    return _filled(
+        "report.html.jinja",
+        command=report.command,
+        inputs=report.inputs,
+        verdict=str(total),
+        severity=total.severity or "clean",
+        heading=heading or Heading(),
+        numbers=report.summary(),
+        faults=faults(report),
+        sections=sections,
+        ignored=[finding for finding in report.findings if finding.ignored is not None],
+        reasons=reasons(report.not_checked),
+        figures=figures or Figures(),
+    )
+
+
+def tables_page(
+    command: str,
+    inputs: Sequence[str],
+    verdict: str,
+    sections: Sequence[Section],
+    heading: Heading | None = None,
+    *,
+    severity: str = "",
+    networks: Sequence[NetworkFigure] = (),
+) -> str:
+    """Return the page of a command that makes no report: tables, and networks as pictures."""
+    return _filled(
+        "tables.html.jinja",
+        command=command,
+        inputs=inputs,
+        verdict=verdict,
+        severity=severity,
+        heading=heading or Heading(),
+        sections=sections,
+        networks=networks,
+    )
+
+
+def _filled(template: str, **values: Any) -> str:
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    from plansguard.render.html.images import COLORS, png
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        plain=printable, number=_number, brief=_value, times=times, place=_place, commands=_parts, counted=counted
+    )
+    environment.globals.update(
+        scale=drawing.scale,
+        log_scale=drawing.log_scale,
+        ticks=drawing.ticks,
+        bars=drawing.bars,
+        line=drawing.line,
+        planes=drawing.planes,
+        zip=zip,
+        png=png,
+        label_colors=COLORS,
+        shown_places=PLACES,
+    )
+    return environment
+
+
+def _number(value: float) -> str:
+    """A number in short: at most four digits, and all digits of a whole number."""
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{shortest(value):.4g}"
+
+
+def _value(value: Any) -> str:
+    return "nothing" if value is None else str(brief(value)).strip('"')
+
+
+def _place(location: Location) -> str:
+    position = "".join(f":{number}" for number in (location.line, location.column) if number is not None)
+    return printable(f"{displayed(location.path)}{position}")
+
+
+def _parts(text: str) -> list[tuple[bool, str]]:
+    """A text in parts, and whether each is a command, which can be copied."""
+    return [(index % 2 == 1, part) for index, part in enumerate(_COMMAND.split(printable(text))) if part]

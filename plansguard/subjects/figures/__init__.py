@@ -1,0 +1,1 @@
+"""Figures: the numbers that a report shows as pictures, computed from what was judged. Nothing is drawn here."""

@@ -1,0 +1,185 @@
+"""Collect the figures of what a command judged: a dataset, a migration or a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from plansguard.core import disk
+from plansguard.core.errors import Absent, PlansguardError, known
+from plansguard.core.report import Report
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.discovery import dataset_in
+from plansguard.subjects.documents import DatasetJson, Fingerprint
+from plansguard.subjects.figures import comparison, geometry, intensities, network, schedule, slices
+from plansguard.subjects.pair import Pair
+from plansguard.subjects.plans import Configuration, Plans
+from plansguard.subjects.training_run import TrainingRun
+from plansguard.subjects.weights import Weights, meant_for
+
+Shown = TypeVar("Shown")
+#: Configurations that have figures; more would not be looked at.
+MOST_CONFIGURATIONS = 12
+
+
+@dataclass(frozen=True)
+class ConfigurationFigures:
+    """The figures of one configuration. What could not be shown is in ``missing``, each reason once."""
+
+    dataset: str
+    plans: str
+    configuration: str
+    comparison: comparison.ComparisonFigure | None
+    spacing: tuple[geometry.AxisFigure, ...]
+    size: tuple[geometry.AxisFigure, ...]
+    patch: geometry.PatchFigure | None
+    channels: tuple[intensities.ChannelFigure, ...]
+    network: network.NetworkFigure | None
+    slices: tuple[slices.SliceFigure, ...]
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All figures of a report. ``left_out`` counts the configurations without figures, as there are too many."""
+
+    configurations: tuple[ConfigurationFigures, ...] = ()
+    rate: schedule.RateFigure | None = None
+    left_out: int = 0
+
+
+class Visited:
+    """The datasets of a check, to be read again for their figures: thousands of them do not fit in memory."""
+
+    def __init__(self) -> None:
+        self._reading: dict[str, Callable[[], Dataset]] = {}
+
+    def __call__(self, dataset: Dataset) -> None:
+        """Note a dataset that is checked."""
+        folder, request, workspace = dataset.folder, dataset.request, dataset.workspace
+        named = [document.name for document in dataset.documents]
+
+        def read() -> Dataset:
+            again = dataset_in(folder, named, workspace)
+            again.request = request
+            return again
+
+        self._reading[str(folder)] = read
+
+    def figures(self, report: Report) -> Figures:
+        """The figures of the datasets, those with the worst findings first."""
+        places = dict.fromkeys(str(Path(cause.finding.location.path).parent) for cause in report.causes)
+        folders = [*(place for place in places if place in self._reading), *self._reading]
+        return of_datasets(self._reading[folder]() for folder in dict.fromkeys(folders))
+
+
+def of_datasets(datasets: Iterable[Dataset]) -> Figures:
+    """The figures of the configurations that the requests of the datasets ask for."""
+    found: list[ConfigurationFigures] = []
+    left_out = 0
+    for dataset in islice(datasets, MOST_CONFIGURATIONS):
+        for plans in dataset.judged_plans:
+            for configuration in _asked(dataset, plans):
+                if len(found) < MOST_CONFIGURATIONS:
+                    found.append(_of_configuration(dataset, configuration))
+                else:
+                    left_out += 1
+    return Figures(tuple(found), left_out=left_out)
+
+
+def of_pair(pair: Pair) -> Figures:
+    """The figures of migrated plans, with the fingerprints of both datasets."""
+    plans = [one for one in pair.result.configurations if one.is_usable and pair.asks_for(one.name)]
+    shown = plans[:MOST_CONFIGURATIONS]
+    figures = tuple(_of_configuration(pair.receiving, one, (pair.giving, pair.receiving)) for one in shown)
+    return Figures(figures, left_out=len(plans) - len(shown))
+
+
+def of_run(run: TrainingRun) -> Figures:
+    """The figures of a training: its configuration, and its learning rate where it counts steps."""
+    planned = known(lambda: run.schedule)
+    rate = None if planned is None else schedule.rate_figure(planned, run.initial_rate)
+    usable = [run.configuration] if run.configuration.is_usable else []
+    return Figures(tuple(_of_configuration(run.dataset, one) for one in usable), rate)
+
+
+def _asked(dataset: Dataset, plans: Plans) -> list[Configuration]:
+    wanted = dataset.request.configuration
+    return [one for one in plans.configurations if one.is_usable and wanted in (None, one.name)]
+
+
+def _of_configuration(
+    dataset: Dataset, configuration: Configuration, datasets: Sequence[Dataset] = ()
+) -> ConfigurationFigures:
+    """The figures of a configuration; ``datasets`` are those whose fingerprints are shown, its own last."""
+    missing: dict[str, None] = {}
+
+    def shown(get: Callable[[], Shown], otherwise: Shown) -> Shown:
+        try:
+            return get()
+        except Absent as absent:
+            missing[absent.reason] = None
+        except Exception as error:  # noqa: BLE001 - values that no rule refuses must not cost the whole page
+            missing[f"{type(error).__name__}: {error}"] = None
+        return otherwise
+
+    fingerprints = _fingerprints(datasets or _related(dataset, configuration.plans))
+    dataset_json: DatasetJson | None = known(lambda: dataset.dataset_json.valid)
+    weights = _weights(dataset, configuration)
+    own = next((pair for pair in reversed(fingerprints) if pair[0] == dataset.name), None)
+    if not fingerprints:
+        missing["there is no fingerprint to compare with"] = None
+    return ConfigurationFigures(
+        dataset=dataset.name,
+        plans=configuration.plans.identifier,
+        configuration=configuration.name,
+        comparison=shown(lambda: _comparison(dataset, configuration, weights), None),
+        spacing=shown(lambda: geometry.spacing_figures(configuration, fingerprints), ()) if fingerprints else (),
+        size=shown(lambda: geometry.size_figures(configuration, fingerprints), ()) if fingerprints else (),
+        patch=shown(lambda: geometry.patch_figure(configuration, *own), None) if own is not None else None,
+        channels=shown(lambda: intensities.channel_figures(configuration, dataset_json, fingerprints), ()),
+        network=shown(lambda: network.network_figure(configuration, weights), None),
+        slices=shown(lambda: slices.slice_figures(dataset, configuration), ()),
+        missing=tuple(missing),
+    )
+
+
+def _weights(dataset: Dataset, configuration: Configuration) -> Weights | None:
+    """The requested weights, if this configuration is one of those that would load them."""
+    checkpoint = dataset.request.weights
+    if checkpoint is None or configuration not in meant_for(checkpoint, _asked(dataset, configuration.plans)):
+        return None
+    return known(lambda: dataset.weights(configuration))
+
+
+def _comparison(
+    dataset: Dataset, configuration: Configuration, weights: Weights | None
+) -> comparison.ComparisonFigure | None:
+    """The weights' own configuration where they are named and contain it, else the one that was migrated."""
+    figure = None if weights is None else known(lambda: comparison.with_weights(weights))
+    if figure is None and dataset.has_record(configuration.plans):
+        figure = known(lambda: comparison.with_migrated(dataset.migration_record(configuration.plans), configuration))
+    return figure
+
+
+def _related(dataset: Dataset, plans: Plans) -> list[Dataset]:
+    """The dataset that migrated plans come from, where its folder is known, and this one."""
+    record = known(lambda: dataset.migration_record(plans)) if dataset.has_record(plans) else None
+    if record is None or dataset.workspace.preprocessed is None:
+        return [dataset]
+    giving = record.giving if record.receiving == dataset.name else record.receiving
+    folder = dataset.workspace.preprocessed_folder(giving)
+    if giving == dataset.name or not disk.is_folder(folder):
+        return [dataset]
+    try:
+        return [dataset_in(folder, workspace=dataset.workspace), dataset]
+    except PlansguardError:
+        return [dataset]
+
+
+def _fingerprints(datasets: Iterable[Dataset]) -> list[tuple[str, Fingerprint]]:
+    found = [(one.name, known(lambda one=one: one.fingerprint.valid)) for one in datasets]  # type: ignore[misc]
+    return [(name, fingerprint) for name, fingerprint in found if fingerprint is not None]

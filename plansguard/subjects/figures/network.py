@@ -1,0 +1,76 @@
+"""The stages of a network, beside those of the weights that it would load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from plansguard.core.errors import Absent, known
+from plansguard.nnunet.network.inference import inferred_network
+from plansguard.nnunet.network.unet import Stage, UnknownNetwork, stages, stock_name
+from plansguard.subjects.plans import Configuration
+from plansguard.subjects.weights import Weights
+
+#: The properties of a stage that decide the shapes of its parameters, or what they compute.
+_DECIDING = ("features", "kernel", "stride", "encoder", "decoder")
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """A stage of the plans and the same one of the weights; None where one of them has fewer stages."""
+
+    ours: Stage | None
+    theirs: Stage | None
+    compared: bool
+
+    @property
+    def differing(self) -> tuple[str, ...]:
+        """The properties that differ; all if only one of the networks has this stage."""
+        if not self.compared:
+            return ()
+        if self.ours is None or self.theirs is None:
+            return _DECIDING
+        return tuple(key for key in _DECIDING if getattr(self.ours, key) != getattr(self.theirs, key))
+
+
+@dataclass(frozen=True)
+class NetworkFigure:
+    """A network. ``obstacles`` say why nnU-Net cannot load the weights; empty if it can, or if there are none."""
+
+    name: str
+    rows: tuple[StageRow, ...]
+    compared: bool
+    obstacles: tuple[str, ...]
+
+
+def network_figure(configuration: Configuration, weights: Weights | None) -> NetworkFigure:
+    """The network of a configuration. Absent where it is none of nnU-Net's own U-Nets."""
+    architecture = configuration.architecture
+    ours = _stages(configuration)
+    theirs = [] if weights is None else _stages_of(weights)
+    compared = bool(theirs)
+    rows = tuple(StageRow(*pair, compared) for pair in zip_longest(ours, theirs)) if compared else ()
+    rows = rows or tuple(StageRow(stage, None, compared=False) for stage in ours)
+    return NetworkFigure(stock_name(architecture), rows, compared, tuple(_obstacles(weights)))
+
+
+def _stages(configuration: Configuration) -> list[Stage]:
+    try:
+        return stages(configuration.architecture, configuration.require("patch_size"))
+    except UnknownNetwork as error:
+        raise Absent(error.reason) from error
+
+
+def _stages_of(weights: Weights) -> list[Stage]:
+    """The stages of the network that the weights belong to; none where it is unknown."""
+    theirs = known(lambda: _stages(weights.theirs))
+    if theirs is not None:
+        return theirs
+    inferred = inferred_network(weights.checkpoint.shapes)
+    return [] if inferred is None else stages(inferred.architecture)
+
+
+def _obstacles(weights: Weights | None) -> Iterable[str]:
+    found = None if weights is None else known(lambda: weights.obstacles)
+    return [obstacle.what for obstacle in found or ()]
