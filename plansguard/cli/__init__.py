@@ -44,6 +44,7 @@ COMMANDS = {
     "steps": "steps",
     "env": "env",
     "doctor": "doctor",
+    "report": "report",
     "rules": "rules",
     "explain": "rules",
     "schema": "schema",

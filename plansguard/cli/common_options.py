@@ -48,6 +48,10 @@ Outputs = Annotated[
 TextOrJson = Annotated[
     list[str], Option("--output", metavar="FORMAT[=PATH]", help="text or json; with =PATH into a file. Repeatable.")
 ]
+TextJsonOrHtml = Annotated[
+    list[str],
+    Option("--output", metavar="FORMAT[=PATH]", help="text, json or html; with =PATH into a file. Repeatable."),
+]
 AsJson = Annotated[bool, Option("--json", help="The same as --output json.")]
 Verbose = Annotated[bool, Option("--verbose", help="List each check that was not possible, and where.")]
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Print the findings only.")]
@@ -110,9 +114,13 @@ def parse_outputs(
     return OutputTargets(parsed, verbose, quiet)
 
 
-def text_or_json(outputs: Sequence[str], *, as_json: bool = False) -> OutputTargets:
-    """Return the outputs of a command that makes no report, as `parse_outputs` does; ``as_json`` is ``--json``."""
-    return parse_outputs([*outputs, *(["json"] if as_json else [])], ("text", "json"))
+def text_or_json(outputs: Sequence[str], *, as_json: bool = False, html: bool = False) -> OutputTargets:
+    """Return the outputs of a command that makes no report, as `parse_outputs` does.
+
+    ``as_json`` is ``--json``; ``html`` is whether the command has a page.
+    """
+    formats = ("text", "json", HTML) if html else ("text", "json")
+    return parse_outputs([*outputs, *(["json"] if as_json else [])], formats)
 
 
 def assert_not_mixed(outputs: OutputTargets) -> None:
@@ -158,9 +166,20 @@ def emit(report: Report, outputs: OutputTargets, page: Callable[[], str] | None 
     emit_rendered(outputs, rendered)
 
 
-def emit_text_or_json(outputs: OutputTargets, text: Callable[[Screen], str], as_json: Callable[[], str]) -> None:
-    """Write what is no report as text or as JSON, as `emit_rendered` does."""
-    emit_rendered(outputs, lambda name, screen: as_json() if name == "json" else text(screen))
+def emit_text_or_json(
+    outputs: OutputTargets,
+    text: Callable[[Screen], str],
+    as_json: Callable[[], str],
+    page: Callable[[], str] | None = None,
+) -> None:
+    """Write what is no report as text, as JSON or as a page, as `emit_rendered` does."""
+
+    def rendered(name: str, screen: Screen) -> str:
+        if name == HTML and page is not None:
+            return page()
+        return as_json() if name == "json" else text(screen)
+
+    emit_rendered(outputs, rendered)
 
 
 def emit_rendered(outputs: OutputTargets, rendered: Callable[[str, Screen], str]) -> None:

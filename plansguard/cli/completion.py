@@ -301,12 +301,11 @@ def _rules(typed: Typed) -> Iterator[Candidate]:  # noqa: ARG001 - every complet
 
 
 def _formats(typed: Typed) -> Iterator[Candidate]:
-    """Formats of ``--output``: all of them for a report, else text and JSON."""
-    from plansguard.cli.common_options import TextOrJson
+    """Formats of ``--output``: those that its help names."""
     from plansguard.render import FORMATS
 
-    for_values = typed.parameter.help == TextOrJson.__metadata__[0].help  # type: ignore[attr-defined]
-    yield from (Candidate(name, _FORMATS.get(name, "")) for name in (("text", "json") if for_values else FORMATS))
+    named = re.findall(r"\w+", typed.parameter.help.partition(";")[0])
+    yield from (Candidate(name, _FORMATS.get(name, "")) for name in FORMATS if name in named)
 
 
 _FORMATS = {
@@ -314,6 +313,7 @@ _FORMATS = {
     "concise": "one line a finding",
     "json": "for programs",
     "github": "annotations of GitHub Actions",
+    "html": "a page with pictures",
 }
 
 
@@ -345,7 +345,7 @@ _TRAINING: dict[str, Completer] = {"trainer": _trainers, "fold": _folds}
 
 #: command -> parameter -> its candidates
 COMPLETERS: dict[str, dict[str, Completer]] = {
-    **{name: _REPORT for name in COMMANDS if name != "extract"},
+    **{name: _REPORT for name in COMMANDS if name not in ("extract", "report")},
     "check": _REPORT | _DATASET,
     "fit": _REPORT | _DATASET,
     "steps": _REPORT | _DATASET | _TRAINING,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
 
-from plansguard.cli.common_options import TextOrJson, emit_text_or_json, text_or_json
+from plansguard.cli.common_options import TextJsonOrHtml, emit_text_or_json, text_or_json
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from plansguard.cli.html_page import Compared
+    from plansguard.nnunet.plans_diff import Change
 
 FailOnFacets = Annotated[
     str | None,
@@ -27,7 +32,7 @@ def diff(
     before: Annotated[str, Argument(metavar="A", help="Plans: a file, or REV:path for a git revision.")],
     after: Annotated[str, Argument(metavar="B", help="The plans to compare them with.")],
     fail_on: FailOnFacets = None,
-    output: TextOrJson = [],  # noqa: B006 - typer copies it
+    output: TextJsonOrHtml = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Show how two plans differ in meaning.
 
@@ -46,7 +51,7 @@ def diff(
     for facet in wanted:
         if facet not in plans_diff.FACETS:
             raise UsageError(f"{facet!r} is not a facet", hint=f"facets: {', '.join(plans_diff.FACETS)}")
-    outputs = text_or_json(output)
+    outputs = text_or_json(output, html=True)
     with progress_bar("reading the plans"):
         documents = [git_revisions.read(place) for place in (before, after)]
     for document in documents:
@@ -60,10 +65,17 @@ def diff(
         outputs,
         lambda _: rendering.text(old, new, changes, channels),
         lambda: rendering.as_json(before, after, changes),
+        lambda: _page((before, old), (after, new), changes, channels),
     )
     added = plans_diff.added_configurations(old, new)
     counts = rendering.count([change for change in changes if change.field.configuration not in added])
     raise typer.Exit(1 if any(counts[facet] for facet in wanted) else 0)
+
+
+def _page(before: Compared, after: Compared, changes: Sequence[Change], channels: Sequence[str]) -> str:
+    from plansguard.cli.html_page import of_difference
+
+    return of_difference(before, after, changes, channels)
 
 
 def _channels_beside(path: str) -> list[str]:

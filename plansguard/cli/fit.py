@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from plansguard.cli.common_options import AsJson, Datasets, TextOrJson, emit_text_or_json, show_error, text_or_json
+from plansguard.cli.common_options import AsJson, Datasets, TextJsonOrHtml, emit_text_or_json, show_error, text_or_json
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument, UsageError
@@ -38,7 +38,7 @@ def fit(
     every: Annotated[bool, Option("--all", help="All datasets below $nnUNet_preprocessed.")] = False,
     plans: Annotated[str | None, Option("-p", "--plans", metavar="IDENTIFIER", help="Only these plans.")] = None,
     configuration: Configuration = None,
-    output: TextOrJson = [],  # noqa: B006 - typer copies it
+    output: TextJsonOrHtml = [],  # noqa: B006 - typer copies it
     as_json: AsJson = False,
 ) -> None:
     """List which datasets the weights fit, and what others need.
@@ -53,7 +53,7 @@ def fit(
     from plansguard.render import fit as rendering
     from plansguard.subjects.request import tracked
 
-    outputs = text_or_json(output, as_json=as_json)
+    outputs = text_or_json(output, as_json=as_json, html=True)
     if bool(dataset) == every:
         hint = f"for all of them: {printed_commands.fit_everywhere(*checkpoint)}"
         raise UsageError("name the datasets with -d, or give --all", hint=hint)
@@ -71,10 +71,21 @@ def fit(
             fits_all = fits_all and fits
     results = list(dict.fromkeys(results))  # a dataset may be named by its id and by its name
     if results or not unreadable:
-        emit_text_or_json(outputs, lambda screen: rendering.text(results, screen), lambda: rendering.as_json(results))
+        emit_text_or_json(
+            outputs,
+            lambda screen: rendering.text(results, screen),
+            lambda: rendering.as_json(results),
+            lambda: _page(results),
+        )
     for each in unreadable:
         show_error(each)
     raise typer.Exit(2 if unreadable else 0 if fits_all else 1)
+
+
+def _page(results: list[FitResult]) -> str:
+    from plansguard.cli.html_page import of_fit
+
+    return of_fit(results)
 
 
 def _results(

@@ -16,7 +16,7 @@ GROUPS = {
     "Judge": ("check", "fit", "gate", "doctor"),
     "Move": ("migrate", "extract", "preprocess"),
     "Train": ("train", "steps", "env", "verify-receipt"),
-    "Look up": ("show", "diff", "rules", "explain", "schema"),
+    "Look up": ("report", "show", "diff", "rules", "explain", "schema"),
 }
 
 

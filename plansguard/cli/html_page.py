@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from plansguard import __version__
-from plansguard.core.report import Report
+from plansguard.artefacts.description import OMITTED, CheckpointDescription, Description, PlansDescription
+from plansguard.core import disk
+from plansguard.core.report import Report, Severity
+from plansguard.core.text import counted
 from plansguard.nnunet import plans_diff
 from plansguard.nnunet.install.packages import version
-from plansguard.render.html.page import Heading, report_page
+from plansguard.render.html.page import Heading, overview_page, report_page, tables_page
+from plansguard.render.html.section import Section
+from plansguard.subjects.discovery import dataset_in
 from plansguard.subjects.figures import collect
+from plansguard.subjects.figures.network import of_stages
+from plansguard.subjects.fit_result import LOADS, FitResult
+from plansguard.subjects.request import Request
 
 if TYPE_CHECKING:
     from plansguard.migration.plan import Migration
+    from plansguard.nnunet.plans_diff import Change
+    from plansguard.records.verify import Verification
+    from plansguard.subjects.overview import Overview
     from plansguard.subjects.training_run import TrainingRun
 
+#: The path of plans, and their value.
+Compared = tuple[str, dict[str, Any]]
 #: Packages whose versions decide what nnU-Net does.
 _PACKAGES = ("nnunetv2", "torch")
 
@@ -46,13 +61,81 @@ def of_run(report: Report, run: TrainingRun) -> str:
 
 def of_migration(migration: Migration) -> str:
     """Return the page of a migration, with both fingerprints and what it changes in the plans."""
-    from plansguard.migration.messages import opening
+    from plansguard.migration.messages import next_commands, opening
     from plansguard.render.diff import sections
-    from plansguard.render.html.section import Section
 
     pair = migration.pair
     changes = plans_diff.compare(pair.plans.value, pair.result.value)
     before, after = pair.plans.document.path, pair.result.document.path
-    first = Section("Migration", lines=[line for line in opening(pair) if line])
+    first = Section("Migration", lines=list(opening(pair)))
     folded = sections((before, pair.plans.value), (after, pair.result.value), changes, folded=True)
-    return report_page(migration.report, collect.of_pair(pair), heading(), [first, *folded])
+    refused = migration.report.fails(Severity.ERROR)
+    last = [] if refused else [Section("Next", lines=list(next_commands(migration)))]
+    return report_page(migration.report, collect.of_pair(pair), heading(), [first, *folded, *last])
+
+
+def of_difference(before: Compared, after: Compared, changes: Sequence[Change], channels: Sequence[str]) -> str:
+    """Return the page of a comparison of two plans, given as path and value."""
+    from plansguard.render.diff import sections
+
+    differing = counted(len(changes), "field") + (" differs" if len(changes) == 1 else " differ")
+    verdict = f"{differing} in meaning" if changes else "no differences in meaning"
+    return tables_page("diff", [before[0], after[0]], verdict, sections(before, after, changes, channels), heading())
+
+
+def of_fit(results: Sequence[FitResult]) -> str:
+    """Return the page of weights and the plans that they fit."""
+    from plansguard.render.fit import sections
+
+    weights, datasets = ({getattr(one, key) for one in results} for key in ("weights", "dataset"))
+    fitting = {one.dataset for one in results if one.outcome == LOADS}
+    verdict = f"plans of {len(fitting)} of {counted(len(datasets), 'dataset')} can load the weights as they are"
+    return tables_page("fit", sorted(weights), verdict, sections(results), heading())
+
+
+def of_description(description: Description, text: str) -> str:
+    """Return the page of a checkpoint, a model or plans: the text of the terminal, and the networks."""
+    content = description.content
+    figures, plans = None, []
+    if isinstance(content, PlansDescription):
+        path = Path(description.path)
+        dataset = dataset_in(path.parent, [path.name])
+        dataset.request = Request(plans=next((one.identifier for one in dataset.plans if one.path == path), None))
+        figures = collect.of_datasets([dataset])
+    elif isinstance(content, CheckpointDescription):
+        plans = [content.plans] if content.plans is not None else []
+    else:
+        plans = [model.plans for model in content]
+    described = [configuration.network for one in plans for configuration in one.configurations]
+    if isinstance(content, CheckpointDescription) and content.network is not None:
+        described.append(content.network)
+    networks = [
+        of_stages(str(one.class_).rpartition(".")[2], one.stages)
+        for one in described
+        if one is not OMITTED and one.stages
+    ]
+    first, *lines = text.splitlines()
+    section = Section("Contents", text="\n".join(lines))
+    return tables_page("show", [description.path], first, [section], heading(), figures=figures, networks=networks)
+
+
+def of_overview(overview: Overview) -> dict[str, str]:
+    """Return pages by file name: ``index.html``, and one for each dataset that was checked."""
+    pages = {}
+    for state in overview.datasets:
+        if state.report is not None:
+            folder = overview.workspace.preprocessed_folder(state.name)
+            datasets = [dataset_in(folder, workspace=overview.workspace)] if disk.is_folder(folder) else []
+            pages[f"{state.name}.html"] = report_page(state.report, collect.of_datasets(datasets), heading())
+    return {"index.html": overview_page(overview, pages, heading()), **pages}
+
+
+def of_verifications(verifications: Sequence[Verification]) -> str:
+    """Return the page of training records, compared with the documents of today."""
+    from plansguard.render.verify_receipt import sections
+
+    changed, all_of_them = sum(not one.holds for one in verifications), counted(len(verifications), "training")
+    severity = "error" if changed else "clean"
+    verdict = f"what {changed} of {all_of_them} started with has changed" if changed else "nothing has changed"
+    folders = [str(one.receipt.parent) for one in verifications]
+    return tables_page("verify-receipt", folders, verdict, sections(verifications), heading(), severity=severity)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument
 
-from plansguard.cli.common_options import AsJson, TextOrJson, emit_text_or_json, text_or_json
+from plansguard.cli.common_options import AsJson, TextJsonOrHtml, emit_text_or_json, text_or_json
 from plansguard.cli.progress_bar import progress_bar
+from plansguard.render import Screen
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.description import Description
 
 
 def show(
@@ -19,7 +23,7 @@ def show(
             help="A .pth file, a model folder, a folder of models or an exported zip of them, or a plans file.",
         ),
     ],
-    output: TextOrJson = [],  # noqa: B006 - typer copies it
+    output: TextJsonOrHtml = [],  # noqa: B006 - typer copies it
     as_json: AsJson = False,
 ) -> None:
     """Show what a checkpoint, a trained model or plans contain.
@@ -35,9 +39,18 @@ def show(
     from plansguard.commands.show import show as run_show
     from plansguard.render import show as rendering
 
-    outputs = text_or_json(output, as_json=as_json)
+    outputs = text_or_json(output, as_json=as_json, html=True)
     with progress_bar(f"reading {path}"):
         description = run_show(path)
     emit_text_or_json(
-        outputs, lambda screen: rendering.text(description, screen), lambda: rendering.as_json(description)
+        outputs,
+        lambda screen: rendering.text(description, screen),
+        lambda: rendering.as_json(description),
+        lambda: _page(description, rendering.text(description, Screen())),
     )
+
+
+def _page(description: Description, text: str) -> str:
+    from plansguard.cli.html_page import of_description
+
+    return of_description(description, text)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument
 
-from plansguard.cli.common_options import TextOrJson, emit_text_or_json, show_error, text_or_json, weights_option
+from plansguard.cli.common_options import TextJsonOrHtml, emit_text_or_json, show_error, text_or_json, weights_option
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UnreadableDocument, UsageError
+
+if TYPE_CHECKING:
+    from plansguard.records.verify import Verification
 
 Folder = Annotated[
     Path,
@@ -25,7 +28,7 @@ Weights = Annotated[
 ]
 
 
-def verify_receipt(folder: Folder, weights: Weights = None, output: TextOrJson = []) -> None:  # noqa: B006
+def verify_receipt(folder: Folder, weights: Weights = None, output: TextJsonOrHtml = []) -> None:  # noqa: B006
     """Show whether what a training was started with is unchanged.
 
     That is plans, data, dataset.json, splits and weights.
@@ -43,11 +46,11 @@ def verify_receipt(folder: Folder, weights: Weights = None, output: TextOrJson =
         plansguard verify-receipt nnUNet_results --output json
     """
     from plansguard.artefacts.data.workers import Pool
-    from plansguard.records.verify import Verification, records_in, verify
+    from plansguard.records.verify import records_in, verify
     from plansguard.render import verify_receipt as rendering
     from plansguard.subjects.request import tracked
 
-    outputs = text_or_json(output)
+    outputs = text_or_json(output, html=True)
     with progress_bar("looking for training records"):
         records = records_in(folder)
     verifications: list[Verification] = []
@@ -64,7 +67,18 @@ def verify_receipt(folder: Folder, weights: Weights = None, output: TextOrJson =
                 errors.append(error)
     if verifications:
         as_text = rendering.summary if records.of_several_models else rendering.text
-        emit_text_or_json(outputs, lambda _: as_text(verifications), lambda: rendering.as_json(verifications))
+        emit_text_or_json(
+            outputs,
+            lambda _: as_text(verifications),
+            lambda: rendering.as_json(verifications),
+            lambda: _page(verifications),
+        )
     for unreadable in errors:
         show_error(unreadable)
     raise typer.Exit(2 if errors else 0 if all(verification.holds for verification in verifications) else 1)
+
+
+def _page(verifications: list[Verification]) -> str:
+    from plansguard.cli.html_page import of_verifications
+
+    return of_verifications(verifications)

@@ -97,7 +97,7 @@ def sections(
             result.append(Section(title, alone))
             continue
         for facet, rows in _rows_by_facet(of_configuration, channels):
-            head = ("field", before[0], after[0])
+            head = ("field", "first plans", "second plans")
             result.append(Section(f"{title}: {facet}", [CONSEQUENCES[facet]], head, rows, folded=folded))
     lines = list(islice(_lines(before, after), _MOST_LINES))
     return [*result, Section("Line by line", text="\n".join(lines), folded=True)] if lines else result

@@ -8,17 +8,19 @@ from plansguard.documents.models.command_documents import FitDocument, FitEntry
 from plansguard.nnunet.workspace import displayed
 from plansguard.render import Screen, json_text, printable
 from plansguard.render.columns import aligned, wrapped
+from plansguard.render.html.section import Section
 from plansguard.subjects.fit_result import IMPOSSIBLE, LOADS, MIGRATE, PREPROCESS, FitResult
 
+_HEAD = ("weights", "dataset", "plans", "configuration", "needs")
 _COLORS = {LOADS: "32", PREPROCESS: "33", MIGRATE: "33", IMPOSSIBLE: "31"}
 
 
 def text(results: Sequence[FitResult], screen: Screen) -> str:
     """Render one row for each weights and plans, and below the table each reason with its command once."""
     several = len({result.weights for result in results}) > 1
-    head = ("weights", "dataset", "plans", "configuration", "needs")[0 if several else 1 :]
-    rows = [tuple(map(printable, _cells(result)))[0 if several else 1 :] for result in results]
-    lines = aligned([head, *rows])
+    first = 0 if several else 1
+    rows = [tuple(map(printable, _cells(result)))[first:] for result in results]
+    lines = aligned([_HEAD[first:], *rows])
     for number, result in enumerate(results, 1):
         if screen.color and result.outcome in _COLORS:
             start = lines[number].removesuffix(result.outcome)
@@ -27,12 +29,28 @@ def text(results: Sequence[FitResult], screen: Screen) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def sections(results: Sequence[FitResult]) -> list[Section]:
+    """Return the table and the commands of a page."""
+    several = len({result.weights for result in results}) > 1
+    first = 0 if several else 1
+    rows = [_cells(result)[first:] for result in results]
+    lines = [line for block in _blocks(results, several=several) for line in block]
+    return [Section("Weights and plans", head=_HEAD[first:], rows=rows), Section("What to type", lines)]
+
+
 def _cells(result: FitResult) -> tuple[str, ...]:
     return displayed(result.weights), result.dataset, result.plans or "-", result.configuration or "-", result.outcome
 
 
 def _reasons(results: Sequence[FitResult], screen: Screen, *, several: bool) -> Iterator[str]:
-    """Why, and the next command: one block for each command, because one migration serves all plans of a dataset."""
+    for start, command in _blocks(results, several=several):
+        yield ""
+        yield from wrapped(printable(start), screen.width, "", hanging="  ")
+        yield f"  {printable(command)}"  # not wrapped, so that it can be copied
+
+
+def _blocks(results: Sequence[FitResult], *, several: bool) -> Iterator[tuple[str, str]]:
+    """Why, and the next command: one for each command, because one migration serves all plans of a dataset."""
     printed: set[tuple[str, str, str]] = set()
     for result in results:
         key = (result.weights, result.dataset, result.command)
@@ -40,12 +58,9 @@ def _reasons(results: Sequence[FitResult], screen: Screen, *, several: bool) -> 
             continue
         printed.add(key)
         with_weights = f" with {displayed(result.weights)}" if several else ""
-        yield ""
-        start = f"{result.dataset}{with_weights}: {result.reason}"
-        yield from wrapped(printable(start), screen.width, "", hanging="  ")
         purpose = "to see why: " if result.outcome == IMPOSSIBLE else ""
         only_judge = " --dry-run" if purpose and result.command.startswith("plansguard migrate") else ""
-        yield f"  {purpose}{printable(result.command)}{only_judge}"  # not wrapped, so that it can be copied
+        yield f"{result.dataset}{with_weights}: {result.reason}", f"{purpose}{result.command}{only_judge}"
 
 
 def as_json(results: Sequence[FitResult]) -> str:

@@ -8,6 +8,7 @@ from plansguard.core.text import counted
 from plansguard.nnunet import printed_commands
 from plansguard.records.verify import DocumentState, Row, Verification
 from plansguard.render import plain_json, printable
+from plansguard.render.html.section import Section
 
 SCHEMA = "plansguard/verification/1"
 #: Differences of one document that are listed before the rest is only counted.
@@ -26,6 +27,18 @@ def summary(verifications: Sequence[Verification]) -> str:
     if changed is not None:
         lines += ["", "Next:", f"  {printed_commands.verify_receipt(changed.receipt.parent)}"]
     return "\n".join(map(printable, lines)) + "\n"
+
+
+def sections(verifications: Sequence[Verification]) -> list[Section]:
+    """Return the tables of a page: one for each training record."""
+    result = []
+    for one in verifications:
+        starts = [f"{start['started']}: {' '.join(start['command'])}" for start in one.starts]
+        accepted = [f"accepted {finding}: {reason}" for finding, reason in one.accepted]
+        lines = [_verdict(one), *starts, f"compared with {one.compared}", *accepted]
+        rows = [(row.document, row.state.value, "; ".join(row.details)) for row in one.rows]
+        result.append(Section(str(one.receipt.parent), lines, ("document", "state", "differences"), rows))
+    return result
 
 
 def _verdict(verification: Verification) -> str:

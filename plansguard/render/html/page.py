@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from plansguard import __version__
 from plansguard.core.errors import UsageError
-from plansguard.core.report import Location, Report
+from plansguard.core.report import Location, Report, Severity
 from plansguard.core.text import brief, counted, shortest, times
-from plansguard.nnunet.workspace import displayed
+from plansguard.nnunet.workspace import ROOTS, displayed
 from plansguard.render import printable
 from plansguard.render.columns import COMMAND
 from plansguard.render.findings import PLACES, counts, faults, reasons
@@ -21,6 +21,8 @@ from plansguard.render.html import drawing
 from plansguard.render.html.section import Section
 from plansguard.subjects.figures.collect import Figures
 from plansguard.subjects.figures.network import NetworkFigure
+from plansguard.subjects.fit_result import IMPOSSIBLE, LOADS, MIGRATE, PREPROCESS, UNKNOWN, FitResult
+from plansguard.subjects.overview import Overview
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -80,9 +82,10 @@ def tables_page(
     heading: Heading | None = None,
     *,
     severity: str = "",
+    figures: Figures | None = None,
     networks: Sequence[NetworkFigure] = (),
 ) -> str:
-    """Return the page of a command that makes no report: tables, and networks as pictures."""
+    """Return the page of a command that makes no report: tables, figures of plans, networks of weights."""
     return _filled(
         "tables.html.jinja",
         command=command,
@@ -91,7 +94,41 @@ def tables_page(
         severity=severity,
         heading=heading or Heading(),
         sections=sections,
+        figures=figures or Figures(),
         networks=networks,
+    )
+
+
+def overview_page(overview: Overview, pages: Container[str], heading: Heading) -> str:
+    """Return the page of a workspace; ``pages`` are the names of the files of datasets that it links to."""
+    failing = [one for one in overview.datasets if one.report is not None and one.report.fails(Severity.ERROR)]
+    every = counted(len(overview.datasets), "dataset")
+    verdict = f"errors in {len(failing)} of {every}" if failing else f"no errors in {every}"
+    roots = zip(
+        ROOTS, (overview.workspace.raw, overview.workspace.preprocessed, overview.workspace.results), strict=True
+    )
+    return _filled(
+        "overview.html.jinja",
+        command="report",
+        inputs=[f"{name}={folder}" for name, folder in roots if folder is not None],
+        verdict=verdict,
+        severity="error" if failing else "clean",
+        heading=heading,
+        overview=overview,
+        pages=pages,
+        verdicts={one.name: counts(one.report) for one in overview.datasets if one.report is not None},
+        outcomes={
+            weights.model: {one.name: _best(weights.results, one.name) for one in overview.datasets}
+            for weights in overview.weights
+        },
+    )
+
+
+def _best(results: Iterable[FitResult], dataset: str) -> FitResult | None:
+    """The result of a dataset that needs the least; None without any."""
+    found = {result.outcome: result for result in results if result.dataset == dataset}
+    return next(
+        (found[outcome] for outcome in (LOADS, PREPROCESS, MIGRATE, UNKNOWN, IMPOSSIBLE) if outcome in found), None
     )
 
 

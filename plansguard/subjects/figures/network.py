@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -41,18 +41,23 @@ class NetworkFigure:
     name: str
     rows: tuple[StageRow, ...]
     compared: bool
-    obstacles: tuple[str, ...]
+    obstacles: tuple[str, ...] = ()
 
 
 def network_figure(configuration: Configuration, weights: Weights | None) -> NetworkFigure:
     """The network of a configuration. Absent where it is none of nnU-Net's own U-Nets."""
-    architecture = configuration.architecture
-    ours = _stages(configuration)
+    ours, name = _stages(configuration), stock_name(configuration.architecture)
     theirs = [] if weights is None else _stages_of(weights)
-    compared = bool(theirs)
-    rows = tuple(StageRow(*pair, compared) for pair in zip_longest(ours, theirs)) if compared else ()
-    rows = rows or tuple(StageRow(stage, None, compared=False) for stage in ours)
-    return NetworkFigure(stock_name(architecture), rows, compared, tuple(_obstacles(weights)))
+    if weights is None or not theirs:
+        return of_stages(name, ours)
+    rows = tuple(StageRow(*pair, compared=True) for pair in zip_longest(ours, theirs))
+    found = known(lambda: weights.obstacles) or ()
+    return NetworkFigure(name, rows, compared=True, obstacles=tuple(obstacle.what for obstacle in found))
+
+
+def of_stages(name: str, stages: Sequence[Stage]) -> NetworkFigure:
+    """A network that is compared with no other."""
+    return NetworkFigure(name, tuple(StageRow(stage, None, compared=False) for stage in stages), compared=False)
 
 
 def _stages(configuration: Configuration) -> list[Stage]:
@@ -69,8 +74,3 @@ def _stages_of(weights: Weights) -> list[Stage]:
         return theirs
     inferred = inferred_network(weights.checkpoint.shapes)
     return [] if inferred is None else stages(inferred.architecture)
-
-
-def _obstacles(weights: Weights | None) -> Iterable[str]:
-    found = None if weights is None else known(lambda: weights.obstacles)
-    return [obstacle.what for obstacle in found or ()]
