@@ -18,7 +18,7 @@ SCRATCH = if [ -w /dev/shm ]; then mktemp -d /dev/shm/plansguard.XXXXXX; else mk
 # Bytecode of tests is worth caching.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz mutation install install-test install-quick install-shells schemas docs pictures fixtures bench clean hostile
+.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz mutation install install-test install-quick install-programs schemas docs pictures fixtures bench clean hostile
 
 help:
 	@echo 'make demo        migrate, check, edit, refuse (installs the light package only)'
@@ -34,7 +34,7 @@ help:
 	@echo 'make bench       compare plansguard with nnU-Net, side by side'
 	@echo 'make hostile     run commands on 100,000 hostile documents: no crash, no traceback, no 2 s, no 500 MB (hours)'
 	@echo 'make mutation    mutate good documents, and compare plansguard with the real nnU-Net (minutes)'
-	@echo 'make install-shells  zsh and fish, in which completion is tested (Debian and Ubuntu; as root or with sudo)'
+	@echo 'make install-programs  zsh and fish for tests of completion, chromium for pages (Debian and Ubuntu; as root or with sudo)'
 	@echo 'make clean       remove environments, caches and builds'
 	@echo 'Variables: BASE_PYTHON (python3), VENV (.venv), VENV_QUICK (.venv-quick), ARGS (for pytest)'
 
@@ -90,17 +90,17 @@ install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
 install-quick: $(VENV_QUICK)/.installed-quick
 
-# Completion is tested in these shells; their tests are skipped where they are absent. Without a network, or the right to
-# install, the rest is tested.
-SHELLS = zsh fish
-install-shells:
-	@missing=; for shell in $(SHELLS); do command -v $$shell >/dev/null || missing="$$missing $$shell"; done; \
+# Completion is tested in these shells, and pages in this browser; their tests are skipped where they are absent. Without a
+# network, or the right to install, the rest is tested.
+PROGRAMS = zsh fish chromium
+install-programs:
+	@missing=; for program in $(PROGRAMS); do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
 	    [ -z "$$missing" ] && exit 0; \
 	    apt="timeout 300 apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o DPkg::Lock::Timeout=60"; \
 	    [ "$$(id -u)" = 0 ] || apt="sudo -n $$apt"; export DEBIAN_FRONTEND=noninteractive; \
 	    { $$apt install -y --no-install-recommends $$missing || \
 	        { $$apt update; $$apt install -y --no-install-recommends $$missing; }; } >/dev/null 2>&1 || \
-	    echo "not installed:$$missing; the tests of completion in them are skipped" >&2
+	    echo "not installed:$$missing; the tests that need them are skipped" >&2
 
 # The marker files are written last: after an interruption the next call continues where this one stopped.
 $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
@@ -110,12 +110,12 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.created pyproject.toml constraints.txt
 	@echo 'installing plansguard, nnU-Net, torch and the test tools into $(VENV) (several GB the first time)'
-	@$(PYTHON) $(INSTALL) --editable '.[dev,train,data,dask]'
+	@$(PYTHON) $(INSTALL) --editable '.[dev,train,data,dask,report,browser]'
 	@touch $(VENV)/.installed $@
 
 $(VENV_QUICK)/.installed-quick: $(VENV_QUICK)/.created pyproject.toml constraints.txt
 	@echo 'installing plansguard and the test tools into $(VENV_QUICK)'
-	@$(VENV_QUICK)/bin/python $(INSTALL) --editable '.[dev]'
+	@$(VENV_QUICK)/bin/python $(INSTALL) --editable '.[dev,report]'
 	@touch $@
 
 $(VENV)/.created $(VENV_QUICK)/.created:

@@ -45,7 +45,7 @@ def check(
     ``-pretrained_weights``; without ``plans`` it is checked against nnU-Net's default plans, which training would use.
     ``reading`` is how much of the preprocessed arrays is read (default: the headers of all cases). ``settings``
     defaults to the nearest ``plansguard.json`` or ``pyproject.toml`` with settings. ``progress`` is called with what is
-    counted, how many are done, and of how many. ``visit`` is called with each dataset before its rules run.
+    counted, how many are done, and of how many; ``visit`` with each dataset before its rules run.
 
     Raises UsageError (an unknown path or dataset) and UnreadableDocument (broken settings or weights).
     """
@@ -75,18 +75,22 @@ def check(
         for subject in subjects:
             lacks_plans = lacks_plans and not subject.plans
             subject.request = request
-            if visit is not None:
-                visit(subject)
             yield subject
 
     report = run_rules(
         "check",
         [*(str(place) for place in places), *ids],
-        requested(),
+        requested() if visit is None else _visited(requested(), visit),
         settings=settings or nearest_settings([*places, *(subject.folder for subject in named)]),
         rules=RULES_OF_DATASETS,
     )
     return replace(report, lacks_plans=bool(report.documents) and lacks_plans)
+
+
+def _visited(datasets: Iterable[Dataset], visit: Callable[[Dataset], None]) -> Iterator[Dataset]:
+    for dataset in datasets:
+        visit(dataset)
+        yield dataset
 
 
 def _distinct(discovered: Iterable[Dataset], named: Sequence[Dataset], progress: Progress | None) -> Iterator[Dataset]:

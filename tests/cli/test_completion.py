@@ -145,7 +145,7 @@ def test_plans_of_the_paths_of_a_check(workspace: Path, monkeypatch: pytest.Monk
 
 def test_bash_divides_words_at_equal_signs(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert in_bash(["check", "--output", "=", "js"], monkeypatch) == ["json"]
-    assert in_bash(["check", "--output", "="], monkeypatch) == ["text", "concise", "json", "github"]
+    assert in_bash(["check", "--output", "="], monkeypatch) == ["text", "concise", "json", "github", "html"]
     assert in_bash(["check", "--output", "json", "=", "rep"], monkeypatch) == []  # bash completes the path
     assert in_bash(["check", "-d", "2", "--plans", "=", "nnUNetP"], monkeypatch) == ["nnUNetPlans"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _TEMPLATES = Path(__file__).with_name("templates")
-_COMMAND = re.compile(f"({COMMAND})")
+#: A command, or a name in backticks.
+_MARKED = re.compile(f"(?P<typed>{COMMAND})|`(?P<name>[^`]+)`")
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        plain=printable, number=_number, brief=_value, times=times, place=_place, commands=_parts, counted=counted
+        plain=printable, number=_number, brief=_value, times=times, place=_place, parts=_parts, counted=counted
     )
     environment.globals.update(
         scale=drawing.scale,
@@ -182,6 +183,12 @@ def _place(location: Location) -> str:
     return printable(f"{displayed(location.path)}{position}")
 
 
-def _parts(text: str) -> list[tuple[bool, str]]:
-    """A text in parts, and whether each is a command, which can be copied."""
-    return [(index % 2 == 1, part) for index, part in enumerate(_COMMAND.split(printable(text))) if part]
+def _parts(text: str) -> Iterator[tuple[str, str]]:
+    """A text in parts, each with its class: ``typed`` for a command, which can be copied, ``name``, or none."""
+    text, end = printable(text), 0
+    for match in _MARKED.finditer(text):
+        yield "", text[end : match.start()]
+        kind = str(match.lastgroup)
+        yield kind, match[kind]
+        end = match.end()
+    yield "", text[end:]
