@@ -39,7 +39,11 @@ COMMANDS = {
 }
 #: Elements that HTML does not close.
 VOID = {"meta", "br", "input", "img"}
-pytestmark = [pytest.mark.workspace(RECEIVING, GIVING, chdir=True), pytest.mark.usefixtures("workspace")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.workspace(RECEIVING, GIVING, chdir=True),
+    pytest.mark.usefixtures("workspace"),
+]
 
 
 class Page(HTMLParser):

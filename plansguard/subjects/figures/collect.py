@@ -11,6 +11,7 @@ from typing import TypeVar
 from plansguard.core import disk
 from plansguard.core.errors import Absent, PlansguardError, known
 from plansguard.core.report import Report
+from plansguard.nnunet.workspace import is_folder_name
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_in
 from plansguard.subjects.documents import DatasetJson, Fingerprint
@@ -126,9 +127,9 @@ def _of_configuration(
             missing[f"{type(error).__name__}: {error}"] = None
         return otherwise
 
-    fingerprints = _fingerprints(datasets or _related(dataset, configuration.plans))
-    dataset_json: DatasetJson | None = known(lambda: dataset.dataset_json.valid)
     weights = _weights(dataset, configuration)
+    fingerprints = _fingerprints(datasets or _related(dataset, configuration.plans, weights))
+    dataset_json: DatasetJson | None = known(lambda: dataset.dataset_json.valid)
     own = next((pair for pair in reversed(fingerprints) if pair[0] == dataset.name), None)
     if not fingerprints:
         missing["there is no fingerprint to compare with"] = None
@@ -165,19 +166,27 @@ def _comparison(
     return figure
 
 
-def _related(dataset: Dataset, plans: Plans) -> list[Dataset]:
-    """The dataset that migrated plans come from, where its folder is known, and this one."""
-    record = known(lambda: dataset.migration_record(plans)) if dataset.has_record(plans) else None
-    if record is None or dataset.workspace.preprocessed is None:
-        return [dataset]
-    giving = record.giving if record.receiving == dataset.name else record.receiving
-    folder = dataset.workspace.preprocessed_folder(giving)
-    if giving == dataset.name or not disk.is_folder(folder):
+def _related(dataset: Dataset, plans: Plans, weights: Weights | None) -> list[Dataset]:
+    """The dataset that the weights or the migrated plans come from, where its folder is known, and this one."""
+    name = _origin(dataset, plans, weights)
+    if name in (None, dataset.name) or dataset.workspace.preprocessed is None or not is_folder_name(name):
         return [dataset]
     try:
-        return [dataset_in(folder, workspace=dataset.workspace), dataset]
+        folder = dataset.workspace.preprocessed_folder(name)
+        return [dataset_in(folder, workspace=dataset.workspace), dataset] if disk.is_folder(folder) else [dataset]
     except PlansguardError:
         return [dataset]
+
+
+def _origin(dataset: Dataset, plans: Plans, weights: Weights | None) -> str | None:
+    """The name of the other dataset: that of the weights, or of the migration that wrote the plans."""
+    theirs = None if weights is None else known(lambda: weights.theirs.plans.require("dataset_name"))
+    if theirs is not None:
+        return str(theirs)
+    record = known(lambda: dataset.migration_record(plans)) if dataset.has_record(plans) else None
+    if record is None:
+        return None
+    return record.giving if record.receiving == dataset.name else record.receiving
 
 
 def _fingerprints(datasets: Iterable[Dataset]) -> list[tuple[str, Fingerprint]]:
