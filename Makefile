@@ -18,7 +18,7 @@ SCRATCH = if [ -w /dev/shm ]; then mktemp -d /dev/shm/plansguard.XXXXXX; else mk
 # Bytecode of tests is worth caching.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz mutation install install-test install-quick install-programs schemas docs pictures fixtures bench clean hostile
+.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz mutation install install-test install-quick install-programs schemas docs pictures page-pictures fixtures bench clean hostile
 
 help:
 	@echo 'make demo        migrate, check, edit, refuse (installs the light package only)'
@@ -30,6 +30,7 @@ help:
 	@echo 'make fuzz        the readers of untrusted files on mutated real ones, for hours'
 	@echo 'make docs        write docs/rules/, docs/coverage.md and schemas/ from the code (also: make schemas)'
 	@echo 'make pictures    store and draw what the main commands show on a terminal'
+	@echo 'make page-pictures  draw the pages of the README in Chromium'
 	@echo 'make fixtures    write fixtures/ with the real nnU-Net (minutes)'
 	@echo 'make bench       compare plansguard with nnU-Net, side by side'
 	@echo 'make hostile     run commands on 100,000 hostile documents: no crash, no traceback, no 2 s, no 500 MB (hours)'
@@ -70,6 +71,9 @@ schemas docs: install
 pictures: install
 	@$(PYTHON) -m tests.support.outputs
 	@$(PYTHON) tools/pictures.py
+
+page-pictures: install-test
+	@$(PYTHON) tools/page_pictures.py
 
 fixtures: install-test
 	@$(PYTHON) fixtures/make_fixtures.py

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,10 @@ from plansguard.core.report import Report, Severity
 from plansguard.core.text import counted
 from plansguard.nnunet import plans_diff
 from plansguard.nnunet.install.packages import version
+from plansguard.nnunet.workspace import Workspace
 from plansguard.render.html.page import Heading, overview_page, report_page, tables_page
 from plansguard.render.html.section import Section
-from plansguard.subjects.discovery import dataset_in
+from plansguard.subjects.discovery import dataset_in, dataset_of
 from plansguard.subjects.figures import collect
 from plansguard.subjects.figures.network import of_stages
 from plansguard.subjects.fit_result import LOADS, FitResult
@@ -80,17 +82,32 @@ def of_difference(before: Compared, after: Compared, changes: Sequence[Change], 
 
     differing = counted(len(changes), "field") + (" differs" if len(changes) == 1 else " differ")
     verdict = f"{differing} in meaning" if changes else "no differences in meaning"
-    return tables_page("diff", [before[0], after[0]], verdict, sections(before, after, changes, channels), heading())
+    names = {change.field.configuration for change in changes if change.field.facet == "weights"}
+    networks = collect.networks_between(before[1], after[1], names)
+    parts = sections(before, after, changes, channels)
+    return tables_page("diff", [before[0], after[0]], verdict, parts, heading(), networks=networks)
 
 
 def of_fit(results: Sequence[FitResult]) -> str:
-    """Return the page of weights and the plans that they fit."""
+    """Return the page of weights and the plans that they fit, with figures of what was compared."""
+    from plansguard.artefacts.checkpoint.trained_model import weights_in
     from plansguard.render.fit import sections
 
     weights, datasets = ({getattr(one, key) for one in results} for key in ("weights", "dataset"))
     fitting = {one.dataset for one in results if one.outcome == LOADS}
     verdict = f"plans of {len(fitting)} of {counted(len(datasets), 'dataset')} can load the weights as they are"
-    return tables_page("fit", sorted(weights), verdict, sections(results), heading())
+    checkpoints = {path: weights_in(Path(path)) for path in weights}
+    workspace = Workspace.from_environment()
+    compared = (
+        replace(
+            dataset_of(workspace, one.dataset),
+            request=Request(one.plans, one.configuration, checkpoints[one.weights]),
+        )
+        for one in results
+        if one.plans
+    )
+    figures = collect.of_datasets(compared)
+    return tables_page("fit", sorted(weights), verdict, sections(results), heading(), figures=figures)
 
 
 def of_description(description: Description, text: str) -> str:

@@ -54,7 +54,7 @@ def shell(request: pytest.FixtureRequest, workspace: Path, tmp_path: Path) -> It
     """A shell in which completion was installed, in an empty home, with ``plansguard`` on its path."""
     name = str(request.param)
     if shutil.which(name) is None:
-        pytest.skip(f"{name} is not installed; on Debian and Ubuntu: make install-shells")
+        pytest.skip(f"{name} is not installed; on Debian and Ubuntu: make install-programs")
     (workspace / "nnUNet_results" / OTHER_CT / "nnUNetTrainer_500steps__nnUNetPlans__2d").mkdir(parents=True)
     home = tmp_path / "home"
     programs = home / "bin"

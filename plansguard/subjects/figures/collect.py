@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from plansguard.core import disk
-from plansguard.core.errors import Absent, PlansguardError, known
+from plansguard.core.errors import Absent, PlansguardError, UnreadableDocument, known
 from plansguard.core.report import Report
+from plansguard.documents import size_limits
 from plansguard.nnunet.workspace import is_folder_name
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_in
@@ -105,6 +106,21 @@ def of_run(run: TrainingRun) -> Figures:
     rate = None if planned is None else schedule.rate_figure(planned, run.initial_rate)
     usable = [run.configuration] if run.configuration.is_usable else []
     return Figures(tuple(_of_configuration(run.dataset, one) for one in usable), rate)
+
+
+def networks_between(
+    first: dict[str, Any], second: dict[str, Any], names: Iterable[str | None]
+) -> list[network.NetworkFigure]:
+    """The networks of configurations that two plans have, compared with each other; none that is unknown."""
+    try:
+        plans = [Plans(size_limits.written(value, "")) for value in (first, second)]
+    except UnreadableDocument:  # larger than any plans that are judged
+        return []
+    sides = [{one.name: one for one in each.configurations} for each in plans]
+    pairs = [(sides[0][name], sides[1][name]) for name in sides[1] if name in sides[0] and name in names]
+    usable = [pair for pair in pairs if all(one.is_usable for one in pair)]
+    figures = [known(lambda pair=pair: network.between(*pair)) for pair in usable]  # type: ignore[misc]
+    return [figure for figure in figures if figure is not None]
 
 
 def _asked(dataset: Dataset, plans: Plans) -> list[Configuration]:

@@ -36,11 +36,15 @@ class StageRow:
 
 @dataclass(frozen=True)
 class NetworkFigure:
-    """A network. ``obstacles`` say why nnU-Net cannot load the weights; empty if it can, or if there are none."""
+    """A network.
+
+    ``other`` names what its stages are compared with; empty for nothing. ``obstacles`` say why nnU-Net cannot load the
+    weights; empty if it can, or if there are none.
+    """
 
     name: str
     rows: tuple[StageRow, ...]
-    compared: bool
+    other: str = ""
     obstacles: tuple[str, ...] = ()
 
 
@@ -50,14 +54,23 @@ def network_figure(configuration: Configuration, weights: Weights | None) -> Net
     theirs = [] if weights is None else _stages_of(weights)
     if weights is None or not theirs:
         return of_stages(name, ours)
-    rows = tuple(StageRow(*pair, compared=True) for pair in zip_longest(ours, theirs))
     found = known(lambda: weights.obstacles) or ()
-    return NetworkFigure(name, rows, compared=True, obstacles=tuple(obstacle.what for obstacle in found))
+    return NetworkFigure(name, _rows(ours, theirs), "the weights", tuple(obstacle.what for obstacle in found))
 
 
 def of_stages(name: str, stages: Sequence[Stage]) -> NetworkFigure:
     """A network that is compared with no other."""
-    return NetworkFigure(name, tuple(StageRow(stage, None, compared=False) for stage in stages), compared=False)
+    return NetworkFigure(name, tuple(StageRow(stage, None, compared=False) for stage in stages))
+
+
+def between(first: Configuration, second: Configuration) -> NetworkFigure:
+    """The network of the second configuration, compared with that of the first. Absent as `network_figure` is."""
+    name = f"{stock_name(second.architecture)} of {second.name}"
+    return NetworkFigure(name, _rows(_stages(second), _stages(first)), "the first plans")
+
+
+def _rows(ours: Sequence[Stage], theirs: Sequence[Stage]) -> tuple[StageRow, ...]:
+    return tuple(StageRow(*pair, compared=True) for pair in zip_longest(ours, theirs))
 
 
 def _stages(configuration: Configuration) -> list[Stage]:
