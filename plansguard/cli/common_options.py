@@ -30,6 +30,7 @@ SCREEN = "-"
 _STREAMS = ("/dev/stdout", "/dev/stderr")
 #: Columns between which lines of text are wrapped.
 _NARROWEST, _WIDEST = 40, 100
+_STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _DESCRIPTORS = ("/dev/fd", "/proc/self/fd")
 
 Datasets = Annotated[
@@ -78,6 +79,11 @@ class OutputTargets:
         """Whether the report is printed as text, so that more text may be printed beside it."""
         return ("text", None) in self.files and not self.quiet
 
+    @property
+    def text_in_file(self) -> bool:
+        """Whether the text goes into a file."""
+        return any(name == "text" and path is not None for name, path in self.files)
+
 
 def weights_option(help_text: str) -> Any:
     """Return the option that names a checkpoint, spelt as nnU-Net does; each command does something else with it."""
@@ -99,7 +105,7 @@ def parse_outputs(
         name, equals, path = output.partition("=")
         if name not in formats or (equals and not path):
             raise UsageError(f"--output {output} is not known", hint=f"formats: {', '.join(formats)}, or FORMAT=PATH")
-        target = Path(path) if path not in ("", SCREEN) else None
+        target = Path(path) if path not in ("", SCREEN) and not _is_screen(Path(path)) else None
         if target is not None:
             _assert_free(target, output, [other for _, other in parsed if other is not None])
         if name == HTML:
@@ -107,7 +113,8 @@ def parse_outputs(
 
             assert_possible()
         parsed.append((name, target))
-    if sum(path is None for _, path in parsed) > 1:
+    on_screen = [path for _, path in parsed if path is None or disk.is_standard_output(path)]
+    if len(on_screen) > 1:
         raise UsageError(
             "only one --output can go to the screen", hint="give the others a file: --output json=report.json"
         )
@@ -151,6 +158,11 @@ def _assert_free(path: Path, output: str, others: Sequence[Path]) -> None:
 def _is_stream(path: Path) -> bool:
     """Whether a path is a pipe, a device, or an open file by its number: it is written to, not replaced."""
     return disk.is_special(path) or str(path) in _STREAMS or str(path.parent) in _DESCRIPTORS
+
+
+def _is_screen(path: Path) -> bool:
+    """Whether a path is another name of standard output, which is not a file of its own."""
+    return str(path) in _STANDARD_OUTPUT or (disk.is_special(path) and disk.is_standard_output(path))
 
 
 def emit(report: Report, outputs: OutputTargets, page: Callable[[], str] | None = None) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,6 +35,7 @@ from plansguard.nnunet.workspace import ALL, Workspace
 from plansguard.render import json_text
 
 if TYPE_CHECKING:
+    from plansguard.artefacts.data.listing import Listing
     from plansguard.commands.preprocess import Job, Outcome, Target
     from plansguard.documents.models.command_documents import PreprocessingDocument
     from plansguard.nnunet.printed_commands import Word
@@ -97,43 +100,60 @@ def preprocess(
         job = prepare(
             *(workspace, dataset, names, settings), identifier=plans, processes=processes, accept_shared=accept_shared
         )
+    shown = _Shown(outputs)
     outcomes: list[Outcome] = []
     try:
-        _show_and_run(job, outputs, outcomes, dry_run=dry_run, yes=yes)
+        _show_and_run(job, shown, outcomes, dry_run=dry_run, yes=yes)
     finally:
-        for_programs = replace(outputs, files=[(name, path) for name, path in outputs.files if name != "text"])
-        emit_rendered(for_programs, lambda *_: json_text(_document(job, outcomes)))
+        files = [(name, path) for name, path in outputs.files if (name, path) != ("text", None)]
+        emit_rendered(
+            replace(outputs, files=files),
+            lambda name, _: json_text(_document(job, outcomes)) if name == "json" else shown.text.getvalue(),
+        )
 
 
-def _show_and_run(job: Job, outputs: OutputTargets, outcomes: list[Outcome], *, dry_run: bool, yes: bool) -> None:
+class _Shown:
+    """The text: printed, where it is asked for, and kept for a file."""
+
+    def __init__(self, outputs: OutputTargets) -> None:
+        self.text = io.StringIO()
+        self._streams = [None] * outputs.text_on_screen + [self.text] * outputs.text_in_file
+
+    def add(self, prints: Callable[..., object], *arguments: object) -> None:
+        """Add what a function prints."""
+        for stream in self._streams:
+            with nullcontext() if stream is None else redirect_stdout(stream):
+                prints(*arguments)
+
+
+def _show_and_run(job: Job, shown: _Shown, outcomes: list[Outcome], *, dry_run: bool, yes: bool) -> None:
     """Show what will be deleted and found, run nnU-Net for each folder, and collect how that ended."""
     from plansguard.commands.preprocess import run
 
-    shows = outputs.text_on_screen
-    if shows:
-        print_before(job)
-        emit(job.report, parse_outputs([]))
+    shown.add(print_before, job)
+    shown.add(emit, job.report, parse_outputs([]))
     if job.report.fails(Severity.ERROR):
-        if shows:
-            _print_refusal(job)
+        shown.add(_print_refusal, job)
         raise typer.Exit(job.report.exit_code())
     if not dry_run:
         _confirm(job, yes=yes)
     for target in job.targets:
         program, *arguments = target.command
         command = shlex.join([Path(program).name, *arguments])
-        if shows:
-            print_line("")
-            print_line(f"{'would run' if dry_run else 'running'} {command}")
+        shown.add(print_line, "")
+        shown.add(print_line, f"{'would run' if dry_run else 'running'} {command}")
         if dry_run:
             continue
         sys.stdout.flush()  # nnU-Net writes to the same stream
         outcomes.append(outcome := run(job, target))
-        _print_outcome(job, outcome)
+        if outcome.done and outcome.files is not None:
+            shown.add(_print_success, job, outcome, outcome.files)
+        else:
+            _print_failure(job, outcome)
         if outcome.exit_code:
             raise typer.Exit(outcome.exit_code)
-    if shows and not dry_run:
-        _print_next(job)
+    if not dry_run:
+        shown.add(_print_next, job)
 
 
 def _document(job: Job, outcomes: Sequence[Outcome]) -> PreprocessingDocument:
@@ -217,15 +237,16 @@ def _confirm(job: Job, *, yes: bool) -> None:
         raise typer.Exit(1)
 
 
-def _print_outcome(job: Job, outcome: Outcome) -> None:
-    target = outcome.target
-    written = len(job.cases) - len(outcome.missing)
-    if outcome.done and outcome.files is not None:
-        print_line(f"{target.folder}: {counted(written, 'case')}, {_size(outcome.files.bytes)}")
-        print_line(f"wrote {target.record_path} (the preprocessing record: what they were made with)")
-        return
+def _print_success(job: Job, outcome: Outcome, files: Listing) -> None:
+    target, written = outcome.target, len(job.cases) - len(outcome.missing)
+    print_line(f"{target.folder}: {counted(written, 'case')}, {_size(files.bytes)}")
+    print_line(f"wrote {target.record_path} (the preprocessing record: what they were made with)")
+
+
+def _print_failure(job: Job, outcome: Outcome) -> None:
     typer.echo("", err=True)
     print_line(f"plansguard: {_failure(outcome)}", err=True)
+    written = len(job.cases) - len(outcome.missing)
     print_line(f"  {_remains(outcome, written, len(job.cases))}", err=True)
     fix = "" if outcome.signal is not None else "fix the errors that nnU-Net reports above, then "
     print_line(f"  {fix}run the same command again", err=True)

@@ -72,6 +72,15 @@ def is_special(path: str | Path) -> bool:
     return is_there(path) and not is_file(path) and not is_folder(path)
 
 
+def is_standard_output(path: str | Path) -> bool:
+    """Whether a path leads to what standard output writes to, unless that is thrown away."""
+    found = status(path)
+    try:
+        return found is not None and os.path.samestat(found, os.fstat(1)) and not are_same(path, os.devnull)
+    except OSError:
+        return False  # it is closed
+
+
 def is_pipe(path: str | Path) -> bool:
     """Whether this is a pipe, named or not."""
     found = status(path)

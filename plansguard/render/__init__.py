@@ -43,7 +43,7 @@ def render(report: Report, output_format: str, screen: Screen | None = None) -> 
 
 
 def is_report(path: Path) -> bool:
-    """Whether a file is a report of plansguard by its first and its last line, or is empty.
+    """Whether a file is a report or another text of plansguard by its first and its last line, or is empty.
 
     Each format has the two lines as patterns, ``BEGINS`` and ``ENDS``. OSError if the file cannot be read.
     """
@@ -51,7 +51,7 @@ def is_report(path: Path) -> bool:
         begin = file.read(_LINE)
         file.seek(max(0, file.seek(0, io.SEEK_END) - _LINE))
         end = file.read(_LINE)
-    modules = [import_module(f"plansguard.render.{name}") for name in FORMATS.values()]
+    modules = [import_module(f"plansguard.render.{name}") for name in (*FORMATS.values(), "texts")]
     return not begin or any(module.BEGINS.match(begin) and module.ENDS.search(end) for module in modules)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from plansguard.documents.models.schema import SCHEMAS
 from plansguard.documents.validation import model_class
 from plansguard.render import is_report
-from tests.support.command import run
+from tests.support.command import run, start
 from tests.support.models import CHECKPOINT
 from tests.support.training_records import leave
 from tests.support.variants import ROOTS
@@ -64,6 +65,37 @@ def with_output(words: tuple[str, ...], *outputs: str) -> list[str]:
 def test_every_output_has_a_schema() -> None:
     inputs = {"plans", "dataset", "fingerprint", "splits", "lineage", "stamp", "receipt", "settings"}
     assert set(OUTPUTS) == set(SCHEMAS) - inputs
+
+
+@every_output
+def test_text_in_files(schema: str, words: tuple[str, ...], code: int) -> None:
+    """Also once more, in place of the first, and beside JSON; nothing of it is on the screen."""
+    if schema == "verification":
+        leave(Path())
+    for outputs in (("text=out.txt",), ("text=out.txt", "text=other.txt"), ("json=out.json", "text=out.txt")):
+        done = run(*with_output(words, *outputs))
+        assert (done.code, done.out) == (code, ""), done.err
+        assert is_report(Path("out.txt"))
+        assert Path("out.txt").read_text() in run(*with_output(words, "text")).out
+    assert Path("other.txt").read_text() == Path("out.txt").read_text() != ""
+
+
+def test_the_screen_has_several_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two documents on one stream are refused like two in one file."""
+    for screen in ("/dev/stdout", "/dev/fd/1", "-"):
+        for outputs in (("text", f"json={screen}"), (f"json={screen}", "text"), (f"json={screen}", "json")):
+            done = run(*with_output(("rules",), *outputs))
+            assert (done.code, done.out) == (2, "")
+            assert done.err.startswith("plansguard: only one --output can go to the screen\n")
+        assert run("rules", "--output", f"json={screen}").json["schema"] == "plansguard/rules/1"
+        refused = run("gate", "--output", f"json={screen}", "--", "nnUNetv2_train", *TRAINING)
+        assert (refused.code, "would be mixed with what the command prints" in refused.err) == (2, True)
+    with (tmp_path / "out").open("w") as file:
+        mixed = start("rules", "--output", "text", "--output", f"json={file.name}", stdout=file)
+    assert (mixed.returncode, "only one --output can go to the screen" in mixed.stderr) == (2, True)
+    with Path(os.devnull).open("w") as nowhere:
+        thrown_away = start("rules", "--output", "text", "--output", f"json={os.devnull}", stdout=nowhere)
+    assert thrown_away.returncode == 0
 
 
 @every_output
