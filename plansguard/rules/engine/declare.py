@@ -50,7 +50,7 @@ def found(
 Check = Callable[..., Iterator[Found]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rule:
     """A declared rule.
 

@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, UnreadableFolder, UsageError
 from plansguard.core.report import Finding, Location, NotChecked, Related, Report
@@ -101,8 +102,32 @@ def _configured(rules: Iterable[Rule], settings: ActiveSettings) -> list[Rule]:
     ]
 
 
-#: Need -> its value, or why it is absent.
-_Needs = dict[str, Any]
+class _Group(NamedTuple):
+    """Rules with the same needs: their names, and how to take the arguments of these rules from all needs."""
+
+    names: tuple[str, ...]
+    arguments: Callable[[Mapping[str, Any]], Sequence[Any]]
+    rules: tuple[Rule, ...]
+
+    @classmethod
+    def of(cls, names: tuple[str, ...], rules: Iterable[Rule]) -> _Group:
+        """Return the group of these rules."""
+        if len(names) == 1:  # of one name, itemgetter gives no tuple
+            return cls(names, lambda needs: (needs[names[0]],), tuple(rules))
+        return cls(names, itemgetter(*names), tuple(rules))
+
+
+class _Applicable:
+    """The rules of one level that apply to datasets of one role, by their needs, and the needs of all of them."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        groups: dict[tuple[str, ...], list[Rule]] = {}
+        for rule in rules:
+            groups.setdefault(rule.needs, []).append(rule)
+        self.groups = [_Group.of(*group) for group in groups.items()]
+        needs = self.needs = dict.fromkeys(name for names in groups for name in names)
+        self.of_dataset = [name for name in needs if NEEDS[name].level is Level.DATASET]
+        self.of_scope = [name for name in needs if NEEDS[name].level is not Level.DATASET]
 
 
 class _Results:
@@ -110,7 +135,8 @@ class _Results:
 
     def __init__(self, rules: Sequence[Rule], settings: SettingsDocument | None) -> None:
         self.findings: list[Finding] = []
-        self._skipped: list[tuple[Sequence[Rule], str, str]] = []
+        #: Rules that did not run together, where, and why.
+        self._skipped: dict[tuple[tuple[Rule, ...], str, str], None] = {}
         self.crashes: list[Crash] = []
         #: Paths of the documents, files that could not be read, and folders that a rule could not list, by path.
         self.paths: set[str] = set()
@@ -118,14 +144,18 @@ class _Results:
         #: Names of the datasets that were checked, also those with raw data and preprocessed ones.
         self.datasets: set[str] = set()
         self._closed: dict[str, UnreadableFolder] = {}
-        #: Level and role of the dataset -> the needs of rules that run there -> these rules.
-        self._applicable: dict[tuple[Level, str], dict[tuple[str, ...], list[Rule]]] = {
-            (level, role): {} for level in Level for role in ROLES
+        #: Role of the dataset -> what applies on each level.
+        self._applicable = {
+            role: [_Applicable(rule for rule in rules if rule.level is level and role in rule.roles) for level in Level]
+            for role in ROLES
         }
-        for rule in rules:
-            for role in rule.roles:
-                self._applicable[rule.level, role].setdefault(rule.needs, []).append(rule)
-        self._of_run: _Needs = {}
+        #: Role of the dataset -> the needs of rules that its scopes share.
+        self._of_dataset = {
+            role: [*dict.fromkeys(name for applicable in levels for name in applicable.of_dataset)]
+            for role, levels in self._applicable.items()
+        }
+        #: The needs that are the same for all that is checked.
+        self._of_run = _Known()
         #: Documents in which findings about the run itself may be: settings, and what a rule has crashed on.
         self._documents: list[SettingsDocument] = [] if settings is None else [settings]
 
@@ -136,37 +166,48 @@ class _Results:
         if dataset.role in DATASETS or DATASET_NAME.fullmatch(dataset.name):  # loose plans belong to none
             self.datasets.add(dataset.name)
         self._closed.update((one.path, one) for one in dataset.checkpoints if isinstance(one, UnreadableFolder))
-        of_dataset: _Needs = {}
+        applicable, needs = self._applicable[dataset.role], self._of_dataset[dataset.role]
+        of_dataset = self._known_of(Scope(dataset), needs)
         for level, scope in _scopes_of(dataset):
             self.add(level, scope, of_dataset)
         if not dataset.judged_plans and dataset.role != "raw":
             for level in (Level.PLANS, Level.CONFIGURATION):
-                for rules in self._applicable[level, dataset.role].values():
-                    self._skip(rules, str(dataset.folder), "there are no plans here that could be read")
+                for group in applicable[level].groups:
+                    self._skip(group.rules, str(dataset.folder), "there are no plans here that could be read")
 
-    def add(self, level: Level, scope: Scope, of_dataset: _Needs | None = None) -> None:
-        """Run the rules of one level on one scope. ``of_dataset`` collects the needs that scopes of a dataset share."""
-        provider = _Provider(scope, {} if of_dataset is None else of_dataset, self._of_run)
-        for names, rules in self._applicable[level, scope.dataset.role].items():
-            try:
-                needs = provider.needs(names)
-            except Exception as error:  # noqa: BLE001 - see _not_judged
-                self._not_judged(rules, scope, error)
+    def add(self, level: Level, scope: Scope, of_dataset: _Known | None = None) -> None:
+        """Run the rules of one level on one scope. ``of_dataset`` are the needs that scopes of a dataset share."""
+        applicable = self._applicable[scope.dataset.role][level]
+        known = self._known_of(scope, applicable.of_dataset) if of_dataset is None else of_dataset.copy()
+        known.learn(applicable.of_scope, scope)
+        all_present = known.absent.keys().isdisjoint(applicable.needs)
+        for names, arguments, rules in applicable.groups:
+            if not all_present and not known.absent.keys().isdisjoint(names):
+                try:
+                    reason = known.why_absent(names, scope)
+                except Exception as error:  # noqa: BLE001 - see _not_judged
+                    self._not_judged(rules, scope, error)
+                    continue
+                if reason is not None:
+                    self._skip(rules, scope.path, reason)
                 continue
-            if needs is None:
-                continue
-            if isinstance(needs, Absent):
-                self._skip(rules, scope.path, needs.reason)
-                continue
+            needs = arguments(known.present)
             for rule in rules:
                 try:
                     # A rule that stops half way has not checked anything: its findings count only once it has ended.
                     if results := [*rule.check(*needs)]:
                         self.findings += [self._finding(rule, found, scope) for found in results]
                 except Exception as error:  # noqa: BLE001 - see _not_judged
-                    self._not_judged([rule], scope, error)
+                    self._not_judged((rule,), scope, error)
 
-    def _not_judged(self, rules: Sequence[Rule], scope: Scope, error: Exception) -> None:
+    def _known_of(self, scope: Scope, names: Sequence[str]) -> _Known:
+        """Compute needs of a dataset, and those of the run."""
+        self._of_run.learn([name for name in names if NEEDS[name].of_run], scope)
+        known = self._of_run.copy()
+        known.learn(names, scope)
+        return known
+
+    def _not_judged(self, rules: tuple[Rule, ...], scope: Scope, error: Exception) -> None:
         """Record why rules have judged nothing. A broken rule must not hide the findings of others."""
         if isinstance(error, UsageError):
             raise error  # the request itself is impossible: a package or a cluster is missing
@@ -187,8 +228,8 @@ class _Results:
         closed = (one for path, one in self._closed.items() if path not in reported)
         return (*self.damaged, *(one for one in closed if needed is None or needed(Path(one.path))))
 
-    def _skip(self, rules: Sequence[Rule], path: str, reason: str) -> None:
-        self._skipped.append((rules, path, reason))
+    def _skip(self, rules: tuple[Rule, ...], path: str, reason: str) -> None:
+        self._skipped[rules, path, reason] = None
 
     @property
     def not_checked(self) -> tuple[NotChecked, ...]:
@@ -208,47 +249,48 @@ class _Results:
         return replace(finding, location=_with_line(finding.location, documents), related=related, excerpt=excerpt)
 
 
-class _Provider:
-    """Provides rules with their needs on one scope; each is computed once for all scopes that share it."""
+class _Known:
+    """Needs that are there, and why others are not: absent, or an error when they were computed."""
 
-    def __init__(self, scope: Scope, of_dataset: _Needs, of_run: _Needs) -> None:
-        self._scope = scope
-        self._of_dataset = of_dataset
-        self._of_run = of_run
-        self._of_scope: _Needs = {}
-        #: The needs that are known to be there, of the scope and of all around it.
-        self._present = {name: need for name, need in of_dataset.items() if not isinstance(need, Absent)}
+    def __init__(self) -> None:
+        self.present: dict[str, Any] = {}
+        self.absent: dict[str, Exception] = {}
 
-    def needs(self, names: tuple[str, ...]) -> list[Any] | Absent | None:
-        """Return the needs of these names, or why the first of them is absent.
+    def copy(self) -> _Known:
+        """Return a copy, to which more can be added."""
+        known = _Known()
+        known.present.update(self.present)
+        known.absent.update(self.absent)
+        return known
+
+    def learn(self, names: Iterable[str], scope: Scope) -> None:
+        """Compute the needs that are not known, each once."""
+        for name in names:
+            if name in self.present or name in self.absent:
+                continue
+            try:
+                self.present[name] = NEEDS[name].get(scope)
+            except Exception as error:  # noqa: BLE001 - raised for the rules that need it
+                self.absent[name] = error.with_traceback(None)
+
+    def why_absent(self, names: tuple[str, ...], scope: Scope) -> str | None:
+        """Return why the first absent need of these names is absent; raise the error if one could not be computed.
 
         None where one is absent as it should be: by the role, or until nnU-Net writes it.
         """
-        needs = [self._present[name] for name in names if name in self._present]
-        return needs if len(needs) == len(names) else self._completed(names)
-
-    def _completed(self, names: tuple[str, ...]) -> list[Any] | Absent | None:
-        absent: Absent | None = None
+        reason = None
         for name in names:
-            need = self._present[name] if name in self._present else self._need(name)
-            if isinstance(need, Absent):
-                if self._scope.dataset.role not in NEEDS[name].roles or isinstance(need, NotWrittenYet):
-                    return None
-                absent = absent or need
-            else:
-                self._present[name] = need
-        return [self._present[name] for name in names] if absent is None else absent
-
-    def _need(self, name: str) -> Any:
-        need = NEEDS[name]
-        known = self._of_dataset if need.level is Level.DATASET else self._of_scope
-        known = self._of_run if need.of_run else known
-        if name not in known:
-            try:
-                known[name] = need.get(self._scope)
-            except Absent as absent:
-                known[name] = absent.with_traceback(None)
-        return known[name]
+            error = self.absent.get(name)
+            if error is None:
+                continue
+            if not isinstance(error, Absent):
+                del self.absent[name]
+                self.learn((name,), scope)  # the next rules get what another attempt gives
+                raise error
+            if scope.dataset.role not in NEEDS[name].roles or isinstance(error, NotWrittenYet):
+                return None
+            reason = error.reason if reason is None else reason
+        return reason
 
 
 def _scopes_of(dataset: Dataset) -> Iterator[tuple[Level, Scope]]:
