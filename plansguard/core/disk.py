@@ -25,6 +25,8 @@ Value = TypeVar("Value")
 
 #: Opening a pipe or a device must not block. Windows has neither the flag nor the pipes.
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+#: Bytes that are read at once from a file of unknown size.
+_AT_ONCE = 2**20
 #: Errors of a request for a path at which nothing is. After any other error it is not known what is there.
 _NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
 
@@ -40,6 +42,13 @@ class NotAFile(OSError):
 def name(path: str | Path) -> str:
     """The last part of a path, which a Path object takes ten times as long to find."""
     return os.path.basename(path)
+
+
+def stem(path: str | Path) -> str:
+    """The last part of a path without its ending, as ``Path.stem``."""
+    whole = name(path)
+    head, _, ending = whole.rpartition(".")
+    return head if head and ending else whole
 
 
 def joined(folder: str, name: str) -> str:
@@ -244,6 +253,11 @@ def open_file(path: str | Path) -> BinaryIO:
     OSError if it cannot be opened: NotAFile for anything but a regular file, and for a path that no file can have,
     FileNotFoundError.
     """
+    return io.BufferedReader(KernelFile(_opened(path)[0]))
+
+
+def _opened(path: str | Path) -> tuple[int, int]:
+    """The descriptor of a regular file, and its size. OSError as from ``open_file``."""
     try:
         descriptor = os.open(path, os.O_RDONLY | _NO_WAITING)
     except ValueError as error:
@@ -252,17 +266,32 @@ def open_file(path: str | Path) -> BinaryIO:
         if os.path.isdir(path):  # Windows refuses to open a folder
             raise NotAFile(path, stat.S_IFDIR) from error
         raise
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
-        raise NotAFile(path, mode)
-    return io.BufferedReader(KernelFile(descriptor))
+        raise NotAFile(path, found.st_mode)
+    return descriptor, found.st_size
 
 
 def content(path: str | Path) -> bytes:
     """The content of a regular file. OSError as from ``open_file``."""
     with open_file(path) as file:
         return file.read()
+
+
+def limited_content(path: str | Path, most: int) -> bytes | None:
+    """The content of a regular file; None for more than ``most`` bytes. OSError as from ``open_file``."""
+    descriptor, size = _opened(path)
+    try:
+        if size > most:
+            return None
+        raw = part = os.read(descriptor, size + 1)
+        while part and len(raw) != size and len(raw) <= most:  # it changes meanwhile, or does not tell its size
+            part = os.read(descriptor, _AT_ONCE)
+            raw += part
+    finally:
+        os.close(descriptor)
+    return raw if len(raw) <= most else None
 
 
 class KernelFile(io.FileIO):

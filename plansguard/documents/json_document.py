@@ -11,7 +11,6 @@ import errno
 import gc
 import json
 import math
-import os
 import stat
 from collections import Counter
 from functools import cached_property
@@ -127,17 +126,13 @@ def read(path: Path) -> JsonDocument:
 def read_bytes(path: str | Path) -> bytes:
     """The content of this file. UnreadableDocument if it cannot be opened, is no plain file, or is too large."""
     try:
-        with disk.open_file(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_BYTES_OF_CASES:
-                raise too_large(str(path), MAX_BYTES_OF_CASES)
-            raw = file.read(size + 1)
-            if len(raw) > size:  # the file grows meanwhile
-                raw += file.read(MAX_BYTES_OF_CASES + 1 - len(raw))
+        raw = disk.limited_content(path, MAX_BYTES_OF_CASES)
     except disk.NotAFile as error:
         raise UnreadableDocument(str(path), f"this is {file_type(error.mode)}", hint="name a JSON file") from error
     except OSError as error:
         raise unopened(path, error) from error
+    if raw is None:
+        raise too_large(str(path), MAX_BYTES_OF_CASES)
     _assert_size(raw, str(path))
     return raw
 

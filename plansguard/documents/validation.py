@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -53,6 +54,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "number": (int, float),
     "null": (type(None),),
 }
+_LIST = frozenset({list})
 
 
 class FieldProblem(NamedTuple):
@@ -191,17 +193,19 @@ class _Schema:
         if types:
             return lambda value: type(value) in types
         if "anyOf" in part:
-            members = [self.predicate(member) for member in part["anyOf"]]
-            return lambda value: any(member(value) for member in members)
+            return _any_of([self.predicate(member) for member in part["anyOf"]])
         keywords, kind = part.keys() - _IGNORED_KEYWORDS, part.get("type")
         if keywords in ({"type", "const"}, {"type", "enum"}):
             words = part.get("enum", [part.get("const")])
             return lambda value: type(value) is str and value in words
         if kind == "array" and keywords <= {"type", "items"}:
-            types, item = self._scalar_types(part.get("items")), self.predicate(part.get("items", True))
-            if types:  # a list of numbers is the most frequent value
-                return lambda value: type(value) is list and types.issuperset(map(type, value))
-            return lambda value: type(value) is list and all(map(item, value))
+            return self._build_array(part.get("items", True))
+        if (
+            kind == "object"
+            and keywords <= {"type", "additionalProperties"}
+            and part.get("additionalProperties") is True
+        ):
+            return lambda value: type(value) is dict
         if kind == "object" and keywords <= {"type", "properties", "required", "additionalProperties"}:
             return self._build_object(part)
         return lambda _: not keywords
@@ -216,6 +220,24 @@ class _Schema:
             return frozenset().union(*members) if all(members) else frozenset()
         known = part.keys() - _IGNORED_KEYWORDS == {"type"} and part["type"] in _TYPES
         return frozenset(_TYPES[part["type"]]) if known else frozenset()
+
+    def _types_in_rows(self, part: Any) -> frozenset[type]:
+        """The types of the scalars in the lists that this part allows; empty where it is something else."""
+        part = self.target(part)
+        is_list = isinstance(part, dict) and part.keys() - _IGNORED_KEYWORDS == {"type", "items"}
+        return self._scalar_types(part["items"]) if is_list and part["type"] == "array" else frozenset()
+
+    def _build_array(self, items: Any) -> Predicate:
+        if types := self._scalar_types(items):  # a list of numbers is the most frequent value
+            return lambda value: type(value) is list and types.issuperset(map(type, value))
+        if of_rows := self._types_in_rows(items):  # spacings have a row for each case
+            return lambda value: (
+                type(value) is list
+                and _LIST.issuperset(map(type, value))
+                and of_rows.issuperset(map(type, chain.from_iterable(value)))
+            )
+        item = self.predicate(items)
+        return lambda value: type(value) is list and all(map(item, value))
 
     def _build_object(self, part: dict[str, Any]) -> Predicate:
         required, members = frozenset(part.get("required", ())), part.get("properties", {})
@@ -233,6 +255,16 @@ class _Schema:
             return True
 
         return fits
+
+
+def _any_of(members: list[Predicate]) -> Predicate:
+    def fits(value: Any) -> bool:
+        for member in members:  # noqa: SIM110 - any() of a generator takes twice as long
+            if member(value):
+                return True
+        return False
+
+    return fits
 
 
 class _Cutter:

@@ -111,3 +111,23 @@ def test_a_file_of_the_kernel_that_has_nothing_to_read_does_not_block(size: int)
     with io.BufferedReader(disk.KernelFile(reading)) as file, pytest.raises(BlockingIOError):
         file.read(size)
     os.close(writing)
+
+
+def test_content_is_limited(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    assert disk.limited_content(path, 5) == disk.limited_content(str(path), 100) == b"12345"
+    assert disk.limited_content(path, 4) is None
+
+
+def test_a_file_that_does_not_tell_its_size_is_read_to_its_end() -> None:
+    path = Path("/proc/version")
+    if not path.is_file():
+        pytest.skip("the kernel has no such file here")
+    assert disk.limited_content(path, 10_000) == path.read_bytes()
+    assert disk.limited_content(path, 10) is None
+
+
+@pytest.mark.parametrize("path", ["name", "name.json", "a.b.json", ".json", "name.", "folder.x/name", "..", "a..json"])
+def test_the_stem_is_that_of_paths(path: str) -> None:
+    assert disk.stem(path) == Path(path).stem

@@ -405,7 +405,7 @@ def test_a_file_that_is_too_large_is_refused_before_reading(tmp_path: Path, monk
     file = tmp_path / "big.json"
     with file.open("wb") as stream:
         stream.truncate(MAX_BYTES_OF_CASES + 1)
-    monkeypatch.setattr(disk.KernelFile, "readinto", None)
+    monkeypatch.setattr(os, "read", None)
     with pytest.raises(UnreadableDocument, match="larger than 128 MiB"):
         read(file)
     assert "larger than 16 MiB" in refusal(b" " * (MAX_BYTES + 1)).reason
@@ -484,7 +484,7 @@ def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def forbidden(*_: object) -> None:  # root, who often runs the tests, can read everything
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(disk, "open_file", forbidden)
+    monkeypatch.setattr(disk, "limited_content", forbidden)
     with pytest.raises(UnreadableDocument, match="no permission to read"):
         read(file)
 
