@@ -33,7 +33,6 @@ from plansguard.rules.engine.declare import Rule
 from plansguard.rules.engine.needs import Level
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
-from plansguard.subjects.data_users import data_users
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import configuration_of, dataset_in, dataset_of, plans_of
 from plansguard.subjects.planning import Planning, default_identifier, planned_from
@@ -238,7 +237,7 @@ def _applies_before_plans(rule: Rule, makes_fingerprint: bool) -> bool:
 
 def _deletions(planning: Planning) -> Iterator[str]:
     """What nnU-Net will delete after planning, and which configurations also read it."""
-    users = data_users(planning.now, planning.now.plans)
+    users = planning.now.data_users
     for configuration, folder in planning.replaced_data():
         preprocess.assert_no_link(folder)
         with suppress(OSError):

@@ -31,7 +31,7 @@ from plansguard.records.preprocessing_inputs import dataset_fields
 from plansguard.rules import RULES
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
-from plansguard.subjects.data_users import DataUser, data_users
+from plansguard.subjects.data_users import DataUser
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
 from plansguard.subjects.documents import PreprocessingRecordFile
@@ -146,7 +146,7 @@ def prepare(
             hint="pip install 'plansguard[train]', or run this in the environment that nnU-Net is installed in",
         )
     report = _report(dataset, plans, configurations, accept_shared, settings)
-    users = data_users(dataset, dataset.plans)
+    users = dataset.data_users
     targets = [_target(configuration, users, program, processes) for configuration in _one_per_folder(configurations)]
     return Job(dataset, plans, cases, tuple(targets), report)
 
@@ -321,7 +321,7 @@ def _unfinished_record(job: Job, target: Target) -> dict[str, Any]:
         plans=job.plans.identifier,
         configuration=target.configuration,
         data_identifier=target.folder.name,
-        fields=target.user.input,
+        fields=target.user.configuration.input,
         dataset=dataset_fields(job.dataset.dataset_json.value),
         cases=len(job.cases),
         present=_listing(target.folder),

@@ -1,21 +1,31 @@
-"""Cache the results of pure functions by the content of their arguments."""
+"""Share JSON values of equal content, with the results of pure functions of them."""
 
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import wraps
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
-Function = Callable[..., Result]
 
-#: Results that a function keeps; beyond, it starts again.
+#: Values that are shared; beyond, it starts again.
 _MOST = 1024
-#: Arguments of more bytes are not worth keeping: those of real plans have 1,000.
+#: Values of more bytes are not worth keeping: those of real plans have 1,000.
 _LARGEST = 8192
 #: The version of marshal that writes equal values in the same way, whatever else refers to them.
 _WITHOUT_REFERENCES = 2
+
+
+class Shared:
+    """A JSON value that must not be changed, and the results of functions of it, by function and further arguments."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.results: dict[Hashable, Any] = {}
+
+
+_shared: dict[bytes, Shared] = {}
 
 
 def content(value: Any) -> bytes:
@@ -26,26 +36,36 @@ def content(value: Any) -> bytes:
     return marshal.dumps(value, _WITHOUT_REFERENCES)
 
 
-def by_content(function: Function[Result]) -> Function[Result]:
-    """Compute a pure function of JSON values once for each content: many plans have the same networks.
+def shared(value: Any) -> Shared:
+    """Return one object for all values of this content: many plans have the same networks.
 
-    Values of different types are different: 1, 1.0 and true. So are objects whose keys have another order. The result
-    is shared, and must not be changed.
+    Values of different types are different: 1, 1.0 and true. So are objects whose keys have another order.
     """
-    results: dict[bytes, Result] = {}
+    try:
+        key = content(value)
+    except ValueError:
+        return Shared(value)
+    if key not in _shared:
+        if len(key) > _LARGEST:
+            return Shared(value)
+        if len(_shared) >= _MOST:
+            _shared.clear()
+        _shared[key] = Shared(value)
+    return _shared[key]
+
+
+def by_content(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Compute a pure function of a JSON value once for each content, and for each of its further arguments.
+
+    The function that is returned takes the value as Shared. The result is shared as well, and must not be changed.
+    """
 
     @wraps(function)
-    def known(*values: Any) -> Result:
-        try:
-            key = content(values)
-        except ValueError:
-            return function(*values)
-        if key not in results:
-            if len(key) > _LARGEST:
-                return function(*values)
-            if len(results) >= _MOST:
-                results.clear()
-            results[key] = function(*values)
-        return results[key]
+    def known(value: Shared, *arguments: Hashable) -> Result:
+        key = function, arguments
+        if key not in value.results:
+            value.results[key] = function(value.value, *arguments)
+        result: Result = value.results[key]
+        return result
 
     return known

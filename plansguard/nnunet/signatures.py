@@ -61,6 +61,7 @@ class Misfit(NamedTuple):
     lacking: bool = False
 
 
+@cache
 def names(kind: Kind) -> tuple[str, ...]:
     """The names of nnU-Net's own functions or classes of a kind."""
     return tuple(_table()[kind])

@@ -253,7 +253,7 @@ def checked_identifier(identifier: str) -> str:
 def is_folder_name(identifier: str) -> bool:
     """Whether a data_identifier names a separate folder in that of the dataset: preprocessing deletes it."""
     is_taken = identifier.strip() in ("", ".", "..", GROUND_TRUTH)
-    return not is_taken and identifier.isprintable() and not set(identifier) & set("/\\")
+    return not is_taken and identifier.isprintable() and "/" not in identifier and "\\" not in identifier
 
 
 #: The number of folds that nnU-Net creates where there is no splits_final.json. Source: nnUNetTrainer.do_split.

@@ -62,10 +62,11 @@ def place_in_plans(plans: Mapping[str, Any], field: str) -> tuple[str, ...] | No
 
 def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[FieldDifference]:
     """Fields that both have and that differ; nnU-Net cannot preprocess where one is missing (PG006)."""
+    unequal = [key for key in now if key in then and then[key] != now[key]]
     return [
         FieldDifference(key, then[key], now[key])
-        for key in now
-        if key in then and not _same(then[key], now[key]) and not _same(_complete(then, key), _complete(now, key))
+        for key in unequal
+        if not _same(then[key], now[key]) and not _same(_complete(then, key), _complete(now, key))
     ]
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import NamedTuple
 
 from plansguard.core.report import Location
-from plansguard.records.preprocessing_inputs import FieldDifference, differing, input_fields, place_in_plans
-from plansguard.subjects.dataset import Dataset
+from plansguard.records.preprocessing_inputs import FieldDifference, differing, place_in_plans
 from plansguard.subjects.plans import Configuration, Plans
+from plansguard.subjects.request import Request
 
 
-@dataclass(frozen=True)
-class DataUser:
+class DataUser(NamedTuple):
     """A configuration that reads a folder of preprocessed data; ``judged`` is whether the request includes it."""
 
     plans: Plans
@@ -37,30 +34,24 @@ class DataUser:
         matched = len(plans) if identifier.startswith(plans) else 0
         return -matched, self.inherits, not identifier.endswith(f"_{self.configuration.name}")
 
-    @cached_property
-    def input(self) -> dict[str, Any]:
-        """The fields that decide the content of the folder."""
-        return input_fields(self.plans.value, self.configuration.resolved)
-
     def at(self, field: str) -> Location:
-        """The place of a field of ``input``."""
+        """The place of a field of the configuration's ``input``."""
         place = place_in_plans(self.plans.value, field)
         return self.configuration.at(field) if place is None else self.plans.at(*place)
 
     def differs_from(self, other: DataUser) -> list[FieldDifference]:
         """The fields of ``input`` that differ from those of ``other``, whose value comes first."""
-        return differing(other.input, self.input)
+        return differing(other.configuration.input, self.configuration.input)
 
 
-def data_users(dataset: Dataset, files: Iterable[Plans]) -> dict[str, list[DataUser]]:
+def data_users(files: Iterable[Plans], request: Request) -> dict[str, list[DataUser]]:
     """The configurations that read each data folder, its owner first."""
     users: dict[str, list[DataUser]] = {}
     for plans in files:
         for configuration in plans.configurations if not plans.problems else ():  # PG005 reports problems
             identifier = configuration.get("data_identifier") if configuration.is_usable else None
             if identifier is not None:
-                requested = dataset.request.configuration in (None, configuration.name)
-                user = DataUser(plans, configuration, requested and plans in dataset.judged_plans)
+                user = DataUser(plans, configuration, request.includes(plans, configuration))
                 users.setdefault(identifier, []).append(user)
     for identifier, group in users.items():
         if len(group) > 1:

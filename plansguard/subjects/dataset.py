@@ -28,6 +28,7 @@ from plansguard.nnunet.workspace import (
 )
 from plansguard.records.migration import MigrationRecord
 from plansguard.records.preprocessing import DataState, PreprocessingRecord
+from plansguard.subjects.data_users import DataUser, data_users
 from plansguard.subjects.documents import (
     AnyDocument,
     DatasetJson,
@@ -77,7 +78,11 @@ class Dataset:
     @cached_property
     def name(self) -> str:
         """The folder's name; for a preprocessed dataset, the name of the dataset."""
-        return self.folder.absolute().name
+        return self._absolute.name
+
+    @cached_property
+    def _absolute(self) -> Path:
+        return self.folder.absolute()
 
     @cached_property
     def role(self) -> str:
@@ -89,7 +94,7 @@ class Dataset:
         """
         if any(document.name == MODEL_PLANS for document in self.documents):
             return "model"
-        parent = self.folder.absolute().parent
+        parent = self._absolute.parent
         if parent.name == ROOTS[0] or (self.workspace.raw is not None and parent == self.workspace.raw.absolute()):
             return "raw"
         if "imagesTr" in self.entries.folders:
@@ -106,9 +111,9 @@ class Dataset:
         """
         if not DATASET_NAME.fullmatch(self.name):
             return False
-        raw, folder = self.workspace.raw, self.folder.absolute()
+        raw = self.workspace.raw
         return (
-            is_named_preprocessed(folder.parent)
+            is_named_preprocessed(self._absolute.parent)
             or GROUND_TRUTH in self.entries.folders
             or self._has_data_folder
             or (raw is not None and disk.is_folder(raw / self.name / "imagesTr"))
@@ -133,12 +138,12 @@ class Dataset:
         wanted = self.request.plans
         return tuple(plans for plans in self.plans if wanted in (None, plans.identifier))
 
-    @property
+    @cached_property
     def dataset_json(self) -> DatasetJson:
         """The dataset.json that training reads; Absent when there is none."""
         return self._one(DatasetJson)
 
-    @property
+    @cached_property
     def fingerprint(self) -> Fingerprint:
         """The dataset's fingerprint; Absent when there is none."""
         return self._one(Fingerprint)
@@ -169,6 +174,11 @@ class Dataset:
         """The workflow of the migration that wrote ``plans``; None when no migration of plansguard did."""
         record = known(lambda: self.migration_record(plans)) if self.has_record(plans) else None
         return None if record is None else record.workflow
+
+    @cached_property
+    def data_users(self) -> dict[str, list[DataUser]]:
+        """The configurations that read each data folder, its owner first."""
+        return data_users(self.plans, self.request)
 
     @property
     def splits(self) -> Splits:
@@ -366,12 +376,13 @@ class Dataset:
             raise Absent(f"several files could be {kind.file_name}: keep one beside the plans")
         raise Absent(f"there is no {kind.file_name} beside the plans: put it there")
 
+    @cached_property
+    def _migration_records(self) -> dict[str, MigrationRecordFile]:
+        """The migration records by file name."""
+        return {file.document.name: file for file in self._all(MigrationRecordFile)}
+
     def _record_file(self, plans: Plans) -> MigrationRecordFile | None:
-        records = self._all(MigrationRecordFile)
-        if not records:
-            return None
-        name = plans.identifier + MIGRATION_RECORD_ENDING
-        return next((file for file in records if file.document.name == name), None)
+        return self._migration_records.get(plans.identifier + MIGRATION_RECORD_ENDING)
 
 
 def kind_of(document: JsonDocument) -> str | None:

@@ -93,29 +93,22 @@ class Fingerprint(Document):
 
     def median_spacing(self, transpose_forward: list[int]) -> list[float]:
         """Median spacing over the cases in mm, array axes after transpose_forward; Absent when none is usable."""
-        return self._in_order("_spacing", transpose_forward)
+        return _in_order(self._spacing, transpose_forward)
 
     def median_shape(self, transpose_forward: list[int]) -> list[float]:
         """Median shape after cropping in voxels, array axes after transpose_forward."""
-        return self._in_order("_shape", transpose_forward)
-
-    def median_extent(self, transpose_forward: list[int]) -> list[float]:
-        """Median size of the cropped cases in mm, array axes after transpose_forward."""
-        return self._in_order("_extent", transpose_forward)
+        return _in_order(self._shape, transpose_forward)
 
     def medians(self, transpose_forward: list[int]) -> tuple[list[float], list[float], list[float]]:
-        """Median spacing, shape and extent, as above."""
-        spacing, shape = self.median_spacing(transpose_forward), self.median_shape(transpose_forward)
-        return spacing, shape, self.median_extent(transpose_forward)
-
-    def _in_order(self, medians: str, transpose_forward: list[int]) -> list[float]:
-        key = medians, tuple(transpose_forward)
-        if key not in self._ordered:
-            self._ordered[key] = _in_order(getattr(self, medians), transpose_forward)
-        return self._ordered[key]
+        """Median spacing and shape as above, and the median size of the cropped cases in mm, on the same axes."""
+        order = tuple(transpose_forward)
+        if order not in self._ordered:
+            spacing, shape = self.median_spacing(transpose_forward), self.median_shape(transpose_forward)
+            self._ordered[order] = spacing, shape, _in_order(self._extent, transpose_forward)
+        return self._ordered[order]
 
     @cached_property
-    def _ordered(self) -> dict[tuple[str, tuple[int, ...]], list[float]]:
+    def _ordered(self) -> dict[tuple[int, ...], tuple[list[float], list[float], list[float]]]:
         return {}
 
     @cached_property
@@ -152,35 +145,50 @@ class Fingerprint(Document):
 
     @cached_property
     def _spacing(self) -> list[float]:
-        return _medians(self.spacings)
+        return _medians(self._spacings)
 
     @cached_property
     def _shape(self) -> list[float]:
-        return _medians(self.shapes)
+        return _medians(self._shapes)
 
     @cached_property
     def _extent(self) -> list[float]:
-        spacings, shapes = self.spacings, self.shapes
-        if len(spacings) != len(shapes) or len(spacings[0]) != len(shapes[0]):
+        spacings, shapes = self._spacings, self._shapes
+        if [*map(len, spacings)] != [*map(len, shapes)]:
             raise Absent(f"{self.path.name} does not have a shape for every spacing (see PG303)")
-        cases = zip(spacings, shapes, strict=True)
-        return _medians([[mm * voxels for mm, voxels in zip(*case, strict=True)] for case in cases])
+        axes = zip(spacings, shapes, strict=True)
+        return _medians([[mm * voxels for mm, voxels in zip(*axis, strict=True)] for axis in axes])
 
-    @cached_property
+    @property
     def spacings(self) -> list[list[float]]:
         """Spacing of each case in mm, in the reader's axis order; Absent when they are not usable."""
+        self._spacings  # noqa: B018 - raises Absent
+        rows: list[list[float]] = self.value["spacings"]
+        return rows
+
+    @property
+    def shapes(self) -> list[list[float]]:
+        """Shape of each case after cropping in voxels, in the reader's axis order; Absent when they are not usable."""
+        self._shapes  # noqa: B018 - raises Absent
+        rows: list[list[float]] = self.value["shapes_after_crop"]
+        return rows
+
+    @cached_property
+    def _spacings(self) -> list[list[float]]:
+        """The spacings of all cases along each axis."""
         return self._usable("spacings")
 
     @cached_property
-    def shapes(self) -> list[list[float]]:
-        """Shape of each case after cropping in voxels, in the reader's axis order; Absent when they are not usable."""
+    def _shapes(self) -> list[list[float]]:
+        """The shapes of all cases along each axis."""
         return self._usable("shapes_after_crop")
 
     def _usable(self, key: str) -> list[list[float]]:
         rows: list[list[float]] = self.require(key)
-        if len(set(map(len, rows))) != 1 or not all(map(_are_usable, columns(rows))):
+        axes = columns(rows)
+        if len(set(map(len, rows))) != 1 or not all(map(_are_usable, axes)):
             raise Absent(f"{self.path.name} has no usable {key}")
-        return rows
+        return axes
 
 
 class MigrationRecordFile(Document):
@@ -230,8 +238,8 @@ def _are_usable(values: list[float]) -> bool:
     return min(values) > 0 and max(values) <= float_info.max and not any(map(isnan, values))
 
 
-def _medians(rows: list[list[float]]) -> list[float]:
-    return [_median(sorted(column)) for column in columns(rows)]
+def _medians(axes: list[list[float]]) -> list[float]:
+    return [_median(sorted(values)) for values in axes]
 
 
 def _in_order(medians: list[float], transpose_forward: list[int]) -> list[float]:

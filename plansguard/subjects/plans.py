@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
+from plansguard.core import disk
+from plansguard.core.by_content import Shared, by_content, shared
 from plansguard.core.errors import Absent
 from plansguard.core.report import Location
 from plansguard.documents.file_names import MODEL_PLANS
 from plansguard.documents.validation import FieldProblem, problems, surely_valid
 from plansguard.nnunet import constants
 from plansguard.nnunet.inheritance import InheritanceError, modern_architecture, origins, resolve_configuration
+from plansguard.records.preprocessing_inputs import input_fields
 from plansguard.subjects.documents import Document
 
 
@@ -35,7 +38,7 @@ class Plans(Document):
         """The name for ``-p``: the stem of the file name, or plans_name in a model folder."""
         if self.document.name == MODEL_PLANS and isinstance(self.value.get("plans_name"), str):
             return str(self.value["plans_name"])
-        return self.path.stem
+        return disk.stem(self.document.path)
 
     @cached_property
     def configurations(self) -> tuple[Configuration, ...]:
@@ -140,6 +143,11 @@ class Configuration:
             raise Absent(f"configuration {self.name} has no {key}")
         return self.resolved[key]
 
+    @cached_property
+    def input(self) -> dict[str, Any]:
+        """The fields that decide the preprocessed data."""
+        return input_fields(self.plans.value, self.resolved)
+
     @property
     def next_stages(self) -> tuple[Configuration, ...]:
         """The usable configurations of a cascade that begin with the predictions of this one."""
@@ -147,16 +155,26 @@ class Configuration:
         names = {names} if isinstance(names, str) else {*names}
         return tuple(stage for stage in self.plans.configurations if stage.name in names and stage.is_usable)
 
-    @cached_property
+    @property
     def architecture(self) -> dict[str, Any]:
         """The network's class and keyword arguments; plans of the old format are converted as nnU-Net does it."""
+        architecture: dict[str, Any] = self.network.value
+        return architecture
+
+    @cached_property
+    def network(self) -> Shared:
+        """``architecture``, for functions that judge each network once; Absent when it has no arguments."""
+        if not isinstance(self.written_network.value.get("arch_kwargs"), dict):
+            raise Absent(f"configuration {self.name} has no architecture.arch_kwargs (see PG104)")
+        return self.written_network
+
+    @cached_property
+    def written_network(self) -> Shared:
+        """The same, however little is written of it."""
         try:
-            architecture = modern_architecture(self.resolved)
+            return shared(modern_architecture(self.resolved))
         except (KeyError, ValueError, TypeError, ArithmeticError) as error:
             raise Absent(f"configuration {self.name} has no network that can be read ({error})") from error
-        if not isinstance(architecture.get("arch_kwargs"), dict):
-            raise Absent(f"configuration {self.name} has no architecture.arch_kwargs (see PG104)")
-        return architecture
 
     @cached_property
     def has_old_format(self) -> bool:
@@ -176,11 +194,9 @@ class Configuration:
         dynamic_network_architectures also takes one integer for all axes of a stage. Absent when ``key`` is no list
         over stages.
         """
-        value = self.kwarg(key)
-        if not isinstance(value, list):
+        if not isinstance(self.kwarg(key), list):
             raise Absent(f"{key} of configuration {self.name} is not a list over stages")
-        axes = len(self.require("patch_size"))
-        return [list(stage) if isinstance(stage, list) else [stage] * axes for stage in value]
+        return _stage_lists(self.network, key, len(self.require("patch_size")))
 
     def at_kwarg(self, key: str, *tokens: str | int) -> Location:
         """The place of a keyword argument, in the new or in the old format."""
@@ -193,3 +209,13 @@ class Configuration:
         if self.broken_inheritance is not None:
             return {}
         return origins(self.plans.written, self.name)
+
+
+def per_stage(stages: list[Any], axes: int) -> list[list[Any]]:
+    """A list over the stages of a network, as one list for each stage with a number per axis."""
+    return [list(stage) if isinstance(stage, list) else [stage] * axes for stage in stages]
+
+
+@by_content
+def _stage_lists(architecture: dict[str, Any], key: str, axes: int) -> list[list[Any]]:
+    return per_stage(architecture["arch_kwargs"][key], axes)

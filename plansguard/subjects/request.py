@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from plansguard.nnunet import constants
 from plansguard.nnunet.printed_commands import DEFAULT_DEVICE
-from plansguard.subjects.plans import Configuration
+from plansguard.subjects.plans import Configuration, Plans
 
 if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
@@ -99,6 +99,10 @@ class Request:
         """Whether this configuration is the one meant: it was named, or the weights were trained with it."""
         named = self.configuration or (self.weights.configuration if self.weights is not None else None)
         return named == configuration.name
+
+    def includes(self, plans: Plans, configuration: Configuration) -> bool:
+        """Whether a configuration is to be checked."""
+        return self.plans in (None, plans.identifier) and self.configuration in (None, configuration.name)
 
     @property
     def everything(self) -> bool:

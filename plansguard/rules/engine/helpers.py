@@ -16,7 +16,6 @@ from plansguard.nnunet.printed_commands import ShellText
 from plansguard.nnunet.workspace import TrainedModel, is_named_preprocessed
 from plansguard.records.preprocessing_inputs import FieldDifference
 from plansguard.rules.engine.declare import Found, found
-from plansguard.subjects.data_users import data_users
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.trained_models import differing_fields
@@ -146,7 +145,7 @@ def _edited_since_migration(dataset: Dataset, plans: Plans) -> Iterator[str]:
 
 def _shared_wrongly(dataset: Dataset, plans: Plans, names: Iterable[str]) -> Iterator[str]:
     """Yield the codes of the rules about configurations that share a folder of data and fill it differently."""
-    for users in data_users(dataset, dataset.plans).values():
+    for users in dataset.data_users.values():
         for ours in (user for user in users if user.plans.path == plans.path and user.configuration.name in names):
             others = (user for user in users if user.differs_from(ours))
             yield from ("PG502" if user.plans.path == plans.path else "PG501" for user in others)

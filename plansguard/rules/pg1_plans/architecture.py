@@ -121,7 +121,7 @@ def _missing_of_network(configuration: Configuration) -> _Missing:
         if renamed := fields.misspelt(lacking, configuration.resolved, "Configuration"):
             return renamed[:1], where, lacking, f"rename {renamed[0]} to {renamed[1]}"
         return (), where, lacking, "plan again"
-    return _missing_of_architecture(configuration.resolved["architecture"])
+    return _missing_of_architecture(configuration.written_network)
 
 
 @by_content

@@ -70,8 +70,8 @@ def dimensions_disagree(configuration: Configuration, dataset: Dataset) -> Itera
 def _axes(configuration: Configuration) -> dict[str, int]:
     """Return the axes of each field that has a number of them; not of lists whose entries differ (see PG103)."""
     fields = {key: len(configuration.get(key)) for key in _OF_PATCHES if configuration.get(key) is not None}
-    architecture = known(lambda: configuration.architecture)
-    for key, axes in _axes_of_network(architecture["arch_kwargs"]).items() if architecture else ():
+    described = known(lambda: configuration.network)
+    for key, axes in _axes_of_network(described).items() if described else ():
         if key in network.PER_STAGE_AND_AXIS:
             fields[network.written_name(configuration, key)] = axes
         elif not configuration.has_old_format:  # there both follow from patch_size
@@ -80,9 +80,9 @@ def _axes(configuration: Configuration) -> dict[str, int]:
 
 
 @by_content
-def _axes_of_network(kwargs: Mapping[str, Any]) -> dict[str, int]:
+def _axes_of_network(architecture: Mapping[str, Any]) -> dict[str, int]:
     """Return the axes of strides and kernels, and those of the layers."""
-    fields = {}
+    kwargs, fields = architecture["arch_kwargs"], {}
     for key in network.PER_STAGE_AND_AXIS:
         stages = kwargs.get(key)
         lengths = {len(stage) for stage in stages if isinstance(stage, list)} if isinstance(stages, list) else set()

@@ -157,8 +157,6 @@ def invalid_spacing(configuration: Configuration, dataset: Dataset) -> Iterator[
     Evidence: SP-01, SSL-06; nnU-Net issues 538, 2809; measured with nnU-Net 2.8.1.
     """
     spacing = configuration.require("spacing")
-    if reported_before(dataset, configuration, "spacing", "preprocessor_name"):
-        return
     preprocessor = configuration.get("preprocessor_name")
     null = [axis for axis, value in enumerate(spacing) if value is None and preprocessor in constants.PREPROCESSORS]
     low = [axis for axis, value in enumerate(spacing) if value is not None and value <= 0]
@@ -167,7 +165,7 @@ def invalid_spacing(configuration: Configuration, dataset: Dataset) -> Iterator[
         trouble = f"{preprocessor} divides by it"
         remedy = "give millimetres per voxel, or plan with nnUNetPlannerResEncL_noResampling to keep each image's own"
     bad = sorted(null + low)
-    if bad:
+    if bad and not reported_before(dataset, configuration, "spacing", "preprocessor_name"):
         at = configuration.at("spacing", *bad[: len(bad) == 1])
         yield found(at, spacing=brief(spacing), trouble=trouble, remedy=remedy)
 
@@ -196,11 +194,10 @@ def unknown_normalization(configuration: Configuration, dataset: Dataset) -> Ite
     Evidence: NO-07; nnU-Net issue 2845; measured with nnU-Net 2.8.1.
     """
     schemes = configuration.require("normalization_schemes")
-    if reported_before(dataset, configuration, "normalization_schemes"):
+    unknown = [(index, scheme) for index, scheme in enumerate(schemes) if scheme not in constants.NORMALIZATIONS]
+    if not unknown or reported_before(dataset, configuration, "normalization_schemes"):
         return
-    for index, scheme in enumerate(schemes):
-        if scheme in constants.NORMALIZATIONS:
-            continue
+    for index, scheme in unknown:
         meant = _SCHEME_OF_WORD.get(_stem(scheme)) or near(scheme, constants.NORMALIZATIONS)
         similar = nearest(_stem(scheme), list(_SCHEME_OF_WORD))
         hint = f"; if {_SCHEME_OF_WORD[similar]} is meant, write that" if similar else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from plansguard.core.by_content import by_content
+from plansguard.core.by_content import by_content, shared
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed, nearest
 from plansguard.nnunet import constants, fields, signatures
@@ -68,9 +68,10 @@ def unknown_operation(configuration: Configuration, dataset: Dataset) -> Iterato
 
     Evidence: PL-03; utilities/get_network_from_plans.py, measured with nnU-Net 2.8.1.
     """
-    if configuration.has_old_format or reported_before(dataset, configuration, "architecture"):
+    faults = () if configuration.has_old_format else _unknown_operations(configuration.network)
+    if not faults or reported_before(dataset, configuration, "architecture"):
         return
-    for at, value, statement, remedy in _unknown_operations(configuration.architecture):
+    for at, value, statement, remedy in faults:
         key = at[-1] if isinstance(at[-1], str) else at[-2]
         place = configuration.at("architecture", *at)
         yield found(place, statement=statement, key=key, value=value, remedy=remedy)
@@ -276,9 +277,8 @@ def _fault_of_block(value: Any) -> _Wrong | None:
 
 def _faults_of_network(configuration: Configuration, dataset: Dataset) -> tuple[_Fault, ...]:
     """Return what the network does not take, and what its layers do not take."""
-    if configuration.has_old_format or reported_before(dataset, configuration, "architecture"):
-        return ()
-    return _faults_of_architecture(configuration.architecture)
+    faults = () if configuration.has_old_format else _faults_of_architecture(configuration.network)
+    return () if not faults or reported_before(dataset, configuration, "architecture") else faults
 
 
 @by_content
@@ -341,11 +341,11 @@ def _faults_of_layer(
 
 def _faults_of_resampling(configuration: Configuration, dataset: Dataset) -> Iterator[_Fault]:
     """Yield what nnU-Net's resampling functions do not take."""
-    for key in _RESAMPLINGS:
-        name, given = configuration.get(key), configuration.get(f"{key}_kwargs")
-        faults = _misfits_of_resampling(name, given)
-        if not faults or reported_before(dataset, configuration, key, f"{key}_kwargs"):
+    functions = {key: (configuration.get(key), configuration.get(f"{key}_kwargs")) for key in _RESAMPLINGS}
+    for key, faults in _misfits_of_resampling(shared(functions)).items():
+        if reported_before(dataset, configuration, key, f"{key}_kwargs"):
             continue
+        name, given = functions[key]
         for fault in faults:
             severity = Severity.ERROR
             if fault.argument == "order_z" and fault.trouble != signatures.NO_ARGUMENT:
@@ -362,7 +362,13 @@ def _faults_of_resampling(configuration: Configuration, dataset: Dataset) -> Ite
 
 
 @by_content
-def _misfits_of_resampling(name: Any, given: Mapping[str, Any] | None) -> tuple[signatures.Misfit, ...]:
+def _misfits_of_resampling(functions: Mapping[str, tuple[Any, Any]]) -> Mapping[str, tuple[signatures.Misfit, ...]]:
+    """Return what functions do not take of their arguments, for each that has such; names and arguments by key."""
+    misfits = {key: _misfits_of_function(*function) for key, function in functions.items()}
+    return {key: faults for key, faults in misfits.items() if faults}
+
+
+def _misfits_of_function(name: Any, given: Mapping[str, Any] | None) -> tuple[signatures.Misfit, ...]:
     arguments = signatures.resampling(name) if isinstance(name, str) else None
     if arguments is None or given is None:
         return ()

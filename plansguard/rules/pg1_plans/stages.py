@@ -18,7 +18,7 @@ from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import reported_before
 from plansguard.rules.pg1_plans import network
 from plansguard.subjects.dataset import Dataset
-from plansguard.subjects.plans import Configuration
+from plansguard.subjects.plans import Configuration, per_stage
 
 #: PL-02. nnU-Net's planners stop halving an axis before fewer voxels than this are left.
 _SMALLEST_MAP = 4
@@ -136,7 +136,7 @@ def stage_lists_disagree(configuration: Configuration, dataset: Dataset) -> Iter
     """
     class_name, kwargs = _stock_network(configuration), configuration.architecture["arch_kwargs"]
     of_patch = len(configuration.get("patch_size") or ())
-    counts, bad_entries = _counts_and_bad_entries(kwargs, of_patch, configuration.has_old_format)
+    counts, bad_entries = _counts_and_bad_entries(configuration.network, of_patch, configuration.has_old_format)
     for key, stages, agreeing, usual in network.minority(counts):
         if not reported_before(dataset, configuration, *network.written_fields(configuration, key, agreeing[0])):
             field, *others = [network.written_name(configuration, name) for name in (key, *agreeing)]
@@ -191,18 +191,20 @@ def _pooling(configuration: Configuration) -> tuple[list[int], list[int]]:
 
     Raises Absent if the strides do not fit the patch.
     """
-    patch, strides = configuration.require("patch_size"), _strides(configuration)
+    patch = configuration.require("patch_size")
+    _strides(configuration)
     if not network.are_counts(patch or [0]):
         raise Absent(f"the patch of configuration {configuration.name} is empty (see PG121)")
-    factors = _products(strides)
+    factors = _products(configuration.network, len(patch))
     if factors is None or len(factors) != len(patch):
         raise Absent(f"the strides of configuration {configuration.name} do not fit its patch (see PG103, PG108)")
     return patch, factors
 
 
 @by_content
-def _products(strides: list[list[Any]]) -> list[int] | None:
-    """Return the product over all stages for each axis; None where a stride is not one positive integer per axis."""
+def _products(architecture: Mapping[str, Any], axes: int) -> list[int] | None:
+    """Return the strides' product for each axis; None where a stride is not one positive integer per axis."""
+    strides = per_stage(architecture["arch_kwargs"]["strides"], axes)
     if len(set(map(len, strides))) != 1 or not network.are_counts([*chain.from_iterable(strides)]):
         return None
     return [prod(axis) for axis in zip(*strides, strict=True)]
@@ -239,9 +241,10 @@ def _stock_network(configuration: Configuration) -> str:
 
 @by_content
 def _counts_and_bad_entries(
-    kwargs: Mapping[str, Any], axes: int, has_old_format: bool
+    architecture: Mapping[str, Any], axes: int, has_old_format: bool
 ) -> tuple[dict[str, int], tuple[_BadEntry, ...]]:
     """Return the number of stages that each field implies, and entries that no U-Net accepts."""
+    kwargs = architecture["arch_kwargs"]
     return _stage_counts(kwargs, has_old_format), tuple(_bad_entries(kwargs, axes, has_old_format))
 
 

@@ -43,9 +43,10 @@ def channel_count_mismatch(dataset: Dataset, plans: Plans, dataset_json: Dataset
     """
     channels = dataset_json.channels
     fields = list(_fields_per_channel(dataset, plans))
-    wrong = [field for field in fields if field.entries != len(channels)]
-    if not wrong:
+    if all(field.entries == len(channels) for field in fields):
         return
+    fields = [field for field in fields if not field.is_reported_before(dataset)]
+    wrong = [field for field in fields if field.entries != len(channels)]
     remedy = f"give it one entry for each of: {', '.join(channels)}"
     if len(wrong) == len(fields) > 1 and len({field.entries for field in fields}) == 1:
         wrong = [wrong[0]._replace(replaces_who="these plans are")]
@@ -98,11 +99,11 @@ def normalization_differs_from_channels(
     schemes, names = configuration.require("normalization_schemes"), dataset_json.channels
     if len(schemes) != len(names):
         raise Absent(f"{configuration.name} has {len(schemes)} schemes for {len(names)} channels (see PG304)")
-    if reported_before(dataset, configuration, "normalization_schemes"):
+    implied_schemes = [constants.normalization_of(name) for name in names]
+    if schemes == implied_schemes or reported_before(dataset, configuration, "normalization_schemes"):
         return
     keep = _belongs_to_weights(dataset, configuration.plans)
-    for index, (name, scheme) in enumerate(zip(names, schemes, strict=True)):
-        implied = constants.normalization_of(name)
+    for index, (name, scheme, implied) in enumerate(zip(names, schemes, implied_schemes, strict=True)):
         if scheme == implied or scheme not in constants.NORMALIZATIONS:
             continue
         foreign = scheme == constants.CT and _foreign_statistics(dataset, configuration.plans, index)
@@ -147,11 +148,11 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
 
     Evidence: NO-01; nnU-Net issues 163, 177, 1383, Merlin issue 26.
     """
-    expected, ignored = _is_expected(dataset, plans), _ignored_voxels(dataset)
     for channel in _ct_channels(dataset, plans):
         theirs, ours = _clipped_ranges(plans, fingerprint, channel)
         because = theirs.difference(ours) if ours and theirs and ours != theirs else ""
         if ours and theirs and because:
+            expected, ignored = _is_expected(dataset, plans), _ignored_voxels(dataset)
             foreign = theirs.overlap(ours) < FOREIGN_OVERLAP
             if expected and not foreign and dataset.request.starts:
                 continue
@@ -233,6 +234,10 @@ class _FieldPerChannel(NamedTuple):
         of = f" of {self.owner.name}" if isinstance(self.owner, Configuration) else ""
         return self.replaces_who or f"{self.key}{of} is"
 
+    def is_reported_before(self, dataset: Dataset) -> bool:
+        """Return whether a configuration that is checked earlier has the same entries."""
+        return isinstance(self.owner, Configuration) and reported_before(dataset, self.owner, self.key)
+
     def matters_beyond(self, channels: int) -> bool:
         """Return whether nnU-Net fails or differs because of the entries beyond the channels, or lacks some."""
         return self.entries < channels or any(self.flags[channels:])
@@ -242,7 +247,7 @@ def _fields_per_channel(dataset: Dataset, plans: Plans) -> Iterator[_FieldPerCha
     for configuration in requested_configurations(dataset, plans):
         for key in ("normalization_schemes", "use_mask_for_norm"):
             value = configuration.get(key)
-            if value is not None and not reported_before(dataset, configuration, key):
+            if value is not None:
                 flags = tuple(value) if key == "use_mask_for_norm" else ()
                 yield _FieldPerChannel(configuration, key, len(value), flags)
     properties = plans.value.get(plans.intensity_key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from plansguard.core.errors import known
@@ -49,9 +49,8 @@ def intensity_property_missing(plans: Plans, dataset: Dataset) -> Iterator[Found
             schemes[index] = scheme if schemes.get(index) != constants.CT else constants.CT
     at = plans.at(plans.intensity_key)
     if len(properties) == len(schemes):  # PG304 reports another number
-        remedy = plan_commands(dataset, [plans])
         for index, scheme in schemes.items():
-            yield from _missing(at, properties, str(index), scheme, remedy)
+            yield from _missing(at, properties, str(index), scheme, lambda: plan_commands(dataset, [plans]))
 
 
 @rule(
@@ -82,7 +81,7 @@ def damaged_fingerprint(dataset: Dataset, fingerprint: Fingerprint) -> Iterator[
     properties = fingerprint.value.get(constants.INTENSITY_KEY)
     channels = fields.ct_channels(known(lambda: dataset.dataset_json.value))
     for channel in (channels or ()) if properties is not None else ():
-        for fault in _missing(fingerprint.at(constants.INTENSITY_KEY), properties, channel, constants.CT, ""):
+        for fault in _missing(fingerprint.at(constants.INTENSITY_KEY), properties, channel, constants.CT, str):
             lacking = f"the intensity properties of channel {channel} have no {fault.values['lacking']}"
             yield found(fault.at, trouble=lacking)
 
@@ -104,18 +103,18 @@ def _faults_of_rows(fingerprint: Fingerprint, key: str) -> Iterator[Found]:
         yield found(fingerprint.at(key, low), trouble=trouble)
 
 
-def _missing(at: Location, properties: Mapping[str, Any], channel: str, scheme: str, remedy: str) -> Iterator[Found]:
+def _missing(
+    at: Location, properties: Mapping[str, Any], channel: str, scheme: str, remedy: Callable[[], str]
+) -> Iterator[Found]:
     """Yield a finding for a channel without an entry, or without a value that its scheme reads."""
     entry = properties.get(channel)
     if entry is None:
-        yield found(at, channel=channel, lacking="entry", scheme=scheme, remedy=remedy)
+        yield found(at, channel=channel, lacking="entry", scheme=scheme, remedy=remedy())
         return
     lacking = [key for key in _NEEDED_STATISTICS if key not in entry] if scheme == constants.CT else []
     if lacking:
         unknown = [key for key in entry if key not in fields.FIELDS["IntensityProperties"]]
         misspelt = next((key for key in unknown if fields.near(key, lacking)), None)
         place = f"{at.pointer}/{channel}" + (f"/{misspelt}" if misspelt else "")
-        rename = f"rename {misspelt} to {fields.near(misspelt, lacking)}" if misspelt else ""
-        yield found(
-            Location(at.path, place), channel=channel, lacking=listed(lacking), scheme=scheme, remedy=rename or remedy
-        )
+        rename = f"rename {misspelt} to {fields.near(misspelt, lacking)}" if misspelt else remedy()
+        yield found(Location(at.path, place), channel=channel, lacking=listed(lacking), scheme=scheme, remedy=rename)

@@ -134,12 +134,16 @@ def mask_not_for_this_data(
         return
     share = fingerprint.require("median_relative_size_after_cropping")
     schemes, flags = configuration.require("normalization_schemes"), configuration.require("use_mask_for_norm")
-    if reported_before(dataset, configuration, "normalization_schemes", "use_mask_for_norm"):
+    channels = enumerate(zip(schemes, flags, strict=False))
+    wrong = [
+        one for one, (scheme, flag) in channels if scheme == _MASKED_SCHEME and flag is not (share < _MASKED_BELOW)
+    ]
+    if not wrong or reported_before(dataset, configuration, "normalization_schemes", "use_mask_for_norm"):
         return
-    for channel, (scheme, flag) in enumerate(zip(schemes, flags, strict=False)):
-        if scheme == _MASKED_SCHEME and flag is not (share < _MASKED_BELOW):
-            at, again = configuration.at("use_mask_for_norm", channel), plan_commands(dataset, [plans])
-            yield found(at, channel=channel, flag=brief(flag), other=brief(not flag), share=share, again=again)
+    for channel in wrong:
+        at, flag = configuration.at("use_mask_for_norm", channel), flags[channel]
+        again = plan_commands(dataset, [plans])
+        yield found(at, channel=channel, flag=brief(flag), other=brief(not flag), share=share, again=again)
 
 
 _KEYS = ("percentile_00_5", "percentile_99_5", "mean", "std")

@@ -13,7 +13,7 @@ from plansguard.records.preprocessing import DataState
 from plansguard.records.preprocessing_inputs import FieldDifference, dataset_changes, dataset_fields, differing
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import member, narrowed, preprocess_command, preprocess_commands
-from plansguard.subjects.data_users import DataUser, data_users
+from plansguard.subjects.data_users import DataUser
 from plansguard.subjects.dataset import Dataset, PreprocessedFolder
 from plansguard.subjects.documents import DatasetJson
 
@@ -126,7 +126,7 @@ def _in_state(
     dataset: Dataset, preprocessing_records: Folders, state: DataState
 ) -> Iterator[tuple[PreprocessedFolder, list[DataUser]]]:
     """Yield the recorded data in a state, with the requested configurations that read them, if there are any."""
-    users = data_users(dataset, dataset.plans) if preprocessing_records else {}
+    users = dataset.data_users if preprocessing_records else {}
     for folder in preprocessing_records:
         requested = [user for user in users.get(folder.record_file.identifier, ()) if user.judged]
         if folder.state is state and requested:
@@ -137,7 +137,7 @@ def _plans_differences(dataset: Dataset, folder: PreprocessedFolder, users: list
     """Yield one finding per place: inherited differences are reported where the values are written."""
     reported: list[tuple[Location, list[FieldDifference]]] = []
     for user in users:
-        differences = differing(folder.record.input, user.input)
+        differences = differing(folder.record.input, user.configuration.input)
         at = user.at(differences[0].field) if differences else None
         if at is not None and (at, differences) not in reported:
             reported.append((at, differences))

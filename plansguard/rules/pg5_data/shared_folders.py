@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from plansguard.core import disk
 from plansguard.core.report import Location, Severity
@@ -13,7 +13,7 @@ from plansguard.records.preprocessing_inputs import FieldDifference
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import in_place, member
 from plansguard.rules.engine.needs import PREPROCESSED
-from plansguard.subjects.data_users import DataUser, data_users
+from plansguard.subjects.data_users import DataUser
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 
@@ -44,9 +44,11 @@ def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
 
     Evidence: MV-06, PP-04; nnU-Net issues 1650, 2298, 2592.
     """
+    if len(dataset.plans) < 2:
+        return
     if dataset.role != "preprocessed" and len({str(plans.value.get("dataset_name")) for plans in dataset.plans}) > 1:
         return  # plans of several datasets, whose data do not share a folder
-    for users in _in_shared_folders(dataset, dataset.plans):
+    for users in _shared(dataset.data_users.values()):
         owner = users[0].plans
         owners, reported = [user for user in users if user.plans is owner], {owner.path}
         for user in users:
@@ -78,7 +80,7 @@ def child_shares_parent_data(dataset: Dataset, plans: Plans) -> Iterator[Found]:
 
     Evidence: PP-03, PP-04; nnU-Net issue 1707, and nnU-Net's page on plans files, which asks for a unique name.
     """
-    for users in _in_shared_folders(dataset, (plans,)):
+    for users in _shared([user for user in users if user.plans is plans] for users in dataset.data_users.values()):
         for place, user in enumerate(users):
             conflict = _conflict(user, users[:place])
             if conflict is not None:
@@ -154,15 +156,16 @@ def data_under_another_name(dataset: Dataset, plans: Plans, configuration: Confi
     if not is_folder_name(identifier) or configuration.origin("data_identifier") != configuration.name:
         return  # PG526 reports the one, and the parent the other
     folders = dataset.entries.folders
-    if identifier in folders or folder not in folders or folder in data_users(dataset, dataset.plans):
+    if identifier in folders or folder not in folders or folder in dataset.data_users:
         return
     if any(name.endswith((".b2nd", ".npz")) for name in disk.file_names(dataset.folder / folder)):
         at = configuration.at("data_identifier")
         yield found(at, changed=[at], identifier=brief(identifier), folder=folder)
 
 
-def _in_shared_folders(dataset: Dataset, files: tuple[Plans, ...]) -> list[list[DataUser]]:
-    return [users for users in data_users(dataset, files).values() if len(users) > 1]
+def _shared(folders: Iterable[list[DataUser]]) -> list[list[DataUser]]:
+    """Return the users of folders that have several."""
+    return [users for users in folders if len(users) > 1]
 
 
 def _conflict(user: DataUser, others: list[DataUser]) -> _Conflict | None:
