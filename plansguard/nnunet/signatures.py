@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from plansguard.core import disk
 from plansguard.core.text import brief
@@ -61,10 +61,9 @@ class Misfit(NamedTuple):
     lacking: bool = False
 
 
-@cache
 def names(kind: Kind) -> tuple[str, ...]:
     """The names of nnU-Net's own functions or classes of a kind."""
-    return tuple(_table()[kind])
+    return _names()[kind]
 
 
 def resampling(name: str) -> Arguments | None:
@@ -137,6 +136,11 @@ def wrong_type(name: str, value: Any) -> str | None:
     if not types or isinstance(value, types):
         return None
     return f"must be {expected}, not {brief(value)}"
+
+
+@cache
+def _names() -> Mapping[Kind, tuple[str, ...]]:
+    return {kind: tuple(_table()[kind]) for kind in get_args(Kind)}
 
 
 @cache
