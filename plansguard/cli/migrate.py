@@ -236,7 +236,7 @@ def _print_before(migration: Migration) -> None:
 
 
 def _print_after(migration: Migration, *, dry_run: bool) -> None:
-    from plansguard.migration.messages import next_commands
+    from plansguard.migration.messages import left_out, next_commands
 
     if migration.report.fails(Severity.ERROR):
         advice = 'A finding that is meant can be accepted with a reason: --accept CODE --because "...".'
@@ -249,6 +249,8 @@ def _print_after(migration: Migration, *, dry_run: bool) -> None:
     for write in migration.writes:
         print_line(f"{'would write' if dry_run else 'wrote'} {displayed(str(write.path))} ({write.what})")
     typer.echo(f"image reader: {migration.reader.name} ({migration.reader.because})")
+    for line in left_out(migration.pair):
+        print_wrapped(line, hanging=2)
     typer.echo("\nNext, after the same without --dry-run:" if dry_run and migration.writes else "\nNext:")
     for command in next_commands(migration):
         print_line(f"  {command}")

@@ -9,7 +9,7 @@ from plansguard.core import disk
 from plansguard.core.errors import known
 from plansguard.migration.plan import Migration
 from plansguard.nnunet import printed_commands
-from plansguard.nnunet.constants import CHECKPOINT_FINAL, DEFAULT_TRAINER
+from plansguard.nnunet.constants import CHECKPOINT_FINAL, DEFAULT_TRAINER, USUAL_CONFIGURATION
 from plansguard.nnunet.printed_commands import CHECKPOINT, Word, shell
 from plansguard.nnunet.workspace import ALL, DATASET_NAME, TrainedModel
 from plansguard.records.preprocessing import DataState
@@ -47,6 +47,14 @@ def opening(pair: Pair) -> Iterator[str]:
     yield f"why   {pair.workflow}: {purpose.format(giving=giving, receiving=receiving)}"
 
 
+def left_out(pair: Pair) -> Iterator[str]:
+    """The configurations that a graft does not take over, in one line. Other workflows take plans whole."""
+    written = {one.name for one in pair.result.configurations}
+    names = [one.name for one in pair.plans.configurations if one.name not in written]
+    if names:
+        yield f"left out: {', '.join(names)} (the own plans of {pair.receiving.name} have none of that name)"
+
+
 def next_commands(migration: Migration) -> Iterator[str]:
     """The commands to run next, with real names, in order."""
     pair = migration.pair
@@ -81,7 +89,7 @@ def _configuration(pair: Pair) -> str:
     names = [one.name for one in pair.result.configurations if pair.asks_for(one.name)]
     trained = [model.configuration for model in _trained(pair) if model.configuration in names]
     trained.sort(key=lambda name: configuration_of(pair.result, name).get("previous_stage") is not None)
-    return (trained or [name for name in names if name == "3d_fullres"] or names)[0]
+    return (trained or [name for name in names if name == USUAL_CONFIGURATION] or names)[0]
 
 
 def _weights(pair: Pair, configuration: str) -> tuple[str, Pretraining]:

@@ -5,12 +5,25 @@ Source: nnunetv2/experiment_planning/plans_for_pretraining/move_plans_between_da
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
 from plansguard.core.errors import UsageError
 from plansguard.nnunet import constants
 from plansguard.nnunet.inheritance import modern_architecture, resolve_configuration
+
+#: Fields of a configuration that a graft takes from the receiving dataset, or that name another configuration.
+_NOT_OF_A_VARIANT = frozenset(
+    {
+        "data_identifier",
+        "median_image_size_in_voxels",
+        "previous_stage",
+        "next_stage",
+        *constants.OLD_CONFIGURATION_KEYS,
+        *(field for field, facet in constants.FACET_OF_FIELD.items() if facet == "input"),
+    }
+)
 
 
 def moved(plans: dict[str, Any], *, source: str, target: str, dataset_name: str, reader: str) -> dict[str, Any]:
@@ -37,7 +50,8 @@ def grafted(plans: dict[str, Any], *, onto: dict[str, Any], target: str) -> dict
 
     Spacing, normalization, intensity properties and data identifiers stay those of ``onto``, so data that were
     preprocessed with it stay valid. The result has only the configurations of both: other networks would not be those
-    of the weights. Raises UsageError when there are none.
+    of the weights. Configurations of ``plans`` that inherit from one of them and do not change its input are kept as
+    well. Raises UsageError when no configuration is in both.
     """
     result = deepcopy(onto)
     result["plans_name"] = target
@@ -56,7 +70,19 @@ def grafted(plans: dict[str, Any], *, onto: dict[str, Any], target: str) -> dict
             own[name].pop("inherits_from", None)
     for name in common:
         _graft_configuration(resolve_configuration(theirs, name), own, name)
+    while added := [name for name, configuration in theirs.items() if name not in own and _varies(configuration, own)]:
+        own.update({name: deepcopy(theirs[name]) for name in added})
     return result
+
+
+def _varies(configuration: Any, own: Mapping[str, Any]) -> bool:
+    """Whether a configuration inherits from one of ``own`` and its own fields decide neither input nor stages."""
+    return (
+        isinstance(configuration, dict)
+        and isinstance(parent := configuration.get("inherits_from"), str)
+        and parent in own
+        and not _NOT_OF_A_VARIANT & configuration.keys()
+    )
 
 
 def _graft_configuration(theirs: dict[str, Any], own: dict[str, Any], name: str) -> None:

@@ -264,6 +264,9 @@ YARDSTICK_OF_NETWORK: Final[Mapping[str, str]] = {
 DEFAULT_IDENTIFIER: Final = "nnUNetPlans"
 """The plans that nnU-Net's commands use where none are named."""
 
+USUAL_CONFIGURATION: Final = "3d_fullres"
+"""The configuration that is trained first where several are possible. The planner writes it for all 3D images."""
+
 PLANNER_OF_IDENTIFIER: Final[Mapping[str, str]] = {
     DEFAULT_IDENTIFIER: "ExperimentPlanner",
     "nnUNetResEncUNetPlans": "ResEncUNetPlanner",

@@ -150,6 +150,24 @@ def test_graft(workspace: Path) -> None:
             assert configuration[key] == own["configurations"][name][key]
     key = "foreground_intensity_properties_per_channel"
     assert grafted[key] == own[key] != theirs[key]
+    assert "left out" not in result.out
+
+
+def test_graft_keeps_configurations_that_vary_a_common_one(workspace: Path) -> None:
+    """They are trained with the network of the weights; those with an input of their own are named as left out."""
+    child, variant = {"inherits_from": "3d_bs4", "batch_dice": False}, {"inherits_from": "3d_fullres", "batch_size": 4}
+    put(PLANS, "/configurations/3d_child", child)(workspace, CT)
+    put(PLANS, "/configurations/3d_bs4", variant)(workspace, CT)
+    put(PLANS, "/configurations/3d_far", {"inherits_from": "3d_fullres", "spacing": [5.0, 1.6, 1.6]})(workspace, CT)
+    put(PLANS, "/configurations/3d_stage", {"inherits_from": "3d_fullres", "previous_stage": "2d"})(workspace, CT)
+    result = migrate("-s", "1", "-t", "2", "-tp", "Grafted", "--workflow", "graft")
+    assert result.code == 0
+    assert "left out: 3d_far, 3d_stage (the own plans of Dataset002_FinetuneCT have none of that name)\n" in result.out
+    grafted = json.loads(place(workspace, OTHER_CT, "preprocessed/Grafted.json").read_bytes())["configurations"]
+    assert set(grafted) == {"2d", "3d_fullres", "3d_bs4", "3d_child"}
+    assert (grafted["3d_bs4"], grafted["3d_child"]) == (variant, child)
+    checked = run("check", "-d", "2", "-p", "Grafted", "-c", "3d_child")
+    assert checked.code == 0
 
 
 def test_graft_onto_named_plans(workspace: Path) -> None:
@@ -178,6 +196,16 @@ def test_repeating_changes_nothing(workspace: Path) -> None:
 
 
 # --- Plans and weights ---
+
+
+def test_an_extended_training_gives_way_to_its_extension(workspace: Path) -> None:
+    results = workspace / ROOTS["results"] / CT
+    model = results / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    extension = results / "nnUNetTrainer_8steps_from4__nnUNetPlans__3d_fullres"
+    shutil.copytree(model, extension)
+    model.rename(results / "nnUNetTrainer_4steps__nnUNetPlans__3d_fullres")
+    result = migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans")
+    assert fine_tuning(extension / "fold_0/checkpoint_final.pth", "PretrainPlans") in result.out
 
 
 @pytest.mark.parametrize(
