@@ -30,7 +30,7 @@ from plansguard.core import disk
 from plansguard.core.errors import UsageError, known
 from plansguard.core.report import Severity
 from plansguard.core.text import counted
-from plansguard.nnunet.constants import DEFAULT_TRAINER
+from plansguard.nnunet.constants import DEFAULT_TRAINER, USUAL_CONFIGURATION
 from plansguard.nnunet.workspace import ALL, Workspace
 from plansguard.render import json_text
 
@@ -279,7 +279,9 @@ def _print_next(job: Job) -> None:
     from plansguard.subjects.discovery import configuration_of
     from plansguard.subjects.pretraining import after_pretraining, pretraining_of, usual_fold
 
-    dataset, plans, name = job.dataset.name, job.plans.identifier, job.targets[-1].configuration
+    dataset, plans = job.dataset.name, job.plans.identifier
+    names = [target.configuration for target in job.targets]
+    name = USUAL_CONFIGURATION if USUAL_CONFIGURATION in names else names[-1]
     pretraining, fold = pretraining_of(job.dataset, job.plans, name), usual_fold(job.dataset)
     weights: Word | None = None
     trained = name if pretraining is not None else _stage_to_train(job, name)
@@ -290,7 +292,8 @@ def _print_next(job: Job) -> None:
     else:
         commands = [*pretraining.commands(dataset, name, plans, fold)]
         weights = None if pretraining.path == CHECKPOINT or pretraining.finish else pretraining.path
-    checked = printed_commands.check(dataset, plans=plans, configuration=name, weights=weights)
+    judged = name if weights or len(names) == 1 else None  # weights fit the configuration that is trained, not others
+    checked = printed_commands.check(dataset, plans=plans, configuration=judged, weights=weights)
     first = configuration_of(job.plans, trained)
     stages = (first, *first.next_stages)  # the training ends with predictions for the cases of the next stages
     folders = {one.name: job.dataset.folder / str(one.get("data_identifier")) for one in stages}

@@ -16,7 +16,7 @@ from plansguard.nnunet.workspace import ALL, FOLDS, TrainedModel, trained_models
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.plans import Plans
-from plansguard.training.trainer_name import gentle_trainer
+from plansguard.training.trainer_name import extension_of, gentle_trainer, known_step_name
 
 _NO_MIRRORING = "NoMirroring"
 
@@ -121,12 +121,14 @@ def pretraining_among(
 ) -> Pretraining | None:
     """The first finished training of the configuration, else an unfinished one; None where there is neither.
 
-    Models whose folder cannot be listed are passed over.
+    A training that another one extends comes after it. Models whose folder cannot be listed are passed over.
     """
     named = [model for model in models if model.configuration == configuration and _has_checkpoints(model)]
-    for model in named:
-        if model.checkpoints[0].name == CHECKPOINT_FINAL:
-            return Pretraining(model.checkpoints[0], model.trainer)
+    finished = [model for model in named if model.checkpoints[0].name == CHECKPOINT_FINAL]
+    extensions = (known_step_name(model.trainer) for model in finished)
+    extended = {extension_of(name) for name in extensions if name is not None}
+    for model in sorted(finished, key=lambda model: model.trainer in extended):
+        return Pretraining(model.checkpoints[0], model.trainer)
     for model in named:
         fold = model.checkpoints[0].parent
         return Pretraining(fold / CHECKPOINT_FINAL, model.trainer, _finish(model, dataset, fold, device))

@@ -79,7 +79,8 @@ def test_both_configurations(workspace: Path, log: Log) -> None:
     assert done.out.count("does not exist yet: nothing will be lost") == 2
     assert "also read by 3d_fullres of nnUNetResEncUNetMPlans: the same preprocessing" in done.out
     assert "running nnUNetv2_preprocess -d 2 -plans_name nnUNetPlans -c 3d_fullres\n" in done.out
-    assert "plansguard check -d 2 -p nnUNetPlans -c 2d\n" in done.out
+    check, train = "plansguard check -d 2 -p nnUNetPlans\n", "plansguard gate -- nnUNetv2_train 2 3d_fullres 0"
+    assert f"{check}  {train} -p nnUNetPlans\n" in done.out
     for name in NAMES:
         assert record_of(workspace, name)["files"]["cases"] == 5
     assert codes() == []
