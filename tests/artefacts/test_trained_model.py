@@ -159,6 +159,19 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
         read_artefact(tmp_path)
 
 
+def test_a_fold_and_the_folder_of_a_dataset(tmp_path: Path) -> None:
+    """Both are near a model: the message names the path that is meant."""
+    model = copy_of_model(tmp_path)
+    with pytest.raises(UnreadableDocument) as caught:
+        read_artefact(model / "fold_0")
+    assert caught.value.hint == f"this is a fold: name the model's folder, {model}, or a checkpoint in it"
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset/nnUNetPlans.json").write_bytes(PLANS)
+    with pytest.raises(UnreadableDocument) as caught:
+        read_artefact(tmp_path / "dataset")
+    assert caught.value.hint == f"name one of the plans in this folder, such as {tmp_path}/dataset/nnUNetPlans.json"
+
+
 def test_broken_plans_in_a_model(tmp_path: Path) -> None:
     model = copy_of_model(tmp_path)
     (model / "plans.json").write_bytes(PLANS[:1000])

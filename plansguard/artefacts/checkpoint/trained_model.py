@@ -254,11 +254,19 @@ def _models_among(path: Path, places: _Places) -> _Places:
     }
     models = dict(sorted((proper or outermost).items()))
     if not models:
-        raise UnreadableDocument(str(path), "there is no model here: no plans.json", hint=_NAME_THE_FOLDER)
+        raise UnreadableDocument(str(path), "there is no model here: no plans.json", hint=_instead(path))
     if len(models) > MAX_MODELS:
         reason = f"there are {len(models)} models here, more than {MAX_MODELS}"
         raise UnreadableDocument(str(path), reason, hint="name the folder of one dataset or of one model")
     return models
+
+
+def _instead(path: Path) -> str:
+    """What to name instead of a path in which no model is: a fold's model, plans of a dataset, else in general."""
+    if path.name.startswith("fold_") and disk.is_file(path.parent / PLANS):
+        return f"this is a fold: name the model's folder, {path.parent}, or a checkpoint in it"
+    plans = disk.matching(path, "*Plans.json") if disk.is_folder(path) else ()
+    return f"name one of the plans in this folder, such as {sorted(plans)[0]}" if plans else _NAME_THE_FOLDER
 
 
 def _above(place: str) -> Iterator[str]:
