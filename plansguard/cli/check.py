@@ -31,7 +31,7 @@ from plansguard.core.errors import UsageError
 from plansguard.core.report import Report
 from plansguard.core.text import counted
 from plansguard.nnunet.workspace import Workspace
-from plansguard.subjects.request import Reading
+from plansguard.subjects.request import DEFAULT_SEED, Reading
 
 if TYPE_CHECKING:
     from plansguard.artefacts.data.workers import Pool
@@ -69,6 +69,7 @@ Data = Annotated[
         "a few cases, or those of all."
     ),
 ]
+Seed = Annotated[int | None, Option(help="Selects the few cases of --data sample. Default: 12345.")]
 Dask = Annotated[
     str | None, Option(metavar="ADDRESS", help="Read cases on the workers of this Dask cluster (plansguard[dask]).")
 ]
@@ -94,7 +95,7 @@ def check(
     configuration: Configuration = None,
     weights: Weights = None,
     data: Data = Depth.HEADERS,
-    seed: Annotated[int, Option(help="Selects the few cases of --data sample.")] = 12345,
+    seed: Seed = None,
     dask: Dask = None,
     output: Outputs = [],  # noqa: B006 - typer copies it
     fail_on: FailOn = None,
@@ -120,6 +121,7 @@ def check(
 
     if fix and diff:
         raise UsageError("--fix writes what --diff only shows", hint="give one of them")
+    _assert_read(data, seed, dask)
     outputs = parse_outputs(output, verbose=verbose, quiet=quiet)
     active = load_settings(settings, paths or [_folder(id_or_name) for id_or_name in dataset or []])
     visited = _visited(outputs)
@@ -132,7 +134,7 @@ def check(
                 plans=plans,
                 configuration=configuration,
                 weights=weights,
-                reading=Reading(data.value, seed, pool_of(data, dask, progress)),
+                reading=Reading(data.value, DEFAULT_SEED if seed is None else seed, pool_of(data, dask, progress)),
                 settings=active,
                 progress=progress.report,
                 visit=visited,
@@ -161,6 +163,14 @@ def _page(report: Report, visited: Visited) -> str:
     from plansguard.cli.html_page import of_check
 
     return of_check(report, visited)
+
+
+def _assert_read(data: Depth, seed: int | None, dask: str | None) -> None:
+    """Raise UsageError for an option of a reading that does not take place."""
+    if seed is not None and data is not Depth.SAMPLE:
+        raise UsageError(f"--seed {seed} selects the cases of --data sample", hint="add that, or leave --seed out")
+    if dask is not None and data is Depth.NONE:
+        raise UsageError(f"--data none leaves nothing to read on {dask}", hint="leave --data none or --dask out")
 
 
 def _corrected(report: Report, judged: Callable[[], Report], outputs: OutputTargets) -> Report:

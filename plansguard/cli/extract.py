@@ -55,6 +55,8 @@ def extract(
 
     if output == _SCREEN == dataset_json:
         raise UsageError("-o and --dataset-json both name the screen", hint="give one of them a file: -o plans.json")
+    if force and {output, dataset_json} <= {_SCREEN, None}:
+        raise UsageError("--force replaces a file, and none is named", hint="leave it out, or add -o plans.json")
     for place in (output, dataset_json):
         if place not in (None, _SCREEN) and disk.are_same(source, str(place)):
             raise UsageError(f"{place} is what the plans are extracted from", hint="give the plans another name")

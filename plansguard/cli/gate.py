@@ -21,6 +21,7 @@ from plansguard.cli.common_options import (
     assert_not_mixed,
     parse_outputs,
     print_line,
+    typed_words,
 )
 from plansguard.cli.gate_options import (
     Accept,
@@ -97,6 +98,8 @@ def gate(
     if parsed is not None:
         if from_scratch and line.name != constants.TRAIN:
             raise UsageError(f"--from-scratch is an option for {constants.TRAIN}", hint="leave it out")
+        if line.name != constants.TRAIN and (idle := [*typed_words(context, ("data", "gpu_memory"))]):
+            _print_note(f"{' '.join(idle)} has no effect on {line.name}")
         weights = getattr(parsed.values, "pretrained_weights", None)
         accepted = accepted_findings(accept, because, from_scratch, weights)
         options = GateOptions(accepted, data, gpu_memory, dry_run, outputs, fail_on, settings, typed)

@@ -17,6 +17,7 @@ from plansguard.cli.common_options import (
     SettingsFile,
     Verbose,
     emit,
+    is_typed,
     load_settings,
     parse_outputs,
     print_line,
@@ -103,7 +104,12 @@ Because = Annotated[
 ]
 
 
+#: Parameters that --undo takes.
+_OF_UNDO = {"target", "target_plans", "force", "undo"}
+
+
 def migrate(
+    context: typer.Context,
     target: Annotated[str, Option("-t", metavar="DATASET", help="The dataset that the plans go to: id or name.")],
     source: Source = None,
     source_plans: SourcePlans = None,
@@ -134,8 +140,7 @@ def migrate(
     """
     workspace = Workspace.from_environment()
     if undo:
-        alone = source is None and not (dry_run or configuration or accept or because)
-        _undo(workspace, target, target_plans, force=force, alone=alone)
+        _undo(context, workspace, target, target_plans, force=force)
         return
     if onto is not None and workflow is not Workflow.GRAFT:
         raise UsageError("--onto is for --workflow graft", hint="leave it out: the other workflows take plans whole")
@@ -207,11 +212,11 @@ def _output_after(done: str) -> Iterator[None]:
         raise WriteRefused(reason, hint=done) from error
 
 
-def _undo(workspace: Workspace, target: str, identifier: str | None, *, force: bool, alone: bool) -> None:
-    """Undo the last migration; UsageError unless the options ask for that ``alone``."""
+def _undo(context: typer.Context, workspace: Workspace, target: str, identifier: str | None, *, force: bool) -> None:
+    """Undo the last migration; UsageError where an option is typed that an undo does not have."""
     from plansguard.migration.undo import undo
 
-    if not alone:
+    if any(is_typed(context, name) for name in {*context.params} - _OF_UNDO):
         hint = printed_commands.undo(target, identifier)
         raise UsageError("--undo takes only -t, -tp and --force", hint=hint)
     undone = undo(workspace, target, identifier, force=force)

@@ -8,6 +8,7 @@ from typer import Option
 
 from plansguard.cli import schedule_options
 from plansguard.cli.common_options import TextOrJson, emit_text_or_json, text_or_json
+from plansguard.core.errors import UsageError
 from plansguard.nnunet.constants import DEFAULT_TRAINER
 from plansguard.nnunet.workspace import Workspace
 from plansguard.training.schedule import STOCK_PER_WINDOW
@@ -33,7 +34,7 @@ def steps(
     dataset: Dataset = None,
     plans: Plans = None,
     configuration: Configuration = None,
-    fold: Annotated[str, Option("-f", "--fold", help="The fold: a number, or all.")] = "0",
+    fold: Annotated[str | None, Option("-f", "--fold", help="The fold: a number, or all. Default: 0.")] = None,
     output: TextOrJson = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Plan a training of N optimiser steps, and name its trainer.
@@ -50,8 +51,11 @@ def steps(
     from plansguard.render import steps as rendering
 
     outputs = text_or_json(output)
+    for option, value in (("-p", plans), ("-c", configuration), ("-f", fold)):
+        if value is not None and dataset is None:
+            raise UsageError(f"{option} {value} is of a dataset, and none is named", hint="name it with -d")
     typed = (total, epochs, per_epoch, validation, rate, by_window, warmup, extend_to)
     schedule = schedule_options.schedule_of(*typed, option="--total")
-    request = StepsRequest(trainer, schedule, dataset, plans, configuration, fold)
+    request = StepsRequest(trainer, schedule, dataset, plans, configuration, fold or "0")
     result = planned(Workspace.from_environment(), request)
     emit_text_or_json(outputs, lambda _: rendering.text(result), lambda: rendering.as_json(result))

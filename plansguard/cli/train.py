@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,8 +19,10 @@ from plansguard.cli.common_options import (
     Quiet,
     SettingsFile,
     Verbose,
+    is_typed,
     parse_outputs,
     print_line,
+    typed_words,
     weights_option,
 )
 from plansguard.cli.gate_options import (
@@ -116,9 +119,8 @@ def train(
         plansguard train 2 3d_fullres 0 -p PretrainPlans --steps 50000 --dry-run
         plansguard train 2 3d_fullres 0 --steps 50000 --max-time 23h30m --c
     """
-    if not (steps is None and epochs is None and extend_to is None and is_step_name(trainer)):
-        typed = (steps, epochs, per_epoch, validation, rate, by_window, warmup, extend_to)
-        trainer = _named(trainer, schedule_options.schedule_of(*typed, option="--steps"))
+    typed = (steps, epochs, per_epoch, validation, rate, by_window, warmup, extend_to)
+    trainer = _step_trainer(context, trainer, partial(schedule_options.schedule_of, *typed, option="--steps"))
     values = {"-pretrained_weights": weights, "-device": device, "-num_gpus": gpus}
     flags = {"--c": continues or (extend_to is not None and not validates), "--val": validates}
     flags |= {"--val_best": validates_best, "--npz": npz, "--disable_checkpointing": disable_checkpointing}
@@ -139,6 +141,18 @@ def _named(trainer: str, schedule: StepSchedule) -> str:
             hint=f"leave --steps and its other options out, or name the base trainer: -tr {base_trainer(trainer)}",
         )
     return trainer_name(trainer, schedule)
+
+
+def _step_trainer(context: typer.Context, trainer: str, schedule: Callable[[], StepSchedule]) -> str:
+    """The trainer of the schedule that is typed, or that its name contains; UsageError where both contradict."""
+    if any(is_typed(context, name) for name in ("steps", "epochs", "extend_to")) or not is_step_name(trainer):
+        return _named(trainer, schedule())
+    if words := [*typed_words(context, ("per_epoch", "validation", "rate", "by_window", "warmup"))]:
+        raise UsageError(
+            f"-tr {trainer} has its schedule in its name, and {' '.join(words)} would change nothing",
+            hint=f"name the base trainer and the number of steps: -tr {base_trainer(trainer)} --steps N",
+        )
+    return trainer
 
 
 #: Values that are nnU-Net's default and so are left out.

@@ -15,6 +15,7 @@ from plansguard.documents.json_document import JsonDocument
 from plansguard.migration.files import backup_name
 from plansguard.migration.source_artefact import chosen_models
 from plansguard.nnunet import printed_commands
+from plansguard.subjects.external_plans import ExternalPlans
 
 
 class Extracted(NamedTuple):
@@ -60,9 +61,17 @@ def _documents(source: Path, plans: str | None) -> tuple[JsonDocument, JsonDocum
     if isinstance(artefact, JsonDocument):
         raise UsageError(f"{source} holds plans already", hint=f"look at them with: {printed_commands.show(source)}")
     if isinstance(artefact, Checkpoint):
+        _assert_named(source, artefact, plans)
         return embedded_plans(artefact), embedded_dataset_json(artefact)
     model = chosen_models(source, artefact, plans, option="-p")[0]
     return model.plans, model.dataset_json
+
+
+def _assert_named(source: Path, checkpoint: Checkpoint, plans: str | None) -> None:
+    """Raise UsageError if the plans of a checkpoint are not those that are meant, by their name or configuration."""
+    name = ExternalPlans(embedded_plans(checkpoint)).identifier
+    if plans not in (None, name, checkpoint.configuration):
+        raise UsageError(f"{source} has no plans named {plans}", hint=f"plans there: {name}; -p can be left out")
 
 
 def _assert_free(path: Path, content: bytes, *, force: bool) -> None:

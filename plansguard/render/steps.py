@@ -116,8 +116,8 @@ def plot(schedule: StepSchedule, initial: float) -> Iterator[str]:
 
 
 def _windows(schedule: StepSchedule) -> str:
-    *_, last = schedule.lengths()
     per, number = schedule.per_window, schedule.windows
+    last = schedule.length_of(number - 1)
     if number == 1:
         return f"1 of {counted(last, 'step')}, which nnU-Net counts as an epoch"
     shorter = f", the last of {last:,}" if last != per else ""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
+#: Selects the cases of which the values are read.
+DEFAULT_SEED = 12345
 #: Called with what is counted, how many are done, and of how many.
 Progress = Callable[[str, int, int], None]
 
@@ -40,7 +42,7 @@ class Reading:
     """
 
     depth: str = "headers"
-    seed: int = 12345
+    seed: int = DEFAULT_SEED
     pool: Pool | None = field(default=None, compare=False)
 
     def sample(self, items: Sequence[Item], size: int = 8) -> list[Item]:

@@ -6,7 +6,6 @@ Here that unit is called a window: N steps are divided into windows of K, the la
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from plansguard.core.errors import UsageError
@@ -111,10 +110,9 @@ class StepSchedule:
             return step // self.per_window
         return self._windows_before + (step - self.extends) // self.per_window
 
-    def lengths(self) -> Iterator[int]:
-        """The number of steps of each window."""
-        for window in range(self.windows):
-            yield self.first_step(window + 1) - self.first_step(window)
+    def length_of(self, window: int) -> int:
+        """The number of steps of this window."""
+        return self.first_step(window + 1) - self.first_step(window)
 
     def rate_at(self, step: int, initial: float, exponent: float = EXPONENT) -> float:
         """The learning rate of the step after ``step`` steps; ``initial`` is the highest one. 0 at the end.

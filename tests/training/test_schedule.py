@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -57,15 +58,20 @@ bases = st.from_regex(r"[A-Za-z][A-Za-z0-9]{0,12}(_[A-Za-z0-9]{1,8}){0,2}", full
 )
 
 
+def lengths_of(schedule: StepSchedule) -> list[int]:
+    """The number of steps of each window."""
+    return [schedule.length_of(window) for window in range(schedule.windows)]
+
+
 # --- The schedule
 
 
 @given(small)
 def test_windows_add_up_to_exactly_all_steps(schedule: StepSchedule) -> None:
-    lengths = list(schedule.lengths())
+    lengths = lengths_of(schedule)
     assert sum(lengths) == schedule.total
     assert len(lengths) == schedule.windows
-    before = [] if schedule.extended is None else list(schedule.extended.lengths())
+    before = [] if schedule.extended is None else lengths_of(schedule.extended)
     assert lengths[: len(before)] == before
     for some in (before, lengths[len(before) :]):
         assert set(some[:-1]) <= {schedule.per_window}
@@ -138,7 +144,7 @@ def test_an_extension() -> None:
     assert schedule.rate_at(50_000, 0.01) == pytest.approx(4.6e-6, rel=0.02)
     assert schedule.rate_at(50_999, 0.01) == pytest.approx(0.01 * (29 / 80) ** 0.9)
     assert schedule.rate_at(79_999, 0.01) == StepSchedule(80_000).rate_at(79_999, 0.01)
-    assert list(StepSchedule(12, 4, extends=6).lengths()) == [4, 2, 4, 2]
+    assert lengths_of(StepSchedule(12, 4, extends=6)) == [4, 2, 4, 2]
     assert StepSchedule(12, extends=6).restart == 0
 
 
@@ -364,6 +370,16 @@ def test_steps() -> None:
     assert "20% of its 250,000 steps" in done.out
     assert "0.01, falling with each step to 5.9e-07" in done.out
     assert "nnUNetv2_train DATASET CONFIGURATION 0 -tr nnUNetTrainer_50000steps_1000per\n" in done.out
+
+
+@pytest.mark.parametrize("options", ["", "--per-epoch 1", "--window-lr --per-epoch 1", "--warmup 500 --lr 0.1"])
+def test_the_longest_schedules_take_no_longer(options: str) -> None:
+    """Nothing is done for each of a billion windows."""
+    started = time.process_time()
+    for total in (("--total", "1000000000"), ("--total", "1000", "--extend-to", "1000000000")):
+        for output in ("text", "json"):
+            assert run("steps", *total, "--output", output, *options.split()).code == 0
+    assert time.process_time() - started < 3
 
 
 def test_the_other_way_round() -> None:
