@@ -104,19 +104,19 @@ MANY_CASES = [
 PARSE = "import json, sys; [json.load(open(path)) for path in sys.argv[1:]]"
 
 
-def repeat_cases(folder: Path) -> list[str]:
+def repeat_cases(folder: Path, cases: int = CASES) -> list[str]:
     """Copy a dataset and repeat its cases; return the paths of the documents that list them."""
     shutil.copytree(folder.with_name(RECEIVING), folder)
     for plans in folder.glob("*Plans.json"):
         plans.write_text(plans.read_text(encoding="utf-8").replace(RECEIVING, MANY), encoding="utf-8")
-    names = [f"case_{index:06d}" for index in range(CASES)]
+    names = [f"case_{index:06d}" for index in range(cases)]
     fingerprint, dataset = (
         json.loads((folder / name).read_text(encoding="utf-8")) for name in ("dataset_fingerprint.json", "dataset.json")
     )
     for key in ("spacings", "shapes_after_crop"):
         rows = fingerprint[key]
-        fingerprint[key] = [rows[index % len(rows)] for index in range(CASES)]
-    dataset["numTraining"] = CASES
+        fingerprint[key] = [rows[index % len(rows)] for index in range(cases)]
+    dataset["numTraining"] = cases
     parts = [names[fold::5] for fold in range(5)]
     splits = [{"train": sorted(set(names) - set(part)), "val": part} for part in parts]
     documents = {"dataset_fingerprint.json": fingerprint, "dataset.json": dataset, "splits_final.json": splits}

@@ -16,6 +16,7 @@ import commands
 import datasets
 import gate
 import headers
+import pages
 import trainer
 import values
 
@@ -28,6 +29,7 @@ BENCHMARKS = {
     "Values of preprocessed cases": values.table,
     "The gate before a training": gate.table,
     "Steps of a training": trainer.table,
+    "Pages with pictures": pages.table,
 }
 
 

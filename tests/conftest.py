@@ -32,11 +32,14 @@ settings.load_profile("plansguard-ci" if os.environ.get("CI") else "plansguard")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run trainings first, then other slow tests: a module stays in one process, and would run alone at the end."""
+    """Run trainings first, then what else needs nnU-Net, then other slow tests.
 
-    def place(item: pytest.Item) -> tuple[bool, bool]:
+    A module stays in one process: a long one would run alone at the end.
+    """
+
+    def place(item: pytest.Item) -> tuple[bool, bool, bool]:
         slow, nnunet = item.get_closest_marker("slow"), item.get_closest_marker("nnunet")
-        return not (slow and nnunet), not slow
+        return not (slow and nnunet), not nnunet, not slow
 
     items.sort(key=place)
 
