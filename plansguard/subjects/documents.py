@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from math import isnan
+from math import isnan, prod
 from pathlib import Path
 from sys import float_info
 from typing import Any, TypeVar
@@ -141,46 +141,49 @@ class Fingerprint(Document):
         same_spacing = all(abs(a - b) <= 1e-3 * abs(b) for a, b in zip(plans_spacing, spacing, strict=True))
         return same_spacing and all(abs(a - b) <= 1 for a, b in zip(plans_shape, shape, strict=True))
 
-    # Medians per array axis, each computed once: a fingerprint may have 200,000 cases, and many rules ask for them.
+    # Per axis of the reader, each computed once: a fingerprint may have 200,000 cases, and many rules ask for medians.
 
     @cached_property
     def _spacing(self) -> list[float]:
-        return _medians(self._spacings)
+        return list(map(_median, self.sorted_spacings))
 
     @cached_property
     def _shape(self) -> list[float]:
-        return _medians(self._shapes)
+        return [_median(sorted(values)) for values in self._shapes]
 
     @cached_property
     def _extent(self) -> list[float]:
+        return list(map(_median, self.sorted_extents))
+
+    @cached_property
+    def sorted_spacings(self) -> list[list[float]]:
+        """For each axis of the reader the spacings of all cases in mm, sorted; Absent when they are not usable."""
+        return [sorted(values) for values in self._spacings]
+
+    @cached_property
+    def sorted_extents(self) -> list[list[float]]:
+        """For each axis of the reader the sizes of all cropped cases in mm, sorted; Absent when they are not usable."""
+        return [sorted(values) for values in self._extents]
+
+    @property
+    def smallest_extent(self) -> tuple[float, ...]:
+        """The size in mm of the cropped case with the smallest volume, in the reader's axis order; Absent as above."""
+        return min(zip(*self._extents, strict=True), key=prod)
+
+    @cached_property
+    def _extents(self) -> list[list[float]]:
         spacings, shapes = self._spacings, self._shapes
         if [*map(len, spacings)] != [*map(len, shapes)]:
             raise Absent(f"{self.path.name} does not have a shape for every spacing (see PG303)")
         axes = zip(spacings, shapes, strict=True)
-        return _medians([[mm * voxels for mm, voxels in zip(*axis, strict=True)] for axis in axes])
-
-    @property
-    def spacings(self) -> list[list[float]]:
-        """Spacing of each case in mm, in the reader's axis order; Absent when they are not usable."""
-        self._spacings  # noqa: B018 - raises Absent
-        rows: list[list[float]] = self.value["spacings"]
-        return rows
-
-    @property
-    def shapes(self) -> list[list[float]]:
-        """Shape of each case after cropping in voxels, in the reader's axis order; Absent when they are not usable."""
-        self._shapes  # noqa: B018 - raises Absent
-        rows: list[list[float]] = self.value["shapes_after_crop"]
-        return rows
+        return [[mm * voxels for mm, voxels in zip(*axis, strict=True)] for axis in axes]
 
     @cached_property
     def _spacings(self) -> list[list[float]]:
-        """The spacings of all cases along each axis."""
         return self._usable("spacings")
 
     @cached_property
     def _shapes(self) -> list[list[float]]:
-        """The shapes of all cases along each axis."""
         return self._usable("shapes_after_crop")
 
     def _usable(self, key: str) -> list[list[float]]:
@@ -236,10 +239,6 @@ def columns(rows: list[list[float]]) -> list[list[float]]:
 def _are_usable(values: list[float]) -> bool:
     """Whether all are positive and finite."""
     return min(values) > 0 and max(values) <= float_info.max and not any(map(isnan, values))
-
-
-def _medians(axes: list[list[float]]) -> list[float]:
-    return [_median(sorted(values)) for values in axes]
 
 
 def _in_order(medians: list[float], transpose_forward: list[int]) -> list[float]:

@@ -140,7 +140,7 @@ def test_an_edited_spacing_is_seen() -> None:
     text = page_of(("check", "-d", "2", "-p", "Moved", "-c", "3d_fullres"), code=1).text
     assert "an object has 2.5, 1, 1 times as many voxels" in text
     assert "spacing [2.5, 0.8, 0.8] [1.0, 0.8, 0.8] differs" in text
-    assert "target spacing 1 mm; Dataset001_PretrainCT 2.5; Dataset002_FinetuneCT 1.5 finer than every image" in text
+    assert "target spacing 1 mm; Dataset001_PretrainCT 2.5; Dataset002_FinetuneCT 1.5; finer than every image" in text
 
 
 def test_foreign_intensities_are_seen() -> None:

@@ -51,7 +51,7 @@ def test_every_case_is_in_a_bin(workspace: Path) -> None:
         assert [axis.axis for axis in axes] == [0, 1, 2]
         for axis in axes:
             (one,) = axis.distributions
-            assert sum(one.counts) == len(subject.fingerprint.spacings)
+            assert sum(one.counts) == len(subject.fingerprint.value["spacings"])
             assert axis.low <= min(one.smallest, axis.plans)
             assert max(one.largest, axis.plans) <= axis.high
 
@@ -84,7 +84,8 @@ def test_the_patch_is_in_millimetres(workspace: Path) -> None:
     shown = geometry.patch_figure(configuration(subject), RECEIVING, subject.fingerprint)
     chosen = configuration(subject)
     assert shown.patch == tuple(a * b for a, b in zip(chosen.get("patch_size"), chosen.get("spacing"), strict=True))
-    extents = zip(subject.fingerprint.spacings, subject.fingerprint.shapes, strict=True)
+    fingerprint = subject.fingerprint.value
+    extents = zip(fingerprint["spacings"], fingerprint["shapes_after_crop"], strict=True)
     volumes = [[a * b for a, b in zip(*case, strict=True)] for case in extents]
     assert list(shown.smallest) in volumes
 

@@ -5,20 +5,22 @@ Axes are those of arrays after ``transpose_forward``; a 2D configuration has the
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
-from statistics import median
+from itertools import pairwise
+from typing import TypeVar
 
 from plansguard.core.errors import Absent
-from plansguard.subjects.documents import Fingerprint, columns
+from plansguard.subjects.documents import Fingerprint
 from plansguard.subjects.plans import Configuration
 
-#: Bins of a distribution.
-_BINS = 32
+#: Bins of a distribution; an odd number, so that a value that all cases have is in the middle.
+_BINS = 31
 #: The share of the range that is left free beside the extreme values.
 _MARGIN = 0.05
 
+Item = TypeVar("Item")
 #: The name of a dataset, and its fingerprint.
 Named = tuple[str, Fingerprint]
 
@@ -71,7 +73,7 @@ class PatchFigure:
 def spacing_figures(configuration: Configuration, fingerprints: Sequence[Named]) -> tuple[AxisFigure, ...]:
     """The spacings of the cases and the target spacing, in mm. Absent when one of them is missing."""
     spacing = _spacing(configuration)
-    rows = [(name, _ordered(configuration, one.spacings)) for name, one in fingerprints]
+    rows = [(name, _ordered(configuration, one.sorted_spacings)) for name, one in fingerprints]
     return _figures(rows, spacing)
 
 
@@ -80,20 +82,21 @@ def size_figures(configuration: Configuration, fingerprints: Sequence[Named]) ->
     spacing, patch = _spacing(configuration), configuration.require("patch_size")
     rows = []
     for name, fingerprint in fingerprints:
-        extents = _ordered(configuration, _extents(fingerprint))
-        resampled = zip(extents[-len(spacing) :], spacing, strict=True)
+        extents = _ordered(configuration, fingerprint.sorted_extents)[-len(spacing) :]
+        resampled = zip(extents, spacing[-len(extents) :], strict=True)
         rows.append((name, [[extent / mm for extent in column] for column, mm in resampled]))
     return _figures(rows, patch)
 
 
 def patch_figure(configuration: Configuration, dataset: str, fingerprint: Fingerprint) -> PatchFigure:
     """The patch beside the median and the smallest image of a dataset, in mm. Absent when a size is missing."""
-    spacing = _spacing(configuration)
-    patch = configuration.require("patch_size")
-    extents = _ordered(configuration, _extents(fingerprint))[-len(spacing) :]
-    smallest = min(zip(*extents, strict=True), key=prod)
-    patch_mm = tuple(voxels * mm for voxels, mm in zip(patch, spacing, strict=True))
-    return PatchFigure(dataset, patch_mm, tuple(map(median, extents)), smallest)
+    spacing, axes = _spacing(configuration), len(_spacing(configuration))
+    patch = (voxels * mm for voxels, mm in zip(configuration.require("patch_size"), spacing, strict=True))
+    *_, median = fingerprint.medians(configuration.plans.require("transpose_forward"))
+    smallest = _ordered(configuration, fingerprint.smallest_extent)
+    if len(smallest) < axes:
+        raise Absent("the images have fewer axes than the patch")
+    return PatchFigure(dataset, tuple(patch), tuple(median[-axes:]), tuple(smallest[-axes:]))
 
 
 def _spacing(configuration: Configuration) -> list[float]:
@@ -103,32 +106,23 @@ def _spacing(configuration: Configuration) -> list[float]:
     return spacing
 
 
-def _extents(fingerprint: Fingerprint) -> list[list[float]]:
-    """The sizes of the cases in mm."""
-    spacings, shapes = fingerprint.spacings, fingerprint.shapes
-    if len(spacings) != len(shapes) or len(spacings[0]) != len(shapes[0]):
-        raise Absent(f"{fingerprint.path.name} does not have a shape for every spacing (see PG303)")
-    cases = zip(spacings, shapes, strict=True)
-    return [[mm * voxels for mm, voxels in zip(*case, strict=True)] for case in cases]
-
-
-def _ordered(configuration: Configuration, rows: list[list[float]]) -> list[list[float]]:
-    """The columns of the rows, one per array axis after transpose_forward."""
-    order, found = configuration.plans.require("transpose_forward"), columns(rows)
-    if sorted(order) != list(range(len(found))):
+def _ordered(configuration: Configuration, axes: Sequence[Item]) -> list[Item]:
+    """The items of the reader's axes, in the order of array axes after transpose_forward."""
+    order = configuration.plans.require("transpose_forward")
+    if sorted(order) != list(range(len(axes))):
         raise Absent("transpose_forward does not order the axes (see PG105)")
-    return [found[axis] for axis in order]
+    return [axes[axis] for axis in order]
 
 
 def _figures(rows: Sequence[tuple[str, list[list[float]]]], values: Sequence[float]) -> tuple[AxisFigure, ...]:
-    """One figure for each of ``values``, which belong to the last axes."""
+    """One figure for each of ``values``, which belong to the last axes; the columns of the rows are sorted."""
     figures = []
     for axis, value in enumerate(values):
         named = [(name, found[axis - len(values)]) for name, found in rows if len(found) >= len(values)]
         if not named:
             raise Absent("no dataset has images with as many axes")
-        low = min(value, *(min(column) for _, column in named))
-        high = max(value, *(max(column) for _, column in named))
+        low = min(value, *(column[0] for _, column in named))
+        high = max(value, *(column[-1] for _, column in named))
         margin = (high - low or high) * _MARGIN
         low, high = max(0.0, low - margin), high + margin
         distributions = tuple(_distribution(name, column, low, high) for name, column in named)
@@ -136,8 +130,9 @@ def _figures(rows: Sequence[tuple[str, list[list[float]]]], values: Sequence[flo
     return tuple(figures)
 
 
-def _distribution(dataset: str, values: list[float], low: float, high: float) -> Distribution:
-    counts = [0] * _BINS
-    for value in values:
-        counts[min(_BINS - 1, int((value - low) / (high - low) * _BINS))] += 1
-    return Distribution(dataset, min(values), median(values), max(values), tuple(counts))
+def _distribution(dataset: str, ordered: list[float], low: float, high: float) -> Distribution:
+    ends = [bisect_left(ordered, low + (high - low) * index / _BINS) for index in range(1, _BINS)]
+    counts = (end - start for start, end in pairwise([0, *ends, len(ordered)]))
+    middle = len(ordered) // 2
+    median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    return Distribution(dataset, ordered[0], median, ordered[-1], tuple(counts))
