@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from plansguard.documents.models.command_documents import FitDocument, FitEntry
 from plansguard.nnunet.workspace import displayed
 from plansguard.render import Screen, json_text, printable
-from plansguard.render.columns import aligned, wrapped
+from plansguard.render.columns import aligned, display_width, wrapped
 from plansguard.render.html.section import Section
 from plansguard.subjects.fit_result import IMPOSSIBLE, LOADS, MIGRATE, PREPROCESS, FitResult
 
@@ -16,17 +16,37 @@ _COLORS = {LOADS: "32", PREPROCESS: "33", MIGRATE: "33", IMPOSSIBLE: "31"}
 
 
 def text(results: Sequence[FitResult], screen: Screen) -> str:
-    """Render one row for each weights and plans, and below the table each reason with its command once."""
-    several = len({result.weights for result in results}) > 1
-    first = 0 if several else 1
+    """Render one row for each weights and plans, and below the table each reason with its command once.
+
+    Where the names of several weights have no room on the screen, each has a table of its own below its name.
+    """
+    weights = list(dict.fromkeys(result.weights for result in results))
+    several = len(weights) > 1
+    lines = _table(results, screen, first=0 if several else 1)
+    if several and screen.width is not None and _width(results) > screen.width:
+        lines = []
+        for path in weights:
+            own = [result for result in results if result.weights == path]
+            lines += [printable(displayed(path)), *_table(own, screen, first=1), ""]
+        del lines[-1]
+    lines += _reasons(results, screen, several=several)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _width(results: Sequence[FitResult]) -> int:
+    """The columns that one table of all results takes."""
+    return max(map(display_width, _table(results, Screen(), first=0)))
+
+
+def _table(results: Sequence[FitResult], screen: Screen, *, first: int) -> list[str]:
+    """The table from a column on."""
     rows = [tuple(map(printable, _cells(result)))[first:] for result in results]
     lines = aligned([_HEAD[first:], *rows])
     for number, result in enumerate(results, 1):
         if screen.color and result.outcome in _COLORS:
             start = lines[number].removesuffix(result.outcome)
             lines[number] = f"{start}\x1b[{_COLORS[result.outcome]}m{result.outcome}\x1b[0m"
-    lines += _reasons(results, screen, several=several)
-    return "".join(f"{line}\n" for line in lines)
+    return lines
 
 
 def sections(results: Sequence[FitResult]) -> list[Section]:

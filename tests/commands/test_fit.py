@@ -12,7 +12,7 @@ import pytest
 
 from plansguard.render import Screen
 from plansguard.render.fit import text
-from plansguard.subjects.fit_result import FitResult
+from plansguard.subjects.fit_result import LOADS, FitResult
 from tests.support import checkpoints
 from tests.support.command import Done, run
 from tests.support.data_folders import DATA, preprocessed
@@ -290,6 +290,18 @@ def test_several_weights_are_one_table(workspace: Path) -> None:
     assert fits.startswith("my weights.pth ")
     assert (fits.split()[-1], other.split()[-2:]) == ("loads", ["migrate", "first"])
     assert done.code == 1
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_each_has_a_table_where_their_names_have_no_room(color: bool) -> None:
+    results = [
+        FitResult(f"{'w' * 20}{index}.pth", "Dataset002_FinetuneCT", "nnUNetPlans", "3d_fullres", LOADS, "", "x")
+        for index in range(2)
+    ]
+    wide, narrow = (text(results, Screen(color=color, width=width)).splitlines() for width in (90, 80))
+    assert wide[0].split()[0] == "weights"
+    assert [narrow[0], narrow[4]] == [result.weights for result in results]
+    assert narrow[1].split() == narrow[5].split() == ["dataset", "plans", "configuration", "needs"]
 
 
 def test_hostile_names_reach_no_terminal(workspace: Path) -> None:
