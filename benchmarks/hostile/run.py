@@ -114,11 +114,11 @@ class Bench:
         """Yield the commands that read the document at a place, with options that differ from document to document."""
         dataset, identifier = plans.parent.name, plans.stem
         other = chance.choice([one for one in self.plans if one.parent != plans.parent])
-        output = ["--output", chance.choice(("text", "json", "github"))]
+        output = ["--output", chance.choice(("text", "json", "github", "html"))]
         compared = chance.choice(([place, self.good], [self.good, place]))
         yield ["check", str(plans.parent), *output]
         yield ["diff", *map(str, compared), *([] if "github" in output else output)]
-        yield ["show", str(place), *chance.choice(([], ["--json"]))]
+        yield ["show", str(place), *chance.choice(([], ["--json"], ["--output", "html"]))]
         pair = [(dataset, identifier, other.parent.name), (other.parent.name, other.stem, dataset)]
         source, moved, target = chance.choice(pair)
         workflow = ["--workflow", chance.choice(("finetune", "finetune", "pretrain"))]
