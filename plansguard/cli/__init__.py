@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,9 @@ os.environ.setdefault(_NO_PLUGINS, "__all__")
 
 #: Exit codes of a program that SIGINT or SIGPIPE ends, as a shell reports them.
 _INTERRUPTED, _BROKEN_PIPE = 128 + 2, 128 + 13
+
+#: Errors of a write to a stream that is open, which has no name.
+_UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 #: A shell that completes words sets it to ``complete_`` and its own name.
 COMPLETE_VARIABLE = "_PLANSGUARD_COMPLETE"
@@ -141,8 +145,9 @@ def _run() -> None:
         from plansguard.cli.common_options import show_error
 
         if not isinstance(error, PlansguardError):
-            # A folder without permission, a name that is too long, a network drive that went away.
-            error = PlansguardError(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            # A folder without permission, a name that is too long, a network drive that went away, a full disk.
+            what = error.filename or ("cannot write the output" if error.errno in _UNWRITTEN else "")
+            error = PlansguardError(f"{what}: {error.strerror}" if what else error.strerror or str(error))
         show_error(error)
         sys.exit(2)
 

@@ -35,6 +35,20 @@ def env(output: TextOrJson = []) -> None:  # noqa: B006 - typer copies it
     variables = {trainer_folder.VARIABLE: folders}
     emit_text_or_json(
         outputs,
-        lambda _: "".join(f"export {key}={shlex.quote(value)}\n" for key, value in variables.items()),
+        lambda _: "".join(f"export {key}={_quoted(value)}\n" for key, value in variables.items()),
         lambda: plain_json({"schema": "plansguard/env/1", "variables": variables}),
     )
+
+
+def _quoted(value: str) -> str:
+    """A value as every shell reads it, with control characters spelled out."""
+    if value.isprintable():
+        return shlex.quote(value)
+    return f'"$(printf {shlex.quote("".join(map(_in_format, value)))})"'
+
+
+def _in_format(character: str) -> str:
+    """A character in a format of printf."""
+    if character in "\\%":
+        return character * 2
+    return character if character.isprintable() else "".join(f"\\{byte:03o}" for byte in os.fsencode(character))

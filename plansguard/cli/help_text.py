@@ -1,9 +1,10 @@
-"""The help of the program and of its commands: commands in groups, and examples at the end of each."""
+"""The help of the program and of its commands, and the errors of words that they do not know."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import typer.core
@@ -41,8 +42,32 @@ def help_of(function: Callable[..., Any]) -> HelpText:
     return HelpText(text, tuple(line.strip() for line in examples.splitlines()))
 
 
+@contextmanager
+def _harmless_errors() -> Iterator[None]:
+    """Spell out control characters of typed words in the messages of typer, which repeat them."""
+    try:
+        yield
+    except Exception as error:
+        message, is_help = getattr(error, "message", None), type(error).__name__ == "NoArgsIsHelpError"
+        if isinstance(message, str) and hasattr(error, "format_message") and not is_help:
+            from plansguard.render import printable
+
+            vars(error)["message"] = printable(message)
+        raise
+
+
 class Program(typer.core.TyperGroup):
     """The program, whose help lists the commands in groups, each with the whole first line of its text."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Parse the words before the command."""
+        with _harmless_errors():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse the words of the command, and run it."""
+        with _harmless_errors():
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer calls it so
         """Write the groups of commands, in the same columns."""

@@ -208,7 +208,7 @@ def _output_after(done: str) -> Iterator[None]:
     except (OSError, WriteRefused) as error:
         if not done:
             raise
-        reason = error.reason if isinstance(error, WriteRefused) else f"the output cannot be written: {error.strerror}"
+        reason = error.reason if isinstance(error, WriteRefused) else f"cannot write the output: {error.strerror}"
         raise WriteRefused(reason, hint=done) from error
 
 

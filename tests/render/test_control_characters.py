@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+import typer.main
 
+from plansguard.cli import COMMANDS, build_app
 from plansguard.commands.check import check
+from plansguard.nnunet.install.trainer_folder import FOLDER as EXTENSION
 from plansguard.render import FORMATS, Screen, render
 from tests.support.command import Done, run
 from tests.support.reports import BROKEN, DATASET, EVIL, evil_plans, plans, save
@@ -147,3 +152,52 @@ def test_error_messages_are_harmless(text: str) -> None:
 
 def test_an_error_message_is_spelled_out() -> None:
     assert run("check", EVIL).err.splitlines()[0] == r"plansguard: there is no x\n::error::owned\x1b[31m\u202e\x07"
+
+
+def _takes(parameter: Any, value: str) -> bool:
+    """Whether typer passes this value of an option on."""
+    try:
+        parameter.type.convert(value, parameter, None)
+    except typer.BadParameter:
+        return False
+    return True
+
+
+#: Options whose value typer itself reads, and refuses.
+READ_BY_TYPER = [
+    (name, parameter.opts[-1])
+    for name, command in typer.main.get_command(build_app()).commands.items()  # type: ignore[attr-defined]
+    for parameter in command.params
+    if parameter.param_type_name == "option" and not parameter.is_flag and not _takes(parameter, "?")
+]
+
+
+def test_the_options_that_typer_reads() -> None:
+    assert {("check", "--data"), ("steps", "--lr"), ("train", "--num-gpus")} <= {*READ_BY_TYPER}
+
+
+@pytest.mark.slow
+@every_text
+def test_messages_of_typer_are_harmless(text: str) -> None:
+    """It repeats what is typed: options, values, commands and arguments that it does not know."""
+    typed = TEXTS[text][:100_000].replace("\ud800", "\udcff")
+    words: list[list[str]] = [[typed], [f"--{typed}"], *([name, f"--{typed}"] for name in COMMANDS)]
+    words += [["rules", typed], ["env", typed, typed], *([name, option, typed] for name, option in READ_BY_TYPER)]
+    for each in words:
+        done = run(*each)
+        assert (done.code, done.out) == (2, ""), each
+        assert_harmless(done.err)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX shells")
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_the_variable_with_control_characters(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are spelled out, and the shell reads the same value."""
+    folder = "/x\x1b[31m\u202e\udcff %d\\n'\"$HOME\ny"
+    monkeypatch.setenv("nnUNet_extTrainer", folder)
+    done = run("env")
+    assert_harmless(done.out)
+    printed = subprocess.run(
+        [shell, "-c", done.out + 'printf %s "$nnUNet_extTrainer"'], capture_output=True, check=True
+    ).stdout
+    assert printed == os.fsencode(f"{EXTENSION}{os.pathsep}{folder}")
