@@ -72,6 +72,11 @@ class TypedOptions:
         """The options of ``plansguard gate``."""
         return (*self.shared, *self.accepting)
 
+    @property
+    def of_another_training(self) -> tuple[str, ...]:
+        """Those of ``shared`` for a training that has to be made before this one, even for a judgement of this one."""
+        return tuple(word for word in self.shared if word != "--dry-run")
+
 
 @dataclass(frozen=True)
 class Request:

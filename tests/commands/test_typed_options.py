@@ -31,9 +31,10 @@ pytestmark = [
 Words = tuple[str, ...]
 #: Options of plansguard train and of the gate.
 MEMORY: Words = ("--gpu-memory", "24.5")
+DRY_RUN: Words = ("--dry-run",)
 ACCEPTING: tuple[Words, ...] = (("--accept", "PG715"), ("--because", "a quota"))
 SHARED: tuple[Words, ...] = (
-    *(("--data", "headers"), ("--dry-run",), ("--output", "json"), ("--fail-on", "warning"), ("--quiet",)),
+    *(("--data", "headers"), DRY_RUN, ("--output", "json"), ("--fail-on", "warning"), ("--quiet",)),
     *(("--settings", "own.json"), MEMORY, *ACCEPTING),
 )
 #: Options of nnU-Net.
@@ -94,10 +95,10 @@ FIXES = {
         variables={"SLURM_JOB_END_TIME": "in ten minutes"},
         steps=0,
     ),
-    "no first stage": Fix("PG518", FIRST_STAGE, CASCADE, steps=0, left_out=(*ACCEPTING, *FLAGS, UNKNOWN)),
+    "no first stage": Fix("PG518", FIRST_STAGE, CASCADE, steps=0, left_out=(DRY_RUN, *ACCEPTING, *FLAGS, UNKNOWN)),
     "the first stage saw all": Fix(
         *("PG743", (*READY, *STAGES, trained("3d_lowres", *CASES), as_fold_all, _by_steps), CASCADE),
-        left_out=ACCEPTING,
+        left_out=(DRY_RUN, *ACCEPTING),
     ),
 }
 
@@ -163,6 +164,7 @@ def test_no_option_is_lost(
         # "in steps" is another program: the words that only nnU-Net of another version has are not for it
         wanted = [option for option in options if option != UNKNOWN or "gate" in training]
         assert [*missing(wanted, training)] == [], training
+        assert ("--dry-run" in training) is (DRY_RUN in wanted)  # another training has to be made
         if fix.free and program == "gate":
             (trainer,) = (word for word in training if "steps" in word)
             assert [part for part in IN_NAME if part not in trainer] == []

@@ -164,6 +164,6 @@ def _first_stage(
         trainer=trainer if trainer != DEFAULT_TRAINER else None,
         device=dataset.request.device,
         gpus=dataset.request.gpus,
-        options=dataset.request.typed.shared,
+        options=dataset.request.typed.of_another_training,
         flags=["--val"] if validates else [],
     )

@@ -171,7 +171,8 @@ def _previous_stage(run: TrainingRun) -> str | None:
 
 def _of_stage(run: TrainingRun, stage: str) -> TrainingRun:
     """The same training of another configuration, from random weights."""
-    request = replace(run.dataset.request, weights=None, typed=replace(run.typed, accepting=()))
+    typed = replace(run.typed, shared=run.typed.of_another_training, accepting=())
+    request = replace(run.dataset.request, weights=None, typed=typed)
     dataset = replace(run.dataset, request=request)
     configuration = configuration_of(run.plans, stage)
     return replace(run, dataset=dataset, configuration=configuration, continues=False, validates=False)
