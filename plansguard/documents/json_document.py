@@ -13,11 +13,11 @@ import json
 import math
 import stat
 from collections import Counter
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
+from plansguard.core.lazy import cached_property
 from plansguard.documents.recognise import Kind, may_list_cases, recognise
 
 if TYPE_CHECKING:

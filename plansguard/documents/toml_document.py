@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from plansguard.core.errors import UnreadableDocument
+from plansguard.core.lazy import cached_property
 from plansguard.core.report import Excerpt
 from plansguard.documents import excerpts
 from plansguard.documents.json_document import MAX_BYTES, decode, read_bytes, tokens, too_large

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plansguard.core.errors import Absent
+from plansguard.core.lazy import cached_property
 from plansguard.nnunet.workspace import TrainedModel
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Plans

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoints
 from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument, UnreadableFolder
+from plansguard.core.lazy import cached_property
 from plansguard.nnunet.workspace import cases_among
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration

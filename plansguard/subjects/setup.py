@@ -7,11 +7,11 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from plansguard.core import disk
+from plansguard.core.lazy import cached_property
 from plansguard.core.report import Location
 from plansguard.nnunet.constants import NNUNET_PACKAGE
 from plansguard.nnunet.install.python_sources import folder_of

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plansguard.core import disk
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, known
+from plansguard.core.lazy import cached_property
 from plansguard.core.report import Location
 from plansguard.nnunet import constants, printed_commands
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER, TRAIN

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from plansguard.core.errors import Absent, UnreadableDocument, known
+from plansguard.core.lazy import cached_property
 from plansguard.documents import size_limits
 from plansguard.nnunet import constants, runtime
 from plansguard.nnunet.network.mismatch import Obstacle, obstacles, obstacles_by_plans
