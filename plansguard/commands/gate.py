@@ -42,9 +42,8 @@ from plansguard.subjects.training_run import TrainingRun
 from plansguard.training.options import read_options
 from plansguard.training.trainer_name import is_step_name
 
-#: Rules about documents and about the raw data: those that can be checked before there are plans.
-_BEFORE_PLANS = (Level.DATASET, Level.DOCUMENT)
-_BEFORE_PLANS_CODES = ("PG0", "PG2", "PG3")
+#: Families of rules about documents and about the raw data: those that can be checked before there are plans.
+_BEFORE_PLANS = ("PG0", "PG2", "PG3")
 
 
 @dataclass(frozen=True)
@@ -231,7 +230,7 @@ def _judged_plannings(request: GateRequest, plannings: Sequence[Planning]) -> Ga
 def _applies_before_plans(rule: Rule, makes_fingerprint: bool) -> bool:
     if rule.level in (Level.PLANNING, Level.RUN_END):
         return True
-    applies = rule.level in _BEFORE_PLANS and rule.info.code.startswith(_BEFORE_PLANS_CODES)
+    applies = rule.level is Level.DATASET and rule.info.code.startswith(_BEFORE_PLANS)
     return applies and not (makes_fingerprint and "fingerprint" in rule.needs)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from plansguard.core.errors import UnreadableDocument, known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed
 from plansguard.documents import json_document
-from plansguard.documents.json_document import JsonDocument
+from plansguard.documents.json_document import JsonDocument, Notice
 from plansguard.documents.recognise import is_v1
 from plansguard.documents.validation import FieldProblem
 from plansguard.nnunet import constants, fields, printed_commands
@@ -91,7 +90,7 @@ def unreadable_document(unreadable: Iterable[UnreadableDocument]) -> Iterator[Fo
     mark="nnU-Net takes this one",
     fix="delete the one that is not meant",
 )
-def duplicate_key(document: JsonDocument) -> Iterator[Found]:
+def duplicate_key(dataset: Dataset) -> Iterator[Found]:
     """A key occurs twice in the same object.
 
     What it checks: no object of the file has the same key twice.
@@ -105,15 +104,14 @@ def duplicate_key(document: JsonDocument) -> Iterator[Found]:
 
     Evidence: PL-08; nnU-Net issue 2884 (two `ignore` labels).
     """
-    for notice in document.notices:
-        if notice.kind == "duplicate-key":
-            position = document.position(notice.pointer, first=True)
-            first = Location(document.path, notice.pointer, *(position or ()))
-            yield found(
-                Location(document.path, notice.pointer),
-                related=[(first, "the first one")] if position else [],
-                key=notice.text,
-            )
+    for document, notice in _notices(dataset, "duplicate-key"):
+        position = document.position(notice.pointer, first=True)
+        first = Location(document.path, notice.pointer, *(position or ()))
+        yield found(
+            Location(document.path, notice.pointer),
+            related=[(first, "the first one")] if position else [],
+            key=notice.text,
+        )
 
 
 @rule(
@@ -123,7 +121,7 @@ def duplicate_key(document: JsonDocument) -> Iterator[Found]:
     fix="write the number that is meant; if nnU-Net wrote it, because cases have no foreground, correct the labels: "
     "{again}",
 )
-def non_finite_number(dataset: Dataset, document: JsonDocument) -> Iterator[Found]:
+def non_finite_number(dataset: Dataset) -> Iterator[Found]:
     """A number is NaN or infinite.
 
     What it checks: no number in plans, dataset.json or fingerprint is `NaN`, `Infinity`, `-Infinity` or too large for a
@@ -139,13 +137,12 @@ def non_finite_number(dataset: Dataset, document: JsonDocument) -> Iterator[Foun
 
     Evidence: PL-08, SP-01; NO-08.
     """
-    notices = [notice for notice in document.notices if notice.kind == "non-finite"]
-    if not notices or document.kind in ("lineage", "stamp", "receipt"):
-        return  # records repeat values of the plans, where they are reported
-    plans = [one for one in dataset.plans if one.path == Path(document.path)]
-    extract = printed_commands.extract_fingerprint(dataset.name, clean=True)
-    again = printed_commands.chain(extract, plan_commands(dataset, plans) if plans else "")
-    for notice in notices:
+    for document, notice in _notices(dataset, "non-finite"):
+        if document.kind in ("lineage", "stamp", "receipt"):
+            continue  # records repeat values of the plans, where they are reported
+        plans = [one for one in dataset.plans if one.document is document]
+        extract = printed_commands.extract_fingerprint(dataset.name, clean=True)
+        again = printed_commands.chain(extract, plan_commands(dataset, plans) if plans else "")
         yield found(Location(document.path, notice.pointer), text=notice.text, again=again)
 
 
@@ -155,7 +152,7 @@ def non_finite_number(dataset: Dataset, document: JsonDocument) -> Iterator[Foun
     message="by its name the file is {expected}, by its content {actual}",
     fix="put the right file here",
 )
-def wrong_document(document: JsonDocument) -> Iterator[Found]:
+def wrong_document(dataset: Dataset) -> Iterator[Found]:
     """The content of a file does not fit its name.
 
     What it checks: a file called `dataset.json`, `dataset_fingerprint.json`, `splits_final.json` or `...Plans.json`
@@ -169,11 +166,19 @@ def wrong_document(document: JsonDocument) -> Iterator[Found]:
 
     Evidence: PL-08; nnU-Net issue 2822.
     """
-    expected = expected_kind(document.name)
-    actual = kind_of(document)
-    if expected is not None and actual != expected:
-        title = _KINDS[actual][0] if actual else "none of nnU-Net's documents"
-        yield found(Location(document.path), expected=_KINDS[expected][0], actual=title)
+    for document in dataset.documents:
+        expected, actual = expected_kind(document.name), kind_of(document)
+        if expected is not None and actual != expected:
+            title = _KINDS[actual][0] if actual else "none of nnU-Net's documents"
+            yield found(Location(document.path), expected=_KINDS[expected][0], actual=title)
+
+
+def _notices(dataset: Dataset, kind: str) -> Iterator[tuple[JsonDocument, Notice]]:
+    """Yield the notices of a kind, and the documents that have them."""
+    for document in dataset.documents:
+        for notice in document.notices:
+            if notice.kind == kind:
+                yield document, notice
 
 
 @rule(
@@ -253,11 +258,11 @@ _CONFIGURATION_KEYS = frozenset(chain.from_iterable(constants.CONFIGURATION_KEYS
 
 def _missing_in(configuration: Configuration) -> Iterator[Found]:
     """Report the keys that a configuration lacks; those that its parent lacks as well are reported for the parent."""
+    if configuration.resolved.keys() >= _CONFIGURATION_KEYS:
+        return
     present = {*configuration.resolved}
     if "UNet_class_name" in present:
         present.add("architecture")  # the keys of the old format replace it
-    if present >= _CONFIGURATION_KEYS:
-        return
     lacking = {key: use for use, keys in constants.CONFIGURATION_KEYS.items() for key in keys if key not in present}
     if lacking and configuration.resolved.get("inherits_from") is None:
         where = f"configuration {configuration.name}"

@@ -7,7 +7,6 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plansguard.core.errors import UnreadableDocument
-from plansguard.documents.json_document import JsonDocument
 from plansguard.nnunet.install import packages
 from plansguard.rules.engine.settings import IdleIgnore
 from plansguard.subjects.dataset import Dataset
@@ -26,27 +25,25 @@ class Level(IntEnum):
     """How often a rule runs: once for each occurrence of the most specific of its needs."""
 
     DATASET = 0
-    DOCUMENT = 1
-    PLANS = 2
-    CONFIGURATION = 3
-    MIGRATED_PLANS = 4
-    DATA = 5
-    CHECKPOINT = 6
-    WEIGHTS = 7
-    RUN = 8
-    PLANNING = 9
-    PREDICTION = 10
-    PAIR = 11
-    INSTALLATION = 12
-    SETUP = 13
-    RUN_END = 14
+    PLANS = 1
+    CONFIGURATION = 2
+    MIGRATED_PLANS = 3
+    DATA = 4
+    CHECKPOINT = 5
+    WEIGHTS = 6
+    RUN = 7
+    PLANNING = 8
+    PREDICTION = 9
+    PAIR = 10
+    INSTALLATION = 11
+    SETUP = 12
+    RUN_END = 13
 
 
 class Scope(NamedTuple):
     """What a rule runs on. Fields that do not apply at its level are None."""
 
     dataset: Dataset
-    document: JsonDocument | None = None
     plans: Plans | None = None
     configuration: Configuration | None = None
     checkpoint: Checkpoint | None = None
@@ -66,7 +63,7 @@ class Scope(NamedTuple):
             return self.plans.document.path
         if self.checkpoint is not None:
             return self.checkpoint.path
-        return self.document.path if self.document is not None else str(self.dataset.folder)
+        return str(self.dataset.folder)
 
 
 class Crash(NamedTuple):
@@ -107,7 +104,6 @@ NEEDS: dict[str, Need] = {
     "trained": Need(Level.DATASET, lambda scope: scope.dataset.trained, PREPROCESSED),
     "preprocessing_records": Need(Level.DATASET, lambda scope: scope.dataset.preprocessing_records, PREPROCESSED),
     "nnunet_version": Need(Level.DATASET, lambda _: packages.nnunet_version(), of_run=True),
-    "document": Need(Level.DOCUMENT, lambda scope: scope.document),
     "plans": Need(Level.PLANS, lambda scope: scope.plans.valid),
     "migration_record": Need(Level.MIGRATED_PLANS, lambda scope: scope.dataset.migration_record(scope.plans)),
     "configuration": Need(Level.CONFIGURATION, lambda scope: scope.configuration.usable),

@@ -135,8 +135,8 @@ class _Results:
 
     def __init__(self, rules: Sequence[Rule], settings: SettingsDocument | None) -> None:
         self.findings: list[Finding] = []
-        #: Rules that did not run together, where, and why.
-        self._skipped: dict[tuple[tuple[Rule, ...], str, str], None] = {}
+        #: Identity of rules that did not run together, where, and why -> these rules.
+        self._skipped: dict[tuple[int, str, str], tuple[Rule, ...]] = {}
         self.crashes: list[Crash] = []
         #: Paths of the documents, files that could not be read, and folders that a rule could not list, by path.
         self.paths: set[str] = set()
@@ -155,7 +155,7 @@ class _Results:
             for role, levels in self._applicable.items()
         }
         #: The needs that are the same for all that is checked.
-        self._of_run = _Known()
+        self._of_run = _Known({}, {})
         #: Documents in which findings about the run itself may be: settings, and what a rule has crashed on.
         self._documents: list[SettingsDocument] = [] if settings is None else [settings]
 
@@ -229,13 +229,14 @@ class _Results:
         return (*self.damaged, *(one for one in closed if needed is None or needed(Path(one.path))))
 
     def _skip(self, rules: tuple[Rule, ...], path: str, reason: str) -> None:
-        self._skipped[rules, path, reason] = None
+        self._skipped[id(rules), path, reason] = rules
 
     @property
     def not_checked(self) -> tuple[NotChecked, ...]:
         """Each rule that did not run at a place, once."""
-        skipped = ((rule.info, path, reason) for rules, path, reason in self._skipped for rule in rules)
-        return tuple(dict.fromkeys(NotChecked(info.code, info.name, path, why) for info, path, why in skipped))
+        skipped = ((rule.info, path, why) for (_, path, why), rules in self._skipped.items() for rule in rules)
+        entries = dict.fromkeys((info.code, info.name, path, why) for info, path, why in skipped)
+        return tuple(map(NotChecked._make, entries))
 
     def _finding(self, rule: Rule, found: Found, scope: Scope) -> Finding:
         """The finding with lines and columns."""
@@ -252,16 +253,13 @@ class _Results:
 class _Known:
     """Needs that are there, and why others are not: absent, or an error when they were computed."""
 
-    def __init__(self) -> None:
-        self.present: dict[str, Any] = {}
-        self.absent: dict[str, Exception] = {}
+    def __init__(self, present: dict[str, Any], absent: dict[str, Exception]) -> None:
+        self.present = present
+        self.absent = absent
 
     def copy(self) -> _Known:
         """Return a copy, to which more can be added."""
-        known = _Known()
-        known.present.update(self.present)
-        known.absent.update(self.absent)
-        return known
+        return _Known(self.present.copy(), self.absent.copy())
 
     def learn(self, names: Iterable[str], scope: Scope) -> None:
         """Compute the needs that are not known, each once."""
@@ -294,10 +292,8 @@ class _Known:
 
 
 def _scopes_of(dataset: Dataset) -> Iterator[tuple[Level, Scope]]:
-    """Yield the scopes of a dataset, of its documents, plans and configurations, and of its checkpoints."""
+    """Yield the scopes of a dataset, of its plans and configurations, and of its checkpoints."""
     yield Level.DATASET, Scope(dataset)
-    for document in dataset.documents:
-        yield Level.DOCUMENT, Scope(dataset, document=document)
     for plans in dataset.judged_plans:
         yield Level.PLANS, Scope(dataset, plans=plans)
         if dataset.has_record(plans):
