@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Any, Literal, NamedTuple
 
 Kind = Literal["plans", "fingerprint", "dataset.json", "splits", "lineage", "stamp", "receipt"]
@@ -11,36 +11,38 @@ Kind = Literal["plans", "fingerprint", "dataset.json", "splits", "lineage", "sta
 class _Signature(NamedTuple):
     """A document of this kind has at least two of these keys, and at least one of the ``characteristic`` keys."""
 
-    characteristic: tuple[str, ...]
-    others: tuple[str, ...]
+    characteristic: frozenset[str]
+    others: frozenset[str]
 
-    def fits(self, has: Callable[[str], bool]) -> bool:
-        """Whether a document that has these keys is of this kind."""
-        count = sum(map(has, self.characteristic))
-        return count > 0 and count + sum(map(has, self.others)) >= 2
+    def fits(self, keys: AbstractSet[str]) -> bool:
+        """Whether a document with these keys is of this kind."""
+        count = len(keys & self.characteristic)
+        return count > 1 or (count == 1 and not self.others.isdisjoint(keys))
 
 
 # One key is not enough: many files that have nothing to do with nnU-Net contain `configurations` or `labels`. And no
 # key is in all real files: released models and files under repair lack some.
 _SIGNATURES: dict[Kind, _Signature] = {
     "plans": _Signature(
-        ("configurations", "plans_name"),
-        (
-            "image_reader_writer",
-            "transpose_forward",
-            "experiment_planner_used",
-            "label_manager",
-            "foreground_intensity_properties_per_channel",
-            "foreground_intensity_properties_by_modality",
+        frozenset(("configurations", "plans_name")),
+        frozenset(
+            (
+                "image_reader_writer",
+                "transpose_forward",
+                "experiment_planner_used",
+                "label_manager",
+                "foreground_intensity_properties_per_channel",
+                "foreground_intensity_properties_by_modality",
+            )
         ),
     ),
     "fingerprint": _Signature(
-        ("spacings", "shapes_after_crop"),
-        ("foreground_intensity_properties_per_channel", "median_relative_size_after_cropping"),
+        frozenset(("spacings", "shapes_after_crop")),
+        frozenset(("foreground_intensity_properties_per_channel", "median_relative_size_after_cropping")),
     ),
     "dataset.json": _Signature(
-        ("numTraining", "file_ending"),
-        ("labels", "channel_names", "modality", "regions_class_order", "tensorImageSize"),
+        frozenset(("numTraining", "file_ending")),
+        frozenset(("labels", "channel_names", "modality", "regions_class_order", "tensorImageSize")),
     ),
 }
 #: Start of ``schema`` in plansguard's own documents -> their kind.
@@ -67,10 +69,11 @@ def recognise(value: Any) -> Kind | None:
         return "splits" if any(_is_fold(entry) for entry in value) else None
     if not isinstance(value, dict):
         return None
-    for schema, own in _OWN.items():
-        if str(value.get("schema")).startswith(schema):
-            return own
-    return next((kind for kind, signature in _SIGNATURES.items() if signature.fits(value.__contains__)), None)
+    if "schema" in value:
+        for schema, own in _OWN.items():
+            if str(value["schema"]).startswith(schema):
+                return own
+    return next((kind for kind, signature in _SIGNATURES.items() if signature.fits(value.keys())), None)
 
 
 def may_be_document(raw: bytes) -> bool:
@@ -85,11 +88,12 @@ def may_be_document(raw: bytes) -> bool:
 
 def resembles_document(raw: bytes) -> bool:
     """Whether a file that cannot be parsed has the keys by which ``recognise`` knows a document."""
+    keys = {key for one in _SIGNATURES.values() for key in one.characteristic | one.others if _quoted(key) in raw}
+    return any(one.fits(keys) for one in _SIGNATURES.values()) or any(key.encode() in raw for key in _OWN)
 
-    def has(key: str) -> bool:
-        return f'"{key}"'.encode() in raw
 
-    return any(signature.fits(has) for signature in _SIGNATURES.values()) or any(key.encode() in raw for key in _OWN)
+def _quoted(key: str) -> bytes:
+    return f'"{key}"'.encode()
 
 
 def may_list_cases(raw: bytes) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plansguard.artefacts.data.listing import Listing, listing
 from plansguard.core import disk
 from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, UnreadableFolder, known
+from plansguard.core.lazy import cached_property
 from plansguard.documents import size_limits
 from plansguard.documents.file_names import CANONICAL_NAMES, MIGRATION_RECORD_ENDING, MODEL_PLANS
 from plansguard.documents.json_document import JsonDocument
@@ -358,10 +358,14 @@ class Dataset:
 
     def problems_of(self, document: JsonDocument, model: str) -> tuple[FieldProblem, ...]:
         """The fields of a document that a model refuses, computed once."""
-        kinds = (kind for kind in CLASSES.values() if kind.model_name == model)
-        files = (file for kind in kinds for file in self._recognised[kind])
-        file = next((file for file in files if file.document is document), None)
-        return problems(model, document.value) if file is None else file.problems
+        file = self._by_path.get(document.path)
+        is_known = file is not None and file.document is document and file.model_name == model
+        return file.problems if file is not None and is_known else problems(model, document.value)
+
+    @cached_property
+    def _by_path(self) -> dict[str, Document]:
+        """The recognised documents by path."""
+        return {file.document.path: file for files in self._recognised.values() for file in files}
 
     def _all(self, kind: type[AnyDocument]) -> list[AnyDocument]:
         return self._recognised[kind]

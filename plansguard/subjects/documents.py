@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from math import isnan, prod
 from pathlib import Path
 from sys import float_info
 from typing import Any, TypeVar
 
 from plansguard.core.errors import Absent
+from plansguard.core.lazy import cached_property
 from plansguard.core.report import Location
 from plansguard.documents import json_document
 from plansguard.documents.file_names import PREPROCESSING_RECORD_ENDING
@@ -93,22 +93,25 @@ class Fingerprint(Document):
 
     def median_spacing(self, transpose_forward: list[int]) -> list[float]:
         """Median spacing over the cases in mm, array axes after transpose_forward; Absent when none is usable."""
-        return _in_order(self._spacing, transpose_forward)
+        return self._in_order("_spacing", transpose_forward)
 
     def median_shape(self, transpose_forward: list[int]) -> list[float]:
         """Median shape after cropping in voxels, array axes after transpose_forward."""
-        return _in_order(self._shape, transpose_forward)
+        return self._in_order("_shape", transpose_forward)
 
     def medians(self, transpose_forward: list[int]) -> tuple[list[float], list[float], list[float]]:
         """Median spacing and shape as above, and the median size of the cropped cases in mm, on the same axes."""
-        order = tuple(transpose_forward)
-        if order not in self._ordered:
-            spacing, shape = self.median_spacing(transpose_forward), self.median_shape(transpose_forward)
-            self._ordered[order] = spacing, shape, _in_order(self._extent, transpose_forward)
-        return self._ordered[order]
+        spacing, shape = self.median_spacing(transpose_forward), self.median_shape(transpose_forward)
+        return spacing, shape, self._in_order("_extent", transpose_forward)
+
+    def _in_order(self, medians: str, transpose_forward: list[int]) -> list[float]:
+        key = medians, tuple(transpose_forward)
+        if key not in self._ordered:
+            self._ordered[key] = _in_order(getattr(self, medians), transpose_forward)
+        return self._ordered[key]
 
     @cached_property
-    def _ordered(self) -> dict[tuple[int, ...], tuple[list[float], list[float], list[float]]]:
+    def _ordered(self) -> dict[tuple[str, tuple[int, ...]], list[float]]:
         return {}
 
     @cached_property

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any
 
 from plansguard.core import disk
 from plansguard.core.by_content import Shared, by_content, shared
 from plansguard.core.errors import Absent
+from plansguard.core.lazy import cached_property
 from plansguard.core.report import Location
 from plansguard.documents.file_names import MODEL_PLANS
 from plansguard.documents.validation import FieldProblem, problems, surely_valid
@@ -66,7 +66,7 @@ class Plans(Document):
         """Whether the plans were made from 2D images; Absent without original_median_shape_after_transp."""
         return bool(self.require("original_median_shape_after_transp")[:1] == [1])
 
-    @property
+    @cached_property
     def intensity_key(self) -> str:
         """The key of the intensity properties in this file."""
         return constants.intensity_key(self.value)

@@ -71,11 +71,11 @@ def _axes(configuration: Configuration) -> dict[str, int]:
     """Return the axes of each field that has a number of them; not of lists whose entries differ (see PG103)."""
     fields = {key: len(configuration.get(key)) for key in _OF_PATCHES if configuration.get(key) is not None}
     described = known(lambda: configuration.network)
-    for key, axes in _axes_of_network(described).items() if described else ():
+    if described is None or not configuration.has_old_format:
+        return fields | (_axes_of_network(described) if described else {})
+    for key, axes in _axes_of_network(described).items():
         if key in network.PER_STAGE_AND_AXIS:
-            fields[network.written_name(configuration, key)] = axes
-        elif not configuration.has_old_format:  # there both follow from patch_size
-            fields[key] = axes
+            fields[network.written_name(configuration, key)] = axes  # the layers follow from patch_size
     return fields
 
 

@@ -341,7 +341,10 @@ def _faults_of_layer(
 
 def _faults_of_resampling(configuration: Configuration, dataset: Dataset) -> Iterator[_Fault]:
     """Yield what nnU-Net's resampling functions do not take."""
-    functions = {key: (configuration.get(key), configuration.get(f"{key}_kwargs")) for key in _RESAMPLINGS}
+    resolved = configuration.resolved
+    functions: dict[str, tuple[Any, Any]] = {
+        key: (resolved.get(key), resolved.get(f"{key}_kwargs")) for key in _RESAMPLINGS
+    }
     for key, faults in _misfits_of_resampling(shared(functions)).items():
         if reported_before(dataset, configuration, key, f"{key}_kwargs"):
             continue

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import chain
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from plansguard.core.by_content import by_content
 from plansguard.core.errors import Absent, known
@@ -134,24 +134,23 @@ def stage_lists_disagree(configuration: Configuration, dataset: Dataset) -> Iter
 
     Evidence: PL-03; nnU-Net issues 2010, 2830; measured with dynamic_network_architectures 0.4.4.
     """
-    class_name, kwargs = _stock_network(configuration), configuration.architecture["arch_kwargs"]
-    of_patch = len(configuration.get("patch_size") or ())
-    counts, bad_entries = _counts_and_bad_entries(configuration.network, of_patch, configuration.has_old_format)
-    for key, stages, agreeing, usual in network.minority(counts):
+    class_name, axes = _stock_network(configuration), len(configuration.get("patch_size") or ())
+    faults = _stage_faults(configuration.network, axes, configuration.has_old_format)
+    for key, stages, agreeing, usual in faults.counts:
         if not reported_before(dataset, configuration, *network.written_fields(configuration, key, agreeing[0])):
             field, *others = [network.written_name(configuration, name) for name in (key, *agreeing)]
             one, other = f"{field} is for {stages} stages", f"{listed(others)} for {usual}"
             yield found(configuration.at_kwarg(key), one=one, other=other, remedy=_resize(field, usual))
-    for key, tokens, value, other, remedy in bad_entries:
+    for key, tokens, value, other, remedy in faults.entries:
         if not reported_before(dataset, configuration, *network.written_fields(configuration, key)):
             stage = "".join(f" for stage {index}" for index in tokens[:1])
             one = f"{network.written_name(configuration, key)} has {brief(value)}{stage}"
             yield found(configuration.at_kwarg(key, *tokens), one=one, other=other, remedy=remedy)
-    wrong = network.ENCODER_LISTS & set(kwargs) - set(constants.STOCK_ARCHITECTURES[class_name].required)
-    if wrong and not reported_before(dataset, configuration, "architecture"):
-        (key,), (right,) = wrong, network.ENCODER_LISTS - wrong
+    if faults.foreign and not reported_before(dataset, configuration, "architecture"):
+        (key,), (right,) = faults.foreign, network.ENCODER_LISTS - faults.foreign
         one, other = f"arch_kwargs has {key}", f"{class_name} takes {right}"
-        remedy = f"delete {key}" if right in kwargs else f"rename it to {right}, with that network's numbers"
+        given = configuration.architecture["arch_kwargs"]
+        remedy = f"delete {key}" if right in given else f"rename it to {right}, with that network's numbers"
         yield found(configuration.at_kwarg(key), one=one, other=other, remedy=remedy)
 
 
@@ -178,11 +177,12 @@ def first_stage_downsamples(configuration: Configuration, dataset: Dataset) -> I
     Evidence: found in public plans with six stages; measured with nnU-Net 2.8.1.
     """
     _stock_network(configuration)
-    first, axes = _strides(configuration)[:1], len(configuration.require("patch_size"))
-    if not first or not network.are_counts(first[0]) or max(first[0]) == 1:
+    first = _strides(configuration).first
+    if first is None or not network.are_counts(first) or max(first) == 1:
         return
     if not reported_before(dataset, configuration, *network.written_fields(configuration, "strides")):
-        yield found(configuration.at_kwarg("strides", 0), stride=first[0], ones=[1] * axes)
+        ones = [1] * len(configuration.require("patch_size"))
+        yield found(configuration.at_kwarg("strides", 0), stride=first, ones=ones)
 
 
 @lru_cache(maxsize=1)  # two rules ask for it
@@ -191,36 +191,52 @@ def _pooling(configuration: Configuration) -> tuple[list[int], list[int]]:
 
     Raises Absent if the strides do not fit the patch.
     """
-    patch = configuration.require("patch_size")
-    _strides(configuration)
+    patch, strides = configuration.require("patch_size"), _strides(configuration)
     if not network.are_counts(patch or [0]):
         raise Absent(f"the patch of configuration {configuration.name} is empty (see PG121)")
-    factors = _products(configuration.network, len(patch))
-    if factors is None or len(factors) != len(patch):
+    if strides.product is None or len(strides.product) != len(patch):
         raise Absent(f"the strides of configuration {configuration.name} do not fit its patch (see PG103, PG108)")
-    return patch, factors
+    return patch, strides.product
+
+
+class _Strides(NamedTuple):
+    """The strides of the first stage, if there is one, the number of stages that have strides, and that of the network.
+
+    ``product`` is that over all stages for each axis; None where a stride is not one positive integer per axis.
+    """
+
+    first: list[int] | None
+    number: int
+    stages: Any
+    product: list[int] | None
 
 
 @by_content
-def _products(architecture: Mapping[str, Any], axes: int) -> list[int] | None:
-    """Return the strides' product for each axis; None where a stride is not one positive integer per axis."""
-    strides = per_stage(architecture["arch_kwargs"]["strides"], axes)
-    if len(set(map(len, strides))) != 1 or not network.are_counts([*chain.from_iterable(strides)]):
-        return None
-    return [prod(axis) for axis in zip(*strides, strict=True)]
+def _judged_strides(architecture: Mapping[str, Any], axes: int) -> _Strides:
+    kwargs = architecture["arch_kwargs"]
+    strides = per_stage(kwargs["strides"], axes)
+    fit = len(set(map(len, strides))) == 1 and network.are_counts([*chain.from_iterable(strides)])
+    product = [prod(axis) for axis in zip(*strides, strict=True)] if fit else None
+    return _Strides(strides[0] if strides else None, len(strides), kwargs.get("n_stages"), product)
 
 
 def _pooling_reported_before(dataset: Dataset, configuration: Configuration) -> bool:
     return reported_before(dataset, configuration, "patch_size", *network.written_fields(configuration, "strides"))
 
 
-@lru_cache(maxsize=1)
-def _strides(configuration: Configuration) -> list[list[int]]:
-    """Return the strides of every stage. Raises Absent if their number is not that of the stages."""
-    strides, stages = configuration.stage_lists("strides"), known(lambda: configuration.kwarg("n_stages"))
-    if network.is_count(stages) and stages != len(strides):
-        raise Absent(f"configuration {configuration.name} has {len(strides)} strides for {stages} stages (see PG103)")
+def _strides(configuration: Configuration) -> _Strides:
+    """Return the strides. Raises Absent if their number is not that of the stages."""
+    if not isinstance(configuration.kwarg("strides"), list):
+        raise Absent(f"strides of configuration {configuration.name} is not a list over stages")
+    strides = _judged_strides(configuration.network, len(configuration.require("patch_size")))
+    if network.is_count(strides.stages) and strides.stages != strides.number:
+        count = f"{strides.number} strides for {strides.stages} stages"
+        raise Absent(f"configuration {configuration.name} has {count} (see PG103)")
     return strides
+
+
+def _class_name(architecture: Mapping[str, Any]) -> str:
+    return str(architecture.get("network_class_name")).rpartition(".")[2]
 
 
 def _consequence_of_map(configuration: Configuration, patch: list[int], factors: list[int]) -> tuple[Severity, str]:
@@ -233,19 +249,28 @@ def _consequence_of_map(configuration: Configuration, patch: list[int], factors:
 
 def _stock_network(configuration: Configuration) -> str:
     """Return the class name of nnU-Net's own network. Raises Absent for any other."""
-    class_name = str(configuration.architecture.get("network_class_name")).rpartition(".")[2]
+    class_name = _class_name(configuration.architecture)
     if class_name not in constants.STOCK_ARCHITECTURES:
         raise Absent(f"what the network of configuration {configuration.name} needs is not known")
     return class_name
 
 
+class _StageFaults(NamedTuple):
+    """Unusual numbers of stages (`network.minority`), entries that no U-Net accepts, and lists of another network."""
+
+    counts: tuple[tuple[str, int, list[str], int], ...]
+    entries: tuple[_BadEntry, ...]
+    foreign: frozenset[str]
+
+
 @by_content
-def _counts_and_bad_entries(
-    architecture: Mapping[str, Any], axes: int, has_old_format: bool
-) -> tuple[dict[str, int], tuple[_BadEntry, ...]]:
-    """Return the number of stages that each field implies, and entries that no U-Net accepts."""
-    kwargs = architecture["arch_kwargs"]
-    return _stage_counts(kwargs, has_old_format), tuple(_bad_entries(kwargs, axes, has_old_format))
+def _stage_faults(architecture: Mapping[str, Any], axes: int, has_old_format: bool) -> _StageFaults:
+    kwargs, required = architecture["arch_kwargs"], constants.STOCK_ARCHITECTURES[_class_name(architecture)].required
+    return _StageFaults(
+        tuple(network.minority(_stage_counts(kwargs, has_old_format))),
+        tuple(_bad_entries(kwargs, axes, has_old_format)),
+        network.ENCODER_LISTS & kwargs.keys() - set(required),
+    )
 
 
 def _stage_counts(kwargs: Mapping[str, Any], has_old_format: bool) -> dict[str, int]:

@@ -91,14 +91,16 @@ def _faults_of_rows(fingerprint: Fingerprint, key: str) -> Iterator[Found]:
     rows = fingerprint.value[key]
     if not rows:
         yield found(fingerprint.at(key), trouble=f"{key} is empty")
-    lengths = Counter(map(len, rows))
-    if {*lengths} - {_AXES}:
+    if {*map(len, rows)} - {_AXES}:
+        lengths = Counter(map(len, rows))
         case = next(case for case, row in enumerate(rows) if len(row) != _AXES)
         count = f"{len(rows) - lengths[_AXES]} of {len(rows)} cases"
         trouble = f"{key} of case {case} is {brief(rows[case])}: {_AXES} numbers are needed ({count})"
         yield found(fingerprint.at(key, case), trouble=trouble)
+    if key != "shapes_after_crop":  # PG301 reports spacings
+        return
     low = next((case for case, row in enumerate(rows) if row and min(row) <= 0), None)
-    if low is not None and key == "shapes_after_crop":  # PG301 reports spacings
+    if low is not None:
         trouble = f"the shape of case {low} is {brief(rows[low])}: it must be above zero"
         yield found(fingerprint.at(key, low), trouble=trouble)
 

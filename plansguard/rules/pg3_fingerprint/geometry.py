@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from math import ceil, inf, isfinite, prod
+from operator import truediv
 from typing import NamedTuple
 
 from plansguard.core.errors import Absent, known
@@ -302,7 +303,7 @@ class _Grid(NamedTuple):
 @lru_cache(maxsize=1)  # several rules ask for it
 def _grid(plans: Plans, configuration: Configuration, fingerprint: Fingerprint) -> _Grid:
     order, spacing = plans.require("transpose_forward"), configuration.require("spacing")
-    if not all(value is not None and isfinite(value) and value > 0 for value in spacing):
+    if None in spacing or not all(map(isfinite, spacing)) or min(spacing, default=1) <= 0:
         raise Absent(f"configuration {configuration.name} has no spacing that images could be resampled to")
     data, shape, extent = fingerprint.medians(order)
     if len(spacing) not in (len(data), len(data) - 1):
@@ -310,8 +311,8 @@ def _grid(plans: Plans, configuration: Configuration, fingerprint: Fingerprint) 
     if len(spacing) == len(data) and fingerprint.is_flat:
         raise Absent(f"{configuration.name} is a 3D configuration, the images are 2D (see PG309)")
     first = len(data) - len(spacing)
-    image = [length / target for length, target in zip(extent[first:], spacing, strict=True)]
-    factor = prod(ours / target for ours, target in zip(data[first:], spacing, strict=True))
+    image = [*map(truediv, extent[first:], spacing)]
+    factor = prod(map(truediv, data[first:], spacing))
     if not 0 < factor < inf or inf in image:
         raise Absent(f"resampling to the spacing of configuration {configuration.name} overflows")
     return _Grid(spacing, data[first:], shape[first:], image, factor)

@@ -50,11 +50,11 @@ def data_identifier_conflict(dataset: Dataset) -> Iterator[Found]:
         return  # plans of several datasets, whose data do not share a folder
     for users in _shared(dataset.data_users.values()):
         owner = users[0].plans
-        owners, reported = [user for user in users if user.plans is owner], {owner.path}
+        owners, reported = [user for user in users if user.plans is owner], [owner]
         for user in users:
-            conflict = _conflict(user, owners) if user.plans.path not in reported else None
+            conflict = _conflict(user, owners) if user.plans not in reported else None
             if conflict is not None:
-                reported.add(user.plans.path)
+                reported.append(user.plans)
                 yield _conflict_finding(dataset, user, conflict, user.identifier_at)
 
 

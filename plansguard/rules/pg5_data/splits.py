@@ -122,9 +122,10 @@ def split_overlaps(dataset: Dataset, splits: Splits) -> Iterator[Found]:
         fix = "delete splits_final.json: nnU-Net then writes five folds"
         yield found(splits.at(), severity=severity, fix=fix, trouble="splits_final.json has no fold", mark="")
     for index, fold in requested_folds(dataset, splits).items():
-        both = sorted(set(fold["train"]) & set(fold["val"]))
-        empty = [side for side in ("train", "val") if not fold[side]]
-        twice = [side for side in ("train", "val") if len(set(fold[side])) < len(fold[side])]
+        cases = {side: set(fold[side]) for side in ("train", "val")}
+        both = sorted(cases["train"] & cases["val"])
+        empty = [side for side in cases if not cases[side]]
+        twice = [side for side in cases if len(cases[side]) < len(fold[side])]
         troubles = [f"{listed(both)} in train and in val"] if both else []
         troubles += [*(f"{side} is empty" for side in empty), *(f"{side} names a case twice" for side in twice)]
         if troubles:
