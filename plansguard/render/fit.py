@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from plansguard.documents.models.command_documents import FitDocument, FitEntry
@@ -70,17 +71,20 @@ def _reasons(results: Sequence[FitResult], screen: Screen, *, several: bool) -> 
 
 
 def _blocks(results: Sequence[FitResult], *, several: bool) -> Iterator[tuple[str, str]]:
-    """Why, and the next command: one for each command, because one migration serves all plans of a dataset."""
-    printed: set[tuple[str, str, str]] = set()
+    """Why, and the next command: one for each command, because one migration serves all plans of a dataset.
+
+    Where a dataset has several, each names its plans.
+    """
+    first: dict[tuple[str, str, str], FitResult] = {}
     for result in results:
-        key = (result.weights, result.dataset, result.command)
-        if key in printed:
-            continue
-        printed.add(key)
+        first.setdefault((result.weights, result.dataset, result.command), result)
+    counts = Counter((result.weights, result.dataset) for result in first.values())
+    for result in first.values():
+        plans = f"{result.plans} of " if result.plans and counts[result.weights, result.dataset] > 1 else ""
         with_weights = f" with {displayed(result.weights)}" if several else ""
         purpose = "to see why: " if result.outcome == IMPOSSIBLE else ""
         only_judge = " --dry-run" if purpose and result.command.startswith("plansguard migrate") else ""
-        yield f"{result.dataset}{with_weights}: {result.reason}", f"{purpose}{result.command}{only_judge}"
+        yield f"{plans}{result.dataset}{with_weights}: {result.reason}", f"{purpose}{result.command}{only_judge}"
 
 
 def as_json(results: Sequence[FitResult]) -> str:
