@@ -348,7 +348,8 @@ HOSTILE: tuple[tuple[str, ...], ...] = (
 
 @pytest.mark.parametrize("words", HOSTILE, ids=lambda words: " ".join(words)[:60].encode("ascii", "replace").decode())
 def test_what_cannot_be_carried_out_is_one_message(bench: Bench, words: tuple[str, ...]) -> None:
-    done = run("gate", "--dry-run", "--data", "headers", "--", *words)
+    options = ["--data", "headers"] if words[:1] == ("nnUNetv2_train",) else []  # other commands read no data
+    done = run("gate", "--dry-run", *options, "--", *words)
     assert done.code == 2, done.out
     assert done.out == ""
     assert done.err.startswith("plansguard: ")
