@@ -358,7 +358,7 @@ def test_no_record(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format(record: Path) -> None:
-    assert verified(record, "--output", "html").code == 2
+    assert verified(record, "--output", "xml").code == 2
 
 
 def test_a_damaged_record_does_not_hide_the_others(workspace: Path) -> None:
