@@ -58,7 +58,8 @@ def test_the_wheel_holds_the_modules_the_schemas_the_type_marker_and_nothing_els
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "plansguard").rglob("*.py")}
     schemas = {f"plansguard/schemas/{path.name}" for path in (ROOT / "schemas").iterdir()}
     data = {"plansguard/py.typed", "plansguard/nnunet/signatures.json", "plansguard/rules/samples.json"}
-    assert files == sources | schemas | data
+    templates = (ROOT / "plansguard/render/html/templates").iterdir()
+    assert files == sources | schemas | data | {path.relative_to(ROOT).as_posix() for path in templates}
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
 
 
@@ -93,7 +94,7 @@ def test_the_run_time_dependencies_are_light(wheel: zipfile.ZipFile) -> None:
     needed = [one for one in metadata(wheel).get_all("Requires-Dist", []) if "extra ==" not in one]
     assert sorted(re.split("[<>]", one)[0] for one in needed) == ["deepdiff", "filelock", "pydantic", "tomli", "typer"]
     assert [one for one in needed if one.startswith("tomli")] == ["tomli>=2; python_version < '3.11'"]
-    assert set(metadata(wheel).get_all("Provides-Extra", [])) == {"train", "data", "dask", "report", "dev"}
+    assert set(metadata(wheel).get_all("Provides-Extra", [])) == {"train", "data", "dask", "report", "dev", "browser"}
 
 
 def test_the_sdist_can_be_built_tested_and_read(sdist: dict[str, int]) -> None:
