@@ -65,7 +65,7 @@ class CheckpointSaving(nnUNetTrainer):  # type: ignore[misc]
         if self.disable_checkpointing:
             super().save_checkpoint(filename)
             return
-        both = process_group.gathered((self._random_kept or random_state(), self._is_finite()))
+        both = process_group.gathered((_storable(self._random_kept or random_state()), self._is_finite()))
         randoms, finite = [states for states, _ in both], all(finite for _, finite in both)
         process_group.by_first(partial(self._write, filename, randoms, finite))
 
@@ -145,17 +145,20 @@ class CheckpointSaving(nnUNetTrainer):  # type: ignore[misc]
 
 
 def random_state() -> dict[str, Any]:
-    """Return the state; those of loader workers are not accessible: with workers, batches differ after a resume."""
-    numpy_state: Any = np.random.get_state()
-    name, keys, *rest = numpy_state
-    state = {
-        "python": random.getstate(),
-        "numpy": [name, keys.tolist(), *map(float, rest)],
-        "torch": torch.get_rng_state(),
-    }
+    """Return the state; those of loader workers are not accessible: with workers, batches differ after a resume.
+
+    It is kept at every step: numpy's keys stay an array until `_storable`.
+    """
+    state = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
     if torch.cuda.is_initialized():  # a training on the CPU does not use it
         state["cuda"] = torch.cuda.get_rng_state()
     return state
+
+
+def _storable(state: dict[str, Any]) -> dict[str, Any]:
+    """The state with types that a checkpoint may contain."""
+    name, keys, *rest = state["numpy"]
+    return {**state, "numpy": [name, keys.tolist(), *map(float, rest)]}
 
 
 def set_random(state: dict[str, Any]) -> None:
