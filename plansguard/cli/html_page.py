@@ -78,10 +78,9 @@ def of_migration(migration: Migration) -> str:
 
 def of_difference(before: Compared, after: Compared, changes: Sequence[Change], channels: Sequence[str]) -> str:
     """Return the page of a comparison of two plans, given as path and value."""
-    from plansguard.render.diff import sections
+    from plansguard.render.diff import sections, summary
 
-    differing = counted(len(changes), "field") + (" differs" if len(changes) == 1 else " differ")
-    verdict = f"{differing} in meaning" if changes else "no differences in meaning"
+    verdict = summary(before[1], after[1], changes)
     names = {change.field.configuration for change in changes if change.field.facet == "weights"}
     networks = collect.networks_between(before[1], after[1], names)
     parts = sections(before, after, changes, channels)

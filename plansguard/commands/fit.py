@@ -14,7 +14,7 @@ from plansguard.core.errors import Absent, PlansguardError, UnreadableDocument, 
 from plansguard.core.report import Report, Severity
 from plansguard.core.text import brief, listed, nearest
 from plansguard.documents.file_names import CANONICAL_NAMES
-from plansguard.migration.plan import MigrationRequest
+from plansguard.migration.plan import LOSES_SPACING, MigrationRequest
 from plansguard.migration.plan import plan as plan_migration
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.printed_commands import Word
@@ -206,25 +206,35 @@ class _Fitting:
             missing = "the file holds no plans that could be migrated"
             reason = f"{reason}; {missing if self.checkpoint.plans is None else absent.reason}"
             return FitResult(*place, IMPOSSIBLE, reason, printed_commands.show(self.artefact))
-        command = migration_of(self.artefact, self.dataset)
-        outcome, why = self._migration
+        outcome, why, reader = self._migration
+        command = migration_of(self.artefact, self.dataset, reader)
         return FitResult(*place, outcome, f"{reason}; {why}" if why else reason, command)
 
     @cached_property
-    def _migration(self) -> tuple[str, str]:
-        """The outcome of a migration to this dataset, and why: the same for all of its plans."""
-        request = MigrationRequest(self.artefact, self.dataset.name, free_name(self.dataset))
+    def _migration(self) -> tuple[str, str, str | None]:
+        """The outcome of a migration to this dataset, why, and the reader to name: the same for all of its plans."""
+        reader = None
         try:
-            settings = nearest_settings([self.dataset.folder])
-            receiving = replace(self.dataset, request=Request())
-            migration = plan_migration(self.dataset.workspace, request, settings, receiving)
+            report = self._migration_report(reader)
+            reader = _better_reader(report)
+            if reader is not None:
+                report = self._migration_report(reader)
         except PlansguardError as error:
-            return UNKNOWN, f"{error.reason} ({error.hint})" if error.hint else error.reason
-        unread = next((finding for finding in migration.report.active if finding.incomplete), None)
+            return UNKNOWN, f"{error.reason} ({error.hint})" if error.hint else error.reason, reader
+        unread = next((finding for finding in report.active if finding.incomplete), None)
         if unread is not None:
-            return UNKNOWN, f"a migration cannot be judged: {unread.location.path}: {unread.message}"
-        errors = _errors(migration.report)
-        return (IMPOSSIBLE, f"the plans of the weights cannot come here: {errors[0]}") if errors else (MIGRATE, "")
+            return UNKNOWN, f"a migration cannot be judged: {unread.location.path}: {unread.message}", reader
+        errors = _errors(report)
+        if errors:
+            return IMPOSSIBLE, f"the plans of the weights cannot come here: {errors[0]}", reader
+        return MIGRATE, "", reader
+
+    def _migration_report(self, reader: str | None) -> Report:
+        """The findings of a migration with this reader, or with the one that nnU-Net chooses."""
+        request = MigrationRequest(self.artefact, self.dataset.name, free_name(self.dataset), reader=reader)
+        settings = nearest_settings([self.dataset.folder])
+        receiving = replace(self.dataset, request=Request())
+        return plan_migration(self.dataset.workspace, request, settings, receiving).report
 
     def _stale(self, plans: Plans, configuration: Configuration) -> str:
         """Why the data on disk have to be preprocessed (again); empty when they are those of these plans."""
@@ -255,6 +265,12 @@ def _unreadable(dataset: Dataset) -> list[UnreadableDocument]:
         for path, error in files
         if path.name not in CANONICAL_NAMES.values() and "." not in path.stem and wanted in (None, path.stem)
     ]
+
+
+def _better_reader(report: Report) -> str | None:
+    """The reader that a migration has to name, where the one that nnU-Net chooses does not suit the images."""
+    findings = (finding for finding in report.active if finding.name == LOSES_SPACING)
+    return next((finding.values["better"] for finding in findings), None)
 
 
 def _errors(report: Report) -> list[str]:

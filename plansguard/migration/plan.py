@@ -40,7 +40,7 @@ _FIXED_LATER = frozenset({"fingerprint-missing", "data-missing"})
 #: Needs of other such rules, about preprocessed data.
 _OF_DATA = frozenset({"data", "preprocessing_records"})
 #: The rule about a reader that does not suit the images, and its fix before the plans are written.
-_LOSES_SPACING, _NAME_THE_READER = "reader-loses-spacing", "migrate with --reader {better}"
+LOSES_SPACING, _NAME_THE_READER = "reader-loses-spacing", "migrate with --reader {better}"
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def _advised(report: Report, request: MigrationRequest) -> Report:
     if request.workflow == "graft":
         return report
     findings = (
-        replace(finding, fix=_NAME_THE_READER.format(**finding.values)) if finding.name == _LOSES_SPACING else finding
+        replace(finding, fix=_NAME_THE_READER.format(**finding.values)) if finding.name == LOSES_SPACING else finding
         for finding in report.findings
     )
     return replace(report, findings=tuple(findings))

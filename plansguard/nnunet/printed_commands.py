@@ -106,10 +106,17 @@ def preprocess(dataset: str, plans: Word, *configurations: Word) -> ShellText:
 
 
 def migrate(
-    source: Word, dataset: str, to: Word, *, plans: Word | None = None, workflow: str = "finetune"
+    source: Word,
+    dataset: str,
+    to: Word,
+    *,
+    plans: Word | None = None,
+    workflow: str = "finetune",
+    reader: Word | None = None,
 ) -> ShellText:
     """Move the ``plans`` of a source (a dataset, weights) to a dataset under the name ``to``."""
     words = ["plansguard", "migrate", "-s", source, "-t", _named(dataset), *_options(sp=plans, tp=to)]
+    words += [] if reader is None else ["--reader", reader]
     return shell(*words, *(["--workflow", workflow] if workflow != "finetune" else []))
 
 

@@ -38,20 +38,26 @@ def text(before: dict[str, Any], after: dict[str, Any], changes: Sequence[Change
     ``channels`` are the names of the channels, where they are known.
     """
     if not changes:
-        return "no differences in meaning\n"
+        return summary(before, after, changes) + "\n"
     lines: list[str] = []
-    one_sided = {}
     for configuration in dict.fromkeys(change.field.configuration for change in changes):
-        one_sided[configuration] = _one_sided(configuration, before, after)
         lines.append(printable(configuration or "all configurations"))
         of_configuration = [change for change in changes if change.field.configuration == configuration]
-        lines += one_sided[configuration] or _by_facet(of_configuration, channels)
+        lines += _one_sided(configuration, before, after) or _by_facet(of_configuration, channels)
         lines.append("")
-    shared = [change for change in changes if not one_sided[change.field.configuration]]
+    return "\n".join([*lines, summary(before, after, changes)]) + "\n"
+
+
+def summary(before: dict[str, Any], after: dict[str, Any], changes: Sequence[Change]) -> str:
+    """Count the differences by facet, and the configurations that only one side has."""
+    if not changes:
+        return "no differences in meaning"
+    names = dict.fromkeys(change.field.configuration for change in changes)
+    sole = [name for name in names if _one_sided(name, before, after)]
+    shared = [change for change in changes if change.field.configuration not in sole]
     counts = [f"{counted(number, 'field')} of {facet}" for facet, number in count(shared).items() if number]
-    sole = sum(map(bool, one_sided.values()))
-    counts += [f"{counted(sole, 'configuration')} only in one of them"] if sole else []
-    return "\n".join([*lines, f"differences: {', '.join(counts)}"]) + "\n"
+    counts += [f"{counted(len(sole), 'configuration')} only in one of them"] if sole else []
+    return f"differences: {', '.join(counts)}"
 
 
 def as_json(before: str, after: str, changes: Sequence[Change]) -> str:

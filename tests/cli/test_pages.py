@@ -177,6 +177,17 @@ def test_a_migration_shows_both_datasets_and_the_changes() -> None:
     assert '+ "dataset_name": "Dataset002_FinetuneCT"' in text
 
 
+def test_a_comparison_counts_by_consequence() -> None:
+    """A name of its own is bookkeeping, not a difference of trainings; both outputs say the same."""
+    renamed = json.loads(Path(PLANS).read_bytes())
+    renamed["plans_name"] = "Renamed"
+    Path("renamed.json").write_text(json.dumps(renamed), encoding="utf-8")
+    assert run("diff", PLANS, "renamed.json", "--output", "text", "--output", "html=x.html").out.endswith(
+        "differences: 1 field of bookkeeping\n"
+    )
+    assert "differences: 1 field of bookkeeping" in Page(Path("x.html")).text
+
+
 def test_markup_in_names_stays_text(workspace: Path) -> None:
     name = "Dataset009_<script>alert(1)<"
     folder = workspace / ROOTS["preprocessed"]

@@ -151,6 +151,23 @@ def test_a_dataset_without_plans_needs_a_migration(workspace: Path) -> None:
     assert run(*shlex.split(result["command"])[1:]).code == 0
 
 
+def test_a_reader_that_a_migration_has_to_name(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nnU-Net chooses SimpleITKIO for 3D .tif, which loses the spacing: no reason to call the dataset impossible."""
+    monkeypatch.setattr("plansguard.nnunet.runtime.installed", lambda: True)
+    monkeypatch.setattr("plansguard.nnunet.runtime.reader_of", lambda *_: "SimpleITKIO")
+    for path in place(workspace, MICROSCOPY, "preprocessed").glob("*Plans.json"):
+        path.unlink()
+
+    def z_score(plans: Document, _: Document) -> None:
+        for configuration in plans["configurations"].values():
+            configuration["normalization_schemes"] = ["ZScoreNormalization"]
+
+    result = only(run("fit", trained(workspace, PRETRAINED, change=z_score), "-d", "6", "--json"))
+    assert (result["outcome"], result["reason"]) == ("migrate first", "the dataset has no plans")
+    assert result["command"].endswith(" -t 6 -tp PretrainPlans --reader Tiff3DIO")
+    assert run(*shlex.split(result["command"])[1:]).code == 0
+
+
 @pytest.mark.parametrize(
     ("options", "target", "reason"),
     [

@@ -48,9 +48,9 @@ def raw_file(dataset: Dataset, name: str) -> str:
     return quoted(dataset.workspace.raw / dataset.name / name)
 
 
-def migration_of(weights: str, dataset: Dataset) -> str:
+def migration_of(weights: str, dataset: Dataset, reader: str | None = None) -> str:
     """Return the command that migrates the plans of these weights to a dataset, under a free name."""
-    return printed_commands.migrate(weights, dataset.name, free_name(dataset))
+    return printed_commands.migrate(weights, dataset.name, free_name(dataset), reader=reader)
 
 
 def free_name(dataset: Dataset) -> str:
