@@ -56,6 +56,15 @@ def test_every_case_is_in_a_bin(workspace: Path) -> None:
             assert max(one.largest, axis.plans) <= axis.high
 
 
+def test_sizes_are_whole_voxels(workspace: Path) -> None:
+    """As nnU-Net's compute_new_shape: 64 voxels of 1.15 mm are 61 of 1.2 mm, not 61.33."""
+    cases = {"spacings": [[1.5, 1.15, 1.15]] * 5, "shapes_after_crop": [[54, 64, 62]] * 5}
+    edit(workspace, "dataset_fingerprint.json", lambda one: one.update(cases))
+    subject = dataset(workspace)
+    axes = geometry.size_figures(configuration(subject), [(RECEIVING, subject.fingerprint)])
+    assert [axis.distributions[0].largest for axis in axes] == [54, 61, 59]
+
+
 def test_axes_are_those_of_the_plans(workspace: Path) -> None:
     """After transpose_forward; a 2D configuration has the last two."""
     edit(workspace, "nnUNetPlans.json", lambda plans: plans.update(transpose_forward=[1, 0, 2]))

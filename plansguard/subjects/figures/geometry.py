@@ -78,13 +78,16 @@ def spacing_figures(configuration: Configuration, fingerprints: Sequence[Named])
 
 
 def size_figures(configuration: Configuration, fingerprints: Sequence[Named]) -> tuple[AxisFigure, ...]:
-    """The sizes of the cases after resampling to the target spacing, and the patch size, in voxels. Absent as above."""
+    """The sizes of the cases after resampling to the target spacing, and the patch size, in voxels. Absent as above.
+
+    nnU-Net rounds to whole voxels.
+    """
     spacing, patch = _spacing(configuration), configuration.require("patch_size")
     rows = []
     for name, fingerprint in fingerprints:
         extents = _ordered(configuration, fingerprint.sorted_extents)[-len(spacing) :]
         resampled = zip(extents, spacing[-len(extents) :], strict=True)
-        rows.append((name, [[extent / mm for extent in column] for column, mm in resampled]))
+        rows.append((name, [[float(round(extent / mm)) for extent in column] for column, mm in resampled]))
     return _figures(rows, patch)
 
 
