@@ -61,18 +61,19 @@ def of_run(report: Report, run: TrainingRun) -> str:
     return report_page(report, collect.of_run(run), heading())
 
 
-def of_migration(migration: Migration) -> str:
+def of_migration(migration: Migration, *, dry_run: bool) -> str:
     """Return the page of a migration, with both fingerprints and what it changes in the plans."""
-    from plansguard.migration.messages import next_commands, opening
+    from plansguard.migration.messages import left_out, next_commands, next_title, opening
     from plansguard.render.diff import sections
 
     pair = migration.pair
     changes = plans_diff.compare(pair.plans.value, pair.result.value)
     before, after = pair.plans.document.path, pair.result.document.path
-    first = Section("Migration", lines=list(opening(pair)))
+    first = Section("Migration", lines=[*opening(pair), *left_out(pair)])
     folded = sections((before, pair.plans.value), (after, pair.result.value), changes, folded=True)
     refused = migration.report.fails(Severity.ERROR)
-    last = [] if refused else [Section("Next", lines=list(next_commands(migration)))]
+    title = next_title(migration, dry_run=dry_run)
+    last = [] if refused else [Section(title, lines=list(next_commands(migration)))]
     return report_page(migration.report, collect.of_pair(pair), heading(), [first, *folded, *last])
 
 

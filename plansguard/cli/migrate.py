@@ -164,7 +164,7 @@ def migrate(
     with _output_after(done):
         if outputs.text_on_screen:
             _print_before(migration)
-        emit(migration.report, outputs, lambda: _page(migration))
+        emit(migration.report, outputs, lambda: _page(migration, dry_run=dry_run))
         if outputs.text_on_screen:
             _print_after(migration, dry_run=dry_run)
     raise typer.Exit(migration.report.exit_code())
@@ -226,10 +226,10 @@ def _undo(context: typer.Context, workspace: Workspace, target: str, identifier:
             print_line(f"  {step}")
 
 
-def _page(migration: Migration) -> str:
+def _page(migration: Migration, *, dry_run: bool) -> str:
     from plansguard.cli.html_page import of_migration
 
-    return of_migration(migration)
+    return of_migration(migration, dry_run=dry_run)
 
 
 def _print_before(migration: Migration) -> None:
@@ -241,7 +241,7 @@ def _print_before(migration: Migration) -> None:
 
 
 def _print_after(migration: Migration, *, dry_run: bool) -> None:
-    from plansguard.migration.messages import left_out, next_commands
+    from plansguard.migration.messages import left_out, next_commands, next_title
 
     if migration.report.fails(Severity.ERROR):
         advice = 'A finding that is meant can be accepted with a reason: --accept CODE --because "...".'
@@ -256,6 +256,6 @@ def _print_after(migration: Migration, *, dry_run: bool) -> None:
     typer.echo(f"image reader: {migration.reader.name} ({migration.reader.because})")
     for line in left_out(migration.pair):
         print_wrapped(line, hanging=2)
-    typer.echo("\nNext, after the same without --dry-run:" if dry_run and migration.writes else "\nNext:")
+    typer.echo(f"\n{next_title(migration, dry_run=dry_run)}:")
     for command in next_commands(migration):
         print_line(f"  {command}")

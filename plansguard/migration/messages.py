@@ -55,6 +55,11 @@ def left_out(pair: Pair) -> Iterator[str]:
         yield f"left out: {', '.join(names)} (the own plans of {pair.receiving.name} have none of that name)"
 
 
+def next_title(migration: Migration, *, dry_run: bool) -> str:
+    """Return what stands above the commands that follow: after a dry run the migration itself comes first."""
+    return "Next, after the same without --dry-run" if dry_run and migration.writes else "Next"
+
+
 def next_commands(migration: Migration) -> Iterator[str]:
     """The commands to run next, with real names, in order."""
     pair = migration.pair

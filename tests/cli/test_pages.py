@@ -175,6 +175,10 @@ def test_a_migration_shows_both_datasets_and_the_changes() -> None:
     assert "Dataset001_PretrainCT 2.5; Dataset002_FinetuneCT 1.5" in text
     assert 'dataset_name "Dataset001_PretrainCT" "Dataset002_FinetuneCT"' in text
     assert '+ "dataset_name": "Dataset002_FinetuneCT"' in text
+    assert "Next, after the same without --dry-run" in text
+    written = page_of(COMMANDS["migrate"][:-1]).text
+    assert "without --dry-run" not in written
+    assert "Next" in written
 
 
 def test_a_comparison_counts_by_consequence() -> None:
