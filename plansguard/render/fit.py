@@ -70,6 +70,14 @@ def _reasons(results: Sequence[FitResult], screen: Screen, *, several: bool) -> 
         yield f"  {printable(command)}"  # not wrapped, so that it can be copied
 
 
+def what_to_type(result: FitResult) -> str:
+    """The command of a result; where nothing helps, the one that shows why, and only judges."""
+    if result.outcome != IMPOSSIBLE:
+        return result.command
+    only_judge = " --dry-run" if result.command.startswith("plansguard migrate") else ""
+    return f"to see why: {result.command}{only_judge}"
+
+
 def _blocks(results: Sequence[FitResult], *, several: bool) -> Iterator[tuple[str, str]]:
     """Why, and the next command: one for each command, because one migration serves all plans of a dataset.
 
@@ -82,9 +90,7 @@ def _blocks(results: Sequence[FitResult], *, several: bool) -> Iterator[tuple[st
     for result in first.values():
         plans = f"{result.plans} of " if result.plans and counts[result.weights, result.dataset] > 1 else ""
         with_weights = f" with {displayed(result.weights)}" if several else ""
-        purpose = "to see why: " if result.outcome == IMPOSSIBLE else ""
-        only_judge = " --dry-run" if purpose and result.command.startswith("plansguard migrate") else ""
-        yield f"{plans}{result.dataset}{with_weights}: {result.reason}", f"{purpose}{result.command}{only_judge}"
+        yield f"{plans}{result.dataset}{with_weights}: {result.reason}", what_to_type(result)
 
 
 def as_json(results: Sequence[FitResult]) -> str:

@@ -17,6 +17,7 @@ from plansguard.nnunet.workspace import ROOTS, displayed
 from plansguard.render import printable
 from plansguard.render.columns import COMMAND
 from plansguard.render.findings import PLACES, counts, faults, reasons
+from plansguard.render.fit import what_to_type
 from plansguard.render.html import drawing
 from plansguard.render.html.section import Section
 from plansguard.subjects.figures.collect import Figures
@@ -152,7 +153,14 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        plain=printable, number=_number, brief=_value, times=times, place=_place, parts=_parts, counted=counted
+        plain=printable,
+        number=_number,
+        brief=_value,
+        times=times,
+        place=_place,
+        parts=_parts,
+        counted=counted,
+        what_to_type=what_to_type,
     )
     environment.globals.update(
         scale=drawing.scale,
