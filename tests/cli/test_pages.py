@@ -154,6 +154,14 @@ def test_foreign_intensities_are_seen() -> None:
     assert "are between 12 and 128" in text
 
 
+def test_another_channel_has_its_own_name(workspace: Path) -> None:
+    place = workspace / ROOTS["preprocessed"] / GIVING / "dataset.json"
+    edited(str(place), lambda document: document.update(channel_names={"0": "Xray"}))
+    text = page_of(COMMANDS["migrate"]).text
+    assert f"99 % of the foreground of {GIVING} (Xray) are between 20 and 124" in text
+    assert f"99 % of the foreground of {RECEIVING} are between 12 and 128" in text
+
+
 def test_another_topology_is_seen() -> None:
     words = ("check", "-d", "2", "-p", "nnUNetPlans", "-c", "3d_fullres", "-pretrained_weights", str(CHECKPOINT))
     page = page_of(words, code=1)

@@ -108,14 +108,15 @@ def test_images_of_fewer_axes_are_left_out(workspace: Path) -> None:
 
 def test_intensities(workspace: Path) -> None:
     subject = dataset(workspace)
-    (channel,) = intensities.channel_figures(
-        configuration(subject), subject.dataset_json, [(RECEIVING, subject.fingerprint)]
-    )
+    named = [(GIVING, dataset(workspace, GIVING).fingerprint), (RECEIVING, subject.fingerprint)]
+    names = {GIVING: ["MR"], RECEIVING: ["CT"]}
+    (channel,) = intensities.channel_figures(configuration(subject), RECEIVING, named, names)
+    assert [one.channel for one in channel.ranges] == ["MR", "CT"]
     properties = subject.fingerprint.value["foreground_intensity_properties_per_channel"]["0"]
     assert channel.channel == "CT"
     assert channel.clipped is not None
     assert (channel.clipped.low, channel.clipped.high) == (12.0, 128.0)
-    assert channel.ranges[0].largest == properties["max"]
+    assert channel.ranges[1].largest == properties["max"]
 
 
 def test_channels_without_statistics(workspace: Path) -> None:
@@ -125,7 +126,7 @@ def test_channels_without_statistics(workspace: Path) -> None:
         lambda one: one.update(foreground_intensity_properties_per_channel={"0": {"mean": float("nan")}}),
     )
     subject = dataset(workspace)
-    (channel,) = intensities.channel_figures(configuration(subject), None, [(RECEIVING, subject.fingerprint)])
+    (channel,) = intensities.channel_figures(configuration(subject), RECEIVING, [(RECEIVING, subject.fingerprint)], {})
     assert (channel.channel, channel.ranges) == ("channel 0", ())
 
 

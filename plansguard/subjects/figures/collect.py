@@ -15,7 +15,7 @@ from plansguard.documents import size_limits
 from plansguard.nnunet.workspace import is_folder_name
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_in
-from plansguard.subjects.documents import DatasetJson, Fingerprint
+from plansguard.subjects.documents import Fingerprint
 from plansguard.subjects.figures import comparison, geometry, intensities, network, schedule, slices
 from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Configuration, Plans
@@ -144,8 +144,8 @@ def _of_configuration(
         return otherwise
 
     weights = _weights(dataset, configuration)
-    fingerprints = _fingerprints(datasets or _related(dataset, configuration.plans, weights))
-    dataset_json: DatasetJson | None = known(lambda: dataset.dataset_json.valid)
+    related = datasets or _related(dataset, configuration.plans, weights)
+    fingerprints, names = _fingerprints(related), {one.name: _channels(one) for one in related}
     own = next((pair for pair in reversed(fingerprints) if pair[0] == dataset.name), None)
     if not fingerprints:
         missing["there is no fingerprint to compare with"] = None
@@ -157,7 +157,7 @@ def _of_configuration(
         spacing=shown(lambda: geometry.spacing_figures(configuration, fingerprints), ()) if fingerprints else (),
         size=shown(lambda: geometry.size_figures(configuration, fingerprints), ()) if fingerprints else (),
         patch=shown(lambda: geometry.patch_figure(configuration, *own), None) if own is not None else None,
-        channels=shown(lambda: intensities.channel_figures(configuration, dataset_json, fingerprints), ()),
+        channels=shown(lambda: intensities.channel_figures(configuration, dataset.name, fingerprints, names), ()),
         network=shown(lambda: network.network_figure(configuration, weights), None),
         slices=shown(lambda: slices.slice_figures(dataset, configuration), ()),
         missing=tuple(missing),
@@ -203,6 +203,10 @@ def _origin(dataset: Dataset, plans: Plans, weights: Weights | None) -> str | No
     if record is None:
         return None
     return record.giving if record.receiving == dataset.name else record.receiving
+
+
+def _channels(dataset: Dataset) -> list[str]:
+    return known(lambda: dataset.dataset_json.valid.channels) or []
 
 
 def _fingerprints(datasets: Iterable[Dataset]) -> list[tuple[str, Fingerprint]]:

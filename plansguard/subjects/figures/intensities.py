@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from plansguard.core.errors import known
 from plansguard.nnunet import constants
 from plansguard.nnunet.intensity import ClippedRange
-from plansguard.subjects.documents import DatasetJson, Fingerprint
+from plansguard.subjects.documents import Fingerprint
 from plansguard.subjects.plans import Configuration
 
 _KEYS = ("min", "percentile_00_5", "median", "mean", "percentile_99_5", "max")
@@ -17,9 +16,13 @@ _KEYS = ("min", "percentile_00_5", "median", "mean", "percentile_99_5", "max")
 
 @dataclass(frozen=True)
 class IntensityRange:
-    """Intensities of the foreground of a dataset; ``low`` and ``high`` are the 0.5 and the 99.5 percentile."""
+    """Intensities of the foreground of a channel of a dataset.
+
+    ``low`` and ``high`` are the 0.5 and the 99.5 percentile; ``channel`` is its name, empty where it is not known.
+    """
 
     dataset: str
+    channel: str
     smallest: float
     low: float
     median: float
@@ -42,24 +45,36 @@ class ChannelFigure:
 
 
 def channel_figures(
-    configuration: Configuration, dataset_json: DatasetJson | None, fingerprints: Sequence[tuple[str, Fingerprint]]
+    configuration: Configuration,
+    dataset: str,
+    fingerprints: Sequence[tuple[str, Fingerprint]],
+    channels: Mapping[str, Sequence[str]],
 ) -> tuple[ChannelFigure, ...]:
-    """One figure for each channel of which any dataset has statistics. Absent without ``normalization_schemes``."""
-    names = (known(lambda: dataset_json.channels) if dataset_json is not None else None) or []
+    """One figure for each channel of ``dataset`` of which any dataset has statistics.
+
+    ``channels`` are the names of the channels by dataset. Absent without ``normalization_schemes``.
+    """
     statistics = configuration.plans.value.get(configuration.plans.intensity_key)
     figures = []
     for channel, scheme in enumerate(configuration.require("normalization_schemes")):
-        name = names[channel] if channel < len(names) else f"channel {channel}"
+        name = _name(channels, dataset, channel) or f"channel {channel}"
         clipped = ClippedRange.of(statistics, channel) if scheme == constants.CT else None
-        ranges = [_range(dataset, fingerprint, channel) for dataset, fingerprint in fingerprints]
+        ranges = [
+            _range(other, _name(channels, other, channel), fingerprint, channel) for other, fingerprint in fingerprints
+        ]
         found = tuple(one for one in ranges if one is not None)
         if found or clipped is not None:
             figures.append(ChannelFigure(name, scheme, clipped, found))
     return tuple(figures)
 
 
-def _range(dataset: str, fingerprint: Fingerprint, channel: int) -> IntensityRange | None:
+def _name(channels: Mapping[str, Sequence[str]], dataset: str, channel: int) -> str:
+    names = channels.get(dataset, ())
+    return names[channel] if channel < len(names) else ""
+
+
+def _range(dataset: str, name: str, fingerprint: Fingerprint, channel: int) -> IntensityRange | None:
     entry = (fingerprint.value.get(constants.INTENSITY_KEY) or {}).get(str(channel))
     values = [entry.get(key) for key in _KEYS] if isinstance(entry, dict) else []
     usable = [float(value) for value in values if isinstance(value, (int, float)) and isfinite(value)]
-    return IntensityRange(dataset, *usable) if len(usable) == len(_KEYS) else None
+    return IntensityRange(dataset, name, *usable) if len(usable) == len(_KEYS) else None
