@@ -138,13 +138,13 @@ def of_description(description: Description, text: str) -> str:
 
 def of_overview(overview: Overview) -> dict[str, str]:
     """Return pages by file name: ``index.html``, and one for each dataset that was checked."""
-    pages = {}
+    pages, top = {}, heading()
     for state in overview.datasets:
         if state.report is not None:
             folder = overview.workspace.preprocessed_folder(state.name)
             datasets = [dataset_in(folder, workspace=overview.workspace)] if disk.is_folder(folder) else []
-            pages[f"{state.name}.html"] = report_page(state.report, collect.of_datasets(datasets), heading())
-    return {"index.html": overview_page(overview, pages, heading()), **pages}
+            pages[f"{state.name}.html"] = report_page(state.report, collect.of_datasets(datasets), top)
+    return {"index.html": overview_page(overview, pages, top), **pages}
 
 
 def of_verifications(verifications: Sequence[Verification]) -> str:

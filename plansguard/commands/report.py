@@ -9,7 +9,7 @@ from plansguard.artefacts.data.cases import list_folder
 from plansguard.commands.check import check
 from plansguard.commands.fit import fit
 from plansguard.core import disk
-from plansguard.core.errors import Absent, PlansguardError, UnreadableDocument, UsageError, known
+from plansguard.core.errors import Absent, PlansguardError, UnreadableDocument, UsageError
 from plansguard.core.report import Report
 from plansguard.nnunet.workspace import TrainedModel, Workspace, trained_models
 from plansguard.rules.engine.settings import ActiveSettings
@@ -25,14 +25,15 @@ def overview(
 ) -> Overview:
     """Return what is in nnU-Net's folders. Nothing is written; of data, names are read, and headers of cases."""
     names = workspace.dataset_names()
-    states = [_state(workspace, name, settings) for name in tracked(names, "checking datasets", progress)]
-    preprocessed = [
-        dataset_of(workspace, name)
+    preprocessed = {
+        name: dataset_of(workspace, name)
         for name in names
         if workspace.preprocessed is not None and disk.is_folder(workspace.preprocessed_folder(name))
-    ]
+    }
+    tracked_names = tracked(names, "checking datasets", progress)
+    states = [_state(workspace, name, preprocessed.get(name), settings) for name in tracked_names]
     models = [model for name in names for model in _models(workspace, name) if model.checkpoints]
-    weights = [_weights(model, preprocessed) for model in tracked(models, "comparing weights", progress)]
+    weights = [_weights(model, list(preprocessed.values())) for model in tracked(models, "comparing weights", progress)]
     return Overview(workspace, tuple(states), tuple(weights))
 
 
@@ -40,10 +41,8 @@ def _models(workspace: Workspace, name: str) -> list[TrainedModel]:
     return [] if workspace.results is None else list(trained_models(workspace.results, name))
 
 
-def _state(workspace: Workspace, name: str, settings: ActiveSettings | None) -> DatasetState:
-    folder = None if workspace.preprocessed is None else workspace.preprocessed_folder(name)
-    there = folder is not None and disk.is_folder(folder)
-    plans = tuple(_plans(dataset_of(workspace, name))) if there else ()
+def _state(workspace: Workspace, name: str, dataset: Dataset | None, settings: ActiveSettings | None) -> DatasetState:
+    plans = () if dataset is None else tuple(_plans(dataset))
     models = tuple(model.folder.name for model in _models(workspace, name))
     return DatasetState(name, _report(name, settings), plans, models)
 
@@ -64,7 +63,7 @@ def _plans(dataset: Dataset) -> Iterator[PlansState]:
 
 def _giving(dataset: Dataset, plans: Plans) -> str | None:
     """The dataset that plans were migrated from; None if they were not."""
-    record = known(lambda: dataset.migration_record(plans)) if dataset.has_record(plans) else None
+    record = dataset.known_migration_record(plans)
     return None if record is None else record.giving
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from plansguard.core.report import Finding, NotChecked, Report
+from plansguard.core.report import Finding, Location, NotChecked, Report
 from plansguard.core.text import counted, listed
+from plansguard.nnunet.workspace import displayed
+from plansguard.render import printable
 
 #: What stands before the counts where there was nothing to check.
 NOTHING, NO_PLANS = "nothing to check: ", "there are no plans to check: "
@@ -68,6 +70,12 @@ class Counts(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.before}{self.result}{self.after}"
+
+
+def shown_place(location: Location) -> str:
+    """The file as people know it, with line and column where they are known."""
+    position = "".join(f":{number}" for number in (location.line, location.column) if number is not None)
+    return printable(f"{displayed(location.path)}{position}")
 
 
 def faults(report: Report) -> list[Fault]:

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 
-from plansguard.core.report import Excerpt, Finding, Location, NotChecked, Related, Report
+from plansguard.core.report import Excerpt, Finding, NotChecked, Related, Report
 from plansguard.core.text import counted
 from plansguard.nnunet.workspace import displayed
 from plansguard.render import Screen, printable
 from plansguard.render.columns import cropped, display_width, padded, wrapped
-from plansguard.render.findings import NO_PLANS, NOTHING, PLACES, counts, faults, reasons
+from plansguard.render.findings import NO_PLANS, NOTHING, PLACES, counts, faults, reasons, shown_place
 
 _COLORS = {"error": "31;1", "warning": "33;1", "info": "36;1", "bold": "1", "faint": "2", "fix": "32;1"}
 #: Lines about what was not checked.
@@ -70,7 +70,7 @@ def _headline(severity: str, code: str, message: str, screen: Screen) -> Iterato
 def _places(findings: Sequence[Finding], screen: Screen) -> Iterator[str]:
     for finding in findings[:PLACES]:
         suffix = f" ({printable(finding.configuration)})" if finding.configuration else ""
-        yield f"  {_place(finding.location)}{_paint('faint', suffix, screen)}"
+        yield f"  {shown_place(finding.location)}{_paint('faint', suffix, screen)}"
     if len(findings) > PLACES:
         yield f"  ... and {counted(len(findings) - PLACES, 'more place')}"
 
@@ -96,7 +96,7 @@ def _excerpt(excerpt: Excerpt, mark: str, severity: str, screen: Screen) -> Iter
 
 def _related(related: Related, screen: Screen) -> Iterator[str]:
     """A place and what is there, on two lines where one is too short; the place is never divided."""
-    place, what = f"  see {_place(related.location)}:", printable(related.what)
+    place, what = f"  see {shown_place(related.location)}:", printable(related.what)
     if screen.width is None or display_width(place) + 1 + display_width(what) <= screen.width:
         yield f"{place} {what}"
     else:
@@ -124,8 +124,8 @@ def _table(rows: Sequence[Sequence[str]], screen: Screen) -> Iterator[str]:
 def _ignored(report: Report, screen: Screen) -> Iterator[str]:
     for finding in report.findings:
         if finding.ignored is not None:
-            line = f"ignored: {finding.code} {finding.name} at {_place(finding.location)}: {printable(finding.ignored)}"
-            yield from _faint(line, screen)
+            where, why = shown_place(finding.location), printable(finding.ignored)
+            yield from _faint(f"ignored: {finding.code} {finding.name} at {where}: {why}", screen)
 
 
 def _not_checked(records: Iterable[NotChecked], screen: Screen) -> Iterator[str]:
@@ -159,8 +159,3 @@ def _summary(report: Report, screen: Screen) -> str:
     total = counts(report)
     result = _paint(total.severity, total.result, screen) if total.severity else total.result
     return f"{total.before}{result}{total.after}"
-
-
-def _place(location: Location) -> str:
-    position = "".join(f":{number}" for number in (location.line, location.column) if number is not None)
-    return printable(f"{displayed(location.path)}{position}")

@@ -172,8 +172,12 @@ class Dataset:
 
     def migrated_with(self, plans: Plans) -> str | None:
         """The workflow of the migration that wrote ``plans``; None when no migration of plansguard did."""
-        record = known(lambda: self.migration_record(plans)) if self.has_record(plans) else None
+        record = self.known_migration_record(plans)
         return None if record is None else record.workflow
+
+    def known_migration_record(self, plans: Plans) -> MigrationRecord | None:
+        """The record of the migration that wrote ``plans``; None when no migration of plansguard did."""
+        return known(lambda: self.migration_record(plans)) if self.has_record(plans) else None
 
     @cached_property
     def data_users(self) -> dict[str, list[DataUser]]:

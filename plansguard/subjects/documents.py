@@ -148,15 +148,15 @@ class Fingerprint(Document):
 
     @cached_property
     def _spacing(self) -> list[float]:
-        return list(map(_median, self.sorted_spacings))
+        return list(map(median_of, self.sorted_spacings))
 
     @cached_property
     def _shape(self) -> list[float]:
-        return [_median(sorted(values)) for values in self._shapes]
+        return [median_of(sorted(values)) for values in self._shapes]
 
     @cached_property
     def _extent(self) -> list[float]:
-        return list(map(_median, self.sorted_extents))
+        return list(map(median_of, self.sorted_extents))
 
     @cached_property
     def sorted_spacings(self) -> list[list[float]]:
@@ -250,7 +250,7 @@ def _in_order(medians: list[float], transpose_forward: list[int]) -> list[float]
     return [float(medians[axis]) for axis in transpose_forward]
 
 
-def _median(ordered: list[float]) -> float:
-    """As statistics.median, whose import takes longer than all computations of a check."""
+def median_of(ordered: list[float]) -> float:
+    """The median of sorted values, as statistics.median, whose import takes longer than all computations of a check."""
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -7,7 +7,7 @@ from io import BytesIO
 
 from plansguard.subjects.figures.slices import SliceFigure
 
-#: Colours of the outlines, by label; as in style.css.
+#: Colours of the outlines, by label; the legend of the page has the same.
 COLORS = ((255, 176, 0), (0, 200, 255), (255, 80, 160), (120, 255, 120), (190, 140, 255), (255, 110, 60))
 
 

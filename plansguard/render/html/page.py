@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from plansguard import __version__
 from plansguard.core.errors import UsageError
-from plansguard.core.report import Location, Report, Severity
+from plansguard.core.report import Report, Severity
 from plansguard.core.text import brief, counted, shortest, times
-from plansguard.nnunet.workspace import ROOTS, displayed
+from plansguard.nnunet.workspace import ROOTS
 from plansguard.render import printable
 from plansguard.render.columns import COMMAND
-from plansguard.render.findings import PLACES, counts, faults, reasons
+from plansguard.render.findings import PLACES, counts, faults, reasons, shown_place
 from plansguard.render.fit import what_to_type
 from plansguard.render.html import drawing
 from plansguard.render.html.section import Section
@@ -157,7 +157,7 @@ def _environment() -> Environment:
         number=_number,
         brief=_value,
         times=times,
-        place=_place,
+        place=shown_place,
         parts=_parts,
         counted=counted,
         what_to_type=what_to_type,
@@ -169,7 +169,6 @@ def _environment() -> Environment:
         bars=drawing.bars,
         line=drawing.line,
         planes=drawing.planes,
-        zip=zip,
         png=png,
         label_colors=COLORS,
         shown_places=PLACES,
@@ -184,11 +183,6 @@ def _number(value: float) -> str:
 
 def _value(value: Any) -> str:
     return "nothing" if value is None else str(brief(value)).strip('"')
-
-
-def _place(location: Location) -> str:
-    position = "".join(f":{number}" for number in (location.line, location.column) if number is not None)
-    return printable(f"{displayed(location.path)}{position}")
 
 
 def _parts(text: str) -> Iterator[tuple[str, str]]:

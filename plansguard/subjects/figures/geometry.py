@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 from plansguard.core.errors import Absent
-from plansguard.subjects.documents import Fingerprint
+from plansguard.subjects.documents import Fingerprint, median_of
 from plansguard.subjects.plans import Configuration
 
 #: Bins of a distribution; an odd number, so that a value that all cases have is in the middle.
@@ -136,6 +136,4 @@ def _figures(rows: Sequence[tuple[str, list[list[float]]]], values: Sequence[flo
 def _distribution(dataset: str, ordered: list[float], low: float, high: float) -> Distribution:
     ends = [bisect_left(ordered, low + (high - low) * index / _BINS) for index in range(1, _BINS)]
     counts = (end - start for start, end in pairwise([0, *ends, len(ordered)]))
-    middle = len(ordered) // 2
-    median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-    return Distribution(dataset, ordered[0], median, ordered[-1], tuple(counts))
+    return Distribution(dataset, ordered[0], median_of(ordered), ordered[-1], tuple(counts))
