@@ -13,13 +13,15 @@ from pathlib import Path
 
 from plansguard.core import disk
 from plansguard.core.errors import UsageError
-from plansguard.nnunet.constants import CHECKPOINT_FINAL
+from plansguard.nnunet.constants import CHECKPOINT_BEST, CHECKPOINT_FINAL, CHECKPOINT_LATEST
 
 DATASET_NAME = re.compile(r"Dataset\d{3,}_.+")
 _LONGEST_ID = 9
 _FOLD = re.compile(r"fold_(\d+|all)")
 #: Name of a log of nnU-Net, with the local time of the start. Source: nnUNetTrainer.__init__.
 _LOG = "training_log_%Y_%m_%d_%H_%M_%S.txt"
+#: Checkpoints in the order in which their weights are used: the end of a training, then the best on its validation.
+_BY_COMPLETENESS = (CHECKPOINT_FINAL, CHECKPOINT_BEST, CHECKPOINT_LATEST)
 ROOTS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 #: The folder to which preprocessing copies the labels, and from which the final validation reads them.
 GROUND_TRUTH = "gt_segmentations"
@@ -152,11 +154,11 @@ class TrainedModel:
 
     @cached_property
     def checkpoints(self) -> tuple[Path, ...]:
-        """Every ``fold_*/checkpoint_*.pth``, finished ones first."""
+        """Every ``fold_*/checkpoint_*.pth``, the most complete first."""
         paths = [
             path for path in disk.matching(self.folder, "fold_*/checkpoint_*.pth") if _FOLD.fullmatch(path.parent.name)
         ]
-        return tuple(sorted(paths, key=lambda path: (path.name != CHECKPOINT_FINAL, str(path))))
+        return tuple(sorted(paths, key=lambda path: by_completeness(path.as_posix())))
 
     @property
     def started(self) -> float | None:
@@ -170,6 +172,15 @@ class TrainedModel:
             with suppress(ValueError):
                 times.append(datetime.strptime(name, _LOG).timestamp())
         return min(times, default=None)
+
+
+def by_completeness(checkpoint: str) -> tuple[int, str]:
+    """Sort key of the paths of checkpoints, for a choice of weights: final ones first, then the best, then the latest.
+
+    Others follow. Those of one kind are in alphabetical order.
+    """
+    names, name = _BY_COMPLETENESS, checkpoint.rpartition("/")[2]
+    return (names.index(name) if name in names else len(names)), checkpoint
 
 
 def trained_models(results: Path, dataset_name: str) -> Iterator[TrainedModel]:

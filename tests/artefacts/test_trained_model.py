@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
+from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoint
 from plansguard.artefacts.checkpoint.trained_model import (
     MAX_MODELS,
     MAX_PACKED,
@@ -20,6 +21,7 @@ from plansguard.artefacts.checkpoint.trained_model import (
 )
 from plansguard.core.errors import UnreadableDocument
 from plansguard.documents.json_document import JsonDocument
+from plansguard.nnunet.workspace import trained_models
 from tests.support.models import CHECKPOINT, CT, FIXTURE, MODEL, copy_of_model, edit, pack, stored
 
 PLANS = (FIXTURE / "plans.json").read_bytes()
@@ -45,6 +47,37 @@ def test_a_path_of_the_current_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(FIXTURE)
     (model,) = read_models(Path())
     assert (model.name, model.dataset_name, model.trainer) == (MODEL, CT, "nnUNetTrainer")
+
+
+@pytest.mark.parametrize(
+    ("present", "named"),
+    [
+        (("0/final", "0/best", "0/latest"), "0/final"),
+        (("0/best", "0/latest"), "0/best"),
+        (("0/best", "1/final", "1/best"), "1/final"),
+        (("0/latest", "1/best"), "1/best"),
+        (("0/latest", "0/ep50"), "0/latest"),
+    ],
+)
+@pytest.mark.parametrize("zipped", [False, True], ids=["folder", "zip"])
+def test_the_most_complete_checkpoint_is_chosen_and_named(
+    tmp_path: Path, present: tuple[str, ...], named: str, zipped: bool
+) -> None:
+    """Where weights are chosen, and where a message names some: never an unfinished training beside a finished one."""
+    model = copy_of_model(tmp_path)
+    (model / "fold_0/checkpoint_final.pth").unlink()
+    paths = [f"fold_{one.replace('/', '/checkpoint_')}.pth" for one in present]
+    for path in paths:
+        (model / path).parent.mkdir(exist_ok=True)
+        shutil.copy(CHECKPOINT, model / path)
+    first = f"fold_{named.replace('/', '/checkpoint_')}.pth"
+    given = pack(tmp_path / "model.zip", model) if zipped else model
+    (read,) = read_models(given)
+    assert (read.checkpoints[0], sorted(read.checkpoints)) == (first, sorted(paths))
+    assert next(trained_models(tmp_path.parent, tmp_path.name)).checkpoints[0] == model / first
+    with pytest.raises(UnreadableDocument) as refused:
+        read_checkpoint(given)
+    assert refused.value.hint.endswith(first)
 
 
 def test_an_exported_zip(tmp_path: Path) -> None:

@@ -84,7 +84,11 @@ def test_another_checkpoint(bench: Bench) -> None:
     (model(bench) / "fold_0/checkpoint_final.pth").rename(best)
     assert codes(*predict(bench), "-chk", best.name) == set()
     (finding,) = judged(*predict(bench)).json["findings"]
-    assert "-chk checkpoint_best.pth" in finding["fix"]
+    assert "-chk checkpoint_best.pth, if an unfinished training is enough" in finding["fix"]
+    shutil.copy(best, best.with_name("checkpoint_final.pth"))
+    (finding,) = judged(*predict(bench), "-chk", "checkpoint_latest.pth").json["findings"]
+    assert finding["fix"].endswith("-chk checkpoint_final.pth")
+    best.with_name("checkpoint_final.pth").unlink()
     best.unlink()
     (finding,) = judged(*predict(bench)).json["findings"]
     assert "no fold of this model has a checkpoint" in finding["fix"]

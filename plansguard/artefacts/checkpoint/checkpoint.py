@@ -26,6 +26,7 @@ from plansguard.artefacts.checkpoint.unsafe_globals import suspicious
 from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 from plansguard.core.text import counted
+from plansguard.nnunet.workspace import by_completeness
 
 __all__ = ["Checkpoint", "Tensor", "read_checkpoint", "read_checkpoints"]
 
@@ -110,10 +111,8 @@ def _read_folder(folder: Path) -> Checkpoint:
     """Read a checkpoint that a file manager or a browser unpacked, because a .pth is a zip archive."""
     pickles = [path for path in (folder / "data.pkl", *disk.matching(folder, "*/data.pkl")) if disk.is_file(path)]
     if not pickles:
-        inside = sorted(
-            path.relative_to(folder).as_posix() for path in disk.matching(folder, "fold_*/checkpoint_*.pth")
-        )
-        hint = f"name a checkpoint in it, for example {inside[0]}" if inside else _NAME_ANOTHER
+        inside = [path.relative_to(folder).as_posix() for path in disk.matching(folder, "fold_*/checkpoint_*.pth")]
+        hint = f"name a checkpoint in it, for example {min(inside, key=by_completeness)}" if inside else _NAME_ANOTHER
         raise UnreadableDocument(str(folder), "this is a folder", hint=hint)
     with open_file(pickles[0], _NAME_ANOTHER) as stream:
         return _CheckpointReader(folder).read_unpacked(stream, pickles[0].parent / "data")
@@ -178,7 +177,9 @@ class _CheckpointReader:
         inside = [name for name in archive.names if name.endswith((".pth", ".pt", ".model"))]
         if inside:
             reason = f"this is a zip archive with {counted(len(inside), 'checkpoint')} in it, and no checkpoint itself"
-            return UnreadableDocument(self.path, reason, hint=f"unpack it and name one, for example {inside[0][:200]}")
+            return UnreadableDocument(
+                self.path, reason, hint=f"unpack it and name one, for example {min(inside, key=by_completeness)[:200]}"
+            )
         reason = "this is a zip archive without a data.pkl, and no checkpoint"
         return UnreadableDocument(self.path, reason, hint=_NAME_ANOTHER)
 

@@ -21,6 +21,7 @@ from plansguard.core.text import counted
 from plansguard.documents import json_document, size_limits
 from plansguard.documents.json_document import JsonDocument
 from plansguard.documents.recognise import recognise
+from plansguard.nnunet.workspace import by_completeness
 
 PLANS, DATASET_JSON, FINGERPRINT = "plans.json", "dataset.json", "dataset_fingerprint.json"
 MAX_MODELS = 100
@@ -278,7 +279,7 @@ def _above(place: str) -> Iterator[str]:
 
 def _checkpoints(names: Iterable[str]) -> tuple[str, ...]:
     checkpoints = [name for name in names if _CHECKPOINT.fullmatch(name)]
-    return tuple(sorted(checkpoints, key=lambda name: (not name.endswith("/checkpoint_final.pth"), name)))
+    return tuple(sorted(checkpoints, key=by_completeness))
 
 
 def _is_model_name(place: str) -> bool:

@@ -11,6 +11,8 @@ from plansguard.core import disk
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import counted, listed, quoted
 from plansguard.nnunet import constants
+from plansguard.nnunet.constants import CHECKPOINT_FINAL
+from plansguard.nnunet.workspace import by_completeness
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.subjects.documents import DatasetJson
 
@@ -65,9 +67,10 @@ def _alternatives(prediction: Prediction) -> str:
         numbers = [fold for fold in folds if fold != "all"] or folds  # beside numbered folds, "all" is not meant
         return f"predict with the folds that are trained: -f {' '.join(map(quoted, numbers))}"
     requested = {f"fold_{fold}" for fold in prediction.folds}
-    names = sorted({path.name for path in present if path.parent.name in requested})
+    names = sorted({path.name for path in present if path.parent.name in requested}, key=by_completeness)
     if names:
-        return f"these folds have {listed(names)}: -chk {quoted(names[0])}, if an unfinished training is enough"
+        unfinished = "" if names[0] == CHECKPOINT_FINAL else ", if an unfinished training is enough"
+        return f"these folds have {listed(names)}: -chk {quoted(names[0])}{unfinished}"
     if present:
         return f"there is only {listed([path.relative_to(folder).as_posix() for path in present])}: correct -f and -chk"
     return "no fold of this model has a checkpoint: train it first, or name another model"
