@@ -85,7 +85,9 @@ def prepare(
         *(plans.identifier, configuration.name, weights, reading, values.tr, fold),
         device=values.device,
         gpus=values.num_gpus,
+        flags=tuple(flag for flag, given in _flags(values).items() if given),
         typed=typed or TypedOptions(),
+        launcher=launcher,
         starts=True,
     )
     return TrainingRun(
@@ -103,8 +105,13 @@ def prepare(
         gpus=values.num_gpus,
         gpu_memory=gpu_memory,
         options=options or Options(),
-        launcher=launcher,
     )
+
+
+def _flags(values: argparse.Namespace) -> dict[str, bool]:
+    """nnU-Net's flags that do not decide whether a training begins, continues or validates."""
+    names = {"--disable_checkpointing": values.disable_checkpointing, "--npz": values.npz}
+    return {**names, "--val_best": values.val_best}
 
 
 def assert_device(device: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from plansguard.nnunet import constants
-from plansguard.nnunet.printed_commands import DEFAULT_DEVICE
+from plansguard.nnunet import constants, printed_commands
+from plansguard.nnunet.constants import TRAIN
+from plansguard.nnunet.printed_commands import DEFAULT_DEVICE, FROM_SCRATCH, Word
 from plansguard.subjects.plans import Configuration, Plans
 
 if TYPE_CHECKING:
@@ -73,17 +74,19 @@ class TypedOptions:
         return (*self.shared, *self.accepting)
 
     @property
-    def of_another_training(self) -> tuple[str, ...]:
-        """Those of ``shared`` for a training that has to be made before this one, even for a judgement of this one."""
-        return tuple(word for word in self.shared if word != "--dry-run")
+    def of_another_training(self) -> TypedOptions:
+        """Those for a training that has to be made before this one, even for a judgement of this one."""
+        return replace(self, shared=tuple(word for word in self.shared if word != "--dry-run"))
 
 
 @dataclass(frozen=True)
 class Request:
     """The options of a check: ``-p`` and ``-c`` (None means all), and ``-pretrained_weights``.
 
-    ``trainer`` (``-tr``), ``fold``, ``device``, ``gpus`` and ``typed`` are those of a training that is about to start.
-    ``starts`` is whether any command of nnU-Net is: what a check reports for information is not repeated then.
+    ``trainer`` (``-tr``), ``fold``, ``device``, ``gpus`` and ``typed`` are those of a training that is about to start,
+    ``flags`` nnU-Net's other than ``--c`` and ``--val``. ``launcher`` are the words that start nnU-Net's command; None
+    for ``plansguard train``. ``starts`` is whether any command of nnU-Net is about to start: what a check reports for
+    information is not repeated then.
     """
 
     plans: str | None = None
@@ -94,13 +97,54 @@ class Request:
     fold: str | None = None
     device: str = DEFAULT_DEVICE
     gpus: int = 1
+    flags: tuple[str, ...] = ()
     typed: TypedOptions = field(default_factory=TypedOptions)
+    launcher: tuple[str, ...] | None = (TRAIN,)
     starts: bool = False
 
     @property
     def base_trainer(self) -> str | None:
         """The trainer's name without its number of steps."""
         return None if self.trainer is None else constants.base_trainer(self.trainer)
+
+    def training(
+        self,
+        dataset: str,
+        configuration: Word,
+        fold: Word,
+        *,
+        trainer: str,
+        plans: Word | None = None,
+        continues: bool = False,
+        validates: bool = False,
+        weights: Word | None = None,
+        options: Sequence[str] = (),
+    ) -> str:
+        """A training by the same program, with the options that were typed; ``options`` are more of plansguard.
+
+        ``plansguard train`` takes the options of a step trainer, nnU-Net's command its name.
+        """
+        from plansguard.training.trainer_name import known_step_name, options_of  # only where a training is printed
+
+        typed, steps = self.typed, known_step_name(trainer) if self.launcher is None else None
+        schedule = None if steps is None else options_of(steps)
+        continues = continues and "--extend-to" not in (schedule or ())  # which continues without it
+        flags = [*self.flags, *["--c"] * continues, *["--val"] * validates]
+        flags += typed.unknown if schedule is None else ()
+        excluded = () if weights is None else (FROM_SCRATCH,)
+        accepting = [word for word in typed.accepting if word not in excluded]
+        return printed_commands.train(
+            *(dataset, configuration, fold),
+            plans=plans,
+            trainer=trainer if trainer != constants.DEFAULT_TRAINER else None,
+            schedule=schedule,
+            device=self.device,
+            gpus=self.gpus,
+            flags=flags,
+            weights=weights,
+            options=[*options, *typed.shared, *accepting, *(typed.stepping if schedule is not None else ())],
+            launcher=self.launcher or (TRAIN,),
+        )
 
     def asks_for(self, configuration: Configuration) -> bool:
         """Whether this configuration is the one meant: it was named, or the weights were trained with it."""

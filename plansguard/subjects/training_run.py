@@ -7,8 +7,8 @@ training/nnUNetTrainer/nnUNetTrainer.py of nnU-Net 2.8.1.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,9 @@ from plansguard.core import disk
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, known
 from plansguard.core.lazy import cached_property
 from plansguard.core.report import Location
-from plansguard.nnunet import constants, printed_commands
-from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER, TRAIN
-from plansguard.nnunet.printed_commands import FROM_SCRATCH, Word
+from plansguard.nnunet import constants
+from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER
+from plansguard.nnunet.printed_commands import Word
 from plansguard.nnunet.workspace import ALL, is_folder_name
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
@@ -27,7 +27,7 @@ from plansguard.training.options import Options
 from plansguard.training.resume import ResumePoint, check_can_begin, checkpoints_in, nothing_to_continue, resume_point
 from plansguard.training.schedule import STOCK_PER_WINDOW, STOCK_RATE
 from plansguard.training.stop_reasons import Refused
-from plansguard.training.trainer_name import StepName, is_step_name, known_step_name, options_of, read_name
+from plansguard.training.trainer_name import StepName, is_step_name, read_name
 
 if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
@@ -48,8 +48,7 @@ class TrainingRun:
     The request of ``dataset`` names the plans, the configuration and the weights. ``fold`` is a number or ``all``.
     ``trainer`` is that of ``-tr``, with its number of steps if it has one. ``continues``, ``validates`` and
     ``validates_best`` are nnU-Net's ``--c``, ``--val`` and ``--val_best``. ``gpu_memory`` is that of one GPU in GB
-    (10^9 bytes), if the user gave it. ``launcher`` are the words that start nnU-Net's command; None for
-    ``plansguard train``.
+    (10^9 bytes), if the user gave it.
     """
 
     dataset: Dataset
@@ -66,49 +65,40 @@ class TrainingRun:
     gpus: int = 1
     gpu_memory: float | None = None
     options: Options = field(default_factory=Options)
-    launcher: tuple[str, ...] | None = (TRAIN,)
 
     def command(
-        self, trainer: str | None = None, *, weights: Word | None = None, options: Sequence[str] = (), **changes: bool
+        self,
+        trainer: str | None = None,
+        *,
+        weights: Word | None = None,
+        options: Sequence[str] = (),
+        in_steps: bool = False,
+        continues: bool | None = None,
+        validates: bool | None = None,
     ) -> str:
-        """The command as it was typed, with another trainer or with other flags: ``continues``, ``validates``.
+        """The command as it was typed, with another trainer, or one that continues or validates.
 
-        ``options`` are more options of plansguard. ``plansguard train`` takes the options of a step trainer, nnU-Net's
-        command its name.
+        ``options`` are more options of plansguard. With ``in_steps`` it is ``plansguard train``, whatever was typed.
         """
-        name = trainer or self.trainer
-        steps = known_step_name(name) if self.launcher is None else None
-        schedule = None if steps is None else options_of(steps)
-        flags = {"continues": self.continues, "validates": self.validates, **changes}
-        if self.weights is not None and not flags["continues"] and not flags["validates"]:  # they exclude each other
+        continues = self.continues if continues is None else continues
+        validates = self.validates if validates is None else validates
+        if self.weights is not None and not continues and not validates:  # they exclude each other
             weights = weights or self.weights.path
-        typed = self.typed
-        words = [*options, *typed.shared]
-        words += [word for word in typed.accepting if weights is None or word != FROM_SCRATCH]  # nor these two
-        words += typed.stepping if schedule is not None else ()
-        return printed_commands.train(
+        request = replace(self.dataset.request, launcher=None) if in_steps else self.dataset.request
+        return request.training(
             *(self.dataset.name, self.configuration.name, self.fold),
             plans=self.plans.identifier if self.plans.identifier != DEFAULT_IDENTIFIER else None,
-            trainer=name if name != DEFAULT_TRAINER else None,
-            schedule=schedule,
-            device=self.device,
-            gpus=self.gpus,
-            flags=[*self._flags(flags, schedule or ()), *(typed.unknown if schedule is None else ())],
+            trainer=trainer or self.trainer,
+            continues=continues,
+            validates=validates,
             weights=weights,
-            options=words,
-            launcher=self.launcher or (TRAIN,),
+            options=options,
         )
 
-    def _flags(self, changes: Mapping[str, bool], schedule: Sequence[str]) -> Iterator[str]:
-        """The options of both programs that have no value. ``--extend-to`` continues without ``--c``."""
-        wanted = {
-            "--disable_checkpointing": self.disables_checkpointing,
-            "--npz": self.keeps_probabilities,
-            "--c": changes["continues"] and "--extend-to" not in schedule,
-            "--val": changes["validates"],
-            "--val_best": self.validates_best,
-        }
-        return (flag for flag, is_wanted in wanted.items() if is_wanted)
+    @property
+    def launcher(self) -> tuple[str, ...] | None:
+        """The words that start nnU-Net's command; None for ``plansguard train``."""
+        return self.dataset.request.launcher
 
     @property
     def typed(self) -> TypedOptions:

@@ -50,6 +50,7 @@ IN_NAME = ("_100per", "_20val", "_windowlr", "_warmup10")
 
 FULLRES, CASCADE = ("2", "3d_fullres", "0"), ("2", "3d_cascade_fullres", "0")
 SHORTER = "nnUNetTrainer_400steps"
+EXTENSION = "nnUNetTrainer_900steps_from500"
 
 
 class Fix(NamedTuple):
@@ -95,10 +96,11 @@ FIXES = {
         variables={"SLURM_JOB_END_TIME": "in ten minutes"},
         steps=0,
     ),
-    "no first stage": Fix("PG518", FIRST_STAGE, CASCADE, steps=0, left_out=(DRY_RUN, *ACCEPTING, *FLAGS, UNKNOWN)),
+    "no first stage": Fix("PG518", FIRST_STAGE, CASCADE, left_out=(DRY_RUN,)),
+    "no first stage of epochs": Fix("PG518", FIRST_STAGE, CASCADE, steps=0, left_out=(DRY_RUN,)),
     "the first stage saw all": Fix(
         *("PG743", (*READY, *STAGES, trained("3d_lowres", *CASES), as_fold_all, _by_steps), CASCADE),
-        left_out=(DRY_RUN, *ACCEPTING),
+        left_out=(DRY_RUN,),
     ),
 }
 
@@ -177,6 +179,25 @@ def test_an_extension_continues_unless_it_is_validated(workspace: Path, flags: l
         edit(workspace, CT)
     done = run("train", *FULLRES, "--steps", "500", "--extend-to", "900", "--data", "headers", "--dry-run", *flags)
     assert (done.code, done.err.rstrip().endswith("--c")) == (0, continues), done.err
+
+
+@pytest.mark.parametrize(
+    ("edits", "words", "code"),
+    [
+        ((step_checkpoint(FINAL, 900, trainer=EXTENSION), validated(EXTENSION)), (), "PG727"),
+        ((step_checkpoint(FINAL, 900, trainer=EXTENSION),), WITH, "PG724"),
+        ((), (), "PG722"),
+    ],
+)
+def test_a_flag_that_was_not_typed_is_not_named(
+    workspace: Path, edits: Sequence[Edit], words: Words, code: str
+) -> None:
+    """--extend-to continues without --c."""
+    for edit in (*READY, weights(), *edits):
+        edit(workspace, CT)
+    extending = ("--steps", "500", "--extend-to", "900", "--data", "headers", "--dry-run", "--output", "json")
+    found = {one["code"]: one for one in run("train", *FULLRES, *extending, *words).json["findings"]}
+    assert "--c " not in f"{found[code]['message']} {found[code]['fix']} "
 
 
 def test_an_option_behind_the_command_is_moved_to_the_others() -> None:

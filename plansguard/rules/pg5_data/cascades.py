@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -158,12 +159,6 @@ def _validated(model: TrainedModel) -> set[str]:
 def _first_stage(
     dataset: Dataset, configuration: Configuration, trainer: str, fold: str, *, validates: bool = False
 ) -> str:
-    return printed_commands.train(
-        *(dataset.name, configuration.get("previous_stage"), fold),
-        plans=configuration.plans.identifier,
-        trainer=trainer if trainer != DEFAULT_TRAINER else None,
-        device=dataset.request.device,
-        gpus=dataset.request.gpus,
-        options=dataset.request.typed.of_another_training,
-        flags=["--val"] if validates else [],
-    )
+    request = replace(dataset.request, typed=dataset.request.typed.of_another_training)
+    stage, plans = configuration.get("previous_stage"), configuration.plans.identifier
+    return request.training(dataset.name, stage, fold, plans=plans, trainer=trainer, validates=validates)

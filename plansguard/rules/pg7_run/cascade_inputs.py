@@ -171,8 +171,7 @@ def _previous_stage(run: TrainingRun) -> str | None:
 
 def _of_stage(run: TrainingRun, stage: str) -> TrainingRun:
     """The same training of another configuration, from random weights."""
-    typed = replace(run.typed, shared=run.typed.of_another_training, accepting=())
-    request = replace(run.dataset.request, weights=None, typed=typed)
+    request = replace(run.dataset.request, weights=None, typed=run.typed.of_another_training)
     dataset = replace(run.dataset, request=request)
     configuration = configuration_of(run.plans, stage)
     return replace(run, dataset=dataset, configuration=configuration, continues=False, validates=False)

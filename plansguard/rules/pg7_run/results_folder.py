@@ -116,7 +116,7 @@ def nothing_to_validate(run: TrainingRun) -> Iterator[Found]:
 @rule(
     "PG724",
     Severity.ERROR,
-    message="--c and {other} exclude each other",
+    message="{what} and {other} exclude each other",
     fix="{remedy}",
 )
 def continue_and_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
@@ -136,10 +136,11 @@ def continue_and_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
     if run.continues and run.weights is not None:
         remedy = "leave -pretrained_weights out: the checkpoint that is continued has been trained from them"
         remedy = remedy if run.present else "leave --c out: there is nothing to continue"
-        yield found(run.at, other="-pretrained_weights", remedy=remedy)
+        what = "--c" if run.schedule is None or not run.schedule.extends else "an extension"
+        yield found(run.at, what=what, other="-pretrained_weights", remedy=remedy)
     if run.continues and run.validates:
         remedy = "--c to continue, which validates at its end; --val only to validate"
-        yield found(run.at, other="--val", remedy=remedy)
+        yield found(run.at, what="--c", other="--val", remedy=remedy)
 
 
 @rule(

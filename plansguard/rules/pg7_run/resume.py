@@ -125,7 +125,7 @@ def checkpoint_to_continue_damaged(run: TrainingRun) -> Iterator[Found]:
 @rule(
     "PG727",
     Severity.WARNING,
-    message="--c has nothing to train: {checkpoint}, and {trainer} makes {planned}",
+    message="nothing is left to train: {checkpoint}, and {trainer} makes {planned}",
     fix="{remedy}",
 )
 def finished_already(run: TrainingRun) -> Iterator[Found]:

@@ -357,7 +357,7 @@ def _in_steps(run: TrainingRun) -> str:
     """The command of ``plansguard train`` that makes as many steps."""
     from plansguard.training.trainer_name import trainer_name
 
-    return replace(run, launcher=None).command(trainer_name(run.base_trainer, _schedule(run)))
+    return run.command(trainer_name(run.base_trainer, _schedule(run)), in_steps=True)
 
 
 def _with_plans(run: TrainingRun, plans: Plans) -> str:
