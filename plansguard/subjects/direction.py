@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from plansguard.core.errors import Absent, known
-from plansguard.core.text import quoted
+from plansguard.core.text import listed, quoted
 from plansguard.nnunet import plans_diff, printed_commands
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
 from plansguard.nnunet.printed_commands import CHECKPOINT, Word
@@ -41,31 +41,39 @@ def judge_direction(pair: Pair) -> Direction:
     return _judge_pretrain(pair) if pair.workflow == "pretrain" else _judge_finetune(pair)
 
 
-def own_plans_like(pair: Pair) -> str | None:
-    """The identifier of plans in the receiving folder that are equivalent to the result, if any."""
+def own_plans_like(pair: Pair) -> list[str]:
+    """The identifiers of the plans in the receiving folder that are equivalent to the result."""
     wanted = plans_diff.digests(pair.result.value)
     if pair.existing == pair.result.document.raw and pair.replaced is None:
-        return pair.result.identifier  # the same file, which no migration has written
-    for plans in pair.receiving.plans:
-        if plans.identifier != pair.result.identifier:
-            present = plans_diff.digests(plans.value)
-            if all(present[facet] == wanted[facet] for facet in ("weights", "input", "training")):
-                return plans.identifier
-    return None
+        return [pair.result.identifier]  # the same file, which no migration has written
+    return [
+        plans.identifier
+        for plans in pair.receiving.plans
+        if plans.identifier != pair.result.identifier and _are_equivalent(plans_diff.digests(plans.value), wanted)
+    ]
+
+
+def use_one_of(identifiers: Sequence[str]) -> str:
+    """``-p NAME`` of the only plans, or that the user has to choose one of several."""
+    return f"-p {quoted(identifiers[0])}" if len(identifiers) == 1 else "-p with one of them"
+
+
+def _are_equivalent(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    return all(one[facet] == other[facet] for facet in ("weights", "input", "training"))
 
 
 def _judge_finetune(pair: Pair) -> Direction:
     """finetune and graft: weights of the giving dataset exist."""
     weights = known(lambda: _weights(pair))
-    twin, receiving = own_plans_like(pair), pair.receiving.name
+    twins, receiving = own_plans_like(pair), pair.receiving.name
     if (record := _brought_from_receiving(pair)) is not None:
         # Weights that were trained with plans of this dataset need them here, also if they were replaced meanwhile.
-        return Direction() if weights and twin is None else _moved_back(pair, record, twin)
+        return Direction() if weights and not twins else _moved_back(pair, record, twins)
     if weights or _recorded_before(pair, ("finetune", "graft")):
         return Direction()
     if _is_made_for_receiving(pair):
         because = f"their medians are those of {receiving}'s fingerprint, not of {pair.giving.name}'s"
-        return Direction((because,), _use_own(pair, twin))
+        return Direction((because,), _use_own(pair, twins))
     if (model := _pretrained_on_receiving(pair)) is not None:
         because = f"{receiving} has weights of these plans, {pair.giving.name} has none"
         return Direction((because,), _fine_tune_on_giving(pair, model))
@@ -134,20 +142,23 @@ def _pretrained_on_receiving(pair: Pair) -> TrainedModel | None:
     return next((model for model in models if not recorded_weights(model.folder)), None)
 
 
-def _moved_back(pair: Pair, record: MigrationRecord, twin: str | None) -> Direction:
+def _moved_back(pair: Pair, record: MigrationRecord, twins: Sequence[str]) -> Direction:
     receiving = pair.receiving.name
     because = f"they were migrated from {receiving} before ({record.workflow})"
     origin = record.value["from"]["plans"]
-    if twin is None and origin in {plans.identifier for plans in pair.receiving.plans}:
+    if origin in twins:
+        return Direction((because,), _use_own(pair, [origin]))
+    if not twins and origin in {plans.identifier for plans in pair.receiving.plans}:
         has = f"{receiving} has the plans that they came from, as {origin} (-p {quoted(origin)})"
         return Direction((because,), has)
-    return Direction((because,), _use_own(pair, twin))
+    return Direction((because,), _use_own(pair, twins))
 
 
-def _use_own(pair: Pair, twin: str | None) -> str:
+def _use_own(pair: Pair, twins: Sequence[str]) -> str:
     """What to do where the receiving dataset is the origin of the plans."""
-    if twin is not None:
-        return f"{pair.receiving.name} needs no migration: it has these plans, as {twin} (-p {quoted(twin)})"
+    if twins:
+        names = listed(twins)
+        return f"{pair.receiving.name} needs no migration: it has these plans, as {names} ({use_one_of(twins)})"
     return (
         f"{pair.receiving.name} no longer has these plans, and {pair.giving.name} no weights with them: "
         f"use other plans of {pair.receiving.name}, or name the weights: {command_from(pair)}"

@@ -27,6 +27,13 @@ def codes(*arguments: str) -> dict[str, str]:
     return {finding["code"]: finding["severity"] for finding in report["findings"]}
 
 
+def fix_of(code: str, *arguments: str) -> tuple[str, str]:
+    """The message and the fix of the one finding of this rule."""
+    report = json.loads(run("migrate", *arguments, "--dry-run", "--output", "json").out)
+    ((message, fix),) = [(one["message"], one["fix"]) for one in report["findings"] if one["code"] == code]
+    return message, fix
+
+
 def model(
     plans: str, *, of: str | None = None, configuration: str = "3d_fullres", trainer: str = "nnUNetTrainer"
 ) -> Edit:
@@ -145,6 +152,19 @@ def test_migrated_plans_are_not_moved_back(workspace: Path, there: str, back: st
     assert "-s 2 -t 1" not in result.out.partition("[PG410]")[2].replace("--dry-run", "")
     assert not place(workspace, GIVING, "preprocessed/Back.json").exists()
     assert "PG417" not in codes(*arguments)
+
+
+def test_one_of_several_equal_plans_is_named_only_if_a_record_tells_which(workspace: Path) -> None:
+    """Not the first of them in the alphabet, whose name says nothing."""
+    for name in ("A", "B"):
+        assert run("migrate", "-s", "1", "-t", "2", "-sp", "nnUNetPlans", "-tp", name).code == 0
+    message, fix = fix_of("PG417", "-s", "1", "-t", "2", "-sp", "nnUNetPlans", "-tp", "C")
+    assert message.endswith(" as A, B")
+    assert "-p A" not in fix
+    copy(PLANS, "preprocessed/Another.json")(workspace, GIVING)
+    put("preprocessed/Another.json", "/plans_name", "Another")(workspace, GIVING)
+    _, fix = fix_of("PG410", "-s", "2", "-t", "1", "-sp", "B", "-tp", "Back")
+    assert fix.endswith("as nnUNetPlans (-p nnUNetPlans)")
 
 
 def test_migrated_plans_are_not_moved_onto_their_origin(workspace: Path) -> None:

@@ -138,8 +138,9 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
     nnU-Net counts ignored voxels, which may be air, as foreground. PG305 reports channels that dataset.json does not
     call CT, unless the plans belong to trained weights: in a model's folder, or by a migration record.
 
-    Why it matters: values from data on another scale silently turn most of an image into a constant. CTNormalization
-    clips to the plans' percentiles. Other scales are those of CBCT, SUV, or 0 to 4095.
+    Why it matters: CTNormalization clips images to the plans' percentiles, and scales them by their mean and deviation.
+    What lies outside silently becomes a constant: of data on another scale (CBCT, SUV, 0 to 4095), most of an
+    image.
 
     How to fix: trained weights, and a fine-tuning that plans were migrated for, expect the plans' values: keep them,
     and bring the images to the same scale, in Hounsfield units. Otherwise plan this dataset.

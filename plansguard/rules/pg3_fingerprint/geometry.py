@@ -56,9 +56,9 @@ def spacing_far_from_data(
     is compared along the two axes of the plane. A configuration with a `next_stage` is coarser on purpose: only more
     voxels are reported. Models are not judged: their spacing belongs to their weights.
 
-    Why it matters: preprocessing ends in `Some background worker is 6 feet under`, or leaves no detail to learn.
-    Upsampling by tens makes a worker run out of memory; downsampling by tens leaves no detail. Plans from data of
-    another resolution cause both.
+    Why it matters: images of many more voxels may not fit into memory; images of many fewer lose the detail to learn.
+    When a worker of preprocessing runs out of memory, nnU-Net stops with `Some background worker is 6 feet under`.
+    Plans from data of another resolution cause both.
 
     How to fix: choose weights that were trained nearer to this resolution, or move only the architecture (`--workflow
     graft`). Plans that were migrated for a pretraining are those of the fine-tuning: pretrain on other images. Fewer

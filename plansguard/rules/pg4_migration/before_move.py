@@ -256,8 +256,8 @@ def raw_images_absent(pair: Pair) -> Iterator[Found]:
 @rule(
     "PG417",
     Severity.WARNING,
-    message="{dataset} already has these plans, as {identifier}",
-    fix="use -p {identifier} with {dataset}",
+    message="{dataset} already has these plans, as {identifiers}",
+    fix="in place of a migration, train {dataset} with them: {option}",
 )
 def plans_already_there(pair: Pair) -> Iterator[Found]:
     """The receiving dataset already has the same plans under another name.
@@ -274,11 +274,11 @@ def plans_already_there(pair: Pair) -> Iterator[Found]:
 
     Evidence: MV-01; MV-13; nnU-Net issue 2440.
     """
-    from plansguard.subjects.direction import judge_direction, own_plans_like  # only for a migration
+    from plansguard.subjects.direction import judge_direction, own_plans_like, use_one_of  # only for a migration
 
-    twin = own_plans_like(pair) if pair.existing != pair.result.document.raw else None
-    if twin is not None and not judge_direction(pair).against:
-        yield found(pair.result.at(), identifier=twin)
+    twins = own_plans_like(pair) if pair.existing != pair.result.document.raw else []
+    if twins and not judge_direction(pair).against:
+        yield found(pair.result.at(), identifiers=listed(twins), option=use_one_of(twins))
 
 
 @rule(

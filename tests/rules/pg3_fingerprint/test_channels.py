@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,16 @@ def test_migrated_plans_keep_their_statistics(workspace: Path, workflow: str, fi
     (finding,) = (one for one in check(datasets=[CT], plans="PretrainPlans").findings if one.code == "PG306")
     assert finding.severity is Severity.ERROR
     assert finding.fix.startswith(f"{fix} the plans' values: keep them")
+
+
+@pytest.mark.workspace(CT)
+@pytest.mark.parametrize("shift", [40, 1024])
+def test_the_share_that_is_clipped_is_given(workspace: Path, shift: int) -> None:
+    """And no other amount: what becomes constant may be a quarter of an image, or all of it."""
+    put(PLANS, f"{INTENSITIES}/0", statistics(shift=shift))(workspace, CT)
+    text = " ".join(run("check", "-d", "2", "-p", "nnUNetPlans").out.partition("[PG306]")[2].split())
+    assert re.match(r"CT channel 0: the plans' range \S+ \S+ keeps only \d+% of this dataset's", text)
+    assert "most of" not in text
 
 
 @pytest.mark.workspace(CT, GIVING)

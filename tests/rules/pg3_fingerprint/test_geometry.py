@@ -46,6 +46,18 @@ def test_a_patch_that_was_migrated_is_for_information(migrated: Path) -> None:
     assert finding.fix == "nothing: it is the patch of the migrated plans"
 
 
+@pytest.mark.parametrize(("spacing", "effect"), [([0.3] * 3, "times as large"), ([24.0] * 3, "keeps one voxel in")])
+def test_another_number_of_voxels_is_described_for_both_directions(
+    workspace: Path, spacing: list[float], effect: str
+) -> None:
+    """Preprocessing fails for none of them by necessity, and never for want of voxels."""
+    put(PLANS, f"{CONFIGURATIONS}/3d_fullres/spacing", spacing)(workspace, RECEIVING)
+    text = " ".join(run("check", "-d", "2", "-p", "nnUNetPlans").out.partition("[PG307]")[2].split())
+    assert effect in text
+    assert "images of many more voxels may not fit into memory; images of many fewer lose the detail to learn" in text
+    assert "6 feet under" not in text
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
