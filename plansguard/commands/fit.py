@@ -186,7 +186,8 @@ class _Fitting:
             return self._by_migration(plans.identifier, name, f"they load, but saw {'; '.join(sides[:_NAMED])}")
         stale = self._stale(plans, weights.configuration)
         if stale:
-            return FitResult(*place, PREPROCESS, stale, printed_commands.preprocess(*place[1:]))
+            has_data = known(lambda: self.dataset.data_folder(weights.configuration)) is not None
+            return FitResult(*place, PREPROCESS, stale, printed_commands.preprocess(*place[1:]), has_data)
         pretraining = Pretraining(self.weights_path, self.checkpoint.trainer)
         fold = usual_fold(self.dataset)
         (training,) = pretraining.commands(self.dataset.name, name, plans.identifier, fold)

@@ -14,7 +14,7 @@ from plansguard.nnunet.inheritance import InheritanceError, modern_architecture,
 #: Facet -> the consequence of a difference for weights and data made with the other plans.
 CONSEQUENCES = {
     "weights": "weights trained with one do not load into the other's network",
-    "input": "preprocessed data of one are not those of the other: preprocess again",
+    "input": "preprocessed data of one are not those of the other: preprocess for each",
     "training": "another training: data and weights stay valid",
     "bookkeeping": "nothing that is trained or preprocessed",
 }

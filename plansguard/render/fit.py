@@ -45,8 +45,8 @@ def _table(results: Sequence[FitResult], screen: Screen, *, first: int) -> list[
     lines = aligned([_HEAD[first:], *rows])
     for number, result in enumerate(results, 1):
         if screen.color and result.outcome in _COLORS:
-            start = lines[number].removesuffix(result.outcome)
-            lines[number] = f"{start}\x1b[{_COLORS[result.outcome]}m{result.outcome}\x1b[0m"
+            start = lines[number].removesuffix(result.needs)
+            lines[number] = f"{start}\x1b[{_COLORS[result.outcome]}m{result.needs}\x1b[0m"
     return lines
 
 
@@ -60,7 +60,7 @@ def sections(results: Sequence[FitResult]) -> list[Section]:
 
 
 def _cells(result: FitResult) -> tuple[str, ...]:
-    return displayed(result.weights), result.dataset, result.plans or "-", result.configuration or "-", result.outcome
+    return displayed(result.weights), result.dataset, result.plans or "-", result.configuration or "-", result.needs
 
 
 def _reasons(results: Sequence[FitResult], screen: Screen, *, several: bool) -> Iterator[str]:
@@ -95,5 +95,6 @@ def _blocks(results: Sequence[FitResult], *, several: bool) -> Iterator[tuple[st
 
 def as_json(results: Sequence[FitResult]) -> str:
     """Render the same as the JSON that schemas/fit.schema.json describes."""
-    entries = [FitEntry.model_validate(result._asdict()) for result in results]
+    fields = FitEntry.model_fields
+    entries = [FitEntry.model_validate({name: getattr(result, name) for name in fields}) for result in results]
     return json_text(FitDocument(schema_="plansguard/fit/1", results=entries))

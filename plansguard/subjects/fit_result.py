@@ -14,7 +14,10 @@ LOADS, PREPROCESS, MIGRATE, IMPOSSIBLE, UNKNOWN = (
 
 
 class FitResult(NamedTuple):
-    """What one dataset's plans need before weights can be fine-tuned with them; ``command`` is what to type."""
+    """What one dataset's plans need before weights can be fine-tuned with them; ``command`` is what to type.
+
+    ``has_data`` is False where nothing is preprocessed for the configuration.
+    """
 
     weights: str
     dataset: str
@@ -23,3 +26,9 @@ class FitResult(NamedTuple):
     outcome: str
     reason: str
     command: str
+    has_data: bool = True
+
+    @property
+    def needs(self) -> str:
+        """The outcome in words for people, who preprocess for the first time, or again."""
+        return self.outcome if self.has_data or self.outcome != PREPROCESS else "preprocess"

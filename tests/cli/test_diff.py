@@ -48,7 +48,7 @@ def test_text(plans: Document) -> None:
         "  weights: weights trained with one do not load into the other's network\n"
         "    strides of stage 1, axis 0  1    -> 2\n"
         "    dropout_op                  null -> (nothing)\n"
-        "  input: preprocessed data of one are not those of the other: preprocess again\n"
+        "  input: preprocessed data of one are not those of the other: preprocess for each\n"
         "    spacing  [2.5, 0.8, 0.8] -> [1, 0.8, 0.8]\n"
         "\n"
         "differences: 2 fields of weights, 1 field of input, 1 field of bookkeeping\n"

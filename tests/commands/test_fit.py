@@ -70,6 +70,10 @@ def test_data_that_are_not_there(workspace: Path) -> None:
     done = run("fit", weights, "-d", "2", "--json")
     assert (done.code, rows(done)) == (1, [(CT, "nnUNetPlans", "3d_fullres", "preprocess again")])
     assert only(done)["command"] == "plansguard preprocess -d 2 -p nnUNetPlans -c 3d_fullres"
+    page = Path("fit.html")
+    table = run("fit", weights, "-d", "2", "--output", "text", "--output", f"html={page}").out
+    assert re.search(r"3d_fullres +preprocess$", table, re.MULTILINE)
+    assert "preprocess again" not in page.read_text()
 
 
 def test_data_of_other_plans(workspace: Path) -> None:
@@ -89,6 +93,7 @@ def test_cases_that_are_missing(workspace: Path) -> None:
         path.unlink()
     result = only(run("fit", trained(workspace), "-d", "2", "--json"))
     assert (result["outcome"], "fine_001" in result["reason"]) == ("preprocess again", True)
+    assert "  preprocess again\n" in run("fit", "my weights.pth", "-d", "2").out
 
 
 def test_other_networks_need_a_migration(workspace: Path) -> None:
