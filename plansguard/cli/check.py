@@ -22,6 +22,7 @@ from plansguard.cli.common_options import (
     Verbose,
     emit,
     load_settings,
+    page,
     parse_outputs,
     print_line,
     weights_option,
@@ -57,7 +58,8 @@ Plans = Annotated[
     str | None, Option("-p", "--plans", metavar="IDENTIFIER", help="Check only these plans, as -p of nnU-Net.")
 ]
 Configuration = Annotated[
-    str | None, Option("-c", "--configuration", help="Check only this configuration, such as 3d_fullres.")
+    str | None,
+    Option("-c", "--configuration", metavar="CONFIGURATION", help="Check only this configuration, such as 3d_fullres."),
 ]
 Weights = Annotated[
     Path | None, weights_option("Also check whether these weights fit, as for -pretrained_weights of nnUNetv2_train.")
@@ -69,7 +71,9 @@ Data = Annotated[
         "a few cases, or those of all."
     ),
 ]
-Seed = Annotated[int | None, Option(help="Selects the few cases of --data sample. Default: 12345.")]
+Seed = Annotated[
+    int | None, Option("--seed", metavar="NUMBER", help="Selects the few cases of --data sample. Default: 12345.")
+]
 Dask = Annotated[
     str | None, Option(metavar="ADDRESS", help="Read cases on the workers of this Dask cluster (plansguard[dask]).")
 ]
@@ -145,7 +149,7 @@ def check(
         report = _corrected(report, judged, outputs)
     elif diff:
         outputs = _with_diff(report, outputs)
-    emit(report, outputs, None if visited is None else lambda: _page(report, visited))
+    emit(report, outputs, None if visited is None else page("check", report, visited))
     code = report.exit_code(fail_on or active.fail_on)
     raise typer.Exit(0 if code == 3 and allow_empty else code)
 
@@ -157,12 +161,6 @@ def _visited(outputs: OutputTargets) -> Visited | None:
     from plansguard.subjects.figures.collect import Visited
 
     return Visited()
-
-
-def _page(report: Report, visited: Visited) -> str:
-    from plansguard.cli.html_page import of_check
-
-    return of_check(report, visited)
 
 
 def _assert_read(data: Depth, seed: int | None, dask: str | None) -> None:

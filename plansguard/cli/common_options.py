@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -83,6 +84,17 @@ class OutputTargets:
     def text_in_file(self) -> bool:
         """Whether the text goes into a file."""
         return any(name == "text" and path is not None for name, path in self.files)
+
+
+def at_least(least: float) -> Callable[[typer.Context, typer.CallbackParam, float | None], float | None]:
+    """Return the callback of an option that refuses smaller numbers; help has no text for typer's own ranges."""
+
+    def checked(context: typer.Context, option: typer.CallbackParam, value: float | None) -> float | None:
+        if context.resilient_parsing or value is None or value >= least:
+            return value
+        raise UsageError(f"{option.opts[-1]} {value:g} is too small", hint=f"at least {least:g}")
+
+    return checked
 
 
 def weights_option(help_text: str) -> Any:
@@ -165,49 +177,55 @@ def _is_screen(path: Path) -> bool:
     return str(path) in _STANDARD_OUTPUT or (disk.is_special(path) and disk.is_standard_output(path))
 
 
-def emit(report: Report, outputs: OutputTargets, page: Callable[[], str] | None = None) -> None:
-    """Write the report in every format asked for, as `emit_rendered` does; ``page`` returns the one of the command."""
+def page(kind: str, *subjects: Any, **options: Any) -> Callable[[], str]:
+    """Return what makes the page ``of_<kind>`` of html_page, a module that is slow to import and rarely needed."""
 
-    def rendered(name: str, screen: Screen) -> str:
-        if name != HTML:
-            return render(report, name, screen)
+    def made() -> str:
         from plansguard.cli import html_page
 
-        return html_page.of_report(report) if page is None else page()
+        text: str = getattr(html_page, f"of_{kind}")(*subjects, **options)
+        return text
 
-    emit_rendered(outputs, rendered)
+    return made
+
+
+def emit(report: Report, outputs: OutputTargets, as_page: Callable[[], str] | None = None) -> None:
+    """Write the report in every format asked for, as `emit_rendered` does; ``as_page`` returns that of the command."""
+    emit_rendered(outputs, partial(render, report), as_page or page("report", report))
 
 
 def emit_text_or_json(
     outputs: OutputTargets,
     text: Callable[[Screen], str],
     as_json: Callable[[], str],
-    page: Callable[[], str] | None = None,
+    as_page: Callable[[], str] | None = None,
 ) -> None:
     """Write what is no report as text, as JSON or as a page, as `emit_rendered` does."""
-
-    def rendered(name: str, screen: Screen) -> str:
-        if name == HTML and page is not None:
-            return page()
-        return as_json() if name == "json" else text(screen)
-
-    emit_rendered(outputs, rendered)
+    emit_rendered(outputs, lambda name, screen: as_json() if name == "json" else text(screen), as_page)
 
 
-def emit_rendered(outputs: OutputTargets, rendered: Callable[[str, Screen], str]) -> None:
-    """Write the text of every format asked for; where one file cannot be written, the others still are.
+def emit_rendered(
+    outputs: OutputTargets, rendered: Callable[[str, Screen], str], as_page: Callable[[], str] | None = None
+) -> None:
+    """Write every format asked for; where one file cannot be written, the others still are.
+
+    ``as_page`` returns the page, ``rendered`` the text of any other format.
 
     WriteRefused names the files that were not written, and those that were.
     """
     written: list[str] = []
     refusals: list[WriteRefused] = []
     on_file = Screen(verbose=outputs.verbose, quiet=outputs.quiet)
+
+    def content_for(name: str, screen: Screen) -> str:
+        return as_page() if name == HTML and as_page is not None else rendered(name, screen)
+
     for name, path in outputs.files:
         if path is None:
             on_screen = replace(on_file, color=use_color(), width=screen_width())
-            typer.echo(rendered(name, on_screen), nl=False)
+            typer.echo(content_for(name, on_screen), nl=False)
             continue
-        content = rendered(name, on_file).encode()
+        content = content_for(name, on_file).encode()
         try:
             append(path, content) if _is_stream(path) else write_atomically(path, content, is_report)
             written.append(str(path))

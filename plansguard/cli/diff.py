@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
 
-from plansguard.cli.common_options import TextJsonOrHtml, emit_text_or_json, text_or_json
+from plansguard.cli.common_options import TextJsonOrHtml, emit_text_or_json, page, text_or_json
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from plansguard.cli.html_page import Compared
-    from plansguard.nnunet.plans_diff import Change
+    pass
 
 FailOnFacets = Annotated[
     str | None,
@@ -65,17 +63,11 @@ def diff(
         outputs,
         lambda _: rendering.text(old, new, changes, channels),
         lambda: rendering.as_json(before, after, changes),
-        lambda: _page((before, old), (after, new), changes, channels),
+        page("difference", (before, old), (after, new), changes, channels),
     )
     added = plans_diff.added_configurations(old, new)
     counts = rendering.count([change for change in changes if change.field.configuration not in added])
     raise typer.Exit(1 if any(counts[facet] for facet in wanted) else 0)
-
-
-def _page(before: Compared, after: Compared, changes: Sequence[Change], channels: Sequence[str]) -> str:
-    from plansguard.cli.html_page import of_difference
-
-    return of_difference(before, after, changes, channels)
 
 
 def _channels_beside(path: str) -> list[str]:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from plansguard.cli.common_options import AsJson, Datasets, TextJsonOrHtml, emit_text_or_json, show_error, text_or_json
+from plansguard.cli.common_options import (
+    AsJson,
+    Datasets,
+    TextJsonOrHtml,
+    emit_text_or_json,
+    page,
+    show_error,
+    text_or_json,
+)
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument, UsageError
@@ -28,7 +36,8 @@ Weights = Annotated[
     ),
 ]
 Configuration = Annotated[
-    str | None, Option("-c", "--configuration", help="Default: the configuration of the weights.")
+    str | None,
+    Option("-c", "--configuration", metavar="CONFIGURATION", help="Default: the configuration of the weights."),
 ]
 
 
@@ -75,17 +84,11 @@ def fit(
             outputs,
             lambda screen: rendering.text(results, screen),
             lambda: rendering.as_json(results),
-            lambda: _page(results),
+            page("fit", results),
         )
     for each in unreadable:
         show_error(each)
     raise typer.Exit(2 if unreadable else 0 if fits_all else 1)
-
-
-def _page(results: list[FitResult]) -> str:
-    from plansguard.cli.html_page import of_fit
-
-    return of_fit(results)
 
 
 def _results(

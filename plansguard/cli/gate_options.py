@@ -14,8 +14,10 @@ from typer import Option
 from plansguard.cli.check import Depth, pool_of
 from plansguard.cli.common_options import (
     OutputTargets,
+    at_least,
     emit,
     load_settings,
+    page,
     print_line,
     print_wrapped,
     show_error,
@@ -57,7 +59,12 @@ Data = Annotated[
 ]
 GpuMemory = Annotated[
     float | None,
-    Option("--gpu-memory", metavar="GB", min=0.1, help="The memory of one GPU. Default: what nvidia-smi reports here."),
+    Option(
+        "--gpu-memory",
+        metavar="GB",
+        callback=at_least(0.1),
+        help="The memory of one GPU. Default: what nvidia-smi reports here.",
+    ),
 ]
 
 DryRun = Annotated[bool, Option("--dry-run", help="Only judge: nothing is started or written.")]
@@ -89,16 +96,22 @@ class GateOptions:
         return load_settings(self.settings, [folder])
 
     def pass_or_exit(
-        self, report: Report, fail_on: Severity, run: TrainingRun | None = None, *, prints: bool = True
+        self,
+        report: Report,
+        fail_on: Severity,
+        run: TrainingRun | None = None,
+        *,
+        prints: bool = True,
+        would_run: str = "",
     ) -> None:
         """Print the report and the verdict; typer.Exit where the gate stays closed.
 
         ``fail_on`` is the default from the settings, ``run`` the training, if it is one. ``prints`` is False where
-        another process of the same training prints.
+        another process of the same training prints. ``would_run`` is the line about what a dry run would start.
         """
         code = report.exit_code(self.fail_on or fail_on)
         if prints:
-            emit(report, self.outputs, None if run is None else lambda: _page(report, run))
+            emit(report, self.outputs, None if run is None else page("run", report, run, "" if code else would_run))
             if code:
                 advice = 'Fix the errors above, or accept a finding with a reason: --accept CODE --because "...".'
                 typer.echo("", err=True)
@@ -125,12 +138,6 @@ def typed_options(context: typer.Context) -> TypedOptions:
     from plansguard.subjects.request import TypedOptions
 
     return TypedOptions(*(tuple(typed_words(context, names)) for names in (_SHARED, _ACCEPTING, _STEPPING)))
-
-
-def _page(report: Report, run: TrainingRun) -> str:
-    from plansguard.cli.html_page import of_run
-
-    return of_run(report, run)
 
 
 def accepted_pairs(accept: Sequence[str], because: Sequence[str]) -> list[Accepted]:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from plansguard import __version__
 from plansguard.artefacts.description import OMITTED, CheckpointDescription, Description, PlansDescription
-from plansguard.core import disk
 from plansguard.core.report import Report, Severity
 from plansguard.core.text import counted
 from plansguard.nnunet import plans_diff
 from plansguard.nnunet.install.packages import version
 from plansguard.nnunet.workspace import Workspace
+from plansguard.render import Screen
 from plansguard.render.html.page import Heading, overview_page, report_page, tables_page
 from plansguard.render.html.section import Section
 from plansguard.subjects.discovery import dataset_in, dataset_of
@@ -56,9 +56,10 @@ def of_check(report: Report, visited: collect.Visited) -> str:
     return report_page(report, visited.figures(report), heading())
 
 
-def of_run(report: Report, run: TrainingRun) -> str:
-    """Return the page of a training that is about to start."""
-    return report_page(report, collect.of_run(run), heading())
+def of_run(report: Report, run: TrainingRun, would_run: str) -> str:
+    """Return the page of a training that is about to start; ``would_run`` is the line of a dry run."""
+    sections = [Section("Dry run", lines=[would_run])] if would_run else []
+    return report_page(report, collect.of_run(run), heading(), sections)
 
 
 def of_migration(migration: Migration, *, dry_run: bool) -> str:
@@ -110,8 +111,10 @@ def of_fit(results: Sequence[FitResult]) -> str:
     return tables_page("fit", sorted(weights), verdict, sections(results), heading(), figures=figures)
 
 
-def of_description(description: Description, text: str) -> str:
+def of_description(description: Description) -> str:
     """Return the page of a checkpoint, a model or plans: the text of the terminal, and the networks."""
+    from plansguard.render.show import text
+
     content = description.content
     figures, plans = None, []
     if isinstance(content, PlansDescription):
@@ -131,7 +134,7 @@ def of_description(description: Description, text: str) -> str:
         for one in described
         if one is not OMITTED and one.stages
     ]
-    first, *lines = text.splitlines()
+    first, *lines = text(description, Screen()).splitlines()
     section = Section("Contents", text="\n".join(lines))
     return tables_page("show", [description.path], first, [section], heading(), figures=figures, networks=networks)
 
@@ -141,9 +144,7 @@ def of_overview(overview: Overview) -> dict[str, str]:
     pages, top = {}, heading()
     for state in overview.datasets:
         if state.report is not None:
-            folder = overview.workspace.preprocessed_folder(state.name)
-            datasets = [dataset_in(folder, workspace=overview.workspace)] if disk.is_folder(folder) else []
-            pages[f"{state.name}.html"] = report_page(state.report, collect.of_datasets(datasets), top)
+            pages[f"{state.name}.html"] = report_page(state.report, state.figures, top)
     return {"index.html": overview_page(overview, pages, top), **pages}
 
 

@@ -19,6 +19,7 @@ from plansguard.cli.common_options import (
     emit,
     is_typed,
     load_settings,
+    page,
     parse_outputs,
     print_line,
     print_wrapped,
@@ -164,7 +165,7 @@ def migrate(
     with _output_after(done):
         if outputs.text_on_screen:
             _print_before(migration)
-        emit(migration.report, outputs, lambda: _page(migration, dry_run=dry_run))
+        emit(migration.report, outputs, page("migration", migration, dry_run=dry_run))
         if outputs.text_on_screen:
             _print_after(migration, dry_run=dry_run)
     raise typer.Exit(migration.report.exit_code())
@@ -224,12 +225,6 @@ def _undo(context: typer.Context, workspace: Workspace, target: str, identifier:
         typer.echo(f"The migration of {undone.plans} into {undone.dataset} is undone:")
         for step in undone.steps:
             print_line(f"  {step}")
-
-
-def _page(migration: Migration, *, dry_run: bool) -> str:
-    from plansguard.cli.html_page import of_migration
-
-    return of_migration(migration, dry_run=dry_run)
 
 
 def _print_before(migration: Migration) -> None:

@@ -18,6 +18,7 @@ from plansguard.cli.common_options import (
     OutputTargets,
     TextOrJson,
     assert_not_mixed,
+    at_least,
     emit,
     emit_rendered,
     load_settings,
@@ -56,7 +57,7 @@ Plans = Annotated[
     ),
 ]
 Processes = Annotated[
-    int | None, Option("-np", metavar="N", min=1, help="Number of processes (default: nnU-Net's own).")
+    int | None, Option("-np", metavar="N", callback=at_least(1), help="Number of processes (default: nnU-Net's own).")
 ]
 AcceptShared = Annotated[
     bool,

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument
 
-from plansguard.cli.common_options import AsJson, TextJsonOrHtml, emit_text_or_json, text_or_json
+from plansguard.cli.common_options import AsJson, TextJsonOrHtml, emit_text_or_json, page, text_or_json
 from plansguard.cli.progress_bar import progress_bar
-from plansguard.render import Screen
 
 if TYPE_CHECKING:
-    from plansguard.artefacts.description import Description
+    pass
 
 
 def show(
@@ -46,11 +45,5 @@ def show(
         outputs,
         lambda screen: rendering.text(description, screen),
         lambda: rendering.as_json(description),
-        lambda: _page(description, rendering.text(description, Screen())),
+        page("description", description),
     )
-
-
-def _page(description: Description, text: str) -> str:
-    from plansguard.cli.html_page import of_description
-
-    return of_description(description, text)

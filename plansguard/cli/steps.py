@@ -18,7 +18,9 @@ Dataset = Annotated[
     str | None, Option("-d", "--dataset", metavar="ID_OR_NAME", help="A dataset below $nnUNet_preprocessed.")
 ]
 Plans = Annotated[str | None, Option("-p", "--plans", metavar="IDENTIFIER", help="Its plans.")]
-Configuration = Annotated[str | None, Option("-c", "--configuration", help="The configuration, such as 3d_fullres.")]
+Configuration = Annotated[
+    str | None, Option("-c", "--configuration", metavar="CONFIGURATION", help="The configuration, such as 3d_fullres.")
+]
 
 
 def steps(
@@ -34,7 +36,9 @@ def steps(
     dataset: Dataset = None,
     plans: Plans = None,
     configuration: Configuration = None,
-    fold: Annotated[str | None, Option("-f", "--fold", help="The fold: a number, or all. Default: 0.")] = None,
+    fold: Annotated[
+        str | None, Option("-f", "--fold", metavar="FOLD", help="The fold: a number, or all. Default: 0.")
+    ] = None,
     output: TextOrJson = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Plan a training of N optimiser steps, and name its trainer.

@@ -19,6 +19,7 @@ from plansguard.cli.common_options import (
     Quiet,
     SettingsFile,
     Verbose,
+    at_least,
     is_typed,
     parse_outputs,
     print_line,
@@ -53,12 +54,19 @@ if TYPE_CHECKING:
 Steps = Annotated[int | None, Option("--steps", metavar="N", help="How many optimiser steps.")]
 Plans = Annotated[str, Option("-p", "--plans", metavar="IDENTIFIER", help="The plans.")]
 Weights = Annotated[Path | None, weights_option("Weights to begin with, for fine-tuning.")]
+Device = Annotated[str, Option("-device", "--device", metavar="DEVICE", help="cuda, cpu or mps.")]
 Gpus = Annotated[int, Option("-num_gpus", "--num-gpus", metavar="N", help="GPUs of this machine to train on together.")]
 ValBest = Annotated[bool, Option("--val_best", help="Validate with checkpoint_best in place of checkpoint_final.")]
 Npz = Annotated[bool, Option("--npz", help="Save the probabilities of the final validation, for ensembles.")]
 NoCheckpoints = Annotated[bool, Option("--disable_checkpointing", help="Write no checkpoints: for trials only.")]
 SaveEvery = Annotated[
-    int | None, Option("--save-every", metavar="N", help="Steps between two checkpoints. Default: 2500.", min=0)
+    int | None,
+    Option(
+        "--save-every",
+        metavar="N",
+        callback=at_least(0),
+        help="Steps between two checkpoints; 0: only at the end, or when stopped. Default: 2500.",
+    ),
 ]
 MaxTime = Annotated[
     str | None,
@@ -87,7 +95,7 @@ def train(
     trainer: schedule_options.Trainer = DEFAULT_TRAINER,
     plans: Plans = DEFAULT_IDENTIFIER,
     weights: Weights = None,
-    device: Annotated[str, Option("-device", "--device", help="cuda, cpu or mps.")] = "cuda",
+    device: Device = "cuda",
     gpus: Gpus = 1,
     continues: Annotated[bool, Option("--c", help="Continue from the newest good checkpoint.")] = False,
     validates: Annotated[bool, Option("--val", help="Only run the final validation.")] = False,
@@ -185,9 +193,10 @@ def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions
         )
         active = gate.settings_for(run.dataset.folder)
         report = judge(run, "train", active, gate.accepted)
-    gate.pass_or_exit(report, active.fail_on, run, prints=prints)
-    if gate.dry_run:
-        print_line(f'would run, after eval "$(plansguard env)": {shlex.join(command)}', err=True)
+    would_run = f'would run, after eval "$(plansguard env)": {shlex.join(command)}' if gate.dry_run else ""
+    gate.pass_or_exit(report, active.fail_on, run, prints=prints, would_run=would_run)
+    if would_run:
+        print_line(would_run, err=True)
         return
     if prints and not run.validates:
         leave_record(run, report, keeps_lock=run.gpus == 1)  # else nnU-Net starts the processes that lock

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument
 
-from plansguard.cli.common_options import TextJsonOrHtml, emit_text_or_json, show_error, text_or_json, weights_option
+from plansguard.cli.common_options import (
+    TextJsonOrHtml,
+    emit_text_or_json,
+    page,
+    show_error,
+    text_or_json,
+    weights_option,
+)
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UnreadableDocument, UsageError
 
@@ -71,14 +78,8 @@ def verify_receipt(folder: Folder, weights: Weights = None, output: TextJsonOrHt
             outputs,
             lambda _: as_text(verifications),
             lambda: rendering.as_json(verifications),
-            lambda: _page(verifications),
+            page("verifications", verifications),
         )
     for unreadable in errors:
         show_error(unreadable)
     raise typer.Exit(2 if errors else 0 if all(verification.holds for verification in verifications) else 1)
-
-
-def _page(verifications: list[Verification]) -> str:
-    from plansguard.cli.html_page import of_verifications
-
-    return of_verifications(verifications)

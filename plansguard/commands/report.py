@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from plansguard.artefacts.checkpoint.trained_model import weights_in
 from plansguard.artefacts.data.cases import list_folder
@@ -10,14 +11,13 @@ from plansguard.commands.check import check
 from plansguard.commands.fit import fit
 from plansguard.core import disk
 from plansguard.core.errors import Absent, PlansguardError, UnreadableDocument, UsageError
-from plansguard.core.report import Report
 from plansguard.nnunet.workspace import TrainedModel, Workspace, trained_models
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.dataset import Dataset
-from plansguard.subjects.discovery import dataset_of
+from plansguard.subjects.figures.collect import of_datasets
 from plansguard.subjects.overview import ConfigurationState, DatasetState, Overview, PlansState, WeightsState
 from plansguard.subjects.plans import Configuration, Plans
-from plansguard.subjects.request import Progress, tracked
+from plansguard.subjects.request import Progress, Request, tracked
 
 
 def overview(
@@ -25,15 +25,14 @@ def overview(
 ) -> Overview:
     """Return what is in nnU-Net's folders. Nothing is written; of data, names are read, and headers of cases."""
     names = workspace.dataset_names()
-    preprocessed = {
-        name: dataset_of(workspace, name)
-        for name in names
-        if workspace.preprocessed is not None and disk.is_folder(workspace.preprocessed_folder(name))
-    }
-    tracked_names = tracked(names, "checking datasets", progress)
-    states = [_state(workspace, name, preprocessed.get(name), settings) for name in tracked_names]
+    states, preprocessed = [], []
+    for name in tracked(names, "checking datasets", progress):
+        state, dataset = _state(workspace, name, settings)
+        states.append(state)
+        if dataset is not None and disk.is_folder(workspace.preprocessed_folder(name)):
+            preprocessed.append(replace(dataset, request=Request()))  # without what the check has read of the data
     models = [model for name in names for model in _models(workspace, name) if model.checkpoints]
-    weights = [_weights(model, list(preprocessed.values())) for model in tracked(models, "comparing weights", progress)]
+    weights = [_weights(model, preprocessed) for model in tracked(models, "comparing weights", progress)]
     return Overview(workspace, tuple(states), tuple(weights))
 
 
@@ -41,18 +40,16 @@ def _models(workspace: Workspace, name: str) -> list[TrainedModel]:
     return [] if workspace.results is None else list(trained_models(workspace.results, name))
 
 
-def _state(workspace: Workspace, name: str, dataset: Dataset | None, settings: ActiveSettings | None) -> DatasetState:
-    plans = () if dataset is None else tuple(_plans(dataset))
+def _state(workspace: Workspace, name: str, settings: ActiveSettings | None) -> tuple[DatasetState, Dataset | None]:
+    """The state of a dataset, and the dataset as the check has read it; None where only its results are there."""
+    read: list[Dataset] = []
     models = tuple(model.folder.name for model in _models(workspace, name))
-    return DatasetState(name, _report(name, settings), plans, models)
-
-
-def _report(name: str, settings: ActiveSettings | None) -> Report | None:
-    """The check of a dataset; None where only its results are there."""
     try:
-        return check(datasets=[name], settings=settings)
+        report = check(datasets=[name], settings=settings, visit=read.append)
     except UsageError:
-        return None
+        return DatasetState(name, models), None
+    (dataset,) = read
+    return DatasetState(name, models, report, tuple(_plans(dataset)), of_datasets(read)), dataset
 
 
 def _plans(dataset: Dataset) -> Iterator[PlansState]:

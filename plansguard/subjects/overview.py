@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from plansguard.core.report import Report
 from plansguard.nnunet.workspace import Workspace
+from plansguard.subjects.figures.collect import Figures
 from plansguard.subjects.fit_result import FitResult
 
 
@@ -30,14 +31,15 @@ class PlansState:
 class DatasetState:
     """A dataset of the overview.
 
-    ``report`` is that of its check; None where only results are there. ``models`` are the names of the folders of its
-    trained models.
+    ``models`` are the names of the folders of its trained models. ``report`` is that of its check; None where only
+    results are there.
     """
 
     name: str
-    report: Report | None
-    plans: tuple[PlansState, ...]
     models: tuple[str, ...]
+    report: Report | None = None
+    plans: tuple[PlansState, ...] = ()
+    figures: Figures | None = None
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,27 @@ def test_help_of_every_command(command: str) -> None:
     assert done.out.endswith("\n  Examples:\n" + "".join(f"    {example}\n" for example in examples))
 
 
+@every_command
+def test_help_reads_as_a_person_would_write_it(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No types and ranges of the parser: a name in capitals stands for a value, or the values themselves."""
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = run(command, "-h").out
+    assert re.findall(r"x *[<>]=?|<(?:str|int|float|path)\b|\b(?:TEXT|INTEGER|FLOAT|RANGE)\b", shown) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("train 2 3d_fullres 0 --steps 9 --save-every -1", "--save-every -1 is too small\n  at least 0\n"),
+        ("gate --gpu-memory 0 -- nnUNetv2_train 2 2d 0", "--gpu-memory 0 is too small\n  at least 0.1\n"),
+        ("gate --gpu-memory nan -- nnUNetv2_train 2 2d 0", "--gpu-memory nan is too small\n  at least 0.1\n"),
+        ("preprocess -d 2 -c 2d -np 0", "-np 0 is too small\n  at least 1\n"),
+    ],
+)
+def test_numbers_that_are_too_small_are_refused(words: str, error: str) -> None:
+    assert run(*words.split()) == (2, "", f"plansguard: {error}")
+
+
 @pytest.mark.workspace(RECEIVING, GIVING, chdir=True)
 @pytest.mark.parametrize(
     "example",

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from plansguard.core import disk
 from plansguard.render import is_report
+from tests.rules.pg7_run.trainings import READY
 from tests.support.command import run
 from tests.support.models import CHECKPOINT
 from tests.support.reports import save
@@ -178,6 +180,17 @@ def test_the_learning_rate() -> None:
     )
 
 
+def test_a_dry_run_shows_what_would_run(workspace: Path) -> None:
+    """As the terminal does: not where the training is refused."""
+    line = f'would run, after eval "$(plansguard env)": nnUNetv2_train {" ".join(TRAINING[:3])} -tr '
+    assert line not in page_of(COMMANDS["train"]).text
+    for edit in READY:
+        edit(workspace, RECEIVING)
+    command = (*COMMANDS["train"], "--data", "headers")
+    assert line in page_of(command).text
+    assert line in run(*command).err
+
+
 def test_a_migration_shows_both_datasets_and_the_changes() -> None:
     text = page_of(COMMANDS["migrate"]).text
     assert "Dataset001_PretrainCT 2.5; Dataset002_FinetuneCT 1.5" in text
@@ -252,6 +265,21 @@ def test_a_report_of_a_workspace(workspace: Path) -> None:
     assert f"Moved from {GIVING}: 2d (no data), 3d_fullres (no data)" in index.text
     assert "loads" in index.text or "preprocess" in index.text
     assert run("report", "-o", "overview").code == 0  # written over
+
+
+def test_a_report_reads_each_document_of_a_dataset_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For its check, its page and the weights that it is compared with."""
+    reads: Counter[str] = Counter()
+
+    def read(path: str | Path, most: int) -> bytes | None:
+        reads[Path(path).name] += Path(path).parent.parts[-2:] == (ROOTS["preprocessed"], RECEIVING)
+        return original(path, most)
+
+    original = disk.limited_content
+    monkeypatch.setattr(disk, "limited_content", read)
+    assert run("report", "-o", "overview").code == 0
+    assert {name: count for name, count in reads.items() if count > 1} == {}
+    assert reads["nnUNetPlans.json"] == 1
 
 
 def test_a_report_replaces_nothing_else(workspace: Path) -> None:

@@ -22,13 +22,10 @@ class StageRow:
 
     ours: Stage | None
     theirs: Stage | None
-    compared: bool
 
     @property
     def differing(self) -> tuple[str, ...]:
-        """The properties that differ; all if only one of the networks has this stage."""
-        if not self.compared:
-            return ()
+        """The properties that differ, in two networks that are compared; all if only one of them has this stage."""
         if self.ours is None or self.theirs is None:
             return _DECIDING
         return tuple(key for key in _DECIDING if getattr(self.ours, key) != getattr(self.theirs, key))
@@ -60,7 +57,7 @@ def network_figure(configuration: Configuration, weights: Weights | None) -> Net
 
 def of_stages(name: str, stages: Sequence[Stage]) -> NetworkFigure:
     """A network that is compared with no other."""
-    return NetworkFigure(name, tuple(StageRow(stage, None, compared=False) for stage in stages))
+    return NetworkFigure(name, tuple(StageRow(stage, None) for stage in stages))
 
 
 def between(first: Configuration, second: Configuration) -> NetworkFigure:
@@ -70,7 +67,7 @@ def between(first: Configuration, second: Configuration) -> NetworkFigure:
 
 
 def _rows(ours: Sequence[Stage], theirs: Sequence[Stage]) -> tuple[StageRow, ...]:
-    return tuple(StageRow(*pair, compared=True) for pair in zip_longest(ours, theirs))
+    return tuple(StageRow(*pair) for pair in zip_longest(ours, theirs))
 
 
 def _stages(configuration: Configuration) -> list[Stage]:
