@@ -50,7 +50,7 @@ def table() -> tuple[list[str], bool]:
         documents = repeat_cases(scratch / "workspace/nnUNet_preprocessed" / MANY)
         damage_patch(scratch / "workspace/nnUNet_preprocessed" / DAMAGED)
         python = sys.executable
-        ours, imports = [python, "-c", "from plansguard.cli import main; main()"], "import pydantic, typer"
+        ours, imports = [python, "-c", "from plansguard.__main__ import main; main()"], "import pydantic, typer"
         nnunet = [python, "-c", NNUNET_MOVE]
         duels = [
             Duel(

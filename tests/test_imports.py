@@ -112,3 +112,20 @@ def test_one_command_loads_no_other() -> None:
     assert seen["code"] == 0
     commands = {name for name in seen["loaded"] if name.startswith("plansguard.cli.")}
     assert commands == {f"plansguard.cli.{name}" for name in ("rules", "common_options", "help_text")}
+
+
+def test_garbage_is_collected_while_a_command_runs_but_not_before() -> None:
+    program = """
+import gc, sys
+from plansguard import __main__, cli
+load, seen = cli.build_app, []
+cli.build_app = lambda arguments: (seen.append(gc.isenabled()), load(arguments))[1]
+try:
+    __main__.main()
+finally:
+    print(seen, gc.isenabled(), gc.get_freeze_count() > 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, "schema", "plans"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[False] True True"), done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,7 +66,10 @@ class Program(typer.core.TyperGroup):
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        """Parse the words of the command, and run it."""
+        """Parse the words of the command, and run it. Garbage is collected from here on."""
+        if not gc.isenabled():  # plansguard.__main__ disabled it
+            gc.freeze()
+            gc.enable()
         with _harmless_errors():
             return super().invoke(ctx)
 

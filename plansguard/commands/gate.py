@@ -19,7 +19,7 @@ from plansguard.commands import preprocess, train
 from plansguard.commands.preprocess import Job
 from plansguard.core import disk
 from plansguard.core.errors import Absent, UsageError
-from plansguard.core.report import Finding, Report
+from plansguard.core.report import Finding, Report, SkippedRules
 from plansguard.core.text import counted
 from plansguard.documents.file_names import MODEL_PLANS
 from plansguard.migration.plan import MigrationRequest
@@ -389,5 +389,5 @@ def _merged(reports: Sequence[Report]) -> Report:
         documents=sum(report.documents for report in reports),
         datasets=sum(report.datasets for report in reports),
         findings=tuple(sorted(findings, key=lambda finding: -finding.severity.rank)),
-        not_checked=tuple(dict.fromkeys(entry for report in reports for entry in report.not_checked)),
+        skipped=SkippedRules.merged(one for report in reports for one in report.skipped),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -195,6 +195,22 @@ class NotChecked(NamedTuple):
     reason: str
 
 
+class SkippedRules(NamedTuple):
+    """The rules that could not run at a place for one reason, by code and name."""
+
+    path: str
+    reason: str
+    rules: tuple[tuple[str, str], ...]
+
+    @staticmethod
+    def merged(records: Iterable[SkippedRules]) -> tuple[SkippedRules, ...]:
+        """One record for each place and reason, with every rule once."""
+        rules: dict[tuple[str, str], dict[tuple[str, str], None]] = {}
+        for one in records:
+            rules.setdefault((one.path, one.reason), {}).update(dict.fromkeys(one.rules))
+        return tuple(SkippedRules(*place, tuple(known)) for place, known in rules.items())
+
+
 @dataclass(frozen=True)
 class Report:
     """The result of one command.
@@ -207,7 +223,7 @@ class Report:
     inputs: tuple[str, ...]
     documents: int
     findings: tuple[Finding, ...] = ()
-    not_checked: tuple[NotChecked, ...] = ()
+    skipped: tuple[SkippedRules, ...] = ()
     lacks_plans: bool = False
     datasets: int = 0
 
@@ -215,6 +231,11 @@ class Report:
     def unit(self) -> str:
         """What ``documents`` counts."""
         return "check" if self.command == "doctor" else "file"
+
+    @property
+    def not_checked(self) -> tuple[NotChecked, ...]:
+        """Each rule that did not run at a place, once for each reason."""
+        return tuple([NotChecked(*rule, one.path, one.reason) for one in self.skipped for rule in one.rules])
 
     @property
     def active(self) -> tuple[Finding, ...]:
@@ -264,7 +285,7 @@ class Report:
             **{str(severity): severities.count(severity) for severity in Severity},
             "ignored": len(self.findings) - len(self.active),
             "baseline": 0,
-            "not_checked": len(self.not_checked),
+            "not_checked": sum([len(one.rules) for one in self.skipped]),
             "documents": self.documents,
             "datasets": self.datasets,
         }

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
-from plansguard.core.report import Finding, Location, NotChecked, Report
+from plansguard.core.report import Finding, Location, Report, SkippedRules
 from plansguard.core.text import counted, listed
 from plansguard.nnunet.workspace import displayed
 from plansguard.render import printable
@@ -41,20 +40,16 @@ class Fault(NamedTuple):
 
 
 class Reason(NamedTuple):
-    """Why rules could not run, over all datasets."""
+    """Why rules could not run, over all datasets, with the codes of these rules, each once."""
 
     reason: str
-    records: tuple[NotChecked, ...]
-
-    @property
-    def codes(self) -> list[str]:
-        """The codes of the rules, each once."""
-        return sorted({record.code for record in self.records})
+    codes: list[str]
+    records: tuple[SkippedRules, ...]
 
     @property
     def text(self) -> str:
         """The reason, the rules, and at how many places."""
-        places = len({record.path for record in self.records})
+        places = len(self.records)
         codes = ", ".join(self.codes) if len(self.codes) <= 2 else f"{len(self.codes)} rules"
         where = f" at {places} places" if places > 1 else ""
         return f"not checked: {self.reason} ({codes}{where})"
@@ -95,12 +90,15 @@ def faults(report: Report) -> list[Fault]:
     return result
 
 
-def reasons(records: Iterable[NotChecked]) -> list[Reason]:
+def reasons(report: Report) -> list[Reason]:
     """What was not checked by reason, that of most rules first."""
-    by_reason: dict[str, list[NotChecked]] = {}
-    for record in records:
+    by_reason: dict[str, list[SkippedRules]] = {}
+    for record in report.skipped:
         by_reason.setdefault(record.reason, []).append(record)
-    grouped = [Reason(reason, tuple(group)) for reason, group in by_reason.items()]
+    grouped = [
+        Reason(reason, sorted({code for record in group for code, _ in record.rules}), tuple(group))
+        for reason, group in by_reason.items()
+    ]
     return sorted(grouped, key=lambda one: (-len(one.codes), one.reason))
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 
-from plansguard.core.report import Excerpt, Finding, NotChecked, Related, Report
+from plansguard.core.report import Excerpt, Finding, Related, Report, SkippedRules
 from plansguard.core.text import counted
 from plansguard.nnunet.workspace import displayed
 from plansguard.render import Screen, printable
@@ -32,7 +32,7 @@ def render(report: Report, screen: Screen) -> str:
     """
     lines = [*_findings(report, screen)]
     if not screen.quiet:
-        lines += [*_ignored(report, screen), *_not_checked(report.not_checked, screen), _summary(report, screen)]
+        lines += [*_ignored(report, screen), *_not_checked(report, screen), _summary(report, screen)]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -128,9 +128,9 @@ def _ignored(report: Report, screen: Screen) -> Iterator[str]:
             yield from _faint(f"ignored: {finding.code} {finding.name} at {where}: {why}", screen)
 
 
-def _not_checked(records: Iterable[NotChecked], screen: Screen) -> Iterator[str]:
+def _not_checked(report: Report, screen: Screen) -> Iterator[str]:
     """One line for each reason; verbose text names each rule and place."""
-    every = reasons(records)
+    every = reasons(report)
     for reason in every if screen.verbose else every[:_REASONS]:
         yield from _faint(printable(reason.text), screen)
         yield from _skipped(reason.records, screen) if screen.verbose else ()
@@ -139,14 +139,11 @@ def _not_checked(records: Iterable[NotChecked], screen: Screen) -> Iterator[str]
         yield from _faint(f"not checked: {counted(len(rest), 'more rule')}, listed by --verbose", screen)
 
 
-def _skipped(records: Iterable[NotChecked], screen: Screen) -> Iterator[str]:
+def _skipped(records: Iterable[SkippedRules], screen: Screen) -> Iterator[str]:
     """The places, and below each the rules that could not run there."""
-    by_place: dict[str, list[str]] = {}
     for record in records:
-        by_place.setdefault(record.path, []).append(f"{record.code} {record.name}")
-    for place, rules in by_place.items():
-        yield _paint("faint", f"  {printable(displayed(place))}", screen)
-        for line in wrapped(", ".join(rules), screen.width, "    "):
+        yield _paint("faint", f"  {printable(displayed(record.path))}", screen)
+        for line in wrapped(", ".join(map(" ".join, record.rules)), screen.width, "    "):
             yield _paint("faint", line, screen)
 
 

@@ -55,23 +55,30 @@ def discover(paths: Sequence[Path], progress: Progress | None = None) -> Iterato
     For a file, its whole folder is checked. Raises UsageError, before anything is read, when a path does not exist, or
     has more than MAX_FOLDERS folders below it.
     """
-    folders: dict[str, tuple[Path, set[str]]] = {}
+    folders: dict[str, tuple[Path, disk.Entries | None, set[str]]] = {}
     for path in paths:
         if not disk.is_there(path):
             raise UsageError(disk.absence(path), hint="give a plans file, a dataset folder or a folder above them")
         is_folder = disk.is_folder(path)
-        for real, folder in _walk(path) if is_folder else [(str(disk.real(path.parent)), path.parent)]:
-            named = folders.setdefault(real, (folder, set()))[1]
+        for real, folder, entries in _walk(path) if is_folder else [(str(disk.real(path.parent)), path.parent, None)]:
+            named = folders.setdefault(real, (folder, entries, set()))[2]
             if not is_folder:
                 named.add(path.name)
     around: dict[Path, Workspace] = {}  # by the folder above: thousands of datasets are in one workspace
     every = tracked(list(folders.values()), "checking folders", progress)
-    datasets = (_listed(folder, named, around) for folder, named in every)
+    datasets = (_listed(folder, named, around, entries) for folder, entries, named in every)
     return (dataset for dataset in datasets if dataset.documents or dataset.unreadable)
 
 
-def dataset_in(folder: Path, named: Iterable[str] = (), workspace: Workspace | None = None) -> Dataset:
+def dataset_in(
+    folder: Path,
+    named: Iterable[str] = (),
+    workspace: Workspace | None = None,
+    entries: disk.Entries | None = None,
+) -> Dataset:
     """The documents of one folder, in this workspace or else the one around the folder.
+
+    ``entries`` are those of the folder where it has been listed already.
 
     A file in ``named`` is included if its name is one of nnU-Net's, or if it cannot be read; for plans, a name such as
     pricing_plans.json is not enough. Files without a name and
@@ -84,7 +91,7 @@ def dataset_in(folder: Path, named: Iterable[str] = (), workspace: Workspace | N
     unreadable: list[UnreadableDocument] = []
     closed: list[UnreadableDocument] = []
     named = set(named)
-    entries = _entries(folder)
+    entries = entries or _entries(folder)
     place = "" if folder == Path() else str(folder)
     for name in sorted({*named, *_json_names(entries)}):
         expected = expected_kind(name)
@@ -165,26 +172,26 @@ def _dataset_hint(workspace: Workspace, name: str) -> str:
     return f"plan it first: {printed_commands.plan_and_preprocess(name)}"
 
 
-def _listed(folder: Path, named: Iterable[str], around: dict[Path, Workspace]) -> Dataset:
+def _listed(folder: Path, named: Iterable[str], around: dict[Path, Workspace], entries: disk.Entries | None) -> Dataset:
     """As ``dataset_in``, but a folder that cannot be listed is one finding instead of an exception."""
     above = folder.absolute().parent
     try:
         if above not in around:
             around[above] = Workspace.around(folder)
-        return dataset_in(folder, named, around[above])
+        return dataset_in(folder, named, around[above], entries)
     except UnreadableDocument as error:
         return Dataset(folder, (), (error,))
 
 
-def _walk(root: Path) -> Iterator[tuple[str, Path]]:
-    """Every folder at or below ``root`` that can contain documents, with its real path, once each.
+def _walk(root: Path) -> Iterator[tuple[str, Path, disk.Entries | None]]:
+    """Every folder at or below ``root`` with JSON files: its real path, its path, and what is in it; once each.
 
     Links are followed, except to a folder above ``root``, which contains more than what was named. Folders that cannot
-    be listed come last, so that they are reported. UsageError beyond MAX_FOLDERS.
+    be listed come last, without entries, so that they are reported. UsageError beyond MAX_FOLDERS.
     """
     above = set(map(str, disk.real(root).parents))
     seen: set[str] = set()
-    unlisted: list[tuple[str, Path]] = []
+    unlisted: list[tuple[str, Path, None]] = []
     waiting = [(str(disk.real(root)), root)]
     while waiting:
         real, folder = waiting.pop()
@@ -193,13 +200,14 @@ def _walk(root: Path) -> Iterator[tuple[str, Path]]:
         try:
             entries = disk.entries(folder)
         except OSError:
-            unlisted.append((real, folder))
+            unlisted.append((real, folder, None))
             continue
         seen.add(real)
         if len(seen) > MAX_FOLDERS:
             reason = f"there are more than {MAX_FOLDERS:,} folders below {root}"
             raise UsageError(reason, hint="name the folders of datasets, or datasets with -d")
-        yield real, folder
+        if any(_json_names(entries)):
+            yield real, folder, entries
         if DATASET_NAME.fullmatch(folder.name) and file_names.CANONICAL_NAMES["fingerprint"] in entries.files:
             continue  # the folders of a preprocessed dataset contain thousands of arrays and no documents
         for name in sorted(entries.folders - _PRUNED, reverse=True):

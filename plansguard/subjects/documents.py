@@ -54,9 +54,10 @@ class Document:
 
     def require(self, key: str) -> Any:
         """The value of a top-level field; Absent when it is missing or null."""
-        if self.value.get(key) is None:
+        value = self.value.get(key)
+        if value is None:
             raise Absent(f"{self.path.name} has no {key}")
-        return self.value[key]
+        return value
 
 
 class DatasetJson(Document):

@@ -139,9 +139,10 @@ class Configuration:
 
     def require(self, key: str) -> Any:
         """The value of a field; Absent when it is missing or null."""
-        if self.resolved.get(key) is None:
+        value = self.resolved.get(key)
+        if value is None:
             raise Absent(f"configuration {self.name} has no {key}")
-        return self.resolved[key]
+        return value
 
     @cached_property
     def input(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plansguard.core.report import Finding, Location, NotChecked, Report, Severity
+from plansguard.core.report import Finding, Location, Report, Severity, SkippedRules
 from plansguard.render import FORMATS, is_report, render
 from tests.support.command import run, start
 from tests.support.models import CHECKPOINT
@@ -153,7 +153,7 @@ def test_streams_by_name(workspace: Path, stream: str, tmp_path: Path) -> None:
 REPORTS = {
     "nothing": Report("check", (), 0),
     "no findings": Report("check", (), 1),
-    "not checked": Report("check", (), 2, (), (NotChecked("PG101", "x", "P.json", "why"),)),
+    "not checked": Report("check", (), 2, (), (SkippedRules("P.json", "why", (("PG101", "x"),)),)),
     **{
         f"{severity}{', ignored' if ignored else ''}": Report(
             "check", (), 1, (Finding("PG101", "x", severity, "m", "f", Location("P.json"), ignored=ignored),)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from plansguard.commands.check import check
-from plansguard.core.report import Excerpt, Finding, Location, NotChecked, Report, Severity
+from plansguard.core.report import Excerpt, Finding, Location, Report, Severity, SkippedRules
 from plansguard.render import Screen, printable, render
 from plansguard.render.columns import display_width, wrapped
 from tests.support.command import run, start
@@ -59,8 +59,8 @@ def test_skipped_checks_are_reported_once_per_reason() -> None:
 
 
 def test_of_many_reasons_five_are_listed() -> None:
-    records = tuple(NotChecked(f"PG10{number}", "x", "P.json", f"reason {number}") for number in range(8))
-    lines = render(Report("check", (), 1, not_checked=records), "text").splitlines()
+    records = tuple(SkippedRules("P.json", f"reason {number}", ((f"PG10{number}", "x"),)) for number in range(8))
+    lines = render(Report("check", (), 1, skipped=records), "text").splitlines()
     assert lines == [
         *(f"not checked: reason {number} (PG10{number})" for number in range(5)),
         "not checked: 3 more rules, listed by --verbose",

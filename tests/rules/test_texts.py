@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plansguard.core.report import Finding, Location, NotChecked, Report, Severity
+from plansguard.core.report import Finding, Location, Report, Severity, SkippedRules
 from plansguard.rules import RULES
 from plansguard.rules.engine.declare import Rule
 from tests.support.texts import LONGEST_WHY, digits, hard_to_read
@@ -59,7 +59,7 @@ def test_texts_that_are_hard_to_read(finding: Finding) -> None:
 
 @pytest.mark.parametrize("reason", [f"{WORKSPACE}/nnUNet_raw is empty", "nnUNet_raw has no Dataset002_FinetuneCT"])
 def test_reasons_that_cannot_be_gathered(reason: str) -> None:
-    report = Report("check", (), 1, not_checked=(NotChecked("PG999", "of-this-test", "P.json", reason),))
+    report = Report("check", (), 1, skipped=(SkippedRules("P.json", reason, (("PG999", "of-this-test"),)),))
     assert len(hard_to_read(report, WORKSPACE)) == 1
 
 

@@ -71,7 +71,7 @@ def report_page(
         faults=faults(report),
         sections=sections,
         ignored=[finding for finding in report.findings if finding.ignored is not None],
-        reasons=reasons(report.not_checked),
+        reasons=reasons(report),
         figures=figures or Figures(),
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, UnreadableFolder, UsageError
-from plansguard.core.report import Finding, Location, NotChecked, Related, Report
+from plansguard.core.report import Finding, Location, Related, Report, SkippedRules
 from plansguard.core.text import quoted
 from plansguard.nnunet.workspace import DATASET_NAME
 from plansguard.rules.engine.corrections import permitted
@@ -88,7 +88,7 @@ def run_rules(
         documents=len(results.paths) + len(results.damaged),
         datasets=len(results.datasets),
         findings=tuple(sorted(findings, key=_order)),
-        not_checked=results.not_checked,
+        skipped=results.skipped,
     )
 
 
@@ -103,18 +103,30 @@ def _configured(rules: Iterable[Rule], settings: ActiveSettings) -> list[Rule]:
 
 
 class _Group(NamedTuple):
-    """Rules with the same needs: their names, and how to take the arguments of these rules from all needs."""
+    """Rules with the same needs: the needs' names, and how to take the arguments of these rules from all needs.
+
+    ``called`` are the rules by code and name.
+    """
 
     names: tuple[str, ...]
     arguments: Callable[[Mapping[str, Any]], Sequence[Any]]
     rules: tuple[Rule, ...]
+    called: _Called
 
     @classmethod
-    def of(cls, names: tuple[str, ...], rules: Iterable[Rule]) -> _Group:
+    def of(cls, names: tuple[str, ...], rules: Sequence[Rule]) -> _Group:
         """Return the group of these rules."""
         if len(names) == 1:  # of one name, itemgetter gives no tuple
-            return cls(names, lambda needs: (needs[names[0]],), tuple(rules))
-        return cls(names, itemgetter(*names), tuple(rules))
+            return cls(names, lambda needs: (needs[names[0]],), tuple(rules), _called(rules))
+        return cls(names, itemgetter(*names), tuple(rules), _called(rules))
+
+
+#: Codes and names of rules.
+_Called = dict[tuple[str, str], None]
+
+
+def _called(rules: Iterable[Rule]) -> _Called:
+    return {(rule.info.code, rule.info.name): None for rule in rules}
 
 
 class _Applicable:
@@ -135,8 +147,8 @@ class _Results:
 
     def __init__(self, rules: Sequence[Rule], settings: SettingsDocument | None) -> None:
         self.findings: list[Finding] = []
-        #: Identity of rules that did not run together, where, and why -> these rules.
-        self._skipped: dict[tuple[int, str, str], tuple[Rule, ...]] = {}
+        #: Where rules did not run, and why -> these rules.
+        self._skipped: dict[tuple[str, str], _Called] = {}
         self.crashes: list[Crash] = []
         #: Paths of the documents, files that could not be read, and folders that a rule could not list, by path.
         self.paths: set[str] = set()
@@ -173,7 +185,7 @@ class _Results:
         if not dataset.judged_plans and dataset.role != "raw":
             for level in (Level.PLANS, Level.CONFIGURATION):
                 for group in applicable[level].groups:
-                    self._skip(group.rules, str(dataset.folder), "there are no plans here that could be read")
+                    self._skip(group.called, str(dataset.folder), "there are no plans here that could be read")
 
     def add(self, level: Level, scope: Scope, of_dataset: _Known | None = None) -> None:
         """Run the rules of one level on one scope. ``of_dataset`` are the needs that scopes of a dataset share."""
@@ -181,7 +193,7 @@ class _Results:
         known = self._known_of(scope, applicable.of_dataset) if of_dataset is None else of_dataset.copy()
         known.learn(applicable.of_scope, scope)
         all_present = known.absent.keys().isdisjoint(applicable.needs)
-        for names, arguments, rules in applicable.groups:
+        for names, arguments, rules, called in applicable.groups:
             if not all_present and not known.absent.keys().isdisjoint(names):
                 try:
                     reason = known.why_absent(names, scope)
@@ -189,14 +201,14 @@ class _Results:
                     self._not_judged(rules, scope, error)
                     continue
                 if reason is not None:
-                    self._skip(rules, scope.path, reason)
+                    self._skip(called, scope.path, reason)
                 continue
             needs = arguments(known.present)
             for rule in rules:
                 try:
                     # A rule that stops half way has not checked anything: its findings count only once it has ended.
-                    if results := [*rule.check(*needs)]:
-                        self.findings += [self._finding(rule, found, scope) for found in results]
+                    for first in (results := rule.check(*needs)):
+                        self.findings += [self._finding(rule, found, scope) for found in (first, *results)]
                 except Exception as error:  # noqa: BLE001 - see _not_judged
                     self._not_judged((rule,), scope, error)
 
@@ -213,11 +225,11 @@ class _Results:
             raise error  # the request itself is impossible: a package or a cluster is missing
         if isinstance(error, UnreadableFolder):
             self._closed[error.path] = error
-            self._skip(rules, scope.path, f"{error.path}: {error.reason}")
+            self._skip(_called(rules), scope.path, f"{error.path}: {error.reason}")
             return
         if isinstance(error, (Absent, OverflowError)):
             reason = error.reason if isinstance(error, Absent) else "a number is too large to compute with"
-            self._skip(rules, scope.path, reason)
+            self._skip(_called(rules), scope.path, reason)
             return
         self.crashes += [Crash(rule.info.code, scope.path, f"{type(error).__name__}: {error}") for rule in rules]
         self._documents += scope.dataset.documents
@@ -228,15 +240,13 @@ class _Results:
         closed = (one for path, one in self._closed.items() if path not in reported)
         return (*self.damaged, *(one for one in closed if needed is None or needed(Path(one.path))))
 
-    def _skip(self, rules: tuple[Rule, ...], path: str, reason: str) -> None:
-        self._skipped[id(rules), path, reason] = rules
+    def _skip(self, rules: _Called, path: str, reason: str) -> None:
+        self._skipped.setdefault((path, reason), {}).update(rules)
 
     @property
-    def not_checked(self) -> tuple[NotChecked, ...]:
-        """Each rule that did not run at a place, once."""
-        skipped = ((rule.info, path, why) for (_, path, why), rules in self._skipped.items() for rule in rules)
-        entries = dict.fromkeys((info.code, info.name, path, why) for info, path, why in skipped)
-        return tuple(map(NotChecked._make, entries))
+    def skipped(self) -> tuple[SkippedRules, ...]:
+        """What did not run, by place and reason."""
+        return tuple(SkippedRules(*place, tuple(rules)) for place, rules in self._skipped.items())
 
     def _finding(self, rule: Rule, found: Found, scope: Scope) -> Finding:
         """The finding with lines and columns."""
