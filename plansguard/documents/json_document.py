@@ -188,6 +188,8 @@ def tokens(pointer: str) -> tuple[str, ...]:
 
 _FILE_TYPES = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
 _IS_IT_THIS = "check that this is the file you mean"
+#: How the files of nnU-Net start.
+_STARTS = (b"{\n", b"[\n")
 _SAVE_AGAIN = "save as UTF-8 without BOM"
 _FORBIDDEN = ("there is no permission to read this file", "ask its owner, or change its permissions")
 _OPEN_FAULTS = {
@@ -240,7 +242,7 @@ def too_large(path: str, limit: int) -> UnreadableDocument:
 
 def decode(raw: bytes, path: str) -> str:
     """The text in these bytes. UnreadableDocument, with the place, for another encoding and for a byte order mark."""
-    encoding = json.detect_encoding(raw)
+    encoding = "utf-8" if raw[:2] in _STARTS else json.detect_encoding(raw)
     if encoding == "utf-8-sig":
         raise UnreadableDocument(path, "the file starts with a byte order mark", hint=_SAVE_AGAIN, line=1, column=1)
     if encoding != "utf-8" and not raw.startswith(b"\0\0"):  # two NULs are damage, which the scan reports

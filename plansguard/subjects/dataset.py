@@ -61,6 +61,10 @@ class PreprocessedFolder(NamedTuple):
     record: PreprocessingRecord
 
 
+#: Why there are no data to judge.
+NOTHING_PREPROCESSED = "nothing is preprocessed here yet: preprocess first"
+
+
 @dataclass
 class Dataset:
     """The documents of one folder, checked together."""
@@ -228,7 +232,7 @@ class Dataset:
         if not is_folder_name(identifier):
             raise Absent(f"the data_identifier {identifier!r} is no name of a folder (see PG526)")
         if not self.holds_data:
-            raise Absent("nothing is preprocessed here yet: preprocess first")
+            raise Absent(NOTHING_PREPROCESSED)
         folder = self.folder / str(identifier)
         if not disk.is_folder(folder):
             raise Absent(f"{identifier} is not there yet: preprocess for it")

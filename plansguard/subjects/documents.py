@@ -102,14 +102,21 @@ class Fingerprint(Document):
 
     def medians(self, transpose_forward: list[int]) -> tuple[list[float], list[float], list[float]]:
         """Median spacing and shape as above, and the median size of the cropped cases in mm, on the same axes."""
-        spacing, shape = self.median_spacing(transpose_forward), self.median_shape(transpose_forward)
-        return spacing, shape, self._in_order("_extent", transpose_forward)
+        key = tuple(transpose_forward)
+        if key not in self._medians:
+            spacing, shape = self.median_spacing(transpose_forward), self.median_shape(transpose_forward)
+            self._medians[key] = spacing, shape, self._in_order("_extent", transpose_forward)
+        return self._medians[key]
 
     def _in_order(self, medians: str, transpose_forward: list[int]) -> list[float]:
         key = medians, tuple(transpose_forward)
         if key not in self._ordered:
             self._ordered[key] = _in_order(getattr(self, medians), transpose_forward)
         return self._ordered[key]
+
+    @cached_property
+    def _medians(self) -> dict[tuple[int, ...], tuple[list[float], list[float], list[float]]]:
+        return {}
 
     @cached_property
     def _ordered(self) -> dict[tuple[str, tuple[int, ...]], list[float]]:

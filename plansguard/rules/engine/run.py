@@ -19,7 +19,7 @@ from plansguard.rules.engine.declare import Found, Rule
 from plansguard.rules.engine.helpers import number, preprocess_command
 from plansguard.rules.engine.needs import DATASETS, NEEDS, ROLES, Crash, Level, Scope
 from plansguard.rules.engine.settings import ActiveSettings
-from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.dataset import NOTHING_PREPROCESSED, Dataset
 from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Configuration
 from plansguard.subjects.setup import Setup
@@ -183,9 +183,12 @@ class _Results:
         for level, scope in _scopes_of(dataset):
             self.add(level, scope, of_dataset)
         if not dataset.judged_plans and dataset.role != "raw":
-            for level in (Level.PLANS, Level.CONFIGURATION):
-                for group in applicable[level].groups:
-                    self._skip(group.called, str(dataset.folder), "there are no plans here that could be read")
+            for group in (*applicable[Level.PLANS].groups, *applicable[Level.CONFIGURATION].groups):
+                self._skip(group.called, str(dataset.folder), "there are no plans here that could be read")
+        if dataset.role == "preprocessed" and not dataset.holds_data:
+            for plans in dataset.judged_plans:
+                for group in applicable[Level.DATA].groups:
+                    self._skip(group.called, plans.document.path, NOTHING_PREPROCESSED)
 
     def add(self, level: Level, scope: Scope, of_dataset: _Known | None = None) -> None:
         """Run the rules of one level on one scope. ``of_dataset`` are the needs that scopes of a dataset share."""
@@ -317,7 +320,7 @@ def _scopes_of(dataset: Dataset) -> Iterator[tuple[Level, Scope]]:
         for configuration in requested:
             scope = Scope(dataset, plans=plans, configuration=configuration)
             yield Level.CONFIGURATION, scope
-            if dataset.role == "preprocessed":
+            if dataset.holds_data:
                 yield Level.DATA, scope
             if configuration in loading:
                 yield Level.WEIGHTS, scope

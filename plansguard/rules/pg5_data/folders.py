@@ -16,7 +16,7 @@ from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import preprocess_commands
 from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.rules.pg5_data.helpers import case_faults, folder_finding
-from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.dataset import NOTHING_PREPROCESSED, Dataset
 from plansguard.subjects.documents import DatasetJson
 from plansguard.subjects.plans import Configuration, Plans
 
@@ -56,7 +56,7 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
     identifier, requested = configuration.require("data_identifier"), dataset.request.asks_for(configuration)
     any_data = dataset.holds_data or (requested and disk.is_there(dataset.folder / GROUND_TRUTH))
     if not any_data:
-        raise Absent("nothing is preprocessed here yet: preprocess first")
+        raise Absent(NOTHING_PREPROCESSED)
     if not is_folder_name(identifier) or disk.is_there(dataset.folder / identifier):
         return  # an identifier that names no folder is reported by PG526
     without = [one for one in dataset.judged_plans if _lacks_data(dataset, one)] if not requested else []
