@@ -5,7 +5,8 @@
     python benchmarks/hostile/run.py [--seed 1] [--documents 100000] [--state FOLDER] [--no-table]
 
 With ``--state``, a run that was stopped continues where it was: ``progress.json`` has the counts, ``faults.jsonl`` one
-line for each fault, with the number of its document. ``--only NUMBER`` judges one document, and prints what commands
+line for each fault, with the number of its document. After a repair, ``--again`` first judges the documents in that
+file again, and keeps the faults that are still there. ``--only NUMBER`` judges one document, and prints what commands
 print.
 """
 
@@ -178,28 +179,43 @@ def faults_of(words: str, outcome: Outcome) -> Iterator[str]:
         yield f"over {SECONDS:g} s"
 
 
+def judge_document(bench: Bench, progress: Progress, number: int, state: Path | None) -> list[tuple[str, Outcome]]:
+    """Judge one document; note and print its faults. Return the names of the commands, and their outcomes."""
+    outcomes = []
+    for name, words, outcome in bench.cases(progress.seed, number):
+        outcomes.append((name, outcome))
+        for fault in faults_of(words, outcome):
+            progress.faults[fault] += 1
+            said = next((line for line in outcome.output.splitlines() if " failed with " in line), "").strip()
+            said = said or outcome.output[-1000:]
+            report(state, {"document": number, "fault": fault, "command": words, "said": said})
+    return outcomes
+
+
 def judge(bench: Bench, progress: Progress, last: int, state: Path | None) -> None:
     """Judge documents up to a number, and save the progress now and then."""
     while progress.documents < last:
         start = time.perf_counter()
-        number = progress.documents
-        for name, words, outcome in bench.cases(progress.seed, number):
+        for name, outcome in judge_document(bench, progress, progress.documents, state):
             progress.commands[name] += 1
             progress.codes[str(outcome.code)] += 1
             progress.slowest = max(progress.slowest, outcome.seconds)
-            found = list(faults_of(words, outcome))
             progress.peak = max(progress.peak, outcome.megabytes)
-            progress.faults.update(found)
-            for fault in found:
-                said = next((line for line in outcome.output.splitlines() if " failed with " in line), "").strip()
-                report(
-                    state,
-                    {"document": number, "fault": fault, "command": words, "said": said or outcome.output[-1000:]},
-                )
         progress.documents += 1
         progress.seconds += time.perf_counter() - start
         if state is not None and progress.documents % SAVED_EVERY == 0:
             save(progress, state)
+
+
+def judge_again(bench: Bench, progress: Progress, state: Path) -> None:
+    """Judge the documents with faults again, and keep the faults that are left."""
+    path = state / "faults.jsonl"
+    known = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    path.unlink(missing_ok=True)
+    progress.faults.clear()
+    for number in sorted({fault["document"] for fault in known}):
+        judge_document(bench, progress, number, state)
+    save(progress, state)
 
 
 def report(state: Path | None, fault: dict[str, Any]) -> None:
@@ -241,6 +257,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--documents", type=int, default=100_000)
     parser.add_argument("--state", type=Path)
+    parser.add_argument("--again", action="store_true", help="first judge the documents with faults again")
     parser.add_argument("--only", type=int, metavar="NUMBER", help="judge one document, and print the output")
     parser.add_argument("--no-table", action="store_true", help="do not write results.md")
     given = parser.parse_args()
@@ -254,6 +271,8 @@ def main() -> int:
             for _, words, outcome in bench.cases(given.seed, given.only):
                 print(f"$ plansguard {words}\n{outcome.output}({outcome.code}, {outcome.seconds:.2f} s)\n")
             return 0
+        if given.again and given.state is not None:
+            judge_again(bench, progress, given.state)
         judge(bench, progress, given.documents, given.state)
     if given.state is not None:
         save(progress, given.state)

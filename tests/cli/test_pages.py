@@ -306,3 +306,40 @@ def test_without_jinja2_nothing_is_done(words: tuple[str, ...], monkeypatch: pyt
     assert "pip install 'plansguard[report]'" in done.err
     assert not Path("page.html").exists()
     assert not Path(PLANS.replace("nnUNetPlans", "Moved")).exists()
+
+
+#: Places of numbers that pictures show: in plans, and in the fingerprint.
+NUMBERS = {
+    "nnUNetPlans.json": (
+        ("configurations", "3d_fullres", "spacing"),
+        ("configurations", "3d_fullres", "patch_size"),
+        ("configurations", "3d_fullres", "architecture", "arch_kwargs", "features_per_stage"),
+        ("configurations", "3d_fullres", "architecture", "arch_kwargs", "strides", 1),
+        ("foreground_intensity_properties_per_channel", "0"),
+    ),
+    "dataset_fingerprint.json": (
+        ("spacings", 0),
+        ("shapes_after_crop", 0),
+        ("foreground_intensity_properties_per_channel", "0"),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "number", [1e308, 10**400, -(10**400), -1e308, 5e-324, 10**30], ids=lambda number: f"{str(number)[:5]}"
+)
+@pytest.mark.parametrize(("name", "path"), [(name, path) for name, paths in NUMBERS.items() for path in paths], ids=str)
+def test_numbers_that_no_picture_can_show(
+    workspace: Path, name: str, path: tuple[str | int, ...], number: float
+) -> None:
+    file = workspace / ROOTS["preprocessed"] / RECEIVING / name
+    document = json.loads(file.read_bytes())
+    values = document
+    for key in path:
+        values = values[key]
+    for key in values if isinstance(values, dict) else range(len(values)):
+        values[key] = number
+    file.write_text(json.dumps(document), encoding="utf-8")
+    done = run("check", "-d", "2", "--output", "html=page.html")
+    assert done.code in (0, 1, 2)
+    assert b"</html>" in disk.content("page.html"), done.err

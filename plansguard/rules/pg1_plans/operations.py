@@ -294,9 +294,10 @@ def _misfits_of_network(architecture: Mapping[str, Any], network: signatures.Nam
     kwargs = architecture["arch_kwargs"]
     # arguments of an operation that is null are not read
     unread = {arguments for key, (arguments, _) in _ARGUMENTS.items() if kwargs.get(key) is None}
+    reported = (*_OF_STAGES, *unread, misspelt_argument(architecture))
     for misfit in signatures.misfits(network.arguments, kwargs):
         # PG103 and PG104 report missing arguments and wrong numbers of stages
-        if not misfit.lacking and misfit.argument not in (*_OF_STAGES, *unread, misspelt_argument(architecture)):
+        if not misfit.lacking and misfit.argument not in reported:
             yield _fault((*_KWARGS, misfit.argument), network.name, misfit, [*network.arguments])
 
 

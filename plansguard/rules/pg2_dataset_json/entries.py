@@ -174,7 +174,9 @@ def unknown_file_ending(dataset: Dataset, dataset_json: DatasetJson) -> Iterator
 def _is_misspelt(word: str, ending: str) -> bool:
     """Return whether a word has the characters of an ending in another order, or one more or less."""
     shorter, longer = sorted((word, ending), key=len)
-    one_more = any(longer[:index] + longer[index + 1 :] == shorter for index in range(len(longer)))
+    one_more = len(longer) == len(shorter) + 1 and any(
+        longer[:index] + longer[index + 1 :] == shorter for index in range(len(longer))
+    )
     return one_more or sorted(word) == sorted(ending)
 
 

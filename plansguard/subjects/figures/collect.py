@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, is_dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,8 @@ from plansguard.subjects.weights import Weights, meant_for
 Shown = TypeVar("Shown")
 #: Configurations that have figures; more would not be looked at.
 MOST_CONFIGURATIONS = 12
+#: No size, spacing or intensity is larger; coordinates are computed from them without loss.
+_LARGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def networks_between(
     sides = [{one.name: one for one in each.configurations} for each in plans]
     pairs = [(sides[0][name], sides[1][name]) for name in sides[1] if name in sides[0] and name in names]
     usable = [pair for pair in pairs if all(one.is_usable for one in pair)]
-    figures = [known(lambda pair=pair: network.between(*pair)) for pair in usable]  # type: ignore[misc]
+    figures = [known(lambda pair=pair: _drawable(network.between(*pair))) for pair in usable]  # type: ignore[misc]
     return [figure for figure in figures if figure is not None]
 
 
@@ -136,7 +138,7 @@ def _of_configuration(
 
     def shown(get: Callable[[], Shown], otherwise: Shown) -> Shown:
         try:
-            return get()
+            return _drawable(get())
         except Absent as absent:
             missing[absent.reason] = None
         except Exception as error:  # noqa: BLE001 - values that no rule refuses must not cost the whole page
@@ -162,6 +164,23 @@ def _of_configuration(
         slices=shown(lambda: slices.slice_figures(dataset, configuration), ()),
         missing=tuple(missing),
     )
+
+
+def _drawable(figure: Shown) -> Shown:
+    """The figure; Absent if a number in it is too large for coordinates, or none."""
+    if not all(-_LARGEST < number < _LARGEST for number in _numbers(figure)):
+        raise Absent("a number is too large to be shown in a picture")
+    return figure
+
+
+def _numbers(part: Any) -> Iterator[float]:
+    if isinstance(part, (int, float)):
+        yield part
+    elif is_dataclass(part):
+        yield from _numbers([*vars(part).values()])
+    elif isinstance(part, (tuple, list)):
+        for item in part:
+            yield from _numbers(item)
 
 
 def _weights(dataset: Dataset, configuration: Configuration) -> Weights | None:
