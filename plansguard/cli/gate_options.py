@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from typer import Option
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 #: Parameters of both commands, or of ``plansguard train``, by the part of `TypedOptions` that they belong to.
 _SHARED = ("data", "gpu_memory", "dry_run", "output", "fail_on", "settings", "verbose", "quiet")
 _ACCEPTING = ("accept", "because", "from_scratch")
-_STEPPING = ("save_every", "max_time", "portable")
+_STEPPING = ("save_every", "max_time", "portable", "resume")
 
 Accept = Annotated[
     list[str],
@@ -120,6 +120,13 @@ class GateOptions:
                 self._print_verdict(report)
         if code:
             raise typer.Exit(code)
+
+    def end_without_start(self, report: Report, *, prints: bool) -> NoReturn:
+        """Print the report of a training that is finished; typer.Exit with 0."""
+        if prints:
+            emit(report, self.outputs)
+            typer.echo("plansguard: this training is finished; nothing was started", err=True)
+        raise typer.Exit(0)
 
     def _print_verdict(self, report: Report) -> None:
         """Print that the gate is open, on standard error, which job logs keep as well."""

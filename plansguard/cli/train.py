@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,6 +52,13 @@ if TYPE_CHECKING:
     from plansguard.training.options import Options
     from plansguard.training.schedule import StepSchedule
 
+
+class Resume(str, Enum):
+    """The values of --resume."""
+
+    AUTO = "auto"
+
+
 Steps = Annotated[int | None, Option("--steps", metavar="N", help="How many optimiser steps.")]
 Plans = Annotated[str, Option("-p", "--plans", metavar="IDENTIFIER", help="The plans.")]
 Weights = Annotated[Path | None, weights_option("Weights to begin with, for fine-tuning.")]
@@ -76,6 +84,15 @@ MaxTime = Annotated[
         help="Stop after this time, such as 23h30m, with a checkpoint and exit code 75.",
     ),
 ]
+Continues = Annotated[bool, Option("--c", help="Continue from the newest good checkpoint.")]
+ResumeAuto = Annotated[
+    Resume | None,
+    Option(
+        "--resume",
+        metavar="auto",
+        help="Begin if there is no checkpoint, continue if there is one, and end with 0 if the training is finished.",
+    ),
+]
 Portable = Annotated[bool, Option("--portable", help="Let others predict from the checkpoints without plansguard.")]
 
 
@@ -97,7 +114,8 @@ def train(
     weights: Weights = None,
     device: Device = "cuda",
     gpus: Gpus = 1,
-    continues: Annotated[bool, Option("--c", help="Continue from the newest good checkpoint.")] = False,
+    continues: Continues = False,
+    resume: ResumeAuto = None,
     validates: Annotated[bool, Option("--val", help="Only run the final validation.")] = False,
     validates_best: ValBest = False,
     npz: Npz = False,
@@ -121,11 +139,11 @@ def train(
 
     Plans, data, weights, environment and the folder of results are judged first; an error ends the command before torch
     is loaded. The training is nnU-Net's own, by a trainer that `plansguard steps` names. Exit code: 0 trained,
-    1 refused, 2 the command is wrong, 4 the training failed, 75 stopped in time, to be continued with --c.
+    1 refused, 2 the command is wrong, 4 the training failed, 75 stopped in time: --c or --resume auto continues it.
 
     Examples:
         plansguard train 2 3d_fullres 0 -p PretrainPlans --steps 50000 --dry-run
-        plansguard train 2 3d_fullres 0 --steps 50000 --max-time 23h30m --c
+        plansguard train 2 3d_fullres 0 --steps 50000 --max-time 23h30m --resume auto
     """
     typed = (steps, epochs, per_epoch, validation, rate, by_window, warmup, extend_to)
     trainer = _step_trainer(context, trainer, partial(schedule_options.schedule_of, *typed, option="--steps"))
@@ -133,10 +151,11 @@ def train(
     flags = {"--c": continues or (extend_to is not None and not validates), "--val": validates}
     flags |= {"--val_best": validates_best, "--npz": npz, "--disable_checkpointing": disable_checkpointing}
     command = _stock_command([dataset, configuration, fold, "-tr", trainer, "-p", plans], values, flags)
+    _assert_undecided(resume, {"--c": continues, "--val": validates})
     outputs = parse_outputs(output, verbose=verbose, quiet=quiet)
     accepted = accepted_findings(accept, because, from_scratch, weights)
     gate = GateOptions(accepted, data, gpu_memory, dry_run, outputs, fail_on, settings, typed_options(context))
-    _judge_and_train(command, _options(save_every, max_time, portable), gate)
+    _judge_and_train(command, _options(save_every, max_time, portable), gate, resumes=resume is not None)
 
 
 def _named(trainer: str, schedule: StepSchedule) -> str:
@@ -173,7 +192,7 @@ def _stock_command(words: Sequence[str], values: Mapping[str, object], flags: Ma
     return [TRAIN, *words, *given, *(flag for flag, wanted in flags.items() if wanted)]
 
 
-def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions) -> None:
+def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions, *, resumes: bool) -> None:
     from plansguard.commands.train import judge, prepare
 
     if not gate.dry_run:
@@ -190,11 +209,18 @@ def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions
             options=options,
             typed=gate.typed,
             launcher=None,
+            resumes=resumes,
         )
         active = gate.settings_for(run.dataset.folder)
         report = judge(run, "train", active, gate.accepted)
+    if resumes and run.continues:
+        command = _continuing(command)
     would_run = f'would run, after eval "$(plansguard env)": {shlex.join(command)}' if gate.dry_run else ""
+    if resumes and run.is_finished:
+        gate.end_without_start(report, prints=prints)
     gate.pass_or_exit(report, active.fail_on, run, prints=prints, would_run=would_run)
+    if resumes and prints:
+        print_line(f"plansguard: {_where(run, weights=parsed.values.pretrained_weights)}", err=True)
     if would_run:
         print_line(would_run, err=True)
         return
@@ -206,6 +232,29 @@ def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions
     if prints and code == 0:
         _print_next(run)
     raise typer.Exit(code)
+
+
+def _assert_undecided(resume: Resume | None, flags: Mapping[str, bool]) -> None:
+    """Raise UsageError where --resume auto is typed beside a flag that decides as well."""
+    decided = [flag for flag, given in flags.items() if given]
+    if resume is not None and decided:
+        raise UsageError(f"--resume auto and {decided[0]} exclude each other", hint="leave one of the two out")
+
+
+def _continuing(command: Sequence[str]) -> list[str]:
+    """The command with --c; weights to begin with exclude it."""
+    at = command.index("-pretrained_weights") if "-pretrained_weights" in command else len(command)
+    words = [*command[:at], *command[at + 2 :]]
+    return words if "--c" in words else [*words, "--c"]
+
+
+def _where(run: TrainingRun, *, weights: str | None) -> str:
+    """Where the training goes on, or that it begins; ``weights`` are those that were typed to begin with."""
+    point = run.resume_point
+    if point is None or run.schedule is None:
+        return "there is no checkpoint: a new training begins"
+    unread = f"; {weights} is not read again" if weights is not None else ""
+    return f"{point.path.name} is continued, at step {point.state.step:,} of {run.schedule.total:,}{unread}"
 
 
 def _print_next(run: TrainingRun) -> None:

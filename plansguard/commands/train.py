@@ -36,12 +36,15 @@ from plansguard.subjects.request import Reading, Request, TypedOptions
 from plansguard.subjects.training_run import TrainingRun
 from plansguard.training.folder_lock import hold, release
 from plansguard.training.options import Options
+from plansguard.training.resume import checkpoints_in
 from plansguard.training.stop_reasons import TrainingObstacle
 from plansguard.training.trainer_name import is_step_name
 
 DEVICES = ("cuda", "cpu", "mps")
 #: Stands for the folder of the predictions of a cascade's first stage.
 _PREVIOUS = ShellText("PREVIOUS")
+#: The rule that reports a training without a step left.
+_FINISHED = "finished-already"
 _COUNTS = ("error", "warning", "info", "not_checked")
 
 
@@ -58,20 +61,18 @@ def prepare(
     options: Options | None = None,
     typed: TypedOptions | None = None,
     launcher: tuple[str, ...] | None = (TRAIN,),
+    resumes: bool = False,
 ) -> TrainingRun:
     """Return the training that the arguments of ``nnUNetv2_train`` ask for. Nothing is written.
 
-    ``typed`` are words that the commands in fixes repeat.
+    ``typed`` are words that the commands in fixes repeat. With ``resumes``, a training that has begun is continued, and
+    weights to begin with are not read again.
 
     Raises UsageError for an unknown dataset, plans, configuration, fold or device and where nnUNet_results is not set;
     UnreadableDocument for weights that cannot be read.
     """
     fold = checked_fold(values.fold)
-    assert_device(values.device)
-    if values.num_gpus < 1:
-        raise UsageError(f"{values.num_gpus} GPUs cannot train", hint="-num_gpus 1 is nnU-Net's default")
-    if gpu_memory is not None and not isfinite(gpu_memory):
-        raise UsageError(f"--gpu-memory {gpu_memory} is no amount of memory", hint="in GB, such as 24")
+    _assert_machine(values, gpu_memory)
     dataset = dataset_of(workspace, values.dataset_name_or_id)
     plans = plans_of(dataset, values.p)
     configuration = configuration_of(plans, values.configuration)
@@ -80,9 +81,8 @@ def prepare(
             "the environment variable nnUNet_results is not set, so nnU-Net could not write what it trains",
             hint="export nnUNet_results=FOLDER",
         )
-    weights = weights_from(values.pretrained_weights)
     request = Request(
-        *(plans.identifier, configuration.name, weights, reading, values.tr, fold),
+        *(plans.identifier, configuration.name, None, reading, values.tr, fold),
         device=values.device,
         gpus=values.num_gpus,
         flags=tuple(flag for flag, given in _flags(values).items() if given),
@@ -90,7 +90,7 @@ def prepare(
         launcher=launcher,
         starts=True,
     )
-    return TrainingRun(
+    run = TrainingRun(
         dataset=replace(dataset, request=request),
         plans=plans,
         configuration=configuration,
@@ -105,7 +105,22 @@ def prepare(
         gpus=values.num_gpus,
         gpu_memory=gpu_memory,
         options=options or Options(),
+        resumes=resumes,
     )
+    has_begun = bool(known(lambda: checkpoints_in(run.output_folder)))
+    if resumes and has_begun:
+        return replace(run, continues=True)
+    weights = weights_from(values.pretrained_weights)
+    return replace(run, dataset=replace(dataset, request=replace(request, weights=weights)))
+
+
+def _assert_machine(values: argparse.Namespace, gpu_memory: float | None) -> None:
+    """Raise UsageError for a device or a number of GPUs that nnU-Net does not have, and for no amount of memory."""
+    assert_device(values.device)
+    if values.num_gpus < 1:
+        raise UsageError(f"{values.num_gpus} GPUs cannot train", hint="-num_gpus 1 is nnU-Net's default")
+    if gpu_memory is not None and not isfinite(gpu_memory):
+        raise UsageError(f"--gpu-memory {gpu_memory} is no amount of memory", hint="in GB, such as 24")
 
 
 def _flags(values: argparse.Namespace) -> dict[str, bool]:
@@ -135,12 +150,14 @@ def default_depth() -> str:
 def judge(run: TrainingRun, command: str, settings: ActiveSettings, accepted: Sequence[Accepted] = ()) -> Report:
     """Run all rules on the dataset, the data, the weights and the training.
 
-    ``command`` is the command in the report. Accepted findings stay in the report, with the reason. Raises UsageError
+    ``command`` is the command in the report. Where ``--resume auto`` finds that the training is finished, only that is
+    reported. Accepted findings stay in the report, with the reason. Raises UsageError
     for an accepted code that no rule has.
     """
     assert_acceptable(accepted, [rule.info for rule in RULES])
     assert_trainer_accepts(run, accepted)
-    report = run_rules(command, [str(run.dataset.folder)], [run.dataset], training=run, settings=settings, rules=RULES)
+    rules = [rule for rule in RULES if rule.info.name == _FINISHED] if run.resumes and run.is_finished else RULES
+    report = run_rules(command, [str(run.dataset.folder)], [run.dataset], training=run, settings=settings, rules=rules)
     return accept(report, accepted)
 
 

@@ -128,7 +128,12 @@ class Request:
 
         typed, steps = self.typed, known_step_name(trainer) if self.launcher is None else None
         schedule = None if steps is None else options_of(steps)
-        continues = continues and "--extend-to" not in (schedule or ())  # which continues without it
+        stepping = () if schedule is None else typed.stepping
+        if validates and "--resume" in stepping:
+            at = stepping.index("--resume")
+            stepping = stepping[:at] + stepping[at + 2 :]
+        # both continue without it
+        continues = continues and not {"--extend-to", "--resume"}.intersection((*(schedule or ()), *stepping))
         flags = [*self.flags, *["--c"] * continues, *["--val"] * validates]
         flags += typed.unknown if schedule is None else ()
         excluded = () if weights is None else (FROM_SCRATCH,)
@@ -142,7 +147,7 @@ class Request:
             gpus=self.gpus,
             flags=flags,
             weights=weights,
-            options=[*options, *typed.shared, *accepting, *(typed.stepping if schedule is not None else ())],
+            options=[*options, *typed.shared, *accepting, *stepping],
             launcher=self.launcher or (TRAIN,),
         )
 

@@ -24,7 +24,14 @@ from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.request import TypedOptions
 from plansguard.training.options import Options
-from plansguard.training.resume import ResumePoint, check_can_begin, checkpoints_in, nothing_to_continue, resume_point
+from plansguard.training.resume import (
+    ResumePoint,
+    check_can_begin,
+    checkpoints_in,
+    is_validated,
+    nothing_to_continue,
+    resume_point,
+)
 from plansguard.training.schedule import STOCK_PER_WINDOW, STOCK_RATE
 from plansguard.training.stop_reasons import Refused
 from plansguard.training.trainer_name import StepName, is_step_name, read_name
@@ -48,7 +55,8 @@ class TrainingRun:
     The request of ``dataset`` names the plans, the configuration and the weights. ``fold`` is a number or ``all``.
     ``trainer`` is that of ``-tr``, with its number of steps if it has one. ``continues``, ``validates`` and
     ``validates_best`` are nnU-Net's ``--c``, ``--val`` and ``--val_best``. ``gpu_memory`` is that of one GPU in GB
-    (10^9 bytes), if the user gave it.
+    (10^9 bytes), if the user gave it. ``resumes`` is whether what is in the folder of results decided ``continues``
+    (``--resume auto``).
     """
 
     dataset: Dataset
@@ -65,6 +73,7 @@ class TrainingRun:
     gpus: int = 1
     gpu_memory: float | None = None
     options: Options = field(default_factory=Options)
+    resumes: bool = False
 
     def command(
         self,
@@ -244,6 +253,13 @@ class TrainingRun:
     def resume_point(self) -> ResumePoint | None:
         """The checkpoint that ``--c`` continues with a trainer of a number of steps. Absent as ``steps`` is."""
         return self._start if isinstance(self._start, ResumePoint) else None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all steps of the training that ``--c`` would continue are made, and its final validation as well."""
+        point = self.resume_point
+        is_complete = point is not None and point.is_complete and point.state.trainer == self.trainer
+        return is_complete and is_validated(self.output_folder)
 
     @property
     def refusal(self) -> Refused | None:

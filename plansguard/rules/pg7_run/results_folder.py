@@ -41,7 +41,8 @@ def results_would_be_overwritten(run: TrainingRun) -> Iterator[Found]:
     refuses. nnU-Net does not ask: first it overwrites `checkpoint_best.pth`, after 50 epochs `checkpoint_latest.pth`,
     at the end the finished model.
 
-    How to fix: add `--c`, or move the folder away.
+    How to fix: add `--c`, or move the folder away. `plansguard train --resume auto` begins or continues, by what it
+    finds in the folder.
 
     Example: a job that was killed is submitted again unchanged.
 

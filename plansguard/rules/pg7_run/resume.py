@@ -133,7 +133,7 @@ def finished_already(run: TrainingRun) -> Iterator[Found]:
 
     What it checks: with `--c`, whether the checkpoint has done all epochs, and the final validation was done as well:
     repeating an interrupted one is a use of `--c`. An error if it has done more epochs than the trainer makes, and for
-    trainers of a number of steps, which refuse.
+    trainers of a number of steps, which refuse. For information with `--resume auto`, which then ends with exit code 0.
 
     Why it matters: nnU-Net trains nothing, and validates for minutes to hours, with exit code 0. It writes
     `checkpoint_final.pth` again and does not report that no more epochs were made.
@@ -150,11 +150,12 @@ def finished_already(run: TrainingRun) -> Iterator[Found]:
     from plansguard.training.resume import is_validated
 
     beyond = point is None and checkpoint.current_epoch > planned
-    done = point.is_complete if point is not None else checkpoint.current_epoch == planned
-    if beyond or (done and is_validated(run.output_folder)):
+    done = point is None and checkpoint.current_epoch == planned and is_validated(run.output_folder)
+    if beyond or done or run.is_finished:
+        refused = Severity.INFO if run.resumes else Severity.ERROR
         yield found(
             run.at,
-            severity=Severity.ERROR if beyond or point is not None else None,
+            severity=refused if beyond or point is not None else None,
             checkpoint=described(Path(checkpoint.path), checkpoint),
             planned=f"{run.schedule.total:,} steps" if run.schedule else counted(planned, "epoch"),
             remedy=f"{_more_training(run)}; to validate once more: {run.command(continues=False, validates=True)}",
