@@ -276,7 +276,6 @@ def _failure(outcome: Outcome) -> str:
 
 def _print_next(job: Job) -> None:
     from plansguard.nnunet import printed_commands
-    from plansguard.nnunet.printed_commands import CHECKPOINT
     from plansguard.subjects.discovery import configuration_of
     from plansguard.subjects.pretraining import after_pretraining, pretraining_of, usual_fold
 
@@ -292,7 +291,7 @@ def _print_next(job: Job) -> None:
         commands = [printed_commands.train(dataset, trained, ALL if later else fold, plans=plans), *later]
     else:
         commands = [*pretraining.commands(dataset, name, plans, fold)]
-        weights = None if pretraining.path == CHECKPOINT or pretraining.finish else pretraining.path
+        weights = pretraining.path if pretraining.is_there else None
     judged = name if weights or len(names) == 1 else None  # weights fit the configuration that is trained, not others
     checked = printed_commands.check(dataset, plans=plans, configuration=judged, weights=weights)
     first = configuration_of(job.plans, trained)

@@ -48,8 +48,8 @@ def planned(workspace: Workspace, request: StepsRequest) -> PlannedSteps:
     place = request.dataset or DATASET, request.configuration or CONFIGURATION, request.fold
     path, flags = None if weights is None else weights.path, ["--c"] if schedule.extends else []
     train = printed_commands.train(*place, plans=request.plans, trainer=trainer, flags=flags, weights=path)
-    finish = (weights.finish,) if weights is not None and weights.finish else ()
-    return PlannedSteps(request.trainer, schedule, trainer, batch_size, cases, (*finish, train), gentle)
+    before = () if weights is None else weights.before
+    return PlannedSteps(request.trainer, schedule, trainer, batch_size, cases, (*before, train), gentle)
 
 
 def training_data(

@@ -10,15 +10,15 @@ from plansguard.core.errors import known
 from plansguard.migration.plan import Migration
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.constants import CHECKPOINT_FINAL, DEFAULT_TRAINER, USUAL_CONFIGURATION
-from plansguard.nnunet.printed_commands import CHECKPOINT, Word, shell
-from plansguard.nnunet.workspace import ALL, DATASET_NAME, TrainedModel
+from plansguard.nnunet.printed_commands import CHECKPOINT, Word
+from plansguard.nnunet.workspace import ALL, TrainedModel
 from plansguard.records.preprocessing import DataState
 from plansguard.records.preprocessing_inputs import differing, input_fields
 from plansguard.subjects.discovery import configuration_of
 from plansguard.subjects.external_plans import ExternalDataset, ExternalModel
 from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Configuration
-from plansguard.subjects.pretraining import Pretraining, pretraining_among, usual_fold
+from plansguard.subjects.pretraining import Pretraining, packed, pretraining_among, usual_fold
 from plansguard.subjects.trained_models import trained_with
 
 #: Workflow -> the role of the giving dataset, that of the receiving one, and the purpose.
@@ -77,9 +77,7 @@ def next_commands(migration: Migration) -> Iterator[str]:
         pretraining = Pretraining(_in_results(pair, Path(*weights)))
         yield from pretraining.commands(pair.giving.name, name, pair.plans.identifier, usual_fold(pair.giving))
     else:
-        unpack, pretraining = _weights(pair, name)
-        if unpack:
-            yield unpack
+        pretraining = _weights(pair, name)
         yield from pretraining.commands(receiving, name, identifier, usual_fold(pair.receiving))
 
 
@@ -97,22 +95,17 @@ def _configuration(pair: Pair) -> str:
     return (trained or [name for name in names if name == USUAL_CONFIGURATION] or names)[0]
 
 
-def _weights(pair: Pair, configuration: str) -> tuple[str, Pretraining]:
-    """The command that unpacks the weights if they are in a zip archive, else empty; and the weights."""
+def _weights(pair: Pair, configuration: str) -> Pretraining:
+    """The weights that the plans belong to."""
     trained = sorted(_trained(pair), key=lambda model: model.configuration != configuration)
     if not trained:
-        return "", Pretraining(CHECKPOINT)
+        return Pretraining(CHECKPOINT)
     model, checkpoint = trained[0], trained[0].checkpoints[0]
     if not isinstance(model, ExternalModel):
-        return "", pretraining_among(trained, pair.giving.name, model.configuration) or Pretraining(CHECKPOINT)
+        return pretraining_among(trained, pair.giving.name, model.configuration) or Pretraining(CHECKPOINT)
     if model.archive is None:
-        return "", Pretraining(checkpoint, model.trainer)
-    member = checkpoint.relative_to(model.archive)
-    results = pair.receiving.workspace.results
-    if DATASET_NAME.fullmatch(member.parts[0]) and not (results and disk.is_there(results / member.parent.parent)):
-        return printed_commands.install_zip(model.archive), Pretraining(_in_results(pair, member), model.trainer)
-    unpack = shell("unzip", model.archive, member.as_posix(), "-d", model.archive.stem)
-    return unpack, Pretraining(Path(model.archive.stem) / member, model.trainer)
+        return Pretraining(checkpoint, model.trainer)
+    return packed(model.archive, checkpoint, model.trainer, pair.receiving.workspace.results)
 
 
 def _trained(pair: Pair) -> list[TrainedModel]:

@@ -7,14 +7,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from plansguard.core import disk
 from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, UnreadableFolder, UsageError, known
 from plansguard.documents.file_names import MODEL_PLANS
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.constants import CHECKPOINT_FINAL, TRAINERS_WITH_OWN_NETWORK, base_trainer
-from plansguard.nnunet.printed_commands import CHECKPOINT, DEFAULT_DEVICE, Word
-from plansguard.nnunet.workspace import ALL, FOLDS, TrainedModel, trained_models
+from plansguard.nnunet.printed_commands import CHECKPOINT, DEFAULT_DEVICE, Word, shell
+from plansguard.nnunet.workspace import ALL, DATASET_NAME, FOLDS, TrainedModel, trained_models
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_of
+from plansguard.subjects.external_plans import ExternalPlans
 from plansguard.subjects.plans import Plans
 from plansguard.training.trainer_name import extension_of, gentle_trainer, known_step_name
 
@@ -24,13 +26,25 @@ _NO_MIRRORING = "NoMirroring"
 class Pretraining(NamedTuple):
     """A checkpoint to fine-tune from.
 
-    ``trainer`` is the one that trained it, if that is known. ``finish`` is the command that finishes its training; it
-    is empty where the checkpoint exists, or where nothing is known about it.
+    ``trainer`` is the one that trained it, if that is known. ``finish`` is the command that finishes its training,
+    ``unpack`` the one that takes it out of a zip archive; both are empty where the checkpoint exists, or where nothing
+    is known about it.
     """
 
     path: Word
     trainer: str | None = None
     finish: str = ""
+    unpack: str = ""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the checkpoint is known and exists."""
+        return self.path != CHECKPOINT and not self.before
+
+    @property
+    def before(self) -> tuple[str, ...]:
+        """The commands after which the checkpoint exists."""
+        return tuple(filter(None, (self.finish, self.unpack)))
 
     @property
     def fine_tuning_trainer(self) -> str:
@@ -41,10 +55,10 @@ class Pretraining(NamedTuple):
     def commands(
         self, dataset: str, configuration: str, plans: str, fold: str, device: str = DEFAULT_DEVICE
     ) -> Iterator[str]:
-        """The commands that fine-tune: that which finishes the pretraining, if it has to, and the training itself."""
+        """The commands that fine-tune: those after which the checkpoint exists, and the training itself."""
         if self.finish:
             yield f"# {CHECKPOINT_FINAL} is still to be written: wait for that training, or continue it:"
-            yield self.finish
+        yield from self.before
         place, trainer = (dataset, configuration, fold), self.fine_tuning_trainer
         yield printed_commands.train(*place, plans=plans, trainer=trainer, device=device, weights=self.path)
 
@@ -71,8 +85,9 @@ def pretraining_of(dataset: Dataset, plans: Plans, configuration: str) -> Pretra
     if record is None or record.workflow == "pretrain":
         return None
     path, name, results = Path(record.value["from"]["path"]), record.value["from"]["plans"], dataset.workspace.results
-    if path.suffix == ".pth" and not any(folder.suffix == ".zip" for folder in path.parents):
-        return Pretraining(path)
+    archive = next((folder for folder in path.parents if disk.is_file(folder)), None)
+    if path.suffix == ".pth" and archive is None and ".zip" not in (folder.suffix for folder in path.parents):
+        return Pretraining(path, _trainer_in(path))
     models = [] if results is None else [*trained_models(results, record.giving)]
     parts = path.parent.name.split("__")
     if path.name == MODEL_PLANS and len(parts) == 3:
@@ -81,7 +96,50 @@ def pretraining_of(dataset: Dataset, plans: Plans, configuration: str) -> Pretra
         return weights
     with_plans = [model for model in models if model.plans_name == name]
     named = pretraining_among(with_plans, record.giving, configuration, dataset.request.device)
+    if named is None and archive is not None:
+        named = _in_archive(archive, name, configuration, results)
     return named or Pretraining(CHECKPOINT)
+
+
+def packed(archive: Path, checkpoint: Path, trainer: str | None, results: Path | None) -> Pretraining:
+    """A checkpoint in a zip archive, whose path continues that of the archive.
+
+    nnU-Net unpacks what it has exported into its folder of results, unless another model has the name there.
+    """
+    member = checkpoint.relative_to(archive)
+    model = member.parent.parent
+    if DATASET_NAME.fullmatch(member.parts[0]) and not (results and disk.is_there(results / model)):
+        path = printed_commands.below("nnUNet_results", member) if results is None else results / member
+        return Pretraining(path, trainer, unpack=printed_commands.install_zip(archive))
+    place = Path(archive.stem) / member
+    if disk.is_file(place):
+        return Pretraining(place, trainer)
+    return Pretraining(place, trainer, unpack=shell("unzip", archive, member.as_posix(), "-d", archive.stem))
+
+
+def _in_archive(archive: Path, plans: str, configuration: str, results: Path | None) -> Pretraining | None:
+    """The first model in a zip archive with these plans and this configuration; None where there is none."""
+    from plansguard.artefacts.checkpoint.trained_model import read_models  # rarely needed
+
+    with suppress(UnreadableDocument):
+        for model in read_models(archive):
+            may_fit = model.configuration in (configuration, "") and ExternalPlans(model.plans).identifier == plans
+            if model.checkpoints and may_fit:
+                checkpoint = model.checkpoint(model.checkpoints[0])
+                if (model.configuration or checkpoint.configuration) == configuration:
+                    path = model.folder / model.checkpoints[0]
+                    return packed(archive, path, model.trainer or checkpoint.trainer, results)
+    return None
+
+
+def _trainer_in(path: Path) -> str | None:
+    """The trainer of a checkpoint; None where it cannot be read."""
+    from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint  # rarely needed
+
+    try:
+        return read_checkpoint(path).trainer
+    except UnreadableDocument:
+        return None
 
 
 def _in_renamed_model(folder: Path, configuration: str) -> Pretraining | None:

@@ -278,7 +278,7 @@ def weights_forgotten(run: TrainingRun) -> Iterator[Found]:
         is_gentle = run.initial_rate is not None and run.initial_rate < STOCK_RATE
         command = run.command(run.trainer if is_gentle else _gentle(run), weights=pretraining.path)
         origin = run.dataset.migration_record(run.plans).giving
-        commands = ", then ".join(filter(None, (pretraining.finish, command)))
+        commands = ", then ".join((*pretraining.before, command))
         yield found(run.at, origin=origin, commands=commands, scratch=run.command(options=[FROM_SCRATCH]))
 
 
