@@ -18,7 +18,7 @@ SCRATCH = if [ -w /dev/shm ]; then mktemp -d /dev/shm/plansguard.XXXXXX; else mk
 # Bytecode of tests is worth caching.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz mutation install install-test install-quick install-programs schemas docs pictures page-pictures fixtures bench clean hostile
+.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz mutation install install-test install-quick install-programs install-site schemas docs site pictures page-pictures fixtures bench clean hostile
 
 help:
 	@echo 'make demo        migrate, check, edit, refuse (installs the light package only)'
@@ -29,6 +29,7 @@ help:
 	@echo 'make test-quick  the same without what needs nnU-Net or takes long'
 	@echo 'make fuzz        the readers of untrusted files on mutated real ones, for hours'
 	@echo 'make docs        write docs/rules/, docs/coverage.md and schemas/ from the code (also: make schemas)'
+	@echo 'make site        the documentation as HTML in build/site; a broken link or an unlisted page is an error'
 	@echo 'make pictures    store and draw what the main commands show on a terminal'
 	@echo 'make page-pictures  draw the pages of the README in Chromium'
 	@echo 'make fixtures    write fixtures/ with the real nnU-Net (minutes)'
@@ -68,6 +69,14 @@ schemas docs: install
 	@$(PYTHON) tools/samples.py
 	@$(PYTHON) tools/generate.py
 
+# Without a cache: each warning is printed each time.
+DOCS ?= docs
+SITE ?= build/site
+site: install-site
+	@$(PYTHON) -m sphinx --fresh-env --nitpicky --fail-on-warning --keep-going --quiet \
+	    --doctree-dir '$(SITE)/../doctrees' '$(DOCS)' '$(SITE)'
+	@echo 'wrote $(SITE)/index.html'
+
 pictures: install
 	@$(PYTHON) -m tests.support.outputs
 	@$(PYTHON) tools/pictures.py
@@ -92,6 +101,7 @@ hostile: install
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
+install-site: $(VENV)/.installed-site
 install-quick: $(VENV_QUICK)/.installed-quick
 
 # Completion is tested in these shells, and pages in this browser; their tests are skipped where they are absent. Without a
@@ -112,10 +122,15 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	@$(PYTHON) $(INSTALL) --editable .
 	@touch $@
 
+$(VENV)/.installed-site: $(VENV)/.created pyproject.toml constraints.txt
+	@echo 'installing plansguard and Sphinx into $(VENV)'
+	@$(PYTHON) $(INSTALL) --editable '.[site]'
+	@touch $(VENV)/.installed $@
+
 $(VENV)/.installed-test: $(VENV)/.created pyproject.toml constraints.txt
 	@echo 'installing plansguard, nnU-Net, torch and the test tools into $(VENV) (several GB the first time)'
-	@$(PYTHON) $(INSTALL) --editable '.[dev,train,data,dask,report,browser]'
-	@touch $(VENV)/.installed $@
+	@$(PYTHON) $(INSTALL) --editable '.[dev,train,data,dask,report,browser,site]'
+	@touch $(VENV)/.installed $(VENV)/.installed-site $@
 
 $(VENV_QUICK)/.installed-quick: $(VENV_QUICK)/.created pyproject.toml constraints.txt
 	@echo 'installing plansguard and the test tools into $(VENV_QUICK)'

@@ -1,0 +1,72 @@
+"""Settings of Sphinx: ``make site`` writes the documentation as HTML."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+
+from plansguard import __version__
+
+DOCS = Path(__file__).resolve().parent
+REPOSITORY = "https://github.com/plansguard/plansguard"
+
+project = "plansguard"
+copyright = "The plansguard authors"
+release = __version__
+extensions = ["myst_parser"]
+#: Headings of these levels are places that a link may name, as on GitHub.
+myst_heading_anchors = 4
+highlight_language = "text"
+html_theme = "furo"
+html_title = f"plansguard {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sourcelink = False
+#: Furo writes one link per page to the file that it was made from.
+html_theme_options = {"source_repository": f"{REPOSITORY}/", "source_branch": "main", "source_directory": "docs/"}
+
+#: A relative target of a link or an image.
+TARGET = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)(?=[)#])")
+#: All pages of rules are below their table, which GitHub shows without this list.
+RULES = "\n```{toctree}\n:hidden:\n:glob:\n\nPG*\n```\n"
+#: Page, or "rules" for that of any rule -> the list of pages at its side.
+SIDES: dict[str, str] = {}
+
+
+def prepare(_: Sphinx, docname: str, source: list[str]) -> None:
+    """Let links out of docs/ lead to the repository; list the rules below their table."""
+    folder = (DOCS / docname).parent
+
+    def absolute(match: re.Match[str]) -> str:
+        file = (folder / match[1]).resolve()
+        if file.is_relative_to(DOCS) or not file.exists():
+            return match[1]
+        kind = "tree" if file.is_dir() else "blob"
+        return f"{REPOSITORY}/{kind}/main/{file.relative_to(DOCS.parent).as_posix()}"
+
+    source[0] = TARGET.sub(absolute, source[0]) + (RULES if docname == "rules/README" else "")
+
+
+def shorten(_: Sphinx, pagename: str, _template: str, context: dict[str, Any], _tree: object) -> None:
+    """Leave the pages of rules out of the list at the side, which is the same for all of them and made once."""
+    whole = context.get("toctree")
+
+    def at_the_side(**options: Any) -> str:
+        key = "rules" if pagename.startswith("rules/PG") else pagename
+        if key not in SIDES:
+            SIDES[key] = whole(**{**options, "maxdepth": 1})
+        return SIDES[key]
+
+    if whole is not None:
+        context["toctree"] = at_the_side
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Connect the functions above."""
+    app.connect("source-read", prepare)
+    app.connect("html-page-context", shorten, priority=400)  # before the theme's own function
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
