@@ -139,7 +139,8 @@ def run_command(words: list[str]) -> Outcome:
 
     streams, arguments = (sys.stdout, sys.stderr), sys.argv
     raw = io.BytesIO()
-    sys.stdout = sys.stderr = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)
+    written = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)  # closes ``raw`` when it is collected
+    sys.stdout = sys.stderr = written
     sys.argv = ["plansguard", *words]
     before = reset_peak()
     start, code = time.process_time(), None
@@ -152,6 +153,7 @@ def run_command(words: list[str]) -> Outcome:
     finally:
         taken = time.process_time() - start
         (sys.stdout, sys.stderr), sys.argv = streams, arguments
+    written.detach()
     return Outcome(code, raw.getvalue().decode("utf-8", "replace"), taken, peak() - before)
 
 
