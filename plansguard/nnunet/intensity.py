@@ -5,7 +5,7 @@ The thresholds are those of NO-01. No healthy file in the corpus of real plans c
 
 from __future__ import annotations
 
-from math import isfinite
+from sys import float_info
 from typing import Any, NamedTuple
 
 #: Share of one range of intensities that clipping to the other keeps.
@@ -30,7 +30,7 @@ class ClippedRange(NamedTuple):
         """The range of a channel; None where properties are missing or not finite (PG003 reports NaN)."""
         entry = (properties or {}).get(str(channel), {})
         values = [entry.get(key) for key in ("percentile_00_5", "percentile_99_5", "mean", "std")]
-        return cls(*values) if all(value is not None and isfinite(value) for value in values) else None
+        return cls(*values) if all(value is not None and abs(value) <= float_info.max for value in values) else None
 
     def overlap(self, ours: ClippedRange) -> float:
         """The share of ``ours`` that clipping to this range keeps."""

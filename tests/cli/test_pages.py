@@ -329,7 +329,7 @@ NUMBERS = {
     "number", [1e308, 10**400, -(10**400), -1e308, 5e-324, 10**30], ids=lambda number: f"{str(number)[:5]}"
 )
 @pytest.mark.parametrize(("name", "path"), [(name, path) for name, paths in NUMBERS.items() for path in paths], ids=str)
-def test_numbers_that_no_picture_can_show(
+def test_numbers_that_are_too_large_to_be_shown(
     workspace: Path, name: str, path: tuple[str | int, ...], number: float
 ) -> None:
     file = workspace / ROOTS["preprocessed"] / RECEIVING / name
@@ -343,3 +343,4 @@ def test_numbers_that_no_picture_can_show(
     done = run("check", "-d", "2", "--output", "html=page.html")
     assert done.code in (0, 1, 2)
     assert b"</html>" in disk.content("page.html"), done.err
+    assert run("show", PLANS, "--output", "json").code == 0
