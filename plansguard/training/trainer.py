@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from nnunetv2.paths import nnUNet_results
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 from plansguard.core.errors import PlansguardError, UsageError
@@ -182,7 +183,13 @@ class StepTrainer(ProgressLog, CheckpointSaving):
         if self.grad_scaler is not None:
             return
         parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
-        norms = [torch.linalg.vector_norm(one.grad) for one in parameters if one.grad is not None]
+        gradients = [one.grad for one in parameters if one.grad is not None]
+        # nnU-Net's own train_step divides all gradients by their common norm: a NaN or an infinity anywhere makes every
+        # value NaN or 0. So one gradient with other values tells that all are finite.
+        clips = super().train_step.__func__ is nnUNetTrainer.train_step
+        if clips and gradients and 0 < float(torch.linalg.vector_norm(gradients[0])) < math.inf:
+            return
+        norms = list(map(torch.linalg.vector_norm, gradients))
         if norms and not math.isfinite(torch.stack(norms).max()):  # max returns NaN if there is one
             raise Refused(
                 f"the loss or its gradients are not finite in step {self._state.step + 1:,}",

@@ -308,6 +308,27 @@ def test_a_loss_that_is_not_finite(root: Path) -> None:
     assert train(root, SHORT, go_on=True).code == 0
 
 
+def _with_an_infinite_gradient(trainer: Any, step: int, place: int) -> None:
+    """In one value of the last or the first parameter that has a gradient; the loss stays finite."""
+    import torch
+
+    clip = torch.nn.utils.clip_grad_norm_
+
+    def clipped(parameters: Any, *arguments: Any, **options: Any) -> Any:
+        every = [one for one in parameters if one.grad is not None]
+        if trainer._state.step == step - 1:
+            every[place].grad.view(-1)[0] = float("inf")
+        return clip(every, *arguments, **options)
+
+    torch.nn.utils.clip_grad_norm_ = clipped
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_gradient_that_is_infinite(root: Path, place: int) -> None:
+    ended = train(root, SHORT, change=partial(_with_an_infinite_gradient, step=6, place=place))
+    assert "the loss or its gradients are not finite in step 6" in message(ended)
+
+
 def test_weights_that_are_not_finite_replace_no_checkpoint(root: Path) -> None:
     environment = {"PLANSGUARD_SAVE_EVERY": "3"}
     ended = train(root, SHORT, environment=environment, change=partial(_with_a_nan_unseen, step=5))
