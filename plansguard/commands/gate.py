@@ -19,7 +19,7 @@ from plansguard.commands import preprocess, train
 from plansguard.commands.preprocess import Job
 from plansguard.core import disk
 from plansguard.core.errors import Absent, UsageError
-from plansguard.core.report import Finding, Report, SkippedRules
+from plansguard.core.report import Report, SkippedRules, distinct
 from plansguard.core.text import counted
 from plansguard.documents.file_names import MODEL_PLANS
 from plansguard.migration.plan import MigrationRequest
@@ -380,9 +380,7 @@ def _required(what: str, hint: str) -> Iterator[None]:
 
 def _merged(reports: Sequence[Report]) -> Report:
     """Several reports as one; identical findings are reported once."""
-    findings: list[Finding] = []
-    for report in reports:
-        findings += [finding for finding in report.findings if finding not in findings]
+    findings = distinct(finding for report in reports for finding in report.findings)
     return replace(
         reports[0],
         inputs=tuple(dict.fromkeys(path for report in reports for path in report.inputs)),

@@ -17,7 +17,7 @@ from plansguard.core import disk
 from plansguard.core.atomic_files import locked, occupied, write_atomically
 from plansguard.core.child_process import execute
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, WriteRefused, known
-from plansguard.core.report import Finding, Report, Severity
+from plansguard.core.report import Report, Severity, distinct
 from plansguard.core.text import quoted
 from plansguard.documents import json_document
 from plansguard.documents.file_names import PREPROCESSING_RECORD_ENDING
@@ -227,12 +227,10 @@ def _report(
     rules = [rule for rule in RULES if rule.info.name in _SHARED or not rule.info.code.startswith(_NOT_ASKED)]
     subjects = [replace(without_records, request=request) for request in requests]
     report = run_rules("preprocess", [str(dataset.folder)], subjects, settings=settings, rules=rules)
-    findings: list[Finding] = []
-    for finding in report.findings:
-        if finding.name in _SHARED and accept_shared:
-            finding = replace(finding, severity=Severity.WARNING)
-        if finding not in findings:  # several configurations may have the same finding
-            findings.append(finding)
+    findings = distinct(
+        replace(finding, severity=Severity.WARNING) if finding.name in _SHARED and accept_shared else finding
+        for finding in report.findings
+    )
     return replace(report, findings=tuple(findings))
 
 

@@ -170,6 +170,18 @@ class Finding:
         return sha256(json.dumps(parts, sort_keys=True, default=str).encode())[:16]
 
 
+def distinct(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings without repetition, in their order: several configurations may have the same."""
+    result: list[Finding] = []
+    alike: dict[tuple[str, Location, str], list[Finding]] = {}  # findings cannot be hashed, and may be thousands
+    for finding in findings:
+        known = alike.setdefault((finding.code, finding.location, finding.message), [])
+        if finding not in known:
+            known.append(finding)
+            result.append(finding)
+    return result
+
+
 class Cause(NamedTuple):
     """A finding that is printed, with the severity of the worst of its consequences, which are not."""
 

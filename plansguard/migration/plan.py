@@ -12,7 +12,7 @@ import plansguard
 from plansguard.core import disk
 from plansguard.core.digest import sha256
 from plansguard.core.errors import Absent, UsageError, known
-from plansguard.core.report import Finding, Report
+from plansguard.core.report import Report, distinct
 from plansguard.documents import json_document
 from plansguard.documents.file_names import CANONICAL_NAMES, MIGRATION_RECORD_ENDING, MODEL_PLANS, SETTINGS_NAME
 from plansguard.migration.files import assert_own_folder, backup_name, is_own_record, writable
@@ -143,11 +143,8 @@ def _report(pair: Pair, settings: ActiveSettings | None, request: MigrationReque
         settings=settings,
         rules=[rule for rule in RULES if rule.info.name not in _FIXED_LATER and not _OF_DATA & set(rule.needs)],
     )
-    findings: list[Finding] = []
-    for finding in report.findings:
-        if finding not in findings:  # several configurations may have the same finding
-            findings.append(finding)
-    return accept(_advised(replace(report, findings=tuple(findings)), request), request.accepted)
+    report = replace(report, findings=tuple(distinct(report.findings)))
+    return accept(_advised(report, request), request.accepted)
 
 
 def _with_accepted(write: Write, report: Report) -> Write:
