@@ -7,11 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
-
-from plansguard.core.digest import sha256
 
 #: Why a finding of a rule that is declared ``incomplete`` can be neither ignored nor accepted.
 NOT_JUDGED = "it means that something was not judged, so its result is not known"
@@ -130,7 +127,8 @@ class Finding:
     ``changed`` are the fields that it reports as changed; ``follows`` are the codes of the rules that may report the
     same change as its cause. ``incomplete`` is that of its rule. ``corrections`` are the edits that correct it, made
     together; empty where what is right is not certain. ``why`` is one sentence about what nnU-Net does then; ``mark``
-    stands beside the value in the ``excerpt`` of the file, which is None where there is no line.
+    stands beside the value in the ``excerpt`` of the file, which is None where there is no line. ``remedial`` are the
+    names of the values that only the fix uses.
     """
 
     code: str
@@ -151,6 +149,7 @@ class Finding:
     why: str = ""
     mark: str = ""
     excerpt: Excerpt | None = None
+    remedial: frozenset[str] = frozenset()
 
     @property
     def message_with_mark(self) -> str:
@@ -161,13 +160,13 @@ class Finding:
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that stay the same while the same values are wrong at the same place.
 
-        Lines, wording and the folders above the dataset are left out, so moving a checkout changes nothing.
+        Lines, wording, values of the fix and the folders above the dataset are left out, so moving a checkout changes
+        nothing.
         """
-        import json
+        from plansguard.core.fingerprint import fingerprint
 
-        place = "/".join(Path(self.location.path).absolute().parts[-2:])
-        parts = [self.code, place, self.location.pointer, self.configuration, self.values]
-        return sha256(json.dumps(parts, sort_keys=True, default=str).encode())[:16]
+        values = {name: value for name, value in self.values.items() if name not in self.remedial}
+        return fingerprint(self.code, self.location.path, self.location.pointer, self.configuration, values)
 
 
 def distinct(findings: Iterable[Finding]) -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -329,6 +330,8 @@ def _scopes_of(dataset: Dataset) -> Iterator[tuple[Level, Scope]]:
             yield Level.CHECKPOINT, Scope(dataset, checkpoint=checkpoint)
 
 
+#: The name of a value in a format string.
+_FIELD = re.compile(r"\{(\w+)")
 #: Values that messages and fixes may use although the rule does not yield them.
 _COMMON: dict[str, Callable[[Any], str]] = {
     "dataset": lambda scope: scope.dataset.name,
@@ -363,8 +366,14 @@ def _finding(rule: Rule, found: Found, scope: Scope) -> Finding:
         changed=found.changed,
         follows=rule.follows,
         incomplete=info.incomplete,
+        remedial=frozenset(_named_in(fix) - _named_in(info.message + info.mark)),
         corrections=permitted(scope.dataset, found.corrections) if found.corrections else (),
     )
+
+
+def _named_in(template: str) -> set[str]:
+    """The names of the values in a format string."""
+    return set(_FIELD.findall(template))
 
 
 def _with_line(location: Location, documents: Mapping[str, SettingsDocument]) -> Location:
