@@ -149,9 +149,9 @@ def check(
         report = _corrected(report, judged, outputs)
     elif diff:
         outputs = _with_diff(report, outputs)
+    report = replace(report, fail_on=fail_on or active.fail_on, allow_empty=allow_empty)
     emit(report, outputs, None if visited is None else page("check", report, visited))
-    code = report.exit_code(fail_on or active.fail_on)
-    raise typer.Exit(0 if code == 3 and allow_empty else code)
+    raise typer.Exit(report.exit_code())
 
 
 def _visited(outputs: OutputTargets) -> Visited | None:

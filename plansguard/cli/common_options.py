@@ -43,8 +43,8 @@ Outputs = Annotated[
     Option(
         "--output",
         metavar="FORMAT[=PATH]",
-        help="text, concise, json, github or html; with =PATH into a file (- is the screen). Repeatable: one format "
-        "on the screen, others in files.",
+        help="text, concise, json, markdown, github, gitlab, sarif, junit or html; with =PATH into a file (- is the "
+        "screen). Repeatable: one format on the screen, others in files.",
     ),
 ]
 TextOrJson = Annotated[

@@ -312,7 +312,11 @@ _FORMATS = {
     "text": "for people",
     "concise": "one line a finding",
     "json": "for programs",
+    "markdown": "for job summaries and notes on merge requests",
     "github": "annotations of GitHub Actions",
+    "gitlab": "issues of GitLab's code quality",
+    "sarif": "SARIF 2.1.0, for GitHub code scanning",
+    "junit": "XML of tests, for Jenkins and GitLab",
     "html": "a page with pictures",
 }
 

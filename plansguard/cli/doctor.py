@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import typer
 
 from plansguard.cli.common_options import (
@@ -44,6 +46,6 @@ def doctor(
             print_line(line)
         print_line("")
     with progress_bar("checking this machine"):
-        report = run_doctor(active)
+        report = replace(run_doctor(active), fail_on=fail_on or active.fail_on)
     emit(report, outputs)
-    raise typer.Exit(report.exit_code(fail_on or active.fail_on))
+    raise typer.Exit(report.exit_code())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -109,7 +109,8 @@ class GateOptions:
         ``fail_on`` is the default from the settings, ``run`` the training, if it is one. ``prints`` is False where
         another process of the same training prints. ``would_run`` is the line about what a dry run would start.
         """
-        code = report.exit_code(self.fail_on or fail_on)
+        report = replace(report, fail_on=self.fail_on or fail_on)
+        code = report.exit_code()
         if prints:
             emit(report, self.outputs, None if run is None else page("run", report, run, "" if code else would_run))
             if code:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from plansguard.core import disk
 from plansguard.core.digest import sha256
 
 _DATASET = re.compile(r"Dataset\d{3,}_.+")
@@ -33,16 +32,10 @@ def fingerprint(code: str, path: str, pointer: str, configuration: str | None, v
 
 
 def place(path: str) -> str:
-    """Return a path from the folder of its dataset on; of a file elsewhere its name and that of its folder.
-
-    The current folder and that of a checkout have another name in every copy.
-    """
-    whole = Path(path).absolute()
-    start = next(_dataset_at(whole.parts), None)
-    if start is None:
-        is_top = whole.parent == Path.cwd() or disk.is_there(whole.parent / ".git")
-        start = -1 if is_top else -2
-    return "/".join(whole.parts[start:])
+    """Return a path from the folder of its dataset on; of a file elsewhere its name: folders differ between copies."""
+    names = Path(path).absolute().parts
+    start = next(_dataset_at(names), len(names) - 1)
+    return "/".join(names[start:])
 
 
 def dataset_in(path: str) -> str | None:

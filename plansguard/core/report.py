@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 #: Why a finding of a rule that is declared ``incomplete`` can be neither ignored nor accepted.
 NOT_JUDGED = "it means that something was not judged, so its result is not known"
@@ -222,12 +225,21 @@ class SkippedRules(NamedTuple):
         return tuple(SkippedRules(*place, tuple(known)) for place, known in rules.items())
 
 
+class Judged(NamedTuple):
+    """The folder of a dataset, and codes and names of the rules that ran on it or on something in it."""
+
+    path: str
+    rules: tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True)
 class Report:
     """The result of one command.
 
     ``documents`` is the number of files that were checked, or of checks that were made (`unit`), ``datasets`` that of
-    the datasets they belong to; ``lacks_plans`` whether a check found none that are plans.
+    the datasets they belong to; ``lacks_plans`` whether a check found none that are plans. Findings at or above
+    ``fail_on`` make the exit code 1; with ``allow_empty``, nothing to check is no fault. The rules ``started`` then,
+    and took so many ``seconds``.
     """
 
     command: str
@@ -237,6 +249,11 @@ class Report:
     skipped: tuple[SkippedRules, ...] = ()
     lacks_plans: bool = False
     datasets: int = 0
+    judged: tuple[Judged, ...] = ()
+    fail_on: Severity = Severity.ERROR
+    allow_empty: bool = False
+    started: datetime | None = field(default=None, compare=False)
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def unit(self) -> str:
@@ -305,15 +322,16 @@ class Report:
         """Whether an active finding is at or above ``fail_on``."""
         return any(finding.severity.rank >= fail_on.rank for finding in self.active)
 
-    def exit_code(self, fail_on: Severity = Severity.ERROR) -> int:
+    def exit_code(self) -> int:
         """0: clean; 1: findings at or above ``fail_on``; 2: the verdict is incomplete; 3: no documents, or no plans."""
+        empty = 0 if self.allow_empty else 3
         if any(finding.incomplete for finding in self.findings):
             return 2
         if not self.documents:
-            return 3
-        if self.fails(fail_on):
+            return empty
+        if self.fails(self.fail_on):
             return 1
-        return 3 if self.lacks_plans else 0
+        return empty if self.lacks_plans else 0
 
 
 def _cause_of(finding: Finding, causes: Sequence[Cause]) -> int | None:

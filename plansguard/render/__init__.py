@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 #: format name -> module; each module has ``render(report, screen) -> str``
-FORMATS = {"text": "text", "concise": "concise", "json": "json", "github": "github", "html": "html"}
+FORMATS = {name: name for name in ("text", "concise", "json", "markdown", "github", "gitlab", "sarif", "junit", "html")}
 #: Bytes in which the first and the last line of a report are recognised.
 _LINE = 4096
 

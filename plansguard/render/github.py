@@ -1,16 +1,18 @@
 """A report for GitHub Actions: workflow commands that become annotations in the pull request.
 
 GitHub shows ten annotations of each kind in a step, so the most severe come first (the report is sorted), and a last
-line in plain text counts all of them.
+line in plain text counts all of them. An annotation is shown beside its line if its path is relative to the checkout.
 """
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from plansguard.core.report import Cause, Report
 from plansguard.core.text import counted
 from plansguard.render import Screen, printable
+from plansguard.render.source_root import shown_below, source_root
 
 _KINDS = {"error": "error", "warning": "warning", "info": "notice"}
 #: The first and the last line of a report, by which `is_report` recognises it.
@@ -24,13 +26,14 @@ def render(report: Report, screen: Screen) -> str:  # noqa: ARG001 - every forma
     summary = ", ".join(counted(counts[key], key) for key in ("error", "warning")) + f", {counts['info']} info"
     if report.lacks_plans:
         summary = f"no plans to check, {summary}"
-    lines = [_command(cause) for cause in report.causes]
+    root = source_root()
+    lines = [_command(cause, root) for cause in report.causes]
     return "\n".join([*lines, f"plansguard: {summary} in {counted(counts['documents'], report.unit)}"]) + "\n"
 
 
-def _command(cause: Cause) -> str:
+def _command(cause: Cause, root: Path) -> str:
     finding, place = cause.finding, cause.finding.location
-    properties = {"file": place.path}
+    properties = {"file": shown_below(place.path, root)}
     if place.line is not None:
         properties["line"] = str(place.line)
     if place.column is not None:

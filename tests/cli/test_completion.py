@@ -16,6 +16,7 @@ from plansguard.cli import COMMANDS, build_app, completion
 from plansguard.documents.models.schema import SCHEMAS
 from plansguard.nnunet.constants import STOCK_TRAINERS
 from plansguard.nnunet.plans_diff import FACETS
+from plansguard.render import FORMATS
 from plansguard.rules import RULES
 from tests.conftest import ROOT
 from tests.support.command import run, start
@@ -145,7 +146,7 @@ def test_plans_of_the_paths_of_a_check(workspace: Path, monkeypatch: pytest.Monk
 
 def test_bash_divides_words_at_equal_signs(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert in_bash(["check", "--output", "=", "js"], monkeypatch) == ["json"]
-    assert in_bash(["check", "--output", "="], monkeypatch) == ["text", "concise", "json", "github", "html"]
+    assert in_bash(["check", "--output", "="], monkeypatch) == [*FORMATS]
     assert in_bash(["check", "--output", "json", "=", "rep"], monkeypatch) == []  # bash completes the path
     assert in_bash(["check", "-d", "2", "--plans", "=", "nnUNetP"], monkeypatch) == ["nnUNetPlans"]
 

@@ -75,15 +75,11 @@ def test_a_folder_is_not_cut_out_of_a_longer_name() -> None:
         (PLANS, "Dataset002_FinetuneCT/nnUNetPlans.json", "Dataset002_FinetuneCT"),
         ("/r/Dataset001_A/T__P__2d/fold_0/c.pth", "Dataset001_A/T__P__2d/fold_0/c.pth", "Dataset001_A"),
         ("/r/Dataset001_A/sub/Dataset002_B/P.json", "Dataset002_B/P.json", "Dataset002_B"),
-        ("/clone/plans/P.json", "plans/P.json", None),
+        ("/clone/plans/P.json", "P.json", None),
         ("P.json", "P.json", None),
-        ("plans/P.json", "plans/P.json", None),
-        ("clone/P.json", "P.json", None),
-        ("Dataset1_short/P.json", "Dataset1_short/P.json", None),
+        ("Dataset1_short/P.json", "P.json", None),
         ("/", "/", None),
     ],
 )
-@pytest.mark.usefixtures("nowhere")
 def test_places(path: str, expected: str, dataset: str | None) -> None:
-    Path("clone/.git").mkdir(parents=True)
     assert (place(path), dataset_in(path)) == (expected, dataset)

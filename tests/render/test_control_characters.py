@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+from xml.etree import ElementTree
 
 import pytest
 import typer
@@ -20,7 +22,8 @@ from plansguard.commands.check import check
 from plansguard.nnunet.install.trainer_folder import FOLDER as EXTENSION
 from plansguard.render import FORMATS, Screen, render
 from tests.support.command import Done, run
-from tests.support.reports import BROKEN, DATASET, EVIL, evil_plans, plans, save
+from tests.support.reports import BROKEN, DATASET, EVIL, RULE_PAGES, evil_plans, plans, save
+from tests.support.services import Page
 
 pytestmark = pytest.mark.usefixtures("nowhere")
 
@@ -33,9 +36,13 @@ TEXTS = {
     "line ends": "x\n::error::owned\r\n::warning::x\u2028::notice::\u0085",
     "a lone surrogate": "x\ud800",
     "markup": "<script>alert(1)</script>%0A%25`|",
+    "markdown": "x | y ![i](http://evil) [l](javascript:1) @user #1 https://evil www.evil.org *b* ```` $1$ </details>",
     "a long text": "x" * 1_000_000,
     "a longer text": "x" * 10_000_000,
 }
+#: Elements of a report as Markdown.
+ELEMENTS = {"h3", "p", "table", "thead", "tbody", "tr", "th", "td", "a", "code", "span", "details", "summary", "pre"}
+ELEMENTS |= {"ul", "li"}
 #: Escape sequences that plansguard itself writes: colours.
 OURS = re.compile(r"\x1b\[[\d;]*m")
 LONGEST = 200_000
@@ -70,6 +77,8 @@ def in_network(document: Document, text: str) -> None:
 PLACES: dict[str, Callable[[Document, str], None]] = {
     name.removeprefix("in_"): function for name, function in list(globals().items()) if name.startswith("in_")
 }
+#: Formats in which everything is escaped as JSON does it.
+AS_JSON = ("json", "sarif", "gitlab")
 every_text = pytest.mark.parametrize(
     "text",
     [pytest.param(name, marks=[pytest.mark.slow] if len(text) > 9_000_000 else []) for name, text in TEXTS.items()],
@@ -86,6 +95,14 @@ def assert_harmless(shown: str, *, commands: bool = False) -> None:
     assert len(shown) < LONGEST
 
 
+def assert_markdown(shown: str) -> None:
+    """Nothing but our own elements and links to pages of rules; nothing that a service turns into a link."""
+    page = Page(shown)
+    assert page.elements <= ELEMENTS
+    assert all(link.startswith(f"{RULE_PAGES}/PG") for link in page.links)
+    assert page.mentions() == []
+
+
 @every_text
 @every_place
 def test_a_report_is_harmless(text: str, place: str) -> None:
@@ -96,11 +113,15 @@ def test_a_report_is_harmless(text: str, place: str) -> None:
     report = check(["Plans.json"])
     for name in FORMATS:
         shown = render(report, name, Screen(verbose=True))
-        if name == "json":
+        if name in AS_JSON:
             assert shown.isascii()
             json.loads(shown)
         else:
             assert_harmless(shown, commands=name == "github")
+        if name == "junit":
+            ElementTree.fromstring(shown)
+        if name == "markdown":
+            assert_markdown(shown)
     assert_harmless(OURS.sub("", render(report, "text", Screen(color=True, width=80))))
 
 
@@ -138,8 +159,10 @@ def test_file_names_of_any_bytes(output: str) -> None:
     assert_harmless(done.out, commands=output == "github")
     if output == "json":
         assert os.fsencode(done.json["findings"][0]["path"]) == name
+    elif output == "sarif":
+        assert f'"{quote(name)}"' in done.out
     else:
-        assert r"\udcff\n" in done.out
+        assert "udcff" in done.out
 
 
 @every_text

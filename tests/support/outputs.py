@@ -29,6 +29,8 @@ OUTPUTS = {
     "check": ("check", "-d", "2", "-p", "PretrainPlans"),
     "check-all": ("check", "--fail-on", "info"),
     "check-concise": ("check", "-d", "2", "-p", "PretrainPlans", "--output", "concise"),
+    "check-markdown": ("check", "-d", "2", "-p", "PretrainPlans", "--output", "markdown"),
+    "check-gitlab": ("check", "-d", "2", "-p", "PretrainPlans", "--output", "gitlab"),
     "check-verbose": ("check", "-d", "2", "-p", "PretrainPlans", "--verbose"),
     "migrate": ("migrate", "-s", "1", "-t", "2", "-tp", "Other", "--dry-run"),
     "migrate-refused": ("migrate", "-s", "2", "-t", "1", "-sp", "PretrainPlans", "-tp", "Back"),

@@ -6,13 +6,15 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, UnreadableFolder, UsageError
-from plansguard.core.report import Finding, Location, Related, Report, SkippedRules
+from plansguard.core.report import Finding, Judged, Location, Related, Report, SkippedRules
 from plansguard.core.text import quoted
 from plansguard.nnunet.workspace import DATASET_NAME
 from plansguard.rules.engine.corrections import permitted
@@ -83,14 +85,7 @@ def run_rules(
     end = Scope(Dataset(Path(), ()), unreadable=unreadable, crashes=crashes, idle_ignores=idle)
     results.add(Level.RUN_END, end)
     findings += settings.apply(results.findings)[0]
-    return Report(
-        command=command,
-        inputs=tuple(inputs),
-        documents=len(results.paths) + len(results.damaged),
-        datasets=len(results.datasets),
-        findings=tuple(sorted(findings, key=_order)),
-        skipped=results.skipped,
-    )
+    return results.report(command, inputs, sorted(findings, key=_order))
 
 
 def _configured(rules: Iterable[Rule], settings: ActiveSettings) -> list[Rule]:
@@ -147,10 +142,14 @@ class _Results:
     """Findings, skipped checks and crashes of the rules, and what was checked."""
 
     def __init__(self, rules: Sequence[Rule], settings: SettingsDocument | None) -> None:
+        self.started, self._clock = datetime.now(timezone.utc), monotonic()
         self.findings: list[Finding] = []
         #: Where rules did not run, and why -> these rules.
         self._skipped: dict[tuple[str, str], _Called] = {}
         self.crashes: list[Crash] = []
+        #: Folder -> the rules that ran there, as identities of those that run together; the same set for all alike.
+        self._ran: dict[str, frozenset[int]] = {}
+        self._sets: dict[frozenset[int], frozenset[int]] = {}
         #: Paths of the documents, files that could not be read, and folders that a rule could not list, by path.
         self.paths: set[str] = set()
         self.damaged: list[UnreadableDocument] = []
@@ -197,6 +196,7 @@ class _Results:
         known = self._known_of(scope, applicable.of_dataset) if of_dataset is None else of_dataset.copy()
         known.learn(applicable.of_scope, scope)
         all_present = known.absent.keys().isdisjoint(applicable.needs)
+        ran: set[int] = set()
         for names, arguments, rules, called in applicable.groups:
             if not all_present and not known.absent.keys().isdisjoint(names):
                 try:
@@ -208,6 +208,7 @@ class _Results:
                     self._skip(called, scope.path, reason)
                 continue
             needs = arguments(known.present)
+            ran.add(id(rules))
             for rule in rules:
                 try:
                     # A rule that stops half way has not checked anything: its findings count only once it has ended.
@@ -215,6 +216,21 @@ class _Results:
                         self.findings += [self._finding(rule, found, scope) for found in (first, *results)]
                 except Exception as error:  # noqa: BLE001 - see _not_judged
                     self._not_judged((rule,), scope, error)
+        if level is not Level.RUN_END:
+            self._record(str(scope.dataset.folder), ran)
+
+    def _record(self, folder: str, ran: set[int]) -> None:
+        """Note what ran in a folder. Thousands of datasets share a few sets."""
+        every = self._ran.get(folder, frozenset()) | ran
+        self._ran[folder] = self._sets.setdefault(every, every)
+
+    @property
+    def judged(self) -> tuple[Judged, ...]:
+        """The folders with the rules that ran there, by code."""
+        levels = (level for levels in self._applicable.values() for level in levels)
+        together = {id(group.rules): group.rules for level in levels for group in level.groups}
+        names = {ran: tuple(sorted({rule.info[:2] for one in ran for rule in together[one]})) for ran in self._sets}
+        return tuple(Judged(folder, names[ran]) for folder, ran in self._ran.items())
 
     def _known_of(self, scope: Scope, names: Sequence[str]) -> _Known:
         """Compute needs of a dataset, and those of the run."""
@@ -243,6 +259,20 @@ class _Results:
         reported = {error.path for error in self.damaged}
         closed = (one for path, one in self._closed.items() if path not in reported)
         return (*self.damaged, *(one for one in closed if needed is None or needed(Path(one.path))))
+
+    def report(self, command: str, inputs: Sequence[str], findings: Iterable[Finding]) -> Report:
+        """The report with these findings."""
+        return Report(
+            command=command,
+            inputs=tuple(inputs),
+            documents=len(self.paths) + len(self.damaged),
+            datasets=len(self.datasets),
+            findings=tuple(findings),
+            skipped=self.skipped,
+            judged=self.judged,
+            started=self.started,
+            seconds=monotonic() - self._clock,
+        )
 
     def _skip(self, rules: _Called, path: str, reason: str) -> None:
         self._skipped.setdefault((path, reason), {}).update(rules)

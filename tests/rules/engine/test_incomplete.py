@@ -43,7 +43,7 @@ def test_the_rules() -> None:
 @pytest.mark.parametrize("severity", list(Severity))
 @pytest.mark.parametrize("ignored", [None, "on purpose"])
 def test_the_exit_code_is_2(info: RuleInfo, fail_on: Severity, severity: Severity, ignored: str | None) -> None:
-    assert report_of(info, severity=severity, ignored=ignored).exit_code(fail_on) == 2
+    assert replace(report_of(info, severity=severity, ignored=ignored), fail_on=fail_on).exit_code() == 2
 
 
 @every_incomplete

@@ -287,13 +287,14 @@ def test_fingerprints_stay(plans: dict[str, Any]) -> None:
 
 
 def test_fingerprints_differ(plans: dict[str, Any]) -> None:
-    """They depend on the values, the place and the file."""
+    """They depend on the values, the place and the file's name; folders outside of datasets differ between copies."""
     break_patch(plans, "3d_fullres", "3d_lowres", "2d")
     save(plans, "D/P.json")
     save(plans, "D/Q.json")
     save(plans, "E/P.json")
     several = fingerprints()
-    assert len({fingerprint for _, fingerprint in several}) == len(several) == 9
+    assert len(several) == 9
+    assert len({fingerprint for _, fingerprint in several}) == 6
     (before,) = (one for name, one in fingerprints("E") if name == "2d")
     break_patch(plans, "2d")
     save(plans, "E/P.json")
