@@ -36,6 +36,7 @@ COMPLETE_VARIABLE = "_PLANSGUARD_COMPLETE"
 #: command -> the module in this package with the function of that name, with _ for -
 COMMANDS = {
     "check": "check",
+    "baseline": "baseline",
     "migrate": "migrate",
     "preprocess": "preprocess",
     "diff": "diff",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,6 +88,15 @@ Fix = Annotated[
         help="Write the corrections that are certain, such as the plans_name of a copied file; report the rest.",
     ),
 ]
+Baseline = Annotated[
+    Path | None,
+    Option(
+        "--baseline",
+        metavar="FILE",
+        help="Findings in this baseline are known: they are counted, and do not make the exit code 1. Default: the "
+        "baseline of the settings.",
+    ),
+]
 Diff = Annotated[
     bool, Option("--diff", help="Show what --fix would write, in place of the report on the screen. Write nothing.")
 ]
@@ -104,6 +114,7 @@ def check(
     output: Outputs = [],  # noqa: B006 - typer copies it
     fail_on: FailOn = None,
     settings: SettingsFile = None,
+    baseline: Baseline = None,
     allow_empty: AllowEmpty = False,
     fix: Fix = False,
     diff: Diff = False,
@@ -127,28 +138,23 @@ def check(
         raise UsageError("--fix writes what --diff only shows", hint="give one of them")
     _assert_read(data, seed, dask)
     outputs = parse_outputs(output, verbose=verbose, quiet=quiet)
-    active = load_settings(settings, paths or [_folder(id_or_name) for id_or_name in dataset or []])
-    visited = _visited(outputs)
+    active = load_settings(settings, places_of(paths, dataset))
+    visited, chosen = _visited(outputs), DEFAULT_SEED if seed is None else seed
+    asked = partial(run_check, plans=plans, configuration=configuration, weights=weights, settings=active)
 
     def judged() -> Report:
         with progress_bar("looking for documents") as progress:
-            return run_check(
-                paths or [],
-                datasets=dataset or [],
-                plans=plans,
-                configuration=configuration,
-                weights=weights,
-                reading=Reading(data.value, DEFAULT_SEED if seed is None else seed, pool_of(data, dask, progress)),
-                settings=active,
-                progress=progress.report,
-                visit=visited,
-            )
+            reading = Reading(data.value, chosen, pool_of(data, dask, progress))
+            where = partial(asked, paths or [], datasets=dataset or [])
+            return where(reading=reading, progress=progress.report, visit=visited)
 
     report = judged()
     if fix:
         report = _corrected(report, judged, outputs)
     elif diff:
         outputs = _with_diff(report, outputs)
+    everything = (plans or configuration or weights) is None
+    report = _compared(report, baseline or active.baseline, data, everything=everything)
     report = replace(report, fail_on=fail_on or active.fail_on, allow_empty=allow_empty)
     emit(report, outputs, None if visited is None else page("check", report, visited))
     raise typer.Exit(report.exit_code())
@@ -169,6 +175,15 @@ def _assert_read(data: Depth, seed: int | None, dask: str | None) -> None:
         raise UsageError(f"--seed {seed} selects the cases of --data sample", hint="add that, or leave --seed out")
     if dask is not None and data is Depth.NONE:
         raise UsageError(f"--data none leaves nothing to read on {dask}", hint="leave --data none or --dask out")
+
+
+def _compared(report: Report, baseline: Path | None, data: Depth, *, everything: bool) -> Report:
+    """Return the report with the findings of the baseline known, if there is one."""
+    if baseline is None:
+        return report
+    from plansguard.commands.baseline import compared
+
+    return compared(report, baseline, data.value, everything=everything)
 
 
 def _corrected(report: Report, judged: Callable[[], Report], outputs: OutputTargets) -> Report:
@@ -210,6 +225,11 @@ def pool_of(data: Depth, dask: str | None, progress: ProgressLine) -> Pool | Non
     if dask is not None:
         return Pool(DASK + dask, progress.cases)
     return Pool("processes" if data is Depth.ALL else "threads", progress.cases)
+
+
+def places_of(paths: list[Path] | None, datasets: list[str] | None) -> list[Path]:
+    """Return the paths that are checked, or the folders of the datasets: the settings are in the first or above."""
+    return paths or [_folder(id_or_name) for id_or_name in datasets or []]
 
 
 def _folder(id_or_name: str) -> Path:

@@ -220,7 +220,8 @@ def _named(typed: Typed, dataset: str) -> list[Path]:
 def _plans_in(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Identifiers and contents of the plans in a folder. Files that are too large for plans are not read."""
     endings = (file_names.MIGRATION_RECORD_ENDING, file_names.PREPROCESSING_RECORD_ENDING)
-    others = {*file_names.CANONICAL_NAMES.values(), file_names.SETTINGS_NAME, file_names.TRAINING_RECORD_NAME}
+    others = {*file_names.CANONICAL_NAMES.values(), file_names.SETTINGS_NAME, file_names.BASELINE_NAME}
+    others.add(file_names.TRAINING_RECORD_NAME)
     names = sorted(name for name in disk.file_names(folder) if name.endswith(".json") and not name.startswith("."))
     for name in islice((name for name in names if name not in others and not name.endswith(endings)), _MOST_FILES):
         content = _json(folder / name)
@@ -349,8 +350,9 @@ _TRAINING: dict[str, Completer] = {"trainer": _trainers, "fold": _folds}
 
 #: command -> parameter -> its candidates
 COMPLETERS: dict[str, dict[str, Completer]] = {
-    **{name: _REPORT for name in COMMANDS if name not in ("extract", "report")},
+    **{name: _REPORT for name in COMMANDS if name not in ("baseline", "extract", "report")},
     "check": _REPORT | _DATASET,
+    "baseline": {"dataset": _datasets},
     "fit": _REPORT | _DATASET,
     "steps": _REPORT | _DATASET | _TRAINING,
     "train": _REPORT | _DATASET | _TRAINING | {"accept": _rules, "device": _devices},

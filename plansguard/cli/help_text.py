@@ -15,7 +15,7 @@ _EXAMPLES = "\n\nExamples:\n"
 
 #: Heading -> the commands below it, in this order.
 GROUPS = {
-    "Judge": ("check", "fit", "gate", "doctor"),
+    "Judge": ("check", "baseline", "fit", "gate", "doctor"),
     "Move": ("migrate", "extract", "preprocess"),
     "Train": ("train", "steps", "env", "verify-receipt"),
     "Look up": ("report", "show", "diff", "rules", "explain", "schema"),

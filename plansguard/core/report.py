@@ -131,7 +131,7 @@ class Finding:
     same change as its cause. ``incomplete`` is that of its rule. ``corrections`` are the edits that correct it, made
     together; empty where what is right is not certain. ``why`` is one sentence about what nnU-Net does then; ``mark``
     stands beside the value in the ``excerpt`` of the file, which is None where there is no line. ``remedial`` are the
-    names of the values that only the fix uses.
+    names of the values that only the fix uses. ``known`` is whether it is in the baseline, or was there before.
     """
 
     code: str
@@ -153,6 +153,7 @@ class Finding:
     mark: str = ""
     excerpt: Excerpt | None = None
     remedial: frozenset[str] = frozenset()
+    known: bool = False
 
     @property
     def message_with_mark(self) -> str:
@@ -225,6 +226,31 @@ class SkippedRules(NamedTuple):
         return tuple(SkippedRules(*place, tuple(known)) for place, known in rules.items())
 
 
+@dataclass(frozen=True)
+class KnownFinding:
+    """A finding of a baseline or of an earlier revision: what identifies it, how often it was there, and its text."""
+
+    fingerprint: str
+    count: int
+    code: str
+    name: str
+    path: str
+    pointer: str
+    configuration: str | None
+    message: str
+
+
+class Comparison(NamedTuple):
+    """What the findings of a report are compared with: the file of a baseline, or a git ``revision``.
+
+    ``absent`` are its findings that no longer occur.
+    """
+
+    source: str
+    is_revision: bool
+    absent: tuple[KnownFinding, ...] = ()
+
+
 class Judged(NamedTuple):
     """The folder of a dataset, and codes and names of the rules that ran on it or on something in it."""
 
@@ -239,7 +265,7 @@ class Report:
     ``documents`` is the number of files that were checked, or of checks that were made (`unit`), ``datasets`` that of
     the datasets they belong to; ``lacks_plans`` whether a check found none that are plans. Findings at or above
     ``fail_on`` make the exit code 1; with ``allow_empty``, nothing to check is no fault. The rules ``started`` then,
-    and took so many ``seconds``.
+    and took so many ``seconds``. ``compared`` is what its findings are compared with.
     """
 
     command: str
@@ -254,6 +280,7 @@ class Report:
     allow_empty: bool = False
     started: datetime | None = field(default=None, compare=False)
     seconds: float = field(default=0.0, compare=False)
+    compared: Comparison | None = None
 
     @property
     def unit(self) -> str:
@@ -267,8 +294,13 @@ class Report:
 
     @property
     def active(self) -> tuple[Finding, ...]:
-        """The findings that no setting ignores."""
-        return tuple(finding for finding in self.findings if finding.ignored is None)
+        """The findings that no setting ignores, and that are not known."""
+        return tuple(finding for finding in self.findings if finding.ignored is None and not finding.known)
+
+    @cached_property
+    def known(self) -> tuple[Cause, ...]:
+        """The known findings, each with its consequences, the most severe first."""
+        return _causes([finding for finding in self.findings if finding.known])
 
     @cached_property
     def causes(self) -> tuple[Cause, ...]:
@@ -278,41 +310,15 @@ class Report:
         findings of the rules that it follows, which are not consequences themselves. So it is one no longer as soon as
         its cause is ignored or accepted.
         """
-        causes: list[Cause] = []
-        for finding in self._causes_first():
-            index = _cause_of(finding, causes)
-            if index is None:
-                causes.append(Cause(finding))
-            else:
-                causes[index] = causes[index].with_consequence(finding)
-        order = {id(finding): place for place, finding in enumerate(self.active)}
-        causes.sort(key=lambda cause: (-cause.severity.rank, order[id(cause.finding)]))
-        return tuple(causes)
-
-    def _causes_first(self) -> list[Finding]:
-        """The active findings in an order in which every finding comes after those that it may follow."""
-        codes: dict[str, None] = {}
-        follows = {finding.code: finding.follows for finding in self.active}
-
-        def visit(code: str) -> None:
-            for other in follows[code]:
-                if other != code and other in follows and other not in codes:
-                    visit(other)
-            codes[code] = None
-
-        for code in follows:
-            if code not in codes:
-                visit(code)
-        places = {code: place for place, code in enumerate(codes)}
-        return sorted(self.active, key=lambda finding: places[finding.code])
+        return _causes(self.active)
 
     def summary(self) -> dict[str, int]:
         """Numbers of causes by severity, of ignored findings, of rules not checked, of documents and datasets."""
         severities = [cause.severity for cause in self.causes]
         return {
             **{str(severity): severities.count(severity) for severity in Severity},
-            "ignored": len(self.findings) - len(self.active),
-            "baseline": 0,
+            "ignored": sum(finding.ignored is not None for finding in self.findings),
+            "baseline": len(self.known),
             "not_checked": sum([len(one.rules) for one in self.skipped]),
             "documents": self.documents,
             "datasets": self.datasets,
@@ -332,6 +338,38 @@ class Report:
         if self.fails(self.fail_on):
             return 1
         return empty if self.lacks_plans else 0
+
+
+def _causes(findings: Sequence[Finding]) -> tuple[Cause, ...]:
+    """Return the causes among findings, as `Report.causes` describes them."""
+    causes: list[Cause] = []
+    for finding in _causes_first(findings):
+        index = _cause_of(finding, causes)
+        if index is None:
+            causes.append(Cause(finding))
+        else:
+            causes[index] = causes[index].with_consequence(finding)
+    order = {id(finding): place for place, finding in enumerate(findings)}
+    causes.sort(key=lambda cause: (-cause.severity.rank, order[id(cause.finding)]))
+    return tuple(causes)
+
+
+def _causes_first(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings in an order in which every one comes after those that it may follow."""
+    codes: dict[str, None] = {}
+    follows = {finding.code: finding.follows for finding in findings}
+
+    def visit(code: str) -> None:
+        for other in follows[code]:
+            if other != code and other in follows and other not in codes:
+                visit(other)
+        codes[code] = None
+
+    for code in follows:
+        if code not in codes:
+            visit(code)
+    places = {code: place for place, code in enumerate(codes)}
+    return sorted(findings, key=lambda finding: places[finding.code])
 
 
 def _cause_of(finding: Finding, causes: Sequence[Cause]) -> int | None:

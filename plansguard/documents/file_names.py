@@ -17,5 +17,7 @@ PREPROCESSING_RECORD_ENDING = ".stamp.json"
 #: The training record, in the results folder of a fold.
 TRAINING_RECORD_NAME = "plansguard_receipt.json"
 SETTINGS_NAME = "plansguard.json"
+#: The default name of a baseline.
+BASELINE_NAME = "plansguard-baseline.json"
 #: A project's own settings may be in the table ``tool.plansguard`` of this file.
 PROJECT_NAME = "pyproject.toml"

@@ -51,6 +51,7 @@ _OWN: dict[str, Kind] = {
     "plansguard/stamp/": "stamp",
     "plansguard/receipt/": "receipt",
 }
+_BASELINE = b'{\n  "schema": "plansguard/baseline/'
 _TOKENS = (
     *(f'"{key}"'.encode() for signature in _SIGNATURES.values() for key in signature.characteristic),
     *(schema.encode() for schema in _OWN),
@@ -74,6 +75,11 @@ def recognise(value: Any) -> Kind | None:
             if str(value["schema"]).startswith(schema):
                 return own
     return next((kind for kind, signature in _SIGNATURES.items() if signature.fits(value.keys())), None)
+
+
+def is_baseline(raw: bytes) -> bool:
+    """Whether a file is a baseline of plansguard, by its first key."""
+    return raw.startswith(_BASELINE)
 
 
 def may_be_document(raw: bytes) -> bool:

@@ -33,6 +33,7 @@ _SOURCES = {
     "PreprocessingRecord": ("preprocessing_record", "stamp"),
     "TrainingRecord": ("training_record", "receipt"),
     "Settings": ("settings", "settings"),
+    "Baseline": ("baseline", "baseline"),
     "ReportDocument": ("report_document", "report"),
     "DiffDocument": ("diff_document", "diff"),
     "FitDocument": ("command_documents", "fit"),

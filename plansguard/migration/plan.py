@@ -14,7 +14,13 @@ from plansguard.core.digest import sha256
 from plansguard.core.errors import Absent, UsageError, known
 from plansguard.core.report import Report, distinct
 from plansguard.documents import json_document
-from plansguard.documents.file_names import CANONICAL_NAMES, MIGRATION_RECORD_ENDING, MODEL_PLANS, SETTINGS_NAME
+from plansguard.documents.file_names import (
+    BASELINE_NAME,
+    CANONICAL_NAMES,
+    MIGRATION_RECORD_ENDING,
+    MODEL_PLANS,
+    SETTINGS_NAME,
+)
 from plansguard.migration.files import assert_own_folder, backup_name, is_own_record, writable
 from plansguard.migration.image_reader import ReaderChoice, choose_reader, example_image
 from plansguard.migration.rewrite import grafted, moved
@@ -187,7 +193,7 @@ def _assert_two_datasets(giving: Dataset, receiving: Dataset) -> None:
 
 
 def _checked_target(identifier: str) -> str:
-    reserved = {Path(name).stem for name in (*CANONICAL_NAMES.values(), MODEL_PLANS, SETTINGS_NAME)}
+    reserved = {Path(name).stem for name in (*CANONICAL_NAMES.values(), MODEL_PLANS, SETTINGS_NAME, BASELINE_NAME)}
     if identifier.casefold() in reserved:
         raise UsageError(
             f"plans cannot be called {identifier}: {identifier}.json is the name of another document",

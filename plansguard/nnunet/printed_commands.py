@@ -99,6 +99,12 @@ def check_file(path: Word) -> ShellText:
     return shell("plansguard", "check", path)
 
 
+def check_with_baseline(file: Word, paths: Iterable[Word] = (), datasets: Iterable[Word] = ()) -> ShellText:
+    """Check paths or datasets, else the current folder, with the findings of a baseline known."""
+    options = [word for dataset in datasets for word in ("-d", dataset)]
+    return shell("plansguard", "check", *paths, *options, "--baseline", file)
+
+
 def preprocess(dataset: str, plans: Word, *configurations: Word) -> ShellText:
     """Preprocess configurations, and leave a record."""
     names = [word for name in configurations for word in ("-c", name)]
@@ -154,6 +160,11 @@ def steps(dataset: str, plans: Word, configuration: Word, fold: Word, total: Wor
     """Calculate a training of a number of steps."""
     place = _options(d=_named(dataset), p=plans, c=configuration, f=fold)
     return shell("plansguard", "steps", *place, "--total", total)
+
+
+def baseline(action: str, file: Word | None = None) -> ShellText:
+    """Return ``plansguard baseline``; without a file, that of the settings or of the default name."""
+    return shell("plansguard", "baseline", action, *(["--baseline", file] if file is not None else []))
 
 
 def explain(rule: Word) -> ShellText:

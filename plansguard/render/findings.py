@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from plansguard.core.report import Finding, Location, Report, SkippedRules
+from plansguard.core.report import Comparison, Finding, Location, Report, SkippedRules
 from plansguard.core.text import counted, listed
 from plansguard.nnunet.workspace import displayed
 from plansguard.render import printable
 
 #: What stands before the counts where there was nothing to check.
 NOTHING, NO_PLANS = "nothing to check: ", "there are no plans to check: "
+#: A line about findings that are known, at its beginning.
+KNOWN = r"\d+ known findings? \("
 #: How many places of the same fault are listed before the rest is only counted, and consequences of a cause.
 PLACES = 5
 
@@ -102,6 +104,31 @@ def reasons(report: Report) -> list[Reason]:
     return sorted(grouped, key=lambda one: (-len(one.codes), one.reason))
 
 
+def known_lines(report: Report) -> list[str]:
+    """How many findings are known and from where, and how many of those are no longer there."""
+    compared = report.compared
+    if compared is None:
+        return []
+    gone = sum(entry.count for entry in compared.absent)
+    lines = [printable(f"{counted(len(report.known), 'known finding')} ({source_of(compared)})")]
+    if gone and compared.is_revision:
+        lines.append(f"{counted(gone, 'finding')} of then {'is' if gone == 1 else 'are'} no longer there")
+    elif gone:
+        what = f"{counted(gone, 'finding')} of the baseline {'is' if gone == 1 else 'are'} no longer there"
+        lines.append(f"{what}; to remove: plansguard baseline prune")
+    return lines
+
+
+def source_of(compared: Comparison) -> str:
+    """What the findings are compared with."""
+    return f"git revision {compared.source}" if compared.is_revision else f"baseline {compared.source}"
+
+
+def known_text(finding: Finding) -> str:
+    """A known finding on one line."""
+    return printable(f"{finding.code} {finding.name} at {shown_place(finding.location)}: {finding.message}")
+
+
 def counts(report: Report) -> Counts:
     """The number of findings by severity, and of what was checked."""
     numbers = report.summary()
@@ -112,6 +139,7 @@ def counts(report: Report) -> Counts:
         found.append(f"{numbers['info']} for information")
     severity = next((key for key in ("error", "warning", "info") if numbers[key]), "")
     ignored = f", {numbers['ignored']} ignored" if numbers["ignored"] else ""
+    ignored += f", {numbers['baseline']} known" if numbers["baseline"] else ""
     correctable = sum(bool(finding.corrections) for finding in report.active) if report.command == "check" else 0
     corrected = f", {correctable} to be corrected by --fix" if correctable else ""
     units = [counted(numbers["datasets"], "dataset")] if numbers["datasets"] else []

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import Any
 
 from plansguard import __version__
-from plansguard.core.report import Cause, Finding, Report
+from plansguard.core.report import Cause, Comparison, Finding, Report
 from plansguard.core.text import ShownValue
 from plansguard.documents.models.report_document import (
+    AbsentEntry,
+    ComparedEntry,
     CorrectionEntry,
     FindingEntry,
     NotCheckedEntry,
@@ -43,6 +46,7 @@ def document_of(report: Report) -> ReportDocument:
         inputs=list(report.inputs),
         summary=Summary(**report.summary()),
         findings=_findings(report),
+        compared=None if report.compared is None else _compared(report.compared),
         not_checked=[
             NotCheckedEntry(code=skipped.code, name=skipped.name, path=skipped.path, reason=skipped.reason)
             for skipped in report.not_checked
@@ -50,9 +54,19 @@ def document_of(report: Report) -> ReportDocument:
     )
 
 
+def _compared(compared: Comparison) -> ComparedEntry:
+    return ComparedEntry(
+        kind="revision" if compared.is_revision else "baseline",
+        source=compared.source,
+        absent=[AbsentEntry(**asdict(entry)) for entry in compared.absent],
+    )
+
+
 def _findings(report: Report) -> list[FindingEntry]:
     """All findings in the order of the report, causes with their worst severity, consequences with their cause."""
-    causes = {id(one): cause for cause in report.causes for one in (cause.finding, *cause.consequences)}
+    causes = {
+        id(one): cause for cause in (*report.causes, *report.known) for one in (cause.finding, *cause.consequences)
+    }
     return [_finding(finding, causes.get(id(finding))) for finding in report.findings]
 
 
@@ -86,6 +100,7 @@ def _finding(finding: Finding, cause: Cause | None) -> FindingEntry:
         url=finding.url,
         fingerprint=finding.fingerprint,
         ignored=finding.ignored,
+        known=finding.known,
         corrections=[
             CorrectionEntry(path=place.path, pointer=place.pointer, value=value) for place, value in finding.corrections
         ],

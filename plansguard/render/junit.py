@@ -16,7 +16,7 @@ from plansguard.core import disk
 from plansguard.core.fingerprint import dataset_in
 from plansguard.core.report import Cause, Finding, Report
 from plansguard.render import Screen, printable
-from plansguard.render.findings import shown_place
+from plansguard.render.findings import shown_place, source_of
 from plansguard.render.source_root import shown_below, source_root
 
 #: The suite of doctor.
@@ -75,6 +75,9 @@ class _Cases:
         for finding in report.findings:
             if finding.ignored is not None:
                 self._add(finding, "skipped", f"ignored: {finding.ignored}", printable(finding.message_with_mark))
+        for cause in report.known:
+            source = source_of(report.compared) if report.compared is not None else ""
+            self._add(cause.finding, "skipped", f"known: {source}", printable(cause.finding.message_with_mark))
         failed = {(suite, code) for suite, _, code in self._cases}
         for skipped in report.not_checked:
             key = self._suite(skipped.path), _group(skipped.path), skipped.code

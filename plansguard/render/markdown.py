@@ -13,7 +13,7 @@ from pathlib import Path
 from plansguard.core.report import Finding, Location, Report
 from plansguard.core.text import counted
 from plansguard.render import Screen, printable
-from plansguard.render.findings import PLACES, Fault, counts, faults, reasons
+from plansguard.render.findings import PLACES, Fault, counts, faults, known_lines, known_text, reasons
 from plansguard.render.source_root import shown_below, source_root
 
 #: Characters of each part of a report, and of one text.
@@ -39,6 +39,9 @@ def render(report: Report, screen: Screen) -> str:  # noqa: ARG001 - every forma
         lines += ["", *_limited([_details(fault, root) for fault in every], "{}")]
     ignored = [_ignored(finding, root) for finding in report.findings if finding.ignored is not None]
     lines += _folded("ignored", ignored)
+    for line in known_lines(report):
+        lines += ["", plain(line)]
+    lines += _folded("known", [plain(known_text(cause.finding)) for cause in report.known])
     lines += _folded("not checked", [plain(one.text.partition(": ")[2]) for one in reasons(report)])
     return "\n".join([_BEGIN, *lines, "", _END, ""])
 

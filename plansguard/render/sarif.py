@@ -1,7 +1,8 @@
 """A report as SARIF 2.1.0, for GitHub code scanning and other services.
 
-A result is a cause with its consequences in its text, or a finding that is ignored (a suppression). Rules are those of
-the results, with their pages as help. The files of corrections are read: SARIF describes edits by line and column.
+A result is a cause with its consequences in its text, or a finding that is ignored (a suppression) or known. Rules are
+those of the results, with their pages as help. The files of corrections are read, as SARIF describes edits by line and
+column.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from plansguard import __version__
 from plansguard.core import disk
-from plansguard.core.report import Cause, Correction, Finding, Location, Report, RuleInfo
+from plansguard.core.report import Cause, Correction, Finding, KnownFinding, Location, Report, RuleInfo
 from plansguard.core.text import shortened
 from plansguard.documents import json_edit
 from plansguard.render import Screen, plain_json, printable
@@ -44,6 +45,10 @@ def render(report: Report, screen: Screen) -> str:  # noqa: ARG001 - every forma
     root = source_root()
     results = [_result(cause, root) for cause in report.causes]
     results += [_ignored(finding, root) for finding in report.findings if finding.ignored is not None]
+    if report.compared is not None:
+        results = [{**result, "baselineState": "new"} for result in results]
+        results += [{**_result(cause, root), "baselineState": "unchanged"} for cause in report.known]
+        results += [_absent(entry) for entry in report.compared.absent]
     codes = list(dict.fromkeys(result["ruleId"] for result in results))
     for result in results:
         result["ruleIndex"] = codes.index(result["ruleId"])
@@ -114,6 +119,18 @@ def _result(cause: Cause, root: Path) -> dict[str, Any]:
 def _ignored(finding: Finding, root: Path) -> dict[str, Any]:
     suppression = {"kind": "external", "status": "accepted", "justification": printable(finding.ignored or "")}
     return {**_result(Cause(finding), root), "suppressions": [suppression]}
+
+
+def _absent(entry: KnownFinding) -> dict[str, Any]:
+    rule = find(entry.code)
+    return {
+        "ruleId": entry.code,
+        "level": _LEVELS[rule.info.severity] if rule is not None else "warning",
+        "message": {"text": _text(entry.message)},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _encoded(entry.path)}}}],
+        "partialFingerprints": {_FINGERPRINT: entry.fingerprint},
+        "baselineState": "absent",
+    }
 
 
 def _location(finding: Finding, root: Path) -> dict[str, Any]:

@@ -11,7 +11,18 @@ from plansguard.core.text import counted
 from plansguard.nnunet.workspace import displayed
 from plansguard.render import Screen, printable
 from plansguard.render.columns import cropped, display_width, padded, wrapped
-from plansguard.render.findings import NO_PLANS, NOTHING, PLACES, counts, faults, reasons, shown_place
+from plansguard.render.findings import (
+    KNOWN,
+    NO_PLANS,
+    NOTHING,
+    PLACES,
+    counts,
+    faults,
+    known_lines,
+    known_text,
+    reasons,
+    shown_place,
+)
 
 _COLORS = {"error": "31;1", "warning": "33;1", "info": "36;1", "bold": "1", "faint": "2", "fix": "32;1"}
 #: Lines about what was not checked.
@@ -20,7 +31,9 @@ _RESULT = (
     rf"({NO_PLANS})?(no findings|\d+ (errors?|warnings?|for information))[^\n]* in \d+ (dataset|file|check)s?[^\n]*"
 )
 #: The first and the last line of a report, by which `is_report` recognises it.
-BEGINS = re.compile(rf"(error|warning|info)\[PG\d+\] |ignored: PG\d|not checked: |{NOTHING}|{_RESULT}\n".encode())
+BEGINS = re.compile(
+    rf"(error|warning|info)\[PG\d+\] |ignored: PG\d|not checked: |{KNOWN}|{NOTHING}|{_RESULT}\n".encode()
+)
 ENDS = re.compile(rf"(^|\n)({NOTHING}[^\n]*|{_RESULT})\n\Z".encode())
 
 
@@ -32,7 +45,12 @@ def render(report: Report, screen: Screen) -> str:
     """
     lines = [*_findings(report, screen)]
     if not screen.quiet:
-        lines += [*_ignored(report, screen), *_not_checked(report, screen), _summary(report, screen)]
+        lines += [
+            *_ignored(report, screen),
+            *_known(report, screen),
+            *_not_checked(report, screen),
+            _summary(report, screen),
+        ]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -126,6 +144,17 @@ def _ignored(report: Report, screen: Screen) -> Iterator[str]:
         if finding.ignored is not None:
             where, why = shown_place(finding.location), printable(finding.ignored)
             yield from _faint(f"ignored: {finding.code} {finding.name} at {where}: {why}", screen)
+
+
+def _known(report: Report, screen: Screen) -> Iterator[str]:
+    """How many findings are known, and how many are no longer there; verbose text lists both."""
+    for line in known_lines(report):
+        yield from _faint(line, screen)
+    if screen.verbose and report.compared is not None:
+        for cause in report.known:
+            yield from _faint(f"known: {known_text(cause.finding)}", screen)
+        for entry in report.compared.absent:
+            yield from _faint(printable(f"no longer there: {entry.code} {entry.name} at {entry.path}"), screen)
 
 
 def _not_checked(report: Report, screen: Screen) -> Iterator[str]:

@@ -11,7 +11,7 @@ from plansguard.core.errors import UnreadableDocument, UnreadableFolder, UsageEr
 from plansguard.core.text import nearest
 from plansguard.documents import file_names, json_document, size_limits
 from plansguard.documents.json_document import JsonDocument
-from plansguard.documents.recognise import may_be_document, resembles_document
+from plansguard.documents.recognise import is_baseline, may_be_document, resembles_document
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.workspace import DATASET_NAME, GROUND_TRUTH, Workspace
 from plansguard.subjects.dataset import Dataset
@@ -44,7 +44,7 @@ def expected_kind(file: str) -> str | None:
         return "stamp"
     if file == file_names.TRAINING_RECORD_NAME:
         return "receipt"
-    if file == file_names.SETTINGS_NAME:
+    if file in (file_names.SETTINGS_NAME, file_names.BASELINE_NAME):
         return None
     return "plans" if "plans" in _stem(file).casefold() else None
 
@@ -251,4 +251,6 @@ def _resembles_document(path: Path) -> bool:
 def _read(path: str, certain: bool) -> JsonDocument | None:
     """The parsed file; None when it is not ``certain`` to be of nnU-Net, and its content is not."""
     raw = json_document.read_bytes(path)
+    if is_baseline(raw):
+        return None  # its name may be like that of plans
     return size_limits.parse(raw, path) if certain or may_be_document(raw) else None

@@ -97,6 +97,7 @@ def test_every_example_can_be_typed(example: str, workspace: Path) -> None:
     for message in ("before", "after"):
         git("add", "nnUNetPlans.json")
         git("commit", "-q", "--allow-empty", "-m", message)
+    assert run("baseline", "write").code == 0
     words = shlex.split(example.removeprefix('eval "$(').removesuffix(')"'))
     assert words[0] == "plansguard"
     if words[1] in RUNS_NNUNET and "--dry-run" not in words:

@@ -63,7 +63,7 @@ def with_output(words: tuple[str, ...], *outputs: str) -> list[str]:
 
 
 def test_every_output_has_a_schema() -> None:
-    inputs = {"plans", "dataset", "fingerprint", "splits", "lineage", "stamp", "receipt", "settings"}
+    inputs = {"plans", "dataset", "fingerprint", "splits", "lineage", "stamp", "receipt", "settings", "baseline"}
     assert set(OUTPUTS) == set(SCHEMAS) - inputs
 
 

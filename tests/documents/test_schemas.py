@@ -65,6 +65,8 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]
     training_record = leave(ready, weights=place(ready, CT, f"results/{MODEL}/fold_0/checkpoint_final.pth"))
     settings = folder / "plansguard.json"
     settings.write_text(example_of_settings(), encoding="utf-8")
+    baseline = folder / "plansguard-baseline.json"
+    plansguard(workspace, "baseline", "write", "-d", "2", "--baseline", str(baseline))
     outputs: dict[str, list[Path]] = {}
     for name, command in OUTPUTS.items():
         if name == "preprocessing" and find_spec("nnunetv2") is None:
@@ -83,6 +85,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]
         "stamp": found(workspace, "*.stamp.json"),
         "receipt": [training_record],
         "settings": [settings],
+        "baseline": [baseline],
         "report": [of_check, of_migration],
         "diff": [diff],
     }

@@ -139,6 +139,12 @@ SITUATIONS: tuple[Situation, ...] = (
         STAGES,
         3,
     ),
+    Situation("next after a baseline", ("baseline", "write", "-d", "2", "--baseline", "known findings.json")),
+    Situation(
+        "a baseline that is not there",
+        ("check", "-d", "2", "--baseline", "known findings.json"),
+        allowed=("nothing to check",),  # in the current folder of these tests
+    ),
     Situation("next after an extraction", ("extract", FINAL, "-o", "plans of it.json"), commands=2),
     Situation(
         "an extraction from plans",

@@ -26,6 +26,8 @@ PLACE = (DATASET_NAME, "3d_fullres", "0")
 BUILDERS: Mapping[Callable[..., ShellText], tuple[Sequence[str], Mapping[str, str]]] = {
     printed_commands.check: ([DATASET_NAME], {"plans": "{}", "configuration": "{}", "weights": "{}"}),
     printed_commands.check_file: (["{}"], {}),
+    printed_commands.check_with_baseline: (["{}"], {}),
+    printed_commands.baseline: (["write"], {"file": "{}"}),
     printed_commands.preprocess: ([DATASET_NAME, "{}", "{}"], {}),
     printed_commands.migrate: (["{}", DATASET_NAME, "{}"], {"plans": "{}", "workflow": "graft"}),
     printed_commands.undo: ([DATASET_NAME, "{}"], {}),

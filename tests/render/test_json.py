@@ -84,6 +84,7 @@ def test_json_of_a_finding() -> None:
         "related": [],
         "url": f"{RULE_PAGES}/PG101-patch-not-divisible.md",
         "ignored": None,
+        "known": False,
         "corrections": [],
         "consequence_of": None,
     }

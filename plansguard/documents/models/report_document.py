@@ -27,7 +27,9 @@ class Summary(OutputModel):
     )
     info: int = Field(description="Findings of severity info that are neither ignored nor consequences of others.")
     ignored: int = Field(description="Findings that an entry of the settings ignores.")
-    baseline: int = Field(description="Findings that are in a baseline.")
+    baseline: int = Field(
+        description="Findings in the baseline, or there at the git revision, that are not consequences of others."
+    )
     not_checked: int = Field(description="Rules that could not run at a place.")
     documents: int = Field(description="Files that were checked; of doctor, checks that were made.")
     datasets: int = Field(description="Datasets that the files belong to.")
@@ -72,6 +74,7 @@ class FindingEntry(OutputModel):
     url: str = Field(description="The rule's page.")
     fingerprint: str = Field(description="The same while the same values are wrong at the same place.")
     ignored: str | None = Field(description="The reason in the settings for ignoring it, or null.")
+    known: bool = Field(description="Whether it is in the baseline, or was there at the git revision.")
     corrections: list[CorrectionEntry] = Field(
         description="Edits that together certainly correct it, as check --fix writes them; empty where there are none."
     )
@@ -89,6 +92,27 @@ class NotCheckedEntry(OutputModel):
     reason: str = Field(description="Why.")
 
 
+class AbsentEntry(OutputModel):
+    """A finding of the baseline, or of the git revision, that no longer occurs."""
+
+    fingerprint: str = Field(description="Its fingerprint.")
+    count: int = Field(description="How many of them no longer occur.")
+    code: str = Field(description="The rule's code.")
+    name: str = Field(description="The rule's name.")
+    path: str = Field(description="The file, as the baseline names it, or where it was.")
+    pointer: str = Field(description="The JSON pointer (RFC 6901) in it; empty for the whole file.")
+    configuration: str | None = Field(description="The configuration, or null.")
+    message: str = Field(description="What was wrong.")
+
+
+class ComparedEntry(OutputModel):
+    """What the findings are compared with."""
+
+    kind: Literal["baseline", "revision"] = Field(description="A file of known findings, or a git revision.")
+    source: str = Field(description="The file, or the revision as it was typed.")
+    absent: list[AbsentEntry] = Field(description="Its findings that no longer occur.")
+
+
 class ReportDocument(OutputModel):
     """The result of one command of plansguard."""
 
@@ -98,4 +122,5 @@ class ReportDocument(OutputModel):
     inputs: list[str] = Field(description="The command's arguments: paths, dataset ids or names.")
     summary: Summary = Field(description="Counts.")
     findings: list[FindingEntry] = Field(description="All findings, the most severe first.")
+    compared: ComparedEntry | None = Field(description="What the findings are compared with, or null.")
     not_checked: list[NotCheckedEntry] = Field(description="What could not be checked, and why.")

@@ -24,6 +24,7 @@ SCHEMAS = {
     "stamp": Source("PreprocessingRecord", "Preprocessing record: <data_identifier>.stamp.json."),
     "receipt": Source("TrainingRecord", "Training record: plansguard_receipt.json."),
     "settings": Source("Settings", "plansguard.json, or [tool.plansguard] of pyproject.toml."),
+    "baseline": Source("Baseline", "plansguard-baseline.json."),
     "report": Source("ReportDocument", "check, migrate, gate, train and doctor --output json."),
     "diff": Source("DiffDocument", "diff --output json."),
     "fit": Source("FitDocument", "fit --output json."),

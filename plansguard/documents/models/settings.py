@@ -41,3 +41,8 @@ class Settings(BaseModel):
         default_factory=dict, description="Thresholds of rules, by the rule's code or name; its page lists them."
     )
     ignore: list[Ignore] = Field(default_factory=list, description="Findings that are accepted, each with a reason.")
+    baseline: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The baseline of check, relative to this file, such as plansguard-baseline.json.",
+    )

@@ -52,7 +52,7 @@ class ActiveSettings:
     """Settings, and the document they were read from; without one, the defaults.
 
     ``select`` contains codes and names of the only rules that run, or is None for all. ``options`` are those of rules,
-    by code. ``table`` is the place of the settings in the document.
+    by code. ``table`` is the place of the settings in the document. ``baseline`` is a file of known findings.
     """
 
     fail_on: Severity = Severity.ERROR
@@ -62,6 +62,7 @@ class ActiveSettings:
     options: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     document: SettingsDocument | None = None
     table: tuple[str, ...] = ()
+    baseline: Path | None = None
     today: datetime.date = field(default_factory=datetime.date.today)
 
     def apply(self, findings: Iterable[Finding]) -> tuple[list[Finding], tuple[IdleIgnore, ...]]:
@@ -147,6 +148,7 @@ def read_settings(path: Path, rules: tuple[RuleInfo, ...]) -> ActiveSettings:
         {rule.code: settings.options[word] for rule in rules for word in rule[:2] if word in settings.options},
         document,
         table,
+        None if settings.baseline is None else Path(os.path.normpath(path.parent / settings.baseline)),
     )
 
 
