@@ -37,6 +37,7 @@ from plansguard.subjects.request import DEFAULT_SEED, Reading
 
 if TYPE_CHECKING:
     from plansguard.artefacts.data.workers import Pool
+    from plansguard.subjects.dataset import Dataset
     from plansguard.subjects.figures.collect import Visited
 
 
@@ -97,6 +98,14 @@ Baseline = Annotated[
         "baseline of the settings.",
     ),
 ]
+Against = Annotated[
+    str | None,
+    Option(
+        metavar="REVISION",
+        help="Findings that the same documents had at this git revision are known, as with --baseline: what is left is "
+        "what a branch brings.",
+    ),
+]
 Diff = Annotated[
     bool, Option("--diff", help="Show what --fix would write, in place of the report on the screen. Write nothing.")
 ]
@@ -115,6 +124,7 @@ def check(
     fail_on: FailOn = None,
     settings: SettingsFile = None,
     baseline: Baseline = None,
+    against: Against = None,
     allow_empty: AllowEmpty = False,
     fix: Fix = False,
     diff: Diff = False,
@@ -134,27 +144,28 @@ def check(
     """
     from plansguard.commands.check import check as run_check
 
-    if fix and diff:
-        raise UsageError("--fix writes what --diff only shows", hint="give one of them")
+    _assert_one_each(fix=fix, diff=diff, baseline=baseline, against=against)
     _assert_read(data, seed, dask)
     outputs = parse_outputs(output, verbose=verbose, quiet=quiet)
     active = load_settings(settings, places_of(paths, dataset))
     visited, chosen = _visited(outputs), DEFAULT_SEED if seed is None else seed
     asked = partial(run_check, plans=plans, configuration=configuration, weights=weights, settings=active)
 
-    def judged() -> Report:
+    def judged(then: Callable[[Dataset], Dataset] | None = None) -> Report:
         with progress_bar("looking for documents") as progress:
             reading = Reading(data.value, chosen, pool_of(data, dask, progress))
             where = partial(asked, paths or [], datasets=dataset or [])
-            return where(reading=reading, progress=progress.report, visit=visited)
+            return where(reading=reading, progress=progress.report, visit=visited if then is None else None, then=then)
 
     report = judged()
     if fix:
         report = _corrected(report, judged, outputs)
     elif diff:
         outputs = _with_diff(report, outputs)
-    everything = (plans or configuration or weights) is None
-    report = _compared(report, baseline or active.baseline, data, everything=everything)
+    if against is not None:
+        report = _compared_with_revision(report, against, judged)
+    elif known := baseline or active.baseline:
+        report = _compared(report, known, data, everything=(plans or configuration or weights) is None)
     report = replace(report, fail_on=fail_on or active.fail_on, allow_empty=allow_empty)
     emit(report, outputs, None if visited is None else page("check", report, visited))
     raise typer.Exit(report.exit_code())
@@ -169,6 +180,14 @@ def _visited(outputs: OutputTargets) -> Visited | None:
     return Visited()
 
 
+def _assert_one_each(*, fix: bool, diff: bool, baseline: Path | None, against: str | None) -> None:
+    """Raise UsageError for options that exclude each other."""
+    if fix and diff:
+        raise UsageError("--fix writes what --diff only shows", hint="give one of them")
+    if baseline is not None and against is not None:
+        raise UsageError("--baseline and --against both say which findings are known", hint="give one of them")
+
+
 def _assert_read(data: Depth, seed: int | None, dask: str | None) -> None:
     """Raise UsageError for an option of a reading that does not take place."""
     if seed is not None and data is not Depth.SAMPLE:
@@ -177,13 +196,20 @@ def _assert_read(data: Depth, seed: int | None, dask: str | None) -> None:
         raise UsageError(f"--data none leaves nothing to read on {dask}", hint="leave --data none or --dask out")
 
 
-def _compared(report: Report, baseline: Path | None, data: Depth, *, everything: bool) -> Report:
-    """Return the report with the findings of the baseline known, if there is one."""
-    if baseline is None:
-        return report
+def _compared(report: Report, baseline: Path, data: Depth, *, everything: bool) -> Report:
+    """Return the report with the findings of the baseline known."""
     from plansguard.commands.baseline import compared
 
     return compared(report, baseline, data.value, everything=everything)
+
+
+def _compared_with_revision(
+    report: Report, revision: str, judged: Callable[[Callable[[Dataset], Dataset]], Report]
+) -> Report:
+    """Return the report with the findings known that were there at the revision."""
+    from plansguard.commands.against import compared
+
+    return compared(report, revision, judged)
 
 
 def _corrected(report: Report, judged: Callable[[], Report], outputs: OutputTargets) -> Report:

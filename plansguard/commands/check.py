@@ -36,6 +36,7 @@ def check(
     settings: ActiveSettings | None = None,
     progress: Progress | None = None,
     visit: Callable[[Dataset], None] | None = None,
+    then: Callable[[Dataset], Dataset] | None = None,
 ) -> Report:
     """Check plans and the files beside them.
 
@@ -45,7 +46,8 @@ def check(
     ``-pretrained_weights``; without ``plans`` it is checked against nnU-Net's default plans, which training would use.
     ``reading`` is how much of the preprocessed arrays is read (default: the headers of all cases). ``settings``
     defaults to the nearest ``plansguard.json`` or ``pyproject.toml`` with settings. ``progress`` is called with what is
-    counted, how many are done, and of how many; ``visit`` with each dataset before its rules run.
+    counted, how many are done, and of how many; ``visit`` with each dataset before its rules run. ``then`` returns what
+    is judged in place of a dataset: how it was at an earlier time.
 
     Raises UsageError (an unknown path or dataset) and UnreadableDocument (broken settings or weights).
     """
@@ -56,14 +58,7 @@ def check(
     named = [_dataset_named(dataset) for dataset in tracked(ids, "reading datasets", progress)]
     subjects = _distinct(discover(places, progress), named, progress)
     if plans is not None:
-        # Below a folder that was named, only the datasets that have these plans are meant; unless none has.
-        every = list(subjects)
-        with_plans = [
-            subject
-            for subject in every
-            if subject in named or subject.folder in places or plans in (each.identifier for each in subject.plans)
-        ]
-        subjects = tracked(with_plans or every, _CHECKING, progress)
+        subjects = tracked(_with_plans([*subjects], plans, named, places), _CHECKING, progress)
     checkpoint = weights_from(weights)
     if checkpoint is not None and plans is None:
         plans = DEFAULT_IDENTIFIER
@@ -73,9 +68,10 @@ def check(
     def requested() -> Iterator[Dataset]:
         nonlocal lacks_plans
         for subject in subjects:
-            lacks_plans = lacks_plans and not subject.plans
-            subject.request = request
-            yield subject
+            judged = subject if then is None else then(subject)
+            lacks_plans = lacks_plans and not judged.plans
+            judged.request = request
+            yield judged
 
     report = run_rules(
         "check",
@@ -85,6 +81,19 @@ def check(
         rules=RULES_OF_DATASETS,
     )
     return replace(report, lacks_plans=bool(report.documents) and lacks_plans)
+
+
+def _with_plans(datasets: list[Dataset], plans: str, named: Sequence[Dataset], places: Sequence[Path]) -> list[Dataset]:
+    """Return the datasets that were named or have these plans; all of them if there is none.
+
+    Below a folder that was named, only the datasets that have the plans are meant.
+    """
+    chosen = [
+        one
+        for one in datasets
+        if one in named or one.folder in places or plans in (each.identifier for each in one.plans)
+    ]
+    return chosen or datasets
 
 
 def _visited(datasets: Iterable[Dataset], visit: Callable[[Dataset], None]) -> Iterator[Dataset]:

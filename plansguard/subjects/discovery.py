@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from plansguard.core import disk
@@ -75,10 +75,12 @@ def dataset_in(
     named: Iterable[str] = (),
     workspace: Workspace | None = None,
     entries: disk.Entries | None = None,
+    contents: Mapping[str, bytes] | None = None,
 ) -> Dataset:
     """The documents of one folder, in this workspace or else the one around the folder.
 
-    ``entries`` are those of the folder where it has been listed already.
+    ``entries`` are those of the folder where it has been listed already; ``contents`` are those of files that are not
+    read from disk, by name.
 
     A file in ``named`` is included if its name is one of nnU-Net's, or if it cannot be read; for plans, a name such as
     pricing_plans.json is not enough. Files without a name and
@@ -93,14 +95,15 @@ def dataset_in(
     named = set(named)
     entries = entries or _entries(folder)
     place = "" if folder == Path() else str(folder)
+    contents = contents or {}
     for name in sorted({*named, *_json_names(entries)}):
         expected = expected_kind(name)
         # Plans are known by the record beside them, too.
         certain = expected is not None or _stem(name) + file_names.MIGRATION_RECORD_ENDING in entries.files
         try:
-            document = _read(disk.joined(place, name), certain)
+            document = _read(disk.joined(place, name), certain, contents.get(name))
         except UnreadableDocument as error:
-            if name in named or certain or _resembles_document(folder / name):
+            if name in named or certain or _resembles_document(folder / name, contents.get(name)):
                 unreadable.append(error)
             elif isinstance(error.__cause__, OSError) and error.__cause__.errno in _CLOSED:
                 closed.append(error)
@@ -240,17 +243,17 @@ def _stem(file: str) -> str:
     return file.rpartition(".")[0] or file
 
 
-def _resembles_document(path: Path) -> bool:
-    """Whether a file that cannot be read is one of nnU-Net's by its content."""
+def _resembles_document(path: Path, raw: bytes | None) -> bool:
+    """Whether a file that cannot be read is one of nnU-Net's by its content, which may be given."""
     try:
-        return resembles_document(json_document.read_bytes(path))
+        return resembles_document(json_document.read_bytes(path) if raw is None else raw)
     except UnreadableDocument:
         return False
 
 
-def _read(path: str, certain: bool) -> JsonDocument | None:
-    """The parsed file; None when it is not ``certain`` to be of nnU-Net, and its content is not."""
-    raw = json_document.read_bytes(path)
+def _read(path: str, certain: bool, raw: bytes | None) -> JsonDocument | None:
+    """The parsed file; None if it is not ``certain`` to be of nnU-Net, and its content (``raw``, or on disk) is not."""
+    raw = json_document.read_bytes(path) if raw is None else raw
     if is_baseline(raw):
         return None  # its name may be like that of plans
     return size_limits.parse(raw, path) if certain or may_be_document(raw) else None

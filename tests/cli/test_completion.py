@@ -26,7 +26,7 @@ CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 MODELS = f"nnUNet_results/{OTHER_CT}"
 #: Parameters whose values only the user knows, beside numbers and paths.
 FREE = {
-    *("check dask", "migrate reader", "extract plans", "train max_time"),
+    *("check dask", "check against", "migrate reader", "extract plans", "train max_time"),
     *("migrate because", "train because", "gate because", "gate command", "diff before", "diff after"),
 }
 

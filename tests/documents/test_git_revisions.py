@@ -190,6 +190,22 @@ def test_nothing_is_run(channel: Channel) -> None:
     assert not MARKER.exists()
 
 
+@every_channel
+def test_nothing_is_run_for_a_comparison(channel: Channel) -> None:
+    """`check --against` lists folders and asks which files are ignored as well."""
+    channel.open()
+    Path(".gitignore").write_text("ignored.json\n")
+    Path("ignored.json").write_text("{}")
+    Path("nnUNetPlans.json").write_text('{"plans_name": "x", "configurations": {}}')
+    done = run("check", "--against", "HEAD~1")
+    assert not MARKER.exists()
+    if "blob" in channel.used_by and channel.open is not pager:
+        assert done.code == 2
+        assert "plansguard fetches nothing" in done.err
+    else:
+        assert (done.code, done.out.startswith("0 known findings (git revision HEAD~1)")) == (0, True)
+
+
 @pytest.mark.parametrize("open_channel", [upload_pack, external_transport, ssh_command, remote_helper, included])
 def test_a_git_without_the_switch_for_fetching(
     open_channel: Callable[[], None], monkeypatch: pytest.MonkeyPatch
