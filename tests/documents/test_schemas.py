@@ -249,7 +249,6 @@ BROKEN: dict[str, dict[str, Any]] = {
         "/ignore/0/reason": "",
         "/ignore/0/until": "soon",
         "/fail-on": "error",
-        "/baseline": "",
     },
     "report": {
         "/command": GONE,
