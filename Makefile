@@ -129,7 +129,7 @@ $(VENV)/.installed-site: $(VENV)/.created pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.created pyproject.toml constraints.txt
 	@echo 'installing plansguard, nnU-Net, torch and the test tools into $(VENV) (several GB the first time)'
-	@$(PYTHON) $(INSTALL) --editable '.[dev,train,data,dask,report,browser,site]'
+	@$(PYTHON) $(INSTALL) --editable '.[dev,train,data,dask,report,browser,site,notebook]'
 	@touch $(VENV)/.installed $(VENV)/.installed-site $@
 
 $(VENV_QUICK)/.installed-quick: $(VENV_QUICK)/.created pyproject.toml constraints.txt

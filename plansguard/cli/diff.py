@@ -40,8 +40,7 @@ def diff(
         plansguard diff nnUNetPlans.json PretrainPlans.json
         plansguard diff HEAD~1:nnUNetPlans.json nnUNetPlans.json --fail-on weights,input
     """
-    from plansguard.documents import git_revisions
-    from plansguard.documents.recognise import recognise
+    from plansguard.commands.diff import diff as run_diff
     from plansguard.nnunet import plans_diff
     from plansguard.render import diff as rendering
 
@@ -50,14 +49,9 @@ def diff(
         if facet not in plans_diff.FACETS:
             raise UsageError(f"{facet!r} is not a facet", hint=f"facets: {', '.join(plans_diff.FACETS)}")
     outputs = text_or_json(output, html=True)
-    with progress_bar("reading the plans"):
-        documents = [git_revisions.read(place) for place in (before, after)]
-    for document in documents:
-        if recognise(document.value) != "plans":
-            raise UsageError(f"{document.path} holds no nnU-Net plans", hint="give two plans files")
-    old, new = (document.value for document in documents)
     with progress_bar("comparing the plans"):
-        changes = plans_diff.compare(old, new)
+        difference = run_diff(before, after)
+    old, new, changes = difference.before.value, difference.after.value, difference.changes
     channels = _channels_beside(after)
     emit_text_or_json(
         outputs,

@@ -18,14 +18,11 @@ from plansguard.cli.common_options import (
     text_or_json,
 )
 from plansguard.cli.progress_bar import progress_bar
-from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument, UsageError
 from plansguard.nnunet import printed_commands
-from plansguard.nnunet.workspace import Workspace
 
 if TYPE_CHECKING:
     from plansguard.subjects.fit_result import FitResult
-    from plansguard.subjects.request import Progress
 
 Weights = Annotated[
     list[Path],
@@ -59,7 +56,9 @@ def fit(
         plansguard fit checkpoint_final.pth -d 2
         plansguard fit checkpoint_final.pth model.zip --all
     """
+    from plansguard.commands.fit import fit as run_fit
     from plansguard.render import fit as rendering
+    from plansguard.subjects.fit_result import LOADS
     from plansguard.subjects.request import tracked
 
     outputs = text_or_json(output, as_json=as_json, html=True)
@@ -71,13 +70,15 @@ def fit(
     fits_all = True
     with progress_bar("reading the weights") as progress:
         for path in tracked([*dict.fromkeys(checkpoint)], "reading weights", progress.report):
+            ids = None if every else dataset
             try:
-                found, fits = _results(path, None if every else dataset, plans, configuration, progress.report)
+                found = run_fit(path, ids, plans=plans, configuration=configuration, progress=progress.report)
             except UnreadableDocument as error:
                 unreadable.append(error)
                 continue
             results += found
-            fits_all = fits_all and fits
+            fitting = {result.dataset for result in found if result.outcome == LOADS}
+            fits_all = fits_all and fitting == {result.dataset for result in found}
     results = list(dict.fromkeys(results))  # a dataset may be named by its id and by its name
     if results or not unreadable:
         emit_text_or_json(
@@ -89,20 +90,3 @@ def fit(
     for each in unreadable:
         show_error(each)
     raise typer.Exit(2 if unreadable else 0 if fits_all else 1)
-
-
-def _results(
-    path: Path, ids: list[str] | None, plans: str | None, configuration: str | None, progress: Progress
-) -> tuple[list[FitResult], bool]:
-    """The results of one artefact with weights, and whether every dataset has plans that they fit."""
-    from plansguard.artefacts.checkpoint.trained_model import weights_in
-    from plansguard.commands.fit import datasets_to_fit
-    from plansguard.commands.fit import fit as run_fit
-    from plansguard.subjects.fit_result import LOADS
-
-    weights = weights_in(path)
-    subjects = datasets_to_fit(Workspace.from_environment(), ids, plans, configuration, weights, progress)
-    zipped = disk.is_file(path) and weights.path != str(path)
-    results = run_fit(weights, subjects, configuration, path if zipped else None, progress)
-    fitting = {result.dataset for result in results if result.outcome == LOADS}
-    return results, fitting == {subject.name for subject in subjects}

@@ -6,18 +6,20 @@ import platform
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plansguard import __version__
 from plansguard.artefacts.description import OMITTED, CheckpointDescription, Description, PlansDescription
+from plansguard.core.errors import UsageError
 from plansguard.core.report import Report, Severity
 from plansguard.core.text import counted
 from plansguard.nnunet import plans_diff
 from plansguard.nnunet.install.packages import version
 from plansguard.nnunet.workspace import Workspace
 from plansguard.render import Screen
-from plansguard.render.html.page import Heading, overview_page, report_page, tables_page
+from plansguard.render.html.page import Heading, assert_possible, overview_page, report_page, tables_page
 from plansguard.render.html.section import Section
 from plansguard.subjects.discovery import dataset_in, dataset_of
 from plansguard.subjects.figures import collect
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 #: The path of plans, and their value.
 Compared = tuple[str, dict[str, Any]]
+#: In a notebook.
+_FRAME = "width: 100%; height: 32em; border: 0"
 #: Packages whose versions decide what nnU-Net does.
 _PACKAGES = ("nnunetv2", "torch")
 
@@ -49,6 +53,15 @@ def heading() -> Heading:
 def of_report(report: Report) -> str:
     """Return a page without figures."""
     return report_page(report, heading=heading())
+
+
+def in_notebook(report: Report) -> str | None:
+    """Return a frame with the page of a report, whose styles do not reach the notebook; None without its packages."""
+    try:
+        assert_possible()
+    except UsageError:
+        return None
+    return f'<iframe srcdoc="{escape(of_report(report))}" sandbox="allow-scripts" style="{_FRAME}"></iframe>'
 
 
 def of_check(report: Report, visited: collect.Visited) -> str:

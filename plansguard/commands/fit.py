@@ -34,6 +34,7 @@ from plansguard.subjects.weights import Weights, axes_of, meant_for, plans_in
 
 if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
+from plansguard.artefacts.checkpoint.trained_model import weights_in
 
 #: Obstacles that no migration of plans removes.
 _BEYOND_PLANS = ("channels", "dimensions")
@@ -78,6 +79,30 @@ def datasets_to_fit(
 
 
 def fit(
+    weights: str | Path,
+    datasets: Sequence[str] | None = None,
+    *,
+    plans: str | None = None,
+    configuration: str | None = None,
+    progress: Progress | None = None,
+) -> list[FitResult]:
+    """Compare weights with the plans of datasets: which of them they fit, and what others need.
+
+    ``weights`` is a .pth file of nnU-Net v2, or the folder or zip of a model. ``datasets`` are ids or names below
+    ``$nnUNet_preprocessed`` (None: all). ``plans`` and ``configuration`` narrow the comparison as nnU-Net's ``-p`` and
+    ``-c`` do; ``configuration`` defaults to the one that the weights were trained as. ``progress`` is called with what
+    is counted, how many are done, and of how many. Nothing in the file is executed, and nothing is written.
+
+    Raises UnreadableDocument when nnU-Net could not load the file into any network, and UsageError for unknown
+    datasets, plans and configurations.
+    """
+    checkpoint, workspace = weights_in(Path(weights)), Workspace.from_environment()
+    subjects = datasets_to_fit(workspace, datasets, plans, configuration, checkpoint, progress)
+    zipped = disk.is_file(weights) and checkpoint.path != str(weights)
+    return compare(checkpoint, subjects, configuration, Path(weights) if zipped else None, progress)
+
+
+def compare(
     checkpoint: Checkpoint,
     datasets: Sequence[Dataset],
     configuration: str | None = None,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from plansguard.artefacts.checkpoint.trained_model import weights_in
 from plansguard.artefacts.data.cases import list_folder
 from plansguard.commands.check import check
-from plansguard.commands.fit import fit
+from plansguard.commands.fit import compare
 from plansguard.core import disk
 from plansguard.core.errors import Absent, PlansguardError, UnreadableDocument, UsageError
 from plansguard.nnunet.workspace import TrainedModel, Workspace, trained_models
@@ -74,6 +74,6 @@ def _configuration(dataset: Dataset, configuration: Configuration) -> Configurat
 def _weights(model: TrainedModel, datasets: Sequence[Dataset]) -> WeightsState:
     name = f"{model.folder.parent.name}/{model.folder.name}"
     try:
-        return WeightsState(name, tuple(fit(weights_in(model.folder), datasets)))
+        return WeightsState(name, tuple(compare(weights_in(model.folder), datasets)))
     except PlansguardError as error:
         return WeightsState(name, unread=error.reason)

@@ -51,11 +51,13 @@ _OF_CONFIGURATION = (
 )
 
 
-def show(path: Path) -> Description:
+def show(path: str | Path) -> Description:
     """Describe the checkpoint, the models or the plans at ``path``.
 
-    Raises UnreadableDocument when it is none of them or cannot be read.
+    Spacings are in mm; spacings, patches and strides have the order of the array axes, after transpose_forward. Raises
+    UnreadableDocument when it is none of them or cannot be read.
     """
+    path = Path(path)
     artefact = trained_model.read_artefact(path)
     if isinstance(artefact, Checkpoint):
         return Description(str(path), _checkpoint(artefact))

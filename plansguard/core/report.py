@@ -324,6 +324,13 @@ class Report:
             "datasets": self.datasets,
         }
 
+    def _repr_html_(self) -> str | None:
+        """The report as a page in a notebook; None, for its text, without the extra ``report``."""
+        from importlib import import_module
+
+        page: str | None = import_module("plansguard").in_notebook(self)  # by name: pages are made above this room
+        return page
+
     def fails(self, fail_on: Severity) -> bool:
         """Whether an active finding is at or above ``fail_on``."""
         return any(finding.severity.rank >= fail_on.rank for finding in self.active)

@@ -205,7 +205,7 @@ COMMANDS: dict[str, tuple[Sequence[str], str, str]] = {
         "plansguard.artefacts.checkpoint.trained_model:read_checkpoint",
         f"reading {CHECKPOINT}: ",
     ),
-    "diff": (["diff", PLANS, PLANS], "plansguard.documents.git_revisions:read", "reading the plans: "),
+    "diff": (["diff", PLANS, PLANS], "plansguard.documents.git_revisions:read", "comparing the plans: "),
     "migrate": (
         ["migrate", "-s", "1", "-t", "2", "-tp", "New"],
         "plansguard.migration.plan:run_rules",

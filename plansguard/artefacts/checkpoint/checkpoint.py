@@ -82,12 +82,15 @@ class Checkpoint(Contents):
         return any(location.startswith("cuda") for location in self.locations)
 
 
-def read_checkpoint(path: Path, stream: BinaryIO | None = None) -> Checkpoint:
-    """Read a checkpoint; with ``stream``, from this open file, and ``path`` is only its name in messages.
+def read_checkpoint(path: str | Path, stream: BinaryIO | None = None) -> Checkpoint:
+    """Read a checkpoint, without its weights and without executing anything in it.
+
+    With ``stream``, it is read from this open file, and ``path`` is only its name in messages.
 
     UnreadableDocument for a file that cannot be opened, is cut short, or is no checkpoint. The pickle of a v1
     ``.model`` is read from the same folder; an unpacked checkpoint may be named by its folder or its data.pkl.
     """
+    path = Path(path)
     if stream is not None:
         return _CheckpointReader(path).read(stream)
     if disk.is_folder(path):
