@@ -28,7 +28,7 @@ help:
 	@echo 'make test        everything: ruff, mypy, import-linter, all tests; installs nnU-Net and torch (several GB)'
 	@echo 'make test-quick  the same without what needs nnU-Net or takes long'
 	@echo 'make fuzz        the readers of untrusted files on mutated real ones, for hours'
-	@echo 'make docs        write docs/rules/, docs/coverage.md and schemas/ from the code (also: make schemas)'
+	@echo 'make docs        write schemas/, docs/rules/ and other pages of docs/ from the code (also: make schemas)'
 	@echo 'make site        the documentation as HTML in build/site; a broken link or an unlisted page is an error'
 	@echo 'make pictures    store and draw what the main commands show on a terminal'
 	@echo 'make page-pictures  draw the pages of the README in Chromium'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,15 @@ html_title = f"plansguard {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_use_index = False
 html_show_sourcelink = False
 #: Furo writes one link per page to the file that it was made from.
 html_theme_options = {"source_repository": f"{REPOSITORY}/", "source_branch": "main", "source_directory": "docs/"}
 
 #: A relative target of a link or an image.
 TARGET = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)(?=[)#])")
+#: Pages of the site that are files of the repository.
+FILES = {"overview": "README.md", "contributing": "CONTRIBUTING.md", "changes": "CHANGELOG.md"}
 #: All pages of rules are below their table, which GitHub shows without this list.
 RULES = "\n```{toctree}\n:hidden:\n:glob:\n\nPG*\n```\n"
 #: Page, or "rules" for that of any rule -> the list of pages at its side.
@@ -38,17 +42,25 @@ SIDES: dict[str, str] = {}
 
 
 def prepare(_: Sphinx, docname: str, source: list[str]) -> None:
-    """Let links out of docs/ lead to the repository; list the rules below their table."""
-    folder = (DOCS / docname).parent
+    """Put in the files of the repository; let links out of docs/ lead to them, or to the repository."""
+    here = (DOCS / docname).parent
+    folder, text = here, source[0]
+    if docname in FILES:
+        folder = DOCS.parent
+        text = (folder / FILES[docname]).read_text(encoding="utf-8")
+    pages = {(DOCS.parent / file): DOCS / f"{name}.md" for name, file in FILES.items()}
 
-    def absolute(match: re.Match[str]) -> str:
+    def moved(match: re.Match[str]) -> str:
         file = (folder / match[1]).resolve()
-        if file.is_relative_to(DOCS) or not file.exists():
+        file = pages.get(file, file)
+        if not file.exists():
             return match[1]
+        if file.is_relative_to(DOCS):
+            return os.path.relpath(file, here)
         kind = "tree" if file.is_dir() else "blob"
         return f"{REPOSITORY}/{kind}/main/{file.relative_to(DOCS.parent).as_posix()}"
 
-    source[0] = TARGET.sub(absolute, source[0]) + (RULES if docname == "rules/README" else "")
+    source[0] = TARGET.sub(moved, text) + (RULES if docname == "rules/README" else "")
 
 
 def shorten(_: Sphinx, pagename: str, _template: str, context: dict[str, Any], _tree: object) -> None:

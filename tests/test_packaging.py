@@ -94,7 +94,15 @@ def test_the_run_time_dependencies_are_light(wheel: zipfile.ZipFile) -> None:
     needed = [one for one in metadata(wheel).get_all("Requires-Dist", []) if "extra ==" not in one]
     assert sorted(re.split("[<>]", one)[0] for one in needed) == ["deepdiff", "filelock", "pydantic", "tomli", "typer"]
     assert [one for one in needed if one.startswith("tomli")] == ["tomli>=2; python_version < '3.11'"]
-    assert set(metadata(wheel).get_all("Provides-Extra", [])) == {"train", "data", "dask", "report", "dev", "browser"}
+    assert set(metadata(wheel).get_all("Provides-Extra", [])) == {
+        "train",
+        "data",
+        "dask",
+        "report",
+        "dev",
+        "browser",
+        "site",
+    }
 
 
 def test_the_sdist_can_be_built_tested_and_read(sdist: dict[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""Write the files that are generated from the code: schemas/, docs/rules/ and docs/coverage.md.
+"""Write the files that are generated from the code: schemas/ and pages of docs/.
 
 ``python tools/generate.py`` writes; with ``--check`` nothing is written and the exit code is 1 if a file is stale.
 """
@@ -9,6 +9,8 @@ import argparse
 import csv
 import sys
 from pathlib import Path
+
+import reference
 
 from plansguard.documents.models.schema import SCHEMAS, schema_text
 from plansguard.rules import RULES
@@ -24,6 +26,8 @@ def generated() -> dict[Path, str]:
         files[Path("docs/rules") / f"{rule.info.code}-{rule.info.name}.md"] = page(rule)
     files[Path("docs/rules/README.md")] = _index()
     files[Path("docs/coverage.md")] = _coverage()
+    files[Path("docs/commands.md")] = reference.commands()
+    files[Path("docs/schemas.md")] = reference.schemas()
     return files
 
 

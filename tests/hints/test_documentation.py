@@ -73,5 +73,5 @@ def test_the_commands_are_found() -> None:
     """A block of each kind, a continued line, a launcher, a chain, and text."""
     files = {place.partition(":")[0] for place in COMMANDS}
     assert {"README.md", "docs/gate.md", "docs/steps.md", "docs/road.md", "docs/weights.md"} <= files
-    assert any(place.startswith("docs/gate.md: srun") for place in COMMANDS)
+    assert any(place.startswith("docs/howto/slurm.md: srun") for place in COMMANDS)
     assert any(place.startswith("docs/rules/") for place in COMMANDS)

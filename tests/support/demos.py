@@ -75,8 +75,9 @@ def assert_shown(session: Session) -> None:
         assert steps(block), "a console block begins with a command"
         for command, printed in steps(block):
             outputs = session.outputs(command)
-            assert any(re.fullmatch(_as_pattern(printed), output) for output in outputs), f"$ {command}\n{outputs}"
+            assert any(re.fullmatch(as_pattern(printed), output) for output in outputs), f"$ {command}\n{outputs}"
 
 
-def _as_pattern(printed: str) -> str:
+def as_pattern(printed: str) -> str:
+    """Return the pattern of an output as shown: a line ``...`` replaces omitted lines."""
     return "".join(r"(?:.*\n)+?" if line == "...\n" else re.escape(line) for line in printed.splitlines(keepends=True))
