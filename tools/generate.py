@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import sys
 from pathlib import Path
 
@@ -17,6 +18,20 @@ from plansguard.rules import RULES
 from plansguard.rules.engine.page import page
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Schema of a document that people edit -> its name in the catalogue, and the files that editors check with it.
+EDITED = {
+    "plans": (
+        "nnU-Net plans",
+        ["nnUNet*Plans.json", "**/nnUNet_preprocessed/Dataset*/*Plans.json", "**/nnUNet_results/Dataset*/*/plans.json"],
+    ),
+    "dataset": (
+        "nnU-Net dataset.json",
+        ["**/nnUNet_raw/Dataset*/dataset.json", "**/nnUNet_preprocessed/Dataset*/dataset.json"],
+    ),
+    "fingerprint": ("nnU-Net dataset fingerprint", ["dataset_fingerprint.json"]),
+    "splits": ("nnU-Net splits", ["**/nnUNet_preprocessed/Dataset*/splits_final.json"]),
+    "settings": ("plansguard settings", ["plansguard.json"]),
+}
 
 
 def generated() -> dict[Path, str]:
@@ -28,6 +43,7 @@ def generated() -> dict[Path, str]:
     files[Path("docs/coverage.md")] = _coverage()
     files[Path("docs/commands.md")] = reference.commands()
     files[Path("docs/schemas.md")] = reference.schemas()
+    files[Path("schemas/catalog.json")] = _catalog()
     return files
 
 
@@ -52,6 +68,20 @@ def _index() -> str:
         for info in (rule.info for rule in RULES)
     )
     return f"# Rules\n\n| code | name | severity | what it finds |\n|---|---|---|---|\n{rows}\n"
+
+
+def _catalog() -> str:
+    """Return the entries for the catalogue of www.schemastore.org, from which editors take schemas."""
+    entries = [
+        {"name": name, "description": f"{name} (checked by plansguard)", "fileMatch": files, "url": _url(schema)}
+        for schema, (name, files) in EDITED.items()
+    ]
+    return json.dumps({"version": 1, "schemas": entries}, indent=2) + "\n"
+
+
+def _url(schema: str) -> str:
+    """Return the address of a schema, which is its ``$id``."""
+    return str(json.loads(schema_text(schema))["$id"])
 
 
 def _coverage() -> str:
