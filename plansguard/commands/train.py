@@ -107,8 +107,8 @@ def prepare(
         options=options or Options(),
         resumes=resumes,
     )
-    has_begun = bool(known(lambda: checkpoints_in(run.output_folder)))
-    if resumes and has_begun:
+    begun = known(lambda: checkpoints_in(run.output_folder)) if resumes else None
+    if begun:
         return replace(run, continues=True)
     weights = weights_from(values.pretrained_weights)
     return replace(run, dataset=replace(dataset, request=replace(request, weights=weights)))
