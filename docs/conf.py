@@ -63,22 +63,27 @@ def prepare(_: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = TARGET.sub(moved, text) + (RULES if docname == "rules/README" else "")
 
 
-def shorten(_: Sphinx, pagename: str, _template: str, context: dict[str, Any], _tree: object) -> None:
-    """Leave the pages of rules out of the list at the side, which is the same for all of them and made once."""
+def adapt(_: Sphinx, pagename: str, _template: str, context: dict[str, Any], _tree: object) -> None:
+    """Shorten the list at the side, and let the keyboard scroll code.
+
+    The list does not name the pages of rules, is the same for all of them, and is made once.
+    """
     whole = context.get("toctree")
 
     def at_the_side(**options: Any) -> str:
         key = "rules" if pagename.startswith("rules/PG") else pagename
         if key not in SIDES:
-            SIDES[key] = whole(**{**options, "maxdepth": 1})
+            SIDES[key] = whole(**{**options, "maxdepth": 1}).replace('role="heading"', 'role="heading" aria-level="2"')
         return SIDES[key]
 
     if whole is not None:
         context["toctree"] = at_the_side
+    if "body" in context:
+        context["body"] = context["body"].replace("<pre>", '<pre tabindex="0">')
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect the functions above."""
     app.connect("source-read", prepare)
-    app.connect("html-page-context", shorten, priority=400)  # before the theme's own function
+    app.connect("html-page-context", adapt, priority=400)  # before the theme's own function
     return {"parallel_read_safe": True, "parallel_write_safe": True}

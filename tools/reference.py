@@ -39,13 +39,13 @@ def schemas() -> str:
         body = schema(name)
         required = body.get("required", ())
         rows = [
-            f"| `{key}` | {'yes' if key in required else ''} | {_description(value, body.get('$defs', {}))} |"
+            f"| `{key}`{' (required)' if key in required else ''} | {_description(value, body.get('$defs', {}))} |"
             for key, value in _properties(body).items()
         ]
         parts.append(
             f"## {name}\n\n{_escaped(source.description)} "
             f"Schema: [{name}.schema.json](../schemas/{name}.schema.json).\n\n"
-            "| key | required | contents |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+            "| key | contents |\n|---|---|\n" + "\n".join(rows) + "\n"
         )
     return "\n".join(parts)
 
