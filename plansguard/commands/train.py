@@ -108,7 +108,7 @@ def prepare(
         resumes=resumes,
     )
     begun = known(lambda: checkpoints_in(run.output_folder)) if resumes else None
-    if begun:
+    if begun or (resumes and run.continues):  # an extension continues another training
         return replace(run, continues=True)
     weights = weights_from(values.pretrained_weights)
     return replace(run, dataset=replace(dataset, request=replace(request, weights=weights)))

@@ -18,7 +18,7 @@ from plansguard.subjects.discovery import configuration_of
 from plansguard.subjects.external_plans import ExternalDataset, ExternalModel
 from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Configuration
-from plansguard.subjects.pretraining import Pretraining, packed, pretraining_among, usual_fold
+from plansguard.subjects.pretraining import Pretraining, data_first, packed, pretraining_among, usual_fold
 from plansguard.subjects.trained_models import trained_with
 
 #: Workflow -> the role of the giving dataset, that of the receiving one, and the purpose.
@@ -75,6 +75,7 @@ def next_commands(migration: Migration) -> Iterator[str]:
         yield printed_commands.train(receiving, name, ALL, plans=identifier)
         weights = (receiving, f"{DEFAULT_TRAINER}__{identifier}__{name}", f"fold_{ALL}", CHECKPOINT_FINAL)
         pretraining = Pretraining(_in_results(pair, Path(*weights)))
+        yield from data_first(pair.giving, pair.plans.identifier, name)
         yield from pretraining.commands(pair.giving.name, name, pair.plans.identifier, usual_fold(pair.giving))
     else:
         pretraining = _weights(pair, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from plansguard.core.text import listed
 from plansguard.documents.models.command_documents import FitDocument, FitEntry
 from plansguard.nnunet.workspace import displayed
 from plansguard.render import Screen, json_text, printable
@@ -83,14 +84,16 @@ def _blocks(results: Sequence[FitResult], *, several: bool) -> Iterator[tuple[st
 
     Where a dataset has several, each names its plans.
     """
-    first: dict[tuple[str, str, str], FitResult] = {}
+    served: dict[tuple[str, str, str], list[FitResult]] = {}
     for result in results:
-        first.setdefault((result.weights, result.dataset, result.command), result)
-    counts = Counter((result.weights, result.dataset) for result in first.values())
-    for result in first.values():
-        plans = f"{result.plans} of " if result.plans and counts[result.weights, result.dataset] > 1 else ""
-        with_weights = f" with {displayed(result.weights)}" if several else ""
-        yield f"{plans}{result.dataset}{with_weights}: {result.reason}", what_to_type(result)
+        served.setdefault((result.weights, result.dataset, result.command), []).append(result)
+    counts = Counter((weights, dataset) for weights, dataset, _ in served)
+    for (weights, dataset, _), group in served.items():
+        result, others = group[0], list(dict.fromkeys(one.plans for one in group[1:] if one.reason != group[0].reason))
+        plans = f"{result.plans} of " if result.plans and (others or counts[weights, dataset] > 1) else ""
+        with_weights = f" with {displayed(weights)}" if several else ""
+        also = f"; the same command serves {listed(others)}" if others else ""
+        yield f"{plans}{dataset}{with_weights}: {result.reason}{also}", what_to_type(result)
 
 
 def as_json(results: Sequence[FitResult]) -> str:

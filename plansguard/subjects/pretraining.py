@@ -153,6 +153,15 @@ def _in_renamed_model(folder: Path, configuration: str) -> Pretraining | None:
     return None
 
 
+def data_first(dataset: Dataset, plans: str, configuration: str) -> list[str]:
+    """The command that preprocesses for a configuration without data; empty where there are data, or no such plans."""
+    named = (one for own in dataset.plans if own.identifier == plans for one in own.configurations)
+    found = next((one for one in named if one.name == configuration), None)
+    if found is None or known(lambda: dataset.data_folder(found)) is not None:
+        return []
+    return [printed_commands.preprocess(dataset.name, plans, configuration)]
+
+
 def after_pretraining(
     dataset: Dataset, plans: Plans, configuration: str, model: str, fold: str, device: str = DEFAULT_DEVICE
 ) -> list[str]:
@@ -168,10 +177,11 @@ def after_pretraining(
     own = record.value["from"]["plans"]
     pretraining = Pretraining(weights, model.partition("__")[0])
     try:
-        fold = usual_fold(dataset_of(dataset.workspace, record.giving))
+        giving = dataset_of(dataset.workspace, record.giving)
+        fold, before = usual_fold(giving), data_first(giving, own, configuration)
     except (UsageError, UnreadableFolder):
-        fold = "0"  # no longer there, or closed
-    return [*pretraining.commands(record.giving, configuration, own, fold, device)]
+        fold, before = "0", []  # no longer there, or closed
+    return [*before, *pretraining.commands(record.giving, configuration, own, fold, device)]
 
 
 def pretraining_among(

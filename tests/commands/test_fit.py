@@ -376,3 +376,12 @@ def test_no_dataset_at_all(workspace: Path) -> None:
     (workspace / ROOTS["preprocessed"]).mkdir()
     done = run("fit", weights, "--all")
     assert (done.code, done.err.splitlines()[1]) == (2, "  check nnUNet_preprocessed")
+
+
+def test_a_reason_names_its_plans_where_others_have_another() -> None:
+    """One migration serves all plans of a dataset, whatever is wrong with each."""
+    place, command = ("w.pth", "Dataset002_X"), "plansguard migrate -s w.pth -t 2 -tp New"
+    results = [FitResult(*place, plans, "2d", "migrate first", why, command) for plans, why in zip("ABC", "xyx")]  # noqa: B905
+    said = text(results, Screen())
+    assert "\nA of Dataset002_X: x; the same command serves B\n  plansguard" in said
+    assert "\nDataset002_X: x\n" in text([results[0], results[2]], Screen())

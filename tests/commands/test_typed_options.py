@@ -200,6 +200,18 @@ def test_a_flag_that_was_not_typed_is_not_named(
     assert "--c " not in f"{found[code]['message']} {found[code]['fix']} "
 
 
+def test_an_extension_is_told_to_leave_the_weights_out(workspace: Path) -> None:
+    """Its own folder of results is empty: what it continues is elsewhere."""
+    for edit in (*READY, weights(), step_checkpoint(FINAL, 500, trainer="nnUNetTrainer_500steps")):
+        edit(workspace, CT)
+    extending = ("--steps", "500", "--extend-to", "900", "--data", "headers", "--dry-run", "--output", "json", *WITH)
+    found = {one["code"]: one for one in run("train", *FULLRES, *extending).json["findings"]}
+    assert found["PG724"]["message"] == "an extension and -pretrained_weights exclude each other"
+    assert found["PG724"]["fix"].startswith("leave -pretrained_weights out: ")
+    resumed = run("train", *FULLRES, *extending, "--resume", "auto").json["findings"]
+    assert "PG724" not in {one["code"] for one in resumed}
+
+
 def test_an_option_behind_the_command_is_moved_to_the_others() -> None:
     done = run(
         "gate", "--data", "headers", "--", "nnUNetv2_train", *FULLRES, "--dry-run", "--gpu-memory", "24", "--npz"

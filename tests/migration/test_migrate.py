@@ -130,6 +130,8 @@ def test_pretrain(workspace: Path) -> None:
     result = migrate("-s", "2", "-t", "1", "-tp", "FinetunePlans", "--workflow", "pretrain")
     assert result.code == 0
     assert "why   pretrain: train a network on Dataset001_PretrainCT that fits Dataset002_FinetuneCT\n" in result.out
+    *_, preprocess, _ = result.out.splitlines()
+    assert preprocess == "  plansguard preprocess -d 2 -p nnUNetPlans -c 3d_fullres"
     assert codes("-s", "2", "-t", "1", "-tp", "FinetunePlans", "--workflow", "pretrain") == set()
     assert (
         "nnUNetv2_train 2 3d_fullres 0 -p nnUNetPlans -tr nnUNetTrainer_250000steps_lr1en3 -pretrained_weights"

@@ -15,7 +15,11 @@ class Ignore(BaseModel):
 
     rule: str = Field(description="The rule's code or name, such as PG307 or spacing-far-from-data.")
     reason: str = Field(min_length=1, description="Why the finding is acceptable here; shown in every report.")
-    path: str = Field(default="*", description="Glob on the file's path below the settings file, with '/' everywhere.")
+    path: str = Field(
+        default="*",
+        description="Glob on the file's path below the settings file, with '/' everywhere. '*/' at its start means "
+        "any folder or none.",
+    )
     pointer: str = Field(default="*", description="Glob on the JSON pointer of the place.")
     until: datetime.date | None = Field(default=None, description="Last day (YYYY-MM-DD) on which this applies.")
 

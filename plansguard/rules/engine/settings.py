@@ -100,9 +100,14 @@ class ActiveSettings:
         return (
             entry.rule in (finding.code, finding.name)
             and not self._expired(entry)
-            and fnmatchcase(self._relative(finding.location.path), entry.path)
+            and self._is_at(finding.location.path, entry.path)
             and fnmatchcase(finding.location.pointer, entry.pointer)
         )
+
+    def _is_at(self, path: str, pattern: str) -> bool:
+        """Return whether a glob matches a path; ``*/`` at its start stands for no folder as well."""
+        relative = self._relative(path)
+        return fnmatchcase(relative, pattern) or (pattern.startswith("*/") and fnmatchcase(relative, pattern[2:]))
 
     def _expired(self, entry: Ignore) -> bool:
         return entry.until is not None and entry.until < self.today

@@ -210,7 +210,9 @@ def fewer_gpus_than_asked(run: TrainingRun) -> Iterator[Found]:
             return
         remedy = f"-num_gpus {len(visible)}" if visible else "without a GPU: -device cpu"
         if not visible:
-            remedy += f"; if the training is for another machine: {run.command(options=('--gpu-memory', 'GB'))}"
+            typed = () if "--dry-run" in run.dataset.request.typed.shared else ("--dry-run",)
+            judged = run.command(options=(*typed, "--gpu-memory", "GB"))
+            remedy += f"; if the training is for another machine: {judged}"
         remedy = f"check nvidia-smi and CUDA_VISIBLE_DEVICES; {remedy}"
         yield found(run.at, asked=asked, trouble=f"{len(visible) or 'none'} can be seen", remedy=remedy)
 

@@ -135,9 +135,10 @@ def continue_and_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
     Evidence: AR-13, RT-04; run/run_training.py, maybe_load_checkpoint and run_training.
     """
     if run.continues and run.weights is not None:
+        extends = run.schedule is not None and run.schedule.extends > 0
         remedy = "leave -pretrained_weights out: the checkpoint that is continued has been trained from them"
-        remedy = remedy if run.present else "leave --c out: there is nothing to continue"
-        what = "--c" if run.schedule is None or not run.schedule.extends else "an extension"
+        remedy = remedy if run.present or extends else "leave --c out: there is nothing to continue"
+        what = "an extension" if extends else "--c"
         yield found(run.at, what=what, other="-pretrained_weights", remedy=remedy)
     if run.continues and run.validates:
         remedy = "--c to continue, which validates at its end; --val only to validate"

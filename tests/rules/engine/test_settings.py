@@ -119,6 +119,8 @@ def test_ignored_findings_are_counted(rule: str) -> None:
         ({"path": "a/*"}, ["a/P.json"]),
         ({"path": "a/P.json"}, ["a/P.json"]),
         ({"path": "*/P.json"}, ["a/P.json", "b/P.json"]),
+        ({"path": "*/a/*"}, ["a/P.json"]),
+        ({"path": "a/*/P.json"}, []),
         ({"path": "?/P.json"}, ["a/P.json", "b/P.json"]),
         ({"path": "[!a]/*"}, ["b/P.json"]),
         ({"path": "P.json"}, []),
