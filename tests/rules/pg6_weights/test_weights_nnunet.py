@@ -404,11 +404,11 @@ def test_from_fit_to_training_by_the_printed_commands(
         outcome, command = verdict_in(done.out)
         outcomes.append(outcome)
         assert done.code == (0 if outcome == "loads" else 1)
-        extra = {"preprocess again": ["-np", "1"], "loads": ["-device", "cpu", "-tr", "nnUNetTrainerStopped"]}
+        extra = {"preprocess": ["-np", "1"], "loads": ["-device", "cpu", "-tr", "nnUNetTrainerStopped"]}
         typed = start(*shlex.split(command)[1:], *extra.get(outcome, []))
         assert typed.returncode == 0, typed.stdout + typed.stderr
         assert "Loading pretrained weights from file" in typed.stdout or outcome != "loads"
-    assert outcomes == ["migrate first", "preprocess again", "loads"]
+    assert outcomes == ["migrate first", "preprocess", "loads"]
 
 
 def verdict_in(text: str) -> tuple[str, str]:
