@@ -65,6 +65,7 @@ class Progress:
 
     seed: int
     documents: int = 0
+    judged_again: int = 0
     commands: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
@@ -230,7 +231,9 @@ def judge_again(bench: Bench, progress: Progress, state: Path) -> None:
     known = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
     path.unlink(missing_ok=True)
     progress.faults.clear()
-    for number in sorted({fault["document"] for fault in known}):
+    numbers = sorted({fault["document"] for fault in known})
+    progress.judged_again += len(numbers)
+    for number in numbers:
         judge_document(bench, progress, number, state)
     save(progress, state)
 
@@ -263,8 +266,9 @@ def table(progress: Progress) -> list[str]:
         "|---|---|---|",
         *(f"| {kind} | {progress.faults[kind]} | 0 |" for kind in kinds),
         "",
-        f"The slowest command took {progress.slowest:.1f} s, the most memory was {progress.peak:.0f} MB.",
-        f"Exit codes: {codes}.",
+        f"{progress.judged_again} documents had faults, and were judged again after a repair. As first judged, the "
+        f"slowest command took {progress.slowest:.1f} s, and the most memory was {progress.peak:.0f} MB. Exit codes: "
+        f"{codes}.",
     ]
 
 
