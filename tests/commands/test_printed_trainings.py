@@ -159,17 +159,24 @@ def _trained(*words: str) -> list[str]:
     return [*next_commands(train.prepare(Workspace.from_environment(), values, Reading("headers")))]
 
 
+#: The data of the fine-tuning dataset are not there.
+PREPROCESS_FIRST = "plansguard preprocess -d 2 -p nnUNetPlans -c 3d_fullres"
+
+
 def test_next_after_a_pretraining(workspace: Path) -> None:
     """The fine-tuning, with the plans that the fine-tuning dataset gave."""
     edit(workspace, remove("results/"), dataset=GIVING)
     done = run("migrate", "-s", "2", "-t", "1", "-tp", "FinetunePlans", "--workflow", "pretrain")
     assert done.code == 0
-    record, fine_tuning = _trained("1", "3d_fullres", "all", "-tr", STEPS, "-p", "FinetunePlans", "-device", "cpu")
+    record, preprocess, fine_tuning = _trained(
+        "1", "3d_fullres", "all", "-tr", STEPS, "-p", "FinetunePlans", "-device", "cpu"
+    )
     model = place(workspace, GIVING, f"results/{STEPS}__FinetunePlans__3d_fullres/fold_all")
     edit(workspace, *READY, weights())
     model.mkdir(parents=True)
     Path(WITH[1]).rename(model / FINAL)
     assert record == f"plansguard verify-receipt {model}"
+    assert preprocess == PREPROCESS_FIRST
     assert complaints(fine_tuning) == set()
     assert "nnUNetv2_train 2 3d_fullres 0 -p nnUNetPlans" in fine_tuning
     assert " -device cpu " in fine_tuning
@@ -182,10 +189,11 @@ def test_next_after_preprocessing_for_a_pretraining(workspace: Path, monkeypatch
     program = str(standin.install(workspace))
     monkeypatch.setattr(runtime, "command", lambda name: program)
     monkeypatch.setenv(standin.LOG, str(workspace / "log"))
-    _, pretraining, fine_tuning = after_next(
+    _, pretraining, preprocess, fine_tuning = after_next(
         run("preprocess", "-d", "1", "-p", "FinetunePlans", "-c", "3d_fullres", "--yes")
     )
     assert pretraining == "plansguard gate -- nnUNetv2_train 1 3d_fullres all -p FinetunePlans"
+    assert preprocess == PREPROCESS_FIRST
     model = place(workspace, GIVING, "results/nnUNetTrainer__FinetunePlans__3d_fullres/fold_all")
     edit(workspace, *READY, weights())
     model.mkdir(parents=True)
