@@ -102,6 +102,7 @@ def test_the_run_time_dependencies_are_light(wheel: zipfile.ZipFile) -> None:
         "dev",
         "browser",
         "site",
+        "notebook",
     }
 
 
