@@ -16,6 +16,7 @@ from plansguard.core import disk
 from plansguard.core.errors import PlansguardError, UnreadableDocument, known
 from plansguard.core.report import Comparison, Finding, KnownFinding, Report
 from plansguard.documents import git_revisions, json_document, size_limits
+from plansguard.documents.file_names import is_json_name
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_in
 from plansguard.subjects.documents import DatasetJson
@@ -54,7 +55,7 @@ class Earlier:
         folder, entries = dataset.folder, dataset.entries
         contents, renamed = self._contents(folder, entries)
         self._renamed.update({str(folder / old): str(folder / new) for old, new in renamed.items()})
-        others = frozenset(name for name in entries.files if not _is_json(name))
+        others = frozenset(name for name in entries.files if not is_json_name(name))
         then = entries._replace(files=others | contents.keys(), links=entries.links - contents.keys())
         before = dataset_in(folder, (), dataset.workspace, then, contents)
         raw = self._raw_dataset_json(dataset)
@@ -70,8 +71,8 @@ class Earlier:
 
     def _contents(self, folder: Path, entries: disk.Entries) -> tuple[dict[str, bytes], dict[str, str]]:
         """The JSON files of a folder then, by the names of then, and the names that some of them have now."""
-        digests = {name: digest for name, digest in self._files(folder).items() if _is_json(name)}
-        names = [name for name in entries.files if _is_json(name)]
+        digests = {name: digest for name, digest in self._files(folder).items() if is_json_name(name)}
+        names = [name for name in entries.files if is_json_name(name)]
         now = {name: raw for name in names if (raw := _content(folder / name)) is not None}
         added = now.keys() - digests.keys()
         same = git_revisions.ignored_in(folder, added) | (added & entries.links)
@@ -124,10 +125,6 @@ def _content(path: Path) -> bytes | None:
         return json_document.read_bytes(path)
     except UnreadableDocument:
         return None
-
-
-def _is_json(name: str) -> bool:
-    return name.endswith(".json") and not name.startswith(".")
 
 
 def _key(finding: Finding) -> Key:

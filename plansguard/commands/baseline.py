@@ -63,10 +63,10 @@ def write(report: Report, path: Path, depth: str) -> BaselineChange:
     """Write the findings of a check as the baseline. Entries of what was not judged now stay."""
     before = read(path) if disk.is_file(path) else BaselineFile(path, depth, ())
     now = entries_of((cause.finding for cause in comparable(report)), path)
-    keys = {Key(entry.path, entry.fingerprint) for entry in now}
-    gone = {Key(entry.path, entry.fingerprint) for entry in _absent(before, report, depth)}
-    old = [entry for entry in before.entries if Key(entry.path, entry.fingerprint) not in keys]
-    kept = [entry for entry in old if Key(entry.path, entry.fingerprint) not in gone]
+    keys = {Key.of(entry) for entry in now}
+    gone = {Key.of(entry) for entry in _absent(before, report, depth)}
+    old = [entry for entry in before.entries if Key.of(entry) not in keys]
+    kept = [entry for entry in old if Key.of(entry) not in gone]
     deeper = max(depth, before.data if kept else depth, key=DEPTHS.index)
     after = BaselineFile(path, deeper, (*now, *kept))
     write_baseline(after)
@@ -78,10 +78,10 @@ def write(report: Report, path: Path, depth: str) -> BaselineChange:
 def prune(report: Report, path: Path, depth: str) -> BaselineChange:
     """Remove the entries that no longer occur."""
     before = read(path)
-    gone = Counter({Key(entry.path, entry.fingerprint): entry.count for entry in _absent(before, report, depth)})
+    gone = Counter({Key.of(entry): entry.count for entry in _absent(before, report, depth)})
     entries = []
     for entry in before.entries:
-        left = entry.count - gone[Key(entry.path, entry.fingerprint)]
+        left = entry.count - gone[Key.of(entry)]
         if left > 0:
             entries.append(replace(entry, count=left))
     after = before._replace(entries=tuple(entries))
@@ -96,7 +96,7 @@ def _absent(baseline: BaselineFile, report: Report, depth: str) -> list[KnownFin
     judged = _Judged(baseline, report, shallow=DEPTHS.index(depth) < DEPTHS.index(baseline.data))
     absent = []
     for entry in baseline.entries:
-        missing = entry.count - occurring[Key(entry.path, entry.fingerprint)]
+        missing = entry.count - occurring[Key.of(entry)]
         if missing > 0 and judged.covers(entry):
             absent.append(replace(entry, count=missing))
     return absent

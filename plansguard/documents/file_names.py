@@ -21,3 +21,8 @@ SETTINGS_NAME = "plansguard.json"
 BASELINE_NAME = "plansguard-baseline.json"
 #: A project's own settings may be in the table ``tool.plansguard`` of this file.
 PROJECT_NAME = "pyproject.toml"
+
+
+def is_json_name(name: str) -> bool:
+    """Whether a file of this name is read as a document: it ends in ``.json``, and is not hidden."""
+    return name.endswith(".json") and not name.startswith(".")

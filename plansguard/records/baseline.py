@@ -38,6 +38,11 @@ class Key(NamedTuple):
     path: str
     fingerprint: str
 
+    @classmethod
+    def of(cls, entry: KnownFinding) -> Key:
+        """The key of an entry."""
+        return cls(entry.path, entry.fingerprint)
+
 
 class BaselineFile(NamedTuple):
     """A baseline, the file that it is in, and how many findings of each key are known."""
@@ -51,7 +56,7 @@ class BaselineFile(NamedTuple):
         """How many findings of each key are known."""
         counts: Counter[Key] = Counter()
         for entry in self.entries:
-            counts[Key(entry.path, entry.fingerprint)] += entry.count
+            counts[Key.of(entry)] += entry.count
         return counts
 
     def key_of(self, finding: Finding) -> Key:

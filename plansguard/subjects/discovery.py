@@ -231,7 +231,7 @@ def _entries(folder: Path) -> disk.Entries:
 def _json_names(entries: disk.Entries) -> Iterator[str]:
     """Names that end in ``.json``, without hidden ones: of files, and of what may be meant to be one."""
     for names in (entries.files, entries.folders, entries.others):
-        yield from (name for name in names if name.endswith(".json") and not name.startswith("."))
+        yield from filter(file_names.is_json_name, names)
 
 
 def _names_plans(file: str) -> bool:
