@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from typer import Argument, Option
@@ -11,9 +11,6 @@ from typer import Argument, Option
 from plansguard.cli.common_options import TextJsonOrHtml, emit_text_or_json, page, text_or_json
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 FailOnFacets = Annotated[
     str | None,

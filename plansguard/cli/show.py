@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from typer import Argument
 
 from plansguard.cli.common_options import AsJson, TextJsonOrHtml, emit_text_or_json, page, text_or_json
 from plansguard.cli.progress_bar import progress_bar
-
-if TYPE_CHECKING:
-    pass
 
 
 def show(
