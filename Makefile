@@ -18,7 +18,7 @@ SCRATCH = if [ -w /dev/shm ]; then mktemp -d /dev/shm/plansguard.XXXXXX; else mk
 # Bytecode of tests is worth caching.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz mutation install install-test install-quick install-programs install-site schemas docs site pictures page-pictures fixtures bench clean hostile
+.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz mutation install install-test install-quick install-programs install-site schemas docs site pictures page-pictures fixtures bench clean hostile matrix
 
 help:
 	@echo 'make demo        migrate, check, edit, refuse (installs the light package only)'
@@ -35,6 +35,7 @@ help:
 	@echo 'make fixtures    write fixtures/ with the real nnU-Net (minutes)'
 	@echo 'make bench       compare plansguard with nnU-Net, side by side'
 	@echo 'make hostile     run commands on 100,000 hostile documents: no crash, no traceback, no 2 s, no 500 MB (hours)'
+	@echo 'make matrix      the light tests on every Python found, with the oldest and the newest dependencies (half an hour)'
 	@echo 'make mutation    mutate good documents, and compare plansguard with the real nnU-Net (minutes)'
 	@echo 'make install-programs  zsh and fish for tests of completion, chromium for pages (Debian and Ubuntu; as root or with sudo)'
 	@echo 'make clean       remove environments, caches and builds'
@@ -60,6 +61,11 @@ test: install-test
 test-quick: install-quick
 	@PATH="$$(cd '$(VENV_QUICK)/bin' && pwd):$$PATH"; TMPDIR="$$($(SCRATCH))"; export PATH TMPDIR; \
 	    trap 'rm -rf "$$TMPDIR"' EXIT; $(CHECKS) --dist worksteal -m 'not nnunet and not slow' $(ARGS)
+
+# One row: make matrix ARGS="3.10 oldest".
+matrix: install-quick
+	@TMPDIR="$$($(SCRATCH))"; export TMPDIR; trap 'rm -rf "$$TMPDIR"' EXIT; \
+	    nice $(VENV_QUICK)/bin/python tools/matrix.py $(ARGS)
 
 fuzz: install-quick
 	@$(VENV_QUICK)/bin/python -m pytest tests -k fuzz --hypothesis-profile=plansguard-fuzz $(ARGS)

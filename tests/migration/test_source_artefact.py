@@ -516,8 +516,8 @@ def test_names_in_a_checkpoint_never_steer_anything(workspace: Path, tmp_path: P
     assert done.code == 0, done.out + done.err
     assert "\x1b" not in done.out + done.err
     assert written(workspace, "Pretrained.plansguard.json")["from"]["plans"] == odd
-    new = {path.name for path in set(tmp_path.rglob("*")) - before}
-    assert new == {"Pretrained.json", "Pretrained.plansguard.json", ".plansguard.lock"}
+    new = {path.name for path in set(tmp_path.rglob("*")) - before} - {".plansguard.lock"}  # filelock may remove it
+    assert new == {"Pretrained.json", "Pretrained.plansguard.json"}
 
 
 def test_odd_configuration_names_are_quoted(workspace: Path) -> None:
