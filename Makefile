@@ -18,7 +18,7 @@ SCRATCH = if [ -w /dev/shm ]; then mktemp -d /dev/shm/plansguard.XXXXXX; else mk
 # Bytecode of tests is worth caching.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz mutation install install-test install-quick install-programs install-site schemas docs site pictures page-pictures fixtures bench clean hostile matrix
+.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz mutation install install-test install-quick install-programs install-site schemas docs site pictures page-pictures fixtures bench clean dist hostile matrix
 
 help:
 	@echo 'make demo        migrate, check, edit, refuse (installs the light package only)'
@@ -36,6 +36,7 @@ help:
 	@echo 'make bench       compare plansguard with nnU-Net, side by side'
 	@echo 'make hostile     run commands on 100,000 hostile documents: no crash, no traceback, no 2 s, no 500 MB (hours)'
 	@echo 'make matrix      the light tests on every Python found, with the oldest and the newest dependencies (half an hour)'
+	@echo 'make dist        wheel and sdist in dist/; two builds of one commit have the same bytes'
 	@echo 'make mutation    mutate good documents, and compare plansguard with the real nnU-Net (minutes)'
 	@echo 'make install-programs  zsh and fish for tests of completion, chromium for pages (Debian and Ubuntu; as root or with sudo)'
 	@echo 'make clean       remove environments, caches and builds'
@@ -66,6 +67,12 @@ test-quick: install-quick
 matrix: install-quick
 	@TMPDIR="$$($(SCRATCH))"; export TMPDIR; trap 'rm -rf "$$TMPDIR"' EXIT; \
 	    nice $(VENV_QUICK)/bin/python tools/matrix.py $(ARGS)
+
+# The backend of constraints.txt orders files and modes. Every file has the date of the commit; a checkout without git has
+# that of hatchling.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1580601600)
+dist: install-quick
+	@SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' $(VENV_QUICK)/bin/python -m build --no-isolation --outdir dist .
 
 fuzz: install-quick
 	@$(VENV_QUICK)/bin/python -m pytest tests -k fuzz --hypothesis-profile=plansguard-fuzz $(ARGS)

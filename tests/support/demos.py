@@ -40,17 +40,17 @@ class Session(NamedTuple):
         return [output for one, output, _ in self.played if one == command]
 
 
-def play(script: str, here: Path) -> Session:
+def play(script: str, here: Path, python: str = sys.executable, path: str = str(ROOT)) -> Session:
     """Run a copy of a demo in ``here``, since it writes beside itself."""
     shutil.copytree(ROOT / "demo", here / "demo", ignore=shutil.ignore_patterns("workspace"))
     shutil.copytree(FIXTURES / "workspace", here / "fixtures" / "workspace")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("nnUNet_")}
     done = subprocess.run(
-        [sys.executable, here / "demo" / script],
+        [python, here / "demo" / script],
         capture_output=True,
         text=True,
         encoding="utf-8",
-        env={**environment, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+        env={**environment, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
         cwd=here,
         check=False,
     )
