@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from plansguard.core.report import Report as Report
     from plansguard.core.report import Severity as Severity
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Finding",

@@ -114,6 +114,11 @@ def test_versions_are_that_of_the_package() -> None:
     for name in ("README.md", "docs/editors.md", "docs/ci.md"):
         named = re.findall(r"(?:rev: |plansguard/plansguard@)v([\d.]+)", (ROOT / name).read_text(encoding="utf-8"))
         assert set(named) == {plansguard.__version__}, name
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    unreleased, newest, *_ = re.findall(r"^## \[(.+)\](?: - (.+))?$", changes, re.MULTILINE)
+    assert unreleased == ("Unreleased", "")
+    assert newest == (plansguard.__version__, citation["date-released"])
+    assert f"[Unreleased]: https://github.com/plansguard/plansguard/compare/v{plansguard.__version__}...HEAD" in changes
 
 
 # --- Editors
