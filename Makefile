@@ -38,7 +38,7 @@ help:
 	@echo 'make matrix      the light tests on every Python found, with the oldest and the newest dependencies (half an hour)'
 	@echo 'make dist        wheel and sdist in dist/; two builds of one commit have the same bytes'
 	@echo 'make mutation    mutate good documents, and compare plansguard with the real nnU-Net (minutes)'
-	@echo 'make install-programs  zsh and fish for tests of completion, chromium for pages (Debian and Ubuntu; as root or with sudo)'
+	@echo 'make install-programs  zsh and fish for tests of completion, chromium for pages, rsync and SLURM for recipes (Debian and Ubuntu; as root or with sudo)'
 	@echo 'make clean       remove environments, caches and builds'
 	@echo 'Variables: BASE_PYTHON (python3), VENV (.venv), VENV_QUICK (.venv-quick), ARGS (for pytest)'
 
@@ -117,11 +117,12 @@ install-test: $(VENV)/.installed-test
 install-site: $(VENV)/.installed-site
 install-quick: $(VENV_QUICK)/.installed-quick
 
-# Completion is tested in these shells, and pages in this browser; their tests are skipped where they are absent. Without a
-# network, or the right to install, the rest is tested.
-PROGRAMS = zsh fish chromium
+# Completion is tested in these shells, pages in this browser, recipes with rsync and SLURM; their tests are skipped where they
+# are absent. Without a network, or the right to install, the rest is tested. PROGRAM:PACKAGE where the names differ.
+PROGRAMS = zsh fish chromium rsync slurmctld slurmd srun:slurm-client munged:munge
 install-programs:
-	@missing=; for program in $(PROGRAMS); do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	@missing=; for program in $(PROGRAMS); do PATH="$$PATH:/usr/sbin" command -v $${program%%:*} >/dev/null || \
+	        missing="$$missing $${program##*:}"; done; \
 	    [ -z "$$missing" ] && exit 0; \
 	    apt="timeout 300 apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o DPkg::Lock::Timeout=60"; \
 	    [ "$$(id -u)" = 0 ] || apt="sudo -n $$apt"; export DEBIAN_FRONTEND=noninteractive; \

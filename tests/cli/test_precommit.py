@@ -201,3 +201,48 @@ def test_files_of_others_are_none_of_its_business(file: str, text: str, reposito
     assert done.returncode == 0, done.stdout + done.stderr
     result = "Passed" if file.endswith(".json") else r"\(no files to check\)Skipped"
     assert re.search(rf"^plansguard\.+{result}$", done.stdout + done.stderr, re.MULTILINE)
+
+
+# --- pre-commit.ci, and pre-commit without an installed hook
+
+
+def all_files(repository: Repository, *before: str) -> subprocess.CompletedProcess[str]:
+    """Run the hook on all files, as pre-commit.ci does after it has installed the hook and taken the network away."""
+    command = [*before, sys.executable, "-m", "pre_commit", "run", "--all-files", "--show-diff-on-failure"]
+    return subprocess.run(
+        command, cwd=repository.path, env=repository.environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_all_files_are_checked_without_a_network(repository: Repository) -> None:
+    isolated = ("unshare", "--net") if os.geteuid() == 0 else ("unshare", "--map-root-user", "--net")
+    if shutil.which("unshare") is None or subprocess.run([*isolated, "true"], check=False).returncode:
+        pytest.skip("a process without a network needs unshare of util-linux, and the right to use it")
+    install = [sys.executable, "-m", "pre_commit", "install-hooks"]
+    subprocess.run(install, cwd=repository.path, env=repository.environment, check=True, capture_output=True)
+    done = all_files(repository, *isolated)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^plansguard\.+Passed$", done.stdout, re.MULTILINE)
+    change(repository, "nnUNetPlans.json", "/configurations/3d_fullres/patch_size/1", 65)
+    done = all_files(repository, *isolated)
+    assert done.returncode == 1
+    assert "PG101" in done.stdout
+
+
+def test_what_is_installed_is_small_enough(repository: Repository) -> None:
+    """pre-commit.ci refuses hooks of more than 250 MiB."""
+    assert all_files(repository).returncode == 0
+    (environment,) = Path(repository.environment["PRE_COMMIT_HOME"]).glob("repo*/py_env-*")
+    assert sum(file.lstat().st_size for file in environment.rglob("*") if file.is_file()) < 250 * 2**20
+
+
+def test_the_hook_can_be_tried(repository: Repository, project: Repository) -> None:
+    """``pre-commit try-repo`` needs no configuration: it takes the hook from .pre-commit-hooks.yaml."""
+    repository.must("rm", "--quiet", "--force", ".pre-commit-config.yaml")
+    command = [sys.executable, "-m", "pre_commit", "try-repo", str(project.path), "plansguard", "--all-files"]
+    change(repository, "nnUNetPlans.json", "/configurations/3d_fullres/patch_size/1", 65)
+    done = subprocess.run(
+        command, cwd=repository.path, env=repository.environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "PG101" in done.stdout
