@@ -15,6 +15,7 @@ _EXAMPLES = "\n\nExamples:\n"
 
 #: Heading -> the commands below it, in this order.
 GROUPS = {
+    "The whole road": ("finetune",),
     "Judge": ("check", "baseline", "fit", "gate", "doctor"),
     "Move": ("migrate", "extract", "preprocess"),
     "Train": ("train", "steps", "env", "verify-receipt"),

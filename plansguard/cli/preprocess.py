@@ -30,7 +30,7 @@ from plansguard.cli.progress_bar import progress_bar
 from plansguard.core import disk
 from plansguard.core.errors import UsageError, known
 from plansguard.core.report import Severity
-from plansguard.core.text import counted
+from plansguard.core.text import counted, in_bytes
 from plansguard.nnunet.constants import DEFAULT_TRAINER, USUAL_CONFIGURATION
 from plansguard.nnunet.workspace import ALL, Workspace
 from plansguard.render import json_text
@@ -212,7 +212,7 @@ def print_before(job: Job) -> None:
 def _loss(target: Target) -> str:
     if target.present is None:
         return "does not exist yet: nothing will be lost"
-    size = _size(target.present.bytes)
+    size = in_bytes(target.present.bytes)
     return f"nnU-Net deletes it first: {counted(len(target.present.cases), 'complete case')}, {size}"
 
 
@@ -240,7 +240,7 @@ def _confirm(job: Job, *, yes: bool) -> None:
 
 def _print_success(job: Job, outcome: Outcome, files: Listing) -> None:
     target, written = outcome.target, len(job.cases) - len(outcome.missing)
-    print_line(f"{target.folder}: {counted(written, 'case')}, {_size(files.bytes)}")
+    print_line(f"{target.folder}: {counted(written, 'case')}, {in_bytes(files.bytes)}")
     print_line(f"wrote {target.record_path} (the preprocessing record: what they were made with)")
 
 
@@ -312,14 +312,3 @@ def _stage_to_train(job: Job, name: str) -> str:
     previous = configuration_of(job.plans, name).get("previous_stage")
     models = known(lambda: trained_with(job.dataset, job.plans.identifier)) or []
     return previous if previous and all(model.configuration != previous for model in models) else name
-
-
-def _size(count: int) -> str:
-    """Bytes in decimal units."""
-    value, units = float(count), iter(("bytes", "kB", "MB", "GB"))
-    unit = next(units)
-    for larger in units:
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.0f} {unit}" if unit == "bytes" or value >= 100 else f"{value:.1f} {unit}"

@@ -40,7 +40,7 @@ from plansguard.artefacts.checkpoint.trained_model import weights_in
 _BEYOND_PLANS = ("channels", "dimensions")
 #: Rules whose errors mean that the data do not belong to the plans and have to be preprocessed again, and the one that
 #: reports data which cannot be listed.
-_STALE_DATA = """
+STALE_DATA = """
     cases-missing incomplete-case data-from-other-plans array-channels-differ class-locations-differ mixed-data-formats
     values-outside-normalization stamp-disagrees preprocessing-unfinished unreadable-document
 """.split()
@@ -269,7 +269,7 @@ class _Fitting:
         except Absent as absent:
             return absent.reason
         request = Request(plans.identifier, configuration.name)
-        rules = [rule for rule in RULES if rule.info.name in _STALE_DATA]
+        rules = [rule for rule in RULES if rule.info.name in STALE_DATA]
         report = run_rules("fit", [], [replace(self.dataset, unreadable=(), request=request)], rules=rules)
         unread = next((finding for finding in report.active if finding.incomplete), None)
         if unread is not None:

@@ -19,7 +19,7 @@ from plansguard.commands import preprocess, train
 from plansguard.commands.preprocess import Job
 from plansguard.core import disk
 from plansguard.core.errors import Absent, UsageError
-from plansguard.core.report import Report, SkippedRules, distinct
+from plansguard.core.report import Report, merged
 from plansguard.core.text import counted
 from plansguard.documents.file_names import MODEL_PLANS
 from plansguard.migration.plan import MigrationRequest
@@ -146,7 +146,7 @@ def _preprocess(request: GateRequest) -> GateResult:
         options = {"identifier": values.plans_name, "program": program}
         jobs.append(preprocess.prepare(workspace, dataset, wanted or skipped, settings, **options))
     hint = "plansguard preprocess does the same and leaves a preprocessing record, which reveals later changes"
-    report = _merged([job.report for job in jobs])
+    report = merged([job.report for job in jobs])
     return GateResult(report, settings, jobs=tuple(jobs), remarks=tuple(remarks), hints=(hint,))
 
 
@@ -224,7 +224,7 @@ def _judged_plannings(request: GateRequest, plannings: Sequence[Planning]) -> Ga
         inputs, datasets = [str(planning.now.folder)], [planning.dataset]
         reports.append(run_rules("gate", inputs, datasets, planning=planning, settings=settings, rules=rules))
     remarks = tuple(remark for planning in plannings for remark in _deletions(planning))
-    return GateResult(_merged(reports), settings, remarks=remarks)
+    return GateResult(merged(reports), settings, remarks=remarks)
 
 
 def _applies_before_plans(rule: Rule, makes_fingerprint: bool) -> bool:
@@ -376,16 +376,3 @@ def _required(what: str, hint: str) -> Iterator[None]:
         yield
     except Absent as absent:
         raise UsageError(f"{what}: {absent.reason}", hint=hint) from absent
-
-
-def _merged(reports: Sequence[Report]) -> Report:
-    """Several reports as one; identical findings are reported once."""
-    findings = distinct(finding for report in reports for finding in report.findings)
-    return replace(
-        reports[0],
-        inputs=tuple(dict.fromkeys(path for report in reports for path in report.inputs)),
-        documents=sum(report.documents for report in reports),
-        datasets=sum(report.datasets for report in reports),
-        findings=tuple(sorted(findings, key=lambda finding: -finding.severity.rank)),
-        skipped=SkippedRules.merged(one for report in reports for one in report.skipped),
-    )

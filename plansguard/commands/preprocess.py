@@ -126,15 +126,17 @@ def prepare(
     processes: int | None = None,
     accept_shared: bool = False,
     program: str | None = None,
+    dataset: Dataset | None = None,
 ) -> Job:
     """Find out what preprocessing these configurations of a dataset would do; nothing is written.
 
     ``identifier`` names the plans, ``processes`` is nnU-Net's -np, ``accept_shared`` lets data be replaced that other
-    plans read and would write differently. ``program`` is nnU-Net's command (default: the installed one).
+    plans read and would write differently. ``program`` is nnU-Net's command (default: the installed one). ``dataset``
+    is the dataset as it will be then, with plans that are not written yet.
 
     Raises UsageError for whatever nnU-Net could not carry out, or would skip with a line in its output.
     """
-    dataset = dataset_of(workspace, id_or_name)
+    dataset = dataset or dataset_of(workspace, id_or_name)
     default = dataset.plans[0].identifier if len(dataset.plans) == 1 else DEFAULT_IDENTIFIER
     plans = plans_of(dataset, identifier or default)
     configurations = _configurations(plans, names)

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import plansguard
 from plansguard.commands.check import weights_from
@@ -30,6 +30,7 @@ from plansguard.rules import RULES, find
 from plansguard.rules.engine.acceptance import Accepted, accept, assert_acceptable
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
+from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
 from plansguard.subjects.pretraining import after_pretraining
 from plansguard.subjects.request import Reading, Request, TypedOptions
@@ -39,6 +40,10 @@ from plansguard.training.options import Options
 from plansguard.training.resume import checkpoints_in
 from plansguard.training.stop_reasons import TrainingObstacle
 from plansguard.training.trainer_name import is_step_name
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
+    from plansguard.rules.engine.declare import Rule
 
 DEVICES = ("cuda", "cpu", "mps")
 #: Stands for the folder of the predictions of a cascade's first stage.
@@ -62,18 +67,21 @@ def prepare(
     typed: TypedOptions | None = None,
     launcher: tuple[str, ...] | None = (TRAIN,),
     resumes: bool = False,
+    dataset: Dataset | None = None,
+    weights: Checkpoint | None = None,
 ) -> TrainingRun:
     """Return the training that the arguments of ``nnUNetv2_train`` ask for. Nothing is written.
 
     ``typed`` are words that the commands in fixes repeat. With ``resumes``, a training that has begun is continued, and
-    weights to begin with are not read again.
+    weights to begin with are not read again. ``dataset`` is the dataset as it will be then, with plans that are not
+    written yet; ``weights`` are those to begin with, where they are read already.
 
     Raises UsageError for an unknown dataset, plans, configuration, fold or device and where nnUNet_results is not set;
     UnreadableDocument for weights that cannot be read.
     """
     fold = checked_fold(values.fold)
     _assert_machine(values, gpu_memory)
-    dataset = dataset_of(workspace, values.dataset_name_or_id)
+    dataset = dataset or dataset_of(workspace, values.dataset_name_or_id)
     plans = plans_of(dataset, values.p)
     configuration = configuration_of(plans, values.configuration)
     if workspace.results is None:
@@ -110,7 +118,7 @@ def prepare(
     begun = known(lambda: checkpoints_in(run.output_folder)) if resumes else None
     if begun or (resumes and run.continues):  # an extension continues another training
         return replace(run, continues=True)
-    weights = weights_from(values.pretrained_weights)
+    weights = weights or weights_from(values.pretrained_weights)
     return replace(run, dataset=replace(dataset, request=replace(request, weights=weights)))
 
 
@@ -147,8 +155,14 @@ def default_depth() -> str:
     return "sample" if installed else "headers"
 
 
-def judge(run: TrainingRun, command: str, settings: ActiveSettings, accepted: Sequence[Accepted] = ()) -> Report:
-    """Run all rules on the dataset, the data, the weights and the training.
+def judge(
+    run: TrainingRun,
+    command: str,
+    settings: ActiveSettings,
+    accepted: Sequence[Accepted] = (),
+    rules: Sequence[Rule] = RULES,
+) -> Report:
+    """Run the rules on the dataset, the data, the weights and the training.
 
     ``command`` is the command in the report. Where ``--resume auto`` finds that the training is finished, only that is
     reported. Accepted findings stay in the report, with the reason. Raises UsageError
@@ -156,7 +170,7 @@ def judge(run: TrainingRun, command: str, settings: ActiveSettings, accepted: Se
     """
     assert_acceptable(accepted, [rule.info for rule in RULES])
     assert_trainer_accepts(run, accepted)
-    rules = [rule for rule in RULES if rule.info.name == _FINISHED] if run.resumes and run.is_finished else RULES
+    rules = [rule for rule in RULES if rule.info.name == _FINISHED] if run.resumes and run.is_finished else rules
     report = run_rules(command, [str(run.dataset.folder)], [run.dataset], training=run, settings=settings, rules=rules)
     return accept(report, accepted)
 

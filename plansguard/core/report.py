@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from types import MappingProxyType
@@ -345,6 +345,19 @@ class Report:
         if self.fails(self.fail_on):
             return 1
         return empty if self.lacks_plans else 0
+
+
+def merged(reports: Sequence[Report]) -> Report:
+    """Several reports, at least one, as one; identical findings are reported once."""
+    findings = distinct(finding for report in reports for finding in report.findings)
+    return replace(
+        reports[0],
+        inputs=tuple(dict.fromkeys(path for report in reports for path in report.inputs)),
+        documents=sum(report.documents for report in reports),
+        datasets=sum(report.datasets for report in reports),
+        findings=tuple(sorted(findings, key=lambda finding: -finding.severity.rank)),
+        skipped=SkippedRules.merged(one for report in reports for one in report.skipped),
+    )
 
 
 def _causes(findings: Sequence[Finding]) -> tuple[Cause, ...]:

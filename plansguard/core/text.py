@@ -88,6 +88,17 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def in_bytes(count: int) -> str:
+    """A number of bytes in decimal units: ``3.1 MB``."""
+    value, units = float(count), iter(("bytes", "kB", "MB", "GB"))
+    unit = next(units)
+    for larger in units:
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} {unit}" if unit == "bytes" or value >= 100 else f"{value:.1f} {unit}"
+
+
 def listed(names: Sequence[str], shown: int = 3) -> str:
     """The first few names, and how many more there are: ``a, b, c and 2 more``."""
     rest = len(names) - shown

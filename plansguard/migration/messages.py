@@ -78,7 +78,7 @@ def next_commands(migration: Migration) -> Iterator[str]:
         yield from data_first(pair.giving, pair.plans.identifier, name)
         yield from pretraining.commands(pair.giving.name, name, pair.plans.identifier, usual_fold(pair.giving))
     else:
-        pretraining = _weights(pair, name)
+        pretraining = weights_of(pair, name)
         yield from pretraining.commands(receiving, name, identifier, usual_fold(pair.receiving))
 
 
@@ -96,7 +96,7 @@ def _configuration(pair: Pair) -> str:
     return (trained or [name for name in names if name == USUAL_CONFIGURATION] or names)[0]
 
 
-def _weights(pair: Pair, configuration: str) -> Pretraining:
+def weights_of(pair: Pair, configuration: str) -> Pretraining:
     """The weights that the plans belong to."""
     trained = sorted(_trained(pair), key=lambda model: model.configuration != configuration)
     if not trained:

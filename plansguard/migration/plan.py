@@ -42,9 +42,9 @@ from plansguard.subjects.plans import Plans
 from plansguard.subjects.request import Request
 
 #: Rules whose findings the next commands fix, so that they do not prevent a migration.
-_FIXED_LATER = frozenset({"fingerprint-missing", "data-missing"})
+FIXED_LATER = frozenset({"fingerprint-missing", "data-missing"})
 #: Needs of other such rules, about preprocessed data.
-_OF_DATA = frozenset({"data", "preprocessing_records"})
+OF_DATA = frozenset({"data", "preprocessing_records"})
 #: The rule about a reader that does not suit the images, and its fix before the plans are written.
 LOSES_SPACING, _NAME_THE_READER = "reader-loses-spacing", "migrate with --reader {better}"
 
@@ -104,7 +104,7 @@ def plan(
     identifier = _checked_target(request.target_plans)
     giving, meant = giving_dataset(workspace, request.source, request.source_plans, request.workflow)
     if receiving is None:
-        receiving = _receiving(workspace, request.target)
+        receiving = receiving_dataset(workspace, request.target)
     _assert_two_datasets(giving, receiving)
     plans = _source_plans(giving, meant, receiving)
     placed, receiving = _with_dataset_json(receiving)
@@ -147,7 +147,7 @@ def _report(pair: Pair, settings: ActiveSettings | None, request: MigrationReque
         [replace(target, request=replace(target.request, configuration=name)) for name in names],
         pair=pair,
         settings=settings,
-        rules=[rule for rule in RULES if rule.info.name not in _FIXED_LATER and not _OF_DATA & set(rule.needs)],
+        rules=[rule for rule in RULES if rule.info.name not in FIXED_LATER and not OF_DATA & set(rule.needs)],
     )
     report = replace(report, findings=tuple(distinct(report.findings)))
     return accept(_advised(report, request), request.accepted)
@@ -202,8 +202,8 @@ def _checked_target(identifier: str) -> str:
     return checked_identifier(identifier)
 
 
-def _receiving(workspace: Workspace, id_or_name: str) -> Dataset:
-    """The receiving dataset; its folder need not exist yet if the raw dataset does."""
+def receiving_dataset(workspace: Workspace, id_or_name: str) -> Dataset:
+    """The dataset that plans go to; its folder need not exist yet if the raw dataset does. UsageError otherwise."""
     name = workspace.dataset_name(id_or_name)
     folder = workspace.preprocessed_folder(name)
     if disk.is_folder(folder):

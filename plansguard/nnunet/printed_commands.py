@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from plansguard.nnunet.constants import FINGERPRINT, PLAN, PLAN_AND_PREPROCESS, PREDICT, TRAIN
+from plansguard.nnunet.constants import FIND_BEST, FINGERPRINT, PLAN, PLAN_AND_PREPROCESS, PREDICT, TRAIN
 from plansguard.nnunet.workspace import dataset_id
 
 
@@ -105,10 +105,13 @@ def check_with_baseline(file: Word, paths: Iterable[Word] = (), datasets: Iterab
     return shell("plansguard", "check", *paths, *options, "--baseline", file)
 
 
-def preprocess(dataset: str, plans: Word, *configurations: Word) -> ShellText:
-    """Preprocess configurations, and leave a record."""
+def preprocess(
+    dataset: str, plans: Word, *configurations: Word, processes: int | None = None, replaces: bool = False
+) -> ShellText:
+    """Preprocess configurations, and leave a record; ``replaces`` is whether data that are there may be deleted."""
     names = [word for name in configurations for word in ("-c", name)]
-    return shell("plansguard", "preprocess", "-d", _named(dataset), "-p", plans, *names)
+    options = [*_options(np=None if processes is None else str(processes)), *(["--yes"] if replaces else [])]
+    return shell("plansguard", "preprocess", "-d", _named(dataset), "-p", plans, *names, *options)
 
 
 def migrate(
@@ -119,11 +122,18 @@ def migrate(
     plans: Word | None = None,
     workflow: str = "finetune",
     reader: Word | None = None,
+    onto: Word | None = None,
+    configuration: Word | None = None,
+    options: Iterable[Word] = (),
 ) -> ShellText:
-    """Move the ``plans`` of a source (a dataset, weights) to a dataset under the name ``to``."""
-    words = ["plansguard", "migrate", "-s", source, "-t", _named(dataset), *_options(sp=plans, tp=to)]
+    """Move the ``plans`` of a source (a dataset, weights) to a dataset under the name ``to``.
+
+    ``configuration`` is the one that is judged; ``options`` are others of the command.
+    """
+    words = ["plansguard", "migrate", "-s", source, "-t", _named(dataset), *_options(sp=plans, tp=to, c=configuration)]
     words += [] if reader is None else ["--reader", reader]
-    return shell(*words, *(["--workflow", workflow] if workflow != "finetune" else []))
+    words += ["--workflow", workflow] if workflow != "finetune" else []
+    return shell(*words, *([] if onto is None else ["--onto", onto]), *options)
 
 
 def source(dataset: str) -> str:
@@ -231,6 +241,20 @@ def _device(device: str) -> list[Word]:
 
 
 # --- nnU-Net's
+
+
+def find_best(
+    dataset: str,
+    plans: Word,
+    configuration: Word,
+    trainer: Word,
+    folds: Iterable[Word],
+    *,
+    processes: int | None = None,
+) -> ShellText:
+    """Join the validations of the folds of one model, and determine its postprocessing."""
+    options = _options(p=plans, c=configuration, tr=trainer, np=None if processes is None else str(processes))
+    return shell(FIND_BEST, number(dataset), *options, "-f", *folds, "--disable_ensembling")
 
 
 def extract_fingerprint(dataset: str, *, clean: bool = False) -> ShellText:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from plansguard.artefacts.data.expectation import Expectation, class_keys
 from plansguard.core.errors import Absent
 from plansguard.nnunet import constants
 from plansguard.nnunet.intensity import ClippedRange
-from plansguard.subjects.documents import DatasetJson
+from plansguard.subjects.documents import DatasetJson, Fingerprint
 from plansguard.subjects.plans import Configuration
+
+_AXES_2D = 2
+#: Bytes of a voxel.
+_FLOAT32, _SEGMENTATION = 4, 2
 
 
 def expected_data(configuration: Configuration, dataset_json: DatasetJson) -> Expectation:
@@ -39,6 +44,22 @@ def expected_data(configuration: Configuration, dataset_json: DatasetJson) -> Ex
         labels=_label_values(labels),
         stuff=constants.STUFF_OF_READERS.get(str(plans.get("image_reader_writer"))),
     )
+
+
+def expected_bytes(configuration: Configuration, dataset_json: DatasetJson, fingerprint: Fingerprint) -> int:
+    """The bytes of all preprocessed arrays of a configuration before compression, at most what nnU-Net writes.
+
+    For each voxel a float32 per channel, and an int8 or int16 of the segmentation. Absent where the fingerprint does
+    not list shapes (voxels) and spacings (mm) of the cases, in the axis order of the images.
+    """
+    spacing = _numbers(configuration.require("spacing"), configuration)
+    # A 2d configuration does not resample along the first axis of its arrays.
+    kept = configuration.plans.require("transpose_forward")[0] if len(spacing) == _AXES_2D else None
+    voxels = 0.0
+    for shape, mm in zip(fingerprint.require("shapes_after_crop"), fingerprint.require("spacings"), strict=True):
+        resampled = prod(length for axis, length in enumerate(mm) if axis != kept)
+        voxels += prod(shape) * resampled / prod(spacing)
+    return round(voxels * (_FLOAT32 * len(dataset_json.channels) + _SEGMENTATION))
 
 
 def _numbers(spacing: list[Any], configuration: Configuration) -> list[float]:

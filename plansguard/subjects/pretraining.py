@@ -108,6 +108,8 @@ def packed(archive: Path, checkpoint: Path, trainer: str | None, results: Path |
     """
     member = checkpoint.relative_to(archive)
     model = member.parent.parent
+    if results is not None and _is_unpacked(archive, member, results / member):
+        return Pretraining(results / member, trainer)
     if DATASET_NAME.fullmatch(member.parts[0]) and not (results and disk.is_there(results / model)):
         path = printed_commands.below("nnUNet_results", member) if results is None else results / member
         return Pretraining(path, trainer, unpack=printed_commands.install_zip(archive))
@@ -115,6 +117,13 @@ def packed(archive: Path, checkpoint: Path, trainer: str | None, results: Path |
     if disk.is_file(place):
         return Pretraining(place, trainer)
     return Pretraining(place, trainer, unpack=shell("unzip", archive, member.as_posix(), "-d", archive.stem))
+
+
+def _is_unpacked(archive: Path, member: Path, file: Path) -> bool:
+    """Whether a checkpoint of a zip archive is the file."""
+    from plansguard.artefacts.checkpoint.trained_model import is_unpacked  # rarely needed
+
+    return disk.is_file(file) and is_unpacked(archive, member.as_posix(), file)
 
 
 def _in_archive(archive: Path, plans: str, configuration: str, results: Path | None) -> Pretraining | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from zlib import crc32
 
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoint
 from plansguard.artefacts.checkpoint.safe_zip import SafeZip, is_zip, open_zip
@@ -34,6 +35,8 @@ MAX_UNPACKED = 2 * 1024**3
 #: Levels between the given path and a model folder: nnUNet_results/DatasetNNN_Name/model.
 _DEEPEST = 2
 _DEEPEST_IN_ZIP = 16
+#: Bytes of a file that are read at once.
+_CHUNK = 1024**2
 _CHECKPOINT = re.compile(r"(fold_[^/]+)/(checkpoint_[^/]+\.pth)")
 _DATASET = re.compile(r"Dataset\d{3,}_.+")
 _NAME_THE_FOLDER = "name the folder that holds plans.json and fold_0, the folder above it, or a zip of them"
@@ -129,6 +132,19 @@ def read_models(path: Path) -> tuple[StoredModel, ...]:
             return archive.read(file.relative_to(path).as_posix(), MAX_PACKED)
 
         return tuple(_model(path, place, names, read, zipped=True) for place, names in places.items())
+
+
+def is_unpacked(archive: Path, member: str, file: Path) -> bool:
+    """Whether a file has the content of a member of a zip archive, by size and CRC-32."""
+    with open_zip(archive, str(archive)) as opened:
+        packed = {name: (size, checksum) for name, size, checksum in opened.directory}[member]
+    if disk.size(file) != packed[0]:
+        return False
+    checksum = 0
+    with disk.open_file(file) as stream:
+        while chunk := stream.read(_CHUNK):
+            checksum = crc32(chunk, checksum)
+    return checksum == packed[1]
 
 
 def embedded_plans(checkpoint: Checkpoint) -> JsonDocument:

@@ -84,7 +84,7 @@ def gpu_memory_too_small(run: TrainingRun, configuration: Configuration, dataset
     if run.device != "cuda" or run.validates:
         return
     gpu, samples = _memory(run), ceil(configuration.require("batch_size") / run.gpus)
-    by, needed = _estimate(run, configuration, dataset_json, samples)
+    by, needed = gpu_memory_needed(run, configuration, dataset_json, samples)
     if needed <= gpu.room:
         return
     fits = int(gpu.room / needed * samples) * run.gpus
@@ -244,7 +244,7 @@ def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json:
     if run.validates or run.disables_checkpointing:
         return
     free, place = _free(run.output_folder)
-    size = _checkpoint_size(run, configuration, dataset_json)
+    size = checkpoint_size(run, configuration, dataset_json)
     missing = [name for name in constants.CHECKPOINTS if not disk.is_there(run.output_folder / name)]
     certain = max(1, len([name for name in missing if "latest" not in name]))
     likely = max(1, len(missing))
@@ -342,7 +342,7 @@ def _memory(run: TrainingRun) -> _Memory:
     return min((_Memory(gpu.name, gpu.memory or 0, gpu.used or 0) for gpu in known), key=lambda memory: memory.room)
 
 
-def _estimate(
+def gpu_memory_needed(
     run: TrainingRun, configuration: Configuration, dataset_json: DatasetJson, samples: int
 ) -> tuple[constants.Yardstick, float]:
     """What one GPU needs for this many samples, in GB, and the yardstick; Absent if the network is not known."""
@@ -356,7 +356,7 @@ def _estimate(
     return by, round(estimated_gigabytes(elements, samples, len(patch_size), by), 2)
 
 
-def _checkpoint_size(run: TrainingRun, configuration: Configuration, dataset_json: DatasetJson) -> int:
+def checkpoint_size(run: TrainingRun, configuration: Configuration, dataset_json: DatasetJson) -> int:
     """Bytes of one checkpoint; Absent if the network is not known."""
     _check_planned(run)
     try:

@@ -1,0 +1,255 @@
+"""``plansguard finetune``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from typer import Argument, Option
+
+from plansguard.cli import schedule_options
+from plansguard.cli.common_options import (
+    OutputTargets,
+    Quiet,
+    SettingsFile,
+    TextOrJson,
+    assert_not_mixed,
+    emit_text_or_json,
+    load_settings,
+    print_line,
+    print_wrapped,
+    text_or_json,
+    weights_option,
+)
+from plansguard.cli.gate_options import Because, GpuMemory, accepted_pairs
+from plansguard.cli.migrate import Onto, ReaderClass, Workflow
+from plansguard.cli.preprocess import Processes
+from plansguard.cli.progress_bar import progress_bar
+from plansguard.cli.train import Device, Gpus, MaxTime, Npz, SaveEvery
+from plansguard.core.errors import UsageError
+from plansguard.nnunet.workspace import Workspace
+from plansguard.training.schedule import STOCK_PER_WINDOW
+
+if TYPE_CHECKING:
+    from plansguard.render import Screen
+    from plansguard.subjects.road import Road, RoadStep
+    from plansguard.training.schedule import StepSchedule
+
+Source = Annotated[
+    str,
+    Option(
+        "-s",
+        metavar="DATASET|PATH",
+        help="Where the weights come from: a dataset, or the path of a plans file, a checkpoint, a model folder or an "
+        "exported model zip.",
+    ),
+]
+Target = Annotated[str, Option("-t", metavar="DATASET", help="The dataset to fine-tune on: id or name.")]
+TargetPlans = Annotated[str, Option("-tp", metavar="IDENTIFIER", help="The new name of the migrated plans.")]
+Configuration = Annotated[
+    str, Option("-c", "--configuration", metavar="CONFIGURATION", help="The configuration, such as 3d_fullres.")
+]
+Folds = Annotated[
+    list[str], Option("-f", "--fold", metavar="FOLD ...", help="The folds: numbers, or all. Default: 0 1 2 3 4.")
+]
+More = Annotated[list[str] | None, Argument(metavar="", help="More folds after -f.", hidden=True)]
+SourcePlans = Annotated[
+    str | None,
+    Option(
+        "-sp",
+        metavar="IDENTIFIER",
+        help="The plans to move, as for migrate: those of the weights, for --workflow pretrain those of -t.",
+    ),
+]
+PretrainSteps = Annotated[
+    int | None,
+    Option("--pretrain-steps", metavar="N", help="Train the weights first, on all cases of -s, for N steps."),
+]
+Planner = Annotated[str, Option("-pl", metavar="PLANNER", help="nnU-Net's planner for a dataset without plans.")]
+BaseTrainer = Annotated[
+    str | None,
+    Option("-tr", metavar="TRAINER", help="The trainer that makes the steps. Default: the one that suits the weights."),
+]
+Weights = Annotated[Path | None, weights_option("The weights, where -s does not lead to them.")]
+Accept = Annotated[
+    list[str], Option("--accept", metavar="CODE", help="Let this finding through; needs --because. Repeatable.")
+]
+Verify = Annotated[bool, Option("--verify", help="Let nnU-Net read and verify all images and labels first.")]
+DryRun = Annotated[bool, Option("--dry-run", help="Show the road, run nothing.")]
+Until = Annotated[str | None, Option("--until", metavar="STEP", help="Stop after this step.")]
+Yes = Annotated[bool, Option("--yes", "-y", help="Make stale steps again without asking.")]
+
+
+def finetune(
+    source: Source,
+    target: Target,
+    target_plans: TargetPlans,
+    configuration: Configuration,
+    fold: Folds = [],  # noqa: B006 - typer copies it
+    more: More = None,
+    steps: Annotated[int | None, Option("--steps", metavar="N", help="How many optimiser steps each fold.")] = None,
+    epochs: schedule_options.Epochs = None,
+    per_epoch: schedule_options.PerEpoch = STOCK_PER_WINDOW,
+    validation: schedule_options.Validation = None,
+    rate: Annotated[
+        float | None, Option("--lr", metavar="X", help="The highest learning rate of the fine-tuning. Default: 0.001.")
+    ] = None,
+    by_window: schedule_options.ByWindow = False,
+    warmup: schedule_options.Warmup = 0,
+    workflow: Annotated[
+        Workflow, Option("--workflow", help="Why plans are moved, as for migrate.")
+    ] = Workflow.FINETUNE,
+    pretrain_steps: PretrainSteps = None,
+    source_plans: SourcePlans = None,
+    onto: Onto = None,
+    reader: ReaderClass = None,
+    planner: Planner = "ExperimentPlanner",
+    weights: Weights = None,
+    trainer: BaseTrainer = None,
+    device: Device = "cuda",
+    gpus: Gpus = 1,
+    processes: Processes = None,
+    npz: Npz = False,
+    save_every: SaveEvery = None,
+    max_time: MaxTime = None,
+    verify: Verify = False,
+    gpu_memory: GpuMemory = None,
+    accept: Accept = [],  # noqa: B006
+    because: Because = [],  # noqa: B006
+    until: Until = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    output: TextOrJson = [],  # noqa: B006
+    settings: SettingsFile = None,
+    quiet: Quiet = False,
+) -> None:
+    """Go the whole road: fingerprint, migrate, preprocess, check, train every fold.
+
+    First all steps are shown and judged: what is done and still valid, what is needed, and which finding would stop a
+    later step. Then each needed step runs by its own command, behind its gate, with its record. The same command
+    continues after an interruption. Exit code: 0 done, 1 a step is blocked or was refused, 2 the command is wrong,
+    4 a step failed, 75 stopped in time.
+
+    Examples:
+        plansguard finetune -s 1 -t 2 -tp PretrainPlans -c 3d_fullres -f 0 1 2 3 4 --steps 50000 --dry-run
+        plansguard finetune -s model.zip -t 2 -tp PretrainPlans -c 3d_fullres -f all --steps 50000
+    """
+    from plansguard.commands.finetune.request import STEPS, RoadRequest
+    from plansguard.commands.finetune.survey import survey
+
+    if until is not None and until not in STEPS:
+        raise UsageError(f"--until {until} is no step", hint=f"steps: {', '.join(STEPS)}")
+    outputs = replace(text_or_json(output), quiet=quiet)
+    if not dry_run:
+        assert_not_mixed(outputs)
+    length = (steps, epochs, per_epoch, validation, rate, by_window, warmup, None)
+    schedule = schedule_options.schedule_of(*length, option="--steps")
+    workspace = Workspace.from_environment()
+    request = RoadRequest(
+        source=source,
+        target=target,
+        plans=target_plans,
+        configuration=configuration,
+        folds=(*fold, *(more or ())) or tuple("01234"),
+        schedule=schedule,
+        settings=lambda folder: load_settings(settings, [folder]),
+        workflow=workflow.value,
+        pretraining=_pretraining(pretrain_steps, per_epoch, validation),
+        source_plans=source_plans,
+        onto=onto,
+        reader=reader,
+        planner=planner,
+        weights=weights,
+        trainer=trainer,
+        device=device,
+        gpus=gpus,
+        processes=processes,
+        gpu_memory=gpu_memory,
+        keeps_probabilities=npz,
+        verifies=verify,
+        save_every=save_every,
+        accepted=accepted_pairs(accept, because),
+    )
+    with progress_bar("judging the road"):
+        road = survey(workspace, request)
+    _show(road, outputs)
+    if road.is_blocked:
+        typer.echo("", err=True)
+        print_wrapped("Nothing was started. Fix what blocks the road; the same command then continues.", err=True)
+        raise typer.Exit(1)
+    if dry_run:
+        raise typer.Exit(0)
+    _confirm(road, yes=yes)
+    _drive(workspace, road, partial(survey, workspace, request), until, _seconds(max_time))
+
+
+def _pretraining(steps: int | None, per_epoch: int, validation: int | None) -> StepSchedule | None:
+    from plansguard.training.schedule import StepSchedule
+
+    return None if steps is None else StepSchedule(steps, per_epoch, validation)
+
+
+def _seconds(max_time: str | None) -> int | None:
+    from plansguard.training.options import MAX_TIME, read_options
+
+    return None if max_time is None else read_options({MAX_TIME: max_time}).max_time
+
+
+def _show(road: Road, outputs: OutputTargets) -> None:
+    from plansguard.render import render
+    from plansguard.render import road as rendering
+
+    def text(screen: Screen) -> str:
+        findings = render(road.report, "text", replace(screen, quiet=True))
+        return "\n".join(filter(None, [rendering.text(road, screen), findings, f"{rendering.counts(road)}\n"]))
+
+    emit_text_or_json(outputs, text, lambda: rendering.as_json(road))
+
+
+def _confirm(road: Road, *, yes: bool) -> None:
+    """Before something is made again that is there, require ``--yes`` or a yes on the terminal."""
+    from plansguard.subjects.road import StepState
+
+    stale = road.of_state(StepState.STALE)
+    if yes or not stale:
+        return
+    names = ", ".join(step.title for step in stale)
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"{names} would be made again, and there is no terminal to ask on",
+            hint="add --yes if that is meant, or --dry-run to see everything first",
+        )
+    if not typer.confirm(f"\nMake {names} again?"):
+        typer.echo("Nothing was started.")
+        raise typer.Exit(1)
+
+
+def _drive(
+    workspace: Workspace, road: Road, again: Callable[[], Road], until: str | None, seconds: int | None
+) -> NoReturn:
+    from plansguard.commands.finetune.execution import drive
+
+    total = len(road.steps)
+    place = {step.title: number for number, step in enumerate(road.steps, 1)}
+
+    def announce(step: RoadStep, command: str) -> None:
+        typer.echo("", err=True)
+        print_line(f"plansguard: step {place[step.title]} of {total}, {step.title}: {command}", err=True)
+
+    ended = drive(workspace, road, again, announce, until=until, seconds=seconds)
+    typer.echo("", err=True)
+    if ended.code == 0:
+        what = f"done up to {until}" if until else "every step is done"
+        print_line(f"plansguard: {what}", err=True)
+    elif ended.failed is not None:
+        print_line(f"plansguard: {_how(ended.code)}: {ended.failed.title}; the same command continues", err=True)
+    raise typer.Exit(ended.code)
+
+
+def _how(code: int) -> str:
+    return {1: "refused", 75: "stopped in time"}.get(code, f"ended with exit code {code}")

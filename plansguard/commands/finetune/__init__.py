@@ -1,0 +1,1 @@
+"""The road from raw images to fine-tuned folds, as one command."""

@@ -1,0 +1,85 @@
+"""The datasets of a road as they will be after the steps before, and what these steps are still to make."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from plansguard.commands.finetune.request import RoadRequest
+from plansguard.commands.gate import GateRequest
+from plansguard.commands.gate import judge as judge_command
+from plansguard.core.errors import known
+from plansguard.core.report import Report
+from plansguard.migration.plan import FIXED_LATER, OF_DATA
+from plansguard.nnunet.command_line import command_line, parse
+from plansguard.nnunet.workspace import Workspace
+from plansguard.rules import RULES
+from plansguard.rules.engine.declare import Rule
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.request import Reading
+
+#: Rules about what a step of the road makes before this one: the weights, and the data.
+_OF_WEIGHTS, _OF_MISSING_DATA = {"weights-forgotten"}, {"nothing-to-train-on", "no-room-to-unpack"}
+
+
+@dataclass
+class Side:
+    """A dataset of the road.
+
+    ``dataset`` contains the documents that the steps before write. ``plans`` is the identifier of the plans that train
+    here. ``unplanned`` is the step that makes the plans from which these come: before it, nothing about them can be
+    judged. ``lacks_data`` and ``lacks_weights`` are whether a step before makes the data or the weights.
+    """
+
+    dataset: Dataset
+    plans: str
+    unplanned: str = ""
+    lacks_data: bool = False
+    lacks_weights: bool = False
+
+    def rules(self) -> list[Rule]:
+        """The rules that can judge a training here now: not those about what a step is still to make."""
+        skipped = set(FIXED_LATER) if known(lambda: self.dataset.fingerprint) is None or self.lacks_data else set()
+        skipped |= _OF_MISSING_DATA if self.lacks_data else set()
+        skipped |= _OF_WEIGHTS if self.lacks_weights else set()
+        needs = OF_DATA if self.lacks_data else frozenset()
+        return [rule for rule in RULES if rule.info.name not in skipped and not needs & set(rule.needs)]
+
+
+@dataclass
+class Context:
+    """What all steps are made with; ``reports`` collects what the rules found for each of them."""
+
+    workspace: Workspace
+    request: RoadRequest
+    reports: list[Report] = field(default_factory=list)
+
+    def judge(self, words: Sequence[str]) -> None:
+        """Judge a command of nnU-Net as the gate does, and keep the report."""
+        line = command_line(words)
+        parsed = parse(line.name, line.arguments)
+        assert parsed is not None  # the commands have no --help
+        self.add(
+            judge_command(
+                GateRequest(
+                    line=line,
+                    parsed=parsed,
+                    workspace=self.workspace,
+                    environment=os.environ,
+                    settings=self.request.settings,
+                    reading=Reading("none"),
+                    gpu_memory=self.request.gpu_memory,
+                    accepted=tuple(self.request.accepted),
+                )
+            ).report
+        )
+
+    def add(self, report: Report) -> Report:
+        """Keep a report as one of this road, and return it."""
+        self.reports.append(replace(report, command="finetune"))
+        return report
+
+    def option(self, value: object, name: str) -> Iterable[str]:
+        """The words of an option, none where it has no value."""
+        return () if value is None else (name, str(value))

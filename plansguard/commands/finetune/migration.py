@@ -1,0 +1,92 @@
+"""The step that moves plans, judged and recorded by the migration itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from plansguard.commands.finetune.datasets import Context, Side
+from plansguard.core.report import Report, Severity
+from plansguard.core.text import listed
+from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
+from plansguard.migration.plan import Migration, MigrationRequest
+from plansguard.migration.plan import plan as plan_migration
+from plansguard.nnunet import printed_commands
+from plansguard.nnunet.workspace import DATASET_NAME
+from plansguard.subjects.request import Request
+from plansguard.subjects.road import RoadStep, StepState
+
+_UNPROVEN = "direction-unproven"
+
+
+def migration_step(
+    context: Context, side: Side, source: str, source_plans: str | None
+) -> tuple[RoadStep, Migration | None]:
+    """Move the plans of ``source`` to ``side``, which has them from then on.
+
+    The migration is None where the plans to move are still to be made.
+    """
+    request = context.request
+    of_graft = request.onto if request.workflow == "graft" else None
+    giver = printed_commands.source(source) if DATASET_NAME.fullmatch(source) else source
+    accepted = [word for one in request.accepted for word in ("--accept", one.code, "--because", one.because)]
+    command = partial(
+        printed_commands.migrate,
+        *(giver, side.dataset.name, side.plans),
+        plans=source_plans,
+        workflow=request.workflow,
+        reader=request.reader,
+        onto=of_graft,
+        configuration=request.configuration,
+    )
+    path = side.dataset.folder / f"{side.plans}.json"
+    step = RoadStep("migrate", StepState.NEEDED, f"there is no {path.name}", command(options=accepted), writes=(path,))
+    if side.unplanned:
+        return replace(step, unjudged=side.unplanned), None
+    asked = MigrationRequest(
+        *(source, side.dataset.name, side.plans, source_plans, request.workflow),
+        reader=request.reader,
+        onto=of_graft,
+        configurations=(request.configuration,),
+        accepted=tuple(request.accepted),
+    )
+    settings = request.settings(side.dataset.folder)
+    migration = plan_migration(context.workspace, asked, settings, side.dataset)
+    cause = _change_of_source(migration)
+    if _is_made(migration):
+        record = f"{side.plans}{MIGRATION_RECORD_ENDING}"
+        return replace(step, state=StepState.DONE, because=f"{record} records it"), migration
+    if cause:
+        migration = plan_migration(context.workspace, replace(asked, force=True), settings, side.dataset)
+        step = replace(step, because=cause, command=command(options=[*accepted, "--force"]))
+    context.add(_without_proof(migration.report) if request.pretraining is not None else migration.report)
+    side.dataset = replace(migration.pair.receiving, request=Request())
+    errors = [finding.code for finding in migration.report.active if finding.severity is Severity.ERROR]
+    if errors:
+        return replace(
+            step, state=StepState.BLOCKED, because=f"{listed(list(dict.fromkeys(errors)))}, see below"
+        ), migration
+    return replace(step, state=StepState.STALE if cause else StepState.NEEDED), migration
+
+
+def _without_proof(report: Report) -> Report:
+    """The report of a migration whose direction the road itself decides: it trains the weights."""
+    return replace(report, findings=tuple(one for one in report.findings if one.name != _UNPROVEN))
+
+
+def _is_made(migration: Migration) -> bool:
+    """Whether the plans are there from the same plans by the same workflow, edited since or not."""
+    pair = migration.pair
+    made = pair.replaced
+    return not migration.writes or (
+        made is not None and made.matches(pair.plans.document.raw, pair.plans.identifier, pair.workflow)
+    )
+
+
+def _change_of_source(migration: Migration) -> str:
+    """Why plans that came from the same place are no longer those that would be written; empty if they did not."""
+    pair, made = migration.pair, migration.pair.replaced
+    if made is None or made.workflow != pair.workflow or made.giving != pair.giving.name:
+        return ""
+    origin = made.value["from"]
+    return f"{origin['plans']} of {made.giving} changed since" if origin["plans"] == pair.plans.identifier else ""

@@ -1,0 +1,87 @@
+"""What ``plansguard finetune`` is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from plansguard.core.errors import UsageError
+from plansguard.nnunet.workspace import ALL, checked_fold
+from plansguard.rules.engine.acceptance import Accepted
+from plansguard.rules.engine.settings import ActiveSettings
+from plansguard.training.schedule import StepSchedule
+
+#: The steps in their order, as ``--until`` names them. Those with ``-source`` are about the dataset of ``-s``.
+STEPS = (
+    "unpack",
+    "fingerprint",
+    "plan",
+    "fingerprint-source",
+    "plan-source",
+    "migrate",
+    "preprocess-source",
+    "pretrain",
+    "preprocess",
+    "check",
+    "train",
+    "find-best",
+)
+
+
+@dataclass(frozen=True)
+class RoadRequest:
+    """The options of ``plansguard finetune``.
+
+    ``source`` is what ``migrate -s`` takes, ``target`` a dataset. ``plans`` is the new name of the migrated plans,
+    ``source_plans`` are the plans that are migrated and ``onto`` those that a graft changes. ``schedule`` is that of
+    the fine-tuning; a rate of None is the usual one for pretrained weights. ``pretraining`` is the schedule of a
+    pretraining that is part of the road. ``trainer`` is the base trainer; None is the one that suits the weights.
+    ``settings`` returns the settings that apply to a folder.
+    """
+
+    source: str
+    target: str
+    plans: str
+    configuration: str
+    folds: tuple[str, ...]
+    schedule: StepSchedule
+    settings: Callable[[Path], ActiveSettings]
+    workflow: str = "finetune"
+    pretraining: StepSchedule | None = None
+    source_plans: str | None = None
+    onto: str | None = None
+    reader: str | None = None
+    planner: str = "ExperimentPlanner"
+    weights: Path | None = None
+    trainer: str | None = None
+    device: str = "cuda"
+    gpus: int = 1
+    processes: int | None = None
+    gpu_memory: float | None = None
+    keeps_probabilities: bool = False
+    verifies: bool = False
+    save_every: int | None = None
+    max_time: str | None = None
+    accepted: Sequence[Accepted] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folds", tuple(dict.fromkeys(checked_fold(fold) for fold in self.folds)))
+        if len(self.folds) > 1 and ALL in self.folds:
+            raise UsageError("fold all and a number exclude each other", hint="-f all, or -f 0 1 2 3 4")
+        if self.workflow == "pretrain" and self.pretraining is None:
+            raise UsageError(
+                "--workflow pretrain trains on the dataset of -s first, and the number of steps is missing",
+                hint="--pretrain-steps 250000 is nnU-Net's usual length",
+            )
+        if self.workflow == "graft" and self.pretraining is not None:
+            raise UsageError("a graft is for weights that exist", hint="leave --pretrain-steps out")
+        if self.pretraining is not None and self.weights is not None:
+            raise UsageError(
+                "--pretrain-steps and -pretrained_weights exclude each other", hint="leave one of the two out"
+            )
+
+    @property
+    def cross_validates(self) -> bool:
+        """Whether the folds are numbers, so that nnU-Net can join their validations."""
+        return ALL not in self.folds

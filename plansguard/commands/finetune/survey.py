@@ -1,0 +1,159 @@
+"""Find out which steps of a road are done, which are needed, and what would stop one of them. Nothing is written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
+from plansguard.artefacts.checkpoint.trained_model import read_models
+from plansguard.commands.check import weights_from
+from plansguard.commands.finetune import preparation, training
+from plansguard.commands.finetune.datasets import Context, Side
+from plansguard.commands.finetune.migration import migration_step
+from plansguard.commands.finetune.request import RoadRequest
+from plansguard.commands.finetune.training import Weights
+from plansguard.core.errors import UsageError
+from plansguard.core.report import Report, merged
+from plansguard.migration.messages import weights_of
+from plansguard.migration.plan import Migration, receiving_dataset
+from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER, base_trainer
+from plansguard.nnunet.printed_commands import CHECKPOINT
+from plansguard.nnunet.workspace import Workspace
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.external_plans import ExternalDataset
+from plansguard.subjects.planning import default_identifier
+from plansguard.subjects.pretraining import Pretraining
+from plansguard.subjects.road import Road, RoadStep
+from plansguard.training.schedule import GENTLE_RATE
+from plansguard.training.trainer_name import StepName
+
+
+def survey(workspace: Workspace, request: RoadRequest) -> Road:
+    """Judge the whole road beforehand.
+
+    Raises UsageError for datasets, plans, configurations or weights that do not exist and that no step makes, and
+    UnreadableDocument for a document or weights that cannot be read.
+    """
+    if workspace.results is None:
+        raise UsageError(
+            "the environment variable nnUNet_results is not set, so nnU-Net could not write what it trains",
+            hint="export nnUNet_results=FOLDER",
+        )
+    context = Context(workspace, request)
+    target = receiving_dataset(workspace, request.target)
+    steps = (_with_own_plans if request.workflow == "pretrain" else _with_moved_plans)(context, target)
+    report = merged([Report("finetune", (request.source, target.name), 0, allow_empty=True), *context.reports])
+    return Road(
+        request.source, target.name, request.plans, request.configuration, request.workflow, tuple(steps), report
+    )
+
+
+# --- Workflows
+
+
+def _with_moved_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
+    """Fine-tune with the plans of the weights: ``finetune``, and ``graft``. The weights exist, or are trained first."""
+    request, side = context.request, Side(dataset, context.request.plans)
+    steps: list[RoadStep] = []
+    weights = None
+    if request.pretraining is not None:
+        source = receiving_dataset(context.workspace, request.source)
+        giving = Side(source, _own_plans(source, request.source_plans, request))
+        steps += [
+            preparation.fingerprint(context, giving, "fingerprint-source"),
+            preparation.planning(context, giving, "plan-source"),
+            preparation.data(context, giving, "preprocess-source"),
+        ]
+        step, weights = training.pretraining(context, giving, _pretraining(request))
+        steps.append(step)
+        side.unplanned = giving.unplanned
+    steps.append(preparation.fingerprint(context, side, verifies=request.verifies))
+    if request.workflow == "graft":
+        own = Side(dataset, _own_plans(dataset, request.onto, request))
+        steps.append(preparation.planning(context, own))
+        side.unplanned = side.unplanned or own.unplanned
+    step, migration = migration_step(context, side, request.source, request.source_plans)
+    steps.append(step)
+    base, unpacking = request.trainer or DEFAULT_TRAINER, None
+    if weights is None:
+        weights, pretraining = _weights(context, migration)
+        base = request.trainer or base_trainer(pretraining.fine_tuning_trainer)
+        unpacking = preparation.unpacking(pretraining) if pretraining.unpack else None
+    steps.append(preparation.data(context, side))
+    steps += [unpacking] if unpacking is not None else []
+    return [*steps, *training.fine_tuning(context, side, _fine_tuning(request, base), weights)]
+
+
+def _with_own_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
+    """Pretrain a network for the target's own plans: they move to the other dataset, and the weights come back."""
+    request = context.request
+    side = Side(dataset, _own_plans(dataset, request.source_plans, request))
+    steps = [
+        preparation.fingerprint(context, side, verifies=request.verifies),
+        preparation.planning(context, side),
+    ]
+    giving = Side(receiving_dataset(context.workspace, request.source), request.plans, side.unplanned)
+    steps.append(preparation.fingerprint(context, giving, "fingerprint-source"))
+    step, _ = migration_step(context, giving, side.dataset.name, side.plans)
+    steps += [step, preparation.data(context, giving, "preprocess-source")]
+    step, weights = training.pretraining(context, giving, _pretraining(request))
+    name = _fine_tuning(request, request.trainer or DEFAULT_TRAINER)
+    steps += [step, preparation.data(context, side)]
+    return [*steps, *training.fine_tuning(context, side, name, weights)]
+
+
+# --- Names
+
+
+def _own_plans(dataset: Dataset, named: str | None, request: RoadRequest) -> str:
+    """The dataset's own plans: those named, else the only ones, else those that the planner writes."""
+    present = [plans.identifier for plans in dataset.plans if not dataset.has_record(plans)]
+    only = present[0] if len(present) == 1 else None
+    return named or only or default_identifier(request.planner) or DEFAULT_IDENTIFIER
+
+
+def _pretraining(request: RoadRequest) -> StepName:
+    assert request.pretraining is not None  # the workflow has one
+    return StepName(request.trainer or DEFAULT_TRAINER, request.pretraining)
+
+
+def _fine_tuning(request: RoadRequest, base: str) -> StepName:
+    rate = GENTLE_RATE if request.schedule.rate is None else request.schedule.rate
+    return StepName(base, replace(request.schedule, rate=rate))
+
+
+# --- Weights that exist
+
+
+def _weights(context: Context, migration: Migration | None) -> tuple[Weights, Pretraining]:
+    """The weights to fine-tune: those named, else those that the plans belong to. UsageError where none are known."""
+    request = context.request
+    if request.weights is not None:
+        checkpoint = weights_from(request.weights)
+        return Weights(request.weights, checkpoint), Pretraining(request.weights, getattr(checkpoint, "trainer", None))
+    pretraining = Pretraining(CHECKPOINT) if migration is None else weights_of(migration.pair, request.configuration)
+    if pretraining.path == CHECKPOINT:
+        raise UsageError(
+            f"no weights are known for {request.configuration} of {request.source}",
+            hint="name them with -pretrained_weights CHECKPOINT, or train them first with --pretrain-steps N",
+        )
+    if pretraining.finish:
+        raise UsageError(
+            f"{pretraining.path} is not written yet: its training has not ended",
+            hint=f"finish it: {pretraining.finish}",
+        )
+    path = Path(pretraining.path)
+    if pretraining.unpack:
+        return Weights(path, _packed(migration, request.configuration)), pretraining
+    return Weights(path, weights_from(path)), pretraining
+
+
+def _packed(migration: Migration | None, configuration: str) -> Checkpoint | None:
+    """The checkpoint in a zip archive that the plans come from."""
+    giving = None if migration is None else migration.pair.giving
+    for model in (giving.models or ()) if isinstance(giving, ExternalDataset) else ():
+        for stored in read_models(model.archive) if model.archive is not None else ():
+            if stored.folder == model.folder and configuration in (model.configuration, ""):
+                return stored.checkpoint(model.weights[0].relative_to(model.folder).as_posix())
+    return None

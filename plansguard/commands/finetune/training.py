@@ -1,0 +1,196 @@
+"""The steps that train: a pretraining, the check before the fine-tuning, each fold, and the best postprocessing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
+from plansguard.artefacts.data.workers import Pool
+from plansguard.commands import train
+from plansguard.commands.check import weights_from
+from plansguard.commands.finetune.datasets import Context, Side
+from plansguard.core import disk
+from plansguard.core.errors import PlansguardError, known
+from plansguard.core.report import Report, Severity
+from plansguard.core.text import counted, listed
+from plansguard.documents.file_names import TRAINING_RECORD_NAME
+from plansguard.nnunet import printed_commands
+from plansguard.nnunet.command_line import parse
+from plansguard.nnunet.constants import CHECKPOINT_FINAL, CHECKPOINTS, TRAIN
+from plansguard.nnunet.workspace import ALL
+from plansguard.records.verify import verify
+from plansguard.rules.pg7_run.hardware import checkpoint_size, gpu_memory_needed
+from plansguard.subjects.request import Reading, TypedOptions
+from plansguard.subjects.road import RoadStep, StepState
+from plansguard.subjects.training_run import TrainingRun
+from plansguard.training.trainer_name import StepName, options_of, trainer_name
+
+_RESUMES = ("--resume", "auto")
+#: Of a finished training, no more than this many changes are named.
+_NAMED = 2
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of a fine-tuning: the path that nnU-Net reads, and what is in it where that can be read already."""
+
+    path: Path
+    checkpoint: Checkpoint | None = None
+
+
+def pretraining(context: Context, side: Side, name: StepName) -> tuple[RoadStep, Weights]:
+    """Train the network on the dataset of the pretraining, on all its cases; also the weights that this makes."""
+    step = _training(context, side, "pretrain", ALL, name, None)
+    final = _model_folder(context, side, name) / f"fold_{ALL}" / CHECKPOINT_FINAL
+    checkpoint = weights_from(final) if step.state is StepState.DONE else None
+    return step, Weights(final, checkpoint)
+
+
+def fine_tuning(context: Context, side: Side, name: StepName, weights: Weights) -> list[RoadStep]:
+    """Check plans, data and weights together, train each fold, and join the validations of the folds."""
+    request = context.request
+    side.lacks_weights = weights.checkpoint is None
+    folds = [_training(context, side, "train", fold, name, weights) for fold in request.folds]
+    steps = [_check(context, side, weights, folds), *folds]
+    return [*steps, _find_best(context, side, name, folds)] if request.cross_validates else steps
+
+
+def _check(context: Context, side: Side, weights: Weights, folds: list[RoadStep]) -> RoadStep:
+    """The check of `plansguard check`; each training has judged the same already, unless it waits for a step."""
+    done = all(step.state is StepState.DONE for step in folds)
+    command = printed_commands.check(
+        side.dataset.name, plans=side.plans, configuration=context.request.configuration, weights=weights.path
+    )
+    because = "every fold is trained" if done else "plans, data and weights must fit"
+    return RoadStep("check", StepState.DONE if done else StepState.NEEDED, because, command, unjudged=side.unplanned)
+
+
+def _training(context: Context, side: Side, title: str, fold: str, name: StepName, weights: Weights | None) -> RoadStep:
+    """One fold. The training is judged with all that the steps before it make, and continues where it was stopped."""
+    request = context.request
+    command = printed_commands.train(
+        *(side.dataset.name, request.configuration, fold),
+        plans=side.plans,
+        schedule=options_of(name),
+        device=request.device,
+        gpus=request.gpus,
+        flags=["--npz"] * request.keeps_probabilities,
+        weights=None if weights is None else weights.path,
+        options=_options(context),
+    )
+    folder = _model_folder(context, side, name) / f"fold_{fold}"
+    step = RoadStep(
+        *(title, StepState.NEEDED, f"{name.schedule.total:,} steps", command, f"fold {fold}"),
+        reads=() if weights is None else (weights.path,),
+        writes=(folder,),
+        unjudged=side.unplanned,
+    )
+    if side.unplanned:
+        return step
+    run = _run(context, side, fold, name, weights)
+    judged = not run.is_finished
+    report = _judge(context, side, run)
+    if not judged:
+        return _finished(step, folder)
+    context.add(report)
+    errors = [finding for finding in report.active if finding.severity is Severity.ERROR]
+    if errors:
+        codes = listed(list(dict.fromkeys(finding.code for finding in errors)))
+        return replace(step, state=StepState.BLOCKED, because=f"{codes}, see below")
+    point = run.resume_point
+    total = name.schedule.total
+    because = f"step {point.state.step:,} of {total:,} is continued" if point is not None else step.because
+    disk_space, gpu_memory = _needs(run)
+    return replace(step, because=because, disk=disk_space, gpu_memory=gpu_memory)
+
+
+def _run(context: Context, side: Side, fold: str, name: StepName, weights: Weights | None) -> TrainingRun:
+    request = context.request
+    words = [side.dataset.name, request.configuration, fold, "-tr", trainer_name(*name), "-p", side.plans]
+    words += ["-device", request.device, "-num_gpus", str(request.gpus)]
+    parsed = parse(TRAIN, words)
+    assert parsed is not None  # the words have no --help
+    return train.prepare(
+        context.workspace,
+        parsed.values,
+        Reading("none" if side.lacks_data or _is_read(context, side) else "headers"),
+        gpu_memory=request.gpu_memory,
+        typed=TypedOptions(stepping=_options(context)),
+        launcher=None,
+        resumes=True,
+        dataset=side.dataset,
+        weights=None if weights is None else weights.checkpoint,
+    )
+
+
+def _is_read(context: Context, side: Side) -> bool:
+    """Whether a training of the same data was judged already: their headers are read once for all folds."""
+    return any(str(side.dataset.folder) in report.inputs and "train" in report.command for report in context.reports)
+
+
+def _options(context: Context) -> tuple[str, ...]:
+    return (*context.option(context.request.save_every, "--save-every"), *_RESUMES)
+
+
+def _judge(context: Context, side: Side, run: TrainingRun) -> Report:
+    settings = context.request.settings(side.dataset.folder)
+    rules = side.rules()
+    return train.judge(run, "finetune", settings, tuple(context.request.accepted), rules)
+
+
+def _finished(step: RoadStep, folder: Path) -> RoadStep:
+    """A training that is finished; stale where its record no longer describes the files that it was started with.
+
+    Its results are never overwritten.
+    """
+    record = folder / TRAINING_RECORD_NAME
+    because = f"{step.because} are made, and validated"
+    if not disk.is_file(record):
+        return replace(step, state=StepState.DONE, because=because)
+    try:
+        rows = [row for row in verify(record, Pool()).rows if not row.state.holds]
+    except PlansguardError as error:
+        return replace(step, state=StepState.DONE, because=f"{because}; {error.reason}")
+    if not rows:
+        return replace(step, state=StepState.DONE, because=f"{because}; {TRAINING_RECORD_NAME} holds")
+    changes = listed([f"{row.document} {row.state.value}" for row in rows], _NAMED)
+    return replace(
+        step,
+        state=StepState.BLOCKED,
+        because=f"{changes} since this was trained",
+        hint=f"see {printed_commands.verify_receipt(folder)}; move that folder away to train again",
+    )
+
+
+def _needs(run: TrainingRun) -> tuple[int | None, float | None]:
+    """The disk and the GPU memory that a training takes, where they can be estimated."""
+    dataset_json = known(lambda: run.dataset.dataset_json)
+    if dataset_json is None:
+        return None, None
+    samples = -(-int(run.configuration.require("batch_size")) // run.gpus)
+    size = known(lambda: checkpoint_size(run, run.configuration, dataset_json))
+    memory = known(lambda: gpu_memory_needed(run, run.configuration, dataset_json, samples))
+    needs_gpu = run.device == printed_commands.DEFAULT_DEVICE
+    return None if size is None else len(CHECKPOINTS) * size, None if memory is None or not needs_gpu else memory[1]
+
+
+def _model_folder(context: Context, side: Side, name: StepName) -> Path:
+    model = f"{trainer_name(*name)}__{side.plans}__{context.request.configuration}"
+    return (context.workspace.results or Path()) / side.dataset.name / model
+
+
+def _find_best(context: Context, side: Side, name: StepName, folds: list[RoadStep]) -> RoadStep:
+    """nnU-Net's own command that joins the validations of the folds and determines the postprocessing."""
+    request = context.request
+    command = printed_commands.find_best(
+        *(side.dataset.name, side.plans, request.configuration, trainer_name(*name), request.folds),
+        processes=request.processes,
+    )
+    folder = _model_folder(context, side, name) / f"crossval_results_folds_{'_'.join(request.folds)}"
+    done = all(step.state is StepState.DONE for step in folds) and disk.is_file(folder / "postprocessing.pkl")
+    because = (
+        "postprocessing.pkl is there" if done else f"the validations of {counted(len(folds), 'fold')} are to be joined"
+    )
+    state = StepState.DONE if done else StepState.NEEDED
+    return RoadStep("find-best", state, because, command, writes=(folder,))

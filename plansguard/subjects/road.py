@@ -1,0 +1,89 @@
+"""The road from raw images to fine-tuned folds: its steps, in order, and the state of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from plansguard.core.report import Report
+from plansguard.nnunet.printed_commands import ShellText
+
+
+class StepState(str, Enum):
+    """The state of a step of the road.
+
+    A stale step was made from something that has changed since. A blocked one cannot succeed.
+    """
+
+    DONE = "done"
+    NEEDED = "needed"
+    STALE = "stale"
+    BLOCKED = "blocked"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class RoadStep:
+    """One step: a command, and why it is to be run, or need not be.
+
+    ``name`` is the kind of the step, ``subject`` the fold of a training. ``because`` is the reason for the state, and
+    ``hint`` what to type where that is not in the findings. ``unjudged`` names the earlier step after which the rules
+    can judge this one. ``disk`` are the bytes that the step writes, at most, and ``gpu_memory`` the memory of one GPU
+    in GB (10^9 bytes); both are None where they are not known.
+    """
+
+    name: str
+    state: StepState
+    because: str
+    command: ShellText
+    subject: str = ""
+    hint: str = ""
+    unjudged: str = ""
+    reads: tuple[Path, ...] = ()
+    writes: tuple[Path, ...] = ()
+    disk: int | None = None
+    gpu_memory: float | None = None
+
+    @property
+    def title(self) -> str:
+        """The name, with the fold of a training."""
+        return f"{self.name} {self.subject}".strip()
+
+    @property
+    def waits(self) -> bool:
+        """Whether the step is still to be run."""
+        return self.state in (StepState.NEEDED, StepState.STALE)
+
+
+@dataclass(frozen=True)
+class Road:
+    """All steps in order. ``report`` has the findings of all of them, each once.
+
+    ``source`` is what ``-s`` names, and ``target`` the dataset that is fine-tuned, with these ``plans`` and this
+    ``configuration``.
+    """
+
+    source: str
+    target: str
+    plans: str
+    configuration: str
+    workflow: str
+    steps: tuple[RoadStep, ...]
+    report: Report
+
+    def of_state(self, state: StepState) -> list[RoadStep]:
+        """The steps in a state, in order."""
+        return [step for step in self.steps if step.state is state]
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a step cannot succeed: no step is run then."""
+        return bool(self.of_state(StepState.BLOCKED)) or self.report.exit_code() == 1
+
+    def waiting(self, done: Sequence[str] = ()) -> list[RoadStep]:
+        """The steps that are still to be run, without those of these titles."""
+        return [step for step in self.steps if step.waits and step.title not in done]
