@@ -255,9 +255,9 @@ def _configurations(typed: Typed, dataset: str = "dataset", plans: str = "plans"
     yield from (Candidate(name, f"of {', '.join(identifiers)}") for name, identifiers in owners.items())
 
 
-def _folds(typed: Typed) -> Iterator[Candidate]:
+def _folds(typed: Typed, dataset: str = "dataset") -> Iterator[Candidate]:
     """Numbers of the folds in splits_final.json, or those that nnU-Net would create, and all."""
-    splits = next((_json(folder / file_names.CANONICAL_NAMES["splits"]) for folder in _named(typed, "dataset")), None)
+    splits = next((_json(folder / file_names.CANONICAL_NAMES["splits"]) for folder in _named(typed, dataset)), None)
     if isinstance(splits, list) and all(isinstance(split, dict) for split in splits):
         for number, split in enumerate(splits):
             yield Candidate(
@@ -342,11 +342,31 @@ def _devices(typed: Typed) -> Iterator[Candidate]:  # noqa: ARG001 - every compl
     yield from map(Candidate, ("cuda", "cpu", "mps"))
 
 
+def _road_steps(typed: Typed) -> Iterator[Candidate]:  # noqa: ARG001 - every completer is called so
+    from plansguard.commands.finetune.request import STEPS
+
+    yield from map(Candidate, STEPS)
+
+
 _OF_SOURCE = partial(_plans, dataset="source")
 _OF_TARGET = partial(_plans, dataset="target")
+_MOVE: dict[str, Completer] = {
+    "source": _datasets,
+    "target": _datasets,
+    "source_plans": _OF_SOURCE,
+    "target_plans": _OF_TARGET,
+    "onto": _OF_TARGET,
+    "configuration": partial(_configurations, dataset="source", plans="source_plans"),
+    "accept": _rules,
+}
 _REPORT: dict[str, Completer] = {"output": _formats}
 _DATASET: dict[str, Completer] = {"dataset": _datasets, "plans": _plans, "configuration": _configurations}
 _TRAINING: dict[str, Completer] = {"trainer": _trainers, "fold": _folds}
+_ROAD: dict[str, Completer] = {
+    **dict.fromkeys(("fold", "more"), partial(_folds, dataset="target")),
+    "device": _devices,
+    "until": _road_steps,
+}
 
 #: command -> parameter -> its candidates
 COMPLETERS: dict[str, dict[str, Completer]] = {
@@ -358,17 +378,9 @@ COMPLETERS: dict[str, dict[str, Completer]] = {
     "train": _REPORT | _DATASET | _TRAINING | {"accept": _rules, "device": _devices},
     "preprocess": _REPORT | _DATASET | {"more": _configurations},
     "gate": _REPORT | {"accept": _rules},
+    "finetune": _REPORT | _MOVE | _TRAINING | _ROAD,
     "explain": _REPORT | {"rule": _rules},
     "schema": {"name": _schemas},
     "diff": _REPORT | {"fail_on": _facets},
-    "migrate": _REPORT
-    | {
-        "source": _datasets,
-        "target": _datasets,
-        "source_plans": _OF_SOURCE,
-        "target_plans": _OF_TARGET,
-        "onto": _OF_TARGET,
-        "configuration": partial(_configurations, dataset="source", plans="source_plans"),
-        "accept": _rules,
-    },
+    "migrate": _REPORT | _MOVE,
 }

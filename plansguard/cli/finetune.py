@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -27,15 +28,16 @@ from plansguard.cli.common_options import (
     weights_option,
 )
 from plansguard.cli.gate_options import Because, GpuMemory, accepted_pairs
-from plansguard.cli.migrate import Onto, ReaderClass, Workflow
+from plansguard.cli.migrate import Onto, ReaderClass, Workflow, WorkflowOption
 from plansguard.cli.preprocess import Processes
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.cli.train import Device, Gpus, MaxTime, Npz, SaveEvery
 from plansguard.core.errors import UsageError
-from plansguard.nnunet.workspace import Workspace
+from plansguard.nnunet.workspace import FOLDS, Workspace
 from plansguard.training.schedule import STOCK_PER_WINDOW
 
 if TYPE_CHECKING:
+    from plansguard.commands.finetune.request import RoadRequest
     from plansguard.render import Screen
     from plansguard.subjects.road import Road, RoadStep
     from plansguard.training.schedule import StepSchedule
@@ -58,6 +60,10 @@ Folds = Annotated[
     list[str], Option("-f", "--fold", metavar="FOLD ...", help="The folds: numbers, or all. Default: 0 1 2 3 4.")
 ]
 More = Annotated[list[str] | None, Argument(metavar="", help="More folds after -f.", hidden=True)]
+Steps = Annotated[int | None, Option("--steps", metavar="N", help="How many optimiser steps of each fold.")]
+Rate = Annotated[
+    float | None, Option("--lr", metavar="X", help="The highest learning rate of the fine-tuning. Default: 0.001.")
+]
 SourcePlans = Annotated[
     str | None,
     Option(
@@ -92,18 +98,14 @@ def finetune(
     configuration: Configuration,
     fold: Folds = [],  # noqa: B006 - typer copies it
     more: More = None,
-    steps: Annotated[int | None, Option("--steps", metavar="N", help="How many optimiser steps each fold.")] = None,
+    steps: Steps = None,
     epochs: schedule_options.Epochs = None,
     per_epoch: schedule_options.PerEpoch = STOCK_PER_WINDOW,
     validation: schedule_options.Validation = None,
-    rate: Annotated[
-        float | None, Option("--lr", metavar="X", help="The highest learning rate of the fine-tuning. Default: 0.001.")
-    ] = None,
+    rate: Rate = None,
     by_window: schedule_options.ByWindow = False,
     warmup: schedule_options.Warmup = 0,
-    workflow: Annotated[
-        Workflow, Option("--workflow", help="Why plans are moved, as for migrate.")
-    ] = Workflow.FINETUNE,
+    workflow: WorkflowOption = Workflow.FINETUNE,
     pretrain_steps: PretrainSteps = None,
     source_plans: SourcePlans = None,
     onto: Onto = None,
@@ -128,7 +130,7 @@ def finetune(
     settings: SettingsFile = None,
     quiet: Quiet = False,
 ) -> None:
-    """Go the whole road: fingerprint, migrate, preprocess, check, train every fold.
+    """Run the whole road, from raw images to fine-tuned folds.
 
     First all steps are shown and judged: what is done and still valid, what is needed, and which finding would stop a
     later step. Then each needed step runs by its own command, behind its gate, with its record. The same command
@@ -139,42 +141,21 @@ def finetune(
         plansguard finetune -s 1 -t 2 -tp PretrainPlans -c 3d_fullres -f 0 1 2 3 4 --steps 50000 --dry-run
         plansguard finetune -s model.zip -t 2 -tp PretrainPlans -c 3d_fullres -f all --steps 50000
     """
-    from plansguard.commands.finetune.request import STEPS, RoadRequest
+    _run(Namespace(**locals()))
+
+
+def _run(typed: Namespace) -> NoReturn:
+    """Survey the road, show it, and run what is needed. ``typed`` are the options, by the names of the parameters."""
+    from plansguard.commands.finetune.request import STEPS
     from plansguard.commands.finetune.survey import survey
 
-    if until is not None and until not in STEPS:
-        raise UsageError(f"--until {until} is no step", hint=f"steps: {', '.join(STEPS)}")
-    outputs = replace(text_or_json(output), quiet=quiet)
-    if not dry_run:
+    if typed.until is not None and typed.until not in STEPS:
+        raise UsageError(f"--until {typed.until} is no step", hint=f"steps: {', '.join(STEPS)}")
+    outputs = replace(text_or_json(typed.output), quiet=typed.quiet)
+    if not typed.dry_run:
         assert_not_mixed(outputs)
-    length = (steps, epochs, per_epoch, validation, rate, by_window, warmup, None)
-    schedule = schedule_options.schedule_of(*length, option="--steps")
-    workspace = Workspace.from_environment()
-    request = RoadRequest(
-        source=source,
-        target=target,
-        plans=target_plans,
-        configuration=configuration,
-        folds=(*fold, *(more or ())) or tuple("01234"),
-        schedule=schedule,
-        settings=lambda folder: load_settings(settings, [folder]),
-        workflow=workflow.value,
-        pretraining=_pretraining(pretrain_steps, per_epoch, validation),
-        source_plans=source_plans,
-        onto=onto,
-        reader=reader,
-        planner=planner,
-        weights=weights,
-        trainer=trainer,
-        device=device,
-        gpus=gpus,
-        processes=processes,
-        gpu_memory=gpu_memory,
-        keeps_probabilities=npz,
-        verifies=verify,
-        save_every=save_every,
-        accepted=accepted_pairs(accept, because),
-    )
+    request, workspace = _request(typed), Workspace.from_environment()
+    seconds = _seconds(typed.max_time)
     with progress_bar("judging the road"):
         road = survey(workspace, request)
     _show(road, outputs)
@@ -182,10 +163,41 @@ def finetune(
         typer.echo("", err=True)
         print_wrapped("Nothing was started. Fix what blocks the road; the same command then continues.", err=True)
         raise typer.Exit(1)
-    if dry_run:
+    if typed.dry_run:
         raise typer.Exit(0)
-    _confirm(road, yes=yes)
-    _drive(workspace, road, partial(survey, workspace, request), until, _seconds(max_time))
+    _confirm(road, yes=typed.yes)
+    _drive(workspace, road, partial(survey, workspace, request), typed.until, seconds)
+
+
+def _request(typed: Namespace) -> RoadRequest:
+    from plansguard.commands.finetune.request import RoadRequest
+
+    length = (typed.steps, typed.epochs, typed.per_epoch, typed.validation, typed.rate, typed.by_window, typed.warmup)
+    return RoadRequest(
+        source=typed.source,
+        target=typed.target,
+        plans=typed.target_plans,
+        configuration=typed.configuration,
+        folds=(*typed.fold, *(typed.more or ())) or tuple(map(str, range(FOLDS))),
+        schedule=schedule_options.schedule_of(*length, None, option="--steps"),
+        settings=lambda folder: load_settings(typed.settings, [folder]),
+        workflow=typed.workflow.value,
+        pretraining=_pretraining(typed.pretrain_steps, typed.per_epoch, typed.validation),
+        source_plans=typed.source_plans,
+        onto=typed.onto,
+        reader=typed.reader,
+        planner=typed.planner,
+        weights=typed.weights,
+        trainer=typed.trainer,
+        device=typed.device,
+        gpus=typed.gpus,
+        processes=typed.processes,
+        gpu_memory=typed.gpu_memory,
+        keeps_probabilities=typed.npz,
+        verifies=typed.verify,
+        save_every=typed.save_every,
+        accepted=accepted_pairs(typed.accept, typed.because),
+    )
 
 
 def _pretraining(steps: int | None, per_epoch: int, validation: int | None) -> StepSchedule | None:

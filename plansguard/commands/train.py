@@ -84,11 +84,7 @@ def prepare(
     dataset = dataset or dataset_of(workspace, values.dataset_name_or_id)
     plans = plans_of(dataset, values.p)
     configuration = configuration_of(plans, values.configuration)
-    if workspace.results is None:
-        raise UsageError(
-            "the environment variable nnUNet_results is not set, so nnU-Net could not write what it trains",
-            hint="export nnUNet_results=FOLDER",
-        )
+    workspace.results_folder()  # raises where the variable is not set
     request = Request(
         *(plans.identifier, configuration.name, None, reading, values.tr, fold),
         device=values.device,
@@ -115,11 +111,17 @@ def prepare(
         options=options or Options(),
         resumes=resumes,
     )
-    begun = known(lambda: checkpoints_in(run.output_folder)) if resumes else None
-    if begun or (resumes and run.continues):  # an extension continues another training
+    if resumes and (
+        run.continues or known(lambda: bool(checkpoints_in(run.output_folder)))
+    ):  # extensions always continue
         return replace(run, continues=True)
-    weights = weights or weights_from(values.pretrained_weights)
-    return replace(run, dataset=replace(dataset, request=replace(request, weights=weights)))
+    request = replace(request, weights=weights or weights_from(values.pretrained_weights))
+    return replace(run, dataset=replace(dataset, request=request))
+
+
+def _has_begun(run: TrainingRun) -> bool:
+    """Whether the folder of results has a checkpoint."""
+    return bool(known(lambda: checkpoints_in(run.output_folder)))
 
 
 def _assert_machine(values: argparse.Namespace, gpu_memory: float | None) -> None:

@@ -44,6 +44,7 @@ _SOURCES = {
     "EnvDocument": ("command_documents", "env"),
     "VerificationDocument": ("command_documents", "verification"),
     "PreprocessingDocument": ("command_documents", "preprocessing"),
+    "RoadDocument": ("road_document", "road"),
 }
 #: Keywords that demand nothing, or (if, then) more than the model does.
 _IGNORED_KEYWORDS = {"$schema", "$id", "$defs", "title", "description", "if", "then"}

@@ -100,6 +100,15 @@ class Workspace:
         disk.assert_not_hidden(self.preprocessed / dataset_name)
         return self.preprocessed / dataset_name
 
+    def results_folder(self) -> Path:
+        """``nnUNet_results``, for a command that writes there; UsageError if the variable is not set."""
+        if self.results is None:
+            raise UsageError(
+                "the environment variable nnUNet_results is not set, so nnU-Net could not write what it trains",
+                hint="export nnUNet_results=FOLDER",
+            )
+        return self.results
+
     def _searched_folders(self) -> str:
         roots = zip(ROOTS, (self.raw, self.preprocessed, self.results), strict=True)
         states = [

@@ -27,6 +27,7 @@ MODELS = f"nnUNet_results/{OTHER_CT}"
 #: Parameters whose values only the user knows, beside numbers and paths.
 FREE = {
     *("check dask", "check against", "migrate reader", "extract plans", "train max_time"),
+    *("finetune because", "finetune max_time", "finetune planner", "finetune reader"),
     *("migrate because", "train because", "gate because", "gate command", "diff before", "diff after"),
 }
 

@@ -26,7 +26,7 @@ _OURS = "plansguard"
 
 
 @dataclass(frozen=True)
-class Ended:
+class RoadEnd:
     """How the steps ended: the exit code, and the step that did not succeed, if any."""
 
     code: int
@@ -41,7 +41,7 @@ def drive(
     *,
     until: str | None = None,
     seconds: int | None = None,
-) -> Ended:
+) -> RoadEnd:
     """Run all steps that wait, up to ``until``. ``announce`` is called before each with its command.
 
     ``again`` surveys the road anew, after a step without which later ones could not be judged. Within ``seconds``, if
@@ -51,20 +51,20 @@ def drive(
     deadline = None if seconds is None else monotonic() + seconds
     folder = workspace.preprocessed_folder(road.target)
     folder.mkdir(exist_ok=True)
-    busy = f"another plansguard finetune works on {road.plans} of {road.target}, or a step that it started still runs"
+    busy = f"{road.plans} of {road.target} is worked on by another such command, or by a step that it has started"
     with occupied(folder / f"{road.plans}__{road.configuration}", busy) as lock:
         done: list[str] = []
         while waiting := _up_to(road.waiting(done), until):
             step = waiting[0]
             if road.is_blocked:
-                return Ended(1, next(iter(road.of_state(StepState.BLOCKED)), step))
+                return RoadEnd(1, next(iter(road.of_state(StepState.BLOCKED)), step))
             code = _run(step, lock, deadline, announce)
             if code:
-                return Ended(code, step)
+                return RoadEnd(code, step)
             done.append(step.title)
             if any(later.unjudged == step.name for later in road.steps):
                 road = again()
-        return Ended(0)
+        return RoadEnd(0)
 
 
 def _up_to(steps: Sequence[RoadStep], until: str | None) -> list[RoadStep]:

@@ -12,7 +12,7 @@ from plansguard.commands.finetune import preparation, training
 from plansguard.commands.finetune.datasets import Context, Side
 from plansguard.commands.finetune.migration import migration_step
 from plansguard.commands.finetune.request import RoadRequest
-from plansguard.commands.finetune.training import Weights
+from plansguard.commands.finetune.training import StartingWeights
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Report, merged
 from plansguard.migration.messages import weights_of
@@ -24,7 +24,7 @@ from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.external_plans import ExternalDataset
 from plansguard.subjects.planning import default_identifier
 from plansguard.subjects.pretraining import Pretraining
-from plansguard.subjects.road import Road, RoadStep
+from plansguard.subjects.road import Road, RoadStep, StepState
 from plansguard.training.schedule import GENTLE_RATE
 from plansguard.training.trainer_name import StepName
 
@@ -35,11 +35,7 @@ def survey(workspace: Workspace, request: RoadRequest) -> Road:
     Raises UsageError for datasets, plans, configurations or weights that do not exist and that no step makes, and
     UnreadableDocument for a document or weights that cannot be read.
     """
-    if workspace.results is None:
-        raise UsageError(
-            "the environment variable nnUNet_results is not set, so nnU-Net could not write what it trains",
-            hint="export nnUNet_results=FOLDER",
-        )
+    workspace.results_folder()  # raises where the variable is not set
     context = Context(workspace, request)
     target = receiving_dataset(workspace, request.target)
     steps = (_with_own_plans if request.workflow == "pretrain" else _with_moved_plans)(context, target)
@@ -76,6 +72,9 @@ def _with_moved_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
     step, migration = migration_step(context, side, request.source, request.source_plans)
     steps.append(step)
     base, unpacking = request.trainer or DEFAULT_TRAINER, None
+    if weights is None and step.state is StepState.BLOCKED:
+        side.unplanned = step.name  # in the wrong direction, for example, there are no weights to be found
+        weights = StartingWeights(request.weights or CHECKPOINT)
     if weights is None:
         weights, pretraining = _weights(context, migration)
         base = request.trainer or base_trainer(pretraining.fine_tuning_trainer)
@@ -123,15 +122,17 @@ def _fine_tuning(request: RoadRequest, base: str) -> StepName:
     return StepName(base, replace(request.schedule, rate=rate))
 
 
-# --- Weights that exist
+# --- StartingWeights that exist
 
 
-def _weights(context: Context, migration: Migration | None) -> tuple[Weights, Pretraining]:
+def _weights(context: Context, migration: Migration | None) -> tuple[StartingWeights, Pretraining]:
     """The weights to fine-tune: those named, else those that the plans belong to. UsageError where none are known."""
     request = context.request
     if request.weights is not None:
         checkpoint = weights_from(request.weights)
-        return Weights(request.weights, checkpoint), Pretraining(request.weights, getattr(checkpoint, "trainer", None))
+        return StartingWeights(request.weights, checkpoint), Pretraining(
+            request.weights, getattr(checkpoint, "trainer", None)
+        )
     pretraining = Pretraining(CHECKPOINT) if migration is None else weights_of(migration.pair, request.configuration)
     if pretraining.path == CHECKPOINT:
         raise UsageError(
@@ -145,8 +146,8 @@ def _weights(context: Context, migration: Migration | None) -> tuple[Weights, Pr
         )
     path = Path(pretraining.path)
     if pretraining.unpack:
-        return Weights(path, _packed(migration, request.configuration)), pretraining
-    return Weights(path, weights_from(path)), pretraining
+        return StartingWeights(path, _packed(migration, request.configuration)), pretraining
+    return StartingWeights(path, weights_from(path)), pretraining
 
 
 def _packed(migration: Migration | None, configuration: str) -> Checkpoint | None:

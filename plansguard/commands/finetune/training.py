@@ -18,6 +18,7 @@ from plansguard.documents.file_names import TRAINING_RECORD_NAME
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.command_line import parse
 from plansguard.nnunet.constants import CHECKPOINT_FINAL, CHECKPOINTS, TRAIN
+from plansguard.nnunet.printed_commands import Word
 from plansguard.nnunet.workspace import ALL
 from plansguard.records.verify import verify
 from plansguard.rules.pg7_run.hardware import checkpoint_size, gpu_memory_needed
@@ -32,22 +33,25 @@ _NAMED = 2
 
 
 @dataclass(frozen=True)
-class Weights:
-    """The weights of a fine-tuning: the path that nnU-Net reads, and what is in it where that can be read already."""
+class StartingWeights:
+    """The weights of a fine-tuning: the path that nnU-Net reads, and what is in it where that can be read already.
 
-    path: Path
+    The path is a placeholder where it is not known.
+    """
+
+    path: Word
     checkpoint: Checkpoint | None = None
 
 
-def pretraining(context: Context, side: Side, name: StepName) -> tuple[RoadStep, Weights]:
+def pretraining(context: Context, side: Side, name: StepName) -> tuple[RoadStep, StartingWeights]:
     """Train the network on the dataset of the pretraining, on all its cases; also the weights that this makes."""
     step = _training(context, side, "pretrain", ALL, name, None)
     final = _model_folder(context, side, name) / f"fold_{ALL}" / CHECKPOINT_FINAL
     checkpoint = weights_from(final) if step.state is StepState.DONE else None
-    return step, Weights(final, checkpoint)
+    return step, StartingWeights(final, checkpoint)
 
 
-def fine_tuning(context: Context, side: Side, name: StepName, weights: Weights) -> list[RoadStep]:
+def fine_tuning(context: Context, side: Side, name: StepName, weights: StartingWeights) -> list[RoadStep]:
     """Check plans, data and weights together, train each fold, and join the validations of the folds."""
     request = context.request
     side.lacks_weights = weights.checkpoint is None
@@ -56,7 +60,7 @@ def fine_tuning(context: Context, side: Side, name: StepName, weights: Weights) 
     return [*steps, _find_best(context, side, name, folds)] if request.cross_validates else steps
 
 
-def _check(context: Context, side: Side, weights: Weights, folds: list[RoadStep]) -> RoadStep:
+def _check(context: Context, side: Side, weights: StartingWeights, folds: list[RoadStep]) -> RoadStep:
     """The check of `plansguard check`; each training has judged the same already, unless it waits for a step."""
     done = all(step.state is StepState.DONE for step in folds)
     command = printed_commands.check(
@@ -66,7 +70,9 @@ def _check(context: Context, side: Side, weights: Weights, folds: list[RoadStep]
     return RoadStep("check", StepState.DONE if done else StepState.NEEDED, because, command, unjudged=side.unplanned)
 
 
-def _training(context: Context, side: Side, title: str, fold: str, name: StepName, weights: Weights | None) -> RoadStep:
+def _training(
+    context: Context, side: Side, title: str, fold: str, name: StepName, weights: StartingWeights | None
+) -> RoadStep:
     """One fold. The training is judged with all that the steps before it make, and continues where it was stopped."""
     request = context.request
     command = printed_commands.train(
@@ -82,7 +88,7 @@ def _training(context: Context, side: Side, title: str, fold: str, name: StepNam
     folder = _model_folder(context, side, name) / f"fold_{fold}"
     step = RoadStep(
         *(title, StepState.NEEDED, f"{name.schedule.total:,} steps", command, f"fold {fold}"),
-        reads=() if weights is None else (weights.path,),
+        reads=(weights.path,) if weights is not None and isinstance(weights.path, Path) else (),
         writes=(folder,),
         unjudged=side.unplanned,
     )
@@ -105,7 +111,7 @@ def _training(context: Context, side: Side, title: str, fold: str, name: StepNam
     return replace(step, because=because, disk=disk_space, gpu_memory=gpu_memory)
 
 
-def _run(context: Context, side: Side, fold: str, name: StepName, weights: Weights | None) -> TrainingRun:
+def _run(context: Context, side: Side, fold: str, name: StepName, weights: StartingWeights | None) -> TrainingRun:
     request = context.request
     words = [side.dataset.name, request.configuration, fold, "-tr", trainer_name(*name), "-p", side.plans]
     words += ["-device", request.device, "-num_gpus", str(request.gpus)]
@@ -177,7 +183,7 @@ def _needs(run: TrainingRun) -> tuple[int | None, float | None]:
 
 def _model_folder(context: Context, side: Side, name: StepName) -> Path:
     model = f"{trainer_name(*name)}__{side.plans}__{context.request.configuration}"
-    return (context.workspace.results or Path()) / side.dataset.name / model
+    return context.workspace.results_folder() / side.dataset.name / model
 
 
 def _find_best(context: Context, side: Side, name: StepName, folds: list[RoadStep]) -> RoadStep:

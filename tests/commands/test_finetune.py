@@ -1,0 +1,216 @@
+"""``plansguard finetune --dry-run``: the state of every step, and what blocks one, before anything runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.command import Done, run
+from tests.support.models import pack
+from tests.support.variants import ROOTS, put
+
+CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
+ROAD = ("finetune", "-s", "1", "-t", "2", "-tp", "Moved", "-c", "3d_fullres", "--steps", "100", "-device", "cpu")
+
+pytestmark = [pytest.mark.workspace(CT, OTHER_CT), pytest.mark.usefixtures("workspace")]
+
+
+def road(*options: str, words: tuple[str, ...] = ROAD) -> Done:
+    """Judge the road; nothing is written."""
+    before = tree()
+    done = run(*words, *options, "--dry-run", "--output", "json")
+    assert tree() == before
+    assert done.out, done.err
+    return done
+
+
+def tree() -> dict[Path, int]:
+    """All files of the workspace, with their times."""
+    roots = [Path(os.environ[name]) for name in ROOTS.values()]
+    return {path: path.stat().st_mtime_ns for root in roots for path in root.rglob("*")}
+
+
+def states(done: Done) -> list[tuple[str, str]]:
+    """Steps, with the fold of a training, and their states."""
+    return [(" ".join(filter(None, (one["name"], one["fold"]))), one["state"]) for one in done.json["steps"]]
+
+
+def step(done: Done, name: str) -> dict[str, Any]:
+    """The first step of this name."""
+    found: dict[str, Any] = next(one for one in done.json["steps"] if one["name"] == name)
+    return found
+
+
+def codes(done: Done) -> set[str]:
+    """The codes of all findings."""
+    return {finding["code"] for finding in done.json["report"]["findings"]}
+
+
+def migrate(*options: str) -> None:
+    done = run("migrate", "-s", "1", "-t", "2", "-tp", "Moved", *options)
+    assert done.code == 0, done.err
+
+
+# --- States
+
+
+def test_steps_in_order() -> None:
+    done = road("-f", "0", "3")
+    assert done.code == 0
+    assert states(done) == [
+        ("fingerprint", "done"),
+        ("migrate", "needed"),
+        ("preprocess", "needed"),
+        ("check", "needed"),
+        ("train 0", "needed"),
+        ("train 3", "needed"),
+        ("find-best", "needed"),
+    ]
+    assert codes(done) == {"PG606"}  # the weights of the fixtures were trained for a moment
+
+
+def test_five_folds_without_a_choice() -> None:
+    assert [name for name, _ in states(road()) if name.startswith("train")] == [f"train {fold}" for fold in range(5)]
+
+
+def test_all_cases_are_not_cross_validated() -> None:
+    assert states(road("-f", "all"))[-1] == ("train all", "needed")
+
+
+def test_commands_are_complete(workspace: Path) -> None:
+    done = road("-f", "0", "-np", "2", "--save-every", "10", "--npz")
+    weights = workspace / ROOTS["results"] / CT / "nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/checkpoint_final.pth"
+    place = "-p Moved -c 3d_fullres -tr nnUNetTrainer_100steps_lr1en3 -np 2 -f 0 --disable_ensembling"
+    assert [one["command"] for one in done.json["steps"]] == [
+        "plansguard gate -- nnUNetv2_extract_fingerprint -d 2 -np 2",
+        "plansguard migrate -s 1 -t 2 -tp Moved -c 3d_fullres",
+        "plansguard preprocess -d 2 -p Moved -c 3d_fullres -np 2",
+        f"plansguard check -d 2 -p Moved -c 3d_fullres -pretrained_weights {weights}",
+        "plansguard train --save-every 10 --resume auto 2 3d_fullres 0 -p Moved --steps 100 --lr 0.001 -device cpu "
+        f"--npz -pretrained_weights {weights}",
+        f"nnUNetv2_find_best_configuration 2 {place}",
+    ]
+
+
+def test_moved_plans_are_done() -> None:
+    migrate()
+    done = road("-f", "0")
+    assert step(done, "migrate")["state"] == "done"
+    assert step(done, "migrate")["because"] == "Moved.plansguard.json records it"
+
+
+def test_moved_plans_that_were_edited_are_not_moved_again(workspace: Path) -> None:
+    """The edit is what the check of the training finds."""
+    migrate()
+    put("preprocessed/Moved.json", "/configurations/3d_fullres/spacing/0", 1.5)(workspace, OTHER_CT)
+    done = road("-f", "0")
+    assert (done.code, step(done, "migrate")["state"], step(done, "train")["state"]) == (1, "done", "blocked")
+    assert "PG402" in codes(done)
+
+
+def test_plans_that_changed_at_their_source(workspace: Path) -> None:
+    """They are moved again, after a yes, and the old ones are kept."""
+    migrate()
+    put("preprocessed/nnUNetPlans.json", "/configurations/3d_fullres/batch_size", 3)(workspace, CT)
+    done = road("-f", "0")
+    moved = step(done, "migrate")
+    assert (done.code, moved["state"]) == (0, "stale")
+    assert moved["because"] == f"nnUNetPlans of {CT} changed since"
+    assert moved["command"].endswith("--force")
+    refused = run(*ROAD, "-f", "0")
+    assert (refused.code, "add --yes if that is meant" in refused.err) == (2, True)
+
+
+# --- What blocks
+
+
+def test_the_direction_is_judged_first() -> None:
+    """Of plans that move back, PG410 is told, and not that there are no weights."""
+    migrate()
+    done = road("-f", "0", words=("finetune", "-s", "2", "-sp", "Moved", "-t", "1", "-tp", "Back", *ROAD[7:]))
+    assert (done.code, step(done, "migrate")["state"], step(done, "train")["judged_after"]) == (1, "blocked", "migrate")
+    assert "PG410" in codes(done)
+
+
+def test_weights_are_asked_for(workspace: Path) -> None:
+    shutil.rmtree(workspace / ROOTS["results"] / CT)
+    done = run(*ROAD, "--dry-run")
+    assert done.code == 2
+    assert "no weights are known for 3d_fullres of 1" in done.err
+    assert "name them with -pretrained_weights CHECKPOINT, or train them first with --pretrain-steps N" in done.err
+
+
+def test_a_device_that_is_not_there() -> None:
+    """The last step's fault is told before the first one starts."""
+    done = road("-f", "0", "-device", "cuda")
+    assert (done.code, step(done, "train")["state"]) == (1, "blocked")
+    assert codes(done) == {"PG606", "PG714"}
+
+
+def test_a_blocked_road_starts_nothing() -> None:
+    done = run(*ROAD, "-device", "cuda")
+    assert done.code == 1
+    assert "Nothing was started. Fix what blocks the road; the same command then continues." in done.err
+
+
+# --- From a released model
+
+
+@pytest.mark.workspace(CT, OTHER_CT, chdir=True)
+def test_a_zip_is_unpacked_by_nnunet(workspace: Path) -> None:
+    model = workspace / ROOTS["results"] / CT / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    pack(workspace / "released.zip", model)
+    shutil.rmtree(workspace / ROOTS["results"] / CT)
+    done = road("-f", "0", words=("finetune", "-s", "released.zip", *ROAD[3:]))
+    assert done.code == 0
+    assert [name for name, _ in states(done)] == [
+        *("fingerprint", "migrate", "preprocess", "unpack", "check", "train 0", "find-best")
+    ]
+    assert step(done, "unpack")["command"] == "nnUNetv2_install_pretrained_model_from_zip released.zip"
+
+
+# --- Pretraining
+
+
+def test_plans_that_are_still_to_be_made(workspace: Path) -> None:
+    """From raw images alone: what cannot be judged yet says after which step it is."""
+    for name in (CT, OTHER_CT):
+        shutil.rmtree(workspace / ROOTS["preprocessed"] / name)
+    shutil.rmtree(workspace / ROOTS["results"] / CT)
+    done = road("-f", "0", "--workflow", "pretrain", "--pretrain-steps", "100")
+    assert done.code == 0, done.out
+    assert [(one["name"], one["state"], one["judged_after"]) for one in done.json["steps"]] == [
+        ("fingerprint", "needed", None),
+        ("plan", "needed", None),
+        ("fingerprint-source", "needed", None),
+        ("migrate", "needed", "plan"),
+        ("preprocess-source", "needed", "plan"),
+        ("pretrain", "needed", "plan"),
+        ("preprocess", "needed", "plan"),
+        ("check", "needed", "plan"),
+        ("train", "needed", "plan"),
+        ("find-best", "needed", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--workflow", "pretrain"), "the number of steps is missing"),
+        (("--workflow", "graft", "--pretrain-steps", "5"), "a graft is for weights that exist"),
+        (("-f", "0", "all"), "fold all and a number exclude each other"),
+        (("-f", "x"), "'x' is no fold"),
+        (("--until", "trian"), "--until trian is no step"),
+        (("-c", "3d_lowres"), "there is no configuration 3d_lowres"),
+        (("-t", "9"), "no dataset has the id 9"),
+        (("-s", "9"), "no dataset has the id 9"),
+    ],
+)
+def test_what_cannot_be_asked_for(options: tuple[str, ...], reason: str) -> None:
+    done = run(*ROAD, *options, "--dry-run")
+    assert (done.code, done.out) == (2, "")
+    assert reason in done.err
