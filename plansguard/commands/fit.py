@@ -203,8 +203,7 @@ class _Fitting:
         if known(lambda: weights.theirs) is None:
             reason = "they load, but the file does not contain their plans: what the weights saw is unknown"
             return FitResult(*place, UNKNOWN, reason, self._check(plans, name))
-        record = known(lambda: self.dataset.migration_record(plans))
-        rows = differences(weights, record.workflow if record is not None else None)
+        rows = differences(weights, self.dataset.promised_input(plans))
         grave = [row for row in rows if row.severity is not Severity.INFO]
         if grave:
             sides = [f"{row.field} {brief(row.saw)}, here {brief(row.feeds)}" for row in grave]

@@ -60,7 +60,7 @@ def _plans(dataset: Dataset) -> Iterator[PlansState]:
 
 def _giving(dataset: Dataset, plans: Plans) -> str | None:
     """The dataset that plans were migrated from; None if they were not."""
-    record = dataset.known_migration_record(plans)
+    record = dataset.brought_by(plans)
     return None if record is None else record.giving
 
 

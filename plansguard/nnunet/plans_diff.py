@@ -117,6 +117,15 @@ def edited_fields(
     return [str(field) for field in changed if field.configuration in (None, configuration)]
 
 
+def networks(plans: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The fields of the facet weights, by configuration."""
+    result: dict[str, dict[str, Any]] = {name: {} for name in configuration_names(plans)}
+    for field, value in fields(plans).items():
+        if field.configuration in result and field.facet == "weights":
+            result[field.configuration][field.key] = value
+    return result
+
+
 def digests(plans: dict[str, Any]) -> dict[str, str]:
     """SHA-256 per facet of the fields' canonical JSON."""
     by_facet: dict[str, list[list[Any]]] = {facet: [] for facet in FACETS}

@@ -1,4 +1,4 @@
-"""The migration record: it is ``<identifier>.plansguard.json`` beside the plans that a migration wrote.
+"""The migration record: it is ``<identifier>.plansguard.json`` beside plans that were migrated or derived.
 
 documents/models/migration_record.py describes its fields; this module needs no pydantic.
 """
@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from plansguard.core.digest import sha256
 
 SCHEMA = "plansguard/lineage/1"
+#: The workflow of plans that were changed in their own dataset. All others bring plans from another one.
+DERIVE = "derive"
 #: How many earlier records of the same name a record contains: the file must not grow with every migration.
 MEMORY = 5
 
@@ -42,6 +44,20 @@ class MigrationRecord:
         self.migrated: dict[str, Any] = value["migrated"]
         self.replaced = ReplacedPlans(**value["replaced"]) if value["replaced"] else None
         self.placed_dataset_json: str | None = value["placed_dataset_json"]
+
+    @property
+    def between_datasets(self) -> MigrationRecord | None:
+        """The migration that brought the plans: this one, or the one before they were derived; None for own plans."""
+        if self.workflow != DERIVE:
+            return self
+        brought_by = (self.value.get("derivation") or {}).get("brought_by")
+        return None if brought_by is None else MigrationRecord(brought_by)
+
+    def sets(self, configuration: str, key: str) -> bool:
+        """Whether a field of a configuration, or a part of it, was set by the derivation, or by one before it."""
+        paths = (self.value.get("derivation") or {}).get("set") or {}
+        field = f"{configuration}.{key}"
+        return any(path == field or path.startswith(f"{field}.") for path in paths)
 
     def in_force(self, plans_content: bytes) -> MigrationRecord | None:
         """The record that applies to plans with these bytes: this one, that of the replaced file, or none."""

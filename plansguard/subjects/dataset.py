@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +16,7 @@ from plansguard.documents import size_limits
 from plansguard.documents.file_names import CANONICAL_NAMES, MIGRATION_RECORD_ENDING, MODEL_PLANS
 from plansguard.documents.json_document import JsonDocument
 from plansguard.documents.validation import FieldProblem, problems
+from plansguard.nnunet import plans_diff
 from plansguard.nnunet.workspace import (
     DATASET_NAME,
     GROUND_TRUTH,
@@ -26,7 +28,7 @@ from plansguard.nnunet.workspace import (
     is_named_preprocessed,
     trained_models,
 )
-from plansguard.records.migration import MigrationRecord
+from plansguard.records.migration import DERIVE, MigrationRecord
 from plansguard.records.preprocessing import DataState, PreprocessingRecord
 from plansguard.subjects.data_users import DataUser, data_users
 from plansguard.subjects.documents import (
@@ -174,14 +176,31 @@ class Dataset:
             raise Absent(f"the migration record of {plans.path.name} describes {record.identifier}")
         return record
 
+    def brought_by(self, plans: Plans) -> MigrationRecord | None:
+        """The record of the migration that brought ``plans`` from another dataset, also if they were derived since.
+
+        None when no migration of plansguard did.
+        """
+        record = known(lambda: self.migration_record(plans)) if self.has_record(plans) else None
+        with suppress(KeyError, TypeError):  # a damaged record in another one
+            return None if record is None else record.between_datasets
+        return None
+
     def migrated_with(self, plans: Plans) -> str | None:
-        """The workflow of the migration that wrote ``plans``; None when no migration of plansguard did."""
-        record = self.known_migration_record(plans)
+        """The workflow of the migration that brought ``plans``; None when no migration of plansguard did."""
+        record = self.brought_by(plans)
         return None if record is None else record.workflow
 
-    def known_migration_record(self, plans: Plans) -> MigrationRecord | None:
-        """The record of the migration that wrote ``plans``; None when no migration of plansguard did."""
-        return known(lambda: self.migration_record(plans)) if self.has_record(plans) else None
+    def promised_input(self, plans: Plans) -> str | None:
+        """The workflow by which the input of ``plans`` is compared with that of weights.
+
+        None where no migration brought them, or where they were derived with another input on purpose.
+        """
+        record = self.brought_by(plans)
+        if record is None or self.migration_record(plans).workflow != DERIVE or record.workflow == "graft":
+            return None if record is None else record.workflow
+        changes = plans_diff.edited_since_migration(record.migrated, plans.value)
+        return None if any(change.field.facet == "input" for change in changes) else record.workflow
 
     @cached_property
     def data_users(self) -> dict[str, list[DataUser]]:

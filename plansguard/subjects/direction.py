@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from plansguard.core.errors import Absent, known
 from plansguard.core.text import listed, quoted
@@ -12,7 +11,7 @@ from plansguard.nnunet import plans_diff, printed_commands
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
 from plansguard.nnunet.printed_commands import CHECKPOINT, Word
 from plansguard.nnunet.workspace import TrainedModel
-from plansguard.records.migration import MigrationRecord
+from plansguard.records.migration import DERIVE, MigrationRecord
 from plansguard.records.training import recorded_weights
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.external_plans import ExternalDataset
@@ -37,7 +36,12 @@ class Direction:
 
 
 def judge_direction(pair: Pair) -> Direction:
-    """Compare the direction of ``pair`` with trained weights, migration records and fingerprints."""
+    """Compare the direction of ``pair`` with trained weights, migration records and fingerprints.
+
+    Plans that are derived do not move.
+    """
+    if pair.workflow == DERIVE:
+        return Direction()
     return _judge_pretrain(pair) if pair.workflow == "pretrain" else _judge_finetune(pair)
 
 
@@ -109,7 +113,7 @@ def _weights(pair: Pair) -> list[TrainedModel]:
 
 def _brought_from_receiving(pair: Pair) -> MigrationRecord | None:
     """The record of the giving dataset by which the plans came from the receiving dataset, other than by a graft."""
-    record = known(lambda: pair.giving.migration_record(pair.plans))
+    record = pair.giving.brought_by(pair.plans)
     brought = record is not None and record.giving == pair.receiving.name and record.workflow != "graft"
     return record if brought else None
 
@@ -118,7 +122,7 @@ def _recorded_before(pair: Pair, workflows: Container[str]) -> bool:
     """Whether the receiving dataset has plans that came from the giving dataset for one of these workflows."""
     receiving = pair.receiving
     present = [plans for plans in receiving.plans if plans.path != pair.result.path and receiving.has_record(plans)]
-    records = [known(partial(receiving.migration_record, plans)) for plans in present]
+    records = [receiving.brought_by(plans) for plans in present]
     return any(
         record.giving == pair.giving.name and record.workflow in workflows
         for record in (pair.replaced, *records)

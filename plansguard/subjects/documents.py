@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isnan, prod
 from pathlib import Path
 from sys import float_info
@@ -121,6 +122,20 @@ class Fingerprint(Document):
     @cached_property
     def _ordered(self) -> dict[tuple[str, tuple[int, ...]], list[float]]:
         return {}
+
+    def sizes_at(self, spacing: Sequence[float], transpose_forward: list[int]) -> list[list[float]]:
+        """Sizes in voxels of all cropped cases at another spacing, per array axis after transpose_forward.
+
+        A spacing of two axes is that of slices. Rounded as by nnU-Net's compute_new_shape. Absent as above.
+        """
+        axes = _in_order([0.0, 1.0, 2.0], transpose_forward)[len(transpose_forward) - len(spacing) :]
+        return [
+            [
+                float(round(mm / new * voxels))
+                for mm, voxels in zip(self._spacings[int(axis)], self._shapes[int(axis)], strict=True)
+            ]
+            for axis, new in zip(axes, spacing, strict=True)
+        ]
 
     @cached_property
     def is_flat(self) -> bool:

@@ -10,10 +10,11 @@ from typing import NamedTuple
 from plansguard.core import disk
 from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, UnreadableFolder, UsageError, known
 from plansguard.documents.file_names import MODEL_PLANS
-from plansguard.nnunet import printed_commands
+from plansguard.nnunet import plans_diff, printed_commands
 from plansguard.nnunet.constants import CHECKPOINT_FINAL, TRAINERS_WITH_OWN_NETWORK, base_trainer
 from plansguard.nnunet.printed_commands import CHECKPOINT, DEFAULT_DEVICE, Word, shell
 from plansguard.nnunet.workspace import ALL, DATASET_NAME, FOLDS, TrainedModel, trained_models
+from plansguard.records.migration import DERIVE, MigrationRecord
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.external_plans import ExternalPlans
@@ -79,10 +80,11 @@ def usual_fold(dataset: Dataset) -> str:
 def pretraining_of(dataset: Dataset, plans: Plans, configuration: str) -> Pretraining | None:
     """The weights that ``plans`` were migrated for; None for plans that are for no weights.
 
-    Their path is a placeholder where no training of this configuration with these plans is found.
+    They are for none either where they were derived with another network. The path is a placeholder where no training
+    of this configuration with these plans is found.
     """
-    record = known(lambda: dataset.migration_record(plans))
-    if record is None or record.workflow == "pretrain":
+    record = dataset.brought_by(plans)
+    if record is None or record.workflow == "pretrain" or not _has_network_of(dataset, plans, configuration, record):
         return None
     path, name, results = Path(record.value["from"]["path"]), record.value["from"]["plans"], dataset.workspace.results
     archive = next((folder for folder in path.parents if disk.is_file(folder)), None)
@@ -99,6 +101,15 @@ def pretraining_of(dataset: Dataset, plans: Plans, configuration: str) -> Pretra
     if named is None and archive is not None:
         named = _in_archive(archive, name, configuration, results)
     return named or Pretraining(CHECKPOINT)
+
+
+def _has_network_of(dataset: Dataset, plans: Plans, configuration: str, migration: MigrationRecord) -> bool:
+    """Whether the network of a configuration is one of those that were migrated. A derivation may have replaced it."""
+    record = dataset.migration_record(plans)
+    if record.workflow != DERIVE:
+        return True
+    networks = plans_diff.networks(migration.migrated)
+    return plans_diff.networks(record.migrated).get(configuration) in networks.values()
 
 
 def packed(archive: Path, checkpoint: Path, trainer: str | None, results: Path | None) -> Pretraining:
@@ -179,7 +190,7 @@ def after_pretraining(
     ``model`` is the name of its folder. The plans of the fine-tuning are those that were given. Empty for other plans,
     and where the folder of results is not known.
     """
-    record, results = known(lambda: dataset.migration_record(plans)), dataset.workspace.results
+    record, results = dataset.brought_by(plans), dataset.workspace.results
     if record is None or record.workflow != "pretrain" or results is None:
         return []
     weights = results / dataset.name / model / f"fold_{fold}" / CHECKPOINT_FINAL

@@ -1,4 +1,7 @@
-"""The migration record, which ``plansguard migrate`` writes beside the plans as ``<identifier>.plansguard.json``."""
+"""The migration record, which ``plansguard migrate`` and ``derive`` write beside the plans.
+
+Its file is ``<identifier>.plansguard.json``.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pydantic import ConfigDict, Field
 
 from plansguard.documents.models.base import RecordModel
 
-Workflow = Literal["finetune", "pretrain", "graft"]
+Workflow = Literal["finetune", "pretrain", "graft", "derive"]
 
 
 class Tool(RecordModel):
@@ -62,6 +65,23 @@ class AcceptedFinding(RecordModel):
     because: str = Field(description="The reason for accepting it.")
 
 
+class Derivation(RecordModel):
+    """What plans were derived by: the options of ``plansguard derive``, and the migration behind the plans."""
+
+    set_: dict[str, Any] = Field(
+        alias="set", description="The fields that were set by this derivation and those before it, by their path."
+    )
+    like: str | None = Field(description="The configuration that new configurations inherit from, or null.")
+    fit_memory: float | None = Field(description="The GPU memory in GB that nnU-Net's planner was given, or null.")
+    network: Literal["follow", "keep"] = Field(
+        description="Whether the network was made again for the patch and spacing, or kept."
+    )
+    brought_by: dict[str, Any] | None = Field(
+        description="The record of the migration that brought the plans from another dataset, before they or their "
+        "source were derived; null for plans that the dataset itself was planned with."
+    )
+
+
 class MigrationRecord(RecordModel):
     """The origin of migrated plans, the reason of the migration, and what was written.
 
@@ -77,7 +97,7 @@ class MigrationRecord(RecordModel):
     workflow: Workflow = Field(
         description="Why the plans moved. finetune: trained weights exist and their plans go to the fine-tuning "
         "dataset. pretrain: the fine-tuning dataset's plans go to the dataset to be pretrained. graft: architecture "
-        "and patch size only."
+        "and patch size only. derive: they did not move, and some of their fields were changed."
     )
     from_: Origin = Field(alias="from", description="Where the plans came from.")
     to: Destination = Field(description="Where they went.")
@@ -89,4 +109,7 @@ class MigrationRecord(RecordModel):
     )
     accepted: list[AcceptedFinding] | None = Field(
         default=None, description="The findings that were accepted, by --accept or by the settings; absent without any."
+    )
+    derivation: Derivation | None = Field(
+        default=None, description="How plans were derived; absent for other workflows."
     )

@@ -137,7 +137,9 @@ def _configurations_with_data(dataset: Dataset, every: Iterable[Plans]) -> Itera
 
 def _edited_since_migration(dataset: Dataset, plans: Plans) -> Iterator[str]:
     """Yield the codes of the rules that report edits of migrated plans as errors."""
-    record, codes = known(lambda: dataset.migration_record(plans)), {"weights": "PG401", "input": "PG402"}
+    is_brought = dataset.brought_by(plans) is not None  # in others an edit is for information only
+    record = known(lambda: dataset.migration_record(plans)) if is_brought else None
+    codes = {"weights": "PG401", "input": "PG402"}
     for change in plans_diff.edited_since_migration(record.migrated, plans.value) if record is not None else ():
         if change.field.facet in codes:
             yield codes[change.field.facet]

@@ -16,6 +16,9 @@ from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import DatasetJson, Fingerprint
 from plansguard.subjects.plans import Configuration, Plans
 
+#: The fix of what a migration record explains.
+_CHOSEN = "nothing: it was set by plansguard derive, whose record is beside the plans"
+
 
 @rule(
     "PG304",
@@ -79,8 +82,8 @@ def normalization_differs_from_channels(
     dataset.json (`CT` means CTNormalization, any unknown name ZScoreNormalization). A channel called CT without
     CTNormalization is an error, and so is CTNormalization for another channel with statistics that are not this
     dataset's. Anything else is a warning, because a scheme may be chosen by hand; so is any scheme that a configuration
-    writes while it inherits the rest. A PET channel that is declared `CT` on purpose is fine. Schemes that nnU-Net does
-    not have are not checked.
+    writes while it inherits the rest. What `plansguard derive` set is for information. A PET channel that is declared
+    `CT` on purpose is fine. Schemes that nnU-Net does not have are not checked.
 
     Why it matters: CT images lose their absolute scale, or MR images most of their contrast; nnU-Net checks neither.
     The scheme is set when plans are made. A later edit of `channel_names` has no effect, and plans of other images
@@ -108,15 +111,16 @@ def normalization_differs_from_channels(
             continue
         foreign = scheme == constants.CT and _foreign_statistics(dataset, configuration.plans, index)
         severe = (implied == constants.CT or foreign) and not (keep or _is_variation(configuration))
+        chosen = not foreign and _is_chosen(dataset, configuration)
         yield found(
             configuration.at("normalization_schemes", index),
-            severity=Severity.ERROR if severe else Severity.WARNING,
+            severity=Severity.INFO if chosen else Severity.ERROR if severe else Severity.WARNING,
             related=[(dataset_json.at(dataset_json.channels_key), "the channels")],
             index=index,
             name=brief(name),
             implied=implied,
             scheme=scheme,
-            remedy=_remedy_for_scheme(dataset, configuration, keep=keep),
+            remedy=_CHOSEN if chosen else _remedy_for_scheme(dataset, configuration, keep=keep),
         )
 
 
@@ -175,7 +179,7 @@ def intensity_properties_foreign(dataset: Dataset, plans: Plans, fingerprint: Fi
 
 def _is_expected(dataset: Dataset, plans: Plans) -> bool:
     """Return whether the plans' statistics are to stay those of other data: a trained model's, or as migrated."""
-    record = known(lambda: dataset.migration_record(plans))
+    record = dataset.brought_by(plans)
     if record is None or record.workflow == "graft":
         return dataset.role == "model"
     written = record.migrated.get(constants.INTENSITY_KEY, record.migrated.get(constants.OLD_INTENSITY_KEY))
@@ -276,6 +280,19 @@ def _remedy_for_scheme(dataset: Dataset, configuration: Configuration, *, keep: 
         return f"nothing, if it is chosen; else delete normalization_schemes from {configuration.name}"
     again = _other_scheme(dataset, configuration.plans)
     return f"if dataset.json is right{again}; if the plans are, name the channel accordingly"
+
+
+def _is_chosen(dataset: Dataset, configuration: Configuration) -> bool:
+    """Return whether `plansguard derive` set the schemes, and they are still what it wrote."""
+    record = known(lambda: dataset.migration_record(configuration.plans))
+    owner, key = configuration.origin("normalization_schemes"), "normalization_schemes"
+    written = None if record is None else record.migrated["configurations"].get(owner)
+    return (
+        record is not None
+        and record.sets(owner, key)
+        and isinstance(written, dict)
+        and written.get(key) == configuration.get(key)
+    )
 
 
 def _is_variation(configuration: Configuration) -> bool:

@@ -144,7 +144,7 @@ def patch_larger_than_images(
 
 def _is_as_migrated(dataset: Dataset, configuration: Configuration, key: str) -> bool:
     """Whether a field that the configuration has or inherits is as a migration wrote it."""
-    record = known(lambda: dataset.migration_record(configuration.plans))
+    record = dataset.brought_by(configuration.plans)
     written = None if record is None else record.migrated.get("configurations")
     entry = written.get(configuration.origin(key)) if isinstance(written, dict) else None
     return isinstance(entry, dict) and entry.get(key) == configuration.get(key)

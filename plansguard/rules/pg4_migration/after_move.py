@@ -13,15 +13,16 @@ from plansguard.documents.file_names import MIGRATION_RECORD_ENDING, MODEL_PLANS
 from plansguard.documents.json_document import pointer
 from plansguard.nnunet import plans_diff, printed_commands
 from plansguard.nnunet.workspace import TrainedModel
-from plansguard.records.migration import MigrationRecord
+from plansguard.records.migration import DERIVE, MigrationRecord
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import narrowed, trained_otherwise
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Plans
 from plansguard.subjects.trained_models import differing_fields
 
-_EDITED = "{field} was edited after the migration"
-_THEN = "{then} when migrated from {origin}"
+_EDITED = "{field} was edited after {event}"
+_THEN = "{then} when {made} from {origin}"
+_DERIVED = "nothing, if it is meant; plansguard derive makes such edits with what follows from them, and records them"
 
 
 @rule(
@@ -35,7 +36,9 @@ def migrated_weights_field_edited(dataset: Dataset, plans: Plans, migration_reco
     """A field that decides whether weights load was edited after the migration.
 
     What it checks: topology, features, kernels, strides and every other argument of the network are those that
-    `plansguard migrate` wrote, as the migration record beside the plans (`<identifier>.plansguard.json`) keeps them.
+    `plansguard migrate` or `plansguard derive` wrote, as the migration record beside the plans
+    (`<identifier>.plansguard.json`) keeps them. For information only in plans that were derived from the dataset's own:
+    they are for no weights.
 
     Why it matters: nnU-Net stops at the first parameter whose shape differs; where shapes agree, it silently trains
     another network. The plans were moved so that the weights fit.
@@ -59,7 +62,8 @@ def migrated_weights_field_edited(dataset: Dataset, plans: Plans, migration_reco
 def migrated_input_field_edited(dataset: Dataset, plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
     """A field that decides what preprocessing writes was edited after the migration.
 
-    What it checks: spacing, normalization, intensity properties, transposes, resampling and reader are as migrated.
+    What it checks: spacing, normalization, intensity properties, transposes, resampling and reader are as migrated. For
+    information only in plans that were derived from the dataset's own.
 
     Why it matters: the weights expect the input of their training, and nnU-Net compares neither spacing nor
     normalization. Existing data keep the old values, prediction uses the new ones: one edit, three silent mismatches.
@@ -86,7 +90,8 @@ def migrated_training_field_edited(
     """A field that decides how training samples was edited after the migration.
 
     What it checks: patch size, batch size and batch dice of the configurations that were migrated are those that
-    `plansguard migrate` wrote. Configurations that were added afterwards are no edits, whatever they inherit.
+    `plansguard migrate` wrote. Configurations that were added afterwards are no edits, whatever they inherit. For
+    information only in plans that were derived from the dataset's own.
 
     Why it matters: nothing warns, and the training cannot be compared with others that use these plans. The weights
     load and the data stay valid, but the patches are of another size than in pretraining.
@@ -103,18 +108,25 @@ def migrated_training_field_edited(
 def _edits(dataset: Dataset, plans: Plans, migration_record: MigrationRecord, facet: str) -> Iterator[Found]:
     """Yield one finding for each edited field of a facet, at the configuration that wrote it."""
     record = str(plans.path.with_name(plans.identifier + MIGRATION_RECORD_ENDING))
+    is_derived, is_own = migration_record.workflow == DERIVE, dataset.brought_by(plans) is None
     for change, at in _edited_places(dataset, plans, migration_record):
         if change.field.facet == facet:
             keys, before, after = narrowed(change.before, change.after)
             then, now = both(before, after)
             yield found(
                 at._replace(pointer=at.pointer + pointer(*keys)),
-                related=[(Location(record, f"/migrated{at.pointer}"), "what was migrated")],
+                severity=Severity.INFO if is_own else None,
+                fix=_DERIVED if is_own else None,
+                related=[
+                    (Location(record, f"/migrated{at.pointer}"), f"what was {'derived' if is_derived else 'migrated'}")
+                ],
                 changed=[at],
                 field=str(change.field),
                 then=then,
                 now=now,
-                origin=migration_record.giving,
+                event="the plans were derived" if is_derived else "the migration",
+                made="derived" if is_derived else "migrated",
+                origin=migration_record.value["from"]["plans"] if is_derived else migration_record.giving,
             )
 
 
@@ -186,7 +198,8 @@ def trained_without_migrated_plans(
     Its training record names the weights. A training that has no such record is reported for information if nnU-Net's
     own logs say that it was started after the migration, and the weights would load into its network. A training whose
     record names no weights, or others, or whose plans were migrated as well, is not reported; times of files are no
-    evidence. Plans whose migration record was removed are not known as migrated: PG311 reports them.
+    evidence. Plans whose migration record was removed are not known as migrated: PG311 reports them. Plans that were
+    derived from migrated ones are not reported: these are.
 
     Why it matters: the default plans train: another network refuses the weights, else spacing and normalization are
     silently wrong. Every version of nnU-Net's own instructions leaves `-p` out of the last command.
@@ -200,7 +213,8 @@ def trained_without_migrated_plans(
     """
     from plansguard.records.training import recorded_weights  # rarely needed
 
-    if migration_record.workflow == "pretrain" or any(model.plans_name == plans.identifier for model in trained):
+    is_used = any(model.plans_name == plans.identifier for model in trained)
+    if is_used or migration_record.workflow in ("pretrain", DERIVE):
         return
     since, giving = _time_of(migration_record), migration_record.giving
     migrated = {other.identifier for other in dataset.plans if dataset.migrated_with(other)}
@@ -214,15 +228,17 @@ def trained_without_migrated_plans(
             yield found(
                 plans.at(),
                 severity=None if proven else Severity.INFO,
-                related=[
-                    (Location(str(model.folder / MODEL_PLANS)), f"its plans, {model.plans_name}: {differ(fields)}")
-                ],
+                related=[_its_plans(model, fields)],
                 model=model.folder.name,
                 what=f"was fine-tuned from weights of {giving}" if proven else "was started after the migration",
                 used=model.plans_name,
                 fields=fields,
                 remedy=_with_weights(dataset, plans, model, proven=proven),
             )
+
+
+def _its_plans(model: TrainedModel, fields: list[str]) -> tuple[Location, str]:
+    return Location(str(model.folder / MODEL_PLANS)), f"its plans, {model.plans_name}: {differ(fields)}"
 
 
 def _time_of(record: MigrationRecord) -> float:

@@ -12,6 +12,7 @@ from plansguard.core.text import differ, listed
 from plansguard.documents import size_limits
 from plansguard.nnunet import constants, plans_diff
 from plansguard.nnunet.workspace import dataset_id
+from plansguard.records.migration import DERIVE
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import trained_otherwise
 from plansguard.subjects.pair import Pair
@@ -139,6 +140,7 @@ def default_name_for_migrated_plans(pair: Pair) -> Iterator[Found]:
     if identifier in constants.PLANNER_OF_IDENTIFIER:
         number = dataset_id(pair.giving.name)
         better = f"{pair.plans.identifier}_from{number.zfill(3) if number else 'Pretraining'}"
+        better = f"{pair.plans.identifier}_derived" if pair.workflow == DERIVE else better
         yield found(pair.result.at(), identifier=identifier, better=better)
 
 
@@ -248,7 +250,7 @@ def raw_images_absent(pair: Pair) -> Iterator[Found]:
 
     Evidence: MV-16; TotalSegmentator issue 298.
     """
-    if known(lambda: pair.receiving.raw_images) is None:
+    if pair.workflow != DERIVE and known(lambda: pair.receiving.raw_images) is None:
         reader = pair.result.value.get("image_reader_writer")
         yield found(pair.result.at("image_reader_writer"), reader=reader)
 
@@ -257,7 +259,7 @@ def raw_images_absent(pair: Pair) -> Iterator[Found]:
     "PG417",
     Severity.WARNING,
     message="{dataset} already has these plans, as {identifiers}",
-    fix="in place of a migration, train {dataset} with them: {option}",
+    fix="in place of new ones, train {dataset} with them: {option}",
 )
 def plans_already_there(pair: Pair) -> Iterator[Found]:
     """The receiving dataset already has the same plans under another name.
@@ -304,7 +306,7 @@ def weights_from_other_plans(pair: Pair) -> Iterator[Found]:
 
     Evidence: MV-01, MV-14; AR-06.
     """
-    if pair.workflow == "pretrain":
+    if pair.workflow in ("pretrain", DERIVE):
         return
     from plansguard.subjects.direction import command_from  # only for a migration
 

@@ -208,7 +208,7 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
     from plansguard.subjects.input_comparison import differences  # only needed where weights are named
 
     configuration = weights.configuration
-    rows = differences(weights, dataset.migrated_with(configuration.plans)) if weights.load else []
+    rows = differences(weights, dataset.promised_input(configuration.plans)) if weights.load else []
     if rows:
         worst = max((row.severity for row in rows), key=lambda severity: severity.rank)
         gravest = [row for row in rows if row.severity is worst]

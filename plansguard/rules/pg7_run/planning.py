@@ -11,6 +11,7 @@ from plansguard.core.report import Location, Severity
 from plansguard.core.text import counted, listed, nearest, quoted, whole
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.constants import DA_PROCESSES, NNUNET_PACKAGE
+from plansguard.records.migration import DERIVE
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import NUMBER, yielded
 from plansguard.subjects.trained_models import trained_with
@@ -22,14 +23,15 @@ if TYPE_CHECKING:
 @rule(
     "PG751",
     Severity.ERROR,
-    message="planning would overwrite {identifier}, which was migrated from {origin} ({workflow})",
-    fix="name the new plans with -overwrite_plans_name {better}; if the migrated ones are not needed: "
+    message="planning would overwrite {identifier}, which {made} ({workflow})",
+    fix="name the new plans with -overwrite_plans_name {better}; if the present ones are not needed: "
     + printed_commands.undo(NUMBER, yielded("typed")),
 )
 def planning_replaces_migrated_plans(planning: Planning) -> Iterator[Found]:
-    """Planning would overwrite migrated plans.
+    """Planning would overwrite migrated or derived plans.
 
-    What it checks: the plans that a planner is about to write, by their name, were not written by `plansguard migrate`.
+    What it checks: the plans that a planner is about to write, by their name, were not written by `plansguard migrate`
+    or `plansguard derive`.
     The name is that of `-overwrite_plans_name`, else the default of the planner that `-pl` names.
 
     Why it matters: nnU-Net overwrites them without asking, and weights that are for them no longer load, or get other
@@ -46,11 +48,16 @@ def planning_replaces_migrated_plans(planning: Planning) -> Iterator[Found]:
     if plans is None or not planning.now.has_record(plans):
         return
     record = known(lambda: planning.now.migration_record(plans))
+    made, workflow = "was migrated from elsewhere", "its record is damaged"
+    if record is not None:
+        derived = record.workflow == DERIVE
+        made = f"was derived from {record.value['from']['plans']}" if derived else f"was migrated from {record.giving}"
+        workflow = "plansguard derive" if derived else f"--workflow {record.workflow}"
     yield found(
         plans.at(),
         identifier=plans.identifier,
-        origin="elsewhere" if record is None else record.giving,
-        workflow="its record is damaged" if record is None else f"--workflow {record.workflow}",
+        made=made,
+        workflow=workflow,
         better=f"{plans.identifier}_planned",
         typed=quoted(plans.identifier),
     )

@@ -222,8 +222,8 @@ def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
     """Plans were migrated to this dataset for pretraining, and the training does not name them.
 
     What it checks: for a training that begins without `-pretrained_weights`, whether other plans of the dataset were
-    migrated with `--workflow pretrain`, have the configuration that is trained, and no model was trained with them yet.
-    Further folds of a model are not reported.
+    migrated with `--workflow pretrain`, have the configuration that is trained, and no model was trained with them or
+    with plans that were derived from them. Further folds of a model are not reported.
     Plans that were migrated for fine-tuning are not reported: a training of the dataset's own plans without weights is
     the usual baseline. If the weights are named, PG624 compares the plans inside them.
 
@@ -237,7 +237,7 @@ def migrated_plans_not_used(run: TrainingRun) -> Iterator[Found]:
 
     Evidence: MV-13, MV-11; nnU-Net issues 2089, 2195, 2760.
     """
-    if not run.begins or run.weights is not None or run.dataset.has_record(run.plans):
+    if not run.begins or run.weights is not None or _were_migrated(run):
         return
     idle = [] if _has_other_folds(run) else _idle_plans(run)
     if idle:
@@ -277,7 +277,8 @@ def weights_forgotten(run: TrainingRun) -> Iterator[Found]:
     if pretraining is not None and run.weights is None and run.begins:
         is_gentle = run.initial_rate is not None and run.initial_rate < STOCK_RATE
         command = run.command(run.trainer if is_gentle else _gentle(run), weights=pretraining.path)
-        origin = run.dataset.migration_record(run.plans).giving
+        record = run.dataset.brought_by(run.plans)
+        origin = "elsewhere" if record is None else record.giving
         commands = ", then ".join((*pretraining.before, command))
         yield found(run.at, origin=origin, commands=commands, scratch=run.command(options=[FROM_SCRATCH]))
 
@@ -376,17 +377,26 @@ def _has_other_folds(run: TrainingRun) -> bool:
     return any(model.folder == run.output_folder.parent and model.checkpoints for model in models)
 
 
+def _were_migrated(run: TrainingRun) -> bool:
+    """Return whether the plans of the training were migrated, as far as their record can be read."""
+    if not run.dataset.has_record(run.plans):
+        return False
+    is_damaged = known(lambda: run.dataset.migration_record(run.plans)) is None
+    return is_damaged or run.dataset.brought_by(run.plans) is not None
+
+
 def _idle_plans(run: TrainingRun) -> list[Plans]:
     """Plans with this configuration that were migrated for pretraining and not trained yet, the latest first."""
-    dataset, records = run.dataset, []
+    dataset, name = run.dataset, run.configuration.name
     used = {model.plans_name for model in known(lambda: dataset.trained) or () if model.checkpoints}
-    for plans in dataset.plans:
-        record = known(lambda plans=plans: dataset.migration_record(plans))  # type: ignore[misc]
-        if record is not None and record.workflow == "pretrain" and plans.identifier not in used:
-            records.append((record.created, plans))
-    records.sort(key=lambda one: one[0], reverse=True)
-    name = run.configuration.name
-    return [plans for _, plans in records if any(one.name == name for one in plans.configurations)]
+    records = [(record, plans) for plans in dataset.plans if (record := dataset.brought_by(plans)) is not None]
+    trained = {record.created for record, plans in records if plans.identifier in used}
+    idle = [
+        (record.created, plans)
+        for record, plans in records
+        if record.workflow == "pretrain" and record.created not in trained and name in plans.written
+    ]
+    return [plans for _, plans in sorted(idle, key=lambda one: one[0], reverse=True)]
 
 
 def _sets_epochs(node: ast.AST) -> bool:

@@ -218,7 +218,7 @@ def _origin(dataset: Dataset, plans: Plans, weights: Weights | None) -> str | No
     theirs = None if weights is None else known(lambda: weights.theirs.plans.require("dataset_name"))
     if theirs is not None:
         return str(theirs)
-    record = dataset.known_migration_record(plans)
+    record = dataset.brought_by(plans)
     if record is None:
         return None
     return record.giving if record.receiving == dataset.name else record.receiving

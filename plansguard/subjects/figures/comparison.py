@@ -11,7 +11,7 @@ from plansguard.core.errors import Absent, UnreadableDocument, known
 from plansguard.documents import size_limits
 from plansguard.nnunet import constants
 from plansguard.nnunet.intensity import ClippedRange
-from plansguard.records.migration import MigrationRecord
+from plansguard.records.migration import DERIVE, MigrationRecord
 from plansguard.subjects.input_comparison import SAME_SPACING
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.weights import Weights
@@ -70,7 +70,9 @@ def with_migrated(record: MigrationRecord, configuration: Configuration) -> Comp
     then = next((one for one in migrated.configurations if one.name == configuration.name and one.is_usable), None)
     if then is None:
         raise Absent(f"configuration {configuration.name} was added after the migration")
-    figure = _compared(f"migrated from {record.giving}", then, "in the file now", configuration)
+    origin = record.giving if record.workflow != DERIVE else record.value["from"]["plans"]
+    made = "derived" if record.workflow == DERIVE else "migrated"
+    figure = _compared(f"{made} from {origin}", then, "in the file now", configuration)
     if not any(row.differs for row in figure.rows):
         raise Absent("nothing was changed since the migration")
     return figure
