@@ -39,6 +39,7 @@ COMMANDS = {
     "check": "check",
     "baseline": "baseline",
     "migrate": "migrate",
+    "derive": "derive",
     "preprocess": "preprocess",
     "diff": "diff",
     "show": "show",

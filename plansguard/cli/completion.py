@@ -103,7 +103,9 @@ class _Shell:
         items = super().get_completions(args, incomplete)  # type: ignore[misc]
         option, equals, _ = incomplete.partition("=")
         before = f"{option}=" if equals and option.startswith("-") and self.whole_words else ""
-        return [Candidate(before + item.value, _brief(item.help)) for item in items if _SAFE.fullmatch(item.value)]
+        typed = f"{option}=" if equals and not before and not self.whole_words else ""
+        safe = (item for item in items if _SAFE.fullmatch(item.value))
+        return [Candidate(before + item.value.removeprefix(typed), _brief(item.help)) for item in safe]
 
 
 class _Bash(_Shell, BashComplete):
@@ -255,6 +257,44 @@ def _configurations(typed: Typed, dataset: str = "dataset", plans: str = "plans"
     yield from (Candidate(name, f"of {', '.join(identifiers)}") for name, identifiers in owners.items())
 
 
+def _fields(typed: Typed) -> Iterator[Candidate]:
+    """Paths of fields that can be set; behind ``=``, names of functions and classes where nnU-Net has them."""
+    from plansguard.migration.assignments import description, settable
+
+    path, equals, _ = typed.incomplete.partition("=")
+    for configurations in _typed_plans(typed):
+        for configuration, keys in settable({"configurations": configurations}):
+            place = ".".join([*([] if configuration is None else [configuration]), *keys])
+            if equals and place == path:
+                yield from (Candidate(f"{place}={name}") for name in _names_of(keys[-1]))
+            elif not equals and place.startswith(path):
+                yield Candidate(f"{place}=", description(configuration, keys))
+
+
+def _typed_plans(typed: Typed) -> Iterator[dict[str, Any]]:
+    """The configurations of the plans typed: those of the file, or of the dataset by their name or the first."""
+    for word in typed.words("file"):
+        content = _json(Path(word))
+        if isinstance(content, dict) and isinstance(content.get("configurations"), dict):
+            yield content["configurations"]
+    for folder in _named(typed, "dataset"):
+        present = dict(_plans_in(folder))
+        names = [*typed.words("plans"), "nnUNetPlans", *present]
+        yield from [present[name] for name in names if name in present][:1]
+
+
+def _names_of(key: str) -> Sequence[str]:
+    """The names that nnU-Net has for a field."""
+    from plansguard.nnunet import constants, signatures
+    from plansguard.nnunet.fields import FIELDS
+
+    if key == "normalization_schemes":
+        return constants.NORMALIZATIONS
+    use = FIELDS["Configuration"].get(key) or FIELDS["Plans"].get(key)
+    kind: Any = use.names if use is not None else ""
+    return signatures.names(kind) if kind else ()
+
+
 def _folds(typed: Typed, dataset: str = "dataset") -> Iterator[Candidate]:
     """Numbers of the folds in splits_final.json, or those that nnU-Net would create, and all."""
     splits = next((_json(folder / file_names.CANONICAL_NAMES["splits"]) for folder in _named(typed, dataset)), None)
@@ -382,5 +422,8 @@ COMPLETERS: dict[str, dict[str, Completer]] = {
     "explain": _REPORT | {"rule": _rules},
     "schema": {"name": _schemas},
     "diff": _REPORT | {"fail_on": _facets},
+    "derive": _REPORT
+    | _DATASET
+    | {"fields": _fields, "like": _configurations, "target_plans": _plans, "accept": _rules},
     "migrate": _REPORT | _MOVE,
 }

@@ -17,7 +17,7 @@ _EXAMPLES = "\n\nExamples:\n"
 GROUPS = {
     "The whole road": ("finetune",),
     "Judge": ("check", "baseline", "fit", "gate", "doctor"),
-    "Move": ("migrate", "extract", "preprocess"),
+    "Move": ("migrate", "derive", "extract", "preprocess"),
     "Train": ("train", "steps", "env", "verify-receipt"),
     "Look up": ("report", "show", "diff", "rules", "explain", "schema"),
 }

@@ -28,6 +28,7 @@ from plansguard.subjects.fit_result import LOADS, FitResult
 from plansguard.subjects.request import Request
 
 if TYPE_CHECKING:
+    from plansguard.migration.derive import Derivation
     from plansguard.migration.plan import Migration
     from plansguard.nnunet.plans_diff import Change
     from plansguard.records.verify import Verification
@@ -89,6 +90,24 @@ def of_migration(migration: Migration, *, dry_run: bool) -> str:
     title = next_title(migration, dry_run=dry_run)
     last = [] if refused else [Section(title, lines=list(next_commands(migration)))]
     return report_page(migration.report, collect.of_pair(pair), heading(), [first, *folded, *last])
+
+
+def of_derivation(derivation: Derivation, *, dry_run: bool) -> str:
+    """Return the page of derived plans: what was set and what follows, with the fingerprint."""
+    from plansguard.migration.derive_messages import next_commands, opening
+    from plansguard.migration.messages import next_title
+    from plansguard.render.diff import sections
+
+    pair = derivation.pair
+    changes = plans_diff.compare(pair.plans.value, pair.result.value)
+    before, after = pair.plans.document.path, pair.result.document.path
+    first = Section("Derivation", lines=[*opening(derivation)])
+    folded = sections((before, pair.plans.value), (after, pair.result.value), changes, folded=True)
+    refused = derivation.report.fails(Severity.ERROR)
+    title = next_title(derivation, dry_run=dry_run)
+    last = [] if refused else [Section(title, lines=list(next_commands(derivation)))]
+    figures = collect.of_datasets([pair.receiving])
+    return report_page(derivation.report, figures, heading(), [first, *folded, *last])
 
 
 def of_difference(before: Compared, after: Compared, changes: Sequence[Change], channels: Sequence[str]) -> str:

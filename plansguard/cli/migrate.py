@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,18 +22,22 @@ from plansguard.cli.common_options import (
     print_line,
     print_wrapped,
 )
-from plansguard.cli.gate_options import accepted_pairs
 from plansguard.cli.progress_bar import progress_bar
-from plansguard.core import disk
-from plansguard.core.errors import UsageError, WriteRefused
+from plansguard.cli.written_plans import (
+    accepted_findings,
+    apart,
+    output_after,
+    print_refused,
+    print_writes,
+    was_written,
+)
+from plansguard.core.errors import UsageError
 from plansguard.core.report import Severity
-from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
 from plansguard.nnunet import printed_commands
-from plansguard.nnunet.workspace import Workspace, displayed
+from plansguard.nnunet.workspace import Workspace
 
 if TYPE_CHECKING:
     from plansguard.migration.plan import Migration
-    from plansguard.rules.engine.acceptance import Accepted
 
 
 class Workflow(str, Enum):
@@ -152,22 +154,17 @@ def migrate(
     from plansguard.migration.apply import migrate as run_migrate
     from plansguard.migration.plan import MigrationRequest, plan
 
-    outputs = _apart(parse_outputs(output, verbose=verbose, quiet=quiet), workspace, target, target_plans)
+    folder = workspace.preprocessed_folder(workspace.dataset_name(target))
+    outputs = apart(parse_outputs(output, verbose=verbose, quiet=quiet), folder, target_plans)
     request = MigrationRequest(
         *(source, target, target_plans, source_plans, workflow.value, reader, onto, force),
         configurations=tuple(configuration or ()),
-        accepted=tuple(_accepted(accept, because)),
+        accepted=tuple(accepted_findings(accept, because)),
     )
-    active = load_settings(settings, [workspace.preprocessed_folder(workspace.dataset_name(target))])
+    active = load_settings(settings, [folder])
     with progress_bar("judging the migration"):
         migration = plan(workspace, request, active) if dry_run else run_migrate(workspace, request, active)
-    done = "" if dry_run or not _was_written(migration) else f"the plans were written: {migration.pair.result.path}"
-    with _output_after(done):
-        if outputs.text_on_screen:
-            _print_before(migration)
-        emit(migration.report, outputs, page("migration", migration, dry_run=dry_run))
-        if outputs.text_on_screen:
-            _print_after(migration, dry_run=dry_run)
+    _show(migration, outputs, dry_run=dry_run)
     raise typer.Exit(migration.report.exit_code())
 
 
@@ -175,42 +172,6 @@ def _incomplete(source: str | None, target_plans: str | None) -> UsageError:
     missing = [option for option, value in (("-s", source), ("-tp", target_plans)) if value is None]
     hint = printed_commands.migrate("1", "2", "PretrainPlans")
     return UsageError(f"a migration needs {' and '.join(missing)}", hint=hint)
-
-
-def _apart(outputs: OutputTargets, workspace: Workspace, target: str, identifier: str) -> OutputTargets:
-    """Return the outputs; UsageError for one in the place of a file that the migration writes."""
-    folder = workspace.preprocessed_folder(workspace.dataset_name(target))
-    written = {f"{identifier}.json", f"{identifier}{MIGRATION_RECORD_ENDING}"}
-    for _, path in outputs.files:
-        if path is not None and path.name in written and disk.are_same(path.parent, folder):
-            raise UsageError(f"--output: the migration itself writes {path}", hint="give the report another name")
-    return outputs
-
-
-def _accepted(accept: list[str], because: list[str]) -> list[Accepted]:
-    """The findings to accept; UsageError for one that has an option of its own."""
-    accepted = accepted_pairs(accept, because)
-    if {entry.code for entry in accepted} & {"PG412", "would-overwrite"}:
-        raise UsageError("PG412 cannot be accepted", hint="--force replaces the plans and keeps a backup")
-    return accepted
-
-
-def _was_written(migration: Migration) -> bool:
-    return bool(migration.writes) and not migration.report.fails(Severity.ERROR)
-
-
-@contextmanager
-def _output_after(done: str) -> Iterator[None]:
-    """Report what was done where the output cannot be written. A closed pipe is left to the caller."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except (OSError, WriteRefused) as error:
-        if not done:
-            raise
-        reason = error.reason if isinstance(error, WriteRefused) else f"cannot write the output: {error.strerror}"
-        raise WriteRefused(reason, hint=done) from error
 
 
 def _undo(context: typer.Context, workspace: Workspace, target: str, identifier: str | None, *, force: bool) -> None:
@@ -221,10 +182,20 @@ def _undo(context: typer.Context, workspace: Workspace, target: str, identifier:
         hint = printed_commands.undo(target, identifier)
         raise UsageError("--undo takes only -t, -tp and --force", hint=hint)
     undone = undo(workspace, target, identifier, force=force)
-    with _output_after(f"the migration of {undone.plans} into {undone.dataset} was undone"):
+    with output_after(f"the migration of {undone.plans} into {undone.dataset} was undone"):
         typer.echo(f"The migration of {undone.plans} into {undone.dataset} is undone:")
         for step in undone.steps:
             print_line(f"  {step}")
+
+
+def _show(migration: Migration, outputs: OutputTargets, *, dry_run: bool) -> None:
+    done = "" if dry_run or not was_written(migration) else f"the plans were written: {migration.pair.result.path}"
+    with output_after(done):
+        if outputs.text_on_screen:
+            _print_before(migration)
+        emit(migration.report, outputs, page("migration", migration, dry_run=dry_run))
+        if outputs.text_on_screen:
+            _print_after(migration, dry_run=dry_run)
 
 
 def _print_before(migration: Migration) -> None:
@@ -239,15 +210,12 @@ def _print_after(migration: Migration, *, dry_run: bool) -> None:
     from plansguard.migration.messages import left_out, next_commands, next_title
 
     if migration.report.fails(Severity.ERROR):
-        advice = 'A finding that is meant can be accepted with a reason: --accept CODE --because "...".'
-        typer.echo("")
-        print_wrapped(f"Nothing was written. {advice}")
+        print_refused()
         return
     typer.echo("")
     if not migration.writes:
         typer.echo("This migration has been made already: nothing to do.")
-    for write in migration.writes:
-        print_line(f"{'would write' if dry_run else 'wrote'} {displayed(str(write.path))} ({write.what})")
+    print_writes(migration, dry_run=dry_run)
     typer.echo(f"image reader: {migration.reader.name} ({migration.reader.because})")
     for line in left_out(migration.pair):
         print_wrapped(line, hanging=2)

@@ -5,18 +5,23 @@ The plans file is written last: its bytes decide whether the migration was made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from plansguard.core import disk
 from plansguard.core.atomic_files import after, kept, locked, remove, write_atomically
 from plansguard.core.errors import WriteRefused
 from plansguard.core.report import Severity
+from plansguard.migration.derive import Derivation, DerivationRequest, source_dataset
+from plansguard.migration.derive import plan as plan_derivation
 from plansguard.migration.files import outdated_copies
 from plansguard.migration.plan import Migration, MigrationRequest, plan
 from plansguard.nnunet.workspace import Workspace
 from plansguard.rules.engine.settings import ActiveSettings
+
+Planned = TypeVar("Planned", bound=Migration)
 
 
 def migrate(workspace: Workspace, request: MigrationRequest, settings: ActiveSettings) -> Migration:
@@ -29,8 +34,19 @@ def migrate(workspace: Workspace, request: MigrationRequest, settings: ActiveSet
         refused = plan(workspace, request, settings)  # a refused migration must not create the folder
         if refused.report.fails(Severity.ERROR):
             return refused
+    return _carried_out(folder, lambda: plan(workspace, request, settings))
+
+
+def derive(workspace: Workspace, request: DerivationRequest, settings: ActiveSettings) -> Derivation:
+    """Plan a derivation and, unless the report has an error, write it, as above."""
+    folder = source_dataset(workspace, request.dataset, request.file).folder
+    return _carried_out(folder, lambda: plan_derivation(workspace, request, settings))
+
+
+def _carried_out(folder: Path, planned: Callable[[], Planned]) -> Planned:
+    """Plan and write under the lock of a folder."""
     with _locked_folder(folder):
-        migration = plan(workspace, request, settings)
+        migration = planned()
         if not migration.report.fails(Severity.ERROR):
             done: list[str] = []
             with after(done):

@@ -12,6 +12,7 @@ from plansguard.nnunet import printed_commands
 from plansguard.nnunet.constants import CHECKPOINT_FINAL, DEFAULT_TRAINER, USUAL_CONFIGURATION
 from plansguard.nnunet.printed_commands import CHECKPOINT, Word
 from plansguard.nnunet.workspace import ALL, TrainedModel
+from plansguard.records.migration import DERIVE
 from plansguard.records.preprocessing import DataState
 from plansguard.records.preprocessing_inputs import differing, input_fields
 from plansguard.subjects.discovery import configuration_of
@@ -67,7 +68,7 @@ def next_commands(migration: Migration) -> Iterator[str]:
     if known(lambda: pair.receiving.fingerprint) is None:
         yield printed_commands.extract_fingerprint(receiving)
     trained = configuration_of(pair.result, name)
-    missing = [one.name for one in (trained, *trained.next_stages) if not _has_data(pair, one)]
+    missing = [one.name for one in (trained, *trained.next_stages) if not has_data(pair, one)]
     if missing:
         yield printed_commands.preprocess(receiving, identifier, *missing)
     yield printed_commands.check(receiving, plans=identifier, configuration=name)
@@ -113,10 +114,14 @@ def _trained(pair: Pair) -> list[TrainedModel]:
     return known(lambda: trained_with(pair.giving, pair.plans.identifier)) or []
 
 
-def _has_data(pair: Pair, configuration: Configuration) -> bool:
-    """Whether the data of the result exist: for a graft a folder, else unchanged data of `plansguard preprocess`."""
+def has_data(pair: Pair, configuration: Configuration) -> bool:
+    """Whether the data of the result exist: unchanged data of `plansguard preprocess`.
+
+    For a graft, and for a derivation that keeps the folder of the plans before, a folder.
+    """
     identifier = configuration.get("data_identifier")
-    if pair.workflow == "graft":
+    own = {one.get("data_identifier") for one in pair.plans.configurations if pair.workflow == DERIVE}
+    if pair.workflow == "graft" or identifier in own:
         return disk.is_folder(pair.receiving.folder / str(identifier))
     wanted = input_fields(pair.result.value, configuration.resolved)
     return any(

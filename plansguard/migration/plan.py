@@ -101,12 +101,12 @@ def plan(
     migrated cannot be read. A migration that is possible but wrong has findings in its report.
     """
     assert_acceptable(request.accepted, [rule.info for rule in RULES])
-    identifier = _checked_target(request.target_plans)
+    identifier = checked_target(request.target_plans)
     giving, meant = giving_dataset(workspace, request.source, request.source_plans, request.workflow)
     if receiving is None:
         receiving = receiving_dataset(workspace, request.target)
     _assert_two_datasets(giving, receiving)
-    plans = _source_plans(giving, meant, receiving)
+    plans = source_plans(giving, meant, receiving)
     placed, receiving = _with_dataset_json(receiving)
     reader, result = _result(request, plans, receiving)
     path = writable(receiving.folder / f"{identifier}.json")
@@ -121,7 +121,7 @@ def plan(
         giving=giving,
         plans=plans,
         receiving=target,
-        result=_plans_at(path, target),
+        result=plans_at(path, target),
         existing=existing,
         replaced=None if old is None else known(lambda: receiving.migration_record(old)),
         force=request.force,
@@ -129,31 +129,41 @@ def plan(
     )
     for name in request.configurations:
         configuration_of(pair.result, name)  # raises for an unknown one
-    writes = [*placed, *_writes(pair, placed)]
-    written = [json_document.parse(write.content, str(write.path)) for write in writes if write.path.suffix == ".json"]
-    target = target.with_documents(written, target.request)
-    pair = replace(pair, receiving=target, result=_plans_at(path, target))
+    writes = [*placed, *files_to_write(pair, placed)]
+    pair = with_files(pair, writes)
     report = _report(pair, settings, request)
-    return Migration(pair, reader, tuple(_with_accepted(write, report) for write in writes), report)
+    return Migration(pair, reader, tuple(with_accepted(write, report) for write in writes), report)
+
+
+def with_files(pair: Pair, writes: list[Write]) -> Pair:
+    """The pair with the receiving dataset as it is after these files are written."""
+    written = [json_document.parse(write.content, str(write.path)) for write in writes if write.path.suffix == ".json"]
+    target = pair.receiving.with_documents(written, pair.receiving.request)
+    return replace(pair, receiving=target, result=plans_at(pair.result.path, target))
 
 
 def _report(pair: Pair, settings: ActiveSettings | None, request: MigrationRequest) -> Report:
     """The findings about the result, of the named configurations or of all, with those that are accepted marked."""
+    report = judged("migrate", [pair.giving.name, pair.receiving.name], pair, settings)
+    return accept(_advised(report, request), request.accepted)
+
+
+def judged(command: str, inputs: list[str], pair: Pair, settings: ActiveSettings | None) -> Report:
+    """The findings about a result that is not written yet, of the named configurations or of all."""
     target = pair.receiving
-    names = dict.fromkeys(request.configurations) or [None]
+    names = dict.fromkeys(pair.configurations) or [None]
     report = run_rules(
-        "migrate",
-        [pair.giving.name, target.name],
+        command,
+        inputs,
         [replace(target, request=replace(target.request, configuration=name)) for name in names],
         pair=pair,
         settings=settings,
         rules=[rule for rule in RULES if rule.info.name not in FIXED_LATER and not OF_DATA & set(rule.needs)],
     )
-    report = replace(report, findings=tuple(distinct(report.findings)))
-    return accept(_advised(report, request), request.accepted)
+    return replace(report, findings=tuple(distinct(report.findings)))
 
 
-def _with_accepted(write: Write, report: Report) -> Write:
+def with_accepted(write: Write, report: Report) -> Write:
     """The migration record with the findings that were accepted; every other file as it is."""
     accepted = [
         {"code": finding.code, "name": finding.name, "because": finding.ignored}
@@ -188,11 +198,12 @@ def _assert_two_datasets(giving: Dataset, receiving: Dataset) -> None:
     if same or (giving.name == receiving.name and not isinstance(giving, ExternalDataset)):
         raise UsageError(
             f"{giving.name} is both source and target",
-            hint="a migration is between two datasets; to vary plans in one, copy the file and change plans_name",
+            hint=f"a migration is between two datasets; to vary plans in one: {printed_commands.derive(giving.name)}",
         )
 
 
-def _checked_target(identifier: str) -> str:
+def checked_target(identifier: str) -> str:
+    """The name of new plans; UsageError for one that is no file name, or that of another document."""
     reserved = {Path(name).stem for name in (*CANONICAL_NAMES.values(), MODEL_PLANS, SETTINGS_NAME, BASELINE_NAME)}
     if identifier.casefold() in reserved:
         raise UsageError(
@@ -213,7 +224,7 @@ def receiving_dataset(workspace: Workspace, id_or_name: str) -> Dataset:
     return Dataset(folder, (), workspace=workspace)
 
 
-def _source_plans(giving: Dataset, identifier: str | None, receiving: Dataset) -> Plans:
+def source_plans(giving: Dataset, identifier: str | None, receiving: Dataset) -> Plans:
     """The plans to migrate: those named, else the only ones, else nnU-Net's default plans."""
     present = [plans.identifier for plans in giving.plans]
     if identifier is None:
@@ -284,7 +295,7 @@ def _reader(receiving: Dataset, request: MigrationRequest) -> ReaderChoice:
 def _result(request: MigrationRequest, plans: Plans, receiving: Dataset) -> tuple[ReaderChoice, dict[str, Any]]:
     """The plans to write, and their reader. A graft keeps that of the target's own plans."""
     if request.workflow == "graft":
-        own = _source_plans(receiving, request.onto, receiving)
+        own = source_plans(receiving, request.onto, receiving)
         kept = ReaderChoice(str(own.value.get("image_reader_writer")), f"as in {own.identifier}")
         return kept, grafted(plans.value, onto=own.value, target=request.target_plans)
     reader = _reader(receiving, request)
@@ -298,10 +309,10 @@ def _result(request: MigrationRequest, plans: Plans, receiving: Dataset) -> tupl
     return reader, result
 
 
-def _writes(pair: Pair, placed: list[Write]) -> list[Write]:
+def files_to_write(pair: Pair, placed: list[Write], derivation: dict[str, Any] | None = None) -> list[Write]:
     """Backup, record, plans: the plans come last, because their bytes decide which record is in force.
 
-    ``placed`` is a dataset.json that is written as well.
+    ``placed`` is a dataset.json that is written as well. ``derivation`` is how plans are derived, if they are.
     """
     old = pair.replaced
     path, content, existing = pair.result.path, pair.result.document.raw, pair.existing
@@ -343,12 +354,14 @@ def _writes(pair: Pair, placed: list[Write]) -> list[Write]:
         "migrated": pair.result.value,
         "replaced": replaced,
         "placed_dataset_json": sha256(placed[0].content) if placed else None,
+        **({} if derivation is None else {"derivation": derivation}),
     }
     writes.append(Write(record_path, json_document.dumps(record), "the migration record"))
     if changed:
-        writes.append(Write(path, content, "the migrated plans"))
+        writes.append(Write(path, content, "the migrated plans" if derivation is None else "the derived plans"))
     return writes
 
 
-def _plans_at(path: Path, dataset: Dataset) -> Plans:
+def plans_at(path: Path, dataset: Dataset) -> Plans:
+    """The plans in a file of a dataset."""
     return next(plans for plans in dataset.plans if plans.path == path)

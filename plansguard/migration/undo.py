@@ -24,7 +24,7 @@ from plansguard.migration.files import (
     writable,
 )
 from plansguard.nnunet.workspace import Workspace
-from plansguard.records.migration import MigrationRecord, ReplacedPlans
+from plansguard.records.migration import DERIVE, MigrationRecord, ReplacedPlans
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_in, dataset_of
 from plansguard.subjects.documents import MigrationRecordFile
@@ -55,7 +55,11 @@ def undo(workspace: Workspace, target: str, identifier: str | None, *, force: bo
     recorded, UnreadableDocument when the record does not explain the files, and WriteRefused when the plans were edited
     since or trained with, unless ``force``. Nothing is changed then.
     """
-    receiving = dataset_of(workspace, target)
+    return undo_in(dataset_of(workspace, target), identifier, force=force)
+
+
+def undo_in(receiving: Dataset, identifier: str | None, *, force: bool) -> Undone:
+    """Undo the last migration into a folder, or, of the plans that ``identifier`` names, migration or derivation."""
     assert_own_folder(receiving)
     with locked(receiving.folder):
         record = _last_record(receiving, identifier)
@@ -65,7 +69,7 @@ def undo(workspace: Workspace, target: str, identifier: str | None, *, force: bo
         if trained and not force:
             raise WriteRefused(
                 f"{trained[0].folder} was trained with {record.identifier}",
-                hint="--force undoes the migration nevertheless; -tp names another one",
+                hint=f"--force undoes the {_act(record)} nevertheless; -tp names another one",
             )
         changes = [*_plans_changes(path, record, force), *_record_changes(record_path, record)]
         changed = {change.path for change in changes}
@@ -80,6 +84,14 @@ def undo(workspace: Workspace, target: str, identifier: str | None, *, force: bo
     return Undone(record.identifier, receiving.name, tuple(steps))
 
 
+def _act(record: MigrationRecord) -> str:
+    return "derivation" if record.workflow == DERIVE else "migration"
+
+
+def _made(record: MigrationRecord) -> str:
+    return "derived" if record.workflow == DERIVE else "migrated"
+
+
 def _perform(change: _Change) -> str:
     if change.content is None:
         remove(change.path)
@@ -89,12 +101,17 @@ def _perform(change: _Change) -> str:
 
 
 def _last_record(receiving: Dataset, identifier: str | None) -> MigrationRecord:
-    """The record of the last migration; one that was never carried out counts only if there is no other."""
+    """The record of the last migration; one that was never carried out counts only if there is no other.
+
+    Derivations count only where their plans are named.
+    """
     records: list[tuple[bool, str, MigrationRecord]] = []
     for path in disk.matching(receiving.folder, "*" + MIGRATION_RECORD_ENDING):
         name = path.name[: -len(MIGRATION_RECORD_ENDING)]
         if identifier in (None, name):
-            record = _read_record(path, receiving.name, name)
+            record = _read_record(path, receiving, name)
+            if identifier is None and record.workflow == DERIVE:
+                continue
             made = disk.is_file(receiving.folder / f"{name}.json")
             records.append((made, record.created, record))
     if not records:
@@ -106,10 +123,10 @@ def _last_record(receiving: Dataset, identifier: str | None) -> MigrationRecord:
     return max(records, key=lambda entry: entry[:2])[2]
 
 
-def _read_record(path: Path, dataset: str, identifier: str) -> MigrationRecord:
+def _read_record(path: Path, receiving: Dataset, identifier: str) -> MigrationRecord:
     """The record in a file, which must describe the plans beside it and explain their bytes.
 
-    An undo replaces or removes what the record names.
+    An undo replaces or removes what the record names. A folder of plans that is no dataset's may have any name.
     """
     try:
         record = MigrationRecordFile(size_limits.read(path)).record
@@ -117,6 +134,7 @@ def _read_record(path: Path, dataset: str, identifier: str) -> MigrationRecord:
         raise UnreadableDocument(
             str(path), "this is no migration record", hint="restore it from a backup, or undo another with -tp"
         ) from absent
+    dataset = receiving.name if receiving.role == "preprocessed" else record.receiving
     if (record.receiving, record.identifier) != (dataset, identifier):
         raise UnreadableDocument(
             str(path),
@@ -144,11 +162,11 @@ def _plans_changes(path: Path, record: MigrationRecord, force: bool) -> Iterator
         edited = sha256(current) != record.written
         if edited and not force:
             raise WriteRefused(
-                f"{path} was edited after the migration",
+                f"{path} was edited after the {_act(record)}",
                 hint="--force undoes it nevertheless and keeps a copy of the edited plans beside it",
             )
         copy = backup_name(path, current, UNDONE)
-        yield _Change(copy, current, f"kept the {'edited' if edited else 'migrated'} plans as {copy.name}")
+        yield _Change(copy, current, f"kept the {'edited' if edited else _made(record)} plans as {copy.name}")
     if replaced is None:
         if current is not None:
             yield _Change(path, None, f"removed {path}")

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from plansguard.core.text import listed
-from plansguard.nnunet.constants import CT, INTENSITY_KEY, OLD_INTENSITY_KEY, normalization_of
+from plansguard.nnunet.constants import CT, INTENSITY_KEY, NO_RESAMPLING, OLD_INTENSITY_KEY, normalization_of
 
 Step = Literal["load", "labels", "planner", "preprocess", "network", "training", "cascade", "prediction"]
 Tokens = Sequence[str | int]
@@ -143,6 +143,22 @@ FIELDS: Final[Mapping[str, Mapping[str, FieldUse]]] = {
     "Fold": dict.fromkeys(("train", "val"), _read("training", needed=True)),
 }
 """Model -> its fields."""
+_SPLINES: Final[Mapping[str, Any]] = {"order_z": 0, "force_separate_z": None}
+_TORCH: Final[Mapping[str, Any]] = {"force_separate_z": False, "memefficient_seg_resampling": False}
+RESAMPLING_ARGUMENTS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
+    "resample_data_or_seg_to_shape": {
+        "resampling_fn_data": {"is_seg": False, "order": 3, **_SPLINES},
+        "resampling_fn_seg": {"is_seg": True, "order": 1, **_SPLINES},
+        "resampling_fn_probabilities": {"is_seg": False, "order": 1, **_SPLINES},
+    },
+    "resample_torch_fornnunet": {
+        "resampling_fn_data": {"is_seg": False, **_TORCH},
+        "resampling_fn_seg": {"is_seg": True, **_TORCH},
+        "resampling_fn_probabilities": {"is_seg": False, **_TORCH},
+    },
+    NO_RESAMPLING: {"resampling_fn_data": {}, "resampling_fn_seg": {}, "resampling_fn_probabilities": {}},
+}
+"""Function -> field -> the arguments that planners write. experiment_planning/experiment_planners/"""
 _INTENSITY_KEYS: Final = (INTENSITY_KEY, OLD_INTENSITY_KEY)
 #: Statistics that CTNormalization gives to numpy, which takes a list of one number as that number.
 _BROADCAST: Final = ("mean", "percentile_00_5", "percentile_99_5")

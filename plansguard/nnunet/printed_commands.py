@@ -36,6 +36,8 @@ FOLD: Final = ShellText("FOLD")
 NEW_NAME: Final = ShellText("NEW_NAME")
 #: Weights whose path is not known.
 CHECKPOINT: Final = ShellText("CHECKPOINT")
+#: A field of plans and its value.
+FIELD: Final = ShellText("FIELD=VALUE")
 #: A folder with data of nnU-Net v1.
 FOLDER: Final = ShellText("FOLDER")
 #: A folder of images to predict, and one for the results.
@@ -134,6 +136,17 @@ def migrate(
     words += [] if reader is None else ["--reader", reader]
     words += ["--workflow", workflow] if workflow != "finetune" else []
     return shell(*words, *([] if onto is None else ["--onto", onto]), *options)
+
+
+def derive(dataset: str, to: Word = NEW_NAME, setting: Word = FIELD) -> ShellText:
+    """Change a field of plans of a dataset under the name ``to``."""
+    return shell("plansguard", "derive", *_options(d=_named(dataset), tp=to), "--set", setting)
+
+
+def undo_derivation(dataset: str | None, plans: Word, file: Word | None = None) -> ShellText:
+    """Undo the derivation of these plans of a dataset, or of those beside a file."""
+    place: list[Word] = _options(d=_named(dataset)) if dataset is not None else [file] if file is not None else []
+    return shell("plansguard", "derive", *place, *_options(tp=plans), "--undo")
 
 
 def source(dataset: str) -> str:

@@ -5,21 +5,30 @@ from __future__ import annotations
 import importlib.util
 import io
 import itertools
+import json
+import os
+import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from plansguard.core.errors import UsageError
 from plansguard.core.programs import find_program
-from plansguard.nnunet.constants import NETWORK_PACKAGE, NNUNET_PACKAGE
+from plansguard.nnunet.constants import DA_PROCESSES, NETWORK_PACKAGE, NNUNET_PACKAGE
 from plansguard.nnunet.network.unet import UnknownNetwork
+from plansguard.nnunet.workspace import ROOTS
 
 #: The packages of layers that plans name as arguments of a network.
 _LAYERS = ("torch.nn", NETWORK_PACKAGE)
 #: Limits for sizes and numbers of features, and for modules, that no network in use reaches. Plans are untrusted.
 _LARGEST, _MOST_MODULES = 1 << 14, 10_000
+#: Smallest edge of a feature map, and most poolings per axis, of nnU-Net's planners.
+_SMALLEST_EDGE, _MOST_POOLINGS = 4, 999_999
+#: The dataset of a planner whose folders are temporary.
+_DATASET = "Dataset001_Planned"
+_INSTALL = "pip install 'plansguard[train]'"
 
 
 def installed() -> bool:
@@ -66,7 +75,7 @@ def parameters_of(architecture: Mapping[str, Any], channels: int, heads: int) ->
     if not installed():
         raise UsageError(
             "the parameters of this network are unknown without nnU-Net, which is not installed",
-            hint="pip install 'plansguard[train]'",
+            hint=_INSTALL,
         )
     path, kwargs = str(architecture.get("network_class_name")), architecture.get("arch_kwargs") or {}
     if path.partition(".")[0] != NETWORK_PACKAGE:
@@ -81,6 +90,124 @@ def parameters_of(architecture: Mapping[str, Any], channels: int, heads: int) ->
             raise
         except Exception as error:
             raise UnknownNetwork(f"{path} cannot be built from its arguments: {error}") from error
+
+
+class Topology(NamedTuple):
+    """Strides and kernels of a U-Net, per stage and array axis, and the patch that they are for.
+
+    ``multiple`` is the product of the strides, which divides the patch.
+    """
+
+    strides: list[list[int]]
+    kernel_sizes: list[list[int]]
+    patch_size: list[int]
+    multiple: list[int]
+
+
+def topology(spacing: Sequence[float], patch_size: Sequence[int]) -> Topology:
+    """The U-Net that nnU-Net's planners make for a spacing and a patch, which is enlarged to a possible one.
+
+    Raises UsageError when nnU-Net is not installed.
+    """
+    _assert_installed("strides and kernels of another patch or spacing are computed by nnU-Net")
+    from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
+
+    _, strides, kernels, patch, multiple = get_pool_and_conv_props(
+        list(spacing), list(patch_size), _SMALLEST_EDGE, _MOST_POOLINGS
+    )
+    tables = [[[int(value) for value in row] for row in table] for table in (strides, kernels)]
+    return Topology(tables[0], tables[1], [int(voxels) for voxels in patch], [int(factor) for factor in multiple])
+
+
+class PlanningTask(NamedTuple):
+    """What a planner is asked for: a spacing, the median shape of the images at it, and the voxels of all images."""
+
+    spacing: Sequence[float]
+    median_shape: Sequence[float]
+    voxels: float
+
+
+def plan_for_memory(
+    planner: str, memory: float, dataset_json: Mapping[str, Any], fingerprint: Mapping[str, Any], tasks: list[Any]
+) -> list[dict[str, Any]]:
+    """Let a planner of nnU-Net plan configurations for a GPU memory in GB, in a process of its own.
+
+    ``tasks`` has a PlanningTask for each. Nothing is written into the folders of nnU-Net: the planner gets others, with
+    these two documents. Raises UsageError when nnU-Net is not installed, has no such planner, or the planner fails.
+    """
+    import subprocess
+    from tempfile import TemporaryDirectory
+
+    _assert_installed("--fit-memory lets nnU-Net's planner plan")
+    program = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    program += "from plansguard.nnunet.runtime import answer_planning; answer_planning()"
+    asked = {"planner": planner, "memory": memory, "tasks": tasks}
+    with TemporaryDirectory() as folder:
+        roots = {name: Path(folder, name) for name in ROOTS}
+        for root in roots.values():
+            (root / _DATASET).mkdir(parents=True)
+        # With a list of cases, the planner does not look for images.
+        raw = {**dataset_json, "dataset": {}}
+        Path(roots["nnUNet_raw"], _DATASET, "dataset.json").write_text(json.dumps(raw))
+        Path(roots["nnUNet_preprocessed"], _DATASET, "dataset_fingerprint.json").write_text(json.dumps(fingerprint))
+        done = subprocess.run(
+            [sys.executable, "-c", program, json.dumps([entry for entry in sys.path if entry])],
+            input=json.dumps(asked),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, **{name: str(root) for name, root in roots.items()}, DA_PROCESSES: "1"},
+            check=False,
+        )
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise UsageError(
+            f"nnU-Net's planner {planner} failed: {lines[-1] if lines else f'exit code {done.returncode}'}",
+            hint="plan by hand, with --set for patch_size and batch_size",
+        )
+    planned: list[dict[str, Any]] = json.loads(done.stdout)
+    return planned
+
+
+def answer_planning() -> None:
+    """Plan what standard input asks for, and write the configurations to standard output, both as JSON."""
+    asked = json.load(sys.stdin)
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        planned = _planned(**asked)
+    json.dump(planned, sys.stdout)
+
+
+def _planned(planner: str, memory: float, tasks: list[list[Any]]) -> list[Any]:
+    import nnunetv2
+    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+    from nnunetv2.utilities.json_export import recursive_fix_for_json_export
+
+    package = "experiment_planning"
+    folder = str(Path(nnunetv2.__path__[0]) / package)
+    planner_class = recursive_find_python_class(folder, planner, f"{NNUNET_PACKAGE}.{package}")
+    if planner_class is None:
+        raise SystemExit("the installed nnU-Net has no planner of this name")
+    planning = planner_class(_DATASET, gpu_memory_target_in_gb=memory)
+    cache: dict[str, Any] = {}
+    planned = []
+    for spacing, shape, voxels in tasks:
+        planned.append(planning.get_plans_for_configuration(_array(spacing), _array(shape), "data", voxels, cache))
+    for one in planned:
+        recursive_fix_for_json_export(one)
+    return planned
+
+
+def _array(values: list[float]) -> Any:
+    """The numbers as planners take them."""
+    import torch
+
+    return torch.tensor(values, dtype=torch.float64).numpy()
+
+
+def _assert_installed(what: str) -> None:
+    if not installed():
+        raise UsageError(f"{what}, which is not installed", hint=_INSTALL)
 
 
 def _built(

@@ -28,6 +28,7 @@ MODELS = f"nnUNet_results/{OTHER_CT}"
 FREE = {
     *("check dask", "check against", "migrate reader", "extract plans", "train max_time"),
     *("finetune because", "finetune max_time", "finetune planner", "finetune reader"),
+    *("derive because", "derive fit_memory"),
     *("migrate because", "train because", "gate because", "gate command", "diff before", "diff after"),
 }
 
@@ -67,6 +68,23 @@ def in_bash(words: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("migrate -s 1 -t 2 --onto nnUNetP", {"nnUNetPlans": "2d, 3d_fullres"}),
         ("migrate -s 2 -c 3", {"3d_fullres": "of nnUNetPlans, nnUNetResEncUNetMPlans"}),
         ("migrate -s 2 -sp nnUNetPlans -c 3", {"3d_fullres": "of nnUNetPlans"}),
+        ("derive -d 2 -p nnUNetP", {"nnUNetPlans": "2d, 3d_fullres"}),
+        ("derive -d 2 --like 3", {"3d_fullres": "of nnUNetPlans, nnUNetResEncUNetMPlans"}),
+        (
+            "derive -d 2 -p nnUNetPlans --set 3d_fullres.batch_s",
+            {
+                "3d_fullres.batch_size=": "Patches per training step, over all GPUs together.",
+            },
+        ),
+        (
+            "derive -d 2 --set 2d.resampling_fn_seg=resample_t",
+            {"2d.resampling_fn_seg=resample_torch_fornnunet": ""},
+        ),
+        (
+            "derive nnUNet_preprocessed/Dataset002_FinetuneCT/nnUNetPlans.json --set image_r",
+            {"image_reader_writer=": "Class of nnunetv2.imageio that reads and writes images."},
+        ),
+        ("derive -d 2 --set plans_n", {}),
         ("train 2 2d 0 -p nnUNetP", {"nnUNetPlans": "2d, 3d_fullres"}),
         ("train -p nnUNetPlans 2 3", {"3d_fullres": "of nnUNetPlans"}),
         ("check -d 2 -p nnUNetPlans -c ", {"2d": "of nnUNetPlans", "3d_fullres": "of nnUNetPlans"}),
@@ -236,3 +254,10 @@ def test_the_formats_that_are_offered_are_accepted(workspace: Path, monkeypatch:
     for line in ("rules", "explain PG101", "check -d 2"):
         for name in candidates(f"{line} --output ", monkeypatch):
             assert run(*line.split(), "--output", name).code == 0
+
+
+@pytest.mark.usefixtures("workspace")
+def test_bash_gets_what_is_behind_the_equals_sign_of_a_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It replaces only that."""
+    words = ["derive", "-d", "2", "--set", "2d.resampling_fn_seg", "=", "resample_t"]
+    assert in_bash(words, monkeypatch) == ["resample_torch_fornnunet"]

@@ -32,6 +32,8 @@ ONE = {
     "check -d 2 -p nnUNetPlans -c 3d": "3d_fullres",
     "migrate -s 1 -t 2 -sp nnUNetR": "nnUNetResEncUNetMPlans",
     "train 2 3d_": "3d_fullres",
+    "derive -d 2 -p nnUNetPlans --set 3d_fullres.batch_s": "3d_fullres.batch_size=",
+    "derive -d 2 -p nnUNetPlans --set 3d_fullres.resampling_fn_seg=resample_t": "_seg=resample_torch_fornnunet",
     "train 2 3d_fullres a": "all",
     "explain reversed-d": "reversed-direction",
     "steps -tr nnUNetTrainer_500s": "nnUNetTrainer_500steps",

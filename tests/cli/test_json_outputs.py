@@ -26,6 +26,21 @@ OUTPUTS: dict[str, list[tuple[tuple[str, ...], int]]] = {
     "report": [
         (("check", "-d", "2"), 0),
         (("migrate", "-s", "1", "-t", "2", "-tp", "Moved", "--dry-run"), 0),
+        (
+            (
+                "derive",
+                "-d",
+                "2",
+                "-p",
+                "nnUNetPlans",
+                "-tp",
+                "Derived",
+                "--set",
+                "3d_fullres.batch_size=4",
+                "--dry-run",
+            ),
+            0,
+        ),
         (("gate", "--dry-run", "--", "nnUNetv2_train", *TRAINING), 1),
         (("train", *TRAINING, "--steps", "100", "--dry-run"), 1),
         (("doctor",), 0),

@@ -30,6 +30,8 @@ BUILDERS: Mapping[Callable[..., ShellText], tuple[Sequence[str], Mapping[str, st
     printed_commands.baseline: (["write"], {"file": "{}"}),
     printed_commands.preprocess: ([DATASET_NAME, "{}", "{}"], {}),
     printed_commands.migrate: (["{}", DATASET_NAME, "{}"], {"plans": "{}", "workflow": "graft"}),
+    printed_commands.derive: ([DATASET_NAME, "{}", "{}"], {}),
+    printed_commands.undo_derivation: ([DATASET_NAME, "{}"], {}),
     printed_commands.undo: ([DATASET_NAME, "{}"], {}),
     printed_commands.extract: (["{}", "{}"], {}),
     printed_commands.show: (["{}"], {}),

@@ -65,6 +65,11 @@ def make_workspace(root: Path) -> Path:
     return root
 
 
+def preprocess(root: Path, plans: str, configuration: str) -> Ended:
+    """Preprocess a configuration of other plans by nnU-Net."""
+    return _wait(_start(_preprocess, root, {}, plans, configuration))
+
+
 @contextmanager
 def without_results(prepared: Path) -> Iterator[Path]:
     """Empty the folder of results, and restore it afterwards."""
@@ -286,15 +291,15 @@ def _in_process(function: Callable[..., None], log: str, environment: dict[str, 
     function(*arguments)
 
 
-def _preprocess() -> None:
+def _preprocess(plans: str = PLANS, name: str = CONFIGURATION) -> None:
     """Preprocess case by case, without nnU-Net's pool: each of its processes would load torch again."""
     from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     raw, folder = (Path(os.environ[ROOTS[one]]) / DATASET for one in ("raw", "preprocessed"))
     dataset_json = json.loads((folder / "dataset.json").read_bytes())
-    manager = PlansManager(str(folder / f"{PLANS}.json"))
-    configuration = manager.get_configuration(CONFIGURATION)
+    manager = PlansManager(str(folder / f"{plans}.json"))
+    configuration = manager.get_configuration(name)
     target = folder / configuration.data_identifier
     target.mkdir()
     for label in sorted((raw / "labelsTr").iterdir()):
