@@ -41,6 +41,7 @@ GIVING, CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 MODEL = f"nnUNet_results/{GIVING}/nnUNetTrainer__nnUNetPlans__3d_fullres"
 FINAL = f"{{workspace}}/{MODEL}/fold_0/checkpoint_final.pth"
 MIGRATE = ("migrate", "-s", "1", "-t", "2", "-tp", "PretrainPlans")
+DERIVE = ("derive", "-d", "2", "-tp", "Derived", "--set", "3d_fullres.batch_size=4")
 GATE = ("gate", "--dry-run", "--data", "headers", "--")
 
 
@@ -115,6 +116,13 @@ SITUATIONS: tuple[Situation, ...] = (
         4,
     ),
     Situation("next after a migration of an unfinished training", MIGRATE, (unfinished,), 4),
+    Situation("next after a derivation", DERIVE, commands=2),
+    Situation(
+        "next after a derivation of migrated plans",
+        (*DERIVE[:-1], "3d_fullres.batch_size=3", "-p", "PretrainPlans"),
+        (move(),),
+        2,
+    ),
     Situation("next after a graft", (*MIGRATE, "--workflow", "graft"), commands=3),
     Situation(
         "next after a migration from a zip",

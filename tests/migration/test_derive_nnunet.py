@@ -14,7 +14,7 @@ from plansguard.nnunet.fields import RESAMPLING_ARGUMENTS
 from tests.support import stepping
 from tests.support.command import run
 from tests.support.moves import GIVING
-from tests.support.variants import PLANS, ROOTS, lay_out, place, point_to
+from tests.support.variants import PLANS, ROOTS, lay_out, place, point_to, put
 
 pytestmark = [pytest.mark.nnunet, pytest.mark.slow]
 
@@ -75,7 +75,7 @@ def test_another_patch_and_back_is_what_nnunet_planned(
 @pytest.mark.parametrize(
     ("value", "error"),
     [
-        ("patch_size=[56,64,72]", "the next larger one is 3d_fullres.patch_size=[56,64,80]"),
+        ("patch_size=[52,64,64]", "the next larger one is 3d_fullres.patch_size=[56,64,64]"),
         ("patch_size=[33,32,32]", "a multiple of"),
         ("patch_size=[56,64,128]", "is larger than every image on axis 2"),
         ("patch_size=[1000000,64,64]", "is larger than every image on axis 0"),
@@ -94,6 +94,45 @@ def test_children_follow_what_they_inherit(planned: Path) -> None:
     assert done.code == 0, done.out
     written = plans_at(planned, CASCADE, "My")["configurations"]["3d_cascade_fullres"]
     assert written == plans_at(planned, CASCADE, "nnUNetPlans")["configurations"]["3d_cascade_fullres"]
+
+
+def in_old_format(root: Path) -> None:
+    """Write the network of 3d_fullres as nnU-Net did before 2.3.1."""
+    path = place(root, CT, PLANS)
+    plans = json.loads(path.read_bytes())
+    configuration = plans["configurations"]["3d_fullres"]
+    arguments = configuration.pop("architecture")["arch_kwargs"]
+    configuration.update(
+        UNet_class_name="PlainConvUNet",
+        UNet_base_num_features=32,
+        unet_max_num_features=320,
+        n_conv_per_stage_encoder=arguments["n_conv_per_stage"],
+        n_conv_per_stage_decoder=arguments["n_conv_per_stage_decoder"],
+        num_pool_per_axis=[3, 4, 4],
+        pool_op_kernel_sizes=arguments["strides"],
+        conv_kernel_sizes=arguments["kernel_sizes"],
+    )
+    path.write_text(json.dumps(plans), encoding="utf-8")
+
+
+@pytest.mark.parametrize(("path", "trained"), [("3d_fullres", ["3d_fullres", "child"]), ("child", ["child"])])
+def test_plans_of_the_old_format(path: str, trained: list[str], planned: Path) -> None:
+    """What follows is written in the present format, which nnU-Net prefers to inherited keys of the old one."""
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    in_old_format(planned)
+    put(PLANS, "/configurations/child", {"inherits_from": "3d_fullres", "batch_size": 3})(planned, CT)
+    done = run("derive", "-d", "2", "-p", "nnUNetPlans", "-tp", "My", "--set", f"{path}.patch_size=[32,32,32]")
+    assert done.code == 0, done.err + done.out
+    manager = PlansManager(str(place(planned, CT, "preprocessed/My.json")))
+    for name in ("3d_fullres", "child"):
+        configuration = manager.get_configuration(name)
+        changed = name in trained
+        assert configuration.patch_size == ([32, 32, 32] if changed else [56, 64, 64])
+        assert len(configuration.network_arch_init_kwargs["strides"]) == (4 if changed else 5)
+        assert (
+            configuration.network_arch_init_kwargs["features_per_stage"] == [32, 64, 128, 256, 320][: 4 + (not changed)]
+        )
 
 
 @pytest.mark.parametrize(
