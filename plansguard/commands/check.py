@@ -72,6 +72,7 @@ def check(
             lacks_plans = lacks_plans and not judged.plans
             judged.request = request
             yield judged
+            judged.release()
 
     report = run_rules(
         "check",

@@ -48,8 +48,8 @@ def data_users(files: Iterable[Plans], request: Request) -> dict[str, list[DataU
     """The configurations that read each data folder, its owner first."""
     users: dict[str, list[DataUser]] = {}
     for plans in files:
-        for configuration in plans.configurations if not plans.problems else ():  # PG005 reports problems
-            identifier = configuration.get("data_identifier") if configuration.is_usable else None
+        for configuration in plans.usable_configurations if not plans.problems else ():  # PG005 reports problems
+            identifier = configuration.get("data_identifier")
             if identifier is not None:
                 user = DataUser(plans, configuration, request.includes(plans, configuration))
                 users.setdefault(identifier, []).append(user)

@@ -373,6 +373,15 @@ class Dataset:
         unreadable = tuple(error for error in self.unreadable if error.path not in added)
         return replace(self, documents=tuple({**kept, **added}.values()), unreadable=unreadable, request=request)
 
+    def release(self) -> None:
+        """Let the memory of the plans be freed with the dataset, without a collection of garbage.
+
+        Plans and their configurations refer to each other. What is asked for again is computed again.
+        """
+        for plans in self.plans:
+            vars(plans).pop("configurations", None)
+            vars(plans).pop("usable_configurations", None)
+
     @cached_property
     def _recognised(self) -> dict[type[Document], list[Any]]:
         """The documents of each kind, sorted by name."""

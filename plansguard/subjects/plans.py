@@ -46,6 +46,11 @@ class Plans(Document):
         return tuple(Configuration(self, name) for name in self.written)
 
     @cached_property
+    def usable_configurations(self) -> tuple[Configuration, ...]:
+        """The configurations that can be resolved and whose fields have the right types."""
+        return tuple(configuration for configuration in self.configurations if configuration.is_usable)
+
+    @cached_property
     def written(self) -> dict[str, dict[str, Any]]:
         """The configurations as written in the file, without values that are no objects, which PG005 reports."""
         entries = self.value.get("configurations")
@@ -55,6 +60,8 @@ class Plans(Document):
 
     def all_problems(self) -> Iterator[tuple[Location, FieldProblem]]:
         """Fields of a wrong type, at the top level and in every configuration, each once where it is written."""
+        if self.are_surely_valid:
+            return
         for problem in self.problems:
             yield self.at(*problem.tokens), problem
         for configuration in self.configurations:
@@ -117,6 +124,12 @@ class Configuration:
         if self.problems:
             raise Absent(f"configuration {self.name} has fields of a wrong type (see PG005)")
         return self
+
+    @property
+    def parent(self) -> Configuration | None:
+        """The configuration that this one inherits from."""
+        name = self.get("inherits_from")
+        return None if name is None else next((one for one in self.plans.configurations if one.name == name), None)
 
     @cached_property
     def earlier(self) -> tuple[Configuration, ...]:

@@ -153,11 +153,11 @@ def _shared_wrongly(dataset: Dataset, plans: Plans, names: Iterable[str]) -> Ite
             yield from ("PG502" if user.plans.path == plans.path else "PG501" for user in others)
 
 
-def requested_configurations(dataset: Dataset, plans: Plans) -> Iterator[Configuration]:
-    """Yield the usable configurations of ``plans`` that are to be checked."""
-    for configuration in plans.configurations:
-        if dataset.request.configuration in (None, configuration.name) and configuration.is_usable:
-            yield configuration
+def requested_configurations(dataset: Dataset, plans: Plans) -> Sequence[Configuration]:
+    """Return the usable configurations of ``plans`` that are to be checked."""
+    only = dataset.request.configuration
+    every = plans.usable_configurations
+    return every if only is None else [configuration for configuration in every if configuration.name == only]
 
 
 def reported_before(dataset: Dataset, configuration: Configuration, *keys: str) -> bool:

@@ -10,7 +10,7 @@ from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, listed, nearest
 from plansguard.nnunet import constants, fields, signatures
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import reported_before
+from plansguard.rules.engine.helpers import reported_before, requested_configurations
 from plansguard.rules.pg1_plans import network
 from plansguard.rules.pg1_plans.architecture import misspelt_argument
 from plansguard.subjects.dataset import Dataset
@@ -46,6 +46,7 @@ _OF_STAGES = frozenset((*network.PER_STAGE_AND_AXIS, *network.PER_STAGE, "n_stag
 #: The place of a network's arguments in a configuration.
 _KWARGS = ("architecture", "arch_kwargs")
 _RESAMPLINGS = ("resampling_fn_data", "resampling_fn_seg", "resampling_fn_probabilities")
+_RESAMPLING_FIELDS = (*_RESAMPLINGS, *(f"{key}_kwargs" for key in _RESAMPLINGS))
 
 
 @rule("PG116", Severity.ERROR, message="{statement}", fix="{remedy}")
@@ -184,12 +185,11 @@ def _unknown_names(plans: Plans, dataset: Dataset) -> Iterator[tuple[Location, s
     for key, kind in _NAMES_IN_PLANS:
         if (name := _unknown(plans.value.get(key), kind)) is not None:
             yield plans.at(key), key, name, kind
-    for configuration in plans.configurations:
-        if configuration.is_usable and dataset.request.configuration in (None, configuration.name):
-            for key, kind in _NAMES_IN_CONFIGURATIONS:
-                name = _unknown(configuration.resolved.get(key), kind)
-                if name is not None and not reported_before(dataset, configuration, key):
-                    yield configuration.at(key), key, name, kind
+    for configuration in requested_configurations(dataset, plans):
+        for key, kind in _NAMES_IN_CONFIGURATIONS:
+            name = _unknown(configuration.resolved.get(key), kind)
+            if name is not None and not reported_before(dataset, configuration, key):
+                yield configuration.at(key), key, name, kind
 
 
 def _unknown(name: str | None, kind: signatures.Kind) -> str | None:
@@ -342,14 +342,11 @@ def _faults_of_layer(
 
 def _faults_of_resampling(configuration: Configuration, dataset: Dataset) -> Iterator[_Fault]:
     """Yield what nnU-Net's resampling functions do not take."""
-    resolved = configuration.resolved
-    functions: dict[str, tuple[Any, Any]] = {
-        key: (resolved.get(key), resolved.get(f"{key}_kwargs")) for key in _RESAMPLINGS
-    }
+    functions = {key: configuration.get(key) for key in _RESAMPLING_FIELDS}
     for key, faults in _misfits_of_resampling(shared(functions)).items():
         if reported_before(dataset, configuration, key, f"{key}_kwargs"):
             continue
-        name, given = functions[key]
+        name, given = functions[key], functions[f"{key}_kwargs"]
         for fault in faults:
             severity = Severity.ERROR
             if fault.argument == "order_z" and fault.trouble != signatures.NO_ARGUMENT:
@@ -366,9 +363,9 @@ def _faults_of_resampling(configuration: Configuration, dataset: Dataset) -> Ite
 
 
 @by_content
-def _misfits_of_resampling(functions: Mapping[str, tuple[Any, Any]]) -> Mapping[str, tuple[signatures.Misfit, ...]]:
+def _misfits_of_resampling(functions: Mapping[str, Any]) -> Mapping[str, tuple[signatures.Misfit, ...]]:
     """Return what functions do not take of their arguments, for each that has such; names and arguments by key."""
-    misfits = {key: _misfits_of_function(*function) for key, function in functions.items()}
+    misfits = {key: _misfits_of_function(functions[key], functions[f"{key}_kwargs"]) for key in _RESAMPLINGS}
     return {key: faults for key, faults in misfits.items() if faults}
 
 
