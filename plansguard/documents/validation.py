@@ -242,21 +242,24 @@ class _Schema:
         return lambda value: type(value) is list and all(map(item, value))
 
     def _build_object(self, part: dict[str, Any]) -> Predicate:
-        required, members = frozenset(part.get("required", ())), part.get("properties", {})
-        scalars = {key: types for key, member in members.items() if (types := self._scalar_types(member))}
-        properties = {key: self.predicate(member) for key, member in members.items()}
-        others = self.predicate(part.get("additionalProperties", True))
+        required = frozenset(part.get("required", ()))
+        members = {key: self._of_member(member) for key, member in part.get("properties", {}).items()}
+        others = self._of_member(part.get("additionalProperties", True))
 
         def fits(value: Any) -> bool:
             if type(value) is not dict or not required <= value.keys():
                 return False
             for key, item in value.items():
-                types = scalars.get(key)
-                if not (properties.get(key, others)(item) if types is None else type(item) in types):
+                types, accepts = members.get(key, others)
+                if type(item) not in types and not accepts(item):
                     return False
             return True
 
         return fits
+
+    def _of_member(self, part: Any) -> tuple[frozenset[type], Predicate]:
+        """The types of the scalars that this part allows, which need no call of the predicate, and the predicate."""
+        return self._scalar_types(part), self.predicate(part)
 
 
 def _any_of(members: list[Predicate]) -> Predicate:

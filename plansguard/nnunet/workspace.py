@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from plansguard.core import disk
@@ -270,6 +270,7 @@ def checked_identifier(identifier: str) -> str:
     return identifier
 
 
+@lru_cache(maxsize=1024)  # thousands of datasets have the same identifiers
 def is_folder_name(identifier: str) -> bool:
     """Whether a data_identifier names a separate folder in that of the dataset: preprocessing deletes it."""
     is_taken = identifier.strip() in ("", ".", "..", GROUND_TRUTH)

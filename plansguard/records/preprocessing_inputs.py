@@ -42,8 +42,8 @@ def input_fields(plans: Mapping[str, Any], configuration: Mapping[str, Any]) -> 
     Of the intensity properties only those that are used count, under names such as ``mean of channel 0``. Source:
     preprocessing/preprocessors/default_preprocessor.py and normalization/default_normalization_schemes.py.
     """
-    of_both = {**plans, **configuration}
-    decisive = {key: of_both[key] for key in _DECISIVE if of_both.get(key) is not None}
+    of_both = ((key, configuration.get(key, plans.get(key))) for key in _DECISIVE)
+    decisive = {key: value for key, value in of_both if value is not None}
     statistics = plans.get(constants.intensity_key(plans))
     for channel, scheme in enumerate(configuration.get("normalization_schemes") or ()):
         own = statistics.get(str(channel)) if isinstance(statistics, dict) and scheme == constants.CT else None

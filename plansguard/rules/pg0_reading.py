@@ -206,10 +206,9 @@ def invalid_field(dataset: Dataset) -> Iterator[Found]:
     Evidence: PL-08; measured with nnU-Net 2.8.1.
     """
     for plans in dataset.judged_plans:
-        channels = _ct_channels(plans)
         for location, problem in plans.all_problems():
             in_plans = location.pointer == json_document.pointer(*problem.tokens)
-            yield _invalid(location, problem, "Plans" if in_plans else "Configuration", channels)
+            yield _invalid(location, problem, "Plans" if in_plans else "Configuration", _ct_channels(plans))
     dataset_json = known(lambda: dataset.dataset_json.value)
     for document in dataset.documents:
         kind = document.kind
@@ -243,7 +242,7 @@ def missing_key(plans: Plans) -> Iterator[Found]:
     Evidence: PL-08; measured with nnU-Net 2.8.1.
     """
     present = {*plans.value, constants.INTENSITY_KEY} if plans.intensity_key in plans.value else {*plans.value}
-    for use, keys in constants.PLANS_KEYS.items():
+    for use, keys in constants.PLANS_KEYS.items() if not present >= _PLANS_KEYS else ():
         if lacking := [key for key in keys if key not in present]:
             misspelt = fields.misspelt(lacking, plans.value, "Plans")
             at, remedy = plans.at(*misspelt[:1]), _remedy_of_missing(misspelt)
@@ -253,6 +252,7 @@ def missing_key(plans: Plans) -> Iterator[Found]:
             yield from _missing_in(configuration)
 
 
+_PLANS_KEYS = frozenset(chain.from_iterable(constants.PLANS_KEYS.values()))
 _CONFIGURATION_KEYS = frozenset(chain.from_iterable(constants.CONFIGURATION_KEYS.values()))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from plansguard.core import disk
@@ -31,6 +33,7 @@ _PRUNED = {
 }
 
 
+@lru_cache(maxsize=1024)  # the files of thousands of datasets have the same names
 def expected_kind(file: str) -> str | None:
     """The kind of document that nnU-Net expects under this file name, or None."""
     for kind, name in file_names.CANONICAL_NAMES.items():
@@ -94,7 +97,7 @@ def dataset_in(
     closed: list[UnreadableDocument] = []
     named = set(named)
     entries = entries or _entries(folder)
-    place = "" if folder == Path() else str(folder)
+    place = "" if str(folder) == os.curdir else str(folder)
     contents = contents or {}
     for name in sorted({*named, *_json_names(entries)}):
         expected = expected_kind(name)

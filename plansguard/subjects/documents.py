@@ -72,7 +72,7 @@ class DatasetJson(Document):
         """``channel_names``, or ``modality`` as older files spell it."""
         return "channel_names" if "channel_names" in self.value else "modality"
 
-    @property
+    @cached_property
     def channels(self) -> list[str]:
         """Channel names in file order: nnU-Net ignores the keys. Absent when there are none."""
         names = self.value.get(self.channels_key)
@@ -132,7 +132,7 @@ class Fingerprint(Document):
         return [
             [
                 float(round(mm / new * voxels))
-                for mm, voxels in zip(self._spacings[int(axis)], self._shapes[int(axis)], strict=True)
+                for mm, voxels in zip(self._spacings[int(axis)], self.shapes[int(axis)], strict=True)
             ]
             for axis, new in zip(axes, spacing, strict=True)
         ]
@@ -175,7 +175,7 @@ class Fingerprint(Document):
 
     @cached_property
     def _shape(self) -> list[float]:
-        return [median_of(sorted(values)) for values in self._shapes]
+        return [median_of(sorted(values)) for values in self.shapes]
 
     @cached_property
     def _extent(self) -> list[float]:
@@ -198,7 +198,7 @@ class Fingerprint(Document):
 
     @cached_property
     def _extents(self) -> list[list[float]]:
-        spacings, shapes = self._spacings, self._shapes
+        spacings, shapes = self._spacings, self.shapes
         if [*map(len, spacings)] != [*map(len, shapes)]:
             raise Absent(f"{self.path.name} does not have a shape for every spacing (see PG303)")
         axes = zip(spacings, shapes, strict=True)
@@ -209,7 +209,8 @@ class Fingerprint(Document):
         return self._usable("spacings")
 
     @cached_property
-    def _shapes(self) -> list[list[float]]:
+    def shapes(self) -> list[list[float]]:
+        """For each axis of the reader the sizes of all cropped cases in voxels; Absent when they are not usable."""
         return self._usable("shapes_after_crop")
 
     def _usable(self, key: str) -> list[list[float]]:

@@ -133,6 +133,7 @@ class _Applicable:
         for rule in rules:
             groups.setdefault(rule.needs, []).append(rule)
         self.groups = [_Group.of(*group) for group in groups.items()]
+        self.called = {one: None for group in self.groups for one in group.called}
         needs = self.needs = dict.fromkeys(name for names in groups for name in names)
         self.of_dataset = [name for name in needs if NEEDS[name].level is Level.DATASET]
         self.of_scope = [name for name in needs if NEEDS[name].level is not Level.DATASET]
@@ -180,20 +181,27 @@ class _Results:
         self._closed.update((one.path, one) for one in dataset.checkpoints if isinstance(one, UnreadableFolder))
         applicable, needs = self._applicable[dataset.role], self._of_dataset[dataset.role]
         of_dataset = self._known_of(Scope(dataset), needs)
+        ran: set[int] = set()
         for level, scope in _scopes_of(dataset):
-            self.add(level, scope, of_dataset)
+            ran |= self._run(level, scope, of_dataset.copy())
+        self._record(str(dataset.folder), ran)
         if not dataset.judged_plans and dataset.role != "raw":
-            for group in (*applicable[Level.PLANS].groups, *applicable[Level.CONFIGURATION].groups):
-                self._skip(group.called, str(dataset.folder), "there are no plans here that could be read")
+            for level in (Level.PLANS, Level.CONFIGURATION):
+                self._skip(applicable[level].called, str(dataset.folder), "there are no plans here that could be read")
         if dataset.role == "preprocessed" and not dataset.holds_data:
             for plans in dataset.judged_plans:
-                for group in applicable[Level.DATA].groups:
-                    self._skip(group.called, plans.document.path, NOTHING_PREPROCESSED)
+                self._skip(applicable[Level.DATA].called, plans.document.path, NOTHING_PREPROCESSED)
 
-    def add(self, level: Level, scope: Scope, of_dataset: _Known | None = None) -> None:
-        """Run the rules of one level on one scope. ``of_dataset`` are the needs that scopes of a dataset share."""
+    def add(self, level: Level, scope: Scope) -> None:
+        """Run the rules of one level on one scope."""
+        needs = self._applicable[scope.dataset.role][level].of_dataset
+        ran = self._run(level, scope, self._known_of(scope, needs))
+        if level is not Level.RUN_END:
+            self._record(str(scope.dataset.folder), ran)
+
+    def _run(self, level: Level, scope: Scope, known: _Known) -> set[int]:
+        """Run the rules of one level on one scope, and return what ran. ``known`` are the needs of the dataset."""
         applicable = self._applicable[scope.dataset.role][level]
-        known = self._known_of(scope, applicable.of_dataset) if of_dataset is None else of_dataset.copy()
         known.learn(applicable.of_scope, scope)
         all_present = known.absent.keys().isdisjoint(applicable.needs)
         ran: set[int] = set()
@@ -216,8 +224,7 @@ class _Results:
                         self.findings += [self._finding(rule, found, scope) for found in (first, *results)]
                 except Exception as error:  # noqa: BLE001 - see _not_judged
                     self._not_judged((rule,), scope, error)
-        if level is not Level.RUN_END:
-            self._record(str(scope.dataset.folder), ran)
+        return ran
 
     def _record(self, folder: str, ran: set[int]) -> None:
         """Note what ran in a folder. Thousands of datasets share a few sets."""
@@ -275,7 +282,8 @@ class _Results:
         )
 
     def _skip(self, rules: _Called, path: str, reason: str) -> None:
-        self._skipped.setdefault((path, reason), {}).update(rules)
+        if rules:
+            self._skipped.setdefault((path, reason), {}).update(rules)
 
     @property
     def skipped(self) -> tuple[SkippedRules, ...]:

@@ -40,8 +40,7 @@ def incomplete_architecture(configuration: Configuration, dataset: Dataset) -> I
 
     Evidence: PL-05; measured with nnU-Net 2.8.1.
     """
-    others = configuration.plans.configurations
-    parent = next((other for other in others if other.name == configuration.get("inherits_from")), None)
+    parent = configuration.parent
     name = parent.name if parent else ""
     copy = f"copy all of it from {name} and change it here: inherits_from replaces values whole"
     at, where, lacking, remedy = _missing_of_network(configuration)
@@ -51,9 +50,10 @@ def incomplete_architecture(configuration: Configuration, dataset: Dataset) -> I
         owner = configuration.origin("UNet_class_name")
         place = configuration.at(*at) if at else configuration.plans.at("configurations", owner)
         yield found(place, where=where, lacking=listed(lacking), compared="", remedy=copy if replaced else remedy)
+    if parent is None:
+        return
     for key in _RESAMPLINGS:
-        arguments = f"{key}_kwargs"
-        lost = _lost_arguments(configuration, parent, key) if parent else []
+        arguments, lost = f"{key}_kwargs", _lost_arguments(configuration, parent, key)
         if lost and not reported_before(dataset, configuration, key, arguments):
             yield found(
                 configuration.at(arguments),

@@ -224,6 +224,7 @@ def _pooling_reported_before(dataset: Dataset, configuration: Configuration) -> 
     return reported_before(dataset, configuration, "patch_size", *network.written_fields(configuration, "strides"))
 
 
+@lru_cache(maxsize=1)  # three rules ask for it
 def _strides(configuration: Configuration) -> _Strides:
     """Return the strides. Raises Absent if their number is not that of the stages."""
     if not isinstance(configuration.kwarg("strides"), list):
@@ -247,6 +248,7 @@ def _consequence_of_map(configuration: Configuration, patch: list[int], factors:
     return Severity.WARNING, f"nnU-Net's planners keep {_SMALLEST_MAP} per axis"
 
 
+@lru_cache(maxsize=1)  # two rules ask for it
 def _stock_network(configuration: Configuration) -> str:
     """Return the class name of nnU-Net's own network. Raises Absent for any other."""
     class_name = _class_name(configuration.architecture)

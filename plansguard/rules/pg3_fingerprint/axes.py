@@ -54,7 +54,7 @@ def spacing_axes_permuted(
     """
     order, spacing = plans.require("transpose_forward"), configuration.require("spacing")
     data = fingerprint.median_spacing(order)
-    usable = len(spacing) == len(data) and all(value and isfinite(value) and value > 0 for value in spacing)
+    usable = len(spacing) == len(data) and None not in spacing and all(map(isfinite, spacing)) and min(spacing) > 0
     if not usable or dataset.migrated_with(plans) or not fingerprint.describes(plans):
         return
     if max(data) >= ANISOTROPIC * data[0]:
@@ -132,15 +132,15 @@ def volumes_one_voxel_thick(plans: Plans, fingerprint: Fingerprint) -> Iterator[
 
     Evidence: D2-02; nnU-Net issues 1486, 1583, 1587, 2809.
     """
-    shapes = fingerprint.require("shapes_after_crop")
+    fingerprint.require("shapes_after_crop")
     reader = plans.value.get("image_reader_writer")
     if reader in constants.READERS_OF_2D_IMAGES or fingerprint.is_flat:
         return
-    for axis in range(len(shapes[0])):
-        count = sum(shape[axis] == 1 for shape in shapes)
-        if count > _MOST * len(shapes):
+    for axis, sizes in enumerate(fingerprint.shapes):
+        count = sizes.count(1)
+        if count > _MOST * len(sizes):
             at = fingerprint.at("shapes_after_crop")
-            yield found(at, count=count, total=len(shapes), axis=axis, reader=reader)
+            yield found(at, count=count, total=len(sizes), axis=axis, reader=reader)
 
 
 def _distance(spacing: Sequence[float], data: Sequence[float]) -> float:

@@ -114,10 +114,12 @@ def cascade_without_parent_data(dataset: Dataset, plans: Plans, configuration: C
 
     Evidence: MV-07; CA-03; nnU-Net issue 1488.
     """
+    if configuration.get("previous_stage") is None:
+        return
     parent = plans.written[configuration.name].get("inherits_from")
     identifier = configuration.get("data_identifier")
     theirs = next((other.get("data_identifier") for other in plans.configurations if other.name == parent), None)
-    if configuration.get("previous_stage") is None or theirs is None or identifier == theirs:
+    if theirs is None or identifier == theirs:
         return
     exists = disk.is_there(dataset.folder / identifier)
     yield found(
