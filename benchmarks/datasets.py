@@ -3,6 +3,7 @@
 The datasets are the fixtures, without raw images and results. Each has spacings, intensities and names of cases of its
 own; networks and functions recur, as in real workspaces: 60 configurations of the corpus have 18 networks. Times are
 of the processor, user and system. The two sides take turns in one process, and the figure of each is its best round.
+The process runs in the folder of the datasets: the settings of this project are not those of the check.
 The peak of memory is that of the process.
 """
 
@@ -130,6 +131,7 @@ def measure(root: Path, count: int) -> Figures:
     environment = {name: value for name, value in os.environ.items() if name not in variables}
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, str(root), str(rounds)],
+        cwd=root,
         env={**environment, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
