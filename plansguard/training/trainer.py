@@ -183,14 +183,16 @@ class StepTrainer(ProgressLog, CheckpointSaving):
         if self.grad_scaler is not None:
             return
         parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
-        gradients = [one.grad for one in parameters if one.grad is not None]
+        norms = (torch.linalg.vector_norm(one.grad) for one in parameters if one.grad is not None)
+        first = next(norms, None)
+        if first is None:
+            return
         # nnU-Net's own train_step divides all gradients by their common norm: a NaN or an infinity anywhere makes every
         # value NaN or 0. So one gradient with other values tells that all are finite.
         clips = super().train_step.__func__ is nnUNetTrainer.train_step
-        if clips and gradients and 0 < float(torch.linalg.vector_norm(gradients[0])) < math.inf:
+        if clips and 0 < float(first) < math.inf:
             return
-        norms = list(map(torch.linalg.vector_norm, gradients))
-        if norms and not math.isfinite(torch.stack(norms).max()):  # max returns NaN if there is one
+        if not math.isfinite(torch.stack([first, *norms]).max()):  # max returns NaN if there is one
             raise Refused(
                 f"the loss or its gradients are not finite in step {self._state.step + 1:,}",
                 hint="look for NaN in the preprocessed data, or take a lower learning rate; the checkpoints are "
