@@ -58,6 +58,7 @@ MpiDefault=none
 ReturnToService=2
 StateSaveLocation={self.folder}/state
 SlurmdSpoolDir={self.folder}/spool
+SlurmdParameters=config_overrides
 SlurmctldPidFile={self.folder}/slurmctld.pid
 SlurmdPidFile={self.folder}/slurmd.pid
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=1000
