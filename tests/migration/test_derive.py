@@ -376,3 +376,27 @@ def test_written_plans_have_nnunets_format(workspace: Path) -> None:
         - {'    "plans_name": "My",'}
     )
     assert line.strip() == '"batch_size": 4,'
+
+
+def test_planning_over_derived_plans(workspace: Path) -> None:
+    """They are reported as derived, and the command that undoes them works."""
+    assert derive("--set", "3d_fullres.batch_size=4").code == 0
+    words = ("nnUNetv2_plan_experiment", "-d", "2", "-overwrite_plans_name", "My")
+    findings = run("gate", "--dry-run", "--output", "json", "--", *words).json["findings"]
+    (finding,) = [one for one in findings if one["code"] == "PG751"]
+    assert "My, which was derived from nnUNetPlans (plansguard derive)" in finding["message"]
+    assert run("migrate", "-t", "2", "-tp", "My", "--undo").code == 0
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_plans_for_a_pretraining_are_used_by_a_derivation(trained: bool, workspace: Path) -> None:
+    """A training of the dataset's own plans is reported until the migrated plans, or derived ones, were trained."""
+    move("pretrain", GIVING, "Pretrain")(workspace, RECEIVING)
+    assert derive("--set", "3d_fullres.batch_size=4", plans="Pretrain").code == 0
+    if trained:
+        fold = Path("nnUNet_results") / RECEIVING / "nnUNetTrainer__My__3d_fullres/fold_0"
+        fold.mkdir(parents=True)
+        (fold / "checkpoint_final.pth").write_bytes(b"")
+    words = ("nnUNetv2_train", "2", "3d_fullres", "0")
+    findings = run("gate", "--dry-run", "--output", "json", "--", *words).json["findings"]
+    assert ("PG736" in {one["code"] for one in findings}) == (not trained)
