@@ -19,7 +19,10 @@ def main() -> None:
     stage.say(
         "Dataset001_PretrainCT has been trained, Dataset002_FinetuneCT has been planned. Its fine-tuning needs the"
     )
-    stage.say("plans of the weights: migrate them.")
+    stage.say("plans of the weights. The whole road, judged for a machine with a GPU of 24 GB:")
+    road = "finetune -s 1 -t 2 -tp PretrainPlans -c 3d_fullres -f 0 1 2 3 4 --steps 50000 --gpu-memory 24 --dry-run"
+    stage.plansguard(road, expect=0)
+    stage.say("Its first step is to migrate the plans.")
     stage.plansguard("migrate -s 1 -t 2 -tp PretrainPlans", expect=0)
     stage.say("Everything fits.")
     stage.plansguard("check -d 2 -p PretrainPlans", expect=0)

@@ -36,6 +36,7 @@ COMPLETE_VARIABLE = "_PLANSGUARD_COMPLETE"
 #: command -> the module in this package with the function of that name, with _ for -
 COMMANDS = {
     "finetune": "finetune",
+    "status": "status",
     "check": "check",
     "baseline": "baseline",
     "migrate": "migrate",

@@ -412,6 +412,7 @@ _ROAD: dict[str, Completer] = {
 COMPLETERS: dict[str, dict[str, Completer]] = {
     **{name: _REPORT for name in COMMANDS if name not in ("baseline", "extract", "report")},
     "check": _REPORT | _DATASET,
+    "status": _REPORT | {"dataset": _datasets},
     "baseline": {"dataset": _datasets},
     "fit": _REPORT | _DATASET,
     "steps": _REPORT | _DATASET | _TRAINING,

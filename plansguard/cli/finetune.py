@@ -31,7 +31,7 @@ from plansguard.cli.gate_options import Because, GpuMemory, accepted_pairs
 from plansguard.cli.migrate import Onto, ReaderClass, Workflow, WorkflowOption
 from plansguard.cli.preprocess import Processes
 from plansguard.cli.progress_bar import progress_bar
-from plansguard.cli.train import Device, Gpus, MaxTime, Npz, SaveEvery
+from plansguard.cli.train import Device, Gpus, MaxTime, Npz, SaveEvery, assert_installed
 from plansguard.core.errors import UsageError
 from plansguard.nnunet.workspace import FOLDS, Workspace
 from plansguard.training.schedule import STOCK_PER_WINDOW
@@ -165,6 +165,7 @@ def _run(typed: Namespace) -> NoReturn:
         raise typer.Exit(1)
     if typed.dry_run:
         raise typer.Exit(0)
+    assert_installed()
     _confirm(road, yes=typed.yes)
     _drive(workspace, road, partial(survey, workspace, request), typed.until, seconds)
 
@@ -217,7 +218,7 @@ def _show(road: Road, outputs: OutputTargets) -> None:
     from plansguard.render import road as rendering
 
     def text(screen: Screen) -> str:
-        findings = render(road.report, "text", replace(screen, quiet=True))
+        findings = render(road.report, "text", replace(screen, quiet=True)).removesuffix("\n")
         return "\n".join(filter(None, [rendering.text(road, screen), findings, f"{rendering.counts(road)}\n"]))
 
     emit_text_or_json(outputs, text, lambda: rendering.as_json(road))

@@ -15,7 +15,7 @@ _EXAMPLES = "\n\nExamples:\n"
 
 #: Heading -> the commands below it, in this order.
 GROUPS = {
-    "The whole road": ("finetune",),
+    "The whole road": ("finetune", "status"),
     "Judge": ("check", "baseline", "fit", "gate", "doctor"),
     "Move": ("migrate", "derive", "extract", "preprocess"),
     "Train": ("train", "steps", "env", "verify-receipt"),

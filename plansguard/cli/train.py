@@ -196,7 +196,7 @@ def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions
     from plansguard.commands.train import judge, prepare
 
     if not gate.dry_run:
-        _assert_installed()
+        assert_installed()
     parsed = parse(TRAIN, command[1:])
     assert parsed is not None  # the command has no --help
     prints = _is_first_process()
@@ -274,7 +274,7 @@ def _is_first_process() -> bool:
     return place is None or place.rank == 0
 
 
-def _assert_installed() -> None:
+def assert_installed() -> None:
     """Raise UsageError, before minutes are spent on judging, where nothing can be trained."""
     from plansguard.nnunet.install import trainer_folder
 

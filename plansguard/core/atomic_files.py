@@ -242,6 +242,26 @@ def occupied(path: Path, busy: str) -> Iterator[tuple[int, ...]]:
         os.close(descriptor)  # without LOCK_UN, which would release the lock of a child that still runs
 
 
+def is_occupied(path: Path) -> bool:
+    """Whether a process holds the lock of ``path`` that `occupied` takes; False where that cannot be known."""
+    lock_file = path.with_name(f".{path.name}.plansguard.lock")
+    try:
+        if sys.platform == "win32":
+            return False
+        descriptor = os.open(lock_file, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EACCES, errno.EAGAIN)
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _inheritable_lock(lock_file: Path, busy: str) -> int | None:
     """A descriptor that holds the same lock as filelock does; None where flock is not available."""
     if sys.platform == "win32":

@@ -44,6 +44,7 @@ _SOURCES = {
     "EnvDocument": ("command_documents", "env"),
     "VerificationDocument": ("command_documents", "verification"),
     "PreprocessingDocument": ("command_documents", "preprocessing"),
+    "StatusDocument": ("status_document", "status"),
     "RoadDocument": ("road_document", "road"),
 }
 #: Keywords that demand nothing, or (if, then) more than the model does.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from plansguard.core.text import counted, in_bytes
 from plansguard.documents.models.road_document import RoadDocument, RoadStepEntry
@@ -22,16 +24,37 @@ _STATE_WIDTH = max(len(state.value) for state in StepState)
 def text(road: Road, screen: Screen) -> str:
     """Render a line for each step, and below it, unless the step is done, its command and its files.
 
-    Quiet text has the lines of the steps only.
+    Folds in the same state share a line, and the command of the first of them. Quiet text has the lines only.
     """
-    width = max(len(step.title) for step in road.steps)
+    alike = [_Alike(tuple(steps)) for _, steps in groupby(road.steps, key=_shared)]
+    width = max(len(steps.title) for steps in alike)
     place = f"{road.target}: {road.configuration} with {road.plans}, from {displayed(road.source)} ({road.workflow})"
     lines = [printable(place), ""]
-    for step in road.steps:
-        lines += _row(step, width, screen)
-        if not screen.quiet and step.state is not StepState.DONE:
-            lines += _details(step, screen)
+    for steps in alike:
+        lines += _row(steps, width, screen)
+        if not screen.quiet and steps.first.state is not StepState.DONE:
+            lines += _details(steps, screen)
     return "".join(f"{line}\n" for line in lines)
+
+
+class _Alike(NamedTuple):
+    """Steps that differ in the fold only, at least one."""
+
+    steps: tuple[RoadStep, ...]
+
+    @property
+    def first(self) -> RoadStep:
+        return self.steps[0]
+
+    @property
+    def title(self) -> str:
+        """The name, with the folds of trainings."""
+        return " ".join(filter(None, (self.first.name, *(step.fold for step in self.steps))))
+
+
+def _shared(step: RoadStep) -> tuple[object, ...]:
+    """All of a step that is shown and does not name the fold."""
+    return step.name, step.state, step.because, step.hint, step.unjudged, step.disk, step.gpu_memory
 
 
 def counts(road: Road) -> str:
@@ -61,10 +84,11 @@ def as_json(road: Road) -> str:
     )
 
 
-def _row(step: RoadStep, width: int, screen: Screen) -> list[str]:
-    """The line of a step: its name, its state and the reason for it."""
+def _row(steps: _Alike, width: int, screen: Screen) -> list[str]:
+    """The line of steps: their name, their state and the reason for it."""
+    step = steps.first
     reason = f"{step.because}; judged after {step.unjudged}" if step.unjudged and step.waits else step.because
-    head = f"  {padded(step.title, width)}  {step.state.value:<{_STATE_WIDTH}}  "
+    head = f"  {padded(steps.title, width)}  {step.state.value:<{_STATE_WIDTH}}  "
     first, *more = wrapped(printable(f"{head}{reason}"), screen.width, hanging=" " * len(head))
     if screen.color:
         state = f"\x1b[{_COLORS[step.state]}m{step.state.value}\x1b[0m"
@@ -72,18 +96,24 @@ def _row(step: RoadStep, width: int, screen: Screen) -> list[str]:
     return [first, *more]
 
 
-def _details(step: RoadStep, screen: Screen) -> Iterator[str]:
+def _details(steps: _Alike, screen: Screen) -> Iterator[str]:
     """The command, which is never wrapped, and what the step reads, writes and takes."""
+    step = steps.first
     yield f"{_INDENT}{step.command}"
+    if others := [other.fold for other in steps.steps[1:]]:
+        yield f"{_INDENT}and the same for {'fold' if len(others) == 1 else 'folds'} {' '.join(others)}"
     facts = [f"{what} {', '.join(map(_shown, paths))}" for what, paths in _files(step) if paths]
-    yield from wrapped("; ".join([*facts, *_sizes(step)]), screen.width, _INDENT) if facts or _sizes(step) else ()
+    each = " each" if others else ""
+    sizes = [f"{size}{each}" for size in _sizes(step)]
+    yield from wrapped("; ".join([*facts, *sizes]), screen.width, _INDENT) if facts or sizes else ()
     if step.hint:
         yield from wrapped(step.hint, screen.width, _INDENT)
 
 
 def _files(step: RoadStep) -> Iterator[tuple[str, tuple[Path, ...]]]:
-    yield "reads", step.reads
-    yield "writes", step.writes
+    """The files by what is done with them, without those that the command names."""
+    for what, paths in (("reads", step.reads), ("writes", step.writes)):
+        yield what, tuple(path for path in paths if str(path) not in step.command)
 
 
 def _sizes(step: RoadStep) -> list[str]:
@@ -99,7 +129,7 @@ def _shown(path: Path) -> str:
 def _entry(step: RoadStep) -> RoadStepEntry:
     return RoadStepEntry(
         name=step.name,
-        fold=step.subject.removeprefix("fold ") or None,
+        fold=step.fold or None,
         state=step.state.value,
         because=step.because,
         hint=step.hint,

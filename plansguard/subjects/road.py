@@ -30,7 +30,7 @@ class StepState(str, Enum):
 class RoadStep:
     """One step: a command, and why it is to be run, or need not be.
 
-    ``name`` is the kind of the step, ``subject`` the fold of a training. ``because`` is the reason for the state, and
+    ``name`` is the kind of the step, ``fold`` that of a training. ``because`` is the reason for the state, and
     ``hint`` what to type where that is not in the findings. ``unjudged`` names the earlier step after which the rules
     can judge this one. ``disk`` are the bytes that the step writes, at most, and ``gpu_memory`` the memory of one GPU
     in GB (10^9 bytes); both are None where they are not known.
@@ -40,7 +40,7 @@ class RoadStep:
     state: StepState
     because: str
     command: ShellText
-    subject: str = ""
+    fold: str = ""
     hint: str = ""
     unjudged: str = ""
     reads: tuple[Path, ...] = ()
@@ -51,12 +51,17 @@ class RoadStep:
     @property
     def title(self) -> str:
         """The name, with the fold of a training."""
-        return f"{self.name} {self.subject}".strip()
+        return f"{self.name} fold {self.fold}" if self.fold else self.name
 
     @property
     def waits(self) -> bool:
         """Whether the step is still to be run."""
         return self.state in (StepState.NEEDED, StepState.STALE)
+
+
+def road_name(plans: str, configuration: str) -> str:
+    """The name under which a road is locked, in the folder of its dataset."""
+    return f"{plans}__{configuration}"
 
 
 @dataclass(frozen=True)

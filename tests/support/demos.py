@@ -14,16 +14,18 @@ from tests.conftest import ROOT
 from tests.support.variants import FIXTURES
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-#: Heading in the README -> the demo whose session is shown there.
+_ROAD = (ROOT / "docs/road.md").read_text(encoding="utf-8")
+#: Heading in the README or in docs/road.md -> the demo whose session is shown there.
 SCRIPTS = {
+    "One command": "demo.py",
     "Three minutes": "demo.py",
     "Weights from elsewhere": "released_model.py",
     "Preprocessed data": "preprocessed_data.py",
-    "The whole road": "road.py",
+    "The commands one by one": "road.py",
 }
 BLOCKS = [
     (SCRIPTS[section.partition("\n")[0]], block)
-    for section in README.split("\n## ")
+    for section in f"{README}\n{_ROAD}".split("\n## ")
     for block in re.findall(r"^```console\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
 ]
 

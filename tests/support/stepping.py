@@ -51,18 +51,24 @@ def make_workspace(root: Path) -> Path:
         shutil.copytree(FIXTURES / "workspace" / ROOTS[variable] / DATASET, root / ROOTS[variable] / DATASET)
     (root / ROOTS["results"]).mkdir()
     folder = root / ROOTS["preprocessed"] / DATASET
-    plans = json.loads((folder / "nnUNetPlans.json").read_bytes())
+    plans = tiny(folder / "nnUNetPlans.json")
+    (folder / f"{PLANS}.json").write_text(json.dumps(plans, indent=4))
+    shutil.copytree(root / ROOTS["raw"] / DATASET / "labelsTr", folder / "gt_segmentations")
+    ended = _wait(_start(_preprocess, root, {}))
+    assert ended.code == 0, ended.said
+    return root
+
+
+def tiny(path: Path) -> dict[str, Any]:
+    """Return plans of a tiny network, with one configuration of the plans at ``path``."""
+    plans: dict[str, Any] = json.loads(path.read_bytes())
     configuration = plans["configurations"][CONFIGURATION]
     configuration.update(batch_size=2, patch_size=[32, 32], data_identifier=f"{PLANS}_{CONFIGURATION}")
     arguments = configuration["architecture"]["arch_kwargs"]
     arguments.update(n_stages=3, features_per_stage=[4, 8, 8], n_conv_per_stage=[1] * 3)
     arguments.update(n_conv_per_stage_decoder=[1] * 2, kernel_sizes=[[3, 3]] * 3, strides=[[1, 1], [2, 2], [2, 2]])
     plans.update(plans_name=PLANS, configurations={CONFIGURATION: configuration})
-    (folder / f"{PLANS}.json").write_text(json.dumps(plans, indent=4))
-    shutil.copytree(root / ROOTS["raw"] / DATASET / "labelsTr", folder / "gt_segmentations")
-    ended = _wait(_start(_preprocess, root, {}))
-    assert ended.code == 0, ended.said
-    return root
+    return plans
 
 
 def preprocess(root: Path, plans: str, configuration: str) -> Ended:

@@ -40,11 +40,20 @@ class Side:
 
     def rules(self) -> list[Rule]:
         """The rules that can judge a training here now: not those about what a step is still to make."""
-        skipped = set(FIXED_LATER) if known(lambda: self.dataset.fingerprint) is None or self.lacks_data else set()
-        skipped |= _OF_MISSING_DATA if self.lacks_data else set()
-        skipped |= _OF_WEIGHTS if self.lacks_weights else set()
         needs = OF_DATA if self.lacks_data else frozenset()
-        return [rule for rule in RULES if rule.info.name not in skipped and not needs & set(rule.needs)]
+        return [rule for rule in RULES if rule.info.name not in self._made and not needs & set(rule.needs)]
+
+    def without_made(self, report: Report) -> Report:
+        """The report without findings about what a step is still to make."""
+        return replace(report, findings=tuple(one for one in report.findings if one.name not in self._made))
+
+    @property
+    def _made(self) -> set[str]:
+        """Names of the rules about what a step is still to make."""
+        lacks_fingerprint = known(lambda: self.dataset.fingerprint) is None
+        names = set(FIXED_LATER) if lacks_fingerprint or self.lacks_data else set()
+        names |= _OF_MISSING_DATA if self.lacks_data else set()
+        return names | _OF_WEIGHTS if self.lacks_weights else names
 
 
 @dataclass

@@ -16,7 +16,7 @@ from plansguard.core.child_process import execute
 from plansguard.core.errors import UsageError
 from plansguard.core.programs import find_program
 from plansguard.nnunet.workspace import Workspace
-from plansguard.subjects.road import Road, RoadStep, StepState
+from plansguard.subjects.road import Road, RoadStep, StepState, road_name
 from plansguard.training.stop_reasons import STOPPED
 
 #: A shell reports a process that a signal ended as 128 and the signal's number.
@@ -52,7 +52,7 @@ def drive(
     folder = workspace.preprocessed_folder(road.target)
     folder.mkdir(exist_ok=True)
     busy = f"{road.plans} of {road.target} is worked on by another such command, or by a step that it has started"
-    with occupied(folder / f"{road.plans}__{road.configuration}", busy) as lock:
+    with occupied(folder / road_name(road.plans, road.configuration), busy) as lock:
         done: list[str] = []
         while waiting := _up_to(road.waiting(done), until):
             step = waiting[0]

@@ -13,8 +13,8 @@ from plansguard.core.errors import Absent, known
 from plansguard.core.report import Report, Severity
 from plansguard.core.text import listed
 from plansguard.documents.file_names import CANONICAL_NAMES
-from plansguard.nnunet import printed_commands
-from plansguard.nnunet.constants import FINGERPRINT, PLAN, PLAN_AND_PREPROCESS
+from plansguard.nnunet import printed_commands, runtime
+from plansguard.nnunet.constants import FINGERPRINT, PLAN, PLAN_AND_PREPROCESS, PREPROCESS
 from plansguard.rules import RULES
 from plansguard.rules.engine.run import run_rules
 from plansguard.subjects.dataset import Dataset
@@ -92,7 +92,7 @@ def data(context: Context, side: Side, name: str = "preprocess") -> RoadStep:
         return RoadStep(name, StepState.NEEDED, because, command, unjudged=side.unplanned, reads=_raw(dataset))
     configuration = configuration_of(plans_of(dataset, side.plans), request.configuration)
     wanted = [configuration, *configuration.next_stages]
-    states = {each.name: _state(dataset, each) for each in wanted}
+    states = {each.name: data_state(dataset, each) for each in wanted}
     names = [each for each, (state, _) in states.items() if state is not StepState.DONE]
     if not names:
         ((_, because), *_) = states.values()
@@ -103,10 +103,11 @@ def data(context: Context, side: Side, name: str = "preprocess") -> RoadStep:
         *(context.workspace, dataset.name, names, settings),
         identifier=side.plans,
         processes=request.processes,
+        program=runtime.command(PREPROCESS) or PREPROCESS,  # a road can be judged where nnU-Net is not installed
         dataset=dataset,
     )
-    context.add(job.report)
     side.lacks_data = True
+    context.add(side.without_made(job.report))
     stale = [because for state, because in states.values() if state is StepState.STALE]
     reasons = stale or [states[each][1] for each in names]
     return RoadStep(
@@ -130,7 +131,7 @@ def _bytes(dataset: Dataset, configuration: Configuration) -> int:
     return expected_bytes(configuration, dataset.dataset_json, dataset.fingerprint)
 
 
-def _state(dataset: Dataset, configuration: Configuration) -> tuple[StepState, str]:
+def data_state(dataset: Dataset, configuration: Configuration) -> tuple[StepState, str]:
     """The state of the data of a configuration, and why: by the preprocessing record, else by the arrays' headers."""
     try:
         folder = dataset.data_folder(configuration)

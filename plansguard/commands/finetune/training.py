@@ -20,6 +20,7 @@ from plansguard.nnunet.command_line import parse
 from plansguard.nnunet.constants import CHECKPOINT_FINAL, CHECKPOINTS, TRAIN
 from plansguard.nnunet.printed_commands import Word
 from plansguard.nnunet.workspace import ALL
+from plansguard.records.recorded_documents import DATA
 from plansguard.records.verify import verify
 from plansguard.rules.pg7_run.hardware import checkpoint_size, gpu_memory_needed
 from plansguard.subjects.request import Reading, TypedOptions
@@ -87,7 +88,7 @@ def _training(
     )
     folder = _model_folder(context, side, name) / f"fold_{fold}"
     step = RoadStep(
-        *(title, StepState.NEEDED, f"{name.schedule.total:,} steps", command, f"fold {fold}"),
+        *(title, StepState.NEEDED, f"{name.schedule.total:,} steps", command, fold),
         reads=(weights.path,) if weights is not None and isinstance(weights.path, Path) else (),
         writes=(folder,),
         unjudged=side.unplanned,
@@ -98,7 +99,7 @@ def _training(
     judged = not run.is_finished
     report = _judge(context, side, run)
     if not judged:
-        return _finished(step, folder)
+        return _finished(step, folder, side)
     context.add(report)
     errors = [finding for finding in report.active if finding.severity is Severity.ERROR]
     if errors:
@@ -145,10 +146,10 @@ def _judge(context: Context, side: Side, run: TrainingRun) -> Report:
     return train.judge(run, "finetune", settings, tuple(context.request.accepted), rules)
 
 
-def _finished(step: RoadStep, folder: Path) -> RoadStep:
-    """A training that is finished; stale where its record no longer describes the files that it was started with.
+def _finished(step: RoadStep, folder: Path, side: Side) -> RoadStep:
+    """A training that is finished; blocked where its record no longer describes the files that it was started with.
 
-    Its results are never overwritten.
+    Its results are never overwritten. Data that are about to be made again are not compared.
     """
     record = folder / TRAINING_RECORD_NAME
     because = f"{step.because} are made, and validated"
@@ -158,6 +159,7 @@ def _finished(step: RoadStep, folder: Path) -> RoadStep:
         rows = [row for row in verify(record, Pool()).rows if not row.state.holds]
     except PlansguardError as error:
         return replace(step, state=StepState.DONE, because=f"{because}; {error.reason}")
+    rows = [row for row in rows if not (side.lacks_data and row.document == DATA.name)]
     if not rows:
         return replace(step, state=StepState.DONE, because=f"{because}; {TRAINING_RECORD_NAME} holds")
     changes = listed([f"{row.document} {row.state.value}" for row in rows], _NAMED)

@@ -35,6 +35,7 @@ SCHEMAS = {
     "env": Source("EnvDocument", "env --output json."),
     "verification": Source("VerificationDocument", "verify-receipt --output json."),
     "preprocessing": Source("PreprocessingDocument", "preprocess --output json."),
+    "status": Source("StatusDocument", "status --output json."),
     "road": Source("RoadDocument", "finetune --output json."),
 }
 _ADDRESS = "https://raw.githubusercontent.com/plansguard/plansguard/main/schemas"

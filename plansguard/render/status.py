@@ -1,0 +1,58 @@
+"""The state of all work in a workspace as a table, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from plansguard.documents.models.status_document import StatusDocument, WorkEntry
+from plansguard.render import Screen, json_text, printable
+from plansguard.render.columns import padded, wrapped
+from plansguard.subjects.workspace_state import WorkRow, WorkState
+
+_COLORS = {WorkState.DONE: "32", WorkState.RUNNING: "36;1", WorkState.STOPPED: "33", WorkState.STALE: "33;1"}
+_STATE_WIDTH = max(len(state.value) for state in WorkState)
+
+
+def text(rows: Sequence[WorkRow], screen: Screen) -> str:
+    """Render a paragraph for each dataset, a line for each piece of work, and the numbers by state."""
+    lines: list[str] = []
+    width = max((len(_name(row)) for row in rows), default=0)
+    for dataset, of_dataset in groupby(rows, key=lambda row: row.dataset):
+        lines += [printable(dataset), *(line for row in of_dataset for line in _lines(row, width, screen)), ""]
+    return "".join(f"{line}\n" for line in [*lines, _counts(rows)])
+
+
+def as_json(rows: Sequence[WorkRow]) -> str:
+    """Render the same as the JSON that schemas/status.schema.json describes."""
+    entries = [
+        WorkEntry(
+            dataset=row.dataset,
+            plans=row.plans,
+            configuration=row.configuration or None,
+            what=row.what,
+            trainer=row.trainer or None,
+            state=row.state.value,
+            because=row.because,
+        )
+        for row in rows
+    ]
+    return json_text(StatusDocument(schema_="plansguard/status/1", rows=entries))
+
+
+def _name(row: WorkRow) -> str:
+    """Plans, configuration and what it is; the trainer where it is a training."""
+    return " ".join(filter(None, (row.plans, row.configuration, row.trainer, row.what if row.what != "plans" else "")))
+
+
+def _lines(row: WorkRow, width: int, screen: Screen) -> list[str]:
+    head = f"  {padded(_name(row), width)}  {row.state.value:<{_STATE_WIDTH}}  "
+    first, *more = wrapped(printable(f"{head}{row.because}"), screen.width, hanging=" " * 6)
+    if screen.color:
+        first = first.replace(f"  {row.state.value}", f"  \x1b[{_COLORS[row.state]}m{row.state.value}\x1b[0m", 1)
+    return [first, *more]
+
+
+def _counts(rows: Sequence[WorkRow]) -> str:
+    numbers = [(sum(row.state is state for row in rows), state) for state in WorkState]
+    return ", ".join(f"{number} {state}" for number, state in numbers if number) or "nothing is there yet"

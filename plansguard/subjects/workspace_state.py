@@ -1,0 +1,34 @@
+"""What a workspace contains and how far it is: one row for plans, for preprocessed data and for each training."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class WorkState(str, Enum):
+    """How far a piece of work is. Stale work was made from something that has changed since."""
+
+    DONE = "done"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    STALE = "stale"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class WorkRow(NamedTuple):
+    """One piece of work of a dataset: its plans, the data of a configuration, or the training of a fold.
+
+    ``what`` is ``plans``, ``data``, ``road`` or the folder of a fold; ``configuration`` and ``trainer`` are empty where
+    they do not apply. ``because`` is the reason for the state.
+    """
+
+    dataset: str
+    plans: str
+    configuration: str
+    what: str
+    trainer: str
+    state: WorkState
+    because: str
