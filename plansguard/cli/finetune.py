@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from plansguard.cli.common_options import (
     SettingsFile,
     TextOrJson,
     assert_not_mixed,
+    at_least,
     emit_text_or_json,
     load_settings,
     print_line,
@@ -88,6 +89,10 @@ Accept = Annotated[
 Verify = Annotated[bool, Option("--verify", help="Let nnU-Net read and verify all images and labels first.")]
 DryRun = Annotated[bool, Option("--dry-run", help="Show the road, run nothing.")]
 Until = Annotated[str | None, Option("--until", metavar="STEP", help="Stop after this step.")]
+Jobs = Annotated[
+    int,
+    Option("--jobs", metavar="N", callback=at_least(1), help="Folds that train at the same time, each on its own GPU."),
+]
 Yes = Annotated[bool, Option("--yes", "-y", help="Make stale steps again without asking.")]
 
 
@@ -124,6 +129,7 @@ def finetune(
     accept: Accept = [],  # noqa: B006
     because: Because = [],  # noqa: B006
     until: Until = None,
+    jobs: Jobs = 1,
     dry_run: DryRun = False,
     yes: Yes = False,
     output: TextOrJson = [],  # noqa: B006
@@ -146,6 +152,7 @@ def finetune(
 
 def _run(typed: Namespace) -> NoReturn:
     """Survey the road, show it, and run what is needed. ``typed`` are the options, by the names of the parameters."""
+    from plansguard.commands.finetune.execution import slots_of
     from plansguard.commands.finetune.request import STEPS
     from plansguard.commands.finetune.survey import survey
 
@@ -156,6 +163,7 @@ def _run(typed: Namespace) -> NoReturn:
         assert_not_mixed(outputs)
     request, workspace = _request(typed), Workspace.from_environment()
     seconds = _seconds(typed.max_time)
+    slots = [{}] if typed.dry_run else slots_of(typed.device, typed.gpus, typed.jobs)
     with progress_bar("judging the road"):
         road = survey(workspace, request)
     _show(road, outputs)
@@ -167,7 +175,7 @@ def _run(typed: Namespace) -> NoReturn:
         raise typer.Exit(0)
     assert_installed()
     _confirm(road, yes=typed.yes)
-    _drive(workspace, road, partial(survey, workspace, request), typed.until, seconds)
+    _drive(workspace, road, partial(survey, workspace, request), typed.until, slots, seconds)
 
 
 def _request(typed: Namespace) -> RoadRequest:
@@ -243,9 +251,14 @@ def _confirm(road: Road, *, yes: bool) -> None:
 
 
 def _drive(
-    workspace: Workspace, road: Road, again: Callable[[], Road], until: str | None, seconds: int | None
+    workspace: Workspace,
+    road: Road,
+    again: Callable[[], Road],
+    until: str | None,
+    slots: Sequence[Mapping[str, str]],
+    seconds: int | None,
 ) -> NoReturn:
-    from plansguard.commands.finetune.execution import drive
+    from plansguard.commands.finetune.execution import Driver
 
     total = len(road.steps)
     place = {step.title: number for number, step in enumerate(road.steps, 1)}
@@ -254,7 +267,7 @@ def _drive(
         typer.echo("", err=True)
         print_line(f"plansguard: step {place[step.title]} of {total}, {step.title}: {command}", err=True)
 
-    ended = drive(workspace, road, again, announce, until=until, seconds=seconds)
+    ended = Driver(workspace, again, announce, slots=slots, seconds=seconds).drive(road, until)
     typer.echo("", err=True)
     if ended.code == 0:
         what = f"done up to {until}" if until else "every step is done"

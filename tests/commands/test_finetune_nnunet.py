@@ -58,7 +58,7 @@ def test_typed_once_more_nothing_runs(unbroken: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in unbroken.rglob("*") if path.is_file()}
     code, output = roads.finish(unbroken, *WORDS, "-q")
     assert code == 0, output
-    assert "11 done" in output
+    assert "14 steps: 14 done; no findings" in output
     assert "step 1 of" not in output
     now = {path: path.stat().st_mtime_ns for path in unbroken.rglob("*") if path.is_file()}
     assert {path for path in before if now.get(path) != before[path]} == set()
