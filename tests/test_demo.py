@@ -36,14 +36,15 @@ def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.mark.parametrize("session", ["demo.py"], indirect=True)
 def test_the_demo_shows_the_main_workflow(session: Session) -> None:
-    """Migrated, no findings, a finding after an edit, the reversed move refused."""
+    """The road, migrated, no findings, a finding after an edit, the reversed move refused."""
     assert [(command.split()[1], code) for command, _, code in session.played] == [
+        ("finetune", 0),
         ("migrate", 0),
         ("check", 0),
         ("check", 1),
         ("migrate", 1),
     ]
-    migrated, green, red, refused = (output for _, output, _ in session.played)
+    _, migrated, green, red, refused = (output for _, output, _ in session.played)
     assert "Next:\n" in migrated
     assert "no findings in " in green.splitlines()[-1]
     assert re.search(r"PretrainPlans\.json:\d+:\d+\n", red)

@@ -201,15 +201,16 @@ TURNS = (
     Turn("foreign weights", foreign_weights),
     Turn("`-p` forgotten", own_data, train=("2", "3d_fullres", "0", "-pretrained_weights", WEIGHTS, "-device", "cpu")),
 )
-ROW = re.compile(r"^\| (.+?) \| (PG[^|]+) \| (.+?) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| (.+?) \| (PG[^|]+) \| (.+?) \| (.+?) \|$", re.MULTILINE)
 
 
 @pytest.mark.parametrize("turn", TURNS, ids=lambda turn: turn.title)
 def test_wrong_turn(turn: Turn, workspace: Path) -> None:
-    """The gate reports the codes of the table; nnU-Net alone behaves as in the table."""
-    codes, alone = {title: rest for title, *rest in ROW.findall(_table())}[turn.title]
+    """The gate reports the codes of the table, and the road before its first step; nnU-Net alone behaves as there."""
+    codes, on_road, alone = {title: rest for title, *rest in ROW.findall(_table())}[turn.title]
     turn.make()
     before = _contents(workspace)
+    assert_told(turn, on_road)
     words = ["--", MOVE, *turn.move] if turn.move else [*turn.train, "--steps", "4", "--lr", "0.001"]
     done = start("gate" if turn.move else "train", "--output", "json=findings", *words)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -222,6 +223,19 @@ def test_wrong_turn(turn: Turn, workspace: Path) -> None:
     assert alone.startswith("stops" if said else "silent")
     shown = re.findall(r"`(.+?)(?: \.\.\.)?`", alone) if said else []
     assert all(said.startswith(one) for one in shown)
+
+
+def assert_told(turn: Turn, expected: str) -> None:
+    """Check what ``plansguard finetune --dry-run`` says before its first step: codes, or that it cannot happen."""
+    moved = turn.move or ("-s", "1", "-t", "2", "-sp", "SmallPlans", "-tp", "PretrainPlans")
+    words = (*moved, "-c", "3d_fullres", "-f", "0", "--steps", "4", "-device", "cpu")
+    done = start("finetune", *words, "--dry-run", "--output", "json")
+    road = json.loads(done.stdout)
+    told = {one["code"] for one in road["report"]["findings"] if one["severity"] == "error"}
+    for step in road["steps"]:
+        told |= set(re.findall(r"PG\d{3}", step["because"])) if step["state"] == "stale" else set()
+    assert told == set(re.findall(r"PG\d{3}", expected)), (turn.title, done.stdout)
+    assert told or expected.startswith("cannot happen")
 
 
 def test_the_table_has_no_other_rows() -> None:

@@ -56,7 +56,7 @@ def _of_dataset(workspace: Workspace, name: str) -> Iterator[WorkRow]:
 
 
 def _of_plans(plans: Plans, dataset: Dataset, models: Sequence[TrainedModel]) -> Iterator[WorkRow]:
-    record = dataset.known_migration_record(plans)
+    record = known(lambda: dataset.migration_record(plans)) if dataset.has_record(plans) else None
     origin = "planned"
     if record is not None:
         origin = f"from {record.value['from']['plans']} of {record.giving} ({record.workflow})"

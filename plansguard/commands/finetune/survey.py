@@ -107,7 +107,7 @@ def _with_own_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
 
 def _own_plans(dataset: Dataset, named: str | None, request: RoadRequest) -> str:
     """The dataset's own plans: those named, else the only ones, else those that the planner writes."""
-    present = [plans.identifier for plans in dataset.plans if not dataset.has_record(plans)]
+    present = [plans.identifier for plans in dataset.plans if dataset.brought_by(plans) is None]
     only = present[0] if len(present) == 1 else None
     return named or only or default_identifier(request.planner) or DEFAULT_IDENTIFIER
 

@@ -1,0 +1,54 @@
+"""``plansguard status``: plans, data and trainings of a workspace, and what is stale, stopped or running."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import run
+from tests.support.variants import ROOTS
+
+CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
+pytestmark = [pytest.mark.workspace(CT, OTHER_CT), pytest.mark.usefixtures("workspace")]
+
+
+def rows(*options: str) -> list[tuple[str, ...]]:
+    """Plans, configuration, what, and state of each row."""
+    done = run("status", *options, "--output", "json")
+    assert done.code == 0, done.err
+    return [tuple(row[key] for key in ("plans", "configuration", "what", "state")) for row in done.json["rows"]]
+
+
+def test_plans_and_trainings() -> None:
+    assert rows("-d", "1") == [
+        ("nnUNetPlans", None, "plans", "done"),
+        ("nnUNetPlans", "3d_fullres", "fold_0", "stopped"),  # it was never validated
+        ("nnUNetResEncUNetMPlans", None, "plans", "done"),
+    ]
+
+
+def test_moved_plans_name_their_source() -> None:
+    assert run("migrate", "-s", "1", "-t", "2", "-tp", "Moved").code == 0
+    assert f"from nnUNetPlans of {CT} (finetune)" in run("status", "-d", "2").out
+
+
+def test_every_dataset_without_a_choice() -> None:
+    shown = run("status").out
+    assert (CT in shown, OTHER_CT in shown) == (True, True)
+    assert shown.endswith("4 done, 1 stopped\n")
+
+
+def test_a_road_that_runs(workspace: Path) -> None:
+    folder = workspace / ROOTS["preprocessed"] / OTHER_CT
+    with (folder / ".nnUNetPlans__3d_fullres.plansguard.lock").open("w") as lock:
+        assert ("nnUNetPlans", "3d_fullres", "road", "running") not in rows("-d", "2")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert ("nnUNetPlans", "3d_fullres", "road", "running") in rows("-d", "2")
+
+
+def test_an_unknown_dataset() -> None:
+    done = run("status", "-d", "9")
+    assert (done.code, done.out) == (2, "")
+    assert "no dataset has the id 9" in done.err
