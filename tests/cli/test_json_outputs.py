@@ -21,26 +21,14 @@ from tests.support.variants import ROOTS
 GIVING, RECEIVING = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 PLANS = f"{ROOTS['preprocessed']}/{RECEIVING}/nnUNetPlans.json"
 TRAINING = ("2", "3d_fullres", "0", "-device", "cpu")
+DERIVE = ("derive", "-d", "2", "-p", "nnUNetPlans", "-tp", "Derived")
+ROAD = ("finetune", "-s", "1", "-t", "2", "-tp", "Moved", "-c", "3d_fullres", "--steps", "100", "-device", "cpu")
 #: schema -> commands that print it, with their exit code
 OUTPUTS: dict[str, list[tuple[tuple[str, ...], int]]] = {
     "report": [
         (("check", "-d", "2"), 0),
         (("migrate", "-s", "1", "-t", "2", "-tp", "Moved", "--dry-run"), 0),
-        (
-            (
-                "derive",
-                "-d",
-                "2",
-                "-p",
-                "nnUNetPlans",
-                "-tp",
-                "Derived",
-                "--set",
-                "3d_fullres.batch_size=4",
-                "--dry-run",
-            ),
-            0,
-        ),
+        ((*DERIVE, "--set", "3d_fullres.batch_size=4", "--dry-run"), 0),
         (("gate", "--dry-run", "--", "nnUNetv2_train", *TRAINING), 1),
         (("train", *TRAINING, "--steps", "100", "--dry-run"), 1),
         (("doctor",), 0),
@@ -53,6 +41,8 @@ OUTPUTS: dict[str, list[tuple[tuple[str, ...], int]]] = {
     "explain": [(("explain", "PG101"), 0)],
     "env": [(("env",), 0)],
     "verification": [(("verify-receipt", ROOTS["results"]), 0)],
+    "road": [((*ROAD, "--dry-run"), 0)],
+    "status": [(("status",), 0)],
     "preprocessing": [(("preprocess", "-d", "2", "-c", "3d_fullres", "--dry-run"), 0)],
 }
 every_output = pytest.mark.parametrize(

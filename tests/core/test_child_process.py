@@ -32,14 +32,15 @@ def test_each_slot_has_its_variables(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_after_a_failure_no_other_one_starts(tmp_path: Path) -> None:
     """The one that runs beside it is waited for."""
-    done = tmp_path / "done"
+    begun, done = (f"pathlib.Path({str(tmp_path / name)!r})" for name in ("begun", "done"))
+    wait = f"import pathlib, time\nwhile not {begun}.exists(): time.sleep(.01)\n"
     children = [
-        child("fails", "raise SystemExit(4)"),
-        child("runs", f"import pathlib, time; time.sleep(1); pathlib.Path({str(done)!r}).touch()"),
+        child("fails", f"{wait}raise SystemExit(4)"),
+        child("runs", f"import pathlib, time; {begun}.touch(); time.sleep(1); {done}.touch()"),
         child("waits", "raise SystemExit(9)"),
     ]
     assert execute_together(children, (), [{}, {}]) == ([4, 0, None], None)
-    assert done.is_file()
+    assert (tmp_path / "done").is_file()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
