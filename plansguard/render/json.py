@@ -27,7 +27,8 @@ SCHEMA = "plansguard/report/1"
 _OUTPUTS = "report|diff|fit|show|steps|rules|explain|env|verification|preprocessing"
 #: The first and the last line of a report, by which `is_report` recognises it.
 BEGINS = re.compile(
-    rb'\{\n  "schema": "plansguard/(report|diff|fit|show|steps|rules|explain|env|verification|preprocessing|road|status)/'
+    rb'\{\n  "schema": "plansguard/'
+    rb"(report|diff|fit|show|steps|rules|explain|env|verification|preprocessing|road|status)/"
 )
 ENDS = re.compile(rb"\n\}\n\Z")
 
