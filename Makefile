@@ -18,14 +18,15 @@ SCRATCH = if [ -w /dev/shm ]; then mktemp -d /dev/shm/plansguard.XXXXXX; else mk
 # Bytecode of tests is worth caching.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-model demo-data demo-train test test-quick fuzz mutation install install-test install-quick install-programs install-site schemas docs site pictures page-pictures fixtures bench clean dist hostile matrix
+.PHONY: help demo demo-model demo-data demo-train test test-long test-quick fuzz mutation install install-test install-quick install-programs install-site schemas docs site pictures page-pictures fixtures bench clean dist hostile matrix
 
 help:
 	@echo 'make demo        migrate, check, edit, refuse (installs the light package only)'
 	@echo 'make demo-model  the same with the zip of a released model'
 	@echo 'make demo-data   the same with data that the real nnU-Net preprocesses (installs nnU-Net and torch)'
 	@echo 'make demo-train  the whole road: pretrain, migrate, fine-tune, predict, on the CPU (minutes)'
-	@echo 'make test        everything: ruff, mypy, import-linter, all tests; installs nnU-Net and torch (several GB)'
+	@echo 'make test        ruff, mypy, import-linter, all tests but the long ones; installs nnU-Net and torch (several GB)'
+	@echo 'make test-long   tests that repeat in minutes what shorter ones cover, such as a road that is killed ten times'
 	@echo 'make test-quick  the same without what needs nnU-Net or takes long'
 	@echo 'make fuzz        the readers of untrusted files on mutated real ones, for hours'
 	@echo 'make docs        write schemas/, docs/rules/ and other pages of docs/ from the code (also: make schemas)'
@@ -57,11 +58,16 @@ demo-data: install-test
 test: install-test
 	@# Module-scoped fixtures are created once, so a module stays in one process.
 	@PATH="$$(cd '$(VENV)/bin' && pwd):$$PATH"; TMPDIR="$$($(SCRATCH))"; export PATH TMPDIR; \
-	    trap 'rm -rf "$$TMPDIR"' EXIT; $(CHECKS) --dist loadscope --no-loadscope-reorder $(ARGS)
+	    trap 'rm -rf "$$TMPDIR"' EXIT; $(CHECKS) --dist loadscope --no-loadscope-reorder -m 'not long' $(ARGS)
+
+# Tests marked long repeat in minutes what shorter ones cover.
+test-long: install-test
+	@PATH="$$(cd '$(VENV)/bin' && pwd):$$PATH"; TMPDIR="$$($(SCRATCH))"; export PATH TMPDIR; \
+	    trap 'rm -rf "$$TMPDIR"' EXIT; python -m pytest --numprocesses auto --dist loadscope -m long $(ARGS)
 
 test-quick: install-quick
 	@PATH="$$(cd '$(VENV_QUICK)/bin' && pwd):$$PATH"; TMPDIR="$$($(SCRATCH))"; export PATH TMPDIR; \
-	    trap 'rm -rf "$$TMPDIR"' EXIT; $(CHECKS) --dist worksteal -m 'not nnunet and not slow' $(ARGS)
+	    trap 'rm -rf "$$TMPDIR"' EXIT; $(CHECKS) --dist worksteal -m 'not nnunet and not slow and not long' $(ARGS)
 
 # One row: make matrix ARGS="3.10 oldest".
 matrix: install-quick

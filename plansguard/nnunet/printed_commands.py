@@ -257,17 +257,11 @@ def _device(device: str) -> list[Word]:
 
 
 def find_best(
-    dataset: str,
-    plans: Word,
-    configuration: Word,
-    trainer: Word,
-    folds: Iterable[Word],
-    *,
-    processes: int | None = None,
+    dataset: str, plans: Word, configuration: Word, trainer: Word, *folds: Word, processes: int | None = None
 ) -> ShellText:
     """Join the validations of the folds of one model, and determine its postprocessing."""
     options = _options(p=plans, c=configuration, tr=trainer, np=None if processes is None else str(processes))
-    return shell(FIND_BEST, number(dataset), *options, "-f", *folds, "--disable_ensembling")
+    return shell(FIND_BEST, _named(dataset), *options, "-f", *folds, "--disable_ensembling")
 
 
 def extract_fingerprint(dataset: str, *, clean: bool = False) -> ShellText:

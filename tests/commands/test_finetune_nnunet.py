@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support import roads
+from tests.support.models import pack
 from tests.support.stepping import CONFIGURATION, PLANS
 from tests.support.variants import ROOTS
 
@@ -24,66 +28,117 @@ WORDS = (
     *("--pretrain-steps", "6", *SCHEDULE),
 )
 MODEL = f"{roads.TRAINER}_6steps_3per_1val"
-KILLS = 10
 #: Seconds after which a road is killed; one that is not killed needs about a minute.
 EARLIEST, LATEST = 0.5, 12.0
 
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which the road ran to its end."""
-    root = roads.make_workspace(tmp_path_factory.mktemp("unbroken"))
-    code, output = roads.finish(root, *WORDS)
+    """A workspace in which the road of two folds ran to its end."""
+    return to_the_end(roads.make_workspace(tmp_path_factory.mktemp("unbroken")), "-f", "0", "1")
+
+
+def to_the_end(root: Path, *folds: str) -> Path:
+    code, output = roads.finish(root, *WORDS, *folds)
     assert code == 0, output
     assert output.endswith("plansguard: every step is done\n")
     return root
 
 
-def weights_of(root: Path, dataset: str, model: str) -> dict[str, dict[str, object]]:
-    """Return the final weights of each fold of a model."""
+def weights_of(root: Path) -> dict[str, dict[str, Any]]:
+    """Return the final weights of every fold of every model."""
     import torch
 
-    folder = root / ROOTS["results"] / dataset / f"{model}__{CONFIGURATION}"
-    files = sorted(folder.glob("fold_*/checkpoint_final.pth"))
-    return {file.parent.name: torch.load(file, weights_only=False)["network_weights"] for file in files}
+    files = sorted((root / ROOTS["results"]).rglob("checkpoint_final.pth"))
+    return {
+        file.parent.relative_to(root).as_posix(): torch.load(file, weights_only=False)["network_weights"]
+        for file in files
+    }
 
 
-def test_from_raw_images_to_five_folds(unbroken: Path) -> None:
+def test_from_raw_images_to_folds(unbroken: Path) -> None:
     folder = unbroken / ROOTS["results"] / roads.TARGET / f"{MODEL}_lr1en3__Moved__{CONFIGURATION}"
-    assert [(folder / f"fold_{fold}/validation/summary.json").is_file() for fold in range(5)] == [True] * 5
-    assert (folder / "crossval_results_folds_0_1_2_3_4/postprocessing.pkl").is_file()
+    assert [(folder / f"fold_{fold}/validation/summary.json").is_file() for fold in range(3)] == [True, True, False]
+    assert (folder / "crossval_results_folds_0_1/postprocessing.pkl").is_file()
+    receipt = json.loads((folder / "fold_0/plansguard_receipt.json").read_bytes())
+    assert receipt["starts"][0]["command"][:2] == ["plansguard", "train"]
 
 
 def test_typed_once_more_nothing_runs(unbroken: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in unbroken.rglob("*") if path.is_file()}
-    code, output = roads.finish(unbroken, *WORDS, "-q")
+    code, output = roads.finish(unbroken, *WORDS, "-f", "0", "1", "-q")
     assert code == 0, output
-    assert "14 steps: 14 done; no findings" in output
-    assert "step 1 of" not in output
+    assert "11 steps: 11 done; no findings" in output
+    assert "plansguard: step" not in output
     now = {path: path.stat().st_mtime_ns for path in unbroken.rglob("*") if path.is_file()}
     assert {path for path in before if now.get(path) != before[path]} == set()
 
 
-def test_killed_at_ten_random_moments(unbroken: Path, tmp_path: Path) -> None:
-    """Everything is killed, as by a reboot; the final weights are those of the road that was not, bit by bit."""
+def test_killed_at_random_moments(unbroken: Path, tmp_path: Path) -> None:
+    assert_killed(unbroken, tmp_path, kills=3, folds=("-f", "0", "1"))
+
+
+@pytest.mark.long
+def test_five_folds_killed_at_ten_random_moments(tmp_path: Path) -> None:
+    unbroken = to_the_end(roads.make_workspace(tmp_path / "unbroken"))
+    assert_killed(unbroken, tmp_path, kills=10, folds=())
+
+
+def assert_killed(unbroken: Path, here: Path, *, kills: int, folds: tuple[str, ...]) -> None:
+    """Kill everything, as a reboot does; the final weights are those of the road that was not killed, bit by bit."""
     import torch
 
-    root, moments = roads.make_workspace(tmp_path / "killed"), random.Random()
+    root, moments = roads.make_workspace(here / "killed"), random.Random()
     waited = []
-    for _ in range(KILLS):
+    for _ in range(kills):
         waited.append(moments.uniform(EARLIEST, LATEST))
-        process = roads.begin(root, *WORDS)
+        process = roads.begin(root, *WORDS, *folds)
         try:
             process.wait(waited[-1])
         except subprocess.TimeoutExpired:
             roads.kill(process)
         else:
             assert process.returncode == 0, (waited, process.communicate()[0])
-    code, output = roads.finish(root, *WORDS)
+    code, output = roads.finish(root, *WORDS, *folds)
     assert code == 0, (waited, output)
-    for dataset, model in ((roads.SOURCE, f"{MODEL}__{PLANS}"), (roads.TARGET, f"{MODEL}_lr1en3__Moved")):
-        expected, found = (weights_of(workspace, dataset, model) for workspace in (unbroken, root))
-        assert list(found) == list(expected) != []
-        for fold, weights in expected.items():
-            for name, tensor in weights.items():
-                assert torch.equal(found[fold][name], tensor), (waited, fold, name)
+    expected, found = weights_of(unbroken), weights_of(root)
+    assert list(found) == list(expected) != []
+    for fold, weights in expected.items():
+        assert list(found[fold]) == list(weights)
+        assert all(torch.equal(found[fold][name], tensor) for name, tensor in weights.items()), (waited, fold)
+
+
+def test_stopped_in_time(unbroken: Path) -> None:
+    """A time limit ends a training with a checkpoint and the road with 75; the same command continues there."""
+    words = (*WORDS, "-f", "2", "--until", "train")
+    code, output = roads.finish(unbroken, *words, "--max-time", "1s")
+    assert (code, "stopped in time: train fold 2; the same command continues" in output) == (75, True), output
+    code, output = roads.finish(unbroken, *words)
+    assert (code, "is continued, at step" in output) == (0, True), output
+
+
+def test_from_a_released_zip(unbroken: Path, tmp_path: Path) -> None:
+    """Only the zip and raw images are there."""
+    root = roads.make_workspace(tmp_path / "released")
+    shutil.rmtree(root / ROOTS["preprocessed"] / roads.SOURCE)
+    shutil.rmtree(root / ROOTS["raw"] / roads.SOURCE)
+    pack(
+        root / "released.zip",
+        unbroken / ROOTS["results"] / roads.SOURCE / f"{MODEL}__{PLANS}__{CONFIGURATION}",
+        below=roads.SOURCE,
+    )
+    words = ("-s", "released.zip", "-t", "13", "-tp", "Moved", "-c", CONFIGURATION, "-f", "0", *SCHEDULE)
+    code, output = roads.finish(root, *words, "--steps", "2")
+    assert code == 0, output
+    assert "unpack: nnUNetv2_install_pretrained_model_from_zip released.zip" in output
+
+
+def test_pretrained_for_the_plans_of_the_target(tmp_path: Path) -> None:
+    """Raw images alone: nnU-Net plans the target, its plans go to the other dataset, and the weights come back."""
+    root = roads.make_workspace(tmp_path)
+    shutil.rmtree(root / ROOTS["preprocessed"] / roads.SOURCE)
+    words = ("-s", "3", "-t", "13", "-tp", "ForTarget", "-c", CONFIGURATION, "-f", "0", "--workflow", "pretrain")
+    code, output = roads.finish(root, *words, "--pretrain-steps", "2", *SCHEDULE, "--steps", "2")
+    assert code == 0, output
+    (final,) = (root / ROOTS["results"] / roads.TARGET).rglob("checkpoint_final.pth")
+    assert final.parent.parent.name == f"nnUNetTrainer_2steps_3per_1val_lr1en3__nnUNetPlans__{CONFIGURATION}"

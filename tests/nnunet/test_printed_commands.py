@@ -42,6 +42,7 @@ BUILDERS: Mapping[Callable[..., ShellText], tuple[Sequence[str], Mapping[str, st
     printed_commands.verify_receipt: (["{}"], {"weights": "{}"}),
     printed_commands.train: ([DATASET_NAME, "{}", "0"], {"plans": "{}", "trainer": "{}", "weights": "{}"}),
     printed_commands.predict: ([DATASET_NAME, "{}", "0"], {"plans": "{}", "trainer": "{}", "to": "{}"}),
+    printed_commands.find_best: ([DATASET_NAME, "{}", "{}", "{}", "0", "1"], {}),
     printed_commands.extract_fingerprint: ([DATASET_NAME], {}),
     printed_commands.plan_experiment: ([DATASET_NAME, "{}"], {"memory": "24", "name": "{}"}),
     printed_commands.plan_and_preprocess: ([DATASET_NAME], {}),

@@ -44,6 +44,7 @@ OTHERS: Final = {
     "python": 2,
     "export": 1,
     "nnUNetv2_install_pretrained_model_from_zip": 1,
+    "nnUNetv2_find_best_configuration": 1,
     "nnUNetv2_convert_old_nnUNet_dataset": 2,
     "nnUNetv2_convert_MSD_dataset": 2,
     "nnUNetv2_train_pretrained": 3,

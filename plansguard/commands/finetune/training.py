@@ -192,7 +192,7 @@ def _find_best(context: Context, side: Side, name: StepName, folds: list[RoadSte
     """nnU-Net's own command that joins the validations of the folds and determines the postprocessing."""
     request = context.request
     command = printed_commands.find_best(
-        *(side.dataset.name, side.plans, request.configuration, trainer_name(*name), request.folds),
+        *(side.dataset.name, side.plans, request.configuration, trainer_name(*name), *request.folds),
         processes=request.processes,
     )
     folder = _model_folder(context, side, name) / f"crossval_results_folds_{'_'.join(request.folds)}"
