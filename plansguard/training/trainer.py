@@ -21,7 +21,7 @@ import os
 import sys
 import time
 import uuid
-from contextlib import redirect_stdout, suppress
+from contextlib import ExitStack, redirect_stdout, suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -33,6 +33,7 @@ from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
+from plansguard.core.atomic_files import locked
 from plansguard.core.errors import PlansguardError, UsageError
 from plansguard.core.text import counted, nearest
 from plansguard.nnunet import constants
@@ -265,8 +266,14 @@ class StepTrainer(ProgressLog, CheckpointSaving):
             self._random_kept = random_state()
 
     def do_split(self) -> Any:
-        """Return nnU-Net's split; refuse another one than that of the training that is continued."""
-        training, validation = super().do_split()
+        """Return nnU-Net's split; refuse another one than that of the training that is continued.
+
+        Folds that start at the same time wait for each other: the first writes the file that the others read.
+        """
+        with ExitStack() as stack:
+            with suppress(PlansguardError):  # nothing is written into a folder that cannot be locked
+                stack.enter_context(locked(Path(self.preprocessed_dataset_folder_base)))
+            training, validation = super().do_split()
         if self._training:
             split = resume.Split.of(training, validation)
             process_group.by_first(partial(resume.check_same_split, self._state.split, split))

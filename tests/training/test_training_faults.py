@@ -99,6 +99,38 @@ def test_a_second_training_is_refused(root: Path) -> None:
         os.killpg(first.process.pid, signal.SIGKILL)
 
 
+def slow_to_write_splits(trainer: Any) -> None:
+    """Write the first half of the splits, and the second one seconds later."""
+    from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
+
+    ours = module.save_json
+
+    def save(value: Any, file: str, **options: Any) -> None:
+        if Path(file).name != "splits_final.json":
+            ours(value, file, **options)
+            return
+        text = json.dumps(value)
+        with Path(file).open("w") as stream:
+            stream.write(text[: len(text) // 2])
+            stream.flush()
+            time.sleep(3)
+            stream.write(text[len(text) // 2 :])
+
+    module.save_json = save
+
+
+def test_the_splits_are_read_when_they_are_complete(root: Path) -> None:
+    """Folds of an array of jobs start at the same time, and nnU-Net's first one writes the file."""
+    splits = root / ROOTS["preprocessed"] / DATASET / "splits_final.json"
+    splits.unlink(missing_ok=True)
+    first = stepping.begin(root, SHORT, change=slow_to_write_splits)
+    while first.process.is_alive() and not splits.exists():
+        first.process.join(0.02)
+    second = train(root, SHORT.replace("9steps", "2steps"))
+    ended = stepping.wait(first)
+    assert (second.code, ended.code) == (0, 0), second.said + ended.said
+
+
 def test_a_refusal_comes_before_nnunet_deletes_what_others_logged(root: Path) -> None:
     """nnU-Net's logger removes the folder of Weights & Biases when a training begins from scratch, also for --val."""
     assert train(root, SHORT).code == 0
