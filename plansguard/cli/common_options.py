@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -65,6 +66,12 @@ SettingsFile = Annotated[
     Path | None,
     Option("--settings", metavar="FILE", help="Settings other than the nearest plansguard.json or pyproject.toml."),
 ]
+
+
+class Resume(str, Enum):
+    """The values of --resume."""
+
+    AUTO = "auto"
 
 
 @dataclass(frozen=True)

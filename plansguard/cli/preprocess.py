@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from typer import Argument, Option
 
 from plansguard.cli.common_options import (
     OutputTargets,
+    Resume,
     TextOrJson,
     assert_not_mixed,
     at_least,
@@ -63,6 +64,14 @@ AcceptShared = Annotated[
     bool,
     Option("--accept-shared", help="Continue although other plans read the same folder and would fill it differently."),
 ]
+ResumeAuto = Annotated[
+    Resume | None,
+    Option(
+        "--resume",
+        metavar="auto",
+        help="Leave complete data that fit the plans as they are, and make again what an interruption left.",
+    ),
+]
 
 
 def preprocess(
@@ -76,6 +85,7 @@ def preprocess(
     accept_shared: AcceptShared = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Show everything, delete and write nothing.")] = False,
     yes: Annotated[bool, Option("--yes", "-y", help="Let nnU-Net delete the old data without asking.")] = False,
+    resume: ResumeAuto = None,
     output: TextOrJson = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Preprocess with nnU-Net, after listing what it deletes.
@@ -85,8 +95,8 @@ def preprocess(
     2 the command cannot be carried out, 4 nnU-Net failed.
 
     Examples:
-        plansguard preprocess -d 2 -p PretrainPlans -c 3d_fullres
         plansguard preprocess -d 2 -p PretrainPlans -c 3d_fullres -np 4 --yes
+        plansguard preprocess -d 2 -p PretrainPlans -c 3d_fullres --resume auto
         plansguard preprocess -d 2 -c 3d_fullres --dry-run
     """
     from plansguard.commands.preprocess import prepare
@@ -101,10 +111,11 @@ def preprocess(
         job = prepare(
             *(workspace, dataset, names, settings), identifier=plans, processes=processes, accept_shared=accept_shared
         )
+        job, unasked = _resumed(job) if resume is not None else (job, frozenset())
     shown = _Shown(outputs)
     outcomes: list[Outcome] = []
     try:
-        _show_and_run(job, shown, outcomes, dry_run=dry_run, yes=yes)
+        _show_and_run(job, shown, outcomes, unasked, dry_run=dry_run, yes=yes)
     finally:
         files = [(name, path) for name, path in outputs.files if (name, path) != ("text", None)]
         emit_rendered(
@@ -127,17 +138,37 @@ class _Shown:
                 prints(*arguments)
 
 
-def _show_and_run(job: Job, shown: _Shown, outcomes: list[Outcome], *, dry_run: bool, yes: bool) -> None:
-    """Show what will be deleted and found, run nnU-Net for each folder, and collect how that ended."""
+def _resumed(job: Job) -> tuple[Job, frozenset[Path]]:
+    """The job without complete data that fit the plans, and the folders that an interruption left."""
+    from plansguard.commands.data_state import data_state
+    from plansguard.subjects.road import StepState
+
+    states = {target.folder: data_state(job.dataset, target.user.configuration)[0] for target in job.targets}
+    targets = tuple(target for target in job.targets if states[target.folder] is not StepState.DONE)
+    return replace(job, targets=targets), frozenset(
+        folder for folder, state in states.items() if state is StepState.NEEDED
+    )
+
+
+def _show_and_run(
+    job: Job, shown: _Shown, outcomes: list[Outcome], unasked: Collection[Path], *, dry_run: bool, yes: bool
+) -> None:
+    """Show what will be deleted and found, run nnU-Net for each folder, and collect how that ended.
+
+    The folders ``unasked`` are deleted without a question.
+    """
     from plansguard.commands.preprocess import run
 
+    if not job.targets:
+        shown.add(print_line, f"{job.dataset.name}, plans {job.plans.identifier}: the data are complete: nothing to do")
+        return
     shown.add(print_before, job)
     shown.add(emit, job.report, parse_outputs([]))
     if job.report.fails(Severity.ERROR):
         shown.add(_print_refusal, job)
         raise typer.Exit(job.report.exit_code())
     if not dry_run:
-        _confirm(job, yes=yes)
+        _confirm(job, unasked, yes=yes)
     for target in job.targets:
         program, *arguments = target.command
         command = shlex.join([Path(program).name, *arguments])
@@ -223,9 +254,10 @@ def _readers(target: Target) -> Iterator[str]:
         yield f"also read by {other.configuration.name} of {other.plans.identifier}: {consequence}"
 
 
-def _confirm(job: Job, *, yes: bool) -> None:
+def _confirm(job: Job, unasked: Collection[Path], *, yes: bool) -> None:
     """Before data are deleted, require ``--yes`` or a yes on the terminal."""
-    deleted = [target.folder for target in job.targets if target.present is not None]
+    present = [target.folder for target in job.targets if target.present is not None]
+    deleted = [folder for folder in present if folder not in unasked]
     if yes or not deleted:
         return
     if not sys.stdin.isatty():

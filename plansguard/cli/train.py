@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +17,7 @@ from plansguard.cli.common_options import (
     FailOn,
     Outputs,
     Quiet,
+    Resume,
     SettingsFile,
     Verbose,
     at_least,
@@ -51,12 +51,6 @@ if TYPE_CHECKING:
     from plansguard.subjects.training_run import TrainingRun
     from plansguard.training.options import Options
     from plansguard.training.schedule import StepSchedule
-
-
-class Resume(str, Enum):
-    """The values of --resume."""
-
-    AUTO = "auto"
 
 
 Steps = Annotated[int | None, Option("--steps", metavar="N", help="How many optimiser steps.")]

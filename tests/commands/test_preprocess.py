@@ -137,6 +137,40 @@ def test_cases_that_dataset_json_lists(workspace: Path, log: Log) -> None:
     assert "plans nnUNetPlans: 1 case\n" in preprocess("-c", "2d", "--dry-run").out
 
 
+# --- Again
+
+
+def test_complete_data_are_not_made_again(workspace: Path, log: Log) -> None:
+    both()
+    again = preprocess("-p", "nnUNetPlans", "-c", "3d_fullres", "2d", "--resume", "auto")
+    assert (again.code, len(log())) == (0, 2)
+    assert "the data are complete: nothing to do" in again.out
+
+
+def test_what_an_interruption_left_is_made_again_without_a_question(workspace: Path, log: Log, steps: Steps) -> None:
+    """The other configuration is complete, and stays."""
+    preprocess("-p", "nnUNetPlans", "-c", "2d")
+    steps("fail")
+    assert preprocess("-p", "nnUNetPlans", "-c", "3d_fullres").code == 4
+    steps("")
+    again = preprocess("-p", "nnUNetPlans", "-c", "2d", "3d_fullres", "--resume", "auto")
+    assert again.code == 0, again.err
+    assert log()[-1] == "run -d 2 -plans_name nnUNetPlans -c 3d_fullres"
+    assert record_of(workspace)["files"]["cases"] == 5
+
+
+def test_data_of_edited_plans_are_made_again_after_a_yes(workspace: Path, log: Log) -> None:
+    edited(workspace, remove(RESENC))
+    both()
+    edited(workspace, put(PLANS, MEAN, 79.0))
+    words = ("-p", "nnUNetPlans", "-c", "3d_fullres", "--resume", "auto")
+    refused = preprocess(*words)
+    assert (refused.code, len(log())) == (2, 2)
+    assert "add --yes if that is meant" in refused.err
+    assert preprocess(*words, "--yes").code == 0
+    assert len(log()) == 3
+
+
 # --- Before anything is deleted
 
 

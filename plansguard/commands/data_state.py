@@ -1,0 +1,47 @@
+"""Whether the preprocessed data of a configuration are complete, and are those of its plans."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from plansguard.commands.fit import STALE_DATA
+from plansguard.core.errors import Absent, known
+from plansguard.core.report import Report, Severity
+from plansguard.rules import RULES
+from plansguard.rules.engine.run import run_rules
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.plans import Configuration
+from plansguard.subjects.request import Reading, Request
+from plansguard.subjects.road import StepState
+
+_UNFINISHED = "preprocessing-unfinished"
+
+
+def data_state(dataset: Dataset, configuration: Configuration) -> tuple[StepState, str]:
+    """The state of the data of a configuration, and why: by the preprocessing record, else by the arrays' headers.
+
+    Data that an interrupted preprocessing left are needed, and not stale.
+    """
+    try:
+        folder = dataset.data_folder(configuration)
+    except Absent:
+        return StepState.NEEDED, f"{configuration.get('data_identifier')} is not there"
+    report = _faults(dataset, configuration)
+    named = {finding.name: finding for finding in report.active if finding.severity is Severity.ERROR}
+    if _UNFINISHED in named:
+        return StepState.NEEDED, f"a preprocessing of {folder.name} did not end"
+    fault = next((named[name] for name in STALE_DATA if name in named), None)
+    if fault is not None:
+        return StepState.STALE, f"{fault.code}: {fault.message}"
+    records = known(lambda: dataset.preprocessing_records) or ()
+    record = next(
+        (each.record_file.document.name for each in records if each.record_file.identifier == folder.name), None
+    )
+    return StepState.DONE, f"{folder.name} is unchanged since {record}" if record else f"{folder.name} fits the plans"
+
+
+def _faults(dataset: Dataset, configuration: Configuration) -> Report:
+    """What the rules about preprocessed data find, by the headers of all cases."""
+    request = Request(configuration.plans.identifier, configuration.name, reading=Reading("headers"), starts=True)
+    rules = [rule for rule in RULES if rule.info.name in STALE_DATA]
+    return run_rules("finetune", [str(dataset.folder)], [replace(dataset, request=request)], rules=rules)
