@@ -39,7 +39,7 @@ help:
 	@echo 'make matrix      the light tests on every Python found, with the oldest and the newest dependencies (half an hour)'
 	@echo 'make dist        wheel and sdist in dist/; two builds of one commit have the same bytes'
 	@echo 'make mutation    mutate good documents, and compare plansguard with the real nnU-Net (minutes)'
-	@echo 'make install-programs  zsh and fish for tests of completion, chromium for pages, rsync and SLURM for recipes (Debian and Ubuntu; as root or with sudo)'
+	@echo 'make install-programs  zsh and fish for tests of completion, chromium for pages, rsync, SLURM and shellcheck for recipes and scripts (Debian and Ubuntu; as root or with sudo)'
 	@echo 'make clean       remove environments, caches and builds'
 	@echo 'Variables: BASE_PYTHON (python3), VENV (.venv), VENV_QUICK (.venv-quick), ARGS (for pytest)'
 
@@ -123,9 +123,10 @@ install-test: $(VENV)/.installed-test
 install-site: $(VENV)/.installed-site
 install-quick: $(VENV_QUICK)/.installed-quick
 
-# Completion is tested in these shells, pages in this browser, recipes with rsync and SLURM; their tests are skipped where they
-# are absent. Without a network, or the right to install, the rest is tested. PROGRAM:PACKAGE where the names differ.
-PROGRAMS = zsh fish chromium rsync slurmctld slurmd srun:slurm-client munged:munge
+# Completion is tested in these shells, pages in this browser, recipes with rsync and SLURM, printed scripts with shellcheck and
+# SLURM; their tests are skipped where these are absent. Without a network, or the right to install, the rest is tested.
+# PROGRAM:PACKAGE where the names differ.
+PROGRAMS = zsh fish chromium rsync shellcheck slurmctld slurmd srun:slurm-client munged:munge
 install-programs:
 	@missing=; for program in $(PROGRAMS); do PATH="$$PATH:/usr/sbin" command -v $${program%%:*} >/dev/null || \
 	        missing="$$missing $${program##*:}"; done; \

@@ -388,6 +388,11 @@ def _road_steps(typed: Typed) -> Iterator[Candidate]:  # noqa: ARG001 - every co
     yield from map(Candidate, STEPS)
 
 
+def _script_kinds(typed: Typed) -> Iterator[Candidate]:  # noqa: ARG001 - every completer is called so
+    yield Candidate("sh", "a script of bash")
+    yield Candidate("slurm", "a script that submits jobs of SLURM")
+
+
 _OF_SOURCE = partial(_plans, dataset="source")
 _OF_TARGET = partial(_plans, dataset="target")
 _MOVE: dict[str, Completer] = {
@@ -406,6 +411,7 @@ _ROAD: dict[str, Completer] = {
     **dict.fromkeys(("fold", "more"), partial(_folds, dataset="target")),
     "device": _devices,
     "until": _road_steps,
+    "prints": _script_kinds,
 }
 
 #: command -> parameter -> its candidates

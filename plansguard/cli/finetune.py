@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -25,6 +28,7 @@ from plansguard.cli.common_options import (
     load_settings,
     print_line,
     print_wrapped,
+    screen_width,
     text_or_json,
     weights_option,
 )
@@ -34,7 +38,7 @@ from plansguard.cli.preprocess import Processes
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.cli.train import Device, Gpus, MaxTime, Npz, SaveEvery, assert_installed
 from plansguard.core.errors import UsageError
-from plansguard.nnunet.workspace import FOLDS, Workspace
+from plansguard.nnunet.workspace import FOLDS, ROOTS, Workspace
 from plansguard.training.schedule import STOCK_PER_WINDOW
 
 if TYPE_CHECKING:
@@ -42,6 +46,14 @@ if TYPE_CHECKING:
     from plansguard.render import Screen
     from plansguard.subjects.road import Road, RoadStep
     from plansguard.training.schedule import StepSchedule
+
+
+class ScriptKind(str, Enum):
+    """The values of --print."""
+
+    SH = "sh"
+    SLURM = "slurm"
+
 
 Source = Annotated[
     str,
@@ -93,6 +105,14 @@ Jobs = Annotated[
     int,
     Option("--jobs", metavar="N", callback=at_least(1), help="Folds that train at the same time, each on its own GPU."),
 ]
+Print = Annotated[
+    ScriptKind | None,
+    Option(
+        "--print",
+        metavar="sh|slurm",
+        help="Run nothing, and print the road as a script of bash, or as one that submits jobs of SLURM.",
+    ),
+]
 Yes = Annotated[bool, Option("--yes", "-y", help="Make stale steps again without asking.")]
 
 
@@ -131,6 +151,7 @@ def finetune(
     until: Until = None,
     jobs: Jobs = 1,
     dry_run: DryRun = False,
+    prints: Print = None,
     yes: Yes = False,
     output: TextOrJson = [],  # noqa: B006
     settings: SettingsFile = None,
@@ -146,6 +167,7 @@ def finetune(
     Examples:
         plansguard finetune -s 1 -t 2 -tp PretrainPlans -c 3d_fullres -f 0 1 2 3 4 --steps 50000 --dry-run
         plansguard finetune -s model.zip -t 2 -tp PretrainPlans -c 3d_fullres -f all --steps 50000
+        plansguard finetune -s 1 -t 2 -tp PretrainPlans -c 3d_fullres --steps 50000 --print slurm
     """
     _run(Namespace(**locals()))
 
@@ -159,19 +181,23 @@ def _run(typed: Namespace) -> NoReturn:
     if typed.until is not None and typed.until not in STEPS:
         raise UsageError(f"--until {typed.until} is no step", hint=f"steps: {', '.join(STEPS)}")
     outputs = replace(text_or_json(typed.output), quiet=typed.quiet)
-    if not typed.dry_run:
+    if typed.prints is not None:
+        _assert_printable(typed)
+    elif not typed.dry_run:
         assert_not_mixed(outputs)
     request, workspace = _request(typed), Workspace.from_environment()
     seconds = _seconds(typed.max_time)
-    slots = [{}] if typed.dry_run else slots_of(typed.device, typed.gpus, typed.jobs)
+    slots = [{}] if typed.dry_run or typed.prints else slots_of(typed.device, typed.gpus, typed.jobs)
     with progress_bar("judging the road"):
         road = survey(workspace, request)
-    _show(road, outputs)
+    _show(road, outputs, err=typed.prints is not None)
     if road.is_blocked:
         typer.echo("", err=True)
         print_wrapped("Nothing was started. Fix what blocks the road; the same command then continues.", err=True)
         raise typer.Exit(1)
-    if typed.dry_run:
+    if typed.prints is not None:
+        _print_script(typed, road, workspace, seconds)
+    if typed.dry_run or typed.prints is not None:
         raise typer.Exit(0)
     assert_installed()
     _confirm(road, yes=typed.yes)
@@ -205,6 +231,7 @@ def _request(typed: Namespace) -> RoadRequest:
         keeps_probabilities=typed.npz,
         verifies=typed.verify,
         save_every=typed.save_every,
+        elsewhere=typed.prints is ScriptKind.SLURM,
         accepted=accepted_pairs(typed.accept, typed.because),
     )
 
@@ -221,15 +248,59 @@ def _seconds(max_time: str | None) -> int | None:
     return None if max_time is None else read_options({MAX_TIME: max_time}).max_time
 
 
-def _show(road: Road, outputs: OutputTargets) -> None:
-    from plansguard.render import render
+def _show(road: Road, outputs: OutputTargets, *, err: bool) -> None:
+    """Show the steps; with ``err`` on standard error, because standard output is for a script."""
+    from plansguard.render import Screen, render
     from plansguard.render import road as rendering
 
     def text(screen: Screen) -> str:
         findings = render(road.report, "text", replace(screen, quiet=True)).removesuffix("\n")
         return "\n".join(filter(None, [rendering.text(road, screen), findings, f"{rendering.counts(road)}\n"]))
 
-    emit_text_or_json(outputs, text, lambda: rendering.as_json(road))
+    if err:
+        typer.echo(text(Screen(quiet=outputs.quiet, width=screen_width(sys.stderr))), nl=False, err=True)
+    else:
+        emit_text_or_json(outputs, text, lambda: rendering.as_json(road))
+
+
+def _assert_printable(typed: Namespace) -> None:
+    """Raise UsageError for options that a printed script would not have."""
+    if typed.dry_run:
+        raise UsageError("--print and --dry-run exclude each other", hint="--print runs nothing either")
+    if typed.output:
+        raise UsageError("--print has no other format", hint="leave --output out, or take --dry-run --output json")
+    if typed.jobs > 1:
+        raise UsageError("--jobs is for trainings of this command", hint="--print slurm makes a job for each fold")
+    if typed.max_time is not None and typed.prints is ScriptKind.SH:
+        raise UsageError(
+            "a script of --print sh has no time limit",
+            hint="--print slurm makes --max-time the limit of the jobs; in a job of your own, type finetune itself",
+        )
+
+
+def _print_script(typed: Namespace, road: Road, workspace: Workspace, seconds: int | None) -> None:
+    """Print the steps that wait as a script that runs as this command does: same folder, programs and variables."""
+    from plansguard.commands.finetune.execution import up_to
+    from plansguard.render.job_script import JobSize, ScriptPlace, shell_script, slurm_script
+
+    steps = up_to(road.waiting(), typed.until)
+    if not steps:
+        print_line("\nplansguard: every step is done: there is no script to print", err=True)
+        return
+    roots = dict(zip(ROOTS, (workspace.raw, workspace.preprocessed, workspace.results), strict=True))
+    variables = {name: str(root.absolute()) for name, root in roots.items() if root is not None}
+    others = {name: value for name, value in os.environ.items() if name.startswith("nnUNet_") and name not in ROOTS}
+    place = ScriptPlace(
+        command=shlex.join(["plansguard", *sys.argv[1:]]),
+        folder=str(Path.cwd()),
+        programs=str(Path(sys.executable).parent),
+        variables={**variables, **dict(sorted(others.items()))},
+    )
+    if typed.prints is ScriptKind.SH:
+        typer.echo(shell_script(road, steps, place), nl=False)
+    else:
+        size = JobSize(typed.device, typed.gpus, typed.processes, seconds)
+        typer.echo(slurm_script(road, steps, place, size), nl=False)
 
 
 def _confirm(road: Road, *, yes: bool) -> None:

@@ -7,14 +7,13 @@ from dataclasses import replace
 from plansguard.commands.fit import STALE_DATA
 from plansguard.core.errors import Absent, known
 from plansguard.core.report import Report, Severity
+from plansguard.records.preprocessing import DataState
 from plansguard.rules import RULES
 from plansguard.rules.engine.run import run_rules
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration
 from plansguard.subjects.request import Reading, Request
 from plansguard.subjects.road import StepState
-
-_UNFINISHED = "preprocessing-unfinished"
 
 
 def data_state(dataset: Dataset, configuration: Configuration) -> tuple[StepState, str]:
@@ -26,18 +25,18 @@ def data_state(dataset: Dataset, configuration: Configuration) -> tuple[StepStat
         folder = dataset.data_folder(configuration)
     except Absent:
         return StepState.NEEDED, f"{configuration.get('data_identifier')} is not there"
+    recorded = {each.record_file.identifier: each for each in known(lambda: dataset.preprocessing_records) or ()}
+    record = recorded.get(folder.name)
+    if record is not None and record.state is DataState.UNFINISHED:
+        return StepState.NEEDED, f"a preprocessing of {folder.name} did not end"
     report = _faults(dataset, configuration)
     named = {finding.name: finding for finding in report.active if finding.severity is Severity.ERROR}
-    if _UNFINISHED in named:
-        return StepState.NEEDED, f"a preprocessing of {folder.name} did not end"
     fault = next((named[name] for name in STALE_DATA if name in named), None)
     if fault is not None:
         return StepState.STALE, f"{fault.code}: {fault.message}"
-    records = known(lambda: dataset.preprocessing_records) or ()
-    record = next(
-        (each.record_file.document.name for each in records if each.record_file.identifier == folder.name), None
-    )
-    return StepState.DONE, f"{folder.name} is unchanged since {record}" if record else f"{folder.name} fits the plans"
+    if record is None:
+        return StepState.DONE, f"{folder.name} fits the plans"
+    return StepState.DONE, f"{folder.name} is unchanged since {record.record_file.document.name}"
 
 
 def _faults(dataset: Dataset, configuration: Configuration) -> Report:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoint
 from plansguard.artefacts.data.workers import Pool
-from plansguard.commands.finetune.preparation import data_state
+from plansguard.commands.data_state import data_state
 from plansguard.core import disk
 from plansguard.core.atomic_files import is_occupied
 from plansguard.core.errors import PlansguardError, UnreadableDocument, UsageError, known

@@ -32,6 +32,8 @@ DATASET: Final = ShellText("DATASET")
 SOURCE: Final = ShellText("SOURCE")
 CONFIGURATION: Final = ShellText("CONFIGURATION")
 FOLD: Final = ShellText("FOLD")
+#: In a script that trains several folds.
+FOLD_VARIABLE: Final = ShellText('"$fold"')
 #: A name for migrated plans of a dataset that is not known.
 NEW_NAME: Final = ShellText("NEW_NAME")
 #: Weights whose path is not known.
@@ -45,6 +47,8 @@ IMAGES: Final = ShellText("IMAGES")
 SEGMENTATIONS: Final = ShellText("SEGMENTATIONS")
 #: States that random weights are intended; it excludes weights.
 FROM_SCRATCH: Final = "--from-scratch"
+#: Begin, or continue, or do nothing where everything is done.
+RESUMES: Final = ("--resume", "auto")
 #: nnU-Net's default of ``-device``, which is left out.
 DEFAULT_DEVICE: Final = "cuda"
 
@@ -108,11 +112,20 @@ def check_with_baseline(file: Word, paths: Iterable[Word] = (), datasets: Iterab
 
 
 def preprocess(
-    dataset: str, plans: Word, *configurations: Word, processes: int | None = None, replaces: bool = False
+    dataset: str,
+    plans: Word,
+    *configurations: Word,
+    processes: int | None = None,
+    replaces: bool = False,
+    resumes: bool = False,
 ) -> ShellText:
-    """Preprocess configurations, and leave a record; ``replaces`` is whether data that are there may be deleted."""
+    """Preprocess configurations, and leave a record.
+
+    ``replaces`` is whether data that are there may be deleted, ``resumes`` whether complete ones are left as they are.
+    """
     names = [word for name in configurations for word in ("-c", name)]
     options = [*_options(np=None if processes is None else str(processes)), *(["--yes"] if replaces else [])]
+    options += RESUMES if resumes else ()
     return shell("plansguard", "preprocess", "-d", _named(dataset), "-p", plans, *names, *options)
 
 

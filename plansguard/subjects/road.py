@@ -26,14 +26,18 @@ class StepState(str, Enum):
         return self.value
 
 
+_TRAININGS = ("pretrain", "train")
+
+
 @dataclass(frozen=True)
 class RoadStep:
     """One step: a command, and why it is to be run, or need not be.
 
-    ``name`` is the kind of the step, ``fold`` that of a training. ``because`` is the reason for the state, and
-    ``hint`` what to type where that is not in the findings. ``unjudged`` names the earlier step after which the rules
-    can judge this one. ``disk`` are the bytes that the step writes, at most, and ``gpu_memory`` the memory of one GPU
-    in GB (10^9 bytes); both are None where they are not known.
+    ``name`` is the kind of the step, ``fold`` that of a training. ``because`` is the reason for the state, and ``hint``
+    what to type where that is not in the findings. ``of_folds`` is the command of a training with the shell's variable
+    ``fold`` in place of the fold. ``unjudged`` names the earlier step after which the rules can judge this one.
+    ``disk`` are the bytes that the step writes, at most, and ``gpu_memory`` the memory of one GPU in GB (10^9 bytes);
+    both are None where they are not known.
     """
 
     name: str
@@ -42,6 +46,7 @@ class RoadStep:
     command: ShellText
     fold: str = ""
     hint: str = ""
+    of_folds: ShellText | None = None
     unjudged: str = ""
     reads: tuple[Path, ...] = ()
     writes: tuple[Path, ...] = ()
@@ -57,6 +62,11 @@ class RoadStep:
     def waits(self) -> bool:
         """Whether the step is still to be run."""
         return self.state in (StepState.NEEDED, StepState.STALE)
+
+    @property
+    def is_training(self) -> bool:
+        """Whether the step trains, and so takes a GPU, may be stopped in time and is continued."""
+        return self.name in _TRAININGS
 
 
 def road_name(plans: str, configuration: str) -> str:

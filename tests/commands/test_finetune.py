@@ -88,7 +88,7 @@ def test_commands_are_complete(workspace: Path) -> None:
     assert [one["command"] for one in done.json["steps"]] == [
         "plansguard gate -- nnUNetv2_extract_fingerprint -d 2 -np 2",
         "plansguard migrate -s 1 -t 2 -tp Moved -c 3d_fullres",
-        "plansguard preprocess -d 2 -p Moved -c 3d_fullres -np 2",
+        "plansguard preprocess -d 2 -p Moved -c 3d_fullres -np 2 --resume auto",
         f"plansguard check -d 2 -p Moved -c 3d_fullres -pretrained_weights {weights}",
         "plansguard train --save-every 10 --resume auto 2 3d_fullres 0 -p Moved --steps 100 --lr 0.001 -device cpu "
         f"--npz -pretrained_weights {weights}",

@@ -21,7 +21,6 @@ from plansguard.training.stop_reasons import STOPPED
 
 #: A shell reports a process that a signal ended as 128 and the signal's number.
 _SIGNALLED = 128
-_TRAINING = ("pretrain", "train")
 _OURS = "plansguard"
 
 
@@ -64,7 +63,7 @@ class Driver:
         busy = f"{road.plans} of {road.target}: another process is on this road, or a step that it started still runs"
         with occupied(folder / road_name(road.plans, road.configuration), busy) as self._lock:
             done: list[str] = []
-            while waiting := _up_to(road.waiting(done), until):
+            while waiting := up_to(road.waiting(done), until):
                 if road.is_blocked:
                     return RoadEnd(1, next(iter(road.of_state(StepState.BLOCKED)), waiting[0]))
                 together = _alike(waiting) if len(self._slots) > 1 else waiting[:1]
@@ -84,7 +83,7 @@ class Driver:
         commands = []
         for step in steps:
             words = [*shlex.split(step.command)]
-            words += ["--max-time", f"{left}s"] if left is not None and step.name in _TRAINING else []
+            words += ["--max-time", f"{left}s"] if left is not None and step.is_training else []
             self._announce(step, shlex.join(words))
             commands.append([*_program(words[0]), *words[1:]])
         sys.stdout.flush()  # the steps write to the same streams
@@ -124,7 +123,8 @@ def slots_of(device: str, gpus: int, jobs: int) -> list[dict[str, str]]:
     return [{"CUDA_VISIBLE_DEVICES": gpu.uuid} for gpu in visible[:jobs]]
 
 
-def _up_to(steps: Sequence[RoadStep], until: str | None) -> list[RoadStep]:
+def up_to(steps: Sequence[RoadStep], until: str | None) -> list[RoadStep]:
+    """The steps up to ``until``, else all of them."""
     last = len(STEPS) if until is None else STEPS.index(until)
     return [step for step in steps if STEPS.index(step.name) <= last]
 

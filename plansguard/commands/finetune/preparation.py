@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from plansguard.commands import preprocess
+from plansguard.commands.data_state import data_state
 from plansguard.commands.finetune.datasets import Context, Side
-from plansguard.commands.fit import STALE_DATA
-from plansguard.core.errors import Absent, known
-from plansguard.core.report import Report, Severity
+from plansguard.core.errors import known
 from plansguard.core.text import listed
 from plansguard.documents.file_names import CANONICAL_NAMES
 from plansguard.nnunet import printed_commands, runtime
 from plansguard.nnunet.constants import FINGERPRINT, PLAN, PLAN_AND_PREPROCESS, PREPROCESS
-from plansguard.records.preprocessing import DataState
-from plansguard.rules import RULES
-from plansguard.rules.engine.run import run_rules
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import configuration_of, plans_of
 from plansguard.subjects.expected_data import expected_bytes
 from plansguard.subjects.plans import Configuration
 from plansguard.subjects.pretraining import Pretraining
-from plansguard.subjects.request import Reading, Request
 from plansguard.subjects.road import RoadStep, StepState
 
 
@@ -113,7 +107,7 @@ def data(context: Context, side: Side, name: str = "preprocess") -> RoadStep:
         name,
         StepState.STALE if stale else StepState.NEEDED,
         listed(list(dict.fromkeys(reasons))),
-        _command(context, side, names, replaces=any(target.present is not None for target in job.targets)),
+        _command(context, side, names, replaces=bool(stale)),
         reads=_raw(dataset),
         writes=tuple(target.folder for target in job.targets),
         disk=known(lambda: sum(_bytes(dataset, each) for each in wanted if each.name in names)),
@@ -122,39 +116,17 @@ def data(context: Context, side: Side, name: str = "preprocess") -> RoadStep:
 
 def _command(context: Context, side: Side, names: Sequence[str], *, replaces: bool) -> printed_commands.ShellText:
     return printed_commands.preprocess(
-        side.dataset.name, side.plans, *names, processes=context.request.processes, replaces=replaces
+        side.dataset.name,
+        side.plans,
+        *names,
+        processes=context.request.processes,
+        replaces=replaces,
+        resumes=True,
     )
 
 
 def _bytes(dataset: Dataset, configuration: Configuration) -> int:
     return expected_bytes(configuration, dataset.dataset_json, dataset.fingerprint)
-
-
-def data_state(dataset: Dataset, configuration: Configuration) -> tuple[StepState, str]:
-    """The state of the data of a configuration, and why: by the preprocessing record, else by the arrays' headers."""
-    try:
-        folder = dataset.data_folder(configuration)
-    except Absent:
-        return StepState.NEEDED, f"{configuration.get('data_identifier')} is not there"
-    recorded = {each.record_file.identifier: each for each in known(lambda: dataset.preprocessing_records) or ()}
-    record = recorded.get(folder.name)
-    if record is not None and record.state is DataState.UNFINISHED:
-        return StepState.NEEDED, f"a preprocessing of {folder.name} did not end"
-    report = _faults(dataset, configuration)
-    named = {finding.name: finding for finding in report.active if finding.severity is Severity.ERROR}
-    fault = next((named[name] for name in STALE_DATA if name in named), None)
-    if fault is not None:
-        return StepState.STALE, f"{fault.code}: {fault.message}"
-    if record is None:
-        return StepState.DONE, f"{folder.name} fits the plans"
-    return StepState.DONE, f"{folder.name} is unchanged since {record.record_file.document.name}"
-
-
-def _faults(dataset: Dataset, configuration: Configuration) -> Report:
-    """What the rules about preprocessed data find, by the headers of all cases."""
-    request = Request(configuration.plans.identifier, configuration.name, reading=Reading("headers"), starts=True)
-    rules = [rule for rule in RULES if rule.info.name in STALE_DATA]
-    return run_rules("finetune", [str(dataset.folder)], [replace(dataset, request=request)], rules=rules)
 
 
 def _raw(dataset: Dataset) -> tuple[Path, ...]:

@@ -37,7 +37,8 @@ class RoadRequest:
     ``source_plans`` are the plans that are migrated and ``onto`` those that a graft changes. ``schedule`` is that of
     the fine-tuning; a rate of None is the usual one for pretrained weights. ``pretraining`` is the schedule of a
     pretraining that is part of the road. ``trainer`` is the base trainer; None is the one that suits the weights.
-    ``settings`` returns the settings that apply to a folder.
+    ``settings`` returns the settings that apply to a folder. ``elsewhere`` is whether another machine trains, whose
+    GPUs are not known here.
     """
 
     source: str
@@ -63,6 +64,7 @@ class RoadRequest:
     verifies: bool = False
     save_every: int | None = None
     max_time: str | None = None
+    elsewhere: bool = False
     accepted: Sequence[Accepted] = ()
 
     def __post_init__(self) -> None:

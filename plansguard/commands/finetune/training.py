@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
@@ -10,6 +11,7 @@ from plansguard.artefacts.data.workers import Pool
 from plansguard.commands import train
 from plansguard.commands.check import weights_from
 from plansguard.commands.finetune.datasets import Context, Side
+from plansguard.commands.finetune.request import RoadRequest
 from plansguard.core import disk
 from plansguard.core.errors import PlansguardError, known
 from plansguard.core.report import Report, Severity
@@ -28,7 +30,7 @@ from plansguard.subjects.road import RoadStep, StepState
 from plansguard.subjects.training_run import TrainingRun
 from plansguard.training.trainer_name import StepName, options_of, trainer_name
 
-_RESUMES = ("--resume", "auto")
+_OF_GPUS = frozenset({"fewer-gpus-than-asked", "gpu-memory-too-small"})
 #: Of a finished training, no more than this many changes are named.
 _NAMED = 2
 
@@ -76,8 +78,9 @@ def _training(
 ) -> RoadStep:
     """One fold. The training is judged with all that the steps before it make, and continues where it was stopped."""
     request = context.request
-    command = printed_commands.train(
-        *(side.dataset.name, request.configuration, fold),
+    command = partial(
+        printed_commands.train,
+        *(side.dataset.name, request.configuration),
         plans=side.plans,
         schedule=options_of(name),
         device=request.device,
@@ -88,7 +91,8 @@ def _training(
     )
     folder = _model_folder(context, side, name) / f"fold_{fold}"
     step = RoadStep(
-        *(title, StepState.NEEDED, f"{name.schedule.total:,} steps", command, fold),
+        *(title, StepState.NEEDED, f"{name.schedule.total:,} steps", command(fold), fold),
+        of_folds=command(printed_commands.FOLD_VARIABLE),
         reads=(weights.path,) if weights is not None and isinstance(weights.path, Path) else (),
         writes=(folder,),
         unjudged=side.unplanned,
@@ -137,13 +141,21 @@ def _is_read(context: Context, side: Side) -> bool:
 
 
 def _options(context: Context) -> tuple[str, ...]:
-    return (*context.option(context.request.save_every, "--save-every"), *_RESUMES)
+    return (*context.option(context.request.save_every, "--save-every"), *printed_commands.RESUMES)
 
 
 def _judge(context: Context, side: Side, run: TrainingRun) -> Report:
     settings = context.request.settings(side.dataset.folder)
-    rules = side.rules()
+    skipped = _of_this_machine(context.request)
+    rules = [rule for rule in side.rules() if rule.info.name not in skipped]
     return train.judge(run, "finetune", settings, tuple(context.request.accepted), rules)
+
+
+def _of_this_machine(request: RoadRequest) -> frozenset[str]:
+    """The rules that compare a training with the GPUs of this machine, where another one will train."""
+    if not request.elsewhere:
+        return frozenset()
+    return _OF_GPUS if request.gpu_memory is None else _OF_GPUS - {"gpu-memory-too-small"}
 
 
 def _finished(step: RoadStep, folder: Path, side: Side) -> RoadStep:
