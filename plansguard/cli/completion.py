@@ -382,10 +382,10 @@ def _devices(typed: Typed) -> Iterator[Candidate]:  # noqa: ARG001 - every compl
     yield from map(Candidate, ("cuda", "cpu", "mps"))
 
 
-def _road_steps(typed: Typed) -> Iterator[Candidate]:  # noqa: ARG001 - every completer is called so
-    from plansguard.commands.finetune.request import STEPS
+def _road_steps(typed: Typed) -> Iterator[Candidate]:
+    from plansguard.commands.finetune.request import steps_of
 
-    yield from map(Candidate, STEPS)
+    yield from map(Candidate, steps_of(*typed.words("workflow")))
 
 
 def _script_kinds(typed: Typed) -> Iterator[Candidate]:  # noqa: ARG001 - every completer is called so

@@ -175,11 +175,12 @@ def finetune(
 def _run(typed: Namespace) -> NoReturn:
     """Survey the road, show it, and run what is needed. ``typed`` are the options, by the names of the parameters."""
     from plansguard.commands.finetune.execution import slots_of
-    from plansguard.commands.finetune.request import STEPS
+    from plansguard.commands.finetune.request import steps_of
     from plansguard.commands.finetune.survey import survey
 
-    if typed.until is not None and typed.until not in STEPS:
-        raise UsageError(f"--until {typed.until} is no step", hint=f"steps: {', '.join(STEPS)}")
+    steps = steps_of(typed.workflow.value)
+    if typed.until is not None and typed.until not in steps:
+        raise UsageError(f"--until {typed.until} is no step of this road", hint=f"steps: {', '.join(steps)}")
     outputs = replace(text_or_json(typed.output), quiet=typed.quiet)
     if typed.prints is not None:
         _assert_printable(typed)
@@ -200,7 +201,7 @@ def _run(typed: Namespace) -> NoReturn:
     if typed.dry_run or typed.prints is not None:
         raise typer.Exit(0)
     assert_installed()
-    _confirm(road, yes=typed.yes)
+    _confirm(road, typed.until, yes=typed.yes)
     _drive(workspace, road, partial(survey, workspace, request), typed.until, slots, seconds)
 
 
@@ -283,7 +284,7 @@ def _print_script(typed: Namespace, road: Road, workspace: Workspace, seconds: i
     from plansguard.commands.finetune.execution import up_to
     from plansguard.render.job_script import JobSize, ScriptPlace, shell_script, slurm_script
 
-    steps = up_to(road.waiting(), typed.until)
+    steps = up_to(road, typed.until)
     if not steps:
         print_line("\nplansguard: every step is done: there is no script to print", err=True)
         return
@@ -303,11 +304,12 @@ def _print_script(typed: Namespace, road: Road, workspace: Workspace, seconds: i
         typer.echo(slurm_script(road, steps, place, size), nl=False)
 
 
-def _confirm(road: Road, *, yes: bool) -> None:
+def _confirm(road: Road, until: str | None, *, yes: bool) -> None:
     """Before something is made again that is there, require ``--yes`` or a yes on the terminal."""
+    from plansguard.commands.finetune.execution import up_to
     from plansguard.subjects.road import StepState
 
-    stale = road.of_state(StepState.STALE)
+    stale = [step for step in up_to(road, until) if step.state is StepState.STALE]
     if yes or not stale:
         return
     names = ", ".join(step.title for step in stale)

@@ -10,7 +10,7 @@ from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoi
 from plansguard.artefacts.data.workers import Pool
 from plansguard.commands.data_state import data_state
 from plansguard.core import disk
-from plansguard.core.atomic_files import is_occupied
+from plansguard.core.atomic_files import is_occupied, locked_names
 from plansguard.core.errors import PlansguardError, UnreadableDocument, UsageError, known
 from plansguard.core.text import listed
 from plansguard.documents.file_names import TRAINING_RECORD_NAME
@@ -21,7 +21,7 @@ from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.request import Progress, tracked
-from plansguard.subjects.road import StepState, road_name
+from plansguard.subjects.road import StepState, names_of_road
 from plansguard.subjects.workspace_state import WorkRow, WorkState
 from plansguard.training.folder_lock import holder
 from plansguard.training.resume import checkpoints_in, is_validated
@@ -45,26 +45,38 @@ def status(workspace: Workspace, ids: Sequence[str] | None, progress: Progress |
 def _of_dataset(workspace: Workspace, name: str) -> Iterator[WorkRow]:
     models = [] if workspace.results is None else [*trained_models(workspace.results, name)]
     present: set[str] = set()
+    roads = [*_roads(workspace, name)]
     with suppress(UsageError):  # a dataset of which only raw images or results are there
         dataset = dataset_of(workspace, name)
         for plans in dataset.plans:
             present.add(plans.identifier)
-            yield from _of_plans(plans, dataset, [model for model in models if model.plans_name == plans.identifier])
+            of_plans = [model for model in models if model.plans_name == plans.identifier]
+            yield from _of_plans(plans, dataset, of_plans, [row for row in roads if row.plans == plans.identifier])
+    yield from (row for row in roads if row.plans not in present)  # their plans are still to be made
     for model in models:
         if model.plans_name not in present:
             yield from _trainings(name, model)
 
 
-def _of_plans(plans: Plans, dataset: Dataset, models: Sequence[TrainedModel]) -> Iterator[WorkRow]:
+def _roads(workspace: Workspace, name: str) -> Iterator[WorkRow]:
+    """The roads that run, by their locks; those of preprocessed data have other names."""
+    for locked in locked_names(workspace.preprocessed_folder(name)):
+        place = names_of_road(locked)
+        if place is not None:
+            yield WorkRow(name, *place, "road", "", WorkState.RUNNING, "plansguard finetune")
+
+
+def _of_plans(
+    plans: Plans, dataset: Dataset, models: Sequence[TrainedModel], roads: Sequence[WorkRow]
+) -> Iterator[WorkRow]:
     record = known(lambda: dataset.migration_record(plans)) if dataset.has_record(plans) else None
     origin = "planned"
     if record is not None:
         origin = f"from {record.value['from']['plans']} of {record.giving} ({record.workflow})"
     yield WorkRow(dataset.name, plans.identifier, "", "plans", "", WorkState.DONE, origin)
+    yield from roads
     for configuration in plans.configurations:
         place = dataset.name, plans.identifier, configuration.name
-        if is_occupied(dataset.folder / road_name(plans.identifier, configuration.name)):
-            yield WorkRow(*place, "road", "", WorkState.RUNNING, "plansguard finetune")
         folder = known(lambda: dataset.data_folder(configuration))  # noqa: B023 - called at once
         if folder is not None:
             yield WorkRow(*place, "data", "", *_data(dataset, configuration, folder))

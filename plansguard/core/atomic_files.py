@@ -20,6 +20,7 @@ LOCK_TIMEOUT = 10.0
 #: Seconds that a process waits for a reader of the pipe that it writes to.
 READER_TIMEOUT = 10.0
 _TEMPORARY = ".plansguard.tmp"
+_LOCK_ENDING = ".plansguard.lock"
 
 #: Whether the content of an existing file is plansguard's own, or is kept elsewhere, so that the file may be replaced.
 Replaces = Callable[[Path], bool]
@@ -230,7 +231,7 @@ def occupied(path: Path, busy: str) -> Iterator[tuple[int, ...]]:
     ends, even if this process is killed before. On Windows and on file systems without flock there is no descriptor,
     and the lock ends with this process.
     """
-    lock_file = path.with_name(f".{path.name}.plansguard.lock")
+    lock_file = path.with_name(f".{path.name}{_LOCK_ENDING}")
     descriptor = _inheritable_lock(lock_file, busy)
     if descriptor is None:
         with _file_lock(lock_file, busy, 0):
@@ -244,7 +245,7 @@ def occupied(path: Path, busy: str) -> Iterator[tuple[int, ...]]:
 
 def is_occupied(path: Path) -> bool:
     """Whether a process holds the lock of ``path`` that `occupied` takes; False where that cannot be known."""
-    lock_file = path.with_name(f".{path.name}.plansguard.lock")
+    lock_file = path.with_name(f".{path.name}{_LOCK_ENDING}")
     try:
         if sys.platform == "win32":
             return False
@@ -260,6 +261,13 @@ def is_occupied(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def locked_names(folder: Path) -> list[str]:
+    """The names in a folder whose lock a process holds, also of what is still to be made there."""
+    locks = disk.matching(folder, f".?*{_LOCK_ENDING}")
+    names = [lock.name.removeprefix(".").removesuffix(_LOCK_ENDING) for lock in locks]
+    return [name for name in names if is_occupied(folder / name)]
 
 
 def _inheritable_lock(lock_file: Path, busy: str) -> int | None:

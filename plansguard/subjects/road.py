@@ -10,6 +10,9 @@ from pathlib import Path
 from plansguard.core.report import Report
 from plansguard.nnunet.printed_commands import ShellText
 
+#: Between plans and configuration in the name of a road's lock.
+_BETWEEN = "__"
+
 
 class StepState(str, Enum):
     """The state of a step of the road.
@@ -71,7 +74,13 @@ class RoadStep:
 
 def road_name(plans: str, configuration: str) -> str:
     """The name under which a road is locked, in the folder of its dataset."""
-    return f"{plans}__{configuration}"
+    return f"{plans}{_BETWEEN}{configuration}"
+
+
+def names_of_road(name: str) -> tuple[str, str] | None:
+    """The plans and the configuration that `road_name` was made of; None for another name."""
+    plans, between, configuration = name.rpartition(_BETWEEN)
+    return (plans, configuration) if between else None
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,8 @@ def in_bash(words: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("diff a b --output ", {"text": "for people", "json": "for programs"}),
         ("check --fail-on w", {"warning": ""}),
         ("check --data sa", {"sample": ""}),
+        ("finetune -s 1 --until pl", {"plan-source": "", "plan": ""}),
+        ("finetune --workflow pretrain --until pl", {"plan": ""}),
         ("schema sp", {"splits": "splits_final.json."}),
     ],
 )

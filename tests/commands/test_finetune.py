@@ -9,6 +9,12 @@ from typing import Any
 
 import pytest
 
+from plansguard.cli.common_options import load_settings
+from plansguard.commands.finetune.execution import up_to
+from plansguard.commands.finetune.request import RoadRequest, steps_of
+from plansguard.commands.finetune.survey import survey
+from plansguard.nnunet.workspace import Workspace
+from plansguard.training.schedule import StepSchedule
 from tests.support.command import Done, run
 from tests.support.models import pack
 from tests.support.variants import ROOTS, put
@@ -195,6 +201,41 @@ def test_plans_that_are_still_to_be_made(workspace: Path) -> None:
         ("train", "needed", "plan"),
         ("find-best", "needed", None),
     ]
+    assert done.json["plans"] == "nnUNetPlans"  # the plans that are fine-tuned, and not those that -tp names
+    assert [one["name"] for one in done.json["steps"]] == list(steps_of("pretrain"))
+
+
+# --- Up to a step
+
+
+@pytest.mark.parametrize(
+    ("workflow", "until", "last"),
+    [
+        ("finetune", "pretrain", "pretrain"),  # it comes before the fingerprint of the target
+        ("finetune", "preprocess", "preprocess"),
+        ("finetune", "train", "train"),
+        ("finetune", "unpack", "preprocess"),  # nothing is to be unpacked here
+        ("pretrain", "plan", "plan"),
+        ("pretrain", "pretrain", "pretrain"),
+    ],
+)
+def test_a_road_ends_after_the_step_that_is_named(workspace: Path, workflow: str, until: str, last: str) -> None:
+    for name in (CT, OTHER_CT):
+        shutil.rmtree(workspace / ROOTS["preprocessed"] / name)
+    request = RoadRequest(
+        *("1", "2", "Moved", "3d_fullres", ("0", "1"), StepSchedule(100)),
+        settings=lambda folder: load_settings(None, [folder]),
+        workflow=workflow,
+        pretraining=StepSchedule(100),
+        device="cpu",
+    )
+    surveyed = survey(Workspace.from_environment(), request)
+    kept = up_to(surveyed, until)
+    assert kept[-1].name == last
+    assert kept == list(surveyed.steps[: len(kept)])
+    names = [one.name for one in surveyed.steps]
+    assert last == names[-1] or names[len(kept)] != last
+    assert up_to(surveyed, until, [kept[0].title]) == kept[1:]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +245,8 @@ def test_plans_that_are_still_to_be_made(workspace: Path) -> None:
         (("--workflow", "graft", "--pretrain-steps", "5"), "a graft is for weights that exist"),
         (("-f", "0", "all"), "fold all and a number exclude each other"),
         (("-f", "x"), "'x' is no fold"),
-        (("--until", "trian"), "--until trian is no step"),
+        (("--until", "trian"), "--until trian is no step of this road"),
+        (("--until", "unpack", "--workflow", "pretrain", "--pretrain-steps", "5"), "--until unpack is no step of this"),
         (("-c", "3d_lowres"), "there is no configuration 3d_lowres"),
         (("-t", "9"), "no dataset has the id 9"),
         (("-s", "9"), "no dataset has the id 9"),

@@ -48,6 +48,24 @@ def test_a_road_that_runs(workspace: Path) -> None:
         assert ("nnUNetPlans", "3d_fullres", "road", "running") in rows("-d", "2")
 
 
+def test_a_road_that_still_makes_its_plans(workspace: Path) -> None:
+    """While fingerprint, plans and weights are made, which takes longest, there are no plans to list it with."""
+    folder = workspace / ROOTS["preprocessed"] / OTHER_CT
+    with (folder / ".New__Plans__3d_fullres.plansguard.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert ("New__Plans", "3d_fullres", "road", "running") in rows("-d", "2")
+        for plans in folder.glob("*.json"):
+            plans.unlink()
+        assert rows("-d", "2") == [("New__Plans", "3d_fullres", "road", "running")]
+    assert rows("-d", "2") == []
+
+
+def test_preprocessed_data_that_are_made_are_no_road(workspace: Path) -> None:
+    with (workspace / ROOTS["preprocessed"] / OTHER_CT / ".Moved_3d_fullres.plansguard.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert {what for _, _, what, _ in rows("-d", "2")} == {"plans"}
+
+
 def test_an_unknown_dataset() -> None:
     done = run("status", "-d", "9")
     assert (done.code, done.out) == (2, "")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from plansguard.commands.finetune.request import STEPS
+from plansguard.commands.finetune.request import steps_of
 from plansguard.core.atomic_files import occupied
 from plansguard.core.child_process import Child, execute, execute_together
 from plansguard.core.errors import UsageError
@@ -63,7 +63,7 @@ class Driver:
         busy = f"{road.plans} of {road.target}: another process is on this road, or a step that it started still runs"
         with occupied(folder / road_name(road.plans, road.configuration), busy) as self._lock:
             done: list[str] = []
-            while waiting := up_to(road.waiting(done), until):
+            while waiting := up_to(road, until, done):
                 if road.is_blocked:
                     return RoadEnd(1, next(iter(road.of_state(StepState.BLOCKED)), waiting[0]))
                 together = _alike(waiting) if len(self._slots) > 1 else waiting[:1]
@@ -123,10 +123,11 @@ def slots_of(device: str, gpus: int, jobs: int) -> list[dict[str, str]]:
     return [{"CUDA_VISIBLE_DEVICES": gpu.uuid} for gpu in visible[:jobs]]
 
 
-def up_to(steps: Sequence[RoadStep], until: str | None) -> list[RoadStep]:
-    """The steps up to ``until``, else all of them."""
-    last = len(STEPS) if until is None else STEPS.index(until)
-    return [step for step in steps if STEPS.index(step.name) <= last]
+def up_to(road: Road, until: str | None, done: Sequence[str] = ()) -> list[RoadStep]:
+    """The steps that are still to be run, up to the kind of step ``until``, without those of the titles ``done``."""
+    order = steps_of(road.workflow)
+    last = len(order) if until is None else order.index(until)
+    return [step for step in road.waiting(done) if order.index(step.name) <= last]
 
 
 def _program(name: str) -> list[str]:

@@ -12,21 +12,21 @@ from plansguard.rules.engine.acceptance import Accepted
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.training.schedule import StepSchedule
 
+_LAST_STEPS = ("check", "train", "find-best")
 #: The steps in their order, as ``--until`` names them. Those with ``-source`` are about the dataset of ``-s``.
-STEPS = (
-    "unpack",
-    "fingerprint",
-    "plan",
-    "fingerprint-source",
-    "plan-source",
-    "migrate",
-    "preprocess-source",
-    "pretrain",
-    "preprocess",
-    "check",
-    "train",
-    "find-best",
+_WITH_MOVED_PLANS = (
+    *("fingerprint-source", "plan-source", "preprocess-source", "pretrain"),
+    *("fingerprint", "plan", "migrate", "preprocess", "unpack", *_LAST_STEPS),
 )
+_WITH_OWN_PLANS = (
+    *("fingerprint", "plan", "fingerprint-source", "migrate", "preprocess-source", "pretrain"),
+    *("preprocess", *_LAST_STEPS),
+)
+
+
+def steps_of(workflow: str = "finetune") -> tuple[str, ...]:
+    """The kinds of steps that a road of this workflow can have, in the order in which it runs them."""
+    return _WITH_OWN_PLANS if workflow == "pretrain" else _WITH_MOVED_PLANS
 
 
 @dataclass(frozen=True)

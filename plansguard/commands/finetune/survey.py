@@ -40,9 +40,8 @@ def survey(workspace: Workspace, request: RoadRequest) -> Road:
     target = receiving_dataset(workspace, request.target)
     steps = (_with_own_plans if request.workflow == "pretrain" else _with_moved_plans)(context, target)
     report = merged([Report("finetune", (request.source, target.name), 0, allow_empty=True), *context.reports])
-    return Road(
-        request.source, target.name, request.plans, request.configuration, request.workflow, tuple(steps), report
-    )
+    plans = _own_plans(target, request.source_plans, request) if request.workflow == "pretrain" else request.plans
+    return Road(request.source, target.name, plans, request.configuration, request.workflow, tuple(steps), report)
 
 
 # --- Workflows

@@ -32,7 +32,7 @@ class RoadDocument(OutputModel):
     schema_: Literal["plansguard/road/1"] = Field(alias="schema", description="The kind and version of this document.")
     source: str = Field(description="Where the plans or the weights come from, as typed.")
     target: str = Field(description="The dataset that is fine-tuned.")
-    plans: str = Field(description="The name of the migrated plans.")
+    plans: str = Field(description="The plans that the target is fine-tuned with.")
     configuration: str = Field(description="The configuration.")
     workflow: Literal["finetune", "pretrain", "graft"] = Field(description="Why plans are moved.")
     steps: list[RoadStepEntry] = Field(description="The steps in order.")
