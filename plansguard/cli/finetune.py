@@ -345,6 +345,10 @@ def _drive(
     if ended.code == 0:
         what = f"done up to {until}" if until else "every step is done"
         print_line(f"plansguard: {what}", err=True)
+        if ended.next:
+            typer.echo("\nNext:", err=True)
+        for command in ended.next:
+            print_line(f"  {command}", err=True)
     elif ended.failed is not None:
         print_line(f"plansguard: {_how(ended.code)}: {ended.failed.title}; the same command continues", err=True)
     raise typer.Exit(ended.code)

@@ -280,23 +280,39 @@ def next_commands(run: TrainingRun) -> Iterator[str]:
     if fine_tuning := after_pretraining(run.dataset, run.plans, name, run.model_folder.name, run.fold, run.device):
         yield from fine_tuning
         return
+    yield from predictions(run, [run.fold])
+
+
+def predictions(run: TrainingRun, folds: Sequence[str]) -> Iterator[str]:
+    """The commands that predict new images with these folds of a model, after the first stage of a cascade."""
+    name = run.configuration.name
     previous = run.configuration.get("previous_stage")
     if previous is None:
-        yield _prediction(run, name, run.fold)
+        yield _prediction(run, name, folds)
         return
     model = run.model_folder.with_name(f"{run.trainer}__{run.plans.identifier}__{previous}")
-    folds = [path.parent.name.removeprefix("fold_") for path in disk.matching(model, f"fold_*/{CHECKPOINT_FINAL}")]
-    fold = run.fold if run.fold in folds or not folds else min(folds)
-    yield _prediction(run, str(previous), fold, to=_PREVIOUS)
-    yield _prediction(run, name, run.fold, previous=_PREVIOUS)
+    trained = [path.parent.name.removeprefix("fold_") for path in disk.matching(model, f"fold_*/{CHECKPOINT_FINAL}")]
+    of_previous = folds if set(folds) <= set(trained) or not trained else [min(trained)]
+    yield _prediction(run, str(previous), of_previous, to=_PREVIOUS)
+    yield _prediction(run, name, folds, previous=_PREVIOUS)
 
 
 def _prediction(
-    run: TrainingRun, configuration: str, fold: str, *, to: ShellText = SEGMENTATIONS, previous: ShellText | None = None
+    run: TrainingRun,
+    configuration: str,
+    folds: Sequence[str],
+    *,
+    to: ShellText = SEGMENTATIONS,
+    previous: ShellText | None = None,
 ) -> str:
     plans, trainer, device = run.plans.identifier, run.trainer, run.device
     return printed_commands.predict(
-        *(run.dataset.name, configuration, fold), plans=plans, trainer=trainer, to=to, device=device, previous=previous
+        *(run.dataset.name, configuration, *folds),
+        plans=plans,
+        trainer=trainer,
+        to=to,
+        device=device,
+        previous=previous,
     )
 
 

@@ -249,17 +249,17 @@ def train(
 def predict(
     dataset: str,
     configuration: Word,
-    fold: Word,
-    *,
+    *folds: Word,
     plans: Word,
     trainer: Word,
     to: Word,
     device: str = DEFAULT_DEVICE,
     previous: Word | None = None,
 ) -> ShellText:
-    """Predict new images with one fold of a model; ``previous`` are predictions of the first stage of a cascade."""
-    words = [*_options(i=IMAGES, o=to, d=_named(dataset), c=configuration, f=fold, p=plans, tr=trainer)]
-    return gate([PREDICT, *words, *_device(device), *_options(prev_stage_predictions=previous)])
+    """Predict new images with folds of a model; ``previous`` are predictions of the first stage of a cascade."""
+    words = [*_options(i=IMAGES, o=to, d=_named(dataset), c=configuration), "-f", *folds]
+    words += [*_options(p=plans, tr=trainer), *_device(device), *_options(prev_stage_predictions=previous)]
+    return gate([PREDICT, *words])
 
 
 def _device(device: str) -> list[Word]:

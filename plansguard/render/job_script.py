@@ -19,7 +19,7 @@ _SENTENCES = {
     "plan": "Plan {target}",
     "fingerprint-source": "Extract the fingerprint of {source}",
     "plan-source": "Plan {source}",
-    "migrate": "Move the plans, under the name {plans}",
+    "migrate": "Move the plans",
     "preprocess-source": "Preprocess {source}",
     "pretrain": "Train the weights on all cases of {source}",
     "preprocess": "Preprocess {target}",
@@ -125,7 +125,7 @@ def _sentence(road: Road, steps: Sequence[RoadStep]) -> str:
     first, *others = steps
     source = road.source if road.source.startswith("Dataset") else f"dataset {road.source}"
     folds = "each fold" if others else f"fold {first.fold}"
-    text = _SENTENCES[first.name].format(target=road.target, source=source, plans=road.plans, folds=folds)
+    text = _SENTENCES[first.name].format(target=road.target, source=source, folds=folds)
     again = f", again: {first.because}" if first.state is StepState.STALE else ""
     return f"{text}{again}."
 

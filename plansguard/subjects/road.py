@@ -40,7 +40,7 @@ class RoadStep:
     what to type where that is not in the findings. ``of_folds`` is the command of a training with the shell's variable
     ``fold`` in place of the fold. ``unjudged`` names the earlier step after which the rules can judge this one.
     ``disk`` are the bytes that the step writes, at most, and ``gpu_memory`` the memory of one GPU in GB (10^9 bytes);
-    both are None where they are not known.
+    both are None where they are not known. ``next`` is what to type after a road that ends with this training.
     """
 
     name: str
@@ -55,6 +55,7 @@ class RoadStep:
     writes: tuple[Path, ...] = ()
     disk: int | None = None
     gpu_memory: float | None = None
+    next: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -107,6 +108,11 @@ class Road:
     def is_blocked(self) -> bool:
         """Whether a step cannot succeed: no step is run then."""
         return bool(self.of_state(StepState.BLOCKED)) or self.report.exit_code() == 1
+
+    @property
+    def next(self) -> tuple[str, ...]:
+        """What to type when every step is done."""
+        return next((step.next for step in reversed(self.steps) if step.next), ())
 
     def waiting(self, done: Sequence[str] = ()) -> list[RoadStep]:
         """The steps that are still to be run, without those of these titles."""

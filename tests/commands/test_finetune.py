@@ -14,6 +14,7 @@ from plansguard.commands.finetune.execution import up_to
 from plansguard.commands.finetune.request import RoadRequest, steps_of
 from plansguard.commands.finetune.survey import survey
 from plansguard.nnunet.workspace import Workspace
+from plansguard.subjects.road import Road
 from plansguard.training.schedule import StepSchedule
 from tests.support.command import Done, run
 from tests.support.models import pack
@@ -205,7 +206,22 @@ def test_plans_that_are_still_to_be_made(workspace: Path) -> None:
     assert [one["name"] for one in done.json["steps"]] == list(steps_of("pretrain"))
 
 
-# --- Up to a step
+# --- As an object
+
+
+def survey_of(**options: Any) -> Road:
+    """The road of two folds, as it is run."""
+    names = ("1", "2", "Moved", "3d_fullres", ("0", "1"), StepSchedule(100))
+    request = RoadRequest(*names, settings=lambda folder: load_settings(None, [folder]), device="cpu", **options)
+    return survey(Workspace.from_environment(), request)
+
+
+def test_what_to_type_after_the_last_step() -> None:
+    """nnU-Net's own advice after the joining of folds is a command that does not find plansguard's trainers."""
+    words = "-i IMAGES -o SEGMENTATIONS -d 2 -c 3d_fullres -f 0 1 -p {} -tr nnUNetTrainer_100steps_lr1en3 -device cpu"
+    assert survey_of().next == (f"plansguard gate -- nnUNetv2_predict {words.format('Moved')}",)
+    own = survey_of(workflow="pretrain", pretraining=StepSchedule(100), source_plans="nnUNetPlans")
+    assert own.next == (f"plansguard gate -- nnUNetv2_predict {words.format('nnUNetPlans')}",)
 
 
 @pytest.mark.parametrize(
@@ -222,14 +238,7 @@ def test_plans_that_are_still_to_be_made(workspace: Path) -> None:
 def test_a_road_ends_after_the_step_that_is_named(workspace: Path, workflow: str, until: str, last: str) -> None:
     for name in (CT, OTHER_CT):
         shutil.rmtree(workspace / ROOTS["preprocessed"] / name)
-    request = RoadRequest(
-        *("1", "2", "Moved", "3d_fullres", ("0", "1"), StepSchedule(100)),
-        settings=lambda folder: load_settings(None, [folder]),
-        workflow=workflow,
-        pretraining=StepSchedule(100),
-        device="cpu",
-    )
-    surveyed = survey(Workspace.from_environment(), request)
+    surveyed = survey_of(workflow=workflow, pretraining=StepSchedule(100))
     kept = up_to(surveyed, until)
     assert kept[-1].name == last
     assert kept == list(surveyed.steps[: len(kept)])

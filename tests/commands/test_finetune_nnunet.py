@@ -41,7 +41,8 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def to_the_end(root: Path, *folds: str) -> Path:
     code, output = roads.finish(root, *WORDS, *folds)
     assert code == 0, output
-    assert output.endswith("plansguard: every step is done\n")
+    _, end, after = output.rpartition("\nplansguard: every step is done\n\nNext:\n")
+    assert (bool(end), after.startswith("  plansguard gate -- nnUNetv2_predict -i IMAGES ")) == (True, True), output
     return root
 
 

@@ -136,7 +136,7 @@ def test_stale_steps_say_why(workspace: Path) -> None:
     assert run("migrate", "-s", "1", "-t", "2", "-tp", "Moved").code == 0
     put(PLANS, "/configurations/3d_fullres/batch_size", 3)(workspace, CT)
     script = printed("sh")
-    assert f"# Move the plans, under the name Moved, again: nnUNetPlans of {CT} changed since.\n" in script
+    assert f"# Move the plans, again: nnUNetPlans of {CT} changed since.\n" in script
 
 
 # --- Jobs of SLURM

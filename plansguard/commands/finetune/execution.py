@@ -26,10 +26,11 @@ _OURS = "plansguard"
 
 @dataclass(frozen=True)
 class RoadEnd:
-    """How the steps ended: the exit code, and the step that did not succeed, if any."""
+    """How the steps ended: the exit code, the step that did not succeed, if any, and what to type after all steps."""
 
     code: int
     failed: RoadStep | None = None
+    next: tuple[str, ...] = ()
 
 
 class Driver:
@@ -73,7 +74,7 @@ class Driver:
                 done += [step.title for step in together]
                 if any(step.unjudged == last.name for step in road.steps):
                     road = self._again()
-            return RoadEnd(0)
+            return RoadEnd(0, next=() if road.waiting(done) else road.next)
 
     def _run(self, steps: Sequence[RoadStep]) -> tuple[int, RoadStep]:
         """Run one step, or several trainings side by side; the exit code, and the step that it belongs to."""

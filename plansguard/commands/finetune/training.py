@@ -100,6 +100,7 @@ def _training(
     if side.unplanned:
         return step
     run = _run(context, side, fold, name, weights)
+    step = step if weights is None else replace(step, next=tuple(train.predictions(run, request.folds)))
     judged = not run.is_finished
     report = _judge(context, side, run)
     if not judged:
