@@ -21,15 +21,15 @@ from tests.support.variants import FIXTURES, ROOTS, place
 pytestmark = [pytest.mark.nnunet, pytest.mark.slow]
 
 GIVING, RECEIVING = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
-STEPS, PER_WINDOW = 30, 15
+STEPS, PER_WINDOW = 20, 20
 ROAD = (
     *("finetune", "-s", "1", "-sp", "SmallPlans", "-t", "2", "-tp", "Moved", "-c", "3d_fullres", "-f", "0", "1"),
     *("--pretrain-steps", "2", "--steps", str(STEPS), "--per-epoch", str(PER_WINDOW), "--validation", "1"),
-    *("--save-every", "3", "-device", "cpu", "-np", "1"),
+    *("--save-every", "2", "-device", "cpu", "-np", "1"),
 )
 JOBS = ("prepare_pretraining", "pretrain", "prepare", "train", "find_best")
 #: Seconds until a job must be where a test waits for it.
-LONGEST = 180
+LONGEST = 400
 
 
 class Queue:

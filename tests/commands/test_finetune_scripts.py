@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.support.command import run
 from tests.support.models import pack
 from tests.support.variants import PLANS, ROOTS, put
@@ -130,6 +131,22 @@ def test_names_are_no_commands(workspace: Path, tmp_path: Path, monkeypatch: pyt
         assert (code, said) == (0, "")
         assert any(str(weights) in command for command in ran)
         assert not list(tmp_path.rglob("owned"))
+
+
+def test_the_script_can_be_run_again(workspace: Path, tmp_path: Path) -> None:
+    """With plansguard itself: plans that are moved are not moved again, also those that replaced others."""
+    moved = workspace / ROOTS["preprocessed"] / OTHER_CT
+    for words in ((), ("--force",)):
+        script = tmp_path / "road.sh"
+        script.write_text(printed("sh", "--until", "migrate"))
+        assert ("--force" in script.read_text()) == bool(words)
+        written = []
+        for _ in range(2):
+            done = subprocess.run(["bash", script], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+            assert done.returncode == 0
+            written.append({path.name: path.stat().st_mtime_ns for path in moved.glob("Moved*")})
+        assert written[0] == written[1]
+        put(PLANS, "/configurations/3d_fullres/batch_size", 3)(workspace, CT)
 
 
 def test_stale_steps_say_why(workspace: Path) -> None:
