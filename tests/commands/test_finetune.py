@@ -119,6 +119,22 @@ def test_moved_plans_that_were_edited_are_not_moved_again(workspace: Path) -> No
     assert "PG402" in codes(done)
 
 
+def test_plans_that_were_derived_from_moved_ones_are_fine_tuned() -> None:
+    migrate()
+    assert run("derive", "-d", "2", "-p", "Moved", "-tp", "Batch", "--set", "3d_fullres.batch_size=4").code == 0
+    done = road("-f", "0", "-tp", "Batch")
+    assert (done.code, step(done, "migrate")["state"]) == (0, "done")
+    assert step(done, "migrate")["because"] == "Batch.plansguard.json records it, and what was derived since"
+    assert "checkpoint_final.pth" in step(done, "train")["command"]
+
+
+def test_plans_that_were_moved_from_other_plans_of_the_source() -> None:
+    """Without -sp, the default plans are meant; what is there says which ones to name."""
+    assert run("migrate", "-s", "1", "-t", "2", "-sp", "nnUNetResEncUNetMPlans", "-tp", "Moved").code == 0
+    (found,) = [one for one in road("-f", "0").json["report"]["findings"] if one["code"] == "PG412"]
+    assert found["fix"].startswith("they were migrated from nnUNetResEncUNetMPlans: name these with -sp")
+
+
 def test_plans_that_changed_at_their_source(workspace: Path) -> None:
     """They are moved again, after a yes, and the old ones are kept."""
     migrate()
@@ -147,7 +163,7 @@ def test_weights_are_asked_for(workspace: Path) -> None:
     shutil.rmtree(workspace / ROOTS["results"] / CT)
     done = run(*ROAD, "--dry-run")
     assert done.code == 2
-    assert "no weights are known for 3d_fullres of 1" in done.err
+    assert "no weights are known for 3d_fullres of nnUNetPlans of 1" in done.err
     assert "name them with -pretrained_weights CHECKPOINT, or train them first with --pretrain-steps N" in done.err
 
 
@@ -245,6 +261,23 @@ def test_a_road_ends_after_the_step_that_is_named(workspace: Path, workflow: str
     names = [one.name for one in surveyed.steps]
     assert last == names[-1] or names[len(kept)] != last
     assert up_to(surveyed, until, [kept[0].title]) == kept[1:]
+
+
+def test_the_plans_that_are_pretrained_are_those_that_move(workspace: Path) -> None:
+    """Other plans of the source, as of an earlier road to its plans, do not make it unclear which are meant."""
+    shutil.rmtree(workspace / ROOTS["results"] / CT)
+    (workspace / ROOTS["preprocessed"] / CT / "nnUNetResEncUNetMPlans.json").unlink()
+    assert run("migrate", "-s", "2", "-t", "1", "-tp", "FromTarget", "--workflow", "pretrain").code == 0
+    options = ("-f", "0", "--pretrain-steps", "100")
+    done = road(*options)
+    assert (done.code, step(done, "migrate")["command"]) == (
+        0,
+        "plansguard migrate -s 1 -t 2 -sp nnUNetPlans -tp Moved -c 3d_fullres",
+    )
+    (workspace / ROOTS["preprocessed"] / CT / "nnUNetPlans.json").unlink()
+    planned = road(*options, "-pl", "nnUNetPlannerResEncM")
+    assert step(planned, "plan-source")["state"] == "needed"
+    assert "-sp nnUNetResEncUNetMPlans" in step(planned, "migrate")["command"]
 
 
 @pytest.mark.parametrize(

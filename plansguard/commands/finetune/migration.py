@@ -13,6 +13,7 @@ from plansguard.migration.plan import Migration, MigrationRequest
 from plansguard.migration.plan import plan as plan_migration
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.workspace import DATASET_NAME
+from plansguard.records.migration import DERIVE
 from plansguard.subjects.request import Request
 from plansguard.subjects.road import RoadStep, StepState
 
@@ -53,9 +54,10 @@ def migration_step(
     settings = request.settings(side.dataset.folder)
     migration = plan_migration(context.workspace, asked, settings, side.dataset)
     cause = _change_of_source(migration)
-    if _is_made(migration):
-        record = f"{side.plans}{MIGRATION_RECORD_ENDING}"
-        return replace(step, state=StepState.DONE, because=f"{record} records it"), migration
+    if _is_made(migration, side):
+        derived = ", and what was derived since" if _is_derived(migration) else ""
+        because = f"{side.plans}{MIGRATION_RECORD_ENDING} records it{derived}"
+        return replace(step, state=StepState.DONE, because=because), migration
     if cause:
         migration = plan_migration(context.workspace, replace(asked, force=True), settings, side.dataset)
         step = replace(step, because=cause, command=command(options=[*accepted, "--force"]))
@@ -74,13 +76,19 @@ def _without_proof(report: Report) -> Report:
     return replace(report, findings=tuple(one for one in report.findings if one.name != _UNPROVEN))
 
 
-def _is_made(migration: Migration) -> bool:
-    """Whether the plans are there from the same plans by the same workflow, edited since or not."""
+def _is_made(migration: Migration, side: Side) -> bool:
+    """Whether the plans are there from the same plans by the same workflow, edited or derived since or not."""
     pair = migration.pair
-    made = pair.replaced
+    present = next((plans for plans in side.dataset.plans if plans.identifier == side.plans), None)
+    made = None if present is None else side.dataset.brought_by(present)
     return not migration.writes or (
         made is not None and made.matches(pair.plans.document.raw, pair.plans.identifier, pair.workflow)
     )
+
+
+def _is_derived(migration: Migration) -> bool:
+    made = migration.pair.replaced
+    return made is not None and made.workflow == DERIVE
 
 
 def _change_of_source(migration: Migration) -> str:

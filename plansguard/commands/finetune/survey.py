@@ -51,10 +51,11 @@ def _with_moved_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
     """Fine-tune with the plans of the weights: ``finetune``, and ``graft``. The weights exist, or are trained first."""
     request, side = context.request, Side(dataset, context.request.plans)
     steps: list[RoadStep] = []
-    weights = None
+    weights, source_plans = None, request.source_plans
     if request.pretraining is not None:
         source = receiving_dataset(context.workspace, request.source)
-        giving = Side(source, _own_plans(source, request.source_plans, request))
+        source_plans = _own_plans(source, source_plans, request)
+        giving = Side(source, source_plans)
         steps += [
             preparation.fingerprint(context, giving, "fingerprint-source"),
             preparation.planning(context, giving, "plan-source"),
@@ -68,7 +69,7 @@ def _with_moved_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
         own = Side(dataset, _own_plans(dataset, request.onto, request))
         steps.append(preparation.planning(context, own))
         side.unplanned = side.unplanned or own.unplanned
-    step, migration = migration_step(context, side, request.source, request.source_plans)
+    step, migration = migration_step(context, side, request.source, source_plans)
     steps.append(step)
     base, unpacking = request.trainer or DEFAULT_TRAINER, None
     if weights is None and step.state is StepState.BLOCKED:
@@ -134,8 +135,9 @@ def _weights(context: Context, migration: Migration | None) -> tuple[StartingWei
         )
     pretraining = Pretraining(CHECKPOINT) if migration is None else weights_of(migration.pair, request.configuration)
     if pretraining.path == CHECKPOINT:
+        plans = "" if migration is None else f" of {migration.pair.plans.identifier}"
         raise UsageError(
-            f"no weights are known for {request.configuration} of {request.source}",
+            f"no weights are known for {request.configuration}{plans} of {request.source}",
             hint="name them with -pretrained_weights CHECKPOINT, or train them first with --pretrain-steps N",
         )
     if pretraining.finish:

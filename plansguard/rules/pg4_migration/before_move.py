@@ -107,10 +107,14 @@ def would_overwrite(pair: Pair) -> Iterator[Found]:
         changes = list(plans_diff.edited(size_limits.parse(pair.existing, "existing").value, pair.result.value))
     except (UnreadableDocument, AttributeError, TypeError):
         changes = []
+    made, fix = pair.replaced, None
+    origin = made.value["from"]["plans"] if made is not None and made.giving == pair.giving.name else None
+    if origin not in (None, pair.plans.identifier):
+        fix = f"they were migrated from {origin}: name these with -sp, or choose another name with -tp"
     yield found(
         pair.result.at(),
         severity=Severity.WARNING if pair.force else None,
-        fix="--force was given: the old plans are kept as a backup beside the new ones" if pair.force else None,
+        fix="--force was given: the old plans are kept as a backup beside the new ones" if pair.force else fix,
         identifier=pair.result.identifier,
         difference=differ([str(one.field) for one in changes if one.field.facet != "bookkeeping"] or ["their format"]),
     )
