@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.support.command import Done, run
 from tests.support.models import pack
 from tests.support.variants import ROOTS, put
 
-CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
+CT, OTHER_CT, CASCADE = "Dataset001_PretrainCT", "Dataset002_FinetuneCT", "Dataset005_CascadeCT"
 ROAD = ("finetune", "-s", "1", "-t", "2", "-tp", "Moved", "-c", "3d_fullres", "--steps", "100", "-device", "cpu")
 
 pytestmark = [pytest.mark.workspace(CT, OTHER_CT), pytest.mark.usefixtures("workspace")]
@@ -178,6 +179,48 @@ def test_a_blocked_road_starts_nothing() -> None:
     done = run(*ROAD, "-device", "cuda")
     assert done.code == 1
     assert "Nothing was started. Fix what blocks the road; the same command then continues." in done.err
+
+
+@pytest.mark.workspace(CASCADE)
+@pytest.mark.parametrize(
+    ("predicted", "because"),
+    [
+        ((), "3d_lowres has not predicted any case for 3d_cascade_fullres"),
+        (("lung_000",), "3d_lowres has not predicted lung_001, lung_002 and 1 more for 3d_cascade_fullres"),
+        (("lung_000", "lung_001", "lung_002", "lung_003"), ""),
+    ],
+)
+def test_a_cascade_needs_the_predictions_of_its_first_stage(
+    workspace: Path, predicted: tuple[str, ...], because: str
+) -> None:
+    """This is known before its data are made."""
+    target = "Dataset015_Target"
+    for name in ("dataset.json", "dataset_fingerprint.json"):
+        content = (workspace / ROOTS["preprocessed"] / CASCADE / name).read_bytes()
+        put_file(workspace / ROOTS["preprocessed"] / target / name, content)
+    put_file(
+        workspace / ROOTS["raw"] / target / "dataset.json",
+        (workspace / ROOTS["raw"] / CASCADE / "dataset.json").read_bytes(),
+    )
+    for name in (CASCADE, target):
+        for case in ("lung_000", "lung_001", "lung_002", "lung_003"):
+            put_file(workspace / ROOTS["raw"] / name / f"imagesTr/{case}_0000.nii.gz")
+            put_file(workspace / ROOTS["raw"] / name / f"labelsTr/{case}.nii.gz")
+    splits = [{"train": ["lung_000", "lung_001", "lung_002"], "val": ["lung_003"]}]
+    put_file(workspace / ROOTS["preprocessed"] / target / "splits_final.json", json.dumps(splits).encode())
+    model = workspace / ROOTS["results"] / target / "nnUNetTrainer_100steps_lr1en3__Moved__3d_lowres"
+    for case in predicted:
+        put_file(model / "predicted_next_stage/3d_cascade_fullres" / f"{case}.b2nd")
+    words = ("-tp", "Moved", "-c", "3d_cascade_fullres", "--steps", "100", "-device", "cpu")
+    done = road("-f", "0", "--pretrain-steps", "50", words=("finetune", "-s", "5", "-t", "15", *words))
+    trained = step(done, "train")
+    assert (trained["state"] == "blocked", trained["because"] if because else "") == (bool(because), because)
+    assert trained["hint"] == ("first the same command with -c 3d_lowres and every fold" if because else "")
+
+
+def put_file(path: Path, content: bytes = b"") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
 # --- From a released model

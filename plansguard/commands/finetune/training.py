@@ -24,6 +24,7 @@ from plansguard.nnunet.printed_commands import Word
 from plansguard.nnunet.workspace import ALL
 from plansguard.records.recorded_documents import DATA
 from plansguard.records.verify import verify
+from plansguard.rules.pg5_data.helpers import cases_of, requested_folds
 from plansguard.rules.pg7_run.hardware import checkpoint_size, gpu_memory_needed
 from plansguard.subjects.request import Reading, TypedOptions
 from plansguard.subjects.road import RoadStep, StepState
@@ -31,7 +32,7 @@ from plansguard.subjects.training_run import TrainingRun
 from plansguard.training.trainer_name import StepName, options_of, trainer_name
 
 _OF_GPUS = frozenset({"fewer-gpus-than-asked", "gpu-memory-too-small"})
-#: Of a finished training, no more than this many changes are named.
+#: No more than this many changes of a finished training, or missing predictions, are named.
 _NAMED = 2
 
 
@@ -110,11 +111,33 @@ def _training(
     if errors:
         codes = listed(list(dict.fromkeys(finding.code for finding in errors)))
         return replace(step, state=StepState.BLOCKED, because=f"{codes}, see below")
+    if side.lacks_data and (missing := _awaited_predictions(run)):
+        every = "" if fold == ALL else " and every fold"
+        hint = f"first the same command with -c {run.configuration.get('previous_stage')}{every}"
+        return replace(step, state=StepState.BLOCKED, because=missing, hint=hint)
     point = run.resume_point
     total = name.schedule.total
     because = f"step {point.state.step:,} of {total:,} is continued" if point is not None else step.because
     disk_space, gpu_memory = _needs(run)
     return replace(step, because=because, disk=disk_space, gpu_memory=gpu_memory)
+
+
+def _awaited_predictions(run: TrainingRun) -> str:
+    """Which predictions of the first stage of a cascade are missing; empty where none are.
+
+    PG518 reports the same, but only where the data of the second stage are there.
+    """
+    name, stage = run.configuration.name, run.configuration.get("previous_stage")
+    if not stage:
+        return ""
+    model = run.model_folder.with_name(f"{run.trainer}__{run.plans.identifier}__{stage}")
+    present = {file.rpartition(".")[0] for file in disk.file_names(model / "predicted_next_stage" / name)}
+    splits = known(lambda: run.dataset.splits.valid)
+    needed = cases_of(requested_folds(run.dataset, splits).values()) if splits is not None else set()
+    missing = sorted(needed - present)
+    if present and not missing:
+        return ""
+    return f"{stage} has not predicted {listed(missing, _NAMED) if present else 'any case'} for {name}"
 
 
 def _run(context: Context, side: Side, fold: str, name: StepName, weights: StartingWeights | None) -> TrainingRun:
