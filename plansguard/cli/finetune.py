@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from plansguard.commands.finetune.request import RoadRequest
     from plansguard.render import Screen
     from plansguard.subjects.road import Road, RoadStep
+    from plansguard.training.options import Options
     from plansguard.training.schedule import StepSchedule
 
 
@@ -187,10 +188,12 @@ def _run(typed: Namespace) -> NoReturn:
     elif not typed.dry_run:
         assert_not_mixed(outputs)
     request, workspace = _request(typed), Workspace.from_environment()
-    seconds = _seconds(typed.max_time)
-    slots = [{}] if typed.dry_run or typed.prints else slots_of(typed.device, typed.gpus, typed.jobs)
+    seconds = _options_of_training(typed.max_time, typed.save_every).max_time
+    jobs = min(typed.jobs, len(request.folds))
+    slots = [{}] if typed.dry_run or typed.prints else slots_of(typed.device, typed.gpus, jobs)
     with progress_bar("judging the road"):
         road = survey(workspace, request)
+    _assert_apart(road, outputs)
     _show(road, outputs, err=typed.prints is not None)
     if road.is_blocked:
         typer.echo("", err=True)
@@ -243,10 +246,21 @@ def _pretraining(steps: int | None, per_epoch: int, validation: int | None) -> S
     return None if steps is None else StepSchedule(steps, per_epoch, validation)
 
 
-def _seconds(max_time: str | None) -> int | None:
-    from plansguard.training.options import MAX_TIME, read_options
+def _options_of_training(max_time: str | None, save_every: int | None) -> Options:
+    """The options that do not change what is trained; UsageError for values that a training would refuse."""
+    from plansguard.training.options import MAX_TIME, SAVE_EVERY, read_options
 
-    return None if max_time is None else read_options({MAX_TIME: max_time}).max_time
+    return read_options({MAX_TIME: max_time or "", SAVE_EVERY: "" if save_every is None else str(save_every)})
+
+
+def _assert_apart(road: Road, outputs: OutputTargets) -> None:
+    """Raise UsageError for an output in the place of a file, or in a folder, that a step writes."""
+    from plansguard.core import disk
+
+    written = {disk.real(path) for step in road.steps for path in step.writes}
+    for _, output in outputs.files:
+        if output is not None and written & {disk.real(output), *disk.real(output).parents}:
+            raise UsageError(f"--output: a step of this road writes {output}", hint="give the report another name")
 
 
 def _show(road: Road, outputs: OutputTargets, *, err: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plansguard.cli.common_options import Datasets, TextOrJson, emit_text_or_json, text_or_json
+from plansguard.cli.common_options import Datasets, TextOrJson, emit_text_or_json, print_wrapped, text_or_json
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.nnunet.workspace import Workspace
 
@@ -17,10 +17,13 @@ def status(dataset: Datasets = None, output: TextOrJson = []) -> None:  # noqa: 
         plansguard status
         plansguard status -d 2
     """
+    from plansguard.commands.status import not_read
     from plansguard.commands.status import status as rows_of
     from plansguard.render import status as rendering
 
-    outputs = text_or_json(output)
+    outputs, workspace = text_or_json(output), Workspace.from_environment()
     with progress_bar("reading datasets") as progress:
-        rows = rows_of(Workspace.from_environment(), dataset, progress.report)
+        rows = rows_of(workspace, dataset, progress.report)
+    for reason in not_read(workspace):
+        print_wrapped(f"not read: {reason}", err=True)
     emit_text_or_json(outputs, lambda screen: rendering.text(rows, screen), lambda: rendering.as_json(rows))

@@ -11,11 +11,16 @@ from plansguard.artefacts.data.workers import Pool
 from plansguard.commands.data_state import data_state
 from plansguard.core import disk
 from plansguard.core.atomic_files import is_occupied, locked_names
-from plansguard.core.errors import PlansguardError, UnreadableDocument, UsageError, known
+from plansguard.core.errors import Absent, PlansguardError, UnreadableDocument, UsageError, known
 from plansguard.core.text import listed
-from plansguard.documents.file_names import TRAINING_RECORD_NAME
+from plansguard.documents.file_names import (
+    CANONICAL_NAMES,
+    MIGRATION_RECORD_ENDING,
+    PREPROCESSING_RECORD_ENDING,
+    TRAINING_RECORD_NAME,
+)
 from plansguard.nnunet.constants import CHECKPOINT_FINAL
-from plansguard.nnunet.workspace import TrainedModel, Workspace, trained_models
+from plansguard.nnunet.workspace import ROOTS, TrainedModel, Workspace, trained_models
 from plansguard.records.verify import verify
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_of
@@ -24,22 +29,40 @@ from plansguard.subjects.request import Progress, tracked
 from plansguard.subjects.road import StepState, names_of_road
 from plansguard.subjects.workspace_state import WorkRow, WorkState
 from plansguard.training.folder_lock import holder
-from plansguard.training.resume import checkpoints_in, is_validated
+from plansguard.training.resume import checkpoints_in, fault_of, is_validated
 from plansguard.training.trainer_name import planned_steps
 
 _OF_DATA = {StepState.DONE: WorkState.DONE, StepState.STALE: WorkState.STALE, StepState.NEEDED: WorkState.STOPPED}
+_RECORD_ENDINGS = (MIGRATION_RECORD_ENDING, PREPROCESSING_RECORD_ENDING)
 
 
 def status(workspace: Workspace, ids: Sequence[str] | None, progress: Progress | None = None) -> list[WorkRow]:
     """Return the rows of the datasets named by ``ids`` (None: all that have preprocessed data or results).
 
-    UsageError for an unknown dataset.
+    UsageError for an unknown dataset, and where nnUNet_preprocessed is not set.
     """
-    names = workspace.dataset_names() if ids is None else [workspace.dataset_name(one) for one in ids]
+    names = workspace.dataset_names()
+    workspace.preprocessed_folder("")  # raises where the variable is not set
+    if ids is not None:
+        names = [_present(workspace.dataset_name(one), names) for one in ids]
     rows: list[WorkRow] = []
     for name in tracked(names, "reading datasets", progress):
         rows += _of_dataset(workspace, name)
     return rows
+
+
+def not_read(workspace: Workspace) -> list[str]:
+    """The folders of nnU-Net that could not be read, one sentence each: no row is about what is in them."""
+    roots = dict(zip(ROOTS, (workspace.raw, workspace.preprocessed, workspace.results), strict=True))
+    unset = [f"{name} is not set" for name, root in roots.items() if root is None]
+    absent = {name: root for name, root in roots.items() if root is not None and not disk.is_folder(root)}
+    return unset + [f"{name} names a folder that does not exist: {root}" for name, root in absent.items()]
+
+
+def _present(name: str, names: Sequence[str]) -> str:
+    if name not in names:
+        raise UsageError(f"there is no dataset {name}", hint=f"datasets here: {', '.join(names) or 'none'}")
+    return name
 
 
 def _of_dataset(workspace: Workspace, name: str) -> Iterator[WorkRow]:
@@ -52,6 +75,7 @@ def _of_dataset(workspace: Workspace, name: str) -> Iterator[WorkRow]:
             present.add(plans.identifier)
             of_plans = [model for model in models if model.plans_name == plans.identifier]
             yield from _of_plans(plans, dataset, of_plans, [row for row in roads if row.plans == plans.identifier])
+        yield from (_unreadable(name, error) for error in dataset.unreadable)
     yield from (row for row in roads if row.plans not in present)  # their plans are still to be made
     for model in models:
         if model.plans_name not in present:
@@ -66,14 +90,30 @@ def _roads(workspace: Workspace, name: str) -> Iterator[WorkRow]:
             yield WorkRow(name, *place, "road", "", WorkState.RUNNING, "plansguard finetune")
 
 
+def _unreadable(dataset: str, error: UnreadableDocument) -> WorkRow:
+    """The row of a document that cannot be read: plans, or another one by its file name."""
+    path = Path(error.path)
+    is_other = path.name in CANONICAL_NAMES.values() or path.name.endswith(_RECORD_ENDINGS)
+    what = (path.name, "") if is_other else ("plans", path.stem)
+    return WorkRow(dataset, what[1], "", what[0], "", WorkState.DAMAGED, error.reason)
+
+
+def _origin(dataset: Dataset, plans: Plans) -> str:
+    """Where plans come from, by the migration record beside them."""
+    path = plans.path.with_name(f"{plans.identifier}{MIGRATION_RECORD_ENDING}")
+    try:
+        record = dataset.migration_record(plans)
+    except Absent as absent:
+        if dataset.has_record(plans):
+            return absent.reason
+        return f"{path.name} cannot be read" if disk.is_there(path) else "planned"
+    return f"from {record.value['from']['plans']} of {record.giving} ({record.workflow})"
+
+
 def _of_plans(
     plans: Plans, dataset: Dataset, models: Sequence[TrainedModel], roads: Sequence[WorkRow]
 ) -> Iterator[WorkRow]:
-    record = known(lambda: dataset.migration_record(plans)) if dataset.has_record(plans) else None
-    origin = "planned"
-    if record is not None:
-        origin = f"from {record.value['from']['plans']} of {record.giving} ({record.workflow})"
-    yield WorkRow(dataset.name, plans.identifier, "", "plans", "", WorkState.DONE, origin)
+    yield WorkRow(dataset.name, plans.identifier, "", "plans", "", WorkState.DONE, _origin(dataset, plans))
     yield from roads
     for configuration in plans.configurations:
         place = dataset.name, plans.identifier, configuration.name
@@ -93,8 +133,8 @@ def _data(dataset: Dataset, configuration: Configuration, folder: Path) -> tuple
 
 
 def _trainings(dataset: str, model: TrainedModel) -> Iterator[WorkRow]:
-    for folder in disk.matching(model.folder, "fold_*"):
-        if disk.is_folder(folder) and (state := _training(folder)) is not None:
+    for folder in model.fold_folders:
+        if (state := _training(folder)) is not None:
             yield WorkRow(dataset, model.plans_name, model.configuration, folder.name, model.trainer, *state)
 
 
@@ -102,19 +142,31 @@ def _training(folder: Path) -> tuple[WorkState, str] | None:
     """The state of a training, and why; None for a folder in which none has begun."""
     owner = holder(folder)
     paths = checkpoints_in(folder)
-    try:
-        progress = _progress(read_checkpoint(paths[0])) if paths else "no checkpoint yet"
-    except UnreadableDocument as error:
-        progress = error.reason
+    progress, damage = _of_checkpoint(paths[0]) if paths else ("no checkpoint yet", "")
     if owner is not None:
         return WorkState.RUNNING, f"{progress}; {owner}"
     if not paths:
         return None
+    if damage:
+        return WorkState.DAMAGED, damage
     if paths[0].name != CHECKPOINT_FINAL or not is_validated(folder):
         missing = "" if paths[0].name != CHECKPOINT_FINAL else "; not validated"
         return WorkState.STOPPED, f"{progress}{missing}"
-    changes = _changes(folder / TRAINING_RECORD_NAME)
+    try:
+        changes = _changes(folder / TRAINING_RECORD_NAME)
+    except PlansguardError as error:
+        return WorkState.DONE, f"{progress}; {TRAINING_RECORD_NAME}: {error.reason}"
     return (WorkState.STALE, f"{changes} since it was trained") if changes else (WorkState.DONE, progress)
+
+
+def _of_checkpoint(path: Path) -> tuple[str, str]:
+    """How far a checkpoint is, and what is wrong with it; the latter is empty for one that can be loaded."""
+    try:
+        checkpoint = read_checkpoint(path)
+    except UnreadableDocument as error:
+        return "progress unknown", f"{path.name}: {error.reason}"
+    fault = fault_of(checkpoint)
+    return _progress(checkpoint), f"{path.name}: {fault}" if fault else ""
 
 
 def _progress(checkpoint: Checkpoint) -> str:
@@ -125,11 +177,11 @@ def _progress(checkpoint: Checkpoint) -> str:
 
 
 def _changes(record: Path) -> str:
-    """What has changed since the training, by its record; empty without a record, and where nothing has."""
+    """What has changed since the training, by its record; empty without a record, and where nothing has.
+
+    PlansguardError for a record that cannot be read.
+    """
     if not disk.is_file(record):
         return ""
-    try:
-        rows = [row for row in verify(record, Pool()).rows if not row.state.holds]
-    except PlansguardError:
-        return ""
+    rows = [row for row in verify(record, Pool()).rows if not row.state.holds]
     return listed([f"{row.document} {row.state.value}" for row in rows])

@@ -140,7 +140,7 @@ def plan(workspace: Workspace, request: DerivationRequest, settings: ActiveSetti
 
 def _plans(dataset: Dataset, request: DerivationRequest) -> Plans:
     if request.file is None:
-        return source_plans(dataset, request.plans, dataset)
+        return source_plans(dataset, request.plans, dataset, "-p")
     name = next((one.identifier for one in dataset.plans if one.path.name == request.file.name), None)
     if name is None:
         plans_of(dataset, request.file.stem)  # raises where the file is damaged

@@ -27,7 +27,7 @@ from plansguard.migration.rewrite import grafted, moved
 from plansguard.migration.source_dataset import giving_dataset
 from plansguard.nnunet import plans_diff, printed_commands
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
-from plansguard.nnunet.workspace import Workspace, checked_identifier
+from plansguard.nnunet.workspace import GROUND_TRUTH, Workspace, checked_identifier
 from plansguard.records.migration import SCHEMA
 from plansguard.rules import RULES
 from plansguard.rules.engine.acceptance import Accepted, accept, assert_acceptable
@@ -203,11 +203,16 @@ def _assert_two_datasets(giving: Dataset, receiving: Dataset) -> None:
 
 
 def checked_target(identifier: str) -> str:
-    """The name of new plans; UsageError for one that is no file name, or that of another document."""
+    """The name of new plans; UsageError for one that is no file name, or that of another document or folder."""
     reserved = {Path(name).stem for name in (*CANONICAL_NAMES.values(), MODEL_PLANS, SETTINGS_NAME, BASELINE_NAME)}
     if identifier.casefold() in reserved:
         raise UsageError(
             f"plans cannot be called {identifier}: {identifier}.json is the name of another document",
+            hint="choose another name with -tp",
+        )
+    if identifier == GROUND_TRUTH:
+        raise UsageError(
+            f"plans cannot be called {identifier}: nnU-Net keeps the labels in a folder of that name",
             hint="choose another name with -tp",
         )
     return checked_identifier(identifier)
@@ -224,8 +229,8 @@ def receiving_dataset(workspace: Workspace, id_or_name: str) -> Dataset:
     return Dataset(folder, (), workspace=workspace)
 
 
-def source_plans(giving: Dataset, identifier: str | None, receiving: Dataset) -> Plans:
-    """The plans to migrate: those named, else the only ones, else nnU-Net's default plans."""
+def source_plans(giving: Dataset, identifier: str | None, receiving: Dataset, option: str = "-sp") -> Plans:
+    """The plans to migrate: those named (with ``option``), else the only ones, else nnU-Net's default plans."""
     present = [plans.identifier for plans in giving.plans]
     if identifier is None:
         if not present:
@@ -235,7 +240,7 @@ def source_plans(giving: Dataset, identifier: str | None, receiving: Dataset) ->
             )
         if len(present) > 1 and DEFAULT_IDENTIFIER not in present:
             raise UsageError(
-                f"{giving.name} has several plans: name one with -sp",
+                f"{giving.name} has several plans: name one with {option}",
                 hint=f"plans of {giving.name}: {', '.join(present)}",
             )
         identifier = present[0] if len(present) == 1 else DEFAULT_IDENTIFIER

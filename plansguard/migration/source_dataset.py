@@ -25,7 +25,7 @@ def giving_dataset(
     UsageError when the source does not exist, is ambiguous or not for ``workflow``, UnreadableDocument when it cannot
     be read.
     """
-    if not _names_a_path(workspace, source):
+    if not names_a_path(workspace, source):
         return _dataset(workspace, source), identifier
     path = Path(source)
     name = _preprocessed_dataset(workspace, path)
@@ -43,7 +43,7 @@ def giving_dataset(
     return external, None
 
 
-def _names_a_path(workspace: Workspace, source: str) -> bool:
+def names_a_path(workspace: Workspace, source: str) -> bool:
     """Whether ``-s`` is a path: it has a separator or an ending, or only a file or folder has that name."""
     if source.isascii() and source.isdigit():
         return False

@@ -170,6 +170,12 @@ class TrainedModel:
         return tuple(sorted(paths, key=lambda path: by_completeness(path.as_posix())))
 
     @property
+    def fold_folders(self) -> list[Path]:
+        """The folders of its folds, sorted by name."""
+        folders = disk.matching(self.folder, "fold_*")
+        return [path for path in folders if _FOLD.fullmatch(path.name) and disk.is_folder(path)]
+
+    @property
     def started(self) -> float | None:
         """The start of the first training of a fold (seconds since 1970), by the names of nnU-Net's logs.
 

@@ -10,7 +10,13 @@ from plansguard.render import Screen, json_text, printable
 from plansguard.render.columns import padded, wrapped
 from plansguard.subjects.workspace_state import WorkRow, WorkState
 
-_COLORS = {WorkState.DONE: "32", WorkState.RUNNING: "36;1", WorkState.STOPPED: "33", WorkState.STALE: "33;1"}
+_COLORS = {
+    WorkState.DONE: "32",
+    WorkState.RUNNING: "36;1",
+    WorkState.STOPPED: "33",
+    WorkState.STALE: "33;1",
+    WorkState.DAMAGED: "31;1",
+}
 _STATE_WIDTH = max(len(state.value) for state in WorkState)
 
 
@@ -42,12 +48,13 @@ def as_json(rows: Sequence[WorkRow]) -> str:
 
 def _name(row: WorkRow) -> str:
     """Plans, configuration and what it is; the trainer where it is a training."""
-    return " ".join(filter(None, (row.plans, row.configuration, row.trainer, row.what if row.what != "plans" else "")))
+    what = row.what if row.what != "plans" else ""
+    return printable(" ".join(filter(None, (row.plans, row.configuration, row.trainer, what))))
 
 
 def _lines(row: WorkRow, width: int, screen: Screen) -> list[str]:
     head = f"  {padded(_name(row), width)}  {row.state.value:<{_STATE_WIDTH}}  "
-    first, *more = wrapped(printable(f"{head}{row.because}"), screen.width, hanging=" " * 6)
+    first, *more = wrapped(f"{head}{printable(row.because)}", screen.width, hanging=" " * 6)
     if screen.color:
         first = first.replace(f"  {row.state.value}", f"  \x1b[{_COLORS[row.state]}m{row.state.value}\x1b[0m", 1)
     return [first, *more]

@@ -324,6 +324,8 @@ class Dataset:
         if root is None:
             raise Absent("the raw data of this dataset are not known: set nnUNet_raw")
         disk.assert_not_hidden(root / self.name / "imagesTr")
+        if not disk.is_folder(root):
+            raise Absent(f"nnUNet_raw names a folder that does not exist: {root}")
         if not disk.is_folder(root / self.name):
             raise Absent("nnUNet_raw does not have this dataset: put it there")
         return root / self.name

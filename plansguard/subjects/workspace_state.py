@@ -7,12 +7,16 @@ from typing import NamedTuple
 
 
 class WorkState(str, Enum):
-    """How far a piece of work is. Stale work was made from something that has changed since."""
+    """How far a piece of work is.
+
+    Stale work was made from something that has changed since. Of damaged work a file cannot be read.
+    """
 
     DONE = "done"
     RUNNING = "running"
     STOPPED = "stopped"
     STALE = "stale"
+    DAMAGED = "damaged"
 
     def __str__(self) -> str:
         return self.value
@@ -21,7 +25,8 @@ class WorkState(str, Enum):
 class WorkRow(NamedTuple):
     """One piece of work of a dataset: its plans, the data of a configuration, or the training of a fold.
 
-    ``what`` is ``plans``, ``data``, ``road`` or the folder of a fold; ``configuration`` and ``trainer`` are empty where
+    ``what`` is ``plans``, ``data``, ``road``, the folder of a fold, or the name of another document that cannot be
+    read, where ``plans`` is empty; ``configuration`` and ``trainer`` are empty where
     they do not apply. ``because`` is the reason for the state.
     """
 

@@ -76,6 +76,12 @@ class RoadRequest:
                 "--workflow pretrain trains on the dataset of -s first, and the number of steps is missing",
                 hint="--pretrain-steps 250000 is nnU-Net's usual length",
             )
+        if self.onto is not None and self.workflow != "graft":
+            raise UsageError(
+                "--onto is for --workflow graft", hint="leave it out: the other workflows take plans whole"
+            )
+        if self.trainer == "":
+            raise UsageError("-tr has an empty name", hint="leave -tr out for the trainer that suits the weights")
         if self.workflow == "graft" and self.pretraining is not None:
             raise UsageError("a graft is for weights that exist", hint="leave --pretrain-steps out")
         if self.pretraining is not None and self.weights is not None:

@@ -17,10 +17,12 @@ from plansguard.core.errors import UsageError
 from plansguard.core.report import Report, merged
 from plansguard.migration.messages import weights_of
 from plansguard.migration.plan import Migration, receiving_dataset
+from plansguard.migration.source_dataset import names_a_path
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER, base_trainer
 from plansguard.nnunet.printed_commands import CHECKPOINT
 from plansguard.nnunet.workspace import Workspace
 from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.discovery import plans_of
 from plansguard.subjects.external_plans import ExternalDataset
 from plansguard.subjects.planning import default_identifier
 from plansguard.subjects.pretraining import Pretraining
@@ -53,7 +55,7 @@ def _with_moved_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
     steps: list[RoadStep] = []
     weights, source_plans = None, request.source_plans
     if request.pretraining is not None:
-        source = receiving_dataset(context.workspace, request.source)
+        source = _trained_dataset(context)
         source_plans = _own_plans(source, source_plans, request)
         giving = Side(source, source_plans)
         steps += [
@@ -92,7 +94,7 @@ def _with_own_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
         preparation.fingerprint(context, side, verifies=request.verifies),
         preparation.planning(context, side),
     ]
-    giving = Side(receiving_dataset(context.workspace, request.source), request.plans, side.unplanned)
+    giving = Side(_trained_dataset(context), request.plans, side.unplanned)
     steps.append(preparation.fingerprint(context, giving, "fingerprint-source"))
     step, _ = migration_step(context, giving, side.dataset.name, side.plans)
     steps += [step, preparation.data(context, giving, "preprocess-source")]
@@ -105,11 +107,28 @@ def _with_own_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
 # --- Names
 
 
+def _trained_dataset(context: Context) -> Dataset:
+    """The dataset of ``-s``, on whose images a pretraining of the road trains; UsageError for a path."""
+    source = context.request.source
+    if names_a_path(context.workspace, source):
+        raise UsageError(
+            f"a pretraining needs a dataset of images, and -s is a path: {source}",
+            hint="name a dataset with -s; weights that exist need no --pretrain-steps",
+        )
+    return receiving_dataset(context.workspace, source)
+
+
 def _own_plans(dataset: Dataset, named: str | None, request: RoadRequest) -> str:
-    """The dataset's own plans: those named, else the only ones, else those that the planner writes."""
+    """The dataset's own plans: those named, else the only ones, else those that the planner writes.
+
+    UsageError, or UnreadableDocument, for named plans that are not there and that the planner does not write.
+    """
+    written = default_identifier(request.planner)
+    if named is not None and written not in (None, named):
+        plans_of(dataset, named)  # raises
     present = [plans.identifier for plans in dataset.plans if dataset.brought_by(plans) is None]
     only = present[0] if len(present) == 1 else None
-    return named or only or default_identifier(request.planner) or DEFAULT_IDENTIFIER
+    return named or only or written or DEFAULT_IDENTIFIER
 
 
 def _pretraining(request: RoadRequest) -> StepName:

@@ -92,7 +92,7 @@ def _training(
     )
     folder = _model_folder(context, side, name) / f"fold_{fold}"
     step = RoadStep(
-        *(title, StepState.NEEDED, f"{name.schedule.total:,} steps", command(fold), fold),
+        *(title, StepState.NEEDED, _length(name), command(fold), fold),
         of_folds=command(printed_commands.FOLD_VARIABLE),
         reads=(weights.path,) if weights is not None and isinstance(weights.path, Path) else (),
         writes=(folder,),
@@ -157,6 +157,10 @@ def _run(context: Context, side: Side, fold: str, name: StepName, weights: Start
         dataset=side.dataset,
         weights=None if weights is None else weights.checkpoint,
     )
+
+
+def _length(name: StepName) -> str:
+    return "1 step" if name.schedule.total == 1 else f"{name.schedule.total:,} steps"
 
 
 def _is_read(context: Context, side: Side) -> bool:

@@ -13,11 +13,11 @@ class WorkEntry(OutputModel):
     """One piece of work: plans, the data of a configuration, the training of a fold, or a road that runs."""
 
     dataset: str = Field(description="The dataset's name.")
-    plans: str = Field(description="The identifier of the plans.")
+    plans: str = Field(description="The identifier of the plans; empty for another document.")
     configuration: str | None = Field(description="The configuration; null for plans.")
-    what: str = Field(description="plans, data, road, or the folder of a fold.")
+    what: str = Field(description="plans, data, road, the folder of a fold, or the name of another document.")
     trainer: str | None = Field(description="The trainer; null for what is no training.")
-    state: Literal["done", "running", "stopped", "stale"] = Field(description="How far it is.")
+    state: Literal["done", "running", "stopped", "stale", "damaged"] = Field(description="How far it is.")
     because: str = Field(description="The reason for the state.")
 
 

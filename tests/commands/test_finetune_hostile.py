@@ -1,0 +1,171 @@
+"""Mistyped and hostile input of ``plansguard finetune``, ``status`` and ``derive``: one message, nothing written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from plansguard.core.errors import UsageError
+from tests.commands.test_finetune import CT, OTHER_CT, ROAD, road, step, tree
+from tests.support.command import Done, run
+from tests.support.variants import ROOTS
+
+pytestmark = [pytest.mark.workspace(CT, OTHER_CT), pytest.mark.usefixtures("workspace")]
+
+DERIVE = ("derive", "-d", "2", "--set", "3d_fullres.batch_size=4", "-tp")
+
+
+def refused(*words: str | Path) -> str:
+    """What a command with exit code 2 says; it writes nothing, but may leave the lock of a folder."""
+    before = tree()
+    done = run(*words)
+    changed = dict(tree().items() - before.items()).keys() | before.keys() - tree().keys()
+    assert (done.code, [path for path in changed if path.is_file() and path.name != ".plansguard.lock"]) == (2, [])
+    assert done.err.startswith("plansguard: ")
+    return done.err
+
+
+def status(*options: str) -> Done:
+    done = run("status", *options)
+    assert done.code == 0, done.err
+    return done
+
+
+# --- Names
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param((*ROAD[:6], "gt_segmentations", *ROAD[7:], "--dry-run"), id="finetune"),
+        pytest.param((*DERIVE, "gt_segmentations"), id="derive"),
+        pytest.param(("migrate", *ROAD[1:5], "-tp", "gt_segmentations"), id="migrate"),
+    ],
+)
+def test_the_name_of_the_folder_of_labels(words: tuple[str, ...]) -> None:
+    assert "nnU-Net keeps the labels in a folder of that name" in refused(*words)
+
+
+def test_the_option_that_names_plans_to_derive(workspace: Path) -> None:
+    folder = workspace / ROOTS["preprocessed"] / OTHER_CT
+    (folder / "nnUNetPlans.json").rename(folder / "Others.json")
+    assert "has several plans: name one with -p\n" in refused(*DERIVE, "New")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(("--workflow", "graft", "--onto", "Nope"), id="graft"),
+        pytest.param(("--pretrain-steps", "5", "-sp", "Nope"), id="pretraining"),
+        pytest.param(("--pretrain-steps", "5", "-sp", "Nope", "--workflow", "pretrain"), id="pretrain"),
+    ],
+)
+def test_plans_that_no_step_makes(options: tuple[str, ...]) -> None:
+    """The planner writes nnUNetPlans only, so that a step of planning would be needed for ever."""
+    assert "has no plans named Nope" in refused(*ROAD, *options, "--dry-run")
+
+
+def test_a_pretraining_on_a_file(workspace: Path) -> None:
+    words = ("finetune", "-s", str(workspace / "model.zip"), *ROAD[3:], "--pretrain-steps", "5", "--dry-run")
+    assert "a pretraining needs a dataset of images, and -s is a path" in refused(*words)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--onto", "nnUNetPlans"), "--onto is for --workflow graft"),
+        (("-tr", ""), "-tr has an empty name"),
+        (("--save-every", "9" * 30), "is no number of steps"),
+    ],
+)
+def test_options_that_no_step_takes(options: tuple[str, ...], message: str) -> None:
+    assert message in refused(*ROAD, *options, "--dry-run")
+
+
+def test_more_jobs_than_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread is started for each slot: the road takes no more of them than folds."""
+    asked: list[int] = []
+
+    def slots(device: str, gpus: int, jobs: int) -> list[dict[str, str]]:
+        asked.append(jobs)
+        raise UsageError("enough")
+
+    monkeypatch.setattr("plansguard.commands.finetune.execution.slots_of", slots)
+    assert refused(*ROAD, "-f", "0", "3", "--jobs", "100000000") == "plansguard: enough\n"
+    assert asked == [2]
+
+
+def test_one_step_is_no_steps() -> None:
+    assert step(road("-f", "0", words=(*ROAD[:10], "1", *ROAD[11:])), "train")["because"] == "1 step"
+
+
+# --- Files
+
+
+def test_a_report_in_the_place_of_plans(workspace: Path) -> None:
+    path = workspace / ROOTS["preprocessed"] / OTHER_CT / "Moved.json"
+    assert "a step of this road writes" in refused(*ROAD, "--dry-run", "--output", f"json={path}")
+    path = path.with_name("Moved_3d_fullres") / "report.json"
+    assert "a step of this road writes" in refused(*ROAD, "--dry-run", "--output", f"json={path}")
+
+
+def test_raw_data_where_no_folder_is(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
+    monkeypatch.setenv("nnUNet_raw", str(workspace / "nope"))
+    assert f"nnUNet_raw names a folder that does not exist: {workspace / 'nope'}" in refused(*ROAD, "--dry-run")
+
+
+# --- status
+
+
+def test_status_of_a_name_that_no_dataset_has() -> None:
+    assert "there is no dataset Dataset999_X" in refused("status", "-d", "Dataset999_X")
+
+
+def test_status_without_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("nnUNet_results", "/nope")
+    assert "not read: nnUNet_results names a folder that does not exist: /nope\n" in status().err
+    monkeypatch.delenv("nnUNet_results")
+    assert "not read: nnUNet_results is not set\n" in status().err
+    monkeypatch.delenv("nnUNet_preprocessed")
+    done = run("status")
+    assert (done.code, "the environment variable nnUNet_preprocessed is not set" in done.err) == (2, True)
+
+
+def test_status_of_damaged_documents(workspace: Path) -> None:
+    assert run("migrate", *ROAD[1:7]).code == 0
+    folder = workspace / ROOTS["preprocessed"] / OTHER_CT
+    (folder / "nnUNetPlans.json").write_text("{")
+    (folder / "Moved.plansguard.json").write_text("[]")
+    os.mkfifo(folder / "nnUNetResEncUNetMPlans_.json")
+    rows = run("status", "-d", "2", "--output", "json").json["rows"]
+    found = {(row["plans"], row["what"]): (row["state"], row["because"]) for row in rows}
+    assert found["nnUNetPlans", "plans"][0] == "damaged"
+    assert found["Moved", "plans"] == ("done", "Moved.plansguard.json cannot be read")
+
+
+def test_status_of_a_damaged_checkpoint(workspace: Path) -> None:
+    """A training is not done where its final checkpoint cannot be read, even if it was validated."""
+    fold = workspace / ROOTS["results"] / CT / "nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0"
+    (fold / "validation").mkdir()
+    (fold / "validation/summary.json").write_text("{}")
+    assert "done     epoch 1\n" in status("-d", "1").out
+    (fold / "plansguard_receipt.json").write_text("[]")
+    assert "plansguard_receipt.json: " in status("-d", "1").out
+    (fold / "checkpoint_final.pth").write_text("text")
+    assert "damaged  checkpoint_final.pth: this is no checkpoint: it is text" in status("-d", "1").out
+
+
+def test_status_of_folders_that_are_no_folds(workspace: Path) -> None:
+    model = workspace / ROOTS["results"] / CT / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    shutil.copytree(model / "fold_0", model / "fold_0_old")
+    assert "fold_0_old" not in status("-d", "1").out
+
+
+def test_status_aligns_names_that_are_escaped(workspace: Path) -> None:
+    model = workspace / ROOTS["results"] / CT / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    model.rename(model.with_name("\x1bT__nnUNetPlans__3d_fullres"))
+    lines = status("-d", "1").out.splitlines()[1:4]
+    assert len({line.index(state) for line, state in zip(lines, ("done", "stopped", "done"), strict=True)}) == 1
