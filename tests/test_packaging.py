@@ -124,7 +124,14 @@ def test_classifiers_are_the_pythons_that_may_install_it(wheel: zipfile.ZipFile)
     assert {one[1] for one in named if one} == minors
 
 
-@pytest.mark.parametrize("version", matrix.pythons())
+#: In every run the oldest Python; the others only in long ones.
+VERSIONS = [
+    version if number == 0 else pytest.param(version, marks=pytest.mark.long)
+    for number, version in enumerate(matrix.pythons())
+]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_the_wheel_runs_the_demo_in_a_clean_environment(version: str, built: Path, tmp_path: Path) -> None:
     """The package comes from the wheel and its dependencies from an index; the demo prints what the README shows."""
     pytest.importorskip("uv", reason="the extra `dev` installs it")
@@ -139,7 +146,7 @@ def test_the_wheel_runs_the_demo_in_a_clean_environment(version: str, built: Pat
         pytest.skip("no package index can be reached")
     assert installed.returncode == 0, installed.stderr
     session = play("demo.py", tmp_path / "demo", str(made / "bin/python"), path="")
-    assert len(session.played) == 4
+    assert len(session.played) == 5
     assert_shown(session)
     dataset = "nnUNet_preprocessed/Dataset002_FinetuneCT"
     command = [str(made / "bin/plansguard"), "check", dataset, "--output", "html=x.html"]

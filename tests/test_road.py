@@ -107,6 +107,7 @@ def test_what_was_learned(road: Session) -> None:
     assert dice_of(road) > LEARNED
 
 
+@pytest.mark.long
 def test_killed_and_continued(workspace: Path) -> None:
     """SIGKILL to the whole training, between two checkpoints; then the same steps in all."""
     options = "--steps 12 --per-epoch 6 --validation 2 --save-every 2 --lr 0.001"

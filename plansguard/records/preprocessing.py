@@ -89,13 +89,22 @@ def unfinished_record(
         "dataset_json_sha256": digest_of(dataset),
         "cases": cases,
         "files": None,
-        "before": None if present is None else {"files": present.document, "stamp": _still_valid(before, present)},
+        "before": None if present is None or _is_unfinished(before, present) else _earlier(before, present),
     }
 
 
 def finished_record(unfinished: Mapping[str, Any], *, now: str, files: Listing) -> dict[str, Any]:
     """The record of a run that ended well."""
     return {**unfinished, "finished": now, "files": files.document, "before": None}
+
+
+def _is_unfinished(record: PreprocessingRecord | None, present: Listing) -> bool:
+    """Whether the files are what an earlier run left that did not end: so they stay, whatever happens to this one."""
+    return record is not None and record.state_of(present)[0] is DataState.UNFINISHED
+
+
+def _earlier(record: PreprocessingRecord | None, present: Listing) -> dict[str, Any]:
+    return {"files": present.document, "stamp": _still_valid(record, present)}
 
 
 def _still_valid(record: PreprocessingRecord | None, present: Listing) -> dict[str, Any] | None:

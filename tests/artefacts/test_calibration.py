@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 from tests.conftest import ROOT
 
-pytestmark = [pytest.mark.nnunet, pytest.mark.slow]
+#: tests/rules tries the same rules on a few cases of every scheme.
+pytestmark = [pytest.mark.nnunet, pytest.mark.slow, pytest.mark.long]
 
 #: Data, and the plans they are judged by: the shares of cases and of datasets in which at least something is found. The
 #: last digits depend on the versions of what draws and resamples.

@@ -199,7 +199,13 @@ TRAINED = {
 }
 
 
-@pytest.mark.parametrize("name", TRAINED)
+#: One that preprocesses again and one that does not, in every run.
+SHORT = ("Patch", "Scheme")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in SHORT else pytest.param(name, marks=pytest.mark.long) for name in TRAINED]
+)
 def test_derived_plans_train(name: str, tiny: Path) -> None:
     """nnU-Net preprocesses where *Next* says so and trains; no rule finds an error before or after."""
     sets, more, configuration, preprocesses = TRAINED[name]

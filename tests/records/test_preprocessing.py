@@ -289,7 +289,8 @@ def whole(files: Listing, spacing: float = 1.0) -> PreprocessingRecord:
         (begun(OLD, whole(OLD, 3.0)), HALF, DataState.UNFINISHED, 1.0),
         (begun(None, None), HALF, DataState.UNFINISHED, 1.0),
         (begun(OLD, PreprocessingRecord(begun(OLD, whole(OLD, 3.0)))), OLD, DataState.UNCHANGED, 3.0),
-        (begun(HALF, PreprocessingRecord(begun(OLD, whole(OLD, 3.0)))), HALF, DataState.UNRECORDED, 1.0),
+        # killed twice, the second time before nnU-Net deleted what the first left
+        (begun(HALF, PreprocessingRecord(begun(OLD, whole(OLD, 3.0)))), HALF, DataState.UNFINISHED, 1.0),
     ],
 )
 def test_states(value: dict[str, Any], files: Listing, state: DataState, spacing: float) -> None:
