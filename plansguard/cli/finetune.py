@@ -44,6 +44,7 @@ from plansguard.training.schedule import STOCK_PER_WINDOW
 if TYPE_CHECKING:
     from plansguard.commands.finetune.request import RoadRequest
     from plansguard.render import Screen
+    from plansguard.rules.engine.acceptance import Accepted
     from plansguard.subjects.road import Road, RoadStep
     from plansguard.training.options import Options
     from plansguard.training.schedule import StepSchedule
@@ -236,8 +237,16 @@ def _request(typed: Namespace) -> RoadRequest:
         verifies=typed.verify,
         save_every=typed.save_every,
         elsewhere=typed.prints is ScriptKind.SLURM,
-        accepted=accepted_pairs(typed.accept, typed.because),
+        accepted=_accepted(typed.accept, typed.because),
     )
+
+
+def _accepted(accept: list[str], because: list[str]) -> list[Accepted]:
+    """The findings to accept; UsageError for one that the migration does not accept."""
+    pairs = accepted_pairs(accept, because)
+    if {entry.code for entry in pairs} & {"PG412", "would-overwrite"}:
+        raise UsageError("PG412 cannot be accepted", hint="choose another name with -tp")
+    return pairs
 
 
 def _pretraining(steps: int | None, per_epoch: int, validation: int | None) -> StepSchedule | None:

@@ -108,7 +108,12 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 def is_validated(folder: Path) -> bool:
     """Whether the final validation of this fold was done."""
-    return disk.is_file(folder / "validation" / "summary.json")
+    return disk.is_file(validated(folder))
+
+
+def validated(folder: Path) -> Path:
+    """The file that the final validation of a fold writes last."""
+    return folder / "validation" / "summary.json"
 
 
 def fault_of(checkpoint: Checkpoint | UnreadableDocument) -> str:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from plansguard.commands.check import weights_from
+from plansguard.commands.finetune import training
+from plansguard.commands.finetune.datasets import Side
+from plansguard.commands.finetune.training import StartingWeights
+from plansguard.commands.train import FROM_SCRATCH
 from plansguard.core.errors import UsageError
+from plansguard.nnunet.printed_commands import ShellText
+from plansguard.nnunet.workspace import Workspace
+from plansguard.subjects.discovery import dataset_of
+from plansguard.subjects.road import RoadStep, StepState
 from tests.commands.test_finetune import CT, OTHER_CT, ROAD, road, step, tree
 from tests.support.command import Done, run
+from tests.support.training_records import leave
 from tests.support.variants import ROOTS
 
 pytestmark = [pytest.mark.workspace(CT, OTHER_CT), pytest.mark.usefixtures("workspace")]
@@ -169,3 +180,68 @@ def test_status_aligns_names_that_are_escaped(workspace: Path) -> None:
     model.rename(model.with_name("\x1bT__nnUNetPlans__3d_fullres"))
     lines = status("-d", "1").out.splitlines()[1:4]
     assert len({line.index(state) for line, state in zip(lines, ("done", "stopped", "done"), strict=True)}) == 1
+
+
+# --- States of finished trainings
+
+
+def finished(workspace: Path, given: Path | None, asked: Path) -> RoadStep:
+    """The step of a training that began with the weights ``given``, in a road with those ``asked`` for."""
+    folder = leave(workspace, [FROM_SCRATCH], weights=given).parent
+    dataset = dataset_of(Workspace.from_environment(), OTHER_CT)
+    weights = StartingWeights(asked, weights_from(given or asked))
+    step = RoadStep("train", StepState.NEEDED, "50 steps", ShellText("plansguard train"), "0")
+    return training._finished(step, folder, Side(dataset, "nnUNetPlans"), weights)
+
+
+def test_a_training_from_other_weights_is_not_that_of_the_road(workspace: Path) -> None:
+    fold = workspace / ROOTS["results"] / CT / "nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0"
+    given, other = fold / "checkpoint_final.pth", fold / "checkpoint_other.pth"
+    shutil.copy(given, other)
+    assert finished(workspace, given, given).state is StepState.DONE
+    assert finished(workspace, given, other).state is StepState.DONE  # a copy
+    with zipfile.ZipFile(other, "a") as archive:
+        archive.writestr("more", b"")
+    step = finished(workspace, given, other)
+    assert (step.state, step.because) == (StepState.BLOCKED, "weights changed since this was trained")
+    assert str(other) in step.hint
+
+
+def test_a_training_from_random_weights_is_not_that_of_the_road(workspace: Path) -> None:
+    fold = workspace / ROOTS["results"] / CT / "nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0"
+    step = finished(workspace, None, fold / "checkpoint_final.pth")
+    assert (step.state, step.because) == (StepState.BLOCKED, "this was trained from random weights")
+
+
+def test_postprocessing_older_than_a_fold(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
+    """It was determined without this validation: nnU-Net has to join them again."""
+    model = workspace / ROOTS["results"] / OTHER_CT / "nnUNetTrainer_100steps_lr1en3__Moved__3d_fullres"
+    made, fold = model / "crossval_results_folds_0/postprocessing.pkl", model / "fold_0/validation/summary.json"
+    for path in (made, fold):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+    monkeypatch.setattr(
+        training,
+        "_training",
+        lambda *_: RoadStep("train", StepState.DONE, "", ShellText(""), "0", writes=(model / "fold_0",)),
+    )
+    os.utime(fold, (1000, 1000))
+    assert step(road("-f", "0"), "find-best")["state"] == "done"
+    os.utime(made, (999, 999))
+    best = step(road("-f", "0"), "find-best")
+    assert (best["state"], best["because"]) == ("needed", "a fold was validated after postprocessing.pkl was written")
+
+
+# --- Accepted findings
+
+
+def test_accepted_findings_are_accepted_by_every_step() -> None:
+    """A step that does not accept them would be refused when the road runs."""
+    done = road("-f", "9", "--accept", "PG732", "--because", "a random split")
+    words = "--accept PG732 --because 'a random split'"
+    commands = {one["name"]: one["command"] for one in done.json["steps"]}
+    assert done.code == 0
+    assert all(words in commands[name] for name in ("fingerprint", "migrate", "check", "train"))
+    assert commands["check"].startswith("plansguard train --resume auto --dry-run ")
+    assert commands["train"].startswith(f"plansguard train --resume auto {words} 2 3d_fullres 9 ")
+    assert "PG412 cannot be accepted" in refused(*ROAD, "--accept", "PG412", "--because", "x", "--dry-run")

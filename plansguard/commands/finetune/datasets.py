@@ -89,6 +89,11 @@ class Context:
         self.reports.append(replace(report, command="finetune"))
         return report
 
+    @property
+    def accepted(self) -> list[str]:
+        """The words that let the accepted findings through, for commands of steps."""
+        return [word for one in self.request.accepted for word in ("--accept", one.code, "--because", one.because)]
+
     def option(self, value: object, name: str) -> Iterable[str]:
         """The words of an option, none where it has no value."""
         return () if value is None else (name, str(value))

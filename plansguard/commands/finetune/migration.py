@@ -30,7 +30,6 @@ def migration_step(
     request = context.request
     of_graft = request.onto if request.workflow == "graft" else None
     giver = printed_commands.source(source) if DATASET_NAME.fullmatch(source) else source
-    accepted = [word for one in request.accepted for word in ("--accept", one.code, "--because", one.because)]
     command = partial(
         printed_commands.migrate,
         *(giver, side.dataset.name, side.plans),
@@ -41,7 +40,9 @@ def migration_step(
         configuration=request.configuration,
     )
     path = side.dataset.folder / f"{side.plans}.json"
-    step = RoadStep("migrate", StepState.NEEDED, f"there is no {path.name}", command(options=accepted), writes=(path,))
+    step = RoadStep(
+        "migrate", StepState.NEEDED, f"there is no {path.name}", command(options=context.accepted), writes=(path,)
+    )
     if side.unplanned:
         return replace(step, unjudged=side.unplanned), None
     asked = MigrationRequest(
@@ -60,7 +61,7 @@ def migration_step(
         return replace(step, state=StepState.DONE, because=because), migration
     if cause:
         migration = plan_migration(context.workspace, replace(asked, force=True), settings, side.dataset)
-        step = replace(step, because=cause, command=command(options=[*accepted, "--force"]))
+        step = replace(step, because=cause, command=command(options=[*context.accepted, "--force"]))
     context.add(_without_proof(migration.report) if request.pretraining is not None else migration.report)
     side.dataset = replace(migration.pair.receiving, request=Request())
     errors = [finding.code for finding in migration.report.active if finding.severity is Severity.ERROR]

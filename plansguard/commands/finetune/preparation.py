@@ -35,7 +35,7 @@ def fingerprint(context: Context, side: Side, name: str = "fingerprint", *, veri
         name,
         StepState.DONE if present and not verifies else StepState.NEEDED,
         because if not present or verifies else f"{file.name} is there",
-        printed_commands.gate(words),
+        printed_commands.gate(words, context.accepted),
         reads=_raw(dataset),
         writes=(file,),
     )
@@ -55,7 +55,7 @@ def planning(context: Context, side: Side, name: str = "plan") -> RoadStep:
         name,
         StepState.DONE if present else StepState.NEEDED,
         f"{side.plans}.json is there" if present else f"{dataset.name} has no plans {side.plans}",
-        printed_commands.gate(words),
+        printed_commands.gate(words, context.accepted),
         reads=(dataset.folder / CANONICAL_NAMES["fingerprint"],),
         writes=(dataset.folder / f"{side.plans}.json",),
     )

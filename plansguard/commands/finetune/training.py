@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,8 +21,8 @@ from plansguard.documents.file_names import TRAINING_RECORD_NAME
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.command_line import parse
 from plansguard.nnunet.constants import CHECKPOINT_FINAL, CHECKPOINTS, TRAIN
-from plansguard.nnunet.printed_commands import Word
-from plansguard.nnunet.workspace import ALL
+from plansguard.nnunet.printed_commands import ShellText, Word
+from plansguard.nnunet.workspace import ALL, displayed
 from plansguard.records.recorded_documents import DATA
 from plansguard.records.verify import verify
 from plansguard.rules.pg5_data.helpers import cases_of, requested_folds
@@ -29,6 +30,7 @@ from plansguard.rules.pg7_run.hardware import checkpoint_size, gpu_memory_needed
 from plansguard.subjects.request import Reading, TypedOptions
 from plansguard.subjects.road import RoadStep, StepState
 from plansguard.subjects.training_run import TrainingRun
+from plansguard.training.resume import validated
 from plansguard.training.trainer_name import StepName, options_of, trainer_name
 
 _OF_GPUS = frozenset({"fewer-gpus-than-asked", "gpu-memory-too-small"})
@@ -60,16 +62,21 @@ def fine_tuning(context: Context, side: Side, name: StepName, weights: StartingW
     request = context.request
     side.lacks_weights = weights.checkpoint is None
     folds = [_training(context, side, "train", fold, name, weights) for fold in request.folds]
-    steps = [_check(context, side, weights, folds), *folds]
+    steps = [_check(context, side, name, weights, folds), *folds]
     return [*steps, _find_best(context, side, name, folds)] if request.cross_validates else steps
 
 
-def _check(context: Context, side: Side, weights: StartingWeights, folds: list[RoadStep]) -> RoadStep:
-    """The check of `plansguard check`; each training has judged the same already, unless it waits for a step."""
+def _check(context: Context, side: Side, name: StepName, weights: StartingWeights, folds: list[RoadStep]) -> RoadStep:
+    """The check of `plansguard check`; each training has judged the same already, unless it waits for a step.
+
+    That command accepts no findings: where some are accepted, the first training judges without starting.
+    """
     done = all(step.state is StepState.DONE for step in folds)
     command = printed_commands.check(
         side.dataset.name, plans=side.plans, configuration=context.request.configuration, weights=weights.path
     )
+    if context.request.accepted:
+        command = _command(context, side, name, weights, ["--dry-run"])(context.request.folds[0])
     because = "every fold is trained" if done else "plans, data and weights must fit"
     return RoadStep("check", StepState.DONE if done else StepState.NEEDED, because, command, unjudged=side.unplanned)
 
@@ -78,18 +85,7 @@ def _training(
     context: Context, side: Side, title: str, fold: str, name: StepName, weights: StartingWeights | None
 ) -> RoadStep:
     """One fold. The training is judged with all that the steps before it make, and continues where it was stopped."""
-    request = context.request
-    command = partial(
-        printed_commands.train,
-        *(side.dataset.name, request.configuration),
-        plans=side.plans,
-        schedule=options_of(name),
-        device=request.device,
-        gpus=request.gpus,
-        flags=["--npz"] * request.keeps_probabilities,
-        weights=None if weights is None else weights.path,
-        options=_options(context),
-    )
+    request, command = context.request, _command(context, side, name, weights)
     folder = _model_folder(context, side, name) / f"fold_{fold}"
     step = RoadStep(
         *(title, StepState.NEEDED, _length(name), command(fold), fold),
@@ -105,7 +101,7 @@ def _training(
     judged = not run.is_finished
     report = _judge(context, side, run)
     if not judged:
-        return _finished(step, folder, side)
+        return _finished(step, folder, side, weights)
     context.add(report)
     errors = [finding for finding in report.active if finding.severity is Severity.ERROR]
     if errors:
@@ -138,6 +134,24 @@ def _awaited_predictions(run: TrainingRun) -> str:
     if present and not missing:
         return ""
     return f"{stage} has not predicted {listed(missing, _NAMED) if present else 'any case'} for {name}"
+
+
+def _command(
+    context: Context, side: Side, name: StepName, weights: StartingWeights | None, options: Sequence[str] = ()
+) -> Callable[[Word], ShellText]:
+    """The command of a training, for a fold."""
+    request = context.request
+    return partial(
+        printed_commands.train,
+        *(side.dataset.name, request.configuration),
+        plans=side.plans,
+        schedule=options_of(name),
+        device=request.device,
+        gpus=request.gpus,
+        flags=["--npz"] * request.keeps_probabilities,
+        weights=None if weights is None else weights.path,
+        options=[*_options(context), *options, *context.accepted],
+    )
 
 
 def _run(context: Context, side: Side, fold: str, name: StepName, weights: StartingWeights | None) -> TrainingRun:
@@ -186,19 +200,30 @@ def _of_this_machine(request: RoadRequest) -> frozenset[str]:
     return _OF_GPUS if request.gpu_memory is None else _OF_GPUS - {"gpu-memory-too-small"}
 
 
-def _finished(step: RoadStep, folder: Path, side: Side) -> RoadStep:
-    """A training that is finished; blocked where its record no longer describes the files that it was started with.
+def _finished(step: RoadStep, folder: Path, side: Side, weights: StartingWeights | None) -> RoadStep:
+    """A training that is finished; blocked where its record does not describe the files that would be trained with.
 
-    Its results are never overwritten. Data that are about to be made again are not compared.
+    Its results are never overwritten. Data that are about to be made again are not compared. The weights are those of
+    the road, not those that the record names.
     """
+    path = weights.path if weights is not None and isinstance(weights.path, Path) else None
     record = folder / TRAINING_RECORD_NAME
     because = f"{step.because} are made, and validated"
     if not disk.is_file(record):
         return replace(step, state=StepState.DONE, because=because)
     try:
-        rows = [row for row in verify(record, Pool()).rows if not row.state.holds]
+        verification = verify(record, Pool(), path)
     except PlansguardError as error:
         return replace(step, state=StepState.DONE, because=f"{because}; {error.reason}")
+    first = verification.starts[0]
+    if path is not None and first["weights"] is None and not first["training"]["continues"]:
+        return replace(
+            step,
+            state=StepState.BLOCKED,
+            because="this was trained from random weights",
+            hint=f"move {displayed(str(folder))} away to train again",
+        )
+    rows = [row for row in verification.rows if not row.state.holds]
     rows = [row for row in rows if not (side.lacks_data and row.document == DATA.name)]
     if not rows:
         return replace(step, state=StepState.DONE, because=f"{because}; {TRAINING_RECORD_NAME} holds")
@@ -207,7 +232,7 @@ def _finished(step: RoadStep, folder: Path, side: Side) -> RoadStep:
         step,
         state=StepState.BLOCKED,
         because=f"{changes} since this was trained",
-        hint=f"see {printed_commands.verify_receipt(folder)}; move that folder away to train again",
+        hint=f"see {printed_commands.verify_receipt(folder, path)}; move that folder away to train again",
     )
 
 
@@ -236,9 +261,14 @@ def _find_best(context: Context, side: Side, name: StepName, folds: list[RoadSte
         processes=request.processes,
     )
     folder = _model_folder(context, side, name) / f"crossval_results_folds_{'_'.join(request.folds)}"
-    done = all(step.state is StepState.DONE for step in folds) and disk.is_file(folder / "postprocessing.pkl")
-    because = (
-        "postprocessing.pkl is there" if done else f"the validations of {counted(len(folds), 'fold')} are to be joined"
-    )
+    made = disk.modified(folder / "postprocessing.pkl") if disk.is_file(folder / "postprocessing.pkl") else None
+    times = [disk.modified(validated(path)) or 0.0 for step in folds for path in step.writes]
+    is_older = made is not None and made < max(times)
+    done = all(step.state is StepState.DONE for step in folds) and made is not None and not is_older
+    because = f"the validations of {counted(len(folds), 'fold')} are to be joined"
+    if done:
+        because = "postprocessing.pkl is there"
+    elif is_older:
+        because = "a fold was validated after postprocessing.pkl was written"
     state = StepState.DONE if done else StepState.NEEDED
     return RoadStep("find-best", state, because, command, writes=(folder,))
