@@ -11,7 +11,7 @@ from plansguard.artefacts.data.workers import Pool
 from plansguard.commands.data_state import data_state
 from plansguard.core import disk
 from plansguard.core.atomic_files import is_occupied, locked_names
-from plansguard.core.errors import Absent, PlansguardError, UnreadableDocument, UsageError, known
+from plansguard.core.errors import Absent, PlansguardError, UnreadableDocument, UnreadableFolder, UsageError, known
 from plansguard.core.text import listed
 from plansguard.documents.file_names import (
     CANONICAL_NAMES,
@@ -47,7 +47,10 @@ def status(workspace: Workspace, ids: Sequence[str] | None, progress: Progress |
         names = [_present(workspace.dataset_name(one), names) for one in ids]
     rows: list[WorkRow] = []
     for name in tracked(names, "reading datasets", progress):
-        rows += _of_dataset(workspace, name)
+        try:
+            rows += _of_dataset(workspace, name)
+        except UnreadableFolder as error:  # others of the workspace can be read
+            rows.append(WorkRow(name, "", "", Path(error.path).name, "", WorkState.DAMAGED, error.reason))
     return rows
 
 

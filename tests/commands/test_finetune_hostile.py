@@ -6,6 +6,7 @@ import os
 import shutil
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +15,8 @@ from plansguard.commands.finetune import training
 from plansguard.commands.finetune.datasets import Side
 from plansguard.commands.finetune.training import StartingWeights
 from plansguard.commands.train import FROM_SCRATCH
-from plansguard.core.errors import UsageError
+from plansguard.core import disk
+from plansguard.core.errors import UnreadableFolder, UsageError
 from plansguard.nnunet.printed_commands import ShellText
 from plansguard.nnunet.workspace import Workspace
 from plansguard.subjects.discovery import dataset_of
@@ -155,6 +157,21 @@ def test_status_of_damaged_documents(workspace: Path) -> None:
     found = {(row["plans"], row["what"]): (row["state"], row["because"]) for row in rows}
     assert found["nnUNetPlans", "plans"][0] == "damaged"
     assert found["Moved", "plans"] == ("done", "Moved.plansguard.json cannot be read")
+
+
+def test_status_of_a_folder_without_permission(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
+    """It is another user's, for example: the rest of the workspace is shown."""
+    closed = workspace / ROOTS["results"] / CT
+
+    def matching(folder: Path, pattern: str) -> list[Path]:
+        if folder == closed:
+            raise UnreadableFolder(str(folder), "the folder cannot be listed: Permission denied")
+        return disk.matching(folder, pattern)
+
+    monkeypatch.setattr("plansguard.nnunet.workspace.disk", SimpleNamespace(**{**vars(disk), "matching": matching}))
+    shown = status().out
+    assert f"{CT}\n  {CT}   damaged  the folder cannot be listed: Permission denied\n" in shown
+    assert f"{OTHER_CT}\n  nnUNetPlans" in shown
 
 
 def test_status_of_a_damaged_checkpoint(workspace: Path) -> None:
