@@ -314,17 +314,19 @@ def _print_next(job: Job) -> None:
     dataset, plans = job.dataset.name, job.plans.identifier
     names = [target.configuration for target in job.targets]
     name = USUAL_CONFIGURATION if USUAL_CONFIGURATION in names else names[-1]
-    pretraining, fold = pretraining_of(job.dataset, job.plans, name), usual_fold(job.dataset)
+    trained = _stage_to_train(job, name)
+    pretraining, fold = pretraining_of(job.dataset, job.plans, trained), usual_fold(job.dataset)
     weights: Word | None = None
-    trained = name if pretraining is not None else _stage_to_train(job, name)
     if pretraining is None:
         model = f"{DEFAULT_TRAINER}__{plans}__{name}"
         later = after_pretraining(job.dataset, job.plans, name, model, ALL)
         commands = [printed_commands.train(dataset, trained, ALL if later else fold, plans=plans), *later]
     else:
-        commands = [*pretraining.commands(dataset, name, plans, fold)]
+        commands = [*pretraining.commands(dataset, trained, plans, fold)]
         weights = pretraining.path if pretraining.is_there else None
-    judged = name if weights or len(names) == 1 else None  # weights fit the configuration that is trained, not others
+    judged = (
+        trained if weights else name if len(names) == 1 else None
+    )  # weights fit the configuration that is trained, not others
     checked = printed_commands.check(dataset, plans=plans, configuration=judged, weights=weights)
     first = configuration_of(job.plans, trained)
     stages = (first, *first.next_stages)  # the training ends with predictions for the cases of the next stages

@@ -143,6 +143,27 @@ def test_next_of_a_migration_preprocesses_what_the_first_stage_predicts_for(work
     assert "nnUNetv2_train 2 3d_lowres 0 -p PretrainPlans" in last
 
 
+def test_the_first_stage_of_a_moved_cascade_is_fine_tuned_first(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(workspace, *STAGES, trained("3d_lowres"), trained("3d_cascade_fullres"), dataset=GIVING)
+    remove("results/nnUNetTrainer__nnUNetPlans__3d_fullres")(workspace, GIVING)
+    assert run("migrate", "-s", "1", "-t", "2", "-tp", "PretrainPlans").code == 0
+    program = str(standin.install(workspace))
+    monkeypatch.setattr(runtime, "command", lambda name: program)
+    monkeypatch.setenv(standin.LOG, str(workspace / "log"))
+    done = run("preprocess", "-d", "2", "-p", "PretrainPlans", "--yes", "-c", "3d_lowres", "-c", "3d_cascade_fullres")
+    weights = place(workspace, GIVING, "results/nnUNetTrainer__nnUNetPlans__3d_lowres/fold_0/checkpoint_final.pth")
+    named = f"-pretrained_weights {weights}"
+    *_, training = commands_after_next(done.out)
+    assert "nnUNetv2_train 2 3d_lowres 0 -p PretrainPlans " in training
+    assert training.endswith(named)
+    found = check("-p", "PretrainPlans", "-c", "3d_cascade_fullres")["findings"]
+    (fix,) = [one["fix"] for one in found if one["code"] == "PG518"]
+    assert "nnUNetv2_train 2 3d_lowres FOLD -p PretrainPlans" in fix
+    assert fix.endswith(named)
+
+
 def test_data_that_the_first_stage_will_predict_for(workspace: Path) -> None:
     edit(workspace, preprocessed(LOWRES_DATA), *STAGES)
     whole, stage = ("-p", "nnUNetPlans"), ("-p", "nnUNetPlans", "-c", "3d_lowres")

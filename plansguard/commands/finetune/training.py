@@ -104,13 +104,15 @@ def _training(
         return _finished(step, folder, side, weights)
     context.add(report)
     errors = [finding for finding in report.active if finding.severity is Severity.ERROR]
+    if missing := _awaited_predictions(run):
+        every = "" if fold == ALL else " and every fold"
+        hint = f"first the same command with -c {run.configuration.get('previous_stage')}{every}"
+        step = replace(step, state=StepState.BLOCKED, because=missing, hint=hint)
     if errors:
         codes = listed(list(dict.fromkeys(finding.code for finding in errors)))
         return replace(step, state=StepState.BLOCKED, because=f"{codes}, see below")
-    if side.lacks_data and (missing := _awaited_predictions(run)):
-        every = "" if fold == ALL else " and every fold"
-        hint = f"first the same command with -c {run.configuration.get('previous_stage')}{every}"
-        return replace(step, state=StepState.BLOCKED, because=missing, hint=hint)
+    if missing:
+        return step
     point = run.resume_point
     total = name.schedule.total
     because = f"step {point.state.step:,} of {total:,} is continued" if point is not None else step.because

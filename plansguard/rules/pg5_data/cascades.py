@@ -159,6 +159,12 @@ def _validated(model: TrainedModel) -> set[str]:
 def _first_stage(
     dataset: Dataset, configuration: Configuration, trainer: str, fold: str, *, validates: bool = False
 ) -> str:
+    """Return the training of a fold of the first stage, from the weights that the plans were migrated for."""
+    from plansguard.subjects.pretraining import pretraining_of  # rarely needed
+
     request = replace(dataset.request, typed=dataset.request.typed.of_another_training)
-    stage, plans = configuration.get("previous_stage"), configuration.plans.identifier
-    return request.training(dataset.name, stage, fold, plans=plans, trainer=trainer, validates=validates)
+    stage, plans = configuration.get("previous_stage"), configuration.plans
+    pretraining = None if validates else pretraining_of(dataset, plans, stage)
+    weights = None if pretraining is None else pretraining.path
+    place = (dataset.name, stage, fold)
+    return request.training(*place, plans=plans.identifier, trainer=trainer, validates=validates, weights=weights)
