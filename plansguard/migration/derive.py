@@ -33,7 +33,7 @@ from plansguard.migration.plan import (
 from plansguard.nnunet import constants, runtime
 from plansguard.nnunet.inheritance import InheritanceError, modern_architecture, resolve_configuration
 from plansguard.nnunet.runtime import PlanningTask
-from plansguard.nnunet.workspace import Workspace
+from plansguard.nnunet.workspace import BETWEEN_NAMES, Workspace, is_folder_name
 from plansguard.records.migration import DERIVE, MigrationRecord
 from plansguard.rules import RULES
 from plansguard.rules.engine.acceptance import Accepted, accept, assert_acceptable
@@ -177,6 +177,12 @@ def _changed(
     configurations = before["configurations"]
     named = dict.fromkeys(one.configuration for one in assignments if one.configuration is not None)
     new = [name for name in named if name not in configurations]
+    for name in new:
+        if BETWEEN_NAMES in name or name != name.strip() or name.startswith("-") or not is_folder_name(name):
+            raise UsageError(
+                f"{name!r} cannot be the name of a configuration",
+                hint="use letters, digits and single '_': the name becomes a part of names of folders",
+            )
     if request.like is not None and not new:
         raise UsageError(
             f"--like {request.like} is for a new configuration, and --set names none",
@@ -208,7 +214,8 @@ def _unchanged(request: DerivationRequest, plans: Plans) -> UsageError:
         what = f"nothing would change: for {request.fit_memory:g} GB, {planner} plans what {plans.identifier} has"
     usual = constants.USUAL_CONFIGURATION
     name = usual if usual in plans.written else plans.configurations[0].name
-    return UsageError(what, hint=f"name a field with --set, such as --set {name}.batch_size=4, or --fit-memory 24GB")
+    planned = "" if request.fit_memory is not None else ", or --fit-memory 24GB"
+    return UsageError(what, hint=f"name a field with --set, such as --set {name}.batch_size=4{planned}")
 
 
 def _apply(assignments: Sequence[Assignment], before: dict[str, Any], after: dict[str, Any]) -> None:

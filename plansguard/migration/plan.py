@@ -27,7 +27,7 @@ from plansguard.migration.rewrite import grafted, moved
 from plansguard.migration.source_dataset import giving_dataset
 from plansguard.nnunet import plans_diff, printed_commands
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
-from plansguard.nnunet.workspace import GROUND_TRUTH, Workspace, checked_identifier
+from plansguard.nnunet.workspace import BETWEEN_NAMES, GROUND_TRUTH, Workspace, checked_identifier
 from plansguard.records.migration import SCHEMA
 from plansguard.rules import RULES
 from plansguard.rules.engine.acceptance import Accepted, accept, assert_acceptable
@@ -213,6 +213,12 @@ def checked_target(identifier: str) -> str:
     if identifier == GROUND_TRUTH:
         raise UsageError(
             f"plans cannot be called {identifier}: nnU-Net keeps the labels in a folder of that name",
+            hint="choose another name with -tp",
+        )
+    if BETWEEN_NAMES in identifier:
+        raise UsageError(
+            f"plans cannot be called {identifier}: nnU-Net divides names of folders at {BETWEEN_NAMES}, and "
+            "nnUNetv2_find_best_configuration stops there",
             hint="choose another name with -tp",
         )
     return checked_identifier(identifier)

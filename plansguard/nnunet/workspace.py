@@ -25,6 +25,8 @@ _BY_COMPLETENESS = (CHECKPOINT_FINAL, CHECKPOINT_BEST, CHECKPOINT_LATEST)
 ROOTS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 #: The folder to which preprocessing copies the labels, and from which the final validation reads them.
 GROUND_TRUTH = "gt_segmentations"
+#: What is between trainer, plans and configuration in the name of a folder of results.
+BETWEEN_NAMES = "__"
 
 
 @dataclass(frozen=True)

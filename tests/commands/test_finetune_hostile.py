@@ -62,6 +62,18 @@ def test_the_name_of_the_folder_of_labels(words: tuple[str, ...]) -> None:
     assert "nnU-Net keeps the labels in a folder of that name" in refused(*words)
 
 
+@pytest.mark.parametrize("words", [(*ROAD[:6], "A__B", *ROAD[7:], "--dry-run"), (*DERIVE, "A__B")])
+def test_names_that_nnunet_divides(words: tuple[str, ...]) -> None:
+    """Its find_best_configuration stops after all trainings: too many values to unpack."""
+    assert "plans cannot be called A__B: nnU-Net divides names of folders at __" in refused(*words)
+
+
+@pytest.mark.parametrize("name", ["a/b", "a__b", "-x", "a ", "\x1b"])
+def test_names_of_new_configurations(name: str) -> None:
+    words = ("derive", "-d", "2", "-tp", "New", "--like", "3d_fullres", "--set", f"{name}.batch_size=4")
+    assert f"{name!r} cannot be the name of a configuration" in refused(*words)
+
+
 def test_the_option_that_names_plans_to_derive(workspace: Path) -> None:
     folder = workspace / ROOTS["preprocessed"] / OTHER_CT
     (folder / "nnUNetPlans.json").rename(folder / "Others.json")
