@@ -268,11 +268,15 @@ def test_plans_that_are_still_to_be_made(workspace: Path) -> None:
 # --- As an object
 
 
-def survey_of(**options: Any) -> Road:
-    """The road of two folds, as it is run."""
+def request_of(**options: Any) -> RoadRequest:
+    """The same road, of two folds."""
     names = ("1", "2", "Moved", "3d_fullres", ("0", "1"), StepSchedule(100))
-    request = RoadRequest(*names, settings=lambda folder: load_settings(None, [folder]), device="cpu", **options)
-    return survey(Workspace.from_environment(), request)
+    return RoadRequest(*names, settings=lambda folder: load_settings(None, [folder]), device="cpu", **options)
+
+
+def survey_of(**options: Any) -> Road:
+    """Its steps, as they are run."""
+    return survey(Workspace.from_environment(), request_of(**options))
 
 
 def test_what_to_type_after_the_last_step() -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from plansguard.commands.check import weights_from
 from plansguard.commands.finetune import training
-from plansguard.commands.finetune.datasets import Side
+from plansguard.commands.finetune.datasets import Context, Side
+from plansguard.commands.finetune.migration import migration_step
 from plansguard.commands.finetune.training import StartingWeights
 from plansguard.commands.train import FROM_SCRATCH
 from plansguard.core import disk
@@ -21,10 +22,10 @@ from plansguard.nnunet.printed_commands import ShellText
 from plansguard.nnunet.workspace import Workspace
 from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.road import RoadStep, StepState
-from tests.commands.test_finetune import CT, OTHER_CT, ROAD, road, step, tree
+from tests.commands.test_finetune import CT, OTHER_CT, ROAD, request_of, road, step, tree
 from tests.support.command import Done, run
 from tests.support.training_records import leave
-from tests.support.variants import ROOTS
+from tests.support.variants import ROOTS, put
 
 pytestmark = [pytest.mark.workspace(CT, OTHER_CT), pytest.mark.usefixtures("workspace")]
 
@@ -214,13 +215,14 @@ def test_status_aligns_names_that_are_escaped(workspace: Path) -> None:
 # --- States of finished trainings
 
 
-def finished(workspace: Path, given: Path | None, asked: Path) -> RoadStep:
+def finished(workspace: Path, given: Path | None, asked: Path, *, replaces_plans: bool = False) -> RoadStep:
     """The step of a training that began with the weights ``given``, in a road with those ``asked`` for."""
     folder = leave(workspace, [FROM_SCRATCH], weights=given).parent
     dataset = dataset_of(Workspace.from_environment(), OTHER_CT)
     weights = StartingWeights(asked, weights_from(given or asked))
     step = RoadStep("train", StepState.NEEDED, "50 steps", ShellText("plansguard train"), "0")
-    return training._finished(step, folder, Side(dataset, "nnUNetPlans"), weights)
+    side = Side(dataset, "nnUNetPlans", replaces_plans=replaces_plans)
+    return training._finished(step, folder, side, weights)
 
 
 def test_a_training_from_other_weights_is_not_that_of_the_road(workspace: Path) -> None:
@@ -234,6 +236,29 @@ def test_a_training_from_other_weights_is_not_that_of_the_road(workspace: Path) 
     step = finished(workspace, given, other)
     assert (step.state, step.because) == (StepState.BLOCKED, "weights changed since this was trained")
     assert str(other) in step.hint
+
+
+def test_a_training_whose_plans_are_to_be_replaced(workspace: Path) -> None:
+    """After the migration it would no longer be that of its plans; this is known before."""
+    weights = workspace / ROOTS["results"] / CT / "nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/checkpoint_final.pth"
+    step = finished(workspace, weights, weights, replaces_plans=True)
+    assert (step.state, step.because) == (
+        StepState.BLOCKED,
+        "this was trained with the plans that are to be replaced",
+    )
+    migrated = ("migrate", "-s", "1", "-t", "2", "-tp", "Moved")
+    assert run(*migrated).code == 0
+    assert not replaced()
+    put("preprocessed/nnUNetPlans.json", "/configurations/3d_fullres/batch_size", 3)(workspace, CT)
+    assert replaced()
+
+
+def replaced() -> bool:
+    """Whether the migration of a road would replace plans."""
+    context = Context(Workspace.from_environment(), request_of())
+    side = Side(dataset_of(context.workspace, OTHER_CT), "Moved")
+    migration_step(context, side, "1", None)
+    return side.replaces_plans
 
 
 def test_a_training_from_random_weights_is_not_that_of_the_road(workspace: Path) -> None:

@@ -29,7 +29,8 @@ class Side:
 
     ``dataset`` contains the documents that the steps before write. ``plans`` is the identifier of the plans that train
     here. ``unplanned`` is the step that makes the plans from which these come: before it, nothing about them can be
-    judged. ``lacks_data`` and ``lacks_weights`` are whether a step before makes the data or the weights.
+    judged. ``lacks_data`` and ``lacks_weights`` are whether a step before makes the data or the weights,
+    and ``replaces_plans`` whether one replaces the plans.
     """
 
     dataset: Dataset
@@ -37,6 +38,7 @@ class Side:
     unplanned: str = ""
     lacks_data: bool = False
     lacks_weights: bool = False
+    replaces_plans: bool = False
 
     def rules(self) -> list[Rule]:
         """The rules that can judge a training here now: not those about what a step is still to make."""

@@ -62,6 +62,7 @@ def migration_step(
     if cause:
         migration = plan_migration(context.workspace, replace(asked, force=True), settings, side.dataset)
         step = replace(step, because=cause, command=command(options=[*context.accepted, "--force"]))
+        side.replaces_plans = True
     context.add(_without_proof(migration.report) if request.pretraining is not None else migration.report)
     side.dataset = replace(migration.pair.receiving, request=Request())
     errors = [finding.code for finding in migration.report.active if finding.severity is Severity.ERROR]

@@ -225,6 +225,13 @@ def _finished(step: RoadStep, folder: Path, side: Side, weights: StartingWeights
             because="this was trained from random weights",
             hint=f"move {displayed(str(folder))} away to train again",
         )
+    if side.replaces_plans:
+        return replace(
+            step,
+            state=StepState.BLOCKED,
+            because="this was trained with the plans that are to be replaced",
+            hint=f"move {displayed(str(folder))} away to train again",
+        )
     rows = [row for row in verification.rows if not row.state.holds]
     rows = [row for row in rows if not (side.lacks_data and row.document == DATA.name)]
     if not rows:
