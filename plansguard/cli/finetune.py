@@ -41,6 +41,9 @@ from plansguard.core.errors import UsageError
 from plansguard.nnunet.workspace import FOLDS, ROOTS, Workspace
 from plansguard.training.schedule import STOCK_PER_WINDOW
 
+#: Steps that run where nnU-Net is not installed.
+_WITHOUT_NNUNET = ("migrate", "check")
+
 if TYPE_CHECKING:
     from plansguard.commands.finetune.request import RoadRequest
     from plansguard.render import Screen
@@ -176,7 +179,7 @@ def finetune(
 
 def _run(typed: Namespace) -> NoReturn:
     """Survey the road, show it, and run what is needed. ``typed`` are the options, by the names of the parameters."""
-    from plansguard.commands.finetune.execution import slots_of
+    from plansguard.commands.finetune.execution import slots_of, up_to
     from plansguard.commands.finetune.request import steps_of
     from plansguard.commands.finetune.survey import survey
 
@@ -204,7 +207,8 @@ def _run(typed: Namespace) -> NoReturn:
         _print_script(typed, road, workspace, seconds)
     if typed.dry_run or typed.prints is not None:
         raise typer.Exit(0)
-    assert_installed()
+    if any(step.name not in _WITHOUT_NNUNET for step in up_to(road, typed.until)):
+        assert_installed()
     _confirm(road, typed.until, yes=typed.yes)
     _drive(workspace, road, partial(survey, workspace, request), typed.until, slots, seconds)
 

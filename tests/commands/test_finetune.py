@@ -14,6 +14,7 @@ from plansguard.cli.common_options import load_settings
 from plansguard.commands.finetune.execution import up_to
 from plansguard.commands.finetune.request import RoadRequest, steps_of
 from plansguard.commands.finetune.survey import survey
+from plansguard.nnunet.install import trainer_folder
 from plansguard.nnunet.workspace import Workspace
 from plansguard.subjects.road import Road
 from plansguard.training.schedule import StepSchedule
@@ -263,6 +264,18 @@ def test_plans_that_are_still_to_be_made(workspace: Path) -> None:
     ]
     assert done.json["plans"] == "nnUNetPlans"  # the plans that are fine-tuned, and not those that -tp names
     assert [one["name"] for one in done.json["steps"]] == list(steps_of("pretrain"))
+
+
+# --- Without nnU-Net
+
+
+def test_plans_are_moved_where_nothing_can_be_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer_folder, "obstacle", lambda: "training needs nnU-Net, which is not installed here")
+    refused = run(*ROAD)
+    assert (refused.code, "which is not installed here" in refused.err) == (2, True)
+    moved = run(*ROAD, "--until", "migrate")
+    assert (moved.code, moved.err.endswith("plansguard: done up to migrate\n")) == (0, True), moved.err
+    assert step(road("-f", "0"), "migrate")["state"] == "done"
 
 
 # --- As an object
