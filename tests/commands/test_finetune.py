@@ -182,41 +182,56 @@ def test_a_blocked_road_starts_nothing() -> None:
     assert "Nothing was started. Fix what blocks the road; the same command then continues." in done.err
 
 
+ALL_CASES = ("lung_000", "lung_001", "lung_002", "lung_003")
+
+
 @pytest.mark.workspace(CASCADE)
 @pytest.mark.parametrize(
     ("predicted", "because"),
     [
         ((), "3d_lowres has not predicted any case for 3d_cascade_fullres"),
         (("lung_000",), "3d_lowres has not predicted lung_001, lung_002 and 1 more for 3d_cascade_fullres"),
-        (("lung_000", "lung_001", "lung_002", "lung_003"), ""),
+        (ALL_CASES, ""),
     ],
 )
 def test_a_cascade_needs_the_predictions_of_its_first_stage(
     workspace: Path, predicted: tuple[str, ...], because: str
 ) -> None:
     """This is known before its data are made."""
+    trained = training_of_cascade(workspace, predicted)
+    assert (trained["state"] == "blocked", trained["because"] if because else "") == (bool(because), because)
+    assert trained["hint"] == ("first the same command with -c 3d_lowres and every fold" if because else "")
+
+
+@pytest.mark.workspace(CASCADE)
+def test_a_cascade_needs_as_many_labels(workspace: Path) -> None:
+    """This is known before the pretraining."""
+    trained = training_of_cascade(workspace, ALL_CASES, labels={"background": 0, "lung": 1})
+    assert (trained["state"], trained["because"]) == ("blocked", "2 input channels here, 3 in the pretraining")
+
+
+def training_of_cascade(
+    workspace: Path, predicted: tuple[str, ...], labels: dict[str, int] | None = None
+) -> dict[str, Any]:
+    """The training of the second stage on a dataset for which its first stage has predicted these cases."""
     target = "Dataset015_Target"
-    for name in ("dataset.json", "dataset_fingerprint.json"):
-        content = (workspace / ROOTS["preprocessed"] / CASCADE / name).read_bytes()
-        put_file(workspace / ROOTS["preprocessed"] / target / name, content)
-    put_file(
-        workspace / ROOTS["raw"] / target / "dataset.json",
-        (workspace / ROOTS["raw"] / CASCADE / "dataset.json").read_bytes(),
-    )
+    own, other = (workspace / ROOTS["preprocessed"] / name for name in (target, CASCADE))
+    put_file(own / "dataset_fingerprint.json", (other / "dataset_fingerprint.json").read_bytes())
+    document = json.loads((other / "dataset.json").read_bytes())
+    document["labels"] = labels or document["labels"]
+    for folder in (own, workspace / ROOTS["raw"] / target):
+        put_file(folder / "dataset.json", json.dumps(document).encode())
     for name in (CASCADE, target):
-        for case in ("lung_000", "lung_001", "lung_002", "lung_003"):
+        for case in ALL_CASES:
             put_file(workspace / ROOTS["raw"] / name / f"imagesTr/{case}_0000.nii.gz")
             put_file(workspace / ROOTS["raw"] / name / f"labelsTr/{case}.nii.gz")
     splits = [{"train": ["lung_000", "lung_001", "lung_002"], "val": ["lung_003"]}]
-    put_file(workspace / ROOTS["preprocessed"] / target / "splits_final.json", json.dumps(splits).encode())
+    put_file(own / "splits_final.json", json.dumps(splits).encode())
     model = workspace / ROOTS["results"] / target / "nnUNetTrainer_100steps_lr1en3__Moved__3d_lowres"
     for case in predicted:
         put_file(model / "predicted_next_stage/3d_cascade_fullres" / f"{case}.b2nd")
     words = ("-tp", "Moved", "-c", "3d_cascade_fullres", "--steps", "100", "-device", "cpu")
-    done = road("-f", "0", "--pretrain-steps", "50", words=("finetune", "-s", "5", "-t", "15", *words))
-    trained = step(done, "train")
-    assert (trained["state"] == "blocked", trained["because"] if because else "") == (bool(because), because)
-    assert trained["hint"] == ("first the same command with -c 3d_lowres and every fold" if because else "")
+    return step(road("-f", "0", "--pretrain-steps", "50", words=("finetune", "-s", "5", "-t", "15", *words)), "train")
 
 
 def put_file(path: Path, content: bytes = b"") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,12 +22,15 @@ from plansguard.documents.file_names import TRAINING_RECORD_NAME
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.command_line import parse
 from plansguard.nnunet.constants import CHECKPOINT_FINAL, CHECKPOINTS, TRAIN
+from plansguard.nnunet.network import parameters
+from plansguard.nnunet.network.unet import UnknownNetwork
 from plansguard.nnunet.printed_commands import ShellText, Word
 from plansguard.nnunet.workspace import ALL, displayed
 from plansguard.records.recorded_documents import DATA
 from plansguard.records.verify import verify
 from plansguard.rules.pg5_data.helpers import cases_of, requested_folds
 from plansguard.rules.pg7_run.hardware import checkpoint_size, gpu_memory_needed
+from plansguard.subjects.discovery import configuration_of, plans_of
 from plansguard.subjects.request import Reading, TypedOptions
 from plansguard.subjects.road import RoadStep, StepState
 from plansguard.subjects.training_run import TrainingRun
@@ -34,6 +38,7 @@ from plansguard.training.resume import validated
 from plansguard.training.trainer_name import StepName, options_of, trainer_name
 
 _OF_GPUS = frozenset({"fewer-gpus-than-asked", "gpu-memory-too-small"})
+_CHANNELS = "the second stage of a cascade has one more for each foreground label, so that both datasets need as many"
 #: No more than this many changes of a finished training, or missing predictions, are named.
 _NAMED = 2
 
@@ -42,11 +47,13 @@ _NAMED = 2
 class StartingWeights:
     """The weights of a fine-tuning: the path that nnU-Net reads, and what is in it where that can be read already.
 
-    The path is a placeholder where it is not known.
+    The path is a placeholder where it is not known. ``channels`` are the input channels of the second
+    stage of a cascade that a step of the road pretrains, None for other networks.
     """
 
     path: Word
     checkpoint: Checkpoint | None = None
+    channels: int | None = None
 
 
 def pretraining(context: Context, side: Side, name: StepName) -> tuple[RoadStep, StartingWeights]:
@@ -54,7 +61,7 @@ def pretraining(context: Context, side: Side, name: StepName) -> tuple[RoadStep,
     step = _training(context, side, "pretrain", ALL, name, None)
     final = _model_folder(context, side, name) / f"fold_{ALL}" / CHECKPOINT_FINAL
     checkpoint = weights_from(final) if step.state is StepState.DONE else None
-    return step, StartingWeights(final, checkpoint)
+    return step, StartingWeights(final, checkpoint, None if side.unplanned else _channels_of_cascade(context, side))
 
 
 def fine_tuning(context: Context, side: Side, name: StepName, weights: StartingWeights) -> list[RoadStep]:
@@ -104,6 +111,11 @@ def _training(
         return _finished(step, folder, side, weights)
     context.add(report)
     errors = [finding for finding in report.active if finding.severity is Severity.ERROR]
+    if weights is not None and weights.checkpoint is None and weights.channels is not None:
+        here = _channels_of_cascade(context, side)
+        if here not in (None, weights.channels):
+            because = f"{here} input channels here, {weights.channels} in the pretraining"
+            return replace(step, state=StepState.BLOCKED, because=because, hint=_CHANNELS)
     if missing := _awaited_predictions(run):
         every = "" if fold == ALL else " and every fold"
         hint = f"first the same command with -c {run.configuration.get('previous_stage')}{every}"
@@ -118,6 +130,18 @@ def _training(
     because = f"step {point.state.step:,} of {total:,} is continued" if point is not None else step.because
     disk_space, gpu_memory = _needs(run)
     return replace(step, because=because, disk=disk_space, gpu_memory=gpu_memory)
+
+
+def _channels_of_cascade(context: Context, side: Side) -> int | None:
+    """The input channels of the second stage of a cascade; None for other networks, and where they are not known.
+
+    The migration compares the channels of images.
+    """
+    with suppress(PlansguardError, UnknownNetwork):
+        configuration = configuration_of(plans_of(side.dataset, side.plans), context.request.configuration).resolved
+        if configuration.get("previous_stage") is not None:
+            return parameters.input_channels(configuration, side.dataset.dataset_json.value)
+    return None
 
 
 def _awaited_predictions(run: TrainingRun) -> str:
