@@ -141,7 +141,7 @@ def _fine_tuning(request: RoadRequest, base: str) -> StepName:
     return StepName(base, replace(request.schedule, rate=rate))
 
 
-# --- StartingWeights that exist
+# --- Weights that exist
 
 
 def _weights(context: Context, migration: Migration | None) -> tuple[StartingWeights, Pretraining]:
