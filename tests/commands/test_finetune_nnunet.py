@@ -110,9 +110,11 @@ def assert_killed(unbroken: Path, here: Path, *, kills: int, folds: tuple[str, .
 
 
 def test_stopped_in_time(unbroken: Path) -> None:
-    """A time limit ends a training with a checkpoint and the road with 75; the same command continues there."""
-    words = (*WORDS, "-f", "2", "--until", "train")
+    """A training that stops in time ends the road with 75; the same command continues there."""
+    words = (*WORDS, "-f", "2", "--until", "train", "--steps", "90")
     code, output = roads.finish(unbroken, *words, "--max-time", "1s")
+    assert (code, "stopped in time" in output, "there is no checkpoint" in output) == (75, True, False), output
+    code, output = roads.finish(unbroken, *words, PLANSGUARD_MAX_TIME="1s")
     assert (code, "stopped in time: train fold 2; the same command continues" in output) == (75, True), output
     code, output = roads.finish(unbroken, *words)
     assert (code, "is continued, at step" in output) == (0, True), output

@@ -58,11 +58,11 @@ def environment(root: Path) -> dict[str, str]:
     return {**os.environ, **stepping.ENVIRONMENT, **variables, **trainers, "PYTHONPATH": str(ROOT)}
 
 
-def begin(root: Path, *words: str) -> subprocess.Popen[str]:
-    """Start ``plansguard finetune`` in the workspace."""
+def begin(root: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
+    """Start ``plansguard finetune`` in the workspace, with these variables as well."""
     return subprocess.Popen(
         [sys.executable, "-m", "plansguard", "finetune", *words],
-        env=environment(root),
+        env={**environment(root), **variables},
         cwd=root,
         text=True,
         stdout=subprocess.PIPE,
@@ -70,9 +70,9 @@ def begin(root: Path, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def finish(root: Path, *words: str) -> tuple[int, str]:
+def finish(root: Path, *words: str, **variables: str) -> tuple[int, str]:
     """Run ``plansguard finetune`` to its end; return the exit code and all output."""
-    process = begin(root, *words)
+    process = begin(root, *words, **variables)
     output, _ = process.communicate()
     return process.returncode, output
 
