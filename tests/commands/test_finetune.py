@@ -165,7 +165,7 @@ def test_weights_are_asked_for(workspace: Path) -> None:
     shutil.rmtree(workspace / ROOTS["results"] / CT)
     done = run(*ROAD, "--dry-run")
     assert done.code == 2
-    assert "no weights are known for 3d_fullres of nnUNetPlans of 1" in done.err
+    assert "no weights are known: 3d_fullres of nnUNetPlans of 1" in done.err
     assert "name them with -pretrained_weights CHECKPOINT, or train them first with --pretrain-steps N" in done.err
 
 

@@ -41,7 +41,9 @@ GIVING, CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 MODEL = f"nnUNet_results/{GIVING}/nnUNetTrainer__nnUNetPlans__3d_fullres"
 FINAL = f"{{workspace}}/{MODEL}/fold_0/checkpoint_final.pth"
 MIGRATE = ("migrate", "-s", "1", "-t", "2", "-tp", "PretrainPlans")
+ROAD = ("finetune", "-s", "1", "-t", "2", "-tp", "Moved", "-c", "3d_fullres", "-f", "0", "--steps", "9", "--dry-run")
 DERIVE = ("derive", "-d", "2", "-tp", "Derived", "--set", "3d_fullres.batch_size=4")
+DERIVE_FILE = ("derive", "-p", "{workspace}/plans in git/nnUNetPlans.json", "-tp", "Mine", *DERIVE[-2:])
 GATE = ("gate", "--dry-run", "--data", "headers", "--")
 
 
@@ -64,6 +66,18 @@ class Situation:
 def zipped(workspace: Path, dataset: str) -> None:
     """Put the trained model into an archive, as nnU-Net exports it."""
     shutil.make_archive(str(workspace / "model"), "zip", workspace / "nnUNet_results", GIVING)
+
+
+def unplanned(workspace: Path, dataset: str) -> None:
+    """Delete the plans of the dataset."""
+    for path in place(workspace, dataset, PLANS).parent.glob("nnUNet*Plans.json"):
+        path.unlink()
+
+
+def repository(workspace: Path, dataset: str) -> None:
+    """Copy plans to a folder outside nnU-Net's."""
+    (workspace / "plans in git").mkdir()
+    shutil.copy(place(workspace, dataset, PLANS), workspace / "plans in git")
 
 
 def untrained(workspace: Path, dataset: str) -> None:
@@ -116,7 +130,19 @@ SITUATIONS: tuple[Situation, ...] = (
         4,
     ),
     Situation("next after a migration of an unfinished training", MIGRATE, (unfinished,), 4),
+    Situation("a road", (*ROAD, "-device", "cpu"), commands=5),
+    Situation(
+        "a road of plans that are still to be made",
+        (*ROAD, "-device", "cpu", "--workflow", "graft"),
+        (unplanned,),
+        6,
+        ("has no plans",),  # nnU-Net plans, which is not run here
+    ),
     Situation("next after a derivation", DERIVE, commands=2),
+    Situation("a derivation without plans", ("derive", *DERIVE[3:])),
+    Situation("undo of a derivation with other options", (*DERIVE, "--undo"), allowed=("is recorded",)),
+    Situation("next after a derivation of a file", DERIVE_FILE, (repository,)),
+    Situation("a migration within a dataset", ("migrate", "-s", "2", "-t", "2", "-tp", "Mine")),
     Situation(
         "next after a derivation of migrated plans",
         (*DERIVE[:-1], "3d_fullres.batch_size=3", "-p", "PretrainPlans"),

@@ -23,6 +23,7 @@ from tests.support.typed_commands import state_of
 ELSEWHERE = {
     "plansguard/commands/train.py:next_commands": "after a training: tests/commands/test_printed_trainings.py",
     "plansguard/commands/train.py:_prediction": "after a training: tests/commands/test_printed_trainings.py",
+    "plansguard/commands/finetune/training.py:_finished": "after a training: tests/commands/test_finetune_hostile.py",
     "plansguard/records/verify.py:compare": "after a training: tests/records/test_verify.py",
     "plansguard/render/verify_receipt.py:summary": "after trainings: tests/records/test_verify_results.py",
     "plansguard/rules/engine/helpers.py:preprocess_command": "with -p: tests/rules/engine/test_printed_commands.py",

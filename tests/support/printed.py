@@ -18,6 +18,7 @@ PLACEHOLDERS: Final = {
     "CHECKPOINT": "checkpoint_final.pth",  # weights that plansguard has not seen
     "CONFIGURATION": "3d_fullres",  # of a dataset that is not named
     "DATASET": "2",  # where weights or plans are to go
+    "FIELD=VALUE": "3d_fullres.batch_size=4",  # what plans are to have
     "FILE": "file",  # where a copy is to go
     "FOLD": "0",  # of a training that is still to be made
     "FOLDER": "folder",  # with code or results of the user
@@ -135,6 +136,10 @@ def without_env(words: Sequence[str]) -> tuple[list[str], dict[str, str | None]]
 def obstacle(words: Sequence[str]) -> str | None:
     """Return why a command cannot be typed as it is; None where its own parser accepts it."""
     values = [word.rpartition("=")[2] for word in words if " " not in word]
+    values = [
+        "" if word in PLACEHOLDERS else value
+        for word, value in zip([one for one in words if " " not in one], values, strict=True)
+    ]
     unknown = [value for value in values if value not in PLACEHOLDERS and _UNKNOWN.search(value)]
     if unknown:
         return f"only the user knows {', '.join(unknown)}: {shlex.join(words)}"

@@ -16,7 +16,8 @@ from plansguard.commands.finetune.training import StartingWeights
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Report, merged
 from plansguard.migration.messages import weights_of
-from plansguard.migration.plan import Migration, receiving_dataset
+from plansguard.migration.plan import Migration, MigrationRequest, receiving_dataset
+from plansguard.migration.plan import plan as plan_migration
 from plansguard.migration.source_dataset import names_a_path
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER, base_trainer
 from plansguard.nnunet.printed_commands import CHECKPOINT
@@ -69,6 +70,7 @@ def _with_moved_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
     steps.append(preparation.fingerprint(context, side, verifies=request.verifies))
     if request.workflow == "graft":
         own = Side(dataset, _own_plans(dataset, request.onto, request))
+        context.request = request = replace(request, onto=own.plans)
         steps.append(preparation.planning(context, own))
         side.unplanned = side.unplanned or own.unplanned
     step, migration = migration_step(context, side, request.source, source_plans)
@@ -78,7 +80,7 @@ def _with_moved_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
         side.unplanned = step.name  # in the wrong direction, for example, there are no weights to be found
         weights = StartingWeights(request.weights or CHECKPOINT)
     if weights is None:
-        weights, pretraining = _weights(context, migration)
+        weights, pretraining = _weights(context, migration or _moved_whole(context, dataset))
         base = request.trainer or base_trainer(pretraining.fine_tuning_trainer)
         unpacking = preparation.unpacking(pretraining) if pretraining.unpack else None
     steps.append(preparation.data(context, side))
@@ -144,7 +146,18 @@ def _fine_tuning(request: RoadRequest, base: str) -> StepName:
 # --- Weights that exist
 
 
-def _weights(context: Context, migration: Migration | None) -> tuple[StartingWeights, Pretraining]:
+def _moved_whole(context: Context, dataset: Dataset) -> Migration:
+    """The migration of the plans as they are, for a graft onto plans that are still to be made: it has the weights."""
+    request = context.request
+    return plan_migration(
+        context.workspace,
+        MigrationRequest(request.source, dataset.name, request.plans, request.source_plans, reader=request.reader),
+        request.settings(dataset.folder),
+        dataset,
+    )
+
+
+def _weights(context: Context, migration: Migration) -> tuple[StartingWeights, Pretraining]:
     """The weights to fine-tune: those named, else those that the plans belong to. UsageError where none are known."""
     request = context.request
     if request.weights is not None:
@@ -152,11 +165,10 @@ def _weights(context: Context, migration: Migration | None) -> tuple[StartingWei
         return StartingWeights(request.weights, checkpoint), Pretraining(
             request.weights, getattr(checkpoint, "trainer", None)
         )
-    pretraining = Pretraining(CHECKPOINT) if migration is None else weights_of(migration.pair, request.configuration)
+    pretraining = weights_of(migration.pair, request.configuration)
     if pretraining.path == CHECKPOINT:
-        plans = "" if migration is None else f" of {migration.pair.plans.identifier}"
         raise UsageError(
-            f"no weights are known for {request.configuration}{plans} of {request.source}",
+            f"no weights are known: {request.configuration} of {migration.pair.plans.identifier} of {request.source}",
             hint="name them with -pretrained_weights CHECKPOINT, or train them first with --pretrain-steps N",
         )
     if pretraining.finish:
@@ -170,9 +182,9 @@ def _weights(context: Context, migration: Migration | None) -> tuple[StartingWei
     return StartingWeights(path, weights_from(path)), pretraining
 
 
-def _packed(migration: Migration | None, configuration: str) -> Checkpoint | None:
+def _packed(migration: Migration, configuration: str) -> Checkpoint | None:
     """The checkpoint in a zip archive that the plans come from."""
-    giving = None if migration is None else migration.pair.giving
+    giving = migration.pair.giving
     for model in (giving.models or ()) if isinstance(giving, ExternalDataset) else ():
         for stored in read_models(model.archive) if model.archive is not None else ():
             if stored.folder == model.folder and configuration in (model.configuration, ""):
