@@ -43,7 +43,7 @@ FINAL = f"{{workspace}}/{MODEL}/fold_0/checkpoint_final.pth"
 MIGRATE = ("migrate", "-s", "1", "-t", "2", "-tp", "PretrainPlans")
 ROAD = ("finetune", "-s", "1", "-t", "2", "-tp", "Moved", "-c", "3d_fullres", "-f", "0", "--steps", "9", "--dry-run")
 DERIVE = ("derive", "-d", "2", "-tp", "Derived", "--set", "3d_fullres.batch_size=4")
-DERIVE_FILE = ("derive", "-p", "{workspace}/plans in git/nnUNetPlans.json", "-tp", "Mine", *DERIVE[-2:])
+DERIVE_FILE = ("derive", "{workspace}/plans in git/nnUNetPlans.json", "-tp", "Mine", *DERIVE[-2:])
 GATE = ("gate", "--dry-run", "--data", "headers", "--")
 
 
