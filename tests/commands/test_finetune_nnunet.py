@@ -34,8 +34,8 @@ EARLIEST, LATEST = 0.5, 12.0
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which the road of two folds ran to its end."""
-    return to_the_end(roads.make_workspace(tmp_path_factory.mktemp("unbroken")), "-f", "0", "1")
+    """A workspace in which the road of one fold ran to its end."""
+    return to_the_end(roads.make_workspace(tmp_path_factory.mktemp("unbroken")), "-f", "0")
 
 
 def to_the_end(root: Path, *folds: str) -> Path:
@@ -59,24 +59,24 @@ def weights_of(root: Path) -> dict[str, dict[str, Any]]:
 
 def test_from_raw_images_to_folds(unbroken: Path) -> None:
     folder = unbroken / ROOTS["results"] / roads.TARGET / f"{MODEL}_lr1en3__Moved__{CONFIGURATION}"
-    assert [(folder / f"fold_{fold}/validation/summary.json").is_file() for fold in range(3)] == [True, True, False]
-    assert (folder / "crossval_results_folds_0_1/postprocessing.pkl").is_file()
+    assert [(folder / f"fold_{fold}/validation/summary.json").is_file() for fold in range(2)] == [True, False]
+    assert (folder / "crossval_results_folds_0/postprocessing.pkl").is_file()
     receipt = json.loads((folder / "fold_0/plansguard_receipt.json").read_bytes())
     assert receipt["starts"][0]["command"][:2] == ["plansguard", "train"]
 
 
 def test_typed_once_more_nothing_runs(unbroken: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in unbroken.rglob("*") if path.is_file()}
-    code, output = roads.finish(unbroken, *WORDS, "-f", "0", "1", "-q")
+    code, output = roads.finish(unbroken, *WORDS, "-f", "0", "-q")
     assert code == 0, output
-    assert "11 steps: 11 done; no findings" in output
+    assert "10 steps: 10 done; no findings" in output
     assert "plansguard: step" not in output
     now = {path: path.stat().st_mtime_ns for path in unbroken.rglob("*") if path.is_file()}
     assert {path for path in before if now.get(path) != before[path]} == set()
 
 
 def test_killed_at_random_moments(unbroken: Path, tmp_path: Path) -> None:
-    assert_killed(unbroken, tmp_path, kills=3, folds=("-f", "0", "1"))
+    assert_killed(unbroken, tmp_path, kills=2, folds=("-f", "0"))
 
 
 @pytest.mark.long
@@ -109,17 +109,19 @@ def assert_killed(unbroken: Path, here: Path, *, kills: int, folds: tuple[str, .
         assert all(torch.equal(found[fold][name], tensor) for name, tensor in weights.items()), (waited, fold)
 
 
+@pytest.mark.long
 def test_stopped_in_time(unbroken: Path) -> None:
     """A training that stops in time ends the road with 75; the same command continues there."""
-    words = (*WORDS, "-f", "2", "--until", "train", "--steps", "90")
+    words = (*WORDS, "-f", "1", "--until", "train", "--steps", "90")
     code, output = roads.finish(unbroken, *words, "--max-time", "1s")
     assert (code, "stopped in time" in output, "there is no checkpoint" in output) == (75, True, False), output
     code, output = roads.finish(unbroken, *words, PLANSGUARD_MAX_TIME="1s")
-    assert (code, "stopped in time: train fold 2; the same command continues" in output) == (75, True), output
+    assert (code, "stopped in time: train fold 1; the same command continues" in output) == (75, True), output
     code, output = roads.finish(unbroken, *words)
     assert (code, "is continued, at step" in output) == (0, True), output
 
 
+@pytest.mark.long
 def test_from_a_released_zip(unbroken: Path, tmp_path: Path) -> None:
     """Only the zip and raw images are there."""
     root = roads.make_workspace(tmp_path / "released")
@@ -136,6 +138,7 @@ def test_from_a_released_zip(unbroken: Path, tmp_path: Path) -> None:
     assert "unpack: nnUNetv2_install_pretrained_model_from_zip released.zip" in output
 
 
+@pytest.mark.long
 def test_pretrained_for_the_plans_of_the_target(tmp_path: Path) -> None:
     """Raw images alone: nnU-Net plans the target, its plans go to the other dataset, and the weights come back."""
     root = roads.make_workspace(tmp_path)
