@@ -38,6 +38,8 @@ OUTPUTS = {
     "explain": ("explain", "PG101"),
     "env": ("env",),
     "verification": ("verify-receipt", "{ready}/nnUNet_results"),
+    "road": ("finetune", *"-s 1 -t 2 -tp Moved -c 3d_fullres --steps 100 -device cpu --dry-run".split()),
+    "status": ("status",),
     "preprocessing": ("preprocess", "-d", "2", "-c", "3d_fullres", "--dry-run"),
 }
 #: In a table of faults: the key goes away.
@@ -267,6 +269,8 @@ BROKEN: dict[str, dict[str, Any]] = {
     "explain": {"/rule/code": 101, "/page": GONE},
     "env": {"/variables": ["x"], "/path": "x"},
     "verification": {"/holds": "yes", "/receipts/0/documents/0/state": GONE, "/receipts/0/starts": {}},
+    "road": {"/steps/0/state": "over", "/steps/1/because": GONE, "/steps/0/reads": "x", "/report/summary/error": GONE},
+    "status": {"/rows/0/state": "over", "/rows/0/plans": GONE, "/row": 1},
     "preprocessing": {"/cases": "5", "/targets/0/command": "x", "/report/summary/error": GONE},
     "diff": {"/facets/looks": 1, "/changes/0/facet": "looks", "/changes/1/parts": "one", "/changes/2/field": GONE},
 }
