@@ -25,7 +25,8 @@ from tests.support.command import run, start
 from tests.support.demos import Session, assert_shown, play
 from tests.support.variants import ROOTS
 
-pytestmark = [pytest.mark.nnunet, pytest.mark.slow]
+#: tests/commands/test_finetune_nnunet.py goes the same road by one command, and tests/rules judge the same mistakes.
+pytestmark = [pytest.mark.nnunet, pytest.mark.slow, pytest.mark.long]
 
 PRETRAINING, FINETUNING = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 MOVED, OWN = (
@@ -107,7 +108,6 @@ def test_what_was_learned(road: Session) -> None:
     assert dice_of(road) > LEARNED
 
 
-@pytest.mark.long
 def test_killed_and_continued(workspace: Path) -> None:
     """SIGKILL to the whole training, between two checkpoints; then the same steps in all."""
     options = "--steps 12 --per-epoch 6 --validation 2 --save-every 2 --lr 0.001"

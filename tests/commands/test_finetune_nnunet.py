@@ -144,8 +144,8 @@ def test_pretrained_for_the_plans_of_the_target(tmp_path: Path) -> None:
     root = roads.make_workspace(tmp_path)
     shutil.rmtree(root / ROOTS["preprocessed"] / roads.SOURCE)
     words = ("-s", "3", "-t", "13", "-tp", "ForTarget", "-c", CONFIGURATION, "-f", "0", "--workflow", "pretrain")
-    words = (*words, "--pretrain-steps", "2", *SCHEDULE, "--steps", "2")
-    code, output = roads.finish(root, *words, nnUNet_n_proc_DA="1")  # the planner needs a thread
+    length = ("--pretrain-steps", "2", *SCHEDULE, "--steps", "2")
+    code, output = roads.finish(root, *words, *length, nnUNet_n_proc_DA="1")  # the planner needs a thread
     assert code == 0, output
     (final,) = (root / ROOTS["results"] / roads.TARGET).rglob("checkpoint_final.pth")
     assert final.parent.parent.name == f"nnUNetTrainer_2steps_3per_1val_lr1en3__nnUNetPlans__{CONFIGURATION}"

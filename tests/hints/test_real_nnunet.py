@@ -21,7 +21,8 @@ from tests.conftest import ROOT
 from tests.support.printed import commands, filled
 from tests.support.variants import PLANS, ROOTS, lay_out, place
 
-pytestmark = [pytest.mark.slow, pytest.mark.nnunet]
+#: test_situations.py types the same commands with stand-ins for nnU-Net.
+pytestmark = [pytest.mark.slow, pytest.mark.nnunet, pytest.mark.long]
 
 GIVING, RECEIVING = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 SETTINGS = {"nnUNet_n_proc_DA": "0", "nnUNet_def_n_proc": "1", "nnUNet_compile": "f", "CUDA_VISIBLE_DEVICES": ""}

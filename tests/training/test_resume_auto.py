@@ -15,6 +15,7 @@ from tests.support.variants import point_to
 pytestmark = [
     pytest.mark.nnunet,
     pytest.mark.slow,
+    pytest.mark.long,  # tests/commands/test_finetune_nnunet.py kills roads, whose trainings continue by the same option
     pytest.mark.skipif(os.name == "nt", reason="processes are forked and killed"),
 ]
 TRAINER = "nnUNetTrainer_80steps_40per_1val"
