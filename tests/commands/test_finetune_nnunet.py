@@ -28,6 +28,8 @@ WORDS = (
     *("--pretrain-steps", "6", *SCHEDULE),
 )
 MODEL = f"{roads.TRAINER}_6steps_3per_1val"
+#: Of weights that are below 1. A step that is made twice, or with other patches, changes far more.
+LAST_BITS = 1e-6
 #: Seconds after which a road is killed; one that is not killed needs about a minute.
 EARLIEST, LATEST = 0.5, 12.0
 
@@ -86,7 +88,10 @@ def test_five_folds_killed_at_ten_random_moments(tmp_path: Path) -> None:
 
 
 def assert_killed(unbroken: Path, here: Path, *, kills: int, folds: tuple[str, ...]) -> None:
-    """Kill everything, as a reboot does; the final weights are those of the road that was not killed, bit by bit."""
+    """Kill everything, as a reboot does; the final weights are those of the road that was not killed.
+
+    Only the last bits may differ, as in trainings of separate processes that are not interrupted.
+    """
     import torch
 
     root, moments = roads.make_workspace(here / "killed"), random.Random()
@@ -106,7 +111,8 @@ def assert_killed(unbroken: Path, here: Path, *, kills: int, folds: tuple[str, .
     assert list(found) == list(expected) != []
     for fold, weights in expected.items():
         assert list(found[fold]) == list(weights)
-        assert all(torch.equal(found[fold][name], tensor) for name, tensor in weights.items()), (waited, fold)
+        for name, tensor in weights.items():
+            assert torch.allclose(found[fold][name], tensor, rtol=0, atol=LAST_BITS), (waited, fold, name)
 
 
 @pytest.mark.long
