@@ -186,5 +186,4 @@ def _changes(record: Path) -> str:
     """
     if not disk.is_file(record):
         return ""
-    rows = [row for row in verify(record, Pool()).rows if not row.state.holds]
-    return listed([f"{row.document} {row.state.value}" for row in rows])
+    return listed([row.text for row in verify(record, Pool()).changed])

@@ -67,6 +67,11 @@ class Row(NamedTuple):
     details: tuple[str, ...]
     started: str
 
+    @property
+    def text(self) -> str:
+        """The document and its state, without the differences."""
+        return f"{self.document} {self.state.value}"
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -83,9 +88,14 @@ class Verification:
     accepted: tuple[tuple[str, str], ...]
 
     @property
+    def changed(self) -> tuple[Row, ...]:
+        """The documents that have changed, are gone, or cannot be read."""
+        return tuple(row for row in self.rows if not row.state.holds)
+
+    @property
     def holds(self) -> bool:
         """Whether no document has changed."""
-        return all(row.state.holds for row in self.rows)
+        return not self.changed
 
 
 class Records(NamedTuple):

@@ -43,7 +43,7 @@ def sections(verifications: Sequence[Verification]) -> list[Section]:
 
 def _verdict(verification: Verification) -> str:
     """The documents that have changed, or that none has."""
-    states = {row.document: row.state for row in verification.rows if not row.state.holds}
+    states = {row.document: row.state for row in verification.changed}
     if states:
         return ", ".join(f"{document} {state.value}" for document, state in states.items())
     compared = all(row.state is not DocumentState.OUTSIDE for row in verification.rows)
@@ -88,7 +88,7 @@ def _block(verification: Verification) -> Iterator[str]:
         yield from _row(row, several=len(verification.starts) > 1)
     for finding, reason in verification.accepted:
         yield printable(f"  accepted {finding}: {reason}")
-    changed = sum(not row.state.holds for row in verification.rows)
+    changed = len(verification.changed)
     yield f"  {counted(changed, 'document')} changed or missing" if changed else f"  {_verdict(verification)}"
     yield ""
 

@@ -10,7 +10,8 @@ from plansguard.commands.finetune.request import RoadRequest
 from plansguard.commands.gate import GateRequest
 from plansguard.commands.gate import judge as judge_command
 from plansguard.core.errors import known
-from plansguard.core.report import Report
+from plansguard.core.report import Report, Severity
+from plansguard.core.text import listed
 from plansguard.migration.plan import FIXED_LATER, OF_DATA
 from plansguard.nnunet.command_line import command_line, parse
 from plansguard.nnunet.workspace import Workspace
@@ -56,6 +57,12 @@ class Side:
         names = set(FIXED_LATER) if lacks_fingerprint or self.lacks_data else set()
         names |= _OF_MISSING_DATA if self.lacks_data else set()
         return names | _OF_WEIGHTS if self.lacks_weights else names
+
+
+def blocked_by(report: Report) -> str:
+    """The codes of the errors that block a step, as the reason for its state; empty without errors."""
+    codes = dict.fromkeys(finding.code for finding in report.active if finding.severity is Severity.ERROR)
+    return f"{listed(list(codes))}, see below" if codes else ""
 
 
 @dataclass

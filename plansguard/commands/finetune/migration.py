@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from plansguard.commands.finetune.datasets import Context, Side
-from plansguard.core.report import Report, Severity
-from plansguard.core.text import listed
+from plansguard.commands.finetune.datasets import Context, Side, blocked_by
+from plansguard.core.report import Report
 from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
 from plansguard.migration.plan import Migration, MigrationRequest
 from plansguard.migration.plan import plan as plan_migration
@@ -65,11 +64,8 @@ def migration_step(
         side.replaces_plans = True
     context.add(_without_proof(migration.report) if request.pretraining is not None else migration.report)
     side.dataset = replace(migration.pair.receiving, request=Request())
-    errors = [finding.code for finding in migration.report.active if finding.severity is Severity.ERROR]
-    if errors:
-        return replace(
-            step, state=StepState.BLOCKED, because=f"{listed(list(dict.fromkeys(errors)))}, see below"
-        ), migration
+    if blocked := blocked_by(migration.report):
+        return replace(step, state=StepState.BLOCKED, because=blocked), migration
     return replace(step, state=StepState.STALE if cause else StepState.NEEDED), migration
 
 

@@ -12,11 +12,11 @@ from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
 from plansguard.artefacts.data.workers import Pool
 from plansguard.commands import train
 from plansguard.commands.check import weights_from
-from plansguard.commands.finetune.datasets import Context, Side
+from plansguard.commands.finetune.datasets import Context, Side, blocked_by
 from plansguard.commands.finetune.request import RoadRequest
 from plansguard.core import disk
 from plansguard.core.errors import PlansguardError, known
-from plansguard.core.report import Report, Severity
+from plansguard.core.report import Report
 from plansguard.core.text import counted, listed
 from plansguard.documents.file_names import TRAINING_RECORD_NAME
 from plansguard.nnunet import printed_commands
@@ -110,7 +110,6 @@ def _training(
     if not judged:
         return _finished(step, folder, side, weights)
     context.add(report)
-    errors = [finding for finding in report.active if finding.severity is Severity.ERROR]
     if weights is not None and weights.checkpoint is None and weights.channels is not None:
         here = _channels_of_cascade(context, side)
         if here not in (None, weights.channels):
@@ -120,9 +119,8 @@ def _training(
         every = "" if fold == ALL else " and every fold"
         hint = f"first the same command with -c {run.configuration.get('previous_stage')}{every}"
         step = replace(step, state=StepState.BLOCKED, because=missing, hint=hint)
-    if errors:
-        codes = listed(list(dict.fromkeys(finding.code for finding in errors)))
-        return replace(step, state=StepState.BLOCKED, because=f"{codes}, see below")
+    if blocked := blocked_by(report):
+        return replace(step, state=StepState.BLOCKED, because=blocked)
     if missing:
         return step
     point = run.resume_point
@@ -256,11 +254,10 @@ def _finished(step: RoadStep, folder: Path, side: Side, weights: StartingWeights
             because="this was trained with the plans that are to be replaced",
             hint=f"move {displayed(str(folder))} away to train again",
         )
-    rows = [row for row in verification.rows if not row.state.holds]
-    rows = [row for row in rows if not (side.lacks_data and row.document == DATA.name)]
+    rows = [row for row in verification.changed if not (side.lacks_data and row.document == DATA.name)]
     if not rows:
         return replace(step, state=StepState.DONE, because=f"{because}; {TRAINING_RECORD_NAME} holds")
-    changes = listed([f"{row.document} {row.state.value}" for row in rows], _NAMED)
+    changes = listed([row.text for row in rows], _NAMED)
     return replace(
         step,
         state=StepState.BLOCKED,
