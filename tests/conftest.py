@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from plansguard.subjects import machine
 from tests.support.variants import ROOTS, lay_out, point_to
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,6 +51,22 @@ def corpus() -> Path:
     if not (CORPUS / "README.md").is_file():
         pytest.skip("the corpus of real files does not lie beside this checkout (../shared/corpus)")
     return CORPUS
+
+
+@pytest.fixture(autouse=True)
+def roomy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but variables limits what this process may use: findings are the same on every machine."""
+    read = machine.read_machine
+
+    def of_slurm(limit: machine.Limit | None) -> machine.Limit:
+        return limit if limit and limit.source.startswith("SLURM") else machine.Limit(10**12, "this machine")
+
+    def here() -> machine.Machine:
+        found = read(os.environ, ROOT / "no such system")
+        shared = machine.SharedMemory(10**12, 10**12)
+        return machine.Machine(of_slurm(found.cores), of_slurm(found.memory), shared, 10**6)
+
+    monkeypatch.setattr(machine, "here", here)
 
 
 @pytest.fixture

@@ -10,11 +10,13 @@ from dataclasses import replace
 import plansguard
 from plansguard.commands.check import nearest_settings
 from plansguard.core.report import Report
+from plansguard.core.text import counted, in_bytes
 from plansguard.nnunet.install import packages
 from plansguard.rules import RULES
 from plansguard.rules.engine.needs import Level
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
+from plansguard.subjects import machine
 from plansguard.subjects.setup import Setup
 
 #: The packages whose versions are named first in every report of a fault.
@@ -38,5 +40,23 @@ def described() -> Iterator[str]:
     present = [f"{name} {version}" for name in _NAMED if (version := packages.version(name)) is not None]
     yield f"plansguard {plansguard.__version__}, Python {platform.python_version()} ({sys.executable})"
     yield ", ".join(present) or "nnU-Net is not installed here"
+    yield ", ".join(_described_machine())
     for folder in Setup.here().folders:
         yield f"{folder.variable}={folder.value}" if folder.value else f"{folder.variable} is not set"
+
+
+def _described_machine() -> Iterator[str]:
+    """What a process may use, and what limits it to less than the machine has."""
+    of = machine.here()
+    if of.cores is not None:
+        yield f"{machine.in_cores(of.cores.amount)}{_by(of.cores)}"
+    if of.memory is not None:
+        yield f"{in_bytes(int(of.memory.amount))} of memory{_by(of.memory)}"
+    if of.shared is not None:
+        yield f"{in_bytes(of.shared.total)} in /dev/shm"
+    if of.open_files is not None:
+        yield f"{counted(of.open_files, 'open file')} of a process"
+
+
+def _by(limit: machine.Limit) -> str:
+    return "" if limit.source == machine.WHOLE else f" ({limit.source})"

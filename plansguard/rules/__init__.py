@@ -47,6 +47,7 @@ _OF_COMMANDS = (
     "pg7_run.schedule",
     "pg7_run.trainers",
     "pg8_environment.installation",
+    "pg8_environment.machine",
     "pg8_environment.variables",
 )
 

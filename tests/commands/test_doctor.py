@@ -16,6 +16,7 @@ from plansguard.commands.doctor import doctor
 from plansguard.core import disk
 from plansguard.core.errors import UnreadableFolder
 from plansguard.nnunet.install import packages
+from plansguard.subjects import machine
 from tests.support.command import run
 from tests.support.nnunets import install, noted
 
@@ -37,11 +38,18 @@ def site(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_healthy_machine(workspace: Path) -> None:
     done = run("doctor")
     assert (done.code, done.err) == (0, "")
-    first, second, *folders, empty, last = done.out.splitlines()
+    first, second, third, *folders, empty, last = done.out.splitlines()
     assert first.startswith(f"plansguard {__version__}, Python 3.")
     assert second.startswith("nnunetv2 2.8.1, torch 2.8.0, torchvision 0.23.0")
+    assert third.endswith("1e+12 cores, 1000 GB of memory, 1000 GB in /dev/shm, 1000000 open files of a process")
     assert folders == [f"{name}={workspace}/{name}" for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")]
     assert (empty, last) == ("", f"no findings in {doctor().documents} checks")
+
+
+def test_a_limited_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = machine.Limit(0.5, "taskset"), machine.Limit(2e9, "SLURM_MEM_PER_NODE")
+    monkeypatch.setattr(machine, "here", lambda: machine.Machine(*limits, None, None))
+    assert run("doctor").out.splitlines()[2] == "0.5 cores (taskset), 2.0 GB of memory (SLURM_MEM_PER_NODE)"
 
 
 def test_findings_in_every_format(monkeypatch: pytest.MonkeyPatch) -> None:

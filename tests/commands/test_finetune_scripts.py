@@ -220,6 +220,16 @@ def test_a_training_that_stopped_is_queued_again(
     assert (code, len(ran)) == (1, 1)
 
 
+def test_memory_and_cores_are_those_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLURM_MEM_PER_NODE", "SLURM_CPUS_PER_TASK"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("nnUNet_n_proc_DA", "2")
+    here = run(*ROAD, "-device", "cpu", "--dry-run").out
+    assert all(code in here for code in ("PG821", "PG822"))
+    done = run(*ROAD, "-device", "cpu", "--print", "slurm")
+    assert not re.search("PG82[0-9]", done.out + done.err)
+
+
 def test_the_gpus_are_those_of_the_job() -> None:
     """A login node has none; those of a job are asked for."""
     done = run(*ROAD, "--print", "slurm", "-num_gpus", "2")

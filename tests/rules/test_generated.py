@@ -221,6 +221,11 @@ CODES = {
     "PG817": "trainer-hidden-by-another",
     "PG818": "variables-read-at-import",
     "PG819": "new-plans-under-old-nnunet",
+    "PG820": "shared-memory-too-small",
+    "PG821": "memory-too-small-for-processes",
+    "PG822": "more-processes-than-cores",
+    "PG823": "too-few-open-files",
+    "PG824": "another-training-unpacks",
     "PG901": "unused-ignore",
     "PG902": "expired-ignore",
 }

@@ -32,6 +32,9 @@ NOT_FROM_FILES = {
     "PG716": "needs a full disk: pg7_run/test_hardware.py",
     "PG813": "needs folders without permission, which root has everywhere: commands/test_doctor.py",
     "PG814": "needs a full disk: commands/test_doctor.py",
+    "PG820": "needs a small /dev/shm: pg8_environment/test_machine.py",
+    "PG823": "needs a low limit of open files: pg8_environment/test_machine.py",
+    "PG824": "needs an array that was just written: pg8_environment/test_machine.py",
     "PG739": "needs another process that holds the lock of a folder: pg7_run/test_schedule.py",
 }
 

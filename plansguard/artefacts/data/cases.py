@@ -293,6 +293,13 @@ def bytes_to_unpack(folder: DataFolder) -> int:
     return round(sum(_missing(folder.path, name) for name in sample) / len(sample) * len(names))
 
 
+def times_of_unpacking(folder: DataFolder) -> list[float]:
+    """Return when the images of cases were unpacked, in seconds since 1970: of those that are."""
+    names = folder.names if folder.format == "npz" else ()
+    times = (disk.modified(folder.path / f"{name}{_ENDINGS['data']}") for name in names)
+    return [time for time in times if time is not None]
+
+
 def _missing(folder: Path, name: str) -> int:
     try:
         members = read_members(str(folder / f"{name}.npz"))

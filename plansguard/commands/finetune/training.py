@@ -37,7 +37,12 @@ from plansguard.subjects.training_run import TrainingRun
 from plansguard.training.resume import validated
 from plansguard.training.trainer_name import StepName, options_of, trainer_name
 
-_OF_GPUS = frozenset({"fewer-gpus-than-asked", "gpu-memory-too-small"})
+_OF_THIS_MACHINE = frozenset(
+    """
+    fewer-gpus-than-asked gpu-memory-too-small shared-memory-too-small memory-too-small-for-processes
+    more-processes-than-cores too-few-open-files
+    """.split()
+)
 _CHANNELS = "the second stage of a cascade has one more for each foreground label, so that both datasets need as many"
 #: No more than this many changes of a finished training, or missing predictions, are named.
 _NAMED = 2
@@ -218,10 +223,10 @@ def _judge(context: Context, side: Side, run: TrainingRun) -> Report:
 
 
 def _of_this_machine(request: RoadRequest) -> frozenset[str]:
-    """The rules that compare a training with the GPUs of this machine, where another one will train."""
+    """The rules that compare a training with this machine, where another one will train."""
     if not request.elsewhere:
         return frozenset()
-    return _OF_GPUS if request.gpu_memory is None else _OF_GPUS - {"gpu-memory-too-small"}
+    return _OF_THIS_MACHINE if request.gpu_memory is None else _OF_THIS_MACHINE - {"gpu-memory-too-small"}
 
 
 def _finished(step: RoadStep, folder: Path, side: Side, weights: StartingWeights | None) -> RoadStep:
