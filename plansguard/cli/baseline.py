@@ -10,7 +10,7 @@ import typer
 from typer import Argument, Option
 
 from plansguard.cli.check import Data, Depth, places_of, pool_of
-from plansguard.cli.common_options import Datasets, SettingsFile, load_settings, print_line, print_wrapped
+from plansguard.cli.common_options import Datasets, SettingsFile, load_settings, print_line, print_next, print_wrapped
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Report
@@ -72,8 +72,7 @@ def baseline(
     if action is Action.WRITE:
         _write(report, path, data)
         if path != active.baseline:
-            typer.echo("\nNext:")
-            print_line(f"  {printed_commands.check_with_baseline(path, paths or [], dataset or [])}")
+            print_next([printed_commands.check_with_baseline(path, paths or [], dataset or [])])
     else:
         _prune(report, path, data)
     left_out = [finding for finding in report.findings if finding.incomplete]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -277,6 +277,17 @@ def load_settings(path: Path | None, places: Sequence[Path]) -> ActiveSettings:
 def print_line(line: str, *, err: bool = False) -> None:
     """Print one line; names in it come from files and must not control the terminal."""
     typer.echo(printable(line), err=err)
+
+
+def print_next(commands: Iterable[str], title: str = "Next", *, err: bool = False) -> None:
+    """Print what to type next, if anything; nothing within a road, which continues with its own next step."""
+    from plansguard.subjects.road import IN_ROAD
+
+    lines = [*commands]
+    if lines and IN_ROAD not in os.environ:
+        typer.echo(f"\n{title}:", err=err)
+        for line in lines:
+            print_line(f"  {line}", err=err)
 
 
 def print_wrapped(text: str, *, hanging: int = 0, err: bool = False) -> None:

@@ -22,6 +22,7 @@ from plansguard.cli.common_options import (
     page,
     parse_outputs,
     print_line,
+    print_next,
     print_wrapped,
 )
 from plansguard.cli.progress_bar import progress_bar
@@ -250,6 +251,4 @@ def _print_after(derivation: Derivation, *, dry_run: bool) -> None:
     if not derivation.writes:
         typer.echo("These plans have been derived already: nothing to do.")
     print_writes(derivation, dry_run=dry_run)
-    typer.echo(f"\n{next_title(derivation, dry_run=dry_run)}:")
-    for command in next_commands(derivation):
-        print_line(f"  {command}")
+    print_next(next_commands(derivation), next_title(derivation, dry_run=dry_run))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from plansguard.cli.common_options import SCREEN, print_line
+from plansguard.cli.common_options import SCREEN, print_line, print_next
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core import disk
 from plansguard.core.errors import UsageError
@@ -69,9 +69,7 @@ def extract(
         return
     for message in extracted.messages:
         print_line(message)
-    typer.echo("\nNext:")
-    print_line(f"  {printed_commands.show(output)}")
-    print_line(f"  {printed_commands.migrate(source, DATASET, NEW_NAME)}")
+    print_next([printed_commands.show(output), printed_commands.migrate(source, DATASET, NEW_NAME)])
 
 
 def _print(content: bytes) -> None:

@@ -27,6 +27,7 @@ from plansguard.cli.common_options import (
     emit_text_or_json,
     load_settings,
     print_line,
+    print_next,
     print_wrapped,
     screen_width,
     text_or_json,
@@ -310,6 +311,7 @@ def _print_script(typed: Namespace, road: Road, workspace: Workspace, seconds: i
     """Print the steps that wait as a script that runs as this command does: same folder, programs and variables."""
     from plansguard.commands.finetune.execution import up_to
     from plansguard.render.job_script import JobSize, ScriptPlace, shell_script, slurm_script
+    from plansguard.subjects.road import IN_ROAD
 
     steps = up_to(road, typed.until)
     if not steps:
@@ -322,7 +324,7 @@ def _print_script(typed: Namespace, road: Road, workspace: Workspace, seconds: i
         command=shlex.join(["plansguard", *sys.argv[1:]]),
         folder=str(Path.cwd()),
         programs=str(Path(sys.executable).parent),
-        variables={**variables, **dict(sorted(others.items()))},
+        variables={**variables, **dict(sorted(others.items())), IN_ROAD: "1"},
     )
     if typed.prints is ScriptKind.SH:
         typer.echo(shell_script(road, steps, place), nl=False)
@@ -372,10 +374,7 @@ def _drive(
     if ended.code == 0:
         what = f"done up to {until}" if until else "every step is done"
         print_line(f"plansguard: {what}", err=True)
-        if ended.next:
-            typer.echo("\nNext:", err=True)
-        for command in ended.next:
-            print_line(f"  {command}", err=True)
+        print_next(ended.next, err=True)
     elif ended.failed is not None:
         print_line(f"plansguard: {_how(ended.code)}: {ended.failed.title}; the same command continues", err=True)
     raise typer.Exit(ended.code)

@@ -20,6 +20,7 @@ from plansguard.cli.common_options import (
     page,
     parse_outputs,
     print_line,
+    print_next,
     print_wrapped,
 )
 from plansguard.cli.progress_bar import progress_bar
@@ -219,6 +220,4 @@ def _print_after(migration: Migration, *, dry_run: bool) -> None:
     typer.echo(f"image reader: {migration.reader.name} ({migration.reader.because})")
     for line in left_out(migration.pair):
         print_wrapped(line, hanging=2)
-    typer.echo(f"\n{next_title(migration, dry_run=dry_run)}:")
-    for command in next_commands(migration):
-        print_line(f"  {command}")
+    print_next(next_commands(migration), next_title(migration, dry_run=dry_run))

@@ -25,6 +25,7 @@ from plansguard.cli.common_options import (
     load_settings,
     parse_outputs,
     print_line,
+    print_next,
     text_or_json,
 )
 from plansguard.cli.progress_bar import progress_bar
@@ -333,9 +334,7 @@ def _print_next(job: Job) -> None:
     folders = {one.name: job.dataset.folder / str(one.get("data_identifier")) for one in stages}
     awaited = [stage for stage, folder in folders.items() if not disk.is_folder(folder)]
     before = [printed_commands.preprocess(dataset, plans, *awaited)] if awaited else []
-    typer.echo("\nNext:")
-    for command in (*before, checked, *commands):
-        print_line(f"  {command}")
+    print_next([*before, checked, *commands])
 
 
 def _stage_to_train(job: Job, name: str) -> str:

@@ -24,6 +24,7 @@ from plansguard.cli.common_options import (
     is_typed,
     parse_outputs,
     print_line,
+    print_next,
     typed_words,
     weights_option,
 )
@@ -255,9 +256,7 @@ def _print_next(run: TrainingRun) -> None:
     """Print the commands that verify the training record and use the results."""
     from plansguard.commands.train import next_commands
 
-    typer.echo("\nNext:")
-    for command in next_commands(run):
-        print_line(f"  {command}")
+    print_next(next_commands(run))
 
 
 def _is_first_process() -> bool:

@@ -213,6 +213,7 @@ def _planning(request: GateRequest, dataset: str, identifier: str | None) -> Pla
         *(planned, now, getattr(values, "pl", ""), identifier, preprocesses, extracts),
         words=request.line.words,
         options=request.typed.of_gate,
+        environment=request.environment,
     )
 
 

@@ -14,12 +14,15 @@ from typing import NamedTuple
 from plansguard.core.signals import handle_signals
 
 
-def execute(command: Sequence[str], lock: Sequence[int]) -> tuple[int, int | None]:
+def execute(
+    command: Sequence[str], lock: Sequence[int], variables: Mapping[str, str] | None = None
+) -> tuple[int, int | None]:
     """Run ``command``; return its exit code and the first signal that this process received meanwhile.
 
-    ``lock`` are file descriptors that hold a lock; the child inherits them, and keeps the lock if this process is
-    killed. The child and its own children form a new process group, to which each signal is sent once. In the group
-    of this process, they would receive Ctrl-C of a terminal twice, and a ``kill`` of plansguard not at all.
+    ``variables`` are added to the environment of the child. ``lock`` are file descriptors that hold a lock; the child
+    inherits them, and keeps the lock if this process is killed. The child and its own children form a new process
+    group, to which each signal is sent once. In the group of this process, they would receive Ctrl-C of a terminal
+    twice, and a ``kill`` of plansguard not at all.
     """
     group: int | None = None
     received: list[int] = []
@@ -30,7 +33,8 @@ def execute(command: Sequence[str], lock: Sequence[int]) -> tuple[int, int | Non
             _send(group, number)
 
     with handle_signals(("SIGINT", "SIGTERM", "SIGHUP"), forward):
-        child = subprocess.Popen(command, start_new_session=True, pass_fds=lock)
+        environment = {**os.environ, **(variables or {})}
+        child = subprocess.Popen(command, start_new_session=True, pass_fds=lock, env=environment)
         early, group = tuple(received), child.pid
         for number in early:
             _send(group, number)

@@ -6,14 +6,16 @@ generate_data_identifier of its children, nnU-Net 2.8.1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from plansguard.core import disk
+from plansguard.core.text import whole
 from plansguard.documents import json_document
 from plansguard.documents.file_names import CANONICAL_NAMES
 from plansguard.nnunet import constants
+from plansguard.nnunet.constants import DA_PROCESSES
 from plansguard.nnunet.workspace import is_folder_name
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import Fingerprint
@@ -32,7 +34,8 @@ class Planning:
     it is extracted again. ``now`` is the preprocessed folder of today. ``planner`` is the class that ``-pl`` names and
     ``identifier`` the name of its plans, None where no plans are written or the planner is not known. ``preprocesses``
     are the configurations that are preprocessed afterwards. ``extracts`` is True where the fingerprint is extracted
-    first. ``words`` is the command, ``options`` are those of the gate.
+    first. ``words`` is the command, ``options`` are those of the gate, ``environment`` the variables that the command
+    will see.
     """
 
     dataset: Dataset
@@ -43,6 +46,7 @@ class Planning:
     extracts: bool = False
     words: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def makes_fingerprint(self) -> bool:
@@ -68,6 +72,13 @@ class Planning:
             folder = self.now.folder / data_identifier(self.planner, str(self.identifier), configuration)
             if self.identifier is not None and (disk.is_folder(folder) or disk.is_link(folder)):
                 yield configuration, folder
+
+
+def has_no_threads(environment: Mapping[str, str]) -> bool:
+    """Whether nnUNet_n_proc_DA stops planners: they set as many threads, and torch takes 1 or more."""
+    value = environment.get(DA_PROCESSES)
+    number = whole(value)
+    return value is not None and (number is None or number < 1)
 
 
 def planned_from(now: Dataset, raw_folder: Path, *, identifier: str | None, fingerprint: bool) -> Dataset:

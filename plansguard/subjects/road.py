@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Final
 
 from plansguard.core.report import Report
 from plansguard.nnunet.printed_commands import ShellText
 
+#: The variable that is set for the commands of a road: they print no *Next*, because the road itself continues.
+IN_ROAD: Final = "PLANSGUARD_IN_ROAD"
 #: Between plans and configuration in the name of a road's lock.
 _BETWEEN = "__"
 

@@ -14,6 +14,7 @@ from plansguard.cli.common_options import load_settings
 from plansguard.commands.finetune.execution import up_to
 from plansguard.commands.finetune.request import RoadRequest, steps_of
 from plansguard.commands.finetune.survey import survey
+from plansguard.nnunet.constants import DA_PROCESSES
 from plansguard.nnunet.install import trainer_folder
 from plansguard.nnunet.workspace import Workspace
 from plansguard.subjects.road import Road
@@ -146,7 +147,7 @@ def test_plans_that_changed_at_their_source(workspace: Path) -> None:
     assert (done.code, moved["state"]) == (0, "stale")
     assert moved["because"] == f"nnUNetPlans of {CT} changed since"
     assert moved["command"].endswith("--force")
-    refused = run(*ROAD, "-f", "0")
+    refused = run(*ROAD, "-f", "0", "--until", "migrate")
     assert (refused.code, "add --yes if that is meant" in refused.err) == (2, True)
 
 
@@ -281,15 +282,34 @@ def test_plans_that_are_still_to_be_made(workspace: Path) -> None:
     assert [one["name"] for one in done.json["steps"]] == list(steps_of("pretrain"))
 
 
+def test_plans_are_made_without_the_variable_of_trainings(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nnUNet_n_proc_DA=0 is usual for trainings, and stops a planner (PG756)."""
+    for name in (CT, OTHER_CT):
+        shutil.rmtree(workspace / ROOTS["preprocessed"] / name)
+    words = ("-f", "0", "--workflow", "pretrain", "--pretrain-steps", "100")
+    planning = "plansguard gate -- nnUNetv2_plan_experiment -d 2 -pl ExperimentPlanner"
+    monkeypatch.delenv(DA_PROCESSES, raising=False)
+    assert step(road(*words), "plan")["command"] == planning
+    monkeypatch.setenv(DA_PROCESSES, "0")
+    done = road(*words)
+    assert (done.code, codes(done) & {"PG756"}) == (0, set())
+    assert step(done, "plan")["command"] == f"env -u {DA_PROCESSES} {planning}"
+    assert step(done, "fingerprint")["command"].startswith("plansguard gate")
+
+
 # --- Without nnU-Net
 
 
-def test_plans_are_moved_where_nothing_can_be_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plans_are_moved_where_nothing_can_be_trained(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(trainer_folder, "obstacle", lambda: "training needs nnU-Net, which is not installed here")
     refused = run(*ROAD)
     assert (refused.code, "which is not installed here" in refused.err) == (2, True)
     moved = run(*ROAD, "--until", "migrate")
     assert (moved.code, moved.err.endswith("plansguard: done up to migrate\n")) == (0, True), moved.err
+    printed = capfd.readouterr().out
+    assert ("wrote " in printed, "Next:" in printed) == (True, False)  # the road has a next step of its own
     assert step(road("-f", "0"), "migrate")["state"] == "done"
 
 

@@ -32,7 +32,7 @@ from tests.support.command import Done, run
 from tests.support.data_folders import DATA, FLAT, STAGES, preprocessed
 from tests.support.moves import GIVING, MOVED, RECORD, move
 from tests.support.training_records import training_values
-from tests.support.variants import DATASET_JSON, PLANS, Edit, place, put, remove, truncate
+from tests.support.variants import DATASET_JSON, PLANS, ROOTS, Edit, place, put, remove, truncate
 from tests.support.weights import CHECKPOINT, WITH, weights
 
 pytestmark = [pytest.mark.slow, pytest.mark.workspace(CT, GIVING, chdir=True)]
@@ -96,6 +96,20 @@ def test_the_first_stage_is_trained_on_the_same_device(workspace: Path) -> None:
     words = ["2", "3d_cascade_fullres", "0", "-device", "cpu"]
     (command,) = fixes("PG518", words)
     assert command == "plansguard gate -- nnUNetv2_train 2 3d_lowres 0 -p nnUNetPlans -device cpu"
+
+
+def test_the_first_stage_is_trained_as_suits_its_weights(workspace: Path) -> None:
+    """A check knows no trainer: that of random weights would be at a learning rate that is too high (PG731)."""
+    for edit_stage in STAGES:
+        edit_stage(workspace, GIVING)
+    model = workspace / ROOTS["results"] / GIVING / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    shutil.copytree(model, model.with_name("nnUNetTrainer__nnUNetPlans__3d_lowres"))
+    assert run("migrate", "-s", "1", "-t", "2", "-tp", "PretrainPlans").code == 0
+    edit(workspace, preprocessed("PretrainPlans_3d_fullres", of=GIVING))
+    done = run("check", "-d", "2", "-p", "PretrainPlans", "-c", "3d_cascade_fullres", "--output", "json")
+    (found,) = [one for one in done.json["findings"] if one["code"] == "PG518"]
+    (command,) = commands_in(found["fix"])
+    assert "3d_lowres FOLD -p PretrainPlans -tr nnUNetTrainer_250000steps_lr1en3 -pretrained_weights" in command
 
 
 # --- Next

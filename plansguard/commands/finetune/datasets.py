@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from plansguard.commands.finetune.request import RoadRequest
@@ -73,7 +73,7 @@ class Context:
     request: RoadRequest
     reports: list[Report] = field(default_factory=list)
 
-    def judge(self, words: Sequence[str]) -> None:
+    def judge(self, words: Sequence[str], environment: Mapping[str, str] = os.environ) -> None:
         """Judge a command of nnU-Net as the gate does, and keep the report."""
         line = command_line(words)
         parsed = parse(line.name, line.arguments)
@@ -84,7 +84,7 @@ class Context:
                     line=line,
                     parsed=parsed,
                     workspace=self.workspace,
-                    environment=os.environ,
+                    environment=environment,
                     settings=self.request.settings,
                     reading=Reading("none"),
                     gpu_memory=self.request.gpu_memory,

@@ -16,7 +16,7 @@ from plansguard.core.errors import UsageError
 from plansguard.core.programs import find_program
 from plansguard.nnunet.install import gpus as gpu_list
 from plansguard.nnunet.workspace import Workspace
-from plansguard.subjects.road import Road, RoadStep, StepState, road_name
+from plansguard.subjects.road import IN_ROAD, Road, RoadStep, StepState, road_name
 from plansguard.training.stop_reasons import STOPPED
 
 #: A shell reports a process that a signal ended as 128 and the signal's number.
@@ -89,12 +89,13 @@ class Driver:
             commands.append([*_program(words[0]), *words[1:]])
         sys.stdout.flush()  # the steps write to the same streams
         sys.stderr.flush()
+        slots = [{**slot, IN_ROAD: "1"} for slot in self._slots]
         if len(steps) == 1 and not self._slots[0]:
-            code, received = execute(commands[0], self._lock)
+            code, received = execute(commands[0], self._lock, slots[0])
             codes: list[int | None] = [code]
         else:
             children = [Child(step.title, command) for step, command in zip(steps, commands, strict=True)]
-            codes, received = execute_together(children, self._lock, self._slots)
+            codes, received = execute_together(children, self._lock, slots)
         failed = [(code, step) for code, step in zip(codes, steps, strict=True) if code]
         if failed:
             code, step = failed[0]

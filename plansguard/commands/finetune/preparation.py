@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from plansguard.core.errors import known
 from plansguard.core.text import listed
 from plansguard.documents.file_names import CANONICAL_NAMES
 from plansguard.nnunet import printed_commands, runtime
-from plansguard.nnunet.constants import FINGERPRINT, PLAN, PLAN_AND_PREPROCESS, PREPROCESS
+from plansguard.nnunet.constants import DA_PROCESSES, FINGERPRINT, PLAN, PLAN_AND_PREPROCESS, PREPROCESS
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import configuration_of, plans_of
 from plansguard.subjects.expected_data import expected_bytes
+from plansguard.subjects.planning import has_no_threads
 from plansguard.subjects.plans import Configuration
 from plansguard.subjects.pretraining import Pretraining
 from plansguard.subjects.road import RoadStep, StepState
@@ -45,17 +47,20 @@ def planning(context: Context, side: Side, name: str = "plan") -> RoadStep:
     """Plan the dataset with nnU-Net's planner; plans that are there are not made again."""
     dataset, number = side.dataset, printed_commands.number(side.dataset.name)
     words = [PLAN, "-d", number, "-pl", context.request.planner]
+    # It is set for the trainings of the road, which plan nothing.
+    unset = [DA_PROCESSES] if has_no_threads(os.environ) else []
     present = side.plans in {plans.identifier for plans in dataset.plans}
     if not present:
         # Before there is a fingerprint, only the command that extracts it first can be judged.
         extracts = known(lambda: dataset.fingerprint) is None
-        context.judge([PLAN_AND_PREPROCESS, *words[1:], "--no_pp"] if extracts else words)
+        judged = [PLAN_AND_PREPROCESS, *words[1:], "--no_pp"] if extracts else words
+        context.judge(judged, {name: value for name, value in os.environ.items() if name not in unset})
         side.unplanned = name
     return RoadStep(
         name,
         StepState.DONE if present else StepState.NEEDED,
         f"{side.plans}.json is there" if present else f"{dataset.name} has no plans {side.plans}",
-        printed_commands.gate(words, context.accepted),
+        printed_commands.gate(words, context.accepted, [word for name in unset for word in ("env", "-u", name)]),
         reads=(dataset.folder / CANONICAL_NAMES["fingerprint"],),
         writes=(dataset.folder / f"{side.plans}.json",),
     )

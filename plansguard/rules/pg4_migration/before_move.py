@@ -83,7 +83,7 @@ def direction_unproven(pair: Pair) -> Iterator[Found]:
     "PG412",
     Severity.ERROR,
     message="{dataset} already has other plans named {identifier}: {difference}",
-    fix="choose another name with -tp, or keep a backup of the old plans with --force",
+    fix="choose another name with -tp; {command} --force replaces the plans and keeps a backup",
     overruled_by="--force replaces the plans and keeps a backup",
 )
 def would_overwrite(pair: Pair) -> Iterator[Found]:
@@ -117,6 +117,7 @@ def would_overwrite(pair: Pair) -> Iterator[Found]:
         fix="--force was given: the old plans are kept as a backup beside the new ones" if pair.force else fix,
         identifier=pair.result.identifier,
         difference=differ([str(one.field) for one in changes if one.field.facet != "bookkeeping"] or ["their format"]),
+        command="derive" if pair.workflow == DERIVE else "migrate",
     )
 
 
@@ -263,7 +264,7 @@ def raw_images_absent(pair: Pair) -> Iterator[Found]:
     "PG417",
     Severity.WARNING,
     message="{dataset} already has these plans, as {identifiers}",
-    fix="in place of new ones, train {dataset} with them: {option}",
+    fix="no new ones are needed: plansguard train takes these with {option}",
 )
 def plans_already_there(pair: Pair) -> Iterator[Found]:
     """The receiving dataset already has the same plans under another name.

@@ -95,7 +95,7 @@ def previous_stage_predictions_missing(dataset: Dataset, configuration: Configur
     at = configuration.at("previous_stage")
     if not begun and dataset.request.asks_for(configuration):
         trouble = "no model of it was trained with these plans"
-        command = _first_stage(dataset, configuration, trainer or DEFAULT_TRAINER, dataset.request.fold or FOLD)
+        command = _first_stage(dataset, configuration, trainer, dataset.request.fold or FOLD)
         yield found(at, trouble=trouble, stage=stage, what="train", commands=command)
     for model, folder in begun.items():
         missing = sorted(needed - {name.rpartition(".")[0] for name in disk.file_names(folder)})
@@ -157,14 +157,18 @@ def _validated(model: TrainedModel) -> set[str]:
 
 
 def _first_stage(
-    dataset: Dataset, configuration: Configuration, trainer: str, fold: str, *, validates: bool = False
+    dataset: Dataset, configuration: Configuration, trainer: str | None, fold: str, *, validates: bool = False
 ) -> str:
-    """Return the training of a fold of the first stage, from the weights that the plans were migrated for."""
+    """Return the training of a fold of the first stage, from the weights that the plans were migrated for.
+
+    Without a trainer, it is by the one that suits these weights.
+    """
     from plansguard.subjects.pretraining import pretraining_of  # rarely needed
 
     request = replace(dataset.request, typed=dataset.request.typed.of_another_training)
     stage, plans = configuration.get("previous_stage"), configuration.plans
     pretraining = None if validates else pretraining_of(dataset, plans, stage)
     weights = None if pretraining is None else pretraining.path
+    trainer = trainer or (DEFAULT_TRAINER if pretraining is None else pretraining.fine_tuning_trainer)
     place = (dataset.name, stage, fold)
     return request.training(*place, plans=plans.identifier, trainer=trainer, validates=validates, weights=weights)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import counted, listed, nearest, quoted, whole
+from plansguard.core.text import counted, listed, nearest, quoted
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.constants import DA_PROCESSES, NNUNET_PACKAGE
 from plansguard.records.migration import DERIVE
@@ -129,13 +128,13 @@ def no_thread_for_planning(planning: Planning) -> Iterator[Found]:
 
     Evidence: measured with nnU-Net 2.8.1; static_estimate_VRAM_usage in default_experiment_planner.py.
     """
-    value = os.environ.get(DA_PROCESSES)
-    number = whole(value)
-    if planning.planner and value is not None and (number is None or number < 1):
+    from plansguard.subjects.planning import has_no_threads  # only before a planning
+
+    if planning.planner and has_no_threads(planning.environment):
         words = [word for word in planning.words if not word.startswith(f"{DA_PROCESSES}=")]
         yield found(
             Location(str(planning.now.folder)),
-            value=quoted(value),
+            value=quoted(planning.environment[DA_PROCESSES]),
             command=printed_commands.gate(words, planning.options, before=["env", "-u", DA_PROCESSES]),
         )
 
