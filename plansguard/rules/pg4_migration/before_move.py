@@ -264,7 +264,7 @@ def raw_images_absent(pair: Pair) -> Iterator[Found]:
     "PG417",
     Severity.WARNING,
     message="{dataset} already has these plans, as {identifiers}",
-    fix="no new ones are needed: plansguard train takes these with {option}",
+    fix="no new ones are needed: a training takes these with {option}",
 )
 def plans_already_there(pair: Pair) -> Iterator[Found]:
     """The receiving dataset already has the same plans under another name.
