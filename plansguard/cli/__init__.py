@@ -46,6 +46,7 @@ COMMANDS = {
     "show": "show",
     "extract": "extract",
     "fit": "fit",
+    "adapt": "adapt",
     "train": "train",
     "gate": "gate",
     "verify-receipt": "verify_receipt",

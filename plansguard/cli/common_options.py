@@ -140,13 +140,15 @@ def parse_outputs(
     return OutputTargets(parsed, verbose, quiet)
 
 
-def text_or_json(outputs: Sequence[str], *, as_json: bool = False, html: bool = False) -> OutputTargets:
+def text_or_json(
+    outputs: Sequence[str], *, as_json: bool = False, html: bool = False, verbose: bool = False
+) -> OutputTargets:
     """Return the outputs of a command that makes no report, as `parse_outputs` does.
 
     ``as_json`` is ``--json``; ``html`` is whether the command has a page.
     """
     formats = ("text", "json", HTML) if html else ("text", "json")
-    return parse_outputs([*outputs, *(["json"] if as_json else [])], formats)
+    return parse_outputs([*outputs, *(["json"] if as_json else [])], formats, verbose=verbose)
 
 
 def assert_not_mixed(outputs: OutputTargets) -> None:

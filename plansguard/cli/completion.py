@@ -421,6 +421,7 @@ COMPLETERS: dict[str, dict[str, Completer]] = {
     "status": _REPORT | {"dataset": _datasets},
     "baseline": {"dataset": _datasets},
     "fit": _REPORT | _DATASET,
+    "adapt": _REPORT | _DATASET,
     "steps": _REPORT | _DATASET | _TRAINING,
     "train": _REPORT | _DATASET | _TRAINING | {"accept": _rules, "device": _devices},
     "preprocess": _REPORT | _DATASET | {"more": _configurations},

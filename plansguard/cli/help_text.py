@@ -17,7 +17,7 @@ _EXAMPLES = "\n\nExamples:\n"
 GROUPS = {
     "The whole road": ("finetune", "status"),
     "Judge": ("check", "baseline", "fit", "gate", "doctor"),
-    "Move": ("migrate", "derive", "extract", "preprocess"),
+    "Move": ("migrate", "derive", "extract", "adapt", "preprocess"),
     "Train": ("train", "steps", "env", "verify-receipt"),
     "Look up": ("report", "show", "diff", "rules", "explain", "schema"),
 }

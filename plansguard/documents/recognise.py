@@ -52,6 +52,7 @@ _OWN: dict[str, Kind] = {
     "plansguard/receipt/": "receipt",
 }
 _BASELINE = b'{\n  "schema": "plansguard/baseline/'
+_ADAPTATION = b'{\n    "schema": "plansguard/adaptation/'
 _TOKENS = (
     *(f'"{key}"'.encode() for signature in _SIGNATURES.values() for key in signature.characteristic),
     *(schema.encode() for schema in _OWN),
@@ -80,6 +81,11 @@ def recognise(value: Any) -> Kind | None:
 def is_baseline(raw: bytes) -> bool:
     """Whether a file is a baseline of plansguard, by its first key."""
     return raw.startswith(_BASELINE)
+
+
+def is_adaptation_record(raw: bytes) -> bool:
+    """Whether a file is an adaptation record, by its first key."""
+    return raw.startswith(_ADAPTATION)
 
 
 def may_be_document(raw: bytes) -> bool:

@@ -32,6 +32,7 @@ _SOURCES = {
     "MigrationRecord": ("migration_record", "lineage"),
     "PreprocessingRecord": ("preprocessing_record", "stamp"),
     "TrainingRecord": ("training_record", "receipt"),
+    "AdaptationRecord": ("adaptation_record", "adaptation"),
     "Settings": ("settings", "settings"),
     "Baseline": ("baseline", "baseline"),
     "ReportDocument": ("report_document", "report"),

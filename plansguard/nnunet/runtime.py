@@ -28,6 +28,8 @@ _LARGEST, _MOST_MODULES = 1 << 14, 10_000
 _SMALLEST_EDGE, _MOST_POOLINGS = 4, 999_999
 #: The dataset of a planner whose folders are temporary.
 _DATASET = "Dataset001_Planned"
+#: The seed of initial values, so that the same command writes the same weights.
+_SEED = 0
 _INSTALL = "pip install 'plansguard[train]'"
 
 
@@ -77,6 +79,25 @@ def parameters_of(architecture: Mapping[str, Any], channels: int, heads: int) ->
             "the parameters of this network are unknown without nnU-Net, which is not installed",
             hint=_INSTALL,
         )
+    network = _network(architecture, channels, heads, "meta")
+    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
+
+
+def initial_parameters(architecture: Mapping[str, Any], channels: int, heads: int) -> dict[str, Any]:
+    """The ``state_dict()`` of a network with nnU-Net's own initial values, the same in every call.
+
+    Errors as from `parameters_of`.
+    """
+    assert_installed("the initial values of a network are nnU-Net's")
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        return dict(_network(architecture, channels, heads, "cpu").state_dict())
+
+
+def _network(architecture: Mapping[str, Any], channels: int, heads: int, device: str) -> Any:
+    """A network, initialized unless it is on the meta device; UnknownNetwork if it cannot be built or is no network."""
     path, kwargs = str(architecture.get("network_class_name")), architecture.get("arch_kwargs") or {}
     if path.partition(".")[0] != NETWORK_PACKAGE:
         raise UnknownNetwork(f"{path} is not of {NETWORK_PACKAGE}: plansguard builds no other networks")
@@ -85,7 +106,7 @@ def parameters_of(architecture: Mapping[str, Any], channels: int, heads: int) ->
         raise UnknownNetwork(f"{path} with {too_large} in its arguments: no network is that large")
     with _suppressed_output():
         try:
-            return _built(path, kwargs, architecture.get("_kw_requires_import") or [], channels, heads)
+            return _built(path, kwargs, architecture.get("_kw_requires_import") or [], channels, heads, device)
         except UnknownNetwork:
             raise
         except Exception as error:
@@ -109,7 +130,7 @@ def topology(spacing: Sequence[float], patch_size: Sequence[int]) -> Topology:
 
     Raises UsageError when nnU-Net is not installed.
     """
-    _assert_installed("strides and kernels of another patch or spacing are computed by nnU-Net")
+    assert_installed("strides and kernels of another patch or spacing are computed by nnU-Net")
     from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
 
     _, strides, kernels, patch, multiple = get_pool_and_conv_props(
@@ -138,7 +159,7 @@ def plan_for_memory(
     import subprocess
     from tempfile import TemporaryDirectory
 
-    _assert_installed("--fit-memory lets nnU-Net's planner plan")
+    assert_installed("--fit-memory lets nnU-Net's planner plan")
     program = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     program += "from plansguard.nnunet.runtime import answer_planning; answer_planning()"
     asked = {"planner": planner, "memory": memory, "tasks": tasks}
@@ -205,14 +226,13 @@ def _array(values: list[float]) -> Any:
     return torch.tensor(values, dtype=torch.float64).numpy()
 
 
-def _assert_installed(what: str) -> None:
+def assert_installed(what: str) -> None:
+    """Raise UsageError unless nnU-Net is installed; ``what`` is a clause that tells what needs it."""
     if not installed():
         raise UsageError(f"{what}, which is not installed", hint=_INSTALL)
 
 
-def _built(
-    path: str, kwargs: Mapping[str, Any], imports: list[str], channels: int, heads: int
-) -> dict[str, tuple[int, ...]]:
+def _built(path: str, kwargs: Mapping[str, Any], imports: list[str], channels: int, heads: int, device: str) -> Any:
     import torch
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
@@ -222,10 +242,9 @@ def _built(
     for key in imports:
         if kwargs[key] is not None and _class(str(kwargs[key]), _LAYERS) is None:
             raise UnknownNetwork(f"{key} is {kwargs[key]}, no layer of {' or '.join(_LAYERS)}")
-    with torch.device("meta"), _few_modules():
+    with torch.device(device), _few_modules():
         path = f"{network_class.__module__}.{network_class.__qualname__}"
-        network = get_network_from_plans(path, kwargs, imports, channels, heads, allow_init=False)
-    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
+        return get_network_from_plans(path, kwargs, imports, channels, heads, allow_init=device != "meta")
 
 
 def _class(path: str, packages: tuple[str, ...]) -> type | None:

@@ -23,13 +23,10 @@ from plansguard.documents.models.report_document import (
 from plansguard.render import Screen, json_text
 
 SCHEMA = "plansguard/report/1"
-#: What commands write as JSON; records have other schemas, and are not written over.
-_OUTPUTS = "report|diff|fit|show|steps|rules|explain|env|verification|preprocessing"
+#: What commands write as JSON. Records have other schemas, or four blanks before a key, and are not written over.
+_OUTPUTS = rb"report|diff|fit|adaptation|show|steps|rules|explain|env|verification|preprocessing|road|status"
 #: The first and the last line of a report, by which `is_report` recognises it.
-BEGINS = re.compile(
-    rb'\{\n  "schema": "plansguard/'
-    rb"(report|diff|fit|show|steps|rules|explain|env|verification|preprocessing|road|status)/"
-)
+BEGINS = re.compile(rb'\{\n  "schema": "plansguard/(' + _OUTPUTS + rb")/")
 ENDS = re.compile(rb"\n\}\n\Z")
 
 

@@ -104,6 +104,7 @@ def _checkpoint_entry(checkpoint: Checkpoint) -> dict[str, Any]:
         "suspicious": [str(name) for name in checkpoint.suspicious],
         "unknown": [str(name) for name in _unknown(checkpoint)],
         "adaptation_plan": checkpoint.adaptation_plan,
+        "adapted_from": checkpoint.adapted_from,
     }
 
 
@@ -159,6 +160,7 @@ def _whole_checkpoint(description: CheckpointDescription) -> Iterator[str]:
     yield from _row("trainer", checkpoint.trainer)
     fold = "" if checkpoint.fold is None else f", fold {checkpoint.fold}"
     yield from _row("configuration", checkpoint.configuration and f"{checkpoint.configuration}{fold}")
+    yield from _row("adapted", checkpoint.adapted_from and f"from {checkpoint.adapted_from} by plansguard")
     yield from _weights(checkpoint)
     yield from _adaptation(checkpoint.adaptation_plan)
     if description.plans is not None:

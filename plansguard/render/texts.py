@@ -12,6 +12,7 @@ _FIRST_LINES = (
     rb"[\d,]+ optimiser steps?( after [\d,]+, so [\d,]+ in all)?\n  windows ",  # steps
     rb"[^\n]+: (nnU-Net plans|a trained model)\n",  # show
     rb"[^\n]+\n  (This is (a|an|the) |These are the weights )",  # show, of a checkpoint
+    rb"[^\n]+ adapted to [^\n]+\n\n",  # adapt
     rb"(weights +)?dataset +plans +configuration +needs\n",  # fit
     rb"no differences in meaning\n\Z",  # diff
     rb"[^\n]+\n  ((weights|input|training|bookkeeping): |only in the (first|second) plans\n)",  # diff

@@ -19,7 +19,7 @@ from tests.support.variants import ROOTS
 
 GIVING, RECEIVING = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 #: Commands that would run nnU-Net: their examples are judged.
-RUNS_NNUNET = ("gate", "preprocess", "train")
+RUNS_NNUNET = ("adapt", "gate", "preprocess", "train")
 every_command = pytest.mark.parametrize("command", list(COMMANDS))
 
 

@@ -35,6 +35,7 @@ OUTPUTS: dict[str, list[tuple[tuple[str, ...], int]]] = {
     ],
     "diff": [(("diff", PLANS, PLANS.replace("nnUNetPlans", "nnUNetResEncUNetMPlans")), 0)],
     "fit": [(("fit", "weights.pth", "weights.pth", "--all"), 1)],
+    "adaptation": [(("adapt", "weights.pth", "-d", "1", "-p", "nnUNetPlans", "--dry-run"), 0)],
     "show": [(("show", "weights.pth"), 0), (("show", PLANS), 0)],
     "steps": [(("steps", "--total", "100"), 0), (("steps", "--total", "100", "-d", "2", "-c", "3d_fullres"), 0)],
     "rules": [(("rules",), 0)],

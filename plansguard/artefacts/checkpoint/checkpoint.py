@@ -77,6 +77,13 @@ class Checkpoint(Contents):
         return step if type(step) is int else None
 
     @property
+    def adapted_from(self) -> str | None:
+        """The file of weights that ``plansguard adapt`` made these of, by their record; None for other weights."""
+        source = (self.adaptation or {}).get("from")
+        path = source.get("path") if isinstance(source, dict) else None
+        return path if isinstance(path, str) else None
+
+    @property
     def on_cuda(self) -> bool:
         """Whether nnU-Net cannot load it as pretrained weights without a GPU: it passes no map_location."""
         return any(location.startswith("cuda") for location in self.locations)

@@ -17,6 +17,9 @@ Beside = Callable[[str], Any]
 STEPS = "plansguard_steps"
 """The key of ``init_args`` under which the step trainer stores its schedule and progress."""
 
+ADAPTATION = "plansguard_adaptation"
+"""The key of the adaptation record, in weights that ``plansguard adapt`` wrote."""
+
 MAX_LOGGED = 1_000_000
 """Numbers of all lists of the log together."""
 
@@ -59,6 +62,8 @@ class Contents:
     """One number per epoch under each name; lists of anything else are left out."""
     steps: dict[str, Any] | None = None
     """Schedule and progress of plansguard's step trainer (plansguard/training)."""
+    adaptation: dict[str, Any] | None = None
+    """The adaptation record of weights that ``plansguard adapt`` wrote."""
 
 
 def understand(value: Any, beside: Beside) -> Contents:
@@ -126,6 +131,7 @@ def _nnunet(value: dict[Any, Any]) -> Contents:
         adaptation_plan=adaptation,
         logging=_logging(_part(value, "logging")),
         steps=_document(converter, arguments, STEPS),
+        adaptation=_document(converter, value, ADAPTATION),
     )
 
 

@@ -23,6 +23,7 @@ SCHEMAS = {
     "lineage": Source("MigrationRecord", "Migration record: <identifier>.plansguard.json."),
     "stamp": Source("PreprocessingRecord", "Preprocessing record: <data_identifier>.stamp.json."),
     "receipt": Source("TrainingRecord", "Training record: plansguard_receipt.json."),
+    "adaptation": Source("AdaptationRecord", "Adaptation record: <name>.adaptation.json, and adapt --output json."),
     "settings": Source("Settings", "plansguard.json, or [tool.plansguard] of pyproject.toml."),
     "baseline": Source("Baseline", "plansguard-baseline.json."),
     "report": Source("ReportDocument", "check, migrate, gate, train and doctor --output json."),

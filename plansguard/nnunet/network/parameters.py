@@ -18,6 +18,7 @@ Shapes = dict[str, tuple[int, ...]]
 """Parameter name -> shape: (features, channels, *kernel) of a convolution, (features, fewer, *stride) of a transposed
 one, with kernel and stride in the order of the array axes."""
 _Named = Iterator[tuple[str, tuple[int, ...]]]
+_BY_POSITION = re.compile(r"(^|\.)all_modules\.(\d+)\.")
 _TWICE = re.compile(r"(^|\.)all_modules\.|^decoder\.encoder\.")
 
 
@@ -42,10 +43,40 @@ def segmentation_heads(dataset_json: Mapping[str, Any]) -> int:
     same file.
     """
     labels = _labels(dataset_json)
-    if not any(isinstance(value, (list, tuple)) and len(value) > 1 for value in labels.values()):
+    if not has_regions(dataset_json):
         return len(_values(labels))
     regions = (set(value) if isinstance(value, (list, tuple)) else {value} for value in labels.values())
     return sum(region != {0} for region in regions)
+
+
+def has_regions(dataset_json: Mapping[str, Any]) -> bool:
+    """Whether the output maps are regions, each with a sigmoid of its own, and not labels, which share a softmax."""
+    return any(isinstance(value, (list, tuple)) and len(value) > 1 for value in _labels(dataset_json).values())
+
+
+def head_names(dataset_json: Mapping[str, Any]) -> list[str]:
+    """The label or the region of each output map, in their order; of labels with the same value, the first.
+
+    Raises UnknownNetwork when dataset.json does not contain them. Source: LabelManager, in the same file.
+    """
+    labels = _labels(dataset_json)
+    if has_regions(dataset_json):
+        return [name for name, value in labels.items() if _values({name: value}) != {0}]
+    named: dict[int, str] = {}
+    for name, value in labels.items():
+        for number in _values({name: value}):
+            named.setdefault(number, name)
+    return [named[number] for number in sorted(named)]
+
+
+def previous_stage_names(configuration: Mapping[str, Any], dataset_json: Mapping[str, Any]) -> list[str]:
+    """The input channels that a cascade adds to those of the images: one for each foreground label, by its value."""
+    if configuration.get("previous_stage") is None:
+        return []
+    labels = _labels(dataset_json)
+    if has_regions(dataset_json):
+        return [f"previous stage: {value}" for value in sorted(_values(labels) - {0})]
+    return [f"previous stage: {name}" for name in head_names(dataset_json) if _values({name: labels[name]}) != {0}]
 
 
 def _labels(dataset_json: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,6 +107,15 @@ def expected_parameters(architecture: Mapping[str, Any], channels: int, heads: i
 def shapes_of(network: Network, channels: int, heads: int) -> Shapes:
     """The same for a network that was read before."""
     return dict(_unet(network, channels, heads))
+
+
+def canonical(name: str) -> str:
+    """The name of a parameter without the detours by which it has two: by ``all_modules`` and ``decoder.encoder``.
+
+    The convolution is the first of ``all_modules``; the only other layer with parameters is the normalization.
+    """
+    name = name.removeprefix("decoder.") if name.startswith("decoder.encoder.") else name
+    return _BY_POSITION.sub(lambda match: match[1] + ("conv." if match[2] == "0" else "norm."), name)
 
 
 def counted_once(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -190,7 +190,8 @@ def unfinished_weights(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[Fou
     unit, done, planned = "epochs", checkpoint.current_epoch, constants.planned_epochs(checkpoint.trainer)
     if checkpoint.trainer_of_steps is not None:
         unit, done, planned = "steps", checkpoint.step, planned_steps(checkpoint.trainer_of_steps)
-    if Path(checkpoint.path).name != final.name and disk.is_file(final):
+    beside = Path(checkpoint.path).name != final.name and disk.is_file(final)
+    if beside and checkpoint.adapted_from is None:  # adapted weights lie anywhere
         trouble = f"the same folder contains {final.name}, from the end of the same training"
         yield found(Location(checkpoint.path), trouble=trouble, remedy=f"use {quoted(final)}")
     elif done is not None and planned is not None and done < planned:

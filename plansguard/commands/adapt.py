@@ -1,0 +1,222 @@
+"""Adapt weights to the input channels and classes of a dataset, and record where each parameter comes from."""
+
+from __future__ import annotations
+
+import datetime
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import plansguard
+from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoint
+from plansguard.artefacts.checkpoint.contents import ADAPTATION, STEPS
+from plansguard.artefacts.checkpoint.trained_model import weights_in
+from plansguard.core import disk
+from plansguard.core.atomic_files import after, assert_writable, kept, write_atomically
+from plansguard.core.digest import sha256
+from plansguard.core.errors import Absent, UnreadableDocument, UsageError, known
+from plansguard.core.text import counted
+from plansguard.documents import json_document
+from plansguard.documents.recognise import is_adaptation_record
+from plansguard.nnunet import printed_commands, runtime
+from plansguard.nnunet.network.adaptation import ParameterSource
+from plansguard.nnunet.workspace import Workspace
+from plansguard.records.adaptation import SCHEMA, record_path
+from plansguard.records.recorded_documents import WEIGHTS
+from plansguard.rules.engine.helpers import migration_of
+from plansguard.subjects.adaptation import Adaptation, AdaptationChoices, adaptation_of, documents_of
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
+from plansguard.subjects.plans import Plans
+from plansguard.subjects.pretraining import Pretraining, usual_fold
+from plansguard.subjects.weights import Weights, plans_in
+
+#: Kinds of checkpoints whose parameters can be those of a U-Net.
+_KINDS = ("nnunet-v2", "nnunet-v1", "nnssl", "state-dict")
+
+
+class AdaptationTask(NamedTuple):
+    """The weights, and the network that they are adapted to.
+
+    ``plans`` is the identifier of the dataset's plans; None where the network is that of the weights' own plans.
+    """
+
+    checkpoint: Checkpoint
+    dataset: Dataset
+    weights: Weights
+    adaptation: Adaptation
+    plans: str | None
+
+
+def task_of(
+    path: Path, dataset: str, plans: str | None, configuration: str | None, choices: AdaptationChoices
+) -> AdaptationTask:
+    """Plan an adaptation. Nothing is written, and no torch is needed.
+
+    The network is that of ``plans``; of the weights' own plans if that is None, which are then still to be migrated.
+    Raises UsageError where a choice is missing, or the network differs in more than channels and classes, and
+    UnreadableDocument for a file without weights of a U-Net.
+    """
+    checkpoint = weights_in(path)
+    _assert_usable(checkpoint)
+    subject = dataset_of(Workspace.from_environment(), dataset)
+    own = _plans_of(checkpoint, subject, plans)
+    name = configuration or checkpoint.configuration
+    if name is None:
+        raise UsageError("the weights do not name their configuration", hint="name one of the plans: -c CONFIGURATION")
+    try:
+        weights = Weights(checkpoint, configuration_of(own, name), subject.dataset_json)
+        adaptation = adaptation_of(weights, choices)
+    except Absent as absent:
+        raise UsageError(absent.reason, hint=f"see {printed_commands.check(subject.name, plans=plans)}") from absent
+    if adaptation.misfits:
+        _refuse(checkpoint, weights, adaptation)
+    return AdaptationTask(checkpoint, subject, weights, adaptation, plans)
+
+
+def _plans_of(checkpoint: Checkpoint, dataset: Dataset, identifier: str | None) -> Plans:
+    if identifier is not None:
+        return plans_of(dataset, identifier)
+    try:
+        return plans_in(checkpoint)
+    except Absent as absent:
+        present = ", ".join(plans.identifier for plans in dataset.plans) or "none"
+        raise UsageError(
+            f"the network of the weights is not known: {absent.reason}",
+            hint=f"name plans of the dataset that have it, with -p; its plans: {present}",
+        ) from absent
+
+
+def _assert_usable(checkpoint: Checkpoint) -> None:
+    if checkpoint.danger:
+        raise UnreadableDocument(checkpoint.path, checkpoint.danger, hint="do not load it; use another copy")
+    if checkpoint.damage:
+        reason = f"it is not whole: {'; '.join(checkpoint.damage)}"
+        raise UnreadableDocument(checkpoint.path, reason, hint="download or copy it again")
+    if checkpoint.kind not in _KINDS or not checkpoint.parameters:
+        raise UnreadableDocument(checkpoint.path, checkpoint.sentence, hint="name weights of a U-Net of nnU-Net")
+    if not disk.is_file(checkpoint.path):
+        raise UsageError(f"{checkpoint.path} is in an archive", hint="unpack it, and name the checkpoint")
+
+
+def _refuse(checkpoint: Checkpoint, weights: Weights, adaptation: Adaptation) -> None:
+    """Raise UsageError: more than channels and classes differ."""
+    causes = [one.what for one in known(lambda: weights.obstacles) or () if one.kind not in ("channels", "parameters")]
+    first, more = adaptation.misfits[0], len(adaptation.misfits) - 1
+    others = f"; {counted(more, 'more parameter')} differ" if more else ""
+    reason = causes[0] if causes else f"{first}{others}"
+    hint = "adapt changes input channels and classes"
+    if known(lambda: plans_in(checkpoint)) is not None:
+        hint += "; leave -p out, and the network is that of the weights' own plans"
+    raise UsageError(f"the networks differ: {reason}", hint=hint)
+
+
+def record_of(task: AdaptationTask) -> dict[str, Any]:
+    """The adaptation record, as documents/models/adaptation_record.py describes it."""
+    checkpoint, adaptation, configuration = task.checkpoint, task.adaptation, task.weights.configuration
+    return {
+        "schema": SCHEMA,
+        "tool": {"name": "plansguard", "version": plansguard.__version__},
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "from": {
+            **(WEIGHTS.digest(Path(checkpoint.path), {}) or {}),
+            "kind": checkpoint.kind,
+            "trainer": checkpoint.trainer,
+            "configuration": checkpoint.configuration,
+            "channels": None if adaptation.old_channels is None else [*adaptation.old_channels],
+            "labels": None if adaptation.old_labels is None else [*adaptation.old_labels],
+            "stem": adaptation.stem,
+        },
+        "to": {
+            "dataset": task.dataset.name,
+            "plans": task.plans,
+            "configuration": configuration.name,
+            "plans_sha256": sha256(configuration.plans.document.raw),
+            "dataset_json_sha256": sha256(task.weights.dataset_json.document.raw),
+            "channels": [part.name for part in adaptation.channels],
+            "labels": [part.name for part in adaptation.classes],
+        },
+        "rows": [_plain_row(row) for row in adaptation.rows],
+    }
+
+
+def _plain_row(row: ParameterSource) -> dict[str, Any]:
+    there = None if row.source_shape is None else [*row.source_shape]
+    parts = [part._asdict() for part in row.parts]
+    return {**row._asdict(), "shape": [*row.shape], "source_shape": there, "parts": parts}
+
+
+def _assert_free(output: Path, source: str | Path) -> None:
+    """Raise WriteRefused unless the two files may be written, and UsageError for the file of the weights itself."""
+    if output.suffix != ".pth":
+        raise UsageError(f"{output} is no name of a checkpoint", hint=f"write -o {output.with_suffix('.pth')}")
+    if disk.are_same(output, source):
+        raise UsageError(f"{output} is the file that is adapted", hint="give the adapted weights another name")
+    assert_writable(output, _is_adapted)
+    assert_writable(record_path(output), _is_record)
+
+
+def _is_adapted(path: Path) -> bool:
+    """Whether a file contains weights that plansguard adapted."""
+    try:
+        return read_checkpoint(path).adaptation is not None
+    except UnreadableDocument:
+        return False
+
+
+def _is_record(path: Path) -> bool:
+    return is_adaptation_record(disk.content(path))
+
+
+def write(task: AdaptationTask, record: dict[str, Any], output: Path) -> list[str]:
+    """Write the adapted weights and the record beside them; return a line for each.
+
+    Raises UsageError where nnU-Net is not installed, UnreadableDocument where torch refuses the weights, and
+    WriteRefused.
+    """
+    checkpoint, adaptation = task.checkpoint, task.adaptation
+    _assert_free(output, checkpoint.path)
+    runtime.assert_installed("the values of weights are read and written by torch, which comes with nnU-Net")
+    from plansguard.nnunet.adapted_weights import adapted, save
+
+    sizes = len(adaptation.channels), len(adaptation.classes)
+    architecture = task.weights.configuration.architecture
+    network = adapted(Path(checkpoint.path), checkpoint.prefix, adaptation.rows, architecture, *sizes)
+    save(output, _content(task, network, record))
+    messages = [f"wrote {output}"]
+    with after(messages):
+        write_atomically(record_path(output), json_document.dumps(record), kept)
+    return [*messages, f"wrote {record_path(output)}"]
+
+
+def next_command(task: AdaptationTask, output: Path) -> str:
+    """The command that trains with the adapted weights; before that, their plans have to come to the dataset."""
+    if task.plans is None:
+        return migration_of(str(output), task.dataset)
+    place = task.dataset.name, task.weights.configuration.name, task.plans, usual_fold(task.dataset)
+    (command,) = Pretraining(output, task.checkpoint.trainer).commands(*place)
+    return command
+
+
+def _content(task: AdaptationTask, network: OrderedDict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    """What nnU-Net and plansguard read in a checkpoint, and the record. What the file does not tell is left out."""
+    checkpoint = task.checkpoint
+    plans, dataset_json = documents_of(task.weights, task.adaptation, task.dataset)
+    arguments = {
+        "plans": plans,
+        "configuration": checkpoint.configuration,
+        "fold": checkpoint.fold,
+        "dataset_json": dataset_json,
+        STEPS: checkpoint.steps,
+    }
+    content: dict[str, Any] = {
+        "network_weights": network,
+        "init_args": {key: value for key, value in arguments.items() if value is not None},
+        "trainer_name": checkpoint.trainer,
+        "current_epoch": checkpoint.current_epoch,
+        ADAPTATION: record,
+    }
+    content = {key: value for key, value in content.items() if value is not None}
+    if checkpoint.mirroring_axes is not None:
+        content["inference_allowed_mirroring_axes"] = checkpoint.mirroring_axes or None
+    return content

@@ -1,0 +1,194 @@
+"""`plansguard adapt` without torch: what is planned, what is printed, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import checkpoints
+from tests.support.command import Done, run
+from tests.support.variants import place
+
+CT, MR = "Dataset002_FinetuneCT", "Dataset003_TwoChannelMR"
+PLANS = ("-d", "3", "-p", "nnUNetPlans", "--dry-run")
+FIRST = "encoder.stages.0.0.convs.0.conv.weight"
+Document = dict[str, Any]
+
+pytestmark = pytest.mark.workspace(MR, CT, chdir=True)
+
+
+def weights(workspace: Path, dataset: str = MR, **changes: Any) -> Path:
+    """Write weights of a training with a dataset's own plans and with these fields in dataset.json."""
+    files = [place(workspace, dataset, f"preprocessed/{name}.json") for name in ("nnUNetPlans", "dataset")]
+    plans, dataset_json = (json.loads(file.read_bytes()) for file in files)
+    options = changes.pop("options", {})
+    dataset_json.update(changes)
+    return checkpoints.write(Path("old.pth"), plans, dataset_json, **options)
+
+
+def adapt(*options: str) -> Done:
+    return run("adapt", "old.pth", *PLANS, *options)
+
+
+def fillings(done: Done, name: str = FIRST) -> list[tuple[str, str, int | None]]:
+    """Name, filling and source of the parts of one parameter."""
+    (row,) = (row for row in done.json["rows"] if row["name"] == name)
+    return [(part["name"], part["filling"], part["source"]) for part in row["parts"]]
+
+
+def test_what_is_printed(workspace: Path) -> None:
+    weights(workspace, channel_names={"0": "T2"}, labels={"background": 0, "core": 1, "lesion": 2})
+    done = adapt()
+    assert (done.code, done.err) == (0, "")
+    assert done.out == (
+        "old.pth adapted to Dataset003_TwoChannelMR, 3d_fullres of nnUNetPlans\n"
+        "\n"
+        "channel  from\n"
+        "T1       zero\n"
+        "T2       number 0 of the weights (T2)\n"
+        "\n"
+        "class       from\n"
+        "background  number 0 of the weights (background)\n"
+        "lesion      number 2 of the weights (lesion)\n"
+        "\n"
+        "parameter                                           shape               from\n"
+        "encoder.stages.0.0.convs.0.conv.weight              32 x 2 x 3 x 3 x 3  the weights, channel by channel\n"
+        "encoder.stages.0.0.convs.0.conv.bias and 60 others                      the weights\n"
+        "decoder.seg_layers.0.weight and 5 others                                the weights, class by class\n"
+    )
+    assert len(adapt("--verbose").out.splitlines()) == len(done.out.splitlines()) + 60 + 5
+    assert not Path("old.adaptation.json").exists()
+
+
+def test_names_in_the_weights_that_differ(workspace: Path) -> None:
+    weights(workspace, channel_names={"0": "t2w"}, labels={"background": 0, "tumour": 1})
+    options = ("--channel", "T2=t2w", "--label", "lesion=tumour", "--output", "json")
+    done = adapt(*options)
+    assert fillings(done) == [("T1", "zero", None), ("T2", "kept", 0)]
+    heads = {row["action"] for row in done.json["rows"] if ".seg_layers." in row["name"]}
+    assert heads == {"kept"}
+
+
+def test_regions_are_no_labels(workspace: Path) -> None:
+    """A region has a sigmoid, labels share a softmax: a layer of the one is of no use to the other."""
+    regions = {"background": 0, "whole": [1, 2], "lesion": 2}
+    weights(workspace, labels=regions, regions_class_order=[1, 2])
+    heads = {row["action"] for row in adapt("--json").json["rows"] if ".seg_layers." in row["name"]}
+    assert heads == {"initialised"}
+
+
+def test_a_file_without_names(workspace: Path) -> None:
+    weights(workspace, channel_names={"0": "T2"}, options={"init_args": None})
+    done = adapt("-c", "3d_fullres")
+    assert (done.code, "--old-channel NAME" in done.err) == (2, True)
+    named = adapt("-c", "3d_fullres", "--old-channel", "T2", "--old-label", "background", "--old-label", "x", "--json")
+    assert fillings(named) == [("T1", "zero", None), ("T2", "kept", 0)]
+    assert fillings(named, "decoder.seg_layers.0.bias") == [("background", "kept", 0), ("lesion", "initialised", None)]
+    mean = adapt("-c", "3d_fullres", "--new-channels", "averaged", "--json")
+    assert {filling for _, filling, _ in fillings(mean)} == {"averaged"}
+
+
+def test_the_encoder_alone(workspace: Path) -> None:
+    weights(workspace)
+    rows = adapt("--encoder-only", "--json").json["rows"]
+    by_part = {(row["name"].partition(".")[0], row["action"]) for row in rows}
+    assert by_part == {("encoder", "kept"), ("decoder", "initialised")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "reason", "hint"),
+    [
+        ({"channel_names": {"0": "CT"}}, (), "no channel here (T1, T2) has the name of one", "--channel 'T1=CT'"),
+        ({}, ("--channel", "T3=T2"), "the dataset has no T3", "names there: T1, T2"),
+        ({}, ("--label", "lesion=x"), "the weights have no x", "names there: background, lesion"),
+        ({}, ("--label", "lesion"), "is not NAME=OLD", "lesion=tumour"),
+        ({}, ("--old-channel", "T1"), "the weights have 2 input channels, and 1 are named", "in their order"),
+        ({}, ("--old-label", "a"), "the weights have 2 output maps, and 1 are named", "background included"),
+        ({}, ("--stem", "035"), "the weights have no stem 035", "stems there: one without a name"),
+        ({}, ("-c", "3d_fulres"), "there is no configuration 3d_fulres", "did you mean 3d_fullres?"),
+    ],
+)
+def test_choices_that_are_missing_or_impossible(
+    workspace: Path, changes: Document, options: tuple[str, ...], reason: str, hint: str
+) -> None:
+    weights(workspace, **changes)
+    done = adapt(*options)
+    assert (done.code, done.out) == (2, "")
+    assert reason in done.err
+    assert hint in done.err
+
+
+def test_another_network_is_not_adapted(workspace: Path) -> None:
+    weights(workspace, CT, channel_names={"0": "T2"})
+    done = adapt()
+    assert (done.code, done.out) == (2, "")
+    assert "the networks differ: " in done.err
+    assert "leave -p out" in done.err
+
+
+def test_the_network_of_the_weights_themselves(workspace: Path) -> None:
+    """Before their plans are migrated: the dataset names channels and classes only."""
+    weights(workspace, CT, channel_names={"0": "T2"})
+    done = run("adapt", "old.pth", "-d", "3", "--dry-run", "--json")
+    assert done.code == 0, done.err
+    assert fillings(done) == [("T1", "zero", None), ("T2", "kept", 0)]
+    to = done.json["to"]
+    assert (to["plans"], to["configuration"], to["channels"]) == (None, "3d_fullres", ["T1", "T2"])
+    weights(workspace, CT, channel_names={"0": "T2"}, options={"init_args": None})
+    done = run("adapt", "old.pth", "-d", "3", "--dry-run")
+    assert (done.code, "name plans of the dataset that have it, with -p" in done.err) == (2, True)
+
+
+def test_several_stems_need_a_choice(workspace: Path) -> None:
+    files = [place(workspace, MR, f"preprocessed/{name}.json") for name in ("nnUNetResEncUNetMPlans", "dataset")]
+    plans, dataset_json = (json.loads(file.read_bytes()) for file in files)
+    whole = checkpoints.shapes(plans, dataset_json)
+    stems = ("035", "351_5")
+    stored = {
+        name.replace("encoder.stem.", f"encoder.stem.{stem}."): shape for name, shape in whole.items() for stem in stems
+    }
+    checkpoints.write(Path("old.pth"), plans, dataset_json, parameters=stored)
+    words = ("adapt", "old.pth", "-d", "3", "-p", "nnUNetResEncUNetMPlans", "--dry-run")
+    done = run(*words)
+    assert (done.code, "2 stems: 035, 351_5" in done.err) == (2, True), done.err
+    chosen = (*words, "--stem", "351_5", "--old-channel", "T1", "--old-channel", "T2", "--json")
+    rows = run(*chosen).json["rows"]
+    assert {row["action"] for row in rows} == {"kept"}
+    assert rows[0]["source"] == "encoder.stem.351_5.convs.0.conv.weight"
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("old.pth", "is the file that is adapted"),
+        ("adapted.pt", "is no name of a checkpoint"),
+        ("other.pth", "exists, and is not known to be written by plansguard"),
+        ("noted.pth", "noted.adaptation.json exists, and is not known"),
+    ],
+)
+def test_files_that_are_not_written_over(workspace: Path, output: str, reason: str) -> None:
+    weights(workspace)
+    Path("other.pth").write_bytes(Path("old.pth").read_bytes())
+    Path("noted.adaptation.json").write_text("{}")
+    before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+    done = run("adapt", "old.pth", "-d", "3", "-p", "nnUNetPlans", "-o", output)
+    assert (done.code, done.out) == (2, "")
+    assert reason in done.err
+    assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
+
+
+def test_a_file_has_to_be_named(workspace: Path) -> None:
+    weights(workspace)
+    done = run("adapt", "old.pth", "-d", "3", "-p", "nnUNetPlans")
+    assert (done.code, "add -o adapted.pth, or --dry-run" in done.err) == (2, True)
+
+
+def test_nnunet_is_needed_to_write(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plansguard.nnunet.runtime.installed", lambda: False)
+    weights(workspace)
+    done = run("adapt", "old.pth", "-d", "3", "-p", "nnUNetPlans", "-o", "adapted.pth")
+    assert (done.code, "pip install 'plansguard[train]'" in done.err) == (2, True)
+    assert not Path("adapted.pth").exists()
