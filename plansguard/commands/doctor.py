@@ -40,7 +40,7 @@ def described() -> Iterator[str]:
     present = [f"{name} {version}" for name in _NAMED if (version := packages.version(name)) is not None]
     yield f"plansguard {plansguard.__version__}, Python {platform.python_version()} ({sys.executable})"
     yield ", ".join(present) or "nnU-Net is not installed here"
-    yield ", ".join(_described_machine())
+    yield from _described_machine()
     for folder in Setup.here().folders:
         yield f"{folder.variable}={folder.value}" if folder.value else f"{folder.variable} is not set"
 
@@ -49,11 +49,10 @@ def _described_machine() -> Iterator[str]:
     """What a process may use, and what limits it to less than the machine has."""
     of = machine.here()
     if of.cores is not None:
-        yield f"{machine.in_cores(of.cores.amount)}{_by(of.cores)}"
-    if of.memory is not None:
-        yield f"{in_bytes(int(of.memory.amount))} of memory{_by(of.memory)}"
+        memory = "" if of.memory is None else f", {in_bytes(int(of.memory.amount))} of memory{_by(of.memory)}"
+        yield f"{machine.in_cores(of.cores.amount)}{_by(of.cores)}{memory}"
     if of.shared is not None:
-        yield f"{in_bytes(of.shared.total)} in /dev/shm"
+        yield f"{in_bytes(of.shared.total)} of shared memory in /dev/shm"
     if of.open_files is not None:
         yield f"{counted(of.open_files, 'open file')} of a process"
 
