@@ -127,7 +127,10 @@ def adapt(
             print_line(message)
         if to is not None and not dry_run:
             typer.echo("\nNext:")
-            print_line(f"  {commands.next_command(task, to)}")
+            for number, command in enumerate(commands.next_commands(task, to)):
+                if number:
+                    typer.echo("  # or with the segmentation layers of the classes that were kept:")
+                print_line(f"  {command}")
 
 
 def _pairs(option: str, words: list[str]) -> dict[str, str]:

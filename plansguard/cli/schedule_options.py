@@ -33,6 +33,9 @@ Warmup = Annotated[
 ExtendTo = Annotated[
     int | None, Option("--extend-to", metavar="M", help="Continue a finished training of N steps to M.")
 ]
+KeepHead = Annotated[
+    bool, Option("--keep-head", help="Begin with the segmentation layers of the pretrained weights as well.")
+]
 Trainer = Annotated[str, Option("-tr", metavar="TRAINER", help="The trainer of nnU-Net that makes the steps.")]
 
 
@@ -45,6 +48,7 @@ def schedule_of(
     by_window: bool,
     warmup: int,
     extend_to: int | None,
+    keep_head: bool,
     *,
     option: str,
 ) -> StepSchedule:
@@ -59,5 +63,5 @@ def schedule_of(
             f"name either {option} or --epochs", hint=f"for example {option} 50000, or --epochs 50 --per-epoch 1000"
         )
     total = steps if steps is not None else StepSchedule.of_epochs(epochs or 0, per_epoch).total
-    schedule = StepSchedule(total, per_epoch, validation, rate, by_window, warmup)
+    schedule = StepSchedule(total, per_epoch, validation, rate, by_window, warmup, keep_head=keep_head)
     return schedule if extend_to is None else replace(schedule, total=extend_to, extends=total)

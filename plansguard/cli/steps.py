@@ -32,6 +32,7 @@ def steps(
     rate: schedule_options.Rate = None,
     by_window: schedule_options.ByWindow = False,
     warmup: schedule_options.Warmup = 0,
+    keep_head: schedule_options.KeepHead = False,
     trainer: schedule_options.Trainer = DEFAULT_TRAINER,
     dataset: Dataset = None,
     plans: Plans = None,
@@ -58,7 +59,7 @@ def steps(
     for option, value in (("-p", plans), ("-c", configuration), ("-f", fold)):
         if value is not None and dataset is None:
             raise UsageError(f"{option} {value} is of a dataset, and none is named", hint="name it with -d")
-    typed = (total, epochs, per_epoch, validation, rate, by_window, warmup, extend_to)
+    typed = (total, epochs, per_epoch, validation, rate, by_window, warmup, extend_to, keep_head)
     schedule = schedule_options.schedule_of(*typed, option="--total")
     request = StepsRequest(trainer, schedule, dataset, plans, configuration, fold or "0")
     result = planned(Workspace.from_environment(), request)

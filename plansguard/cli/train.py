@@ -104,6 +104,7 @@ def train(
     rate: schedule_options.Rate = None,
     by_window: schedule_options.ByWindow = False,
     warmup: schedule_options.Warmup = 0,
+    keep_head: schedule_options.KeepHead = False,
     trainer: schedule_options.Trainer = DEFAULT_TRAINER,
     plans: Plans = DEFAULT_IDENTIFIER,
     weights: Weights = None,
@@ -132,15 +133,14 @@ def train(
 ) -> None:
     """Check all a training needs, then train for exactly N steps.
 
-    Plans, data, weights, environment and the folder of results are judged first; an error ends the command before torch
-    is loaded. The training is nnU-Net's own, by a trainer that `plansguard steps` names. Exit code: 0 trained,
-    1 refused, 2 the command is wrong, 4 the training failed, 75 stopped in time: --c or --resume auto continues it.
+    Plans, data, weights, environment and the folder of results are judged first, before torch is loaded. Exit code:
+    0 trained, 1 refused, 2 the command is wrong, 4 the training failed, 75 stopped: --c or --resume auto continues it.
 
     Examples:
         plansguard train 2 3d_fullres 0 -p PretrainPlans --steps 50000 --dry-run
         plansguard train 2 3d_fullres 0 --steps 50000 --max-time 23h30m --resume auto
     """
-    typed = (steps, epochs, per_epoch, validation, rate, by_window, warmup, extend_to)
+    typed = (steps, epochs, per_epoch, validation, rate, by_window, warmup, extend_to, keep_head)
     trainer = _step_trainer(context, trainer, partial(schedule_options.schedule_of, *typed, option="--steps"))
     values = {"-pretrained_weights": weights, "-device": device, "-num_gpus": gpus}
     flags = {"--c": continues or (extend_to is not None and not validates), "--val": validates}
@@ -169,7 +169,7 @@ def _step_trainer(context: typer.Context, trainer: str, schedule: Callable[[], S
     """The trainer of the schedule that is typed, or that its name contains; UsageError where both contradict."""
     if any(is_typed(context, name) for name in ("steps", "epochs", "extend_to")) or not is_step_name(trainer):
         return _named(trainer, schedule())
-    if words := [*typed_words(context, ("per_epoch", "validation", "rate", "by_window", "warmup"))]:
+    if words := [*typed_words(context, ("per_epoch", "validation", "rate", "by_window", "warmup", "keep_head"))]:
         raise UsageError(
             f"-tr {trainer} has its schedule in its name, and {' '.join(words)} would change nothing",
             hint=f"name the base trainer and the number of steps: -tr {base_trainer(trainer)} --steps N",

@@ -30,6 +30,7 @@ from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
 from plansguard.subjects.plans import Plans
 from plansguard.subjects.pretraining import Pretraining, usual_fold
 from plansguard.subjects.weights import Weights, plans_in
+from plansguard.training.trainer_name import keeping_head
 
 #: Kinds of checkpoints whose parameters can be those of a U-Net.
 _KINDS = ("nnunet-v2", "nnunet-v1", "nnssl", "state-dict")
@@ -189,13 +190,19 @@ def write(task: AdaptationTask, record: dict[str, Any], output: Path) -> list[st
     return [*messages, f"wrote {record_path(output)}"]
 
 
-def next_command(task: AdaptationTask, output: Path) -> str:
-    """The command that trains with the adapted weights; before that, their plans have to come to the dataset."""
+def next_commands(task: AdaptationTask, output: Path) -> list[str]:
+    """The command that trains with the adapted weights; before that, their plans have to come to the dataset.
+
+    Where classes were kept, also the one that begins with their segmentation layers.
+    """
     if task.plans is None:
-        return migration_of(str(output), task.dataset)
-    place = task.dataset.name, task.weights.configuration.name, task.plans, usual_fold(task.dataset)
-    (command,) = Pretraining(output, task.checkpoint.trainer).commands(*place)
-    return command
+        return [migration_of(str(output), task.dataset)]
+    pretraining = Pretraining(output, task.checkpoint.trainer)
+    place = task.dataset.name, task.weights.configuration.name, usual_fold(task.dataset)
+    trainers = [pretraining.fine_tuning_trainer]
+    trainers += [keeping_head(trainer) for trainer in trainers if task.adaptation.keeps_classes]
+    train, plans = printed_commands.train, task.plans
+    return [train(*place, plans=plans, trainer=trainer, weights=output) for trainer in trainers]
 
 
 def _content(task: AdaptationTask, network: OrderedDict[str, Any], record: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,8 @@ FOLD_VARIABLE: Final = ShellText('"$fold"')
 NEW_NAME: Final = ShellText("NEW_NAME")
 #: Weights whose path is not known.
 CHECKPOINT: Final = ShellText("CHECKPOINT")
+#: The name of adapted weights.
+ADAPTED: Final = "adapted.pth"
 #: A field of plans and its value.
 FIELD: Final = ShellText("FIELD=VALUE")
 #: A folder with data of nnU-Net v1.
@@ -185,6 +187,12 @@ def show(path: Word) -> ShellText:
 def diff(one: Word, other: Word) -> ShellText:
     """Compare two plans files."""
     return shell("plansguard", "diff", one, other)
+
+
+def adapt(weights: Word, dataset: str, *, plans: Word | None = None, configuration: Word | None = None) -> ShellText:
+    """Adapt weights to the channels and classes of a dataset."""
+    options = _options(d=_named(dataset), p=plans, c=configuration, o=ADAPTED)
+    return shell("plansguard", "adapt", weights, *options)
 
 
 def fit_everywhere(*checkpoints: Word) -> ShellText:

@@ -40,6 +40,7 @@ _OF_COMMANDS = (
     "pg4_migration.before_move",
     "pg7_run.cascade_inputs",
     "pg7_run.hardware",
+    "pg7_run.kept_head",
     "pg7_run.planning",
     "pg7_run.prediction",
     "pg7_run.results_folder",

@@ -32,11 +32,12 @@ _SMALLEST_RATE, _LARGEST_RATE = 1e-12, 10.0
 
 @dataclass(frozen=True)
 class StepSchedule:
-    """All that decides a training's length and learning rates. UsageError for impossible values.
+    """All that decides a training's length, learning rates and first values. UsageError for impossible values.
 
     ``validation`` steps follow each window; they and ``rate``, the highest learning rate, are the base trainer's own if
     None. The rate falls with every step, or with ``by_window`` at the beginning of each window as in nnU-Net. It rises
-    over the first ``warmup`` steps.
+    over the first ``warmup`` steps. With ``keep_head`` it begins with the segmentation layers of pretrained weights as
+    well.
 
     A schedule with ``extends`` continues a finished training of that many steps, with the same other values, to
     ``total``. It has the windows of that training, including its shortened last one, and then new ones.
@@ -49,6 +50,7 @@ class StepSchedule:
     by_window: bool = False
     warmup: int = 0
     extends: int = 0
+    keep_head: bool = False
 
     def __post_init__(self) -> None:
         _check_count("the number of steps", self.total)

@@ -38,7 +38,7 @@ from plansguard.core.errors import PlansguardError, UsageError
 from plansguard.core.text import counted, nearest
 from plansguard.nnunet import constants
 from plansguard.nnunet.install import trainer_folder
-from plansguard.training import process_group, resume
+from plansguard.training import kept_head, process_group, resume
 from plansguard.training.checkpoint_saving import CheckpointSaving, random_state, set_random
 from plansguard.training.data_loaders import Guarded, explained
 from plansguard.training.folder_lock import hold, note_run
@@ -138,6 +138,7 @@ class StepTrainer(ProgressLog, CheckpointSaving):
         self._carried: dict[str, list[float]] = {}
         self._save_due = False
         self._training = False
+        self.keeps_head = False
         self._signals = StopSignals()
         if self.schedule.rate is not None:
             self.initial_lr = self.schedule.rate
@@ -162,6 +163,8 @@ class StepTrainer(ProgressLog, CheckpointSaving):
         """Initialize as nnU-Net does, on the device of this process."""
         with process_group.wrapping_on(self.device, type(self)):
             super().initialize()
+        if self.schedule.keep_head:
+            kept_head.load_after_stock(self)
 
     # --- Optimizer and learning rate
 
@@ -212,6 +215,11 @@ class StepTrainer(ProgressLog, CheckpointSaving):
             self.load_checkpoint(None)  # nnU-Net found none and would begin from scratch; this raises the reason
         if not self._continuing:
             process_group.by_first(partial(resume.check_can_begin, folder, StepName(self.base_name, self.schedule)))
+        if self.schedule.keep_head and not self.keeps_head and not self._continued:
+            raise Refused(
+                f"{type(self).__name__} begins with segmentation layers of pretrained weights, and none were loaded",
+                hint="name the weights with -pretrained_weights, or take the trainer without keephead",
+            )
         if self._finished:
             if resume.is_validated(folder):
                 raise Refused(

@@ -1,8 +1,8 @@
 """Names of step trainers, which contain the schedule: ``nnUNetTrainerNoMirroring_20000steps_1000per_lr1en3``.
 
-``<BaseTrainer>_<N>steps[_from<M>][_<K>per][_<V>val][_lr<X>][_windowlr][_warmup<W>]``. nnU-Net names the folder of
-results by the trainer, so the name must contain all that changes a result; what it omits is the default. Each schedule
-has one name, and each name one schedule.
+``<BaseTrainer>_<N>steps[_from<M>][_<K>per][_<V>val][_lr<X>][_windowlr][_warmup<W>][_keephead]``. nnU-Net names the
+folder of results by the trainer, so the name must contain all that changes a result; what it omits is the default. Each
+schedule has one name, and each name one schedule.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ _NAME = re.compile(
     r"(?P<base>[A-Za-z][A-Za-z0-9_]*?)_(?P<total>[0-9]{1,12})steps(?:_from(?P<before>[0-9]{1,12}))?"
     r"(?:_(?P<per>[0-9]{1,12})per)?(?:_(?P<val>[0-9]{1,12})val)?"
     r"(?:_lr(?P<rate>[0-9]{1,17}en?[0-9]{1,3}))?(?P<window>_windowlr)?(?:_warmup(?P<warmup>[0-9]{1,12}))?"
+    r"(?P<head>_keephead)?"
 )
-_FORM = "<BaseTrainer>_<N>steps[_from<M>][_<K>per][_<V>val][_lr<X>][_windowlr][_warmup<W>]"
+_FORM = "<BaseTrainer>_<N>steps[_from<M>][_<K>per][_<V>val][_lr<X>][_windowlr][_warmup<W>][_keephead]"
 
 
 class StepName(NamedTuple):
@@ -49,6 +50,7 @@ def trainer_name(base: str, schedule: StepSchedule) -> str:
         f"lr{_rate_word(schedule.rate)}" if schedule.rate is not None else "",
         "windowlr" if schedule.by_window else "",
         f"warmup{schedule.warmup}" if schedule.warmup else "",
+        "keephead" if schedule.keep_head else "",
     ]
     return "_".join(filter(None, parts))
 
@@ -69,6 +71,7 @@ def options_of(name: StepName) -> list[str]:
     options += ["--lr", f"{schedule.rate:g}"] if schedule.rate is not None else []
     options += ["--window-lr"] if schedule.by_window else []
     options += ["--warmup", str(schedule.warmup)] if schedule.warmup else []
+    options += ["--keep-head"] if schedule.keep_head else []
     return options + (["-tr", name.base] if name.base != DEFAULT_TRAINER else [])
 
 
@@ -76,6 +79,18 @@ def extension_of(name: StepName) -> str | None:
     """The name of the training that this one extends, or None."""
     before = name.schedule.extended
     return None if before is None else trainer_name(name.base, before)
+
+
+def keeping_head(name: str) -> str:
+    """The same step trainer, which begins with the segmentation layers of pretrained weights."""
+    base, schedule = read_name(name)
+    return trainer_name(base, replace(schedule, keep_head=True))
+
+
+def keeps_head(name: str | None) -> bool:
+    """Whether this step trainer begins with the segmentation layers of pretrained weights."""
+    known = known_step_name(name)
+    return known is not None and known.schedule.keep_head
 
 
 def is_step_name(name: str) -> bool:
@@ -98,6 +113,7 @@ def read_name(name: str) -> StepName:
             by_window=match["window"] is not None,
             warmup=int(match["warmup"] or 0),
             extends=int(match["before"] or 0),
+            keep_head=match["head"] is not None,
         ),
     )
     right = trainer_name(*parsed)

@@ -13,7 +13,9 @@ import pytest
 from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
 from plansguard.documents.validation import model_class
 from plansguard.nnunet.inheritance import modern_architecture, resolve_configuration
+from plansguard.nnunet.install.trainer_folder import FOLDER as EXTENSION
 from plansguard.nnunet.network.parameters import counted_once, input_channels, segmentation_heads
+from plansguard.training.stop_reasons import Refused
 from tests.support.command import run
 from tests.support.variants import place
 
@@ -106,6 +108,9 @@ def test_one_channel_and_two_classes_more(workspace: Path) -> None:
     done = run("adapt", "old.pth", "-d", "3", "-p", "nnUNetPlans", "-o", "adapted.pth")
     assert done.code == 0, done.err
     assert "T2       number 0 of the weights (T2)" in done.out
+    training = "  plansguard gate -- nnUNetv2_train 3 3d_fullres 0 -p nnUNetPlans -tr nnUNetTrainer_250000steps_lr1en3"
+    commands = f"{training} -pretrained_weights adapted.pth", f"{training}_keephead -pretrained_weights adapted.pth"
+    assert [line for line in done.out.splitlines() if "plansguard gate" in line] == [*commands]
     after = loaded(Path("adapted.pth"), plans, new, head=True)
     both = images(2)
     for first, second in zip(outputs(before, both[:, 1:]), outputs(after, both), strict=True):
@@ -113,6 +118,44 @@ def test_one_channel_and_two_classes_more(workspace: Path) -> None:
         assert second[:, [1, 3]].abs().max() > 0
     encoder = loaded(Path("adapted.pth"), plans, new)
     assert torch.equal(encoder.encoder.stages[0][0].convs[0].conv.weight[:, 0], torch.zeros(4, 3, 3, 3))
+
+
+def trainer_of(name: str) -> Any:
+    """A trainer of nnU-Net's command for the training of Dataset003, on the CPU."""
+    import torch
+    from nnunetv2.run.run_training import get_trainer_from_args
+
+    return get_trainer_from_args("3", "3d_fullres", 0, name, "nnUNetPlans", False, torch.device("cpu"))
+
+
+def test_a_trainer_that_keeps_the_head(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nnU-Net's own command loads the weights; the first pass is that of the old network. Other classes are refused."""
+    import torch
+    from nnunetv2.run.run_training import maybe_load_checkpoint
+
+    monkeypatch.setenv("nnUNet_extTrainer", str(EXTENSION))
+    case = place(workspace, MR, "preprocessed/nnUNetPlans_3d_fullres/case.b2nd")
+    case.parent.mkdir()
+    case.touch()  # nnU-Net looks at the ending
+    plans, old = edit(workspace, MR, channel_names={"0": "T2"}, labels={"background": 0, "lesion": 1})
+    before = trained(Path("old.pth"), plans, old)
+    edit(workspace, MR, channel_names={"0": "T1", "1": "T2"}, labels={"background": 0, "a": 1, "lesion": 2})
+    assert run("adapt", "old.pth", "-d", "3", "-p", "nnUNetPlans", "-o", "adapted.pth").code == 0
+    trainer = trainer_of("nnUNetTrainer_9steps_keephead")
+    maybe_load_checkpoint(trainer, False, False, "adapted.pth")
+    both = images(2)
+    for first, second in zip(outputs(before, both[:, 1:]), outputs(trainer.network, both), strict=True):
+        assert torch.allclose(first, second[:, [0, 2]], atol=1e-5)
+    stock = trainer_of("nnUNetTrainer_9steps")
+    maybe_load_checkpoint(stock, False, False, "adapted.pth")
+    name = "decoder.seg_layers.0.weight"
+    assert not torch.equal(stock.network.state_dict()[name], trainer.network.state_dict()[name])
+    edit(workspace, MR, labels={"background": 0, "lesion": 1, "a": 2})
+    other = trainer_of("nnUNetTrainer_9steps_3per_keephead")
+    with pytest.raises(Refused, match="the classes are background, lesion, a here and background, a, lesion"):
+        maybe_load_checkpoint(other, False, False, "adapted.pth")
+    with pytest.raises(Refused, match="and none were loaded"):
+        other.run_training()
 
 
 def test_one_channel_and_one_class_less_in_another_order(workspace: Path) -> None:

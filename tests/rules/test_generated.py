@@ -195,6 +195,8 @@ CODES = {
     "PG743": "previous-stage-saw-validation-cases",
     "PG744": "checkpoint-is-no-file",
     "PG745": "weights-saw-validation-cases",
+    "PG746": "no-head-to-keep",
+    "PG747": "head-does-not-fit",
     "PG751": "planning-replaces-migrated-plans",
     "PG752": "planning-replaces-plans-in-use",
     "PG753": "prediction-checkpoint-missing",

@@ -48,6 +48,7 @@ def schedules(draw: st.DrawFn) -> StepSchedule:
         rate=draw(st.none() | rates),
         by_window=draw(st.booleans()),
         warmup=draw(st.integers(0, min((extends or total) - 1, 1000))),
+        keep_head=draw(st.booleans()),
         extends=extends,
     )
 
@@ -208,6 +209,7 @@ def test_different_schedules_have_different_names(
         ("nnUNetTrainerNoMirroring_20000steps_lr1en3", "nnUNetTrainerNoMirroring", StepSchedule(20_000, rate=0.001)),
         ("nnUNetTrainer_noDummy2DDA_9steps_lr25en5", "nnUNetTrainer_noDummy2DDA", StepSchedule(9, rate=0.00025)),
         ("nnUNetTrainer_9steps_lr1e0_windowlr", "nnUNetTrainer", StepSchedule(9, rate=1.0, by_window=True)),
+        ("nnUNetTrainer_9steps_keephead", "nnUNetTrainer", StepSchedule(9, keep_head=True)),
         ("nnUNetTrainer_9steps_2val_warmup3", "nnUNetTrainer", StepSchedule(9, validation=2, warmup=3)),
         ("nnUNetTrainer_9steps_from5_2per", "nnUNetTrainer", StepSchedule(9, 2, extends=5)),
     ],
@@ -397,8 +399,8 @@ def test_a_trainer_with_a_rate_of_its_own() -> None:
 
 def test_everything_that_changes_the_result_is_in_the_name() -> None:
     options = "--total 9 --per-epoch 3 --validation 2 --lr 0.001 --window-lr --warmup 4 -tr nnUNetTrainerNoMirroring"
-    done = run("steps", *options.split())
-    assert "-tr nnUNetTrainerNoMirroring_9steps_3per_2val_lr1en3_windowlr_warmup4\n" in done.out
+    done = run("steps", *options.split(), "--keep-head")
+    assert "-tr nnUNetTrainerNoMirroring_9steps_3per_2val_lr1en3_windowlr_warmup4_keephead\n" in done.out
 
 
 def test_an_extension_is_named_and_described() -> None:

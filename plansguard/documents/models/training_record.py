@@ -44,6 +44,9 @@ class Schedule(RecordModel):
     by_window: bool = Field(description="Whether the rate falls with each window, otherwise with each step.")
     warmup: int = Field(description="Steps in which the rate rises from 0.")
     extends: int = Field(description="Steps of the finished training that it extends; 0: it extends none.")
+    keep_head: bool = Field(
+        default=False, description="Whether it begins with the segmentation layers of pretrained weights."
+    )
 
 
 class PlansThen(RecordModel):

@@ -16,6 +16,7 @@ from plansguard.rules.engine.helpers import migration_of
 from plansguard.rules.pg6_weights.places import place_of_field, place_of_obstacle
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Plans
+from plansguard.training.trainer_name import keeps_head
 
 if TYPE_CHECKING:
     from plansguard.subjects.input_comparison import InputDifference
@@ -304,20 +305,20 @@ def weights_were_not_mirrored(dataset: Dataset, weights: Weights) -> Iterator[Fo
     message="nnU-Net does not load the segmentation layers, although the labels are those of the weights",
     fix="nothing: they are learned again within a few epochs; to predict without training, use the weights as they are",
 )
-def head_starts_anew(weights: Weights) -> Iterator[Found]:
+def head_starts_anew(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """Weights with the same labels lose their segmentation layers.
 
     What it checks: whether the labels in the checkpoint's dataset.json are this dataset's, in the same order.
 
     Why it matters: a low first Dice is no failure: `-pretrained_weights` skips every `.seg_layers.`, even fitting ones.
 
-    How to fix: nothing is wrong.
+    How to fix: nothing is wrong. A trainer of a number of steps with `keephead` in its name loads them as well.
 
     Example: a second hospital's scans with the labels of the first.
 
     Evidence: AR-12, LB-05; nnU-Net issues 774, 2252.
     """
-    if weights.load:
+    if weights.load and not keeps_head(dataset.request.trainer):
         theirs, ours = (side.require("labels") for side in (weights.their_dataset_json, weights.dataset_json))
         if list(theirs.items()) == list(ours.items()):
             yield found(weights.dataset_json.at("labels"))
