@@ -11,10 +11,10 @@ from plansguard.nnunet.workspace import displayed
 from plansguard.render import Screen, json_text, printable
 from plansguard.render.columns import aligned, display_width, wrapped
 from plansguard.render.html.section import Section
-from plansguard.subjects.fit_result import IMPOSSIBLE, LOADS, MIGRATE, PREPROCESS, FitResult
+from plansguard.subjects.fit_result import ADAPT, IMPOSSIBLE, LOADS, MIGRATE, PREPROCESS, FitResult
 
 _HEAD = ("weights", "dataset", "plans", "configuration", "needs")
-_COLORS = {LOADS: "32", PREPROCESS: "33", MIGRATE: "33", IMPOSSIBLE: "31"}
+_COLORS = {LOADS: "32", PREPROCESS: "33", MIGRATE: "33", ADAPT: "33", IMPOSSIBLE: "31"}
 
 
 def text(results: Sequence[FitResult], screen: Screen) -> str:

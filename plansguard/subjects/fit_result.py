@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-LOADS, PREPROCESS, MIGRATE, IMPOSSIBLE, UNKNOWN = (
+LOADS, PREPROCESS, MIGRATE, ADAPT, IMPOSSIBLE, UNKNOWN = (
     "loads",
     "preprocess again",
     "migrate first",
+    "adapt first",
     "impossible",
     "cannot be told",
 )

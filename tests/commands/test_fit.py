@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -178,11 +179,10 @@ def test_a_reader_that_a_migration_has_to_name(workspace: Path, monkeypatch: pyt
     [
         ({}, "3", r"2 input channels here, 1 in the weights \(channel_names of dataset.json\); 4 stages here, 5"),
         ({}, "4", "the plans have no 3d_fullres; the plans of the weights cannot come here: .* holds 2D images"),
-        ({"change": second_channel("PET")}, "2", "1 input channel here, 2 in the weights"),
         ({}, "5", "6 stages here, 5 in the weights .* cannot come here: CT channel 0: the plans' range"),
         ({"init_args": None}, "2", "the network is a .*; the file holds no plans that could be migrated"),
     ],
-    ids=["channels", "dimensions", "channels-alone", "range", "no-plans"],
+    ids=["channels", "dimensions", "range", "no-plans"],
 )
 def test_what_cannot_be_mended(workspace: Path, options: Document, target: str, reason: str) -> None:
     name = "nnUNetResEncUNetMPlans" if "init_args" in options else "nnUNetPlans"
@@ -193,14 +193,35 @@ def test_what_cannot_be_mended(workspace: Path, options: Document, target: str, 
     assert run(*shlex.split(only(done)["command"])[1:]).code == (0 if "show" in only(done)["command"] else 1)
 
 
-def test_channels_in_another_order_are_no_matter_of_plans(workspace: Path) -> None:
-    def change(_: Document, dataset_json: Document) -> None:
-        dataset_json["channel_names"] = {"0": "T2", "1": "T1"}
+def reordered(_: Document, dataset_json: Document) -> None:
+    dataset_json["channel_names"] = {"0": "T2", "1": "T1"}
 
-    done = run("fit", trained(workspace, MR, change=change), "-d", "3", "-p", "nnUNetPlans", "--json")
-    assert only(done)["outcome"] == "impossible"
-    assert only(done)["reason"] == "the dataset has the channels of the weights in another order"
-    assert "[PG626]" in run(*shlex.split(only(done)["command"])[1:]).out
+
+def one_channel(_: Document, dataset_json: Document) -> None:
+    dataset_json["channel_names"] = {"0": "T2"}
+
+
+@pytest.mark.parametrize(
+    ("source", "change", "target", "reason", "words"),
+    [
+        (MR, reordered, "3", "the dataset has the channels of the weights in another order", "-d 3 -p nnUNetPlans"),
+        (CT, second_channel("PET"), "2", "1 input channel here, 2 in the weights", "-d 2 -p nnUNetPlans"),
+        (PRETRAINED, one_channel, "3", "2 input channels here, 1 in the weights", "-d 3"),
+    ],
+    ids=["another-order", "one-less", "one-more-and-another-network"],
+)
+def test_channels_that_can_be_adapted(
+    workspace: Path, source: str, change: Callable[..., None], target: str, reason: str, words: str
+) -> None:
+    """By their names; with the plans of the weights, where these are still to be migrated."""
+    done = run("fit", trained(workspace, source, change=change), "-d", target, "-p", "nnUNetPlans", "--json")
+    assert (done.code, only(done)["outcome"]) == (1, "adapt first")
+    assert only(done)["reason"].startswith(reason)
+    configuration = " -c 3d_fullres" if "-p" in words else ""
+    command = f"plansguard adapt 'my weights.pth' {words}{configuration} -o adapted.pth"
+    assert only(done)["command"] == command
+    assert run(*shlex.split(command)[1:], "--dry-run").code == 0
+    assert "  adapt first\n" in run("fit", "my weights.pth", "-d", target, "-p", "nnUNetPlans").out
 
 
 def test_what_cannot_be_determined(workspace: Path) -> None:

@@ -56,6 +56,8 @@ _START = re.compile(rf"(?<![\w./'\"-])(?:{_PROGRAMS}) (?=\S)")
 _VERBS: Final = frozenset(
     "began can describes did does fails has is keeps leaves left lists plans prints says shows which writes".split()
 )
+#: Names of channels in the fixtures that are written in capitals, as placeholders are.
+_CHANNELS = ("CT",)
 _UNKNOWN = re.compile(r"\.\.\.|<\w+>|path/to|(?<![\w.-])[A-Z][A-Z_]+(?![\w.])")
 
 
@@ -140,7 +142,7 @@ def obstacle(words: Sequence[str]) -> str | None:
         "" if word in PLACEHOLDERS else value
         for word, value in zip([one for one in words if " " not in one], values, strict=True)
     ]
-    unknown = [value for value in values if value not in PLACEHOLDERS and _UNKNOWN.search(value)]
+    unknown = [value for value in values if value not in (*PLACEHOLDERS, *_CHANNELS) and _UNKNOWN.search(value)]
     if unknown:
         return f"only the user knows {', '.join(unknown)}: {shlex.join(words)}"
     program, *arguments = filled(without_env(words)[0])

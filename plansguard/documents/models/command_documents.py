@@ -17,8 +17,8 @@ class FitEntry(OutputModel):
     dataset: str = Field(description="The dataset's name.")
     plans: str = Field(description="The identifier of the plans.")
     configuration: str = Field(description="The configuration.")
-    outcome: Literal["loads", "preprocess again", "migrate first", "impossible", "cannot be told"] = Field(
-        description="What is needed."
+    outcome: Literal["loads", "preprocess again", "migrate first", "adapt first", "impossible", "cannot be told"] = (
+        Field(description="What is needed.")
     )
     reason: str = Field(description="Why.")
     command: str = Field(description="The command to type next.")

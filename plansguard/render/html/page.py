@@ -22,7 +22,7 @@ from plansguard.render.html import drawing
 from plansguard.render.html.section import Section
 from plansguard.subjects.figures.collect import Figures
 from plansguard.subjects.figures.network import NetworkFigure
-from plansguard.subjects.fit_result import IMPOSSIBLE, LOADS, MIGRATE, PREPROCESS, UNKNOWN, FitResult
+from plansguard.subjects.fit_result import ADAPT, IMPOSSIBLE, LOADS, MIGRATE, PREPROCESS, UNKNOWN, FitResult
 from plansguard.subjects.overview import Overview
 
 if TYPE_CHECKING:
@@ -129,9 +129,8 @@ def overview_page(overview: Overview, pages: Container[str], heading: Heading) -
 def _best(results: Iterable[FitResult], dataset: str) -> FitResult | None:
     """The result of a dataset that needs the least; None without any."""
     found = {result.outcome: result for result in results if result.dataset == dataset}
-    return next(
-        (found[outcome] for outcome in (LOADS, PREPROCESS, MIGRATE, UNKNOWN, IMPOSSIBLE) if outcome in found), None
-    )
+    by_need = (LOADS, PREPROCESS, MIGRATE, ADAPT, UNKNOWN, IMPOSSIBLE)
+    return next((found[outcome] for outcome in by_need if outcome in found), None)
 
 
 def _filled(template: str, **values: Any) -> str:
