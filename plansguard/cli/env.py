@@ -15,8 +15,8 @@ def env(output: TextOrJson = []) -> None:  # noqa: B006 - typer copies it
 
     They are those that plansguard steps names. Folders in the variable are kept. nnU-Net must be 2.8 or later, and
     plansguard must be installed in the same environment. During training the trainers read PLANSGUARD_SAVE_EVERY (steps
-    between two checkpoints, 2500), PLANSGUARD_MAX_TIME (such as 23h30m: then a checkpoint, and exit code 75) and
-    PLANSGUARD_PORTABLE (1: predict from the checkpoints without plansguard).
+    between two checkpoints, 2500), PLANSGUARD_SAVE_TOTAL_LIMIT (how many of them are kept), PLANSGUARD_MAX_TIME (such
+    as 23h30m: then a checkpoint, and exit code 75) and PLANSGUARD_PORTABLE (1: predict without plansguard).
 
     Examples:
         eval "$(plansguard env)"

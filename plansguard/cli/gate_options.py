@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 #: Parameters of both commands, or of ``plansguard train``, by the part of `TypedOptions` that they belong to.
 _SHARED = ("data", "gpu_memory", "dry_run", "output", "fail_on", "settings", "verbose", "quiet")
 _ACCEPTING = ("accept", "because", "from_scratch")
-_STEPPING = ("save_every", "max_time", "portable", "resume")
+_STEPPING = ("save_every", "save_limit", "max_time", "portable", "resume")
 
 Accept = Annotated[
     list[str],

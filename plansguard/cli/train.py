@@ -71,6 +71,15 @@ SaveEvery = Annotated[
         help="Steps between two checkpoints; 0: only at the end, or when stopped. Default: 2500.",
     ),
 ]
+SaveLimit = Annotated[
+    int | None,
+    Option(
+        "--save-total-limit",
+        metavar="N",
+        callback=at_least(1),
+        help="Keep the newest N of these checkpoints, named by their step. Default: each replaces the last one.",
+    ),
+]
 MaxTime = Annotated[
     str | None,
     Option(
@@ -117,6 +126,7 @@ def train(
     npz: Npz = False,
     disable_checkpointing: NoCheckpoints = False,
     save_every: SaveEvery = None,
+    save_limit: SaveLimit = None,
     max_time: MaxTime = None,
     portable: Portable = False,
     accept: Accept = [],  # noqa: B006 - typer copies it
@@ -146,11 +156,10 @@ def train(
     flags = {"--c": continues or (extend_to is not None and not validates), "--val": validates}
     flags |= {"--val_best": validates_best, "--npz": npz, "--disable_checkpointing": disable_checkpointing}
     command = _stock_command([dataset, configuration, fold, "-tr", trainer, "-p", plans], values, flags)
-    _assert_undecided(resume, {"--c": continues, "--val": validates})
     outputs = parse_outputs(output, verbose=verbose, quiet=quiet)
     accepted = accepted_findings(accept, because, from_scratch, weights)
     gate = GateOptions(accepted, data, gpu_memory, dry_run, outputs, fail_on, settings, typed_options(context))
-    _judge_and_train(command, _options(save_every, max_time, portable), gate, resumes=resume is not None)
+    _run(command, _options(save_every, save_limit, max_time, portable), gate, _resumes(resume, continues, validates))
 
 
 def _named(trainer: str, schedule: StepSchedule) -> str:
@@ -187,7 +196,8 @@ def _stock_command(words: Sequence[str], values: Mapping[str, object], flags: Ma
     return [TRAIN, *words, *given, *(flag for flag, wanted in flags.items() if wanted)]
 
 
-def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions, *, resumes: bool) -> None:
+def _run(command: Sequence[str], options: Options, gate: GateOptions, resumes: bool) -> None:
+    """Judge a training, and start it."""
     from plansguard.commands.train import judge, prepare
 
     if not gate.dry_run:
@@ -229,11 +239,12 @@ def _judge_and_train(command: Sequence[str], options: Options, gate: GateOptions
     raise typer.Exit(code)
 
 
-def _assert_undecided(resume: Resume | None, flags: Mapping[str, bool]) -> None:
-    """Raise UsageError where --resume auto is typed beside a flag that decides as well."""
-    decided = [flag for flag, given in flags.items() if given]
+def _resumes(resume: Resume | None, continues: bool, validates: bool) -> bool:
+    """Return whether --resume auto is typed; UsageError where a flag beside it decides as well."""
+    decided = [flag for flag, given in (("--c", continues), ("--val", validates)) if given]
     if resume is not None and decided:
         raise UsageError(f"--resume auto and {decided[0]} exclude each other", hint="leave one of the two out")
+    return resume is not None
 
 
 def _continuing(command: Sequence[str]) -> list[str]:
@@ -275,9 +286,9 @@ def assert_installed() -> None:
         raise UsageError(obstacle, hint=f"{trainer_folder.REMEDY}; --dry-run only judges, and needs none of it")
 
 
-def _options(save_every: int | None, max_time: str | None, portable: bool) -> Options:
+def _options(save_every: int | None, save_limit: int | None, max_time: str | None, portable: bool) -> Options:
     """The options that were typed, else those of the environment."""
-    from plansguard.training.options import MAX_TIME, PORTABLE, SAVE_EVERY, read_options
+    from plansguard.training.options import MAX_TIME, PORTABLE, SAVE_EVERY, SAVE_LIMIT, read_options
 
-    typed = {SAVE_EVERY: save_every, MAX_TIME: max_time, PORTABLE: 1 if portable else None}
+    typed = {SAVE_EVERY: save_every, SAVE_LIMIT: save_limit, MAX_TIME: max_time, PORTABLE: 1 if portable else None}
     return read_options({**os.environ, **{name: str(value) for name, value in typed.items() if value is not None}})

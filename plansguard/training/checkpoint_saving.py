@@ -16,9 +16,10 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from plansguard.artefacts.checkpoint.contents import STEPS
 from plansguard.core.atomic_files import replacing
-from plansguard.core.errors import WriteRefused
+from plansguard.core.errors import UnreadableFolder, WriteRefused
 from plansguard.nnunet import constants
 from plansguard.training import process_group
+from plansguard.training.kept_checkpoints import keep
 from plansguard.training.options import Options
 from plansguard.training.replacing_names import replaced
 from plansguard.training.resume import ResumePoint, TrainingState, check_unchanged, resume_point
@@ -79,10 +80,21 @@ class CheckpointSaving(nnUNetTrainer):  # type: ignore[misc]
         try:
             with replacing(Path(filename)) as temporary, self._as_saved(notes):
                 super().save_checkpoint(str(temporary))
+            self._keep(Path(filename))
         except (RuntimeError, WriteRefused) as error:  # torch raises RuntimeError if the disk is full
             raise Refused(
                 f"{filename} could not be written: {error}", hint=f"{_KEPT}; check the disk and continue with --c"
             ) from error
+
+    def _keep(self, path: Path) -> None:
+        """Keep a checkpoint that was due; the training goes on where that is not possible."""
+        every, most, step = self._options.save_every, self._options.save_limit, self._state.step
+        if path.name != constants.CHECKPOINT_LATEST or not most or not every or step % every:
+            return
+        try:
+            keep(path, step, most)
+        except (OSError, UnreadableFolder) as error:
+            self.print_to_log_file(f"WARNING: the checkpoint of step {step:,} is not kept: {error}")
 
     def _is_finite(self) -> bool:
         """Of weights and running means: NaN in a batch spoils the means even if the scaler skips its step."""

@@ -44,7 +44,7 @@ FLAGS: tuple[Words, ...] = (("--npz",), ("--val_best",))
 UNKNOWN: Words = ("--of_another_version",)
 #: Options of plansguard train alone, and the part of a trainer's name that stands for the last of them.
 TIME: Words = ("--max-time", "9m")
-RUNNING: tuple[Words, ...] = (TIME, ("--save-every", "100"), ("--portable",))
+RUNNING: tuple[Words, ...] = (TIME, ("--save-every", "100"), ("--save-total-limit", "2"), ("--portable",))
 SCHEDULE: tuple[Words, ...] = (("--per-epoch", "100"), ("--validation", "20"), ("--window-lr",), ("--warmup", "10"))
 IN_NAME = ("_100per", "_20val", "_windowlr", "_warmup10")
 

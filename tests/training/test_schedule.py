@@ -258,7 +258,7 @@ def test_other_names_are_left_to_nnunet(name: str) -> None:
 def test_options() -> None:
     assert read_options({}) == Options(2500, None, False)
     given = {"PLANSGUARD_SAVE_EVERY": "0", "PLANSGUARD_MAX_TIME": "23h30m", "PLANSGUARD_PORTABLE": "1"}
-    assert read_options(given) == Options(0, 84_600, True)
+    assert read_options({**given, "PLANSGUARD_SAVE_TOTAL_LIMIT": "3"}) == Options(0, 84_600, True, 3)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,12 @@ def test_lengths_of_time(text: str, expected: int | None) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [{"PLANSGUARD_SAVE_EVERY": "often"}, {"PLANSGUARD_MAX_TIME": "0"}, {"PLANSGUARD_PORTABLE": "maybe"}],
+    [
+        {"PLANSGUARD_SAVE_EVERY": "often"},
+        {"PLANSGUARD_SAVE_TOTAL_LIMIT": "-1"},
+        {"PLANSGUARD_MAX_TIME": "0"},
+        {"PLANSGUARD_PORTABLE": "maybe"},
+    ],
 )
 def test_an_option_that_cannot_be_read_is_named(given: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=next(iter(given))):

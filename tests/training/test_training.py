@@ -16,6 +16,7 @@ import pytest
 
 from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
 from plansguard.nnunet.install.trainer_folder import FOLDER as EXTENSION
+from plansguard.training.kept_checkpoints import kept_in
 from plansguard.training.schedule import StepSchedule
 from plansguard.training.stop_reasons import STOPPED
 from tests.support import stepping
@@ -83,10 +84,11 @@ def test_the_same_weights_after_four_interruptions(root: Path) -> None:
     once = folder.with_name("unbroken")
     folder.rename(once)
 
-    every = {"PLANSGUARD_SAVE_EVERY": "4"}
+    limit = {"PLANSGUARD_SAVE_TOTAL_LIMIT": "2"}
+    every = {"PLANSGUARD_SAVE_EVERY": "4", **limit}
     assert train(root, BROKEN, change=at(6, signal.SIGKILL), environment=every).code == -signal.SIGKILL
     assert steps_noted(folder, "checkpoint_latest.pth")["step"] == 4
-    every = {"PLANSGUARD_SAVE_EVERY": "10"}  # the window's end: nnU-Net's own place for a checkpoint
+    every = {"PLANSGUARD_SAVE_EVERY": "10", **limit}  # the window's end: nnU-Net's own place for a checkpoint
     second = train(root, BROKEN, change=at(12, signal.SIGKILL), environment=every, go_on=True)
     assert second.code == -signal.SIGKILL, second.said
     assert "checkpoint_latest.pth, step 4" in second.said
@@ -99,6 +101,10 @@ def test_the_same_weights_after_four_interruptions(root: Path) -> None:
     last = train(root, BROKEN, change=with_log, go_on=True)
     assert last.code == 0, last.said
     assert "checkpoint_latest.pth, step 20" in last.said
+    kept = {step: steps_noted(folder, path.name)["step"] for step, path in kept_in(folder).items()}
+    assert kept == {4: 4, 10: 10}
+    for path in kept_in(folder).values():
+        path.unlink()
 
     assert stepping.weights(folder) == stepping.weights(once)
     schedule = StepSchedule(23, 10)

@@ -24,6 +24,7 @@ from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import CONFIGURATION, NUMBER, PLANS, yielded
 from plansguard.subjects.documents import DatasetJson
 from plansguard.subjects.plans import Configuration
+from plansguard.training.kept_checkpoints import kept_in
 
 if TYPE_CHECKING:
     from plansguard.subjects.training_run import TrainingRun
@@ -228,9 +229,9 @@ def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json:
     """The disk is too small for the checkpoints.
 
     What it checks: the free space under `nnUNet_results` against the checkpoints that are not there yet. Each contains
-    the weights and their momentum, 8 bytes per parameter; `checkpoint_best.pth` and `checkpoint_latest.pth` exist while
-    `checkpoint_final.pth` is written. An error if the best and the final one have no room. Quotas, predictions and
-    optimizers with more than a momentum are not counted.
+    the weights and their momentum, 8 bytes per parameter; `checkpoint_best.pth`, `checkpoint_latest.pth` and those of
+    `--save-total-limit` exist while `checkpoint_final.pth` is written. An error if the best and the final one have no
+    room. Quotas, predictions and optimizers with more than a momentum are not counted.
 
     Why it matters: a checkpoint that cannot be written ends the training, after hours or days. nnU-Net's own trainers
     lose the file that had its name.
@@ -247,7 +248,7 @@ def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json:
     size = checkpoint_size(run, configuration, dataset_json)
     missing = [name for name in constants.CHECKPOINTS if not disk.is_there(run.output_folder / name)]
     certain = max(1, len([name for name in missing if "latest" not in name]))
-    likely = max(1, len(missing))
+    likely = max(1, len(missing)) + _left_to_keep(run)
     if free < likely * size:
         yield found(
             Location(str(place)),
@@ -366,6 +367,12 @@ def checkpoint_size(run: TrainingRun, configuration: Configuration, dataset_json
     except UnknownNetwork as error:
         raise Absent(error.reason) from error
     return _BYTES_PER_PARAMETER * parameters.number_of_parameters(shapes)
+
+
+def _left_to_keep(run: TrainingRun) -> int:
+    """How many more checkpoints a trainer of a number of steps keeps beside its newest one."""
+    limit = 0 if run.steps is None else run.options.save_limit
+    return max(0, limit - len(kept_in(run.output_folder))) if limit else 0
 
 
 def _check_planned(run: TrainingRun) -> None:

@@ -22,6 +22,7 @@ from plansguard.nnunet.install import gpus
 from plansguard.nnunet.workspace import Workspace
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.request import Reading
+from plansguard.training.options import Options
 from tests.rules.pg7_run.hardware_variants import BATCH
 from tests.rules.pg7_run.trainings import CT, FULLRES, PLANS, READY
 from tests.support import checkpoints
@@ -396,6 +397,17 @@ def test_checkpoints_that_are_there_need_no_room(workspace: Path, free: Callable
     assert {TIGHT, FULL}.isdisjoint(on_cpu("--c"))
     free(CHECKPOINT - 1)
     assert FULL in on_cpu("--c")
+
+
+def test_room_for_checkpoints_that_are_kept(workspace: Path, free: Callable[[int], list[Path]]) -> None:
+    """Only trainers of a number of steps keep some."""
+    keeping, steps = Options(save_limit=2), ("-tr", "nnUNetTrainer_5000steps")
+    free(4 * CHECKPOINT)
+    assert TIGHT in on_cpu(*steps, options=keeping)
+    assert TIGHT not in on_cpu(*steps)
+    assert TIGHT not in on_cpu(options=keeping)
+    free(5 * CHECKPOINT)
+    assert TIGHT not in on_cpu(*steps, options=keeping)
 
 
 def test_what_is_said_of_a_full_disk(workspace: Path, free: Callable[[int], list[Path]]) -> None:
