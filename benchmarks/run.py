@@ -1,6 +1,7 @@
 """Run every benchmark, each side by side with what it is compared with.
 
-``make bench`` prints the tables and writes them to benchmarks/results.md. Needs the extras ``train`` and ``data``.
+``make bench`` prints the tables and writes them to benchmarks/results.md. Needs the extras ``train``, ``data`` and
+``dask``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import datasets
 import gate
 import headers
 import pages
+import preprocess
 import trainer
 import values
 
@@ -30,6 +32,7 @@ BENCHMARKS = {
     "The gate before a training": gate.table,
     "Steps of a training": trainer.table,
     "Pages with pictures": pages.table,
+    "Preprocessing on a cluster": preprocess.table,
 }
 
 
