@@ -119,6 +119,13 @@ Print = Annotated[
         help="Run nothing, and print the road as a script of bash, or as one that submits jobs of SLURM.",
     ),
 ]
+Dask = Annotated[
+    str | None,
+    Option(
+        metavar="ADDRESS",
+        help="Preprocess, and read preprocessed cases, on the workers of this Dask cluster (plansguard[dask]).",
+    ),
+]
 Yes = Annotated[bool, Option("--yes", "-y", help="Make stale steps again without asking.")]
 
 
@@ -148,6 +155,7 @@ def finetune(
     device: Device = "cuda",
     gpus: Gpus = 1,
     processes: Processes = None,
+    dask: Dask = None,
     npz: Npz = False,
     save_every: SaveEvery = None,
     max_time: MaxTime = None,
@@ -191,8 +199,10 @@ def _run(typed: Namespace) -> NoReturn:
     outputs = replace(text_or_json(typed.output), quiet=typed.quiet)
     if typed.prints is not None:
         _assert_printable(typed)
-    elif not typed.dry_run:
-        assert_not_mixed(outputs)
+    else:
+        _assert_answers(typed.dask)
+        if not typed.dry_run:
+            assert_not_mixed(outputs)
     request, workspace = _request(typed), Workspace.from_environment()
     seconds = _options_of_training(typed.max_time, typed.save_every).max_time
     jobs = min(typed.jobs, len(request.folds))
@@ -213,6 +223,15 @@ def _run(typed: Namespace) -> NoReturn:
         assert_installed()
     _confirm(road, typed.until, yes=typed.yes)
     _drive(workspace, road, partial(survey, workspace, request), typed.until, slots, seconds)
+
+
+def _assert_answers(dask: str | None) -> None:
+    """Raise UsageError where the cluster cannot be used, before hours of other steps."""
+    if dask is not None:
+        from plansguard.core.cluster import connected
+
+        with connected(dask):
+            pass
 
 
 def _request(typed: Namespace) -> RoadRequest:
@@ -238,6 +257,7 @@ def _request(typed: Namespace) -> RoadRequest:
         device=typed.device,
         gpus=typed.gpus,
         processes=typed.processes,
+        dask=typed.dask,
         gpu_memory=typed.gpu_memory,
         keeps_probabilities=typed.npz,
         verifies=typed.verify,

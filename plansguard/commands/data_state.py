@@ -15,8 +15,10 @@ from plansguard.subjects.plans import Configuration
 from plansguard.subjects.request import Reading, Request
 from plansguard.subjects.road import StepState
 
+_HEADERS = Reading("headers")
 
-def data_state(dataset: Dataset, configuration: Configuration) -> tuple[StepState, str]:
+
+def data_state(dataset: Dataset, configuration: Configuration, reading: Reading = _HEADERS) -> tuple[StepState, str]:
     """The state of the data of a configuration, and why: by the preprocessing record, else by the arrays' headers.
 
     Data that an interrupted preprocessing left are needed, and not stale.
@@ -29,7 +31,7 @@ def data_state(dataset: Dataset, configuration: Configuration) -> tuple[StepStat
     record = recorded.get(folder.name)
     if record is not None and record.state is DataState.UNFINISHED:
         return StepState.NEEDED, f"a preprocessing of {folder.name} did not end"
-    report = _faults(dataset, configuration)
+    report = _faults(dataset, configuration, reading)
     named = {finding.name: finding for finding in report.active if finding.severity is Severity.ERROR}
     fault = next((named[name] for name in STALE_DATA if name in named), None)
     if fault is not None:
@@ -39,8 +41,8 @@ def data_state(dataset: Dataset, configuration: Configuration) -> tuple[StepStat
     return StepState.DONE, f"{folder.name} is unchanged since {record.record_file.document.name}"
 
 
-def _faults(dataset: Dataset, configuration: Configuration) -> Report:
+def _faults(dataset: Dataset, configuration: Configuration, reading: Reading) -> Report:
     """What the rules about preprocessed data find, by the headers of all cases."""
-    request = Request(configuration.plans.identifier, configuration.name, reading=Reading("headers"), starts=True)
+    request = Request(configuration.plans.identifier, configuration.name, reading=reading, starts=True)
     rules = [rule for rule in RULES if rule.info.name in STALE_DATA]
     return run_rules("finetune", [str(dataset.folder)], [replace(dataset, request=request)], rules=rules)

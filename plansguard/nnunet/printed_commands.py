@@ -96,10 +96,14 @@ def check(
     plans: Word | None = None,
     configuration: Word | None = None,
     weights: Word | None = None,
+    dask: Word | None = None,
 ) -> ShellText:
-    """Check a dataset: all of it, these plans, or this configuration, with weights that are to be loaded."""
+    """Check a dataset: all of it, these plans, or this configuration, with weights that are to be loaded.
+
+    ``dask`` is the address of a cluster whose workers read the cases.
+    """
     options = _options(p=plans, c=configuration, pretrained_weights=weights)
-    return shell("plansguard", "check", "-d", _named(dataset), *options)
+    return shell("plansguard", "check", "-d", _named(dataset), *options, *_cluster(dask))
 
 
 def check_file(path: Word) -> ShellText:
@@ -118,17 +122,25 @@ def preprocess(
     plans: Word,
     *configurations: Word,
     processes: int | None = None,
+    dask: Word | None = None,
     replaces: bool = False,
     resumes: bool = False,
 ) -> ShellText:
     """Preprocess configurations, and leave a record.
 
+    ``processes`` are those of this machine, ``dask`` is the address of a cluster whose workers do it in their place.
     ``replaces`` is whether data that are there may be deleted, ``resumes`` whether complete ones are left as they are.
     """
     names = [word for name in configurations for word in ("-c", name)]
-    options = [*_options(np=None if processes is None else str(processes)), *(["--yes"] if replaces else [])]
+    count = None if processes is None or dask is not None else str(processes)
+    options = [*_options(np=count), *_cluster(dask), *(["--yes"] if replaces else [])]
     options += RESUMES if resumes else ()
     return shell("plansguard", "preprocess", "-d", _named(dataset), "-p", plans, *names, *options)
+
+
+def _cluster(address: Word | None) -> list[Word]:
+    """The words that name a Dask cluster."""
+    return [] if address is None else ["--dask", address]
 
 
 def migrate(

@@ -82,6 +82,14 @@ def test_the_script_runs_the_commands_of_the_road(options: tuple[str, ...], tmp_
     assert ran == (wanted[:3] if "--until" in options else wanted)
 
 
+def test_a_cluster_preprocesses_and_reads_data() -> None:
+    """-np is for the other steps: a cluster has workers of its own."""
+    lines = [line.split() for line in printed("sh", "--dask", "tcp://c:1", "-np", "3").splitlines()]
+    ran = [words for words in lines if words[:1] == ["plansguard"]]
+    assert [words[1] for words in ran if "--dask" in words] == ["preprocess", "check"]
+    assert [words[1] for words in ran if "-np" in words] == []
+
+
 def test_a_step_that_fails_ends_the_script(tmp_path: Path) -> None:
     code, ran, _ = follow(printed("sh"), tmp_path / "run", CODE="4")
     assert (code, len(ran)) == (4, 1)

@@ -24,11 +24,11 @@ HOSTILE = st.text(st.sampled_from("ab $`\"';&|*?~<>(){}[]#!\\=é"), min_size=1, 
 PLACE = (DATASET_NAME, "3d_fullres", "0")
 #: Builder -> values of its parameters, in order; {} for values that the property chooses.
 BUILDERS: Mapping[Callable[..., ShellText], tuple[Sequence[str], Mapping[str, str]]] = {
-    printed_commands.check: ([DATASET_NAME], {"plans": "{}", "configuration": "{}", "weights": "{}"}),
+    printed_commands.check: ([DATASET_NAME], {"plans": "{}", "configuration": "{}", "weights": "{}", "dask": "{}"}),
     printed_commands.check_file: (["{}"], {}),
     printed_commands.check_with_baseline: (["{}"], {}),
     printed_commands.baseline: (["write"], {"file": "{}"}),
-    printed_commands.preprocess: ([DATASET_NAME, "{}", "{}"], {}),
+    printed_commands.preprocess: ([DATASET_NAME, "{}", "{}"], {"dask": "{}"}),
     printed_commands.migrate: (["{}", DATASET_NAME, "{}"], {"plans": "{}", "workflow": "graft"}),
     printed_commands.derive: ([DATASET_NAME, "{}", "{}"], {}),
     printed_commands.undo_derivation: ([DATASET_NAME, "{}"], {}),

@@ -90,7 +90,7 @@ def data(context: Context, side: Side, name: str = "preprocess") -> RoadStep:
         return RoadStep(name, StepState.NEEDED, because, command, unjudged=side.unplanned, reads=_raw(dataset))
     configuration = configuration_of(plans_of(dataset, side.plans), request.configuration)
     wanted = [configuration, *configuration.next_stages]
-    states = {each.name: data_state(dataset, each) for each in wanted}
+    states = {each.name: data_state(dataset, each, request.headers) for each in wanted}
     names = [each for each, (state, _) in states.items() if state is not StepState.DONE]
     if not names:
         ((_, because), *_) = states.values()
@@ -125,6 +125,7 @@ def _command(context: Context, side: Side, names: Sequence[str], *, replaces: bo
         side.plans,
         *names,
         processes=context.request.processes,
+        dask=context.request.dask,
         replaces=replaces,
         resumes=True,
     )

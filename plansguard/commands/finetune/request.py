@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from plansguard.artefacts.data.workers import DASK, Pool
 from plansguard.core.errors import UsageError
 from plansguard.nnunet.workspace import ALL, checked_fold
 from plansguard.rules.engine.acceptance import Accepted
 from plansguard.rules.engine.settings import ActiveSettings
+from plansguard.subjects.request import Reading
 from plansguard.training.schedule import StepSchedule
 
 _LAST_STEPS = ("check", "train", "find-best")
@@ -38,7 +40,7 @@ class RoadRequest:
     the fine-tuning; a rate of None is the usual one for pretrained weights. ``pretraining`` is the schedule of a
     pretraining that is part of the road. ``trainer`` is the base trainer; None is the one that suits the weights.
     ``settings`` returns the settings that apply to a folder. ``elsewhere`` is whether another machine trains, whose
-    GPUs are not known here.
+    GPUs are not known here. ``dask`` is the address of a cluster whose workers preprocess, and read preprocessed cases.
     """
 
     source: str
@@ -65,6 +67,7 @@ class RoadRequest:
     save_every: int | None = None
     max_time: str | None = None
     elsewhere: bool = False
+    dask: str | None = None
     accepted: Sequence[Accepted] = ()
 
     def __post_init__(self) -> None:
@@ -88,6 +91,11 @@ class RoadRequest:
             raise UsageError(
                 "--pretrain-steps and -pretrained_weights exclude each other", hint="leave one of the two out"
             )
+
+    @property
+    def headers(self) -> Reading:
+        """How the headers of preprocessed cases are read."""
+        return Reading("headers", pool=None if self.dask is None else Pool(DASK + self.dask))
 
     @property
     def cross_validates(self) -> bool:

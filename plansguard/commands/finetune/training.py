@@ -85,7 +85,11 @@ def _check(context: Context, side: Side, name: StepName, weights: StartingWeight
     """
     done = all(step.state is StepState.DONE for step in folds)
     command = printed_commands.check(
-        side.dataset.name, plans=side.plans, configuration=context.request.configuration, weights=weights.path
+        side.dataset.name,
+        plans=side.plans,
+        configuration=context.request.configuration,
+        weights=weights.path,
+        dask=context.request.dask,
     )
     if context.request.accepted:
         command = _command(context, side, name, weights, ["--dry-run"])(context.request.folds[0])
@@ -192,7 +196,7 @@ def _run(context: Context, side: Side, fold: str, name: StepName, weights: Start
     return train.prepare(
         context.workspace,
         parsed.values,
-        Reading("none" if side.lacks_data or _is_read(context, side) else "headers"),
+        Reading("none") if side.lacks_data or _is_read(context, side) else request.headers,
         gpu_memory=request.gpu_memory,
         typed=TypedOptions(stepping=_options(context)),
         launcher=None,
