@@ -6,10 +6,11 @@ import io
 import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from typer import Argument, Option
@@ -73,6 +74,12 @@ ResumeAuto = Annotated[
         help="Leave complete data that fit the plans as they are, and make again what an interruption left.",
     ),
 ]
+Dask = Annotated[
+    str | None,
+    Option(metavar="ADDRESS", help="Preprocess cases on the workers of this Dask cluster (plansguard[dask])."),
+]
+#: No more than this many failed cases are named; the JSON names all.
+_NAMED = 20
 
 
 def preprocess(
@@ -87,6 +94,7 @@ def preprocess(
     dry_run: Annotated[bool, Option("--dry-run", help="Show everything, delete and write nothing.")] = False,
     yes: Annotated[bool, Option("--yes", "-y", help="Let nnU-Net delete the old data without asking.")] = False,
     resume: ResumeAuto = None,
+    dask: Dask = None,
     output: TextOrJson = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Preprocess with nnU-Net, after listing what it deletes.
@@ -102,6 +110,7 @@ def preprocess(
     """
     from plansguard.commands.preprocess import prepare
 
+    assert_workers(processes, dask)
     outputs = text_or_json(output)
     if not dry_run:
         assert_not_mixed(outputs)
@@ -116,12 +125,12 @@ def preprocess(
     shown = _Shown(outputs)
     outcomes: list[Outcome] = []
     try:
-        _show_and_run(job, shown, outcomes, unasked, dry_run=dry_run, yes=yes)
+        _show_and_run(job, shown, outcomes, unasked, dask, dry_run=dry_run, yes=yes)
     finally:
         files = [(name, path) for name, path in outputs.files if (name, path) != ("text", None)]
         emit_rendered(
             replace(outputs, files=files),
-            lambda name, _: json_text(_document(job, outcomes)) if name == "json" else shown.text.getvalue(),
+            lambda name, _: json_text(_document(job, outcomes, dask)) if name == "json" else shown.text.getvalue(),
         )
 
 
@@ -151,15 +160,29 @@ def _resumed(job: Job) -> tuple[Job, frozenset[Path]]:
     )
 
 
+def assert_workers(processes: int | None, dask: str | None) -> None:
+    """Raise UsageError where both -np and --dask are typed."""
+    if processes is not None and dask is not None:
+        raise UsageError(
+            f"-np {processes} is for processes of this machine, and --dask has workers of its own",
+            hint="leave one of the two out; a cluster has as many workers as were started",
+        )
+
+
 def _show_and_run(
-    job: Job, shown: _Shown, outcomes: list[Outcome], unasked: Collection[Path], *, dry_run: bool, yes: bool
+    job: Job,
+    shown: _Shown,
+    outcomes: list[Outcome],
+    unasked: Collection[Path],
+    dask: str | None,
+    *,
+    dry_run: bool,
+    yes: bool,
 ) -> None:
     """Show what will be deleted and found, run nnU-Net for each folder, and collect how that ended.
 
     The folders ``unasked`` are deleted without a question.
     """
-    from plansguard.commands.preprocess import run
-
     if not job.targets:
         shown.add(print_line, f"{job.dataset.name}, plans {job.plans.identifier}: the data are complete: nothing to do")
         return
@@ -168,28 +191,55 @@ def _show_and_run(
     if job.report.fails(Severity.ERROR):
         shown.add(_print_refusal, job)
         raise typer.Exit(job.report.exit_code())
-    if not dry_run:
-        _confirm(job, unasked, yes=yes)
-    for target in job.targets:
-        program, *arguments = target.command
-        command = shlex.join([Path(program).name, *arguments])
-        shown.add(print_line, "")
-        shown.add(print_line, f"{'would run' if dry_run else 'running'} {command}")
-        if dry_run:
-            continue
-        sys.stdout.flush()  # nnU-Net writes to the same stream
-        outcomes.append(outcome := run(job, target))
-        if outcome.done and outcome.files is not None:
-            shown.add(_print_success, job, outcome, outcome.files)
-        else:
-            _print_failure(job, outcome)
-        if outcome.exit_code:
-            raise typer.Exit(outcome.exit_code)
+    with _work(dask, job) as work:
+        if not dry_run:
+            _confirm(job, unasked, yes=yes)
+        for target in job.targets:
+            shown.add(print_line, "")
+            shown.add(print_line, f"{'would run' if dry_run else 'running'} {work.shown(target)}")
+            if dry_run:
+                continue
+            sys.stdout.flush()  # nnU-Net writes to the same stream
+            outcomes.append(outcome := work.run(job, target))
+            if outcome.done and outcome.files is not None:
+                shown.add(_print_success, job, outcome, outcome.files)
+            else:
+                _print_failure(job, outcome)
+            if outcome.exit_code:
+                raise typer.Exit(outcome.exit_code)
     if not dry_run:
         shown.add(_print_next, job)
 
 
-def _document(job: Job, outcomes: Sequence[Outcome]) -> PreprocessingDocument:
+class _Work(NamedTuple):
+    """What fills a folder: as text, and as a function."""
+
+    shown: Callable[[Target], str]
+    run: Callable[[Job, Target], Outcome]
+
+
+@contextmanager
+def _work(dask: str | None, job: Job) -> Iterator[_Work]:
+    """nnU-Net's command, or the workers of a cluster, which are compared with this machine first."""
+    from plansguard.commands.preprocess import run
+
+    if dask is None:
+        yield _Work(lambda target: shlex.join([Path(target.command[0]).name, *target.command[1:]]), run)
+        return
+    from plansguard.commands.cluster_preprocessing import on_cluster
+
+    with on_cluster(dask, job) as cluster:
+        where = f"{counted(cluster.workers, 'worker')} of the Dask cluster {dask}"
+
+        def run_there(job: Job, target: Target) -> Outcome:
+            with progress_bar("preprocessing") as line:
+                progress = partial(line.report, "preprocessing cases")
+                return run(job, target, lambda job, target, _: cluster.preprocess(job, target, progress))
+
+        yield _Work(lambda target: f"nnU-Net's preprocessing for {target.configuration} on {where}", run_there)
+
+
+def _document(job: Job, outcomes: Sequence[Outcome], dask: str | None) -> PreprocessingDocument:
     """The job and its outcomes as the JSON that schemas/preprocessing.schema.json describes."""
     from plansguard.documents.models.command_documents import PreprocessingDocument, ReaderEntry, TargetEntry
     from plansguard.render.json import document_of
@@ -200,6 +250,7 @@ def _document(job: Job, outcomes: Sequence[Outcome]) -> PreprocessingDocument:
         dataset=job.dataset.name,
         plans=job.plans.identifier,
         cases=len(job.cases),
+        dask=dask,
         targets=[
             TargetEntry(
                 configuration=target.configuration,
@@ -217,6 +268,7 @@ def _document(job: Job, outcomes: Sequence[Outcome]) -> PreprocessingDocument:
                 command=list(target.command),
                 done=ended[target.folder].done if target.folder in ended else None,
                 missing=list(ended[target.folder].missing) if target.folder in ended else [],
+                failures=dict(ended[target.folder].work.failures) if target.folder in ended else {},
             )
             for target in job.targets
         ],
@@ -278,12 +330,21 @@ def _print_success(job: Job, outcome: Outcome, files: Listing) -> None:
 
 
 def _print_failure(job: Job, outcome: Outcome) -> None:
+    work = outcome.work
     typer.echo("", err=True)
     print_line(f"plansguard: {_failure(outcome)}", err=True)
+    for name, error in [*work.failures.items()][:_NAMED]:
+        print_line(f"  {name}: {error}", err=True)
+    if len(work.failures) > _NAMED:
+        print_line(f"  and {len(work.failures) - _NAMED} more, all named by --output json=FILE", err=True)
     written = len(job.cases) - len(outcome.missing)
     print_line(f"  {_remains(outcome, written, len(job.cases))}", err=True)
-    fix = "" if outcome.signal is not None else "fix the errors that nnU-Net reports above, then "
+    fix = "" if work.signal is not None or work.cause else f"fix the errors {_told_by(outcome)}above, then "
     print_line(f"  {fix}run the same command again", err=True)
+
+
+def _told_by(outcome: Outcome) -> str:
+    return "" if outcome.work.failures else "that nnU-Net reports "
 
 
 def _remains(outcome: Outcome, written: int, cases: int) -> str:
@@ -298,12 +359,17 @@ def _remains(outcome: Outcome, written: int, cases: int) -> str:
 
 
 def _failure(outcome: Outcome) -> str:
-    if outcome.signal is not None:
+    work = outcome.work
+    if work.cause:
+        return work.cause
+    if work.failures:
+        return f"{counted(len(work.failures), 'case')} failed"
+    if work.signal is not None:
         return "interrupted; nnU-Net was stopped and has ended"
-    if outcome.returncode < 0:
-        return f"nnU-Net was killed by signal {-outcome.returncode} (9: often for lack of memory, then try -np 1)"
-    if outcome.returncode:
-        return f"nnU-Net failed with exit code {outcome.returncode}"
+    if work.returncode < 0:
+        return f"nnU-Net was killed by signal {-work.returncode} (9: often for lack of memory, then try -np 1)"
+    if work.returncode:
+        return f"nnU-Net failed with exit code {work.returncode}"
     return f"nnU-Net ended without an error, but left {counted(len(outcome.missing), 'case')} out"
 
 

@@ -1,14 +1,14 @@
 """Run nnU-Net's preprocessing, after listing what it deletes, and leave a preprocessing record.
 
-``prepare`` only reads; ``run`` starts nnU-Net for one of the prepared folders and records the result.
+``prepare`` only reads; ``run`` lets nnU-Net fill one of the prepared folders and records the result.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,17 +88,32 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How nnU-Net's run for one folder ended.
+class FolderWork:
+    """How the work on one folder ended: nnU-Net's exit code, and the signal that plansguard received, if any.
 
-    ``returncode`` is nnU-Net's, ``signal`` the one that plansguard received, if any; ``missing`` are cases that nnU-Net
-    did not write. ``files`` are those of the folder now, None if there is no folder; ``untouched`` whether these are
-    the old data.
+    ``failures`` are the cases that failed on a cluster, each with its error, and ``cause`` is what ended all its work.
+    """
+
+    returncode: int
+    signal: int | None
+    failures: Mapping[str, str] = field(default_factory=dict)
+    cause: str = ""
+
+
+#: Deletes and fills one folder, while a lock is held.
+Fill = Callable[[Job, Target, Sequence[int]], FolderWork]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How nnU-Net's work on one folder ended.
+
+    ``missing`` are cases that nnU-Net did not write. ``files`` are those of the folder now, None if there is no folder;
+    ``untouched`` whether these are the old data.
     """
 
     target: Target
-    returncode: int
-    signal: int | None
+    work: FolderWork
     files: Listing | None
     missing: tuple[str, ...]
     untouched: bool
@@ -106,13 +121,13 @@ class Outcome:
     @property
     def done(self) -> bool:
         """Whether nnU-Net reports success and every case is present; only then the record is completed."""
-        return self.returncode == 0 and not self.missing
+        return self.work.returncode == 0 and not self.missing
 
     @property
     def exit_code(self) -> int:
         """0 done; 4 nnU-Net failed; 130 and the like after a signal."""
-        if self.signal is not None:
-            return _SIGNALLED + self.signal
+        if self.work.signal is not None:
+            return _SIGNALLED + self.work.signal
         return 0 if self.done else 4
 
 
@@ -153,8 +168,13 @@ def prepare(
     return Job(dataset, plans, cases, tuple(targets), report)
 
 
-def run(job: Job, target: Target) -> Outcome:
-    """Let nnU-Net preprocess one configuration, its output passed through, and complete the record on success.
+def by_command(_: Job, target: Target, lock: Sequence[int]) -> FolderWork:
+    """Fill a folder by nnU-Net's command, its output passed through."""
+    return FolderWork(*execute(target.command, lock))
+
+
+def run(job: Job, target: Target, fill: Fill = by_command) -> Outcome:
+    """Let nnU-Net preprocess one configuration, and complete the record on success.
 
     The record is marked unfinished from before nnU-Net starts until every case is present. Raises WriteRefused when
     nnU-Net is at work on the same folder already, even for a plansguard that was killed; when a record cannot be
@@ -165,11 +185,11 @@ def run(job: Job, target: Target) -> Outcome:
         unfinished = _unfinished_record(job, target)
         _write(target.record_path, unfinished)
         before = _generation(folder)
-        returncode, received = execute(target.command, lock)
+        work = fill(job, target, lock)
         files = _listing(folder)
         missing = tuple(sorted(job.cases - (files.cases if files else frozenset())))
         untouched = before is not None and before == _generation(folder)
-        outcome = Outcome(target, returncode, received, files, missing, untouched)
+        outcome = Outcome(target, work, files, missing, untouched)
         if outcome.done and files is not None:
             _assert_unchanged(job, target)
             _write(target.record_path, finished_record(unfinished, now=_now(), files=files))

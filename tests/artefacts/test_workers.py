@@ -18,6 +18,7 @@ import pytest
 from plansguard.artefacts.data import workers as pool_module
 from plansguard.artefacts.data.audit import audit
 from plansguard.artefacts.data.workers import DASK, PROCESSES, THREADS, Pool
+from plansguard.core import cluster as cluster_module
 from plansguard.core.errors import UsageError
 from tests.artefacts.test_audit import PRETRAIN
 from tests.conftest import ROOT
@@ -223,7 +224,7 @@ def test_dask_workers_that_fail_or_die_are_reported(cluster: Any) -> None:
 
 @pytest.mark.nnunet
 def test_an_address_without_a_cluster_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(cluster_module, "CONNECT_SECONDS", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense", "tcp://no such host:1", "strange://1.2.3.4:1"):
         with pytest.raises(UsageError, match="no Dask scheduler answers at"):
             results(Pool(DASK + address))
@@ -231,7 +232,7 @@ def test_an_address_without_a_cluster_is_reported(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.nnunet
 def test_a_port_that_never_answers_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(cluster_module, "CONNECT_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # the system accepts for it
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(UsageError, match=r"no Dask scheduler answers at .* \(nothing came back\)"):
@@ -242,7 +243,7 @@ def test_a_port_that_never_answers_is_reported(monkeypatch: pytest.MonkeyPatch) 
 def test_a_cluster_without_workers_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     from distributed import LocalCluster
 
-    monkeypatch.setattr(pool_module, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(cluster_module, "CONNECT_SECONDS", 1)
     with (
         LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as empty,
         pytest.raises(UsageError, match="has no workers"),

@@ -26,7 +26,15 @@ CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 MODELS = f"nnUNet_results/{OTHER_CT}"
 #: Parameters whose values only the user knows, beside numbers and paths.
 FREE = {
-    *("check dask", "check against", "migrate reader", "extract plans", "train max_time"),
+    *(
+        "check dask",
+        "preprocess dask",
+        "finetune dask",
+        "check against",
+        "migrate reader",
+        "extract plans",
+        "train max_time",
+    ),
     *("adapt channels", "adapt labels", "adapt old_channels", "adapt old_labels", "adapt stem"),
     *("finetune because", "finetune max_time", "finetune planner", "finetune reader"),
     *("derive because", "derive fit_memory"),

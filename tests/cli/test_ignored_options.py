@@ -25,6 +25,7 @@ REFUSED = {
     "check -d 2 --seed 1": "--seed 1 selects the cases of --data sample",
     "check -d 2 --data all --seed 12345": "--seed 12345 selects the cases of --data sample",
     "check -d 2 --data none --dask tcp://x": "--data none leaves nothing to read on tcp://x",
+    "preprocess -d 2 -c 2d -np 2 --dask tcp://x": "-np 2 is for processes of this machine",
     "check -d 2 --fix --diff": "--fix writes what --diff only shows",
     "check -d 2 --verbose --quiet": "--verbose and --quiet exclude each other",
     "extract weights.pth --force": "--force replaces a file, and none is named",

@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,8 @@ from tests.support.variants import FIXTURES, ROOTS
 DOCS = ROOT / "docs"
 #: The page that makes its own workspace, in a clone of the project.
 TUTORIAL = DOCS / "tutorial.md"
+#: The page that starts a cluster and runs nnU-Net.
+ON_CLUSTER = DOCS / "howto/dask.md"
 GUIDES = [TUTORIAL, *sorted((DOCS / "howto").glob("*.md"))]
 BLOCK = re.compile(
     r"^(<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
@@ -52,10 +55,14 @@ def unmarked(page: Path) -> list[str]:
 
 
 def play(page: Path, folder: Path) -> list[Step]:
-    """Type the commands of a page into one bash."""
-    text = page.read_text(encoding="utf-8")
+    """Type the commands of a page into one bash, which ends what it started in the background.
+
+    The port of the page's scheduler is replaced by a free one.
+    """
+    text = page.read_text(encoding="utf-8").replace("8786", str(_free_port()))
     typed = [step for block in BLOCK.finditer(text) if block["kind"] == "console" for step in steps(block["text"])]
-    script = "".join(f"{command}\nprintf '{_END}%s{_END}' $?\n" for command, _ in typed)
+    script = "trap 'kill $(jobs -p) 2> /dev/null' EXIT\n"
+    script += "".join(f"{command}\nprintf '{_END}%s{_END}' $?\n" for command, _ in typed)
     done = subprocess.run(
         ["bash", "-c", script],
         stdout=subprocess.PIPE,
@@ -71,6 +78,12 @@ def play(page: Path, folder: Path) -> list[Step]:
         Step(command, shown, printed, int(code))
         for (command, shown), printed, code in zip(typed, parts[::2], parts[1::2], strict=True)
     ]
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
 
 
 def _prepared(page: Path, folder: Path) -> Path:

@@ -24,8 +24,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 THREADS, PROCESSES, DASK = "threads", "processes", "dask:"
-#: How long to wait for a cluster's answer, and for its first worker.
-CONNECT_SECONDS = 10
 
 
 class _Done(NamedTuple):
@@ -195,52 +193,22 @@ def _without_interrupts() -> Iterator[None]:
 @contextmanager
 def _cluster(address: str) -> Iterator[tuple[Submit, int]]:
     """Use the workers of a running Dask cluster, which need plansguard and the data under the same path."""
-    try:
-        import distributed
-    except ModuleNotFoundError:
-        raise UsageError(
-            "a Dask cluster needs the package distributed", hint="pip install 'plansguard[dask]'"
-        ) from None
-    import asyncio
-    from concurrent.futures import CancelledError, ThreadPoolExecutor
+    from plansguard.core.cluster import connected
 
-    try:
-        with ThreadPoolExecutor(1) as thread:  # the caller's may already have an event loop
-            thread.submit(asyncio.run, _greeted(address)).result()
-        client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except Exception as error:  # noqa: BLE001 - a web server may listen there: even MemoryError occurs
-        raise UsageError(
-            f"no Dask scheduler answers at {address!r} ({str(error) or 'nothing came back'})",
-            hint="give the address that the scheduler prints when it starts, such as tcp://10.0.0.1:8786",
-        ) from None
-    try:
-        client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-        workers = sum(client.nthreads().values())
-        # pure: the same call on changed files must not return an earlier result
-        with client.get_executor(pure=False) as executor:
-            yield executor.submit, workers
-    except (TimeoutError, distributed.TimeoutError):  # one and the same since Python 3.11
-        raise UsageError(
-            f"the Dask cluster at {address!r} has no workers", hint=f"start one with `dask worker {address}`"
-        ) from None
-    except (distributed.scheduler.KilledWorker, CancelledError, OSError) as error:
-        raise UsageError(f"the Dask cluster at {address!r} lost the work: {error or type(error).__name__}") from None
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"the workers of the Dask cluster at {address!r} lack a package ({error})",
-            hint="install plansguard in the environment of the workers: pip install 'plansguard[dask]'",
-        ) from None
-    finally:
-        client.close()
+    with connected(address) as client:
+        from concurrent.futures import CancelledError
 
+        from distributed.scheduler import KilledWorker
 
-async def _greeted(address: str) -> None:
-    """Return once a Dask scheduler answers at this address. The client itself would wait forever."""
-    import asyncio
-
-    from distributed import Security
-    from distributed.core import connect
-
-    arguments = Security().get_connection_args("client")
-    greeting = connect(address, timeout=CONNECT_SECONDS, **arguments)
-    (await asyncio.wait_for(greeting, CONNECT_SECONDS)).abort()
+        try:
+            # pure: the same call on changed files must not return an earlier result
+            with client.get_executor(pure=False) as executor:
+                yield executor.submit, sum(client.nthreads().values())
+        except (KilledWorker, CancelledError, OSError) as error:
+            message = f"the Dask cluster at {address!r} lost the work: {error or type(error).__name__}"
+            raise UsageError(message) from None
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                f"the workers of the Dask cluster at {address!r} lack a package ({error})",
+                hint="install plansguard in the environment of the workers: pip install 'plansguard[dask]'",
+            ) from None

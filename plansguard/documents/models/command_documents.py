@@ -173,6 +173,7 @@ class TargetEntry(OutputModel):
     command: list[str] = Field(description="nnU-Net's command.")
     done: bool | None = Field(description="Whether nnU-Net filled it; null if it was not started.")
     missing: list[str] = Field(description="Cases that nnU-Net did not write.")
+    failures: dict[str, str] = Field(description="Cases that failed on a Dask cluster, each with its error.")
 
 
 class PreprocessingDocument(OutputModel):
@@ -184,5 +185,8 @@ class PreprocessingDocument(OutputModel):
     dataset: str = Field(description="The dataset's name.")
     plans: str = Field(description="The identifier of the plans.")
     cases: int = Field(description="Cases of the raw data.")
+    dask: str | None = Field(
+        description="The Dask cluster whose workers preprocess in place of the command; null without --dask."
+    )
     targets: list[TargetEntry] = Field(description="The folders, in the order in which they are filled.")
     report: ReportDocument = Field(description="The findings.")
