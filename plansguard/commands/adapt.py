@@ -24,9 +24,9 @@ from plansguard.nnunet.workspace import Workspace
 from plansguard.records.adaptation import SCHEMA, record_path
 from plansguard.records.recorded_documents import WEIGHTS
 from plansguard.rules.engine.helpers import migration_of
-from plansguard.subjects.adaptation import Adaptation, AdaptationChoices, adaptation_of, documents_of
+from plansguard.subjects.adaptation import Adaptation, AdaptationChoices, AdaptedDocuments, adaptation_of, documents_of
 from plansguard.subjects.dataset import Dataset
-from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
+from plansguard.subjects.discovery import configuration_of, dataset_in, dataset_of, plans_of
 from plansguard.subjects.plans import Plans
 from plansguard.subjects.pretraining import Pretraining, usual_fold
 from plansguard.subjects.weights import Weights, plans_in
@@ -60,19 +60,29 @@ def task_of(
     """
     checkpoint = weights_in(path)
     _assert_usable(checkpoint)
-    subject = dataset_of(Workspace.from_environment(), dataset)
+    subject = _receiving(Workspace.from_environment(), dataset)
     own = _plans_of(checkpoint, subject, plans)
     name = configuration or checkpoint.configuration
     if name is None:
         raise UsageError("the weights do not name their configuration", hint="name one of the plans: -c CONFIGURATION")
     try:
-        weights = Weights(checkpoint, configuration_of(own, name), subject.dataset_json)
+        named = known(lambda: subject.dataset_json) or subject.raw_dataset_json  # planning copies it from there
+        weights = Weights(checkpoint, configuration_of(own, name), named)
         adaptation = adaptation_of(weights, choices)
     except Absent as absent:
         raise UsageError(absent.reason, hint=f"see {printed_commands.check(subject.name, plans=plans)}") from absent
     if adaptation.misfits:
         _refuse(checkpoint, weights, adaptation)
     return AdaptationTask(checkpoint, subject, weights, adaptation, plans)
+
+
+def _receiving(workspace: Workspace, id_or_name: str) -> Dataset:
+    """The preprocessed folder of a dataset, else that of its raw images: channels and labels are named in both."""
+    name = workspace.dataset_name(id_or_name)
+    raw = None if workspace.raw is None else workspace.raw / name
+    if raw is not None and disk.is_folder(raw) and not disk.is_folder(workspace.preprocessed_folder(name)):
+        return dataset_in(raw, workspace=workspace)
+    return dataset_of(workspace, id_or_name)
 
 
 def _plans_of(checkpoint: Checkpoint, dataset: Dataset, identifier: str | None) -> Plans:
@@ -177,13 +187,14 @@ def write(task: AdaptationTask, record: dict[str, Any], output: Path) -> list[st
     """
     checkpoint, adaptation = task.checkpoint, task.adaptation
     _assert_free(output, checkpoint.path)
+    documents = documents_of(task.weights, adaptation, task.dataset)
     runtime.assert_installed("the values of weights are read and written by torch, which comes with nnU-Net")
     from plansguard.nnunet.adapted_weights import adapted, save
 
     sizes = len(adaptation.channels), len(adaptation.classes)
     architecture = task.weights.configuration.architecture
     network = adapted(Path(checkpoint.path), checkpoint.prefix, adaptation.rows, architecture, *sizes)
-    save(output, _content(task, network, record))
+    save(output, _content(checkpoint, network, documents, record))
     messages = [f"wrote {output}"]
     with after(messages):
         write_atomically(record_path(output), json_document.dumps(record), kept)
@@ -205,15 +216,15 @@ def next_commands(task: AdaptationTask, output: Path) -> list[str]:
     return [train(*place, plans=plans, trainer=trainer, weights=output) for trainer in trainers]
 
 
-def _content(task: AdaptationTask, network: OrderedDict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+def _content(
+    checkpoint: Checkpoint, network: OrderedDict[str, Any], documents: AdaptedDocuments, record: dict[str, Any]
+) -> dict[str, Any]:
     """What nnU-Net and plansguard read in a checkpoint, and the record. What the file does not tell is left out."""
-    checkpoint = task.checkpoint
-    plans, dataset_json = documents_of(task.weights, task.adaptation, task.dataset)
     arguments = {
-        "plans": plans,
+        "plans": documents.plans,
         "configuration": checkpoint.configuration,
         "fold": checkpoint.fold,
-        "dataset_json": dataset_json,
+        "dataset_json": documents.dataset_json,
         STEPS: checkpoint.steps,
     }
     content: dict[str, Any] = {

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from plansguard.core.errors import Absent, UsageError, known
 from plansguard.core.text import counted, listed, nearest
-from plansguard.nnunet import constants
+from plansguard.nnunet import constants, printed_commands
 from plansguard.nnunet.network.adaptation import (
     Filling,
     ParameterMisfit,
@@ -207,19 +207,25 @@ def _assert_names(option: str, renamed: Mapping[str, str], here: Sequence[str], 
 # --- The documents that the adapted weights are stored with
 
 
-def documents_of(
-    weights: Weights, adaptation: Adaptation, dataset: Dataset
-) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """The plans and the dataset.json of the adapted weights: what they saw, in the channels of the dataset.
+class AdaptedDocuments(NamedTuple):
+    """The plans and the dataset.json that adapted weights are stored with; no plans where the file has none."""
+
+    plans: dict[str, Any] | None
+    dataset_json: dict[str, Any]
+
+
+def documents_of(weights: Weights, adaptation: Adaptation, dataset: Dataset) -> AdaptedDocuments:
+    """What the weights saw, in the channels of the dataset.
 
     Of a channel that is kept, the plans have what the weights saw; of a new one, which saw nothing, what the dataset
-    has. The channels and labels of dataset.json are those of the dataset. No plans where the file has none.
+    has. The channels and labels of dataset.json are those of the dataset. UsageError where the dataset has no
+    fingerprint, from which the intensities of a new channel are known.
     """
     theirs = weights.checkpoint.dataset_json or {}
     dataset_json = {key: value for key, value in theirs.items() if key not in _NAMES}
     dataset_json |= {key: value for key, value in weights.dataset_json.value.items() if key in _NAMES}
     if known(lambda: weights.theirs) is None:
-        return None, dataset_json
+        return AdaptedDocuments(None, dataset_json)
     parts = adaptation.channels[: len(weights.dataset_json.channels)]
     plans = copy.deepcopy(dict(weights.theirs.plans.value))
     own = {key: _own_values(key, weights, dataset) for key in (*_PER_CHANNEL, _INTENSITIES)}
@@ -229,9 +235,13 @@ def documents_of(
                 written[key] = _reordered(written[key], parts, own[key])
     key = constants.intensity_key(plans)
     if isinstance(plans.get(key), dict):
+        new = [part.name for part in parts if part.source is None]
+        if new and len(own[_INTENSITIES]) != len(parts):
+            hint = f"extract the fingerprint first: {printed_commands.extract_fingerprint(dataset.name)}"
+            raise UsageError(f"the dataset has no fingerprint with the intensities of {listed(new)}", hint=hint)
         saw = _reordered([*plans[key].values()], parts, own[_INTENSITIES])
         plans[key] = {str(number): value for number, value in enumerate(saw)}
-    return plans, dataset_json
+    return AdaptedDocuments(plans, dataset_json)
 
 
 def _own_values(key: str, weights: Weights, dataset: Dataset) -> Sequence[Any]:
