@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import sysconfig
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from plansguard.nnunet.install import packages
 from plansguard.subjects import machine
 from tests.support.variants import ROOTS, lay_out, point_to
 
@@ -16,8 +22,10 @@ ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT.parent / "shared" / "corpus"
 
 # One test process runs per core, so child processes use one thread: torch's threads are busy while they wait for each
-# other, and two trainings side by side take several times as long as one.
+# other, and two trainings side by side take several times as long as one. On a CPU, nnU-Net's own command sets one
+# thread per core, whatever the first variable says; with the second one they sleep while they wait.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Processes that a shell starts in the background ignore SIGINT, those of nohup SIGHUP, and so do their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
@@ -89,6 +97,22 @@ def workspace(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
     for edit in options.get("edits", ()):
         edit(root, datasets[0])
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _installed_packages_are_imported_once() -> Iterator[None]:
+    """`plansguard doctor` imports torchvision in another process, which takes five seconds of a processor each time."""
+    really, installed = packages.import_error, sysconfig.get_path("purelib")
+    known = cache(lambda module, _: really(module))
+
+    def import_error(module: str) -> str | None:
+        spec = find_spec(module)
+        ours = spec is not None and (spec.origin or "").startswith(installed)
+        return known(module, tuple(sys.path)) if ours else really(module)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packages, "import_error", import_error)
+        yield
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ def test_the_readme_shows_every_demo() -> None:
     assert {script for script, _ in BLOCKS} == set(SCRIPTS.values())
 
 
+@pytest.mark.slow
 @every_script
 def test_the_readme_shows_what_the_demos_print(session: Session) -> None:
     assert_shown(session)

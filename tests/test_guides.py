@@ -10,13 +10,14 @@ import pytest
 from tests.support.guides import GUIDES, ON_CLUSTER, play, unmarked
 
 every_page = pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
-with_nnunet = [pytest.mark.nnunet, pytest.mark.slow, pytest.mark.long]
+with_nnunet = [pytest.mark.nnunet, pytest.mark.long]
 every_played = pytest.mark.parametrize(
     "page",
     [pytest.param(page, id=page.stem, marks=with_nnunet if page == ON_CLUSTER else []) for page in GUIDES],
 )
 
 
+@pytest.mark.slow
 @every_played
 @pytest.mark.skipif(os.name == "nt", reason="the commands are those of a POSIX shell")
 def test_a_page_shows_what_its_commands_print(page: Path, tmp_path: Path) -> None:

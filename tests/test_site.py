@@ -26,12 +26,11 @@ pytestmark = [
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 #: Attributes that a browser loads at once. A link is loaded only if it is followed.
 LOADED = {("script", "src"), ("img", "src"), ("link", "href"), ("iframe", "src"), ("source", "src"), ("object", "data")}
-VIEWS = [(390, "light"), (1280, "dark")]
-#: Wide tables, long lines of code, pictures, and the first page.
-LOOKED_AT = [
-    *("index.html", "overview.html", "tutorial.html", "commands.html", "schemas.html", "coverage.html"),
-    *("rules/README.html", "rules/PG402-migrated-input-field-edited.html"),
-]
+NARROW, DARK = VIEWS = [(390, "light"), (1280, "dark")]
+#: Long lines of code, pictures, and the first page.
+LOOKED_AT = ["index.html", "tutorial.html", "commands.html", "rules/PG402-migrated-input-field-edited.html"]
+#: Wide tables and many of them: each view takes five seconds.
+LONG = ["overview.html", "schemas.html", "coverage.html", "rules/README.html"]
 
 
 def make_site(site: Path, docs: Path = ROOT / "docs") -> subprocess.CompletedProcess[str]:
@@ -149,8 +148,14 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-@pytest.mark.parametrize("name", LOOKED_AT)
-@pytest.mark.parametrize(("width", "colors"), VIEWS)
+@pytest.mark.parametrize(
+    ("name", "width", "colors"),
+    [
+        *((name, *view) for view in VIEWS for name in LOOKED_AT),
+        *((name, *NARROW) for name in LONG),
+        *(pytest.param(name, *DARK, marks=pytest.mark.long) for name in LONG),
+    ],
+)
 def test_anyone_can_read_it(name: str, width: int, colors: str, site: Path, browser: Any) -> None:
     """No error, no request, nothing wider than the window, no grave fault of accessibility; dark as the system says."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")

@@ -42,7 +42,8 @@ class Queue:
 
     def submit(self, script: Path) -> None:
         """Run the script as a person does, with the checkout in place of an installed plansguard."""
-        variables = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        variables = {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+        variables |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
         done = self.slurm.run("bash", str(script), variables=variables)
         assert done.returncode == 0, done.stderr
         self.numbers = dict(part.split() for part in done.stdout.removeprefix("submitted: ").strip().split(", "))

@@ -76,6 +76,7 @@ def test_numbers_that_are_too_small_are_refused(words: str, error: str) -> None:
     assert run(*words.split()) == (2, "", f"plansguard: {error}")
 
 
+@pytest.mark.slow
 @pytest.mark.workspace(RECEIVING, GIVING, chdir=True)
 @pytest.mark.parametrize(
     "example",

@@ -73,6 +73,7 @@ def test_every_output_has_a_schema() -> None:
     assert set(OUTPUTS) == set(SCHEMAS) - inputs
 
 
+@pytest.mark.slow
 @every_output
 def test_text_in_files(schema: str, words: tuple[str, ...], code: int) -> None:
     """Also once more, in place of the first, and beside JSON; nothing of it is on the screen."""

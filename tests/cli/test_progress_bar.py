@@ -17,7 +17,7 @@ from plansguard import check
 from plansguard.cli.check import Depth, pool_of
 from plansguard.cli.progress_bar import ProgressLine
 from tests.conftest import ROOT
-from tests.support.command import start
+from tests.support.command import run
 from tests.support.terminals import terminal
 from tests.support.training_records import leave
 from tests.support.variants import place
@@ -248,17 +248,17 @@ def test_every_command_shows_progress_on_a_terminal(case: str, workspace: Path, 
     if case == "verify-receipt":
         leave(workspace)
         leave(workspace, fold="1")
-    expected = start(*COMMANDS[case][0])
+    expected = run(*COMMANDS[case][0])
     if case == "migrate":
         place(workspace, OTHER_CT, "preprocessed/New.json").unlink()
         place(workspace, OTHER_CT, "preprocessed/New.plansguard.json").unlink()
     output = tmp_path / "output"
     with output.open("wb") as file, terminal(slowed(case, 0.6), environment(), stdout=file) as screen:
-        assert screen.wait() == expected.returncode, screen.text
+        assert screen.wait() == expected.code, screen.text
     assert COMMANDS[case][2] in screen.text
     # A terminal has narrower lines.
-    assert " ".join(shown(screen.text)).split() == expected.stderr.split()
-    assert output.read_text(encoding="utf-8") == expected.stdout
+    assert " ".join(shown(screen.text)).split() == expected.err.split()
+    assert output.read_text(encoding="utf-8") == expected.out
 
 
 @pytest.mark.slow

@@ -102,6 +102,7 @@ def tree() -> dict[str, bytes | str]:
     return {str(path): str(path.readlink()) if path.is_symlink() else path.read_bytes() for path in entries}
 
 
+@pytest.mark.slow
 @every_writer
 @pytest.mark.parametrize("kind", KEPT)
 def test_nothing_else_is_written_over(workspace: Path, writer: str, kind: str) -> None:

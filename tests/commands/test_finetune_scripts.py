@@ -32,6 +32,7 @@ srun() { while [[ "$1" == -* ]]; do shift; done; "$@"; }
 """
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.workspace(CT, OTHER_CT),
     pytest.mark.usefixtures("workspace"),
     pytest.mark.skipif(os.name == "nt", reason="scripts of bash"),

@@ -117,6 +117,7 @@ def test_odd_keys_beside_faults_of_type(kind: str, workspace: Path) -> None:
         path.write_text(original, encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", OPTIONS)
 def test_options(option: str, workspace: Path) -> None:
     for kind, value in NAMES.items():

@@ -39,7 +39,7 @@ def preprocessed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pat
     root = lay_out(tmp_path_factory.mktemp("real"), CT)
     with pytest.MonkeyPatch.context() as patch:
         set_environment(patch, root)
-        yield root, run("preprocess", "-d", "2", "-p", "nnUNetPlans", "-c", "3d_fullres", "2d", "-np", "2")
+        yield root, run("preprocess", "-d", "2", "-p", "nnUNetPlans", "-c", "3d_fullres", "2d", "-np", "1")
 
 
 @pytest.fixture
@@ -88,14 +88,14 @@ def test_an_edit_after_real_preprocessing(real: Path) -> None:
 def test_nnunet_by_hand_with_other_plans(real: Path) -> None:
     """Sizes alone reveal it: only the mean of the normalization differs."""
     edited(real, remove(RESENC), put(PLANS, MEAN, 79.0))
-    command = [str(runtime.command("nnUNetv2_preprocess")), "-d", "2", "-c", "3d_fullres", "-np", "2"]
+    command = [str(runtime.command("nnUNetv2_preprocess")), "-d", "2", "-c", "3d_fullres", "-np", "1"]
     subprocess.run(command, check=True, capture_output=True)
     assert [one.code for one in check(datasets=[CT], configuration="3d_fullres").findings] == ["PG541"]
 
 
 def test_nnunet_by_hand_with_the_same_plans(real: Path) -> None:
     """The same data again: the record is still valid."""
-    command = [str(runtime.command("nnUNetv2_preprocess")), "-d", "2", "-c", "3d_fullres", "-np", "2"]
+    command = [str(runtime.command("nnUNetv2_preprocess")), "-d", "2", "-c", "3d_fullres", "-np", "1"]
     subprocess.run(command, check=True, capture_output=True)
     assert codes() == []
 
@@ -149,7 +149,7 @@ def test_nnunet_cannot_delete_a_link(real: Path) -> None:
     assert "Cannot call rmtree on a symbolic link" in failed.stderr
     assert preprocess("-c", "3d_fullres", "--yes").code == 2
     folder.unlink()
-    assert run("preprocess", "-d", "2", "-p", "nnUNetPlans", "-c", "3d_fullres", "-np", "2", "--yes").code == 0
+    assert run("preprocess", "-d", "2", "-p", "nnUNetPlans", "-c", "3d_fullres", "-np", "1", "--yes").code == 0
 
 
 def test_a_label_added_after_preprocessing_is_one_finding(real: Path) -> None:

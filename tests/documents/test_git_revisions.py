@@ -177,6 +177,7 @@ def test_the_channel_is_open(channel: Channel) -> None:
     assert MARKER.exists()
 
 
+@pytest.mark.slow
 @every_channel
 def test_nothing_is_run(channel: Channel) -> None:
     channel.open()
@@ -190,6 +191,7 @@ def test_nothing_is_run(channel: Channel) -> None:
     assert not MARKER.exists()
 
 
+@pytest.mark.slow
 @every_channel
 def test_nothing_is_run_for_a_comparison(channel: Channel) -> None:
     """`check --against` lists folders and asks which files are ignored as well."""

@@ -53,6 +53,7 @@ def test_real_files_are_recognised(path: Path, kind: str | None) -> None:
     assert kind is None or may_be_document(raw)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("path", "kind"), corpus("plans", "dataset", "fingerprint", "splits"))
 def test_real_files_validate_and_lose_nothing(path: Path, kind: str) -> None:

@@ -145,7 +145,7 @@ def _with_shapes(trainer: Any) -> None:
     trainer.train_step = step
 
 
-@pytest.mark.parametrize("patch", [[96, 76], [116, 96]])
+@pytest.mark.parametrize("patch", [pytest.param([96, 76], marks=pytest.mark.long), [116, 96]])
 def test_a_patch_that_is_larger_than_the_images(root: Path, patch: list[int]) -> None:
     """1.6 and 2 times the median image, which has 58 x 47 voxels: nnU-Net pads the images, and the network learns."""
     small, large = "nnUNetTrainer_100steps_50per_10val", "nnUNetTrainer_40steps_20per_10val"

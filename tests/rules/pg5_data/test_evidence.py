@@ -43,7 +43,7 @@ def preprocessed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         point_to(roots, patch)
         for number, configurations in work.items():
-            line = nnunet("preprocess", "-d", number, "-np", "2", "--no_pbar", "-c", *configurations)
+            line = nnunet("preprocess", "-d", number, "-np", "1", "--no_pbar", "-c", *configurations)
             subprocess.run(line, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     return roots
 

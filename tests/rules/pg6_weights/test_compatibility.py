@@ -105,6 +105,7 @@ def test_another_patch_needs_no_migration(workspace: Path, workflow: str) -> Non
     assert fix.startswith("for the same input: set patch_size to [56, 64, 64]; if the difference is meant")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workflow", ["", "finetune", "graft"])
 @pytest.mark.parametrize(("pointer", "value", "unknown", "finetune", "graft"), GRADES)
 def test_severity_of_a_difference(
