@@ -23,10 +23,12 @@ pytestmark = [pytest.mark.nnunet, pytest.mark.slow]
 GIVING, RECEIVING = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 STEPS, PER_WINDOW = 20, 20
 ROAD = (
-    *("finetune", "-s", "1", "-sp", "SmallPlans", "-t", "2", "-tp", "Moved", "-c", "3d_fullres", "-f", "0", "1"),
-    *("--pretrain-steps", "2", "--steps", str(STEPS), "--per-epoch", str(PER_WINDOW), "--validation", "1"),
-    *("--save-every", "2", "-device", "cpu", "-np", "1"),
+    *("finetune", "-s", "1", "-sp", "SmallPlans", "-t", "2", "-tp", "Moved", "-c", "3d_fullres"),
+    *("--pretrain-steps", "2", "--validation", "1", "--save-every", "2", "-device", "cpu", "-np", "1"),
 )
+SHORT = ("-f", "0", "1", "--steps", str(STEPS), "--per-epoch", str(PER_WINDOW))
+#: A training that no machine ends within the minute that SLURM leaves it.
+LONG = ("-f", "0", "--steps", "1000000", "--per-epoch", "100")
 JOBS = ("prepare_pretraining", "pretrain", "prepare", "train", "find_best")
 #: Seconds until a job must be where a test waits for it.
 LONGEST = 400
@@ -94,20 +96,30 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def script(root: Path) -> Path:
-    """The printed script, with the sizes of jobs edited for this SLURM."""
+def variables(root: Path) -> dict[str, str]:
+    """nnU-Net's variables: the folders of the workspace, and the settings of a small training."""
     settings = {name: value for name, value in ENVIRONMENT.items() if name.startswith("nnUNet_")}
-    folders = {name: str(root / name) for name in ROOTS.values()}
-    done = start(*ROAD, "--print", "slurm", "--quiet", environment={**settings, **folders}, cwd=root)
+    return {**settings, **{name: str(root / name) for name in ROOTS.values()}}
+
+
+def printed(root: Path, *options: str, limit: str = "00:20:00") -> Path:
+    """The printed script, with the sizes of jobs edited for this SLURM; ``limit`` is the time of a training."""
+    done = start(*ROAD, *options, "--print", "slurm", "--quiet", environment=variables(root), cwd=root)
     assert done.returncode == 0, done.stderr
-    text, edited = re.subn(
-        r"^(\w+_job)=\(.*\)$", r"\1=(--cpus-per-task=1 --time=00:20:00)", done.stdout, flags=re.MULTILINE
-    )
-    assert edited == 2
+    text = done.stdout
+    for name, time_limit in (("preparation_job", "00:20:00"), ("training_job", limit)):
+        size = f"{name}=(--cpus-per-task=1 --time={time_limit})"
+        text, edited = re.subn(rf"^{name}=\(.*\)$", size, text, flags=re.MULTILINE)
+        assert edited == 1
     path = root / "road.sh"
     path.write_text(text)
     return path
+
+
+@pytest.fixture
+def script(root: Path) -> Path:
+    """The script of two short folds."""
+    return printed(root, *SHORT)
 
 
 @pytest.fixture
@@ -157,3 +169,22 @@ def test_the_jobs_run_to_the_end(queue: Queue, script: Path, root: Path) -> None
         assert steps_noted(folder)["step"] == STEPS
     assert len(list(results.glob("*/fold_*/validation/summary.json"))) == 2
     assert list(results.glob("*/crossval_results_folds_0_1/postprocessing.pkl"))
+
+
+@pytest.mark.long
+def test_a_time_limit_of_slurm(queue: Queue, root: Path) -> None:
+    """SLURM itself signals the training two minutes before its limit of three; the task continues at that step."""
+    before = start(*ROAD, *LONG, "--until", "preprocess", environment=variables(root), cwd=root)
+    assert before.returncode == 0, before.stderr
+    queue.submit(printed(root, *LONG, limit="00:03:00"))
+
+    def stops() -> list[str]:
+        return re.findall(r"Stopped at step ([\d,]+) of 1,000,000 \(SIGUSR1\)", queue.log("train", 0))
+
+    for number in (1, 2):
+        queue.wait(lambda number=number: len(stops()) == number)  # type: ignore[misc]
+        queue.wait(lambda: queue.shown("train", 0)["JobState"] == "PENDING")
+        queue.slurm.run("scontrol", "update", f"JobId={queue.numbers['train']}_0", "StartTime=now+3")
+    assert re.findall(r"is continued, at step ([\d,]+) of", queue.log("train", 0)) == stops()[:1], queue.logs()
+    assert stops()[0] != stops()[1]
+    assert queue.shown("find_best")["JobState"] == "PENDING"

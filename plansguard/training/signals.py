@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing import active_children
+from threading import Timer
 from types import FrameType
 
 from plansguard.core.signals import handle_signals
-from plansguard.training.stop_reasons import Stopped
 
 #: A queue's end, Ctrl-C, and a queue's warning (SLURM: --signal=USR1@120).
 STOPPING = ("SIGTERM", "SIGINT", "SIGUSR1")
@@ -40,19 +42,40 @@ class StopSignals(ExitStack):
 
 
 @contextmanager
-def ending(notify: Callable[[str], None]) -> Iterator[None]:
-    """Let these signals end the process at once, to be continued: for work that a resume repeats as a whole.
+def ending(stop: Callable[[str], SystemExit], seconds: float = 10) -> Iterator[None]:
+    """Let these signals end the process at once: for work that a resume repeats as a whole.
 
-    ``notify`` is called with the signal's name first.
+    ``stop`` is called with the signal's name, and returns what is raised. SLURM signals every process of a job. A
+    worker of a pool that ends while it waits for work keeps the pool's lock, and closing the pool then never returns:
+    after ``seconds`` the process ends nevertheless, with its workers.
     """
+    timers: list[Timer] = []
 
     def end(number: int, _: FrameType | None) -> None:
-        notify(signal.Signals(number).name)
-        raise Stopped
+        exception = stop(signal.Signals(number).name)
+        timers.append(Timer(seconds, _end_with_workers, [exception]))
+        timers[-1].daemon = True
+        timers[-1].start()
+        raise exception
 
     _start_resource_tracker()
-    with handle_signals(STOPPING, end):
-        yield
+    try:
+        with handle_signals(STOPPING, end):
+            yield
+    finally:
+        for timer in timers:
+            timer.cancel()
+
+
+def _end_with_workers(exception: SystemExit) -> None:
+    """End this process as the exception would: a code, or a message and 1."""
+    for worker in active_children():
+        worker.kill()
+    if not isinstance(exception.code, int):
+        sys.stderr.write(f"{exception.code}\n")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exception.code if isinstance(exception.code, int) else 1)
 
 
 def _start_resource_tracker() -> None:

@@ -251,6 +251,22 @@ def _signalled(trainer: Any, step: int, number: int, *, validating: bool) -> Non
     setattr(trainer, name, stepped)
 
 
+def in_the_final_validation(trainer: Any) -> None:
+    """Run the final validation as well, and send itself the signal of a time limit when it begins."""
+    ours, training = trainer.set_deep_supervision_enabled, trainer.run_training
+
+    def trained() -> None:
+        training()
+        trainer.perform_actual_validation(False)
+
+    def switched(enabled: bool) -> Any:
+        if not enabled:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return ours(enabled)
+
+    trainer.set_deep_supervision_enabled, trainer.run_training = switched, trained
+
+
 def second_stops(trainer: Any) -> None:
     """Send the second of two processes a signal to stop after step 3."""
     if trainer.local_rank == 1:

@@ -213,6 +213,17 @@ def _until(process: subprocess.Popen[str], path: Path) -> None:
     assert path.exists(), process.communicate(timeout=5)[0]
 
 
+@pytest.mark.long
+def test_a_job_that_is_too_short_for_the_final_validation(root: Path) -> None:
+    """The first one made steps as well, so the next one has more time; the second one had all of its time."""
+    name = "nnUNetTrainer_3steps"
+    first = train(root, name, change=stepping.in_the_final_validation)
+    assert (first.code, "Stopped in the final validation (SIGUSR1)" in first.said) == (STOPPED, True), first.said
+    second = train(root, name, change=stepping.in_the_final_validation, go_on=True)
+    assert second.code not in (0, STOPPED), second.said
+    assert "the time of this job is too short for the final validation alone" in str(second.code) + second.said
+
+
 # --- Extending
 
 

@@ -228,7 +228,11 @@ def test_the_launcher_without_nnunet(monkeypatch: pytest.MonkeyPatch, capsys: py
 ENDING = """
 import os, signal, sys
 from plansguard.training.signals import ending
-with ending(lambda name: print("told", name, flush=True)):
+from plansguard.training.stop_reasons import Stopped
+def stop(name):
+    print("told", name, flush=True)
+    return Stopped()
+with ending(stop):
     os.kill(os.getpid(), int(sys.argv[1]))
     print("went on", flush=True)
 """
@@ -245,13 +249,39 @@ TRACKED = """
 import os, signal, sys, time
 from multiprocessing import resource_tracker
 from plansguard.training.signals import ending
-with ending(print):
+with ending(SystemExit):
     resource_tracker.ensure_running()
     tracker = resource_tracker._resource_tracker._pid
     os.kill(tracker, int(sys.argv[1]))
     time.sleep(0.5)
     print(os.waitpid(tracker, os.WNOHANG), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 """
+
+
+POOL = """
+import os, signal, sys, time
+from multiprocessing import get_context
+from plansguard.training.signals import ending
+from plansguard.training.stop_reasons import Stopped
+if __name__ == "__main__":
+    end = SystemExit(sys.argv[1]) if sys.argv[1:] else Stopped()
+    with ending(lambda name: end, seconds=1), get_context("spawn").Pool(1) as pool:
+        pool.apply(abs, (1,))
+        time.sleep(0.5)  # the worker waits for work, and holds the lock
+        os.kill(pool._pool[0].pid, signal.SIGUSR1)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signals to send")
+@pytest.mark.parametrize(("message", "code"), [([], 75), (["too short"], 1)])
+def test_a_signal_to_every_process_ends_a_pool(tmp_path: Path, message: list[str], code: int) -> None:
+    """Python's own pool would wait for its lock without end."""
+    script = tmp_path / "pool.py"
+    script.write_text(POOL)
+    done = subprocess.run([sys.executable, script, *message], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr.splitlines()[: len(message)]) == (code, message), done.stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no signals to send")
