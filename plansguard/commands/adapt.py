@@ -189,11 +189,12 @@ def write(task: AdaptationTask, record: dict[str, Any], output: Path) -> list[st
     _assert_free(output, checkpoint.path)
     documents = documents_of(task.weights, adaptation, task.dataset)
     runtime.assert_installed("the values of weights are read and written by torch, which comes with nnU-Net")
-    from plansguard.nnunet.adapted_weights import adapted, save
+    from plansguard.nnunet.adapted_weights import WeightsFile, adapted, save
 
     sizes = len(adaptation.channels), len(adaptation.classes)
     architecture = task.weights.configuration.architecture
-    network = adapted(Path(checkpoint.path), checkpoint.prefix, adaptation.rows, architecture, *sizes)
+    file = WeightsFile(Path(checkpoint.path), checkpoint.prefix, checkpoint.places)
+    network = adapted(file, adaptation.rows, architecture, *sizes)
     save(output, _content(checkpoint, network, documents, record))
     messages = [f"wrote {output}"]
     with after(messages):

@@ -6,26 +6,41 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from plansguard.core import disk
 from plansguard.core.atomic_files import replacing
 from plansguard.core.errors import UnreadableDocument
 from plansguard.nnunet import runtime
 from plansguard.nnunet.network.adaptation import AXES, ParameterSource
 
+#: Torch's name of a type, the shape, and the places of the first byte and of the one after the last.
+TensorPlace = tuple[str, tuple[int, ...], int, int]
+
+
+class WeightsFile(NamedTuple):
+    """A file of weights, in which all names begin with ``prefix``.
+
+    ``places`` are the type, the shape and the bytes of each tensor in a safetensors file; None for a file of torch.
+    """
+
+    path: Path
+    prefix: str = ""
+    places: Mapping[str, TensorPlace] | None = None
+
 
 def adapted(
-    path: Path, prefix: str, rows: Sequence[ParameterSource], architecture: Mapping[str, Any], channels: int, heads: int
+    file: WeightsFile, rows: Sequence[ParameterSource], architecture: Mapping[str, Any], channels: int, heads: int
 ) -> OrderedDict[str, Any]:
     """The parameters of a network as ``rows`` describe them, under all names of its ``state_dict()``.
 
-    ``path`` is the checkpoint, in which all names begin with ``prefix``. Errors as from runtime.initial_parameters;
-    UnreadableDocument where torch refuses the file.
+    Errors as from runtime.initial_parameters; UnreadableDocument where torch refuses the file.
     """
     import torch
 
     values = runtime.initial_parameters(architecture, channels, heads)
-    stored = _tensors(path, {prefix + row.source for row in rows if row.source is not None})
+    prefix, names = file.prefix, {file.prefix + row.source for row in rows if row.source is not None}
+    stored = _tensors(file.path, names) if file.places is None else _plain_tensors(file.path, file.places, names)
     with torch.no_grad():
         for row in rows:
             _fill(values[row.name], row, None if row.source is None else stored[prefix + row.source])
@@ -72,6 +87,20 @@ def _tensors(path: Path, names: Iterable[str]) -> Mapping[str, Any]:
         if isinstance(part, dict) and wanted <= part.keys():
             return part
     raise UnreadableDocument(str(path), "torch does not find the weights in it", hint="use another copy of it")
+
+
+def _plain_tensors(path: Path, places: Mapping[str, TensorPlace], names: Iterable[str]) -> Mapping[str, Any]:
+    """The tensors of these names in a safetensors file."""
+    import torch
+
+    tensors = {}
+    with disk.open_file(path) as stream:
+        for name in names:
+            dtype, shape, first, last = places[name]
+            stream.seek(first)
+            content = bytearray(stream.read(last - first))
+            tensors[name] = torch.frombuffer(content, dtype=getattr(torch, dtype)).reshape(shape)
+    return tensors
 
 
 def _numbers() -> list[Any]:

@@ -17,6 +17,7 @@ from plansguard.nnunet.install.trainer_folder import FOLDER as EXTENSION
 from plansguard.nnunet.network.parameters import counted_once, input_channels, segmentation_heads
 from plansguard.training.stop_reasons import Refused
 from tests.support.command import run
+from tests.support.safetensors import save
 from tests.support.variants import place
 
 CT, MR = "Dataset002_FinetuneCT", "Dataset003_TwoChannelMR"
@@ -277,3 +278,19 @@ def test_an_encoder_alone(workspace: Path) -> None:
         is_constant = value.numel() == 0 or bool((value == value.flatten()[0]).all())
         if is_encoder or not is_constant:
             assert torch.equal(after[name], value) == is_encoder, name
+
+
+def test_a_safetensors_file(workspace: Path) -> None:
+    """It has each parameter once, and no names of channels and classes."""
+    import torch
+
+    plans, dataset_json = edit(workspace, CT)
+    before = trained(Path("whole.pth"), plans, dataset_json).state_dict()
+    once = dict(counted_once({name: tuple(value.shape) for name, value in before.items()}))
+    save(Path("weights.safetensors"), {name: before[name] for name in once})
+    labels = ("--old-label", "background", "--old-label", "kidney")
+    words = ("weights.safetensors", "-d", "2", "-p", "nnUNetPlans", "-c", "3d_fullres", "-o", "adapted.pth", *labels)
+    done = run("adapt", *words)
+    assert done.code == 0, done.err
+    after = loaded(Path("adapted.pth"), plans, dataset_json, head=True).state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from plansguard.artefacts.checkpoint import file_types
-from plansguard.artefacts.checkpoint.contents import Contents, understand
+from plansguard.artefacts.checkpoint.contents import Contents, bare_weights, understand
 from plansguard.artefacts.checkpoint.pickle_reader import load
 from plansguard.artefacts.checkpoint.pickle_values import BrokenPickle, Global
 from plansguard.artefacts.checkpoint.safe_zip import SafeZip, is_zip, open_file, open_zip
+from plansguard.artefacts.checkpoint.safetensors import read_tensors
 from plansguard.artefacts.checkpoint.tensors import LEGACY_MAGIC, Storages, Tensor
 from plansguard.artefacts.checkpoint.unsafe_globals import suspicious
 from plansguard.core import disk
@@ -50,6 +51,8 @@ class Checkpoint(Contents):
     globals: tuple[Global, ...] = ()
     """All that the pickle names."""
     suspicious: tuple[Global, ...] = ()
+    places: Mapping[str, tuple[str, tuple[int, ...], int, int]] | None = None
+    """Of a safetensors file: type, shape, first and last byte of each tensor by its name in the file."""
     locations: tuple[str, ...] = ()
     """Devices from which its tensors, also the optimizer's, were saved: ``cpu``, ``cuda:0``."""
 
@@ -200,8 +203,11 @@ class _CheckpointReader:
         except BrokenPickle as error:
             # Not before: torch unpickles a file whatever its first bytes are.
             other = file_types.recognise(head)
-            if suspicious(self.named) or (other is None and head[:1] == b"\x80"):
+            is_plain = file_types.is_safetensors(head)
+            if suspicious(self.named) or (other is None and not is_plain and head[:1] == b"\x80"):
                 raise _broken(self.path, "the file", error, self.named) from error
+            if is_plain:
+                return self.read_safetensors(stream)
             if other is not None:
                 reason = f"this is {other.what}, and no checkpoint"
                 raise UnreadableDocument(self.path, reason, hint=other.hint) from error
@@ -212,6 +218,19 @@ class _CheckpointReader:
         if self.storages.sizes:
             self.damage.append("it is the data.pkl of a checkpoint without the rest, so torch cannot load it")
         return self.judge(first)
+
+    def read_safetensors(self, stream: BinaryIO) -> Checkpoint:
+        """Read a file of the format without pickles."""
+        stream.seek(0)
+        try:
+            stored = read_tensors(stream)
+        except ValueError as error:
+            reason = f"this is no whole safetensors file: {error}"
+            raise UnreadableDocument(self.path, reason, hint=_FETCH_AGAIN) from error
+        self.damage.extend(filter(None, [stored.damage]))
+        checkpoint = self.checkpoint(bare_weights(stored.tensors, "in a safetensors file"))
+        places = {name: (one.dtype, one.shape, *stored.places[name]) for name, one in stored.tensors.items()}
+        return replace(checkpoint, places=places)
 
     def read_legacy(self, stream: BinaryIO) -> Checkpoint:
         """Read what follows the magic number: version, machine, the object, the keys of the storages, the storages."""

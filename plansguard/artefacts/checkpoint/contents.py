@@ -168,10 +168,14 @@ def _version1(value: dict[Any, Any], beside: Beside) -> Contents:
 
 def _bare(weights: dict[Any, Any], key: str) -> Contents:
     """Interpret weights of another PyTorch program."""
+    return bare_weights(weights, f"under {_label(key)}" if key else "")
+
+
+def bare_weights(weights: dict[Any, Any], where: str) -> Contents:
+    """Interpret tensors by name, without anything else; ``where`` they are is a clause."""
     parameters, prefix = _parameters(weights)
-    where = f", under {_label(key)}" if key else ""
-    many = counted(len(parameters), "tensor")
-    sentence = f"These are the weights of a PyTorch network ({many}{where}), and no checkpoint of nnU-Net v2."
+    details = ", ".join(filter(None, [counted(len(parameters), "tensor"), where]))
+    sentence = f"These are the weights of a PyTorch network ({details}), and no checkpoint of nnU-Net v2."
     return Contents(kind="state-dict", sentence=sentence, parameters=parameters, prefix=prefix)
 
 

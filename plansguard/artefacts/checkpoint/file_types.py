@@ -46,8 +46,6 @@ def recognise(head: bytes) -> OtherFileType | None:
         return OtherFileType(what, f"{_UNPACK}; if it is such a checkpoint, load and save it with an old PyTorch")
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
         return OtherFileType("an HDF5 file, as Keras and MATLAB write it", _TORCH_ONLY)
-    if _is_safetensors(head):
-        return OtherFileType("a safetensors file: weights without plans, which nnU-Net cannot load", _TORCH_ONLY)
     if head[:1] == b"\x08" and head[2:3] in (b"\x12", b":") and re.search(rb"pytorch|onnx|keras|tf2", head[:128]):
         return OtherFileType("an ONNX file: a network for inference, which nnU-Net cannot train", _TORCH_ONLY)
     if _PAGE.match(head):
@@ -66,6 +64,6 @@ def unknown(head: bytes) -> str:
     return "it is text" if is_text else f"it begins with the bytes {head[:8].hex(' ')}"
 
 
-def _is_safetensors(head: bytes) -> bool:
+def is_safetensors(head: bytes) -> bool:
     """Whether these are eight bytes of length, then JSON: https://github.com/huggingface/safetensors, Format."""
     return len(head) > 9 and head[8:10] in (b'{"', b"{}", b"{ ") and int.from_bytes(head[:8], "little") < 2**32
