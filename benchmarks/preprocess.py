@@ -28,7 +28,7 @@ from tests.support.dask_workers import dask_cluster  # noqa: E402
 DATASET, PLANS, CONFIGURATION = "Dataset002_FinetuneCT", "nnUNetPlans", "3d_fullres"
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 #: Number of cases: pairs of commands.
-SIZES = {50: 5, 500: 5}
+SIZES = {50: 3, 500: 3}
 PACE = 0.9  # of nnU-Net's own, at least
 CONSTANT = 1.3  # the time per case of the most cases against that of the fewest
 
