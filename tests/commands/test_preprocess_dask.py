@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import plansguard
-from plansguard.commands.cluster_preprocessing import _assert_alike
+from plansguard.commands.cluster_preprocessing import _assert_alike, _copy_labels
 from plansguard.core import cluster
 from plansguard.core.cluster import connected
 from plansguard.core.errors import UsageError
@@ -223,6 +223,26 @@ def test_a_worker_that_differs(seen: Any, reason: str) -> None:
 
 def test_a_worker_that_is_alike() -> None:
     _assert_alike("tcp://a:1", view(), view(), ["/data/plans.json"])
+
+
+def test_only_newer_labels_are_copied(tmp_path: Path) -> None:
+    """As nnU-Net does: a copy that is as new as its label stays, whatever is in it."""
+    labels = {name: str(tmp_path / f"raw_{name}") for name in ("new", "newer", "same")}
+    copies = tmp_path / "gt_segmentations"
+    copies.mkdir()
+    for name, label in labels.items():
+        Path(label).write_text("raw", encoding="utf-8")
+        os.utime(label, (100, 200 if name == "newer" else 100))
+        if name != "new":
+            (copies / name).write_text("copy", encoding="utf-8")
+            os.utime(copies / name, (100, 100))
+    _copy_labels(labels, copies)
+    assert {path.name: path.read_text(encoding="utf-8") for path in copies.iterdir()} == {
+        "new": "raw",
+        "newer": "raw",
+        "same": "copy",
+    }
+    assert (copies / "newer").stat().st_mtime == 200
 
 
 class Usual:
