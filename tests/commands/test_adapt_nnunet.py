@@ -294,3 +294,41 @@ def test_a_safetensors_file(workspace: Path) -> None:
     assert done.code == 0, done.err
     after = loaded(Path("adapted.pth"), plans, dataset_json, head=True).state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def version1(name: str, value: Any, lowest: int) -> str | None:
+    """The name of a parameter in nnU-Net v1's network of two convolutions a stage; None where it has none."""
+    kind, *parts = name.split(".")
+    layer = {"conv": "conv", "norm": "instnorm"}.get(parts[-2], "")
+    if kind == "encoder":
+        stage, number = parts[1], parts[4]
+        place = f"{number}.blocks.0" if stage == str(lowest) else f"blocks.{number}"
+        return f"conv_blocks_context.{stage}.{place}.{layer}.{parts[-1]}"
+    if parts[0] == "stages":
+        return f"conv_blocks_localization.{parts[1]}.{parts[3]}.blocks.0.{layer}.{parts[-1]}"
+    if parts[-1] == "bias":
+        value.zero_()
+        return None
+    return f"{ {'transpconvs': 'tu', 'seg_layers': 'seg_outputs'}[parts[0]] }.{parts[1]}.weight"
+
+
+def test_weights_of_version_1(workspace: Path) -> None:
+    """Its network is the same, but for biases that it does not have, which are zero."""
+    import torch
+
+    plans, dataset_json = edit(workspace, CT)
+    network = network_of(plans, dataset_json)
+    state = network.state_dict()
+    once = dict(counted_once({name: tuple(value.shape) for name, value in state.items()}))
+    lowest = len(network.encoder.stages) - 1
+    named = {name: version1(name, state[name], lowest) for name in once}
+    stored = {old: state[name].clone() for name, old in named.items() if old is not None}
+    torch.save({"state_dict": stored, "plot_stuff": ([], [], [], []), "epoch": 999}, "old.model")
+    words = ("old.model", "-d", "2", "-p", "nnUNetPlans", "-c", "3d_fullres", "-o", "adapted.pth")
+    assert "2 output maps, and 1 are named" in run("adapt", *words, "--old-label", "background").err
+    done = run("adapt", *words, "--old-label", "background", "--old-label", "kidney")
+    assert done.code == 0, done.err
+    after = loaded(Path("adapted.pth"), plans, dataset_json, head=True)
+    one = images(1)
+    for first, second in zip(outputs(network, one), outputs(after, one), strict=True):
+        assert torch.equal(first, second)

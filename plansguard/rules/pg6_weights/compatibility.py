@@ -68,7 +68,7 @@ def input_channels_differ(dataset: Dataset, weights: Weights) -> Iterator[Found]
     Why it matters: nnU-Net does not adapt the first layer. Neither does `-pretrained_weights`. A cascade stage loads
     only weights for as many labels.
 
-    How to fix: choose weights with these channels.
+    How to fix: choose weights with these channels, or let `plansguard adapt` match them by name.
 
     Example: weights of a CT model for PET and CT.
 
