@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from plansguard.training.experiment_loggers import LoggedTraining, add_loggers
+
 if TYPE_CHECKING:
     from plansguard.training.resume import TrainingState
 
@@ -63,7 +65,9 @@ class ProgressLog:
     """Mixin of StepTrainer that reports progress; the other base is a trainer of nnU-Net."""
 
     local_rank: int
+    logger: Any
     lr_scheduler: Any
+    _plans: dict[str, Any]
     _state: TrainingState
     _pace: Pace | None = None
     _line_open = False
@@ -82,6 +86,11 @@ class ProgressLog:
         if show:
             print(f"\r{self._pace.bar(state.step)} {line}\033[K", end="", file=sys.stderr, flush=True)  # noqa: T201
             self._line_open = True
+
+    def _add_loggers(self) -> None:
+        """Add what sends to services; its lines go into the log."""
+        if self.local_rank == 0:
+            add_loggers(self.logger, LoggedTraining.of(self, self._state.run, self._plans), self.print_to_log_file)
 
     def print_to_log_file(self, *args: Any, **kwargs: Any) -> None:
         """Clear the progress line before a line of nnU-Net."""

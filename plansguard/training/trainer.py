@@ -41,6 +41,7 @@ from plansguard.nnunet.install import trainer_folder
 from plansguard.training import kept_head, process_group, resume
 from plansguard.training.checkpoint_saving import CheckpointSaving, random_state, set_random
 from plansguard.training.data_loaders import Guarded, explained
+from plansguard.training.experiment_loggers import is_asked_for
 from plansguard.training.folder_lock import hold, note_run
 from plansguard.training.options import read_options
 from plansguard.training.progress import Pace, ProgressLog
@@ -122,6 +123,7 @@ class StepTrainer(ProgressLog, CheckpointSaving):
         self._began = time.monotonic()
         try:
             self._options = read_options(os.environ)
+            is_asked_for()
         except UsageError as error:
             raise Refused(error.reason, hint=error.hint) from error
         self._continuing = bool(plans.get("continue_training"))
@@ -228,10 +230,12 @@ class StepTrainer(ProgressLog, CheckpointSaving):
                     obstacle=TrainingObstacle.FINISHED,
                 )
             self.print_to_log_file("All steps are made already; only the final validation is left.")
+            self._add_loggers()
             return
         if self.local_rank == 0:
             hold(folder)
             note_run(folder, self._state.run)
+            self._add_loggers()
         self._training = True
         with self._signals:
             try:
@@ -318,9 +322,8 @@ class StepTrainer(ProgressLog, CheckpointSaving):
         """Make one update of the weights."""
         state = self._state
         self.lr_scheduler.set(state.step)
-        before = state.step
+        before, skips = state.step, 0
         outputs = self._attempt(batch)
-        skips = 0
         while state.step == before:
             skips += 1
             if skips == MOST_SKIPS:
