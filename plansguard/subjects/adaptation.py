@@ -20,7 +20,6 @@ from plansguard.nnunet.network.adaptation import (
     rows,
 )
 from plansguard.nnunet.network.parameters import (
-    canonical,
     has_regions,
     head_names,
     previous_stage_names,
@@ -69,19 +68,10 @@ class Adaptation(NamedTuple):
     decoder: bool
 
     @property
-    def keeps_everything(self) -> bool:
-        """Whether every parameter is that of the weights, under the same name: nnU-Net loads the file as it is."""
-        return all(row.action == "kept" and _is_name_of(row.source, row.name) for row in self.rows)
-
-    @property
     def keeps_classes(self) -> bool:
         """Whether a class has the segmentation layers of the weights."""
         heads = [row for row in self.rows if ".seg_layers." in row.name]
         return self.decoder and any(row.action in ("kept", "classes") for row in heads)
-
-
-def _is_name_of(source: str | None, name: str) -> bool:
-    return source is not None and canonical(source) == name
 
 
 def adaptation_of(weights: Weights, choices: AdaptationChoices) -> Adaptation:
@@ -168,7 +158,8 @@ def _channels(
 
 
 def _old_labels(weights: Weights, choices: AdaptationChoices, names: Mapping[str, str]) -> Sequence[str] | None:
-    heads = next((weights.checkpoint.shapes[names[name]] for name in names if ".seg_layers." in name), None)
+    shapes = weights.checkpoint.shapes
+    heads = next((shape for name in names if ".seg_layers." in name and (shape := shapes[names[name]])), None)
     if choices.old_labels:
         if heads is not None and len(choices.old_labels) != heads[0]:
             reason = f"the weights have {counted(heads[0], 'output map')}, and {len(choices.old_labels)} are named"

@@ -91,6 +91,17 @@ def test_a_file_without_names(workspace: Path) -> None:
     assert {filling for _, filling, _ in fillings(mean)} == {"averaged"}
 
 
+def test_segmentation_layers_of_no_shape(workspace: Path) -> None:
+    """A damaged or hostile file: the layers are not used."""
+    files = [place(workspace, MR, f"preprocessed/{name}.json") for name in ("nnUNetPlans", "dataset")]
+    stored = checkpoints.shapes(*(json.loads(file.read_bytes()) for file in files))
+    parameters = {name: () if ".seg_layers." in name else shape for name, shape in stored.items()}
+    weights(workspace, options={"parameters": parameters})
+    done = adapt("--json")
+    assert done.code == 0, done.err
+    assert {row["action"] for row in done.json["rows"] if ".seg_layers." in row["name"]} == {"initialised"}
+
+
 def test_the_encoder_alone(workspace: Path) -> None:
     weights(workspace)
     rows = adapt("--encoder-only", "--json").json["rows"]
