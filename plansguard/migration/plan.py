@@ -127,8 +127,9 @@ def plan(
         force=request.force,
         configurations=request.configurations,
     )
-    for name in request.configurations:
-        configuration_of(pair.result, name)  # raises for an unknown one
+    for name in request.configurations:  # raises for an unknown one; a graft leaves some out
+        configuration_of(plans, name)
+        configuration_of(pair.result, name)
     writes = [*placed, *files_to_write(pair, placed)]
     pair = with_files(pair, writes)
     report = _report(pair, settings, request)

@@ -385,6 +385,7 @@ def test_the_plans_that_are_pretrained_are_those_that_move(workspace: Path) -> N
         (("--until", "trian"), "--until trian is no step of this road"),
         (("--until", "unpack", "--workflow", "pretrain", "--pretrain-steps", "5"), "--until unpack is no step of this"),
         (("-c", "3d_lowres"), "there is no configuration 3d_lowres"),
+        (("-c", "3d_lowres"), f"{CT}/nnUNetPlans.json\n"),
         (("-t", "9"), "no dataset has the id 9"),
         (("-s", "9"), "no dataset has the id 9"),
     ],
