@@ -59,7 +59,7 @@ def own_plans_like(pair: Pair) -> list[str]:
 
 def use_one_of(identifiers: Sequence[str]) -> str:
     """``-p NAME`` of the only plans, or that the user has to choose one of several."""
-    return f"-p {quoted(identifiers[0])}" if len(identifiers) == 1 else "-p with one of them"
+    return f"-p {quoted(identifiers[0])}" if len(identifiers) == 1 else "-p and one of these names"
 
 
 def _are_equivalent(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
