@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from plansguard.core import disk
@@ -19,7 +19,14 @@ from plansguard.subjects.discovery import configuration_of
 from plansguard.subjects.external_plans import ExternalDataset, ExternalModel
 from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Configuration
-from plansguard.subjects.pretraining import Pretraining, data_first, packed, pretraining_among, usual_fold
+from plansguard.subjects.pretraining import (
+    Pretraining,
+    data_first,
+    loading_into,
+    packed,
+    pretraining_among,
+    usual_fold,
+)
 from plansguard.subjects.trained_models import trained_with
 
 #: Workflow -> the role of the giving dataset, that of the receiving one, and the purpose.
@@ -79,7 +86,7 @@ def next_commands(migration: Migration) -> Iterator[str]:
         yield from data_first(pair.giving, pair.plans.identifier, name)
         yield from pretraining.commands(pair.giving.name, name, pair.plans.identifier, usual_fold(pair.giving))
     else:
-        pretraining = weights_of(pair, name)
+        pretraining = weights_of(pair, loading_into(pair.result, name))
         yield from pretraining.commands(receiving, name, identifier, usual_fold(pair.receiving))
 
 
@@ -97,9 +104,10 @@ def _configuration(pair: Pair) -> str:
     return (trained or [name for name in names if name == USUAL_CONFIGURATION] or names)[0]
 
 
-def weights_of(pair: Pair, configuration: str) -> Pretraining:
-    """The weights that the plans belong to."""
-    trained = sorted(_trained(pair), key=lambda model: model.configuration != configuration)
+def weights_of(pair: Pair, configurations: Sequence[str]) -> Pretraining:
+    """The weights that the plans belong to: of the first of these configurations that was trained, else of any."""
+    order = {name: place for place, name in enumerate(configurations)}
+    trained = sorted(_trained(pair), key=lambda model: order.get(model.configuration, len(order)))
     if not trained:
         return Pretraining(CHECKPOINT)
     model, checkpoint = trained[0], trained[0].checkpoints[0]

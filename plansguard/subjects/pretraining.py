@@ -86,10 +86,27 @@ def pretraining_of(dataset: Dataset, plans: Plans, configuration: str) -> Pretra
     record = dataset.brought_by(plans)
     if record is None or record.workflow == "pretrain" or not _has_network_of(dataset, plans, configuration, record):
         return None
-    path, name, results = Path(record.value["from"]["path"]), record.value["from"]["plans"], dataset.workspace.results
-    archive = next((folder for folder in path.parents if disk.is_file(folder)), None)
-    if path.suffix == ".pth" and archive is None and ".zip" not in (folder.suffix for folder in path.parents):
+    path = Path(record.value["from"]["path"])
+    if path.suffix == ".pth" and _archive(path) is None and ".zip" not in (folder.suffix for folder in path.parents):
         return Pretraining(path, _trainer_in(path))
+    found = (_weights_of(dataset, record, name) for name in loading_into(plans, configuration))
+    return next(filter(None, found), None) or Pretraining(CHECKPOINT)
+
+
+def loading_into(plans: Plans, configuration: str) -> list[str]:
+    """The configuration and its ancestors of the same network, nearest first: their weights load into it."""
+    networks = plans_diff.networks(plans.value)
+    chain: list[str] = []
+    name: object = configuration
+    while isinstance(name, str) and name in networks and name not in chain:
+        chain.append(name)
+        name = plans.written[name].get("inherits_from")
+    return [name for name in chain if networks[name] == networks[configuration]] or [configuration]
+
+
+def _weights_of(dataset: Dataset, record: MigrationRecord, configuration: str) -> Pretraining | None:
+    """The weights of a configuration of the plans that a record says were migrated; None where there are none."""
+    path, name, results = Path(record.value["from"]["path"]), record.value["from"]["plans"], dataset.workspace.results
     models = [] if results is None else [*trained_models(results, record.giving)]
     parts = path.parent.name.split("__")
     if path.name == MODEL_PLANS and len(parts) == 3:
@@ -98,9 +115,13 @@ def pretraining_of(dataset: Dataset, plans: Plans, configuration: str) -> Pretra
         return weights
     with_plans = [model for model in models if model.plans_name == name]
     named = pretraining_among(with_plans, record.giving, configuration, dataset.request.device)
-    if named is None and archive is not None:
-        named = _in_archive(archive, name, configuration, results)
-    return named or Pretraining(CHECKPOINT)
+    archive = _archive(path)
+    return _in_archive(archive, name, configuration, results) if named is None and archive is not None else named
+
+
+def _archive(path: Path) -> Path | None:
+    """The zip archive that the path continues; None where there is none."""
+    return next((folder for folder in path.parents if disk.is_file(folder)), None)
 
 
 def _has_network_of(dataset: Dataset, plans: Plans, configuration: str, migration: MigrationRecord) -> bool:

@@ -131,6 +131,31 @@ def test_plans_that_were_derived_from_moved_ones_are_fine_tuned() -> None:
     assert "checkpoint_final.pth" in step(done, "train")["command"]
 
 
+def test_a_configuration_that_was_added_to_moved_plans_is_fine_tuned(workspace: Path) -> None:
+    """By a derivation, or by hand: with the weights of the configuration that it inherits from."""
+    migrate()
+    derived = (
+        "derive",
+        "-d",
+        "2",
+        "-p",
+        "Moved",
+        "-tp",
+        "Batch",
+        "--set",
+        "3d_bs4.batch_size=4",
+        "--like",
+        "3d_fullres",
+    )
+    assert "__3d_fullres/fold_0/checkpoint_final.pth" in run(*derived).out.rpartition("Next:")[2]
+    by_hand = {"inherits_from": "3d_fullres", "batch_size": 4}
+    put("preprocessed/Moved.json", "/configurations/3d_bs4", by_hand)(workspace, OTHER_CT)
+    for plans in ("Batch", "Moved"):
+        done = road("-f", "0", "-tp", plans, "-c", "3d_bs4")
+        assert (done.code, step(done, "migrate")["state"]) == (0, "done")
+        assert "__3d_fullres/fold_0/checkpoint_final.pth" in step(done, "train")["command"]
+
+
 def test_plans_that_were_moved_from_other_plans_of_the_source() -> None:
     """Without -sp, the default plans are meant; what is there says which ones to name."""
     assert run("migrate", "-s", "1", "-t", "2", "-sp", "nnUNetResEncUNetMPlans", "-tp", "Moved").code == 0

@@ -48,7 +48,7 @@ def migration_step(
         *(source, side.dataset.name, side.plans, source_plans, request.workflow),
         reader=request.reader,
         onto=of_graft,
-        configurations=(request.configuration,),
+        configurations=() if _was_added(side, request.configuration) else (request.configuration,),
         accepted=tuple(request.accepted),
     )
     settings = request.settings(side.dataset.folder)
@@ -59,7 +59,8 @@ def migration_step(
         because = f"{side.plans}{MIGRATION_RECORD_ENDING} records it{derived}"
         return replace(step, state=StepState.DONE, because=because), migration
     if cause:
-        migration = plan_migration(context.workspace, replace(asked, force=True), settings, side.dataset)
+        asked = replace(asked, force=True, configurations=(request.configuration,))
+        migration = plan_migration(context.workspace, asked, settings, side.dataset)
         step = replace(step, because=cause, command=command(options=[*context.accepted, "--force"]))
         side.replaces_plans = True
     context.add(_without_proof(migration.report) if request.pretraining is not None else migration.report)
@@ -67,6 +68,15 @@ def migration_step(
     if blocked := blocked_by(migration.report):
         return replace(step, state=StepState.BLOCKED, because=blocked), migration
     return replace(step, state=StepState.STALE if cause else StepState.NEEDED), migration
+
+
+def _was_added(side: Side, configuration: str) -> bool:
+    """Whether the plans that are there have the configuration, and those that were migrated did not."""
+    present = next((plans for plans in side.dataset.plans if plans.identifier == side.plans), None)
+    record = None if present is None else side.dataset.brought_by(present)
+    if present is None or record is None or configuration in record.migrated["configurations"]:
+        return False
+    return configuration in (one.name for one in present.configurations)
 
 
 def _without_proof(report: Report) -> Report:

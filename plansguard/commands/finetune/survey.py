@@ -26,7 +26,7 @@ from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import plans_of
 from plansguard.subjects.external_plans import ExternalDataset
 from plansguard.subjects.planning import default_identifier
-from plansguard.subjects.pretraining import Pretraining
+from plansguard.subjects.pretraining import Pretraining, loading_into
 from plansguard.subjects.road import Road, RoadStep, StepState
 from plansguard.training.schedule import GENTLE_RATE
 from plansguard.training.trainer_name import StepName
@@ -80,7 +80,7 @@ def _with_moved_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
         side.unplanned = step.name  # in the wrong direction, for example, there are no weights to be found
         weights = StartingWeights(request.weights or CHECKPOINT)
     if weights is None:
-        weights, pretraining = _weights(context, migration or _moved_whole(context, dataset))
+        weights, pretraining = _weights(context, side, migration or _moved_whole(context, dataset))
         base = request.trainer or base_trainer(pretraining.fine_tuning_trainer)
         unpacking = preparation.unpacking(pretraining) if pretraining.unpack else None
     steps.append(preparation.data(context, side))
@@ -157,7 +157,7 @@ def _moved_whole(context: Context, dataset: Dataset) -> Migration:
     )
 
 
-def _weights(context: Context, migration: Migration) -> tuple[StartingWeights, Pretraining]:
+def _weights(context: Context, side: Side, migration: Migration) -> tuple[StartingWeights, Pretraining]:
     """The weights to fine-tune: those named, else those that the plans belong to. UsageError where none are known."""
     request = context.request
     if request.weights is not None:
@@ -165,7 +165,8 @@ def _weights(context: Context, migration: Migration) -> tuple[StartingWeights, P
         return StartingWeights(request.weights, checkpoint), Pretraining(
             request.weights, getattr(checkpoint, "trainer", None)
         )
-    pretraining = weights_of(migration.pair, request.configuration)
+    plans = next((plans for plans in side.dataset.plans if plans.identifier == side.plans), migration.pair.result)
+    pretraining = weights_of(migration.pair, loading_into(plans, request.configuration))
     if pretraining.path == CHECKPOINT:
         raise UsageError(
             f"no weights are known: {request.configuration} of {migration.pair.plans.identifier} of {request.source}",
