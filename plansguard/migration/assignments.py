@@ -145,10 +145,7 @@ def _assert_known(
     if keys[0] != ARGUMENTS[0] or len(keys) == 1:
         return
     if keys[1] not in FIELDS["Architecture"]:
-        near = nearest(str(keys[1]), FIELDS["Architecture"])
-        raise UsageError(
-            f"there is no field {path}", hint=f"did you mean {before}{ARGUMENTS[0]}.{near}?" if near else ""
-        )
+        raise UsageError(f"there is no field {path}", hint=_nearest_of_network(before, str(keys[1])))
     arguments = _arguments(configuration or "", plans, like)
     if keys[1] == ARGUMENTS[1] and len(keys) > 2 and arguments and keys[2] not in arguments:
         near = nearest(str(keys[2]), arguments)
@@ -165,6 +162,14 @@ def _arguments(configuration: str, plans: Mapping[str, Any], like: str | None) -
             stock = constants.STOCK_ARCHITECTURES.get(str(network.get("network_class_name")).rpartition(".")[2])
             return () if stock is None else (*stock.required, *stock.optional)
     return ()
+
+
+def _nearest_of_network(before: str, key: str) -> str:
+    """The field of ``architecture`` that was perhaps meant, or the argument: tables print these without arch_kwargs."""
+    places = {field: f"{ARGUMENTS[0]}.{field}" for field in FIELDS["Architecture"]}
+    places |= {field: f"{'.'.join(ARGUMENTS)}.{field}" for field in FIELDS["ArchKwargs"] if field not in REFUSED}
+    near = key if key in places else nearest(key, places)
+    return f"did you mean {before}{places[near]}?" if near else ""
 
 
 def _nearest_field(configuration: str | None, key: str, plans: Mapping[str, Any]) -> str:
