@@ -124,6 +124,20 @@ def test_folds_of_the_first_stage_that_are_still_to_be_trained(workspace: Path) 
     assert severities(check(*whole), "PG518") == ["info"], "its validation may be running, which predicts"
 
 
+def test_a_first_stage_that_was_trained_on_all_cases_and_not_validated(workspace: Path) -> None:
+    """Its validation predicts all cases; a numbered fold of the second stage needs those of the other folds."""
+    edit(workspace, *both(*STAGES, preprocessed_again(), rewrite(SPLITS, folds_of_one), trained("3d_lowres", CASES[0])))
+    model = place(workspace, CT, "results/nnUNetTrainer__nnUNetPlans__3d_lowres")
+    (model / "fold_0").rename(model / "fold_all")
+    (model / "fold_all/validation/summary.json").unlink()
+    (fix,) = [one["fix"] for one in check("-p", "nnUNetPlans")["findings"] if one["code"] == "PG518"]
+    assert fix.startswith("repeat the validation of 3d_lowres: plansguard gate -- nnUNetv2_train 2 3d_lowres all ")
+    words = ("nnUNetv2_train", "2", "3d_cascade_fullres", "0", "-device", "cpu")
+    done = run("gate", "--dry-run", "--output", "json", "--", *words)
+    (fix,) = [one["fix"] for one in done.json["findings"] if one["code"] == "PG518"]
+    assert fix.startswith("train 3d_lowres: ")
+
+
 def preprocessed_again() -> Edit:
     """The data of the first stage, beside those of the others."""
 

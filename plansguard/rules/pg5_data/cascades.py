@@ -133,10 +133,12 @@ def _remedy(
 ) -> tuple[str, str]:
     """Return what is to be done with the first stage, and the command for each fold.
 
-    A fold that is trained repeats its validation, which predicts its cases.
+    A fold that is trained repeats its validation, which predicts its cases. That of all cases serves where no other
+    fold is trained, unless a numbered fold of the second stage is to be trained.
     """
     finished = _finished(model)
-    wanted = folds or sorted(finished) or [FOLD]
+    only_all = dataset.request.fold in (None, ALL) and ALL in finished and finished.isdisjoint(folds)
+    wanted = [ALL] if only_all else folds or sorted(finished) or [FOLD]
     commands = [
         _first_stage(dataset, configuration, model.trainer, fold, validates=fold in finished) for fold in wanted
     ]
