@@ -5,6 +5,7 @@
 BASE_PYTHON ?= python3
 VENV ?= .venv
 VENV_QUICK ?= .venv-quick
+VENV_MLFLOW ?= .venv-mlflow
 # More arguments for pytest: make test ARGS="-k migrate".
 ARGS ?=
 
@@ -18,7 +19,7 @@ SCRATCH = if [ -w /dev/shm ]; then mktemp -d /dev/shm/plansguard.XXXXXX; else mk
 # Bytecode of tests is worth caching.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-model demo-data demo-train test test-long test-quick fuzz mutation install install-test install-quick install-programs install-site schemas docs site pictures page-pictures fixtures bench clean dist hostile matrix
+.PHONY: help demo demo-model demo-data demo-train test test-long test-quick fuzz mutation install install-test install-quick install-trackers install-programs install-site schemas docs site pictures page-pictures fixtures bench clean dist hostile matrix
 
 help:
 	@echo 'make demo        migrate, check, edit, refuse (installs the light package only)'
@@ -26,7 +27,7 @@ help:
 	@echo 'make demo-data   the same with data that the real nnU-Net preprocesses (installs nnU-Net and torch)'
 	@echo 'make demo-train  the whole road: pretrain, migrate, fine-tune, predict, on the CPU (minutes)'
 	@echo 'make test        ruff, mypy, import-linter, all tests but the long ones; installs nnU-Net and torch (several GB)'
-	@echo 'make test-long   tests that repeat in minutes what shorter ones cover, such as a road that is killed ten times'
+	@echo 'make test-long   tests that repeat in minutes what shorter ones cover, such as a road that is killed ten times, or need trackers'
 	@echo 'make test-quick  the same without what needs nnU-Net or takes long'
 	@echo 'make fuzz        the readers of untrusted files on mutated real ones, for hours'
 	@echo 'make docs        write schemas/, docs/rules/ and other pages of docs/ from the code (also: make schemas)'
@@ -61,8 +62,9 @@ test: install-test
 	    trap 'rm -rf "$$TMPDIR"' EXIT; $(CHECKS) --dist loadscope --no-loadscope-reorder -m 'not long' $(ARGS)
 
 # Tests marked long repeat in minutes what shorter ones cover.
-test-long: install-test
+test-long: install-test install-trackers
 	@PATH="$$(cd '$(VENV)/bin' && pwd):$$PATH"; TMPDIR="$$($(SCRATCH))"; export PATH TMPDIR; \
+	    MLFLOW_SERVER="$$(cd '$(VENV_MLFLOW)/bin' && pwd)/mlflow"; export MLFLOW_SERVER; \
 	    trap 'rm -rf "$$TMPDIR"' EXIT; python -m pytest --numprocesses auto --dist loadscope -m long $(ARGS)
 
 test-quick: install-quick
@@ -122,6 +124,7 @@ install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
 install-site: $(VENV)/.installed-site
 install-quick: $(VENV_QUICK)/.installed-quick
+install-trackers: $(VENV)/.installed-trackers $(VENV_MLFLOW)/.installed-mlflow
 
 # Completion is tested in these shells, pages in this browser, recipes with rsync and SLURM, printed scripts with shellcheck and
 # SLURM; their tests are skipped where these are absent. Without a network, or the right to install, the rest is tested.
@@ -153,12 +156,24 @@ $(VENV)/.installed-test: $(VENV)/.created pyproject.toml constraints.txt
 	@$(PYTHON) $(INSTALL) --editable '.[dev,train,data,dask,report,browser,site,notebook]'
 	@touch $(VENV)/.installed $(VENV)/.installed-site $@
 
+# Trainings send their metrics to these. MLflow excludes some of the newest versions: its client takes those of constraints.txt
+# nevertheless, and its server is installed apart.
+$(VENV)/.installed-trackers: $(VENV)/.installed-test
+	@echo 'installing the clients of MLflow and Weights & Biases into $(VENV)'
+	@$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --override constraints.txt --editable '.[mlflow,wandb]'
+	@touch $@
+
+$(VENV_MLFLOW)/.installed-mlflow: $(VENV_MLFLOW)/.created
+	@echo 'installing the server of MLflow into $(VENV_MLFLOW)'
+	@$(VENV_MLFLOW)/bin/python -m pip install --disable-pip-version-check -qq 'mlflow>=3'
+	@touch $@
+
 $(VENV_QUICK)/.installed-quick: $(VENV_QUICK)/.created pyproject.toml constraints.txt
 	@echo 'installing plansguard and the test tools into $(VENV_QUICK)'
 	@$(VENV_QUICK)/bin/python $(INSTALL) --editable '.[dev,report]'
 	@touch $@
 
-$(VENV)/.created $(VENV_QUICK)/.created:
+$(VENV)/.created $(VENV_QUICK)/.created $(VENV_MLFLOW)/.created:
 	@$(BASE_PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
 	    { echo 'Python 3.10 to 3.13 is needed: make BASE_PYTHON=python3.11 ...' >&2; exit 1; }
 	@$(BASE_PYTHON) -m venv $(@D) || \
@@ -167,5 +182,5 @@ $(VENV)/.created $(VENV_QUICK)/.created:
 
 # Only what is in this folder: a VENV elsewhere is not removed.
 clean:
-	rm -rf .venv .venv-quick build demo/workspace dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-quick .venv-mlflow build demo/workspace dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
