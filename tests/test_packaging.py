@@ -199,6 +199,8 @@ def test_the_run_time_dependencies_are_light(wheel: zipfile.ZipFile) -> None:
         "browser",
         "site",
         "notebook",
+        "mlflow",
+        "wandb",
     }
 
 

@@ -39,13 +39,15 @@ _KINDS = ("nnunet-v2", "nnunet-v1", "nnssl", "state-dict")
 class AdaptationTask(NamedTuple):
     """The weights, and the network that they are adapted to.
 
-    ``plans`` is the identifier of the dataset's plans; None where the network is that of the weights' own plans.
+    ``documents`` are stored with the adapted weights. ``plans`` is the identifier of the dataset's plans; None where
+    the network is that of the weights' own plans.
     """
 
     checkpoint: Checkpoint
     dataset: Dataset
     weights: Weights
     adaptation: Adaptation
+    documents: AdaptedDocuments
     plans: str | None
 
 
@@ -73,7 +75,8 @@ def task_of(
         raise UsageError(absent.reason, hint=f"see {printed_commands.check(subject.name, plans=plans)}") from absent
     if adaptation.misfits:
         _refuse(checkpoint, weights, adaptation)
-    return AdaptationTask(checkpoint, subject, weights, adaptation, plans)
+    documents = documents_of(weights, adaptation, subject)
+    return AdaptationTask(checkpoint, subject, weights, adaptation, documents, plans)
 
 
 def _receiving(workspace: Workspace, id_or_name: str) -> Dataset:
@@ -187,7 +190,6 @@ def write(task: AdaptationTask, record: dict[str, Any], output: Path) -> list[st
     """
     checkpoint, adaptation = task.checkpoint, task.adaptation
     _assert_free(output, checkpoint.path)
-    documents = documents_of(task.weights, adaptation, task.dataset)
     runtime.assert_installed("the values of weights are read and written by torch, which comes with nnU-Net")
     from plansguard.nnunet.adapted_weights import WeightsFile, adapted, save
 
@@ -195,7 +197,7 @@ def write(task: AdaptationTask, record: dict[str, Any], output: Path) -> list[st
     architecture = task.weights.configuration.architecture
     file = WeightsFile(Path(checkpoint.path), checkpoint.prefix, checkpoint.places)
     network = adapted(file, adaptation.rows, architecture, *sizes)
-    save(output, _content(checkpoint, network, documents, record))
+    save(output, _content(checkpoint, network, task.documents, record))
     messages = [f"wrote {output}"]
     with after(messages):
         write_atomically(record_path(output), json_document.dumps(record), kept)

@@ -23,7 +23,7 @@ from plansguard.rules import RULES
 from plansguard.rules.engine.helpers import free_name, migration_of
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.pg6_weights.checkpoint import foreign_to_nnunet
-from plansguard.subjects.adaptation import AdaptationChoices, adaptation_of
+from plansguard.subjects.adaptation import AdaptationChoices, adaptation_of, documents_of
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.fit_result import ADAPT, IMPOSSIBLE, LOADS, MIGRATE, PREPROCESS, UNKNOWN, FitResult
@@ -233,14 +233,14 @@ class _Fitting:
         Their own plans are named only for other channels: for another network a migration is enough.
         """
         name = weights.configuration.name
-        if _is_adaptable(weights):
+        if _is_adaptable(weights, self.dataset):
             words = printed_commands.adapt(
                 self.weights_path, self.dataset.name, plans=plans.identifier, configuration=name
             )
             return printed_commands.chain(self.unpack, words)
         if any(obstacle.kind == "channels" for obstacle in weights.obstacles):
             theirs = known(lambda: Weights(self.checkpoint, weights.theirs, self.dataset.dataset_json))
-            if theirs is not None and _is_adaptable(theirs):
+            if theirs is not None and _is_adaptable(theirs, self.dataset):
                 words = printed_commands.adapt(self.weights_path, self.dataset.name)
                 return printed_commands.chain(self.unpack, words)
         return ""
@@ -304,12 +304,14 @@ class _Fitting:
         return printed_commands.chain(self.unpack, printed_commands.check(self.dataset.name, **options))
 
 
-def _is_adaptable(weights: Weights) -> bool:
+def _is_adaptable(weights: Weights, dataset: Dataset) -> bool:
     """Whether ``plansguard adapt`` makes the weights load, without a choice that only the user knows."""
     try:
-        return not adaptation_of(weights, AdaptationChoices()).misfits
+        adaptation = adaptation_of(weights, AdaptationChoices())
+        documents_of(weights, adaptation, dataset)  # raises without the intensities of a new channel
     except (UsageError, Absent):
         return False
+    return not adaptation.misfits
 
 
 def _unreadable(dataset: Dataset) -> list[UnreadableDocument]:

@@ -228,8 +228,10 @@ def documents_of(weights: Weights, adaptation: Adaptation, dataset: Dataset) -> 
     if isinstance(plans.get(key), dict):
         new = [part.name for part in parts if part.source is None]
         if new and len(own[_INTENSITIES]) != len(parts):
-            hint = f"extract the fingerprint first: {printed_commands.extract_fingerprint(dataset.name)}"
-            raise UsageError(f"the dataset has no fingerprint with the intensities of {listed(new)}", hint=hint)
+            has_one = known(lambda: dataset.fingerprint) is not None
+            command = printed_commands.extract_fingerprint(dataset.name, clean=has_one)
+            reason = f"the dataset has no fingerprint with the intensities of {listed(new)}"
+            raise UsageError(reason, hint=f"extract the fingerprint first: {command}")
         saw = _reordered([*plans[key].values()], parts, own[_INTENSITIES])
         plans[key] = {str(number): value for number, value in enumerate(saw)}
     return AdaptedDocuments(plans, dataset_json)

@@ -197,14 +197,15 @@ def test_a_file_has_to_be_named(workspace: Path) -> None:
     assert (done.code, "add -o adapted.pth, or --dry-run" in done.err) == (2, True)
 
 
-def test_the_intensities_of_a_new_channel_are_needed(workspace: Path) -> None:
+@pytest.mark.parametrize("option", [("--dry-run",), ("-o", "adapted.pth")])
+def test_the_intensities_of_a_new_channel_are_needed(workspace: Path, option: tuple[str, ...]) -> None:
     """Of a dataset that was not planned, raw images alone name channels and classes."""
     weights(workspace, channel_names={"0": "T2"})
-    for name in ("dataset_fingerprint.json", "dataset.json"):
-        place(workspace, MR, f"preprocessed/{name}").unlink()
+    place(workspace, MR, "preprocessed/dataset.json").unlink()
     words = ("adapt", "old.pth", "-d", "3")
     assert fillings(run(*words, "--dry-run", "--json")) == [("T1", "zero", None), ("T2", "kept", 0)]
-    done = run(*words, "-o", "adapted.pth")
+    place(workspace, MR, "preprocessed/dataset_fingerprint.json").unlink()
+    done = run(*words, *option)
     assert (done.code, done.out) == (2, "")
     assert "no fingerprint with the intensities of T1" in done.err
     assert "nnUNetv2_extract_fingerprint -d 3\n" in done.err

@@ -29,8 +29,14 @@ from tests.support.variants import FIXTURES, ROOTS, lay_out, place, put
 
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 MODEL = "nnUNetTrainer__nnUNetPlans__3d_fullres"
+FINAL = "checkpoint_final.pth"
 #: Schema of an output that is no report -> a command that prints it, in a workspace that is ready for a training.
 OUTPUTS = {
+    "adaptation": (
+        "adapt",
+        f"{{ready}}/nnUNet_results/{CT}/{MODEL}/fold_0/checkpoint_final.pth",
+        *"-d 2 --dry-run".split(),
+    ),
     "fit": ("fit", f"{{ready}}/nnUNet_results/{CT}/{MODEL}", "-d", "2"),
     "show": ("show", f"{{ready}}/nnUNet_results/{CT}/{MODEL}"),
     "steps": ("steps", "--total", "100", "-d", "2", "-c", "3d_fullres"),
@@ -183,6 +189,7 @@ def test_another_network_may_have_any_arguments(tmp_path: Path) -> None:
 
 #: Schema -> pointer -> the value that replaces that of the first good document; unknown keys are added.
 BROKEN: dict[str, dict[str, Any]] = {
+    "adaptation": {"/from/bytes": "7", "/from/of": "half", "/rows/0/name": None, "/mean": 1},
     "plans": {
         "/plans_name": None,
         "/transpose_forward/1": "1",

@@ -120,6 +120,11 @@ def wrong_type(plans: dict[str, Any], dataset_json: dict[str, Any]) -> None:
 
 SETTINGS = f"nnUNet_preprocessed/{CT}/plansguard.json"
 #: The fixture's checkpoint is of a training that had done one epoch, and the images are small.
+#: The dataset has a second channel, and its fingerprint that channel's intensities.
+PET = (
+    put(DATASET_JSON, "/channel_names/1", "PET"),
+    put("preprocessed/dataset_fingerprint.json", "/foreground_intensity_properties_per_channel/1", {"mean": 1.0}),
+)
 SITUATIONS: tuple[Situation, ...] = (
     Situation("next after a migration", MIGRATE, commands=3),
     Situation("next after a migration without a fingerprint", MIGRATE, (remove(FINGERPRINT),), 3),
@@ -262,6 +267,24 @@ SITUATIONS: tuple[Situation, ...] = (
         (put(DATASET_JSON, "/channel_names/1", "PET"),),
         1,
         ("PG304",),
+    ),
+    Situation("fit of channels that are adapted", ("fit", FINAL, "-d", "2"), PET),
+    Situation(
+        "fit of channels that are adapted to moved plans",
+        ("fit", FINAL, "-d", "2", "-p", "PretrainPlans"),
+        (move(), *PET),
+    ),
+    Situation(
+        "weights for a channel whose intensities are not known",
+        ("adapt", FINAL, "-d", "2", "--dry-run"),
+        PET[:1],
+    ),
+    Situation(
+        "weights for labels that are damaged",
+        ("adapt", FINAL, "-d", "2", "-p", "nnUNetPlans", "--dry-run"),
+        (put(DATASET_JSON, "/labels", 5),),
+        1,
+        ("PG2", "PG0"),
     ),
     Situation("fit without datasets", ("fit", FINAL)),
     Situation("steps", ("steps", "--total", "500", "-d", "2", "-c", "3d_fullres")),
