@@ -49,7 +49,7 @@ _SOURCES = {
     "RoadDocument": ("road_document", "road"),
 }
 #: Keywords that demand nothing, or (if, then) more than the model does.
-_IGNORED_KEYWORDS = {"$schema", "$id", "$defs", "title", "description", "if", "then"}
+_IGNORED_KEYWORDS = {"$schema", "$id", "$defs", "title", "description", "default", "if", "then"}
 #: Exact types: True is an int in Python, and 2.0 is an integer in JSON Schema; nnU-Net accepts neither as an integer.
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
