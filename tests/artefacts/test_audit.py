@@ -227,6 +227,7 @@ def test_progress_is_reported(folder: Path, tmp_path: Path) -> None:
     assert seen == [(64, 150), (128, 150), (150, 150)]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_cases(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the listing with their names."""

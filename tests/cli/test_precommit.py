@@ -236,6 +236,7 @@ def test_what_is_installed_is_small_enough(repository: Repository) -> None:
     assert sum(file.lstat().st_size for file in environment.rglob("*") if file.is_file()) < 250 * 2**20
 
 
+@pytest.mark.long
 def test_the_hook_can_be_tried(repository: Repository, project: Repository) -> None:
     """``pre-commit try-repo`` needs no configuration: it takes the hook from .pre-commit-hooks.yaml."""
     repository.must("rm", "--quiet", "--force", ".pre-commit-config.yaml")

@@ -75,6 +75,7 @@ def test_typed_once_more_nothing_runs(unbroken: Path) -> None:
     assert {path for path in before if now.get(path) != before[path]} == set()
 
 
+@pytest.mark.long
 def test_killed_at_random_moments(unbroken: Path, tmp_path: Path) -> None:
     assert_killed(unbroken, tmp_path, kills=2, words=("-f", "0", "--until", "train"))
 

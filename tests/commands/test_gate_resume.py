@@ -81,6 +81,7 @@ def _killed_after_one_epoch(trainer: Any) -> None:
     trainer.on_epoch_end = end
 
 
+@pytest.mark.long
 def test_what_nnunet_does_without_a_message(root: Path) -> None:
     folder = stepping.fold(root, TRAINER)
 

@@ -93,6 +93,7 @@ def test_nnunet_by_hand_with_other_plans(real: Path) -> None:
     assert [one.code for one in check(datasets=[CT], configuration="3d_fullres").findings] == ["PG541"]
 
 
+@pytest.mark.long
 def test_nnunet_by_hand_with_the_same_plans(real: Path) -> None:
     """The same data again: the record is still valid."""
     command = [str(runtime.command("nnUNetv2_preprocess")), "-d", "2", "-c", "3d_fullres", "-np", "1"]
@@ -115,6 +116,7 @@ def test_real_preprocessing_killed(real: Path, tmp_path: Path, monkeypatch: pyte
     assert "PG542" in [one.code for one in found]
 
 
+@pytest.mark.long
 @posix_only
 def test_real_preprocessing_interrupted(real: Path) -> None:
     with process("-c", "3d_fullres", "2d", "--yes", "-np", "1") as running:
@@ -135,6 +137,7 @@ def test_real_nnunet_fails(real: Path, capfd: pytest.CaptureFixture[str]) -> Non
     assert record_of(real)["finished"] is None
 
 
+@pytest.mark.long
 @posix_only
 def test_nnunet_cannot_delete_a_link(real: Path) -> None:
     """And without the link, as the message says, it can."""

@@ -113,6 +113,7 @@ def results_of_nnunet(folders: list[Path]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.long
 @pytest.mark.nnunet
 @pytest.mark.slow
 def test_the_same_class_as_nnunet_finds(tmp_path: Path) -> None:

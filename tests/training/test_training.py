@@ -313,6 +313,7 @@ def stopped(root: Path) -> Path:
     return fold(root, BROKEN)
 
 
+@pytest.mark.long
 def test_the_newest_whole_checkpoint_is_continued(root: Path, stopped: Path) -> None:
     """Neither a damaged one, nor one of an earlier training, whatever their names."""
     latest = stopped / "checkpoint_latest.pth"
@@ -408,6 +409,7 @@ def test_an_unusable_trainer_is_refused(root: Path, trainer: str, said: str) -> 
 # --- nnU-Net's own commands
 
 
+@pytest.mark.long
 def test_stock_commands_find_the_trainer(root: Path, tmp_path: Path) -> None:
     """In fresh processes: training with its final validation, and prediction."""
     folders = {name: str(root / name) for name in ROOTS.values()}

@@ -182,6 +182,7 @@ def test_a_signal_to_the_parent_reaches_the_processes_that_nnunet_starts(root: P
     assert "Traceback" not in ended.said
 
 
+@pytest.mark.long
 def test_torchrun_on_two_nodes(root: Path) -> None:
     """Two agents of one process each; one receives a signal, and both stop at the same step with one checkpoint."""
     port = stepping.free_port()
@@ -445,6 +446,7 @@ def _of_one_short_epoch(trainer: Any) -> None:
     trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = 1, 2, 1
 
 
+@pytest.mark.long
 def test_checkpoints_of_others_are_not_continued(root: Path) -> None:
     """nnU-Net's own, and those of a later plansguard."""
     assert train(root, "nnUNetTrainer", change=_of_one_short_epoch).code == 0

@@ -390,6 +390,7 @@ class nnUNetTrainerStopped(nnUNetTrainer):
 """
 
 
+@pytest.mark.long
 def test_from_fit_to_training_by_the_printed_commands(
     workspace: Path, sides: dict[str, Side], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
