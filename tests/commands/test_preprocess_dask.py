@@ -141,8 +141,9 @@ def test_an_interruption_keeps_nothing_that_a_worker_still_writes(
         assert b"interrupted" in running.stderr.read()
     assert record_of(workspace)["finished"] is None
     assert unfinished(workspace) == []
-    os.close(waiting)  # the worker reads an empty label
+    # In this order: SimpleITK opens the file more than once, and would wait at another pipe without end.
     blocking.with_suffix(".kept").replace(blocking)
+    os.close(waiting)
     before = contents(place(workspace, CT, f"preprocessed/{FOLDER}"))
     done = preprocess(*WORDS, "--dask", address, "--resume", "auto")
     assert (done.code, len(before)) == (0, 3 * (CASES - 1))
