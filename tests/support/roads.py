@@ -9,13 +9,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-import psutil
+from typing import TYPE_CHECKING
 
 from plansguard.nnunet.install import trainer_folder
 from tests.conftest import ROOT
 from tests.support import stepping
 from tests.support.variants import FIXTURES, ROOTS
+
+if TYPE_CHECKING:
+    import psutil
 
 SOURCE, TARGET = stepping.DATASET, "Dataset013_Target"
 #: nnU-Net sets no seed, and blurs by whichever of two algorithms is faster at the moment. This trainer of the user does
@@ -82,6 +84,8 @@ def finish(root: Path, *words: str, **variables: str) -> tuple[int, str]:
 
 def kill(process: subprocess.Popen[str]) -> None:
     """Kill the process and all that it has started, as a reboot does."""
+    import psutil  # comes with nnU-Net, and this module is also imported where that is not installed
+
     tree = [*_tree(process.pid)]
     for one in tree:
         one.kill()
@@ -90,6 +94,8 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def _tree(pid: int) -> Iterator[psutil.Process]:
+    import psutil
+
     try:
         parent = psutil.Process(pid)
         yield from [parent, *parent.children(recursive=True)]
