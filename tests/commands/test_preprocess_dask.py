@@ -56,7 +56,7 @@ def blocking(workspace: Path) -> Iterator[Path]:
     ignored = {"ignore": [{"rule": "PG205", "reason": "a pipe is no file"}]}
     (workspace / "plansguard.json").write_text(json.dumps(ignored), encoding="utf-8")
     yield label
-    with suppress(OSError):  # nobody waits
+    with suppress(OSError):  # no worker waits
         os.close(os.open(label, os.O_WRONLY | os.O_NONBLOCK))
 
 
@@ -115,13 +115,13 @@ def test_a_worker_that_is_killed_in_a_case(workspace: Path, address: str, blocki
 def test_a_case_that_fails_is_named_and_the_others_are_there(workspace: Path, address: str) -> None:
     image = place(workspace, CT, "raw/imagesTr/fine_002_0000.nii.gz")
     image.write_bytes(image.read_bytes()[:100])
-    done = preprocess(*WORDS, "--dask", address, "--output", "json=ended.json")
+    done = preprocess(*WORDS, "--dask", address, "--output", f"json={workspace / 'ended.json'}")
     assert done.code == 4
     assert "plansguard: 1 case failed\n  fine_002: RuntimeError: " in done.err
     assert f"holds 4 of 5 cases; {FOLDER}.stamp.json is marked unfinished" in done.err
     assert "fix the errors above, then run the same command again" in done.err
     assert record_of(workspace)["finished"] is None
-    ended = json.loads(Path("ended.json").read_bytes())
+    ended = json.loads((workspace / "ended.json").read_bytes())
     assert (ended["dask"], ended["targets"][0]["missing"]) == (address, ["fine_002"])
     assert [*ended["targets"][0]["failures"]] == ["fine_002"]
     assert not place(workspace, CT, "preprocessed/gt_segmentations").exists()
