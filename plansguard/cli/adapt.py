@@ -14,6 +14,7 @@ from plansguard.cli.common_options import (
     TextOrJson,
     emit_text_or_json,
     print_line,
+    print_next,
     text_or_json,
 )
 from plansguard.cli.progress_bar import progress_bar
@@ -126,11 +127,9 @@ def adapt(
         for message in messages:
             print_line(message)
         if to is not None and not dry_run:
-            typer.echo("\nNext:")
-            for number, command in enumerate(commands.next_commands(task, to)):
-                if number:
-                    typer.echo("  # or with the segmentation layers of the classes that were kept:")
-                print_line(f"  {command}")
+            first, *others = commands.next_commands(task, to)
+            keeping = "# or with the segmentation layers of the classes that were kept:"
+            print_next([first, *(line for command in others for line in (keeping, command))])
 
 
 def _pairs(option: str, words: list[str]) -> dict[str, str]:
