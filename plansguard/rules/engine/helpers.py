@@ -1,14 +1,14 @@
-"""Helpers of several rule families: commands in messages, and faults that several configurations share."""
+"""Helpers of several rule families: commands in messages, faults that several configurations share, folders of data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plansguard.core import disk
 from plansguard.core.by_content import content
-from plansguard.core.errors import known
+from plansguard.core.errors import Absent, UnreadableDocument, known
 from plansguard.core.report import Location
 from plansguard.core.text import differ, listed, quoted
 from plansguard.nnunet import constants, plans_diff, printed_commands
@@ -19,6 +19,9 @@ from plansguard.rules.engine.declare import Found, found
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.trained_models import differing_fields
+
+if TYPE_CHECKING:
+    from plansguard.artefacts.data.cases import DataFolder
 
 #: Fields that the engine fills, in commands of declared fixes.
 NUMBER, PLANS, CONFIGURATION = ShellText("{number}"), ShellText("{plans}"), ShellText("{configuration}")
@@ -222,3 +225,15 @@ def places_of(fields: Iterable[str], plans: Plans, name: str) -> Iterator[Locati
         key = field.removeprefix(f"{name}.")
         inside = configuration is not None and key != field
         yield configuration.at(*key.split(".")) if configuration and inside else plans.at(*key.split("."))
+
+
+def folder_to_train_on(dataset: Dataset, configuration: Configuration) -> DataFolder:
+    """List the data that a training reads; Absent where they are not to be read, or cannot be."""
+    if dataset.request.reading.depth == "none":
+        raise Absent("preprocessed data are not read with --data none")
+    from plansguard.artefacts.data.cases import list_folder  # needed by trainings only
+
+    try:
+        return list_folder(dataset.data_folder(configuration))
+    except UnreadableDocument as error:
+        raise Absent(error.reason) from error

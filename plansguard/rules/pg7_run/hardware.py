@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from plansguard.core import disk
-from plansguard.core.errors import Absent, UnreadableDocument
+from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, counted, quoted, whole
 from plansguard.nnunet import constants, printed_commands
@@ -21,7 +21,7 @@ from plansguard.nnunet.network.gpu_memory import estimated_gigabytes, feature_ma
 from plansguard.nnunet.network.unet import UnknownNetwork
 from plansguard.nnunet.printed_commands import ShellText
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import CONFIGURATION, NUMBER, PLANS, yielded
+from plansguard.rules.engine.helpers import CONFIGURATION, NUMBER, PLANS, folder_to_train_on, yielded
 from plansguard.subjects.documents import DatasetJson
 from plansguard.subjects.plans import Configuration
 from plansguard.training.kept_checkpoints import kept_in
@@ -283,14 +283,9 @@ def no_room_to_unpack(run: TrainingRun, configuration: Configuration) -> Iterato
 
     Evidence: RT-05; nnU-Net issue 1768.
     """
-    if run.dataset.request.reading.depth == "none":
-        raise Absent("preprocessed data are not read with --data none")
-    from plansguard.artefacts.data.cases import bytes_to_unpack, list_folder  # needed by trainings only
+    from plansguard.artefacts.data.cases import bytes_to_unpack  # needed by trainings only
 
-    try:
-        folder = list_folder(run.dataset.data_folder(configuration))
-    except UnreadableDocument as error:
-        raise Absent(error.reason) from error
+    folder = folder_to_train_on(run.dataset, configuration)
     needed = bytes_to_unpack(folder)
     free, _ = _free(folder.path)
     if free < needed:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from math import ceil
 from typing import TYPE_CHECKING
 
-from plansguard.core.errors import Absent, UnreadableDocument
+from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import counted, in_bytes
 from plansguard.nnunet import printed_commands
@@ -18,7 +18,7 @@ from plansguard.nnunet.install import gpus
 from plansguard.nnunet.network import parameters
 from plansguard.nnunet.network.unet import UnknownNetwork, network_of
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import CONFIGURATION, NUMBER, PLANS
+from plansguard.rules.engine.helpers import CONFIGURATION, NUMBER, PLANS, folder_to_train_on
 from plansguard.subjects import machine
 from plansguard.subjects.documents import DatasetJson
 from plansguard.subjects.plans import Configuration
@@ -220,14 +220,9 @@ def another_training_unpacks(run: TrainingRun, configuration: Configuration) -> 
 
     Evidence: PP-10; nnU-Net issue 1870; unpack_dataset in training/dataloading/utils.py of nnU-Net 2.8.1.
     """
-    if run.dataset.request.reading.depth == "none":
-        raise Absent("preprocessed data are not read with --data none")
-    from plansguard.artefacts.data.cases import list_folder, times_of_unpacking  # needed by trainings only
+    from plansguard.artefacts.data.cases import times_of_unpacking  # needed by trainings only
 
-    try:
-        folder = list_folder(run.dataset.data_folder(configuration))
-    except UnreadableDocument as error:
-        raise Absent(error.reason) from error
+    folder = folder_to_train_on(run.dataset, configuration)
     times = times_of_unpacking(folder)
     left, seconds = len(folder.names) - len(times), time.time() - max(times, default=0)
     if left and 0 <= seconds < _JUST_NOW:
