@@ -63,9 +63,10 @@ def by_content(function: Callable[..., Result]) -> Callable[..., Result]:
     @wraps(function)
     def known(value: Shared, *arguments: Hashable) -> Result:
         key = function, arguments
-        if key not in value.results:
-            value.results[key] = function(value.value, *arguments)
-        result: Result = value.results[key]
+        results = value.results
+        if key not in results:
+            results[key] = function(value.value, *arguments)
+        result: Result = results[key]
         return result
 
     return known

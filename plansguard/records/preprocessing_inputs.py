@@ -42,8 +42,11 @@ def input_fields(plans: Mapping[str, Any], configuration: Mapping[str, Any]) -> 
     Of the intensity properties only those that are used count, under names such as ``mean of channel 0``. Source:
     preprocessing/preprocessors/default_preprocessor.py and normalization/default_normalization_schemes.py.
     """
-    of_both = ((key, configuration.get(key, plans.get(key))) for key in _DECISIVE)
-    decisive = {key: value for key, value in of_both if value is not None}
+    decisive = {}
+    for key in _DECISIVE:
+        value = configuration[key] if key in configuration else plans.get(key)
+        if value is not None:
+            decisive[key] = value
     statistics = plans.get(constants.intensity_key(plans))
     for channel, scheme in enumerate(configuration.get("normalization_schemes") or ()):
         own = statistics.get(str(channel)) if isinstance(statistics, dict) and scheme == constants.CT else None

@@ -181,7 +181,9 @@ class Dataset:
 
         None when no migration of plansguard did.
         """
-        record = known(lambda: self.migration_record(plans)) if self.has_record(plans) else None
+        if not self.has_record(plans):
+            return None
+        record = known(lambda: self.migration_record(plans))
         with suppress(KeyError, TypeError):  # a damaged record in another one
             return None if record is None else record.between_datasets
         return None
@@ -284,6 +286,8 @@ class Dataset:
 
     @cached_property
     def _has_data_folder(self) -> bool:
+        if not self.entries.folders:
+            return False
         entries = [entry for plans in self.plans for entry in plans.written.values()]
         names = {entry["data_identifier"] for entry in entries if isinstance(entry.get("data_identifier"), str)}
         return any(is_folder_name(name) for name in names & self.entries.folders)

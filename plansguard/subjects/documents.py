@@ -265,7 +265,7 @@ def columns(rows: list[list[float]]) -> list[list[float]]:
 
 def _are_usable(values: list[float]) -> bool:
     """Whether all are positive and finite."""
-    return min(values) > 0 and max(values) <= float_info.max and not any(map(isnan, values))
+    return min(values) > 0 and max(values) <= float_info.max and not isnan(sum(values))
 
 
 def _in_order(medians: list[float], transpose_forward: list[int]) -> list[float]:

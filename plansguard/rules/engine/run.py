@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from time import monotonic
@@ -145,8 +146,8 @@ class _Results:
     def __init__(self, rules: Sequence[Rule], settings: SettingsDocument | None) -> None:
         self.started, self._clock = datetime.now(timezone.utc), monotonic()
         self.findings: list[Finding] = []
-        #: Where rules did not run, and why -> these rules.
-        self._skipped: dict[tuple[str, str], _Called] = {}
+        #: Where rules did not run, and why -> these rules. Thousands of datasets share a few groups of rules.
+        self._skipped: dict[tuple[str, str], list[_Called]] = {}
         self.crashes: list[Crash] = []
         #: Folder -> the rules that ran there, as identities of those that run together; the same set for all alike.
         self._ran: dict[str, frozenset[int]] = {}
@@ -283,12 +284,17 @@ class _Results:
 
     def _skip(self, rules: _Called, path: str, reason: str) -> None:
         if rules:
-            self._skipped.setdefault((path, reason), {}).update(rules)
+            self._skipped.setdefault((path, reason), []).append(rules)
 
     @property
     def skipped(self) -> tuple[SkippedRules, ...]:
         """What did not run, by place and reason."""
-        return tuple(SkippedRules(*place, tuple(rules)) for place, rules in self._skipped.items())
+        together: dict[tuple[int, ...], tuple[tuple[str, str], ...]] = {}
+        for groups in self._skipped.values():
+            key = tuple(map(id, groups))
+            if key not in together:
+                together[key] = tuple(dict.fromkeys(chain.from_iterable(groups)))
+        return tuple(SkippedRules(*place, together[tuple(map(id, groups))]) for place, groups in self._skipped.items())
 
     def _finding(self, rule: Rule, found: Found, scope: Scope) -> Finding:
         """The finding with lines and columns."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import permutations
-from math import isfinite, log
+from math import fsum, isfinite, log
+from operator import sub
 
 from plansguard.core.errors import known
 from plansguard.core.report import Severity
@@ -145,4 +146,4 @@ def volumes_one_voxel_thick(plans: Plans, fingerprint: Fingerprint) -> Iterator[
 
 def _distance(spacing: Sequence[float], data: Sequence[float]) -> float:
     """Return the sum of the factors between two spacings, as logarithms."""
-    return sum(abs(log(ours) - log(theirs)) for ours, theirs in zip(spacing, data, strict=True))
+    return fsum(map(abs, map(sub, map(log, spacing), map(log, data))))
