@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from math import ceil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,6 +36,8 @@ WORDS = ("-p", "nnUNetPlans", "-c", "3d_fullres")
 #: With one thread, Blosc2 writes blocks in their order, and two files of the same array are the same.
 ONE_THREAD = {"BLOSC_NTHREADS": "1"}
 CASES = 5
+#: A worker with nnU-Net takes half of this memory; an image of so many voxels in each direction, 250 MB as float32.
+MEMORY, LARGE = "1GiB", 400
 OTHER = "Dataset001_PretrainCT"
 
 real = pytest.mark.nnunet
@@ -147,6 +150,23 @@ def test_an_interruption_keeps_nothing_that_a_worker_still_writes(
     before = contents(place(workspace, CT, f"preprocessed/{FOLDER}"))
     done = preprocess(*WORDS, "--dask", address, "--resume", "auto")
     assert (done.code, len(before)) == (0, 3 * (CASES - 1))
+
+
+@real
+@pytest.mark.long
+def test_a_case_that_needs_more_than_the_memory_limit(workspace: Path, tmp_path: Path) -> None:
+    import SimpleITK
+
+    for part in ("raw/imagesTr/fine_003_0000", "raw/labelsTr/fine_003"):
+        path = place(workspace, CT, f"{part}.nii.gz")
+        small = SimpleITK.ReadImage(str(path))
+        large = SimpleITK.Expand(small, [ceil(LARGE / size) for size in small.GetSize()])
+        SimpleITK.WriteImage(large, str(path))
+    with dask_cluster(tmp_path, ONE_THREAD, workers=1, memory=MEMORY) as address:
+        done = preprocess(*WORDS, "--dask", address)
+    assert done.code == 4
+    assert "plansguard: 1 case failed\n  fine_003: each worker that began it ended unexpectedly" in done.err
+    assert f"holds 4 of 5 cases; {FOLDER}.stamp.json is marked unfinished" in done.err
 
 
 # --- The road

@@ -17,10 +17,12 @@ from tests.support.variants import ROOTS
 
 
 @contextmanager
-def dask_cluster(folder: Path, variables: Mapping[str, str], workers: int = 2) -> Iterator[str]:
+def dask_cluster(
+    folder: Path, variables: Mapping[str, str], *, workers: int = 2, memory: str = "4GiB"
+) -> Iterator[str]:
     """Start a cluster whose workers do not have nnU-Net's variables, yield its address, and end it.
 
-    The workers end with the scheduler.
+    The workers end with the scheduler. ``memory`` is the limit of each.
     """
     file = folder / "scheduler.json"
     kept = {name: value for name, value in os.environ.items() if name not in ROOTS.values()}
@@ -31,7 +33,7 @@ def dask_cluster(folder: Path, variables: Mapping[str, str], workers: int = 2) -
             [*scheduler, "--scheduler-file", str(file)],
             [
                 *("worker", "--scheduler-file", str(file), "--nworkers", str(workers), "--nthreads", "1"),
-                *("--memory-limit", "4GiB", "--no-dashboard", "--local-directory", str(folder / "scratch")),
+                *("--memory-limit", memory, "--no-dashboard", "--local-directory", str(folder / "scratch")),
             ],
         ):
             process = subprocess.Popen(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -343,23 +344,54 @@ def test_a_training_for_another_machine_is_not_judged_here(on: Any, monkeypatch:
     assert "another machine" in reason(report, "PG820")
 
 
+def unpacking() -> list[Finding]:
+    return [finding for finding in judged(*CPU).findings if finding.code == "PG824"]
+
+
 def test_data_that_another_training_unpacks(workspace: Path) -> None:
     old_format()(workspace, CT)
     folder = place(workspace, CT, f"preprocessed/{DATA}")
     names = sorted(path.stem for path in folder.glob("*.npz"))
 
-    def findings() -> list[Finding]:
-        return [finding for finding in judged(*CPU).findings if finding.code == "PG824"]
-
-    assert findings() == []
+    assert unpacking() == []
     array = folder / f"{names[0]}.npy"
     array.write_bytes(b"\x93NUMPY")
-    (finding,) = findings()
+    (finding,) = unpacking()
     assert finding.message.startswith(f"{len(names) - 1} of {len(names)} cases are not unpacked yet, and one was ")
     assert finding.location.path == str(workspace / ROOTS["preprocessed"] / CT / DATA)
     hour_ago = time.time() - 3600
     os.utime(array, (hour_ago, hour_ago))
-    assert findings() == []
+    assert unpacking() == []
     for name in names:
         (folder / f"{name}.npy").write_bytes(b"\x93NUMPY")
-    assert findings() == []
+    assert unpacking() == []
+
+
+@pytest.mark.nnunet
+@pytest.mark.slow
+def test_data_that_nnunet_unpacks(workspace: Path) -> None:
+    import numpy
+
+    old_format()(workspace, CT)
+    folder = place(workspace, CT, f"preprocessed/{DATA}")
+    data, seg = numpy.zeros((1, 160, 256, 256), numpy.float32), numpy.zeros((1, 160, 256, 256), numpy.int16)
+    for path in folder.glob("*.npz"):  # large enough to stop nnU-Net between two of them
+        numpy.savez_compressed(path, data=data, seg=seg)
+    unpack = "from nnunetv2.training.dataloading.utils import unpack_dataset as unpack; "
+    code = f"if __name__ == '__main__': {unpack} unpack({str(folder)!r}, num_processes=1)"
+    script = workspace / "unpack.py"
+    script.write_text(code, encoding="utf-8")
+    running = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
+    try:
+        while not [*folder.glob("*_seg.npy")]:
+            assert running.poll() is None
+            time.sleep(0.005)
+        os.killpg(running.pid, signal.SIGSTOP)
+        (finding,) = unpacking()
+        assert "another training seems to unpack them" in finding.message
+        os.killpg(running.pid, signal.SIGCONT)
+        assert running.wait(120) == 0
+    finally:
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+    assert unpacking() == []
