@@ -7,6 +7,7 @@ import io
 import json
 import random
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,16 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def real_move(workspace: Path) -> RealMove:
-    """nnU-Net's own function: the bytes that it writes; the file is removed again."""
+def real_move(workspace: Path) -> Iterator[RealMove]:
+    """nnU-Net's own function: the bytes that it writes; the file is removed again.
+
+    It lists the images of a dataset with a pool of 12 processes. The images stay the same, so they are listed once.
+    """
     module = pytest.importorskip(
         "nnunetv2.experiment_planning.plans_for_pretraining.move_plans_between_datasets",
         reason="compares with the real nnunetv2, which is not installed",
     )
+    listed = cache(module.get_filenames_of_train_images_and_targets)
 
     def move(source: str, target: str, source_plans: str, target_plans: str | None) -> bytes:
         with contextlib.redirect_stderr(io.StringIO()):  # readers that fail print tracebacks
@@ -60,7 +65,9 @@ def real_move(workspace: Path) -> RealMove:
         written.unlink()
         return content
 
-    return move
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "get_filenames_of_train_images_and_targets", lambda folder, _: listed(folder))
+        yield move
 
 
 def _ours(workspace: Path, source: str, target: str, source_plans: str, target_plans: str, workflow: str) -> bytes:
