@@ -14,16 +14,26 @@ from tests.support.variants import FIXTURES
 _WEIGHTS = FIXTURES / "workspace/nnUNet_results/Dataset001_PretrainCT/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0"
 
 
+@pytest.fixture(scope="session")
+def unpacked_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of 130 MB, not deflated, as torch writes them."""
+    path = tmp_path_factory.mktemp("unpacked") / "weights.pth"
+    with zipfile.ZipFile(_WEIGHTS / "checkpoint_final.pth") as fixture, zipfile.ZipFile(path, "w") as archive:
+        for name in fixture.namelist():
+            archive.writestr(name, fixture.read(name))
+    return path
+
+
 @pytest.fixture
-def weights(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Weights in the current folder, removed after the test: those of all tests together would fill a disk."""
+def weights(workspace: Path, unpacked_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Weights in the current folder: a hard link to those of all tests, which a test replaces to change them."""
     monkeypatch.chdir(workspace)
     path = workspace / "weights.pth"
-    with zipfile.ZipFile(_WEIGHTS / "checkpoint_final.pth") as fixture, zipfile.ZipFile(path, "w") as archive:
-        for name in fixture.namelist():  # not deflated, as torch writes them
-            archive.writestr(name, fixture.read(name))
+    path.hardlink_to(unpacked_weights)
+    before = unpacked_weights.stat()
     yield path
-    path.unlink(missing_ok=True)
+    after = unpacked_weights.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns), "this changes other tests"
 
 
 @pytest.fixture

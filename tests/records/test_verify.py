@@ -72,6 +72,12 @@ def pickled(case: str, **changes: Any) -> Callable[[Path, str], None]:
     return edit
 
 
+def _replaced(path: Path, content: bytes | bytearray) -> None:
+    """Put another file in the place of one that tests share."""
+    path.unlink()
+    path.write_bytes(content)
+
+
 def other_weights(workspace: Path, _: str) -> None:
     """Weights of the same size that differ in one byte of a tensor and in its checksum."""
     path = workspace / "weights.pth"
@@ -82,7 +88,7 @@ def other_weights(workspace: Path, _: str) -> None:
     at = raw.index(content, tensor.header_offset)
     raw[at] ^= 1
     crc = zlib.crc32(raw[at : at + len(content)])
-    path.write_bytes(raw.replace(tensor.CRC.to_bytes(4, "little"), crc.to_bytes(4, "little")))
+    _replaced(path, raw.replace(tensor.CRC.to_bytes(4, "little"), crc.to_bytes(4, "little")))
 
 
 CHANGES: dict[str, tuple[Callable[[Path, str], object], dict[str, str]]] = {
@@ -123,11 +129,11 @@ CHANGES: dict[str, tuple[Callable[[Path, str], object], dict[str, str]]] = {
     "no splits": (remove(SPLITS), {"splits": "splits_final.json is not there"}),
     "weights of the same size": (other_weights, {"weights": "weights.pth is another file of the same size"}),
     "weights of another size": (
-        lambda workspace, dataset: shutil.copyfile(place(workspace, dataset, SPLITS), workspace / "weights.pth"),
+        lambda workspace, dataset: _replaced(workspace / "weights.pth", place(workspace, dataset, SPLITS).read_bytes()),
         {"weights": " bytes and has "},
     ),
     "weights cut": (
-        lambda workspace, _: os.truncate(workspace / "weights.pth", 9999),
+        lambda workspace, _: _replaced(workspace / "weights.pth", (workspace / "weights.pth").read_bytes()[:9999]),
         {"weights": "the file is cut short"},
     ),
     "no weights": (lambda workspace, _: (workspace / "weights.pth").unlink(), {"weights": "weights.pth is not there"}),
@@ -494,7 +500,8 @@ def test_weights_outside_are_not_opened(
 def test_weights_outside_are_compared_where_they_are_named(record: Path, workspace: Path) -> None:
     """By the command that is printed."""
     outside = workspace.parent / "moved.pth"
-    shutil.move(workspace / "weights.pth", outside)
+    shutil.copyfile(workspace / "weights.pth", outside)
+    (workspace / "weights.pth").unlink()
     name_weights(workspace, outside)
     [line] = [line for line in verified(record.parent).out.splitlines() if "not compared" in line]
     command = shlex.split(line.partition("plansguard ")[2])
@@ -533,7 +540,8 @@ def test_weights_in_a_workspace_that_was_moved(
     below = "Dataset001_PretrainCT/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/checkpoint_final.pth"
     present = workspace / "nnUNet_results" / below
     present.parent.mkdir(parents=True)
-    shutil.move(workspace / "weights.pth", present)
+    shutil.copyfile(workspace / "weights.pth", present)
+    (workspace / "weights.pth").unlink()
     name_weights(workspace, f"{typed}/{below}")
     monkeypatch.chdir(workspace / "nnUNet_preprocessed")
     assert states(record)["weights"] is DocumentState.SAME

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -178,13 +178,16 @@ def _assigned_within(statement: ast.AST, target: str) -> Iterator[ast.expr]:
     return (value for other, value in _assignments(statement) if other == target)
 
 
-def _assignments(statement: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+@lru_cache(maxsize=1024)  # statements of nnU-Net's own trainer are read again for each attribute and search
+def _assignments(statement: ast.AST) -> tuple[tuple[str, ast.expr], ...]:
     """The targets of a statement's assignments, alone or among others, each with its value; for ``+=`` with itself."""
-    for node in ast.walk(statement):
-        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) and node.value is not None:
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            value = node.target if isinstance(node, ast.AugAssign) else node.value
-            yield from ((written(part), value) for item in targets for part in getattr(item, "elts", [item]))
+    return tuple(
+        (written(part), node.target if isinstance(node, ast.AugAssign) else node.value)
+        for node in ast.walk(statement)
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) and node.value is not None
+        for item in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        for part in getattr(item, "elts", [item])
+    )
 
 
 def _has_mirror_axes(mro: Sequence[TrainerClass]) -> bool | None:
