@@ -15,7 +15,7 @@ from plansguard.core.errors import UnreadableDocument
 from plansguard.documents import json_document, size_limits
 from tests.conftest import ROOT
 from tests.support.models import CHECKPOINT
-from tests.support.variants import place
+from tests.support.variants import FIXTURES, ROOTS, place
 
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 CASES = 200_000
@@ -36,16 +36,16 @@ def write(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=4), encoding="utf-8")
 
 
-@pytest.fixture
-def many(workspace: Path) -> None:
-    """Repeat the cases of a dataset."""
-    folder = place(workspace, OTHER_CT, "preprocessed/dataset.json").parent
+@pytest.fixture(scope="module")
+def many_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the documents of a dataset whose cases are repeated."""
+    folder, source = tmp_path_factory.mktemp("many"), FIXTURES / "workspace" / ROOTS["preprocessed"] / OTHER_CT
     names = [f"case_{index:06d}" for index in range(CASES)]
-    fingerprint = json.loads((folder / "dataset_fingerprint.json").read_text(encoding="utf-8"))
+    fingerprint = json.loads((source / "dataset_fingerprint.json").read_text(encoding="utf-8"))
     for key in ("spacings", "shapes_after_crop"):
         rows = fingerprint[key]
         fingerprint[key] = [rows[index % len(rows)] for index in range(CASES)]
-    dataset = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    dataset = json.loads((source / "dataset.json").read_text(encoding="utf-8"))
     dataset["numTraining"] = CASES
     dataset["training"] = [{"image": f"imagesTr/{name}.nii.gz", "label": f"labelsTr/{name}.nii.gz"} for name in names]
     parts = [names[fold::5] for fold in range(5)]
@@ -54,6 +54,16 @@ def many(workspace: Path) -> None:
     write(folder / "dataset_fingerprint.json", fingerprint)
     write(folder / "dataset.json", dataset)
     write(folder / "splits_final.json", folds)
+    return folder
+
+
+@pytest.fixture
+def many(workspace: Path, many_cases: Path) -> None:
+    """Put these documents into the dataset; no command changes them."""
+    for made in many_cases.iterdir():
+        path = place(workspace, OTHER_CT, f"preprocessed/{made.name}")
+        path.unlink(missing_ok=True)
+        path.hardlink_to(made)
 
 
 #: Runs a command and prints its exit code and its peak memory in KiB. The memory of a child counts that of the process

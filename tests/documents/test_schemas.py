@@ -22,10 +22,10 @@ from plansguard.nnunet import constants
 from plansguard.rules.engine.settings import ActiveSettings
 from tests.conftest import ROOT
 from tests.rules.pg7_run.trainings import READY
-from tests.support.command import start
+from tests.support.command import run
 from tests.support.preprocessing_records import data, record
 from tests.support.training_records import leave
-from tests.support.variants import FIXTURES, ROOTS, lay_out, place, put
+from tests.support.variants import FIXTURES, lay_out, place, point_to, put
 
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 MODEL = "nnUNetTrainer__nnUNetPlans__3d_fullres"
@@ -106,9 +106,11 @@ def found(workspace: Path, name: str) -> list[Path]:
 
 def plansguard(workspace: Path, *arguments: str) -> str:
     """The output of a command on a workspace; findings are not a failure."""
-    done = start(*arguments, environment={f"nnUNet_{root}": str(workspace / name) for root, name in ROOTS.items()})
-    assert done.returncode in (0, 1), done.stderr
-    return done.stdout
+    with pytest.MonkeyPatch.context() as patch:
+        point_to(workspace, patch)
+        done = run(*arguments)
+    assert done.code in (0, 1), done.err
+    return done.out
 
 
 def example_of_settings() -> str:

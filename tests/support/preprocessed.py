@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import ROOT
-
+#: tests/conftest.py has it too, and imports pytest, for which processes of a stand-in would wait.
+ROOT = Path(__file__).resolve().parents[2]
 HEADERS = ROOT / "fixtures/headers"
 PRETRAIN_3D = HEADERS / "Dataset001_PretrainCT/nnUNetPlans_3d_fullres"
 PRETRAIN_2D = HEADERS / "Dataset001_PretrainCT/nnUNetPlans_2d"

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from plansguard.nnunet.inheritance import resolve_configuration
-from tests.conftest import ROOT
 from tests.support import preprocessed
+from tests.support.preprocessed import ROOT
 
 #: Environment variable with its instructions: the names of these steps, separated by blanks.
 STEPS = "STAND_IN"

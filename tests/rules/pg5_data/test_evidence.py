@@ -20,7 +20,7 @@ from plansguard.artefacts.data.array_headers import read_header
 from tests.support.command import Done, run
 from tests.support.data_folders import CASCADE, CT, DATA, MEMBERS
 from tests.support.data_folders import LOWRES as STAGE
-from tests.support.variants import FIXTURES, PLANS, ROOTS, lay_out, point_to, put
+from tests.support.variants import FIXTURES, PLANS, ROOTS, drop, lay_out, point_to, put
 
 pytestmark = [pytest.mark.nnunet, pytest.mark.slow]
 
@@ -35,16 +35,15 @@ def nnunet(command: str, *arguments: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def preprocessed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which nnU-Net's own command has preprocessed three datasets."""
+    """A workspace in which nnU-Net's own command has preprocessed three datasets; it omits what plans do not have."""
     roots = lay_out(tmp_path_factory.mktemp("workspace"))
     put(PLANS, "/configurations/3d_lowres", LOWRES)(roots, CT)
     put(PLANS, "/configurations/3d_cascade_fullres", CASCADE)(roots, CT)
-    work = {"2": ("2d", "3d_fullres", "3d_lowres"), "3": ("3d_fullres",), "4": ("2d",)}
+    drop(PLANS, "/configurations/2d")(roots, MR)  # each configuration is a process of nnU-Net
+    words = ("-d", "2", "3", "4", "-c", "2d", "3d_fullres", "3d_lowres", "-np", "1", "--no_pbar")
     with pytest.MonkeyPatch.context() as patch:
         point_to(roots, patch)
-        for number, configurations in work.items():
-            line = nnunet("preprocess", "-d", number, "-np", "1", "--no_pbar", "-c", *configurations)
-            subprocess.run(line, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+        subprocess.run(nnunet("preprocess", *words), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     return roots
 
 
