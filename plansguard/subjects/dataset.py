@@ -428,7 +428,8 @@ class Dataset:
         return {file.document.name: file for file in self._all(MigrationRecordFile)}
 
     def _record_file(self, plans: Plans) -> MigrationRecordFile | None:
-        return self._migration_records.get(plans.identifier + MIGRATION_RECORD_ENDING)
+        records = self._migration_records
+        return records.get(plans.identifier + MIGRATION_RECORD_ENDING) if records else None
 
 
 def kind_of(document: JsonDocument) -> str | None:

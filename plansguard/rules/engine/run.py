@@ -134,6 +134,7 @@ class _Applicable:
         for rule in rules:
             groups.setdefault(rule.needs, []).append(rule)
         self.groups = [_Group.of(*group) for group in groups.items()]
+        self.identities = {id(group.rules) for group in self.groups}
         self.called = {one: None for group in self.groups for one in group.called}
         needs = self.needs = dict.fromkeys(name for names in groups for name in names)
         self.of_dataset = [name for name in needs if NEEDS[name].level is Level.DATASET]
@@ -205,9 +206,10 @@ class _Results:
         applicable = self._applicable[scope.dataset.role][level]
         known.learn(applicable.of_scope, scope)
         all_present = known.absent.keys().isdisjoint(applicable.needs)
-        ran: set[int] = set()
+        skipped: set[int] = set()
         for names, arguments, rules, called in applicable.groups:
             if not all_present and not known.absent.keys().isdisjoint(names):
+                skipped.add(id(rules))
                 try:
                     reason = known.why_absent(names, scope)
                 except Exception as error:  # noqa: BLE001 - see _not_judged
@@ -217,7 +219,6 @@ class _Results:
                     self._skip(called, scope.path, reason)
                 continue
             needs = arguments(known.present)
-            ran.add(id(rules))
             for rule in rules:
                 try:
                     # A rule that stops half way has not checked anything: its findings count only once it has ended.
@@ -225,7 +226,7 @@ class _Results:
                         self.findings += [self._finding(rule, found, scope) for found in (first, *results)]
                 except Exception as error:  # noqa: BLE001 - see _not_judged
                     self._not_judged((rule,), scope, error)
-        return ran
+        return applicable.identities - skipped
 
     def _record(self, folder: str, ran: set[int]) -> None:
         """Note what ran in a folder. Thousands of datasets share a few sets."""

@@ -69,7 +69,8 @@ def dimensions_disagree(configuration: Configuration, dataset: Dataset) -> Itera
 
 def _axes(configuration: Configuration) -> dict[str, int]:
     """Return the axes of each field that has a number of them; not of lists whose entries differ (see PG103)."""
-    fields = {key: len(configuration.get(key)) for key in _OF_PATCHES if configuration.get(key) is not None}
+    values = ((key, configuration.get(key)) for key in _OF_PATCHES)
+    fields = {key: len(value) for key, value in values if value is not None}
     described = known(lambda: configuration.network)
     if described is None or not configuration.has_old_format:
         return fields | (_axes_of_network(described) if described else {})
