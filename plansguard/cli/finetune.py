@@ -37,7 +37,7 @@ from plansguard.cli.gate_options import Because, GpuMemory, accepted_pairs
 from plansguard.cli.migrate import Onto, ReaderClass, Workflow, WorkflowOption
 from plansguard.cli.preprocess import Processes
 from plansguard.cli.progress_bar import progress_bar
-from plansguard.cli.train import Device, Gpus, MaxTime, Npz, SaveEvery, assert_installed
+from plansguard.cli.train import Device, Gpus, MaxTime, Npz, SaveEvery, SaveLimit, assert_installed
 from plansguard.core.errors import UsageError
 from plansguard.nnunet.workspace import FOLDS, ROOTS, Workspace
 from plansguard.training.schedule import STOCK_PER_WINDOW
@@ -158,6 +158,7 @@ def finetune(
     dask: Dask = None,
     npz: Npz = False,
     save_every: SaveEvery = None,
+    save_limit: SaveLimit = None,
     max_time: MaxTime = None,
     verify: Verify = False,
     gpu_memory: GpuMemory = None,
@@ -204,7 +205,7 @@ def _run(typed: Namespace) -> NoReturn:
         if not typed.dry_run:
             assert_not_mixed(outputs)
     request, workspace = _request(typed), Workspace.from_environment()
-    seconds = _options_of_training(typed.max_time, typed.save_every).max_time
+    seconds = _options_of_training(typed.max_time, typed.save_every, typed.save_limit).max_time
     jobs = min(typed.jobs, len(request.folds))
     slots = [{}] if typed.dry_run or typed.prints else slots_of(typed.device, typed.gpus, jobs)
     with progress_bar("judging the road"):
@@ -262,6 +263,7 @@ def _request(typed: Namespace) -> RoadRequest:
         keeps_probabilities=typed.npz,
         verifies=typed.verify,
         save_every=typed.save_every,
+        save_limit=typed.save_limit,
         elsewhere=typed.prints is ScriptKind.SLURM,
         accepted=_accepted(typed.accept, typed.because),
     )
@@ -281,11 +283,12 @@ def _pretraining(steps: int | None, per_epoch: int, validation: int | None) -> S
     return None if steps is None else StepSchedule(steps, per_epoch, validation)
 
 
-def _options_of_training(max_time: str | None, save_every: int | None) -> Options:
+def _options_of_training(max_time: str | None, *numbers: int | None) -> Options:
     """The options that do not change what is trained; UsageError for values that a training would refuse."""
-    from plansguard.training.options import MAX_TIME, SAVE_EVERY, read_options
+    from plansguard.training.options import MAX_TIME, SAVE_EVERY, SAVE_LIMIT, read_options
 
-    return read_options({MAX_TIME: max_time or "", SAVE_EVERY: "" if save_every is None else str(save_every)})
+    texts = ["" if number is None else str(number) for number in numbers]
+    return read_options({MAX_TIME: max_time or "", **dict(zip((SAVE_EVERY, SAVE_LIMIT), texts, strict=True))})
 
 
 def _assert_apart(road: Road, outputs: OutputTargets) -> None:

@@ -92,7 +92,7 @@ def test_all_cases_are_not_cross_validated() -> None:
 
 
 def test_commands_are_complete(workspace: Path) -> None:
-    done = road("-f", "0", "-np", "2", "--save-every", "10", "--npz")
+    done = road("-f", "0", "-np", "2", "--save-every", "10", "--save-total-limit", "3", "--npz")
     weights = workspace / ROOTS["results"] / CT / "nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/checkpoint_final.pth"
     place = "-p Moved -c 3d_fullres -tr nnUNetTrainer_100steps_lr1en3 -np 2 -f 0 --disable_ensembling"
     assert [one["command"] for one in done.json["steps"]] == [
@@ -100,8 +100,8 @@ def test_commands_are_complete(workspace: Path) -> None:
         "plansguard migrate -s 1 -t 2 -tp Moved -c 3d_fullres",
         "plansguard preprocess -d 2 -p Moved -c 3d_fullres -np 2 --resume auto",
         f"plansguard check -d 2 -p Moved -c 3d_fullres -pretrained_weights {weights}",
-        "plansguard train --save-every 10 --resume auto 2 3d_fullres 0 -p Moved --steps 100 --lr 0.001 -device cpu "
-        f"--npz -pretrained_weights {weights}",
+        "plansguard train --save-every 10 --save-total-limit 3 --resume auto 2 3d_fullres 0 -p Moved --steps 100 "
+        f"--lr 0.001 -device cpu --npz -pretrained_weights {weights}",
         f"nnUNetv2_find_best_configuration 2 {place}",
     ]
 

@@ -105,6 +105,7 @@ def test_a_pretraining_on_a_file(workspace: Path) -> None:
         (("--onto", "nnUNetPlans"), "--onto is for --workflow graft"),
         (("-tr", ""), "-tr has an empty name"),
         (("--save-every", "9" * 30), "is no number of steps"),
+        (("--save-total-limit", "9" * 30), "is no number of checkpoints"),
     ],
 )
 def test_options_that_no_step_takes(options: tuple[str, ...], message: str) -> None:

@@ -65,6 +65,7 @@ class RoadRequest:
     keeps_probabilities: bool = False
     verifies: bool = False
     save_every: int | None = None
+    save_limit: int | None = None
     max_time: str | None = None
     elsewhere: bool = False
     dask: str | None = None

@@ -34,6 +34,7 @@ from plansguard.subjects.discovery import configuration_of, plans_of
 from plansguard.subjects.request import Reading, TypedOptions
 from plansguard.subjects.road import RoadStep, StepState
 from plansguard.subjects.training_run import TrainingRun
+from plansguard.training.options import DEFAULT_SAVE_EVERY, Options
 from plansguard.training.resume import validated
 from plansguard.training.trainer_name import StepName, options_of, trainer_name
 
@@ -188,7 +189,7 @@ def _command(
 
 
 def _run(context: Context, side: Side, fold: str, name: StepName, weights: StartingWeights | None) -> TrainingRun:
-    request = context.request
+    request, every = context.request, context.request.save_every
     words = [side.dataset.name, request.configuration, fold, "-tr", trainer_name(*name), "-p", side.plans]
     words += ["-device", request.device, "-num_gpus", str(request.gpus)]
     parsed = parse(TRAIN, words)
@@ -199,6 +200,7 @@ def _run(context: Context, side: Side, fold: str, name: StepName, weights: Start
         Reading("none") if side.lacks_data or _is_read(context, side) else request.headers,
         gpu_memory=request.gpu_memory,
         typed=TypedOptions(stepping=_options(context)),
+        options=Options(DEFAULT_SAVE_EVERY if every is None else every, save_limit=request.save_limit or 0),
         launcher=None,
         resumes=True,
         dataset=side.dataset,
@@ -216,7 +218,8 @@ def _is_read(context: Context, side: Side) -> bool:
 
 
 def _options(context: Context) -> tuple[str, ...]:
-    return (*context.option(context.request.save_every, "--save-every"), *printed_commands.RESUMES)
+    every = context.option(context.request.save_every, "--save-every")
+    return (*every, *context.option(context.request.save_limit, "--save-total-limit"), *printed_commands.RESUMES)
 
 
 def _judge(context: Context, side: Side, run: TrainingRun) -> Report:
@@ -284,7 +287,8 @@ def _needs(run: TrainingRun) -> tuple[int | None, float | None]:
     size = known(lambda: checkpoint_size(run, run.configuration, dataset_json))
     memory = known(lambda: gpu_memory_needed(run, run.configuration, dataset_json, samples))
     needs_gpu = run.device == printed_commands.DEFAULT_DEVICE
-    return None if size is None else len(CHECKPOINTS) * size, None if memory is None or not needs_gpu else memory[1]
+    files = len(CHECKPOINTS) + run.options.save_limit
+    return None if size is None else files * size, None if memory is None or not needs_gpu else memory[1]
 
 
 def _model_folder(context: Context, side: Side, name: StepName) -> Path:
