@@ -19,6 +19,7 @@ import gate
 import headers
 import pages
 import preprocess
+import saving
 import trainer
 import values
 
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "Values of preprocessed cases": values.table,
     "The gate before a training": gate.table,
     "Steps of a training": trainer.table,
+    "Writing a checkpoint": saving.table,
     "Pages with pictures": pages.table,
     "Preprocessing on a cluster": preprocess.table,
 }

@@ -1,13 +1,19 @@
-"""Checkpoints of step trainers: those of nnU-Net and our notes, complete, and with finite weights."""
+"""Checkpoints of step trainers: those of nnU-Net and our notes, complete, and with finite weights.
+
+Those that a training replaces while it goes on are written in the background; the steps wait for a copy in memory.
+There is one copy at most. The next checkpoint waits for the one before: none is left out, and a disk that is too slow
+delays the training, but takes no more memory.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +25,8 @@ from plansguard.core.atomic_files import replacing
 from plansguard.core.errors import UnreadableFolder, WriteRefused
 from plansguard.nnunet import constants
 from plansguard.training import process_group
+from plansguard.training.background_work import BackgroundWork
+from plansguard.training.checkpoint_copies import CheckpointCopies
 from plansguard.training.kept_checkpoints import keep
 from plansguard.training.options import Options
 from plansguard.training.replacing_names import replaced
@@ -29,6 +37,8 @@ from plansguard.training.trainer_name import StepName
 
 #: Key of ``init_args`` for the generators' states. They are tensors and long lists, so they are not among the notes.
 RANDOM = "plansguard_random"
+#: Checkpoints that a training replaces while it goes on. nnU-Net deletes one of them once the final one is written.
+_REPLACED = {constants.CHECKPOINT_LATEST, constants.CHECKPOINT_BEST}
 _KEPT = "a checkpoint that had this name is unchanged"
 
 
@@ -44,10 +54,13 @@ class CheckpointSaving(nnUNetTrainer):  # type: ignore[misc]
     dataloader_train: Any
     dataloader_val: Any
 
+    _background: BackgroundWork
+    _copies: CheckpointCopies
     _options: Options
     _plans: dict[str, Any]
     _state: TrainingState
     _continuing: bool
+    _reserved = False
     _continued = False
     _finished = False
     _window_open = False
@@ -62,33 +75,85 @@ class CheckpointSaving(nnUNetTrainer):  # type: ignore[misc]
         self.save_checkpoint(str(Path(self.output_folder) / constants.CHECKPOINT_LATEST))
 
     def save_checkpoint(self, filename: str) -> None:
-        """Write the checkpoint in the first process; all processes call this. All are refused if it cannot be done."""
+        """Write the checkpoint in the first process; all processes call this. All are refused if it cannot be done.
+
+        They are refused at the next step, or at the end, if it is written in the background.
+        """
         if self.disable_checkpointing:
             super().save_checkpoint(filename)
             return
         both = process_group.gathered((_storable(self._random_kept or random_state()), self._is_finite()))
         randoms, finite = [states for states, _ in both], all(finite for _, finite in both)
-        process_group.by_first(partial(self._write, filename, randoms, finite))
+        process_group.by_first(partial(self._write, Path(filename), randoms, finite))
 
-    def _write(self, filename: str, randoms: list[Any], finite: bool) -> None:
+    def _finish_saving(self) -> None:
+        """Wait until the last checkpoint is written; all processes call this."""
+        process_group.by_first(self._background.wait)
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        """Wait for the last checkpoint, however the training ends."""
+        try:
+            yield
+            self._finish_saving()
+        finally:
+            try:
+                self._background.wait()
+            except Refused as refusal:
+                self.print_to_log_file(f"WARNING: {refusal.reason}")
+
+    def _reserve_copy(self) -> None:
+        """After the first step, take the memory for copies, so that the first one takes no longer than the others."""
+        if self._reserved:
+            return
+        self._reserved = True
+        if self.local_rank == 0 and self._is_copied() and not self.disable_checkpointing:
+            self._background.start(partial(self._copies.reserve, self._checkpoint()))
+
+    def _write(self, path: Path, randoms: list[Any], finite: bool) -> None:
+        self._background.wait()
         if not finite:
             raise Refused(
-                f"weights are not finite at step {self._state.step:,}; {Path(filename).name} is not written",
+                f"weights are not finite at step {self._state.step:,}; {path.name} is not written",
                 hint=f"{_KEPT}; check the data and the learning rate, then continue with --c",
             )
-        notes = {STEPS: self._state.as_json(), RANDOM: randoms}
+        copied = None
+        with self._as_saved({STEPS: self._state.as_json(), RANDOM: randoms}):
+            if path.name in _REPLACED and self._is_copied():
+                with suppress(RuntimeError, MemoryError):  # there is no memory for a copy
+                    copied = self._copies.of(self._checkpoint())
+            if copied is None:
+                self._put(path, self._state.step, super().save_checkpoint)
+        if copied is not None:
+            self._background.start(partial(self._put, path, self._state.step, partial(torch.save, copied)))
+
+    def _is_copied(self) -> bool:
+        """Whether a copy can be saved: nnU-Net's own function makes the checkpoint, and torch can copy its tensors."""
+        own = super().save_checkpoint.__func__ is nnUNetTrainer.save_checkpoint
+        return own and self.device.type in ("cpu", "cuda")
+
+    def _checkpoint(self) -> Any:
+        """What nnU-Net would save."""
+        saved: list[Any] = []
+        torch_of_nnunet = SimpleNamespace(save=lambda checkpoint, _: saved.append(checkpoint))
+        with replaced(nnUNetTrainer.save_checkpoint.__globals__, {"torch": torch_of_nnunet}):
+            super().save_checkpoint("")
+        return saved[0]
+
+    def _put(self, path: Path, step: int, save: Callable[[str], object]) -> None:
+        """Replace a checkpoint by what ``save`` writes to a path, and keep it if it was due."""
         try:
-            with replacing(Path(filename)) as temporary, self._as_saved(notes):
-                super().save_checkpoint(str(temporary))
-            self._keep(Path(filename))
+            with replacing(path) as temporary:
+                save(str(temporary))
+            self._keep(path, step)
         except (RuntimeError, WriteRefused) as error:  # torch raises RuntimeError if the disk is full
             raise Refused(
-                f"{filename} could not be written: {error}", hint=f"{_KEPT}; check the disk and continue with --c"
+                f"{path} could not be written: {error}", hint=f"{_KEPT}; check the disk and continue with --c"
             ) from error
 
-    def _keep(self, path: Path) -> None:
+    def _keep(self, path: Path, step: int) -> None:
         """Keep a checkpoint that was due; the training goes on where that is not possible."""
-        every, most, step = self._options.save_every, self._options.save_limit, self._state.step
+        every, most = self._options.save_every, self._options.save_limit
         if path.name != constants.CHECKPOINT_LATEST or not most or not every or step % every:
             return
         try:
@@ -97,8 +162,13 @@ class CheckpointSaving(nnUNetTrainer):  # type: ignore[misc]
             self.print_to_log_file(f"WARNING: the checkpoint of step {step:,} is not kept: {error}")
 
     def _is_finite(self) -> bool:
-        """Of weights and running means: NaN in a batch spoils the means even if the scaler skips its step."""
+        """Of weights and running means: NaN in a batch spoils the means even if the scaler skips its step.
+
+        A sum is finite only if all its values are; it takes a tenth of the time.
+        """
         values = [value for value in self.network.state_dict().values() if value.is_floating_point()]
+        if bool(torch.isfinite(torch.stack([value.sum() for value in values])).all()):
+            return True
         return bool(torch.stack([torch.isfinite(value).all() for value in values]).all())
 
     @contextmanager

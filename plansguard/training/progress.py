@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from plansguard.training.experiment_loggers import LoggedTraining, add_loggers
@@ -91,6 +92,14 @@ class ProgressLog:
         """Add what sends to services; its lines go into the log."""
         if self.local_rank == 0:
             add_loggers(self.logger, LoggedTraining.of(self, self._state.run, self._plans), self.print_to_log_file)
+            self.logger.plot_progress_png = partial(self._plot, self.logger.plot_progress_png)
+
+    def _plot(self, plot: Callable[[str], None], folder: str) -> None:
+        """Plot into progress.png, without which the training goes on; other processes do not plot, and would wait."""
+        try:
+            plot(folder)
+        except OSError as error:
+            self.print_to_log_file(f"WARNING: progress.png is not written: {error}")
 
     def print_to_log_file(self, *args: Any, **kwargs: Any) -> None:
         """Clear the progress line before a line of nnU-Net."""

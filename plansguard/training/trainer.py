@@ -39,14 +39,16 @@ from plansguard.core.text import counted, nearest
 from plansguard.nnunet import constants
 from plansguard.nnunet.install import trainer_folder
 from plansguard.training import kept_head, process_group, resume
+from plansguard.training.background_work import BackgroundWork
+from plansguard.training.checkpoint_copies import CheckpointCopies
 from plansguard.training.checkpoint_saving import CheckpointSaving, random_state, set_random
 from plansguard.training.data_loaders import Guarded, explained
 from plansguard.training.experiment_loggers import is_asked_for
 from plansguard.training.folder_lock import hold, note_run
 from plansguard.training.options import read_options
 from plansguard.training.progress import Pace, ProgressLog
-from plansguard.training.schedule import StepSchedule
 from plansguard.training.signals import StopSignals, ending
+from plansguard.training.step_rates import StepRates
 from plansguard.training.stop_reasons import Refused, Stopped, TrainingObstacle
 from plansguard.training.trainer_name import StepName, is_step_name, read_name
 
@@ -85,30 +87,6 @@ def __getattr__(name: str) -> type:
     return trainer_class(name)
 
 
-class StepRates:
-    """Learning rates of each step, in place of nnU-Net's scheduler, which has one for each epoch."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer, schedule: StepSchedule, initial: float, exponent: float):
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.initial = initial
-        self.exponent = exponent
-
-    def step(self, current_step: int) -> None:
-        """Set the rate of a window's first step, which is logged; nnU-Net calls this at its beginning."""
-        self.set(self.schedule.first_step(current_step))
-
-    def set(self, step: int) -> None:
-        """Set the optimizer's rate for the step after ``step`` steps."""
-        rate = self.schedule.rate_at(step, self.initial, self.exponent)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-
-    def get_last_lr(self) -> list[float]:
-        """Return the current rates, as torch's schedulers do."""
-        return [group["lr"] for group in self.optimizer.param_groups]
-
-
 class StepTrainer(ProgressLog, CheckpointSaving):
     """The class that ``trainer_class`` puts before a trainer of nnU-Net."""
 
@@ -138,6 +116,7 @@ class StepTrainer(ProgressLog, CheckpointSaving):
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
         self._state = resume.TrainingState(type(self).__name__, uuid.uuid4().hex, now)
         self._carried: dict[str, list[float]] = {}
+        self._background, self._copies = BackgroundWork(), CheckpointCopies()
         self._save_due = False
         self._training = False
         self.keeps_head = False
@@ -237,7 +216,7 @@ class StepTrainer(ProgressLog, CheckpointSaving):
             note_run(folder, self._state.run)
             self._add_loggers()
         self._training = True
-        with self._signals:
+        with self._signals, self._saving():
             try:
                 super().run_training()
             except PlansguardError as error:
@@ -343,6 +322,7 @@ class StepTrainer(ProgressLog, CheckpointSaving):
             if np.size(value) == 1:
                 state.outputs.setdefault(name, []).append(float(value))
         self._report_progress()
+        self._reserve_copy()
         self._save_if_due()
         return outputs
 
@@ -401,10 +381,12 @@ class StepTrainer(ProgressLog, CheckpointSaving):
         failure = batch if isinstance(batch, Exception) else None
         limit = self._options.max_time
         stop = self._signals.received is not None or (limit is not None and time.monotonic() - self._began >= limit)
-        state = process_group.highest(_STOP if stop else _FAILED if failure else _GO_ON, self.device)
+        failed = failure is not None or self._background.failed
+        state = process_group.highest(_STOP if stop else _FAILED if failed else _GO_ON, self.device)
         if state == _GO_ON:
             return
-        self._save_latest()
+        self._save_latest()  # raises what has failed in the background
+        self._finish_saving()
         if state == _STOP:
             self._stop()
         if failure is not None:

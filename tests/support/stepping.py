@@ -245,6 +245,8 @@ def _signalled(trainer: Any, step: int, number: int, *, validating: bool) -> Non
             os.kill(os.getpid(), number)
         outputs = ours(batch)
         if not validating and trainer._state.step == step:
+            if number == signal.SIGKILL:
+                trainer._background.wait()  # what was due before this step is written
             os.kill(os.getpid(), number)
         return outputs
 
@@ -437,6 +439,12 @@ def _predict(model: str, images: str, target: str, finds_trainers: bool) -> None
     predictor = nnUNetPredictor(perform_everything_on_device=False, device=torch.device("cpu"), allow_tqdm=False)
     predictor.initialize_from_trained_model_folder(model, (0,), "checkpoint_final.pth")
     predictor.predict_from_files_sequential(images, target)
+
+
+def without_checkpoints(folder: Path) -> None:
+    """Delete the checkpoints of a fold, so that the training can begin again."""
+    for path in folder.glob("checkpoint_*"):
+        path.unlink()
 
 
 def weights(folder: Path, name: str = "checkpoint_final.pth") -> dict[str, Any]:

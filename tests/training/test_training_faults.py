@@ -387,13 +387,14 @@ def _with_a_nan_unseen(trainer: Any, step: int) -> None:
 
 
 def _full_after_one(trainer: Any) -> None:
-    """After the first checkpoint no file may grow to its size."""
+    """After the first checkpoint is written no file may grow to its size."""
     import resource
 
     ours = trainer.save_checkpoint
 
     def save(filename: str) -> None:
         ours(filename)
+        trainer._background.wait()
         half = Path(filename).stat().st_size // 2
         resource.setrlimit(resource.RLIMIT_FSIZE, (half, half))
 
@@ -401,14 +402,16 @@ def _full_after_one(trainer: Any) -> None:
 
 
 def test_a_disk_that_is_full_leaves_the_last_checkpoint(root: Path) -> None:
-    ended = train(root, SHORT, change=_full_after_one, environment={"PLANSGUARD_SAVE_EVERY": "3"})
-    assert "checkpoint_latest.pth" in message(ended)
-    assert steps_noted(fold(root, SHORT), "checkpoint_latest.pth")["step"] == 3
-    assert not list(fold(root, SHORT).glob("*.tmp"))
+    """The training ends at one of the next steps, and not at its own end."""
+    ended = train(root, ENDLESS, change=_full_after_one, environment={"PLANSGUARD_SAVE_EVERY": "3"})
+    assert "checkpoint_latest.pth could not be written" in message(ended)
+    assert steps_noted(fold(root, ENDLESS), "checkpoint_latest.pth")["step"] == 3
+    assert not list(fold(root, ENDLESS).glob("*.tmp"))
 
 
-def test_a_disk_that_is_full_ends_every_process(root: Path) -> None:
-    both = stepping.launch_in_two(root, SHORT, change=_full_from_the_start)
+@pytest.mark.parametrize("trainer", [SHORT, f"{ENDLESS[:-7]}3per_1val"], ids=["final", "best"])
+def test_a_disk_that_is_full_ends_every_process(root: Path, trainer: str) -> None:
+    both = stepping.launch_in_two(root, trainer, change=_full_from_the_start)
     assert [ended.code for ended in both] == [1, 1], both[0].said + both[1].said
     assert sum(ended.said.count("could not be written") for ended in both) == 1
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from plansguard.core.errors import UsageError
 from plansguard.nnunet.install.trainer_folder import FOLDER as EXTENSION
 from plansguard.nnunet.install.trainer_folder import search_path
 from plansguard.training import folder_lock
+from plansguard.training.background_work import BackgroundWork
 from plansguard.training.data_loaders import Guarded, explained
 from plansguard.training.distributed_env import ProcessPlace, first_node, read_place, rendezvous
 from plansguard.training.launch import launch
@@ -27,6 +29,7 @@ from plansguard.training.stop_reasons import Refused
 
 HOLD = """
 import sys
+import threading
 from pathlib import Path
 from plansguard.training.folder_lock import hold, note_run
 hold(Path(sys.argv[1]))
@@ -200,6 +203,39 @@ def test_a_dead_worker_is_explained() -> None:
     error = RuntimeError("One or more background workers are no longer alive. Exiting.")
     assert "a checkpoint of step 1,000 is kept" in str(explained(error, 1000, saved=True))
     assert "nothing is kept" in str(explained(error, 1000, saved=False))
+
+
+# --- Work in the background
+
+
+def test_the_next_job_waits_for_the_one_before() -> None:
+    work, order, go_on = BackgroundWork(), list[str](), threading.Event()
+
+    def first() -> None:
+        assert go_on.wait(10)
+        order.append("first")
+
+    work.start(first)
+    order.append("main")
+    threading.Timer(0.05, go_on.set).start()
+    work.start(lambda: order.append("second"))
+    work.wait()
+    work.wait()
+    assert (order, work.failed) == (["main", "first", "second"], False)
+
+
+def test_a_failure_is_raised_once_where_it_is_waited_for() -> None:
+    def fail() -> None:
+        raise ValueError("no such luck")
+
+    work, done = BackgroundWork(), list[str]()
+    work.start(fail)
+    with pytest.raises(ValueError, match="no such luck"):
+        work.start(lambda: done.append("never"))
+    assert not work.failed
+    work.start(lambda: done.append("next"))
+    work.wait()
+    assert done == ["next"]
 
 
 # --- Arguments and variables for nnU-Net

@@ -18,6 +18,8 @@ Shapes = dict[str, tuple[int, ...]]
 """Parameter name -> shape: (features, channels, *kernel) of a convolution, (features, fewer, *stride) of a transposed
 one, with kernel and stride in the order of the array axes."""
 _Named = Iterator[tuple[str, tuple[int, ...]]]
+#: A weight and its momentum, float32 each.
+_BYTES_PER_PARAMETER = 8
 _BY_POSITION = re.compile(r"(^|\.)all_modules\.(\d+)\.")
 _TWICE = re.compile(r"(^|\.)all_modules\.|^decoder\.encoder\.")
 
@@ -126,6 +128,17 @@ def counted_once(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, t
 def number_of_parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
     """The number of learned values."""
     return sum(prod(shape) for name, shape in counted_once(shapes) if not name.endswith(TRACKED))
+
+
+def checkpoint_bytes(
+    resolved: Mapping[str, Any], architecture: Mapping[str, Any], dataset_json: Mapping[str, Any]
+) -> int:
+    """The bytes of a checkpoint of a resolved configuration, with the momentum of nnU-Net's optimizer.
+
+    Raises UnknownNetwork as the functions above do.
+    """
+    channels, heads = input_channels(resolved, dataset_json), segmentation_heads(dataset_json)
+    return _BYTES_PER_PARAMETER * number_of_parameters(expected_parameters(architecture, channels, heads))
 
 
 def _unet(network: Network, channels: int, heads: int) -> _Named:

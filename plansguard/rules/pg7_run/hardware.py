@@ -34,8 +34,6 @@ _TIGHT, _HOPELESS = 0.95, 1.3
 _IN_USE = "wait until that is free, or take another GPU with CUDA_VISIBLE_DEVICES"
 #: nnU-Net never plans for fewer samples.
 _LEAST_BATCH = 2
-#: A weight and its momentum, float32 each.
-_BYTES_PER_PARAMETER = 8
 #: Share of the estimated need below which the disk is too small even if the cases that were not read are smaller.
 _SURELY_TOO_LITTLE = 0.8
 
@@ -356,12 +354,9 @@ def checkpoint_size(run: TrainingRun, configuration: Configuration, dataset_json
     """Bytes of one checkpoint; Absent if the network is not known."""
     _check_planned(run)
     try:
-        channels = parameters.input_channels(configuration.resolved, dataset_json.value)
-        heads = parameters.segmentation_heads(dataset_json.value)
-        shapes = parameters.expected_parameters(configuration.architecture, channels, heads)
+        return parameters.checkpoint_bytes(configuration.resolved, configuration.architecture, dataset_json.value)
     except UnknownNetwork as error:
         raise Absent(error.reason) from error
-    return _BYTES_PER_PARAMETER * parameters.number_of_parameters(shapes)
 
 
 def _left_to_keep(run: TrainingRun) -> int:

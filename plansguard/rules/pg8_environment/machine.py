@@ -13,7 +13,7 @@ from plansguard.core.report import Location, Severity
 from plansguard.core.text import counted, in_bytes
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.augmentation import Augmentation, augmentation, batch_bytes, processes
-from plansguard.nnunet.constants import STOCK_TRAINERS
+from plansguard.nnunet.constants import STOCK_TRAINERS, TRAINERS_WITH_OWN_NETWORK
 from plansguard.nnunet.install import gpus
 from plansguard.nnunet.network import parameters
 from plansguard.nnunet.network.unet import UnknownNetwork, network_of
@@ -97,8 +97,9 @@ def memory_too_small_for_processes(
     What it checks: the memory of the machine, of its control groups (Docker, Kubernetes, SLURM) and of the variables of
     SLURM, the smallest of them, against the least that a training takes. nnU-Net starts 12 processes for the training
     unless `nnUNet_n_proc_DA` names another number or the machine has fewer cores, and half as many for its validation,
-    on each GPU. Each takes 4 batches or more, the main process 0.55 GB, and full queues are memory as well. Memory of
-    CUDA and of cached images is not counted, so that a training may need several times as much.
+    on each GPU. Each takes 4 batches or more, the main process 0.55 GB, and full queues are memory as well. A trainer
+    of a number of steps copies its checkpoint, which has 8 bytes per parameter. Memory of CUDA and of cached images is
+    not counted, so that a training may need several times as much.
 
     Why it matters: the system kills a process after minutes or days, and no message names memory. nnU-Net only says:
     `One or more background workers are no longer alive`.
@@ -114,10 +115,11 @@ def memory_too_small_for_processes(
         return
     if memory is None:
         raise Absent("the memory that can be used is not known here")
-    needed = _memory(run, loaders)
+    copied = _copied(run, configuration, dataset_json)
+    needed = _memory(run, loaders) + copied
     if memory.amount < needed:
-        numbers = range(loaders.training.processes - 1, 0, -1)
-        fits = (number for number in numbers if _memory(run, augmentation(number, loaders.batch)) <= memory.amount)
+        numbers, left = range(loaders.training.processes - 1, 0, -1), memory.amount - copied
+        fits = (number for number in numbers if _memory(run, augmentation(number, loaders.batch)) <= left)
         yield found(
             run.at,
             memory=in_bytes(int(memory.amount)),
@@ -252,6 +254,16 @@ def _loaders(run: TrainingRun, configuration: Configuration, dataset_json: Datas
 
 def _memory(run: TrainingRun, loaders: Augmentation) -> int:
     return loaders.memory(pinned=run.device == "cuda") * run.gpus
+
+
+def _copied(run: TrainingRun, configuration: Configuration, dataset_json: DatasetJson) -> int:
+    """The bytes of the checkpoint that a trainer of a number of steps copies before it is written."""
+    if run.steps is None or run.disables_checkpointing or run.base_trainer in TRAINERS_WITH_OWN_NETWORK:
+        return 0
+    try:
+        return parameters.checkpoint_bytes(configuration.resolved, configuration.architecture, dataset_json.value)
+    except (Absent, UnknownNetwork):
+        return 0
 
 
 def _processes(number: int) -> str:

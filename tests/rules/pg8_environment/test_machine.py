@@ -248,6 +248,8 @@ def shared(size: int, free: int | None = None) -> SharedMemory:
 
 #: 2 patches of 56 x 64 x 64 voxels, with 6 bytes for each.
 BATCH = 2_752_512
+#: Of the network, counted by torch.
+PARAMETERS = 16_219_912
 
 
 @pytest.mark.usefixtures("workspace")
@@ -304,6 +306,19 @@ def test_memory_of_processes(on: Any) -> None:
     assert finding.fix.endswith("nnUNet_n_proc_DA=11")
     on(memory=Limit(1, "SLURM_MEM_PER_NODE"))
     assert only(judged(*CPU)).fix.endswith("nnUNet_n_proc_DA=0")
+
+
+@pytest.mark.usefixtures("workspace")
+def test_memory_for_the_copy_of_a_checkpoint(on: Any) -> None:
+    """Which a trainer of a number of steps makes, with 8 bytes for each parameter."""
+    least, copied = 550_000_000 + (4 * 18 + 22) * BATCH, 8 * PARAMETERS
+    on(memory=Limit(least + copied, "a test"))
+    assert found("-tr", "nnUNetTrainer_5steps") == []
+    on(memory=Limit(least + copied - 1, "a test"))
+    assert found("-tr", "nnUNetTrainer_5steps", "--disable_checkpointing") == []
+    assert found("-tr", "nnUNetTrainer_5steps") == [("PG821", Severity.WARNING)]
+    finding: Finding = only(judged(*CPU, "-tr", "nnUNetTrainer_5steps"))
+    assert finding.fix.endswith("nnUNet_n_proc_DA=11")
 
 
 @pytest.mark.usefixtures("workspace")

@@ -1,0 +1,125 @@
+"""Compare the delay of a training by a checkpoint: that of the step trainer, and that of nnU-Net's own save_checkpoint.
+
+Both train a network of 31 million parameters on the CPU, in one thread, and take turns in one process: five steps, of
+which the second one saves a checkpoint of 250 MB. The step trainer writes it in the background, to the disk itself
+(fsync); nnU-Net writes it into the cache of the system. The delay of a step is its time without the median of the steps
+that save nothing; that of five steps contains what the writing takes from the steps beside it. Five steps in which no
+checkpoint is saved alternate with them.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import trainer
+
+ROUNDS, STEPS = 12, 5
+DELAY = 0.25
+TRAINERS = {"ours": f"nnUNetTrainer_{100 * ROUNDS * STEPS}steps", "theirs": "nnUNetTrainer"}
+
+PREPARE = """
+import json, sys
+from pathlib import Path
+from tests.support.stepping import *
+
+root = Path(sys.argv[1])
+make_workspace(root)
+path = root / ROOTS["preprocessed"] / DATASET / f"{PLANS}.json"
+plans = json.loads(path.read_bytes())
+arguments = plans["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"]
+arguments.update(n_stages=5, features_per_stage=[16, 16, 16, 512, 512], n_conv_per_stage=[1, 1, 1, 5, 5])
+arguments.update(n_conv_per_stage_decoder=[3, 1, 1, 1], kernel_sizes=[[3, 3]] * 5, strides=[[1, 1]] + [[2, 2]] * 4)
+path.write_text(json.dumps(plans))
+"""
+#: Trains with the trainers of these names in turn. Prints the size of the checkpoint, the number of parameters, and for
+#: each trainer the seconds of each step of each round, without a checkpoint and with one.
+TRAIN = """
+import json, sys, time
+from pathlib import Path
+import torch
+from nnunetv2.run.run_training import get_trainer_from_args
+from tests.support.stepping import CONFIGURATION, PLANS
+
+rounds, steps, names = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+torch.set_num_threads(1)
+
+def train(trainer, saves):
+    times = []
+    for number in range(steps):
+        start = time.perf_counter()
+        trainer.train_step(next(trainer.dataloader_train))
+        if saves and number == 1:
+            trainer.save_checkpoint(str(Path(trainer.output_folder) / "checkpoint_latest.pth"))
+        times.append(time.perf_counter() - start)
+    if hasattr(trainer, "_background"):
+        trainer._background.wait()
+    return times
+
+trainers = []
+for name in names:
+    trainer = get_trainer_from_args("3", CONFIGURATION, 0, name, PLANS, device=torch.device("cpu"))
+    trainer.on_train_start()
+    trainer.on_epoch_start()
+    trainer.on_train_epoch_start()
+    train(trainer, False)
+    trainers.append(trainer)
+times = [([], []) for _ in trainers]
+for number in range(rounds):
+    for trainer, records in list(zip(trainers, times))[:: -1 if number % 2 else 1]:
+        for saves, record in enumerate(records):
+            record.append(train(trainer, saves))
+size = max(path.stat().st_size for path in Path(trainers[0].output_folder).glob("*.pth"))
+print(json.dumps([size, sum(one.numel() for one in trainers[0].network.parameters()), times]))
+"""
+
+
+class Delays(NamedTuple):
+    """Of one trainer, in seconds."""
+
+    step: float
+    """Median of the steps that save nothing."""
+    longest: float
+    """The longest of the steps that save a checkpoint."""
+    saving: float
+    """Median delay of the step that saves."""
+    block: float
+    """Median delay of the five steps beside which a checkpoint is written."""
+
+
+def table() -> tuple[list[str], bool]:
+    """Return lines of Markdown, and whether the delay is within its limit."""
+    with tempfile.TemporaryDirectory() as folder:
+        trainer.run(Path(folder), PREPARE, folder)
+        output = trainer.run(Path(folder), TRAIN, str(ROUNDS), str(STEPS), *TRAINERS.values())
+    size, parameters, times = json.loads(output.splitlines()[-1])
+    ours, theirs = (delays(*records) for records in times)
+    ratio, whole = ours.saving / theirs.saving, ours.block / theirs.block
+    return [
+        f"A checkpoint of {size / 1e6:.0f} MB, {parameters / 1e6:.1f} million parameters.",
+        "",
+        "| | step trainer | nnUNetTrainer | ratio | limit |",
+        "|---|---|---|---|---|",
+        f"| median step (ms) | {1000 * ours.step:.0f} | {1000 * theirs.step:.0f} | | |",
+        f"| longest step with a checkpoint / median step | {ours.longest / ours.step:.2f} | "
+        f"{theirs.longest / theirs.step:.2f} | | |",
+        f"| delay of the step that saves (ms) | {1000 * ours.saving:.0f} | {1000 * theirs.saving:.0f} | {ratio:.2f} | "
+        f"<= {DELAY} |",
+        f"| delay of {STEPS} steps beside it (ms) | {1000 * ours.block:.0f} | {1000 * theirs.block:.0f} | {whole:.2f} "
+        "| |",
+    ], ratio <= DELAY
+
+
+def delays(plain: list[list[float]], saving: list[list[float]]) -> Delays:
+    """Return the delays, from the seconds of each step of each round."""
+    step = statistics.median(seconds for one in plain for seconds in one)
+    steps, blocks = [one[1] for one in saving], [sum(one) for one in saving]
+    block = statistics.median(blocks) - statistics.median(sum(one) for one in plain)
+    return Delays(step, max(steps), statistics.median(steps) - step, block)
+
+
+if __name__ == "__main__":
+    print(*table()[0], sep="\n")
