@@ -11,6 +11,7 @@ import plansguard
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoint
 from plansguard.artefacts.checkpoint.contents import ADAPTATION, STEPS
 from plansguard.artefacts.checkpoint.trained_model import weights_in
+from plansguard.artefacts.checkpoint.weight_values import not_finite
 from plansguard.core import disk
 from plansguard.core.atomic_files import after, assert_writable, kept, write_atomically
 from plansguard.core.digest import sha256
@@ -111,6 +112,9 @@ def _assert_usable(checkpoint: Checkpoint) -> None:
         raise UnreadableDocument(checkpoint.path, checkpoint.sentence, hint="name weights of a U-Net of nnU-Net")
     if not disk.is_file(checkpoint.path):
         raise UsageError(f"{checkpoint.path} is in an archive", hint="unpack it, and name the checkpoint")
+    if names := not_finite(checkpoint):
+        reason = f"{len(names)} of {len(checkpoint.parameters)} parameters contain NaN or infinity, such as {names[0]}"
+        raise UnreadableDocument(checkpoint.path, reason, hint="use an earlier checkpoint of that training")
 
 
 def _refuse(checkpoint: Checkpoint, weights: Weights, adaptation: Adaptation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from plansguard.core import disk
-from plansguard.core.atomic_files import replacing
+from plansguard.core.atomic_files import kept, write_atomically
 from plansguard.core.errors import UnreadableDocument
 from plansguard.nnunet import runtime
 from plansguard.nnunet.network.adaptation import AXES, ParameterSource
@@ -51,8 +52,9 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint in one step, in place of what is there. WriteRefused where the system refuses."""
     import torch
 
-    with replacing(path) as temporary:
-        torch.save(dict(content), temporary)
+    stream = io.BytesIO()  # of a file, torch reports neither a missing folder nor a full disk as an OSError
+    torch.save(dict(content), stream)
+    write_atomically(path, stream.getvalue(), kept)
 
 
 def _fill(value: Any, row: ParameterSource, old: Any) -> None:

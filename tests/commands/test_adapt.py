@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +191,14 @@ def test_files_that_are_not_written_over(workspace: Path, output: str, reason: s
     assert (done.code, done.out) == (2, "")
     assert reason in done.err
     assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
+
+
+def test_weights_that_are_no_numbers(workspace: Path) -> None:
+    weights(workspace, options={"value": struct.pack("<f", nan)})
+    done = adapt("--dry-run")
+    assert (done.code, done.out) == (2, "")
+    assert "parameters contain NaN or infinity, such as " in done.err
+    assert "use an earlier checkpoint of that training" in done.err
 
 
 def test_a_file_has_to_be_named(workspace: Path) -> None:

@@ -206,6 +206,13 @@ def test_what_the_file_and_its_record_contain(workspace: Path) -> None:
     assert "normalization_schemes[1]" in found[0]["message"]
 
 
+def test_a_folder_that_is_not_there(workspace: Path) -> None:
+    trained(Path("old.pth"), *edit(workspace, MR))
+    done = run("adapt", "old.pth", "-d", "3", "-p", "nnUNetPlans", "-o", "absent/adapted.pth")
+    assert (done.code, done.out) == (2, "")
+    assert "cannot write absent/adapted.pth: No such file or directory" in done.err
+
+
 def test_healthy_adapted_weights_have_no_finding(workspace: Path) -> None:
     plans, old = edit(workspace, MR, channel_names={"0": "T2"})
     for configuration in plans["configurations"].values():  # of one channel
