@@ -288,7 +288,7 @@ def _options_of_training(max_time: str | None, *numbers: int | None) -> Options:
     from plansguard.training.options import MAX_TIME, SAVE_EVERY, SAVE_LIMIT, read_options
 
     texts = ["" if number is None else str(number) for number in numbers]
-    return read_options({MAX_TIME: max_time or "", **dict(zip((SAVE_EVERY, SAVE_LIMIT), texts, strict=True))})
+    return read_options({}, {MAX_TIME: max_time or "", **dict(zip((SAVE_EVERY, SAVE_LIMIT), texts, strict=True))})
 
 
 def _assert_apart(road: Road, outputs: OutputTargets) -> None:

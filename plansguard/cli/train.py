@@ -291,4 +291,4 @@ def _options(save_every: int | None, save_limit: int | None, max_time: str | Non
     from plansguard.training.options import MAX_TIME, PORTABLE, SAVE_EVERY, SAVE_LIMIT, read_options
 
     typed = {SAVE_EVERY: save_every, SAVE_LIMIT: save_limit, MAX_TIME: max_time, PORTABLE: 1 if portable else None}
-    return read_options({**os.environ, **{name: str(value) for name, value in typed.items() if value is not None}})
+    return read_options(os.environ, {name: str(value) for name, value in typed.items() if value is not None})

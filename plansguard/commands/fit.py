@@ -29,7 +29,7 @@ from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.fit_result import ADAPT, IMPOSSIBLE, LOADS, MIGRATE, PREPROCESS, UNKNOWN, FitResult
 from plansguard.subjects.input_comparison import differences, permuted_channels
 from plansguard.subjects.plans import Configuration, Plans
-from plansguard.subjects.pretraining import Pretraining, usual_fold
+from plansguard.subjects.pretraining import Pretraining, loading_into, usual_fold
 from plansguard.subjects.request import Progress, Request, tracked
 from plansguard.subjects.weights import Weights, axes_of, meant_for, plans_in
 
@@ -91,8 +91,9 @@ def fit(
 
     ``weights`` is a .pth file of nnU-Net v2, or the folder or zip of a model. ``datasets`` are ids or names below
     ``$nnUNet_preprocessed`` (None: all). ``plans`` and ``configuration`` narrow the comparison as nnU-Net's ``-p`` and
-    ``-c`` do; ``configuration`` defaults to the one that the weights were trained as. ``progress`` is called with what
-    is counted, how many are done, and of how many. Nothing in the file is executed, and nothing is written.
+    ``-c`` do; ``configuration`` defaults to the one that the weights were trained as, with those that inherit its
+    network. ``progress`` is called with what is counted, how many are done, and of how many. Nothing in the file is
+    executed, and nothing is written.
 
     Raises UnreadableDocument when nnU-Net could not load the file into any network, and UsageError for unknown
     datasets, plans and configurations.
@@ -112,9 +113,9 @@ def compare(
 ) -> list[FitResult]:
     """Return a result for every plans file of every dataset, in the order given; where some fit, only for those.
 
-    ``configuration`` defaults to the one that the weights were trained as. Headers of preprocessed data are read where
-    there are any. Nothing is written: whether a migration would be refused is found out in memory. ``archive`` is the
-    zip that contains the checkpoint, if one does.
+    ``configuration`` defaults to the one that the weights were trained as, with those that inherit its network. Headers
+    of preprocessed data are read where there are any. Nothing is written: whether a migration would be refused is found
+    out in memory. ``archive`` is the zip that contains the checkpoint, if one does.
 
     Raises UnreadableDocument when nnU-Net could not load the file into any network.
     """
@@ -188,7 +189,12 @@ class _Fitting:
         name = self.wanted or self.checkpoint.configuration
         if name is None:
             return list(meant_for(self.checkpoint, plans.configurations)), f"{axes_of(self.checkpoint)}D configuration"
-        return [configuration for configuration in plans.configurations if configuration.name == name], name
+        chosen = [each for each in plans.configurations if each.name == name or self._inherits(plans, each, name)]
+        return chosen, name
+
+    def _inherits(self, plans: Plans, configuration: Configuration, name: str) -> bool:
+        """Whether this one was added to the plans: it inherits the network of the configuration of that name."""
+        return self.wanted is None and configuration.is_usable and name in loading_into(plans, configuration.name)
 
     def _judged(self, plans: Plans, weights: Weights) -> FitResult:
         name = weights.configuration.name

@@ -212,13 +212,18 @@ def remove(path: Path) -> None:
         raise _refused(path, error) from error
 
 
+def has_lock(folder: Path) -> bool:
+    """Whether `locked` was used in a folder before; its file stays."""
+    return disk.is_file(folder / _LOCK_ENDING)
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a dataset folder, and delete the temporary files that killed writers left in it.
 
     Raises WriteRefused if another process holds the lock for longer than LOCK_TIMEOUT.
     """
-    with _file_lock(folder / ".plansguard.lock", f"another plansguard is writing to {folder}", LOCK_TIMEOUT):
+    with _file_lock(folder / _LOCK_ENDING, f"another plansguard is writing to {folder}", LOCK_TIMEOUT):
         _remove_abandoned(folder)
         yield
 

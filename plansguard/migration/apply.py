@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from plansguard.core import disk
-from plansguard.core.atomic_files import after, kept, locked, remove, write_atomically
+from plansguard.core.atomic_files import after, has_lock, kept, locked, remove, write_atomically
 from plansguard.core.errors import WriteRefused
 from plansguard.core.report import Severity
 from plansguard.migration.derive import Derivation, DerivationRequest, source_dataset
@@ -30,10 +29,6 @@ def migrate(workspace: Workspace, request: MigrationRequest, settings: ActiveSet
     Raises UsageError, UnreadableDocument or WriteRefused; no file is left half written.
     """
     folder = workspace.preprocessed_folder(workspace.dataset_name(request.target))
-    if not disk.is_folder(folder):
-        refused = plan(workspace, request, settings)  # a refused migration must not create the folder
-        if refused.report.fails(Severity.ERROR):
-            return refused
     return _carried_out(folder, lambda: plan(workspace, request, settings))
 
 
@@ -44,7 +39,11 @@ def derive(workspace: Workspace, request: DerivationRequest, settings: ActiveSet
 
 
 def _carried_out(folder: Path, planned: Callable[[], Planned]) -> Planned:
-    """Plan and write under the lock of a folder."""
+    """Plan and write under the lock of a folder. What is refused creates neither folder nor lock."""
+    if not has_lock(folder):
+        refused = planned()
+        if refused.report.fails(Severity.ERROR):
+            return refused
     with _locked_folder(folder):
         migration = planned()
         if not migration.report.fails(Severity.ERROR):

@@ -27,8 +27,6 @@ _SENTENCES = {
     "train": "Fine-tune {folds}",
     "find-best": "Join the validations of the folds, and determine the postprocessing",
 }
-#: Steps whose commands do not know that their result is there.
-_ONCE = ("unpack", "plan", "plan-source")
 _INDENT = "    "
 #: Usual time limits in seconds.
 _TRAINING, _PREPARATION = 24 * 3600, 12 * 3600
@@ -131,9 +129,15 @@ def _sentence(road: Road, steps: Sequence[RoadStep]) -> str:
 
 
 def _command(step: RoadStep) -> list[str]:
-    if step.name not in _ONCE:
+    """The command; where it would do again what is done, behind a condition."""
+    if step.result is None:
         return [step.command]
-    return [f"[ -e {shell(step.writes[0])} ] ||", f"{_INDENT}{step.command}"]
+    if not step.made_from:
+        return [f"[ -e {shell(step.result)} ] ||", f"{_INDENT}{step.command}"]
+    older = [f"[ ! {shell(step.result)} -nt {shell(path)} ]" for path in step.made_from]
+    before = [f"{one} ||" for one in older[:-1]]
+    first, *others = [*before, f"{older[-1]}; then"]
+    return [f"if {first}", *(f"{_INDENT}{line}" for line in others), f"{_INDENT}{step.command}", "fi"]
 
 
 # --- Jobs of SLURM

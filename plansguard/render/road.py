@@ -11,14 +11,13 @@ from plansguard.core.text import counted, in_bytes
 from plansguard.documents.models.road_document import RoadDocument, RoadStepEntry
 from plansguard.nnunet.workspace import displayed
 from plansguard.render import Screen, json_text, printable
-from plansguard.render.columns import padded, wrapped
+from plansguard.render.columns import wrapped
 from plansguard.render.json import document_of
+from plansguard.render.state_rows import state_row
 from plansguard.subjects.road import Road, RoadStep, StepState
 
-_COLORS = {StepState.DONE: "32", StepState.NEEDED: "1", StepState.STALE: "33;1", StepState.BLOCKED: "31;1"}
 #: Blanks before the lines below a step.
 _INDENT = "      "
-_STATE_WIDTH = max(len(state.value) for state in StepState)
 
 
 def text(road: Road, screen: Screen) -> str:
@@ -88,12 +87,7 @@ def _row(steps: _Alike, width: int, screen: Screen) -> list[str]:
     """The line of steps: their name, their state and the reason for it."""
     step = steps.first
     reason = f"{step.because}; judged after {step.unjudged}" if step.unjudged and step.waits else step.because
-    head = f"  {padded(steps.title, width)}  {step.state.value:<{_STATE_WIDTH}}  "
-    first, *more = wrapped(printable(f"{head}{reason}"), screen.width, hanging=" " * len(head))
-    if screen.color:
-        state = f"\x1b[{_COLORS[step.state]}m{step.state.value}\x1b[0m"
-        first = first.replace(f"  {step.state.value}", f"  {state}", 1)
-    return [first, *more]
+    return state_row(printable(steps.title), width, step.state, printable(reason), screen)
 
 
 def _details(steps: _Alike, screen: Screen) -> Iterator[str]:

@@ -7,17 +7,11 @@ from itertools import groupby
 
 from plansguard.documents.models.status_document import StatusDocument, WorkEntry
 from plansguard.render import Screen, json_text, printable
-from plansguard.render.columns import padded, wrapped
+from plansguard.render.state_rows import state_row
 from plansguard.subjects.workspace_state import WorkRow, WorkState
 
-_COLORS = {
-    WorkState.DONE: "32",
-    WorkState.RUNNING: "36;1",
-    WorkState.STOPPED: "33",
-    WorkState.STALE: "33;1",
-    WorkState.DAMAGED: "31;1",
-}
-_STATE_WIDTH = max(len(state.value) for state in WorkState)
+#: Blanks before the further lines of a row.
+_INDENT = 6
 
 
 def text(rows: Sequence[WorkRow], screen: Screen) -> str:
@@ -53,11 +47,7 @@ def _name(row: WorkRow) -> str:
 
 
 def _lines(row: WorkRow, width: int, screen: Screen) -> list[str]:
-    head = f"  {padded(_name(row), width)}  {row.state.value:<{_STATE_WIDTH}}  "
-    first, *more = wrapped(f"{head}{printable(row.because)}", screen.width, hanging=" " * 6)
-    if screen.color:
-        first = first.replace(f"  {row.state.value}", f"  \x1b[{_COLORS[row.state]}m{row.state.value}\x1b[0m", 1)
-    return [first, *more]
+    return state_row(_name(row), width, row.state, printable(row.because), screen, _INDENT)
 
 
 def _counts(rows: Sequence[WorkRow]) -> str:

@@ -44,6 +44,8 @@ class RoadStep:
     ``fold`` in place of the fold. ``unjudged`` names the earlier step after which the rules can judge this one.
     ``disk`` are the bytes that the step writes, at most, and ``gpu_memory`` the memory of one GPU in GB (10^9 bytes);
     both are None where they are not known. ``next`` is what to type after a road that ends with this training.
+    ``result`` is the file that shows that the step is done, for a command that would do it again; it must be newer than
+    the files ``made_from``.
     """
 
     name: str
@@ -59,6 +61,8 @@ class RoadStep:
     disk: int | None = None
     gpu_memory: float | None = None
     next: tuple[str, ...] = ()
+    result: Path | None = None
+    made_from: tuple[Path, ...] = ()
 
     @property
     def title(self) -> str:

@@ -18,6 +18,13 @@ from plansguard.core.errors import UsageError
 
 SAVE_EVERY, MAX_TIME, PORTABLE = "PLANSGUARD_SAVE_EVERY", "PLANSGUARD_MAX_TIME", "PLANSGUARD_PORTABLE"
 SAVE_LIMIT = "PLANSGUARD_SAVE_TOTAL_LIMIT"
+#: The options of plansguard that replace these variables.
+_OPTIONS = {
+    SAVE_EVERY: "--save-every",
+    MAX_TIME: "--max-time",
+    PORTABLE: "--portable",
+    SAVE_LIMIT: "--save-total-limit",
+}
 DEFAULT_SAVE_EVERY = 2500
 
 _DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,9})s?)?")
@@ -38,16 +45,24 @@ class Options:
     save_limit: int = 0
 
 
-def read_options(environment: Mapping[str, str]) -> Options:
-    """Read the options from the environment; UsageError for an invalid value."""
-    names = SAVE_EVERY, MAX_TIME, PORTABLE, SAVE_LIMIT
-    save_every, max_time, portable, limit = (environment.get(name, "").strip() for name in names)
+def read_options(environment: Mapping[str, str], typed: Mapping[str, str] | None = None) -> Options:
+    """Read the options from the environment; UsageError for an invalid value.
+
+    ``typed`` has the values of options that were typed, by the names of the variables that they replace.
+    """
+    typed = typed or {}
+    values = {**environment, **typed}
+    shown = {name: f"{option} " if name in typed else f"{name}=" for name, option in _OPTIONS.items()}
+    save_every, max_time, portable, limit = (values.get(name, "").strip() for name in _OPTIONS)
     if not re.fullmatch(r"[0-9]{0,12}", save_every):
-        raise UsageError(f"{SAVE_EVERY}={save_every} is no number of steps", hint=f"for example {SAVE_EVERY}=1000")
+        start = shown[SAVE_EVERY]
+        raise UsageError(f"{start}{save_every} is no number of steps", hint=f"for example {start}1000")
     if not re.fullmatch(r"[0-9]{0,6}", limit):
-        raise UsageError(f"{SAVE_LIMIT}={limit} is no number of checkpoints", hint=f"for example {SAVE_LIMIT}=3")
+        start = shown[SAVE_LIMIT]
+        raise UsageError(f"{start}{limit} is no number of checkpoints", hint=f"for example {start}3")
     if max_time and not seconds(max_time):
-        raise UsageError(f"{MAX_TIME}={max_time} is no length of time", hint=f"for example {MAX_TIME}=23h30m")
+        start = shown[MAX_TIME]
+        raise UsageError(f"{start}{max_time} is no length of time", hint=f"for example {start}23h30m")
     if portable.lower() not in (*_YES, *_NO):
         raise UsageError(f"{PORTABLE}={portable} is neither yes nor no", hint=f"write {PORTABLE}=1, or leave it out")
     return Options(

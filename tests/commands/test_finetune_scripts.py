@@ -112,6 +112,25 @@ def test_plans_are_made_once(workspace: Path, tmp_path: Path) -> None:
     assert again == [command for command in ran if command != plans]
 
 
+def test_validations_are_joined_again_only_after_a_new_one(workspace: Path, tmp_path: Path) -> None:
+    script = printed("sh", "-f", "0", "2")
+    model = workspace / ROOTS["results"] / OTHER_CT / "nnUNetTrainer_100steps_lr1en3__Moved__3d_fullres"
+    joined = model / "crossval_results_folds_0_2" / "postprocessing.pkl"
+    validations = [model / f"fold_{fold}" / "validation" / "summary.json" for fold in (0, 2)]
+    for number, file in enumerate([*validations, joined]):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"")
+        os.utime(file, (number, number))
+    *others, last = commands("-f", "0", "2")
+    assert last[0] == "nnUNetv2_find_best_configuration"
+    assert follow(script, tmp_path / "done")[:2] == (0, others)
+    for name, file in zip(("first", "second"), validations, strict=True):
+        os.utime(joined, (9, 9))
+        os.utime(file, (10, 10))
+        assert follow(script, tmp_path / name)[:2] == (0, [*others, last])
+        os.utime(file, (1, 1))
+
+
 @pytest.mark.workspace(CT, OTHER_CT, chdir=True)
 def test_the_script_runs_from_any_folder(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Relative folders and files are those of the command; other variables of nnU-Net are kept."""

@@ -18,7 +18,7 @@ from tests.support import checkpoints
 from tests.support.command import Done, run
 from tests.support.data_folders import DATA, preprocessed
 from tests.support.models import CHECKPOINT
-from tests.support.variants import ROOTS, place
+from tests.support.variants import PLANS, ROOTS, place, put
 from tests.support.weights import CT, LABELS, MR, PRETRAINED, beside, second_channel
 
 SLIDES, CASCADE, MICROSCOPY = "Dataset004_Slides2D", "Dataset005_CascadeCT", "Dataset006_Microscopy3D"
@@ -129,6 +129,22 @@ def test_a_configuration_of_ones_own_comes_with_a_migration(workspace: Path) -> 
     result = only(run("fit", weights, "-d", "2", "-p", "nnUNetPlans", "--json"))
     assert (result["outcome"], result["reason"]) == ("migrate first", "the plans have no 3d_mine")
     assert run(*shlex.split(result["command"])[1:]).code == 0
+
+
+@pytest.mark.parametrize(("options", "added"), [((), True), (("-c", "3d_fullres"), False)])
+def test_configurations_that_were_added_are_listed(options: tuple[str, ...], added: bool, workspace: Path) -> None:
+    """Those that inherit the network of the weights; another network and -c are not meant."""
+    preprocessed(DATA)(workspace, CT)
+    weights = trained(workspace)
+    thin = read(workspace, CT, "nnUNetPlans")["configurations"]["3d_fullres"]["architecture"]
+    thin["arch_kwargs"]["features_per_stage"][-1] //= 2
+    for name, fields in (("3d_bs4", {"batch_size": 4}), ("3d_thin", {"architecture": thin})):
+        put(PLANS, f"/configurations/{name}", {"inherits_from": "3d_fullres", **fields})(workspace, CT)
+    done = run("fit", weights, "-d", "2", "-p", "nnUNetPlans", *options, "--json")
+    listed = {one["configuration"]: (one["outcome"], one["command"]) for one in done.json["results"]}
+    assert set(listed) == {"3d_fullres", *(["3d_bs4"] if added else [])}
+    assert {outcome for outcome, _ in listed.values()} == {"loads"}
+    assert all(f" 2 {name} 0 " in command for name, (_, command) in listed.items())
 
 
 def test_a_migration_for_several_plans_is_printed_once(workspace: Path) -> None:

@@ -44,6 +44,23 @@ TORCH = {"is_seg": False, "force_separate_z": False, "memefficient_seg_resamplin
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ("derive", "-d", "2", "-tp", "My", "--set", "3d_fullres.patch_size=[50,64,64]", "--network", "keep"),
+        ("derive", "-d", "2", "-tp", "My", "--set", "3d_fullres.nothing=1"),
+        ("derive", "-d", "2", "-tp", "My", "--undo"),
+        ("migrate", "-s", "1", "-t", "2", "-tp", "nnUNetPlans"),
+        ("migrate", "-t", "2", "-tp", "My", "--undo"),
+    ],
+)
+def test_what_is_refused_leaves_no_file(words: tuple[str, ...], workspace: Path) -> None:
+    """No lock either; the first move into a folder leaves one."""
+    before = set(workspace.rglob("*"))
+    assert run(*words).code in (1, 2)
+    assert set(workspace.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
     ("options", "edits"),
     [
         (["--set", "3d_fullres.batch_size=4"], [(f"{FULLRES}/batch_size", 4)]),

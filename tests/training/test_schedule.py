@@ -292,6 +292,25 @@ def test_an_option_that_cannot_be_read_is_named(given: dict[str, str]) -> None:
         read_options(given)
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({"PLANSGUARD_SAVE_EVERY": "1" * 13}, "--save-every 1111111111111 is no number of steps"),
+        ({"PLANSGUARD_SAVE_TOTAL_LIMIT": "1234567"}, "--save-total-limit 1234567 is no number of checkpoints"),
+        ({"PLANSGUARD_MAX_TIME": "soon"}, "--max-time soon is no length of time"),
+    ],
+)
+def test_a_message_names_what_was_typed(given: dict[str, str], shown: str) -> None:
+    (name,) = given
+    with pytest.raises(UsageError, match=f"^{shown}$") as raised:
+        read_options({name: "5"}, given)
+    option = shown.partition(" ")[0]
+    assert str(raised.value.hint).startswith(f"for example {option} ")
+    with pytest.raises(UsageError, match=f"^{name}={given[name]} ") as raised:
+        read_options(given)
+    assert str(raised.value.hint).startswith(f"for example {name}=")
+
+
 def test_a_state_survives_json() -> None:
     split = Split.of(["b", "a"], ["c"])
     state = TrainingState("nnUNetTrainer_5steps", "run", "2026-01-01", 3, 1, split, {"loss": [0.5, 0.25]})

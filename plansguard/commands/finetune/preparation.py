@@ -46,6 +46,7 @@ def fingerprint(context: Context, side: Side, name: str = "fingerprint", *, veri
 def planning(context: Context, side: Side, name: str = "plan") -> RoadStep:
     """Plan the dataset with nnU-Net's planner; plans that are there are not made again."""
     dataset, number = side.dataset, printed_commands.number(side.dataset.name)
+    file = dataset.folder / f"{side.plans}.json"
     words = [PLAN, "-d", number, "-pl", context.request.planner]
     # It is set for the trainings of the road, which plan nothing.
     unset = [DA_PROCESSES] if has_no_threads(os.environ) else []
@@ -59,10 +60,11 @@ def planning(context: Context, side: Side, name: str = "plan") -> RoadStep:
     return RoadStep(
         name,
         StepState.DONE if present else StepState.NEEDED,
-        f"{side.plans}.json is there" if present else f"{dataset.name} has no plans {side.plans}",
+        f"{file.name} is there" if present else f"{dataset.name} has no plans {side.plans}",
         printed_commands.gate(words, context.accepted, [word for name in unset for word in ("env", "-u", name)]),
         reads=(dataset.folder / CANONICAL_NAMES["fingerprint"],),
-        writes=(dataset.folder / f"{side.plans}.json",),
+        writes=(file,),
+        result=file,
     )
 
 
@@ -74,6 +76,7 @@ def unpacking(pretraining: Pretraining) -> RoadStep:
         "the weights are in a zip archive",
         printed_commands.chain(pretraining.unpack),
         writes=(Path(pretraining.path),),
+        result=Path(pretraining.path),
     )
 
 

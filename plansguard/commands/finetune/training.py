@@ -304,14 +304,15 @@ def _find_best(context: Context, side: Side, name: StepName, folds: list[RoadSte
         processes=request.processes,
     )
     folder = _model_folder(context, side, name) / f"crossval_results_folds_{'_'.join(request.folds)}"
-    made = disk.modified(folder / "postprocessing.pkl") if disk.is_file(folder / "postprocessing.pkl") else None
-    times = [disk.modified(validated(path)) or 0.0 for step in folds for path in step.writes]
-    is_older = made is not None and made < max(times)
+    result = folder / "postprocessing.pkl"
+    validations = [validated(path) for step in folds for path in step.writes]
+    made = disk.modified(result) if disk.is_file(result) else None
+    is_older = made is not None and made < max(disk.modified(path) or 0.0 for path in validations)
     done = all(step.state is StepState.DONE for step in folds) and made is not None and not is_older
     because = f"the validations of {counted(len(folds), 'fold')} are to be joined"
     if done:
-        because = "postprocessing.pkl is there"
+        because = f"{result.name} is there"
     elif is_older:
-        because = "a fold was validated after postprocessing.pkl was written"
+        because = f"a fold was validated after {result.name} was written"
     state = StepState.DONE if done else StepState.NEEDED
-    return RoadStep("find-best", state, because, command, writes=(folder,))
+    return RoadStep("find-best", state, because, command, writes=(folder,), result=result, made_from=tuple(validations))

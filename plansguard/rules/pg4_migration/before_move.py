@@ -272,8 +272,9 @@ def plans_already_there(pair: Pair) -> Iterator[Found]:
     What it checks: no plans in the receiving folder have the same network, input and training fields. Plans that are
     there under the very name, as after nnU-Net's own move, are no second name: the migration adds their record.
 
-    Why it matters: the move makes a second name, a second preprocessing and a chance to take the wrong one. After
-    `--workflow pretrain` the fine-tuning dataset already has the plans that its pretraining used.
+    Why it matters: two names for the same plans are a chance to take the wrong one. Migrated plans have data of their
+    own, which are preprocessed a second time. After `--workflow pretrain` the fine-tuning dataset already has the plans
+    that its pretraining used.
 
     How to fix: train with the existing plans.
 
