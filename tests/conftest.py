@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from typer.utils import get_params_from_function
 
 from plansguard.nnunet.install import packages
 from plansguard.subjects import machine
@@ -112,6 +113,14 @@ def _installed_packages_are_imported_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packages, "import_error", import_error)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _parameters_of_commands_are_read_once() -> Iterator[None]:
+    """Tests run thousands of commands in one process; typer reads the annotations of each function four times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.main.get_params_from_function", cache(get_params_from_function))
         yield
 
 

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -183,8 +184,25 @@ def lay_out(workspace: Path, *datasets: str) -> Path:
         (workspace / root).mkdir(parents=True, exist_ok=True)
         for folder in sorted((FIXTURES / "workspace" / root).iterdir()):
             if not datasets or folder.name in datasets:
-                shutil.copytree(folder, workspace / root / folder.name)
+                _write_out(folder, workspace / root / folder.name)
     return workspace
+
+
+@cache
+def _content(folder: Path) -> tuple[tuple[str, bytes | None], ...]:
+    """The files below a folder of the fixtures, and None for each folder, which precedes what it contains."""
+    paths = sorted(folder.rglob("*"))
+    return tuple((str(path.relative_to(folder)), None if path.is_dir() else path.read_bytes()) for path in paths)
+
+
+def _write_out(folder: Path, copy: Path) -> None:
+    """Copy a folder of the fixtures, which is read once. Thousands of tests have a copy."""
+    copy.mkdir()
+    for name, content in _content(folder):
+        if content is None:
+            (copy / name).mkdir()
+        else:
+            (copy / name).write_bytes(content)
 
 
 def point_to(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from plansguard.nnunet.workspace import DATASET_NAME
 from plansguard.rules.engine.corrections import permitted
 from plansguard.rules.engine.declare import Found, Rule
 from plansguard.rules.engine.helpers import number, preprocess_command
-from plansguard.rules.engine.needs import DATASETS, NEEDS, ROLES, Crash, Level, Scope
+from plansguard.rules.engine.needs import DATASETS, NEEDS, Crash, Level, Scope
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.dataset import NOTHING_PREPROCESSED, Dataset
 from plansguard.subjects.pair import Pair
@@ -141,6 +141,19 @@ class _Applicable:
         self.of_scope = [name for name in needs if NEEDS[name].level is not Level.DATASET]
 
 
+class _ByRole(dict[str, list[_Applicable]]):
+    """Role of the dataset -> what applies on each level. Few roles occur in one run."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        super().__init__()
+        self._rules = rules
+
+    def __missing__(self, role: str) -> list[_Applicable]:
+        rules = [rule for rule in self._rules if role in rule.roles]
+        self[role] = [_Applicable(rule for rule in rules if rule.level is level) for level in Level]
+        return self[role]
+
+
 class _Results:
     """Findings, skipped checks and crashes of the rules, and what was checked."""
 
@@ -159,16 +172,7 @@ class _Results:
         #: Names of the datasets that were checked, also those with raw data and preprocessed ones.
         self.datasets: set[str] = set()
         self._closed: dict[str, UnreadableFolder] = {}
-        #: Role of the dataset -> what applies on each level.
-        self._applicable = {
-            role: [_Applicable(rule for rule in rules if rule.level is level and role in rule.roles) for level in Level]
-            for role in ROLES
-        }
-        #: Role of the dataset -> the needs of rules that its scopes share.
-        self._of_dataset = {
-            role: [*dict.fromkeys(name for applicable in levels for name in applicable.of_dataset)]
-            for role, levels in self._applicable.items()
-        }
+        self._applicable = _ByRole(rules)
         #: The needs that are the same for all that is checked.
         self._of_run = _Known({}, {})
         #: Documents in which findings about the run itself may be: settings, and what a rule has crashed on.
@@ -181,7 +185,8 @@ class _Results:
         if dataset.role in DATASETS or DATASET_NAME.fullmatch(dataset.name):  # loose plans belong to none
             self.datasets.add(dataset.name)
         self._closed.update((one.path, one) for one in dataset.checkpoints if isinstance(one, UnreadableFolder))
-        applicable, needs = self._applicable[dataset.role], self._of_dataset[dataset.role]
+        applicable = self._applicable[dataset.role]
+        needs = [*dict.fromkeys(name for one in applicable for name in one.of_dataset)]
         of_dataset = self._known_of(Scope(dataset), needs)
         ran: set[int] = set()
         for level, scope in _scopes_of(dataset):
