@@ -25,6 +25,7 @@ _CHOSEN = "nothing: it was set by plansguard derive, whose record is beside the 
     Severity.ERROR,
     message="{who} for {count}, but dataset.json names {expected}: {channels}",
     fix="{remedy}",
+    follows=("PG414",),
 )
 def channel_count_mismatch(dataset: Dataset, plans: Plans, dataset_json: DatasetJson) -> Iterator[Found]:
     """The plans are for another number of channels than dataset.json names.
@@ -59,6 +60,7 @@ def channel_count_mismatch(dataset: Dataset, plans: Plans, dataset_json: Dataset
             field.at,
             severity=Severity.WARNING if len(wrong) < len(fields) and not field.matters_beyond(len(channels)) else None,
             related=[(dataset_json.at(dataset_json.channels_key), "the channels")],
+            changed=[field.at],
             who=field.who,
             count=counted(field.entries, "channel"),
             expected=len(channels),

@@ -165,7 +165,8 @@ def channels_differ(pair: Pair) -> Iterator[Found]:
     wrong image. The number of normalization schemes does not fit either. With another order everything loads.
 
     How to fix: bring the receiving dataset's channels into the order of the other (file suffixes `_0000`, `_0001`, ...
-    and `channel_names` together). Plans for another number of channels cannot be moved.
+    and `channel_names` together). Plans for another number of channels cannot be moved: plan the dataset, or let
+    `plansguard adapt` give the weights its channels.
 
     Example: `T1, T2` here and `T2, T1` there.
 
@@ -178,6 +179,7 @@ def channels_differ(pair: Pair) -> Iterator[Found]:
         yield found(
             dataset_json.at(dataset_json.channels_key),
             severity=severity,
+            changed=[] if len(theirs) == len(ours) else [pair.result.at()],
             giving=pair.giving.name,
             theirs=listed(theirs),
             receiving=pair.receiving.name,
