@@ -23,7 +23,7 @@ from plansguard.rules import RULES
 from plansguard.rules.engine.helpers import free_name, migration_of
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.pg6_weights.checkpoint import foreign_to_nnunet
-from plansguard.subjects.adaptation import AdaptationChoices, adaptation_of, documents_of
+from plansguard.subjects.adaptation import adapting_command
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.fit_result import ADAPT, IMPOSSIBLE, LOADS, MIGRATE, PREPROCESS, UNKNOWN, FitResult
@@ -201,14 +201,14 @@ class _Fitting:
         place = self.artefact, self.dataset.name, plans.identifier, name
         if weights.obstacles:
             reason = "; ".join(obstacle.what for obstacle in weights.obstacles[:_NAMED])
-            if adapt := self._adapt(plans, weights):
+            if adapt := self._adapt(weights):
                 return FitResult(*place, ADAPT, reason, adapt)
             if any(obstacle.kind in _BEYOND_PLANS for obstacle in weights.obstacles):
                 return FitResult(*place, IMPOSSIBLE, reason, self._check(plans, name))
             return self._by_migration(plans.identifier, name, reason)
         if known(lambda: permuted_channels(weights)):
             reason = "the dataset has the channels of the weights in another order"
-            if adapt := self._adapt(plans, weights):
+            if adapt := self._adapt(weights):
                 return FitResult(*place, ADAPT, reason, adapt)
             return FitResult(*place, IMPOSSIBLE, reason, self._check(plans, name))
         if known(lambda: weights.theirs) is None:
@@ -233,23 +233,9 @@ class _Fitting:
             reason = f"network and data agree; what the weights saw differs, where it may, in {fields}"
         return FitResult(*place, LOADS, reason, command)
 
-    def _adapt(self, plans: Plans, weights: Weights) -> str:
-        """The command that adapts the weights to these plans, or to the dataset with their own; empty if none does.
-
-        Their own plans are named only for other channels: for another network a migration is enough.
-        """
-        name = weights.configuration.name
-        if _is_adaptable(weights, self.dataset):
-            words = printed_commands.adapt(
-                self.weights_path, self.dataset.name, plans=plans.identifier, configuration=name
-            )
-            return printed_commands.chain(self.unpack, words)
-        if any(obstacle.kind == "channels" for obstacle in weights.obstacles):
-            theirs = known(lambda: Weights(self.checkpoint, weights.theirs, self.dataset.dataset_json))
-            if theirs is not None and _is_adaptable(theirs, self.dataset):
-                words = printed_commands.adapt(self.weights_path, self.dataset.name)
-                return printed_commands.chain(self.unpack, words)
-        return ""
+    def _adapt(self, weights: Weights) -> str:
+        command = adapting_command(weights, self.dataset, self.weights_path)
+        return command and printed_commands.chain(self.unpack, command)
 
     def _by_migration(self, plans: str, configuration: str, reason: str) -> FitResult:
         """Plans of the weights would help, if they are known and can be migrated to this dataset."""
@@ -308,16 +294,6 @@ class _Fitting:
     def _check(self, plans: Plans, configuration: str) -> str:
         options = {"plans": plans.identifier, "configuration": configuration, "weights": self.weights_path}
         return printed_commands.chain(self.unpack, printed_commands.check(self.dataset.name, **options))
-
-
-def _is_adaptable(weights: Weights, dataset: Dataset) -> bool:
-    """Whether ``plansguard adapt`` makes the weights load, without a choice that only the user knows."""
-    try:
-        adaptation = adaptation_of(weights, AdaptationChoices())
-        documents_of(weights, adaptation, dataset)  # raises without the intensities of a new channel
-    except (UsageError, Absent):
-        return False
-    return not adaptation.misfits
 
 
 def _unreadable(dataset: Dataset) -> list[UnreadableDocument]:

@@ -26,6 +26,7 @@ from plansguard.nnunet.network.parameters import (
 )
 from plansguard.nnunet.network.renaming import is_v1, sources, stems
 from plansguard.nnunet.network.unet import UnknownNetwork
+from plansguard.nnunet.printed_commands import Word
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.weights import Weights
 
@@ -193,6 +194,31 @@ def _assert_names(option: str, renamed: Mapping[str, str], here: Sequence[str], 
                     f"{option} {name}={old_name}: {whose} have no {word}".replace("dataset have", "dataset has"),
                     hint=f"{hint}names there: {listed(present, shown=20)}",
                 )
+
+
+def adapting_command(weights: Weights, dataset: Dataset, path: Word) -> str:
+    """The command that adapts the weights at ``path`` to their configuration, or to the dataset with their own plans.
+
+    Empty if none makes them load without a choice that only the user knows. Their own plans are used only for other
+    channels: for another network a migration is enough.
+    """
+    if _is_adaptable(weights, dataset):
+        place = {"plans": weights.configuration.plans.identifier, "configuration": weights.configuration.name}
+        return printed_commands.adapt(path, dataset.name, **place)
+    if any(obstacle.kind == "channels" for obstacle in weights.obstacles):
+        theirs = known(lambda: Weights(weights.checkpoint, weights.theirs, weights.dataset_json))
+        if theirs is not None and _is_adaptable(theirs, dataset):
+            return printed_commands.adapt(path, dataset.name)
+    return ""
+
+
+def _is_adaptable(weights: Weights, dataset: Dataset) -> bool:
+    try:
+        adaptation = adaptation_of(weights, AdaptationChoices())
+        documents_of(weights, adaptation, dataset)  # raises without the intensities of a new channel
+    except (UsageError, Absent):
+        return False
+    return not adaptation.misfits
 
 
 # --- The documents that the adapted weights are stored with

@@ -229,7 +229,7 @@ def one_channel(_: Document, dataset_json: Document) -> None:
 def test_channels_that_can_be_adapted(
     workspace: Path, source: str, change: Callable[..., None], target: str, reason: str, words: str
 ) -> None:
-    """By their names; with the plans of the weights, where these are still to be migrated."""
+    """By their names; with the plans of the weights, where these are still to be migrated. Checks name that command."""
     done = run("fit", trained(workspace, source, change=change), "-d", target, "-p", "nnUNetPlans", "--json")
     assert (done.code, only(done)["outcome"]) == (1, "adapt first")
     assert only(done)["reason"].startswith(reason)
@@ -238,6 +238,9 @@ def test_channels_that_can_be_adapted(
     assert only(done)["command"] == command
     assert run(*shlex.split(command)[1:], "--dry-run").code == 0
     assert "  adapt first\n" in run("fit", "my weights.pth", "-d", target, "-p", "nnUNetPlans").out
+    check = ("check", "-d", target, "-p", "nnUNetPlans", "-c", "3d_fullres", "-pretrained_weights", "my weights.pth")
+    fixes = [one["fix"] for one in run(*check, "--output", "json").json["findings"] if one["code"] == "PG621"]
+    assert fixes == ([] if change is reordered else [f"adapt the weights first: {command}"])
 
 
 def test_what_cannot_be_determined(workspace: Path) -> None:

@@ -12,8 +12,8 @@ from plansguard.core.report import Severity
 from plansguard.core.text import brief, counted, listed
 from plansguard.nnunet import constants, plans_diff
 from plansguard.rules.engine.declare import Found, found, rule
-from plansguard.rules.engine.helpers import migration_of
 from plansguard.rules.pg6_weights.places import place_of_field, place_of_obstacle
+from plansguard.rules.pg6_weights.remedies import fine_tuning, migration, other_channels, without_mirroring
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Plans
 from plansguard.training.trainer_name import keeps_head
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 #: Names of structures that have a mirror image, which only a network trained without mirroring distinguishes.
 _SIDES = re.compile(r"(^|[\W_])(left|right|links|rechts|l|r)([\W_]|$)", re.IGNORECASE)
-#: nnU-Net's trainer that does not mirror.
-_NO_MIRRORING = "nnUNetTrainerNoMirroring"
 
 
 @rule(
@@ -57,7 +55,7 @@ def other_network(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     "PG621",
     Severity.ERROR,
     message="the weights do not load into {configuration}: {cause}",
-    fix="use weights with the same channels in the same order, or leave channels out of the dataset",
+    fix="{remedy}",
 )
 def input_channels_differ(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """The weights take another number of input channels.
@@ -68,13 +66,13 @@ def input_channels_differ(dataset: Dataset, weights: Weights) -> Iterator[Found]
     Why it matters: nnU-Net does not adapt the first layer. Neither does `-pretrained_weights`. A cascade stage loads
     only weights for as many labels.
 
-    How to fix: choose weights with these channels, or let `plansguard adapt` match them by name.
+    How to fix: let `plansguard adapt` match the channels by name, or choose weights with these channels.
 
     Example: weights of a CT model for PET and CT.
 
     Evidence: AR-03, CA-04; nnU-Net issue 2252, where a maintainer says that this is not supported.
     """
-    yield from _misfit(dataset, weights, "channels")
+    yield from _misfit(dataset, weights, "channels", remedy=other_channels(dataset, weights))
 
 
 @rule(
@@ -168,7 +166,7 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
             weights.configuration.at(),
             related=[(other.at(), "the plans of the weights" if same else "plans with their network")],
             changed=[plans.at()],  # all that is wrong with them has this cause
-            example="" if dataset.request.trainer else f": {_fine_tuning(dataset, weights, other)}",
+            example="" if dataset.request.trainer else f": {fine_tuning(dataset, weights, other)}",
             belong="were trained with" if same else "load with",
             other=other.identifier,
             trouble=f"has another {listed(differing, shown=1)}" if weights.load else "cannot load them",
@@ -221,7 +219,7 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
             changed=[place_of_field(row.field, configuration) for row in gravest],
             fields=listed([row.field for row in gravest]),
             fix=_without_migration(rows, worst),
-            migrate=migration_of(weights.checkpoint.path, dataset),
+            migrate=migration(dataset, weights),
             table=table,
         )
 
@@ -295,7 +293,7 @@ def weights_were_not_mirrored(dataset: Dataset, weights: Weights) -> Iterator[Fo
             labels=listed(labels, shown=1),
             planned=planned,
             extent=" every axis" if everywhere else "",
-            command=_without_mirroring(dataset, weights),
+            command=without_mirroring(dataset, weights),
         )
 
 
@@ -359,32 +357,6 @@ def training_already_there(dataset: Dataset, weights: Weights) -> Iterator[Found
         yield found(configuration.at(), folds=listed(list(folds), shown=1), themselves=themselves)
 
 
-def _fine_tuning(dataset: Dataset, weights: Weights, plans: Plans, trainer: str | None = None) -> str:
-    """The command that fine-tunes the weights with these plans, by a trainer like theirs or like ``trainer``."""
-    from plansguard.subjects.pretraining import Pretraining, usual_fold
-
-    pretraining = Pretraining(weights.checkpoint.path, trainer or weights.checkpoint.trainer)
-    name = weights.checkpoint.configuration or weights.configuration.name
-    fold = dataset.request.fold or usual_fold(dataset)
-    return next(pretraining.commands(dataset.name, name, plans.identifier, fold, dataset.request.device))
-
-
-def _without_mirroring(dataset: Dataset, weights: Weights) -> str:
-    """The command that fine-tunes the weights by a trainer that does not mirror; at the gate only its ``-tr``."""
-    from plansguard.training.trainer_name import known_step_name, trainer_name
-
-    if dataset.request.trainer is None:
-        return _fine_tuning(dataset, weights, weights.configuration.plans, _NO_MIRRORING)
-    steps = known_step_name(dataset.request.trainer)
-    return f"-tr {_NO_MIRRORING if steps is None else trainer_name(_NO_MIRRORING, steps.schedule)}"
-
-
-def _migration(dataset: Dataset, weights: Weights) -> str:
-    """The command that migrates the plans of the weights, or where these are if the file contains none."""
-    without = weights.checkpoint.plans is None
-    return "ask for plans.json where they come from" if without else migration_of(weights.checkpoint.path, dataset)
-
-
 def _misfit(dataset: Dataset, weights: Weights, *kinds: str, remedy: str = "") -> Iterator[Found]:
     """Yield one finding for the obstacles of these kinds, unless an obstacle of another kind explains them.
 
@@ -400,7 +372,7 @@ def _misfit(dataset: Dataset, weights: Weights, *kinds: str, remedy: str = "") -
             cause=f"{causes[0].clause}{more}",
             causes=[obstacle.what for obstacle in causes],
             fix="use the plans that fit, see PG624" if _fitting_plans(dataset, weights) else None,
-            migrate=_migration(dataset, weights),
+            migrate=migration(dataset, weights),
             remedy=remedy,
             key=next((obstacle.key for obstacle in obstacles if obstacle.key), None),
         )

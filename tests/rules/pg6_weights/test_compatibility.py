@@ -371,6 +371,13 @@ def test_a_cascade_names_its_labels(workspace: Path) -> None:
     )
 
 
+def test_other_channels_that_have_no_names(workspace: Path) -> None:
+    """There is nothing to match them by."""
+    path = trained(workspace, MR, init_args=None)
+    fix = finding(check(datasets=["2"], plans="nnUNetPlans", configuration="3d_fullres", weights=path), "PG621").fix
+    assert fix == "use weights with the same channels in the same order, or leave channels out of the dataset"
+
+
 def test_weights_in_the_folder_of_their_own_training(workspace: Path) -> None:
     path = place(workspace, PRETRAINED, "results/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/checkpoint_final.pth")
     message = finding(check(datasets=["1"], weights=path), "PG629").message

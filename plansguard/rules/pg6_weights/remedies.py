@@ -1,0 +1,52 @@
+"""What to do with weights that do not suit a configuration: parts of fixes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plansguard.rules.engine.helpers import is_in_place, migration_of
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.plans import Plans
+
+if TYPE_CHECKING:
+    from plansguard.subjects.weights import Weights
+
+#: nnU-Net's trainer that does not mirror.
+_NO_MIRRORING = "nnUNetTrainerNoMirroring"
+_OF_OTHER_CHANNELS = "use weights with the same channels in the same order, or leave channels out of the dataset"
+
+
+def fine_tuning(dataset: Dataset, weights: Weights, plans: Plans, trainer: str | None = None) -> str:
+    """The command that fine-tunes the weights with these plans, by a trainer like theirs or like ``trainer``."""
+    from plansguard.subjects.pretraining import Pretraining, usual_fold
+
+    pretraining = Pretraining(weights.checkpoint.path, trainer or weights.checkpoint.trainer)
+    name = weights.checkpoint.configuration or weights.configuration.name
+    fold = dataset.request.fold or usual_fold(dataset)
+    return next(pretraining.commands(dataset.name, name, plans.identifier, fold, dataset.request.device))
+
+
+def without_mirroring(dataset: Dataset, weights: Weights) -> str:
+    """The command that fine-tunes the weights by a trainer that does not mirror; at the gate only its ``-tr``."""
+    from plansguard.training.trainer_name import known_step_name, trainer_name
+
+    if dataset.request.trainer is None:
+        return fine_tuning(dataset, weights, weights.configuration.plans, _NO_MIRRORING)
+    steps = known_step_name(dataset.request.trainer)
+    return f"-tr {_NO_MIRRORING if steps is None else trainer_name(_NO_MIRRORING, steps.schedule)}"
+
+
+def migration(dataset: Dataset, weights: Weights) -> str:
+    """The command that migrates the plans of the weights, or where these are if the file contains none."""
+    without = weights.checkpoint.plans is None
+    return "ask for plans.json where they come from" if without else migration_of(weights.checkpoint.path, dataset)
+
+
+def other_channels(dataset: Dataset, weights: Weights) -> str:
+    """The command that adapts weights of other input channels, where it makes them load."""
+    from plansguard.subjects.adaptation import adapting_command
+
+    if not is_in_place(dataset) or all(obstacle.kind != "channels" for obstacle in weights.obstacles):
+        return _OF_OTHER_CHANNELS
+    command = adapting_command(weights, dataset, weights.checkpoint.path)
+    return f"adapt the weights first: {command}" if command else _OF_OTHER_CHANNELS
