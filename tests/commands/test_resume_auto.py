@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from plansguard.training.folder_lock import LOCK
 from tests.rules.pg7_run.results import (
     FINAL,
     LATEST,
@@ -20,7 +24,7 @@ from tests.rules.pg7_run.results import (
 from tests.rules.pg7_run.resume_variants import other_batch
 from tests.rules.pg7_run.trainings import CT, READY
 from tests.support.command import Done, run
-from tests.support.variants import Edit, truncate
+from tests.support.variants import Edit, place, truncate
 from tests.support.weights import WITH, weights
 
 pytestmark = pytest.mark.workspace(CT, edits=READY, chdir=True)
@@ -31,6 +35,26 @@ AUTO = (*TRAINING, "--resume", "auto")
 EXTENDING = ("--extend-to", "900")
 #: A path that was typed for the first start, and is no longer there.
 GONE = ("-pretrained_weights", "gone.pth")
+LOG = "training_log_2026_11_30_12_00_00.txt"
+HOLD = """
+import sys
+from pathlib import Path
+from plansguard.training.folder_lock import hold
+hold(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def left(name: str) -> Edit:
+    """An incomplete file in the folder of results."""
+
+    def edit(workspace: Path, dataset: str) -> None:
+        path = place(workspace, dataset, f"{fold(STEPS)}/{name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half of ")
+
+    return edit
 
 
 def typed(workspace: Path, edits: Sequence[Edit], *words: str) -> Done:
@@ -46,6 +70,31 @@ def test_without_a_checkpoint_it_begins(workspace: Path, words: tuple[str, ...])
     assert done.code == 0
     assert "plansguard: there is no checkpoint: a new training begins" in done.err
     assert done.err.endswith(run(*TRAINING, *words).err.splitlines()[-1] + "\n")
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_what_a_killed_training_has_left(workspace: Path, complete: bool) -> None:
+    """A checkpoint that was being written is none, whether there is an earlier one or not."""
+    done = typed(workspace, [*[step_checkpoint(LATEST, 250)] * complete, *map(left, (f"{LATEST}.tmp", LOCK, LOG))])
+    where = (
+        f"{LATEST} is continued, at step 250 of 500" if complete else "there is no checkpoint: a new training begins"
+    )
+    assert (done.code, f"plansguard: {where}\n" in done.err) == (0, True), done.out + done.err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX locks")
+@pytest.mark.parametrize("edits", [[], [step_checkpoint(LATEST, 250)]], ids=["no-checkpoint-yet", "at-step-250"])
+def test_a_training_in_progress_is_left_alone(workspace: Path, edits: list[Edit]) -> None:
+    folder = place(workspace, CT, fold(STEPS))
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        done = typed(workspace, edits, "--output", "json")
+    assert done.code == 1
+    assert "PG739" in {one["code"] for one in done.json["findings"] if one["severity"] == "error"}
+    assert "would run" not in done.err
 
 
 @pytest.mark.parametrize(

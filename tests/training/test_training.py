@@ -275,26 +275,42 @@ def test_a_signal_to_the_training_and_its_loaders(root: Path, number: int) -> No
     assert steps_noted(fold(root, trainer), "checkpoint_latest.pth")["step"] >= 1
 
 
-def _dies_while_saving(trainer: Any) -> None:
-    """Killed in the second write of a checkpoint, with half of it written."""
+def _dies_while_saving(trainer: Any, number: int, *, begun: bool) -> None:
+    """Killed when a checkpoint is copied, before it is written, or with half of it written."""
     import torch
 
     whole = torch.save
     written: list[Any] = []
 
     def save(checkpoint: Any, path: Any) -> None:
-        whole(checkpoint, path)
         written.append(path)
-        if len(written) == 2:
-            os.truncate(path, Path(path).stat().st_size // 2)
+        if len(written) < number or begun:
+            whole(checkpoint, path)
+        if len(written) == number:
+            if begun:
+                os.truncate(path, Path(path).stat().st_size // 2)
             os.kill(os.getpid(), signal.SIGKILL)
 
     torch.save = save
 
 
-def test_a_kill_while_saving_loses_no_checkpoint(root: Path) -> None:
-    trainer = "nnUNetTrainer_9steps_1val"
-    killed = train(root, trainer, change=_dies_while_saving, environment={"PLANSGUARD_SAVE_EVERY": "3"})
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_kill_before_the_first_checkpoint_is_written(root: Path, begun: bool) -> None:
+    """The training begins again, over what the first attempt has left."""
+    trainer, dies = "nnUNetTrainer_9steps_1val", partial(_dies_while_saving, number=1, begun=begun)
+    killed = train(root, trainer, change=dies, environment={"PLANSGUARD_SAVE_EVERY": "3"})
+    assert killed.code == -signal.SIGKILL
+    left = [path.name for path in fold(root, trainer).glob("checkpoint*")]
+    assert left == ["checkpoint_latest.pth.tmp"] * begun
+    ended = train(root, trainer)
+    assert ended.code == 0, ended.said
+    assert steps_noted(fold(root, trainer))["step"] == 9
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_kill_while_saving_loses_no_checkpoint(root: Path, begun: bool) -> None:
+    trainer, dies = "nnUNetTrainer_9steps_1val", partial(_dies_while_saving, number=2, begun=begun)
+    killed = train(root, trainer, change=dies, environment={"PLANSGUARD_SAVE_EVERY": "3"})
     assert killed.code == -signal.SIGKILL
     assert steps_noted(fold(root, trainer), "checkpoint_latest.pth")["step"] == 3
     ended = train(root, trainer, go_on=True)
