@@ -76,10 +76,8 @@ def test_without_a_checkpoint_it_begins(workspace: Path, words: tuple[str, ...])
 def test_what_a_killed_training_has_left(workspace: Path, complete: bool) -> None:
     """A checkpoint that was being written is none, whether there is an earlier one or not."""
     done = typed(workspace, [*[step_checkpoint(LATEST, 250)] * complete, *map(left, (f"{LATEST}.tmp", LOCK, LOG))])
-    where = (
-        f"{LATEST} is continued, at step 250 of 500" if complete else "there is no checkpoint: a new training begins"
-    )
-    assert (done.code, f"plansguard: {where}\n" in done.err) == (0, True), done.out + done.err
+    continued, begun = f"{LATEST} is continued, at step 250 of 500", "there is no checkpoint: a new training begins"
+    assert (done.code, f"plansguard: {continued if complete else begun}\n" in done.err) == (0, True), done.err
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX locks")

@@ -200,14 +200,15 @@ def test_leftovers_of_a_killed_writer_are_removed(workspace: Path) -> None:
 # --- the system refuses ---
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT], ids=["disk", "quota"])
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_full_disk(workspace: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_full_disk(workspace: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int) -> None:
     def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     before = state(workspace)
     monkeypatch.setattr(f"os.{call}", full)
-    with pytest.raises(WriteRefused, match="No space left on device"):
+    with pytest.raises(WriteRefused, match=os.strerror(number)):
         migrate_plans(workspace)
     monkeypatch.undo()
     assert state(workspace) == before

@@ -409,6 +409,22 @@ def test_a_disk_that_is_full_leaves_the_last_checkpoint(root: Path) -> None:
     assert not list(fold(root, ENDLESS).glob("*.tmp"))
 
 
+def _beyond_a_quota(trainer: Any) -> None:
+    """As network file systems report it: when the file is complete in the cache, and is to be stored."""
+    import errno
+
+    def full(fd: object) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    os.fsync = full
+
+
+def test_a_quota_that_is_used_up(root: Path) -> None:
+    ended = train(root, ENDLESS, change=_beyond_a_quota, environment={"PLANSGUARD_SAVE_EVERY": "3"})
+    assert message(ended).endswith("checkpoint_latest.pth: Disk quota exceeded")
+    assert not list(fold(root, ENDLESS).glob("checkpoint*"))
+
+
 @pytest.mark.parametrize("trainer", [SHORT, f"{ENDLESS[:-7]}3per_1val"], ids=["final", "best"])
 def test_a_disk_that_is_full_ends_every_process(root: Path, trainer: str) -> None:
     both = stepping.launch_in_two(root, trainer, change=_full_from_the_start)

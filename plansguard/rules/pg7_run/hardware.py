@@ -229,7 +229,8 @@ def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json:
     What it checks: the free space under `nnUNet_results` against the checkpoints that are not there yet. Each contains
     the weights and their momentum, 8 bytes per parameter; `checkpoint_best.pth`, `checkpoint_latest.pth` and those of
     `--save-total-limit` exist while `checkpoint_final.pth` is written. An error if the best and the final one have no
-    room. Quotas, predictions and optimizers with more than a momentum are not counted.
+    room. Of quotas, those count that the file system shows as its free space, such as project quotas of XFS and ext4;
+    quotas of a user or group do not. Predictions and optimizers with more than a momentum are not counted.
 
     Why it matters: a checkpoint that cannot be written ends the training, after hours or days. nnU-Net's own trainers
     lose the file that had its name.
