@@ -139,11 +139,18 @@ def without(path: Path, member: str) -> None:
             archive.writestr(name, content)
 
 
+#: The pickle of a content, and ours: written in Python, it takes ten times as long, and many tests have the same one.
+_DUMPED: dict[bytes, bytes] = {}
+
+
 def dumps(content: Any) -> bytes:
     """Return the pickle of a checkpoint."""
-    stream = io.BytesIO()
-    _Pickler(stream, protocol=2).dump(content)
-    return stream.getvalue()
+    key = pickle.dumps(content)
+    if key not in _DUMPED:
+        stream = io.BytesIO()
+        _Pickler(stream, protocol=2).dump(content)
+        _DUMPED[key] = stream.getvalue()
+    return _DUMPED[key]
 
 
 class _Pickler(pickle._Pickler):
