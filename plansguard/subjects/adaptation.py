@@ -205,11 +205,15 @@ def adapting_command(weights: Weights, dataset: Dataset, path: Word) -> str:
     if _is_adaptable(weights, dataset):
         place = {"plans": weights.configuration.plans.identifier, "configuration": weights.configuration.name}
         return printed_commands.adapt(path, dataset.name, **place)
-    if any(obstacle.kind == "channels" for obstacle in weights.obstacles):
-        theirs = known(lambda: Weights(weights.checkpoint, weights.theirs, weights.dataset_json))
-        if theirs is not None and _is_adaptable(theirs, dataset):
-            return printed_commands.adapt(path, dataset.name)
-    return ""
+    has_other_channels = any(obstacle.kind == "channels" for obstacle in weights.obstacles)
+    return own_network_command(weights, dataset, path) if has_other_channels else ""
+
+
+def own_network_command(weights: Weights, dataset: Dataset, path: Word) -> str:
+    """The command that gives the network of the weights' own plans the dataset's channels and classes; or empty."""
+    theirs = known(lambda: Weights(weights.checkpoint, weights.theirs, weights.dataset_json))
+    is_adaptable = theirs is not None and _is_adaptable(theirs, dataset)
+    return printed_commands.adapt(path, dataset.name) if is_adaptable else ""
 
 
 def _is_adaptable(weights: Weights, dataset: Dataset) -> bool:

@@ -193,6 +193,17 @@ def test_files_that_are_not_written_over(workspace: Path, output: str, reason: s
     assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
 
 
+def test_a_migration_names_the_command(workspace: Path) -> None:
+    weights(workspace, channel_names={"0": "T2"})
+    migrate = ("migrate", "-s", "old.pth", "-t", "3", "-tp", "X")
+    done = run(*migrate)
+    assert done.code == 1
+    assert "error[PG414] another number of channels: T2 in " in done.out
+    assert "fix: adapt the weights, and move the plans of the new file: plansguard adapt old.pth -d 3" in done.out
+    weights(workspace, channel_names={"0": "CT"})  # only the user knows which of T1 and T2 is like it
+    assert "fix: plans cannot move between them; plan the receiving dataset by itself" in run(*migrate).out
+
+
 def test_weights_that_are_no_numbers(workspace: Path) -> None:
     weights(workspace, options={"value": struct.pack("<f", nan)})
     done = adapt("--dry-run")

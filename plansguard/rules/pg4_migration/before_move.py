@@ -176,6 +176,7 @@ def channels_differ(pair: Pair) -> Iterator[Found]:
     theirs, ours = pair.giving.dataset_json.channels, dataset_json.channels
     if difference := _compare_channels([name.casefold() for name in theirs], [name.casefold() for name in ours]):
         severity, what, advice = difference
+        adapt = "" if len(theirs) == len(ours) else _adapting(pair)
         yield found(
             dataset_json.at(dataset_json.channels_key),
             severity=severity,
@@ -185,8 +186,22 @@ def channels_differ(pair: Pair) -> Iterator[Found]:
             receiving=pair.receiving.name,
             ours=listed(ours),
             difference=what,
-            advice=advice,
+            advice=f"adapt the weights, and move the plans of the new file: {adapt}" if adapt else advice,
         )
+
+
+def _adapting(pair: Pair) -> str:
+    """Return the command that gives weights the receiving dataset's channels; empty without such weights."""
+    from plansguard.subjects.adaptation import own_network_command  # only where the channels differ
+    from plansguard.subjects.weights import Weights
+
+    receiving, checkpoint = pair.receiving, pair.receiving.request.weights
+    if checkpoint is not None:
+        for configuration in pair.result.usable_configurations:
+            if configuration.name == checkpoint.configuration:
+                weights = Weights(checkpoint, configuration, receiving.dataset_json)
+                return own_network_command(weights, receiving, checkpoint.path)
+    return ""
 
 
 def _compare_channels(theirs: list[str], ours: list[str]) -> tuple[Severity, str, str] | None:

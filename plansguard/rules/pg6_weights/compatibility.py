@@ -56,6 +56,7 @@ def other_network(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     Severity.ERROR,
     message="the weights do not load into {configuration}: {cause}",
     fix="{remedy}",
+    follows=("PG414",),
 )
 def input_channels_differ(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """The weights take another number of input channels.
