@@ -15,7 +15,7 @@ import pytest
 from junitparser import JUnitXml
 
 from tests.conftest import ROOT
-from tests.support.slurm import Cluster
+from tests.support.slurm import Cluster, wait_until
 from tests.support.slurm import slurm as slurm
 from tests.support.variants import FIXTURES, ROOTS
 
@@ -198,8 +198,15 @@ def submit(slurm: Cluster, folder: Path, *, broken: bool, **variables: str) -> t
     job.write_text("#!/bin/bash\necho the job runs\nsrun --ntasks=1 echo the step runs\n")
     path = os.pathsep.join([str(Path(sys.executable).parent), slurm.environment["PATH"]])
     given = {"PATH": path, "PYTHONPATH": str(ROOT), ROOTS["preprocessed"]: str(folder / ROOTS["preprocessed"])}
-    done = slurm.run("sbatch", "--wait", f"--output={output}", str(job), variables={**given, **variables})
-    return done.returncode, output.read_text()
+    done = slurm.run("sbatch", "--parsable", f"--output={output}", str(job), variables={**given, **variables})
+    assert done.returncode == 0, done.stderr
+
+    def shown() -> dict[str, str]:
+        printed = slurm.run("scontrol", "show", "job", "--oneliner", done.stdout.strip()).stdout
+        return dict(word.partition("=")[::2] for word in printed.split())
+
+    wait_until(lambda: shown()["JobState"] in ("COMPLETED", "FAILED"))  # --wait asks after 2 seconds, then after 8
+    return int(shown()["ExitCode"].partition(":")[0]), output.read_text()
 
 
 @pytest.mark.slow

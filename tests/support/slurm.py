@@ -54,6 +54,7 @@ SlurmUser=root
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 JobRequeue=1
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=1
 MpiDefault=none
 ReturnToService=2
 StateSaveLocation={self.folder}/state
