@@ -82,15 +82,18 @@ def what_to_type(result: FitResult) -> str:
 def _blocks(results: Sequence[FitResult], *, several: bool) -> Iterator[tuple[str, str]]:
     """Why, and the next command: one for each command, because one migration serves all plans of a dataset.
 
-    Where a dataset has several, each names its plans.
+    Where a dataset has several, each names its plans, and where these have several, its configuration.
     """
     served: dict[tuple[str, str, str], list[FitResult]] = {}
     for result in results:
         served.setdefault((result.weights, result.dataset, result.command), []).append(result)
     counts = Counter((weights, dataset) for weights, dataset, _ in served)
+    of_plans = Counter((weights, dataset, group[0].plans) for (weights, dataset, _), group in served.items())
     for (weights, dataset, _), group in served.items():
         result, others = group[0], list(dict.fromkeys(one.plans for one in group[1:] if one.reason != group[0].reason))
         plans = f"{result.plans} of " if result.plans and (others or counts[weights, dataset] > 1) else ""
+        if result.configuration and of_plans[weights, dataset, result.plans] > 1:
+            plans = f"{result.configuration} of {plans}"
         with_weights = f" with {displayed(weights)}" if several else ""
         also = f"; the same command serves {listed(others)}" if others else ""
         yield f"{plans}{dataset}{with_weights}: {result.reason}{also}", what_to_type(result)

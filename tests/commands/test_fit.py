@@ -145,6 +145,8 @@ def test_configurations_that_were_added_are_listed(options: tuple[str, ...], add
     assert set(listed) == {"3d_fullres", *(["3d_bs4"] if added else [])}
     assert {outcome for outcome, _ in listed.values()} == {"loads"}
     assert all(f" 2 {name} 0 " in command for name, (_, command) in listed.items())
+    starts = [line.partition(":")[0] for line in run("fit", weights, "-d", "2", *options).out.splitlines()]
+    assert (f"3d_bs4 of nnUNetPlans of {CT}" in starts) == added
 
 
 def test_a_migration_for_several_plans_is_printed_once(workspace: Path) -> None:

@@ -62,8 +62,8 @@ def variable_malformed(setup: Setup) -> Iterator[Found]:
     What it checks: the three variables contain no quotes, no blanks at an end, no `~` and no `$`, unless a folder of
     that very name exists. A relative path is a warning.
 
-    Why it matters: `Could not find a dataset with the ID`, and results go into a new folder called `~` or `"`. nnU-Net
-    takes the value as it is. A relative path is another folder after `cd`.
+    Why it matters: nnU-Net takes the value as it is, below the folder in which it is started. `Could not find a dataset
+    with the ID`, and results go into a new folder called `~` or `"`. A relative path is another folder after `cd`.
 
     How to fix: write the absolute path. Quotes belong around it in a shell, and not into a file such as `.env` or
     `docker --env-file`, which keeps them.
