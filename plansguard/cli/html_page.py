@@ -115,7 +115,7 @@ def of_difference(before: Compared, after: Compared, changes: Sequence[Change], 
     from plansguard.render.diff import sections, summary
 
     verdict = summary(before[1], after[1], changes)
-    names = {change.field.configuration for change in changes if change.field.facet == "weights"}
+    names = {change.field.configuration for change in changes if change.facet == "weights"}
     networks = collect.networks_between(before[1], after[1], names)
     parts = sections(before, after, changes, channels)
     return tables_page("diff", [before[0], after[0]], verdict, parts, heading(), networks=networks)

@@ -21,7 +21,7 @@ from plansguard.core import disk
 from plansguard.core.errors import Absent, UsageError
 from plansguard.core.report import Report, merged
 from plansguard.core.text import counted
-from plansguard.documents.file_names import MODEL_PLANS
+from plansguard.documents.file_names import CANONICAL_NAMES, MODEL_PLANS
 from plansguard.migration.plan import MigrationRequest
 from plansguard.migration.plan import plan as plan_migration
 from plansguard.nnunet import command_line, constants, printed_commands
@@ -206,7 +206,10 @@ def _planning(request: GateRequest, dataset: str, identifier: str | None) -> Pla
     keeps_fingerprint = not (extracts and getattr(values, "clean", False))
     planned = planned_from(now, workspace.raw / name, identifier=identifier, fingerprint=keeps_fingerprint)
     if not extracts:
-        with _required(f"{name} cannot be planned", printed_commands.extract_fingerprint(name)):
+        command = printed_commands.extract_fingerprint(name)
+        if not disk.is_file(folder / CANONICAL_NAMES["fingerprint"]):
+            raise UsageError(f"{name} cannot be planned: it has no fingerprint yet", hint=command)
+        with _required(f"{name} cannot be planned", command):
             planned.fingerprint  # noqa: B018 - raises Absent where it is missing
     preprocesses = tuple(values.c) if extracts and not getattr(values, "no_pp", True) else ()
     return Planning(

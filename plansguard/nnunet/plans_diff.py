@@ -48,13 +48,22 @@ class Part(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A field that differs, and which parts of it; of a long value, ``summary`` is their number and the first."""
+    """A field that differs, and which parts of it; of a long value, ``summary`` is their number and the first.
+
+    ``is_unread``: nnU-Net reads none of these parts.
+    """
 
     field: Field
     before: Any
     after: Any
     parts: tuple[Part, ...] = ()
     summary: str = ""
+    is_unread: bool = False
+
+    @property
+    def facet(self) -> str:
+        """That of the field, or bookkeeping."""
+        return "bookkeeping" if self.is_unread else self.field.facet
 
 
 def fields(plans: dict[str, Any]) -> dict[Field, Any]:
@@ -163,7 +172,8 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
     """Every field in which two plans differ, with the parts that do; deepdiff compares short values.
 
     The longest values, of more than MAX_COMPARED parts together, are compared part by part, and summarised. Integers
-    and equal floats are the same number (1 and 1.0), as in nnU-Net's arithmetic.
+    and equal floats are the same number (1 and 1.0), as in nnU-Net's arithmetic. Intensity statistics of channels whose
+    normalization reads none are bookkeeping.
     """
     old, new = fields(before), fields(after)
     every = dict.fromkeys([*old, *new])
@@ -171,15 +181,32 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
     sizes = {field: max(_size(old.get(field)), _size(new.get(field))) for field in differing}
     short = _first_within(sizes, MAX_COMPARED)
     parts = _compared(*({field: side[field] for field in short if field in side} for side in (old, new)))
+    channels = _channels_by_statistics(old) | _channels_by_statistics(new)
     changes: list[Change] = []
     for field in differing:
         sides = old.get(field), new.get(field)
         if field in parts:
-            changes.append(Change(field, *sides, tuple(sorted(parts[field], key=lambda part: _pointer(part.place)))))
+            inside = tuple(sorted(parts[field], key=lambda part: _pointer(part.place)))
+            others = all(part.place and part.place[0] not in channels for part in inside)
+            is_unread = field.key == constants.INTENSITY_KEY and others
+            changes.append(Change(field, *sides, inside, is_unread=is_unread))
         elif field not in short:
             summary = _summary(old.get(field, ABSENT), new.get(field, ABSENT))
             changes.append(Change(field, *sides, summary=summary))
     return changes
+
+
+def _channels_by_statistics(every: dict[Field, Any]) -> set[str]:
+    """The channels that a configuration normalizes by the statistics of the plans, or by what is not nnU-Net's."""
+    schemes = [value for field, value in every.items() if field.key == "normalization_schemes"]
+    unread = {*constants.NORMALIZATIONS} - {constants.CT}
+    return {
+        str(channel)
+        for of_configuration in schemes
+        if isinstance(of_configuration, list)
+        for channel, scheme in enumerate(of_configuration)
+        if not isinstance(scheme, str) or scheme not in unread
+    }
 
 
 def is_long(value: Any) -> bool:

@@ -71,7 +71,7 @@ def as_json(before: str, after: str, changes: Sequence[Change]) -> str:
             ChangeEntry(
                 configuration=change.field.configuration,
                 field=change.field.key,
-                facet=change.field.facet,
+                facet=change.facet,
                 before=None if is_long(change.before) else change.before,
                 after=None if is_long(change.after) else change.after,
                 parts=[_part(part) for part in change.parts],
@@ -119,7 +119,7 @@ def _lines(before: tuple[str, dict[str, Any]], after: tuple[str, dict[str, Any]]
 
 def count(changes: Sequence[Change]) -> dict[str, int]:
     """Return how many fields differ in each facet."""
-    return {facet: sum(change.field.facet == facet for change in changes) for facet in FACETS}
+    return {facet: sum(change.facet == facet for change in changes) for facet in FACETS}
 
 
 def _one_sided(configuration: str | None, before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -148,7 +148,7 @@ def _by_facet(changes: Sequence[Change], channels: Sequence[str]) -> Iterator[st
 
 def _rows_by_facet(changes: Sequence[Change], channels: Sequence[str]) -> Iterator[tuple[str, list[_Row]]]:
     for facet in FACETS:
-        of_facet = [change for change in changes if change.field.facet == facet]
+        of_facet = [change for change in changes if change.facet == facet]
         rows = [row for change in of_facet[:_MOST_FIELDS] for row in _rows(change, channels)]
         if (rest := len(of_facet) - _MOST_FIELDS) > 0:
             rows.append((f"and {counted(rest, 'more field')}", "", ""))

@@ -69,6 +69,24 @@ def test_statistics_are_named_by_their_channel(plans: Document) -> None:
     assert "    CT.max  148 -> 160\n" in run("diff", CT / "nnUNetPlans.json", "B.json").out
 
 
+@pytest.mark.parametrize(
+    ("scheme", "facet"),
+    [
+        ("CTNormalization", "input"),
+        ("ZScoreNormalization", "bookkeeping"),
+        ("RGBTo01Normalization", "bookkeeping"),
+        ("OfSomeoneElse", "input"),
+    ],
+)
+def test_statistics_that_nothing_reads_are_bookkeeping(plans: Document, scheme: str, facet: str) -> None:
+    for configuration in plans["configurations"].values():
+        configuration["normalization_schemes"] = [scheme]
+    other = edited(plans, lambda copied: copied["foreground_intensity_properties_per_channel"]["0"].update(mean=1.0))
+    assert [change.facet for change in compare(plans, other)] == [facet]
+    other["configurations"]["2d"]["normalization_schemes"] = ["CTNormalization"]
+    assert compare(plans, other)[0].facet == "input"
+
+
 @pytest.mark.parametrize("beside", ["[]", "3", "null", '"x"', "{", '{"channel_names": ["CT"], "labels": {}}'])
 def test_a_strange_dataset_json_gives_no_names(plans: Document, beside: str) -> None:
     other = edited(plans, lambda copied: copied["foreground_intensity_properties_per_channel"]["0"].update(max=160.0))

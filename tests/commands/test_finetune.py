@@ -176,6 +176,18 @@ def test_plans_that_changed_at_their_source(workspace: Path) -> None:
     assert (refused.code, "add --yes if that is meant" in refused.err) == (2, True)
 
 
+@pytest.mark.parametrize("keeps", [False, True])
+def test_what_is_said_of_the_head_is_true_of_the_trainings(keeps: bool, workspace: Path) -> None:
+    """PG628 says that the segmentation layers are not loaded; --keep-head loads them."""
+    labels = json.loads((workspace / ROOTS["preprocessed"] / CT / "dataset.json").read_bytes())["labels"]
+    for root in ("raw", "preprocessed"):
+        put(f"{root}/dataset.json", "/labels", labels)(workspace, OTHER_CT)
+    options = ["--keep-head"] if keeps else []
+    assert ("PG628" in codes(road(*options))) == (not keeps)
+    migrate()
+    assert ("PG628" in codes(road(*options))) == (not keeps)
+
+
 # --- What blocks
 
 

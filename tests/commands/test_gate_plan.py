@@ -95,7 +95,7 @@ def test_planning_a_dataset_for_the_first_time(bench: Bench) -> None:
     assert judged(*BOTH).code == 0
     assert judged("nnUNetv2_extract_fingerprint", "-d", "2").code == 0
     done = judged(*PLAN)
-    assert (done.code, "there is no dataset_fingerprint.json" in done.err) == (2, True)
+    assert (done.code, "Dataset002_FinetuneCT cannot be planned: it has no fingerprint yet\n" in done.err) == (2, True)
     assert "nnUNetv2_extract_fingerprint -d 2" in done.err
     assert not bench.place("preprocessed/.").exists()
 

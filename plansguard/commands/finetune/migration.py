@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from plansguard.commands.finetune.datasets import Context, Side, blocked_by
+from plansguard.commands.finetune.request import RoadRequest
 from plansguard.core.report import Report
 from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
 from plansguard.migration.plan import Migration, MigrationRequest
@@ -16,7 +17,7 @@ from plansguard.records.migration import DERIVE
 from plansguard.subjects.request import Request
 from plansguard.subjects.road import RoadStep, StepState
 
-_UNPROVEN = "direction-unproven"
+_UNPROVEN, _HEAD_LEFT_OUT = "direction-unproven", "head-starts-anew"
 
 
 def migration_step(
@@ -63,7 +64,7 @@ def migration_step(
         migration = plan_migration(context.workspace, asked, settings, side.dataset)
         step = replace(step, because=cause, command=command(options=[*context.accepted, "--force"]))
         side.replaces_plans = True
-    context.add(_without_proof(migration.report) if request.pretraining is not None else migration.report)
+    context.add(_within_road(migration.report, request))
     side.dataset = replace(migration.pair.receiving, request=Request())
     if blocked := blocked_by(migration.report):
         return replace(step, state=StepState.BLOCKED, because=blocked), migration
@@ -79,9 +80,13 @@ def _was_added(side: Side, configuration: str) -> bool:
     return configuration in (one.name for one in present.configurations)
 
 
-def _without_proof(report: Report) -> Report:
-    """The report of a migration whose direction the road itself decides: it trains the weights."""
-    return replace(report, findings=tuple(one for one in report.findings if one.name != _UNPROVEN))
+def _within_road(report: Report, request: RoadRequest) -> Report:
+    """The report of a migration without what the trainings of the road decide.
+
+    These are the direction, where they make the weights, and whether the segmentation layers are loaded.
+    """
+    decided = [_UNPROVEN] * (request.pretraining is not None) + [_HEAD_LEFT_OUT] * request.schedule.keep_head
+    return replace(report, findings=tuple(one for one in report.findings if one.name not in decided))
 
 
 def _is_made(migration: Migration, side: Side) -> bool:

@@ -302,7 +302,7 @@ def weights_were_not_mirrored(dataset: Dataset, weights: Weights) -> Iterator[Fo
     "PG628",
     Severity.INFO,
     message="nnU-Net does not load the segmentation layers, although the labels are those of the weights",
-    fix="nothing: they are learned again within a few epochs; to predict without training, use the weights as they are",
+    fix="nothing: they are learned again within a few epochs; a training in steps with --keep-head begins with them",
 )
 def head_starts_anew(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """Weights with the same labels lose their segmentation layers.
@@ -311,7 +311,8 @@ def head_starts_anew(dataset: Dataset, weights: Weights) -> Iterator[Found]:
 
     Why it matters: a low first Dice is no failure: `-pretrained_weights` skips every `.seg_layers.`, even fitting ones.
 
-    How to fix: nothing is wrong. A trainer of a number of steps with `keephead` in its name loads them as well.
+    How to fix: nothing is wrong. A trainer of a number of steps with `keephead` in its name loads them as well. To
+    predict without training, use the weights as they are.
 
     Example: a second hospital's scans with the labels of the first.
 
