@@ -420,7 +420,9 @@ class Dataset:
             return (canonical or documents)[0]
         if documents:
             raise Absent(f"several files could be {kind.file_name}: keep one beside the plans")
-        raise Absent(f"there is no {kind.file_name} beside the plans: put it there")
+        is_unplanned = self.role == "preprocessed" and not self._all(Plans) and not self.unreadable
+        where = "yet: nnU-Net's planning writes it" if is_unplanned else "beside the plans: put it there"
+        raise Absent(f"there is no {kind.file_name} {where}")
 
     @cached_property
     def _migration_records(self) -> dict[str, MigrationRecordFile]:
@@ -428,15 +430,12 @@ class Dataset:
         return {file.document.name: file for file in self._all(MigrationRecordFile)}
 
     def _record_file(self, plans: Plans) -> MigrationRecordFile | None:
-        records = self._migration_records
-        return records.get(plans.identifier + MIGRATION_RECORD_ENDING) if records else None
+        return self._migration_records.get(plans.identifier + MIGRATION_RECORD_ENDING)
 
 
 def kind_of(document: JsonDocument) -> str | None:
     """The kind of a document by its content; an empty list has the kind of its name: splits without a fold."""
-    if document.value == [] and document.name == CANONICAL_NAMES["splits"]:
-        return "splits"
-    return document.kind
+    return "splits" if document.value == [] and document.name == CANONICAL_NAMES["splits"] else document.kind
 
 
 #: The class of each kind of document that rules check, as `recognise` names the kind.

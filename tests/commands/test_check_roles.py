@@ -136,6 +136,17 @@ def test_no_plans_is_not_no_findings(workspace: Path, monkeypatch: pytest.Monkey
         assert "no plans to check" in run("check", *arguments, "--output", "github").out
 
 
+def test_what_planning_writes_is_not_asked_for(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the fingerprint there is nothing else yet; dataset.json is copied by the planning."""
+    point_to(workspace, monkeypatch)
+    for file in place(workspace, OTHER_CT, "preprocessed").iterdir():
+        if file.name != "dataset_fingerprint.json":
+            file.unlink()
+    done = run("check", "-d", "2")
+    assert (done.code, "put it there" in done.out) == (3, False)
+    assert "not checked: there is no dataset.json yet: nnU-Net's planning writes it (" in done.out
+
+
 def test_a_fault_without_plans_is_a_fault(workspace: Path) -> None:
     raw = place(workspace, CT, "raw")
     (raw / "dataset.json").write_text('{"labels": {"0": "background", "1": "heart"}, "numTraining": 7}')
