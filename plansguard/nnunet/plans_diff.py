@@ -122,7 +122,9 @@ def edited_fields(
     then: dict[str, Any], now: dict[str, Any], facets: Container[str], configuration: str | None
 ) -> list[str]:
     """Names of the fields of these facets that differ, at the top level and in one configuration."""
-    changed = [change.field for change in edited(then, now) if change.field.facet in facets]
+    channels = {one for plans in (then, now) for one in _channels_by_statistics(fields(plans), configuration)}
+    changes = [one._replace(is_unread=_is_unread(one, channels)) for one in edited(then, now)]
+    changed = [change.field for change in changes if change.facet in facets]
     return [str(field) for field in changed if field.configuration in (None, configuration)]
 
 
@@ -186,19 +188,18 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
     for field in differing:
         sides = old.get(field), new.get(field)
         if field in parts:
-            inside = tuple(sorted(parts[field], key=lambda part: _pointer(part.place)))
-            others = all(part.place and part.place[0] not in channels for part in inside)
-            is_unread = field.key == constants.INTENSITY_KEY and others
-            changes.append(Change(field, *sides, inside, is_unread=is_unread))
+            change = Change(field, *sides, tuple(sorted(parts[field], key=lambda part: _pointer(part.place))))
+            changes.append(change._replace(is_unread=_is_unread(change, channels)))
         elif field not in short:
             summary = _summary(old.get(field, ABSENT), new.get(field, ABSENT))
             changes.append(Change(field, *sides, summary=summary))
     return changes
 
 
-def _channels_by_statistics(every: dict[Field, Any]) -> set[str]:
-    """The channels that a configuration normalizes by the statistics of the plans, or by what is not nnU-Net's."""
-    schemes = [value for field, value in every.items() if field.key == "normalization_schemes"]
+def _channels_by_statistics(every: dict[Field, Any], configuration: str | None = None) -> set[str]:
+    """The channels that this configuration, or any, normalizes by the statistics, or by what is not nnU-Net's."""
+    normalized = {field.configuration: value for field, value in every.items() if field.key == "normalization_schemes"}
+    schemes = [normalized.get(configuration)] if configuration is not None else normalized.values()
     unread = {*constants.NORMALIZATIONS} - {constants.CT}
     return {
         str(channel)
@@ -207,6 +208,14 @@ def _channels_by_statistics(every: dict[Field, Any]) -> set[str]:
         for channel, scheme in enumerate(of_configuration)
         if not isinstance(scheme, str) or scheme not in unread
     }
+
+
+def _is_unread(change: Change, channels: set[str]) -> bool:
+    """Whether only statistics of other channels than these differ."""
+    before, after = change.before, change.after
+    if change.field.key != constants.INTENSITY_KEY or not isinstance(before, dict) or not isinstance(after, dict):
+        return False
+    return not any(before.get(channel, ABSENT) != after.get(channel, ABSENT) for channel in channels)
 
 
 def is_long(value: Any) -> bool:

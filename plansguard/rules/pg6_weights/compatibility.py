@@ -142,6 +142,7 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
     What it checks: whether these plans differ from the weights' own in network or input (spacing, normalization, ...)
     while other plans in the folder agree with them in both; or, where the weights do not load, whether other plans have
     at least their network, as grafted ones do. Without `-p`, nnU-Net takes `nnUNetPlans`, and so does this comparison.
+    A warning where the weights load and PG625 has only differences for information.
 
     Why it matters: the default plans train: another network refuses the weights, else spacing and normalization are
     silently wrong. Every version of nnU-Net's instructions leaves `-p` out of the last command.
@@ -165,6 +166,7 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
         same = not _differing_fields(theirs, other, name)
         yield found(
             weights.configuration.at(),
+            severity=Severity.WARNING if _serve_as_they_are(dataset, weights) else None,
             related=[(other.at(), "the plans of the weights" if same else "plans with their network")],
             changed=[plans.at()],  # all that is wrong with them has this cause
             example="" if dataset.request.trainer else f": {fine_tuning(dataset, weights, other)}",
@@ -393,6 +395,14 @@ def _fitting_plans(dataset: Dataset, weights: Weights) -> list[Plans]:
     if same or weights.load:
         return same
     return [plans for plans in others if not _differing_fields(theirs, plans, name, ("weights",))]
+
+
+def _serve_as_they_are(dataset: Dataset, weights: Weights) -> bool:
+    """Whether the weights load, and what they saw differs only a little from the input of this run."""
+    from plansguard.subjects.input_comparison import differences  # only needed where weights are named
+
+    rows = differences(weights, dataset.promised_input(weights.configuration.plans)) if weights.load else None
+    return rows is not None and all(row.severity is Severity.INFO for row in rows)
 
 
 def _without_migration(rows: list[InputDifference], worst: Severity) -> str | None:

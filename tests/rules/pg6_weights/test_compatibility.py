@@ -23,7 +23,7 @@ from tests.support import checkpoints
 from tests.support.command import run
 from tests.support.moves import fine_tuning
 from tests.support.variants import PLANS, ROOTS, place, put, set_value
-from tests.support.weights import CASCADE, CT, LABELS, MR, PRETRAINED
+from tests.support.weights import CASCADE, CT, LABELS, MR, PRETRAINED, beside
 
 Document = dict[str, Any]
 
@@ -170,6 +170,22 @@ def test_migrated_plans_fit_the_weights(workspace: Path, workflow: str) -> None:
         }[workflow]
     )
     assert finding(forgotten, "PG624").fix.endswith(fine_tuning(path, name))
+
+
+@pytest.mark.parametrize(("spacing", "severity"), [(1.6, WARNING), (3.0, ERROR)])
+def test_own_plans_serve_weights_that_saw_nearly_the_same(workspace: Path, spacing: float, severity: Severity) -> None:
+    """Also where the plans of the weights are there: `fit` says that both load. Unread statistics are no difference."""
+    put(PLANS, f"{FULLRES}/normalization_schemes", ["ZScoreNormalization"])(workspace, CT)
+    path = trained(workspace, CT)
+    beside(PLANS, "PretrainPlans")(workspace, CT)
+    put(PLANS, "/foreground_intensity_properties_per_channel/0/mean", 1.0)(workspace, CT)
+    assert "PG624" not in severities(check(datasets=["2"], weights=path))
+    put(PLANS, f"{FULLRES}/spacing/0", spacing)(workspace, CT)
+    found = finding(check(datasets=["2"], weights=path), "PG624")
+    assert (found.severity, found.message.endswith("and nnUNetPlans has another 3d_fullres.spacing")) == (
+        severity,
+        True,
+    )
 
 
 def test_another_reader_after_a_migration_is_no_error(workspace: Path) -> None:
