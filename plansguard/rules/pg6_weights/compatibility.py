@@ -144,8 +144,9 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
     at least their network, as grafted ones do. Without `-p`, nnU-Net takes `nnUNetPlans`, and so does this comparison.
     A warning where the weights load and PG625 has only differences for information.
 
-    Why it matters: the default plans train: another network refuses the weights, else spacing and normalization are
-    silently wrong. Every version of nnU-Net's instructions leaves `-p` out of the last command.
+    Why it matters: other plans train than those of the weights: another network refuses the weights, else spacing and
+    normalization are silently wrong. Every version of nnU-Net's instructions leaves `-p` out of the last command, and
+    the default plans train.
 
     How to fix: name the right plans with `-p`.
 
