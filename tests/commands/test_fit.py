@@ -245,6 +245,16 @@ def test_channels_that_can_be_adapted(
     assert fixes == ([] if change is reordered else [f"adapt the weights first: {command}"])
 
 
+def test_no_other_plans_take_weights_of_other_channels(workspace: Path) -> None:
+    """Plans of the same network are no fix of PG621, and PG624 is not reported."""
+    beside(PLANS, "Other")(workspace, CT)
+    weights = trained(workspace, change=second_channel("PET"))
+    done = run("check", "-d", "2", "-p", "nnUNetPlans", "-pretrained_weights", weights, "--output", "json")
+    fixes = {one["code"]: one["fix"] for one in done.json["findings"]}
+    assert "PG624" not in fixes
+    assert fixes["PG621"].startswith("adapt the weights first: plansguard adapt ")
+
+
 def test_what_cannot_be_determined(workspace: Path) -> None:
     """Weights that load and came without plans; plans that cannot be read."""
     done = run("fit", trained(workspace, init_args=None), "-d", "2", "-p", "nnUNetPlans", "--json")

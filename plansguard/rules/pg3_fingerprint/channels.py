@@ -103,7 +103,8 @@ def normalization_differs_from_channels(
     """
     schemes, names = configuration.require("normalization_schemes"), dataset_json.channels
     if len(schemes) != len(names):
-        raise Absent(f"{configuration.name} has {len(schemes)} schemes for {len(names)} channels (see PG304)")
+        numbers = f"{counted(len(schemes), 'scheme')} for {counted(len(names), 'channel')}"
+        raise Absent(f"{configuration.name} has {numbers} (see PG304)")
     implied_schemes = [constants.normalization_of(name) for name in names]
     if schemes == implied_schemes or reported_before(dataset, configuration, "normalization_schemes"):
         return

@@ -371,12 +371,13 @@ def _misfit(dataset: Dataset, weights: Weights, *kinds: str, remedy: str = "") -
     causes = [obstacle for obstacle in obstacles if obstacle.kind in kinds]
     if causes and (obstacles[0].kind in kinds or "channels" in kinds):
         more = f" and {counted(len(causes) - 1, 'more difference')}" if len(causes) > 1 else ""
+        reported = all(obstacle.kind != "channels" for obstacle in obstacles) and _fitting_plans(dataset, weights)
         yield found(
             place_of_obstacle(configuration, causes[0]),
             changed=[configuration.at()],
             cause=f"{causes[0].clause}{more}",
             causes=[obstacle.what for obstacle in causes],
-            fix="use the plans that fit, see PG624" if _fitting_plans(dataset, weights) else None,
+            fix="use the plans that fit, see PG624" if reported else None,
             migrate=migration(dataset, weights),
             remedy=remedy,
             key=next((obstacle.key for obstacle in obstacles if obstacle.key), None),
