@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import datetime
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import plansguard
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoint
 from plansguard.artefacts.checkpoint.contents import ADAPTATION, STEPS
+from plansguard.artefacts.checkpoint.storage_bytes import storage_bytes
 from plansguard.artefacts.checkpoint.trained_model import weights_in
 from plansguard.artefacts.checkpoint.weight_values import not_finite
 from plansguard.core import disk
 from plansguard.core.atomic_files import after, assert_writable, kept, write_atomically
 from plansguard.core.digest import sha256
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, known
-from plansguard.core.text import counted
+from plansguard.core.text import counted, quoted
 from plansguard.documents import json_document
 from plansguard.documents.recognise import is_adaptation_record
 from plansguard.nnunet import printed_commands, runtime
@@ -112,7 +114,11 @@ def _assert_usable(checkpoint: Checkpoint) -> None:
         raise UnreadableDocument(checkpoint.path, checkpoint.sentence, hint="name weights of a U-Net of nnU-Net")
     if not disk.is_file(checkpoint.path):
         raise UsageError(f"{checkpoint.path} is in an archive", hint="unpack it, and name the checkpoint")
-    if names := not_finite(checkpoint):
+    _assert_finite(checkpoint, not_finite(checkpoint))
+
+
+def _assert_finite(checkpoint: Checkpoint, names: Sequence[str]) -> None:
+    if names:
         reason = f"{len(names)} of {len(checkpoint.parameters)} parameters contain NaN or infinity, such as {names[0]}"
         raise UnreadableDocument(checkpoint.path, reason, hint="use an earlier checkpoint of that training")
 
@@ -167,7 +173,8 @@ def _plain_row(row: ParameterSource) -> dict[str, Any]:
 def _assert_free(output: Path, source: str | Path) -> None:
     """Raise WriteRefused unless the two files may be written, and UsageError for the file of the weights itself."""
     if output.suffix != ".pth":
-        raise UsageError(f"{output} is no name of a checkpoint", hint=f"write -o {output.with_suffix('.pth')}")
+        named = output.with_suffix(".pth") if output.name.strip(".") else output / printed_commands.ADAPTED
+        raise UsageError(f"{output} is no name of a checkpoint", hint=f"write -o {quoted(named)}")
     if disk.are_same(output, source):
         raise UsageError(f"{output} is the file that is adapted", hint="give the adapted weights another name")
     assert_writable(output, _is_adapted)
@@ -189,19 +196,29 @@ def _is_record(path: Path) -> bool:
 def write(task: AdaptationTask, record: dict[str, Any], output: Path) -> list[str]:
     """Write the adapted weights and the record beside them; return a line for each.
 
-    Raises UsageError where nnU-Net is not installed, UnreadableDocument where torch refuses the weights, and
-    WriteRefused.
+    Raises UsageError where nnU-Net is not installed, UnreadableDocument where the values of the weights cannot be read
+    or are no numbers, and WriteRefused.
     """
     checkpoint, adaptation = task.checkpoint, task.adaptation
     _assert_free(output, checkpoint.path)
     runtime.assert_installed("the values of weights are read and written by torch, which comes with nnU-Net")
-    from plansguard.nnunet.adapted_weights import WeightsFile, adapted, save
+    from plansguard.nnunet import adapted_weights
 
     sizes = len(adaptation.channels), len(adaptation.classes)
     architecture = task.weights.configuration.architecture
-    file = WeightsFile(Path(checkpoint.path), checkpoint.prefix, checkpoint.places)
-    network = adapted(file, adaptation.rows, architecture, *sizes)
-    save(output, _content(checkpoint, network, task.documents, record))
+    with storage_bytes(checkpoint) as storages:
+
+        def stored(name: str) -> adapted_weights.StoredTensor:
+            one = checkpoint.parameters[name]
+            place = one.shape, one.offset, one.stride
+            return adapted_weights.StoredTensor(one.dtype, *place, storages.whole(one.key))
+
+        try:
+            network = adapted_weights.adapted(stored, adaptation.rows, architecture, *sizes)
+        except ValueError as error:
+            raise UnreadableDocument(checkpoint.path, f"it contains {error}", hint="use another copy of it") from error
+    _assert_finite(checkpoint, adapted_weights.not_finite(network))
+    adapted_weights.save(output, _content(checkpoint, network, task.documents, record))
     messages = [f"wrote {output}"]
     with after(messages):
         write_atomically(record_path(output), json_document.dumps(record), kept)

@@ -14,6 +14,7 @@ from typing import Any
 
 from plansguard.core import disk
 from plansguard.core.errors import Absent, UsageError, known
+from plansguard.core.text import quoted
 from plansguard.documents import json_document
 from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
 from plansguard.migration.assignments import ARGUMENTS, Assignment, applied, assert_types, parsed
@@ -215,7 +216,7 @@ def _unchanged(request: DerivationRequest, plans: Plans) -> UsageError:
     usual = constants.USUAL_CONFIGURATION
     name = usual if usual in plans.written else plans.configurations[0].name
     planned = "" if request.fit_memory is not None else ", or --fit-memory 24GB"
-    return UsageError(what, hint=f"name a field with --set, such as --set {name}.batch_size=4{planned}")
+    return UsageError(what, hint=f"name a field with --set, such as --set {quoted(f'{name}.batch_size=4')}{planned}")
 
 
 def _apply(assignments: Sequence[Assignment], before: dict[str, Any], after: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from plansguard.core import disk
 from plansguard.core.errors import UsageError
+from plansguard.core.text import quoted
 from plansguard.nnunet.workspace import Workspace
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_of
@@ -60,7 +61,7 @@ def _dataset(workspace: Workspace, source: str) -> Dataset:
         with suppress(UsageError):
             name = workspace.dataset_name(source)
             if workspace.results is not None and disk.is_folder(workspace.results / name):
-                error.hint = f"plans can also come from its trained models: -s {workspace.results / name}"
+                error.hint = f"plans can also come from its trained models: -s {quoted(workspace.results / name)}"
         raise
 
 

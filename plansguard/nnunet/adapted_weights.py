@@ -1,51 +1,71 @@
-"""Tensors of adapted weights: only this module and the trainer read and write values of checkpoints with torch."""
+"""Tensors of adapted weights. Values of checkpoints become tensors of torch here and in the trainer alone.
+
+The file of the weights is not loaded by torch: even its loader for weights alone calls constructors with arguments from
+the file, which may ask for any amount of memory.
+"""
 
 from __future__ import annotations
 
 import io
-import pickle
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plansguard.core import disk
 from plansguard.core.atomic_files import kept, write_atomically
-from plansguard.core.errors import UnreadableDocument
 from plansguard.nnunet import runtime
 from plansguard.nnunet.network.adaptation import AXES, ParameterSource
 
-#: Torch's name of a type, the shape, and the places of the first byte and of the one after the last.
-TensorPlace = tuple[str, tuple[int, ...], int, int]
 
+class StoredTensor(NamedTuple):
+    """A tensor in a file: torch's name of its type, and the bytes of its storage, in which it has this place."""
 
-class WeightsFile(NamedTuple):
-    """A file of weights, in which all names begin with ``prefix``.
-
-    ``places`` are the type, the shape and the bytes of each tensor in a safetensors file; None for a file of torch.
-    """
-
-    path: Path
-    prefix: str = ""
-    places: Mapping[str, TensorPlace] | None = None
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    stride: tuple[int, ...] | None
+    storage: bytes
 
 
 def adapted(
-    file: WeightsFile, rows: Sequence[ParameterSource], architecture: Mapping[str, Any], channels: int, heads: int
+    stored: Callable[[str], StoredTensor],
+    rows: Sequence[ParameterSource],
+    architecture: Mapping[str, Any],
+    channels: int,
+    heads: int,
 ) -> OrderedDict[str, Any]:
     """The parameters of a network as ``rows`` describe them, under all names of its ``state_dict()``.
 
-    Errors as from runtime.initial_parameters; UnreadableDocument where torch refuses the file.
+    ``stored`` returns a parameter of the weights by its name. Errors are those of it and of runtime.initial_parameters,
+    and ValueError for a tensor that torch cannot make.
     """
     import torch
 
     values = runtime.initial_parameters(architecture, channels, heads)
-    prefix, names = file.prefix, {file.prefix + row.source for row in rows if row.source is not None}
-    stored = _tensors(file.path, names) if file.places is None else _plain_tensors(file.path, file.places, names)
     with torch.no_grad():
         for row in rows:
-            _fill(values[row.name], row, None if row.source is None else stored[prefix + row.source])
+            _fill(values[row.name], row, None if row.source is None else tensor_of(stored(row.source)))
     return OrderedDict(values)  # names of one parameter share its storage, so each was filled under all of them
+
+
+def not_finite(values: Mapping[str, Any]) -> list[str]:
+    """The names of the tensors in which not all numbers are finite."""
+    return [name for name, value in values.items() if not bool(value.isfinite().all())]
+
+
+def tensor_of(stored: StoredTensor) -> Any:
+    """The tensor with these values. ValueError where torch cannot make it."""
+    import torch
+
+    if 0 in stored.shape:
+        return torch.empty(stored.shape)
+    try:
+        numbers = torch.frombuffer(bytearray(stored.storage), dtype=getattr(torch, stored.dtype))
+        if stored.stride is None:
+            return numbers.reshape(stored.shape)
+        return numbers.as_strided(stored.shape, stored.stride, stored.offset)
+    except RuntimeError as error:
+        raise ValueError(f"a tensor of {stored.dtype}: {str(error).splitlines()[0]}") from error
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
@@ -71,44 +91,3 @@ def _fill(value: Any, row: ParameterSource, old: Any) -> None:
             one.copy_(old.float().mean(axis))
         elif part.filling == "zero":
             one.zero_()
-
-
-def _tensors(path: Path, names: Iterable[str]) -> Mapping[str, Any]:
-    """The tensors of these names, by torch's loader that calls nothing but what makes tensors and numbers."""
-    import torch
-
-    wanted = set(names)
-    try:
-        with torch.serialization.safe_globals(_numbers()):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UnreadableDocument(str(path), f"torch cannot load it: {reason}", hint="use another copy of it") from error
-    parts = [loaded, *loaded.values()] if isinstance(loaded, dict) else []
-    for part in parts:
-        if isinstance(part, dict) and wanted <= part.keys():
-            return part
-    raise UnreadableDocument(str(path), "torch does not find the weights in it", hint="use another copy of it")
-
-
-def _plain_tensors(path: Path, places: Mapping[str, TensorPlace], names: Iterable[str]) -> Mapping[str, Any]:
-    """The tensors of these names in a safetensors file."""
-    import torch
-
-    tensors = {}
-    with disk.open_file(path) as stream:
-        for name in names:
-            dtype, shape, first, last = places[name]
-            stream.seek(first)
-            content = bytearray(stream.read(last - first))
-            tensors[name] = torch.frombuffer(content, dtype=getattr(torch, dtype)).reshape(shape)
-    return tensors
-
-
-def _numbers() -> list[Any]:
-    """What numpy's numbers in nnU-Net's log are made by; the second name is that of numpy 1."""
-    import numpy as np
-
-    scalar = np.float32(0).__reduce__()[0]
-    kinds = [type(np.dtype(name)) for name in ("float16", "float32", "float64", "int32", "int64", "bool")]
-    return [(scalar, f"{module}.multiarray.scalar") for module in ("numpy._core", "numpy.core")] + [np.dtype, *kinds]

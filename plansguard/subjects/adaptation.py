@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from plansguard.core.errors import Absent, UsageError, known
-from plansguard.core.text import counted, listed, nearest
+from plansguard.core.text import counted, listed, nearest, quoted
 from plansguard.nnunet import constants, printed_commands
 from plansguard.nnunet.network.adaptation import (
     Filling,
@@ -109,7 +109,7 @@ def _chosen_stem(present: Sequence[str], chosen: str | None) -> str | None:
     if chosen is None:
         if len(present) > 1:
             reason = f"the weights have {counted(len(present), 'stem')}: {listed(present, shown=20)}"
-            raise UsageError(reason, hint=f"choose the one of similar images: --stem {present[0]}")
+            raise UsageError(reason, hint=f"choose the one of similar images: --stem {quoted(present[0])}")
         return present[0] if present else None
     if chosen not in present:
         names = listed(present, shown=20) if present else "one without a name"
@@ -150,10 +150,10 @@ def _channels(
         )
     parts = matched(here, old or (), choices.channels, choices.new_channels)
     if choices.new_channels != "averaged" and not any(part.filling == "kept" for part in parts):
-        names = listed(old or (), shown=8)
+        names, same = listed(old or (), shown=8), f"{here[0]}={(old or ('OLD',))[0]}"
         raise UsageError(
             f"no channel here ({listed(here, shown=8)}) has the name of one of the weights ({names})",
-            hint=f"if two are the same, --channel '{here[0]}={(old or ('OLD',))[0]}'; or --new-channels averaged",
+            hint=f"if two are the same, --channel {quoted(same)}; or --new-channels averaged",
         )
     return parts
 

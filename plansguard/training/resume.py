@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoint
 from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument, UnreadableFolder
-from plansguard.core.text import changed, listed
+from plansguard.core.text import changed, listed, quoted
 from plansguard.nnunet import constants
 from plansguard.nnunet.plans_diff import Change, Field, edited
 from plansguard.training.folder_lock import last_run
@@ -248,7 +248,7 @@ def schedule_refusal(point: ResumePoint, trainer: str) -> Refused | None:
         return None
     return Refused(
         f"{point.path} is of {point.state.trainer}: if {trainer} continued it, its learning rate would jump",
-        hint=f"continue it with -tr {point.state.trainer}, in the folder of that name",
+        hint=f"continue it with -tr {quoted(point.state.trainer)}, in the folder of that name",
         obstacle=TrainingObstacle.SCHEDULE_CHANGED,
     )
 

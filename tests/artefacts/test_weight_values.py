@@ -12,6 +12,7 @@ import pytest
 from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
 from plansguard.artefacts.checkpoint.weight_values import not_finite
 from tests.support.models import CHECKPOINT
+from tests.support.safetensors import entry, write
 from tests.support.torchlike import T, save, save_legacy
 
 SHAPE = (3, 2)
@@ -51,10 +52,24 @@ def test_whole_numbers_are_never_wrong(tmp_path: Path) -> None:
     assert not_finite(read_checkpoint(filled(tmp_path / "a.pth", "LongStorage", [b"\xff" * 8] * 6))) == []
 
 
+@pytest.mark.parametrize("value", [math.nan, 1.5])
+def test_a_file_of_safetensors(value: float, tmp_path: Path) -> None:
+    header = {"a": entry("F32", (2,), 0), "b": entry("F32", (2,), 8)}
+    path = write(tmp_path / "a.safetensors", header, struct.pack("<4f", 0, 0, 0, value))
+    assert not_finite(read_checkpoint(path)) == ([] if value == 1.5 else ["b"])
+
+
+@pytest.mark.parametrize("value", [math.nan, 1.5])
+def test_a_file_of_old_torch(value: float, tmp_path: Path) -> None:
+    weights = {"network_weights": {"a": T("0", SHAPE), "b": T("1", SHAPE)}, "init_args": {}, "trainer_name": "x"}
+    path = save_legacy(tmp_path / "old.pth", weights)
+    path.write_bytes(path.read_bytes()[:-4] + struct.pack("<f", value))
+    assert not_finite(read_checkpoint(path)) == ([] if value == 1.5 else ["b"])
+
+
 def test_files_that_are_not_read(tmp_path: Path) -> None:
-    """A file of old torch, one that is gone, and one whose values are cut off."""
+    """A file that is gone, and one whose values are cut off."""
     weights = {"network_weights": {"a": T("0", SHAPE)}, "init_args": {}, "trainer_name": "x"}
-    assert not_finite(read_checkpoint(save_legacy(tmp_path / "old.pth", weights))) == []
     checkpoint = read_checkpoint(save(tmp_path / "new.pth", weights))
     (tmp_path / "new.pth").unlink()
     assert not_finite(checkpoint) == []

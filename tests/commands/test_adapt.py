@@ -114,7 +114,8 @@ def test_the_encoder_alone(workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "options", "reason", "hint"),
     [
-        ({"channel_names": {"0": "CT"}}, (), "no channel here (T1, T2) has the name of one", "--channel 'T1=CT'"),
+        ({"channel_names": {"0": "CT"}}, (), "no channel here (T1, T2) has the name of one", "--channel T1=CT;"),
+        ({"channel_names": {"0": "a'; b"}}, (), "the name of one", """--channel 'T1=a'"'"'; b';"""),
         ({}, ("--channel", "T3=T2"), "the dataset has no T3", "names there: T1, T2"),
         ({}, ("--label", "lesion=x"), "the weights have no x", "names there: background, lesion"),
         ({}, ("--label", "lesion"), "is not NAME=OLD", "lesion=tumour"),
@@ -132,6 +133,22 @@ def test_choices_that_are_missing_or_impossible(
     assert (done.code, done.out) == (2, "")
     assert reason in done.err
     assert hint in done.err
+
+
+@pytest.mark.parametrize(
+    ("output", "hint"),
+    [
+        ("adapted.bin", "-o adapted.pth"),
+        (".", "-o adapted.pth"),
+        ("", "-o adapted.pth"),
+        ("..", "-o ../adapted.pth"),
+        ("/", "-o /adapted.pth"),
+    ],
+)
+def test_outputs_that_are_no_files_of_weights(workspace: Path, output: str, hint: str) -> None:
+    weights(workspace)
+    done = run("adapt", "old.pth", *PLANS[:-1], "-o", output)
+    assert (done.code, done.out, hint in done.err) == (2, "", True), done.err
 
 
 def test_another_network_is_not_adapted(workspace: Path) -> None:

@@ -16,6 +16,7 @@ from plansguard.nnunet.inheritance import modern_architecture, resolve_configura
 from plansguard.nnunet.install.trainer_folder import FOLDER as EXTENSION
 from plansguard.nnunet.network.parameters import counted_once, input_channels, segmentation_heads
 from plansguard.training.stop_reasons import Refused
+from tests.support import checkpoints
 from tests.support.command import run
 from tests.support.safetensors import save
 from tests.support.variants import place
@@ -211,6 +212,40 @@ def test_a_folder_that_is_not_there(workspace: Path) -> None:
     done = run("adapt", "old.pth", "-d", "3", "-p", "nnUNetPlans", "-o", "absent/adapted.pth")
     assert (done.code, done.out) == (2, "")
     assert "cannot write absent/adapted.pth: No such file or directory" in done.err
+
+
+@pytest.mark.parametrize("kind", ["archive", "legacy", "safetensors"])
+def test_the_last_value_is_no_number(workspace: Path, kind: str) -> None:
+    """The first values of a parameter are judged before; all of them when they are read."""
+    import torch
+
+    plans, dataset_json = edit(workspace, CT)
+    network = trained(Path("old.pth"), plans, dataset_json)
+    name = "encoder.stages.2.0.convs.0.conv.weight"
+    with torch.no_grad():
+        network.state_dict()[name].view(-1)[-1] = float("inf")
+    if kind == "safetensors":
+        once = dict(counted_once({name: tuple(value.shape) for name, value in network.state_dict().items()}))
+        save(Path("old.pth"), {name: network.state_dict()[name] for name in once})
+    else:
+        weights = {"network_weights": network.state_dict()}
+        torch.save(weights, "old.pth", _use_new_zipfile_serialization=kind == "archive")
+    names = ("--old-channel", "CT", "--old-label", "background", "--old-label", "kidney", "-c", "3d_fullres")
+    done = run("adapt", "old.pth", "-d", "2", "-p", "nnUNetPlans", "-o", "adapted.pth", *names)
+    assert (done.code, done.out) == (2, "")
+    assert f"contain NaN or infinity, such as {name}" in done.err
+    assert not Path("adapted.pth").exists()
+
+
+@pytest.mark.parametrize("extra", [("bytearray", 8 * 10**9), ("OrderedDict", 1), ("complex", "x")])
+def test_what_else_is_in_the_file_is_not_made(workspace: Path, extra: tuple[str, Any]) -> None:
+    """torch's own loader would call these constructors: they fail, or take all memory."""
+    name, argument = extra
+    module = "collections" if name == "OrderedDict" else "builtins"
+    made = checkpoints.Called(checkpoints.Named(module, name), (argument,))
+    checkpoints.write(Path("old.pth"), *edit(workspace, CT), extra=made)
+    done = run("adapt", "old.pth", "-d", "2", "-p", "nnUNetPlans", "-o", "adapted.pth")
+    assert (done.code, done.err) == (0, "")
 
 
 def test_healthy_adapted_weights_have_no_finding(workspace: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -51,8 +51,8 @@ class Checkpoint(Contents):
     globals: tuple[Global, ...] = ()
     """All that the pickle names."""
     suspicious: tuple[Global, ...] = ()
-    places: Mapping[str, tuple[str, tuple[int, ...], int, int]] | None = None
-    """Of a safetensors file: type, shape, first and last byte of each tensor by its name in the file."""
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Of a file that is no archive: the first byte of each storage, and the one after its last, by ``Tensor.key``."""
     locations: tuple[str, ...] = ()
     """Devices from which its tensors, also the optimizer's, were saved: ``cpu``, ``cuda:0``."""
 
@@ -229,8 +229,7 @@ class _CheckpointReader:
             raise UnreadableDocument(self.path, reason, hint=_FETCH_AGAIN) from error
         self.damage.extend(filter(None, [stored.damage]))
         checkpoint = self.checkpoint(bare_weights(stored.tensors, "in a safetensors file"))
-        places = {name: (one.dtype, one.shape, *stored.places[name]) for name, one in stored.tensors.items()}
-        return replace(checkpoint, places=places)
+        return replace(checkpoint, places=stored.places)
 
     def read_legacy(self, stream: BinaryIO) -> Checkpoint:
         """Read what follows the magic number: version, machine, the object, the keys of the storages, the storages."""
@@ -290,6 +289,7 @@ class _CheckpointReader:
             globals=tuple(self.named),
             suspicious=suspicious(self.named),
             locations=tuple(self.storages.locations),
+            places=self.storages.places,
         )
 
     def pickle_beside(self, suffix: str) -> Any:

@@ -69,4 +69,4 @@ def _entry(name: str, entry: Any) -> tuple[Tensor, int, int]:
         raise ValueError(f"its entry {name[:80]!r} is none of safetensors'")
     if offsets[1] - offsets[0] != prod(shape) * item:
         raise ValueError(f"its entry {name[:80]!r} has another size than its shape")
-    return Tensor(dtype, tuple(shape), "cpu"), offsets[0], offsets[1]
+    return Tensor(dtype, tuple(shape), "cpu", name), offsets[0], offsets[1]

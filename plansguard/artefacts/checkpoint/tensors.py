@@ -33,13 +33,16 @@ _SIZES = {
 class Tensor:
     """One tensor, with torch's name of the dtype (``float32``) and the device that it was saved from (``cuda:0``).
 
-    ``key`` names its storage, whose bytes are in the file; empty where there is none.
+    ``key`` names its storage, whose bytes are in the file; empty where there is none. ``offset`` and ``stride`` are its
+    place there, counted in its numbers; None is the stride of a tensor without gaps.
     """
 
     dtype: str
     shape: tuple[int, ...]
     location: str
     key: str = field(default="", compare=False)
+    offset: int = field(default=0, compare=False)
+    stride: tuple[int, ...] | None = field(default=None, compare=False)
 
 
 class _Storage(NamedTuple):
@@ -61,6 +64,8 @@ class Storages:
         self.items: dict[str, int] = {}
         """Bytes of one of its elements."""
         self.locations: dict[str, None] = {}
+        self.places: dict[str, tuple[int, int]] = {}
+        """First byte of each storage in a file of torch < 1.6, and the one after its last."""
         self.faults = 0
         """Tensors that reach beyond the end of their storage."""
 
@@ -85,7 +90,7 @@ class Storages:
             raise BrokenPickle("a persistent id in it is none of torch's")
         if identifier[0] == "module":  # the class of a whole module, with its source text, in old files
             return identifier[1]
-        kind, storage_type, key, location, count, *_ = (*identifier[:5], None)
+        kind, storage_type, key, location, count, view = (*identifier[:6], None, None)[:6]
         dtype, size = _TYPES.get(storage_type.name if type(storage_type) is Global else "", ("", 0))
         texts = all(type(text) is str and len(text) <= MAX_LOCATION for text in (key, location))
         if kind != "storage" or size == 0 or not texts or not is_shape((count,)):
@@ -93,7 +98,7 @@ class Storages:
         self.sizes.setdefault(key, size * count)
         self.items.setdefault(key, size)
         self.locations[location] = None
-        return _Storage(key, dtype, size, count, location)
+        return _Storage(key if view is None else "", dtype, size, count, location)  # torch < 0.4 writes views
 
     def tensor(self, storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> Tensor:
         """As ``torch._utils._rebuild_tensor`` and ``_rebuild_tensor_v2``."""
@@ -114,7 +119,7 @@ class Storages:
                 last += (extent - 1) * step
             if (last + 1) * size > storage.elements * storage.item:
                 self.faults += 1
-        return Tensor(dtype, shape, storage.location, storage.key)
+        return Tensor(dtype, shape, storage.location, storage.key, offset, stride)
 
     def damage(self, size: Callable[[str], int | None]) -> Iterator[str]:
         """Yield what is wrong with the storages; ``size`` returns the bytes of a key in the file, None for none."""
@@ -148,6 +153,7 @@ class Storages:
             if claimed != self.sizes[key]:
                 yield f"storage {key} has {claimed:,} bytes, its tensors need {self.sizes[key]:,}"
                 return
+            self.places[key] = at - self.sizes[key], at
         missing = len(self.sizes) - len(keys)
         if missing > 0:
             yield f"{missing} of its {len(self.sizes)} storages are missing"

@@ -6,10 +6,9 @@ import struct
 from collections.abc import Iterator
 from itertools import islice
 from math import isfinite
-from pathlib import Path
 
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
-from plansguard.artefacts.checkpoint.safe_zip import SafeZip, open_zip
+from plansguard.artefacts.checkpoint.storage_bytes import StorageBytes, storage_bytes
 from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument
 
@@ -24,24 +23,24 @@ _FORMATS = {"float64": "d", "float32": "f", "float16": "e", "bfloat16": "f"}
 def not_finite(checkpoint: Checkpoint) -> list[str]:
     """Return the parameters of which one of the first values is NaN or infinite.
 
-    Only files of torch 1.6 and later are read. Parts that cannot be read are skipped; `Checkpoint.damage` names them.
+    Parts that cannot be read are skipped; `Checkpoint.damage` names them.
     """
     if not disk.is_file(checkpoint.path):
         return []  # a checkpoint in an archive, or an unpacked one
     try:
-        with open_zip(Path(checkpoint.path), checkpoint.path) as archive:
-            return [*_not_finite(checkpoint, archive)]
+        with storage_bytes(checkpoint) as storages:
+            return [*_not_finite(checkpoint, storages)]
     except UnreadableDocument:
         return []
 
 
-def _not_finite(checkpoint: Checkpoint, archive: SafeZip) -> Iterator[str]:
+def _not_finite(checkpoint: Checkpoint, storages: StorageBytes) -> Iterator[str]:
     judged: dict[tuple[str, str], bool] = {}
     for name, tensor in islice(checkpoint.parameters.items(), _MOST):
-        entry, key = f"{archive.root}/data/{tensor.key}", (tensor.key, tensor.dtype)
-        if tensor.dtype in _FORMATS and tensor.key and entry in archive:
+        key = tensor.key, tensor.dtype
+        if tensor.dtype in _FORMATS and tensor.key and tensor.key in storages:
             if key not in judged:
-                judged[key] = all(map(isfinite, _numbers(archive.head(entry, _READ), tensor.dtype)))
+                judged[key] = all(map(isfinite, _numbers(storages.head(tensor.key, _READ), tensor.dtype)))
             if not judged[key]:
                 yield name
 

@@ -17,7 +17,7 @@ from plansguard.commands.finetune.request import RoadRequest
 from plansguard.core import disk
 from plansguard.core.errors import PlansguardError, known
 from plansguard.core.report import Report
-from plansguard.core.text import counted, listed
+from plansguard.core.text import counted, listed, quoted
 from plansguard.documents.file_names import TRAINING_RECORD_NAME
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.command_line import parse
@@ -127,7 +127,7 @@ def _training(
             return replace(step, state=StepState.BLOCKED, because=because, hint=_CHANNELS)
     if missing := _awaited_predictions(run):
         every = "" if fold == ALL else " and every fold"
-        hint = f"first the same command with -c {run.configuration.get('previous_stage')}{every}"
+        hint = f"first the same command with -c {quoted(str(run.configuration.get('previous_stage')))}{every}"
         step = replace(step, state=StepState.BLOCKED, because=missing, hint=hint)
     if blocked := blocked_by(report):
         return replace(step, state=StepState.BLOCKED, because=blocked)

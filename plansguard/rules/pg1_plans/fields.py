@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from plansguard.core import disk
 from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import brief, listed, nearest
+from plansguard.core.text import brief, listed, nearest, quoted
 from plansguard.nnunet import constants
 from plansguard.nnunet.fields import near
 from plansguard.nnunet.inheritance import InheritanceError
@@ -128,7 +128,7 @@ def configuration_not_found(dataset: Dataset) -> Iterator[Found]:
         return
     names = list(dict.fromkeys(name for plans in judged_plans for name in plans.written))
     meant = nearest(wanted, names) or (names[0] if len(names) == 1 else None)
-    remedy = f"use -c {meant}" if meant else "use one of these"
+    remedy = f"use -c {quoted(meant)}" if meant else "use one of these"
     if wanted in ("3d_lowres", "3d_cascade_fullres") and "3d_fullres" in names:
         remedy = "use -c 3d_fullres: the planner drops 3d_lowres and the cascade when images nearly fit its patch"
     elif wanted.startswith("3d") and names == ["2d"]:
@@ -305,7 +305,7 @@ def plans_not_found(dataset: Dataset) -> Iterator[Found]:
         return
     here = [plans.identifier for plans in dataset.plans]
     elsewhere = _other_datasets_with(dataset, wanted)
-    remedy = f"use -p {nearest(wanted, here) or here[0]}" if here else "plan the dataset first"
+    remedy = f"use -p {quoted(nearest(wanted, here) or here[0])}" if here else "plan the dataset first"
     remedy += ", or bring them here with plansguard migrate"
     if elsewhere:
         remedy = f"{listed(elsewhere)} has plans of that name: did you swap -s and -t, or -sp and -tp? If not, {remedy}"

@@ -128,7 +128,7 @@ def variable_leads_nowhere(setup: Setup) -> Iterator[Found]:
                 remedy=remedy,
             )
         else:
-            remedy = f"correct it, or make the folder: mkdir -p {path}"
+            remedy = f"correct it, or make the folder: mkdir -p {quoted(path)}"
             yield found(folder.at, variable=folder.variable, path=path, what="does not exist", remedy=remedy)
 
 
