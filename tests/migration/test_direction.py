@@ -154,6 +154,13 @@ def test_migrated_plans_are_not_moved_back(workspace: Path, there: str, back: st
     assert "PG417" not in codes(*arguments)
 
 
+@pytest.mark.parametrize(("workflow", "found"), [("finetune", False), ("pretrain", True)])
+def test_plans_for_weights_serve_no_pretraining(workspace: Path, workflow: str, found: bool) -> None:
+    """A training with them asks for the weights (PG737)."""
+    assert run("migrate", "-s", "1", "-t", "2", "-tp", "Brought", "--workflow", workflow).code == 0
+    assert ("PG417" in codes("-s", "1", "-t", "2", "-tp", "Align", "--workflow", "pretrain")) == found
+
+
 def test_one_of_several_equal_plans_is_named_only_if_a_record_tells_which(workspace: Path) -> None:
     """Not the first of them in the alphabet, whose name says nothing."""
     for name in ("A", "B"):

@@ -287,7 +287,8 @@ def plans_already_there(pair: Pair) -> Iterator[Found]:
     """The receiving dataset already has the same plans under another name.
 
     What it checks: no plans in the receiving folder have the same network, input and training fields. Plans that are
-    there under the very name, as after nnU-Net's own move, are no second name: the migration adds their record.
+    there under the very name, as after nnU-Net's own move, are no second name: the migration adds their record. Plans
+    that were migrated for weights do not serve a pretraining: without weights it is refused (PG737).
 
     Why it matters: two names for the same plans are a chance to take the wrong one. Migrated plans have data of their
     own, which are preprocessed a second time. After `--workflow pretrain` the fine-tuning dataset already has the plans
@@ -302,6 +303,9 @@ def plans_already_there(pair: Pair) -> Iterator[Found]:
     from plansguard.subjects.direction import judge_direction, own_plans_like, use_one_of  # only for a migration
 
     twins = own_plans_like(pair) if pair.existing != pair.result.document.raw else []
+    if pair.workflow == "pretrain":
+        records = {plans.identifier: pair.receiving.brought_by(plans) for plans in pair.receiving.plans}
+        twins = [name for name in twins if (record := records.get(name)) is None or record.workflow == "pretrain"]
     if twins and not judge_direction(pair).against:
         yield found(pair.result.at(), identifiers=listed(twins), option=use_one_of(twins))
 
