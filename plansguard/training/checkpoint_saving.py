@@ -154,10 +154,10 @@ class CheckpointSaving(nnUNetTrainer):  # type: ignore[misc]
     def _keep(self, path: Path, step: int) -> None:
         """Keep a checkpoint that was due; the training goes on where that is not possible."""
         every, most = self._options.save_every, self._options.save_limit
-        if path.name != constants.CHECKPOINT_LATEST or not most or not every or step % every:
+        if path.name != constants.CHECKPOINT_LATEST or not most or not every or not step or step % every:
             return
         try:
-            keep(path, step, most)
+            keep(path, step, most, self._state.run)
         except (OSError, UnreadableFolder) as error:
             self.print_to_log_file(f"WARNING: the checkpoint of step {step:,} is not kept: {error}")
 
