@@ -22,6 +22,12 @@ from plansguard.training.schedule import StepSchedule
 #: ``1``: send to the server that MLFLOW_TRACKING_URI names, into the experiment of MLFLOW_EXPERIMENT_NAME.
 MLFLOW = "PLANSGUARD_MLFLOW"
 _EXPERIMENT, _DEFAULT_EXPERIMENT = "MLFLOW_EXPERIMENT_NAME", "nnunet"
+#: A server that does not answer stops the training for as long as these allow: 16 minutes by MLflow's own defaults.
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+}
 #: The tag by which a training that is continued finds its run.
 _TAG = "plansguard.run"
 _STEP = "optimiser_step"
@@ -78,12 +84,12 @@ def is_asked_for() -> bool:
     return True
 
 
-def add_loggers(meta_logger: Any, training: LoggedTraining, warn: Callable[[str], None]) -> None:
+def add_loggers(meta_logger: Any, training: LoggedTraining, write: Callable[[str], None]) -> None:
     """Send what nnU-Net logs with the optimiser's step, to Weights & Biases and to MLflow, where they are asked for."""
     loggers = meta_logger.loggers
     loggers[:] = [WandbInSteps(one, training) if type(one).__name__ == "WandbLogger" else one for one in loggers]
     if is_asked_for():
-        loggers.append(MlflowLogger(training, warn))
+        loggers.append(MlflowLogger(training, write))
 
 
 class WandbInSteps:
@@ -114,10 +120,13 @@ class WandbInSteps:
 class MlflowLogger:
     """Sends to MLflow. A server that does not answer ends the logging, and not the training."""
 
-    def __init__(self, training: LoggedTraining, warn: Callable[[str], None]) -> None:
-        self._training, self._warn = training, warn
+    def __init__(self, training: LoggedTraining, write: Callable[[str], None]) -> None:
+        self._training, self._write = training, write
         self._client: Any = None
         self._run = ""
+        for name, value in _PATIENCE.items():
+            os.environ.setdefault(name, value)
+        write("Connecting to MLflow")
         self._send(self._begin)
 
     def _begin(self) -> None:
@@ -144,7 +153,7 @@ class MlflowLogger:
             call()
         except Exception as error:  # noqa: BLE001 - of any library below mlflow
             self._client = None
-            self._warn(f"WARNING: nothing more is sent to MLflow: {str(error).strip().splitlines()[0]}")
+            self._write(f"WARNING: nothing more is sent to MLflow: {_reason(error)}")
 
     def update_config(self, config: dict[str, Any]) -> None:
         """Nothing: the parameters are known when the run is created."""
@@ -162,3 +171,9 @@ class MlflowLogger:
             self._send(lambda: self._client.log_metric(self._run, key, float(value), step=total))
         if self._client is not None and key == _LAST:
             self._send(lambda: self._client.set_terminated(self._run))
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, without characters that a terminal obeys: its text may come from the server."""
+    line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    return "".join(filter(str.isprintable, line))

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -137,7 +138,36 @@ def test_a_server_that_does_not_answer_ends_the_logging_alone(server: Client, tm
     for epoch in range(3):
         logger.log("lrs", 0.01, epoch)
     logger.log_summary("final_val/foreground_dice", math.nan)
-    assert warnings == ["WARNING: nothing more is sent to MLflow: the server does not answer"]
+    assert warnings == ["Connecting to MLflow", "WARNING: nothing more is sent to MLflow: the server does not answer"]
+
+
+@pytest.mark.parametrize(("text", "shown"), [("", "TimeoutError"), ("\x1b[31mno\x07\nmore", "[31mno")])
+def test_errors_of_any_text(server: Client, tmp_path: Path, text: str, shown: str) -> None:
+    def fail(_name: str) -> None:
+        raise TimeoutError(text)
+
+    server.create_experiment = fail  # type: ignore[method-assign, assignment]
+    written: list[str] = []
+    loggers(training(tmp_path), warnings=written)
+    assert written[1:] == [f"WARNING: nothing more is sent to MLflow: {shown}"]
+
+
+@pytest.mark.slow
+def test_a_server_that_accepts_and_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the user has set is kept; with MLflow's own defaults this would take 16 minutes."""
+    pytest.importorskip("mlflow")
+    for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("PLANSGUARD_MLFLOW", "1")
+    written: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        begun = time.monotonic()
+        loggers(training(tmp_path), warnings=written)
+        assert time.monotonic() - begun < 30
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "1"
+    assert [line.partition(":")[0] for line in written] == ["Connecting to MLflow", "WARNING"]
 
 
 def test_mlflow_that_is_not_installed_is_refused_before_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
