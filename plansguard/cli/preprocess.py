@@ -119,7 +119,11 @@ def preprocess(
     names = (*(configuration or ()), *(more or ()))
     with progress_bar("listing cases"):
         job = prepare(
-            *(workspace, dataset, names, settings), identifier=plans, processes=processes, accept_shared=accept_shared
+            *(workspace, dataset, names, settings),
+            identifier=plans,
+            processes=None if processes is None else dict.fromkeys(names, processes),
+            elsewhere=dask is not None,
+            accept_shared=accept_shared,
         )
         job, unasked = _resumed(job) if resume is not None else (job, frozenset())
     shown = _Shown(outputs)

@@ -143,7 +143,8 @@ def _preprocess(request: GateRequest) -> GateResult:
         if skipped:
             has = f"{plans.path.parent.name}: {plans.identifier} has {', '.join(names) or 'no configurations'}"
             remarks.append(f"{has}; nnU-Net skips {', '.join(skipped)}")
-        options = {"identifier": values.plans_name, "program": program}
+        numbers = _numbers_of_processes(values)
+        options = {"identifier": values.plans_name, "program": program, "processes": numbers}
         jobs.append(preprocess.prepare(workspace, dataset, wanted or skipped, settings, **options))
     hint = "plansguard preprocess does the same and leaves a preprocessing record, which reveals later changes"
     report = merged([job.report for job in jobs])
@@ -163,6 +164,12 @@ def _assert_processes(values: argparse.Namespace) -> None:
             f"-np has {counted(len(values.np), 'number')} for {counted(len(values.c), 'configuration')}",
             hint="nnU-Net takes one number for all of them, or one for each",
         )
+
+
+def _numbers_of_processes(values: argparse.Namespace) -> dict[str, int]:
+    """``-np`` for each configuration."""
+    given = values.np or []
+    return dict(zip(values.c, given * len(values.c) if len(given) == 1 else given, strict=False))
 
 
 def _ids(values: argparse.Namespace) -> list[str]:

@@ -23,6 +23,7 @@ from plansguard.documents import json_document
 from plansguard.documents.file_names import PREPROCESSING_RECORD_ENDING
 from plansguard.documents.recognise import recognise
 from plansguard.nnunet import runtime
+from plansguard.nnunet.command_line import OTHER_PROCESSES, PROCESSES_OF
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, PREPROCESS
 from plansguard.nnunet.install import packages
 from plansguard.nnunet.workspace import Workspace, dataset_id, is_folder_name
@@ -138,15 +139,17 @@ def prepare(
     settings: ActiveSettings,
     *,
     identifier: str | None = None,
-    processes: int | None = None,
+    processes: Mapping[str, int] | None = None,
+    elsewhere: bool = False,
     accept_shared: bool = False,
     program: str | None = None,
     dataset: Dataset | None = None,
 ) -> Job:
     """Find out what preprocessing these configurations of a dataset would do; nothing is written.
 
-    ``identifier`` names the plans, ``processes`` is nnU-Net's -np, ``accept_shared`` lets data be replaced that other
-    plans read and would write differently. ``program`` is nnU-Net's command (default: the installed one). ``dataset``
+    ``identifier`` names the plans, ``processes`` is nnU-Net's -np for each configuration that has one. ``elsewhere`` is
+    whether other machines do it. ``accept_shared`` lets data be replaced that other plans read and would write
+    differently. ``program`` is nnU-Net's command (default: the installed one). ``dataset``
     is the dataset as it will be then, with plans that are not written yet.
 
     Raises UsageError for whatever nnU-Net could not carry out, or would skip with a line in its output.
@@ -162,9 +165,11 @@ def prepare(
             f"nnU-Net is not installed here: there is no command {PREPROCESS}",
             hint="pip install 'plansguard[train]', or run this in the environment that nnU-Net is installed in",
         )
-    report = _report(dataset, plans, configurations, accept_shared, settings)
+    processes = processes or {}
+    numbers = {} if elsewhere else {one.name: _processes(one.name, processes) for one in configurations}
+    report = _report(dataset, plans, configurations, numbers, accept_shared, settings)
     users = dataset.data_users
-    targets = [_target(configuration, users, program, processes) for configuration in _one_per_folder(configurations)]
+    targets = [_target(one, users, program, processes.get(one.name)) for one in _one_per_folder(configurations)]
     return Job(dataset, plans, cases, tuple(targets), report)
 
 
@@ -234,8 +239,18 @@ def _cases(dataset: Dataset) -> frozenset[str]:
     return frozenset(name[: -len(ending) - _CHANNEL] for name in images)
 
 
+def _processes(configuration: str, given: Mapping[str, int]) -> int:
+    """The number of processes that nnU-Net starts."""
+    return given.get(configuration) or PROCESSES_OF.get(configuration, OTHER_PROCESSES)
+
+
 def _report(
-    dataset: Dataset, plans: Plans, configurations: list[Configuration], accept_shared: bool, settings: ActiveSettings
+    dataset: Dataset,
+    plans: Plans,
+    configurations: list[Configuration],
+    processes: Mapping[str, int],
+    accept_shared: bool,
+    settings: ActiveSettings,
 ) -> Report:
     """The report of the rules about the plans; the data that will be replaced, and their records, are left out."""
     without_records = replace(
@@ -245,7 +260,9 @@ def _report(
     )
     reading = Reading(depth="none")
     names = [configuration.name for configuration in configurations]
-    requests = [Request(plans.identifier, name, reading=reading, starts=True) for name in names]
+    requests = [
+        Request(plans.identifier, name, reading=reading, starts=True, processes=processes.get(name)) for name in names
+    ]
     rules = [rule for rule in RULES if rule.info.name in _SHARED or not rule.info.code.startswith(_NOT_ASKED)]
     subjects = [replace(without_records, request=request) for request in requests]
     report = run_rules("preprocess", [str(dataset.folder)], subjects, settings=settings, rules=rules)

@@ -35,6 +35,10 @@ from plansguard.nnunet.printed_commands import CONFIGURATION, DATASET, FOLD, gat
 
 #: The configurations that are preprocessed without -c.
 DEFAULT_CONFIGURATIONS: Final = ("2d", "3d_fullres", "3d_lowres")
+#: Processes that preprocess without -np, and those of all other configurations. Source: preprocess_entry in
+#: experiment_planning/plan_and_preprocess_entrypoints.py.
+PROCESSES_OF: Final[Mapping[str, int]] = {"2d": 8, "3d_fullres": 4, "3d_lowres": 8}
+OTHER_PROCESSES: Final = 4
 #: The beginning of the names of all nnU-Net commands.
 _PREFIX = "nnUNetv2_"
 #: Modules of nnU-Net that are commands: with ``python -m``, or as a file.

@@ -86,7 +86,7 @@ class Request:
     ``trainer`` (``-tr``), ``fold``, ``device``, ``gpus`` and ``typed`` are those of a training that is about to start,
     ``flags`` nnU-Net's other than ``--c`` and ``--val``. ``launcher`` are the words that start nnU-Net's command; None
     for ``plansguard train``. ``starts`` is whether any command of nnU-Net is about to start: what a check reports for
-    information is not repeated then.
+    information is not repeated then. ``processes`` are those of a preprocessing that is about to start on this machine.
     """
 
     plans: str | None = None
@@ -101,6 +101,7 @@ class Request:
     typed: TypedOptions = field(default_factory=TypedOptions)
     launcher: tuple[str, ...] | None = (TRAIN,)
     starts: bool = False
+    processes: int | None = None
 
     @property
     def base_trainer(self) -> str | None:

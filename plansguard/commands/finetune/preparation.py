@@ -103,7 +103,8 @@ def data(context: Context, side: Side, name: str = "preprocess") -> RoadStep:
     job = preprocess.prepare(
         *(context.workspace, dataset.name, names, settings),
         identifier=side.plans,
-        processes=request.processes,
+        processes=None if request.processes is None else dict.fromkeys(names, request.processes),
+        elsewhere=request.elsewhere or request.dask is not None,
         program=runtime.command(PREPROCESS) or PREPROCESS,  # a road can be judged where nnU-Net is not installed
         dataset=dataset,
     )

@@ -31,13 +31,14 @@ class Level(IntEnum):
     DATA = 4
     CHECKPOINT = 5
     WEIGHTS = 6
-    RUN = 7
-    PLANNING = 8
-    PREDICTION = 9
-    PAIR = 10
-    INSTALLATION = 11
-    SETUP = 12
-    RUN_END = 13
+    PREPROCESSING = 7
+    RUN = 8
+    PLANNING = 9
+    PREDICTION = 10
+    PAIR = 11
+    INSTALLATION = 12
+    SETUP = 13
+    RUN_END = 14
 
 
 class Scope(NamedTuple):
@@ -110,6 +111,7 @@ NEEDS: dict[str, Need] = {
     "data": Need(Level.DATA, lambda scope: scope.dataset.data(scope.configuration)),
     "checkpoint": Need(Level.CHECKPOINT, lambda scope: scope.checkpoint),
     "weights": Need(Level.WEIGHTS, lambda scope: scope.dataset.weights(scope.configuration)),
+    "processes": Need(Level.PREPROCESSING, lambda scope: scope.dataset.request.processes),
     "run": Need(Level.RUN, lambda scope: scope.run),
     "planning": Need(Level.PLANNING, lambda scope: scope.planning),
     "prediction": Need(Level.PREDICTION, lambda scope: scope.prediction),

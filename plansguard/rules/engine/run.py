@@ -375,6 +375,8 @@ def _scopes_of(dataset: Dataset) -> Iterator[tuple[Level, Scope]]:
                 yield Level.DATA, scope
             if configuration in loading:
                 yield Level.WEIGHTS, scope
+            if dataset.request.processes is not None:
+                yield Level.PREPROCESSING, scope
     for checkpoint in dataset.checkpoints:
         if not isinstance(checkpoint, UnreadableDocument):  # PG601 reports those
             yield Level.CHECKPOINT, Scope(dataset, checkpoint=checkpoint)

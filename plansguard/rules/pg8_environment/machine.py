@@ -1,11 +1,11 @@
-"""PG820 to PG824: what a machine, a container or a job lets the processes of a training use."""
+"""PG820 to PG826: what a machine, a container or a job lets the processes of a training or preprocessing use."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Iterator
-from math import ceil
+from math import ceil, prod
 from typing import TYPE_CHECKING
 
 from plansguard.core.errors import Absent
@@ -19,9 +19,11 @@ from plansguard.nnunet.network import parameters
 from plansguard.nnunet.network.unet import UnknownNetwork, network_of
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import CONFIGURATION, NUMBER, PLANS, folder_to_train_on
+from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects import machine
-from plansguard.subjects.documents import DatasetJson
-from plansguard.subjects.plans import Configuration
+from plansguard.subjects.dataset import Dataset
+from plansguard.subjects.documents import DatasetJson, Fingerprint
+from plansguard.subjects.plans import Configuration, Plans
 
 if TYPE_CHECKING:
     from plansguard.subjects.training_run import TrainingRun
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 #: Seconds since another process unpacked a case, while it probably unpacks the next ones.
 _JUST_NOW = 60
 _MEBIBYTE = 2**20
+#: Bytes of a process that preprocesses, without its case.
+_PROGRAM = 250_000_000
 #: Open files that most systems allow.
 _ENOUGH_FILES = 1024
 
@@ -230,6 +234,106 @@ def another_training_unpacks(run: TrainingRun, configuration: Configuration) -> 
     if left and 0 <= seconds < _JUST_NOW:
         cases = counted(len(folder.names), "case")
         yield found(Location(str(folder.path)), left=left, cases=cases, seconds=int(seconds))
+
+
+@rule(
+    "PG825",
+    Severity.WARNING,
+    message="{memory} of memory can be used ({source}), and the largest cases take at least {needed} in {processes}",
+    fix="{remedy}",
+    roles=PREPROCESSED,
+)
+def memory_too_small_for_preprocessing(
+    dataset: Dataset,
+    plans: Plans,
+    configuration: Configuration,
+    dataset_json: DatasetJson,
+    fingerprint: Fingerprint,
+    processes: int,
+) -> Iterator[Found]:
+    """The job or container has too little memory for the processes that preprocess.
+
+    What it checks: before a preprocessing on this machine, the memory of the machine, of its control groups and of
+    SLURM's variables, the smallest of them, against the least that the processes take while each has one of the largest
+    cases: 0.25 GB, and the case twice as it is read, or once before and once after resampling, with 4 bytes for each
+    voxel and channel. Resampling takes several times as much.
+
+    Why it matters: the system kills a process, and nnU-Net stops with `Some background worker is 6 feet under`. No
+    message names memory. It has deleted the earlier data by then.
+
+    How to fix: ask for more memory, or take fewer processes (`-np`).
+
+    Example: `sbatch --mem=4G`, and the 8 processes of `2d` for images of 512 x 512 x 600 voxels.
+
+    Evidence: PP-10; nnU-Net issues 2592, 2779; 0.9 GB and 1.7 GB measured with nnU-Net 2.8.1 where this is 0.5 GB: a
+    case of 28 million voxels that is not resampled, and one that is.
+    """
+    memory, cases = machine.here().memory, _bytes_of_cases(plans, configuration, dataset_json, fingerprint)
+    if memory is None:
+        raise Absent("the memory that can be used is not known here")
+    needed = [sum(cases[:count]) + count * _PROGRAM for count in range(processes + 1)]
+    if memory.amount < needed[-1]:
+        fewer = max(count for count, least in enumerate(needed) if least <= memory.amount)
+        command = printed_commands.preprocess(dataset.name, plans.identifier, configuration.name, processes=fewer)
+        yield found(
+            configuration.at(),
+            memory=in_bytes(int(memory.amount)),
+            source=memory.source,
+            processes=_processes(processes),
+            needed=in_bytes(int(needed[-1])),
+            remedy=f"take fewer processes: {command}" if fewer else "ask for more memory",
+        )
+
+
+@rule(
+    "PG826",
+    Severity.INFO,
+    message="{cores} can be used ({source}), and nnU-Net starts {processes} to preprocess",
+    fix="as many as cores are enough, and take less memory: {command}",
+    roles=PREPROCESSED,
+)
+def more_processes_than_cores_to_preprocess(
+    dataset: Dataset, plans: Plans, configuration: Configuration, processes: int
+) -> Iterator[Found]:
+    """There are more processes to preprocess than cores.
+
+    What it checks: before a preprocessing on this machine, the cores that may be used, as PG822 counts them, against
+    `-np`. Without `-np`, nnU-Net starts 8 processes for `2d` and `3d_lowres`, and 4 for all others.
+
+    Why it matters: more processes than cores preprocess no faster, and each takes memory (PG825).
+
+    How to fix: ask for as many cores as nnU-Net starts processes, or give `-np`.
+
+    Example: a job of SLURM without `--cpus-per-task`, which gets one core.
+
+    Evidence: PP-10; nnU-Net issue 2626; experiment_planning/plan_and_preprocess_entrypoints.py.
+    """
+    cores = machine.here().cores
+    if cores is None:
+        raise Absent("the number of cores that can be used is not known here")
+    if processes > max(1, cores.amount):
+        enough = max(1, int(cores.amount))
+        yield found(
+            configuration.at(),
+            cores=machine.in_cores(cores.amount),
+            source=cores.source,
+            processes=_processes(processes),
+            command=printed_commands.preprocess(dataset.name, plans.identifier, configuration.name, processes=enough),
+        )
+
+
+def _bytes_of_cases(
+    plans: Plans, configuration: Configuration, dataset_json: DatasetJson, fingerprint: Fingerprint
+) -> list[float]:
+    """The least that each case takes while it is preprocessed, largest first, without the process itself."""
+    order, spacing = plans.require("transpose_forward"), configuration.require("spacing")
+    if None in spacing or min(spacing, default=0) <= 0 or len(spacing) not in (2, 3):
+        raise Absent(f"configuration {configuration.name} has no spacing that images could be resampled to")
+    resampled = fingerprint.sizes_at(spacing, order)
+    resampled += [fingerprint.shapes[axis] for axis in order[: 3 - len(spacing)]]  # the slices of a 2D configuration
+    channels = len(dataset_json.channels)
+    sizes = zip(map(prod, zip(*fingerprint.shapes, strict=True)), map(prod, zip(*resampled, strict=True)), strict=True)
+    return sorted((4 * channels * (before + max(before, after)) for before, after in sizes), reverse=True)
 
 
 def _machine(run: TrainingRun) -> machine.Machine:

@@ -1,4 +1,4 @@
-"""PG821, PG822: jobs of SLURM. Other limits: test_machine.py."""
+"""PG821, PG822, PG825, PG826: jobs of SLURM. Other limits: test_machine.py."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def job(**variables: str) -> Callable[[Path], Mapping[str, str]]:
     return lambda workspace: {"nnUNet_n_proc_DA": "2", **variables}
 
 
+TWO_PROCESSES = ("nnUNetv2_preprocess", "-d", "2", "-c", "3d_fullres", "-np", "2")
 VARIANTS: tuple[Variant, ...] = (
     Variant(
         "a job with little memory",
@@ -42,6 +43,24 @@ VARIANTS: tuple[Variant, ...] = (
         frozenset({("PG822", PLANS, FULLRES)}),
         twin=READY,
         training=TRAIN,
+        environment=job(SLURM_CPUS_PER_TASK="1"),
+        twin_environment=job(SLURM_CPUS_PER_TASK="2"),
+    ),
+    Variant(
+        "a job with little memory for preprocessing",
+        CT,
+        (),
+        frozenset({("PG825", PLANS, FULLRES)}),
+        command=TWO_PROCESSES,
+        environment=job(SLURM_MEM_PER_NODE="400"),
+        twin_environment=job(SLURM_MEM_PER_NODE="800"),
+    ),
+    Variant(
+        "one core for preprocessing",
+        CT,
+        (),
+        frozenset({("PG826", PLANS, FULLRES)}),
+        command=TWO_PROCESSES,
         environment=job(SLURM_CPUS_PER_TASK="1"),
         twin_environment=job(SLURM_CPUS_PER_TASK="2"),
     ),

@@ -5,6 +5,7 @@ Control groups, mounts and limits are real where the tests may set them; the rea
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -19,12 +20,16 @@ from typing import Any
 
 import pytest
 
+from plansguard.commands.preprocess import prepare
 from plansguard.core.report import Finding, Severity
+from plansguard.nnunet.command_line import OTHER_PROCESSES, PROCESSES_OF
+from plansguard.nnunet.workspace import Workspace
+from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects import machine
 from plansguard.subjects.machine import Limit, Machine, SharedMemory, read_machine
 from tests.conftest import ROOT
 from tests.rules.pg7_run.test_hardware import judged, only, reason
-from tests.rules.pg7_run.trainings import CT, READY
+from tests.rules.pg7_run.trainings import CT, PLANS, READY
 from tests.support.data_folders import DATA, old_format
 from tests.support.variants import ROOTS, place
 
@@ -410,3 +415,59 @@ def test_data_that_nnunet_unpacks(workspace: Path) -> None:
         if running.poll() is None:
             os.killpg(running.pid, signal.SIGKILL)
     assert unpacking() == []
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Preprocessing
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def preprocessing(configuration: str = "3d_fullres", **options: Any) -> dict[str, Finding]:
+    """The findings about the machine before a preprocessing, by code."""
+    workspace, names = Workspace.from_environment(), [configuration]
+    job = prepare(workspace, CT, names, ActiveSettings(), program="nnUNetv2_preprocess", **options)
+    return {finding.code: finding for finding in job.report.findings if finding.code.startswith("PG82")}
+
+
+@pytest.mark.usefixtures("workspace")
+def test_memory_for_preprocessing(on: Any) -> None:
+    on(memory=Limit(600e6, "a container"))
+    finding = preprocessing()["PG825"]
+    assert finding.message == (
+        "600 MB of memory can be used (a container), and the largest cases take at least 1.0 GB in 4 processes"
+    )
+    assert finding.fix.endswith("plansguard preprocess -d 2 -p nnUNetPlans -c 3d_fullres -np 2")
+    assert "in 8 processes" in preprocessing("2d")["PG825"].message
+    assert preprocessing(processes={"3d_fullres": 2}) == preprocessing(elsewhere=True) == {}
+    on(memory=Limit(100e6, "a container"))
+    assert preprocessing(processes={"3d_fullres": 1})["PG825"].fix == "ask for more memory"
+
+
+@pytest.mark.usefixtures("workspace")
+def test_cores_for_preprocessing(on: Any) -> None:
+    on(cores=Limit(2.5, "a container"))
+    finding = preprocessing()["PG826"]
+    assert (finding.severity, "2.5 cores can be used" in finding.message) == (Severity.INFO, True)
+    assert finding.fix.endswith("plansguard preprocess -d 2 -p nnUNetPlans -c 3d_fullres -np 2")
+    assert preprocessing(processes={"3d_fullres": 2}) == preprocessing(elsewhere=True) == {}
+
+
+def test_a_case_takes_more_where_resampling_makes_it_larger(on: Any, workspace: Path) -> None:
+    on(memory=Limit(600e6, "a container"))
+    plans = place(workspace, CT, PLANS)
+    value = json.loads(plans.read_bytes())
+    value["configurations"]["3d_fullres"]["spacing"] = [0.2, 0.2, 0.2]
+    plans.write_text(json.dumps(value))
+    resampled = round(56 * 1.5 / 0.2) * round(66 * 1.2 / 0.2) * round(64 * 1.2 / 0.2)
+    needed = 250e6 + 4 * (56 * 66 * 64 + resampled)
+    message = preprocessing(processes={"3d_fullres": 2})["PG825"].message
+    assert float(message.split("at least ")[1].split(" GB")[0]) == pytest.approx(2 * needed / 1e9, rel=0.05)
+
+
+@pytest.mark.nnunet
+def test_the_processes_that_nnunet_starts() -> None:
+    from nnunetv2.experiment_planning import plan_and_preprocess_entrypoints as entrypoints
+
+    code = inspect.getsource(entrypoints.preprocess_entry)
+    assert f"default_np = {json.dumps(dict(PROCESSES_OF))}" in code
+    assert f"else {OTHER_PROCESSES} for c in args.c" in code
