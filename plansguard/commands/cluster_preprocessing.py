@@ -19,7 +19,7 @@ from uuid import uuid4
 from plansguard.artefacts.data.listing import listing
 from plansguard.commands.preprocess import FolderWork, Job, Target
 from plansguard.core import disk
-from plansguard.core.cluster import CallEnd, ClusterLost, call_each, connected
+from plansguard.core.cluster import CallEnd, ClusterLost, call_each, call_on_all, connected
 from plansguard.core.errors import UsageError
 from plansguard.core.signals import handle_signals
 from plansguard.documents.file_names import CANONICAL_NAMES
@@ -38,6 +38,8 @@ from plansguard.nnunet.workspace import GROUND_TRUTH
 
 #: How long files that another machine wrote may be invisible here: network file systems cache the content of folders.
 VISIBLE_SECONDS = 60
+#: How long to wait until a worker is free and has loaded nnU-Net.
+LOADING_SECONDS = 300
 _WORKERS_DIED = "each worker that began it ended unexpectedly: often for lack of memory"
 _SHARED = "folders and files need the same path on every worker, on a shared file system"
 
@@ -138,7 +140,7 @@ def on_cluster(address: str, job: Job) -> Iterator[Cluster]:
     files = training_cases(job.dataset.raw_folder, _json(dataset_json))
     truth = _labels(job.dataset.raw_folder)
     with connected(address) as client:
-        views = client.run(view, paths, on_error="return")
+        views = _views(client, paths, address)
         for worker, seen in sorted(views.items()):
             _assert_alike(worker, seen, here, paths)
         digests = tuple(str(digest) for digest in here.digests[:2])
@@ -147,8 +149,21 @@ def on_cluster(address: str, job: Job) -> Iterator[Cluster]:
             for target in job.targets
         }
         for one in inputs.values():
-            _assert_case_by_case(client, one)
+            _assert_case_by_case(client, one, address)
         yield Cluster(client, address, len(views), inputs, files, truth)
+
+
+def _views(client: Any, paths: Sequence[str], address: str) -> dict[str, WorkerView | BaseException]:
+    """What each worker has and sees."""
+    try:
+        return call_on_all(client, view, paths)
+    except ClusterLost as lost:
+        raise _lost(address, str(lost)) from lost
+
+
+def _lost(address: str, why: str) -> UsageError:
+    hint = "look into the logs of its scheduler and workers, and start those again that do not answer"
+    return UsageError(f"the Dask cluster at {address!r} is lost: {why}: nothing was deleted", hint=hint)
 
 
 def _assert_alike(worker: str, seen: WorkerView | BaseException, here: WorkerView, paths: Sequence[str]) -> None:
@@ -172,11 +187,15 @@ def _assert_alike(worker: str, seen: WorkerView | BaseException, here: WorkerVie
             raise UsageError(f"the Dask worker {worker} {what} {path}: nothing was deleted", hint=_SHARED)
 
 
-def _assert_case_by_case(client: Any, inputs: Inputs) -> None:
+def _assert_case_by_case(client: Any, inputs: Inputs, address: str) -> None:
     """Let a worker load nnU-Net and the preprocessor; UsageError where that fails."""
+    future = client.submit(replaced_run, inputs, pure=False)
     try:
-        name = client.submit(replaced_run, inputs, pure=False).result()
+        name = future.result(timeout=LOADING_SECONDS)
     except Exception as error:
+        if future.status != "error":  # pending or cancelled: it was not the function that failed
+            why = f"no worker is free within {LOADING_SECONDS} s" if future.status == "pending" else str(error)
+            raise _lost(address, why) from error
         raise UsageError(
             f"the Dask workers cannot load nnU-Net's preprocessing ({type(error).__name__}: {error}): "
             "nothing was deleted",

@@ -5,11 +5,13 @@ The package ``distributed`` is imported where it is used: most commands need non
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
@@ -19,6 +21,8 @@ T = TypeVar("T")
 
 #: How long to wait for a cluster's answer, and for its first worker.
 CONNECT_SECONDS = 10
+#: How long to wait for what every worker answers at once, busy or not: it may have to import plansguard.
+ANSWER_SECONDS = 60
 #: How long work waits for workers when the last one has ended: a new process of a worker has to import torch.
 WORKERLESS_SECONDS = 120
 #: Seconds between two looks at the signals that were received, and between two counts of the workers.
@@ -75,7 +79,20 @@ def connected(address: str) -> Iterator[Any]:
             ) from None
         yield client
     finally:
-        client.close()
+        with _without_log():
+            client.close()
+
+
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Do not log with a traceback what the caller reports: that the scheduler is gone."""
+    logger = logging.getLogger("distributed.client")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 async def _greeted(address: str) -> None:
@@ -88,6 +105,29 @@ async def _greeted(address: str) -> None:
     arguments = Security().get_connection_args("client")
     greeting = connect(address, timeout=CONNECT_SECONDS, **arguments)
     (await asyncio.wait_for(greeting, CONNECT_SECONDS)).abort()
+
+
+def call_on_all(client: Any, function: Callable[[T], object], argument: T) -> dict[str, Any]:
+    """Call ``function`` on all workers at once; return what each returned or raised, by the worker's address.
+
+    ClusterLost where one of them, or the scheduler, does not answer within ANSWER_SECONDS.
+    """
+    answers: SimpleQueue[Any] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(client.run(function, argument, on_error="return"))
+        except Exception as error:  # noqa: BLE001 - raised below
+            answers.put(error)
+
+    Thread(target=ask, daemon=True).start()  # a worker that is stopped answers neither with a result nor with an error
+    try:
+        found = answers.get(timeout=ANSWER_SECONDS)
+    except Empty:
+        raise ClusterLost(f"a worker does not answer within {ANSWER_SECONDS} s") from None
+    if isinstance(found, Exception):
+        raise ClusterLost(f"the scheduler no longer answers ({str(found) or type(found).__name__})") from found
+    return dict(found)
 
 
 def call_each(

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import plansguard
-from plansguard.commands.cluster_preprocessing import _assert_alike, _copy_labels
+from plansguard.commands.cluster_preprocessing import _assert_alike, _assert_case_by_case, _copy_labels
 from plansguard.core import cluster
 from plansguard.core.cluster import connected
 from plansguard.core.errors import UsageError
@@ -286,3 +286,22 @@ def test_a_preprocessor_with_its_own_run(kind: type, name: str, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, place, SimpleNamespace(DefaultPreprocessor=Usual))
     monkeypatch.setattr(case_preprocessing, "_pickled", lambda _: pickle.dumps((kind(), None)))
     assert case_preprocessing.replaced_run(Inputs("plans.json", "dataset.json", ("", ""), (), "2d")) == name
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "said"),
+    [
+        ("pending", TimeoutError(), "is lost: no worker is free within 300 s: nothing was deleted"),
+        ("cancelled", OSError("connection lost"), "is lost: connection lost: nothing was deleted"),
+        ("error", ImportError("no nnU-Net"), "cannot load nnU-Net's preprocessing (ImportError: no nnU-Net)"),
+    ],
+)
+def test_what_failed_before_the_first_case(status: str, error: Exception, said: str) -> None:
+    def result(timeout: float) -> None:
+        raise error
+
+    client = SimpleNamespace(submit=lambda *_, pure: SimpleNamespace(status=status, result=result))
+    inputs = Inputs("plans.json", "dataset.json", ("", ""), (), "2d")
+    with pytest.raises(UsageError) as refused:
+        _assert_case_by_case(client, inputs, "tcp://127.0.0.1:1")
+    assert said in refused.value.reason

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from plansguard.core import cluster as cluster_module
-from plansguard.core.cluster import CallEnd, ClusterLost, call_each, connected
+from plansguard.core.cluster import CallEnd, ClusterLost, call_each, call_on_all, connected
+from tests.support.preprocessing import wait_for
 
 pytestmark = [pytest.mark.nnunet, pytest.mark.slow]
 
@@ -118,3 +124,61 @@ def test_a_cluster_that_loses_its_workers_or_ends_is_reported(monkeypatch: pytes
             ending.close()
             with pytest.raises(ClusterLost, match="the scheduler no longer"):
                 list(ends)
+
+
+def pid(_: str) -> int:
+    return os.getpid()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows stops no processes")
+def test_a_worker_that_does_not_answer(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = call_on_all(client, pid, "")
+    assert len(workers) == 2
+    monkeypatch.setattr(cluster_module, "ANSWER_SECONDS", 2)
+    stopped = next(iter(workers.values()))
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        with pytest.raises(ClusterLost, match="a worker does not answer within 2 s"):
+            call_on_all(client, pid, "")
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+
+
+def test_a_scheduler_that_ends_before_all_have_answered() -> None:
+    def run(*_: Any, **__: Any) -> None:
+        raise OSError("connection lost")
+
+    with pytest.raises(ClusterLost, match=r"the scheduler no longer answers \(connection lost\)"):
+        call_on_all(SimpleNamespace(run=run), pid, "")
+
+
+def test_a_scheduler_that_is_gone_is_not_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its end is reported by an exception; distributed also logs a traceback."""
+    file = tmp_path / "scheduler.json"
+    command = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    words = [sys.executable, "-m", "dask", "worker", "--scheduler-file", str(file), "--no-dashboard", "--nworkers", "1"]
+    with (
+        subprocess.Popen([*command, "--scheduler-file", str(file)], cwd=tmp_path, **quiet) as scheduler,  # type: ignore[call-overload]
+        ended(scheduler),
+    ):
+        wait_for(file.exists)
+        with (
+            subprocess.Popen(words, cwd=tmp_path, **quiet) as worker,  # type: ignore[call-overload]
+            ended(worker),
+            connected(json.loads(file.read_bytes())["address"]) as client,
+        ):
+            future = client.submit(time.sleep, 60, pure=False)
+            scheduler.kill()
+            with pytest.raises(Exception, match="cancelled"):
+                future.result()
+    assert [record.getMessage() for record in caplog.records if record.name == "distributed.client"] == []
+
+
+@contextmanager
+def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """End a process with the block."""
+    try:
+        yield
+    finally:
+        process.kill()
