@@ -48,10 +48,7 @@ def text(planned: PlannedSteps) -> str:
             f"These plans are for pretrained weights: this begins at {GENTLE_RATE:g}. --lr chooses another rate.",
         ]
     elif schedule.rate is None and not schedule.extends:
-        lines += [
-            "",
-            "For -pretrained_weights a lower rate is usual, such as --lr 0.001: 0.01 may undo what was learned.",
-        ]
+        lines += ["", _advice(planned)]
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
@@ -88,6 +85,14 @@ def _is_known(planned: PlannedSteps) -> bool:
 
 def _initial(planned: PlannedSteps) -> float:
     return planned.schedule.rate or (STOCK_RATE if planned.base == DEFAULT_TRAINER else 1.0)
+
+
+def _advice(planned: PlannedSteps) -> str:
+    """Say which rate is usual for pretrained weights, beside that of the base trainer."""
+    example = f"is usual, such as --lr {GENTLE_RATE:g}"
+    if _is_known(planned):
+        return f"For -pretrained_weights a lower rate {example}: {STOCK_RATE:g} may undo what was learned."
+    return f"For -pretrained_weights a low rate {example}; that of {planned.base} is not known."
 
 
 def _title(schedule: StepSchedule) -> str:

@@ -418,7 +418,8 @@ def test_a_trainer_with_a_rate_of_its_own() -> None:
     done = run("steps", "--total", "700", "-tr", "nnUNetTrainerAdam3en4")
     assert "3 of 250 steps, the last of 200" in done.out
     assert "times that of nnUNetTrainerAdam3en4" in done.out
-    assert "0.01" not in done.out.partition("Next:")[0].replace("0.28%", "")
+    assert "0.01" not in done.out.replace("0.28%", "")
+    assert "such as --lr 0.001; that of nnUNetTrainerAdam3en4 is not known." in done.out
 
 
 def test_everything_that_changes_the_result_is_in_the_name() -> None:
