@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from plansguard.core.errors import Absent, UsageError
 from plansguard.nnunet import printed_commands
@@ -13,8 +13,8 @@ from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
 from plansguard.subjects.pretraining import Pretraining, pretraining_of
 from plansguard.training.planned_steps import PlannedSteps
-from plansguard.training.schedule import StepSchedule
-from plansguard.training.trainer_name import gentle_trainer, trainer_name
+from plansguard.training.schedule import GENTLE_RATE, StepSchedule
+from plansguard.training.trainer_name import trainer_name
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ def planned(workspace: Workspace, request: StepsRequest) -> PlannedSteps:
         batch_size, cases = training_data(*chosen, request.fold)
         weights = None if schedule.extends else weights_for(*chosen)
     gentle = weights is not None and schedule.rate is None
-    trainer = gentle_trainer(request.trainer, schedule) if gentle else trainer
+    if gentle:
+        schedule = replace(schedule, rate=GENTLE_RATE)
+        trainer = trainer_name(request.trainer, schedule)
     place = request.dataset or DATASET, request.configuration or CONFIGURATION, request.fold
     path, flags = None if weights is None else weights.path, ["--c"] if schedule.extends else []
     train = printed_commands.train(*place, plans=request.plans, trainer=trainer, flags=flags, weights=path)

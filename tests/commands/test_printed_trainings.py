@@ -159,6 +159,7 @@ def test_next_after_steps(workspace: Path, rate: list[str]) -> None:
     (training,) = after_next(done)
     assert complaints(training) == set()
     assert f"-tr nnUNetTrainer_500steps_lr{'5en4' if rate else '1en3'} " in training
+    assert f"learning rate   {'0.0005' if rate else '0.001'}, falling" in done.out
 
 
 def test_next_after_fit(workspace: Path) -> None:
