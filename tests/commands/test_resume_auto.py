@@ -91,7 +91,8 @@ def test_a_training_in_progress_is_left_alone(workspace: Path, edits: list[Edit]
         assert other.stdout.readline() == "held\n"
         done = typed(workspace, edits, "--output", "json")
     assert done.code == 1
-    assert "PG739" in {one["code"] for one in done.json["findings"] if one["severity"] == "error"}
+    fixes = {one["code"]: one["fix"] for one in done.json["findings"] if one["severity"] == "error"}
+    assert fixes["PG739"] == "wait for it to end, or end it; then the same command continues"
     assert "would run" not in done.err
 
 

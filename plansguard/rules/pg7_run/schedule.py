@@ -318,7 +318,7 @@ def num_epochs_set_too_late(run: TrainingRun) -> Iterator[Found]:
     "PG739",
     Severity.ERROR,
     message="{who}, is training into {folder}",
-    fix="wait for it to end, or end it; then continue with --c",
+    fix="wait for it to end, or end it; then {then}",
 )
 def training_in_progress(run: TrainingRun) -> Iterator[Found]:
     """Another process is training into the same folder of results at this moment.
@@ -338,7 +338,9 @@ def training_in_progress(run: TrainingRun) -> Iterator[Found]:
 
     who = None if run.validates else holder(run.output_folder)
     if who is not None:
-        yield found(run.at, who=who, folder=f"{run.model_folder.name}/{run.output_folder.name}")
+        folder = f"{run.model_folder.name}/{run.output_folder.name}"
+        then = "the same command continues" if run.resumes else "continue with --c"
+        yield found(run.at, who=who, folder=folder, then=then)
 
 
 def _schedule(run: TrainingRun) -> StepSchedule:

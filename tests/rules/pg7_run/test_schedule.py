@@ -142,6 +142,7 @@ def test_a_training_in_progress(workspace: Path) -> None:
         assert other.stdout.readline() == "held\n"
         (found,) = reported("PG739")
         assert f"process {other.pid} on " in found.message
+        assert found.fix == "wait for it to end, or end it; then continue with --c"
         other.kill()
     assert reported("PG739") == []
 
