@@ -21,7 +21,7 @@ from plansguard.commands.preprocess import FolderWork, Job, Target
 from plansguard.core import disk
 from plansguard.core.cluster import CallEnd, ClusterLost, call_each, call_on_all, connected
 from plansguard.core.errors import UsageError
-from plansguard.core.signals import handle_signals
+from plansguard.core.signals import STOP_REQUESTS, handle_signals
 from plansguard.documents.file_names import CANONICAL_NAMES
 from plansguard.nnunet import runtime
 from plansguard.nnunet.case_preprocessing import (
@@ -67,7 +67,7 @@ class Cluster:
         received: list[int] = []
         failures: dict[str, str] = {}
         cause = ""
-        with handle_signals(("SIGINT", "SIGTERM", "SIGHUP"), lambda number, _: received.append(number)):
+        with handle_signals(STOP_REQUESTS, lambda number, _: received.append(number)):
             try:
                 cases = self._emptied(target, folder)
                 for done, end in enumerate(_ends(self.client, cases, lambda: bool(received)), 1):

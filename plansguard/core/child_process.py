@@ -11,7 +11,7 @@ from threading import Lock, Thread
 from types import FrameType
 from typing import NamedTuple
 
-from plansguard.core.signals import handle_signals
+from plansguard.core.signals import STOP_REQUESTS, handle_signals
 
 
 def execute(
@@ -32,7 +32,7 @@ def execute(
         if group is not None:
             _send(group, number)
 
-    with handle_signals(("SIGINT", "SIGTERM", "SIGHUP"), forward):
+    with handle_signals(STOP_REQUESTS, forward):
         environment = {**os.environ, **(variables or {})}
         child = subprocess.Popen(command, start_new_session=True, pass_fds=lock, env=environment)
         early, group = tuple(received), child.pid
@@ -59,7 +59,7 @@ def execute_together(
     are those of `execute`.
     """
     together = _Together(children, lock)
-    with handle_signals(("SIGINT", "SIGTERM", "SIGHUP"), together.forward):
+    with handle_signals(STOP_REQUESTS, together.forward):
         threads = [Thread(target=together.work, args=(slot,)) for slot in slots]
         for thread in threads:
             thread.start()

@@ -11,6 +11,8 @@ from types import FrameType
 #: Called with the number of the signal and the interrupted stack frame.
 Handler = Callable[[int, FrameType | None], None]
 
+#: Signals that ask plansguard, and what it runs, to stop. SLURM sends the last one before the time limit of a job.
+STOP_REQUESTS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 
 #: Signals that ask a process to end, and whose default is to end it without any clean-up.
 _ENDING = ("SIGTERM", "SIGHUP")

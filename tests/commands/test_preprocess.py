@@ -436,7 +436,7 @@ def alive(number: int) -> bool:
 
 
 @posix_only
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_signals_are_passed_on(workspace: Path, log: Log, steps: Steps, number: signal.Signals) -> None:
     """To plansguard alone, as a batch system sends them: nnU-Net must not go on without it."""
     steps("hang")
@@ -446,7 +446,7 @@ def test_signals_are_passed_on(workspace: Path, log: Log, steps: Steps, number: 
         assert running.wait(60) == 128 + number
     wait_for(lambda: not alive(child))
     assert [line for line in log() if line.startswith("run")] == ["run -d 2 -plans_name nnUNetPlans -c 3d_fullres"]
-    if number != signal.SIGHUP:
+    if number in (signal.SIGINT, signal.SIGTERM):
         assert log()[-1] == f"signal {number}"
     assert record_of(workspace)["finished"] is None
     assert "PG542" in codes()

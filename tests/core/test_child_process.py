@@ -44,8 +44,10 @@ def test_after_a_failure_no_other_one_starts(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
-def test_a_signal_reaches_all_that_run() -> None:
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_signal_reaches_all_that_run(name: str) -> None:
+    number = getattr(signal, name)
     children = [child(str(number), "import time; time.sleep(60)") for number in range(3)]
-    threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    threading.Timer(1, os.kill, (os.getpid(), number)).start()
     codes, received = execute_together(children, (), [{}, {}])
-    assert (codes, received) == ([-signal.SIGTERM, -signal.SIGTERM, None], signal.SIGTERM)
+    assert (codes, received) == ([-number, -number, None], number)
