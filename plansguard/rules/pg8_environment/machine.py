@@ -298,7 +298,8 @@ def more_processes_than_cores_to_preprocess(
     """There are more processes to preprocess than cores.
 
     What it checks: before a preprocessing on this machine, the cores that may be used, as PG822 counts them, against
-    `-np`. Without `-np`, nnU-Net starts 8 processes for `2d` and `3d_lowres`, and 4 for all others.
+    `-np`. Without `-np`, nnU-Net starts 8 processes for `2d` and `3d_lowres`, and 4 for all others. A machine that is
+    small as a whole is not reported.
 
     Why it matters: more processes than cores preprocess no faster, and each takes memory (PG825).
 
@@ -311,7 +312,7 @@ def more_processes_than_cores_to_preprocess(
     cores = machine.here().cores
     if cores is None:
         raise Absent("the number of cores that can be used is not known here")
-    if processes > max(1, cores.amount):
+    if cores.source != machine.WHOLE and processes > max(1, cores.amount):
         enough = max(1, int(cores.amount))
         yield found(
             configuration.at(),

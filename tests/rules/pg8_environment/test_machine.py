@@ -448,6 +448,9 @@ def test_cores_for_preprocessing(on: Any) -> None:
     on(cores=Limit(2.5, "a container"))
     finding = preprocessing()["PG826"]
     assert (finding.severity, "2.5 cores can be used" in finding.message) == (Severity.INFO, True)
+    on(cores=Limit(2, machine.WHOLE))
+    assert preprocessing() == {}
+    on(cores=Limit(2.5, "a container"))
     assert finding.fix.endswith("plansguard preprocess -d 2 -p nnUNetPlans -c 3d_fullres -np 2")
     assert preprocessing(processes={"3d_fullres": 2}) == preprocessing(elsewhere=True) == {}
 
