@@ -21,6 +21,8 @@ _SYSTEM = Path("/")
 _MEGABYTE, _KILOBYTE = 2**20, 2**10
 #: Bytes: files of /proc and /sys that are read have a few lines.
 _LONGEST = 2**16
+#: No machine has more of anything.
+_MOST = 2**63
 
 
 class Limit(NamedTuple):
@@ -75,10 +77,10 @@ def _cores(environment: Mapping[str, str], root: Path) -> Iterator[Limit]:
         quota, period = _numbers(folder / "cpu.max")
         if quota is None:
             quota, period = (_number(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
-        if quota is not None and quota > 0 and period:
+        if quota and period:
             yield Limit(quota / period, _named(folder, root))
     for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
-        count = whole(environment.get(name))
+        count = _count(environment.get(name))
         if count:
             yield Limit(count, name)
             return
@@ -86,15 +88,15 @@ def _cores(environment: Mapping[str, str], root: Path) -> Iterator[Limit]:
 
 def _memory(environment: Mapping[str, str], root: Path) -> Iterator[Limit]:
     for line in _text(root / "proc/meminfo").splitlines():
-        if line.startswith("MemTotal:") and (total := whole(line.split()[1])) is not None:
+        if line.startswith("MemTotal:") and (total := _count("".join(line.split()[1:2]))):
             yield Limit(total * _KILOBYTE, WHOLE)
     for folder in _cgroups(root, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
-            if (most := _number(folder / name)) is not None and most > 0:
+            if most := _number(folder / name):
                 yield Limit(most, _named(folder, root))
-    of_node, of_core = (whole(environment.get(f"SLURM_MEM_PER_{name}")) for name in ("NODE", "CPU"))
-    cores = whole(environment.get("SLURM_CPUS_ON_NODE"))
-    if of_node:  # 0 is all memory of the node
+    of_node, of_core = (_count(environment.get(f"SLURM_MEM_PER_{name}")) for name in ("NODE", "CPU"))
+    cores = _count(environment.get("SLURM_CPUS_ON_NODE"))
+    if of_node:  # 0, which is all memory of the node, sets no limit
         yield Limit(of_node * _MEGABYTE, "SLURM_MEM_PER_NODE")
     elif of_core and cores:
         yield Limit(of_core * cores * _MEGABYTE, "SLURM_MEM_PER_CPU")
@@ -123,9 +125,15 @@ def _named(folder: Path, root: Path) -> str:
 
 
 def _numbers(path: Path) -> tuple[int | None, int | None]:
-    """The two numbers of a file; None for a word such as ``max``, and where there is no such file."""
+    """The two counts of a file; None for a word such as ``max``, and where there is no such file."""
     first, second = (*_text(path).split(), "", "")[:2]
-    return whole(first), whole(second)
+    return _count(first), _count(second)
+
+
+def _count(text: str | None) -> int | None:
+    """The number from 1 to _MOST in a text; None for any other, which limits nothing, and where there is no number."""
+    number = whole(text)
+    return number if number is not None and 0 < number <= _MOST else None
 
 
 def _number(path: Path) -> int | None:

@@ -219,6 +219,23 @@ def test_cores_of_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert read_machine({"SLURM_CPUS_PER_TASK": "all"}, tmp_path).cores == (64, "this machine")
 
 
+@pytest.mark.parametrize("number", ["-1", "0", "abc", "1e9999", "", "1.5", "9" * 300, "1" * 4300])
+@pytest.mark.parametrize("cores", ["-1", "4", "9" * 300])
+def test_impossible_numbers_limit_nothing(tmp_path: Path, number: str, cores: str) -> None:
+    variables = {"SLURM_MEM_PER_NODE": number, "SLURM_CPUS_PER_TASK": number, "SLURM_CPUS_ON_NODE": cores}
+    files = {"sys/fs/cgroup/cpu.max": f"{number} {cores}", "proc/meminfo": f"MemTotal: {number} kB\n"}
+    files["proc/self/cgroup"] = "0::/\n"
+    found = read_machine(variables, system(tmp_path, files))
+    of_core = read_machine({"SLURM_MEM_PER_CPU": number, "SLURM_CPUS_ON_NODE": cores}, tmp_path)
+    assert found.cores is not None
+    assert found.cores.amount > 0
+    assert (found.memory, of_core.memory) == (None, None)
+
+
+def test_a_file_that_breaks_off(tmp_path: Path) -> None:
+    assert read_machine({}, system(tmp_path, {"proc/meminfo": "MemTotal:\n"})).memory is None
+
+
 def test_a_system_that_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As macOS, and Windows, which has no limit of open files."""
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
