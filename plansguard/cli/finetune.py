@@ -214,7 +214,7 @@ def _run(typed: Namespace) -> NoReturn:
     _show(road, outputs, err=typed.prints is not None)
     if road.is_blocked:
         typer.echo("", err=True)
-        print_wrapped("Nothing was started. Fix what blocks the road; the same command then continues.", err=True)
+        print_wrapped("Nothing was started. Fix what blocks the road, and start it again.", err=True)
         raise typer.Exit(1)
     if typed.prints is not None:
         _print_script(typed, road, workspace, seconds)

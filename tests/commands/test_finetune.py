@@ -217,7 +217,7 @@ def test_a_device_that_is_not_there() -> None:
 def test_a_blocked_road_starts_nothing() -> None:
     done = run(*ROAD, "-device", "cuda")
     assert done.code == 1
-    assert "Nothing was started. Fix what blocks the road; the same command then continues." in done.err
+    assert "Nothing was started. Fix what blocks the road, and start it again." in done.err
 
 
 ALL_CASES = ("lung_000", "lung_001", "lung_002", "lung_003")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from plansguard.core import disk
 from plansguard.rules.engine.helpers import is_in_place, migration_of
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Plans
@@ -46,7 +47,8 @@ def other_channels(dataset: Dataset, weights: Weights) -> str:
     """The command that adapts weights of other input channels, where it makes them load."""
     from plansguard.subjects.adaptation import adapting_command
 
-    if not is_in_place(dataset) or all(obstacle.kind != "channels" for obstacle in weights.obstacles):
+    is_written = disk.is_file(weights.configuration.plans.path)  # a migration is judged before
+    if not (is_written and is_in_place(dataset)) or all(one.kind != "channels" for one in weights.obstacles):
         return _OF_OTHER_CHANNELS
     command = adapting_command(weights, dataset, weights.checkpoint.path)
     return f"adapt the weights first: {command}" if command else _OF_OTHER_CHANNELS

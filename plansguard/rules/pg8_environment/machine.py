@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from math import ceil, prod
 from typing import TYPE_CHECKING
 
+from plansguard.core import disk
 from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import counted, in_bytes
@@ -21,7 +22,6 @@ from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import CONFIGURATION, NUMBER, PLANS, folder_to_train_on
 from plansguard.rules.engine.needs import PREPROCESSED
 from plansguard.subjects import machine
-from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.documents import DatasetJson, Fingerprint
 from plansguard.subjects.plans import Configuration, Plans
 
@@ -244,7 +244,6 @@ def another_training_unpacks(run: TrainingRun, configuration: Configuration) -> 
     roles=PREPROCESSED,
 )
 def memory_too_small_for_preprocessing(
-    dataset: Dataset,
     plans: Plans,
     configuration: Configuration,
     dataset_json: DatasetJson,
@@ -274,14 +273,13 @@ def memory_too_small_for_preprocessing(
     needed = [sum(cases[:count]) + count * _PROGRAM for count in range(processes + 1)]
     if memory.amount < needed[-1]:
         fewer = max(count for count, least in enumerate(needed) if least <= memory.amount)
-        command = printed_commands.preprocess(dataset.name, plans.identifier, configuration.name, processes=fewer)
         yield found(
             configuration.at(),
             memory=in_bytes(int(memory.amount)),
             source=memory.source,
             processes=_processes(processes),
             needed=in_bytes(int(needed[-1])),
-            remedy=f"take fewer processes: {command}" if fewer else "ask for more memory",
+            remedy=f"take fewer processes: {_with(fewer, plans, configuration)}" if fewer else "ask for more memory",
         )
 
 
@@ -293,7 +291,7 @@ def memory_too_small_for_preprocessing(
     roles=PREPROCESSED,
 )
 def more_processes_than_cores_to_preprocess(
-    dataset: Dataset, plans: Plans, configuration: Configuration, processes: int
+    plans: Plans, configuration: Configuration, processes: int
 ) -> Iterator[Found]:
     """There are more processes to preprocess than cores.
 
@@ -319,8 +317,16 @@ def more_processes_than_cores_to_preprocess(
             cores=machine.in_cores(cores.amount),
             source=cores.source,
             processes=_processes(processes),
-            command=printed_commands.preprocess(dataset.name, plans.identifier, configuration.name, processes=enough),
+            command=_with(enough, plans, configuration),
         )
+
+
+def _with(processes: int, plans: Plans, configuration: Configuration) -> str:
+    """The preprocessing by so many processes; only the option before the plans are written, as in a road."""
+    if not disk.is_file(plans.path):
+        return f"-np {processes}"
+    dataset = plans.path.absolute().parent.name
+    return printed_commands.preprocess(dataset, plans.identifier, configuration.name, processes=processes)
 
 
 def _bytes_of_cases(
