@@ -247,7 +247,7 @@ def test_a_prolog_of_the_node_drains_it(slurm: Cluster, tmp_path: Path) -> None:
     try:
         assert slurm.run("srun", "echo", "runs", variables={"PLANSGUARD_CHECK": "-d 2"}).returncode != 0
         assert (tmp_path / "seen").read_text() == "seen: \n"
-        assert "drain" in slurm.run("sinfo", "--noheader", "--format=%T").stdout
+        wait_until(lambda: "drain" in slurm.run("sinfo", "--noheader", "--format=%T").stdout)
     finally:
         slurm.configure(Prolog=None)
         slurm.run("scontrol", "update", "nodename=ALL", "state=resume")

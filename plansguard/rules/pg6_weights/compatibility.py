@@ -144,9 +144,9 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
     at least their network, as grafted ones do. Without `-p`, nnU-Net takes `nnUNetPlans`, and so does this comparison.
     A warning where the weights load and PG625 has only differences for information.
 
-    Why it matters: other plans train than those of the weights: another network refuses the weights, else spacing and
-    normalization are silently wrong. Every version of nnU-Net's instructions leaves `-p` out of the last command, and
-    the default plans train.
+    Why it matters: other plans train than those of the weights: they do not load, or spacing and normalization are
+    silently wrong. Every version of nnU-Net's instructions leaves `-p` out of the last command, and the default plans
+    train.
 
     How to fix: name the right plans with `-p`.
 
@@ -371,13 +371,14 @@ def _misfit(dataset: Dataset, weights: Weights, *kinds: str, remedy: str = "") -
     causes = [obstacle for obstacle in obstacles if obstacle.kind in kinds]
     if causes and (obstacles[0].kind in kinds or "channels" in kinds):
         more = f" and {counted(len(causes) - 1, 'more difference')}" if len(causes) > 1 else ""
-        reported = all(obstacle.kind != "channels" for obstacle in obstacles) and _fitting_plans(dataset, weights)
+        of_channels = any(obstacle.kind == "channels" for obstacle in obstacles)
+        fix = "use the plans that fit, see PG624" if not of_channels and _fitting_plans(dataset, weights) else None
         yield found(
             place_of_obstacle(configuration, causes[0]),
             changed=[configuration.at()],
             cause=f"{causes[0].clause}{more}",
             causes=[obstacle.what for obstacle in causes],
-            fix="use the plans that fit, see PG624" if reported else None,
+            fix="the channels differ as well: begin with PG621" if of_channels and "channels" not in kinds else fix,
             migrate=migration(dataset, weights),
             remedy=remedy,
             key=next((obstacle.key for obstacle in obstacles if obstacle.key), None),
