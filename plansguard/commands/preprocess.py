@@ -149,8 +149,8 @@ def prepare(
 
     ``identifier`` names the plans, ``processes`` is nnU-Net's -np for each configuration that has one. ``elsewhere`` is
     whether other machines do it. ``accept_shared`` lets data be replaced that other plans read and would write
-    differently. ``program`` is nnU-Net's command (default: the installed one). ``dataset``
-    is the dataset as it will be then, with plans that are not written yet.
+    differently. ``program`` is nnU-Net's command (default: the installed one). ``dataset`` is the dataset as it will be
+    then, with plans that are not written yet.
 
     Raises UsageError for whatever nnU-Net could not carry out, or would skip with a line in its output.
     """

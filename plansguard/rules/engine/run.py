@@ -147,11 +147,14 @@ class _ByRole(dict[str, list[_Applicable]]):
     def __init__(self, rules: Sequence[Rule]) -> None:
         super().__init__()
         self._rules = rules
+        #: Role of the dataset -> the needs of rules that its scopes share.
+        self.of_dataset: dict[str, list[str]] = {}
 
     def __missing__(self, role: str) -> list[_Applicable]:
         rules = [rule for rule in self._rules if role in rule.roles]
-        self[role] = [_Applicable(rule for rule in rules if rule.level is level) for level in Level]
-        return self[role]
+        levels = self[role] = [_Applicable(rule for rule in rules if rule.level is level) for level in Level]
+        self.of_dataset[role] = [*dict.fromkeys(name for one in levels for name in one.of_dataset)]
+        return levels
 
 
 class _Results:
@@ -186,8 +189,7 @@ class _Results:
             self.datasets.add(dataset.name)
         self._closed.update((one.path, one) for one in dataset.checkpoints if isinstance(one, UnreadableFolder))
         applicable = self._applicable[dataset.role]
-        needs = [*dict.fromkeys(name for one in applicable for name in one.of_dataset)]
-        of_dataset = self._known_of(Scope(dataset), needs)
+        of_dataset = self._known_of(Scope(dataset), self._applicable.of_dataset[dataset.role])
         ran: set[int] = set()
         for level, scope in _scopes_of(dataset):
             ran |= self._run(level, scope, of_dataset.copy())
