@@ -31,13 +31,21 @@ def misfit(
         if _HEAD in name and stored.get(name) != shape:
             there = f"{times(stored[name])} in the weights" if name in stored else "missing in the weights"
             return f"{name} is {times(shape)} here and {there}"
+    return "" if theirs is None else other_classes(dataset_json, theirs, "the weights")
+
+
+def other_classes(dataset_json: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> str:
+    """How the classes differ by their names and order, as a clause; empty if they do not, or are not known.
+
+    ``where`` is what ``theirs`` is the dataset.json of.
+    """
     try:
-        ours, other = (_classes(side) for side in (dataset_json, theirs or dataset_json))
+        ours, other = (_classes(side) for side in (dataset_json, theirs))
     except UnknownNetwork:
         return ""
-    if ours != other:
-        return f"the classes are {listed(ours, shown=8)} here and {listed(other, shown=8)} in the weights"
-    return ""
+    return (
+        "" if ours == other else f"the classes are {listed(ours, shown=8)} here and {listed(other, shown=8)} in {where}"
+    )
 
 
 def _classes(dataset_json: Mapping[str, Any]) -> list[str]:

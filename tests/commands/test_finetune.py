@@ -248,6 +248,12 @@ def test_a_cascade_needs_as_many_labels(workspace: Path) -> None:
     assert (trained["state"], trained["because"]) == ("blocked", "2 input channels here, 3 in the pretraining")
 
 
+def test_layers_that_are_kept_are_of_the_same_classes() -> None:
+    """This is known before the pretraining."""
+    trained = step(road("-f", "0", "--pretrain-steps", "50", "--keep-head"), "train")
+    assert (trained["state"], "the classes are " in trained["because"]) == ("blocked", True)
+
+
 def training_of_cascade(
     workspace: Path, predicted: tuple[str, ...], labels: dict[str, int] | None = None
 ) -> dict[str, Any]:

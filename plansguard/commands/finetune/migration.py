@@ -9,11 +9,16 @@ from plansguard.commands.finetune.datasets import Context, Side, blocked_by
 from plansguard.commands.finetune.request import RoadRequest
 from plansguard.core.report import Report
 from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
-from plansguard.migration.plan import Migration, MigrationRequest
+from plansguard.migration.plan import Migration, MigrationRequest, receiving_dataset
 from plansguard.migration.plan import plan as plan_migration
+from plansguard.migration.source_dataset import giving_dataset, names_a_path
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.workspace import DATASET_NAME
 from plansguard.records.migration import DERIVE
+from plansguard.rules import RULES
+from plansguard.rules.engine.acceptance import accept
+from plansguard.rules.engine.run import run_rules
+from plansguard.subjects.pair import DatasetPair
 from plansguard.subjects.request import Request
 from plansguard.subjects.road import RoadStep, StepState
 
@@ -44,6 +49,9 @@ def migration_step(
         "migrate", StepState.NEEDED, f"there is no {path.name}", command(options=context.accepted), writes=(path,)
     )
     if side.unplanned:
+        report = context.add(_before_planning(context, side, source, source_plans))
+        if blocked := blocked_by(report):
+            step = replace(step, state=StepState.BLOCKED, because=blocked)
         return replace(step, unjudged=side.unplanned), None
     asked = MigrationRequest(
         *(source, side.dataset.name, side.plans, source_plans, request.workflow),
@@ -69,6 +77,24 @@ def migration_step(
     if blocked := blocked_by(migration.report):
         return replace(step, state=StepState.BLOCKED, because=blocked), migration
     return replace(step, state=StepState.STALE if cause else StepState.NEEDED), migration
+
+
+def _before_planning(context: Context, side: Side, source: str, source_plans: str | None) -> Report:
+    """What both datasets show about the migration before its plans are made."""
+    workspace, request = context.workspace, context.request
+    if names_a_path(workspace, source):
+        giving, _ = giving_dataset(workspace, source, source_plans, request.workflow)
+    else:
+        giving = receiving_dataset(workspace, source)  # there may be nothing but raw data
+    report = run_rules(
+        "finetune",
+        (giving.name, side.dataset.name),
+        (),
+        pair=DatasetPair(giving, side.dataset),
+        settings=request.settings(side.dataset.folder),
+        rules=[rule for rule in RULES if "datasets" in rule.needs],
+    )
+    return accept(report, request.accepted)
 
 
 def _was_added(side: Side, configuration: str) -> bool:

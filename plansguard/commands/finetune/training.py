@@ -15,7 +15,7 @@ from plansguard.commands.check import weights_from
 from plansguard.commands.finetune.datasets import Context, Side, blocked_by
 from plansguard.commands.finetune.request import RoadRequest
 from plansguard.core import disk
-from plansguard.core.errors import PlansguardError, known
+from plansguard.core.errors import Absent, PlansguardError, known
 from plansguard.core.report import Report
 from plansguard.core.text import counted, listed, quoted
 from plansguard.documents.file_names import TRAINING_RECORD_NAME
@@ -30,10 +30,13 @@ from plansguard.records.recorded_documents import DATA
 from plansguard.records.verify import verify
 from plansguard.rules.pg5_data.helpers import cases_of, requested_folds
 from plansguard.rules.pg7_run.hardware import checkpoint_size, gpu_memory_needed
+from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import configuration_of, plans_of
+from plansguard.subjects.pair import dataset_json_of
 from plansguard.subjects.request import Reading, TypedOptions
 from plansguard.subjects.road import RoadStep, StepState
 from plansguard.subjects.training_run import TrainingRun
+from plansguard.training.kept_head import other_classes
 from plansguard.training.options import DEFAULT_SAVE_EVERY, Options
 from plansguard.training.resume import validated
 from plansguard.training.trainer_name import StepName, options_of, trainer_name
@@ -45,6 +48,7 @@ _OF_THIS_MACHINE = frozenset(
     """.split()
 )
 _CHANNELS = "the second stage of a cascade has one more for each foreground label, so that both datasets need as many"
+_HEAD = "--keep-head keeps the layers of equal classes only: give both datasets the same labels, or leave it out"
 #: No more than this many changes of a finished training, or missing predictions, are named.
 _NAMED = 2
 
@@ -53,13 +57,13 @@ _NAMED = 2
 class StartingWeights:
     """The weights of a fine-tuning: the path that nnU-Net reads, and what is in it where that can be read already.
 
-    The path is a placeholder where it is not known. ``channels`` are the input channels of the second
-    stage of a cascade that a step of the road pretrains, None for other networks.
+    The path is a placeholder where it is not known. ``side`` is the dataset on which a step of the road trains them,
+    None for weights that exist.
     """
 
     path: Word
     checkpoint: Checkpoint | None = None
-    channels: int | None = None
+    side: Side | None = None
 
 
 def pretraining(context: Context, side: Side, name: StepName) -> tuple[RoadStep, StartingWeights]:
@@ -67,7 +71,7 @@ def pretraining(context: Context, side: Side, name: StepName) -> tuple[RoadStep,
     step = _training(context, side, "pretrain", ALL, name, None)
     final = _model_folder(context, side, name) / f"fold_{ALL}" / CHECKPOINT_FINAL
     checkpoint = weights_from(final) if step.state is StepState.DONE else None
-    return step, StartingWeights(final, checkpoint, None if side.unplanned else _channels_of_cascade(context, side))
+    return step, StartingWeights(final, checkpoint, side)
 
 
 def fine_tuning(context: Context, side: Side, name: StepName, weights: StartingWeights) -> list[RoadStep]:
@@ -112,7 +116,7 @@ def _training(
         unjudged=side.unplanned,
     )
     if side.unplanned:
-        return step
+        return step if weights is None else _unlike_pretraining(context, side, weights, step)
     run = _run(context, side, fold, name, weights)
     step = step if weights is None else replace(step, next=tuple(train.predictions(run, request.folds)))
     judged = not run.is_finished
@@ -120,11 +124,10 @@ def _training(
     if not judged:
         return _finished(step, folder, side, weights)
     context.add(report)
-    if weights is not None and weights.checkpoint is None and weights.channels is not None:
-        here = _channels_of_cascade(context, side)
-        if here not in (None, weights.channels):
-            because = f"{here} input channels here, {weights.channels} in the pretraining"
-            return replace(step, state=StepState.BLOCKED, because=because, hint=_CHANNELS)
+    if weights is not None:
+        step = _unlike_pretraining(context, side, weights, step)
+    if step.state is StepState.BLOCKED:
+        return step
     if missing := _awaited_predictions(run):
         every = "" if fold == ALL else " and every fold"
         hint = f"first the same command with -c {quoted(str(run.configuration.get('previous_stage')))}{every}"
@@ -140,11 +143,34 @@ def _training(
     return replace(step, because=because, disk=disk_space, gpu_memory=gpu_memory)
 
 
+def _unlike_pretraining(context: Context, side: Side, weights: StartingWeights, step: RoadStep) -> RoadStep:
+    """The step; blocked where its network will not be that of the weights that a step of the road is to train."""
+    if weights.checkpoint is not None or weights.side is None:
+        return step
+    here, there = (_channels_of_cascade(context, one) for one in (side, weights.side))
+    if None not in (here, there) and here != there:
+        because = f"{here} input channels here, {there} in the pretraining"
+        return replace(step, state=StepState.BLOCKED, because=because, hint=_CHANNELS)
+    if context.request.schedule.keep_head and (because := _other_classes(side.dataset, weights.side.dataset)):
+        return replace(step, state=StepState.BLOCKED, because=because, hint=_HEAD)
+    return step
+
+
+def _other_classes(dataset: Dataset, pretraining: Dataset) -> str:
+    """How the classes differ from those of the pretraining; empty where they do not, or are not known."""
+    with suppress(Absent):
+        ours, theirs = dataset_json_of(dataset), dataset_json_of(pretraining)
+        return other_classes(ours.value, theirs.value, "the pretraining")
+    return ""
+
+
 def _channels_of_cascade(context: Context, side: Side) -> int | None:
     """The input channels of the second stage of a cascade; None for other networks, and where they are not known.
 
     The migration compares the channels of images.
     """
+    if side.unplanned:
+        return None
     with suppress(PlansguardError, UnknownNetwork):
         configuration = configuration_of(plans_of(side.dataset, side.plans), context.request.configuration).resolved
         if configuration.get("previous_stage") is not None:

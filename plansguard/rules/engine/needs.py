@@ -10,7 +10,7 @@ from plansguard.core.errors import UnreadableDocument
 from plansguard.nnunet.install import packages
 from plansguard.rules.engine.settings import IdleIgnore
 from plansguard.subjects.dataset import Dataset
-from plansguard.subjects.pair import Pair
+from plansguard.subjects.pair import DatasetPair
 from plansguard.subjects.plans import Configuration, Plans
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Scope(NamedTuple):
     run: TrainingRun | None = None
     planning: Planning | None = None
     prediction: Prediction | None = None
-    pair: Pair | None = None
+    pair: DatasetPair | None = None
     setup: Setup | None = None
     unreadable: tuple[UnreadableDocument, ...] = ()
     crashes: tuple[Crash, ...] = ()
@@ -115,6 +115,7 @@ NEEDS: dict[str, Need] = {
     "run": Need(Level.RUN, lambda scope: scope.run),
     "planning": Need(Level.PLANNING, lambda scope: scope.planning),
     "prediction": Need(Level.PREDICTION, lambda scope: scope.prediction),
+    "datasets": Need(Level.PAIR, lambda scope: scope.pair),
     "pair": Need(Level.PAIR, lambda scope: scope.pair),
     "installation": Need(Level.INSTALLATION, lambda scope: scope.setup),
     "setup": Need(Level.SETUP, lambda scope: scope.setup),

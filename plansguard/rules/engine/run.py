@@ -24,7 +24,7 @@ from plansguard.rules.engine.helpers import number, preprocess_command
 from plansguard.rules.engine.needs import DATASETS, NEEDS, Crash, Level, Scope
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.dataset import NOTHING_PREPROCESSED, Dataset
-from plansguard.subjects.pair import Pair
+from plansguard.subjects.pair import DatasetPair, Pair
 from plansguard.subjects.plans import Configuration
 from plansguard.subjects.setup import Setup
 
@@ -40,7 +40,7 @@ def run_rules(
     inputs: Sequence[str],
     datasets: Iterable[Dataset],
     *,
-    pair: Pair | None = None,
+    pair: DatasetPair | None = None,
     training: TrainingRun | None = None,
     planning: Planning | None = None,
     prediction: Prediction | None = None,
@@ -75,7 +75,8 @@ def run_rules(
         for level in (Level.INSTALLATION, Level.SETUP):
             results.add(level, Scope(Dataset(Path(), ()), setup=setup))
     if pair is not None:
-        results.add(Level.PAIR, Scope(pair.receiving, plans=pair.result, pair=pair))
+        result = pair.result if isinstance(pair, Pair) else None
+        results.add(Level.PAIR, Scope(pair.receiving, plans=result, pair=pair))
     findings, idle = settings.apply(results.findings)
     # In a check of one dataset, entries for other datasets match nothing, which is no fault.
     complete = everything and settings.all_in(inputs)

@@ -15,7 +15,7 @@ from plansguard.nnunet.workspace import dataset_id
 from plansguard.records.migration import DERIVE
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import trained_otherwise
-from plansguard.subjects.pair import Pair
+from plansguard.subjects.pair import DatasetPair, Pair, dataset_json_of
 from plansguard.subjects.trained_models import differing_fields, trained_with
 
 
@@ -155,7 +155,7 @@ def default_name_for_migrated_plans(pair: Pair) -> Iterator[Found]:
     message="{difference}: {theirs} in {giving}, {ours} in {receiving}",
     fix="{advice}",
 )
-def channels_differ(pair: Pair) -> Iterator[Found]:
+def channels_differ(datasets: DatasetPair) -> Iterator[Found]:
     """The two datasets do not have the same channels.
 
     What it checks: number, names and order of the channels in both dataset.json. nnU-Net ignores the keys of
@@ -172,26 +172,29 @@ def channels_differ(pair: Pair) -> Iterator[Found]:
 
     Evidence: MV-15; AR-03, AR-07; nnU-Net issues 2252, 2442, 2916.
     """
-    dataset_json = pair.receiving.dataset_json
-    theirs, ours = pair.giving.dataset_json.channels, dataset_json.channels
+    dataset_json = dataset_json_of(datasets.receiving)
+    theirs, ours = dataset_json_of(datasets.giving).channels, dataset_json.channels
     if difference := _compare_channels([name.casefold() for name in theirs], [name.casefold() for name in ours]):
         severity, what, advice = difference
-        adapt = "" if len(theirs) == len(ours) else _adapting(pair)
+        fits = len(theirs) == len(ours)
+        adapt = "" if fits else _adapting(datasets)
         yield found(
             dataset_json.at(dataset_json.channels_key),
             severity=severity,
-            changed=[] if len(theirs) == len(ours) else [pair.result.at()],
-            giving=pair.giving.name,
+            changed=[] if fits else [datasets.at],
+            giving=datasets.giving.name,
             theirs=listed(theirs),
-            receiving=pair.receiving.name,
+            receiving=datasets.receiving.name,
             ours=listed(ours),
             difference=what,
             advice=f"adapt the weights, and move the plans of the new file: {adapt}" if adapt else advice,
         )
 
 
-def _adapting(pair: Pair) -> str:
+def _adapting(pair: DatasetPair) -> str:
     """Return the command that gives weights the receiving dataset's channels; empty without such weights."""
+    if not isinstance(pair, Pair):
+        return ""
     from plansguard.subjects.adaptation import own_network_command  # only where the channels differ
     from plansguard.subjects.weights import Weights
 
@@ -233,7 +236,7 @@ def _compare_channels(theirs: list[str], ours: list[str]) -> tuple[Severity, str
     message="{giving} holds {theirs} images, {receiving} holds {ours} images",
     fix="plans cannot move between 2D and 3D images; plan {receiving} by itself",
 )
-def dimensions_of_datasets_differ(pair: Pair) -> Iterator[Found]:
+def dimensions_of_datasets_differ(datasets: DatasetPair) -> Iterator[Found]:
     """One dataset holds 2D images, the other 3D images.
 
     What it checks: the median shape on both sides. nnU-Net reads a 2D image as a volume of one slice.
@@ -246,10 +249,11 @@ def dimensions_of_datasets_differ(pair: Pair) -> Iterator[Found]:
 
     Evidence: MV-15, D2-01; nnU-Net issues 2013, 2251.
     """
-    flat = {"theirs": pair.plans.are_for_flat_images(), "ours": pair.receiving.fingerprint.valid.is_flat}
+    giving, receiving = datasets.giving, datasets.receiving
+    flat = {"theirs": datasets.gives_flat_images(), "ours": receiving.fingerprint.valid.is_flat}
     if flat["theirs"] != flat["ours"]:
         sides = {side: "2D" if is_flat else "3D" for side, is_flat in flat.items()}
-        yield Found(pair.result.at(), {"giving": pair.giving.name, "receiving": pair.receiving.name, **sides})
+        yield Found(datasets.at, {"giving": giving.name, "receiving": receiving.name, **sides})
 
 
 @rule(
