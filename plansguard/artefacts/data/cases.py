@@ -286,11 +286,22 @@ def bytes_to_unpack(folder: DataFolder) -> int:
     Source: unpack_dataset in training/dataloading/utils.py, which nnU-Net 2.8.1 still calls for such folders.
     """
     names = folder.names if folder.format == "npz" else ()
-    if not names:
-        return 0
+    sample = _sample(folder)
+    return round(sum(sum(_missing(folder.path, name)) for name in sample) / len(sample) * len(names)) if sample else 0
+
+
+def largest_to_unpack(folder: DataFolder) -> list[int]:
+    """Return the bytes of the largest array that is yet to be unpacked, for each of up to 64 cases that have one.
+
+    A process that unpacks has one array in memory at a time.
+    """
+    return [max(missing) for name in _sample(folder) if (missing := _missing(folder.path, name))]
+
+
+def _sample(folder: DataFolder) -> list[str]:
+    names = folder.names if folder.format == "npz" else ()
     step = max(1, len(names) / SAMPLED)
-    sample = [names[int(index * step)] for index in range(min(len(names), SAMPLED))]
-    return round(sum(_missing(folder.path, name) for name in sample) / len(sample) * len(names))
+    return [names[int(index * step)] for index in range(min(len(names), SAMPLED))]
 
 
 def times_of_unpacking(folder: DataFolder) -> list[float]:
@@ -300,13 +311,14 @@ def times_of_unpacking(folder: DataFolder) -> list[float]:
     return [time for time in times if time is not None]
 
 
-def _missing(folder: Path, name: str) -> int:
+def _missing(folder: Path, name: str) -> list[int]:
+    """The bytes of each array of a case that is not unpacked yet."""
     try:
         members = read_members(str(folder / f"{name}.npz"))
     except BrokenArray:
-        return 0
-    return sum(
+        return []
+    return [
         _HEADER + math.prod(header.shape) * int(header.dtype[2:])
         for member, header in members.items()
         if not disk.is_there(folder / f"{name}{_ENDINGS[member]}")
-    )
+    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from math import ceil
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from plansguard.core import disk
 from plansguard.core.errors import Absent
+from plansguard.core.free_space import FreeSpace, free_space
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import brief, counted, quoted, whole
 from plansguard.nnunet import constants, printed_commands
@@ -220,7 +220,7 @@ def fewer_gpus_than_asked(run: TrainingRun) -> Iterator[Found]:
     "PG715",
     Severity.WARNING,
     message="the checkpoints of this training take {needed:.2f} GB ({files} of {size:.2f} GB), and {free:.2f} "
-    "GB are free",
+    "GB are free{by_quota}",
     fix="make room there, or set nnUNet_results to another disk",
 )
 def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json: DatasetJson) -> Iterator[Found]:
@@ -229,8 +229,9 @@ def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json:
     What it checks: the free space under `nnUNet_results` against the checkpoints that are not there yet. Each contains
     the weights and their momentum, 8 bytes per parameter; `checkpoint_best.pth`, `checkpoint_latest.pth` and those of
     `--save-total-limit` exist while `checkpoint_final.pth` is written. An error if the best and the final one have no
-    room. Of quotas, those count that the file system shows as its free space, such as project quotas of XFS and ext4;
-    quotas of a user or group do not. Predictions and optimizers with more than a momentum are not counted.
+    room. Quotas of a project, user or group count on local file systems (Linux 5.14 or later), but not those that only
+    a server knows, as with NFS, Lustre, GPFS and BeeGFS: ask `quota`, `lfs quota`, `mmlsquota` or `beegfs-ctl`.
+    Predictions and optimizers with more than a momentum are not counted.
 
     Why it matters: a checkpoint that cannot be written ends the training, after hours or days. nnU-Net's own trainers
     lose the file that had its name.
@@ -243,7 +244,8 @@ def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json:
     """
     if run.validates or run.disables_checkpointing:
         return
-    free, place = _free(run.output_folder)
+    space, place = _free(run.output_folder)
+    free = space.amount
     size = checkpoint_size(run, configuration, dataset_json)
     missing = [name for name in constants.CHECKPOINTS if not disk.is_there(run.output_folder / name)]
     certain = max(1, len([name for name in missing if "latest" not in name]))
@@ -254,6 +256,7 @@ def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json:
             severity=Severity.ERROR if free < certain * size else None,
             place=quoted(place),
             free=_gb(free),
+            by_quota=space.by_quota,
             needed=_gb(likely * size),
             files=counted(likely, "file"),
             size=_gb(size),
@@ -263,7 +266,7 @@ def disk_too_small(run: TrainingRun, configuration: Configuration, dataset_json:
 @rule(
     "PG716",
     Severity.WARNING,
-    message="nnU-Net unpacks {needed:.2f} GB here before it trains, and {free:.2f} GB are free",
+    message="nnU-Net unpacks {needed:.2f} GB here before it trains, and {free:.2f} GB are free{by_quota}",
     fix="make room there, or preprocess again with nnU-Net 2.6 or later, whose data are not unpacked: "
     + printed_commands.preprocess(NUMBER, PLANS, CONFIGURATION),
 )
@@ -271,7 +274,7 @@ def no_room_to_unpack(run: TrainingRun, configuration: Configuration) -> Iterato
     """The disk is too small for data that nnU-Net unpacks.
 
     What it checks: for data of nnU-Net up to 2.5 (`.npz`), the sizes of the arrays that are not unpacked yet, against
-    the free space. Up to 64 archives are read. An error if not even four fifths have room.
+    the free space, as PG715 counts it. Up to 64 archives are read. An error if not even four fifths have room.
 
     Why it matters: nnU-Net unpacks every case before the first epoch, also 2.8. On a full disk it stops with `OSError:
     ... requested and 0 written`, and leaves the disk full.
@@ -286,13 +289,14 @@ def no_room_to_unpack(run: TrainingRun, configuration: Configuration) -> Iterato
 
     folder = folder_to_train_on(run.dataset, configuration)
     needed = bytes_to_unpack(folder)
-    free, _ = _free(folder.path)
-    if free < needed:
+    space, _ = _free(folder.path)
+    if space.amount < needed:
         yield found(
             Location(str(folder.path)),
-            severity=Severity.ERROR if free < _SURELY_TOO_LITTLE * needed else None,
+            severity=Severity.ERROR if space.amount < _SURELY_TOO_LITTLE * needed else None,
             folder=quoted(folder.path),
-            free=_gb(free),
+            free=_gb(space.amount),
+            by_quota=space.by_quota,
             needed=_gb(needed),
         )
 
@@ -386,10 +390,10 @@ def _gb(number_of_bytes: int) -> float:
     return round(number_of_bytes / 1e9, 2)
 
 
-def _free(path: Path) -> tuple[int, Path]:
-    """Free bytes at ``path``, which need not exist, and the nearest folder above it that exists."""
+def _free(path: Path) -> tuple[FreeSpace, Path]:
+    """The space at ``path``, which need not exist, and the nearest folder above it that exists."""
     existing = next(folder for folder in (path, *path.absolute().parents) if disk.is_there(folder))
     try:
-        return shutil.disk_usage(existing).free, existing
+        return free_space(existing), existing
     except OSError as error:
         raise Absent(f"the free space is not known: {error.strerror}") from error

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import ceil, prod
 from typing import TYPE_CHECKING
 
 from plansguard.core import disk
-from plansguard.core.errors import Absent
+from plansguard.core.errors import Absent, known
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import counted, in_bytes
 from plansguard.nnunet import printed_commands
@@ -102,8 +102,9 @@ def memory_too_small_for_processes(
     SLURM, the smallest of them, against the least that a training takes. nnU-Net starts 12 processes for the training
     unless `nnUNet_n_proc_DA` names another number or the machine has fewer cores, and half as many for its validation,
     on each GPU. Each takes 4 batches or more, the main process 0.55 GB, and full queues are memory as well. A trainer
-    of a number of steps copies its checkpoint, which has 8 bytes per parameter. Memory of CUDA and of cached images is
-    not counted, so that a training may need several times as much.
+    of a number of steps copies its checkpoint, which has 8 bytes per parameter. Data of nnU-Net up to 2.5 (`.npz`) that
+    are not unpacked yet are unpacked before the first epoch, by half as many processes as augment, with one array each.
+    Memory of CUDA and of cached images is not counted, so that a training may need several times as much.
 
     Why it matters: the system kills a process after minutes or days, and no message names memory. nnU-Net only says:
     `One or more background workers are no longer alive`.
@@ -119,18 +120,18 @@ def memory_too_small_for_processes(
         return
     if memory is None:
         raise Absent("the memory that can be used is not known here")
-    copied = _copied(run, configuration, dataset_json)
-    needed = _memory(run, loaders) + copied
+    packed, copied = _packed(run, configuration), _copied(run, configuration, dataset_json)
+    numbers = range(loaders.training.processes, 0, -1)
+    least = {number: copied + _memory(run, augmentation(number, loaders.batch), packed) for number in numbers}
+    needed = least[loaders.training.processes]
     if memory.amount < needed:
-        numbers, left = range(loaders.training.processes - 1, 0, -1), memory.amount - copied
-        fits = (number for number in numbers if _memory(run, augmentation(number, loaders.batch)) <= left)
         yield found(
             run.at,
             memory=in_bytes(int(memory.amount)),
             source=memory.source,
             processes=_processes(loaders.processes * run.gpus),
             needed=in_bytes(needed),
-            fewer=next(fits, 0),
+            fewer=max((number for number in numbers if least[number] <= memory.amount), default=0),
         )
 
 
@@ -145,6 +146,7 @@ def more_processes_than_cores(run: TrainingRun) -> Iterator[Found]:
 
     What it checks: the cores that may be used, by the affinity of the process (`taskset`, SLURM), its control groups
     (Docker, Kubernetes) and the variables of SLURM, the fewest of them, against the processes for training on all GPUs.
+    Old data (`.npz`) are unpacked by half as many processes, so that they are covered as well.
 
     Why it matters: nnU-Net counts the cores of the machine and not those of the job. More processes than cores augment
     no faster, and each takes memory (PG821).
@@ -363,8 +365,22 @@ def _loaders(run: TrainingRun, configuration: Configuration, dataset_json: Datas
     return augmentation(number, batch_bytes(batch_size, channels, configuration.require("patch_size")))
 
 
-def _memory(run: TrainingRun, loaders: Augmentation) -> int:
-    return loaders.memory(pinned=run.device == "cuda") * run.gpus
+def _memory(run: TrainingRun, loaders: Augmentation, packed: Sequence[int]) -> int:
+    """The bytes of the processes on all GPUs, and of those that unpack arrays while the queues of the others are full.
+
+    Source: on_train_start in training/nnUNetTrainer/nnUNetTrainer.py of nnU-Net 2.8.1.
+    """
+    unpacked = min(len(packed), max(1, loaders.training.processes // 2))
+    unpacking = unpacked * sum(packed) // max(1, len(packed))
+    return loaders.memory(pinned=run.device == "cuda") * run.gpus + unpacking
+
+
+def _packed(run: TrainingRun, configuration: Configuration) -> list[int]:
+    """The bytes of arrays that are unpacked before the first epoch; none where the data are not there, or not read."""
+    from plansguard.artefacts.data.cases import largest_to_unpack  # needed by trainings only
+
+    folder = known(lambda: folder_to_train_on(run.dataset, configuration))
+    return [] if folder is None else largest_to_unpack(folder)
 
 
 def _copied(run: TrainingRun, configuration: Configuration, dataset_json: DatasetJson) -> int:

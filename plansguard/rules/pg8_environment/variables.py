@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from itertools import combinations
 
 from plansguard.core import disk
 from plansguard.core.errors import Absent
+from plansguard.core.free_space import free_space
 from plansguard.core.report import Location, Severity
 from plansguard.core.text import listed, quoted
 from plansguard.nnunet.workspace import ROOTS
@@ -240,14 +240,14 @@ def folder_without_permission(setup: Setup) -> Iterator[Found]:
 @rule(
     "PG814",
     Severity.WARNING,
-    message="{free:.1f} GB are free in {path} ({variable})",
+    message="{free:.1f} GB are free{by_quota} in {path} ({variable})",
     fix="free some space, or name a folder on another disk: export {variable}=FOLDER",
 )
 def disk_nearly_full(setup: Setup) -> Iterator[Found]:
     """There is little space where nnU-Net writes.
 
-    What it checks: 2 GB are free in the folders of preprocessed data and of results. Two checkpoints of the largest
-    preset have 1.7 GB. Before a training, PG715 and PG716 calculate what it takes.
+    What it checks: 2 GB are free in the folders of preprocessed data and of results, as PG715 counts them. Two
+    checkpoints of the largest preset have 1.7 GB. Before a training, PG715 and PG716 calculate what it takes.
 
     Why it matters: the checkpoints of one fold take up to 1.7 GB; one that cannot be written ends the training. The
     last one may be damaged.
@@ -261,8 +261,9 @@ def disk_nearly_full(setup: Setup) -> Iterator[Found]:
     for folder in setup.present:
         if folder.variable in _WRITTEN:
             try:
-                free = shutil.disk_usage(folder.path).free / _GB
+                space = free_space(folder.path)
             except OSError as error:
                 raise Absent(f"the free space in {folder.variable} is not known: {error.strerror}") from error
+            free, path = space.amount / _GB, quoted(folder.path)
             if free < LEAST_SPACE:
-                yield found(folder.at, variable=folder.variable, path=quoted(folder.path), free=free)
+                yield found(folder.at, variable=folder.variable, path=path, free=free, by_quota=space.by_quota)

@@ -17,10 +17,12 @@ import pytest
 from plansguard.artefacts.data.cases import SAMPLED, bytes_to_unpack, list_folder
 from plansguard.commands.train import judge, prepare
 from plansguard.core.errors import UsageError
+from plansguard.core.free_space import FreeSpace
 from plansguard.core.report import Finding, Report, Severity
 from plansguard.nnunet.install import gpus
 from plansguard.nnunet.workspace import Workspace
 from plansguard.rules.engine.settings import ActiveSettings
+from plansguard.rules.pg7_run import hardware
 from plansguard.subjects.request import Reading
 from plansguard.training.options import Options
 from tests.rules.pg7_run.hardware_variants import BATCH
@@ -418,6 +420,13 @@ def test_what_is_said_of_a_full_disk(workspace: Path, free: Callable[[int], list
         "the checkpoints of this training take 0.39 GB (3 files of 0.13 GB), and 0.10 GB are free"
     )
     assert finding.location.path == str(root)
+
+
+@pytest.mark.usefixtures("workspace")
+def test_what_is_said_of_a_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "free_space", lambda folder: FreeSpace(100_000_000, "the quota of this user"))
+    message = only(judged("-device", "cpu")).message
+    assert message.endswith("and 0.10 GB are free (the quota of this user)")
 
 
 def test_a_disk_that_cannot_be_asked(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -343,6 +343,27 @@ def test_memory_for_the_copy_of_a_checkpoint(on: Any) -> None:
     assert finding.fix.endswith("nnUNet_n_proc_DA=11")
 
 
+def test_memory_of_the_processes_that_unpack(workspace: Path, on: Any) -> None:
+    """Half as many as augment, with one array of 4 bytes for each voxel."""
+    import numpy
+
+    old_format()(workspace, CT)
+    folder = place(workspace, CT, f"preprocessed/{DATA}")
+    data, names = numpy.zeros((1, 50, 100, 100), numpy.float32), [path.stem for path in folder.glob("*.npz")]
+    for name in names:
+        numpy.savez_compressed(folder / f"{name}.npz", data=data, seg=numpy.zeros_like(data, numpy.int16))
+    least = 550_000_000 + (4 * 18 + 22) * BATCH
+    unpacking = min(len(names), 6) * (128 + data.nbytes)
+    on(memory=Limit(least + unpacking, "a test"))
+    assert ("PG821", Severity.WARNING) not in found()
+    on(memory=Limit(least + unpacking - 1, "a test"))
+    assert ("PG821", Severity.WARNING) in found()
+    for name in names:
+        (folder / f"{name}.npy").touch()
+        (folder / f"{name}_seg.npy").touch()
+    assert ("PG821", Severity.WARNING) not in found()
+
+
 @pytest.mark.usefixtures("workspace")
 def test_cores(on: Any) -> None:
     on(cores=Limit(1.5, "a test"))
