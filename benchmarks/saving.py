@@ -41,8 +41,7 @@ TRAIN = """
 import json, sys, time
 from pathlib import Path
 import torch
-from nnunetv2.run.run_training import get_trainer_from_args
-from tests.support.stepping import CONFIGURATION, PLANS
+from tests.support.stepping import begun
 
 rounds, steps, names = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 torch.set_num_threads(1)
@@ -61,10 +60,7 @@ def train(trainer, saves):
 
 trainers = []
 for name in names:
-    trainer = get_trainer_from_args("3", CONFIGURATION, 0, name, PLANS, device=torch.device("cpu"))
-    trainer.on_train_start()
-    trainer.on_epoch_start()
-    trainer.on_train_epoch_start()
+    trainer = begun(name)
     train(trainer, False)
     trainers.append(trainer)
 times = [([], []) for _ in trainers]

@@ -32,9 +32,8 @@ PREPARE = (
 TRAIN = """
 import json, random, sys, time
 import numpy, torch
-from nnunetv2.run.run_training import get_trainer_from_args
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-from tests.support.stepping import CONFIGURATION, PLANS
+from tests.support.stepping import begun
 
 steps, block, names = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 torch.set_num_threads(1)
@@ -47,10 +46,7 @@ def seed(number):
 recursive_find_trainer_class_by_name(f"nnUNetTrainer_{steps}steps")
 trainers = []
 for name in names:
-    trainer = get_trainer_from_args("3", CONFIGURATION, 0, name, PLANS, device=torch.device("cpu"))
-    trainer.on_train_start()
-    trainer.on_epoch_start()
-    trainer.on_train_epoch_start()
+    trainer = begun(name)
     trainers.append(trainer)
 times = [[] for _ in trainers]
 for number in range(steps // block):

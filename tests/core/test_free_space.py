@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def quotas(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         known[command, number] = Quota(**{"valid": EVERYTHING, **values})
 
     monkeypatch.setattr(free_space, "_asked", ask)
-    monkeypatch.setattr(free_space.shutil, "disk_usage", lambda folder: SimpleNamespace(free=FREE))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=FREE))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(os, "getegid", lambda: 100)
     return leave

@@ -149,6 +149,18 @@ def words(trainer: str, *, go_on: bool = False) -> list[str]:
     return ["3", CONFIGURATION, "0", "-tr", trainer, "-p", PLANS, "-device", "cpu", *(["--c"] if go_on else [])]
 
 
+def begun(trainer: str) -> Any:
+    """Return the trainer of a training in this process, before its first step; nnU-Net's variables name the folders."""
+    import torch
+    from nnunetv2.run.run_training import get_trainer_from_args
+
+    training = get_trainer_from_args("3", CONFIGURATION, 0, trainer, PLANS, device=torch.device("cpu"))
+    training.on_train_start()
+    training.on_epoch_start()
+    training.on_train_epoch_start()
+    return training
+
+
 def train_with_wandb(root: Path, trainer: str) -> Ended:
     """Train with nnU-Net's logger for Weights & Biases; its package is an object that accepts every call."""
     return _wait(_start(_train_with_wandb, root, {"nnUNet_wandb_enabled": "1"}, trainer))

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 from plansguard.training.kept_checkpoints import kept_in
 from plansguard.training.stop_reasons import STOPPED
 from tests.support import stepping
-from tests.support.stepping import Change, at, fold, make_workspace, steps_noted, train
+from tests.support.stepping import Change, at, fold, steps_noted, train
 
 pytestmark = [
     pytest.mark.nnunet,
@@ -26,17 +26,6 @@ pytestmark = [
 EVERY = {"PLANSGUARD_SAVE_EVERY": "3", "PLANSGUARD_SAVE_TOTAL_LIMIT": "9"}
 TOTAL = 10
 TRAINER = f"nnUNetTrainer_{TOTAL}steps_1val"
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_workspace(tmp_path_factory.mktemp("workspace"))
-
-
-@pytest.fixture
-def root(prepared: Path) -> Iterator[Path]:
-    with stepping.without_results(prepared) as folder:
-        yield folder
 
 
 # --- The same bytes

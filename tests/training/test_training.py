@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from tests.support.stepping import (
     at,
     fold,
     log_lists,
-    make_workspace,
     rates,
     second_stops,
     steps_noted,
@@ -41,17 +39,6 @@ pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="processes are forked and killed"),
 ]
 BROKEN = "nnUNetTrainer_23steps_10per_2val"
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_workspace(tmp_path_factory.mktemp("workspace"))
-
-
-@pytest.fixture
-def root(prepared: Path) -> Iterator[Path]:
-    with stepping.without_results(prepared) as folder:
-        yield folder
 
 
 def _of_two_epochs(trainer: Any) -> None:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ from tests.support.stepping import (
     at,
     fold,
     log_lists,
-    make_workspace,
     rates,
     steps_noted,
     train,
@@ -43,17 +41,6 @@ pytestmark = [
 ]
 ENDLESS = "nnUNetTrainer_100000steps_5000per"
 SHORT = "nnUNetTrainer_9steps_1val"
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_workspace(tmp_path_factory.mktemp("workspace"))
-
-
-@pytest.fixture
-def root(prepared: Path) -> Iterator[Path]:
-    with stepping.without_results(prepared) as folder:
-        yield folder
 
 
 def message(ended: Ended) -> str:
