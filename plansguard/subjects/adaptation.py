@@ -216,9 +216,17 @@ def own_network_command(weights: Weights, dataset: Dataset, path: Word) -> str:
     return printed_commands.adapt(path, dataset.name) if is_adaptable else ""
 
 
-def _is_adaptable(weights: Weights, dataset: Dataset) -> bool:
+def lacks_common_channel(weights: Weights, dataset: Dataset) -> bool:
+    """Whether the weights could be adapted, by their own plans, if a channel had the name of one of theirs."""
+    theirs = known(lambda: Weights(weights.checkpoint, weights.theirs, weights.dataset_json))
+    if theirs is None or _is_adaptable(theirs, dataset):
+        return False
+    return _is_adaptable(theirs, dataset, "averaged")
+
+
+def _is_adaptable(weights: Weights, dataset: Dataset, new_channels: Filling = "zero") -> bool:
     try:
-        adaptation = adaptation_of(weights, AdaptationChoices())
+        adaptation = adaptation_of(weights, AdaptationChoices(new_channels))
         documents_of(weights, adaptation, dataset)  # raises without the intensities of a new channel
     except (UsageError, Absent):
         return False

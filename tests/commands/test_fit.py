@@ -195,7 +195,11 @@ def test_a_reader_that_a_migration_has_to_name(workspace: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("options", "target", "reason"),
     [
-        ({}, "3", r"2 input channels here, 1 in the weights \(channel_names of dataset.json\); 4 stages here, 5"),
+        (
+            {},
+            "3",
+            r"2 input channels here, 1 in the weights .*; no channel has the name of one of the weights: --channel",
+        ),
         ({}, "4", "the plans have no 3d_fullres; the plans of the weights cannot come here: .* holds 2D images"),
         ({}, "5", "6 stages here, 5 in the weights .* cannot come here: CT channel 0: the plans' range"),
         ({"init_args": None}, "2", "the network is a .*; the file holds no plans that could be migrated"),
@@ -209,6 +213,15 @@ def test_what_cannot_be_mended(workspace: Path, options: Document, target: str, 
     assert (done.code, only(done)["outcome"]) == (1, "impossible")
     assert re.match(reason, only(done)["reason"])
     assert run(*shlex.split(only(done)["command"])[1:]).code == (0 if "show" in only(done)["command"] else 1)
+
+
+def test_channels_of_other_names_are_the_same(workspace: Path) -> None:
+    """Once the user says which: nothing else shows it."""
+    weights = trained(workspace, PRETRAINED)
+    assert "--channel NEW=OLD" in only(run("fit", weights, "-d", "3", "-p", "nnUNetPlans", "--json"))["reason"]
+    words = ("adapt", weights, "-d", "3", "-o", "adapted.pth", "--dry-run")
+    assert run(*words).code == 2
+    assert run(*words, "--channel", "T1=CT").code == 0
 
 
 def reordered(_: Document, dataset_json: Document) -> None:
