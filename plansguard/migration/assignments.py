@@ -135,10 +135,9 @@ def _assert_known(
     """Raise UsageError for a field that nnU-Net does not have, or that is not to be set."""
     before = "" if configuration is None else f"{configuration}."
     path = before + ".".join(map(str, keys))
-    for key in keys:
-        if str(key) in REFUSED:
-            what, hint = REFUSED[str(key)]
-            raise UsageError(f"{path} cannot be set: it {what}", hint=hint)
+    refusal = _refusal(keys)
+    if refusal is not None:
+        raise UsageError(f"{path} cannot be set: it {refusal[0]}", hint=refusal[1])
     known = FIELDS["Plans" if configuration is None else "Configuration"]
     if keys[0] not in known:
         raise UsageError(f"there is no field {path}", hint=_nearest_field(configuration, str(keys[0]), plans))
@@ -151,6 +150,16 @@ def _assert_known(
         near = nearest(str(keys[2]), arguments)
         hint = f"did you mean {before}{'.'.join(ARGUMENTS)}.{near}?" if near else f"it has {', '.join(arguments)}"
         raise UsageError(f"the network has no argument {keys[2]}: {path}", hint=hint)
+
+
+def _refusal(keys: tuple[str | int, ...]) -> tuple[str, str] | None:
+    """Why a field cannot be set, and what to do. Networks have arguments with names of fields of the old format."""
+    accepted = constants.OLD_CONFIGURATION_KEYS if keys[:2] == ARGUMENTS else ()
+    return next((REFUSED[str(key)] for key in keys if str(key) in REFUSED and key not in accepted), None)
+
+
+def _settable_arguments() -> list[str]:
+    return [field for field in FIELDS["ArchKwargs"] if _refusal((*ARGUMENTS, field)) is None]
 
 
 def _arguments(configuration: str, plans: Mapping[str, Any], like: str | None) -> tuple[str, ...]:
@@ -167,7 +176,7 @@ def _arguments(configuration: str, plans: Mapping[str, Any], like: str | None) -
 def _nearest_of_network(before: str, key: str) -> str:
     """The field of ``architecture`` that was perhaps meant, or the argument: tables print these without arch_kwargs."""
     places = {field: f"{ARGUMENTS[0]}.{field}" for field in FIELDS["Architecture"]}
-    places |= {field: f"{'.'.join(ARGUMENTS)}.{field}" for field in FIELDS["ArchKwargs"] if field not in REFUSED}
+    places |= {field: f"{'.'.join(ARGUMENTS)}.{field}" for field in _settable_arguments()}
     near = key if key in places else nearest(key, places)
     return f"did you mean {before}{places[near]}?" if near else ""
 
@@ -178,7 +187,7 @@ def _nearest_field(configuration: str | None, key: str, plans: Mapping[str, Any]
     name = configuration or (constants.USUAL_CONFIGURATION if constants.USUAL_CONFIGURATION in names else names[0])
     places = {field: f"{name}.{field}" for field in FIELDS["Configuration"] if field not in REFUSED}
     arguments = ".".join(ARGUMENTS)
-    places |= {field: f"{name}.{arguments}.{field}" for field in FIELDS["ArchKwargs"] if field not in REFUSED}
+    places |= {field: f"{name}.{arguments}.{field}" for field in _settable_arguments()}
     if configuration is None:
         places |= {field: field for field in FIELDS["Plans"] if field not in REFUSED}
     near = key if key in places else nearest(key, places)

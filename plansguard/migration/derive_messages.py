@@ -9,7 +9,7 @@ from plansguard.core.text import brief, listed
 from plansguard.migration.assignments import ARGUMENTS
 from plansguard.migration.derive import Derivation
 from plansguard.migration.messages import has_data
-from plansguard.nnunet import printed_commands
+from plansguard.nnunet import plans_diff, printed_commands
 from plansguard.nnunet.constants import USUAL_CONFIGURATION
 from plansguard.nnunet.inheritance import resolve_configuration
 from plansguard.nnunet.workspace import displayed
@@ -78,7 +78,8 @@ def table(derivation: Derivation) -> Iterator[str]:
     width = max((len(row.field) for row in lines), default=0)
     for row in lines:
         yield f"{row.how:<7}  {row.field:<{width}}  {row.before} -> {row.after}"
-    if derivation.keeps_network:
+    before, after = (plans_diff.networks(plans.value) for plans in (derivation.pair.plans, derivation.pair.result))
+    if derivation.keeps_network and all(after[name] == network for name, network in before.items()):
         yield "kept     the network: weights of the present one still load into it"
 
 

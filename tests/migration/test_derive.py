@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from plansguard.documents import json_document
+from plansguard.migration.assignments import parsed
+from plansguard.nnunet.constants import STOCK_ARCHITECTURES
 from tests.support.command import Done, run
 from tests.support.moves import GIVING, RECEIVING, move
-from tests.support.variants import PLANS, place, put, set_value
+from tests.support.variants import PLANS, RESENC, place, put, set_value
 
 NEW, RECORD = "preprocessed/My.json", "preprocessed/My.plansguard.json"
 pytestmark = pytest.mark.workspace(RECEIVING, GIVING, chdir=True)
@@ -231,6 +233,17 @@ def test_the_record_keeps_what_was_set(workspace: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("source", "network"), [(PLANS, "PlainConvUNet"), (RESENC, "ResidualEncoderUNet")])
+def test_every_argument_of_a_network_can_be_set(source: str, network: str, workspace: Path) -> None:
+    """All but the one that the trainer decides. Some have the names of fields of the old format."""
+    path = "3d_fullres.architecture.arch_kwargs."
+    present = read(workspace, source)
+    stock = STOCK_ARCHITECTURES[network]
+    for name in {*stock.required, *stock.optional} - {"deep_supervision"}:
+        (one,) = parsed([f"{path}{name}=1"], present, None)
+        assert one.path == f"{path}{name}"
+
+
 def test_the_same_derivation_twice_writes_once(workspace: Path) -> None:
     assert derive("--set", "3d_fullres.batch_size=4").code == 0
     before = state(workspace)
@@ -361,9 +374,23 @@ def test_another_network_is_for_no_weights(workspace: Path) -> None:
     option = "3d_fullres.architecture.arch_kwargs.features_per_stage=[8,16,32,64,64]"
     done = derive("--set", option, plans="PretrainPlans")
     assert done.code == 0
+    assert "kept     the network" not in done.out
     assert "-pretrained_weights" not in done.out.partition("Next:")[2]
     gate = run("gate", "--dry-run", "--", "nnUNetv2_train", "2", "3d_fullres", "0", "-p", "My")
     assert "[PG737]" not in gate.out
+
+
+@pytest.mark.parametrize(
+    ("option", "is_kept"),
+    [
+        ("3d_fullres.batch_size=4", True),
+        ("3d_fullres.architecture.arch_kwargs.n_conv_per_stage_decoder=[1,1,1,1]", False),
+        ("2d.architecture.arch_kwargs.conv_bias=false", False),
+    ],
+)
+def test_the_network_is_said_to_be_kept_only_where_weights_load(option: str, is_kept: bool, workspace: Path) -> None:
+    done = derive("--set", option, "--set", "3d_fullres.patch_size=[48,64,64]", "--network", "keep")
+    assert ("kept     the network" in done.out) is is_kept
 
 
 @pytest.mark.parametrize("source", ["nnUNetPlans", "PretrainPlans"])
