@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,12 @@ import pytest
 from plansguard.core.report import Finding, Location, Report, Severity, SkippedRules
 from plansguard.rules import RULES
 from plansguard.rules.engine.declare import Rule
+from tests.support.printed import PLACEHOLDERS
 from tests.support.texts import LONGEST_WHY, digits, hard_to_read
 
+#: Words in capitals, as placeholders are, and those of them that are to be read as they are.
+CAPITALS = re.compile(r"(?<![\w{$])[A-Z][A-Z_]{2,}(?![\w}=])")
+ABBREVIATIONS = ("CPU", "GPU", "PNG", "TIFF")
 WORKSPACE = Path("/somewhere/long")
 CLEAR = Finding(
     "PG999", "of-this-test", Severity.ERROR, "spacing is 2.5 mm", "write 0.8", Location("P.json"), why="it costs time"
@@ -32,6 +37,12 @@ def test_why_it_matters_is_one_short_sentence(rule: Rule) -> None:
 @every_rule
 def test_declared_texts_have_one_line(rule: Rule) -> None:
     assert [text for text in (rule.info.message, rule.info.mark, rule.info.fix) if "\n" in text or "  " in text] == []
+
+
+@every_rule
+def test_declared_texts_name_only_what_a_user_can_replace(rule: Rule) -> None:
+    words = [word for text in (rule.info.message, rule.info.mark, rule.info.fix) for word in CAPITALS.findall(text)]
+    assert [word for word in words if word not in (*PLACEHOLDERS, *ABBREVIATIONS)] == []
 
 
 def test_clear_texts_have_no_complaint() -> None:

@@ -75,7 +75,7 @@ def spacing_axes_permuted(
     Severity.WARNING,
     message="every image has a spacing of exactly 1 x 1 x 1 mm, but {configuration} resamples to {spacing} mm",
     fix="nothing, if the images were resampled to 1 mm; if their headers lost the spacing, correct it, then "
-    "PLACEHOLDER",
+    + printed_commands.extract_fingerprint(NUMBER, clean=True),
     roles=PREPROCESSED | {"loose"},
 )
 def spacing_lost(
