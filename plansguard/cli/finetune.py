@@ -78,7 +78,7 @@ Configuration = Annotated[
 Folds = Annotated[
     list[str], Option("-f", "--fold", metavar="FOLD ...", help="The folds: numbers, or all. Default: 0 1 2 3 4.")
 ]
-More = Annotated[list[str] | None, Argument(metavar="", help="More folds after -f.", hidden=True)]
+More = Annotated[list[str] | None, Argument(metavar="[FOLD]...", help="More folds after -f.", hidden=True)]
 Steps = Annotated[int | None, Option("--steps", metavar="N", help="How many optimiser steps of each fold.")]
 Rate = Annotated[
     float | None, Option("--lr", metavar="X", help="The highest learning rate of the fine-tuning. Default: 0.001.")
@@ -339,7 +339,8 @@ def _print_script(typed: Namespace, road: Road, workspace: Workspace, seconds: i
 
     steps = up_to(road, typed.until)
     if not steps:
-        print_line("\nplansguard: every step is done: there is no script to print", err=True)
+        done = "every step is done" if typed.until is None else f"every step up to {typed.until} is done"
+        typer.echo(f"\nplansguard: {done}: there is no script to print", err=True)
         return
     roots = dict(zip(ROOTS, (workspace.raw, workspace.preprocessed, workspace.results), strict=True))
     variables = {name: str(root.absolute()) for name, root in roots.items() if root is not None}

@@ -228,10 +228,11 @@ def _stored(checkpoint: Checkpoint) -> str:
     if not checkpoint.parameters:
         return "none"
     note = "; nnU-Net cannot load them as pretrained weights on a machine without a GPU" if checkpoint.on_cuda else ""
+    saved_from = f", saved from {', '.join(checkpoint.locations)}" if checkpoint.locations else ""
     dtypes = dict.fromkeys(tensor.dtype for tensor in checkpoint.parameters.values())
     return (
         f"{_thousands(number_of_parameters(checkpoint.shapes))} in {counted(len(checkpoint.parameters), 'tensor')} "
-        f"({', '.join(dtypes)}), saved from {', '.join(checkpoint.locations)}{note}"
+        f"({', '.join(dtypes)}){saved_from}{note}"
     )
 
 

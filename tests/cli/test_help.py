@@ -61,6 +61,7 @@ def test_help_reads_as_a_person_would_write_it(command: str, monkeypatch: pytest
     monkeypatch.setenv("COLUMNS", "200")
     shown = run(command, "-h").out
     assert re.findall(r"x *[<>]=?|<(?:str|int|float|path)\b|\b(?:TEXT|INTEGER|FLOAT|RANGE)\b", shown) == []
+    assert re.findall(r"\[\]|\{\}|<>", shown) == []
 
 
 @pytest.mark.parametrize(

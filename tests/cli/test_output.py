@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import plansguard
 from plansguard import __version__
 from plansguard.commands.check import check
 from plansguard.documents.models.schema import SCHEMAS
@@ -23,6 +25,19 @@ pipes_in_folders = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this sy
 
 
 # --- Formats and files
+
+
+def test_no_text_has_a_line_end_where_it_would_be_escaped() -> None:
+    """A single line is printed with its control characters escaped, so that a line end would be read as \\n."""
+    escaped = [
+        f"{path.name}:{call.lineno}"
+        for path in sorted((Path(plansguard.__file__).parent / "cli").glob("*.py"))
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "print_line"
+        for part in ast.walk(call)
+        if isinstance(part, ast.Constant) and "\n" in str(part.value)
+    ]
+    assert escaped == []
 
 
 def test_several_outputs_at_once() -> None:

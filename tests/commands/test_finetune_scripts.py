@@ -288,6 +288,13 @@ def test_the_road_is_shown_beside_the_script() -> None:
     assert re.search(r"^  migrate +needed   there is no Moved.json$", done.err, re.M)
 
 
+@pytest.mark.parametrize("kind", ["sh", "slurm"])
+def test_where_nothing_is_left_there_is_no_script(kind: str) -> None:
+    done = run(*ROAD, "-device", "cpu", "--print", kind, "--until", "fingerprint")
+    assert (done.code, done.out) == (0, "")
+    assert done.err.endswith("\n\nplansguard: every step up to fingerprint is done: there is no script to print\n")
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -20,7 +20,7 @@ from plansguard.documents.recognise import recognise
 from plansguard.nnunet.constants import planned_epochs
 from plansguard.render import Screen
 from plansguard.render import show as rendering
-from tests.support import checkpoints
+from tests.support import checkpoints, safetensors
 from tests.support.command import run
 from tests.support.models import (
     CHECKPOINT,
@@ -62,6 +62,13 @@ def row(text: str, label: str) -> str:
 
 
 # --- Text ---
+
+
+def test_weights_that_were_saved_from_no_device(tmp_path: Path) -> None:
+    """A safetensors file does not name one."""
+    file = tmp_path / "w.safetensors"
+    safetensors.write(file, {"conv.weight": safetensors.entry("F32", (1, 1, 3, 3), 0)}, bytes(36))
+    assert row(shown(file), "parameters") == "9 in 1 tensor (float32)"
 
 
 def test_a_checkpoint() -> None:
