@@ -24,6 +24,7 @@ import pytest
 from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
 from plansguard.artefacts.checkpoint.safe_zip import open_zip
 from plansguard.core.errors import UnreadableDocument
+from tests.support.attacks import confined
 
 HARMLESS, OTHER = pickle.dumps({"network_weights": {}}, 2), pickle.dumps({"other": {}}, 2)
 UMLAUT = "\N{LATIN SMALL LETTER A WITH DIAERESIS}"
@@ -91,6 +92,10 @@ AMBIGUOUS: dict[str, tuple[bytes, str]] = {
     "a dot at the end": (twins("a/data.pkl.", "a/data.pkl"), "for one another"),
     "a blank after the folder": (twins("a /data.pkl", "a/data.pkl"), "for one another"),
     "a file and a folder": (twins("a/Data.pkl/x", "a/data.pkl"), "a file and a folder"),
+    "a file and a folder far apart": (
+        packed(*((name, HARMLESS) for name in ("a/b", "a/b!", "a/b0", "a/b/c/d"))),
+        "a file and a folder",
+    ),
     "a folder of its name": (packed(("a/data.pkl", HARMLESS), ("a/data.pkl/", b"")), "a file and a folder"),
     "another name in an extra field": (with_unicode_path(), "for one another"),
     "the local name": (swapped(b"a/data.pkl", b"a/Data.pkl", 0), "in two ways"),
@@ -117,6 +122,24 @@ def test_what_programs_read_differently_is_refused(kind: str, tmp_path: Path) ->
     (tmp_path / "a.pth").write_bytes(content)
     with pytest.raises(UnreadableDocument, match=reason):
         read_checkpoint(tmp_path / "a.pth")
+
+
+DEEP = """
+import sys
+from plansguard.artefacts.checkpoint.safe_zip import open_zip
+
+with open_zip(open(sys.argv[1], "rb"), "deep.zip") as archive:
+    print(len(archive.names))
+"""
+
+
+@pytest.mark.parametrize(("members", "depth"), [(1, 30_000), (1500, 2000), (60_000, 20)])
+def test_many_folders_above_members(members: int, depth: int, tmp_path: Path) -> None:
+    """The paths of the folders above the members of a small archive have gigabytes."""
+    with zipfile.ZipFile(tmp_path / "deep.zip", "w") as archive:
+        for number in range(members):
+            archive.writestr(f"{number}/{'a/' * depth}x", b"")
+    assert confined(DEEP, tmp_path / "deep.zip") == f"{members}\n"
 
 
 def test_a_file_that_torch_takes_for_a_pickle(tmp_path: Path) -> None:
@@ -183,7 +206,15 @@ def of_zip64(folder: Path, made: Path) -> None:
                 entry.write(path.read_bytes())
 
 
-@pytest.mark.parametrize("make", [by_info_zip, by_make_archive, as_a_stream, of_zip64])
+def below_a_dot(folder: Path, made: Path) -> None:
+    """As bsdtar packs ``.``."""
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("./", b"")
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            archive.writestr(f"./{path.relative_to(folder).as_posix()}", path.read_bytes())
+
+
+@pytest.mark.parametrize("make", [by_info_zip, by_make_archive, as_a_stream, of_zip64, below_a_dot])
 def test_archives_of_usual_programs_are_read(make: Callable[[Path, Path], None], tmp_path: Path) -> None:
     """With names that look alike, and files that macOS adds."""
     names = ["plans.json", "fold_0/checkpoint_final.pth", "fold_1/checkpoint_final.pth", "__MACOSX/._plans.json"]

@@ -58,8 +58,9 @@ class SafeZip:
         self._archive = archive
         self._stream = stream
         pairs = list(zip(archive.infolist(), structure, strict=True))  # both are in the directory's order
-        self._entries = {entry.filename: entry for entry, _ in pairs if not entry.is_dir()}
-        self._structure = {entry.filename: own for entry, own in pairs}
+        # Programs that unpack an archive drop empty components and dots; some that pack one write them.
+        self._entries = {_plain(entry.filename): entry for entry, _ in pairs if not entry.is_dir()}
+        self._structure = {_plain(entry.filename): own for entry, own in pairs if not entry.is_dir()}
         #: The folder of the first entry, in which torch looks for its files.
         self.root = pairs[0][0].filename.partition("/")[0] if pairs else ""
         self.names: tuple[str, ...] = tuple(self._entries)
@@ -109,7 +110,7 @@ class SafeZip:
         """
         entry = self._entry(name)
         if entry.compress_type == zipfile.ZIP_STORED:
-            return io.BufferedReader(_EntryFile(entry.file_size, self._stored(entry)))
+            return io.BufferedReader(_EntryFile(entry.file_size, self._stored(name, entry)))
         allowed = max(FREE_INFLATION, min(MAX_INFLATED, MAX_RATIO * entry.compress_size))
         if entry.file_size > allowed:
             reason = f"{name} in it claims {entry.file_size:,} bytes, packed into {entry.compress_size:,}"
@@ -135,11 +136,11 @@ class SafeZip:
         except (OSError, ValueError, struct.error) as error:
             raise self._damaged(name, error) from error
 
-    def _stored(self, entry: zipfile.ZipInfo) -> _Read:
+    def _stored(self, name: str, entry: zipfile.ZipInfo) -> _Read:
         """Return the function that reads a stored entry in place."""
-        begin = self._offset(entry.filename)
+        begin = self._offset(name)
         if entry.flag_bits & ENCRYPTED:
-            raise self._damaged(entry.filename, zipfile.BadZipFile("it is encrypted"))
+            raise self._damaged(name, zipfile.BadZipFile("it is encrypted"))
 
         def read(at: int, length: int) -> bytes:
             self._stream.seek(begin + at)
@@ -228,6 +229,10 @@ def _faults(entries: list[zipfile.ZipInfo]) -> Iterator[str]:
             yield f"holds a file named {name!r}, {fault}"
         if stat.S_ISLNK(entry.external_attr >> 16):
             yield f"holds a link, {name!r}"
+
+
+def _plain(name: str) -> str:
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
 def _name_fault(name: str) -> str | None:

@@ -12,6 +12,7 @@ import struct
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import pairwise
 from typing import BinaryIO, NamedTuple
 
 LOCAL = struct.Struct("<4s5H3L2H")
@@ -172,9 +173,6 @@ def check_names(entries: Iterable[Entry]) -> None:
     for entry in entries:
         keys = {_key(name) for name in entry.names}
         shown = entry.names[-1]
-        for key in keys:
-            parts = key.split("/")
-            folders.update({"/".join(parts[:depth]): shown for depth in range(1, len(parts))})
         if entry.raw_name.endswith(b"/"):
             folders.update(dict.fromkeys(keys, shown))
             continue
@@ -182,8 +180,26 @@ def check_names(entries: Iterable[Entry]) -> None:
             named = f"files named {other!r} and" if other != shown else "two files named"
             raise Contradiction(f"holds {named} {shown!r}, which programs may take for one another")
         files.update(dict.fromkeys(keys, shown))
+    if both := _file_and_folder(files, folders):
+        raise Contradiction(f"holds {both[0]!r}, which is a file and a folder of {both[1]!r}")
+
+
+def _file_and_folder(files: dict[str, str], folders: dict[str, str]) -> tuple[str, str] | None:
+    """Return the names of a file and of another entry that has it as a folder.
+
+    The folders above entries are not listed: a few megabytes of names have gigabytes of them. Ordered by components,
+    what is in a folder follows its name directly.
+    """
     if both := next((key for key in files if key in folders), None):
-        raise Contradiction(f"holds {files[both]!r}, which is a file and a folder of {folders[both]!r}")
+        return files[both], folders[both]
+    # No key contains a null character, which is the lowest.
+    ordered = sorted(key.replace("/", "\0") for key in files.keys() | folders.keys())
+    for above, below in pairwise(ordered):
+        file = files.get(above.replace("\0", "/"))
+        if file is not None and below.startswith(f"{above}\0"):
+            key = below.replace("\0", "/")
+            return file, files.get(key) or folders[key]
+    return None
 
 
 def _key(name: str) -> str:
