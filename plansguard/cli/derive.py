@@ -245,7 +245,7 @@ def _print_after(derivation: Derivation, *, dry_run: bool) -> None:
     from plansguard.migration.messages import next_title
 
     if derivation.report.fails(Severity.ERROR):
-        print_refused()
+        print_refused(derivation.report)
         return
     typer.echo("")
     if not derivation.writes:

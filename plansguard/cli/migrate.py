@@ -211,7 +211,7 @@ def _print_after(migration: Migration, *, dry_run: bool) -> None:
     from plansguard.migration.messages import left_out, next_commands, next_title
 
     if migration.report.fails(Severity.ERROR):
-        print_refused()
+        print_refused(migration.report)
         return
     typer.echo("")
     if not migration.writes:

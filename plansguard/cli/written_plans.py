@@ -11,13 +11,16 @@ from plansguard.cli.common_options import OutputTargets, print_line, print_wrapp
 from plansguard.cli.gate_options import accepted_pairs
 from plansguard.core import disk
 from plansguard.core.errors import UsageError, WriteRefused
-from plansguard.core.report import Severity
+from plansguard.core.report import Report, Severity
 from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
 from plansguard.nnunet.workspace import displayed
 
 if TYPE_CHECKING:
     from plansguard.migration.plan import Migration
     from plansguard.rules.engine.acceptance import Accepted
+
+#: The rule that has an option of its own in place of --accept.
+_OVERWRITES = "PG412"
 
 
 def apart(outputs: OutputTargets, folder: Path, identifier: str) -> OutputTargets:
@@ -32,8 +35,8 @@ def apart(outputs: OutputTargets, folder: Path, identifier: str) -> OutputTarget
 def accepted_findings(accept: list[str], because: list[str]) -> list[Accepted]:
     """The findings to accept; UsageError for one that has an option of its own."""
     accepted = accepted_pairs(accept, because)
-    if {entry.code for entry in accepted} & {"PG412", "would-overwrite"}:
-        raise UsageError("PG412 cannot be accepted", hint="--force replaces the plans and keeps a backup")
+    if {entry.code for entry in accepted} & {_OVERWRITES, "would-overwrite"}:
+        raise UsageError(f"{_OVERWRITES} cannot be accepted", hint="--force replaces the plans and keeps a backup")
     return accepted
 
 
@@ -56,11 +59,13 @@ def output_after(done: str) -> Iterator[None]:
         raise WriteRefused(reason, hint=done) from error
 
 
-def print_refused() -> None:
-    """Print that nothing was written, and how a finding is accepted."""
-    advice = 'A finding that is meant can be accepted with a reason: --accept CODE --because "...".'
+def print_refused(report: Report) -> None:
+    """Print that nothing was written, and how a finding is accepted, if one of the errors can be."""
+    errors = [one for one in report.findings if one.severity is Severity.ERROR and one.ignored is None]
+    can_be = any(not one.incomplete and one.code != _OVERWRITES for one in errors)
+    advice = ' A finding that is meant can be accepted with a reason: --accept CODE --because "...".' if can_be else ""
     print_line("")
-    print_wrapped(f"Nothing was written. {advice}")
+    print_wrapped(f"Nothing was written.{advice}")
 
 
 def print_writes(migration: Migration, *, dry_run: bool) -> None:

@@ -53,6 +53,14 @@ _UNNAMED = (
 _NAMED = 2
 
 
+def _planning_hint(workspace: Workspace) -> str:
+    """What to do where nothing is planned: plan the first dataset that has images."""
+    for name in workspace.dataset_names():
+        if workspace.raw is not None and disk.is_folder(workspace.raw / name):
+            return f"plan one first: {printed_commands.plan_and_preprocess(name)}"
+    return "check nnUNet_preprocessed"
+
+
 def datasets_to_fit(
     workspace: Workspace,
     ids: Sequence[str] | None,
@@ -69,7 +77,7 @@ def datasets_to_fit(
     if ids is None:
         ids = [name for name in workspace.dataset_names() if disk.is_folder(workspace.preprocessed_folder(name))]
         if not ids:
-            raise UsageError(f"there is no dataset in {workspace.preprocessed}", hint="check nnUNet_preprocessed")
+            raise UsageError(f"there is no dataset in {workspace.preprocessed}", hint=_planning_hint(workspace))
     named = tracked(ids, "reading datasets", progress)
     datasets = [replace(dataset_of(workspace, id_or_name), request=Request(plans=plans)) for id_or_name in named]
     if len(datasets) == 1 and plans is not None and not datasets[0].judged_plans and not _unreadable(datasets[0]):

@@ -109,7 +109,10 @@ def _origin(dataset: Dataset, plans: Plans) -> str:
     except Absent as absent:
         if dataset.has_record(plans):
             return absent.reason
-        return f"{path.name} cannot be read" if disk.is_there(path) else "planned"
+        if disk.is_there(path):
+            return f"{path.name} cannot be read"
+        is_other = known(lambda: dataset.fingerprint.valid.describes(plans)) is False
+        return "for other images, without a migration record" if is_other else "planned"
     return f"from {record.value['from']['plans']} of {record.giving} ({record.workflow})"
 
 

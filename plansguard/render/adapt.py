@@ -31,7 +31,8 @@ def text(record: dict[str, Any], screen: Screen) -> str:
     Parameters with the same source are one line, with the first of their names, unless ``screen.verbose`` is set.
     """
     to, source = record["to"], record["from"]
-    place = f"{to['dataset']}, {to['configuration']} of {to['plans'] or 'its own plans'}"
+    plans = to["plans"] or "the weights' own plans"
+    place = f"{to['dataset']}, {to['configuration']} of {plans}"
     stem = f", stem {source['stem']}" if source["stem"] else ""
     lines = [f"{displayed(source['path'])}{stem} adapted to {place}"]
     for head, names, action in (("channel", to["channels"], "channels"), ("class", to["labels"], "classes")):

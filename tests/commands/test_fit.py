@@ -14,7 +14,7 @@ import pytest
 from plansguard.render import Screen
 from plansguard.render.fit import text
 from plansguard.subjects.fit_result import LOADS, FitResult
-from tests.support import checkpoints
+from tests.support import checkpoints, safetensors
 from tests.support.command import Done, run
 from tests.support.data_folders import DATA, preprocessed
 from tests.support.models import CHECKPOINT
@@ -427,6 +427,8 @@ def test_files_that_nnunet_cannot_load(workspace: Path) -> None:
         done = run("fit", trained(workspace, **options), "-d", "2")
         assert (done.code, done.out) == (2, "")
         assert done.err.startswith(f"plansguard: my weights.pth: {reason}")
+    file = safetensors.write(Path("w.safetensors"), {"a.weight": safetensors.entry("F32", (1,), 0)}, bytes(4))
+    assert "plansguard adapt can write a checkpoint of nnU-Net from it" in run("fit", str(file), "-d", "2").err
     checkpoints.without(Path(trained(workspace)), "data/0")
     done = run("fit", "my weights.pth", "-d", "2")
     assert (done.code, done.err.splitlines()[0]) == (
@@ -435,12 +437,18 @@ def test_files_that_nnunet_cannot_load(workspace: Path) -> None:
     )
 
 
-def test_no_dataset_at_all(workspace: Path) -> None:
+@pytest.mark.parametrize(
+    ("has_images", "hint"),
+    [(True, "plan one first: nnUNetv2_plan_and_preprocess -d 1"), (False, "check nnUNet_preprocessed")],
+)
+def test_no_dataset_at_all(has_images: bool, hint: str, workspace: Path) -> None:
     weights = trained(workspace)
     (workspace / ROOTS["preprocessed"]).rename(workspace / "away")
     (workspace / ROOTS["preprocessed"]).mkdir()
+    if not has_images:
+        (workspace / ROOTS["raw"]).rename(workspace / "images")
     done = run("fit", weights, "--all")
-    assert (done.code, done.err.splitlines()[1]) == (2, "  check nnUNet_preprocessed")
+    assert (done.code, done.err.splitlines()[1]) == (2, f"  {hint}")
 
 
 def test_a_reason_names_its_plans_where_others_have_another() -> None:

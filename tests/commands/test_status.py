@@ -34,6 +34,21 @@ def test_moved_plans_name_their_source() -> None:
     assert f"from nnUNetPlans of {CT} (finetune)" in run("status", "-d", "2").out
 
 
+def test_plans_without_a_record_are_planned_here_only_where_their_images_are(workspace: Path) -> None:
+    assert run("migrate", "-s", "1", "-t", "2", "-tp", "Moved").code == 0
+    (workspace / ROOTS["preprocessed"] / OTHER_CT / "Moved.plansguard.json").unlink()
+    origins = {
+        row["plans"]: row["because"]
+        for row in run("status", "-d", "2", "--output", "json").json["rows"]
+        if row["what"] == "plans"
+    }
+    assert origins == {
+        "Moved": "for other images, without a migration record",
+        "nnUNetPlans": "planned",
+        "nnUNetResEncUNetMPlans": "planned",
+    }
+
+
 def test_every_dataset_without_a_choice() -> None:
     shown = run("status").out
     assert (CT in shown, OTHER_CT in shown) == (True, True)

@@ -68,6 +68,12 @@ def zipped(workspace: Path, dataset: str) -> None:
     shutil.make_archive(str(workspace / "model"), "zip", workspace / "nnUNet_results", GIVING)
 
 
+def nothing_planned(workspace: Path, dataset: str) -> None:
+    """Delete the folders of all preprocessed datasets."""
+    for folder in (workspace / "nnUNet_preprocessed").iterdir():
+        shutil.rmtree(folder)
+
+
 def unplanned(workspace: Path, dataset: str) -> None:
     """Delete the plans of the dataset."""
     for path in place(workspace, dataset, PLANS).parent.glob("nnUNet*Plans.json"):
@@ -287,6 +293,7 @@ SITUATIONS: tuple[Situation, ...] = (
         ("PG2", "PG0"),
     ),
     Situation("fit without datasets", ("fit", FINAL)),
+    Situation("fit where nothing is planned", ("fit", FINAL, "--all"), (nothing_planned,)),
     Situation("steps", ("steps", "--total", "500", "-d", "2", "-c", "3d_fullres")),
     Situation(
         "steps of migrated plans",

@@ -269,6 +269,7 @@ def test_other_plans_are_not_overwritten(workspace: Path) -> None:
     other = derive("--set", "3d_fullres.batch_size=5")
     assert other.code == 1
     assert "error[PG412]" in other.out
+    assert other.out.endswith("\nNothing was written.\n")  # this error cannot be accepted
     assert state(workspace) == first
     assert derive("--set", "3d_fullres.batch_size=5", "--force").code == 0
     (backup,) = place(workspace, RECEIVING, NEW).parent.glob("My.json.*.bak")

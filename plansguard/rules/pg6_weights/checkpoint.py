@@ -81,7 +81,8 @@ def not_an_nnunet_v2_checkpoint(checkpoint: Checkpoint) -> Iterator[Found]:
     weights`. It reads `network_weights`: a bare state dict ends in `KeyError: 'network_weights'`. `--c` removes
     `module.`, `-pretrained_weights` does not.
 
-    How to fix: depends on the file. Models of nnU-Net v1 do not load in v2. Other toolkits' networks do not fit at all.
+    How to fix: depends on the file. `plansguard adapt` writes a checkpoint of nnU-Net v2 from a state dict and from a
+    model of v1, where plans of the dataset have their network. Other toolkits' networks do not fit at all.
     A prefix is removed with two lines of torch: `weights = checkpoint["network_weights"]` and
     `checkpoint["network_weights"] = {name.removeprefix("module."): value for name, value in weights.items()}`.
 
@@ -109,8 +110,8 @@ def foreign_to_nnunet(checkpoint: Checkpoint) -> tuple[str, str] | None:
 
 
 _REMEDIES = {
-    "nnunet-v1": "models of nnU-Net v1 do not load in v2: train again, or ask for a v2 model",
-    "state-dict": 'save it again as {"network_weights": the state dict, ...}; its names must be those of nnU-Net',
+    "nnunet-v1": "plansguard adapt can write weights of v2 from it, where -p names plans with its network",
+    "state-dict": "plansguard adapt can write a checkpoint of nnU-Net from it, where its names are those of nnU-Net",
     "monai": "use the nnU-Net v2 model that the bundle was made from, if there is one",
 }
 
