@@ -41,7 +41,7 @@ from plansguard.cli.gate_options import (
     typed_options,
 )
 from plansguard.cli.progress_bar import progress_bar
-from plansguard.core.errors import UsageError
+from plansguard.core.errors import UsageError, known
 from plansguard.nnunet.command_line import parse
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER, DEFAULT_TRAINER, TRAIN, base_trainer
 from plansguard.nnunet.workspace import Workspace
@@ -256,7 +256,7 @@ def _continuing(command: Sequence[str]) -> list[str]:
 
 def _where(run: TrainingRun, *, weights: str | None) -> str:
     """Where the training goes on, or that it begins; ``weights`` are those that were typed to begin with."""
-    point = run.resume_point
+    point = known(lambda: run.resume_point)
     if point is None or run.schedule is None:
         return "there is no checkpoint: a new training begins"
     unread = f"; {weights} is not read again" if weights is not None else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -166,10 +165,7 @@ class Dataset:
     def migration_record(self, plans: Plans) -> MigrationRecord:
         """The record of the migration that wrote ``plans``; Absent when no migration of plansguard did."""
         file = self._record_file(plans)
-        try:
-            record = file.record.in_force(plans.document.raw) if file is not None else None
-        except (KeyError, TypeError) as error:
-            raise Absent(f"the migration record of {plans.path.name} contains a damaged earlier one") from error
+        record = file.record.in_force(plans.document.raw) if file is not None else None
         if record is None:
             raise Absent("no migration of plansguard is recorded for these plans")
         if record.identifier != plans.identifier:
@@ -184,9 +180,7 @@ class Dataset:
         if not self.has_record(plans):
             return None
         record = known(lambda: self.migration_record(plans))
-        with suppress(KeyError, TypeError):  # a damaged record in another one
-            return None if record is None else record.between_datasets
-        return None
+        return None if record is None else known(lambda: record.between_datasets)
 
     def migrated_with(self, plans: Plans) -> str | None:
         """The workflow of the migration that brought ``plans``; None when no migration of plansguard did."""

@@ -15,7 +15,7 @@ from plansguard.documents import json_document
 from plansguard.documents.file_names import PREPROCESSING_RECORD_ENDING
 from plansguard.documents.json_document import JsonDocument
 from plansguard.documents.validation import FieldProblem, problems
-from plansguard.records.migration import MigrationRecord
+from plansguard.records.migration import MigrationRecord, migration_record
 from plansguard.records.preprocessing import PreprocessingRecord
 
 AnyDocument = TypeVar("AnyDocument", bound="Document")
@@ -229,7 +229,7 @@ class MigrationRecordFile(Document):
     @property
     def record(self) -> MigrationRecord:
         """The record; Absent when a field has a wrong type."""
-        return MigrationRecord(self.valid.value)
+        return migration_record(self.valid.value)
 
 
 class PreprocessingRecordFile(Document):

@@ -256,8 +256,11 @@ class TrainingRun:
 
     @property
     def is_finished(self) -> bool:
-        """Whether all steps of the training that ``--c`` would continue are made, and its final validation as well."""
-        point = self.resume_point
+        """Whether all steps of the training that ``--c`` would continue are made, and its final validation as well.
+
+        No training is where no folder of results is known.
+        """
+        point = known(lambda: self.resume_point)
         is_complete = point is not None and point.is_complete and point.state.trainer == self.trainer
         return is_complete and is_validated(self.output_folder)
 

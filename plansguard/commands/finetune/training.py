@@ -136,7 +136,7 @@ def _training(
         return replace(step, state=StepState.BLOCKED, because=blocked)
     if missing:
         return step
-    point = run.resume_point
+    point = known(lambda: run.resume_point)
     total = name.schedule.total
     because = f"step {point.state.step:,} of {total:,} is continued" if point is not None else step.because
     disk_space, gpu_memory = _needs(run)
@@ -186,7 +186,10 @@ def _awaited_predictions(run: TrainingRun) -> str:
     name, stage = run.configuration.name, run.configuration.get("previous_stage")
     if not stage:
         return ""
-    model = run.model_folder.with_name(f"{run.trainer}__{run.plans.identifier}__{stage}")
+    folder = known(lambda: run.model_folder)
+    if folder is None:
+        return ""  # the rules report why
+    model = folder.with_name(f"{run.trainer}__{run.plans.identifier}__{stage}")
     present = {file.rpartition(".")[0] for file in disk.file_names(model / "predicted_next_stage" / name)}
     splits = known(lambda: run.dataset.splits.valid)
     needed = cases_of(requested_folds(run.dataset, splits).values()) if splits is not None else set()

@@ -147,7 +147,7 @@ def _cases_due(dataset: Dataset) -> tuple[set[str], str]:
     images, raw = known(lambda: dataset.raw_images), known(lambda: dataset.raw_dataset_json)
     if raw is not None and isinstance(raw.value.get("dataset"), dict):
         return set(raw.value["dataset"]), "dataset.json in nnUNet_raw lists them"
-    ending = dataset.dataset_json.require("file_ending")
+    ending = dataset.dataset_json.valid.require("file_ending")
     if images is not None:
         return set(images.cases(ending)), "nnUNet_raw has them"
     labels = {name.removesuffix(ending) for name in dataset.ground_truth if name.endswith(ending)}

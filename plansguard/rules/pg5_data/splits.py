@@ -45,7 +45,7 @@ def split_names_missing_case(dataset: Dataset, splits: Splits, data: Audit) -> I
     missing = sorted(cases_of(requested_folds(dataset, splits).values()) - set(data.folder.names))
     if missing:
         stand = "is" if len(missing) == 1 else "are"
-        images = known(lambda: dataset.raw_images.cases(dataset.dataset_json.require("file_ending")))
+        images = known(lambda: dataset.raw_images.cases(dataset.dataset_json.valid.require("file_ending")))
         exist = set(missing) <= set(images or ())
         yield found(
             _first_place(dataset, splits, set(missing)),

@@ -118,9 +118,10 @@ def weights_saw_validation_cases(run: TrainingRun) -> Iterator[Found]:
     plans = None if run.weights is None else run.weights.plans
     giving, raw = str((plans or {}).get("dataset_name")), run.dataset.workspace.raw
     cases = validation_cases(run.dataset, run.fold)
-    if raw is None or run.continues or giving == run.dataset.name or not disk.is_folder(raw / giving):
+    is_other = giving != run.dataset.name and is_folder_name(giving)
+    if raw is None or run.continues or not is_other or not disk.is_folder(raw / giving):
         return
-    ending = run.dataset.dataset_json.require("file_ending")
+    ending = run.dataset.dataset_json.valid.require("file_ending")
     images = run.dataset.raw_images.cases(ending)
     seen = {}
     for case in (case for case in cases if case in images):

@@ -66,7 +66,7 @@ def head_does_not_fit(run: TrainingRun) -> Iterator[Found]:
 
     if not _keeps(run) or run.weights is None:
         return
-    weights = Weights(run.weights, run.configuration, run.dataset.dataset_json)
+    weights = Weights(run.weights, run.configuration, run.dataset.dataset_json.valid)
     if not weights.load:
         return  # reported by PG620 to PG623
     theirs = run.weights.dataset_json
