@@ -73,7 +73,7 @@ test-quick: install-quick
 	@PATH="$$(cd '$(VENV_QUICK)/bin' && pwd):$$PATH"; TMPDIR="$$($(SCRATCH))"; export PATH TMPDIR; types=; \
 	    trap 'kill $$types 2>/dev/null || :; rm -rf "$$TMPDIR"' EXIT; set -ex; $(LINT); \
 	    mypy --strict >"$$TMPDIR/types" 2>&1 & types=$$!; \
-	    $(PYTEST) --dist worksteal -m 'not nnunet and not slow and not long' $(ARGS); \
+	    $(PYTEST) --dist worksteal -m 'not nnunet and not slow and not long and not deep' $(ARGS); \
 	    wait $$types || { cat "$$TMPDIR/types"; exit 1; }; cat "$$TMPDIR/types"
 
 # One row: make matrix ARGS="3.10 oldest".

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,7 @@ MODULES = sorted((ROOT / "plansguard").rglob("*.py"))
 TEST_MODULES = sorted((ROOT / "tests").rglob("*.py"))
 
 
+@cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -162,7 +164,7 @@ REASONS = {
 def calls(path: Path) -> set[str]:
     """The calls in a module that ask the system about a path."""
     asked = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             owner, name = ast.unparse(node.func.value), node.func.attr
             if owner in ("os", "os.path"):
@@ -196,7 +198,7 @@ LOOK_UPS = {"which", "execvp", "execvpe", "execlp", "execlpe", "posix_spawnp", "
 
 def test_one_module_looks_up_programs() -> None:
     """Ask `plansguard.core.programs` instead: it does not find what lies in the current folder."""
-    modules = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_bytes()) for path in PACKAGE.rglob("*.py")}
+    modules = {path.relative_to(PACKAGE).as_posix(): tree(path) for path in PACKAGE.rglob("*.py")}
     callers = {
         name
         for name, tree in modules.items()

@@ -18,6 +18,8 @@ from plansguard.nnunet.inheritance import modern_architecture, resolve_configura
 from tests.conftest import ROOT
 from tests.support.variants import FIXTURES, ROOTS, resolve, set_value
 
+pytestmark = pytest.mark.deep
+
 DATASET = FIXTURES / "workspace" / "nnUNet_preprocessed" / "Dataset005_CascadeCT"
 DOCUMENTS = {
     "plans": json.loads((DATASET / "nnUNetPlans.json").read_bytes()),

@@ -30,6 +30,8 @@ from tests.support.attacks import bulks, claims, commands, confined
 from tests.support.models import CHECKPOINT
 from tests.support.torchlike import LEGACY_HEAD, Raw, T, dumps, save, save_legacy
 
+pytestmark = pytest.mark.deep
+
 WEIGHTS = {"encoder.weight": T("0", (2, 1, 3, 3))}
 with zipfile.ZipFile(CHECKPOINT) as _archive:
     DATA = _archive.read("checkpoint_final/data.pkl")

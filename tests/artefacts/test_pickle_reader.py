@@ -36,6 +36,8 @@ from plansguard.documents import json_document
 from tests.conftest import ROOT
 from tests.support.attacks import EXTENSIONS, bulks, claims, commands, confined
 
+pytestmark = pytest.mark.deep
+
 CASES = sorted((ROOT / "fixtures" / "headers").glob("*/*/*.pkl"))
 
 scalars = (

@@ -24,6 +24,8 @@ from tests.artefacts.test_audit import PRETRAIN
 from tests.conftest import ROOT
 from tests.support.preprocessed import PRETRAIN_3D, lay_out, multiply
 
+pytestmark = pytest.mark.deep
+
 KINDS = [THREADS, PROCESSES]
 
 

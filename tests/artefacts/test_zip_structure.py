@@ -26,6 +26,8 @@ from plansguard.artefacts.checkpoint.safe_zip import open_zip
 from plansguard.core.errors import UnreadableDocument
 from tests.support.attacks import confined
 
+pytestmark = pytest.mark.deep
+
 HARMLESS, OTHER = pickle.dumps({"network_weights": {}}, 2), pickle.dumps({"other": {}}, 2)
 UMLAUT = "\N{LATIN SMALL LETTER A WITH DIAERESIS}"
 END = struct.Struct("<4s4H2LH")

@@ -41,7 +41,7 @@ FREE = {
     *("migrate because", "train because", "gate because", "gate command", "diff before", "diff after"),
 }
 
-pytestmark = pytest.mark.workspace(CT, OTHER_CT)
+pytestmark = [pytest.mark.deep, pytest.mark.workspace(CT, OTHER_CT)]
 
 
 def candidates(line: str, monkeypatch: pytest.MonkeyPatch, shell: str = "fish") -> dict[str, str]:

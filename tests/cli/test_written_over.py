@@ -18,7 +18,7 @@ from tests.support.variants import place
 
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 
-pytestmark = pytest.mark.workspace(OTHER_CT, CT, chdir=True)
+pytestmark = [pytest.mark.deep, pytest.mark.workspace(OTHER_CT, CT, chdir=True)]
 
 TRAINING = ("nnUNetv2_train", "2", "3d_fullres", "0", "-device", "cpu")
 #: command -> its words; the path that it writes to is appended to the last one

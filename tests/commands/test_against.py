@@ -15,7 +15,7 @@ from tests.support.reports import BROKEN, plans, save
 from tests.support.services import assert_sarif
 from tests.support.variants import lay_out, point_to, put
 
-pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+pytestmark = [pytest.mark.deep, pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")]
 
 DATASET = "Dataset002_FinetuneCT"
 OTHER = ("2d", [70, 70])

@@ -27,7 +27,7 @@ from tests.support.command import Done, run
 from tests.support.training_records import leave
 from tests.support.variants import ROOTS, put
 
-pytestmark = [pytest.mark.workspace(CT, OTHER_CT), pytest.mark.usefixtures("workspace")]
+pytestmark = [pytest.mark.deep, pytest.mark.workspace(CT, OTHER_CT), pytest.mark.usefixtures("workspace")]
 
 DERIVE = ("derive", "-d", "2", "--set", "3d_fullres.batch_size=4", "-tp")
 

@@ -25,7 +25,7 @@ SLIDES, CASCADE, MICROSCOPY = "Dataset004_Slides2D", "Dataset005_CascadeCT", "Da
 Document = dict[str, Any]
 
 
-pytestmark = pytest.mark.workspace(chdir=True)
+pytestmark = [pytest.mark.deep, pytest.mark.workspace(chdir=True)]
 
 
 def read(workspace: Path, dataset: str, name: str) -> Document:

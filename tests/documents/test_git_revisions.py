@@ -23,6 +23,7 @@ from tests.support.command import run
 from tests.support.git import git, use_only_the_repository
 
 pytestmark = [
+    pytest.mark.deep,
     pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed"),
     pytest.mark.skipif(os.name == "nt", reason="the programs are shell scripts"),
 ]

@@ -39,7 +39,7 @@ OTHER_CT, MR = "Dataset002_FinetuneCT", "Dataset003_TwoChannelMR"
 
 
 #: The fixtures without the pretraining dataset.
-pytestmark = pytest.mark.workspace(OTHER_CT, MR, folder="workspace")
+pytestmark = [pytest.mark.deep, pytest.mark.workspace(OTHER_CT, MR, folder="workspace")]
 
 
 @pytest.fixture(autouse=True)

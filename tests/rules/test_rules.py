@@ -63,6 +63,7 @@ def test_broken(variant: Variant, workspace: Path, monkeypatch: pytest.MonkeyPat
         assert sample_in(report, code, workspace) == samples()[code]
 
 
+@pytest.mark.deep
 @every_variant
 def test_good_twin(variant: Variant, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(workspace, variant.healthy, monkeypatch)

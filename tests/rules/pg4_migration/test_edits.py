@@ -17,7 +17,7 @@ KWARGS = f"{FULLRES}/architecture/arch_kwargs"
 ADDED = "/configurations/3d_small"
 OWN = {"PG401", "PG402", "PG403"}
 
-pytestmark = pytest.mark.workspace(GIVING, RECEIVING, chdir=True)
+pytestmark = [pytest.mark.deep, pytest.mark.workspace(GIVING, RECEIVING, chdir=True)]
 
 
 def edits(*arguments: str) -> set[tuple[str, str]]:

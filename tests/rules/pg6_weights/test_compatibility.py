@@ -33,7 +33,7 @@ FULLRES = "/configurations/3d_fullres"
 FAMILY = "PG6"
 
 
-pytestmark = pytest.mark.workspace(chdir=True)
+pytestmark = [pytest.mark.deep, pytest.mark.workspace(chdir=True)]
 
 
 def read(workspace: Path, dataset: str, name: str) -> Document:

@@ -32,7 +32,7 @@ STOCK = "nnunetv2/training/nnUNetTrainer/nnUNetTrainer.py"
 OURS = {f"PG70{number}" for number in range(1, 8)} | {f"PG80{number}" for number in range(3, 7)}
 
 
-pytestmark = pytest.mark.workspace(CT, edits=[preprocessed(DATA, FLAT)])
+pytestmark = [pytest.mark.deep, pytest.mark.workspace(CT, edits=[preprocessed(DATA, FLAT)])]
 
 
 @pytest.fixture(autouse=True)
