@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import checkpoints
 from tests.support.command import Done, run
-from tests.support.variants import place
+from tests.support.variants import place, put
 
 CT, MR = "Dataset002_FinetuneCT", "Dataset003_TwoChannelMR"
 PLANS = ("-d", "3", "-p", "nnUNetPlans", "--dry-run")
@@ -219,6 +219,27 @@ def test_a_migration_names_the_command(workspace: Path) -> None:
     assert "fix: adapt the weights, and move the plans of the new file: plansguard adapt old.pth -d 3" in done.out
     weights(workspace, channel_names={"0": "CT"})  # only the user knows which of T1 and T2 is like it
     assert "fix: plans cannot move between them; plan the receiving dataset by itself" in run(*migrate).out
+
+
+@pytest.mark.workspace(MR, "Dataset001_PretrainCT", chdir=True)
+@pytest.mark.parametrize(
+    ("options", "is_named"),
+    [
+        ((), True),
+        (("--workflow", "graft"), True),
+        (("--workflow", "pretrain"), False),
+        (("-sp", "nnUNetResEncUNetMPlans"), False),
+    ],
+)
+def test_a_migration_from_a_dataset_names_its_trained_weights(
+    options: tuple[str, ...], is_named: bool, workspace: Path
+) -> None:
+    """For a pretraining the weights are still to be made; the model was trained with other plans than the last."""
+    put("raw/dataset.json", "/channel_names", {"0": "CT", "1": "T2"})(workspace, MR)
+    put("preprocessed/dataset.json", "/channel_names", {"0": "CT", "1": "T2"})(workspace, MR)
+    done = run("migrate", "-s", "1", "-t", "3", "-tp", "X", *options)
+    assert "[PG414] another number of channels" in done.out
+    assert ("fix: adapt the weights, and move the plans of the new file: plansguard adapt " in done.out) is is_named
 
 
 def test_weights_that_are_no_numbers(workspace: Path) -> None:

@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from plansguard.core.errors import UnreadableDocument, known
+from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoint
+from plansguard.core.errors import UnreadableDocument, UnreadableFolder, known
 from plansguard.core.report import Severity
 from plansguard.core.text import differ, listed
 from plansguard.documents import size_limits
 from plansguard.nnunet import constants, plans_diff
-from plansguard.nnunet.workspace import dataset_id
+from plansguard.nnunet.workspace import dataset_id, trained_models
 from plansguard.records.migration import DERIVE
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import trained_otherwise
 from plansguard.subjects.pair import DatasetPair, Pair, dataset_json_of
+from plansguard.subjects.pretraining import pretraining_among
 from plansguard.subjects.trained_models import differing_fields, trained_with
 
 
@@ -198,13 +200,27 @@ def _adapting(pair: DatasetPair) -> str:
     from plansguard.subjects.adaptation import own_network_command  # only where the channels differ
     from plansguard.subjects.weights import Weights
 
-    receiving, checkpoint = pair.receiving, pair.receiving.request.weights
-    if checkpoint is not None:
-        for configuration in pair.result.usable_configurations:
-            if configuration.name == checkpoint.configuration:
-                weights = Weights(checkpoint, configuration, receiving.dataset_json)
-                return own_network_command(weights, receiving, checkpoint.path)
+    receiving = pair.receiving
+    for configuration in pair.result.usable_configurations:
+        checkpoint = receiving.request.weights or _trained_weights(pair, configuration.name)
+        if checkpoint is not None and configuration.name == checkpoint.configuration:
+            weights = Weights(checkpoint, configuration, receiving.dataset_json)
+            if command := own_network_command(weights, receiving, checkpoint.path):
+                return command
     return ""
+
+
+def _trained_weights(pair: Pair, configuration: str) -> Checkpoint | None:
+    """The weights of the giving dataset that its plans were trained to, where they exist already."""
+    results = pair.giving.workspace.results
+    if pair.workflow == "pretrain" or results is None:
+        return None
+    try:
+        models = [one for one in trained_models(results, pair.giving.name) if one.plans_name == pair.plans.identifier]
+        found = pretraining_among(models, pair.giving.name, configuration)
+        return read_checkpoint(found.path) if found is not None and found.is_there else None
+    except (UnreadableDocument, UnreadableFolder):
+        return None
 
 
 def _compare_channels(theirs: list[str], ours: list[str]) -> tuple[Severity, str, str] | None:
