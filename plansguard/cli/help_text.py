@@ -71,8 +71,15 @@ class Program(typer.core.TyperGroup):
         if not gc.isenabled():  # plansguard.__main__ disabled it
             gc.freeze()
             gc.enable()
-        with _harmless_errors():
-            return super().invoke(ctx)
+        try:
+            with _harmless_errors():
+                return super().invoke(ctx)
+        except Exception as error:
+            name = ctx.invoked_subcommand
+            if name in self.commands and getattr(error, "ctx", ctx) is None:
+                # An option without its value: typer would not say how the command is used.
+                vars(error)["ctx"] = type(ctx)(self.commands[name], info_name=name, parent=ctx)
+            raise
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer calls it so
         """Write the groups of commands, in the same columns."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+import sys
+from collections.abc import Callable, Container, Iterator
 from itertools import accumulate, zip_longest
 from typing import Any, NamedTuple
 
@@ -234,9 +235,7 @@ def _compared(old: dict[Field, Any], new: dict[Field, Any]) -> dict[Field, list[
     """The differences inside each field, by deepdiff, which also finds what was inserted into a list."""
     if not old and not new:
         return {}
-    from deepdiff import DeepDiff
-
-    tree = DeepDiff(
+    tree = _deepdiff()(
         old,
         new,
         view="tree",
@@ -252,6 +251,23 @@ def _compared(old: dict[Field, Any], new: dict[Field, Any]) -> dict[Field, list[
                 sides = (ABSENT if type(side).__name__ == "NotPresent" else side for side in (level.t1, level.t2))
                 parts.setdefault(field, []).append(Part(tuple(inside), *sides))
     return parts
+
+
+def _deepdiff() -> Callable[..., Any]:
+    """Return deepdiff's class, without pandas, for data frames.
+
+    It takes half a second to load, and loads numexpr, which fails where OMP_NUM_THREADS is more than one number.
+    """
+    modules: dict[str, Any] = sys.modules
+    hides = "pandas" not in modules
+    if hides:
+        modules["pandas"] = None
+    try:
+        from deepdiff import DeepDiff
+    finally:
+        if hides:
+            del modules["pandas"]
+    return DeepDiff
 
 
 def _size(value: Any) -> int:

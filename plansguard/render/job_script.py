@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,7 +87,21 @@ def slurm_script(road: Road, steps: Sequence[RoadStep], place: ScriptPlace, size
 
 
 def _joined(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{_spelled(line)}\n" for line in lines)
+
+
+def _spelled(line: str) -> str:
+    """One line with control characters as bash reads them; `shlex.quote` puts them between single quotes.
+
+    On a terminal they would act, and click removes them elsewhere: the script would name another folder.
+    """
+    if line.isprintable():
+        return line
+    return "".join(char if char.isprintable() else f"'$'{_octal(char)}''" for char in line)
+
+
+def _octal(char: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in os.fsencode(char))
 
 
 def _comment(text: str) -> str:

@@ -354,3 +354,11 @@ def test_the_summary_of_a_long_value(plans: Document, before: Any, after: Any, d
         assert found[0].summary.endswith("... -> null")
     else:
         assert found == []
+
+
+@pytest.mark.parametrize("threads", ["4,2", "x", ""])
+def test_threads_that_numexpr_refuses(threads: str) -> None:
+    """deepdiff loads pandas, which loads numexpr: a list is a value that OpenMP allows."""
+    files = (CT / "nnUNetPlans.json", CT / "nnUNetResEncUNetMPlans.json")
+    done = start("diff", *files, environment={"OMP_NUM_THREADS": threads})
+    assert (done.returncode, done.stderr) == (0, "")

@@ -106,3 +106,14 @@ def test_every_example_can_be_typed(example: str, workspace: Path) -> None:
         words.insert(2, "--dry-run")
     done = run(*words[1:])
     assert done.code in ((3,) if words[1] == "verify-receipt" else (0, 1)), done.err + done.out
+
+
+@every_command
+def test_an_option_without_its_value(command: str) -> None:
+    """The last word is an option: the message says which command is meant, and where its options are described."""
+    option = next(iter(re.findall(r"^  (?:-\w, )?(--[a-z-]+|-\w) [A-Z|<]", run(command, "-h").out, re.MULTILINE)), None)
+    if option is None:
+        pytest.skip("it has no option with a value")
+    done = run(command, option)
+    assert (done.code, f"Option '{option}' requires an argument" in done.err) == (2, True), done.err
+    assert f"plansguard {command} -h" in done.err

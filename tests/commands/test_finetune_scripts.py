@@ -147,6 +147,29 @@ def test_the_script_runs_from_any_folder(workspace: Path, tmp_path: Path, monkey
     assert ["nnUNetv2_install_pretrained_model_from_zip", "released.zip"] in follow(script, tmp_path / "run")[1]
 
 
+@pytest.mark.parametrize("kind", ["sh", "slurm"])
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "\u202ea", "a\n", "a\nb'c", "\x9b", os.fsdecode(b"\xff"), "\u00e4 b"])
+def test_folders_with_control_characters(
+    kind: str, name: str, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The script names the same folder, and shows no such character."""
+    moved = workspace / name
+    moved.mkdir()
+    for variable in ROOTS.values():
+        if (workspace / variable).exists():
+            (workspace / variable).rename(moved / variable)
+        monkeypatch.setenv(variable, str(moved / variable))
+    monkeypatch.chdir(moved)
+    script = printed(kind)
+    assert [char for char in script.replace("\n", "") if not char.isprintable()] == []
+    assert "\n/" not in script
+    head = script[: script.index("cd ")] + 'printf %s "$nnUNet_raw"\n'
+    (tmp_path / "head").write_text(head)
+    shown = subprocess.run(["bash", tmp_path / "head"], capture_output=True, check=True).stdout
+    assert shown == os.fsencode(moved / ROOTS["raw"])
+    assert kind == "slurm" or "\udcff" in name or follow(script, tmp_path / "run")[0] == 0
+
+
 def test_names_are_no_commands(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line break in an option ends no comment."""
     odd = workspace / "a $(touch owned) 'folder'\ntouch owned"
