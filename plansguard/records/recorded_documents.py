@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from plansguard.artefacts.data.listing import listing
 from plansguard.core.digest import digest_of, sha256
@@ -168,23 +168,38 @@ def _weights_digest(path: Path, _: Training) -> Digest:
 
     torch writes zip archives, whose directory contains a checksum of every tensor.
     """
-    import hashlib
-
-    from plansguard.artefacts.checkpoint.safe_zip import is_zip, open_file, open_zip
+    from plansguard.artefacts.checkpoint.safe_zip import open_file
 
     with open_file(path, "name a checkpoint of nnU-Net v2") as stream:
-        head = stream.read(64)
-        size = stream.seek(0, 2)
-        if is_zip(head):
-            with open_zip(stream, str(path)) as archive:
-                of, digest = "directory", digest_of(archive.directory)
-        else:
-            stream.seek(0)
-            content = hashlib.sha256()
-            for _number in range(MOST_WEIGHTS // 2**20):
-                content.update(stream.read(2**20))
-            of, digest = "file" if size <= MOST_WEIGHTS else "beginning", content.hexdigest()
-    return {"path": str(path), "bytes": size, "of": of, "sha256": digest}
+        return _digest_of_stream(stream, str(path))
+
+
+def is_packed(recorded: Digest, path: Path, member: str) -> bool:
+    """Whether a member of a zip archive is the checkpoint that is recorded; UnreadableDocument if it cannot be read."""
+    from plansguard.artefacts.checkpoint.safe_zip import open_zip
+
+    with open_zip(path, str(path)) as archive, archive.open(member) as stream:
+        present = _digest_of_stream(stream, str(path / member))
+    return all(recorded[key] == present[key] for key in WEIGHTS.identity)
+
+
+def _digest_of_stream(stream: BinaryIO, path: str) -> Digest:
+    import hashlib
+
+    from plansguard.artefacts.checkpoint.safe_zip import is_zip, open_zip
+
+    head = stream.read(64)
+    size = stream.seek(0, 2)
+    if is_zip(head):
+        with open_zip(stream, path) as archive:
+            of, digest = "directory", digest_of(archive.directory)
+    else:
+        stream.seek(0)
+        content = hashlib.sha256()
+        for _number in range(MOST_WEIGHTS // 2**20):
+            content.update(stream.read(2**20))
+        of, digest = "file" if size <= MOST_WEIGHTS else "beginning", content.hexdigest()
+    return {"path": path, "bytes": size, "of": of, "sha256": digest}
 
 
 def _weights_differences(recorded: Digest, present: Digest, _: Training) -> Iterator[str]:

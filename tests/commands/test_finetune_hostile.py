@@ -24,6 +24,7 @@ from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.road import RoadStep, StepState
 from tests.commands.test_finetune import CT, OTHER_CT, ROAD, request_of, road, step, tree
 from tests.support.command import Done, run
+from tests.support.models import pack
 from tests.support.training_records import leave
 from tests.support.variants import ROOTS, put
 
@@ -219,8 +220,13 @@ def test_status_aligns_names_that_are_escaped(workspace: Path) -> None:
 def finished(workspace: Path, given: Path | None, asked: Path, *, replaces_plans: bool = False) -> RoadStep:
     """The step of a training that began with the weights ``given``, in a road with those ``asked`` for."""
     folder = leave(workspace, [FROM_SCRATCH], weights=given).parent
-    dataset = dataset_of(Workspace.from_environment(), OTHER_CT)
     weights = StartingWeights(asked, weights_from(given or asked))
+    return state_of(folder, weights, replaces_plans=replaces_plans)
+
+
+def state_of(folder: Path, weights: StartingWeights, *, replaces_plans: bool = False) -> RoadStep:
+    """The step of a training with this folder, in a road with these weights."""
+    dataset = dataset_of(Workspace.from_environment(), OTHER_CT)
     step = RoadStep("train", StepState.NEEDED, "50 steps", ShellText("plansguard train"), "0")
     side = Side(dataset, "nnUNetPlans", replaces_plans=replaces_plans)
     return training._finished(step, folder, side, weights)
@@ -237,6 +243,25 @@ def test_a_training_from_other_weights_is_not_that_of_the_road(workspace: Path) 
     step = finished(workspace, given, other)
     assert (step.state, step.because) == (StepState.BLOCKED, "weights changed since this was trained")
     assert str(other) in step.hint
+
+
+def test_weights_that_are_in_their_archive_are_not_gone(workspace: Path) -> None:
+    """The unpacked model was deleted after the training, to save space."""
+    model = workspace / ROOTS["results"] / CT / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    unpacked, member = model / "fold_0/checkpoint_final.pth", f"{CT}/{model.name}/fold_0/checkpoint_final.pth"
+    archive = pack(workspace / "released.zip", model)
+    folder = leave(workspace, [FROM_SCRATCH], weights=unpacked).parent
+    weights = StartingWeights(unpacked, weights_from(unpacked), packed=(archive, member))
+    shutil.copy(unpacked, workspace / "kept.pth")
+    unpacked.unlink()
+    assert state_of(folder, weights).state is StepState.DONE
+    assert state_of(folder, StartingWeights(unpacked)).because == "weights gone since this was trained"
+    with zipfile.ZipFile(workspace / "kept.pth", "a") as other:
+        other.writestr("more", b"")
+    shutil.copy(workspace / "kept.pth", unpacked)
+    pack(archive, model)
+    unpacked.unlink()
+    assert state_of(folder, weights).because == "weights gone since this was trained"
 
 
 def test_a_training_whose_plans_are_to_be_replaced(workspace: Path) -> None:

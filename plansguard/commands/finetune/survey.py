@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
 from plansguard.artefacts.checkpoint.trained_model import read_models
 from plansguard.commands.check import weights_from
 from plansguard.commands.finetune import preparation, training
@@ -84,8 +83,11 @@ def _with_moved_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
         base = request.trainer or base_trainer(pretraining.fine_tuning_trainer)
         unpacking = preparation.unpacking(pretraining) if pretraining.unpack else None
     steps.append(preparation.data(context, side))
-    steps += [unpacking] if unpacking is not None else []
-    return [*steps, *training.fine_tuning(context, side, _fine_tuning(request, base), weights)]
+    trainings = training.fine_tuning(context, side, _fine_tuning(request, base), weights)
+    if unpacking is not None:
+        done = all(one.state is StepState.DONE for one in trainings if one.is_training)
+        steps.append(replace(unpacking, state=StepState.DONE, because="every fold is trained") if done else unpacking)
+    return [*steps, *trainings]
 
 
 def _with_own_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
@@ -179,15 +181,19 @@ def _weights(context: Context, side: Side, migration: Migration) -> tuple[Starti
         )
     path = Path(pretraining.path)
     if pretraining.unpack:
-        return StartingWeights(path, _packed(migration, request.configuration)), pretraining
+        return _packed(migration, path, request.configuration), pretraining
     return StartingWeights(path, weights_from(path)), pretraining
 
 
-def _packed(migration: Migration, configuration: str) -> Checkpoint | None:
-    """The checkpoint in a zip archive that the plans come from."""
+def _packed(migration: Migration, path: Path, configuration: str) -> StartingWeights:
+    """The weights in a zip archive that the plans come from, which are unpacked to ``path``."""
     giving = migration.pair.giving
     for model in (giving.models or ()) if isinstance(giving, ExternalDataset) else ():
-        for stored in read_models(model.archive) if model.archive is not None else ():
-            if stored.folder == model.folder and configuration in (model.configuration, ""):
-                return stored.checkpoint(model.weights[0].relative_to(model.folder).as_posix())
-    return None
+        if model.archive is None or configuration not in (model.configuration, ""):
+            continue
+        for stored in read_models(model.archive):
+            if stored.folder == model.folder:
+                checkpoint = stored.checkpoint(model.weights[0].relative_to(model.folder).as_posix())
+                member = model.weights[0].relative_to(model.archive).as_posix()
+                return StartingWeights(path, checkpoint, packed=(model.archive, member))
+    return StartingWeights(path)

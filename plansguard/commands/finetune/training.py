@@ -26,7 +26,7 @@ from plansguard.nnunet.network import parameters
 from plansguard.nnunet.network.unet import UnknownNetwork
 from plansguard.nnunet.printed_commands import ShellText, Word
 from plansguard.nnunet.workspace import ALL, displayed
-from plansguard.records.recorded_documents import DATA
+from plansguard.records.recorded_documents import DATA, WEIGHTS, is_packed
 from plansguard.records.verify import verify
 from plansguard.rules.pg5_data.helpers import cases_of, requested_folds
 from plansguard.rules.pg7_run.hardware import checkpoint_size, gpu_memory_needed
@@ -58,12 +58,13 @@ class StartingWeights:
     """The weights of a fine-tuning: the path that nnU-Net reads, and what is in it where that can be read already.
 
     The path is a placeholder where it is not known. ``side`` is the dataset on which a step of the road trains them,
-    None for weights that exist.
+    None for weights that exist. ``packed`` are the zip archive and its member that a step of the road unpacks there.
     """
 
     path: Word
     checkpoint: Checkpoint | None = None
     side: Side | None = None
+    packed: tuple[Path, str] | None = None
 
 
 def pretraining(context: Context, side: Side, name: StepName) -> tuple[RoadStep, StartingWeights]:
@@ -269,7 +270,7 @@ def _finished(step: RoadStep, folder: Path, side: Side, weights: StartingWeights
     """A training that is finished; blocked where its record does not describe the files that would be trained with.
 
     Its results are never overwritten. Data that are about to be made again are not compared. The weights are those of
-    the road, not those that the record names.
+    the road, not those that the record names; before they are unpacked, those in the archive.
     """
     path = weights.path if weights is not None and isinstance(weights.path, Path) else None
     record = folder / TRAINING_RECORD_NAME
@@ -295,7 +296,10 @@ def _finished(step: RoadStep, folder: Path, side: Side, weights: StartingWeights
             because="this was trained with the plans that are to be replaced",
             hint=f"move {displayed(str(folder))} away to train again",
         )
-    rows = [row for row in verification.changed if not (side.lacks_data and row.document == DATA.name)]
+    made = {DATA.name} if side.lacks_data else set()
+    if weights is not None and weights.packed is not None and is_packed(first["weights"], *weights.packed):
+        made.add(WEIGHTS.name)
+    rows = [row for row in verification.changed if row.document not in made]
     if not rows:
         return replace(step, state=StepState.DONE, because=f"{because}; {TRAINING_RECORD_NAME} holds")
     changes = listed([row.text for row in rows], _NAMED)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from plansguard.core.errors import known
 from plansguard.core.report import Severity
 from plansguard.core.text import times
-from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
 from plansguard.nnunet import constants, printed_commands
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.subjects.dataset import Dataset
@@ -33,9 +32,9 @@ def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Finger
     recognised before that has run. Under one of nnU-Net's default names such plans have replaced the dataset's own, and
     the data and results of that name belong to plans that no longer exist.
 
-    How to fix: move plans with `plansguard migrate`, under a new name; its migration record explains them. A
-    record that was removed is restored, or the plans are moved again: rules about migrated plans do not run without it.
-    Where the dataset changed since planning, plan and preprocess again.
+    How to fix: the same move with `plansguard migrate`, under the name that they have, leaves the plans as they are and
+    writes the migration record that explains them. Rules about migrated plans do not run without it. Where the dataset
+    changed since planning, plan and preprocess again.
 
     Example: `nnUNetv2_move_plans_between_datasets -s 1 -t 2 -sp nnUNetPlans` without `-tp`.
 
@@ -49,9 +48,10 @@ def plans_from_other_dataset(dataset: Dataset, plans: Plans, fingerprint: Finger
     name = None if is_default else plans.identifier
     plan = printed_commands.plan_experiment(dataset.name, _planner(plans), name=name)
     claim = f"{plans.identifier} come from other data"
-    record = plans.identifier + MIGRATION_RECORD_ENDING
-    migrate = printed_commands.migrate(printed_commands.SOURCE, dataset.name, printed_commands.NEW_NAME)
-    remedy = f"if they were moved here, {migrate}, or restore {record}; if the data changed, {plan}"
+    migrate = printed_commands.migrate(
+        *(printed_commands.SOURCE, dataset.name, plans.identifier), plans=printed_commands.SOURCE_PLANS
+    )
+    remedy = f"if they were moved here, this writes their record: {migrate}; if the data changed, {plan}"
     if is_default:  # a planner would have written these medians
         claim = f"{plans.identifier} are no longer this dataset's own plans"
         remedy = f"plan this dataset again: {plan}; move other plans only under a name of their own (-tp)"

@@ -93,8 +93,8 @@ def would_overwrite(pair: Pair) -> Iterator[Found]:
 
     What it checks: the receiving folder has no plans of the new name, or has exactly these.
 
-    Why it matters: nnU-Net's move overwrites the dataset's own plans without asking. Results of that name then belong
-    to plans that no longer exist, and the next preprocessing deletes the data folder they shared.
+    Why it matters: results of that name would belong to plans that no longer exist. The next preprocessing deletes the
+    data folder they shared. nnU-Net's own move overwrites the dataset's own plans without asking.
 
     How to fix: choose a name that is free. `--force` replaces the plans and keeps a backup beside them. plansguard.json
     can neither ignore this finding nor change its severity.

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
 #: The first version of nnU-Net that reads .b2nd.
 _FIRST_WITH_B2ND = (2, 6)
+_NEVER = "not preprocessed with these plans"
 
 
 @rule(
     "PG504",
     Severity.ERROR,
-    message="{identifier} does not exist: {configuration} was not preprocessed with these plans{also}",
+    message="{identifier} does not exist: {configuration} was {how}",
     fix="{preprocess}",
     roles=PREPROCESSED,
     follows=("PG530", "PG624"),
@@ -66,7 +67,9 @@ def data_missing(dataset: Dataset, plans: Plans, configuration: Configuration) -
             severity=None if requested else Severity.INFO,
             changed=[configuration.at("data_identifier")],
             identifier=brief(identifier),
-            also=f", nor any with {listed([one.identifier for one in without[1:]])}" if without[1:] else "",
+            how=_NEVER
+            if not without[1:]
+            else f"preprocessed with none of {listed([one.identifier for one in without])}",
         )
 
 

@@ -135,7 +135,7 @@ def finished_already(run: TrainingRun) -> Iterator[Found]:
     repeating an interrupted one is a use of `--c`. An error if it has done more epochs than the trainer makes, and for
     trainers of a number of steps, which refuse. For information with `--resume auto`, which then ends with exit code 0.
 
-    Why it matters: nnU-Net trains nothing, and validates for minutes to hours, with exit code 0. It writes
+    Why it matters: with `--c`, nnU-Net trains nothing, and validates for minutes to hours, with exit code 0. It writes
     `checkpoint_final.pth` again and does not report that no more epochs were made.
 
     How to fix: for more training take another trainer, with these as `-pretrained_weights`, or extend one of steps.

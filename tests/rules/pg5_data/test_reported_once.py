@@ -65,5 +65,8 @@ def test_plans_without_data_are_reported_in_one_line(workspace: Path) -> None:
         place(workspace, CT, f"preprocessed/{name}.json").write_text(content)
     reports = [check(datasets=[CT], plans=plans) for plans in (None, "Bbb")]
     found = [[one.message for one in report.findings if one.code == "PG504"] for report in reports]
-    missing = '_3d_fullres" does not exist: 3d_fullres was not preprocessed with these plans'
-    assert found == [[f'"Aaa{missing}, nor any with Bbb, Ccc'], [f'"Bbb{missing}']]
+    missing = '_3d_fullres" does not exist: 3d_fullres was '
+    assert found == [
+        [f'"Aaa{missing}preprocessed with none of Aaa, Bbb, Ccc'],
+        [f'"Bbb{missing}not preprocessed with these plans'],
+    ]
