@@ -152,7 +152,9 @@ def _run() -> None:
         if not isinstance(error, PlansguardError):
             # A folder without permission, a name that is too long, a network drive that went away, a full disk.
             what = error.filename or ("cannot write the output" if error.errno in _UNWRITTEN else "")
-            error = PlansguardError(f"{what}: {error.strerror}" if what else error.strerror or str(error))
+            reason = f"{what}: {error.strerror}" if what else error.strerror or str(error)
+            hint = "check this place, its permissions and its space; then try again" if error.filename else ""
+            error = PlansguardError(reason, hint=hint)
         show_error(error)
         sys.exit(2)
 

@@ -43,7 +43,10 @@ def report(folder: Folder = Path("plansguard-report"), settings: SettingsFile = 
     with progress_bar("reading nnU-Net's folders") as progress:
         found = overview(workspace, active, progress.report)
         pages = html_page.of_overview(found)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(f"{folder} cannot be a folder: a file is there", hint="name another with -o") from None
     for name, page in pages.items():
         write_atomically(folder / name, page.encode(), is_report)
     print_line(f"wrote {index} and {counted(len(pages) - 1, 'page')} of datasets")

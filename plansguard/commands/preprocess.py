@@ -292,7 +292,10 @@ def _identifier(configuration: Configuration) -> str:
     try:
         identifier = str(configuration.usable.require("data_identifier"))
     except Absent as absent:
-        raise UsageError(f"{configuration.name} cannot be preprocessed: {absent.reason}") from absent
+        raise UsageError(
+            f"{configuration.name} cannot be preprocessed: {absent.reason}",
+            hint="correct what plansguard check reports, and type this again",
+        ) from absent
     if not is_folder_name(identifier):
         raise UsageError(
             f"{configuration.name} has the data_identifier {identifier!r}: nnU-Net would delete what it names",

@@ -256,7 +256,7 @@ def _compared(old: dict[Field, Any], new: dict[Field, Any]) -> dict[Field, list[
 def _deepdiff() -> Callable[..., Any]:
     """Return deepdiff's class, without pandas, for data frames.
 
-    It takes half a second to load, and loads numexpr, which fails where OMP_NUM_THREADS is more than one number.
+    It takes a fifth of a second to load, and loads numexpr, which fails where OMP_NUM_THREADS is more than one number.
     """
     modules: dict[str, Any] = sys.modules
     hides = "pandas" not in modules

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
 import sys
@@ -356,3 +358,26 @@ def test_numbers_that_are_too_large_to_be_shown(
     assert done.code in (0, 1, 2)
     assert b"</html>" in disk.content("page.html"), done.err
     assert run("show", PLANS, "--output", "json").code == 0
+
+
+@pytest.mark.parametrize("place", ["taken", "taken/below"])
+def test_pages_in_the_place_of_a_file(place: str) -> None:
+    Path("taken").write_bytes(b"mine")
+    done = run("report", "-o", place)
+    assert (done.code, done.err) == (
+        2,
+        f"plansguard: {place} cannot be a folder: a file is there\n  name another with -o\n",
+    )
+    assert Path("taken").read_bytes() == b"mine"
+
+
+def test_errors_of_the_system_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "pages")
+
+    monkeypatch.setattr(Path, "mkdir", closed)
+    done = run("report")
+    assert (done.code, done.err) == (
+        2,
+        "plansguard: pages: Permission denied\n  check this place, its permissions and its space; then try again\n",
+    )

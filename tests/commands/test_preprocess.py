@@ -233,6 +233,11 @@ WRONG: dict[str, tuple[tuple[Edit, ...], tuple[str, ...], str]] = {
     "other-images": ((put("preprocessed/dataset.json", "/file_ending", ".nrrd"),), ("-c", "2d"), "ends in .nrrd"),
     "no-dataset-json": ((remove("preprocessed/dataset.json"),), ("-c", "2d"), "there is no dataset.json"),
     "no-data-identifier": ((drop(PLANS, "/configurations/2d/data_identifier"),), ("-c", "2d"), "has no data_ident"),
+    "wrong-type": (
+        (put(PLANS, "/configurations/2d/resampling_fn_data_kwargs", "x"),),
+        ("-p", "nnUNetPlans", "-c", "2d"),
+        "see PG005)\n  correct what plansguard check reports",
+    ),
     "the-whole-dataset": ((put(PLANS, "/configurations/2d/data_identifier", "."),), ("-c", "2d"), "would delete"),
     "another-dataset": (
         (put(PLANS, "/configurations/2d/data_identifier", "../Dataset001_PretrainCT"),),
