@@ -30,6 +30,7 @@ Word = str | Path
 DATASET: Final = ShellText("DATASET")
 #: The dataset that plans come from, where the one that they go to is known.
 SOURCE: Final = ShellText("SOURCE")
+#: Plans that were moved without a record, by their name in that dataset.
 SOURCE_PLANS: Final = ShellText("SOURCE_PLANS")
 CONFIGURATION: Final = ShellText("CONFIGURATION")
 FOLD: Final = ShellText("FOLD")

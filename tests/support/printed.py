@@ -29,6 +29,7 @@ PLACEHOLDERS: Final = {
     "REASON": "it is intended",  # why a finding is accepted
     "SEGMENTATIONS": "segmentations",  # where predictions are to go
     "SOURCE": "1",  # the dataset that plans come from
+    "SOURCE_PLANS": "nnUNetPlans",  # their name there
     "TIME": "10m",  # after which a training is to stop
 }
 #: Faults that our parsers find; the second is the base class of those of typer.

@@ -33,6 +33,7 @@ from tests.support.weights import weights
 #: Variants in which a command is refused for a fault that is not the command's, and which.
 REFUSED = {
     "moved-to-other-channels": "PG304",  # the datasets have other channels
+    "own-plans-of-other-data": "PG412",  # these plans were not moved
     "other-strides": "PG101",  # of the plans in the weights
     "other-transpose": "PG105",  # of the plans in the weights
     "cascade-with-missing-data-of-its-own": "has no imagesTr",  # the fixture has no images
