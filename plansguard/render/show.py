@@ -23,7 +23,7 @@ from plansguard.artefacts.description import (
     PlansDescription,
 )
 from plansguard.core.text import counted
-from plansguard.nnunet.constants import planned_epochs
+from plansguard.nnunet.constants import READERS_OF_2D_IMAGES, planned_epochs
 from plansguard.nnunet.network.parameters import number_of_parameters
 from plansguard.nnunet.network.unet import Stage
 from plansguard.render import Screen, plain_json, printable
@@ -275,20 +275,22 @@ def _plans(plans: PlansDescription) -> Iterator[str]:
     described = {configuration.name for configuration in plans.configurations}
     yield from _row("others", ", ".join(name for name in plans.all_configurations if name not in described))
     for configuration in plans.configurations:
-        yield from _configuration(configuration, plans.transpose_forward)
+        yield from _configuration(configuration, plans)
 
 
-def _configuration(configuration: ConfigurationDescription, transpose: Any) -> Iterator[str]:
+def _configuration(configuration: ConfigurationDescription, plans: PlansDescription) -> Iterator[str]:
     yield ""
     yield printable(f"configuration {configuration.name}")
     if configuration.unresolved:
         yield from _row("", configuration.unresolved)
         return
-    spacing = configuration.spacing
+    spacing, has_spacing = configuration.spacing, str(plans.image_reader_writer) not in READERS_OF_2D_IMAGES
+    extent, axes = _extent(spacing, "mm" if has_spacing else "pixels"), _axes(spacing, plans.transpose_forward)
     yield from _row("inherits from", configuration.inherits_from)
     yield from _row("data", configuration.data_identifier)
-    yield from _row("spacing", f"{_extent(spacing, 'mm')} {_axes(spacing, transpose)}")
-    yield from _row("patch", f"{_extent(configuration.patch_size, 'voxels')}{_millimetres(configuration)}")
+    yield from _row("spacing", f"{extent} {axes}")
+    millimetres = _millimetres(configuration) if has_spacing else ""
+    yield from _row("patch", f"{_extent(configuration.patch_size, 'voxels')}{millimetres}")
     yield from _row("batch size", configuration.batch_size)
     yield from _row("previous stage", configuration.previous_stage)
     for number, channel in enumerate(configuration.normalization):
