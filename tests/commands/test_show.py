@@ -463,7 +463,6 @@ def test_numbers_of_parameters_are_those_of_the_real_networks(path: Path) -> Non
 
 def test_photographs_have_no_millimetres() -> None:
     """Their reader gives each pixel a spacing of 1."""
-    lines = run("show", PREPROCESSED / "Dataset004_Slides2D/nnUNetPlans.json").out.splitlines()
-    spacing, patch = (next(line for line in lines if line.split()[:1] == [name]) for name in ("spacing", "patch"))
-    assert spacing.split(None, 1)[1] == "1 x 1 pixels (array axes y, x)"
-    assert patch.endswith(" voxels")
+    out = shown(PREPROCESSED / "Dataset004_Slides2D/nnUNetPlans.json")
+    assert row(out, "spacing") == "1 x 1 pixels (array axes y, x)"
+    assert row(out, "patch").endswith(" voxels")
