@@ -14,10 +14,11 @@ from plansguard.cli.common_options import load_settings
 from plansguard.commands.finetune.execution import up_to
 from plansguard.commands.finetune.request import RoadRequest, steps_of
 from plansguard.commands.finetune.survey import survey
+from plansguard.core.atomic_files import occupied
 from plansguard.nnunet.constants import DA_PROCESSES
 from plansguard.nnunet.install import trainer_folder
 from plansguard.nnunet.workspace import Workspace
-from plansguard.subjects.road import Road
+from plansguard.subjects.road import Road, road_name
 from plansguard.training.schedule import StepSchedule
 from tests.support.command import Done, run
 from tests.support.models import pack
@@ -354,6 +355,16 @@ def test_plans_are_moved_where_nothing_can_be_trained(
     printed = capfd.readouterr().out
     assert ("wrote " in printed, "Next:" in printed) == (True, False)  # the road has a next step of its own
     assert step(road("-f", "0"), "migrate")["state"] == "done"
+
+
+def test_one_process_at_a_time_is_on_a_road(workspace: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = workspace / ROOTS["preprocessed"] / OTHER_CT
+    with occupied(folder / road_name("Moved", "3d_fullres"), "held by a test"):
+        refused = run(*ROAD, "--until", "migrate")
+        assert (refused.code, "another process is on this road" in refused.err) == (2, True), refused.err
+        assert not (folder / "Moved.json").exists()
+    assert run(*ROAD, "--until", "migrate").code == 0
+    assert "wrote " in capfd.readouterr().out
 
 
 # --- As an object
