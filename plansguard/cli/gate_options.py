@@ -114,9 +114,8 @@ class GateOptions:
         if prints:
             emit(report, self.outputs, None if run is None else page("run", report, run, "" if code else would_run))
             if code:
-                advice = 'Fix the errors above, or accept a finding with a reason: --accept CODE --because "...".'
                 typer.echo("", err=True)
-                print_wrapped(f"Not started. {advice}", err=True)
+                print_wrapped(f"Not started. {advice_on(report)}", err=True)
             else:
                 self._print_verdict(report)
         if code:
@@ -190,3 +189,13 @@ def leave_record(run: TrainingRun, report: Report, *, keeps_lock: bool) -> None:
             raise
         show_error(refused)
         raise typer.Exit(1) from refused
+
+
+def advice_on(report: Report) -> str:
+    """What to do where the gate stays closed. Findings which mean that something was not judged cannot be accepted."""
+    if not report.fails(report.fail_on):
+        return "Not everything could be judged: see above."
+    judged = replace(report, findings=tuple(one for one in report.findings if not one.incomplete))
+    if judged.fails(report.fail_on):
+        return 'Fix the errors above, or accept a finding with a reason: --accept CODE --because "...".'
+    return "Fix the errors above."

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from plansguard.cli.gate_options import advice_on
 from plansguard.core.errors import UnreadableDocument, UsageError
 from plansguard.core.report import Finding, Location, Report, RuleInfo, Severity
 from plansguard.documents.models.settings import Ignore
@@ -53,6 +54,16 @@ def test_accept(info: RuleInfo, word: str) -> None:
     with pytest.raises(UsageError, match="cannot be accepted: it means that something was not judged"):
         assert_acceptable(accepted, INFOS)
     assert accept(report_of(info), accepted) == report_of(info)
+
+
+@every_incomplete
+def test_the_advice_of_the_gate(info: RuleInfo) -> None:
+    report = report_of(info, severity=Severity.ERROR)
+    assert advice_on(report) == "Fix the errors above."
+    assert advice_on(report_of(info, severity=Severity.WARNING)) == "Not everything could be judged: see above."
+    (finding,) = report.findings
+    both = replace(report, findings=(finding, replace(finding, incomplete=False)))
+    assert advice_on(both).startswith("Fix the errors above, or accept a finding with a reason: --accept CODE")
 
 
 @every_incomplete
