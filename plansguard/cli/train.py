@@ -220,7 +220,7 @@ def _run(command: Sequence[str], options: Options, gate: GateOptions, resumes: b
         report = judge(run, "train", active, gate.accepted)
     if resumes and run.continues:
         command = _continuing(command)
-    would_run = f'would run, after eval "$(plansguard env)": {shlex.join(command)}' if gate.dry_run else ""
+    would_run = _would_run(command, options) if gate.dry_run else ""
     if resumes and run.is_finished:
         gate.end_without_start(report, prints=prints)
     gate.pass_or_exit(report, active.fail_on, run, prints=prints, would_run=would_run)
@@ -284,6 +284,15 @@ def assert_installed() -> None:
 
     if obstacle := trainer_folder.obstacle():
         raise UsageError(obstacle, hint=f"{trainer_folder.REMEDY}; --dry-run only judges, and needs none of it")
+
+
+def _would_run(command: Sequence[str], options: Options) -> str:
+    """The command of nnU-Net, with the options that it takes from the environment."""
+    from plansguard.training.options import Options, as_environment
+
+    usual = as_environment(Options())
+    variables = [f"{name}={value}" for name, value in as_environment(options).items() if value != usual[name]]
+    return f'would run, after eval "$(plansguard env)": {" ".join([*variables, shlex.join(command)])}'
 
 
 def _options(save_every: int | None, save_limit: int | None, max_time: str | None, portable: bool) -> Options:

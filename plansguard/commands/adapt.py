@@ -31,7 +31,7 @@ from plansguard.subjects.adaptation import Adaptation, AdaptationChoices, Adapte
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import configuration_of, dataset_in, dataset_of, plans_of
 from plansguard.subjects.plans import Plans
-from plansguard.subjects.pretraining import Pretraining, usual_fold
+from plansguard.subjects.pretraining import Pretraining, as_file, usual_fold
 from plansguard.subjects.weights import Weights, plans_in
 from plansguard.training.trainer_name import keeping_head
 
@@ -113,7 +113,11 @@ def _assert_usable(checkpoint: Checkpoint) -> None:
     if checkpoint.kind not in _KINDS or not checkpoint.parameters:
         raise UnreadableDocument(checkpoint.path, checkpoint.sentence, hint="name weights of a U-Net of nnU-Net")
     if not disk.is_file(checkpoint.path):
-        raise UsageError(f"{checkpoint.path} is in an archive", hint="unpack it, and name the checkpoint")
+        file = as_file(Path(checkpoint.path), Workspace.from_environment().results)
+        hint = f"name {printed_commands.shell(file.path)}"
+        raise UsageError(
+            f"{checkpoint.path} is in an archive", hint=f"{file.unpack}, then {hint}" if file.unpack else hint
+        )
     _assert_finite(checkpoint, not_finite(checkpoint))
 
 

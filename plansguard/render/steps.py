@@ -143,7 +143,8 @@ def _rate(schedule: StepSchedule, initial: float, unit: str) -> str:
     if schedule.extends:
         low = schedule.rate_at(schedule.extends - 1, initial)
         high = f"{schedule.rate_at(schedule.extends + schedule.restart, initial):.2g}"
-        rise = f"rising again for {counted(schedule.restart, 'step')} from {low:.2g} to "
+        over = f" for {counted(schedule.restart, 'step')}" if schedule.restart else ""
+        rise = f"rising again{over} from {low:.2g} to "
     falls = "window" if schedule.by_window else "step"
     return f"{rise}{high}{unit}, falling with each {falls} to {last:.2g}"
 

@@ -133,6 +133,12 @@ def _has_network_of(dataset: Dataset, plans: Plans, configuration: str, migratio
     return plans_diff.networks(record.migrated).get(configuration) in networks.values()
 
 
+def as_file(checkpoint: Path, results: Path | None) -> Pretraining:
+    """A checkpoint as a file that commands open; out of a zip archive where its path continues that of one."""
+    archive = _archive(checkpoint)
+    return Pretraining(checkpoint) if archive is None else packed(archive, checkpoint, None, results)
+
+
 def packed(archive: Path, checkpoint: Path, trainer: str | None, results: Path | None) -> Pretraining:
     """A checkpoint in a zip archive, whose path continues that of the archive.
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from plansguard.training.options import MAX_TIME, PORTABLE, SAVE_EVERY, SAVE_LIMIT, read_options
 from tests.rules.pg7_run.cascade_inputs_variants import as_fold_all
 from tests.rules.pg7_run.results import FINAL, LATEST, STEPS, checkpoint, fold, step_checkpoint, validated
 from tests.rules.pg7_run.schedule_variants import FOR_PRETRAINING, MIGRATED
@@ -232,3 +233,23 @@ def test_the_model_that_is_there_is_predicted_with_the_same_options(workspace: P
     done = run("gate", *(word for option in SHARED for word in option), "--", *words)
     (command,) = commands(done.err)[0]
     assert (done.code, [*missing([*SHARED, ("--disable_tta",)], command)]) == (2, [])
+
+
+@pytest.mark.parametrize("options", [(), *((option,) for option in RUNNING), RUNNING])
+def test_a_dry_run_shows_the_options_of_the_environment(options: Sequence[Words], workspace: Path) -> None:
+    """Typed as shown, the command of nnU-Net is the same training."""
+    for edit in READY:
+        edit(workspace, CT)
+    typed = [word for option in options for word in option]
+    done = run("train", *FULLRES, "--steps", "900", "--data", "headers", *DRY_RUN, *typed)
+    shown = done.err.partition('would run, after eval "$(plansguard env)": ')[2].split()
+    variables = dict(word.split("=") for word in shown[: shown.index("nnUNetv2_train")])
+    names = {
+        "--max-time": MAX_TIME,
+        "--save-every": SAVE_EVERY,
+        "--save-total-limit": SAVE_LIMIT,
+        "--portable": PORTABLE,
+    }
+    assert variables.keys() == {names[option[0]] for option in options}
+    values = {names[option[0]]: option[1] if len(option) > 1 else "1" for option in options}
+    assert read_options(variables) == read_options(values)

@@ -23,6 +23,7 @@ from tests.support.variant_runs import laid_out
 from tests.support.variants import (
     DATASET_JSON,
     FINGERPRINT,
+    FIXTURES,
     PLANS,
     RESENC,
     Edit,
@@ -37,7 +38,7 @@ from tests.support.variants import (
 )
 from tests.support.weights import saved, weights
 
-GIVING, CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
+GIVING, CT, TWO_CHANNELS = "Dataset001_PretrainCT", "Dataset002_FinetuneCT", "Dataset003_TwoChannelMR"
 MODEL = f"nnUNet_results/{GIVING}/nnUNetTrainer__nnUNetPlans__3d_fullres"
 FINAL = f"{{workspace}}/{MODEL}/fold_0/checkpoint_final.pth"
 MIGRATE = ("migrate", "-s", "1", "-t", "2", "-tp", "PretrainPlans")
@@ -66,6 +67,14 @@ class Situation:
 def zipped(workspace: Path, dataset: str) -> None:
     """Put the trained model into an archive, as nnU-Net exports it."""
     shutil.make_archive(str(workspace / "model"), "zip", workspace / "nnUNet_results", GIVING)
+
+
+def more_channels(workspace: Path, dataset: str) -> None:
+    """Add Dataset003, with the channel of the trained model and one more."""
+    for document in ("raw/dataset.json", "preprocessed/dataset.json"):
+        folder = place(workspace, TWO_CHANNELS, document).parent
+        shutil.copytree(FIXTURES / "workspace" / folder.relative_to(workspace), folder)
+        put(document, "/channel_names", {"0": "CT", "1": "T2"})(workspace, TWO_CHANNELS)
 
 
 def nothing_planned(workspace: Path, dataset: str) -> None:
@@ -230,6 +239,22 @@ SITUATIONS: tuple[Situation, ...] = (
         ("migrate", "-s", "{workspace}/model.zip", "-t", "2", "-tp", "FromZip"),
         (zipped, untrained),
         3,
+    ),
+    Situation("weights for more channels", ("migrate", "-s", "1", "-t", "3", "-tp", "Mine"), (more_channels,)),
+    Situation(
+        "weights of a zip for more channels",
+        ("migrate", "-s", "{workspace}/model.zip", "-t", "3", "-tp", "Mine"),
+        (zipped, more_channels),
+    ),
+    Situation(
+        "weights of a zip that is not installed, for more channels",
+        ("migrate", "-s", "{workspace}/model.zip", "-t", "3", "-tp", "Mine"),
+        (zipped, more_channels, untrained),
+    ),
+    Situation(
+        "a zip to be adapted",
+        ("adapt", "{workspace}/model.zip", "-d", "3", "-o", "adapted.pth"),
+        (zipped, more_channels, untrained),
     ),
     Situation(
         "weights whose plans have faults",

@@ -435,6 +435,7 @@ def test_an_extension_is_named_and_described() -> None:
     assert "rising again for 1000 steps" in done.out
     assert "-tr nnUNetTrainer_80000steps_from50000 --c\n" in done.out
     assert "pretrained" not in done.out
+    assert "rising again from 0.00067 to " in run("steps", "--total", "20", "--extend-to", "29", "--per-epoch", "2").out
     done = run("steps", "--total", "50000", "--extend-to", "50000")
     assert done.code == 2
     assert "50,000 steps cannot be extended to 50,000" in done.err

@@ -136,7 +136,7 @@ def patch_larger_than_images(
             severity=Severity.INFO if is_meant else None,
             fix="nothing: it is the patch of the migrated plans" if is_meant else None,
             patch=times(patch),
-            image=times([ceil(length) for length in grid.image]),
+            image=times([round(length) or 1 for length in grid.image]),
             fitting=times([min(size, ceil(length)) for size, length in zip(patch, grid.image, strict=True)]),
             spacing=times(grid.spacing),
         )

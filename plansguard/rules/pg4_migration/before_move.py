@@ -11,13 +11,13 @@ from plansguard.core.errors import UnreadableDocument, UnreadableFolder, known
 from plansguard.core.report import Severity
 from plansguard.core.text import differ, listed
 from plansguard.documents import size_limits
-from plansguard.nnunet import constants, plans_diff
+from plansguard.nnunet import constants, plans_diff, printed_commands
 from plansguard.nnunet.workspace import dataset_id, trained_models
 from plansguard.records.migration import DERIVE
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import trained_otherwise
 from plansguard.subjects.pair import DatasetPair, Pair, dataset_json_of
-from plansguard.subjects.pretraining import pretraining_among
+from plansguard.subjects.pretraining import as_file, pretraining_among
 from plansguard.subjects.trained_models import differing_fields, trained_with
 
 
@@ -205,8 +205,9 @@ def _adapting(pair: DatasetPair) -> str:
         checkpoint = receiving.request.weights or _trained_weights(pair, configuration.name)
         if checkpoint is not None and configuration.name == checkpoint.configuration:
             weights = Weights(checkpoint, configuration, receiving.dataset_json)
-            if command := own_network_command(weights, receiving, checkpoint.path):
-                return command
+            file = as_file(Path(checkpoint.path), receiving.workspace.results)
+            if command := own_network_command(weights, receiving, file.path):
+                return printed_commands.chain(*file.before, command)
     return ""
 
 

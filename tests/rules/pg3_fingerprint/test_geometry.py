@@ -46,6 +46,16 @@ def test_a_patch_that_was_migrated_is_for_information(migrated: Path) -> None:
     assert finding.fix == "nothing: it is the patch of the migrated plans"
 
 
+def test_the_median_image_is_of_as_many_voxels_as_nnunet_makes(workspace: Path) -> None:
+    """Rounded as in compute_new_shape: 76.8 mm are 59.1 voxels of 1.3 mm."""
+    for field, value in (("spacing", [1.6, 1.3, 1.3]), ("patch_size", [96] * 3)):
+        put(PLANS, f"{CONFIGURATIONS}/3d_fullres/{field}", value)(workspace, RECEIVING)
+    assert (
+        "larger than the median image of 51 x 59 x 59 at 1.6 x 1.3 x 1.3 mm"
+        in run("check", "-d", "2", "-p", "nnUNetPlans").out
+    )
+
+
 @pytest.mark.parametrize(("spacing", "effect"), [([0.3] * 3, "times as large"), ([24.0] * 3, "keeps one voxel in")])
 def test_another_number_of_voxels_is_described_for_both_directions(
     workspace: Path, spacing: list[float], effect: str
