@@ -29,6 +29,8 @@ _BLOCKS: Final[Mapping[str, tuple[str, tuple[int, ...], int]]] = {
     "PlainConvUNet": ("n_conv_per_stage", (2,), 2),
     "ResidualEncoderUNet": ("n_blocks_per_stage", (1, 3, 4, 6), 1),
 }
+#: The arguments that a patch decides: where one was set, the network is made by hand.
+_TOPOLOGY: Final = ("n_stages", "strides", "kernel_sizes")
 #: Axes -> most features of a stage.
 _MOST_FEATURES: Final = {2: 512, 3: 320}
 _RESAMPLED: Final = ("resampling_fn_data", "resampling_fn_seg", "resampling_fn_probabilities")
@@ -41,7 +43,7 @@ class DerivedState:
     """The configurations before and after fields were set, and what was set.
 
     ``before`` are the plans with new configurations as copies of what they inherit from. ``typed`` has the paths that
-    were set, as ``(configuration, first key)`` and for networks ``(configuration, argument)``.
+    were set, as ``(configuration, first key)``, and of an argument of a network as ``(configuration, argument)``.
     """
 
     before: dict[str, Any]
@@ -110,8 +112,8 @@ def _geometry(change: DerivedState, name: str) -> None:
         change.write(name, "median_image_size_in_voxels", _median_image(change, before, spacing))
     if name in change.fitted:
         return  # the planner made network and patch together
-    network = _network(after)
-    if network is None or change.sets(name, ARGUMENTS[0], *network["arch_kwargs"]):
+    network = _network(after) or _network(before)  # an argument that was set may be for the stages to come
+    if network is None or change.sets(name, ARGUMENTS[0], *_TOPOLOGY):
         return
     if change.keep_network:
         _assert_divides(name, patch, _multiple(network))
@@ -122,6 +124,9 @@ def _geometry(change: DerivedState, name: str) -> None:
         raise _impossible(name, patch, topology)
     change.write(name, "patch_size", topology.patch_size)
     followed = _with_topology(network, topology)
+    arguments = (after.get(ARGUMENTS[0]) or {}).get(ARGUMENTS[1]) or {}
+    typed = {key: value for key, value in arguments.items() if change.sets(name, key)}
+    followed[ARGUMENTS[1]] = {**followed[ARGUMENTS[1]], **typed}
     if followed != network:
         change.write(name, ARGUMENTS[0], followed)
         for key in constants.OLD_CONFIGURATION_KEYS:

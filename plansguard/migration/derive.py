@@ -194,11 +194,13 @@ def _changed(
     after["plans_name"] = identifier
     _apply(assignments, before, after)
     fingerprint = known(lambda: dataset.fingerprint.valid)
-    typed = {(one.configuration, one.field) for one in assignments}
-    typed |= {
-        (one.configuration, str(one.keys[2])) for one in assignments if one.keys[:2] == ARGUMENTS and one.keys[2:]
+    fitted = _fit(
+        request, dataset, after, {(one.configuration, one.field) for one in assignments}, fingerprint, keeps=keeps
+    )
+    typed = {
+        (one.configuration, str(one.keys[2]) if one.keys[:2] == ARGUMENTS and one.keys[2:] else one.field)
+        for one in assignments
     }
-    fitted = _fit(request, dataset, after, typed, fingerprint, keeps=keeps)
     follow(DerivedState(before, after, identifier, typed, new, fitted, keeps, fingerprint, runtime.topology))
     names = touched(before, after, new)
     if not names:

@@ -394,6 +394,32 @@ def test_the_network_is_said_to_be_kept_only_where_weights_load(option: str, is_
     assert ("kept     the network" in done.out) is is_kept
 
 
+ARGUMENT = "3d_fullres.architecture.arch_kwargs."
+SMALL_PATCH = "3d_fullres.patch_size=[16,16,16]"
+
+
+@pytest.mark.nnunet
+@pytest.mark.parametrize("argument", ["conv_bias=false", "nonlin=torch.nn.ReLU", "features_per_stage=[8,16,32]"])
+def test_the_network_follows_the_patch_whatever_else_is_set(argument: str, workspace: Path) -> None:
+    """As after two derivations, one after the other; features are for the stages that the patch has."""
+    assert derive("--set", SMALL_PATCH, to="Patch").code == 0
+    assert derive("--set", f"{ARGUMENT}{argument}", plans="Patch", to="Both").code == 0
+    done = derive("--set", SMALL_PATCH, "--set", f"{ARGUMENT}{argument}")
+    assert done.code == 0, done.out
+    at_once, in_turn = (read(workspace, f"preprocessed/{name}.json") for name in ("My", "Both"))
+    assert at_once["configurations"]["3d_fullres"] == in_turn["configurations"]["3d_fullres"]
+    assert len(at_once["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["strides"]) == 3
+
+
+@pytest.mark.nnunet
+def test_strides_that_are_set_are_not_made_again(workspace: Path) -> None:
+    strides = "[[1,1,1],[2,2,2],[2,2,2],[1,2,2],[1,1,1]]"
+    done = derive("--set", SMALL_PATCH, "--set", f"{ARGUMENT}strides={strides}")
+    assert done.code == 0, done.out
+    written = read(workspace)["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+    assert written["strides"] == json.loads(strides)
+
+
 @pytest.mark.parametrize("source", ["nnUNetPlans", "PretrainPlans"])
 def test_later_edits_are_reported(source: str, workspace: Path) -> None:
     """For information in plans of the dataset itself, as an error in plans for weights."""
