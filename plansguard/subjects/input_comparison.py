@@ -115,7 +115,11 @@ def _layers(theirs: Configuration, ours: Configuration) -> Iterator[InputDiffere
 
 
 def _settings(configuration: Configuration) -> dict[str, Any]:
-    return {
+    """The arguments of the network that decide what it computes, also those that are false where they are left out."""
+    absent = {
+        path.rpartition(".")[2]: False for path in constants.FALSE_WHERE_ABSENT if constants.facet(path) == "weights"
+    }
+    return absent | {
         key: value.rpartition(".")[2] if isinstance(value, str) else value
         for key, value in configuration.architecture["arch_kwargs"].items()
         if constants.facet(f"architecture.arch_kwargs.{key}") == "weights"

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -19,6 +20,7 @@ from plansguard.core.report import Finding, Report, Severity
 from plansguard.documents.recognise import recognise
 from plansguard.nnunet.network.parameters import Shapes
 from plansguard.nnunet.network.unet import UnknownNetwork
+from plansguard.subjects import input_comparison
 from tests.support import checkpoints
 from tests.support.command import run
 from tests.support.moves import fine_tuning
@@ -498,3 +500,20 @@ def test_damaged_documents_crash_nothing(workspace: Path, side: str) -> None:
         report = check(datasets=["2"], weights=path)
         assert [one.message for one in report.findings if one.code == "PG000"] == []
         assert run("fit", path, "-d", "2").code in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("saw", "feeds", "fields"),
+    [
+        ({"nonlin_first": True}, {}, ["nonlin_first"]),
+        ({}, {"nonlin_first": True}, ["nonlin_first"]),
+        ({"nonlin_first": False, "conv_bias": False}, {}, []),
+        ({"deep_supervision": True}, {}, []),  # the trainer decides it
+    ],
+)
+def test_arguments_that_are_false_where_they_are_left_out(
+    saw: dict[str, bool], feeds: dict[str, bool], fields: list[str]
+) -> None:
+    """Adapted weights have other names of parameters, so that nothing else shows such a difference."""
+    theirs, ours = (SimpleNamespace(architecture={"arch_kwargs": side}) for side in (saw, feeds))
+    assert [one.field for one in input_comparison._layers(cast("Any", theirs), cast("Any", ours))] == fields
