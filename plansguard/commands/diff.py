@@ -10,6 +10,7 @@ from plansguard.documents import git_revisions
 from plansguard.documents.json_document import JsonDocument
 from plansguard.documents.recognise import recognise
 from plansguard.nnunet.plans_diff import Change, compare
+from plansguard.subjects.discovery import assert_no_weights
 
 
 class Difference(NamedTuple):
@@ -27,6 +28,8 @@ def diff(before: str | Path, after: str | Path) -> Difference:
 
     Raises UsageError for files that are no plans and for what git does not know, and UnreadableDocument.
     """
+    for place in (before, after):
+        assert_no_weights(place)
     old, new = (git_revisions.read(str(place)) for place in (before, after))
     for document in (old, new):
         if recognise(document.value) != "plans":

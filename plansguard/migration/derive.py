@@ -40,7 +40,7 @@ from plansguard.rules import RULES
 from plansguard.rules.engine.acceptance import Accepted, accept, assert_acceptable
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.dataset import Dataset
-from plansguard.subjects.discovery import configuration_of, dataset_in, dataset_of, plans_of
+from plansguard.subjects.discovery import assert_no_weights, configuration_of, dataset_in, dataset_of, plans_of
 from plansguard.subjects.documents import Fingerprint, median_of
 from plansguard.subjects.pair import Pair
 from plansguard.subjects.plans import Plans
@@ -90,6 +90,7 @@ def source_dataset(workspace: Workspace, dataset: str | None, file: Path | None)
         raise UsageError(
             disk.absence(file) if not disk.is_there(file) else f"{file} is no file", hint="name a plans file, or -d"
         )
+    assert_no_weights(file)
     folder = file.parent
     inside = workspace.preprocessed is not None and disk.real(folder.parent) == disk.real(workspace.preprocessed)
     return dataset_in(folder, [file.name], workspace=workspace if inside else None)

@@ -9,11 +9,12 @@ from pathlib import Path
 from plansguard.core import disk
 from plansguard.core.errors import UsageError
 from plansguard.core.text import quoted
+from plansguard.documents.file_names import WEIGHTS_ENDINGS
 from plansguard.nnunet.workspace import Workspace
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_of
 
-_ENDINGS = {".json", ".zip", ".pth", ".pt", ".model"}
+_ENDINGS = {".json"} | WEIGHTS_ENDINGS
 
 
 def giving_dataset(

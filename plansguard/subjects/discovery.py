@@ -140,6 +140,13 @@ def dataset_of(workspace: Workspace, id_or_name: str) -> Dataset:
     return dataset_in(folder, workspace=workspace)
 
 
+def assert_no_weights(file: str | Path) -> None:
+    """Raise UsageError for a checkpoint, or an archive of trained models, in place of a plans file."""
+    if Path(file).suffix in file_names.WEIGHTS_ENDINGS and disk.is_file(file):
+        write = printed_commands.extract(file, file_names.MODEL_PLANS)
+        raise UsageError(f"{file} is no plans file", hint=f"if it contains weights, {write} writes their plans to one")
+
+
 def plans_of(dataset: Dataset, identifier: str) -> Plans:
     """The plans that ``-p`` names; UsageError when the dataset has none of that name, UnreadableDocument if damaged."""
     present = {plans.identifier: plans for plans in dataset.plans}

@@ -256,6 +256,12 @@ SITUATIONS: tuple[Situation, ...] = (
         ("adapt", "{workspace}/model.zip", "-d", "3", "-o", "adapted.pth"),
         (zipped, more_channels, untrained),
     ),
+    Situation("weights in place of plans", ("diff", "{workspace}/checkpoint_final.pth", "a.json"), (weights(),)),
+    Situation("an archive in place of plans", ("diff", "a.json", "{workspace}/model.zip"), (zipped,)),
+    Situation(
+        "weights to be derived", ("derive", "{workspace}/checkpoint_final.pth", "-tp", "X", *DERIVE[-2:]), (weights(),)
+    ),
+    Situation("an archive to be derived", ("derive", "{workspace}/model.zip", "-tp", "X", *DERIVE[-2:]), (zipped,)),
     Situation(
         "weights whose plans have faults",
         ("migrate", "-s", "{workspace}/checkpoint_final.pth", "-t", "2", "-tp", "Mine"),
