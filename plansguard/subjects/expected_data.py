@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from math import prod
 from typing import Any
 
@@ -15,6 +16,10 @@ from plansguard.subjects.plans import Configuration
 _AXES_2D = 2
 #: Bytes of a voxel.
 _FLOAT32, _SEGMENTATION = 4, 2
+#: Bytes of a voxel in ``class_locations``, four int64, and of what else the .pkl of a case has (rounded up).
+_LOCATION, _PROPERTIES = 32, 4096
+#: nnU-Net records so many voxels of each class, all where there are fewer, or this share of them where that is more.
+_LOCATIONS, _SHARE = 10_000, 0.01
 
 
 def expected_data(configuration: Configuration, dataset_json: DatasetJson) -> Expectation:
@@ -47,19 +52,32 @@ def expected_data(configuration: Configuration, dataset_json: DatasetJson) -> Ex
 
 
 def expected_bytes(configuration: Configuration, dataset_json: DatasetJson, fingerprint: Fingerprint) -> int:
-    """The bytes of all preprocessed arrays of a configuration before compression, at most what nnU-Net writes.
+    """The bytes of all preprocessed cases of a configuration before compression, at most what nnU-Net writes.
 
-    For each voxel a float32 per channel, and an int8 or int16 of the segmentation. Absent where the fingerprint does
-    not list shapes (voxels) and spacings (mm) of the cases, in the axis order of the images.
+    For each voxel a float32 per channel, and an int8 or int16 of the segmentation; for each case its .pkl. Absent where
+    the fingerprint does not list shapes (voxels) and spacings (mm) of the cases, in the axis order of the images.
     """
     spacing = _numbers(configuration.require("spacing"), configuration)
     # A 2d configuration does not resample along the first axis of its arrays.
     kept = configuration.plans.require("transpose_forward")[0] if len(spacing) == _AXES_2D else None
-    voxels = 0.0
+    keys = class_keys(dataset_json.require("labels"), dataset_json.value.get("regions_class_order")) or frozenset()
+    of_voxel = _FLOAT32 * len(dataset_json.channels) + _SEGMENTATION
+    total = 0.0
     for shape, mm in zip(fingerprint.require("shapes_after_crop"), fingerprint.require("spacings"), strict=True):
         resampled = prod(length for axis, length in enumerate(mm) if axis != kept)
-        voxels += prod(shape) * resampled / prod(spacing)
-    return round(voxels * (_FLOAT32 * len(dataset_json.channels) + _SEGMENTATION))
+        voxels = prod(shape) * resampled / prod(spacing)
+        total += voxels * of_voxel + listed_locations(voxels, keys) * _LOCATION + _PROPERTIES
+    return round(total)
+
+
+def listed_locations(voxels: float, keys: Collection[Any]) -> float:
+    """How many voxels the ``class_locations`` of a case with so many voxels list at most.
+
+    Source: DefaultPreprocessor._sample_foreground_locations. Labels have no voxel in common, regions may.
+    """
+    regions = sum(isinstance(key, tuple) for key in keys)
+    of_labels = min(voxels, (len(keys) - regions) * _LOCATIONS + voxels * _SHARE) if len(keys) > regions else 0
+    return of_labels + regions * min(voxels, max(_LOCATIONS, voxels * _SHARE))
 
 
 def _numbers(spacing: list[Any], configuration: Configuration) -> list[float]:
