@@ -241,9 +241,11 @@ def source_plans(giving: Dataset, identifier: str | None, receiving: Dataset, op
     present = [plans.identifier for plans in giving.plans]
     if identifier is None:
         if not present:
+            plan_it = f"plan it first: {printed_commands.plan_and_preprocess(giving.name)}"
+            is_moved = giving.folder != receiving.folder  # only then weights of another dataset may be meant
             raise UsageError(
                 f"{giving.name} has no plans in {giving.folder}",
-                hint="put the plans that the weights were trained with there, or plan the dataset",
+                hint=f"put the plans that the weights were trained with there, or {plan_it}" if is_moved else plan_it,
             )
         if len(present) > 1 and DEFAULT_IDENTIFIER not in present:
             raise UsageError(

@@ -52,4 +52,5 @@ def _lines(row: WorkRow, width: int, screen: Screen) -> list[str]:
 
 def _counts(rows: Sequence[WorkRow]) -> str:
     numbers = [(sum(row.state is state for row in rows), state) for state in WorkState]
-    return ", ".join(f"{number} {state}" for number, state in numbers if number) or "nothing is there yet"
+    counts = ", ".join(f"{number} {state}" for number, state in numbers if number)
+    return counts or "no plans, data or trainings are there yet"

@@ -20,7 +20,8 @@ _FIRST_LINES = (
     rb"[^\n]+: (everything (that was compared )?is unchanged|[^\n]+ (changed|gone|cannot be read))\n",  # of several
     rb"[^\n]+, plans [^\n]+: \d+ cases?\n\n",  # preprocess
     rb"Dataset[^\n]+: [^\n]+ with [^\n]+, from [^\n]+ \((finetune|pretrain|graft)\)\n\n",  # finetune
-    rb"(Dataset[^\n]+\n  [^\n]+  (done|running|stopped|stale)  |nothing is there yet\n\Z)",  # status
+    rb"Dataset[^\n]+\n  [^\n]+  (done|running|stopped|stale)  ",  # status
+    rb"(nothing is|no plans, data or trainings are) there yet\n\Z",  # status
 )
 BEGINS = re.compile(b"|".join(_FIRST_LINES))
 ENDS = re.compile(rb"\n\Z")

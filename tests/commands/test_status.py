@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import run
-from tests.support.variants import ROOTS
+from tests.support.variants import ROOTS, remove
 
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 pytestmark = [pytest.mark.workspace(CT, OTHER_CT), pytest.mark.usefixtures("workspace")]
@@ -53,6 +53,12 @@ def test_every_dataset_without_a_choice() -> None:
     shown = run("status").out
     assert (CT in shown, OTHER_CT in shown) == (True, True)
     assert shown.endswith("4 done, 1 stopped\n")
+
+
+def test_a_dataset_with_no_more_than_a_fingerprint(workspace: Path) -> None:
+    for name in ("nnUNetPlans", "nnUNetResEncUNetMPlans"):
+        remove(f"preprocessed/{name}.json")(workspace, OTHER_CT)
+    assert run("status", "-d", "2").out == "no plans, data or trainings are there yet\n"
 
 
 def test_a_road_that_runs(workspace: Path) -> None:

@@ -324,6 +324,8 @@ SITUATIONS: tuple[Situation, ...] = (
         ("PG2", "PG0"),
     ),
     Situation("fit without datasets", ("fit", FINAL)),
+    Situation("a derivation where nothing is planned", DERIVE, (unplanned,)),
+    Situation("a migration where nothing is planned", ("migrate", "-s", "2", "-t", "1", "-tp", "Mine"), (unplanned,)),
     Situation("fit where nothing is planned", ("fit", FINAL, "--all"), (nothing_planned,)),
     Situation("steps", ("steps", "--total", "500", "-d", "2", "-c", "3d_fullres")),
     Situation(

@@ -516,6 +516,28 @@ def test_refused(workspace: Path, arguments: tuple[str, ...], change: Callable[[
     assert files(workspace) == before
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (
+            ("migrate", "-s", "1", "-t", "2", "-tp", "X"),
+            "put the plans that the weights were trained with there, or plan it first: "
+            "nnUNetv2_plan_and_preprocess -d 1",
+        ),
+        (
+            ("derive", "-d", "1", "-tp", "X", "--set", "3d_fullres.batch_size=4"),
+            "plan it first: nnUNetv2_plan_and_preprocess -d 1",
+        ),
+    ],
+)
+def test_a_dataset_without_plans_has_the_command_that_plans_it(
+    workspace: Path, arguments: tuple[str, ...], hint: str
+) -> None:
+    _no_plans(workspace)
+    done = run(*arguments)
+    assert (done.code, done.err.splitlines()[-1]) == (2, f"  {hint}")
+
+
 def test_swapped_plans_are_pointed_out(workspace: Path) -> None:
     copy(PLANS, "preprocessed/Mine.json")(workspace, OTHER_CT)
     assert_refused(("-s", "1", "-t", "2", "-sp", "Mine", "-tp", "X"), "are -s and -t swapped?")
