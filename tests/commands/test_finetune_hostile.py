@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import zipfile
@@ -22,6 +23,8 @@ from plansguard.nnunet.printed_commands import ShellText
 from plansguard.nnunet.workspace import Workspace
 from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.road import RoadStep, StepState
+from plansguard.training.schedule import StepSchedule
+from plansguard.training.trainer_name import StepName
 from tests.commands.test_finetune import CT, OTHER_CT, ROAD, request_of, road, step, tree
 from tests.support.command import Done, run
 from tests.support.models import pack
@@ -325,3 +328,34 @@ def test_accepted_findings_are_accepted_by_every_step() -> None:
     assert commands["check"].startswith("plansguard train --resume auto --dry-run ")
     assert commands["train"].startswith(f"plansguard train --resume auto {words} 2 3d_fullres 9 ")
     assert "PG412 cannot be accepted" in refused(*ROAD, "--accept", "PG412", "--because", "x", "--dry-run")
+
+
+# --- Scores of finished trainings
+
+
+@pytest.mark.parametrize(
+    ("scores", "because"),
+    [
+        ([{"1": 0.5, "2": float("nan")}], "not possible: no validation case has LABEL, and none is predicted"),
+        ([{"1": 0.5, "2": float("nan")}, {"1": float("nan"), "2": 0.1}], "the validations of 2 folds are to be joined"),
+        ([{"1": 0.0, "2": 1.0}], "the validations of 1 fold are to be joined"),
+        ([None], "the validations of 1 fold are to be joined"),
+    ],
+    ids=["in no fold", "in one fold", "all scored", "damaged"],
+)
+def test_a_class_without_a_score(scores: list[dict[str, float] | None], because: str, tmp_path: Path) -> None:
+    """nnU-Net's command stops with an IndexError: it compares the means over classes, and NaN equals nothing."""
+    dataset = dataset_of(Workspace.from_environment(), OTHER_CT)
+    names = {value: name for name, value in dataset.dataset_json.value["labels"].items()}
+    folds = []
+    for number, classes in enumerate(scores):
+        file = tmp_path / f"fold_{number}/validation/summary.json"
+        means = None if classes is None else {key: {"Dice": dice} for key, dice in classes.items()}
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps({"mean": means}))
+        writes = (file.parents[1],)
+        folds.append(RoadStep("train", StepState.DONE, "", ShellText("x"), str(number), writes=writes))
+    context, side = Context(Workspace.from_environment(), request_of()), Side(dataset, "nnUNetPlans")
+    step = training._find_best(context, side, StepName("nnUNetTrainer", StepSchedule(100)), folds)
+    assert step.because == because.replace("LABEL", names.get(2, "2"))
+    assert (step.state is StepState.DONE) is because.startswith("not possible")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from math import isnan
 from pathlib import Path
 
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
@@ -329,6 +331,20 @@ def _model_folder(context: Context, side: Side, name: StepName) -> Path:
     return context.workspace.results_folder() / side.dataset.name / model
 
 
+def _without_score(validations: Sequence[Path], dataset: Dataset) -> list[str]:
+    """The classes without a Dice score in any fold: nnU-Net's mean is no number then, and its command stops.
+
+    Source: compute_metrics_on_folder in evaluation/evaluate_predictions.py of nnU-Net 2.8.1, find_best_configuration.
+    """
+    with suppress(OSError, ValueError, LookupError, TypeError, Absent):
+        means = [json.loads(disk.content(path))["mean"] for path in validations]
+        missing = [key for key in means[0] if all(isnan(mean[key]["Dice"]) for mean in means)]
+        labels = dataset.dataset_json.valid.value["labels"]
+        names = {str(tuple(value) if isinstance(value, list) else value): name for name, value in labels.items()}
+        return [names.get(key, key) for key in missing]
+    return []
+
+
 def _find_best(context: Context, side: Side, name: StepName, folds: list[RoadStep]) -> RoadStep:
     """nnU-Net's own command that joins the validations of the folds and determines the postprocessing."""
     request = context.request
@@ -341,10 +357,13 @@ def _find_best(context: Context, side: Side, name: StepName, folds: list[RoadSte
     validations = [validated(path) for step in folds for path in step.writes]
     made = disk.modified(result) if disk.is_file(result) else None
     is_older = made is not None and made < max(disk.modified(path) or 0.0 for path in validations)
-    done = all(step.state is StepState.DONE for step in folds) and made is not None and not is_older
+    trained = all(step.state is StepState.DONE for step in folds)
+    done = trained and made is not None and not is_older
     because = f"the validations of {counted(len(folds), 'fold')} are to be joined"
     if done:
         because = f"{result.name} is there"
+    elif trained and (classes := _without_score(validations, side.dataset)):
+        done, because = True, f"not possible: no validation case has {listed(classes)}, and none is predicted"
     elif is_older:
         because = f"a fold was validated after {result.name} was written"
     state = StepState.DONE if done else StepState.NEEDED
