@@ -204,8 +204,9 @@ def diff(one: Word, other: Word) -> ShellText:
 
 
 def adapt(weights: Word, dataset: str, *, plans: Word | None = None, configuration: Word | None = None) -> ShellText:
-    """Adapt weights to the channels and classes of a dataset."""
-    options = _options(d=_named(dataset), p=plans, c=configuration, o=ADAPTED)
+    """Adapt weights to the channels and classes of a dataset. Weights that were adapted before keep their file."""
+    output = f"re{ADAPTED}" if Path(weights).name == ADAPTED else ADAPTED
+    options = _options(d=_named(dataset), p=plans, c=configuration, o=output)
     return shell("plansguard", "adapt", weights, *options)
 
 

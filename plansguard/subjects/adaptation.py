@@ -183,10 +183,15 @@ def _classes(here: Sequence[str], old: Sequence[str] | None, choices: Adaptation
 
 
 def _assert_names(option: str, renamed: Mapping[str, str], here: Sequence[str], old: Sequence[str] | None) -> None:
-    """Raise UsageError for a name that the dataset, or the weights, do not have."""
+    """Raise UsageError for a name that the dataset, or the weights, do not have, or that cannot be told of these."""
     for name, old_name in renamed.items():
-        sides = [(name, here, "the dataset")] + ([(old_name, old, "the weights")] if old is not None else [])
-        for word, present, whose in sides:
+        if old is None:
+            names = option.replace("--", "--old-")
+            raise UsageError(
+                f"{option} {name}={old_name}: the weights have no names of this kind",
+                hint=f"leave {option} out; if the names are only missing, give them with {names}",
+            )
+        for word, present, whose in ((name, here, "the dataset"), (old_name, old, "the weights")):
             if word.casefold() not in map(str.casefold, present):
                 near = nearest(word, present)
                 hint = f"did you mean {near}? " if near else ""

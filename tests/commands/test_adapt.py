@@ -80,6 +80,9 @@ def test_regions_are_no_labels(workspace: Path) -> None:
     weights(workspace, labels=regions, regions_class_order=[1, 2])
     heads = {row["action"] for row in adapt("--json").json["rows"] if ".seg_layers." in row["name"]}
     assert heads == {"initialised"}
+    refused = adapt("--label", "lesion=whole")
+    assert (refused.code, "lesion=whole: the weights have no names of this kind" in refused.err) == (2, True)
+    assert "leave --label out; if the names are only missing, give them with --old-label" in refused.err
 
 
 def test_a_file_without_names(workspace: Path) -> None:
@@ -91,6 +94,9 @@ def test_a_file_without_names(workspace: Path) -> None:
     assert fillings(named, "decoder.seg_layers.0.bias") == [("background", "kept", 0), ("lesion", "initialised", None)]
     mean = adapt("-c", "3d_fullres", "--new-channels", "averaged", "--json")
     assert {filling for _, filling, _ in fillings(mean)} == {"averaged"}
+    for option in ("--channel", "--label"):
+        refused = adapt("-c", "3d_fullres", "--new-channels", "averaged", option, "T1=T2")
+        assert (refused.code, f"{option} T1=T2: the weights have no names" in refused.err) == (2, True)
 
 
 def test_segmentation_layers_of_no_shape(workspace: Path) -> None:

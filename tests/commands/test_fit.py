@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from plansguard.nnunet import printed_commands
 from plansguard.render import Screen
 from plansguard.render.fit import text
 from plansguard.subjects.fit_result import LOADS, FitResult
@@ -213,6 +214,12 @@ def test_what_cannot_be_mended(workspace: Path, options: Document, target: str, 
     assert (done.code, only(done)["outcome"]) == (1, "impossible")
     assert re.match(reason, only(done)["reason"])
     assert run(*shlex.split(only(done)["command"])[1:]).code == (0 if "show" in only(done)["command"] else 1)
+
+
+def test_weights_that_were_adapted_before_keep_their_file() -> None:
+    command = printed_commands.adapt(Path("somewhere/adapted.pth"), "Dataset003_MR")
+    assert command == "plansguard adapt somewhere/adapted.pth -d 3 -o readapted.pth"
+    assert printed_commands.adapt("w.pth", "Dataset003_MR") == "plansguard adapt w.pth -d 3 -o adapted.pth"
 
 
 def test_channels_of_other_names_are_the_same(workspace: Path) -> None:
