@@ -17,6 +17,8 @@ from tests.support.command import run, start
 from tests.support.git import git, use_only_the_repository
 from tests.support.plans_files import CT, PREPROCESSED, Document, edited, fullres, load, save
 
+pytestmark = pytest.mark.deep
+
 
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ every_output = pytest.mark.parametrize(
         for words, code in commands
     ],
 )
-pytestmark = pytest.mark.workspace(RECEIVING, GIVING, chdir=True)
+pytestmark = [pytest.mark.deep, pytest.mark.workspace(RECEIVING, GIVING, chdir=True)]
 
 
 @pytest.fixture(autouse=True)

@@ -38,6 +38,8 @@ from tests.support.models import (
 from tests.support.variants import FIXTURES, ROOTS
 from tests.test_imports import COMMAND, HEAVY, probe, roots
 
+pytestmark = pytest.mark.deep
+
 PREPROCESSED = FIXTURES / "workspace" / ROOTS["preprocessed"]
 ALL_PLANS = sorted(PREPROCESSED.glob("*/*Plans.json"))
 

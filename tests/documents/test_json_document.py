@@ -30,6 +30,8 @@ from plansguard.documents.json_document import (
 from plansguard.documents.json_scanner import Position
 from tests.support.variants import resolve
 
+pytestmark = pytest.mark.deep
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

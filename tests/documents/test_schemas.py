@@ -27,6 +27,8 @@ from tests.support.preprocessing_records import data, record
 from tests.support.training_records import leave
 from tests.support.variants import FIXTURES, lay_out, place, point_to, put
 
+pytestmark = pytest.mark.deep
+
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 MODEL = "nnUNetTrainer__nnUNetPlans__3d_fullres"
 FINAL = "checkpoint_final.pth"

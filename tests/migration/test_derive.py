@@ -16,7 +16,7 @@ from tests.support.moves import GIVING, RECEIVING, move
 from tests.support.variants import PLANS, RESENC, place, put, set_value
 
 NEW, RECORD = "preprocessed/My.json", "preprocessed/My.plansguard.json"
-pytestmark = pytest.mark.workspace(RECEIVING, GIVING, chdir=True)
+pytestmark = [pytest.mark.deep, pytest.mark.workspace(RECEIVING, GIVING, chdir=True)]
 
 
 def derive(*options: str, plans: str = "nnUNetPlans", to: str = "My") -> Done:

@@ -18,7 +18,7 @@ from tests.support.variants import ROOTS, Edit, copy, place, put, remove
 PLANS = "preprocessed/nnUNetPlans.json"
 FULLRES = "/configurations/3d_fullres"
 
-pytestmark = pytest.mark.workspace(GIVING, RECEIVING, chdir=True)
+pytestmark = [pytest.mark.deep, pytest.mark.workspace(GIVING, RECEIVING, chdir=True)]
 
 
 def codes(*arguments: str) -> dict[str, str]:

@@ -32,7 +32,7 @@ posix_only = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked 
 
 
 #: The two CT datasets, in a folder with a blank and an umlaut in its name.
-pytestmark = pytest.mark.workspace(CT, OTHER_CT, folder="größe 1")
+pytestmark = [pytest.mark.deep, pytest.mark.workspace(CT, OTHER_CT, folder="größe 1")]
 
 
 def roots(workspace: Path) -> Workspace:

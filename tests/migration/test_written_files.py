@@ -25,7 +25,7 @@ from tests.support.variants import ROOTS, copy, place, put
 MOVED = "preprocessed/Moved.json"
 RECORD = "preprocessed/Moved.plansguard.json"
 
-pytestmark = pytest.mark.workspace(CT, OTHER_CT)
+pytestmark = [pytest.mark.deep, pytest.mark.workspace(CT, OTHER_CT)]
 
 
 def state_of(workspace: Path, dataset: str) -> dict[str, bytes]:
