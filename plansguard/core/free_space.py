@@ -48,7 +48,10 @@ def free_space(folder: str | Path) -> FreeSpace:
 def _of_quotas(folder: str | Path) -> Iterator[FreeSpace]:
     if sys.platform != "linux" or os.geteuid() == 0:  # root may exceed quotas
         return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:  # files may be written into a folder that cannot be listed
+        return
     try:
         status = os.fstat(descriptor)
         group = status.st_gid if status.st_mode & stat.S_ISGID else os.getegid()

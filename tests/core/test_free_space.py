@@ -110,6 +110,19 @@ def test_space_that_is_not_known(tmp_path: Path, quotas: Callable[..., None]) ->
         free_space.free_space(tmp_path / "nothing")
 
 
+def test_a_folder_that_cannot_be_opened(
+    tmp_path: Path, quotas: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The free space of its disk is known all the same."""
+
+    def closed(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    quotas(USER, 1000, hard=GIB, used=0)
+    monkeypatch.setattr(os, "open", closed)
+    assert free_space.free_space(tmp_path) == FreeSpace(FREE)
+
+
 def test_root_may_exceed_quotas(tmp_path: Path, quotas: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     quotas(USER, 0, hard=GIB, used=2**30)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
