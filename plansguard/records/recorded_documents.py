@@ -174,7 +174,7 @@ def _weights_digest(path: Path, _: Training) -> Digest:
         return _digest_of_stream(stream, str(path))
 
 
-def is_packed(recorded: Digest, path: Path, member: str) -> bool:
+def is_packed(recorded: Mapping[str, Any], path: Path, member: str) -> bool:
     """Whether a member of a zip archive is the checkpoint that is recorded; UnreadableDocument if it cannot be read."""
     from plansguard.artefacts.checkpoint.safe_zip import open_zip
 

@@ -267,6 +267,19 @@ def test_weights_that_are_in_their_archive_are_not_gone(workspace: Path) -> None
     assert state_of(folder, weights).because == "weights gone since this was trained"
 
 
+def test_a_record_without_weights_is_not_compared_with_an_archive(workspace: Path) -> None:
+    """A continued training whose first record is not there any more."""
+    model = workspace / ROOTS["results"] / CT / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    archive = pack(workspace / "released.zip", model)
+    folder = leave(workspace, [FROM_SCRATCH]).parent
+    record = folder / "plansguard_receipt.json"
+    value = json.loads(record.read_bytes())
+    value["starts"][0]["training"]["continues"] = True
+    record.write_text(json.dumps(value))
+    weights = StartingWeights(model / "nothing.pth", packed=(archive, f"{CT}/{model.name}/fold_0/checkpoint_final.pth"))
+    assert state_of(folder, weights).state is StepState.DONE
+
+
 def test_a_training_whose_plans_are_to_be_replaced(workspace: Path) -> None:
     """After the migration it would no longer be that of its plans; this is known before."""
     weights = workspace / ROOTS["results"] / CT / "nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/checkpoint_final.pth"

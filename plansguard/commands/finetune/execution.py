@@ -72,9 +72,9 @@ class Driver:
                 if code:
                     return RoadEnd(code, last)
                 done += [step.title for step in together]
-                trained = last.is_training and not any(step.is_training for step in up_to(road, until, done))
                 # Whether the validations can be joined is known once all folds are trained.
-                if trained or any(step.unjudged == last.name for step in road.steps):
+                joins = [step.name for step in up_to(road, until, done)] == ["find-best"]
+                if joins or any(step.unjudged == last.name for step in road.steps):
                     road = self._again()
             return RoadEnd(0, next=() if road.waiting(done) else road.next)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
 from plansguard.artefacts.data.workers import Pool
@@ -298,10 +299,9 @@ def _finished(step: RoadStep, folder: Path, side: Side, weights: StartingWeights
             because="this was trained with the plans that are to be replaced",
             hint=f"move {displayed(str(folder))} away to train again",
         )
-    made = {DATA.name} if side.lacks_data else set()
-    if weights is not None and weights.packed is not None and is_packed(first["weights"], *weights.packed):
-        made.add(WEIGHTS.name)
-    rows = [row for row in verification.changed if row.document not in made]
+    rows = [row for row in verification.changed if not (side.lacks_data and row.document == DATA.name)]
+    if any(row.document == WEIGHTS.name for row in rows) and _are_packed(weights, first["weights"]):
+        rows = [row for row in rows if row.document != WEIGHTS.name]
     if not rows:
         return replace(step, state=StepState.DONE, because=f"{because}; {TRAINING_RECORD_NAME} holds")
     changes = listed([row.text for row in rows], _NAMED)
@@ -311,6 +311,12 @@ def _finished(step: RoadStep, folder: Path, side: Side, weights: StartingWeights
         because=f"{changes} since this was trained",
         hint=f"see {printed_commands.verify_receipt(folder, path)}; move that folder away to train again",
     )
+
+
+def _are_packed(weights: StartingWeights | None, recorded: Mapping[str, Any] | None) -> bool:
+    """Whether the archive that a step of the road unpacks contains the weights that are recorded."""
+    packed = None if weights is None else weights.packed
+    return packed is not None and recorded is not None and is_packed(recorded, *packed)
 
 
 def _needs(run: TrainingRun) -> tuple[int | None, float | None]:
