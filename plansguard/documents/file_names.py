@@ -10,8 +10,8 @@ CANONICAL_NAMES = {
     "fingerprint": "dataset_fingerprint.json",
     "splits": "splits_final.json",
 }
-#: Endings of weights and of archives of trained models, which contain plans.
-WEIGHTS_ENDINGS = frozenset({".zip", ".pth", ".pt", ".model"})
+#: Endings of weights and of archives of trained models. All but safetensors can contain plans.
+WEIGHTS_ENDINGS = frozenset({".zip", ".pth", ".pt", ".model", ".safetensors"})
 #: A migration record is ``<identifier>.plansguard.json``, beside the plans.
 MIGRATION_RECORD_ENDING = ".plansguard.json"
 #: A preprocessing record is ``<data_identifier>.stamp.json``, beside the plans.

@@ -58,6 +58,9 @@ def discover(paths: Sequence[Path], progress: Progress | None = None) -> Iterato
     For a file, its whole folder is checked. Raises UsageError, before anything is read, when a path does not exist, or
     has more than MAX_FOLDERS folders below it.
     """
+    if paths and all(map(_are_weights, paths)):
+        show, fit = printed_commands.show(paths[0]), printed_commands.fit_everywhere(paths[0])
+        raise UsageError(f"{paths[0]} is no plans file", hint=f"{show} describes it, and {fit} lists what it fits")
     folders: dict[str, tuple[Path, disk.Entries | None, set[str]]] = {}
     for path in paths:
         if not disk.is_there(path):
@@ -142,9 +145,16 @@ def dataset_of(workspace: Workspace, id_or_name: str) -> Dataset:
 
 def assert_no_weights(file: str | Path) -> None:
     """Raise UsageError for a checkpoint, or an archive of trained models, in place of a plans file."""
-    if Path(file).suffix in file_names.WEIGHTS_ENDINGS and disk.is_file(file):
+    if _are_weights(file):
         write = printed_commands.extract(file, file_names.MODEL_PLANS)
-        raise UsageError(f"{file} is no plans file", hint=f"if it contains weights, {write} writes their plans to one")
+        hint = f"if it contains weights, {write} writes their plans to one"
+        if Path(file).suffix == ".safetensors":
+            hint = "a safetensors file has no plans; name those with which its weights were trained"
+        raise UsageError(f"{file} is no plans file", hint=hint)
+
+
+def _are_weights(file: str | Path) -> bool:
+    return Path(file).suffix in file_names.WEIGHTS_ENDINGS and disk.is_file(file)
 
 
 def plans_of(dataset: Dataset, identifier: str) -> Plans:

@@ -204,6 +204,7 @@ SITUATIONS: tuple[Situation, ...] = (
         "an extraction from plans",
         ("extract", f"{{workspace}}/nnUNet_preprocessed/{CT}/nnUNetPlans.json", "-o", "a.json"),
     ),
+    Situation("weights in place of documents", ("check", FINAL), commands=2),
     Situation("fit", ("fit", FINAL, "-d", "2")),
     Situation("fit of migrated plans", ("fit", FINAL, "-d", "2"), (move(),)),
     Situation("fit of data", ("fit", FINAL, "-d", "2"), (*READY, weights())),

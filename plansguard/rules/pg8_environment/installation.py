@@ -39,7 +39,7 @@ def several_nnunet_installations(installation: Setup) -> Iterator[Found]:
     What it checks: the `nnUNetv2_train` that a shell finds is run by the Python that plansguard runs with, and this
     Python finds no second `nnunetv2` after the one that it imports.
 
-    Why it matters: edits and trainers are in one copy, and the command runs the other. The imported one is checked.
+    Why it matters: edits and trainers may be in one copy while the command runs the other. The imported one is checked.
 
     How to fix: keep one copy in each environment.
 
