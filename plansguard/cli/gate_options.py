@@ -192,10 +192,18 @@ def leave_record(run: TrainingRun, report: Report, *, keeps_lock: bool) -> None:
 
 
 def advice_on(report: Report) -> str:
-    """What to do where the gate stays closed. Findings which mean that something was not judged cannot be accepted."""
+    """What to do where the gate stays closed."""
     if not report.fails(report.fail_on):
         return "Not everything could be judged: see above."
-    judged = replace(report, findings=tuple(one for one in report.findings if not one.incomplete))
-    if judged.fails(report.fail_on):
+    if can_be_accepted(report):
         return 'Fix the errors above, or accept a finding with a reason: --accept CODE --because "...".'
     return "Fix the errors above."
+
+
+def can_be_accepted(report: Report, *, except_for: str = "") -> bool:
+    """Whether a finding at or above ``fail_on`` can be accepted.
+
+    One of the rule ``except_for`` cannot, nor one which means that something was not judged.
+    """
+    judged = (one for one in report.findings if not one.incomplete and one.code != except_for)
+    return replace(report, findings=tuple(judged)).fails(report.fail_on)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plansguard.cli.common_options import OutputTargets, print_line, print_wrapped
-from plansguard.cli.gate_options import accepted_pairs
+from plansguard.cli.gate_options import accepted_pairs, can_be_accepted
 from plansguard.core import disk
 from plansguard.core.errors import UsageError, WriteRefused
 from plansguard.core.report import Report, Severity
@@ -61,9 +61,8 @@ def output_after(done: str) -> Iterator[None]:
 
 def print_refused(report: Report) -> None:
     """Print that nothing was written, and how a finding is accepted, if one of the errors can be."""
-    errors = [one for one in report.findings if one.severity is Severity.ERROR and one.ignored is None]
-    can_be = any(not one.incomplete and one.code != _OVERWRITES for one in errors)
-    advice = ' A finding that is meant can be accepted with a reason: --accept CODE --because "...".' if can_be else ""
+    accept = ' A finding that is meant can be accepted with a reason: --accept CODE --because "...".'
+    advice = accept if can_be_accepted(report, except_for=_OVERWRITES) else ""
     print_line("")
     print_wrapped(f"Nothing was written.{advice}")
 
