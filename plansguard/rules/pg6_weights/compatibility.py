@@ -13,7 +13,13 @@ from plansguard.core.text import brief, counted, listed
 from plansguard.nnunet import constants, plans_diff
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.pg6_weights.places import place_of_field, place_of_obstacle
-from plansguard.rules.pg6_weights.remedies import fine_tuning, migration, other_channels, without_mirroring
+from plansguard.rules.pg6_weights.remedies import (
+    adapted_head,
+    fine_tuning,
+    migration,
+    other_channels,
+    without_mirroring,
+)
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Plans
 from plansguard.training.trainer_name import keeps_head
@@ -304,7 +310,7 @@ def weights_were_not_mirrored(dataset: Dataset, weights: Weights) -> Iterator[Fo
 @rule(
     "PG628",
     Severity.INFO,
-    message="nnU-Net does not load the segmentation layers, although the labels are those of the weights",
+    message="nnU-Net does not load the segmentation layers, {belonging}",
     fix="nothing: they are learned again within a few epochs; a training in steps with --keep-head begins with them",
 )
 def head_starts_anew(dataset: Dataset, weights: Weights) -> Iterator[Found]:
@@ -315,7 +321,8 @@ def head_starts_anew(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     Why it matters: a low first Dice is no failure: `-pretrained_weights` skips every `.seg_layers.`, even fitting ones.
 
     How to fix: nothing is wrong. A trainer of a number of steps with `keephead` in its name loads them as well. To
-    predict without training, use the weights as they are.
+    predict without training, use the weights as they are. Of weights that `plansguard adapt` wrote only the classes
+    that it kept have layers of the weights; all others have nnU-Net's initial values there.
 
     Example: a second hospital's scans with the labels of the first.
 
@@ -324,7 +331,7 @@ def head_starts_anew(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     if weights.load and not keeps_head(dataset.request.trainer):
         theirs, ours = (side.require("labels") for side in (weights.their_dataset_json, weights.dataset_json))
         if list(theirs.items()) == list(ours.items()):
-            yield found(weights.dataset_json.at("labels"))
+            yield found(weights.dataset_json.at("labels"), **adapted_head(weights))
 
 
 @rule(

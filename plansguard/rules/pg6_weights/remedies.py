@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plansguard.core import disk
+from plansguard.core.text import listed
+from plansguard.records.adaptation import classes_of_head
 from plansguard.rules.engine.helpers import is_in_place, migration_of
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Plans
@@ -52,3 +54,21 @@ def other_channels(dataset: Dataset, weights: Weights) -> str:
         return _OF_OTHER_CHANNELS
     command = adapting_command(weights, dataset, weights.checkpoint.path)
     return f"adapt the weights first: {command}" if command else _OF_OTHER_CHANNELS
+
+
+def adapted_head(weights: Weights) -> dict[str, Any]:
+    """Whose the segmentation layers in the weights are, and the fix where an adaptation made some or all of them."""
+    classes = classes_of_head(weights.checkpoint.adaptation)
+    if classes is None or not classes.initial:
+        return {"belonging": "although the labels are those of the weights"}
+    if not classes.kept:
+        return {
+            "belonging": "which begin with initial values: the adaptation of the weights kept no class",
+            "fix": "nothing: they are learned from the beginning, also in a training in steps with --keep-head",
+        }
+    kept, initial = (listed(names, shown=8) for names in classes)
+    return {
+        "belonging": f"although the adaptation of the weights kept those of {kept}",
+        "fix": f"nothing: they are learned again within a few epochs; a training in steps with --keep-head begins with "
+        f"those of {kept}, and with initial values for {initial}",
+    }

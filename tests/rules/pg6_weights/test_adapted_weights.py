@@ -1,0 +1,69 @@
+"""Weights that were adapted: what is said of their segmentation layers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plansguard.commands.check import check
+from plansguard.core.report import Finding, Report
+from tests.support import checkpoints
+from tests.support.command import run
+from tests.support.variants import place, put
+from tests.support.weights import CT
+
+Document = dict[str, Any]
+
+pytestmark = pytest.mark.workspace(CT, chdir=True)
+
+THREE = {"background": 0, "tumour": 1, "cyst": 2}
+AGAIN = "nothing: they are learned again within a few epochs; a training in steps with --keep-head begins with "
+NONE_KEPT = "which begin with initial values: the adaptation of the weights kept no class"
+NOT_KEPT = "nothing: they are learned from the beginning, also in a training in steps with --keep-head"
+
+
+def read(workspace: Path, dataset: str, name: str) -> Document:
+    document: Document = json.loads(place(workspace, dataset, f"preprocessed/{name}.json").read_bytes())
+    return document
+
+
+def finding(report: Report, code: str) -> Finding:
+    (one,) = [one for one in report.findings if one.code == code]
+    return one
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "message", "fix"),
+    [
+        ({"background": 0, "whole": [1, 2], "core": 2}, (), NONE_KEPT, NOT_KEPT),
+        (THREE, ("--encoder-only",), NONE_KEPT, NOT_KEPT),
+        (
+            {"background": 0, "tumour": 1},
+            (),
+            "although the adaptation of the weights kept those of background, tumour",
+            f"{AGAIN}those of background, tumour, and with initial values for cyst",
+        ),
+        ({"background": 0, "cyst": 1, "tumour": 2}, (), "although the labels are those of the weights", f"{AGAIN}them"),
+        (THREE, (), "although the labels are those of the weights", f"{AGAIN}them"),
+    ],
+)
+@pytest.mark.parametrize("damage", [False, True])
+def test_the_segmentation_layers_of_adapted_weights(
+    workspace: Path, labels: Document, options: tuple[str, ...], message: str, fix: str, damage: bool
+) -> None:
+    """Their dataset.json names the classes of this dataset, also those that have no values of the weights."""
+    for root in ("raw", "preprocessed"):
+        put(f"{root}/dataset.json", "/labels", THREE)(workspace, CT)
+    plans, dataset_json = read(workspace, CT, "nnUNetPlans"), read(workspace, CT, "dataset")
+    checkpoints.write(workspace / "old.pth", plans, {**dataset_json, "labels": labels, "regions_class_order": [1, 2]})
+    record = run("adapt", "old.pth", "-d", "2", "-p", "nnUNetPlans", "--dry-run", "--json", *options).json
+    if damage:
+        record["rows"][-1].update(parts={"x": []})
+        message, fix = "although the labels are those of the weights", f"{AGAIN}them"
+    path = checkpoints.write(workspace / "weights.pth", plans, dataset_json, plansguard_adaptation=record)
+    found = finding(check(datasets=["2"], plans="nnUNetPlans", configuration="3d_fullres", weights=path), "PG628")
+    assert found.message == f"nnU-Net does not load the segmentation layers, {message}"
+    assert found.fix == fix
