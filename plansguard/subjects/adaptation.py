@@ -215,10 +215,18 @@ def adapting_command(weights: Weights, dataset: Dataset, path: Word) -> str:
 
 
 def own_network_command(weights: Weights, dataset: Dataset, path: Word) -> str:
-    """The command that gives the network of the weights' own plans the dataset's channels and classes; or empty."""
+    """The command that gives the network of the weights' own plans the dataset's channels and classes; or empty.
+
+    Empty also where one of the two networks is that of a cascade's second stage: the result would be of the other one.
+    """
     theirs = known(lambda: Weights(weights.checkpoint, weights.theirs, weights.dataset_json))
-    is_adaptable = theirs is not None and _is_adaptable(theirs, dataset)
-    return printed_commands.adapt(path, dataset.name) if is_adaptable else ""
+    if theirs is None or _is_second_stage(theirs) != _is_second_stage(weights):
+        return ""
+    return printed_commands.adapt(path, dataset.name) if _is_adaptable(theirs, dataset) else ""
+
+
+def _is_second_stage(weights: Weights) -> bool:
+    return weights.configuration.get("previous_stage") is not None
 
 
 def lacks_common_channel(weights: Weights, dataset: Dataset) -> bool:

@@ -73,7 +73,8 @@ def input_channels_differ(dataset: Dataset, weights: Weights) -> Iterator[Found]
     Why it matters: nnU-Net does not adapt the first layer. Neither does `-pretrained_weights`. A cascade stage loads
     only weights for as many labels.
 
-    How to fix: let `plansguard adapt` match the channels by name, or choose weights with these channels.
+    How to fix: let `plansguard adapt` match the channels by name, or choose weights with these channels. nnU-Net trains
+    the second stage of a cascade without weights; `adapt` gives zeros to labels that weights of another stage lack.
 
     Example: weights of a CT model for PET and CT.
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 #: nnU-Net's trainer that does not mirror.
 _NO_MIRRORING = "nnUNetTrainerNoMirroring"
 _OF_OTHER_CHANNELS = "use weights with the same channels in the same order, or leave channels out of the dataset"
+_OF_SECOND_STAGE = (
+    "train it without weights, as nnU-Net does: its input has the labels of the previous stage as well; "
+    "or use weights of a second stage with the same channels and labels"
+)
 
 
 def fine_tuning(dataset: Dataset, weights: Weights, plans: Plans, trainer: str | None = None) -> str:
@@ -49,11 +53,12 @@ def other_channels(dataset: Dataset, weights: Weights) -> str:
     """The command that adapts weights of other input channels, where it makes them load."""
     from plansguard.subjects.adaptation import adapting_command
 
+    others = _OF_SECOND_STAGE if weights.configuration.get("previous_stage") else _OF_OTHER_CHANNELS
     is_written = disk.is_file(weights.configuration.plans.path)  # a migration is judged before
     if not (is_written and is_in_place(dataset)) or all(one.kind != "channels" for one in weights.obstacles):
-        return _OF_OTHER_CHANNELS
+        return others
     command = adapting_command(weights, dataset, weights.checkpoint.path)
-    return f"adapt the weights first: {command}" if command else _OF_OTHER_CHANNELS
+    return f"adapt the weights first: {command}" if command else others
 
 
 def adapted_head(weights: Weights) -> dict[str, Any]:

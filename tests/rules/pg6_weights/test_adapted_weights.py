@@ -1,4 +1,4 @@
-"""Weights that were adapted: what is said of their segmentation layers."""
+"""Weights that were adapted, or should be: what is said of their layers, and of those of another stage of a cascade."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from plansguard.core.report import Finding, Report
 from tests.support import checkpoints
 from tests.support.command import run
 from tests.support.variants import place, put
-from tests.support.weights import CT
+from tests.support.weights import CASCADE, CT, LABELS
 
 Document = dict[str, Any]
 
-pytestmark = pytest.mark.workspace(CT, chdir=True)
+pytestmark = pytest.mark.workspace(CT, CASCADE, chdir=True)
 
 THREE = {"background": 0, "tumour": 1, "cyst": 2}
 AGAIN = "nothing: they are learned again within a few epochs; a training in steps with --keep-head begins with "
@@ -67,3 +67,43 @@ def test_the_segmentation_layers_of_adapted_weights(
     found = finding(check(datasets=["2"], plans="nnUNetPlans", configuration="3d_fullres", weights=path), "PG628")
     assert found.message == f"nnU-Net does not load the segmentation layers, {message}"
     assert found.fix == fix
+
+
+@pytest.mark.parametrize(
+    ("configuration", "change", "is_adapted"),
+    [
+        ("3d_fullres", {}, True),  # zeros for the labels
+        ("3d_lowres", {}, True),
+        ("3d_fullres", {"strides": [[1, 1, 1]] * 6}, False),
+        ("2d", {}, False),
+        ("3d_cascade_fullres", {"strides": [[1, 1, 1]] * 6}, True),
+    ],
+)
+def test_a_second_stage_and_weights_of_another_stage(
+    workspace: Path, configuration: str, change: Document, is_adapted: bool
+) -> None:
+    """Weights of another network, adapted to their own plans, would be those of the same stage as before."""
+    plans, dataset_json = read(workspace, CASCADE, "nnUNetPlans"), read(workspace, CASCADE, "dataset")
+    plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"].update(change)
+    dataset_json["labels"] = LABELS
+    axes = (0, 1) if configuration == "2d" else (0, 1, 2)
+    path = checkpoints.write(workspace / "weights.pth", plans, dataset_json, configuration, mirroring_axes=axes)
+    options: Document = {"plans": "nnUNetPlans", "configuration": "3d_cascade_fullres", "weights": path}
+    fix = finding(check(datasets=["5"], **options), "PG621").fix
+    if is_adapted:
+        assert fix.startswith("adapt the weights first: plansguard adapt ")
+        words = fix.partition("plansguard ")[2].split()[:-2]
+        assert run(*words, "--dry-run").code == 0
+    else:
+        assert fix.startswith("train it without weights, as nnU-Net does: its input has the labels of the previous ")
+    fitted = run("fit", "weights.pth", "-d", "5", "-p", "nnUNetPlans", "-c", "3d_cascade_fullres", "--json").json
+    assert [one["outcome"] for one in fitted["results"]] == ["adapt first" if is_adapted else "impossible"]
+
+
+def test_a_second_stage_of_another_workspace(workspace: Path) -> None:
+    """The command would adapt to another dataset."""
+    plans, dataset_json = read(workspace, CASCADE, "nnUNetPlans"), read(workspace, CASCADE, "dataset")
+    path = checkpoints.write(workspace / "weights.pth", plans, dataset_json, "3d_fullres")
+    folder = place(workspace, CASCADE, "preprocessed").rename(workspace / CASCADE)
+    report = check([folder], plans="nnUNetPlans", configuration="3d_cascade_fullres", weights=path)
+    assert finding(report, "PG621").fix.startswith("train it without weights, as nnU-Net does: ")
