@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from math import ceil, inf, isfinite, prod
+from math import inf, isfinite, prod
 from operator import truediv
 from typing import NamedTuple
 
@@ -128,16 +128,17 @@ def patch_larger_than_images(
         raise Absent(f"patch_size and spacing of {configuration.name} differ in length")
     if grid.factor < 1 and _distance(grid, configuration) > FAR_SPACING:
         raise Absent(f"the spacing of {configuration.name} leaves almost nothing of the images (see PG307)")
-    too_large = [size > factor * ceil(length) for size, length in zip(patch, grid.image, strict=True)]
-    if any(too_large) and not reported_before(dataset, configuration, "patch_size", "spacing"):
+    image = [round(length) or 1 for length in grid.image]  # as compute_new_shape in default_resampling.py
+    is_too_large = any(size > factor * length for size, length in zip(patch, image, strict=True))
+    if is_too_large and not reported_before(dataset, configuration, "patch_size", "spacing"):
         is_meant = _is_as_migrated(dataset, configuration, "patch_size")
         yield found(
             configuration.at("patch_size"),
             severity=Severity.INFO if is_meant else None,
             fix="nothing: it is the patch of the migrated plans" if is_meant else None,
             patch=times(patch),
-            image=times([round(length) or 1 for length in grid.image]),
-            fitting=times([min(size, ceil(length)) for size, length in zip(patch, grid.image, strict=True)]),
+            image=times(image),
+            fitting=times([*map(min, patch, image)]),
             spacing=times(grid.spacing),
         )
 

@@ -56,6 +56,36 @@ def test_the_median_image_is_of_as_many_voxels_as_nnunet_makes(workspace: Path) 
     )
 
 
+@pytest.mark.parametrize(
+    ("spacing", "shape", "voxels"),
+    [
+        pytest.param(1.0, 49, 24, id="24.5"),  # half a voxel is rounded to an even number
+        pytest.param(1.1, 44, 24, id="24.2"),
+        pytest.param(1.2, 41, 25, id="24.6"),
+        pytest.param(1.0, 51, 26, id="25.5"),
+    ],
+)
+def test_the_median_image_that_is_shown_decides(workspace: Path, spacing: float, shape: int, voxels: int) -> None:
+    fingerprint = place(workspace, RECEIVING, "preprocessed/dataset_fingerprint.json")
+    content = json.loads(fingerprint.read_bytes())
+    cases = len(content["spacings"])
+    content.update(spacings=[[spacing] * 3] * cases, shapes_after_crop=[[shape] * 3] * cases)
+    fingerprint.write_text(json.dumps(content))
+    put(PLANS, f"{CONFIGURATIONS}/3d_fullres/spacing", [2.0] * 3)(workspace, RECEIVING)
+    largest = voxels * 3 // 2
+
+    def found(size: int) -> list[Finding]:
+        put(PLANS, f"{CONFIGURATIONS}/3d_fullres/patch_size", [size] * 3)(workspace, RECEIVING)
+        findings = check(datasets=[RECEIVING], plans="nnUNetPlans", configuration="3d_fullres").findings
+        return [one for one in findings if one.code == "PG308"]
+
+    assert found(largest) == []
+    (finding,) = found(largest + 1)
+    image = f"{voxels} x {voxels} x {voxels}"
+    assert f"the median image of {image} at" in finding.message
+    assert f"towards {image} (" in finding.fix
+
+
 @pytest.mark.parametrize(("spacing", "effect"), [([0.3] * 3, "times as large"), ([24.0] * 3, "keeps one voxel in")])
 def test_another_number_of_voxels_is_described_for_both_directions(
     workspace: Path, spacing: list[float], effect: str
