@@ -414,17 +414,18 @@ class StepTrainer(ProgressLog, CheckpointSaving):
         raise Stopped
 
     def perform_actual_validation(self, *arguments: Any, **options: Any) -> None:
-        """Run the final validation, which a signal ends and --c repeats.
+        """Run the final validation, which a signal ends and --c repeats; --val, if it was validated before.
 
         Where nothing else was to be done, the end of a job's time (SIGUSR1) is a failure: every later job would end so.
         """
 
         def stop(reason: str) -> SystemExit:
-            self.print_to_log_file(f"Stopped in the final validation ({reason}). Continue with --c.")
+            again = "--val" if resume.is_validated(Path(self.output_folder)) else "--c"
+            self.print_to_log_file(f"Stopped in the final validation ({reason}). Continue with {again}.")
             if self._finished and reason == "SIGUSR1":
                 return Refused(
                     "the time of this job is too short for the final validation alone",
-                    hint="continue with --c in a job with a longer time limit",
+                    hint=f"continue with {again} in a job with a longer time limit",
                 )
             return Stopped()
 

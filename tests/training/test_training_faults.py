@@ -212,6 +212,26 @@ def test_a_job_that_is_too_short_for_the_final_validation(root: Path) -> None:
     assert "the time of this job is too short for the final validation alone" in str(second.code) + second.said
 
 
+def _validates_only(trainer: Any) -> None:
+    """As with --val, and with the signal of a time limit."""
+    stepping.in_the_final_validation(trainer)
+    trainer.run_training = lambda: trainer.perform_actual_validation(False)
+
+
+@pytest.mark.parametrize(("is_validated", "option"), [(False, "--c"), (True, "--val")])
+def test_a_final_validation_that_was_stopped_names_the_option_that_repeats_it(
+    root: Path, is_validated: bool, option: str
+) -> None:
+    """A training that was validated before is finished, so that --c is refused."""
+    name = "nnUNetTrainer_3steps"
+    if is_validated:
+        (fold(root, name) / "validation").mkdir(parents=True)
+        (fold(root, name) / "validation" / "summary.json").write_text("{}")
+    stopped = train(root, name, change=_validates_only)
+    assert stopped.code == STOPPED, stopped.said
+    assert f"Stopped in the final validation (SIGUSR1). Continue with {option}." in stopped.said
+
+
 # --- Extending
 
 
