@@ -94,7 +94,7 @@ def adaptation_of(weights: Weights, choices: AdaptationChoices) -> Adaptation:
     old_channels = _old_channels(weights, choices, there, stem)
     channels = _channels(here, old_channels, there, choices)
     old_labels = _old_labels(weights, choices, names)
-    classes = _classes(labels, old_labels, choices)
+    classes = _classes(labels, old_labels if _are_same_kind(weights, choices) else None, choices)
     decoder = not choices.encoder_only and has_decoder(names)
     v1 = is_v1(stored)
     found, misfits = rows(weights.expected, stored, names, channels, classes, decoder=decoder, before_v2=v1)
@@ -170,11 +170,23 @@ def _old_labels(weights: Weights, choices: AdaptationChoices, names: Mapping[str
     if theirs is None or heads is None:
         return None
     try:
-        same_kind = has_regions(theirs.value) == has_regions(weights.dataset_json.value)
         old = head_names(theirs.value)
     except UnknownNetwork:
         return None
-    return old if same_kind and len(old) == heads[0] else None
+    return old if len(old) == heads[0] else None
+
+
+def _are_same_kind(weights: Weights, choices: AdaptationChoices) -> bool:
+    """Whether the old names are those of labels as here, or of regions as here: only these are taken from each other.
+
+    Names that the user gives are.
+    """
+    theirs = known(lambda: weights.their_dataset_json)
+    try:
+        regions = [has_regions(side.value) for side in (theirs, weights.dataset_json) if side is not None]
+    except UnknownNetwork:
+        return False
+    return bool(choices.old_labels) or len({*regions}) == 1
 
 
 def _classes(here: Sequence[str], old: Sequence[str] | None, choices: AdaptationChoices) -> tuple[PartSource, ...]:

@@ -78,8 +78,10 @@ def test_regions_are_no_labels(workspace: Path) -> None:
     """A region has a sigmoid, labels share a softmax: a layer of the one is of no use to the other."""
     regions = {"background": 0, "whole": [1, 2], "lesion": 2}
     weights(workspace, labels=regions, regions_class_order=[1, 2])
-    heads = {row["action"] for row in adapt("--json").json["rows"] if ".seg_layers." in row["name"]}
-    assert heads == {"initialised"}
+    record = adapt("--json").json
+    assert {row["action"] for row in record["rows"] if ".seg_layers." in row["name"]} == {"initialised"}
+    assert record["from"]["labels"] == ["whole", "lesion"]
+    assert record["to"]["labels"] == ["background", "lesion"]
     refused = adapt("--label", "lesion=whole")
     assert (refused.code, "lesion=whole: the weights have no names of this kind" in refused.err) == (2, True)
     assert "leave --label out; if the names are only missing, give them with --old-label" in refused.err
