@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.commands.test_finetune import CT, OTHER_CT, ROAD, codes, road, step
+from tests.support.command import run
 from tests.support.variants import ROOTS
 
 SLIDES = "Dataset004_Slides2D"
@@ -103,3 +104,14 @@ def test_kept_layers_of_other_classes(unplanned: Path, workflow: tuple[str, ...]
     assert training["because"].startswith("the classes are background, tumour here and background, liver in")
     assert "leave it out" in training["hint"]
     assert road(*workflow, *PRETRAINING).code == 0
+
+
+def test_a_source_that_is_raw_data_alone() -> None:
+    """It was told to be planned first: the road plans it, if it is to be trained."""
+    done = run(*ROAD, "-f", "0", "--dry-run")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        f"plansguard: {CT} has neither plans nor trained weights\n"
+        "  give -s the folder, the zip archive or the checkpoint of a trained model; or train on "
+        f"{CT} first: add --pretrain-steps N\n"
+    )

@@ -12,6 +12,7 @@ from plansguard.commands.finetune.datasets import Context, Side
 from plansguard.commands.finetune.migration import migration_step
 from plansguard.commands.finetune.request import RoadRequest
 from plansguard.commands.finetune.training import StartingWeights
+from plansguard.core import disk
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Report, merged
 from plansguard.migration.messages import weights_of
@@ -66,6 +67,8 @@ def _with_moved_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
         step, weights = training.pretraining(context, giving, _pretraining(request))
         steps.append(step)
         side.unplanned = giving.unplanned
+    elif request.weights is None:
+        _assert_planned(context)
     steps.append(preparation.fingerprint(context, side, verifies=request.verifies))
     if request.workflow == "graft":
         own = Side(dataset, _own_plans(dataset, request.onto, request))
@@ -120,6 +123,21 @@ def _trained_dataset(context: Context) -> Dataset:
             hint="name a dataset with -s; weights that exist need no --pretrain-steps",
         )
     return receiving_dataset(context.workspace, source)
+
+
+def _assert_planned(context: Context) -> None:
+    """Raise UsageError where ``-s`` is a dataset without plans and without trained models."""
+    request, workspace = context.request, context.workspace
+    if names_a_path(workspace, request.source):
+        return
+    source = receiving_dataset(workspace, request.source)
+    trained = workspace.results_folder() / source.name
+    if not source.plans and not source.unreadable and not disk.is_folder(trained):
+        raise UsageError(
+            f"{source.name} has neither plans nor trained weights",
+            hint="give -s the folder, the zip archive or the checkpoint of a trained model; or train on "
+            f"{source.name} first: add --pretrain-steps N",
+        )
 
 
 def _own_plans(dataset: Dataset, named: str | None, request: RoadRequest) -> str:
