@@ -69,6 +69,9 @@ New = Annotated[
 ]
 EncoderOnly = Annotated[bool, Option("--encoder-only", help="Take no decoder and no segmentation layers.")]
 RowByRow = Annotated[bool, Option("--verbose", help="Print a line for each parameter.")]
+Force = Annotated[
+    bool, Option("--force", help="Replace weights of another adaptation; a backup is kept beside the new ones.")
+]
 DryRun = Annotated[bool, Option("--dry-run", help="Print what would be taken from where, and write nothing.")]
 
 
@@ -85,6 +88,7 @@ def adapt(
     old_labels: OldLabels = [],  # noqa: B006
     stem: Stem = None,
     encoder_only: EncoderOnly = False,
+    force: Force = False,
     dry_run: DryRun = False,
     output: TextOrJson = [],  # noqa: B006
     as_json: AsJson = False,
@@ -105,8 +109,7 @@ def adapt(
     from plansguard.subjects.adaptation import AdaptationChoices
 
     outputs = text_or_json(output, as_json=as_json, verbose=verbose)
-    if to is None and not dry_run:
-        raise UsageError("no file is named for the adapted weights", hint="add -o adapted.pth, or --dry-run")
+    _assert_output(to, dry_run=dry_run, force=force)
     choices = AdaptationChoices(
         new_channels.value,
         _pairs("--channel", channels),
@@ -119,7 +122,7 @@ def adapt(
     with progress_bar(f"reading {checkpoint}"):
         task = commands.task_of(checkpoint, dataset, plans, configuration, choices)
         record = commands.record_of(task)
-        messages = [] if to is None or dry_run else commands.write(task, record, to)
+        messages = [] if to is None or dry_run else commands.write(task, record, to, force=force)
     emit_text_or_json(outputs, lambda screen: rendering.text(record, screen), lambda: rendering.as_json(record))
     if outputs.text_on_screen:
         if messages:
@@ -130,6 +133,14 @@ def adapt(
             first, *others = commands.next_commands(task, to)
             keeping = "# or with the segmentation layers of the classes that were kept:"
             print_next([first, *(line for command in others for line in (keeping, command))])
+
+
+def _assert_output(to: Path | None, *, dry_run: bool, force: bool) -> None:
+    """Raise UsageError unless a file is named for the weights, or none is to be written."""
+    if to is None and not dry_run:
+        raise UsageError("no file is named for the adapted weights", hint="add -o adapted.pth, or --dry-run")
+    if force and (to is None or dry_run):
+        raise UsageError("--force replaces a file, and none is written", hint="leave it out, or write -o adapted.pth")
 
 
 def _pairs(option: str, words: list[str]) -> dict[str, str]:

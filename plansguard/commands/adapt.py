@@ -17,10 +17,11 @@ from plansguard.artefacts.checkpoint.weight_values import not_finite
 from plansguard.core import disk
 from plansguard.core.atomic_files import after, assert_writable, kept, write_atomically
 from plansguard.core.digest import sha256
-from plansguard.core.errors import Absent, UnreadableDocument, UsageError, known
+from plansguard.core.errors import Absent, UnreadableDocument, UsageError, WriteRefused, known
 from plansguard.core.text import counted, quoted
 from plansguard.documents import json_document
 from plansguard.documents.recognise import is_adaptation_record
+from plansguard.migration.files import keep_copy
 from plansguard.nnunet import printed_commands, runtime
 from plansguard.nnunet.network.adaptation import ParameterSource
 from plansguard.nnunet.workspace import Workspace
@@ -185,6 +186,18 @@ def _assert_free(output: Path, source: str | Path) -> None:
     assert_writable(record_path(output), _is_record)
 
 
+def _is_another(output: Path, record: dict[str, Any]) -> bool:
+    """Whether a file contains weights that were adapted otherwise than a record says."""
+    return disk.is_file(output) and _what(read_checkpoint(output).adaptation or {}) != _what(record)
+
+
+def _what(record: dict[str, Any]) -> dict[str, Any]:
+    """What a record says of the weights: all but when, by which version and from which path they were made."""
+    source = record.get("from")
+    same = {"tool": None, "created": None, "from": {**source, "path": None} if isinstance(source, dict) else source}
+    return {**record, **same}
+
+
 def _is_adapted(path: Path) -> bool:
     """Whether a file contains weights that plansguard adapted."""
     try:
@@ -197,14 +210,22 @@ def _is_record(path: Path) -> bool:
     return is_adaptation_record(disk.content(path))
 
 
-def write(task: AdaptationTask, record: dict[str, Any], output: Path) -> list[str]:
+def write(task: AdaptationTask, record: dict[str, Any], output: Path, *, force: bool = False) -> list[str]:
     """Write the adapted weights and the record beside them; return a line for each.
+
+    With ``force`` weights of another adaptation are replaced, and a backup of them is kept.
 
     Raises UsageError where nnU-Net is not installed, UnreadableDocument where the values of the weights cannot be read
     or are no numbers, and WriteRefused.
     """
     checkpoint, adaptation = task.checkpoint, task.adaptation
     _assert_free(output, checkpoint.path)
+    is_another = _is_another(output, record)
+    if is_another and not force:
+        raise WriteRefused(
+            f"{output} exists already and contains weights of another adaptation",
+            hint="give another name, or --force, which keeps a backup of it",
+        )
     runtime.assert_installed("the values of weights are read and written by torch, which comes with nnU-Net")
     from plansguard.nnunet import adapted_weights
 
@@ -222,9 +243,10 @@ def write(task: AdaptationTask, record: dict[str, Any], output: Path) -> list[st
         except ValueError as error:
             raise UnreadableDocument(checkpoint.path, f"it contains {error}", hint="use another copy of it") from error
     _assert_finite(checkpoint, adapted_weights.not_finite(network))
-    adapted_weights.save(output, _content(checkpoint, network, task.documents, record))
-    messages = [f"wrote {output}"]
+    messages = [keep_copy(output, disk.content(output))] if is_another else []
     with after(messages):
+        adapted_weights.save(output, _content(checkpoint, network, task.documents, record))
+        messages.append(f"wrote {output}")
         write_atomically(record_path(output), json_document.dumps(record), kept)
     return [*messages, f"wrote {record_path(output)}"]
 

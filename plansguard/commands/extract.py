@@ -9,10 +9,10 @@ from typing import NamedTuple
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
 from plansguard.artefacts.checkpoint.trained_model import embedded_dataset_json, embedded_plans, read_artefact
 from plansguard.core import disk
-from plansguard.core.atomic_files import after, append, assert_writable, holding, kept, write_atomically
+from plansguard.core.atomic_files import after, append, assert_writable, kept, write_atomically
 from plansguard.core.errors import UnreadableDocument, UsageError, WriteRefused
 from plansguard.documents.json_document import JsonDocument
-from plansguard.migration.files import backup_name
+from plansguard.migration.files import keep_copy
 from plansguard.migration.source_artefact import chosen_models
 from plansguard.nnunet import printed_commands
 from plansguard.subjects.external_plans import ExternalPlans
@@ -103,10 +103,6 @@ def _write(path: Path, content: bytes) -> list[str]:
     old = disk.content(path) if disk.is_file(path) else None
     if old == content:
         return [f"{path} holds this already"]
-    messages = []
-    if old is not None:
-        backup = backup_name(path, old)
-        write_atomically(backup, old, holding(old))
-        messages = [f"kept the previous content as {backup}"]
+    messages = [] if old is None else [keep_copy(path, old)]
     write_atomically(path, content, kept)
     return [*messages, f"wrote {path}"]

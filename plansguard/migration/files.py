@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from plansguard.core import disk
-from plansguard.core.atomic_files import assert_writable, kept
+from plansguard.core.atomic_files import assert_writable, holding, kept, write_atomically
 from plansguard.core.digest import sha256
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, WriteRefused
 from plansguard.documents import json_document, size_limits
@@ -53,6 +53,13 @@ def backup_name(path: Path, content: bytes, ending: str = _BACKUP) -> Path:
     raise WriteRefused(
         f"the names of a copy of {path} are those of other files", hint=f"move away {path.name}.*{ending}"
     )
+
+
+def keep_copy(path: Path, content: bytes) -> str:
+    """Keep the content of a file that is to be replaced in a copy beside it; return a line about it."""
+    copy = backup_name(path, content)
+    write_atomically(copy, content, holding(content))
+    return f"kept the previous content as {copy}"
 
 
 def is_content(path: Path, content: bytes) -> bool:

@@ -218,6 +218,21 @@ def test_files_that_are_not_written_over(workspace: Path, output: str, reason: s
     assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
 
 
+def test_weights_of_another_adaptation_are_not_replaced(workspace: Path) -> None:
+    weights(workspace)
+    weights(workspace, options={"plansguard_adaptation": adapt("--encoder-only", "--json").json}).rename("adapted.pth")
+    weights(workspace)
+    before = Path("adapted.pth").read_bytes()
+    done = run("adapt", "old.pth", *PLANS[:-1], "-o", "adapted.pth")
+    assert (done.code, done.out) == (2, "")
+    assert "adapted.pth exists already and contains weights of another adaptation" in done.err
+    assert "give another name, or --force, which keeps a backup of it" in done.err
+    assert Path("adapted.pth").read_bytes() == before
+    for options in (("--force",), ("--force", "-o", "adapted.pth", "--dry-run")):
+        done = run("adapt", "old.pth", *PLANS[:-1], *options)
+        assert (done.code, "--force replaces a file, and none is written" in done.err) == (2, "-o" in options), done.err
+
+
 def test_a_migration_names_the_command(workspace: Path) -> None:
     weights(workspace, channel_names={"0": "T2"})
     migrate = ("migrate", "-s", "old.pth", "-t", "3", "-tp", "X")

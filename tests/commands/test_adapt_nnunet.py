@@ -300,6 +300,24 @@ def test_other_values_for_new_channels(workspace: Path, new_channels: str) -> No
         assert mean == (new_channels == "averaged")
 
 
+def test_weights_of_another_adaptation_are_kept_as_a_backup(workspace: Path) -> None:
+    """The same adaptation writes the same weights again, however the file is named."""
+    plans, dataset_json = edit(workspace, CT)
+    trained(Path("old.pth"), plans, dataset_json)
+    words = ("-d", "2", "-p", "nnUNetPlans", "-o", "adapted.pth")
+    for path in ("old.pth", Path("old.pth").absolute()):
+        done = run("adapt", path, *words)
+        assert (done.code, "backup" in done.err, "kept the previous" in done.out) == (0, False, False), done.err
+    before = Path("adapted.pth").read_bytes()
+    assert run("adapt", "old.pth", *words, "--encoder-only").code == 2
+    assert Path("adapted.pth").read_bytes() == before
+    done = run("adapt", "old.pth", *words, "--encoder-only", "--force")
+    assert done.code == 0, done.err
+    (backup,) = Path().glob("adapted.pth.*.bak")
+    assert f"kept the previous content as {backup}\nwrote adapted.pth\n" in done.out
+    assert backup.read_bytes() == before != Path("adapted.pth").read_bytes()
+
+
 def test_an_encoder_alone(workspace: Path) -> None:
     """As from nnssl: without names of channels, and under wrapped names."""
     import torch
