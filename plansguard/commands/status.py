@@ -113,7 +113,8 @@ def _origin(dataset: Dataset, plans: Plans) -> str:
             return f"{path.name} cannot be read"
         is_other = known(lambda: dataset.fingerprint.valid.describes(plans)) is False
         return "for other images, without a migration record" if is_other else "planned"
-    return f"from {record.value['from']['plans']} of {record.giving} ({record.workflow})"
+    owner = f" of {record.giving}" if record.giving else ""
+    return f"from {record.value['from']['plans']}{owner} ({record.workflow})"
 
 
 def _of_plans(

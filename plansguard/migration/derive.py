@@ -19,7 +19,7 @@ from plansguard.documents import json_document
 from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
 from plansguard.migration.assignments import ARGUMENTS, Assignment, applied, assert_types, parsed
 from plansguard.migration.consequences import DerivedState, follow, touched
-from plansguard.migration.files import assert_own_folder, writable
+from plansguard.migration.files import assert_own_folder, dataset_name, writable
 from plansguard.migration.image_reader import ReaderChoice
 from plansguard.migration.plan import (
     Migration,
@@ -269,7 +269,10 @@ def _fit(
                 f"{owner}.{field} is set, and --fit-memory makes it", hint="leave one of the two out, or restrict -c"
             )
     if fingerprint is None:
-        raise UsageError(f"--fit-memory needs the fingerprint of {dataset.name}", hint="nnU-Net's planner reads it")
+        raise UsageError(
+            f"--fit-memory needs the fingerprint of {dataset_name(dataset) or 'the images'}",
+            hint="nnU-Net's planner reads it",
+        )
     planner = str(after.get("experiment_planner_used"))
     tasks = [_task(after, name, fingerprint, dataset) for name in names]
     documents = dataset.dataset_json.valid.value, fingerprint.value

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from plansguard.core.text import brief, listed
 from plansguard.migration.assignments import ARGUMENTS
 from plansguard.migration.derive import Derivation
+from plansguard.migration.files import dataset_name
 from plansguard.migration.messages import has_data
 from plansguard.nnunet import plans_diff, printed_commands
 from plansguard.nnunet.constants import USUAL_CONFIGURATION
@@ -31,9 +32,9 @@ class DerivedField(NamedTuple):
 
 def opening(derivation: Derivation) -> Iterator[str]:
     """The plans before, the plans after, and how the network was treated, in lines."""
-    pair = derivation.pair
-    yield f"from  {pair.plans.identifier} of {pair.giving.name}"
-    yield f"to    {pair.result.identifier} of {pair.giving.name}"
+    pair, name = derivation.pair, dataset_name(derivation.pair.giving)
+    for word, plans in (("from", pair.plans), ("to", pair.result)):
+        yield f"{word:<6}{displayed(str(plans.path)) if name is None else f'{plans.identifier} of {name}'}"
     yield f"for   {listed(derivation.touched, shown=6)}"
 
 

@@ -41,6 +41,12 @@ def assert_own_folder(dataset: Dataset) -> None:
         )
 
 
+def dataset_name(dataset: Dataset) -> str | None:
+    """The name of a dataset; None for a folder of plans that is no dataset's, as in a repository."""
+    is_folder_of_plans = dataset.role == "loose" and not DATASET_NAME.fullmatch(dataset.name)
+    return None if is_folder_of_plans else dataset.name
+
+
 def backup_name(path: Path, content: bytes, ending: str = _BACKUP) -> Path:
     """The path of a copy of ``content``, whose name contains a digest: the same content has one copy.
 

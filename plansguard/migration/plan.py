@@ -21,7 +21,7 @@ from plansguard.documents.file_names import (
     MODEL_PLANS,
     SETTINGS_NAME,
 )
-from plansguard.migration.files import assert_own_folder, backup_name, is_own_record, writable
+from plansguard.migration.files import assert_own_folder, backup_name, dataset_name, is_own_record, writable
 from plansguard.migration.image_reader import ReaderChoice, choose_reader, example_image
 from plansguard.migration.rewrite import grafted, moved
 from plansguard.migration.source_dataset import giving_dataset
@@ -352,28 +352,39 @@ def files_to_write(pair: Pair, placed: list[Write], derivation: dict[str, Any] |
     ):
         what = "a backup of the record, or other file, of this name"
         writes.append(Write(backup_name(record_path, present), present, what))
-    record = {
+    record = _record(pair, placed, replaced, derivation)
+    writes.append(Write(record_path, json_document.dumps(record), "the migration record"))
+    if changed:
+        writes.append(Write(path, content, "the migrated plans" if derivation is None else "the derived plans"))
+    return writes
+
+
+def _record(
+    pair: Pair, placed: list[Write], replaced: dict[str, Any] | None, derivation: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The migration record, as documents/models/migration_record.py describes it."""
+    plans, result = pair.plans, pair.result
+    giving, receiving = (
+        side.name if derivation is None else dataset_name(side) for side in (pair.giving, pair.receiving)
+    )
+    return {
         "schema": SCHEMA,
         "tool": {"name": "plansguard", "version": plansguard.__version__},
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds"),
         "workflow": pair.workflow,
         "from": {
-            "dataset": pair.giving.name,
+            "dataset": giving,
             "plans": plans.identifier,
             "path": str(plans.path),
             "sha256": sha256(plans.document.raw),
         },
-        "to": {"dataset": pair.receiving.name, "plans": identifier, "sha256": sha256(content)},
-        "digests": plans_diff.digests(pair.result.value),
-        "migrated": pair.result.value,
+        "to": {"dataset": receiving, "plans": result.identifier, "sha256": sha256(result.document.raw)},
+        "digests": plans_diff.digests(result.value),
+        "migrated": result.value,
         "replaced": replaced,
         "placed_dataset_json": sha256(placed[0].content) if placed else None,
         **({} if derivation is None else {"derivation": derivation}),
     }
-    writes.append(Write(record_path, json_document.dumps(record), "the migration record"))
-    if changed:
-        writes.append(Write(path, content, "the migrated plans" if derivation is None else "the derived plans"))
-    return writes
 
 
 def plans_at(path: Path, dataset: Dataset) -> Plans:

@@ -17,6 +17,7 @@ from plansguard.migration.files import (
     UNDONE,
     assert_own_folder,
     backup_name,
+    dataset_name,
     is_content,
     is_explained,
     is_own_record,
@@ -33,7 +34,7 @@ from plansguard.subjects.trained_models import trained_with
 
 @dataclass(frozen=True)
 class Undone:
-    """The steps of an undo, one clause each."""
+    """The steps of an undo, one clause each; ``dataset`` is its name, or the folder of plans that is no dataset's."""
 
     plans: str
     dataset: str
@@ -82,7 +83,7 @@ def undo_in(receiving: Dataset, identifier: str | None, *, force: bool) -> Undon
             steps += _remove_placed(receiving, record)
             for copy in outdated:
                 remove(copy)
-    return Undone(record.identifier, receiving.name, tuple(steps))
+    return Undone(record.identifier, dataset_name(receiving) or str(receiving.folder), tuple(steps))
 
 
 def _act(record: MigrationRecord) -> str:
@@ -139,7 +140,7 @@ def _read_record(path: Path, receiving: Dataset, identifier: str) -> MigrationRe
     if (record.receiving, record.identifier) != (dataset, identifier):
         raise UnreadableDocument(
             str(path),
-            f"this record describes {record.identifier} in {record.receiving}, not the plans beside it",
+            f"this record describes {record.identifier} in {record.receiving or 'no dataset'}, not the plans beside it",
             hint="remove it if it was copied here, or undo another migration with -tp",
         )
     older = record.replaced.lineage if record.replaced is not None else None

@@ -39,8 +39,8 @@ class MigrationRecord:
         self.value = value
         self.created: str = value["created"]
         self.workflow: str = value["workflow"]
-        self.giving: str = value["from"]["dataset"]
-        self.receiving: str = value["to"]["dataset"]
+        self.giving: str = value["from"]["dataset"] or ""  # of a derivation in no dataset's folder
+        self.receiving: str = value["to"]["dataset"] or ""
         self.identifier: str = value["to"]["plans"]
         self.written: str = value["to"]["sha256"]
         self.migrated: dict[str, Any] = value["migrated"]

@@ -34,6 +34,17 @@ def test_moved_plans_name_their_source() -> None:
     assert f"from nnUNetPlans of {CT} (finetune)" in run("status", "-d", "2").out
 
 
+def test_plans_derived_in_no_datasets_folder_name_no_dataset(workspace: Path, tmp_path: Path) -> None:
+    folder, repository = workspace / ROOTS["preprocessed"] / OTHER_CT, tmp_path / "repo"
+    repository.mkdir()
+    (repository / "nnUNetPlans.json").write_bytes((folder / "nnUNetPlans.json").read_bytes())
+    words = ("derive", repository / "nnUNetPlans.json", "-tp", "My", "--set", "3d_fullres.batch_size=4")
+    assert run(*words).code == 0
+    for name in ("My.json", "My.plansguard.json"):
+        (repository / name).rename(folder / name)
+    assert "from nnUNetPlans (derive)" in run("status", "-d", "2").out
+
+
 def test_plans_without_a_record_are_planned_here_only_where_their_images_are(workspace: Path) -> None:
     assert run("migrate", "-s", "1", "-t", "2", "-tp", "Moved").code == 0
     (workspace / ROOTS["preprocessed"] / OTHER_CT / "Moved.plansguard.json").unlink()

@@ -333,10 +333,30 @@ def test_a_plans_file_without_a_dataset(workspace: Path) -> None:
     done = run("derive", "repo/nnUNetPlans.json", "-tp", "My", "--set", "3d_fullres.batch_size=4")
     assert (done.code, done.err) == (0, "")
     assert json.loads(Path("repo/My.json").read_bytes()) == expected(workspace, (f"{FULLRES}/batch_size", 4))
+    assert done.out.startswith("from  repo/nnUNetPlans.json\nto    repo/My.json\n")
     assert done.out.endswith("Next:\n  plansguard diff repo/nnUNetPlans.json repo/My.json\n")
+    record = json.loads(Path("repo/My.plansguard.json").read_bytes())
+    assert (record["from"]["dataset"], record["to"]["dataset"]) == (None, None)  # the folder is no dataset
     assert run("check", "repo").code == 0
-    assert run("derive", "repo/nnUNetPlans.json", "-tp", "My", "--undo").code == 0
+    again = run("derive", "repo/My.json", "-tp", "Ours", "--set", "3d_fullres.batch_size=5")
+    assert (again.code, again.err) == (0, "")
+    assert run("derive", "repo/My.json", "-tp", "Ours", "--set", "3d_fullres.batch_size=6").code == 1
+    assert run("derive", "repo/nnUNetPlans.json", "-tp", "Ours", "--undo").code == 0
+    undone = run("derive", "repo/nnUNetPlans.json", "-tp", "My", "--undo")
+    assert (undone.code, "The derivation of My in repo is undone:" in undone.out) == (0, True)
     assert not Path("repo/My.json").exists()
+
+
+@pytest.mark.parametrize("name", ["Dataset002_FinetuneCT", "repo"])
+def test_a_folder_of_plans_is_a_dataset_by_its_name(workspace: Path, name: str) -> None:
+    Path("plans").mkdir()
+    folder = Path("plans") / name
+    folder.mkdir()
+    (folder / "nnUNetPlans.json").write_bytes(place(workspace, RECEIVING, PLANS).read_bytes())
+    done = run("derive", folder / "nnUNetPlans.json", "-tp", "My", "--set", "3d_fullres.batch_size=4")
+    assert (f" of {name}" in done.out) is (name != "repo")
+    record = json.loads((folder / "My.plansguard.json").read_bytes())
+    assert record["to"]["dataset"] == (None if name == "repo" else name)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,9 @@ class Tool(RecordModel):
 class Origin(RecordModel):
     """Where the plans came from."""
 
-    dataset: str = Field(description="The dataset that the plans come from, as DatasetNNN_Name.")
+    dataset: str | None = Field(
+        description="The dataset that the plans come from, as DatasetNNN_Name; null for plans in no dataset's folder."
+    )
     plans: str = Field(description="The identifier of the plans there.")
     path: str = Field(description="The file they were read from: plans, a checkpoint, or a zip and the member in it.")
     sha256: str = Field(description="SHA-256 of the plans' bytes there at the time.")
@@ -33,7 +35,9 @@ class Origin(RecordModel):
 class Destination(RecordModel):
     """Where the plans went."""
 
-    dataset: str = Field(description="The dataset that the plans went to, as DatasetNNN_Name.")
+    dataset: str | None = Field(
+        description="The dataset that the plans went to, as DatasetNNN_Name; null for a folder of no dataset."
+    )
     plans: str = Field(description="The identifier of the plans there: the file's stem, and the value of -p.")
     sha256: str = Field(description="SHA-256 of the bytes that were written.")
 
