@@ -118,7 +118,7 @@ class StepTrainer(ProgressLog, CheckpointSaving):
         self._carried: dict[str, list[float]] = {}
         self._background, self._copies = BackgroundWork(), CheckpointCopies()
         self._save_due = False
-        self._training = False
+        self._training = self._trained = False
         self.keeps_head = False
         self._signals = StopSignals()
         if self.schedule.rate is not None:
@@ -227,7 +227,7 @@ class StepTrainer(ProgressLog, CheckpointSaving):
                 raise Refused(
                     f"the training cannot write: {error}", hint="check the disk, then continue with --c"
                 ) from error
-        self._training = False
+        self._training, self._trained = False, True
 
     def on_train_start(self) -> None:
         """Restore the random numbers of the checkpoint, after nnU-Net has drawn its first batches."""
@@ -422,7 +422,7 @@ class StepTrainer(ProgressLog, CheckpointSaving):
         def stop(reason: str) -> SystemExit:
             again = "--val" if resume.is_validated(Path(self.output_folder)) else "--c"
             self.print_to_log_file(f"Stopped in the final validation ({reason}). Continue with {again}.")
-            if self._finished and reason == "SIGUSR1":
+            if not self._trained and reason == "SIGUSR1":
                 return Refused(
                     "the time of this job is too short for the final validation alone",
                     hint=f"continue with {again} in a job with a longer time limit",

@@ -222,14 +222,18 @@ def _validates_only(trainer: Any) -> None:
 def test_a_final_validation_that_was_stopped_names_the_option_that_repeats_it(
     root: Path, is_validated: bool, option: str
 ) -> None:
-    """A training that was validated before is finished, so that --c is refused."""
+    """A training that was validated before is finished, so that --c is refused.
+
+    A job of --val has all of its time for the validation, so that a next one would end in the same way.
+    """
     name = "nnUNetTrainer_3steps"
     if is_validated:
         (fold(root, name) / "validation").mkdir(parents=True)
         (fold(root, name) / "validation" / "summary.json").write_text("{}")
     stopped = train(root, name, change=_validates_only)
-    assert stopped.code == STOPPED, stopped.said
+    assert stopped.code not in (0, STOPPED), stopped.said
     assert f"Stopped in the final validation (SIGUSR1). Continue with {option}." in stopped.said
+    assert f"continue with {option} in a job with a longer time limit" in str(stopped.code) + stopped.said
 
 
 # --- Extending
