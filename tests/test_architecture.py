@@ -113,6 +113,21 @@ def test_no_two_classes_share_a_name() -> None:
     } == {}
 
 
+def test_errors_say_what_to_do_next() -> None:
+    """Errors with data of their own, such as a refused training with its findings, are printed by their command."""
+    printed = {"PlansguardError", "UnreadableDocument", "UnreadableFolder", "UsageError", "WriteRefused"}
+    without = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in MODULES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in printed
+        and "hint" not in {keyword.arg for keyword in node.keywords}
+    ]
+    assert without == []
+
+
 def test_modules_are_short() -> None:
     """The pickle reader is one interpreter, and stays in one module."""
     long = {str(path.relative_to(ROOT)): lines_of(path) for path in MODULES if lines_of(path) > 450}

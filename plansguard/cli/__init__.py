@@ -29,6 +29,10 @@ _INTERRUPTED, _BROKEN_PIPE = 128 + 2, 128 + 13
 
 #: Errors of a write to a stream that is open, which has no name.
 _UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+#: Errors of a process, a thread or a file that cannot be had.
+_LIMITS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+_AT_THIS_PLACE = "check this place, its permissions and its space; then try again"
+_NO_MORE = "free memory or end other processes, check the limits that `ulimit -a` shows; then try again"
 
 #: A shell that completes words sets it to ``complete_`` and its own name.
 COMPLETE_VARIABLE = "_PLANSGUARD_COMPLETE"
@@ -144,16 +148,21 @@ def _run() -> None:
     try:
         _assert_current_folder()
         build_app(sys.argv[1:])(prog_name="plansguard")
-    except (PlansguardError, OSError) as error:
+    except (PlansguardError, OSError, ImportError) as error:
         if isinstance(error, BrokenPipeError):
             sys.exit(_BROKEN_PIPE)
         from plansguard.cli.common_options import show_error
+
+        if isinstance(error, ImportError):
+            from plansguard.core.unusable_packages import unusable_package
+
+            error = unusable_package(error)
 
         if not isinstance(error, PlansguardError):
             # A folder without permission, a name that is too long, a network drive that went away, a full disk.
             what = error.filename or ("cannot write the output" if error.errno in _UNWRITTEN else "")
             reason = f"{what}: {error.strerror}" if what else error.strerror or str(error)
-            hint = "check this place, its permissions and its space; then try again" if error.filename else ""
+            hint = _AT_THIS_PLACE if error.filename else _NO_MORE if error.errno in _LIMITS else ""
             error = PlansguardError(reason, hint=hint)
         show_error(error)
         sys.exit(2)

@@ -238,7 +238,8 @@ def _with_diff(report: Report, outputs: OutputTargets) -> OutputTargets:
     for reason in reasons(corrections):
         print_line(reason, err=True)
     corrected = sum(bool(finding.corrections) for finding in report.active) - len(corrections.refused)
-    print_line(f"{corrected} of {counted(len(report.active), 'finding')} can be corrected by --fix", err=True)
+    rest = "" if corrected == len(report.active) else "; without --diff, all are listed"
+    print_line(f"{corrected} of {counted(len(report.active), 'finding')} can be corrected by --fix{rest}", err=True)
     return replace(outputs, files=[(name, path) for name, path in outputs.files if path is not None])
 
 

@@ -296,7 +296,10 @@ def _predict(request: GateRequest) -> GateResult:
             hint="export nnUNet_results=FOLDER, or use nnUNetv2_predict_from_modelfolder",
         )
     if not values.part_id < values.num_parts:
-        raise UsageError(f"-part_id {values.part_id} of -num_parts {values.num_parts}: parts are counted from 0")
+        raise UsageError(
+            f"-part_id {values.part_id} of -num_parts {values.num_parts}: parts are counted from 0",
+            hint=f"-part_id 0 to {values.num_parts - 1}" if values.num_parts > 0 else "-num_parts 1 or more",
+        )
     name = workspace.dataset_name(values.d)
     model = f"{values.tr}__{values.p}__{values.c}"
     folder = workspace.results / name / model

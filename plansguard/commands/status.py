@@ -111,7 +111,7 @@ def _origin(dataset: Dataset, plans: Plans) -> str:
             return absent.reason
         if disk.is_there(path):
             return f"{path.name} cannot be read"
-        is_other = known(lambda: dataset.fingerprint.valid.describes(plans)) is False
+        is_other = known(lambda: dataset.fingerprint.describes(plans)) is False
         return "for other images, without a migration record" if is_other else "planned"
     owner = f" of {record.giving}" if record.giving else ""
     return f"from {record.value['from']['plans']}{owner} ({record.workflow})"

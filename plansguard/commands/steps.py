@@ -67,7 +67,10 @@ def training_data(
     try:
         batch_size = configuration_of(chosen, configuration).usable.require("batch_size")
     except Absent as absent:
-        raise UsageError(f"{configuration} of {chosen.identifier} cannot be used: {absent.reason}") from absent
+        raise UsageError(
+            f"{configuration} of {chosen.identifier} cannot be used: {absent.reason}",
+            hint=printed_commands.check(subject.name, plans=chosen.identifier, configuration=configuration),
+        ) from absent
     return int(batch_size), _cases(subject, fold)
 
 

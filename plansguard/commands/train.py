@@ -249,7 +249,10 @@ def write_record(run: TrainingRun, record: Mapping[str, Any], *, keeps_lock: boo
     try:
         folder, model_folder = run.output_folder, run.model_folder
     except Absent as absent:
-        raise UsageError(f"there is no place for the training record: {absent.reason}") from absent
+        raise UsageError(
+            f"there is no place for the training record: {absent.reason}",
+            hint="check dataset_name and plans_name in the plans, and the length of the trainer's name",
+        ) from absent
     path = folder / TRAINING_RECORD_NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)

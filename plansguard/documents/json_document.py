@@ -159,7 +159,7 @@ def parse(raw: bytes, path: str) -> JsonDocument:
             from plansguard.documents import json_scanner
 
             json_scanner.scan(text, path, MAX_DEPTH)  # raises UnreadableDocument with the place
-        raise UnreadableDocument(path, f"Python cannot read this JSON: {error}") from error
+        raise UnreadableDocument(path, f"Python cannot read this JSON: {error}", hint=_IS_IT_THIS) from error
     finally:
         if collects:
             gc.enable()

@@ -100,7 +100,9 @@ def command_line(words: Sequence[str], options: Sequence[str] = ()) -> CommandLi
         raise UsageError("no command is named", hint=train(DATASET, CONFIGURATION, FOLD))
     for word in words:
         if "\0" in word:
-            raise UsageError("a word of the command has a NUL character, which no program can receive")
+            raise UsageError(
+                "a word of the command has a NUL character, which no program can receive", hint="type it without"
+            )
     if _ASSIGNMENT.fullmatch(words[0]):
         raise UsageError(
             f"{words[0]} is an assignment for a shell, and no shell reads it here",

@@ -219,7 +219,10 @@ def _data_digest(audit: Audit, _: Training) -> Digest:
     try:
         files = listing(folder)
     except OSError as error:
-        raise UsageError(f"the data folder {folder} was removed while it was read") from error
+        raise UsageError(
+            f"the data folder {folder} was removed while it was read",
+            hint="wait until nothing preprocesses this dataset, then try again",
+        ) from error
     headers = audit.headers
     return {"folder": folder.name, "cases": len(headers), "headers": digest_of(headers), "files": files.sha256}
 

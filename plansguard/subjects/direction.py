@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
-from plansguard.core.errors import Absent, known
+from plansguard.core.errors import known
 from plansguard.core.text import listed, quoted
 from plansguard.nnunet import plans_diff, printed_commands
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
@@ -201,10 +201,7 @@ def _models_of_own_plans(dataset: Dataset) -> list[TrainedModel]:
 
 def _describes(dataset: Dataset, plans: Plans) -> bool | None:
     """Whether the plans were made from the dataset's fingerprint; None when that is not known."""
-    try:
-        return None if dataset.fingerprint.problems else dataset.fingerprint.describes(plans)
-    except Absent:
-        return None
+    return known(lambda: dataset.fingerprint.describes(plans))
 
 
 def _command(pair: Pair, workflow: str, *, swap: bool = False, plans: str | None = None) -> str:

@@ -245,7 +245,8 @@ def _entries(folder: Path) -> disk.Entries:
         with disk.reading(folder):
             return disk.entries(folder)
     except OSError as error:
-        raise UnreadableFolder(str(folder), f"the folder cannot be listed: {error.strerror}") from error
+        reason = f"the folder cannot be listed: {error.strerror}"
+        raise UnreadableFolder(str(folder), reason, hint="check its permissions") from error
 
 
 def _json_names(entries: disk.Entries) -> Iterator[str]:

@@ -147,7 +147,7 @@ class Fingerprint(Document):
         """Whether the plans were made from this fingerprint: a migration never changes the two medians in them.
 
         Spacing in mm to a relative 1e-3, shape in voxels to one voxel (planners round it). Absent when either side
-        lacks one of them.
+        lacks one of them, or has a field of a wrong type.
         """
         if plans not in self._described:
             self._described[plans] = self._describes(plans)
@@ -158,8 +158,8 @@ class Fingerprint(Document):
         return {}
 
     def _describes(self, plans: Document) -> bool:
-        order = plans.require("transpose_forward")
-        spacing, shape = self.median_spacing(order), self.median_shape(order)
+        order = plans.valid.require("transpose_forward")
+        spacing, shape = self.valid.median_spacing(order), self.median_shape(order)
         plans_spacing = plans.require("original_median_spacing_after_transp")
         plans_shape = plans.require("original_median_shape_after_transp")
         if not len(plans_spacing) == len(plans_shape) == len(spacing) == len(shape):

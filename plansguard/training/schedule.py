@@ -53,10 +53,10 @@ class StepSchedule:
     keep_head: bool = False
 
     def __post_init__(self) -> None:
-        _check_count("the number of steps", self.total)
-        _check_count("the number of steps per window", self.per_window, _LONGEST_WINDOW)
+        _check_count("the number of steps", self.total, STOCK_PER_WINDOW * STOCK_WINDOWS)
+        _check_count("the number of steps per window", self.per_window, STOCK_PER_WINDOW, _LONGEST_WINDOW)
         if self.validation is not None:
-            _check_count("the number of validation steps", self.validation)
+            _check_count("the number of validation steps", self.validation, STOCK_VALIDATION)
         if self.rate is not None and not _SMALLEST_RATE <= self.rate <= _LARGEST_RATE:
             raise UsageError(
                 f"a learning rate of {self.rate:g} cannot be trained with",
@@ -77,7 +77,7 @@ class StepSchedule:
     @classmethod
     def of_epochs(cls, epochs: int, per_window: int = STOCK_PER_WINDOW) -> StepSchedule:
         """The schedule with as many steps as this many epochs of ``per_window`` steps."""
-        _check_count("the number of epochs", epochs)
+        _check_count("the number of epochs", epochs, STOCK_WINDOWS)
         return cls(epochs * per_window, per_window)
 
     @property
@@ -156,7 +156,7 @@ def _ceil(number: int, part: int) -> int:
     return -(-number // part)
 
 
-def _check_count(what: str, number: int, most: int = _MOST_STEPS) -> None:
+def _check_count(what: str, number: int, stock: int, most: int = _MOST_STEPS) -> None:
     if not 1 <= number <= most:
         shown = f"{number:,}" if abs(number) < 10**15 else "that many"
-        raise UsageError(f"{what} must be between 1 and {most:,}, not {shown}")
+        raise UsageError(f"{what} must be between 1 and {most:,}, not {shown}", hint=f"nnU-Net's is {stock:,}")

@@ -224,9 +224,8 @@ class StepTrainer(ProgressLog, CheckpointSaving):
             except OSError as error:
                 if error.errno not in _FULL:
                     raise
-                raise Refused(
-                    f"the training cannot write: {error}", hint="check the disk, then continue with --c"
-                ) from error
+                then = "continue with --c" if resume.checkpoints_in(folder) else "train again: no checkpoint is there"
+                raise Refused(f"the training cannot write: {error}", hint=f"check the disk, then {then}") from error
         self._training, self._trained = False, True
 
     def on_train_start(self) -> None:

@@ -130,6 +130,14 @@ def test_without_findings(workspace: Path) -> None:
     assert contents(workspace) == before
 
 
+@pytest.mark.workspace(CT, chdir=True)
+def test_a_difference_of_findings_that_no_correction_has(workspace: Path) -> None:
+    """The exit code is that of the findings, which the difference does not show."""
+    done = run("check", "-d", "2", "-c", "nope", "--diff")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "0 of 1 finding can be corrected by --fix; without --diff, all are listed\n"
+
+
 @pytest.mark.workspace(CT, edits=FAULTS, chdir=True)
 def test_a_report_says_how_many_can_be_corrected(workspace: Path) -> None:
     assert ", 4 to be corrected by --fix in " in run("check", "-d", "2").out

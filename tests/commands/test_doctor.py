@@ -47,6 +47,13 @@ def test_a_healthy_machine(workspace: Path) -> None:
     assert (empty, last) == ("", f"no findings in {doctor().documents} checks")
 
 
+def test_a_machine_on_which_no_process_can_be_started(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "sys", SimpleNamespace(path=[str(site)], executable=os.devnull))
+    done = run("doctor", "--verbose")
+    assert (done.code, done.err) == (0, "")
+    assert "no other process of /dev/null can be started: Permission denied" in done.out
+
+
 def test_a_limited_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = machine.Limit(0.5, "taskset"), machine.Limit(2e9, "SLURM_MEM_PER_NODE")
     monkeypatch.setattr(machine, "here", lambda: machine.Machine(*limits, None, None))

@@ -177,6 +177,17 @@ def test_status_of_damaged_documents(workspace: Path) -> None:
     assert found["Moved", "plans"] == ("done", "Moved.plansguard.json cannot be read")
 
 
+@pytest.mark.parametrize("value", [0, "x", [], {}, [0, "1", 2], [0, 9, 2]])
+@pytest.mark.parametrize(
+    "key",
+    ["transpose_forward", "original_median_spacing_after_transp", "original_median_shape_after_transp"],
+)
+def test_status_of_plans_with_wrong_values(key: str, value: object, workspace: Path) -> None:
+    path = workspace / ROOTS["preprocessed"] / OTHER_CT / "nnUNetPlans.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), key: value}))
+    assert "nnUNetPlans" in status("-d", "2").out
+
+
 def test_status_of_a_folder_without_permission(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
     """It is another user's, for example: the rest of the workspace is shown."""
     closed = workspace / ROOTS["results"] / CT

@@ -288,6 +288,13 @@ SITUATIONS: tuple[Situation, ...] = (
         (renamed,),
     ),
     Situation(
+        "steps of plans with a fault",
+        ("steps", "--total", "500", "-d", GIVING, "-c", "3d_fullres"),
+        (faulty,),
+        1,
+        ("exit code 1",),
+    ),
+    Situation(
         "a training of plans with a blank",
         (*GATE, "nnUNetv2_train", "2", "3d_fullres", "0", "-p", "my plans", "-tr", "nnUNetTrainer_100epochs"),
         (*READY, renamed),

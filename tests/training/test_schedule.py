@@ -489,7 +489,7 @@ def test_plans_without_a_batch_size(workspace: Path) -> None:
     path.write_text(json.dumps(plans))
     done = run(*_steps())
     assert done.code == 2
-    assert "2d of nnUNetPlans cannot be used: configuration 2d has no batch_size" in done.err
+    assert "2d of nnUNetPlans cannot be used: configuration 2d has no batch_size\n  plansguard check -d" in done.err
 
 
 @given(small)

@@ -449,6 +449,22 @@ def _full_from_the_start(trainer: Any) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
 
+def _full_before_the_first_step(trainer: Any) -> None:
+    """nnU-Net writes plans.json into the folder of the model then."""
+    import errno
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "plans.json")
+
+    trainer.on_train_start = full
+
+
+def test_a_disk_that_is_full_before_the_first_checkpoint(root: Path) -> None:
+    ended = train(root, SHORT, change=_full_before_the_first_step)
+    assert "the training cannot write: " in message(ended)
+    assert "\n  check the disk, then train again: no checkpoint is there\n" in ended.said
+
+
 @pytest.mark.parametrize("model", [True, False])
 def test_a_folder_that_cannot_be_written_into(root: Path, model: bool) -> None:
     """A file stands where the folder should be, which also stops the superuser, for whom no permission is missing."""

@@ -206,7 +206,8 @@ def _cluster(address: str) -> Iterator[tuple[Submit, int]]:
                 yield executor.submit, sum(client.nthreads().values())
         except (KilledWorker, CancelledError, OSError) as error:
             message = f"the Dask cluster at {address!r} lost the work: {error or type(error).__name__}"
-            raise UsageError(message) from None
+            hint = "look at the logs of its workers, which may have run out of memory"
+            raise UsageError(message, hint=hint) from None
         except ModuleNotFoundError as error:
             raise UsageError(
                 f"the workers of the Dask cluster at {address!r} lack a package ({error})",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from plansguard.core import disk
+from plansguard.core.errors import Absent
 from plansguard.core.programs import find_program
 from plansguard.nnunet.constants import NNUNET_PACKAGE
 from plansguard.nnunet.install.python_sources import folder_of
@@ -186,7 +187,7 @@ def unfulfilled(package: str, besides: Sequence[str] = ()) -> Iterator[Requireme
 def import_error(module: str) -> str | None:
     """Why another process of this Python cannot import a module: the last line of its error.
 
-    None where it can, or where that takes too long.
+    None where it can, or where that takes too long. Absent where no other process can be started.
     """
     import json
     import subprocess
@@ -199,6 +200,8 @@ def import_error(module: str) -> str | None:
         )
     except subprocess.TimeoutExpired:
         return None
+    except OSError as error:  # a limit of processes or memory
+        raise Absent(f"no other process of {sys.executable} can be started: {error.strerror}") from error
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     return (lines[-1] if lines else f"exit code {done.returncode}") if done.returncode else None
 

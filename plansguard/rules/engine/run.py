@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, UnreadableFolder, UsageError
 from plansguard.core.report import Finding, Judged, Location, Related, Report, SkippedRules
 from plansguard.core.text import quoted
+from plansguard.core.unusable_packages import unusable_package
 from plansguard.nnunet.workspace import DATASET_NAME
 from plansguard.rules.engine.corrections import permitted
 from plansguard.rules.engine.declare import Found, Rule
@@ -260,6 +261,8 @@ class _Results:
         """Record why rules have judged nothing. A broken rule must not hide the findings of others."""
         if isinstance(error, UsageError):
             raise error  # the request itself is impossible: a package or a cluster is missing
+        if isinstance(error, ImportError):
+            raise unusable_package(error) from error
         if isinstance(error, UnreadableFolder):
             self._closed[error.path] = error
             self._skip(_called(rules), scope.path, f"{error.path}: {error.reason}")

@@ -1,0 +1,69 @@
+"""Packages that are installed and cannot be imported: one message, which names the package and what to type."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.support.command import Done, run, start
+from tests.support.preprocessing_records import ALONE, CT, data
+from tests.support.variants import PLANS, RESENC, place
+
+PLATFORM = "libm.so.6: version `GLIBC_2.38' not found"
+
+pytestmark = pytest.mark.workspace(CT)
+
+
+def run_with_broken(package: str, site: Path, *words: str | Path) -> Done:
+    """Run a command where the import of a package fails as for another glibc."""
+    (site / package).mkdir(parents=True)
+    (site / package / "__init__.py").write_text(f'raise ImportError("""\n\n{PLATFORM}\nand more""")')
+    done = start(*words, environment={"PYTHONPATH": f"{site}:{ROOT}"})
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("package", ["numpy", "blosc2", "SimpleITK"])
+def test_a_check_of_values(package: str, workspace: Path, tmp_path: Path) -> None:
+    for edit in (*ALONE, data()):
+        edit(workspace, CT)
+    done = run_with_broken(package, tmp_path / "site", "check", "-d", "2", "--data", "all")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("plansguard: ")
+    assert f"cannot be imported: {PLATFORM}\n  install it again for " in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_command_without_rules(workspace: Path, tmp_path: Path) -> None:
+    paths = place(workspace, CT, PLANS), place(workspace, CT, RESENC)
+    done = run_with_broken("deepdiff", tmp_path / "site", "diff", *paths)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"plansguard: the package deepdiff cannot be imported: {PLATFORM}\n")
+    assert done.err.endswith(": pip install --force-reinstall deepdiff\n")
+
+
+def test_a_module_that_plansguard_lacks_is_its_own_fault(workspace: Path, tmp_path: Path) -> None:
+    fake = tmp_path / "site"
+    fake.mkdir()
+    (fake / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['plansguard.nnunet.plans_diff'] = None\n", encoding="utf-8"
+    )
+    paths = place(workspace, CT, PLANS), place(workspace, CT, RESENC)
+    done = start("diff", *paths, environment={"PYTHONPATH": f"{fake}:{ROOT}"})
+    assert "plansguard.nnunet.plans_diff" in done.stderr.splitlines()[-1]
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
+def test_a_process_or_file_that_cannot_be_had(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def limited(arguments: list[str]) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("plansguard.cli.build_app", limited)
+    done = run("check")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"plansguard: {os.strerror(number)}\n  free memory or end other processes")
