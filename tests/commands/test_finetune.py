@@ -180,9 +180,7 @@ def test_plans_that_changed_at_their_source(workspace: Path) -> None:
 @pytest.mark.parametrize("keeps", [False, True])
 def test_what_is_said_of_the_head_is_true_of_the_trainings(keeps: bool, workspace: Path) -> None:
     """PG628 says that the segmentation layers are not loaded; --keep-head loads them."""
-    labels = json.loads((workspace / ROOTS["preprocessed"] / CT / "dataset.json").read_bytes())["labels"]
-    for root in ("raw", "preprocessed"):
-        put(f"{root}/dataset.json", "/labels", labels)(workspace, OTHER_CT)
+    same_labels(workspace)
     options = ["--keep-head"] if keeps else []
     assert ("PG628" in codes(road(*options))) == (not keeps)
     migrate()
@@ -251,8 +249,26 @@ def test_a_cascade_needs_as_many_labels(workspace: Path) -> None:
 
 def test_layers_that_are_kept_are_of_the_same_classes() -> None:
     """This is known before the pretraining."""
-    trained = step(road("-f", "0", "--pretrain-steps", "50", "--keep-head"), "train")
+    done = road("-f", "0", "--pretrain-steps", "50", "--keep-head")
+    trained = step(done, "train")
     assert (trained["state"], "the classes are " in trained["because"]) == ("blocked", True)
+    assert codes(done) == set()
+
+
+@pytest.mark.parametrize("workflow", ["finetune", "pretrain"])
+def test_layers_of_weights_that_the_road_is_to_train_are_kept(workflow: str, workspace: Path) -> None:
+    """There are plans already, and the weights are those of a step: none can be named yet."""
+    same_labels(workspace)
+    done = road("-f", "0", "--workflow", workflow, "--pretrain-steps", "50", "--keep-head")
+    assert (done.code, codes(done), step(done, "train")["state"]) == (0, set(), "needed")
+    assert "--keep-head" in step(done, "train")["command"]
+
+
+def same_labels(workspace: Path) -> None:
+    """Give the dataset that is fine-tuned the labels of the other one."""
+    labels = json.loads((workspace / ROOTS["preprocessed"] / CT / "dataset.json").read_bytes())["labels"]
+    for root in ("raw", "preprocessed"):
+        put(f"{root}/dataset.json", "/labels", labels)(workspace, OTHER_CT)
 
 
 def training_of_cascade(

@@ -21,7 +21,8 @@ from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.request import Reading
 
 #: Rules about what a step of the road makes before this one: the weights, and the data.
-_OF_WEIGHTS, _OF_MISSING_DATA = {"weights-forgotten"}, {"nothing-to-train-on", "no-room-to-unpack"}
+_OF_WEIGHTS = {"weights-forgotten", "no-head-to-keep"}
+_OF_MISSING_DATA = {"nothing-to-train-on", "no-room-to-unpack"}
 
 
 @dataclass
