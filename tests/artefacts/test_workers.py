@@ -251,3 +251,16 @@ def test_a_cluster_without_workers_is_reported(monkeypatch: pytest.MonkeyPatch) 
         pytest.raises(UsageError, match="has no workers"),
     ):
         results(Pool(DASK + empty.scheduler_address))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGTERM", "SIGHUP"])
+def test_workers_end_with_a_caller_that_a_signal_ends(number: str) -> None:
+    """They hold the output open: it ends when the last of them has ended."""
+    program = "import os, signal\nfrom plansguard.artefacts.data.workers import _processes\n"
+    program += "if __name__ == '__main__':\n    with _processes() as (submit, _):\n"
+    program += f"        print(submit(len, 'ab').result(), flush=True)\n        os.kill(os.getpid(), signal.{number})\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60, cwd=ROOT
+    )
+    assert (done.returncode, done.stdout) == (-getattr(signal, number), "2\n")

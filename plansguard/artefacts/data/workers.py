@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from plansguard.core.errors import UsageError
@@ -167,6 +168,16 @@ def _begin_worker(stop: Event) -> None:
     global _stop  # the only way to pass an initializer's argument to the work
     _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_caller, daemon=True).start()
+
+
+def _end_with_caller() -> None:
+    """End this worker when its caller has ended, also by a signal: else it waits for work for ever."""
+    from multiprocessing import parent_process
+
+    if (caller := parent_process()) is not None:
+        caller.join()
+        os._exit(1)
 
 
 def _unless_stopped(function: Callable[[Sequence[T]], R], chunk: Sequence[T]) -> R | None:
