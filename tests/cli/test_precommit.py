@@ -166,10 +166,22 @@ def test_a_change_of_dataset_json_alone_tests_the_plans_beside_it(repository: Re
     assert repository.must("rev-parse", "HEAD") == good_commit
 
 
+@pytest.mark.parametrize("name", ["--settings=other.json", "--output=json=other.json", "-x.json"])
+def test_names_of_files_are_no_options(name: str, repository: Repository, good_commit: str) -> None:
+    (repository.path / "other.json").write_text('{"ignore": [{"rule": "PG101", "reason": "of others"}]}')
+    (repository.path / name).write_text("{}")
+    before = sorted(path.name for path in repository.path.iterdir())
+    plans = change(repository, "nnUNetPlans.json", "/configurations/3d_fullres/patch_size/1", 65)
+    done = repository.commit(name, "other.json", plans)
+    assert done.returncode == 1
+    assert "PG101" in done.stdout + done.stderr
+    assert sorted(path.name for path in repository.path.iterdir()) == before
+
+
 def test_a_hook_that_corrects(repository: Repository, good_commit: str) -> None:
     """pre-commit refuses the commit whose files a hook has changed; the next one passes."""
     settings = repository.path / ".pre-commit-config.yaml"
-    settings.write_text(settings.read_text(encoding="utf-8") + "        args: [--fix]\n", encoding="utf-8")
+    settings.write_text(settings.read_text(encoding="utf-8") + "        args: [--fix, --]\n", encoding="utf-8")
     repository.must("add", settings.name)
     name = change(repository, "nnUNetPlans.json", "/plans_name", "Other")
     done = repository.commit(name)
