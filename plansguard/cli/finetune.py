@@ -95,7 +95,7 @@ PretrainSteps = Annotated[
     int | None,
     Option("--pretrain-steps", metavar="N", help="Train the weights first, on all cases of -s, for N steps."),
 ]
-Planner = Annotated[str, Option("-pl", metavar="PLANNER", help="nnU-Net's planner for a dataset without plans.")]
+Planner = Annotated[str, Option("-pl", metavar="PLANNER", help="nnU-Net's planner for a dataset without its plans.")]
 BaseTrainer = Annotated[
     str | None,
     Option("-tr", metavar="TRAINER", help="The trainer that makes the steps. Default: the one that suits the weights."),

@@ -49,6 +49,7 @@ from plansguard.training.schedule import STOCK_PER_WINDOW
 from plansguard.training.trainer_name import is_step_name, trainer_name
 
 if TYPE_CHECKING:
+    from plansguard.subjects.request import TypedOptions
     from plansguard.subjects.training_run import TrainingRun
     from plansguard.training.options import Options
     from plansguard.training.schedule import StepSchedule
@@ -162,6 +163,16 @@ def train(
     _run(command, _options(save_every, save_limit, max_time, portable), gate, _resumes(resume, continues, validates))
 
 
+def _assert_kept(command: Sequence[str], typed: TypedOptions) -> None:
+    """Raise UsageError for an option that asks for checkpoints, where none are to be written."""
+    asking = [word for word in typed.stepping if word in ("--max-time", "--save-every")]
+    if asking and "--disable_checkpointing" in command:
+        raise UsageError(
+            f"{asking[0]} asks for a checkpoint, and --disable_checkpointing writes none",
+            hint="leave one of the two out",
+        )
+
+
 def _named(trainer: str, schedule: StepSchedule) -> str:
     """The trainer of this schedule. UsageError where ``trainer`` has another number of steps in its name."""
     if trainer == trainer_name(base_trainer(trainer), schedule):
@@ -200,6 +211,7 @@ def _run(command: Sequence[str], options: Options, gate: GateOptions, resumes: b
     """Judge a training, and start it."""
     from plansguard.commands.train import judge, prepare
 
+    _assert_kept(command, gate.typed)
     if not gate.dry_run:
         assert_installed()
     parsed = parse(TRAIN, command[1:])

@@ -56,6 +56,8 @@ REFUSED = {
     f"{IN_NAME} --warmup 5 --window-lr": "--window-lr --warmup 5 would change nothing",
     f"{IN_NAME} --validation 10": "--validation 10 would change nothing",
     "train 2 3d_fullres 0 --steps 100 --epochs 5": "name either --steps or --epochs",
+    "train 2 3d_fullres 0 --steps 100 --disable_checkpointing --max-time 1h": "--max-time asks for a checkpoint",
+    "train 2 3d_fullres 0 --steps 100 --disable_checkpointing --save-every 5": "--save-every asks for a checkpoint",
     "fit weights.pth": "name the datasets with -d, or give --all",
     "fit weights.pth -d 2 --all": "name the datasets with -d, or give --all",
     "gate --dry-run --from-scratch -- nnUNetv2_plan_experiment -d 2": "--from-scratch is an option for nnUNetv2_train",

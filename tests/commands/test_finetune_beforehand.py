@@ -12,7 +12,7 @@ import pytest
 
 from tests.commands.test_finetune import CT, OTHER_CT, ROAD, codes, road, step
 from tests.support.command import run
-from tests.support.variants import ROOTS
+from tests.support.variants import FIXTURES, ROOTS
 
 SLIDES = "Dataset004_Slides2D"
 FINGERPRINT, DATASET_JSON = "dataset_fingerprint.json", "dataset.json"
@@ -104,6 +104,37 @@ def test_kept_layers_of_other_classes(unplanned: Path, workflow: tuple[str, ...]
     assert training["because"].startswith("the classes are background, tumour here and background, liver in")
     assert "leave it out" in training["hint"]
     assert road(*workflow, *PRETRAINING).code == 0
+
+
+@ROADS
+def test_all_images_are_verified(workflow: tuple[str, ...], planned: str) -> None:
+    """Those of the pretraining as well: only the others were."""
+    steps = road(*workflow, *PRETRAINING, "--verify").json["steps"]
+    commands = [one["command"] for one in steps if one["name"].startswith("fingerprint")]
+    assert ["--verify_dataset_integrity" in command for command in commands] == [True, True]
+
+
+@pytest.fixture
+def planned_once(workspace: Path, unplanned: Path) -> None:
+    """Plans of the default planner for the dataset of -s."""
+    folder = workspace / ROOTS["preprocessed"] / CT
+    shutil.copytree(FIXTURES / "workspace" / ROOTS["preprocessed"] / CT, folder, dirs_exist_ok=True)
+    for path in folder.glob("nnUNetRes*Plans.json"):
+        path.unlink()
+
+
+@pytest.mark.usefixtures("planned_once")
+def test_another_planner_than_that_of_the_plans() -> None:
+    """Its name was dropped, and the plans that are there were trained."""
+    assert step(road(*PRETRAINING), "plan-source")["state"] == "done"
+    planned = step(road(*PRETRAINING, "-pl", "nnUNetPlannerResEncL"), "plan-source")
+    assert (planned["state"], planned["because"]) == ("needed", f"{CT} has no plans nnUNetResEncUNetLPlans")
+    done = run(*ROAD, *PRETRAINING, "-pl", "nnUNetPlannerResEncL", "-sp", "nnUNetPlans", "--dry-run")
+    assert (done.code, done.err) == (
+        2,
+        "plansguard: -pl nnUNetPlannerResEncL writes nnUNetResEncUNetLPlans, and nnUNetPlans are named\n"
+        "  leave one of the two out\n",
+    )
 
 
 def test_a_source_that_is_raw_data_alone() -> None:

@@ -60,7 +60,7 @@ def _with_moved_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
         source_plans = _own_plans(source, source_plans, request)
         giving = Side(source, source_plans)
         steps += [
-            preparation.fingerprint(context, giving, "fingerprint-source"),
+            preparation.fingerprint(context, giving, "fingerprint-source", verifies=request.verifies),
             preparation.planning(context, giving, "plan-source"),
             preparation.data(context, giving, "preprocess-source"),
         ]
@@ -102,7 +102,7 @@ def _with_own_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
         preparation.planning(context, side),
     ]
     giving = Side(_trained_dataset(context), request.plans, side.unplanned)
-    steps.append(preparation.fingerprint(context, giving, "fingerprint-source"))
+    steps.append(preparation.fingerprint(context, giving, "fingerprint-source", verifies=request.verifies))
     step, _ = migration_step(context, giving, side.dataset.name, side.plans)
     steps += [step, preparation.data(context, giving, "preprocess-source")]
     step, weights = training.pretraining(context, giving, _pretraining(request))
@@ -143,13 +143,19 @@ def _assert_planned(context: Context) -> None:
 def _own_plans(dataset: Dataset, named: str | None, request: RoadRequest) -> str:
     """The dataset's own plans: those named, else the only ones, else those that the planner writes.
 
-    UsageError, or UnreadableDocument, for named plans that are not there and that the planner does not write.
+    Where another planner than nnU-Net's default one is named, its plans come before the only ones. UsageError, or
+    UnreadableDocument, for named plans that are not there and that the planner does not write.
     """
     written = default_identifier(request.planner)
+    is_other = written not in (None, DEFAULT_IDENTIFIER)
     if named is not None and written not in (None, named):
         plans_of(dataset, named)  # raises
+        if is_other:
+            raise UsageError(
+                f"-pl {request.planner} writes {written}, and {named} are named", hint="leave one of the two out"
+            )
     present = [plans.identifier for plans in dataset.plans if dataset.brought_by(plans) is None]
-    only = present[0] if len(present) == 1 else None
+    only = present[0] if len(present) == 1 and not is_other else None
     return named or only or written or DEFAULT_IDENTIFIER
 
 
