@@ -18,7 +18,7 @@ from plansguard.records.preprocessing_inputs import differing, input_fields
 from plansguard.subjects.discovery import configuration_of
 from plansguard.subjects.external_plans import ExternalDataset, ExternalModel
 from plansguard.subjects.pair import Pair
-from plansguard.subjects.plans import Configuration
+from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.pretraining import (
     Pretraining,
     data_first,
@@ -105,9 +105,14 @@ def _configuration(pair: Pair) -> str:
 
 
 def weights_of(pair: Pair, configurations: Sequence[str]) -> Pretraining:
-    """The weights that the plans belong to: of the first of these configurations that was trained, else of any."""
+    """The weights that the plans belong to: of the first of these configurations that was trained, else of any.
+
+    Those of 2D images load into no configuration for 3D images, nor the reverse.
+    """
     order = {name: place for place, name in enumerate(configurations)}
-    trained = sorted(_trained(pair), key=lambda model: order.get(model.configuration, len(order)))
+    axes = {_axes(pair.result, name) for name in configurations} | {None}
+    trained = [model for model in _trained(pair) if axes == {None} or _axes(pair.plans, model.configuration) in axes]
+    trained.sort(key=lambda model: order.get(model.configuration, len(order)))
     if not trained:
         return Pretraining(CHECKPOINT)
     model, checkpoint = trained[0], trained[0].checkpoints[0]
@@ -120,6 +125,12 @@ def weights_of(pair: Pair, configurations: Sequence[str]) -> Pretraining:
 
 def _trained(pair: Pair) -> list[TrainedModel]:
     return known(lambda: trained_with(pair.giving, pair.plans.identifier)) or []
+
+
+def _axes(plans: Plans, name: str) -> int | None:
+    """How many axes the patches of a configuration have; None where they are not known."""
+    patches = (one.get("patch_size") for one in plans.configurations if one.name == name)
+    return next((len(patch) for patch in patches if isinstance(patch, list)), None)
 
 
 def has_data(pair: Pair, configuration: Configuration) -> bool:

@@ -206,6 +206,14 @@ def test_weights_are_asked_for(workspace: Path) -> None:
     assert "name them with -pretrained_weights CHECKPOINT, or train them first with --pretrain-steps N" in done.err
 
 
+def test_weights_of_another_dimension_are_not_taken() -> None:
+    """3d_fullres alone was trained."""
+    done = run(*ROAD, "-c", "2d", "--dry-run")
+    assert done.code == 2
+    assert "no weights are known: 2d of nnUNetPlans of 1\n" in done.err
+    assert "--pretrain-steps N" in done.err
+
+
 def test_a_device_that_is_not_there() -> None:
     """The last step's fault is told before the first one starts."""
     done = road("-f", "0", "-device", "cuda")

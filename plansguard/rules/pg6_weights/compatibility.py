@@ -394,14 +394,19 @@ def _misfit(dataset: Dataset, weights: Weights, *kinds: str, remedy: str = "") -
 
 
 def _fitting_plans(dataset: Dataset, weights: Weights) -> list[Plans]:
-    """Return other plans of this dataset that agree with the weights' in network and input, or else in the network."""
+    """Return other plans of this dataset that agree with the weights' in network and input, or else in the network.
+
+    None are needed where these plans do, or are grafted.
+    """
     from plansguard.subjects.weights import plans_in
 
     theirs, name = known(lambda: plans_in(weights.checkpoint)), weights.checkpoint.configuration
-    if theirs is None or name is None:
+    ours = weights.configuration.plans
+    if theirs is None or name is None or dataset.migrated_with(ours) == "graft":
         return []
-    path = weights.configuration.plans.path
-    others = [plans for plans in dataset.plans if plans.path != path and not plans.problems]
+    if not _differing_fields(theirs, ours, name):
+        return []
+    others = [plans for plans in dataset.plans if plans.path != ours.path and not plans.problems]
     same = [plans for plans in others if not _differing_fields(theirs, plans, name)]
     if same or weights.load:
         return same

@@ -380,6 +380,15 @@ def test_another_dimension_names_a_remedy(workspace: Path, dataset: str, configu
     assert finding(report, "PG622").fix == fix
 
 
+def test_another_dimension_names_a_remedy_beside_plans_that_fit_no_better(workspace: Path) -> None:
+    """PG624 was named, which is no finding: the configuration of the weights is that of these plans."""
+    plans = {**read(workspace, CT, "nnUNetPlans"), "plans_name": "Copy"}
+    place(workspace, CT, "preprocessed/Copy.json").write_text(json.dumps(plans))
+    path = trained(workspace, configuration="2d", mirroring_axes=(0, 1))
+    report = check(datasets=["2"], plans="nnUNetPlans", configuration="3d_fullres", weights=path)
+    assert finding(report, "PG622").fix == "train 2d with these weights"
+
+
 def test_a_cascade_names_its_labels(workspace: Path) -> None:
     path = trained(workspace, CASCADE, configuration="3d_cascade_fullres")
     report = check(datasets=["5"], configuration="3d_cascade_fullres", weights=path)
