@@ -259,6 +259,20 @@ def test_a_training_from_other_weights_is_not_that_of_the_road(workspace: Path) 
     assert str(other) in step.hint
 
 
+def test_a_pretraining_of_another_length(workspace: Path) -> None:
+    """Its weights are still to be trained, and those of the earlier one were called gone."""
+    weights = workspace / ROOTS["results"] / CT / "nnUNetTrainer_6steps__nnUNetPlans__3d_fullres/fold_all"
+    shutil.copytree(workspace / ROOTS["results"] / CT / "nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0", weights)
+    folder = leave(workspace, [FROM_SCRATCH], weights=weights / "checkpoint_final.pth").parent
+    side = Side(dataset_of(Workspace.from_environment(), CT), "nnUNetPlans")
+    longer = weights.parent.with_name("nnUNetTrainer_8steps__nnUNetPlans__3d_fullres") / "fold_all/checkpoint_final.pth"
+    step = state_of(folder, StartingWeights(longer, side=side))
+    assert step.because == "this was trained with weights of nnUNetTrainer_6steps__nnUNetPlans__3d_fullres"
+    shutil.rmtree(weights)
+    same = StartingWeights(weights / "checkpoint_final.pth", side=side)
+    assert state_of(folder, same).because == "weights gone since this was trained"
+
+
 def test_weights_that_are_in_their_archive_are_not_gone(workspace: Path) -> None:
     """The unpacked model was deleted after the training, to save space."""
     model = workspace / ROOTS["results"] / CT / "nnUNetTrainer__nnUNetPlans__3d_fullres"

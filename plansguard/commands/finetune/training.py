@@ -299,6 +299,13 @@ def _finished(step: RoadStep, folder: Path, side: Side, weights: StartingWeights
             because="this was trained with the plans that are to be replaced",
             hint=f"move {displayed(str(folder))} away to train again",
         )
+    if other := _other_pretraining(weights, first["weights"]):
+        return replace(
+            step,
+            state=StepState.BLOCKED,
+            because=f"this was trained with weights of {other}",
+            hint=f"move {displayed(str(folder))} away to train again",
+        )
     rows = [row for row in verification.changed if not (side.lacks_data and row.document == DATA.name)]
     if any(row.document == WEIGHTS.name for row in rows) and _are_packed(weights, first["weights"]):
         rows = [row for row in rows if row.document != WEIGHTS.name]
@@ -311,6 +318,14 @@ def _finished(step: RoadStep, folder: Path, side: Side, weights: StartingWeights
         because=f"{changes} since this was trained",
         hint=f"see {printed_commands.verify_receipt(folder, path)}; move that folder away to train again",
     )
+
+
+def _other_pretraining(weights: StartingWeights | None, recorded: Mapping[str, Any] | None) -> str:
+    """The model folder of the recorded weights, where a step of the road is still to train those of another one."""
+    if recorded is None or weights is None or weights.side is None or disk.is_file(weights.path):
+        return ""
+    ours, theirs = (Path(path).parent.parent.name for path in (weights.path, recorded["path"]))
+    return theirs if theirs != ours else ""
 
 
 def _are_packed(weights: StartingWeights | None, recorded: Mapping[str, Any] | None) -> bool:
