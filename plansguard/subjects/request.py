@@ -60,13 +60,15 @@ class TypedOptions:
 
     ``shared`` are options that ``plansguard train`` and ``plansguard gate`` have, ``accepting`` those of them that
     accept findings of this training, and ``stepping`` those that only ``plansguard train`` has. ``unknown`` are
-    arguments that nnU-Net 2.8.1 does not have and another version may have.
+    arguments that nnU-Net 2.8.1 does not have and another version may have. ``in_road`` is whether ``plansguard
+    finetune`` was typed, of which this training is a step.
     """
 
     shared: tuple[str, ...] = ()
     accepting: tuple[str, ...] = ()
     stepping: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    in_road: bool = False
 
     @property
     def of_gate(self) -> tuple[str, ...]:

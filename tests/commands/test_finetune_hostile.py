@@ -103,6 +103,14 @@ def test_a_pretraining_on_a_file(workspace: Path) -> None:
     assert "a pretraining needs a dataset of images, and -s is a path" in refused(*words)
 
 
+def test_a_road_judged_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The training that was named cannot be judged by itself: its plans are not migrated yet."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    report = road("-device", "cuda", "-f", "0").json["report"]
+    (fix,) = (finding["fix"] for finding in report["findings"] if finding["code"] == "PG714")
+    assert fix.endswith("; if the training is for another machine: add --gpu-memory GB")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

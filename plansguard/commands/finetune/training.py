@@ -232,7 +232,7 @@ def _run(context: Context, side: Side, fold: str, name: StepName, weights: Start
         parsed.values,
         Reading("none") if side.lacks_data or _is_read(context, side) else request.headers,
         gpu_memory=request.gpu_memory,
-        typed=TypedOptions(stepping=_options(context)),
+        typed=TypedOptions(stepping=_options(context), in_road=True),
         options=Options(DEFAULT_SAVE_EVERY if every is None else every, save_limit=request.save_limit or 0),
         launcher=None,
         resumes=True,

@@ -209,9 +209,7 @@ def fewer_gpus_than_asked(run: TrainingRun) -> Iterator[Found]:
             return
         remedy = f"-num_gpus {len(visible)}" if visible else "without a GPU: -device cpu"
         if not visible:
-            typed = () if "--dry-run" in run.dataset.request.typed.shared else ("--dry-run",)
-            judged = run.command(options=(*typed, "--gpu-memory", "GB"))
-            remedy += f"; if the training is for another machine: {judged}"
+            remedy += f"; if the training is for another machine: {_judged_for_another(run)}"
         remedy = f"check nvidia-smi and CUDA_VISIBLE_DEVICES; {remedy}"
         yield found(run.at, asked=asked, trouble=f"{len(visible) or 'none'} can be seen", remedy=remedy)
 
@@ -388,6 +386,14 @@ def _with_this_network(run: TrainingRun, fits: int) -> str | None:
 
 def _gb(number_of_bytes: int) -> float:
     return round(number_of_bytes / 1e9, 2)
+
+
+def _judged_for_another(run: TrainingRun) -> str:
+    """The command that only judges the training, for a GPU of another machine."""
+    typed = run.dataset.request.typed
+    if typed.in_road:
+        return "add --gpu-memory GB"
+    return run.command(options=(*(("--dry-run",) if "--dry-run" not in typed.shared else ()), "--gpu-memory", "GB"))
 
 
 def _free(path: Path) -> tuple[FreeSpace, Path]:
