@@ -164,6 +164,26 @@ def test_plans_that_were_moved_from_other_plans_of_the_source() -> None:
     assert found["fix"].startswith("they were migrated from nnUNetResEncUNetMPlans: name these with -sp")
 
 
+def test_a_reader_that_is_asked_for_is_that_of_the_moved_plans() -> None:
+    """A road with another one is refused, as the migration is, and is not done with the present one."""
+    migrate()
+    for reader, expected in (("SimpleITKIO", "done"), ("NibabelIO", "blocked")):
+        done = road("-f", "0", "--reader", reader)
+        assert (step(done, "migrate")["state"], "PG412" in codes(done)) == (expected, expected == "blocked")
+    assert run("derive", "-d", "2", "-p", "Moved", "-tp", "Batch", "--set", "3d_fullres.batch_size=4").code == 0
+    assert step(road("-f", "0", "-tp", "Batch", "--reader", "SimpleITKIO"), "migrate")["state"] == "done"
+
+
+def test_plans_that_are_grafted_are_those_that_were_named() -> None:
+    """Without --onto those that were grafted are meant."""
+    torch = "3d_fullres.resampling_fn_data=resample_torch_fornnunet"
+    assert run("derive", "-d", "2", "-p", "nnUNetPlans", "-tp", "Torch", "--set", torch).code == 0
+    migrate("--workflow", "graft", "--onto", "nnUNetPlans")
+    for onto, expected in (((), "done"), (("--onto", "nnUNetPlans"), "done"), (("--onto", "Torch"), "blocked")):
+        done = road("-f", "0", "--workflow", "graft", *onto)
+        assert (step(done, "migrate")["state"], "PG412" in codes(done)) == (expected, expected == "blocked")
+
+
 def test_plans_that_changed_at_their_source(workspace: Path) -> None:
     """They are moved again, after a yes, and the old ones are kept."""
     migrate()

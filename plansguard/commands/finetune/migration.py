@@ -12,9 +12,9 @@ from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
 from plansguard.migration.plan import Migration, MigrationRequest, receiving_dataset
 from plansguard.migration.plan import plan as plan_migration
 from plansguard.migration.source_dataset import giving_dataset, names_a_path
-from plansguard.nnunet import printed_commands
+from plansguard.nnunet import plans_diff, printed_commands
 from plansguard.nnunet.workspace import DATASET_NAME
-from plansguard.records.migration import DERIVE
+from plansguard.records.migration import DERIVE, MigrationRecord
 from plansguard.rules import RULES
 from plansguard.rules.engine.acceptance import accept
 from plansguard.rules.engine.run import run_rules
@@ -23,14 +23,17 @@ from plansguard.subjects.request import Request
 from plansguard.subjects.road import RoadStep, StepState
 
 _UNPROVEN, _HEAD_LEFT_OUT = "direction-unproven", "head-starts-anew"
+#: The facets that a reader, or the plans that a graft changes, decide: all but names.
+_DECIDED = ("weights", "input", "training")
 
 
 def migration_step(
-    context: Context, side: Side, source: str, source_plans: str | None
+    context: Context, side: Side, source: str, source_plans: str | None, *, onto: str | None = None
 ) -> tuple[RoadStep, Migration | None]:
     """Move the plans of ``source`` to ``side``, which has them from then on.
 
-    The migration is None where the plans to move are still to be made.
+    ``onto`` are the plans that a graft changes, where they were named. The migration is None where the plans to move
+    are still to be made.
     """
     request = context.request
     of_graft = request.onto if request.workflow == "graft" else None
@@ -63,7 +66,8 @@ def migration_step(
     settings = request.settings(side.dataset.folder)
     migration = plan_migration(context.workspace, asked, settings, side.dataset)
     cause = _change_of_source(migration)
-    if _is_made(migration, side):
+    chosen = onto is not None or request.reader is not None
+    if _is_made(migration, side, as_written=request.configuration if chosen else None):
         derived = ", and what was derived since" if _is_derived(migration) else ""
         because = f"{side.plans}{MIGRATION_RECORD_ENDING} records it{derived}"
         return replace(step, state=StepState.DONE, because=because), migration
@@ -115,14 +119,25 @@ def _within_road(report: Report, request: RoadRequest) -> Report:
     return replace(report, findings=tuple(one for one in report.findings if one.name not in decided))
 
 
-def _is_made(migration: Migration, side: Side) -> bool:
-    """Whether the plans are there from the same plans by the same workflow, edited or derived since or not."""
+def _is_made(migration: Migration, side: Side, *, as_written: str | None) -> bool:
+    """Whether the plans are there from the same plans by the same workflow, edited or derived since or not.
+
+    The configuration ``as_written`` has to be what would be written now: a record has neither the reader that was asked
+    for, nor the plans that a graft changes.
+    """
     pair = migration.pair
     present = next((plans for plans in side.dataset.plans if plans.identifier == side.plans), None)
     made = None if present is None else side.dataset.brought_by(present)
-    return not migration.writes or (
-        made is not None and made.matches(pair.plans.document.raw, pair.plans.identifier, pair.workflow)
-    )
+    if not migration.writes or made is None:
+        return not migration.writes
+    if as_written and plans_diff.edited_fields(made.migrated, pair.result.value, _DECIDED, as_written):
+        return False
+    return _is_of_source(made, migration)
+
+
+def _is_of_source(made: MigrationRecord, migration: Migration) -> bool:
+    pair = migration.pair
+    return made.matches(pair.plans.document.raw, pair.plans.identifier, pair.workflow)
 
 
 def _is_derived(migration: Migration) -> bool:
@@ -135,5 +150,7 @@ def _change_of_source(migration: Migration) -> str:
     pair, made = migration.pair, migration.pair.replaced
     if made is None or made.workflow != pair.workflow or made.giving != pair.giving.name:
         return ""
+    if _is_of_source(made, migration):
+        return ""  # another reader, or other plans that are grafted
     origin = made.value["from"]
     return f"{origin['plans']} of {made.giving} changed since" if origin["plans"] == pair.plans.identifier else ""

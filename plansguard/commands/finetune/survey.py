@@ -52,7 +52,7 @@ def survey(workspace: Workspace, request: RoadRequest) -> Road:
 
 def _with_moved_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
     """Fine-tune with the plans of the weights: ``finetune``, and ``graft``. The weights exist, or are trained first."""
-    request, side = context.request, Side(dataset, context.request.plans)
+    request, side, onto = context.request, Side(dataset, context.request.plans), context.request.onto
     steps: list[RoadStep] = []
     weights, source_plans = None, request.source_plans
     if request.pretraining is not None:
@@ -75,7 +75,7 @@ def _with_moved_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
         context.request = request = replace(request, onto=own.plans)
         steps.append(preparation.planning(context, own))
         side.unplanned = side.unplanned or own.unplanned
-    step, migration = migration_step(context, side, request.source, source_plans)
+    step, migration = migration_step(context, side, request.source, source_plans, onto=onto)
     steps.append(step)
     base, unpacking = request.trainer or DEFAULT_TRAINER, None
     if weights is None and step.state is StepState.BLOCKED:
