@@ -196,7 +196,7 @@ def _run(typed: Namespace) -> NoReturn:
 
     steps = steps_of(typed.workflow.value)
     if typed.until is not None and typed.until not in steps:
-        raise UsageError(f"--until {typed.until} is no step of this road", hint=f"steps: {', '.join(steps)}")
+        raise UsageError(f"--until {typed.until} is no step of a road", hint=f"steps: {', '.join(steps)}")
     outputs = replace(text_or_json(typed.output), quiet=typed.quiet)
     if typed.prints is not None:
         _assert_printable(typed)

@@ -75,9 +75,10 @@ def next_commands(migration: Migration) -> Iterator[str]:
     if known(lambda: pair.receiving.fingerprint) is None:
         yield printed_commands.extract_fingerprint(receiving)
     trained = configuration_of(pair.result, name)
-    missing = [one.name for one in (trained, *trained.next_stages) if not has_data(pair, one)]
+    named = [configuration_of(pair.result, one) for one in pair.configurations if one != name]
+    missing = [one.name for one in (trained, *trained.next_stages, *named) if not has_data(pair, one)]
     if missing:
-        yield printed_commands.preprocess(receiving, identifier, *missing)
+        yield printed_commands.preprocess(receiving, identifier, *dict.fromkeys(missing))
     yield printed_commands.check(receiving, plans=identifier, configuration=name)
     if pair.workflow == "pretrain":
         yield printed_commands.train(receiving, name, ALL, plans=identifier)

@@ -39,6 +39,12 @@ def test_the_written_file_does_not_depend_on_c(workspace: Path) -> None:
     assert place(workspace, RECEIVING, MOVED).read_bytes() == whole
 
 
+def test_the_data_of_every_named_configuration_are_preprocessed(workspace: Path) -> None:
+    """One of them is trained first; the data of the others were left out."""
+    done = run(*MOVE, "-c", "2d", "-c", "3d_fullres")
+    assert "plansguard preprocess -d 2 -p PretrainPlans -c 3d_fullres -c 2d\n" in done.out.partition("Next:")[2]
+
+
 def test_unknown_configuration(workspace: Path) -> None:
     assert run(*MOVE, "-c", "4d").code == 2
     assert not place(workspace, RECEIVING, MOVED).exists()
