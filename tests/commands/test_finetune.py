@@ -481,7 +481,7 @@ def test_the_plans_that_are_pretrained_are_those_that_move(workspace: Path) -> N
         (("-f", "0", "all"), "fold all and a number exclude each other"),
         (("-f", "x"), "'x' is no fold"),
         (("--until", "trian"), "--until trian is no step of a road"),
-        (("--until", "unpack", "--workflow", "pretrain", "--pretrain-steps", "5"), "--until unpack is no step of this"),
+        (("--until", "unpack", "--workflow", "pretrain", "--pretrain-steps", "5"), "--until unpack is no step of a road"),
         (("-c", "3d_lowres"), "there is no configuration 3d_lowres"),
         (("-c", "3d_lowres"), f"{CT}/nnUNetPlans.json\n"),
         (("-t", "9"), "no dataset has the id 9"),
