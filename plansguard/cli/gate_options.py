@@ -144,7 +144,8 @@ def typed_options(context: typer.Context) -> TypedOptions:
     """Return the options of a command that were typed and do not describe the training."""
     from plansguard.subjects.request import TypedOptions
 
-    return TypedOptions(*(tuple(typed_words(context, names)) for names in (_SHARED, _ACCEPTING, _STEPPING)))
+    shared, accepting, stepping = (tuple(typed_words(context, names)) for names in (_SHARED, _ACCEPTING, _STEPPING))
+    return TypedOptions(shared, accepting, stepping)
 
 
 def accepted_pairs(accept: Sequence[str], because: Sequence[str]) -> list[Accepted]:

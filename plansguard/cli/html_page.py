@@ -24,7 +24,7 @@ from plansguard.render.html.section import Section
 from plansguard.subjects.discovery import dataset_in, dataset_of
 from plansguard.subjects.figures import collect
 from plansguard.subjects.figures.network import of_stages
-from plansguard.subjects.fit_result import LOADS, FitResult
+from plansguard.subjects.fit_result import LOADS, PREPROCESS, FitResult
 from plansguard.subjects.request import Request
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def of_fit(results: Sequence[FitResult]) -> str:
     from plansguard.render.fit import sections
 
     weights, datasets = ({getattr(one, key) for one in results} for key in ("weights", "dataset"))
-    fitting = {one.dataset for one in results if one.outcome == LOADS}
+    fitting = {one.dataset for one in results if one.outcome in (LOADS, PREPROCESS)}
     verdict = f"plans of {len(fitting)} of {counted(len(datasets), 'dataset')} can load the weights as they are"
     checkpoints = {path: weights_in(Path(path)) for path in weights}
     workspace = Workspace.from_environment()

@@ -184,7 +184,8 @@ def _named(key: str, place: tuple[str | int, ...], channels: Sequence[str]) -> s
     if key == INTENSITY_KEY and place:
         channel, *rest = map(str, place)
         known = {str(number): name for number, name in enumerate(channels)}
-        return ".".join([known.get(channel, f"channel {channel}"), *rest])
+        whole = "" if rest else f"{INTENSITY_KEY} of "
+        return whole + ".".join([known.get(channel, f"channel {channel}"), *rest])
     indices = [token for token in place if isinstance(token, int)]
     if not place or len(indices) < len(place):
         return ".".join([name, *map(str, place)])

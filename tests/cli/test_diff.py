@@ -71,6 +71,13 @@ def test_statistics_are_named_by_their_channel(plans: Document) -> None:
     assert "    CT.max  148 -> 160\n" in run("diff", CT / "nnUNetPlans.json", "B.json").out
 
 
+def test_statistics_of_a_channel_that_one_side_has(plans: Document) -> None:
+    """The row named the channel alone, as if it were a field."""
+    field = "foreground_intensity_properties_per_channel"
+    save("B.json", edited(plans, lambda copied: copied[field].update({"1": copied[field]["0"]})))
+    assert f"    {field} of channel 1  (nothing) -> " in run("diff", CT / "nnUNetPlans.json", "B.json").out
+
+
 @pytest.mark.parametrize(
     ("scheme", "facet"),
     [

@@ -226,6 +226,18 @@ def test_weights_are_asked_for(workspace: Path) -> None:
     assert "name them with -pretrained_weights CHECKPOINT, or train them first with --pretrain-steps N" in done.err
 
 
+def test_plans_with_which_the_weights_were_trained_are_named(workspace: Path) -> None:
+    """A dataset with several plans, of which nnU-Net's default ones were not trained."""
+    folder = workspace / ROOTS["preprocessed"] / CT
+    shutil.copy(folder / "nnUNetPlans.json", folder / "Small.json")
+    put("preprocessed/Small.json", "/plans_name", "Small")(workspace, CT)
+    model = workspace / ROOTS["results"] / CT / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    model.rename(model.with_name("nnUNetTrainer__Small__3d_fullres"))
+    done = run(*ROAD, "--dry-run")
+    assert (done.code, "\n  for those of Small: -sp Small; or name them with" in done.err) == (2, True)
+    assert run(*ROAD, "-sp", "Small", "--dry-run").code == 0
+
+
 def test_weights_of_another_dimension_are_not_taken() -> None:
     """3d_fullres alone was trained."""
     done = run(*ROAD, "-c", "2d", "--dry-run")
@@ -481,7 +493,10 @@ def test_the_plans_that_are_pretrained_are_those_that_move(workspace: Path) -> N
         (("-f", "0", "all"), "fold all and a number exclude each other"),
         (("-f", "x"), "'x' is no fold"),
         (("--until", "trian"), "--until trian is no step of a road"),
-        (("--until", "unpack", "--workflow", "pretrain", "--pretrain-steps", "5"), "--until unpack is no step of a road"),
+        (
+            ("--until", "unpack", "--workflow", "pretrain", "--pretrain-steps", "5"),
+            "--until unpack is no step of a road",
+        ),
         (("-c", "3d_lowres"), "there is no configuration 3d_lowres"),
         (("-c", "3d_lowres"), f"{CT}/nnUNetPlans.json\n"),
         (("-t", "9"), "no dataset has the id 9"),

@@ -13,8 +13,9 @@ from plansguard.commands.finetune.migration import migration_step
 from plansguard.commands.finetune.request import RoadRequest
 from plansguard.commands.finetune.training import StartingWeights
 from plansguard.core import disk
-from plansguard.core.errors import UsageError
+from plansguard.core.errors import UsageError, known
 from plansguard.core.report import Report, merged
+from plansguard.core.text import listed, quoted
 from plansguard.migration.messages import weights_of
 from plansguard.migration.plan import Migration, MigrationRequest, receiving_dataset
 from plansguard.migration.plan import plan as plan_migration
@@ -25,9 +26,11 @@ from plansguard.nnunet.workspace import Workspace
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import plans_of
 from plansguard.subjects.external_plans import ExternalDataset
+from plansguard.subjects.pair import Pair
 from plansguard.subjects.planning import default_identifier
 from plansguard.subjects.pretraining import Pretraining, loading_into
 from plansguard.subjects.road import Road, RoadStep, StepState
+from plansguard.subjects.trained_models import trained_with
 from plansguard.training.schedule import GENTLE_RATE
 from plansguard.training.trainer_name import StepName
 
@@ -194,9 +197,12 @@ def _weights(context: Context, side: Side, migration: Migration) -> tuple[Starti
     plans = next((plans for plans in side.dataset.plans if plans.identifier == side.plans), migration.pair.result)
     pretraining = weights_of(migration.pair, loading_into(plans, request.configuration))
     if pretraining.path == CHECKPOINT:
+        others = _trained_with_others(migration.pair, request.configuration)
+        of_others = f"for those of {listed(others)}: -sp {quoted(others[0])}; or " if others else ""
         raise UsageError(
             f"no weights are known: {request.configuration} of {migration.pair.plans.identifier} of {request.source}",
-            hint="name them with -pretrained_weights CHECKPOINT, or train them first with --pretrain-steps N",
+            hint=f"{of_others}name them with -pretrained_weights CHECKPOINT, "
+            "or train them first with --pretrain-steps N",
         )
     if pretraining.finish:
         raise UsageError(
@@ -207,6 +213,13 @@ def _weights(context: Context, side: Side, migration: Migration) -> tuple[Starti
     if pretraining.unpack:
         return _packed(migration, path, request.configuration), pretraining
     return StartingWeights(path, weights_from(path)), pretraining
+
+
+def _trained_with_others(pair: Pair, configuration: str) -> list[str]:
+    """Other plans of the giving dataset with which it has weights of this configuration."""
+    present = {plans.identifier for plans in pair.giving.plans} - {pair.plans.identifier}
+    models = known(lambda: trained_with(pair.giving)) or []
+    return sorted({one.plans_name for one in models if one.configuration == configuration} & present)
 
 
 def _packed(migration: Migration, path: Path, configuration: str) -> StartingWeights:

@@ -12,11 +12,13 @@ from plansguard.core.report import Severity
 from plansguard.core.text import brief, listed
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.constants import CHECKPOINT_FINAL
+from plansguard.nnunet.printed_commands import CHECKPOINT
 from plansguard.nnunet.workspace import ALL, GROUND_TRUTH, is_folder_name
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import CONFIGURATION, NUMBER, PLANS
 from plansguard.rules.pg7_run.same_images import same_file, validation_cases
 from plansguard.subjects.discovery import configuration_of
+from plansguard.training.trainer_name import keeps_head
 
 if TYPE_CHECKING:
     from plansguard.subjects.training_run import TrainingRun
@@ -90,7 +92,7 @@ def previous_stage_of_another_trainer(run: TrainingRun) -> Iterator[Found]:
     names = [model.trainer for model in models if model.plans_name == plans and model.configuration == stage]
     folder = run.model_folder.with_name(f"{run.trainer}__{plans}__{stage}")
     if names and run.trainer not in names and not disk.is_there(folder / "predicted_next_stage"):
-        at, first = run.configuration.at("previous_stage"), _of_stage(run, stage).command()
+        at, first = run.configuration.at("previous_stage"), _training_of_stage(run, stage)
         yield found(at, stage=stage, others=listed(names, shown=1), first=first, second=run.command(names[0]))
 
 
@@ -160,7 +162,7 @@ def previous_stage_saw_validation_cases(run: TrainingRun) -> Iterator[Found]:
     model = run.model_folder.with_name(f"{run.trainer}__{run.plans.identifier}__{stage}")
     folds = {path.parent.name for path in disk.matching(model, f"fold_*/{CHECKPOINT_FINAL}")}
     if f"fold_{ALL}" in folds and run.output_folder.name not in folds:
-        at, command = run.configuration.at("previous_stage"), _of_stage(run, stage).command()
+        at, command = run.configuration.at("previous_stage"), _training_of_stage(run, stage)
         yield found(at, stage=stage, fold=run.fold, command=command)
 
 
@@ -170,9 +172,10 @@ def _previous_stage(run: TrainingRun) -> str | None:
     return next((one.name for one in run.plans.configurations if one.name == stage), None)
 
 
-def _of_stage(run: TrainingRun, stage: str) -> TrainingRun:
-    """The same training of another configuration, from random weights."""
+def _training_of_stage(run: TrainingRun, stage: str) -> str:
+    """The command of the same training of another configuration, without weights unless its trainer needs some."""
     request = replace(run.dataset.request, weights=None, typed=run.typed.of_another_training)
     dataset = replace(run.dataset, request=request)
     configuration = configuration_of(run.plans, stage)
-    return replace(run, dataset=dataset, configuration=configuration, continues=False, validates=False)
+    other = replace(run, dataset=dataset, configuration=configuration, continues=False, validates=False)
+    return other.command(weights=CHECKPOINT if keeps_head(run.trainer) else None)

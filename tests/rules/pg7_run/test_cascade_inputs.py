@@ -12,6 +12,7 @@ import pytest
 from tests.rules.pg7_run.cascade_inputs_variants import CT, of_another_dataset, seen_in_pretraining
 from tests.rules.pg7_run.trainings import READY
 from tests.support.command import Done, run
+from tests.support.data_folders import CASES, STAGES, trained
 from tests.support.variants import place
 from tests.support.weights import WITH, weights
 
@@ -46,3 +47,15 @@ def test_weights_that_name_a_folder_elsewhere(workspace: Path, monkeypatch: pyte
         edit(workspace, CT)
     shutil.move(place(workspace, PRETRAINING, "raw/"), elsewhere)
     assert "PG745" not in judged(workspace, monkeypatch).out
+
+
+def test_a_first_stage_with_kept_layers_needs_weights(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PG742 printed its training without any, which PG746 refuses."""
+    for edit in (*READY, *STAGES, trained("3d_lowres", *CASES)):
+        edit(workspace, CT)
+    monkeypatch.chdir(workspace)
+    words = ("3d_cascade_fullres", "0", "--steps", "5", "--keep-head", "-device", "cpu", "--dry-run")
+    done = run("train", "2", *words, "--output", "json")
+    (fix,) = (finding["fix"] for finding in done.json["findings"] if finding["code"] == "PG742")
+    first = fix.partition("; or this configuration")[0]
+    assert first.endswith(" 2 3d_lowres 0 --steps 5 --keep-head -device cpu -pretrained_weights CHECKPOINT")
