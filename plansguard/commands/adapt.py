@@ -78,7 +78,7 @@ def task_of(
     except Absent as absent:
         raise UsageError(absent.reason, hint=f"see {printed_commands.check(subject.name, plans=plans)}") from absent
     if adaptation.misfits:
-        _refuse(checkpoint, weights, adaptation)
+        _refuse(checkpoint, weights, adaptation, "-p" if plans else "-c" if name != checkpoint.configuration else None)
     documents = documents_of(weights, adaptation, subject)
     return AdaptationTask(checkpoint, subject, weights, adaptation, documents, plans)
 
@@ -128,15 +128,15 @@ def _assert_finite(checkpoint: Checkpoint, names: Sequence[str]) -> None:
         raise UnreadableDocument(checkpoint.path, reason, hint="use an earlier checkpoint of that training")
 
 
-def _refuse(checkpoint: Checkpoint, weights: Weights, adaptation: Adaptation) -> None:
-    """Raise UsageError: more than channels and classes differ."""
+def _refuse(checkpoint: Checkpoint, weights: Weights, adaptation: Adaptation, typed: str | None) -> None:
+    """Raise UsageError: more than channels and classes differ. ``typed`` is the option that chose the network."""
     causes = [one.what for one in known(lambda: weights.obstacles) or () if one.kind not in ("channels", "parameters")]
     first, more = adaptation.misfits[0], len(adaptation.misfits) - 1
     others = f"; {counted(more, 'more parameter')} differ" if more else ""
     reason = causes[0] if causes else f"{first}{others}"
     hint = "adapt changes input channels and classes"
-    if known(lambda: plans_in(checkpoint)) is not None:
-        hint += "; leave -p out, and the network is that of the weights' own plans"
+    if typed and known(lambda: plans_in(checkpoint)) is not None:
+        hint += f"; leave {typed} out, and the network is that of the weights' own plans"
     raise UsageError(f"the networks differ: {reason}", hint=hint)
 
 

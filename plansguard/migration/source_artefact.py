@@ -46,7 +46,7 @@ def _from_checkpoint(path: Path, checkpoint: Checkpoint) -> ExternalDataset:
     plans = trained_model.embedded_plans(checkpoint)
     dataset_json = trained_model.embedded_dataset_json(checkpoint)
     model = ExternalModel(
-        folder=path.parent,
+        folder=path,  # a plans.json beside a loose checkpoint may be that of another one
         trainer=checkpoint.trainer or "",
         plans_name=ExternalPlans(plans).identifier,
         configuration=checkpoint.configuration or "",

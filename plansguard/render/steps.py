@@ -138,15 +138,18 @@ def _validation(schedule: StepSchedule) -> str:
 
 
 def _rate(schedule: StepSchedule, initial: float, unit: str) -> str:
-    last = schedule.rate_at(schedule.total - 1, initial)
+    last, then = schedule.rate_at(schedule.total - 1, initial), "falling"
     rise, high = (f"rising for {counted(schedule.warmup, 'step')} to " if schedule.warmup else ""), f"{initial:g}"
     if schedule.extends:
-        low = schedule.rate_at(schedule.extends - 1, initial)
-        high = f"{schedule.rate_at(schedule.extends + schedule.restart, initial):.2g}"
+        low, top = (schedule.rate_at(schedule.extends + steps, initial) for steps in (-1, schedule.restart))
         over = f" for {counted(schedule.restart, 'step')}" if schedule.restart else ""
-        rise = f"rising again{over} from {low:.2g} to "
+        # by windows, the training before may end far above 0, and the extension goes on below that
+        way, then = ("rising again", then) if top > low else ("falling", "then")
+        rise, high = f"{way}{over} from {low:.2g} to ", f"{top:.2g}"
+        if top == last:  # one window is left
+            return f"{rise}{high}{unit}"
     falls = "window" if schedule.by_window else "step"
-    return f"{rise}{high}{unit}, falling with each {falls} to {last:.2g}"
+    return f"{rise}{high}{unit}, {then} with each {falls} to {last:.2g}"
 
 
 def _share(steps: int) -> str:

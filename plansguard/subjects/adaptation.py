@@ -92,7 +92,8 @@ def adaptation_of(weights: Weights, choices: AdaptationChoices) -> Adaptation:
         raise Absent(error.reason) from error
     there = stored[names[first]][1] if first in names and len(stored[names[first]]) > 1 else None
     old_channels = _old_channels(weights, choices, there, stem)
-    channels = _channels(here, old_channels, there, choices)
+    # without a counterpart of the first layer the networks differ, whatever the channels are called
+    channels = () if there is None else _channels(here, old_channels, there, choices)
     old_labels = _old_labels(weights, choices, names)
     classes = _classes(labels, old_labels if _are_same_kind(weights, choices) else None, choices)
     decoder = not choices.encoder_only and has_decoder(names)
@@ -101,6 +102,9 @@ def adaptation_of(weights: Weights, choices: AdaptationChoices) -> Adaptation:
     if checkpoint.adaptation_plan is not None and all(one.name.startswith("decoder.") for one in misfits) and misfits:
         decoder = False  # nnssl pretrains an encoder: its decoder is often another one
         found, misfits = rows(weights.expected, stored, names, channels, classes, decoder=False)
+    if choices.labels and not decoder:
+        hint = "leave --label out, or --encoder-only" if choices.encoder_only else "leave --label out"
+        raise UsageError("--label names a class, and no segmentation layers of the weights are taken", hint=hint)
     return Adaptation(found, misfits, channels, classes, old_channels, old_labels, stem, decoder)
 
 
@@ -137,15 +141,14 @@ def _old_channels(
 
 
 def _channels(
-    here: Sequence[str], old: Sequence[str] | None, there: int | None, choices: AdaptationChoices
+    here: Sequence[str], old: Sequence[str] | None, there: int, choices: AdaptationChoices
 ) -> tuple[PartSource, ...]:
     _assert_names("--channel", choices.channels, here, old)
     if old is None and len(here) == there == 1:
         return (PartSource(here[0], "kept", 0),)
     if old is None and choices.new_channels != "averaged":
-        what = counted(there, "input channel") if there is not None else "input channels"
         raise UsageError(
-            f"the file does not name the {what} of the weights",
+            f"the file does not name the {counted(there, 'input channel')} of the weights",
             hint="name each, in their order: --old-channel NAME; or start from their mean: --new-channels averaged",
         )
     parts = matched(here, old or (), choices.channels, choices.new_channels)

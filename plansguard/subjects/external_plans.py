@@ -31,7 +31,8 @@ class ExternalModel(TrainedModel):
     """A trained model in any folder or zip archive.
 
     ``weights`` are its checkpoints, finished ones first. Inside a zip archive they are not files: ``archive`` is its
-    path then, and ``folder`` and ``weights`` continue that path as if it were a folder.
+    path then, and ``folder`` and ``weights`` continue that path as if it were a folder. ``folder`` is the checkpoint
+    itself where no more than that was named: it contains the plans.
     """
 
     weights: tuple[Path, ...] = ()

@@ -119,6 +119,12 @@ def test_the_encoder_alone(workspace: Path) -> None:
     assert by_part == {("encoder", "kept"), ("decoder", "initialised")}
 
 
+def test_a_class_is_not_chosen_where_no_layers_are_taken(workspace: Path) -> None:
+    weights(workspace)
+    done = adapt("--encoder-only", "--label", "lesion=background")
+    assert (done.code, "leave --label out, or --encoder-only" in done.err) == (2, True), done.err
+
+
 @pytest.mark.parametrize(
     ("changes", "options", "reason", "hint"),
     [
@@ -165,6 +171,20 @@ def test_another_network_is_not_adapted(workspace: Path) -> None:
     assert (done.code, done.out) == (2, "")
     assert "the networks differ: " in done.err
     assert "leave -p out" in done.err
+
+
+def test_a_network_of_another_kind_is_not_a_file_without_names(workspace: Path) -> None:
+    """A residual encoder has another first layer, so the names of channels do not matter."""
+    weights(workspace)
+    for options in ((), ("--channel", "T2=T1"), ("--new-channels", "averaged")):
+        done = run("adapt", "old.pth", "-d", "3", "-p", "nnUNetResEncUNetMPlans", "--dry-run", *options)
+        assert (done.code, "the networks differ: " in done.err, "name the" in done.err) == (2, True, False), done.err
+
+
+def test_the_option_that_chose_another_network_is_named(workspace: Path) -> None:
+    weights(workspace, CT, channel_names={"0": "T2"})
+    done = run("adapt", "old.pth", "-d", "3", "-c", "2d", "--dry-run")
+    assert (done.code, "leave -c out, and the network is that of the weights' own plans" in done.err) == (2, True)
 
 
 def test_the_network_of_the_weights_themselves(workspace: Path) -> None:

@@ -12,7 +12,7 @@ from plansguard.nnunet.workspace import Workspace
 from plansguard.subjects.discovery import dataset_of, plans_of
 from plansguard.subjects.pretraining import pretraining_of
 from tests.support.command import run
-from tests.support.models import CHECKPOINT, FIXTURE, MODEL, copy_of_model, pack
+from tests.support.models import CHECKPOINT, FIXTURE, MODEL, copy_of_model, edit, pack
 
 pytestmark = pytest.mark.workspace("Dataset002_FinetuneCT", folder="workspace")
 
@@ -74,3 +74,13 @@ def test_the_weights_after_preprocessing_are_those_after_the_migration(artefact:
     is_packed = "zip" in artefact.__name__
     assert (len(commands), pretraining.is_there) == (2 if is_packed else 1, not is_packed)
     assert ("NoMirroring" in commands[-1].partition("-pretrained")[0]) is (artefact is _zip_of_another_trainer)
+
+
+def test_a_plans_file_beside_a_loose_checkpoint_is_not_its_own() -> None:
+    """It may be that of another checkpoint, as `plansguard extract -o plans.json` writes it."""
+    checkpoint = _checkpoint()
+    shutil.copy(FIXTURE / "plans.json", "plans.json")
+    edit(Path("plans.json"), lambda plans: plans["configurations"]["3d_fullres"].update(spacing=[9.0, 9.0, 9.0]))
+    done = run("migrate", "-s", checkpoint, "-t", "2", "-tp", "Pretrained", "--dry-run", "--output", "json")
+    assert {finding["code"] for finding in done.json["findings"]} == {"PG606"}
+    assert "impossible" not in run("fit", checkpoint, "-d", "2").out

@@ -441,6 +441,19 @@ def test_an_extension_is_named_and_described() -> None:
     assert "50,000 steps cannot be extended to 50,000" in done.err
 
 
+@pytest.mark.parametrize(
+    ("options", "rate"),
+    [
+        ("--total 8 --per-epoch 4 --extend-to 14", "falling from 0.0054 to 0.0047, then with each window to 0.0017"),
+        ("--total 100 --extend-to 140", "falling for 4 steps from 0.01 to 0.0029\n"),
+        ("--total 50000 --extend-to 80000", "rising again for 1000 steps from 8.5e-05 to 0.004, falling with each "),
+    ],
+)
+def test_the_rate_of_an_extension_does_not_always_rise(options: str, rate: str) -> None:
+    """By windows, a training ends at the rate with which its last window began."""
+    assert f"  {rate}" in run("steps", *options.split(), "--window-lr").out
+
+
 def test_samples_and_passes(workspace: Path) -> None:
     put("preprocessed/nnUNetPlans.json", "/configurations/2d/batch_size", 12)(workspace, MR)
     done = run("steps", "--total", "1000", "-d", "3", "-c", "2d")
