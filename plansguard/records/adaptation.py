@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from plansguard.documents.models.adaptation_record import AdaptationRecord
 
 SCHEMA = "plansguard/adaptation/1"
 #: The ending of the record's name beside it.
 ENDING = ".adaptation.json"
+_HEAD = ".seg_layers."
 
 
 def record_path(checkpoint: Path) -> Path:
@@ -29,6 +33,42 @@ class ClassesOfHead(NamedTuple):
 
 def classes_of_head(record: Mapping[str, Any] | None) -> ClassesOfHead | None:
     """What the segmentation layers of adapted weights are; None without a record, or for one that cannot be read."""
+    adaptation = _valid(record)
+    if adaptation is None:
+        return None
+    initial, names = _initial_classes(adaptation), [*enumerate(adaptation.to.labels)]
+    kept = [name for place, name in names if place not in initial]
+    return ClassesOfHead(kept, [name for place, name in names if place in initial])
+
+
+class InitialValues(NamedTuple):
+    """What of adapted weights has nnU-Net's initial values: parameters, and places of classes in the others."""
+
+    parameters: frozenset[str] = frozenset()
+    classes: frozenset[int] = frozenset()
+
+
+def initial_values(record: Mapping[str, Any] | None) -> InitialValues:
+    """What no training has made; nothing without a record, or for one that cannot be read."""
+    adaptation = _valid(record)
+    if adaptation is None:
+        return InitialValues()
+    names = (row.name for row in adaptation.rows if row.action == "initialised")
+    return InitialValues(frozenset(names), _initial_classes(adaptation))
+
+
+def _initial_classes(adaptation: AdaptationRecord) -> frozenset[int]:
+    """The places of the classes whose segmentation layers have nnU-Net's initial values."""
+    heads = [row for row in adaptation.rows if _HEAD in row.name]
+    if any(row.action == "kept" for row in heads):
+        return frozenset()
+    by_class = next((row.parts for row in heads if row.action == "classes"), None)
+    if by_class is None:
+        return frozenset(range(len(adaptation.to.labels)))
+    return frozenset(place for place, part in enumerate(by_class) if part.filling == "initialised")
+
+
+def _valid(record: Mapping[str, Any] | None) -> AdaptationRecord | None:
     if record is None:
         return None
     from pydantic import ValidationError
@@ -36,14 +76,6 @@ def classes_of_head(record: Mapping[str, Any] | None) -> ClassesOfHead | None:
     from plansguard.documents.models.adaptation_record import AdaptationRecord
 
     try:
-        adaptation = AdaptationRecord.model_validate(record)
+        return AdaptationRecord.model_validate(record)
     except ValidationError:
         return None
-    heads = [row for row in adaptation.rows if ".seg_layers." in row.name]
-    if any(row.action == "kept" for row in heads):
-        return ClassesOfHead(adaptation.to.labels, [])
-    parts = next((row.parts for row in heads if row.action == "classes"), None)
-    if parts is None:
-        return ClassesOfHead([], adaptation.to.labels)
-    initial = [part.name for part in parts if part.filling == "initialised"]
-    return ClassesOfHead([part.name for part in parts if part.filling != "initialised"], initial)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from plansguard.core.errors import Absent, UsageError, known
@@ -27,6 +27,7 @@ from plansguard.nnunet.network.parameters import (
 from plansguard.nnunet.network.renaming import is_v1, sources, stems
 from plansguard.nnunet.network.unet import UnknownNetwork
 from plansguard.nnunet.printed_commands import Word
+from plansguard.records.adaptation import initial_values
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.weights import Weights
 
@@ -95,13 +96,15 @@ def adaptation_of(weights: Weights, choices: AdaptationChoices) -> Adaptation:
     # without a counterpart of the first layer the networks differ, whatever the channels are called
     channels = () if there is None else _channels(here, old_channels, there, choices)
     old_labels = _old_labels(weights, choices, names)
-    classes = _classes(labels, old_labels if _are_same_kind(weights, choices) else None, choices)
+    initial = initial_values(checkpoint.adaptation)
+    classes = _classes(labels, old_labels if _are_same_kind(weights, choices) else None, choices, initial.classes)
     decoder = not choices.encoder_only and has_decoder(names)
     v1 = is_v1(stored)
-    found, misfits = rows(weights.expected, stored, names, channels, classes, decoder=decoder, before_v2=v1)
+    parts, untrained = (channels, classes), initial.parameters
+    found, misfits = rows(weights.expected, stored, names, *parts, decoder=decoder, initial=untrained, before_v2=v1)
     if checkpoint.adaptation_plan is not None and all(one.name.startswith("decoder.") for one in misfits) and misfits:
         decoder = False  # nnssl pretrains an encoder: its decoder is often another one
-        found, misfits = rows(weights.expected, stored, names, channels, classes, decoder=False)
+        found, misfits = rows(weights.expected, stored, names, *parts, decoder=False)
     if choices.labels and not decoder:
         hint = "leave --label out, or --encoder-only" if choices.encoder_only else "leave --label out"
         raise UsageError("--label names a class, and no segmentation layers of the weights are taken", hint=hint)
@@ -192,9 +195,24 @@ def _are_same_kind(weights: Weights, choices: AdaptationChoices) -> bool:
     return bool(choices.old_labels) or len({*regions}) == 1
 
 
-def _classes(here: Sequence[str], old: Sequence[str] | None, choices: AdaptationChoices) -> tuple[PartSource, ...]:
+def _classes(
+    here: Sequence[str], old: Sequence[str] | None, choices: AdaptationChoices, initial: Collection[int]
+) -> tuple[PartSource, ...]:
+    """``initial`` are the places of classes that have nnU-Net's initial values in the weights: nothing is kept there.
+
+    Raises UsageError where such a class is chosen.
+    """
     _assert_names("--label", choices.labels, here, old)
-    return matched(here, old or (), choices.labels, "initialised")
+    parts = matched(here, old or (), choices.labels, "initialised")
+    chosen = {*map(str.casefold, choices.labels)}
+    for part in parts:
+        if part.source in initial and part.name.casefold() in chosen:
+            raise UsageError(
+                f"--label {part.name}={part.source_name}: the segmentation layers of {part.source_name} in the weights "
+                "have nnU-Net's initial values, from an earlier adaptation",
+                hint="leave --label out, or adapt the weights that the earlier adaptation began with",
+            )
+    return tuple(PartSource(part.name, "initialised") if part.source in initial else part for part in parts)
 
 
 def _assert_names(option: str, renamed: Mapping[str, str], here: Sequence[str], old: Sequence[str] | None) -> None:

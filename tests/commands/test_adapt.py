@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from plansguard.records.adaptation import classes_of_head
 from tests.support import checkpoints
 from tests.support.command import Done, run
 from tests.support.variants import place, put
@@ -319,3 +320,36 @@ def test_nnunet_is_needed_to_write(workspace: Path, monkeypatch: pytest.MonkeyPa
     done = run("adapt", "old.pth", "-d", "3", "-p", "nnUNetPlans", "-o", "adapted.pth")
     assert (done.code, "pip install 'plansguard[train]'" in done.err) == (2, True)
     assert not Path("adapted.pth").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "first", "kept", "others"),
+    [
+        ({"background": 0, "lesion": 1}, ("--encoder-only",), [], ["background", "lesion"]),
+        ({"background": 0, "whole": [1, 2], "core": 2}, (), [], ["background", "lesion"]),
+        ({"background": 0, "x": 1}, (), ["background"], ["lesion"]),
+        ({"background": 0, "x": 1}, ("--label", "lesion=x"), ["background", "lesion"], []),
+    ],
+)
+def test_initial_values_of_an_earlier_adaptation_are_not_kept(
+    workspace: Path, labels: Document, first: tuple[str, ...], kept: list[str], others: list[str]
+) -> None:
+    """The weights name these classes, and their record says that no training has made their layers."""
+    weights(workspace, labels=labels, regions_class_order=[1, 2])
+    record = adapt("--json", *first).json
+    weights(workspace, options={"plansguard_adaptation": record})
+    again = adapt("--json").json
+    classes = classes_of_head(again)
+    assert classes is not None
+    assert (classes.kept, classes.initial) == (kept, others)
+    decoder = {row["action"] for row in again["rows"] if row["name"].startswith("decoder.stages.")}
+    assert decoder == {"initialised" if "--encoder-only" in first else "kept"}
+    out = adapt().out.splitlines()
+    for name in (*kept, *others):
+        where = "nnU-Net's initial values" if name in others else "the weights, unchanged"
+        if kept and others and name in kept:
+            where = f"number 0 of the weights ({name})"
+        assert [line.split(maxsplit=1)[1] for line in out if line.startswith(f"{name} ")] == [where]
+        chosen = adapt("--label", f"{name}={name}")
+        assert chosen.code == (2 if name in others else 0)
+        assert (f"the segmentation layers of {name} in the weights have nnU-Net's" in chosen.err) is (name in others)

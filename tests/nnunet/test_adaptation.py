@@ -32,10 +32,15 @@ def network(channels: int = 1, heads: int = 2, *, residual: bool = False) -> Sha
 
 
 def planned(
-    expected: Stored, stored: Stored, channels: list[PartSource], classes: list[PartSource], **how: bool
+    expected: Stored,
+    stored: Stored,
+    *parts: list[PartSource],
+    decoder: bool = True,
+    before_v2: bool = False,
 ) -> dict[str, ParameterSource]:
     """The rows by name; every parameter of the network has one."""
-    found, misfits = rows(expected, stored, sources(stored), channels, classes, **how)
+    channels, classes = parts
+    found, misfits = rows(expected, stored, sources(stored), channels, classes, decoder=decoder, before_v2=before_v2)
     assert misfits == []
     assert [row.name for row in found] == [name for name, _ in counted_once(expected)]
     return {row.name: row for row in found}

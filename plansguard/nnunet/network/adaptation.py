@@ -6,7 +6,7 @@ the segmentation layers depend on the classes. All other parameters have to fit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from plansguard.core.text import times
@@ -108,12 +108,14 @@ def rows(
     classes: Sequence[PartSource],
     *,
     decoder: bool = True,
+    initial: Collection[str] = (),
     before_v2: bool = False,
 ) -> tuple[list[ParameterSource], list[ParameterMisfit]]:
     """A row for each parameter of the network, and the parameters that do not fit.
 
-    ``sources`` is that of renaming. Without ``decoder``, that of the weights is not used. ``before_v2`` is whether the
-    weights are of v1, whose transposed convolutions and segmentation layers have no bias.
+    ``sources`` is that of renaming. Without ``decoder``, that of the weights is not used. ``initial`` are
+    parameters that have nnU-Net's initial values in the weights. ``before_v2`` is whether the weights are of v1, whose
+    transposed convolutions and segmentation layers have no bias.
     """
     found: list[ParameterSource] = []
     misfits: list[ParameterMisfit] = []
@@ -121,7 +123,7 @@ def rows(
     for name, shape in counted_once(expected):
         source = sources.get(name)
         there = None if source is None else stored[source]
-        if not decoder and name.startswith("decoder."):
+        if name in initial or (not decoder and name.startswith("decoder.")):
             found.append(ParameterSource(name, shape, "initialised"))
         elif name == first and there is not None and _differ_along(shape, there, AXES["channels"]):
             found.append(_in_parts(name, shape, "channels", source, there, channels))
