@@ -19,6 +19,7 @@ from plansguard.migration.plan import plan as plan_migration
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.printed_commands import Word
 from plansguard.nnunet.workspace import Workspace
+from plansguard.records.adaptation import configuration_adapted_to
 from plansguard.rules import RULES
 from plansguard.rules.engine.helpers import free_name, migration_of
 from plansguard.rules.engine.run import run_rules
@@ -198,7 +199,8 @@ class _Fitting:
 
     def _chosen(self, plans: Plans) -> tuple[list[Configuration], str]:
         """The configurations to be judged, and the name that was looked for."""
-        name = self.wanted or self.checkpoint.configuration
+        adapted_to = configuration_adapted_to(self.checkpoint.adaptation)
+        name = self.wanted or adapted_to or self.checkpoint.configuration
         if name is None:
             return list(meant_for(self.checkpoint, plans.configurations)), f"{axes_of(self.checkpoint)}D configuration"
         chosen = [each for each in plans.configurations if each.name == name or self._inherits(plans, each, name)]

@@ -11,6 +11,7 @@ from plansguard.core.errors import Absent, known
 from plansguard.core.report import Severity
 from plansguard.nnunet import constants
 from plansguard.nnunet.intensity import DOUBTFUL_OVERLAP, FOREIGN_OVERLAP, ClippedRange
+from plansguard.records.adaptation import configuration_adapted_to
 from plansguard.subjects.documents import DatasetJson
 from plansguard.subjects.plans import Configuration
 from plansguard.subjects.weights import Weights
@@ -43,8 +44,9 @@ def differences(weights: Weights, workflow: str | None) -> list[InputDifference]
     """Every field in which the input of a run differs from what the network was trained with.
 
     ``workflow`` is that of the migration record: with ``finetune`` the input is meant to stay the same, so a warning
-    becomes an error; with ``graft`` spacing, normalization and reader are meant to be those of the dataset. Absent when
-    the checkpoint does not contain its plans. The severities: AR-06, NO-01, IO-01.
+    becomes an error; with ``graft`` spacing, normalization and reader are meant to be those of the dataset. Weights
+    that were adapted to the second stage of a cascade are meant for its spacing and patch. Absent when the checkpoint
+    does not contain its plans. The severities: AR-06, NO-01, IO-01.
     """
     theirs, ours = weights.theirs, weights.configuration
     result: list[InputDifference] = []
@@ -53,7 +55,18 @@ def differences(weights: Weights, workflow: str | None) -> list[InputDifference]
             result += compare(theirs, ours)
     with suppress(Absent):
         result += _channels(weights)
-    return [difference._replace(severity=_severity(difference, workflow)) for difference in result]
+    meant = ("spacing", "patch_size") if _are_adapted_to_stage(weights) else ()
+    return [
+        difference._replace(severity=Severity.INFO if difference.field in meant else _severity(difference, workflow))
+        for difference in result
+    ]
+
+
+def _are_adapted_to_stage(weights: Weights) -> bool:
+    """Whether these are weights of another configuration, adapted to this second stage of a cascade."""
+    checkpoint, name = weights.checkpoint, weights.configuration.name
+    is_second = weights.configuration.get("previous_stage") is not None
+    return is_second and checkpoint.configuration != name == configuration_adapted_to(checkpoint.adaptation)
 
 
 def _severity(difference: InputDifference, workflow: str | None) -> Severity:

@@ -202,8 +202,8 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
     CT ranges that overlap by less than 80 %, another transpose, preprocessor, reader, mask or network, a patch of less
     than half or more than twice the volume; otherwise for information. For plans that were migrated for fine-tuning a
     warning becomes an error, except for the patch, and for the reader, which a migration chooses by the dataset's
-    files. Grafted plans keep their own spacing, normalization and reader on purpose: for information. Plans
-    whose migration record was removed are not known as migrated: PG311 reports them.
+    files. For information: spacing, normalization and reader of grafted plans; spacing and patch of weights adapted to
+    the second stage of a cascade. Plans without their migration record are not known as migrated: PG311 reports them.
 
     Why it matters: the training runs to its end, and may be worse than the weights themselves, without a warning.
     nnU-Net compares names and shapes of parameters and nothing else. It is the most expensive mistake.

@@ -10,6 +10,7 @@ import pytest
 
 from plansguard.commands.check import check
 from plansguard.core.report import Finding, Report
+from plansguard.subjects.fit_result import PREPROCESS
 from tests.support import checkpoints
 from tests.support.command import run
 from tests.support.variants import place, put
@@ -107,3 +108,21 @@ def test_a_second_stage_of_another_workspace(workspace: Path) -> None:
     folder = place(workspace, CASCADE, "preprocessed").rename(workspace / CASCADE)
     report = check([folder], plans="nnUNetPlans", configuration="3d_cascade_fullres", weights=path)
     assert finding(report, "PG621").fix.startswith("train it without weights, as nnU-Net does: ")
+
+
+def test_weights_that_were_adapted_to_a_second_stage(workspace: Path) -> None:
+    """The stages of a cascade differ in their spacing, and no migration gives one the spacing of the other."""
+    plans, dataset_json = read(workspace, CASCADE, "nnUNetPlans"), read(workspace, CASCADE, "dataset")
+    stage = ("weights.pth", "-d", "5", "-p", "nnUNetPlans", "-c", "3d_cascade_fullres")
+    checkpoints.write(Path("weights.pth"), plans, dataset_json, "3d_lowres")
+    record = run("adapt", *stage, "--dry-run", "--json").json
+    options: Document = {
+        "parameters": checkpoints.shapes(plans, dataset_json, "3d_cascade_fullres"),
+        "plansguard_adaptation": record,
+    }
+    checkpoints.write(Path("weights.pth"), plans, dataset_json, "3d_lowres", **options)
+    saw = finding(check(datasets=["5"], configuration="3d_cascade_fullres", weights="weights.pth"), "PG625")
+    assert (str(saw.severity), saw.fix) == ("info", "nothing, if the difference is meant")
+    for configuration in ((), ("-c", "3d_cascade_fullres")):
+        (fitted,) = run("fit", *stage[:5], *configuration, "--json").json["results"]
+        assert (fitted["configuration"], fitted["outcome"]) == ("3d_cascade_fullres", PREPROCESS)
