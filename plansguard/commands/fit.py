@@ -19,7 +19,6 @@ from plansguard.migration.plan import plan as plan_migration
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.printed_commands import Word
 from plansguard.nnunet.workspace import Workspace
-from plansguard.records.adaptation import configuration_adapted_to
 from plansguard.rules import RULES
 from plansguard.rules.engine.helpers import free_name, migration_of
 from plansguard.rules.engine.run import run_rules
@@ -28,11 +27,11 @@ from plansguard.subjects.adaptation import adapting_command, lacks_common_channe
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.fit_result import ADAPT, IMPOSSIBLE, LOADS, MIGRATE, PREPROCESS, UNKNOWN, FitResult
-from plansguard.subjects.input_comparison import differences, permuted_channels
+from plansguard.subjects.input_comparison import differences, is_regained_by_migration, permuted_channels
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.pretraining import Pretraining, loading_into, usual_fold
 from plansguard.subjects.request import Progress, Request, tracked
-from plansguard.subjects.weights import Weights, axes_of, meant_for, plans_in
+from plansguard.subjects.weights import Weights, axes_of, meant_for, names_for, plans_in
 
 if TYPE_CHECKING:
     from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
@@ -85,7 +84,7 @@ def datasets_to_fit(
         present = ", ".join(each.identifier for each in datasets[0].plans) or "none"
         raise UsageError(f"{datasets[0].name} has no plans called {plans}", hint=f"its plans: {present}")
     names = {each.name for dataset in datasets for plans_ in dataset.judged_plans for each in plans_.configurations}
-    names |= {checkpoint.configuration} if checkpoint.configuration is not None else set()
+    names |= {*names_for(checkpoint)}
     near = None if configuration is None or configuration in names else nearest(configuration, sorted(names))
     if near:
         raise UsageError(f"no plans here have a configuration {configuration}", hint=f"did you mean {near}?")
@@ -199,12 +198,14 @@ class _Fitting:
 
     def _chosen(self, plans: Plans) -> tuple[list[Configuration], str]:
         """The configurations to be judged, and the name that was looked for."""
-        adapted_to = configuration_adapted_to(self.checkpoint.adaptation)
-        name = self.wanted or adapted_to or self.checkpoint.configuration
-        if name is None:
+        names = [self.wanted] if self.wanted is not None else names_for(self.checkpoint)
+        if not names:
             return list(meant_for(self.checkpoint, plans.configurations)), f"{axes_of(self.checkpoint)}D configuration"
-        chosen = [each for each in plans.configurations if each.name == name or self._inherits(plans, each, name)]
-        return chosen, name
+        for name in names:
+            chosen = [each for each in plans.configurations if each.name == name or self._inherits(plans, each, name)]
+            if chosen:
+                return chosen, name
+        return [], names[0]
 
     def _inherits(self, plans: Plans, configuration: Configuration, name: str) -> bool:
         """Whether this one was added to the plans: it inherits the network of the configuration of that name."""
@@ -231,9 +232,18 @@ class _Fitting:
             return FitResult(*place, UNKNOWN, reason, self._check(plans, name))
         rows = differences(weights, self.dataset.promised_input(plans))
         grave = [row for row in rows if row.severity is not Severity.INFO]
+        reason = "network, input and data agree"
+        if rows:  # a graft keeps its own spacing, for example
+            fields = ", ".join(dict.fromkeys(row.field for row in rows))
+            reason = f"network and data agree; what the weights saw differs, where it may, in {fields}"
         if grave:
             sides = [f"{row.field} {brief(row.saw)}, here {brief(row.feeds)}" for row in grave]
-            return self._by_migration(plans.identifier, name, f"they load, but saw {'; '.join(sides[:_NAMED])}")
+            reason = f"they load, but saw {'; '.join(sides[:_NAMED])}"
+            if is_regained_by_migration(weights):
+                return self._by_migration(plans.identifier, name, reason)
+            reason += f"; no migration gives {name} that input"
+            if any(row.severity is Severity.ERROR for row in grave):
+                return FitResult(*place, IMPOSSIBLE, reason, self._check(plans, name))
         stale = self._stale(plans, weights.configuration)
         if stale:
             has_data = known(lambda: self.dataset.data_folder(weights.configuration)) is not None
@@ -242,10 +252,6 @@ class _Fitting:
         fold = usual_fold(self.dataset)
         (training,) = pretraining.commands(self.dataset.name, name, plans.identifier, fold)
         command = printed_commands.chain(self.unpack, training)
-        reason = "network, input and data agree"
-        if rows:  # a graft keeps its own spacing, for example
-            fields = ", ".join(dict.fromkeys(row.field for row in rows))
-            reason = f"network and data agree; what the weights saw differs, where it may, in {fields}"
         return FitResult(*place, LOADS, reason, command)
 
     def _adapt(self, weights: Weights) -> str:

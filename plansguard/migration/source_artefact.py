@@ -13,8 +13,10 @@ from plansguard.documents import size_limits
 from plansguard.documents.file_names import CANONICAL_NAMES
 from plansguard.documents.json_document import JsonDocument
 from plansguard.documents.recognise import recognise
+from plansguard.nnunet import plans_diff
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
 from plansguard.subjects.external_plans import ExternalDataset, ExternalModel, ExternalPlans
+from plansguard.subjects.weights import names_for
 
 
 def external_dataset(path: Path, identifier: str | None) -> ExternalDataset:
@@ -45,11 +47,13 @@ def _from_plans(path: Path, document: JsonDocument) -> ExternalDataset:
 def _from_checkpoint(path: Path, checkpoint: Checkpoint) -> ExternalDataset:
     plans = trained_model.embedded_plans(checkpoint)
     dataset_json = trained_model.embedded_dataset_json(checkpoint)
+    written = plans_diff.configuration_names(plans.value)
     model = ExternalModel(
         folder=path,  # a plans.json beside a loose checkpoint may be that of another one
         trainer=checkpoint.trainer or "",
         plans_name=ExternalPlans(plans).identifier,
-        configuration=checkpoint.configuration or "",
+        # the one that the weights load into
+        configuration=next((name for name in names_for(checkpoint) if name in written), checkpoint.configuration or ""),
         weights=(path,),
     )
     return ExternalDataset(

@@ -57,12 +57,6 @@ def initial_values(record: Mapping[str, Any] | None) -> InitialValues:
     return InitialValues(frozenset(names), _initial_classes(adaptation))
 
 
-def configuration_adapted_to(record: Mapping[str, Any] | None) -> str | None:
-    """The configuration that weights were adapted to; None without a record, or for one that cannot be read."""
-    adaptation = _valid(record)
-    return None if adaptation is None else adaptation.to.configuration
-
-
 def _initial_classes(adaptation: AdaptationRecord) -> frozenset[int]:
     """The places of the classes whose segmentation layers have nnU-Net's initial values."""
     heads = [row for row in adaptation.rows if _HEAD in row.name]

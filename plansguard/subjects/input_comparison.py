@@ -11,7 +11,6 @@ from plansguard.core.errors import Absent, known
 from plansguard.core.report import Severity
 from plansguard.nnunet import constants
 from plansguard.nnunet.intensity import DOUBTFUL_OVERLAP, FOREIGN_OVERLAP, ClippedRange
-from plansguard.records.adaptation import configuration_adapted_to
 from plansguard.subjects.documents import DatasetJson
 from plansguard.subjects.plans import Configuration
 from plansguard.subjects.weights import Weights
@@ -44,8 +43,8 @@ def differences(weights: Weights, workflow: str | None) -> list[InputDifference]
     """Every field in which the input of a run differs from what the network was trained with.
 
     ``workflow`` is that of the migration record: with ``finetune`` the input is meant to stay the same, so a warning
-    becomes an error; with ``graft`` spacing, normalization and reader are meant to be those of the dataset. Weights
-    that were adapted to the second stage of a cascade are meant for its spacing and patch. Absent when the checkpoint
+    becomes an error; with ``graft`` spacing, normalization and reader are meant to be those of the dataset. Weights of
+    a first stage that were adapted to the second are meant for its spacing and patch. Absent when the checkpoint
     does not contain its plans. The severities: AR-06, NO-01, IO-01.
     """
     theirs, ours = weights.theirs, weights.configuration
@@ -63,10 +62,26 @@ def differences(weights: Weights, workflow: str | None) -> list[InputDifference]
 
 
 def _are_adapted_to_stage(weights: Weights) -> bool:
-    """Whether these are weights of another configuration, adapted to this second stage of a cascade."""
-    checkpoint, name = weights.checkpoint, weights.configuration.name
-    is_second = weights.configuration.get("previous_stage") is not None
-    return is_second and checkpoint.configuration != name == configuration_adapted_to(checkpoint.adaptation)
+    """Whether these are weights of the first stage of a cascade, adapted to this second one."""
+    name, following = weights.configuration.name, weights.theirs.get("next_stage")
+    return weights.checkpoint.adapted_to == name and name in (following if isinstance(following, list) else [following])
+
+
+def is_regained_by_migration(weights: Weights) -> bool:
+    """Whether the weights' own plans, migrated to this dataset, have a configuration with the input of their training.
+
+    They may have none for weights that were adapted to or from the second stage of a cascade. Absent as for
+    differences.
+    """
+    stages = {side.get("previous_stage") is None for side in (weights.theirs, weights.configuration)}
+    if len(stages) == 1:
+        return True
+    name, plans = weights.configuration.name, weights.theirs.plans
+    own = next((one for one in plans.configurations if one.name == name and one.is_usable), None)
+    if own is None:
+        return False
+    migrated = Weights(weights.checkpoint, own, weights.dataset_json)
+    return migrated.load and all(row.severity is Severity.INFO for row in differences(migrated, None))
 
 
 def _severity(difference: InputDifference, workflow: str | None) -> Severity:

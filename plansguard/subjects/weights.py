@@ -125,11 +125,20 @@ def plans_in(checkpoint: Checkpoint) -> Plans:
 def meant_for(checkpoint: Checkpoint, configurations: Iterable[Configuration]) -> tuple[Configuration, ...]:
     """The configurations that would load the weights.
 
-    The one of the same name, else those with the same number of axes, else all.
+    The one that they were adapted to, else the one that they were trained as, else those with the same number of axes,
+    else all.
     """
     every = tuple(configurations)
-    same = tuple(configuration for configuration in every if configuration.name == checkpoint.configuration)
-    return same or with_axes(every, axes_of(checkpoint)) or every
+    named = (tuple(one for one in every if one.name == name) for name in names_for(checkpoint))
+    return next(filter(None, named), ()) or with_axes(every, axes_of(checkpoint)) or every
+
+
+def names_for(checkpoint: Checkpoint) -> list[str]:
+    """The names of the configuration that weights were adapted to, and of the one that they were trained as.
+
+    Fewer where one is not known. The network of the first is that of the weights.
+    """
+    return [*dict.fromkeys(filter(None, (checkpoint.adapted_to, checkpoint.configuration)))]
 
 
 def axes_of(checkpoint: Checkpoint) -> int | None:

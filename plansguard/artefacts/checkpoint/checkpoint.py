@@ -87,6 +87,13 @@ class Checkpoint(Contents):
         return path if isinstance(path, str) else None
 
     @property
+    def adapted_to(self) -> str | None:
+        """The configuration that ``plansguard adapt`` made the weights for, by their record; None for other weights."""
+        target = (self.adaptation or {}).get("to")
+        name = target.get("configuration") if isinstance(target, dict) else None
+        return name if isinstance(name, str) else None
+
+    @property
     def on_cuda(self) -> bool:
         """Whether nnU-Net cannot load it as pretrained weights without a GPU: it passes no map_location."""
         return any(location.startswith("cuda") for location in self.locations)

@@ -18,6 +18,7 @@ from plansguard.rules.pg6_weights.remedies import (
     fine_tuning,
     migration,
     other_channels,
+    without_migration,
     without_mirroring,
 )
 from plansguard.subjects.dataset import Dataset
@@ -25,7 +26,6 @@ from plansguard.subjects.plans import Plans
 from plansguard.training.trainer_name import keeps_head
 
 if TYPE_CHECKING:
-    from plansguard.subjects.input_comparison import InputDifference
     from plansguard.subjects.weights import Weights
 
 #: Names of structures that have a mirror image, which only a network trained without mirroring distinguishes.
@@ -202,14 +202,15 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
     CT ranges that overlap by less than 80 %, another transpose, preprocessor, reader, mask or network, a patch of less
     than half or more than twice the volume; otherwise for information. For plans that were migrated for fine-tuning a
     warning becomes an error, except for the patch, and for the reader, which a migration chooses by the dataset's
-    files. For information: spacing, normalization and reader of grafted plans; spacing and patch of weights adapted to
-    the second stage of a cascade. Plans without their migration record are not known as migrated: PG311 reports them.
+    files. For information: spacing, normalization and reader of grafted plans; spacing and patch of weights of a
+    cascade's first stage, adapted to its second. Plans without their migration record are not known as migrated: PG311
+    reports them.
 
     Why it matters: the training runs to its end, and may be worse than the weights themselves, without a warning.
     nnU-Net compares names and shapes of parameters and nothing else. It is the most expensive mistake.
 
     How to fix: use the weights' plans, preprocess with them, train with `-p`. Where the patch alone differs, that of
-    the weights is enough.
+    the weights is enough. To the second stage of a cascade, adapt weights of the configuration that it inherits from.
 
     Example: MR data, z-scored, for weights that were trained on CT, clipped.
 
@@ -229,7 +230,7 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
             severity=worst,
             changed=[place_of_field(row.field, configuration) for row in gravest],
             fields=listed([row.field for row in gravest]),
-            fix=_without_migration(rows, worst),
+            fix=without_migration(weights, rows, worst),
             migrate=migration(dataset, weights),
             table=table,
         )
@@ -398,7 +399,7 @@ def _fitting_plans(dataset: Dataset, weights: Weights) -> list[Plans]:
 
     None are needed where these plans do, or are grafted.
     """
-    from plansguard.subjects.weights import plans_in
+    from plansguard.subjects.weights import names_for, plans_in
 
     theirs, name = known(lambda: plans_in(weights.checkpoint)), weights.checkpoint.configuration
     ours = weights.configuration.plans
@@ -406,7 +407,8 @@ def _fitting_plans(dataset: Dataset, weights: Weights) -> list[Plans]:
         return []
     if not _differing_fields(theirs, ours, name):
         return []
-    others = [plans for plans in dataset.plans if plans.path != ours.path and not plans.problems]
+    needed, every = names_for(weights.checkpoint)[0], dataset.plans
+    others = [plans for plans in every if plans.path != ours.path and not plans.problems and needed in plans.written]
     same = [plans for plans in others if not _differing_fields(theirs, plans, name)]
     if same or weights.load:
         return same
@@ -419,18 +421,6 @@ def _serve_as_they_are(dataset: Dataset, weights: Weights) -> bool:
 
     rows = differences(weights, dataset.promised_input(weights.configuration.plans)) if weights.load else None
     return rows is not None and all(row.severity is Severity.INFO for row in rows)
-
-
-def _without_migration(rows: list[InputDifference], worst: Severity) -> str | None:
-    """Return the fix of differences that need no other plans; None where they do. The patch decides no data."""
-    if worst is Severity.INFO:
-        return "nothing, if the difference is meant"
-    # A migration leaves the names of channels, and chooses the reader by the dataset's files.
-    of_plans = [row for row in rows if row.field not in ("channel_names", "image_reader_writer")]
-    if [row.field for row in of_plans] == ["patch_size"]:
-        same = f"set patch_size to {_cell(of_plans[0].saw)}"
-        return f"for the same input: {same}; if the difference is meant, accept it in plansguard.json"
-    return None
 
 
 def _cell(value: object) -> str:

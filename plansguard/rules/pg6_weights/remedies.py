@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from plansguard.core import disk
-from plansguard.core.text import listed
+from plansguard.core.report import Severity
+from plansguard.core.text import brief, listed
 from plansguard.records.adaptation import classes_of_head
 from plansguard.rules.engine.helpers import is_in_place, migration_of
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Plans
 
 if TYPE_CHECKING:
+    from plansguard.subjects.input_comparison import InputDifference
     from plansguard.subjects.weights import Weights
 
 #: nnU-Net's trainer that does not mirror.
 _NO_MIRRORING = "nnUNetTrainerNoMirroring"
 _OF_OTHER_CHANNELS = "use weights with the same channels in the same order, or leave channels out of the dataset"
+_ACCEPT = "if the difference is meant, accept it in plansguard.json"
 _OF_SECOND_STAGE = (
     "train it without weights, as nnU-Net does: its input has the labels of the previous stage as well; "
     "or use weights of a second stage with the same channels and labels"
@@ -26,9 +29,10 @@ _OF_SECOND_STAGE = (
 def fine_tuning(dataset: Dataset, weights: Weights, plans: Plans, trainer: str | None = None) -> str:
     """The command that fine-tunes the weights with these plans, by a trainer like theirs or like ``trainer``."""
     from plansguard.subjects.pretraining import Pretraining, usual_fold
+    from plansguard.subjects.weights import names_for
 
     pretraining = Pretraining(weights.checkpoint.path, trainer or weights.checkpoint.trainer)
-    name = weights.checkpoint.configuration or weights.configuration.name
+    name = next(iter(names_for(weights.checkpoint)), weights.configuration.name)
     fold = dataset.request.fold or usual_fold(dataset)
     return next(pretraining.commands(dataset.name, name, plans.identifier, fold, dataset.request.device))
 
@@ -59,6 +63,34 @@ def other_channels(dataset: Dataset, weights: Weights) -> str:
         return others
     command = adapting_command(weights, dataset, weights.checkpoint.path)
     return f"adapt the weights first: {command}" if command else others
+
+
+def without_migration(weights: Weights, rows: list[InputDifference], worst: Severity) -> str | None:
+    """The fix of differences that need no other plans, or that none remove; None where migrated plans remove them.
+
+    The patch decides no data.
+    """
+    if worst is Severity.INFO:
+        return "nothing, if the difference is meant"
+    # A migration leaves the names of channels, and chooses the reader by the dataset's files.
+    of_plans = [row for row in rows if row.field not in ("channel_names", "image_reader_writer")]
+    if [row.field for row in of_plans] == ["patch_size"]:
+        return f"for the same input: set patch_size to {brief(of_plans[0].saw)}; {_ACCEPT}"
+    return _other_stage(weights)
+
+
+def _other_stage(weights: Weights) -> str | None:
+    """What to do with weights adapted to or from a second stage; None where migrated plans have their input."""
+    from plansguard.subjects.input_comparison import is_regained_by_migration
+
+    if is_regained_by_migration(weights):
+        return None
+    ours, parent = weights.configuration, weights.configuration.get("inherits_from")
+    inherited = next((one for one in ours.plans.usable_configurations if one.name == parent), None)
+    if inherited is None or inherited.get("spacing") != ours.get("spacing"):
+        return f"no migration gives {ours.name} the input of {weights.theirs.name}; {_ACCEPT}"
+    adapted = f"adapt weights of {parent} of these plans with -c {ours.name}"
+    return f"for the same input: {adapted}, as {parent} has this input; {_ACCEPT}"
 
 
 def adapted_head(weights: Weights) -> dict[str, Any]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plansguard.commands.check import check
-from plansguard.core.report import Finding, Report
+from plansguard.core.report import Finding, Report, Severity
 from plansguard.subjects.fit_result import PREPROCESS
 from tests.support import checkpoints
 from tests.support.command import run
+from tests.support.data_folders import DATA, preprocessed
 from tests.support.variants import place, put
 from tests.support.weights import CASCADE, CT, LABELS
 
@@ -20,6 +22,7 @@ Document = dict[str, Any]
 
 pytestmark = pytest.mark.workspace(CT, CASCADE, chdir=True)
 
+SECOND = "3d_cascade_fullres"
 THREE = {"background": 0, "tumour": 1, "cyst": 2}
 AGAIN = "nothing: they are learned again within a few epochs; a training in steps with --keep-head begins with "
 NONE_KEPT = "which begin with initial values: the adaptation of the weights kept no class"
@@ -126,3 +129,80 @@ def test_weights_that_were_adapted_to_a_second_stage(workspace: Path) -> None:
     for configuration in ((), ("-c", "3d_cascade_fullres")):
         (fitted,) = run("fit", *stage[:5], *configuration, "--json").json["results"]
         assert (fitted["configuration"], fitted["outcome"]) == ("3d_cascade_fullres", PREPROCESS)
+
+
+def adapted_to_second_stage(
+    workspace: Path, configuration: str, change: Document | None = None, *, next_stage: bool = True
+) -> Path:
+    """Weights of a first stage, or of a configuration that is none, adapted to the second stage of this dataset."""
+    plans, dataset_json = read(workspace, CT, "nnUNetPlans"), read(workspace, CT, "dataset")
+    first = {"data_identifier": "nnUNetPlans_3d_lowres", "spacing": [3.0, 2.4, 2.4], "next_stage": SECOND}
+    plans["configurations"] |= {
+        "3d_lowres": {"inherits_from": "3d_fullres", **first},
+        SECOND: {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
+    }
+    place(workspace, CT, "preprocessed/nnUNetPlans.json").write_text(json.dumps(plans))
+    preprocessed(DATA)(workspace, CT)
+    plans["configurations"]["3d_fullres"].update(change or {})
+    if not next_stage:
+        del plans["configurations"]["3d_lowres"]["next_stage"]
+    checkpoints.write(workspace / "old.pth", plans, dataset_json, configuration)
+    to = ("-d", "2", "-p", "nnUNetPlans", "-c", SECOND)
+    record = run("adapt", "old.pth", *to, "--dry-run", "--json").json
+    parameters = checkpoints.shapes(plans, dataset_json, SECOND)
+    options: Document = {"parameters": parameters, "plansguard_adaptation": record}
+    return checkpoints.write(Path("weights.pth"), plans, dataset_json, configuration, **options)
+
+
+def judged_for_second_stage(weights: Path) -> list[Finding]:
+    """The findings about these weights; they are judged for no other configuration than the second stage."""
+    report = check(datasets=["2"], plans="nnUNetPlans", weights=weights)
+    assert [one.configuration for one in report.findings if one.code == "PG628"] in ([SECOND], [])
+    return [one for one in report.findings if one.code.startswith("PG62") and one.code != "PG628"]
+
+
+def fitted(*options: str) -> list[tuple[str, str, str]]:
+    results = run("fit", "weights.pth", "-d", "2", "-p", "nnUNetPlans", "--json", *options).json["results"]
+    return [(one["configuration"], one["outcome"], one["reason"]) for one in results]
+
+
+@pytest.mark.parametrize("options", [(), ("-c", SECOND)])
+@pytest.mark.parametrize("is_first_stage", [True, False])
+def test_a_second_stage_whose_input_no_migration_gives(
+    workspace: Path, options: tuple[str, ...], is_first_stage: bool
+) -> None:
+    """The stages of a cascade differ in their spacing. Weights of another cascade load, and no command is refused."""
+    (finding,) = judged_for_second_stage(adapted_to_second_stage(workspace, "3d_lowres", next_stage=is_first_stage))
+    ((configuration, outcome, reason),) = fitted(*options)
+    assert (finding.code, configuration, outcome) == ("PG625", SECOND, "loads")
+    migrated = run("migrate", "-s", "weights.pth", "-t", "2", "-tp", "Moved", "--dry-run")
+    assert "PG621" not in migrated.out
+    if is_first_stage:
+        assert (finding.severity, finding.fix) == (Severity.INFO, "nothing, if the difference is meant")
+        assert migrated.code == 0
+        return
+    assert finding.severity == Severity.WARNING
+    assert finding.fix == (
+        "for the same input: adapt weights of 3d_fullres of these plans with -c 3d_cascade_fullres, as 3d_fullres has "
+        "this input; if the difference is meant, accept it in plansguard.json"
+    )
+    assert re.fullmatch("they load, but saw spacing .*; no migration gives 3d_cascade_fullres that input", reason)
+
+
+def test_a_second_stage_with_the_input_of_its_weights(workspace: Path) -> None:
+    assert judged_for_second_stage(adapted_to_second_stage(workspace, "3d_fullres")) == []
+    assert fitted() == [(SECOND, "loads", "network, input and data agree")]
+    moved = run("migrate", "-s", "weights.pth", "-t", "2", "-tp", "Moved")
+    assert (moved.code, "nnUNetv2_train 2 3d_cascade_fullres 0 -p Moved" in moved.out) == (0, True)
+
+
+def test_a_second_stage_whose_input_a_migration_gives_back(workspace: Path) -> None:
+    weights = adapted_to_second_stage(workspace, "3d_fullres", {"spacing": [3.0, 0.9, 0.9]})
+    findings = {one.code: one for one in judged_for_second_stage(weights)}
+    fix = findings["PG625"].fix
+    command = "plansguard migrate -s weights.pth -t 2 -tp PretrainPlans"
+    assert fix.startswith(f"for the same input: {command}, then")
+    assert [outcome for _, outcome, _ in fitted()] == ["migrate first"]
+    assert run(*command.split()[1:]).code == 0
+    findings = {one.code: one for one in judged_for_second_stage(weights)}
+    assert "plansguard gate -- nnUNetv2_train 2 3d_cascade_fullres 0 -p PretrainPlans" in findings["PG624"].fix
