@@ -1,6 +1,6 @@
 """What a branch brings: the findings of now without those of the same documents at a git revision.
 
-Data, weights and results are those on disk both times. A document that git ignores is the same as now.
+Data, weights, results and settings are those on disk both times. A document that git ignores is the same as now.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from plansguard.subjects.documents import DatasetJson
 
 #: What identifies a finding: its file and its fingerprint.
 Key = tuple[str, str]
+#: How the codes of findings about the settings begin.
+_OF_SETTINGS = "PG9"
 #: Part of the lines that two files share, from which on one is the other under a new name.
 _SIMILAR = 0.5
 
@@ -35,10 +37,10 @@ def compared(report: Report, revision: str, judge: Callable[[Callable[[Dataset],
     """
     earlier = Earlier(revision)
     before = judge(earlier.dataset)
-    counts = Counter(earlier.key_of(finding) for finding in before.findings if not finding.incomplete)
+    counts = Counter(earlier.key_of(finding) for finding in before.findings if earlier.had(finding))
     left = counts - Counter(map(_key, report.findings))
     gone = [cause.finding for cause in before.causes if left[earlier.key_of(cause.finding)] > 0]
-    absent = tuple(_entry(finding) for finding in gone if not finding.incomplete)
+    absent = tuple(_entry(finding) for finding in gone if earlier.had(finding))
     return replace(with_known(report, counts, _key), compared=Comparison(revision, is_revision=True, absent=absent))
 
 
@@ -68,6 +70,27 @@ class Earlier:
         path = finding.location.path
         at = finding.location._replace(path=self._renamed.get(path, path))
         return _key(replace(finding, location=at))
+
+    def had(self, finding: Finding) -> bool:
+        """Whether what the rules found in the documents of then was a finding then.
+
+        The settings are those of now: that one of their entries matches nothing then is a finding of then only if they
+        are the same.
+        """
+        if finding.incomplete:
+            return False
+        return not finding.code.startswith(_OF_SETTINGS) or self._is_unchanged(Path(finding.location.path))
+
+    def _is_unchanged(self, path: Path) -> bool:
+        """Whether a file had the same content; also one that is in no repository, or that git ignores."""
+        try:
+            digest = self._files(path.parent).get(path.name)
+        except PlansguardError:
+            return True
+        if digest is None:
+            return path.name in git_revisions.ignored_in(path.parent, [path.name])
+        raw = _content(path)
+        return raw is not None and git_revisions.has_digest(raw, digest)
 
     def _contents(self, folder: Path, entries: disk.Entries) -> tuple[dict[str, bytes], dict[str, str]]:
         """The JSON files of a folder then, by the names of then, and the names that some of them have now."""

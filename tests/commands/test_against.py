@@ -19,6 +19,11 @@ pytestmark = [pytest.mark.deep, pytest.mark.skipif(shutil.which("git") is None, 
 
 DATASET = "Dataset002_FinetuneCT"
 OTHER = ("2d", [70, 70])
+#: Settings that accept BROKEN, by the kind of their file.
+IGNORING = {
+    ".json": json.dumps({"ignore": [{"rule": "PG101", "reason": "on purpose"}]}),
+    ".toml": '[[tool.plansguard.ignore]]\nrule = "PG101"\nreason = "on purpose"\n',
+}
 
 
 @pytest.fixture(autouse=True)
@@ -174,6 +179,29 @@ def test_settings_of_now_apply() -> None:
     assert check().code == 0
     save("plansguard.json", {})
     assert counts() == {"new": 2, "known": 1, "gone": 0}
+
+
+@pytest.mark.parametrize("name", ["plansguard.json", "pyproject.toml"])
+def test_entries_that_match_nothing(name: str) -> None:
+    """With the documents of then alone, an entry that a branch brings matches nothing: that was no finding then."""
+    save("P.json", plans())
+    commit()
+    Path(name).write_text(IGNORING[Path(name).suffix])
+    assert counts() == {"new": 1, "known": 0, "gone": 0}
+    save("P.json", plans(BROKEN))
+    assert counts() == {"new": 0, "known": 0, "gone": 0}
+    save("P.json", plans())
+    commit()
+    assert counts() == {"new": 0, "known": 1, "gone": 0}
+
+
+def test_entries_of_ignored_settings() -> None:
+    """As all that git ignores, the settings are taken for the same as then."""
+    Path(".gitignore").write_text("mine.json\n")
+    Path("mine.json").write_text(IGNORING[".json"])
+    save("P.json", plans())
+    commit()
+    assert counts("--settings", "mine.json") == {"new": 0, "known": 1, "gone": 0}
 
 
 def test_baseline_of_the_settings() -> None:
