@@ -130,9 +130,7 @@ def adapt(
         for message in messages:
             print_line(message)
         if to is not None and not dry_run:
-            first, *others = commands.next_commands(task, to)
-            keeping = "# or with the segmentation layers of the classes that were kept:"
-            print_next([first, *(line for command in others for line in (keeping, command))])
+            print_next(commands.next_commands(task, to))
 
 
 def _assert_output(to: Path | None, *, dry_run: bool, force: bool) -> None:

@@ -24,20 +24,30 @@ from plansguard.documents.recognise import is_adaptation_record
 from plansguard.migration.files import keep_copy
 from plansguard.nnunet import printed_commands, runtime
 from plansguard.nnunet.network.adaptation import ParameterSource
+from plansguard.nnunet.network.parameters import Shapes
 from plansguard.nnunet.workspace import Workspace
 from plansguard.records.adaptation import SCHEMA, record_path
 from plansguard.records.recorded_documents import WEIGHTS
 from plansguard.rules.engine.helpers import migration_of
-from plansguard.subjects.adaptation import Adaptation, AdaptationChoices, AdaptedDocuments, adaptation_of, documents_of
+from plansguard.subjects.adaptation import (
+    Adaptation,
+    AdaptationChoices,
+    AdaptedDocuments,
+    adaptation_of,
+    assert_suitable,
+    documents_of,
+)
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import configuration_of, dataset_in, dataset_of, plans_of
-from plansguard.subjects.plans import Plans
+from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.pretraining import Pretraining, as_file, usual_fold
 from plansguard.subjects.weights import Weights, plans_in
 from plansguard.training.trainer_name import keeping_head
 
 #: Kinds of checkpoints whose parameters can be those of a U-Net.
 _KINDS = ("nnunet-v2", "nnunet-v1", "nnssl", "state-dict")
+#: Before the migration of plans for 2D images to 3D images, or the reverse.
+_REFUSED = "# the plans of the weights are not for such images: this is refused (PG415) unless it is accepted"
 
 
 class AdaptationTask(NamedTuple):
@@ -74,6 +84,7 @@ def task_of(
     try:
         named = known(lambda: subject.dataset_json) or subject.raw_dataset_json  # planning copies it from there
         weights = Weights(checkpoint, configuration_of(own, name), named)
+        assert_suitable(weights, subject)
         adaptation = adaptation_of(weights, choices)
     except Absent as absent:
         raise UsageError(absent.reason, hint=f"see {printed_commands.check(subject.name, plans=plans)}") from absent
@@ -254,16 +265,40 @@ def write(task: AdaptationTask, record: dict[str, Any], output: Path, *, force: 
 def next_commands(task: AdaptationTask, output: Path) -> list[str]:
     """The command that trains with the adapted weights; before that, their plans have to come to the dataset.
 
-    Where classes were kept, also the one that begins with their segmentation layers.
+    Where classes were kept, also the one that begins with their segmentation layers. Lines with # are comments.
     """
-    if task.plans is None:
-        return [migration_of(str(output), task.dataset)]
+    receiving = task.weights.configuration if task.plans is not None else None
+    if receiving is None:
+        if not _are_of_other_images(task):
+            return [migration_of(str(output), task.dataset)]
+        receiving = _same_network(task)
+        if receiving is None:
+            return [_REFUSED, migration_of(str(output), task.dataset)]
     pretraining = Pretraining(output, task.checkpoint.trainer)
-    place = task.dataset.name, task.weights.configuration.name, usual_fold(task.dataset)
-    trainers = [pretraining.fine_tuning_trainer]
-    trainers += [keeping_head(trainer) for trainer in trainers if task.adaptation.keeps_classes]
-    train, plans = printed_commands.train, task.plans
-    return [train(*place, plans=plans, trainer=trainer, weights=output) for trainer in trainers]
+    place, plans = (task.dataset.name, receiving.name, usual_fold(task.dataset)), receiving.plans.identifier
+    trainer = pretraining.fine_tuning_trainer
+    commands: list[str] = [printed_commands.train(*place, plans=plans, trainer=trainer, weights=output)]
+    if task.adaptation.keeps_classes:
+        commands.append("# or with the segmentation layers of the classes that were kept:")
+        commands.append(printed_commands.train(*place, plans=plans, trainer=keeping_head(trainer), weights=output))
+    return commands
+
+
+def _are_of_other_images(task: AdaptationTask) -> bool:
+    """Whether the plans of the weights are for 2D images and the dataset has 3D images, or the reverse."""
+    theirs = known(lambda: task.weights.configuration.plans.are_for_flat_images())
+    ours = known(lambda: task.dataset.fingerprint.valid.is_flat)
+    return None not in (theirs, ours) and theirs != ours
+
+
+def _same_network(task: AdaptationTask) -> Configuration | None:
+    """The first configuration of the dataset's own plans that loads the adapted weights."""
+    every = (one for plans in task.dataset.plans for one in plans.usable_configurations)
+    return next((one for one in every if _parameters(task, one) == task.weights.expected), None)
+
+
+def _parameters(task: AdaptationTask, configuration: Configuration) -> Shapes | None:
+    return known(lambda: Weights(task.checkpoint, configuration, task.weights.dataset_json).expected)
 
 
 def _content(

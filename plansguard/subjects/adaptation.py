@@ -234,6 +234,21 @@ def _assert_names(option: str, renamed: Mapping[str, str], here: Sequence[str], 
                 )
 
 
+def assert_suitable(weights: Weights, dataset: Dataset) -> None:
+    """Raise UsageError for a 3D network and 2D images: no plans of the dataset have one, and none can come to it.
+
+    A 2D network suits 3D images, slice by slice.
+    """
+    if not known(lambda: dataset.fingerprint.valid.is_flat):
+        return
+    axes = {len(one.get("patch_size", ())) for plans in dataset.plans for one in plans.usable_configurations}
+    if len(weights.configuration.get("patch_size", ())) == 3 and 3 not in axes:
+        raise UsageError(
+            f"the network of {weights.configuration.name} is for 3D images, and {dataset.name} has 2D images",
+            hint="nothing could be trained with the adapted weights; use weights of a 2d configuration",
+        )
+
+
 def adapting_command(weights: Weights, dataset: Dataset, path: Word) -> str:
     """The command that adapts the weights at ``path`` to their configuration, or to the dataset with their own plans.
 
@@ -272,6 +287,7 @@ def lacks_common_channel(weights: Weights, dataset: Dataset) -> bool:
 
 def _is_adaptable(weights: Weights, dataset: Dataset, new_channels: Filling = "zero") -> bool:
     try:
+        assert_suitable(weights, dataset)
         adaptation = adaptation_of(weights, AdaptationChoices(new_channels))
         documents_of(weights, adaptation, dataset)  # raises without the intensities of a new channel
     except (UsageError, Absent):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import struct
 from math import nan
@@ -10,12 +11,15 @@ from typing import Any
 
 import pytest
 
+from plansguard.commands.adapt import next_commands, task_of
 from plansguard.records.adaptation import classes_of_head
+from plansguard.subjects.adaptation import AdaptationChoices
 from tests.support import checkpoints
 from tests.support.command import Done, run
 from tests.support.variants import place, put
 
 CT, MR = "Dataset002_FinetuneCT", "Dataset003_TwoChannelMR"
+SLIDES, PRETRAINED = "Dataset004_Slides2D", "Dataset001_PretrainCT"
 PLANS = ("-d", "3", "-p", "nnUNetPlans", "--dry-run")
 FIRST = "encoder.stages.0.0.convs.0.conv.weight"
 Document = dict[str, Any]
@@ -353,3 +357,43 @@ def test_initial_values_of_an_earlier_adaptation_are_not_kept(
         chosen = adapt("--label", f"{name}={name}")
         assert chosen.code == (2 if name in others else 0)
         assert (f"the segmentation layers of {name} in the weights have nnU-Net's" in chosen.err) is (name in others)
+
+
+@pytest.mark.workspace(SLIDES, PRETRAINED, chdir=True)
+def test_a_3d_network_is_not_adapted_to_2d_images(workspace: Path) -> None:
+    """No plans of 2D images have such a network, and its own cannot be migrated there."""
+    weights(workspace, PRETRAINED)
+    averaged = ("--new-channels", "averaged", "--dry-run")
+    done = run("adapt", "old.pth", "-d", "4", *averaged)
+    assert done.code == 2
+    assert "the network of 3d_fullres is for 3D images, and Dataset004_Slides2D has 2D images" in done.err
+    fitted = run("fit", "old.pth", "-d", "4", "--json").json["results"]
+    assert {one["outcome"] for one in fitted} == {"impossible"}
+    assert run("adapt", "old.pth", "-d", "4", "-c", "2d", *averaged).err.startswith("plansguard: the networks differ")
+    moved = json.loads(place(workspace, PRETRAINED, "preprocessed/nnUNetPlans.json").read_bytes())
+    place(workspace, SLIDES, "preprocessed/Moved.json").write_text(json.dumps(moved))
+    assert run("adapt", "old.pth", "-d", "4", *averaged).code == 0  # somebody wants to train it
+
+
+@pytest.mark.workspace(SLIDES, PRETRAINED, chdir=True)
+@pytest.mark.parametrize("same_network", [True, False])
+def test_what_is_next_for_a_2d_network_and_3d_images(workspace: Path, same_network: bool) -> None:
+    """The plans of the weights are refused there: a 2d configuration with their network is what trains them."""
+    plans, dataset_json, ours = (
+        json.loads(place(workspace, dataset, f"preprocessed/{name}.json").read_bytes())
+        for dataset, name in ((SLIDES, "nnUNetPlans"), (SLIDES, "dataset"), (PRETRAINED, "nnUNetPlans"))
+    )
+    architecture = copy.deepcopy(ours["configurations"]["2d"]["architecture"])
+    if not same_network:
+        architecture["arch_kwargs"]["features_per_stage"][0] = 16
+    plans["configurations"]["2d"]["architecture"] = architecture
+    checkpoints.write(Path("old.pth"), plans, dataset_json, "2d")
+    task = task_of(Path("old.pth"), "1", None, None, AdaptationChoices("averaged"))
+    lines = next_commands(task, Path("adapted.pth"))
+    if same_network:
+        assert lines[0].startswith("plansguard gate -- nnUNetv2_train 1 2d 0 -p nnUNetPlans ")
+        return
+    assert lines == [
+        "# the plans of the weights are not for such images: this is refused (PG415) unless it is accepted",
+        "plansguard migrate -s adapted.pth -t 1 -tp PretrainPlans",
+    ]

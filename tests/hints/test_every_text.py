@@ -21,6 +21,7 @@ from tests.support.typed_commands import state_of
 
 #: Functions whose commands need another state than files, options and variables, and what tests them.
 ELSEWHERE = {
+    "plansguard/commands/adapt.py:next_commands": "after an adaptation: tests/commands/test_adapt_nnunet.py",
     "plansguard/commands/train.py:next_commands": "after a training: tests/commands/test_printed_trainings.py",
     "plansguard/commands/train.py:_prediction": "after a training: tests/commands/test_printed_trainings.py",
     "plansguard/commands/finetune/training.py:_finished": "after a training: tests/commands/test_finetune_hostile.py",
