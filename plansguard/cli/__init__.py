@@ -29,7 +29,9 @@ _INTERRUPTED, _BROKEN_PIPE = 128 + 2, 128 + 13
 
 #: Errors of a write to a stream that is open, which has no name.
 _UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-#: Errors of a process, a thread or a file that cannot be had.
+#: What Python raises where a thread cannot be had: it has no number.
+_NO_THREAD = "can't start new thread"
+#: Errors of a process or a file that cannot be had.
 _LIMITS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 _AT_THIS_PLACE = "check this place, its permissions and its space; then try again"
 _NO_MORE = "free memory or end other processes, check the limits that `ulimit -a` shows; then try again"
@@ -147,7 +149,7 @@ def _run() -> None:
         sys.exit(answer())
     try:
         _assert_current_folder()
-        build_app(sys.argv[1:])(prog_name="plansguard")
+        _run_command()
     except (PlansguardError, OSError, ImportError) as error:
         if isinstance(error, BrokenPipeError):
             sys.exit(_BROKEN_PIPE)
@@ -166,6 +168,18 @@ def _run() -> None:
             error = PlansguardError(reason, hint=hint)
         show_error(error)
         sys.exit(2)
+
+
+def _run_command() -> None:
+    """Run the command; OSError where Python has no memory or thread for it, which it reports by other exceptions."""
+    try:
+        build_app(sys.argv[1:])(prog_name="plansguard")
+    except MemoryError:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from None
+    except RuntimeError as error:
+        if str(error) != _NO_THREAD:
+            raise
+        raise OSError(errno.EAGAIN, "no thread can be started") from None
 
 
 def _flushed(code: str | int | None) -> str | int | None:

@@ -111,12 +111,14 @@ def progress_bar(label: str, *, shown: bool = True) -> Iterator[ProgressLine]:
             line.tick(time.monotonic())
 
     thread = threading.Thread(target=write, name="progress", daemon=True)
-    thread.start()
+    with suppress(RuntimeError):  # no thread can be had, at the limit of processes: the work goes on without the line
+        thread.start()
     try:
         yield line
     finally:
         ended.set()
-        thread.join()
+        if thread.ident is not None:
+            thread.join()
         line.clear()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from threading import Thread
 from typing import NoReturn
 
 import pytest
@@ -67,3 +68,31 @@ def test_a_process_or_file_that_cannot_be_had(number: int, monkeypatch: pytest.M
     done = run("check")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"plansguard: {os.strerror(number)}\n  free memory or end other processes")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(MemoryError(), os.strerror(errno.ENOMEM)), (RuntimeError("can't start new thread"), "no thread can be started")],
+)
+def test_memory_or_a_thread_that_cannot_be_had(error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def limited(arguments: list[str]) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr("plansguard.cli.build_app", limited)
+    done = run("check")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"plansguard: {reason}\n  free memory or end other processes")
+
+
+@pytest.mark.workspace(CT, chdir=True)
+@pytest.mark.usefixtures("workspace")
+@pytest.mark.parametrize("words", [("check",), ("status",), ("report", "-o", "pages")])
+def test_a_command_where_no_thread_can_be_started(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the limit of processes of a user or a container: the progress is not shown, and no GPU is known."""
+    expected = run(*words)
+
+    def limited(thread: Thread) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", limited)
+    assert run(*words) == expected

@@ -122,8 +122,9 @@ def _output(program: str) -> str:
 
     # In a thread that may be abandoned: where a driver hangs, its program cannot even be killed.
     thread = Thread(target=query, daemon=True)
-    thread.start()
-    thread.join(_TIMEOUT)
+    with suppress(RuntimeError):  # no thread can be had, at the limit of processes
+        thread.start()
+        thread.join(_TIMEOUT)
     for process in started:
         with suppress(OSError):
             process.kill()
