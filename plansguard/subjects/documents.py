@@ -189,15 +189,16 @@ class Fingerprint(Document):
     @cached_property
     def sorted_extents(self) -> list[list[float]]:
         """For each axis of the reader the sizes of all cropped cases in mm, sorted; Absent when they are not usable."""
-        return [sorted(values) for values in self._extents]
+        return [sorted(values) for values in self.extents]
 
     @property
     def smallest_extent(self) -> tuple[float, ...]:
         """The size in mm of the cropped case with the smallest volume, in the reader's axis order; Absent as above."""
-        return min(zip(*self._extents, strict=True), key=prod)
+        return min(zip(*self.extents, strict=True), key=prod)
 
     @cached_property
-    def _extents(self) -> list[list[float]]:
+    def extents(self) -> list[list[float]]:
+        """For each axis of the reader the sizes of all cropped cases in mm; Absent when they are not usable."""
         spacings, shapes = self._spacings, self.shapes
         if [*map(len, spacings)] != [*map(len, shapes)]:
             raise Absent(f"{self.path.name} does not have a shape for every spacing (see PG303)")

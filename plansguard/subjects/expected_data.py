@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from math import prod
+from math import inf, isfinite, prod
+from sys import float_info
 from typing import Any
 
 from plansguard.artefacts.data.expectation import Expectation, class_keys
@@ -55,18 +56,22 @@ def expected_bytes(configuration: Configuration, dataset_json: DatasetJson, fing
     """The bytes of all preprocessed cases of a configuration before compression, at most what nnU-Net writes.
 
     For each voxel a float32 per channel, and an int8 or int16 of the segmentation; for each case its .pkl. Absent where
-    the fingerprint does not list shapes (voxels) and spacings (mm) of the cases, in the axis order of the images.
+    the fingerprint does not list shapes (voxels) and spacings (mm) of the cases, in the axis order of the images, or
+    where they are those of no image.
     """
     spacing = _numbers(configuration.require("spacing"), configuration)
     # A 2d configuration does not resample along the first axis of its arrays.
     kept = configuration.plans.require("transpose_forward")[0] if len(spacing) == _AXES_2D else None
     keys = class_keys(dataset_json.require("labels"), dataset_json.value.get("regions_class_order")) or frozenset()
     of_voxel = _FLOAT32 * len(dataset_json.channels) + _SEGMENTATION
+    shapes, extents = fingerprint.valid.shapes, fingerprint.extents
+    sizes = [shapes[axis] if axis == kept else extent for axis, extent in enumerate(extents)]
     total = 0.0
-    for shape, mm in zip(fingerprint.require("shapes_after_crop"), fingerprint.require("spacings"), strict=True):
-        resampled = prod(length for axis, length in enumerate(mm) if axis != kept)
-        voxels = prod(shape) * resampled / prod(spacing)
+    for case in zip(*sizes, strict=True):
+        voxels = prod(map(float, case)) / (prod(spacing) or inf)
         total += voxels * of_voxel + listed_locations(voxels, keys) * _LOCATION + _PROPERTIES
+    if not isfinite(total):
+        raise Absent(f"{fingerprint.path.name} has no usable shapes_after_crop")
     return round(total)
 
 
@@ -81,7 +86,7 @@ def listed_locations(voxels: float, keys: Collection[Any]) -> float:
 
 
 def _numbers(spacing: list[Any], configuration: Configuration) -> list[float]:
-    if not all(isinstance(mm, (int, float)) and mm > 0 for mm in spacing):
+    if not all(isinstance(mm, (int, float)) and 0 < mm <= float_info.max for mm in spacing):
         raise Absent(f"configuration {configuration.name} has no spacing to compare with (see PG109)")
     return [float(mm) for mm in spacing]
 

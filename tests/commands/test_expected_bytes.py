@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from plansguard.artefacts.data.expectation import class_keys
+from plansguard.core.errors import Absent
 from plansguard.subjects.discovery import dataset_in
 from plansguard.subjects.expected_data import expected_bytes, listed_locations
 from tests.support.variants import ROOTS, put
@@ -42,6 +43,31 @@ def test_nnunet_lists_no_more_voxels_of_classes(
     voxels = listed_locations(prod(shape), keys)
     assert sum(map(len, locations.values())) <= voxels
     assert len(pickle.dumps(locations)) <= voxels * 32 + OVERHEAD * len(keys)
+
+
+@pytest.mark.workspace(CT)
+@pytest.mark.parametrize(
+    ("shapes", "spacings"),
+    [
+        ([["a", 30, 40]], [[1.5, 1.2, 1.2]]),
+        ([[20, 30, 40]], [[1.5, None, 1.2]]),
+        ([[20, 30, 40], [20, 30, 40]], [[1.5, 1.2, 1.2]]),
+        ([[20, 30]], [[1.5, 1.2, 1.2]]),
+        ([], []),
+        ([[10**300] * 3], [[1.5, 1.2, 1.2]]),
+        ([[10**400] * 3], [[1.5, 1.2, 1.2]]),
+        ([[20, 30, 40]], [[1e308] * 3]),
+        (3, [[1.5, 1.2, 1.2]]),
+    ],
+)
+def test_sizes_of_no_image(shapes: Any, spacings: Any, workspace: Path) -> None:
+    folder = workspace / ROOTS["preprocessed"] / CT
+    put("preprocessed/dataset_fingerprint.json", "/shapes_after_crop", shapes)(workspace, CT)
+    put("preprocessed/dataset_fingerprint.json", "/spacings", spacings)(workspace, CT)
+    dataset = dataset_in(folder)
+    for configuration in dataset.plans[0].configurations:
+        with pytest.raises(Absent):
+            expected_bytes(configuration, dataset.dataset_json, dataset.fingerprint)
 
 
 @pytest.mark.workspace(CT)
