@@ -136,6 +136,9 @@ def main() -> None:
         code = end.code
     except KeyboardInterrupt:
         code = _INTERRUPTED
+    except OSError as error:  # the message of an error could not be written
+        discard(sys.stderr)
+        code = _BROKEN_PIPE if isinstance(error, BrokenPipeError) else 2
     if sys.stdout is not streams[0]:  # typer replaces both streams after EPIPE
         sys.stdout, sys.stderr = streams
         code = _BROKEN_PIPE

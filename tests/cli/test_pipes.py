@@ -74,6 +74,19 @@ def test_a_full_disk(command: str, workspace: Path) -> None:
     assert done.stderr == "plansguard: cannot write the output: No space left on device\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(("stream", "code"), [("2>/dev/full", 2), ("2> >(:)", 141)])
+@pytest.mark.parametrize("words", ["check -d 99", "check --nosuch", "show nowhere.json"])
+@pytest.mark.usefixtures("workspace")
+def test_an_error_whose_message_cannot_be_written(words: str, stream: str, code: int) -> None:
+    """Exit code 1 would be that of findings."""
+    # The reader of the pipe has ended when the message is written.
+    command = f"exec {stream}; sleep 0.2; exec {shlex.quote(sys.executable)} -m plansguard {words}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (code, b"")
+
+
 @pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("command", ["check", "extract", "extract to a file", "show", "fit"])
 def test_closed_streams(command: str, streams: str, workspace: Path) -> None:
