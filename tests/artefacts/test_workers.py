@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,26 @@ def test_few_chunks_are_under_way_and_none_begins_after_the_end(kind: str, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("most", [0, 1])
+def test_a_limit_of_processes_is_reported(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """The rules that read values failed (PG000), and a pool that was started in part was waited for without an end."""
+    start, started = BaseProcess.start, list[BaseProcess]()
+
+    def limited(process: BaseProcess) -> None:
+        if len(started) >= most:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        start(process)
+        started.append(process)
+
+    monkeypatch.setattr(BaseProcess, "start", limited)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    with pytest.raises(UsageError, match="no process can be started to read the data: Resource temporarily"):
+        results(Pool(PROCESSES))
+    for process in started:
+        process.join(20)
+        assert not process.is_alive()
+
+
 def test_a_worker_that_dies_is_reported() -> None:
     with pytest.raises(UsageError, match="a worker process ended unexpectedly") as caught:
         results(Pool(PROCESSES), function=die)

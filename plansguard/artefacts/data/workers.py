@@ -136,16 +136,27 @@ def _processes() -> Iterator[tuple[Submit, int]]:
     Ctrl-C in a terminal reaches them as well; only the caller handles it.
     """
     from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
-    from multiprocessing import get_context
+    from multiprocessing import active_children, get_context
 
     context = get_context("spawn")
     stop = context.Event()
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     executor = ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(stop,))
+    others = active_children()
 
     def submit(function: Callable[[Sequence[T]], R], chunk: Sequence[T]) -> Future[R | None]:
-        with _without_interrupts():
-            return executor.submit(_unless_stopped, function, chunk)
+        try:
+            with _without_interrupts():
+                return executor.submit(_unless_stopped, function, chunk)
+        except BrokenProcessPool:
+            raise
+        except (OSError, RuntimeError) as error:  # a limit of processes or of threads
+            for child in set(active_children()).difference(others):
+                child.terminate()  # the pool has no thread that ends it, and Python waits for it at its own end
+            raise UsageError(
+                f"no process can be started to read the data: {getattr(error, 'strerror', None) or error}",
+                hint="raise the limit of processes (ulimit -u), or read no values: --data headers",
+            ) from None
 
     try:
         with executor:
