@@ -56,7 +56,7 @@ def discover(paths: Sequence[Path], progress: Progress | None = None) -> Iterato
     """One Dataset for every folder in or below ``paths`` that contains nnU-Net documents, each read when it is taken.
 
     For a file, its whole folder is checked. Raises UsageError, before anything is read, when a path does not exist, or
-    has more than MAX_FOLDERS folders below it.
+    has more than MAX_FOLDERS folders below it, and when all paths are weights.
     """
     if paths and all(map(_are_weights, paths)):
         show, fit = printed_commands.show(paths[0]), printed_commands.fit_everywhere(paths[0])

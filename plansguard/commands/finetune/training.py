@@ -285,27 +285,9 @@ def _finished(step: RoadStep, folder: Path, side: Side, weights: StartingWeights
     except PlansguardError as error:
         return replace(step, state=StepState.DONE, because=f"{because}; {error.reason}")
     first = verification.starts[0]
-    if path is not None and first["weights"] is None and not first["training"]["continues"]:
-        return replace(
-            step,
-            state=StepState.BLOCKED,
-            because="this was trained from random weights",
-            hint=f"move {displayed(str(folder))} away to train again",
-        )
-    if side.replaces_plans:
-        return replace(
-            step,
-            state=StepState.BLOCKED,
-            because="this was trained with the plans that are to be replaced",
-            hint=f"move {displayed(str(folder))} away to train again",
-        )
-    if other := _other_pretraining(weights, first["weights"]):
-        return replace(
-            step,
-            state=StepState.BLOCKED,
-            because=f"this was trained with weights of {other}",
-            hint=f"move {displayed(str(folder))} away to train again",
-        )
+    if otherwise := _trained_otherwise(first, side, weights):
+        hint = f"move {displayed(str(folder))} away to train again"
+        return replace(step, state=StepState.BLOCKED, because=f"this was trained {otherwise}", hint=hint)
     rows = [row for row in verification.changed if not (side.lacks_data and row.document == DATA.name)]
     if any(row.document == WEIGHTS.name for row in rows) and _are_packed(weights, first["weights"]):
         rows = [row for row in rows if row.document != WEIGHTS.name]
@@ -318,6 +300,17 @@ def _finished(step: RoadStep, folder: Path, side: Side, weights: StartingWeights
         because=f"{changes} since this was trained",
         hint=f"see {printed_commands.verify_receipt(folder, path)}; move that folder away to train again",
     )
+
+
+def _trained_otherwise(first: Mapping[str, Any], side: Side, weights: StartingWeights | None) -> str:
+    """With what other than the road's weights and plans a training was begun, by its record; empty if with these."""
+    named = weights is not None and isinstance(weights.path, Path)
+    if named and first["weights"] is None and not first["training"]["continues"]:
+        return "from random weights"
+    if side.replaces_plans:
+        return "with the plans that are to be replaced"
+    other = _other_pretraining(weights, first["weights"])
+    return f"with weights of {other}" if other else ""
 
 
 def _other_pretraining(weights: StartingWeights | None, recorded: Mapping[str, Any] | None) -> str:

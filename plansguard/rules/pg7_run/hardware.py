@@ -393,7 +393,7 @@ def _judged_for_another(run: TrainingRun) -> str:
     typed = run.dataset.request.typed
     if typed.in_road:
         return "add --gpu-memory GB"
-    return run.command(options=(*(("--dry-run",) if "--dry-run" not in typed.shared else ()), "--gpu-memory", "GB"))
+    return run.command(options=[*["--dry-run"] * ("--dry-run" not in typed.shared), "--gpu-memory", "GB"])
 
 
 def _free(path: Path) -> tuple[FreeSpace, Path]:
