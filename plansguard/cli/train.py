@@ -272,6 +272,8 @@ def _where(run: TrainingRun, *, weights: str | None) -> str:
     if point is None or run.schedule is None:
         return "there is no checkpoint: a new training begins"
     unread = f"; {weights} is not read again" if weights is not None else ""
+    if point.is_complete:
+        return f"{point.path.name} has all {run.schedule.total:,} steps: only the final validation is left{unread}"
     return f"{point.path.name} is continued, at step {point.state.step:,} of {run.schedule.total:,}{unread}"
 
 

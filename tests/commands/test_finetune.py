@@ -20,6 +20,7 @@ from plansguard.nnunet.install import trainer_folder
 from plansguard.nnunet.workspace import Workspace
 from plansguard.subjects.road import Road, road_name
 from plansguard.training.schedule import StepSchedule
+from tests.rules.pg7_run.results import FINAL, LATEST, step_checkpoint
 from tests.support.command import Done, run
 from tests.support.models import pack
 from tests.support.variants import ROOTS, put
@@ -195,6 +196,20 @@ def test_plans_that_changed_at_their_source(workspace: Path) -> None:
     assert moved["command"].endswith("--force")
     refused = run(*ROAD, "-f", "0", "--until", "migrate")
     assert (refused.code, "add --yes if that is meant" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "because"),
+    [
+        (LATEST, 50, "step 50 of 100 is continued"),
+        (FINAL, 100, "100 steps are made; only the final validation is left"),
+    ],
+)
+def test_where_a_training_goes_on(name: str, made: int, because: str, workspace: Path) -> None:
+    """No step is left to be continued where all are made."""
+    step_checkpoint(name, made, trainer="nnUNetTrainer_100steps_lr1en3")(workspace, OTHER_CT)
+    done = road("-f", "0", "--workflow", "pretrain", "--pretrain-steps", "50")
+    assert (step(done, "train")["state"], step(done, "train")["because"]) == ("needed", because), done.out
 
 
 @pytest.mark.parametrize("keeps", [False, True])

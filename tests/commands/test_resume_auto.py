@@ -102,7 +102,11 @@ def test_a_training_in_progress_is_left_alone(workspace: Path, edits: list[Edit]
         ([step_checkpoint(LATEST, 250)], (), "checkpoint_latest.pth is continued, at step 250 of 500"),
         ([step_checkpoint(LATEST, 250)], GONE, "at step 250 of 500; gone.pth is not read again"),
         ([step_checkpoint(LATEST, 250)], ("--from-scratch",), "at step 250 of 500"),
-        ([step_checkpoint(FINAL, 500)], (), "checkpoint_final.pth is continued, at step 500 of 500"),
+        (
+            [step_checkpoint(FINAL, 500)],
+            (),
+            "checkpoint_final.pth has all 500 steps: only the final validation is left",
+        ),
         ([step_checkpoint(FINAL, 500)], EXTENDING, "checkpoint_final.pth is continued, at step 500 of 900"),
         (
             [step_checkpoint(FINAL, 500), step_checkpoint(LATEST, 750, trainer=EXTENSION)],

@@ -41,7 +41,7 @@ from plansguard.subjects.road import RoadStep, StepState
 from plansguard.subjects.training_run import TrainingRun
 from plansguard.training.kept_head import other_classes
 from plansguard.training.options import DEFAULT_SAVE_EVERY, Options
-from plansguard.training.resume import validated
+from plansguard.training.resume import ResumePoint, validated
 from plansguard.training.trainer_name import StepName, options_of, trainer_name
 
 _OF_THIS_MACHINE = frozenset(
@@ -141,10 +141,16 @@ def _training(
     if missing:
         return step
     point = known(lambda: run.resume_point)
-    total = name.schedule.total
-    because = f"step {point.state.step:,} of {total:,} is continued" if point is not None else step.because
+    because = step.because if point is None else _progress(point, name)
     disk_space, gpu_memory = _needs(run)
     return replace(step, because=because, disk=disk_space, gpu_memory=gpu_memory)
+
+
+def _progress(point: ResumePoint, name: StepName) -> str:
+    """What is left to do from a checkpoint."""
+    if point.is_complete:
+        return f"{_length(name)} are made; only the final validation is left"
+    return f"step {point.state.step:,} of {name.schedule.total:,} is continued"
 
 
 def _unlike_pretraining(context: Context, side: Side, weights: StartingWeights, step: RoadStep) -> RoadStep:
