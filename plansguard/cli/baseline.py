@@ -78,6 +78,7 @@ def baseline(
     left_out = [finding for finding in report.findings if finding.incomplete]
     for finding in left_out:
         print_wrapped(f"not in the baseline: {finding.code} {finding.location.path}: {finding.message}", err=True)
+        print_wrapped(f"  fix: {finding.fix}", hanging=7, err=True)
     if left_out:
         raise typer.Exit(2)
 

@@ -148,12 +148,15 @@ def test_what_was_not_judged_is_in_no_baseline(code: str) -> None:
     assert f"{BASELINE_NAME}:9:7: {code} cannot be in a baseline" in done.err
 
 
-def test_damaged_files_stay_damaged() -> None:
+@pytest.mark.parametrize("content", [b"{", b'{"a": "\xc8"}', b""])
+def test_damaged_files_stay_damaged(content: bytes) -> None:
     save("P.json", plans(BROKEN))
-    Path("nnUNetPlans.json").write_text("{")
+    Path("nnUNetPlans.json").write_bytes(content)
     done = run("baseline", "write")
     assert done.code == 2
     assert done.err.startswith("not in the baseline: PG001 nnUNetPlans.json: ")
+    (finding,) = (one for one in run("check", "--output", "json").json["findings"] if one["code"] == "PG001")
+    assert done.err.splitlines()[1:] == [f"  fix: {finding['fix']}"]
     assert [entry["code"] for entry in entries()] == ["PG101"]
     done = check()
     assert done.code == 2
