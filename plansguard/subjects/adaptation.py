@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from plansguard.core.errors import Absent, UsageError, known
 from plansguard.core.text import counted, listed, nearest, quoted
@@ -97,7 +97,10 @@ def adaptation_of(weights: Weights, choices: AdaptationChoices) -> Adaptation:
     channels = () if there is None else _channels(here, old_channels, there, choices)
     old_labels = _old_labels(weights, choices, names)
     initial = initial_values(checkpoint.adaptation)
-    classes = _classes(labels, old_labels if _are_same_kind(weights, choices) else None, choices, initial.classes)
+    same_kind = _are_same_kind(weights, choices)
+    if choices.labels and old_labels is not None and not same_kind:
+        _refuse_other_kind(weights, choices)
+    classes = _classes(labels, old_labels if same_kind else None, choices, initial.classes)
     decoder = not choices.encoder_only and has_decoder(names)
     v1 = is_v1(stored)
     parts, untrained = (channels, classes), initial.parameters
@@ -193,6 +196,17 @@ def _are_same_kind(weights: Weights, choices: AdaptationChoices) -> bool:
     except UnknownNetwork:
         return False
     return bool(choices.old_labels) or len({*regions}) == 1
+
+
+def _refuse_other_kind(weights: Weights, choices: AdaptationChoices) -> NoReturn:
+    """Raise UsageError for a class that is chosen where one side has labels, and the other regions."""
+    kinds = ("regions", "labels") if has_regions(weights.dataset_json.value) else ("labels", "regions")
+    name, old_name = next(iter(choices.labels.items()))
+    raise UsageError(
+        f"--label {name}={old_name}: the dataset has {kinds[0]} and the weights have {kinds[1]}; "
+        "their segmentation layers are not taken from each other",
+        hint="leave --label out: the segmentation layers then begin with nnU-Net's initial values",
+    )
 
 
 def _classes(

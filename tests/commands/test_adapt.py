@@ -88,8 +88,20 @@ def test_regions_are_no_labels(workspace: Path) -> None:
     assert record["from"]["labels"] == ["whole", "lesion"]
     assert record["to"]["labels"] == ["background", "lesion"]
     refused = adapt("--label", "lesion=whole")
-    assert (refused.code, "lesion=whole: the weights have no names of this kind" in refused.err) == (2, True)
-    assert "leave --label out; if the names are only missing, give them with --old-label" in refused.err
+    assert (refused.code, "lesion=whole: the dataset has labels and the weights have regions; " in refused.err) == (
+        2,
+        True,
+    )
+    assert "leave --label out: " in refused.err
+    for document in ("raw/dataset.json", "preprocessed/dataset.json"):
+        put(document, "/labels", regions)(workspace, MR)
+        put(document, "/regions_class_order", [1, 2])(workspace, MR)
+    weights(workspace, labels={"background": 0, "core": 1})
+    refused = adapt("--label", "lesion=core")
+    assert (refused.code, "lesion=core: the dataset has regions and the weights have labels; " in refused.err) == (
+        2,
+        True,
+    )
 
 
 def test_a_file_without_names(workspace: Path) -> None:
