@@ -5,7 +5,7 @@ The artefacts are untrusted: their values are passed on unchanged, whatever thei
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from plansguard.nnunet import constants
 from plansguard.nnunet.intensity import ClippedRange
 from plansguard.nnunet.network.inference import inferred_network
 from plansguard.nnunet.network.parameters import (
+    Shapes,
     expected_parameters,
     input_channels,
     number_of_parameters,
@@ -62,7 +63,7 @@ def show(path: str | Path) -> Description:
     if isinstance(artefact, Checkpoint):
         return Description(str(path), _checkpoint(artefact))
     if isinstance(artefact, JsonDocument):
-        return Description(str(path), _plans(artefact, _dataset_json_beside(path), None))
+        return Description(str(path), _plans(artefact, _dataset_json_beside(path), []))
     return Description(str(path), [_model(model) for model in artefact])
 
 
@@ -82,7 +83,7 @@ def _model(model: trained_model.StoredModel) -> ModelDescription:
         trainer=model.trainer or (read.trainer if read is not None else None),
         configuration=configuration,
         checkpoints=checkpoints,
-        plans=_plans(model.plans, model.dataset_json, configuration),
+        plans=_plans(model.plans, model.dataset_json, [] if configuration is None else [configuration]),
     )
 
 
@@ -97,8 +98,10 @@ def _checkpoint_of(model: trained_model.StoredModel, name: str) -> Checkpoint | 
 def _checkpoint(checkpoint: Checkpoint) -> CheckpointDescription:
     try:
         document = trained_model.embedded_plans(checkpoint)
-        plans = _plans(document, trained_model.embedded_dataset_json(checkpoint), checkpoint.configuration)
-        return CheckpointDescription(checkpoint, plans)
+        dataset_json = trained_model.embedded_dataset_json(checkpoint)
+        return CheckpointDescription(
+            checkpoint, _plans(document, dataset_json, _names(checkpoint, document, dataset_json))
+        )
     except UnreadableDocument as error:
         network = inferred_network(checkpoint.shapes)
         table = None
@@ -106,6 +109,20 @@ def _checkpoint(checkpoint: Checkpoint) -> CheckpointDescription:
             stage_table = _stage_table(network.architecture, None)
             table = replace(stage_table, input_channels=network.channels, outputs=network.heads)
         return CheckpointDescription(checkpoint, why_no_plans=error.reason, network=table)
+
+
+def _names(checkpoint: Checkpoint, document: JsonDocument, dataset_json: JsonDocument | None) -> list[str]:
+    """The configuration of the training, and the one that the weights were adapted to.
+
+    The plans are those of the training: their configuration of that name is left out if it has another network.
+    """
+    names = [] if checkpoint.configuration is None else [checkpoint.configuration]
+    adapted = (one for one in ExternalPlans(document).configurations if one.name == checkpoint.adapted_to)
+    for configuration in adapted:
+        shapes = _shapes(configuration, dataset_json)
+        if shapes is not None and shapes.items() <= checkpoint.shapes.items() and configuration.name not in names:
+            names.append(configuration.name)
+    return names
 
 
 # --- Plans
@@ -119,12 +136,12 @@ def _dataset_json_beside(path: Path) -> JsonDocument | None:
     return document if recognise(document.value) == "dataset.json" else None
 
 
-def _plans(document: JsonDocument, dataset_json: JsonDocument | None, only: str | None) -> PlansDescription:
-    """Plans and the dataset.json that belongs to them; only the configuration ``only``, if it is known."""
+def _plans(document: JsonDocument, dataset_json: JsonDocument | None, names: Sequence[str]) -> PlansDescription:
+    """Plans and the dataset.json that belongs to them; only the configurations ``names``, if they have any of these."""
     plans = ExternalPlans(document)
     labels: Any = dataset_json.value if dataset_json is not None else {}
     channels = None if dataset_json is None else known(lambda: DatasetJson(dataset_json).channels)
-    chosen = [each for each in plans.configurations if only in (None, each.name)] or list(plans.configurations)
+    chosen = [each for each in plans.configurations if each.name in names] or list(plans.configurations)
     return PlansDescription(
         plans_name=plans.identifier,
         **{key: plans.value.get(key) for key in _OF_PLANS},
@@ -177,15 +194,22 @@ def _network(configuration: Configuration, dataset_json: JsonDocument | None) ->
     except Absent as absent:
         return NetworkDescription(unknown=absent.reason)
     table = _stage_table(architecture, configuration.get("patch_size"))
-    if dataset_json is None or DatasetJson(dataset_json).problems or table.unknown:
-        return table
-    try:
-        channels = input_channels(configuration.resolved, dataset_json.value)
-        shapes = expected_parameters(architecture, channels, segmentation_heads(dataset_json.value))
-    except UnknownNetwork:
+    shapes = None if table.unknown else _shapes(configuration, dataset_json)
+    if shapes is None:
         return table
     parameters = number_of_parameters(shapes)
     return replace(table, parameters=parameters) if parameters < _COUNTABLE else table
+
+
+def _shapes(configuration: Configuration, dataset_json: JsonDocument | None) -> Shapes | None:
+    """The shapes of the network's parameters, as far as they are known without building it."""
+    if dataset_json is None or DatasetJson(dataset_json).problems:
+        return None
+    try:
+        channels = input_channels(configuration.resolved, dataset_json.value)
+        return expected_parameters(configuration.architecture, channels, segmentation_heads(dataset_json.value))
+    except (UnknownNetwork, Absent):
+        return None
 
 
 def _stage_table(architecture: Mapping[str, Any], patch_size: Any) -> NetworkDescription:

@@ -105,6 +105,7 @@ def _checkpoint_entry(checkpoint: Checkpoint) -> dict[str, Any]:
         "unknown": [str(name) for name in _unknown(checkpoint)],
         "adaptation_plan": checkpoint.adaptation_plan,
         "adapted_from": checkpoint.adapted_from,
+        "adapted_to": checkpoint.adapted_to,
     }
 
 
@@ -159,8 +160,10 @@ def _whole_checkpoint(description: CheckpointDescription) -> Iterator[str]:
     yield from _wrapped("  ", checkpoint.sentence)
     yield from _row("trainer", checkpoint.trainer)
     fold = "" if checkpoint.fold is None else f", fold {checkpoint.fold}"
-    yield from _row("configuration", checkpoint.configuration and f"{checkpoint.configuration}{fold}")
-    yield from _row("adapted", checkpoint.adapted_from and f"from {checkpoint.adapted_from} by plansguard")
+    of = ", of the training" if checkpoint.adapted_to else ""
+    yield from _row("configuration", checkpoint.configuration and f"{checkpoint.configuration}{fold}{of}")
+    to = f" to {checkpoint.adapted_to}" if checkpoint.adapted_to else ""
+    yield from _row("adapted", checkpoint.adapted_from and f"from {checkpoint.adapted_from} by plansguard{to}")
     yield from _weights(checkpoint)
     yield from _adaptation(checkpoint.adaptation_plan)
     if description.plans is not None:

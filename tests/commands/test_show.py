@@ -88,6 +88,26 @@ def test_a_checkpoint() -> None:
     assert "CT: CTNormalization, clipped to [" in row(out, "normalization")
 
 
+@pytest.mark.parametrize("is_same_network", [True, False])
+def test_weights_that_were_adapted_to_another_configuration(is_same_network: bool) -> None:
+    """Both are named; the plans are those of the training, which may have another network of that name."""
+    folder = PREPROCESSED / "Dataset005_CascadeCT"
+    plans, dataset_json = (json.loads((folder / name).read_bytes()) for name in ("nnUNetPlans.json", "dataset.json"))
+    parameters = checkpoints.shapes(plans, dataset_json, "3d_cascade_fullres")
+    if not is_same_network:
+        plans["configurations"]["3d_cascade_fullres"] = plans["configurations"]["2d"]
+    record = {"from": {"path": "old.pth"}, "to": {"configuration": "3d_cascade_fullres"}}
+    names = plans, dataset_json, "3d_lowres"
+    path = checkpoints.write(Path("adapted.pth"), *names, parameters=parameters, plansguard_adaptation=record)
+    out, document = shown(path), run("show", path, "--json").json
+    assert row(out, "configuration") == "3d_lowres, fold 0, of the training"
+    assert row(out, "adapted") == "from old.pth by plansguard to 3d_cascade_fullres"
+    assert (document["configuration"], document["adapted_to"]) == ("3d_lowres", "3d_cascade_fullres")
+    described = {one["name"]: one["network"]["parameters"] for one in document["plans"]["configurations"]}
+    assert list(described) == ["3d_lowres", "3d_cascade_fullres"][: 1 + is_same_network]
+    assert not is_same_network or described["3d_cascade_fullres"] == document["weights"]["parameters"]
+
+
 def test_progress_in_steps(tmp_path: Path) -> None:
     plans, dataset_json = (json.loads((FIXTURE / name).read_bytes()) for name in ("plans.json", "dataset.json"))
     notes = {"trainer": "nnUNetTrainer_900steps", "step": 500}
