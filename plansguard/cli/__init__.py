@@ -16,7 +16,7 @@ from typer import Option
 
 from plansguard import __version__
 from plansguard.cli.help_text import Program, help_of
-from plansguard.core.errors import PlansguardError, UsageError
+from plansguard.core.errors import AT_A_LIMIT, PlansguardError, UsageError
 
 # Looking for plugins costs pydantic a tenth of a second at its first model; a check needs none.
 _NO_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
@@ -34,7 +34,6 @@ _NO_THREAD = "can't start new thread"
 #: Errors of a process or a file that cannot be had.
 _LIMITS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 _AT_THIS_PLACE = "check this place, its permissions and its space; then try again"
-_NO_MORE = "free memory or end other processes, check the limits that `ulimit -a` shows; then try again"
 
 #: A shell that completes words sets it to ``complete_`` and its own name.
 COMPLETE_VARIABLE = "_PLANSGUARD_COMPLETE"
@@ -167,7 +166,7 @@ def _run() -> None:
             # A folder without permission, a name that is too long, a network drive that went away, a full disk.
             what = error.filename or ("cannot write the output" if error.errno in _UNWRITTEN else "")
             reason = f"{what}: {error.strerror}" if what else error.strerror or str(error)
-            hint = _AT_THIS_PLACE if error.filename else _NO_MORE if error.errno in _LIMITS else ""
+            hint = _AT_THIS_PLACE if error.filename else AT_A_LIMIT if error.errno in _LIMITS else ""
             error = PlansguardError(reason, hint=hint)
         show_error(error)
         sys.exit(2)

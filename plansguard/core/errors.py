@@ -7,6 +7,9 @@ from typing import TypeVar
 
 Value = TypeVar("Value")
 
+#: What to do where the machine gives no more memory, processes, threads or open files.
+AT_A_LIMIT = "free memory or end other processes, check the limits that `ulimit -a` shows; then try again"
+
 
 class PlansguardError(Exception):
     """A problem that the user can fix: ``reason`` is one sentence, ``hint`` is what to do next.

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-from plansguard.core.errors import UsageError
+from plansguard.core.errors import AT_A_LIMIT, UsageError
 
 #: Characters of an ImportError that are shown; numpy's have many lines.
 _LONGEST_REASON = 300
+
+#: What the dynamic linker says where a library finds no memory: to install it again helps nothing.
+_NO_MEMORY = ("failed to map segment", "cannot map zero-fill pages")
+#: What it adds on a file system that permits no programs.
+_NOT_EXECUTABLE = "Operation not permitted"
 
 
 def unusable_package(error: ImportError) -> UsageError:
@@ -17,11 +23,28 @@ def unusable_package(error: ImportError) -> UsageError:
     """
     if (error.name or "").partition(".")[0] == "plansguard":
         raise error
-    name = (error.name or _raising_module(error)).partition(".")[0]
+    name = (_module_at(error.path) or error.name or _raising_module(error)).partition(".")[0]
     reason = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
     package = f"the package {name}" if name else "a package"
-    hint = f"install it again for {sys.executable}: pip install --force-reinstall {_distribution(name)}"
-    return UsageError(f"{package} cannot be imported: {reason[:_LONGEST_REASON]}", hint=hint)
+    return UsageError(f"{package} cannot be imported: {reason[:_LONGEST_REASON]}", hint=_hint(name, reason))
+
+
+def _hint(name: str, reason: str) -> str:
+    if any(sign in reason for sign in _NO_MEMORY) and _NOT_EXECUTABLE not in reason:
+        return AT_A_LIMIT
+    if name in sys.stdlib_module_names:
+        return f"it belongs to Python itself: install {sys.executable} again, with the library that is named"
+    return f"install it again for {sys.executable}: pip install --force-reinstall {_distribution(name)}"
+
+
+def _module_at(path: str | None) -> str:
+    """The dotted name of the module in a file; empty where it is unknown.
+
+    An error of a shared library has only the last part of its module's name.
+    """
+    file = Path(path or "")
+    names = [".".join(file.relative_to(folder).parts) for folder in sys.path if file.is_relative_to(folder)]
+    return min(names, key=len, default="")  # a folder of packages lies within that of the standard library
 
 
 def _raising_module(error: ImportError) -> str:

@@ -128,6 +128,32 @@ def test_a_limit_of_processes_is_reported(monkeypatch: pytest.MonkeyPatch, most:
         assert not process.is_alive()
 
 
+LIMITED = """
+import resource
+from plansguard.artefacts.data.workers import PROCESSES, Pool
+from plansguard.core.errors import UsageError
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_NOFILE, ({most}, {most}))
+    try:
+        list(Pool(PROCESSES).run(len, [0, 1, 2], 1))
+    except UsageError as error:
+        print(error, error.hint)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit of open files")
+@pytest.mark.parametrize("most", range(4, 17, 3))
+def test_a_limit_of_open_files_is_reported(most: int, tmp_path: Path) -> None:
+    """Each event, queue and process of a pool needs some; the rules that read values failed (PG000)."""
+    program = tmp_path / "limited.py"
+    program.write_text(LIMITED.format(most=most))
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "no process can be started" in done.stdout
+    assert "(ulimit -n)" in done.stdout
+
+
 def test_a_worker_that_dies_is_reported() -> None:
     with pytest.raises(UsageError, match="a worker process ended unexpectedly") as caught:
         results(Pool(PROCESSES), function=die)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 from threading import Thread
 from typing import NoReturn
 
 import pytest
 
+from plansguard.core.unusable_packages import unusable_package
 from tests.conftest import ROOT
 from tests.support.command import Done, run, start
 from tests.support.preprocessing_records import ALONE, CT, data
@@ -39,6 +41,30 @@ def test_a_check_of_values(package: str, workspace: Path, tmp_path: Path) -> Non
     assert done.err.startswith("plansguard: ")
     assert f"cannot be imported: {PLATFORM}\n  install it again for " in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("reason", "hint"),
+    [
+        (PLATFORM, "pip install --force-reinstall deepdiff"),
+        ("libblas.so.0: failed to map segment from shared object", "free memory or end other processes"),
+        ("libblas.so.0: failed to map segment from shared object: Operation not permitted", "pip install"),
+        ("libblas.so.0: cannot allocate memory in static TLS block", "pip install"),
+    ],
+)
+def test_a_shared_library(reason: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names only the last part of the module; and where memory is missing, no installation helps."""
+    monkeypatch.setattr("sys.path", ["/python/lib", "/python/lib/site-packages", ""])
+    file = "/python/lib/site-packages/deepdiff/linalg/_blas.cpython-311.so"
+    error = unusable_package(ImportError(reason, name="_blas", path=file))
+    assert str(error) == f"the package deepdiff cannot be imported: {reason}"
+    assert hint in error.hint
+
+
+def test_a_shared_library_of_python_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", ["/python/lib", "/python/lib/lib-dynload"])
+    error = unusable_package(ImportError("libssl.so: not found", name="_ssl", path="/python/lib/lib-dynload/_ssl.so"))
+    assert error.hint.startswith(f"it belongs to Python itself: install {sys.executable} again")
 
 
 def test_a_command_without_rules(workspace: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ The packages for concurrency are imported where they are used: most checks need 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -139,9 +140,12 @@ def _processes() -> Iterator[tuple[Submit, int]]:
     from multiprocessing import active_children, get_context
 
     context = get_context("spawn")
-    stop = context.Event()
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    executor = ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(stop,))
+    try:
+        stop = context.Event()
+        executor = ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(stop,))
+    except OSError as error:
+        raise _not_started(error) from None
     others = active_children()
 
     def submit(function: Callable[[Sequence[T]], R], chunk: Sequence[T]) -> Future[R | None]:
@@ -150,13 +154,10 @@ def _processes() -> Iterator[tuple[Submit, int]]:
                 return executor.submit(_unless_stopped, function, chunk)
         except BrokenProcessPool:
             raise
-        except (OSError, RuntimeError) as error:  # a limit of processes or of threads
+        except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
             for child in set(active_children()).difference(others):
                 child.terminate()  # the pool has no thread that ends it, and Python waits for it at its own end
-            raise UsageError(
-                f"no process can be started to read the data: {getattr(error, 'strerror', None) or error}",
-                hint="raise the limit of processes (ulimit -u), or read no values: --data headers",
-            ) from None
+            raise _not_started(error) from None
 
     try:
         with executor:
@@ -169,6 +170,16 @@ def _processes() -> Iterator[tuple[Submit, int]]:
             "a worker process ended unexpectedly, so not all data were read",
             hint="it may have run out of memory: free some, or check fewer values with --data sample",
         ) from None
+
+
+def _not_started(error: OSError | RuntimeError) -> UsageError:
+    """The error to raise where the machine's limits permit no worker process, or none of its pipes."""
+    files = getattr(error, "errno", None) in {errno.EMFILE, errno.ENFILE}
+    limit = "open files (ulimit -n)" if files else "processes (ulimit -u)"
+    return UsageError(
+        f"no process can be started to read the data: {getattr(error, 'strerror', None) or error}",
+        hint=f"raise the limit of {limit}, or read no values: --data headers",
+    )
 
 
 _stop: Event | None = None
