@@ -47,7 +47,7 @@ from plansguard.training.trainer_name import keeping_head
 #: Kinds of checkpoints whose parameters can be those of a U-Net.
 _KINDS = ("nnunet-v2", "nnunet-v1", "nnssl", "state-dict")
 #: Before the migration of plans for 2D images to 3D images, or the reverse.
-_REFUSED = "# the plans of the weights are not for such images: this is refused (PG415) unless it is accepted"
+_OF_OTHER_IMAGES = "# the plans of the weights are for 2D images and the dataset has 3D images, or the reverse (PG415)"
 
 
 class AdaptationTask(NamedTuple):
@@ -273,7 +273,7 @@ def next_commands(task: AdaptationTask, output: Path) -> list[str]:
             return [migration_of(str(output), task.dataset)]
         receiving = _same_network(task)
         if receiving is None:
-            return [_REFUSED, migration_of(str(output), task.dataset)]
+            return [_OF_OTHER_IMAGES, migration_of(str(output), task.dataset)]
     pretraining = Pretraining(output, task.checkpoint.trainer)
     place, plans = (task.dataset.name, receiving.name, usual_fold(task.dataset)), receiving.plans.identifier
     trainer = pretraining.fine_tuning_trainer

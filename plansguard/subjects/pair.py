@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from plansguard.core.errors import known
 from plansguard.core.report import Location
@@ -19,10 +19,14 @@ def dataset_json_of(dataset: Dataset) -> DatasetJson:
 
 @dataclass(frozen=True)
 class DatasetPair:
-    """The source and the target of a migration, whose plans need not be made yet."""
+    """The source and the target of a migration, whose plans need not be made yet.
+
+    ``configurations`` are those that were named; without any, all are meant.
+    """
 
     giving: Dataset
     receiving: Dataset
+    configurations: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def at(self) -> Location:
@@ -40,7 +44,7 @@ class Pair(DatasetPair):
 
     ``plans`` are those that are migrated, ``result`` those that would be written; ``receiving`` is the dataset with the
     result in it. ``existing`` is the content of the file that has the new name today, if there is one, and ``replaced``
-    the migration record of that file. ``configurations`` are those that were named; without any, all are meant.
+    the migration record of that file.
     """
 
     workflow: str
@@ -49,7 +53,6 @@ class Pair(DatasetPair):
     existing: bytes | None
     replaced: MigrationRecord | None = None
     force: bool = False
-    configurations: tuple[str, ...] = ()
 
     @property
     def at(self) -> Location:

@@ -390,7 +390,7 @@ def test_a_3d_network_is_not_adapted_to_2d_images(workspace: Path) -> None:
 @pytest.mark.workspace(SLIDES, PRETRAINED, chdir=True)
 @pytest.mark.parametrize("same_network", [True, False])
 def test_what_is_next_for_a_2d_network_and_3d_images(workspace: Path, same_network: bool) -> None:
-    """The plans of the weights are refused there: a 2d configuration with their network is what trains them."""
+    """A 2d configuration of the dataset with their network trains them; else their plans are migrated."""
     plans, dataset_json, ours = (
         json.loads(place(workspace, dataset, f"preprocessed/{name}.json").read_bytes())
         for dataset, name in ((SLIDES, "nnUNetPlans"), (SLIDES, "dataset"), (PRETRAINED, "nnUNetPlans"))
@@ -406,6 +406,6 @@ def test_what_is_next_for_a_2d_network_and_3d_images(workspace: Path, same_netwo
         assert lines[0].startswith("plansguard gate -- nnUNetv2_train 1 2d 0 -p nnUNetPlans ")
         return
     assert lines == [
-        "# the plans of the weights are not for such images: this is refused (PG415) unless it is accepted",
+        "# the plans of the weights are for 2D images and the dataset has 3D images, or the reverse (PG415)",
         "plansguard migrate -s adapted.pth -t 1 -tp PretrainPlans",
     ]

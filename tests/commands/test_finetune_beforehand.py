@@ -88,6 +88,8 @@ def test_slides_and_volumes(workspace: Path, unplanned: Path, workflow: tuple[st
     change(workspace / ROOTS["preprocessed"], lambda document: document.update(channel_names=own), SLIDES)
     done = road(*workflow, *PRETRAINING, words=words)
     assert (done.code, codes(done), step(done, "migrate")["judged_after"]) == (1, {"PG415"}, planned)
+    slices = ("2d" if word == "3d_fullres" else word for word in words)
+    assert road(*workflow, *PRETRAINING, words=tuple(slices)).code == 0
 
 
 @ROADS

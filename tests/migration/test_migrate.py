@@ -397,8 +397,13 @@ def test_names_and_order_of_channels(workspace: Path, channels: dict[str, str], 
 
 
 def test_volumes_to_slides(workspace: Path) -> None:
-    assert ("PG415", "error") in codes("-s", "1", "-t", "4", "-tp", "X")
-    assert ("PG415", "error") in codes("-s", "4", "-t", "1", "-tp", "X")
+    """A 2D network works slice by slice: only a 3D configuration is refused, for which one slice would be repeated."""
+    assert {("PG415", "warning"), ("PG309", "error")} <= codes("-s", "1", "-t", "4", "-tp", "X")
+    assert ("PG415", "error") in codes("-s", "1", "-t", "4", "-tp", "X", "-c", "3d_fullres")
+    slices, volumes = codes("-s", "1", "-t", "4", "-tp", "X", "-c", "2d"), codes("-s", "4", "-t", "1", "-tp", "X")
+    assert ("PG415", "warning") in slices & volumes
+    assert "PG309" not in dict(slices)
+    assert ("PG309", "warning") in volumes
 
 
 def test_tif_needs_the_reader(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ def _before_planning(context: Context, side: Side, source: str, source_plans: st
         "finetune",
         (giving.name, side.dataset.name),
         (),
-        pair=DatasetPair(giving, side.dataset),
+        pair=DatasetPair(giving, side.dataset, configurations=(request.configuration,)),
         settings=request.settings(side.dataset.folder),
         rules=[rule for rule in RULES if "datasets" in rule.needs],
     )

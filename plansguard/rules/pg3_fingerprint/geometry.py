@@ -169,9 +169,9 @@ def three_d_configuration_on_two_d_data(
     plans' reader opens 2D images only. The reverse, plans from 2D images for 3D images, is a warning: they train slice
     by slice, which is rarely meant. A 2d configuration of plans from 3D images is always fine. Models are not judged.
 
-    Why it matters: preprocessing skips it with a line that is easily missed, or fails with an `IndexError`. The planner
-    makes no 3D configuration for 2D images, so this one was moved or written by hand. nnU-Net moves it without a
-    warning; padding one slice to a 3D patch would train on zeros.
+    Why it matters: a 2D network sees volumes slice by slice, and for a 3D one a single slice is repeated hundreds of
+    times. A PNG has a spacing of 999 mm, and preprocessing resamples it to that of the plans. The planner makes no 3D
+    configuration for 2D images, so this one was moved or written by hand. nnU-Net says nothing.
 
     How to fix: plan the dataset by itself.
 

@@ -249,18 +249,20 @@ def _compare_channels(theirs: list[str], ours: list[str]) -> tuple[Severity, str
 
 @rule(
     "PG415",
-    Severity.ERROR,
+    Severity.WARNING,
     message="{giving} holds {theirs} images, {receiving} holds {ours} images",
-    fix="plans cannot move between 2D and 3D images; plan {receiving} by itself",
+    fix="if training slice by slice is meant, nothing; else plan {receiving} by itself",
 )
 def dimensions_of_datasets_differ(datasets: DatasetPair) -> Iterator[Found]:
     """One dataset holds 2D images, the other 3D images.
 
-    What it checks: the median shape on both sides. nnU-Net reads a 2D image as a volume of one slice.
+    What it checks: the median shape on both sides. nnU-Net reads a 2D image as a volume of one slice. It is an error
+    where a configuration whose name begins with 3d was named: 2D images have none.
 
-    Why it matters: the move succeeds; preprocessing fails, or skips the 3D configurations with a line easily missed.
+    Why it matters: a 2D network sees volumes slice by slice, and for a 3D one a single slice is repeated hundreds of
+    times. Preprocessing and training run without a word in both cases.
 
-    How to fix: plan the receiving dataset by itself.
+    How to fix: move a 2d configuration only (`-c 2d`), or plan the receiving dataset by itself.
 
     Example: plans of a CT dataset for a dataset of PNG images.
 
@@ -270,7 +272,10 @@ def dimensions_of_datasets_differ(datasets: DatasetPair) -> Iterator[Found]:
     flat = {"theirs": datasets.gives_flat_images(), "ours": receiving.fingerprint.valid.is_flat}
     if flat["theirs"] != flat["ours"]:
         sides = {side: "2D" if is_flat else "3D" for side, is_flat in flat.items()}
-        yield Found(datasets.at, {"giving": giving.name, "receiving": receiving.name, **sides})
+        values = {"giving": giving.name, "receiving": receiving.name, **sides}
+        severity = Severity.ERROR if any(name.startswith("3d") for name in datasets.configurations) else None
+        fix = "name a 2d configuration (-c 2d), or plan {receiving} by itself" if severity or flat["ours"] else None
+        yield Found(datasets.at, values, severity, fix=fix)
 
 
 @rule(
