@@ -107,6 +107,7 @@ def adapt(
     from plansguard.commands import adapt as commands
     from plansguard.render import adapt as rendering
     from plansguard.subjects.adaptation import AdaptationChoices
+    from plansguard.subjects.adapting import record_of
 
     outputs = text_or_json(output, as_json=as_json, verbose=verbose)
     _assert_output(to, dry_run=dry_run, force=force)
@@ -121,7 +122,7 @@ def adapt(
     )
     with progress_bar(f"reading {checkpoint}"):
         task = commands.task_of(checkpoint, dataset, plans, configuration, choices)
-        record = commands.record_of(task)
+        record = record_of(task.weights, task.adaptation, task.dataset, task.plans)
         messages = [] if to is None or dry_run else commands.write(task, record, to, force=force)
     emit_text_or_json(outputs, lambda screen: rendering.text(record, screen), lambda: rendering.as_json(record))
     if outputs.text_on_screen:

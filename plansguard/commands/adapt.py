@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import datetime
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import plansguard
-from plansguard.artefacts.checkpoint.checkpoint import Checkpoint, read_checkpoint
+from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
 from plansguard.artefacts.checkpoint.contents import ADAPTATION, STEPS
 from plansguard.artefacts.checkpoint.storage_bytes import storage_bytes
 from plansguard.artefacts.checkpoint.trained_model import weights_in
 from plansguard.artefacts.checkpoint.weight_values import not_finite
 from plansguard.core import disk
 from plansguard.core.atomic_files import after, assert_writable, kept, write_atomically
-from plansguard.core.digest import sha256
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, WriteRefused, known
 from plansguard.core.text import counted, quoted
 from plansguard.documents import json_document
-from plansguard.documents.recognise import is_adaptation_record
 from plansguard.migration.files import keep_copy
 from plansguard.nnunet import printed_commands, runtime
-from plansguard.nnunet.network.adaptation import ParameterSource
 from plansguard.nnunet.network.parameters import Shapes
 from plansguard.nnunet.workspace import Workspace
-from plansguard.records.adaptation import SCHEMA, record_path
-from plansguard.records.recorded_documents import WEIGHTS
+from plansguard.records.adaptation import record_path
 from plansguard.rules.engine.helpers import migration_of
 from plansguard.subjects.adaptation import (
     Adaptation,
@@ -37,6 +31,7 @@ from plansguard.subjects.adaptation import (
     assert_suitable,
     documents_of,
 )
+from plansguard.subjects.adapting import contains, is_adapted, is_record
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import configuration_of, dataset_in, dataset_of, plans_of
 from plansguard.subjects.plans import Configuration, Plans
@@ -151,41 +146,6 @@ def _refuse(checkpoint: Checkpoint, weights: Weights, adaptation: Adaptation, ty
     raise UsageError(f"the networks differ: {reason}", hint=hint)
 
 
-def record_of(task: AdaptationTask) -> dict[str, Any]:
-    """The adaptation record, as documents/models/adaptation_record.py describes it."""
-    checkpoint, adaptation, configuration = task.checkpoint, task.adaptation, task.weights.configuration
-    return {
-        "schema": SCHEMA,
-        "tool": {"name": "plansguard", "version": plansguard.__version__},
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "from": {
-            **(WEIGHTS.digest(Path(checkpoint.path), {}) or {}),
-            "kind": checkpoint.kind,
-            "trainer": checkpoint.trainer,
-            "configuration": checkpoint.configuration,
-            "channels": None if adaptation.old_channels is None else [*adaptation.old_channels],
-            "labels": None if adaptation.old_labels is None else [*adaptation.old_labels],
-            "stem": adaptation.stem,
-        },
-        "to": {
-            "dataset": task.dataset.name,
-            "plans": task.plans,
-            "configuration": configuration.name,
-            "plans_sha256": sha256(configuration.plans.document.raw),
-            "dataset_json_sha256": sha256(task.weights.dataset_json.document.raw),
-            "channels": [part.name for part in adaptation.channels],
-            "labels": [part.name for part in adaptation.classes],
-        },
-        "rows": [_plain_row(row) for row in adaptation.rows],
-    }
-
-
-def _plain_row(row: ParameterSource) -> dict[str, Any]:
-    there = None if row.source_shape is None else [*row.source_shape]
-    parts = [part._asdict() for part in row.parts]
-    return {**row._asdict(), "shape": [*row.shape], "source_shape": there, "parts": parts}
-
-
 def _assert_free(output: Path, source: str | Path) -> None:
     """Raise WriteRefused unless the two files may be written, and UsageError for the file of the weights itself."""
     if output.suffix != ".pth":
@@ -193,32 +153,8 @@ def _assert_free(output: Path, source: str | Path) -> None:
         raise UsageError(f"{output} is no name of a checkpoint", hint=f"write -o {quoted(named)}")
     if disk.are_same(output, source):
         raise UsageError(f"{output} is the file that is adapted", hint="give the adapted weights another name")
-    assert_writable(output, _is_adapted)
-    assert_writable(record_path(output), _is_record)
-
-
-def _is_another(output: Path, record: dict[str, Any]) -> bool:
-    """Whether a file contains weights that were adapted otherwise than a record says."""
-    return disk.is_file(output) and _what(read_checkpoint(output).adaptation or {}) != _what(record)
-
-
-def _what(record: dict[str, Any]) -> dict[str, Any]:
-    """What a record says of the weights: all but when, by which version and from which path they were made."""
-    source = record.get("from")
-    same = {"tool": None, "created": None, "from": {**source, "path": None} if isinstance(source, dict) else source}
-    return {**record, **same}
-
-
-def _is_adapted(path: Path) -> bool:
-    """Whether a file contains weights that plansguard adapted."""
-    try:
-        return read_checkpoint(path).adaptation is not None
-    except UnreadableDocument:
-        return False
-
-
-def _is_record(path: Path) -> bool:
-    return is_adaptation_record(disk.content(path))
+    assert_writable(output, is_adapted)
+    assert_writable(record_path(output), is_record)
 
 
 def write(task: AdaptationTask, record: dict[str, Any], output: Path, *, force: bool = False) -> list[str]:
@@ -231,7 +167,7 @@ def write(task: AdaptationTask, record: dict[str, Any], output: Path, *, force: 
     """
     checkpoint, adaptation = task.checkpoint, task.adaptation
     _assert_free(output, checkpoint.path)
-    is_another = _is_another(output, record)
+    is_another = disk.is_file(output) and not contains(output, record)
     if is_another and not force:
         raise WriteRefused(
             f"{output} exists already and contains weights of another adaptation",

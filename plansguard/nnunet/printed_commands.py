@@ -203,10 +203,11 @@ def diff(one: Word, other: Word) -> ShellText:
     return shell("plansguard", "diff", one, other)
 
 
-def adapt(weights: Word, dataset: str, *, plans: Word | None = None, configuration: Word | None = None) -> ShellText:
-    """Adapt weights to the channels and classes of a dataset. Weights that were adapted before keep their file."""
-    output = f"re{ADAPTED}" if Path(weights).name == ADAPTED else ADAPTED
-    options = _options(d=_named(dataset), p=plans, c=configuration, o=output)
+def adapt(
+    weights: Word, dataset: str, *, to: Word, plans: Word | None = None, configuration: Word | None = None
+) -> ShellText:
+    """Adapt weights to the channels and classes of a dataset, and write them into a file."""
+    options = _options(d=_named(dataset), p=plans, c=configuration, o=to)
     return shell("plansguard", "adapt", weights, *options)
 
 

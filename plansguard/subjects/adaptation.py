@@ -26,7 +26,6 @@ from plansguard.nnunet.network.parameters import (
 )
 from plansguard.nnunet.network.renaming import is_v1, sources, stems
 from plansguard.nnunet.network.unet import UnknownNetwork
-from plansguard.nnunet.printed_commands import Word
 from plansguard.records.adaptation import initial_values
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.weights import Weights
@@ -261,52 +260,6 @@ def assert_suitable(weights: Weights, dataset: Dataset) -> None:
             f"the network of {weights.configuration.name} is for 3D images, and {dataset.name} has 2D images",
             hint="nothing could be trained with the adapted weights; use weights of a 2d configuration",
         )
-
-
-def adapting_command(weights: Weights, dataset: Dataset, path: Word) -> str:
-    """The command that adapts the weights at ``path`` to their configuration, or to the dataset with their own plans.
-
-    Empty if none makes them load without a choice that only the user knows. Their own plans are used only for other
-    channels: for another network a migration is enough.
-    """
-    if _is_adaptable(weights, dataset):
-        place = {"plans": weights.configuration.plans.identifier, "configuration": weights.configuration.name}
-        return printed_commands.adapt(path, dataset.name, **place)
-    has_other_channels = any(obstacle.kind == "channels" for obstacle in weights.obstacles)
-    return own_network_command(weights, dataset, path) if has_other_channels else ""
-
-
-def own_network_command(weights: Weights, dataset: Dataset, path: Word) -> str:
-    """The command that gives the network of the weights' own plans the dataset's channels and classes; or empty.
-
-    Empty also where one of the two networks is that of a cascade's second stage: the result would be of the other one.
-    """
-    theirs = known(lambda: Weights(weights.checkpoint, weights.theirs, weights.dataset_json))
-    if theirs is None or _is_second_stage(theirs) != _is_second_stage(weights):
-        return ""
-    return printed_commands.adapt(path, dataset.name) if _is_adaptable(theirs, dataset) else ""
-
-
-def _is_second_stage(weights: Weights) -> bool:
-    return weights.configuration.get("previous_stage") is not None
-
-
-def lacks_common_channel(weights: Weights, dataset: Dataset) -> bool:
-    """Whether the weights could be adapted, by their own plans, if a channel had the name of one of theirs."""
-    theirs = known(lambda: Weights(weights.checkpoint, weights.theirs, weights.dataset_json))
-    if theirs is None or _is_adaptable(theirs, dataset):
-        return False
-    return _is_adaptable(theirs, dataset, "averaged")
-
-
-def _is_adaptable(weights: Weights, dataset: Dataset, new_channels: Filling = "zero") -> bool:
-    try:
-        assert_suitable(weights, dataset)
-        adaptation = adaptation_of(weights, AdaptationChoices(new_channels))
-        documents_of(weights, adaptation, dataset)  # raises without the intensities of a new channel
-    except (UsageError, Absent):
-        return False
-    return not adaptation.misfits
 
 
 # --- The documents that the adapted weights are stored with

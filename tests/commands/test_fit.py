@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from plansguard.nnunet import printed_commands
 from plansguard.render import Screen
 from plansguard.render.fit import text
 from plansguard.subjects.fit_result import LOADS, FitResult
@@ -216,10 +215,35 @@ def test_what_cannot_be_mended(workspace: Path, options: Document, target: str, 
     assert run(*shlex.split(only(done)["command"])[1:]).code == (0 if "show" in only(done)["command"] else 1)
 
 
-def test_weights_that_were_adapted_before_keep_their_file() -> None:
-    command = printed_commands.adapt(Path("somewhere/adapted.pth"), "Dataset003_MR")
-    assert command == "plansguard adapt somewhere/adapted.pth -d 3 -o readapted.pth"
-    assert printed_commands.adapt("w.pth", "Dataset003_MR") == "plansguard adapt w.pth -d 3 -o adapted.pth"
+def test_weights_that_were_adapted_before_keep_their_file(workspace: Path) -> None:
+    trained(workspace, CT, change=second_channel("PET"))
+    (workspace / "some").mkdir()
+    Path("my weights.pth").rename("some/adapted.pth")
+    command = only(run("fit", "some/adapted.pth", "-d", "2", "-p", "nnUNetPlans", "--json"))["command"]
+    assert command == "plansguard adapt some/adapted.pth -d 2 -p nnUNetPlans -c 3d_fullres -o readapted.pth"
+
+
+@pytest.mark.parametrize("own_network", [False, True])
+@pytest.mark.parametrize("taken", ["same", "otherwise", "other", "link", "folder", "note", "two"])
+def test_the_name_of_adapted_weights_is_free(workspace: Path, taken: str, own_network: bool) -> None:
+    """Or it is that of the same adaptation, which is written again: the command is not refused."""
+    change, source = (one_channel, PRETRAINED) if own_network else (second_channel("PET"), CT)
+    weights = trained(workspace, source, change=change)
+    words = ("fit", weights, "-d", "3" if own_network else "2", "-p", "nnUNetPlans", "--json")
+    adapt = [*shlex.split(only(run(*words))["command"])[1:-2], "--dry-run", "--json"]
+    record = run(*adapt, *(["--encoder-only"] if taken in ("otherwise", "two") else [])).json
+    if taken in ("same", "otherwise", "two"):
+        checkpoints.write(Path("adapted.pth"), {}, {}, parameters={"a": (1,)}, plansguard_adaptation=record)
+    if taken in ("other", "two"):
+        Path("adapted2.pth" if taken == "two" else "adapted.pth").write_bytes(b"of somebody")
+    if taken == "link":
+        Path("adapted.pth").symlink_to("nowhere")
+    elif taken == "folder":
+        Path("adapted.pth").mkdir()
+    elif taken == "note":
+        Path("adapted.adaptation.json").write_text("{}")
+    named = {"same": "adapted.pth", "two": "adapted3.pth"}.get(taken, "adapted2.pth")
+    assert only(run(*words))["command"].endswith(f" -o {named}")
 
 
 def test_channels_of_other_names_are_the_same(workspace: Path) -> None:

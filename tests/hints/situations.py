@@ -315,6 +315,11 @@ SITUATIONS: tuple[Situation, ...] = (
     ),
     Situation("fit of channels that are adapted", ("fit", FINAL, "-d", "2"), PET),
     Situation(
+        "fit of channels that are adapted, where another adaptation has the usual name",
+        ("fit", FINAL, "-d", "2"),
+        (*PET, weights(to="current/adapted.pth", plansguard_adaptation={})),
+    ),
+    Situation(
         "fit of channels that are adapted to moved plans",
         ("fit", FINAL, "-d", "2", "-p", "PretrainPlans"),
         (move(), *PET),

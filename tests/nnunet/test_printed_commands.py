@@ -36,7 +36,7 @@ BUILDERS: Mapping[Callable[..., ShellText], tuple[Sequence[str], Mapping[str, st
     printed_commands.extract: (["{}", "{}"], {}),
     printed_commands.show: (["{}"], {}),
     printed_commands.diff: (["{}", "{}"], {}),
-    printed_commands.adapt: (["{}", DATASET_NAME], {"plans": "{}", "configuration": "{}"}),
+    printed_commands.adapt: (["{}", DATASET_NAME], {"to": "{}", "plans": "{}", "configuration": "{}"}),
     printed_commands.fit_everywhere: (["{}"], {}),
     printed_commands.steps: ([DATASET_NAME, "{}", "{}", "0", "500"], {}),
     printed_commands.explain: (["{}"], {}),

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from plansguard.core.report import Severity
-from plansguard.nnunet import printed_commands
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.training import kept_head
 from plansguard.training.trainer_name import trainer_name
@@ -62,6 +61,7 @@ def head_does_not_fit(run: TrainingRun) -> Iterator[Found]:
 
     Evidence: AR-12, LB-05; nnU-Net issues 774, 2252.
     """
+    from plansguard.subjects.adapting import same_network_command
     from plansguard.subjects.weights import Weights
 
     if not _keeps(run) or run.weights is None:
@@ -72,10 +72,10 @@ def head_does_not_fit(run: TrainingRun) -> Iterator[Found]:
     theirs = run.weights.dataset_json
     trouble = kept_head.misfit(weights.expected, run.weights.shapes, weights.dataset_json.value, theirs)
     if trouble:
-        place = {"plans": run.plans.identifier, "configuration": run.configuration.name}
-        adapt = printed_commands.adapt(run.weights.path, run.dataset.name, **place)
-        at = weights.dataset_json.at("labels")
-        yield found(at, trouble=trouble, adapt=adapt, command=run.command(_without(run)))
+        adapt = same_network_command(weights, run.dataset, run.weights.path)
+        at, command = weights.dataset_json.at("labels"), run.command(_without(run))
+        fix = None if adapt else f"begin with new layers: {command}"
+        yield found(at, fix=fix, trouble=trouble, adapt=adapt, command=command)
 
 
 def _keeps(run: TrainingRun) -> bool:

@@ -47,4 +47,8 @@ VARIANTS: tuple[Variant, ...] = (
     misfit("head-of-more-labels", of_labels({"background": 0, "kidney": 1, "cyst": 2})),
     misfit("head-of-regions", of_labels({"background": 0, "whole": [1, 2], "kidney": 2})),
     misfit("head-that-is-missing", of_an_encoder),
+    misfit(
+        "head-of-another-label-and-channel",
+        weights(dataset_json={"labels": {"background": 0, "liver": 1}, "channel_names": {"0": "T2"}}),
+    ),
 )
