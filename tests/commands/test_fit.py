@@ -200,7 +200,7 @@ def test_a_reader_that_a_migration_has_to_name(workspace: Path, monkeypatch: pyt
             "3",
             r"2 input channels here, 1 in the weights .*; no channel has the name of one of the weights: --channel",
         ),
-        ({}, "4", "the plans have no 3d_fullres; the plans of the weights cannot come here: .* holds 2D images"),
+        ({}, "4", "the plans have no 3d_fullres; the plans of the weights cannot come here: .* 1 channel, .* names 3"),
         ({}, "5", "6 stages here, 5 in the weights .* cannot come here: CT channel 0: the plans' range"),
         ({"init_args": None}, "2", "the network is a .*; the file holds no plans that could be migrated"),
     ],
