@@ -402,6 +402,8 @@ def test_volumes_to_slides(workspace: Path) -> None:
     assert ("PG415", "error") in codes("-s", "1", "-t", "4", "-tp", "X", "-c", "3d_fullres")
     slices, volumes = codes("-s", "1", "-t", "4", "-tp", "X", "-c", "2d"), codes("-s", "4", "-t", "1", "-tp", "X")
     assert ("PG415", "warning") in slices & volumes
+    assert "fix: name a 2d configuration (-c 2d)" in migrate("-s", "1", "-t", "4", "-tp", "X").out
+    assert "(-c 2d)" not in migrate("-s", "1", "-t", "4", "-tp", "X", "-c", "2d", "--dry-run").out
     assert "PG309" not in dict(slices)
     assert ("PG309", "warning") in volumes
 

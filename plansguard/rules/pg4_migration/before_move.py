@@ -273,8 +273,10 @@ def dimensions_of_datasets_differ(datasets: DatasetPair) -> Iterator[Found]:
     if flat["theirs"] != flat["ours"]:
         sides = {side: "2D" if is_flat else "3D" for side, is_flat in flat.items()}
         values = {"giving": giving.name, "receiving": receiving.name, **sides}
-        severity = Severity.ERROR if any(name.startswith("3d") for name in datasets.configurations) else None
-        fix = "name a 2d configuration (-c 2d), or plan {receiving} by itself" if severity or flat["ours"] else None
+        named = datasets.configurations
+        severity = Severity.ERROR if any(name.startswith("3d") for name in named) else None
+        is_choice = severity or (flat["ours"] and not named)
+        fix = "name a 2d configuration (-c 2d), or plan {receiving} by itself" if is_choice else None
         yield Found(datasets.at, values, severity, fix=fix)
 
 
