@@ -169,6 +169,7 @@ REASONS = {
     "core/atomic_files.py": "it writes: each error is reported as WriteRefused",
     "training/folder_lock.py": "it holds descriptors of locks",
     "cli/__init__.py": "it opens os.devnull",
+    "core/signals.py": "it opens os.devnull",
     "core/free_space.py": "the kernel asks for the descriptor of a folder",
     "artefacts/data/": "a hundred thousand files: names are listed and opened by descriptors, without Path objects",
     "nnunet/install/trainer_search.py": "os.walk, which reports errors instead of raising them",

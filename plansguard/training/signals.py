@@ -13,8 +13,8 @@ from types import FrameType
 
 from plansguard.core.signals import handle_signals
 
-#: A queue's end, Ctrl-C, and a queue's warning (SLURM: --signal=USR1@120).
-STOPPING = ("SIGTERM", "SIGINT", "SIGUSR1")
+#: A queue's end, Ctrl-C, a queue's warning (SLURM: --signal=USR1@120), and a terminal that closes.
+STOPPING = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")
 
 
 class StopSignals(ExitStack):
@@ -79,16 +79,16 @@ def _end_with_workers(exception: SystemExit) -> None:
 
 
 def _start_resource_tracker() -> None:
-    """Start multiprocessing's resource tracker, if it is not running, with SIGUSR1 blocked.
+    """Start multiprocessing's resource tracker, if it is not running, with SIGUSR1 and SIGHUP blocked.
 
-    SLURM sends this signal to every process of a job. Without its tracker multiprocessing starts another, which prints
-    a traceback for each semaphore. The tracker itself ignores the other two signals.
+    SLURM and a terminal send these signals to every process of a job. Without its tracker multiprocessing starts
+    another, which prints a traceback for each semaphore. The tracker itself ignores the other two signals.
     """
     from multiprocessing import resource_tracker
 
     if not hasattr(signal, "pthread_sigmask"):
         return  # Windows
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGHUP})
     try:
         resource_tracker.ensure_running()
     finally:

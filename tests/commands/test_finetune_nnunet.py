@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from tests.support import roads
 from tests.support.models import pack
 from tests.support.stepping import CONFIGURATION, PLANS
+from tests.support.terminals import terminal
 from tests.support.variants import ROOTS
 
 pytestmark = [
@@ -119,6 +121,21 @@ def test_stopped_in_time(unbroken: Path) -> None:
     assert (code, "stopped in time" in output, "there is no checkpoint" in output) == (75, True, False), output
     code, output = roads.finish(unbroken, *words, PLANSGUARD_MAX_TIME="1s")
     assert (code, "stopped in time: train fold 1; the same command continues" in output) == (75, True), output
+    code, output = roads.finish(unbroken, *words)
+    assert (code, "is continued, at step" in output) == (0, True), output
+
+
+@pytest.mark.long
+def test_the_terminal_of_a_road_closes(unbroken: Path) -> None:
+    """The training saves a checkpoint, and the same command continues there."""
+    words = (*WORDS, "-f", "2", "--until", "train", "--steps", "91")
+    command, variables = [sys.executable, "-m", "plansguard", "finetune", *words], roads.environment(unbroken)
+    latest = f"{roads.TRAINER}_91steps*/fold_2/checkpoint_latest.pth"
+    with terminal(command, {**variables, "nnUNet_n_proc_DA": "2"}, cwd=unbroken) as screen:
+        while not [*(unbroken / ROOTS["results"] / roads.TARGET).glob(latest)]:
+            assert screen.read(0.1), screen.text
+        screen.hang_up()
+        assert screen.process.wait(60) == 75
     code, output = roads.finish(unbroken, *words)
     assert (code, "is continued, at step" in output) == (0, True), output
 

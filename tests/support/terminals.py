@@ -67,6 +67,11 @@ class Terminal:
                 return all(text in self.text for text in texts)
         return True
 
+    def hang_up(self) -> None:
+        """Close the terminal, as a window that is closed, or a connection that is lost."""
+        os.close(self.descriptor)
+        self.descriptor = -1
+
     def wait(self, seconds: float = 60) -> int:
         """Read to the end, and return the exit code of the program."""
         end = time.monotonic() + seconds
@@ -93,10 +98,12 @@ def terminal(
         **{**streams, **options},
     )
     os.close(theirs)
+    opened = Terminal(ours, process)
     try:
-        yield Terminal(ours, process)
+        yield opened
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        os.close(ours)
+        if opened.descriptor >= 0:
+            os.close(ours)

@@ -378,12 +378,13 @@ from plansguard.training.signals import StopSignals
 with StopSignals():
     child = os.fork()
     if child == 0:
-        print(*(signal.getsignal(getattr(signal, name)).name for name in ("SIGTERM", "SIGINT", "SIGUSR1")), flush=True)
+        names = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")
+        print(*(signal.getsignal(getattr(signal, name)).name for name in names), flush=True)
         os._exit(0)
     os.waitpid(child, 0)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["SIG_DFL", "SIG_IGN", "SIG_IGN"]
+    assert done.stdout.split() == ["SIG_DFL", "SIG_IGN", "SIG_IGN", "SIG_IGN"]
 
 
 # --- plansguard steps

@@ -248,9 +248,9 @@ def test_time_that_is_used_up(root: Path) -> None:
     assert f"Stopped at step {step:,} of 100,000" in ended.said
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_to_the_training_and_its_loaders(root: Path, number: int) -> None:
-    """As a queue ends a job, and Ctrl-C in a terminal: every process of it receives the signal."""
+    """As a queue ends a job, Ctrl-C in a terminal, and its end: every process of it receives the signal."""
     trainer = "nnUNetTrainer_100000steps_5000per"
     running = stepping.begin(root, trainer, environment={"nnUNet_n_proc_DA": "2"}, change=with_log)
     log = fold(root, trainer) / "rates.log"
@@ -259,6 +259,8 @@ def test_a_signal_to_the_training_and_its_loaders(root: Path, number: int) -> No
     os.killpg(running.process.pid, number)
     ended = stepping.wait(running)
     assert ended.code == STOPPED, ended.said
+    with pytest.raises(ProcessLookupError):
+        os.killpg(running.process.pid, 0)
     assert steps_noted(fold(root, trainer), "checkpoint_latest.pth")["step"] >= 1
 
 

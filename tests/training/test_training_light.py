@@ -275,7 +275,7 @@ with ending(stop):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no signals to send")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
 def test_work_that_is_repeated_as_a_whole_ends_at_once(number: signal.Signals) -> None:
     done = subprocess.run([sys.executable, "-c", ENDING, str(int(number))], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (75, f"told {number.name}\n", "")
@@ -321,7 +321,7 @@ def test_a_signal_to_every_process_ends_a_pool(tmp_path: Path, message: list[str
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no signals to send")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
 def test_a_signal_to_every_process_does_not_end_the_resource_tracker(number: signal.Signals) -> None:
     done = subprocess.run([sys.executable, "-c", TRACKED, str(int(number))], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("(0, 0) set()\n", "")
