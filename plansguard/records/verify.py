@@ -250,13 +250,15 @@ class _PresentFiles:
     def _weights_of(self, start: Start) -> Path:
         """The weights that a start names, in this workspace if they are not there, or else in a copy of the results.
 
-        The path is as it was typed: relative to another folder, or in a workspace that was moved.
+        The path is as it was typed: relative to another folder, or in a workspace that was moved or copied. In a copy,
+        the file at the old path may not be read.
         """
         path, results = Path(start["weights"]["path"]), self.workspace.results
-        if disk.is_there(path):
+        is_there = disk.is_there(path)
+        if is_there and self._may_be_read(path):
             return path
         here = None if results is None else results.joinpath(*path.parts[-_PARTS_BELOW_RESULTS:])
-        if here is not None and disk.is_there(here):
+        if not is_there and here is not None and disk.is_there(here):
             return here
         copy = next((copy for copy in self._copies(path.parts, start) if self._is_recorded(copy, start)), None)
         if copy is None:

@@ -97,6 +97,21 @@ def test_weights_in_a_copy_of_the_results(fine_tuned: Path, workspace: Path) -> 
     assert states(record)["weights"] is DocumentState.GONE
 
 
+def test_weights_in_a_copy_of_the_workspace(fine_tuned: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables name the copy, and the file at the recorded path is in the original, which is still there."""
+    copy = Path(shutil.copytree(workspace, workspace.parent / "copy"))
+    for name in ROOTS.values():
+        monkeypatch.setenv(name, str(copy / name))
+    monkeypatch.chdir(copy)
+    record = copy / fine_tuned.relative_to(workspace)
+    done = verified(record.parent)
+    assert (done.code, done.err) == (0, "")
+    assert f"weights                   unchanged (the copy {copy / RESULTS / GIVING})\n" in done.out
+    with (copy / RESULTS / GIVING).open("r+b") as stream:  # another model of a dataset with this name
+        stream.truncate(9999)
+    assert states(record)["weights"] is DocumentState.OUTSIDE
+
+
 def test_weights_of_the_same_dataset_in_a_copy_of_it(workspace: Path, weights: Path) -> None:
     """The folder of the dataset may have another name."""
     below = Path("nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/checkpoint_final.pth")
