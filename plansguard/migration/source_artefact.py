@@ -2,46 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from plansguard.artefacts.checkpoint import trained_model
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
-from plansguard.core.errors import UnreadableDocument, UsageError
+from plansguard.core.errors import UnreadableDocument, UnreadableFolder, UsageError
 from plansguard.documents import size_limits
 from plansguard.documents.file_names import CANONICAL_NAMES
 from plansguard.documents.json_document import JsonDocument
 from plansguard.documents.recognise import recognise
 from plansguard.nnunet import plans_diff
 from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
+from plansguard.nnunet.workspace import TrainedModel, is_folder_name, trained_models
 from plansguard.subjects.external_plans import ExternalDataset, ExternalModel, ExternalPlans
+from plansguard.subjects.plans import Plans
+from plansguard.subjects.trained_models import differing_fields
 from plansguard.subjects.weights import names_for
 
 
-def external_dataset(path: Path, identifier: str | None) -> ExternalDataset:
+def external_dataset(path: Path, identifier: str | None, results: Path | None) -> ExternalDataset:
     """The artefact at ``path`` as a dataset; ``identifier`` names its plans, needed where it has several.
+
+    ``results`` is the folder that may have models of plans which come without weights.
 
     Raises UnreadableDocument when it is no artefact or contains no plans, UsageError when it is ambiguous.
     """
     artefact = trained_model.read_artefact(path)
     if isinstance(artefact, tuple):
         return _from_models(path, chosen_models(path, artefact, identifier))
-    external = _from_checkpoint(path, artefact) if isinstance(artefact, Checkpoint) else _from_plans(path, artefact)
+    external = (
+        _from_checkpoint(path, artefact) if isinstance(artefact, Checkpoint) else _from_plans(path, artefact, results)
+    )
     only = external.plans[0].identifier
     if identifier not in (None, only):
         raise UsageError(f"{path} has no plans named {identifier}", hint=f"plans there: {only}; leave -sp out")
     return external
 
 
-def _from_plans(path: Path, document: JsonDocument) -> ExternalDataset:
-    """A plans file, with the dataset.json and fingerprint beside it."""
+def _from_plans(path: Path, document: JsonDocument, results: Path | None) -> ExternalDataset:
+    """A plans file, with the dataset.json and fingerprint beside it, and the models that were trained with it."""
     beside = []
     for kind in ("dataset.json", "fingerprint"):
         with suppress(UnreadableDocument):
             other = size_limits.read(path.parent / CANONICAL_NAMES[kind])
             beside += [other] if recognise(other.value) == kind else []
-    return ExternalDataset(path.parent, (document, *beside), artefact=path, dataset_name=_dataset_name(document, path))
+    name = _dataset_name(document, path)
+    external = ExternalDataset(path.parent, (document, *beside), artefact=path, dataset_name=name)
+    if results is not None and is_folder_name(name):
+        with suppress(UnreadableFolder):
+            external.in_results = tuple(_trained_with_these(trained_models(results, name), external.plans[0]))
+    return external
+
+
+def _trained_with_these(models: Iterable[TrainedModel], plans: Plans) -> Iterator[TrainedModel]:
+    for model in models:
+        is_named = model.plans_name == plans.identifier and bool(model.checkpoints)
+        if is_named and differing_fields(model, plans, ("weights", "input")) == []:
+            yield model
 
 
 def _from_checkpoint(path: Path, checkpoint: Checkpoint) -> ExternalDataset:

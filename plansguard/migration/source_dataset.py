@@ -35,7 +35,7 @@ def giving_dataset(
         return dataset_of(workspace, name), identifier if disk.is_folder(path) else _stem(path, identifier)
     from plansguard.migration.source_artefact import external_dataset
 
-    external = external_dataset(path, identifier)
+    external = external_dataset(path, identifier, workspace.results)
     if workflow == "pretrain" and external.models:
         raise UsageError(
             f"{path} contains trained weights; --workflow pretrain is for a network still to be trained",

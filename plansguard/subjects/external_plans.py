@@ -50,13 +50,14 @@ class ExternalDataset(Dataset):
 
     ``artefact`` is its path as typed. ``models`` are the trained models that the plans belong to, and ``checkpoint`` is
     the one to be fine-tuned, the first of the first model; both are None where no weights are found with the plans,
-    which may still exist elsewhere.
+    which may still exist elsewhere. ``in_results`` are those in nnUNet_results that were trained with these plans.
     """
 
     artefact: Path = Path()
     dataset_name: str = ""
     models: tuple[ExternalModel, ...] | None = None
     checkpoint: Checkpoint | None = None
+    in_results: tuple[TrainedModel, ...] = ()
 
     @property
     def name(self) -> str:
@@ -75,7 +76,7 @@ class ExternalDataset(Dataset):
 
     @cached_property
     def trained(self) -> tuple[TrainedModel, ...]:
-        """The models in the artefact; Absent where no weights are found with the plans."""
-        if self.models is None:
+        """The models in the artefact, else those in nnUNet_results; Absent where there are neither."""
+        if self.models is None and not self.in_results:
             raise Absent(f"there are no weights with {self.artefact}")
-        return self.models
+        return self.models or self.in_results

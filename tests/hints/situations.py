@@ -201,6 +201,11 @@ SITUATIONS: tuple[Situation, ...] = (
     ),
     Situation("next after an extraction", ("extract", FINAL, "-o", "plans of it.json"), commands=2),
     Situation(
+        "next after a migration of extracted plans",
+        ("migrate", "-s", f"{{workspace}}/{MODEL}/plans.json", "-t", "2", "-tp", "Mine"),
+        commands=3,
+    ),
+    Situation(
         "an extraction from plans",
         ("extract", f"{{workspace}}/nnUNet_preprocessed/{CT}/nnUNetPlans.json", "-o", "a.json"),
     ),

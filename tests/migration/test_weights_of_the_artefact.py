@@ -11,8 +11,9 @@ import pytest
 from plansguard.nnunet.workspace import Workspace
 from plansguard.subjects.discovery import dataset_of, plans_of
 from plansguard.subjects.pretraining import pretraining_of
-from tests.support.command import run
-from tests.support.models import CHECKPOINT, FIXTURE, MODEL, copy_of_model, edit, pack
+from tests.support.command import Done, run
+from tests.support.models import CHECKPOINT, CT, FIXTURE, MODEL, copy_of_model, edit, pack
+from tests.support.variants import ROOTS
 
 pytestmark = pytest.mark.workspace("Dataset002_FinetuneCT", folder="workspace")
 
@@ -84,3 +85,47 @@ def test_a_plans_file_beside_a_loose_checkpoint_is_not_its_own() -> None:
     done = run("migrate", "-s", checkpoint, "-t", "2", "-tp", "Pretrained", "--dry-run", "--output", "json")
     assert {finding["code"] for finding in done.json["findings"]} == {"PG606"}
     assert "impossible" not in run("fit", checkpoint, "-d", "2").out
+
+
+# --- Those of a plans file, in nnUNet_results ---
+
+
+def _plans_file() -> Path:
+    return Path(shutil.copy(FIXTURE / "plans.json", "plans.json"))
+
+
+def migrated(source: str | Path, *options: str) -> Done:
+    return run("migrate", "-s", source, "-t", "2", "-tp", "Pretrained", "--dry-run", *options)
+
+
+def codes(done: Done) -> set[tuple[str, str]]:
+    return {(finding["code"], finding["severity"]) for finding in done.json["findings"]}
+
+
+@pytest.mark.parametrize("trained", ["with these", "otherwise", "unfinished", "not at all", "with damaged plans"])
+def test_a_model_of_the_plans_in_a_file(workspace: Path, trained: str) -> None:
+    """One in nnUNet_results that was trained with exactly these plans shows the direction, and is named."""
+    model = workspace / ROOTS["results"] / CT / MODEL
+    weights = model / "fold_0/checkpoint_final.pth"
+    shutil.copytree(FIXTURE, model)
+    if trained == "otherwise":
+        edit(model / "plans.json", lambda plans: plans["configurations"]["3d_fullres"].update(spacing=[2.0, 1.0, 1.0]))
+    elif trained == "unfinished":
+        weights.rename(weights.with_name("checkpoint_latest.pth"))
+    elif trained == "not at all":
+        shutil.rmtree(weights.parent)
+    elif trained == "with damaged plans":
+        (model / "plans.json").write_text("{")
+    is_found = trained in ("with these", "unfinished")
+    done = migrated(_plans_file(), "--output", "json")
+    assert codes(done) == (set() if is_found else {("PG411", "warning")})
+    out = migrated("plans.json").out
+    assert (f"-pretrained_weights {weights}" in out, "there are no weights" in out) == (is_found, not is_found)
+
+
+@pytest.mark.parametrize("name", ["..", "../results", ""])
+def test_a_file_that_names_no_dataset(workspace: Path, name: str) -> None:
+    shutil.copytree(FIXTURE, workspace / ROOTS["results"] / CT / MODEL)
+    path = _plans_file()
+    edit(path, lambda plans: plans.update(dataset_name=name))
+    assert ("PG411", "warning") in codes(migrated(path, "--output", "json"))
