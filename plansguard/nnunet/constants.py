@@ -349,9 +349,7 @@ READERS_OF_2D_IMAGES: Final = frozenset({"NaturalImage2DIO"})
 
 TIFF_ENDINGS: Final = READERS["Tiff3DIO"]
 
-_NIFTI = (".nii", ".nii.gz")
-_OTHER_VOLUMES = (".nrrd", ".mha", ".gipl")
-_FLAT = (".png", ".bmp")
+_NIFTI, _OTHER_VOLUMES, _FLAT = (".nii", ".nii.gz"), (".nrrd", ".mha", ".gipl"), (".png", ".bmp")
 UNREADABLE_ENDINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "NaturalImage2DIO": (*_NIFTI, *_OTHER_VOLUMES),
     "Tiff3DIO": (*_NIFTI, *_OTHER_VOLUMES, *_FLAT),
@@ -359,6 +357,9 @@ UNREADABLE_ENDINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "NibabelIOWithReorient": (*_OTHER_VOLUMES, *_FLAT, *TIFF_ENDINGS),
 }
 """Reader class -> known file endings that it cannot open, found by trial; SimpleITKIO opens all of them."""
+
+FOREIGN_ENDINGS: Final = {**UNREADABLE_ENDINGS, "SimpleITKIO": (*_FLAT, *TIFF_ENDINGS)}
+"""Reader class -> known file endings for which nnU-Net selects another one."""
 
 CERTAIN_READERS: Final[Mapping[str, str]] = {
     **dict.fromkeys(_FLAT, "NaturalImage2DIO"),

@@ -44,8 +44,8 @@ def differences(weights: Weights, workflow: str | None) -> list[InputDifference]
 
     ``workflow`` is that of the migration record: with ``finetune`` the input is meant to stay the same, so a warning
     becomes an error; with ``graft`` spacing, normalization and reader are meant to be those of the dataset. Weights of
-    a first stage that were adapted to the second are meant for its spacing and patch. Absent when the checkpoint
-    does not contain its plans. The severities: AR-06, NO-01, IO-01.
+    a first stage that were adapted to the second are meant for its spacing and patch, and files of another format need
+    another reader. Absent when the checkpoint does not contain its plans. The severities: AR-06, NO-01, IO-01.
     """
     theirs, ours = weights.theirs, weights.configuration
     result: list[InputDifference] = []
@@ -54,7 +54,9 @@ def differences(weights: Weights, workflow: str | None) -> list[InputDifference]
             result += compare(theirs, ours)
     with suppress(Absent):
         result += _channels(weights)
-    meant = ("spacing", "patch_size") if _are_adapted_to_stage(weights) else ()
+    meant = ["spacing", "patch_size"] if _are_adapted_to_stage(weights) else []
+    if _is_of_other_files(weights):
+        meant.append("image_reader_writer")
     return [
         difference._replace(severity=Severity.INFO if difference.field in meant else _severity(difference, workflow))
         for difference in result
@@ -65,6 +67,12 @@ def _are_adapted_to_stage(weights: Weights) -> bool:
     """Whether these are weights of the first stage of a cascade, adapted to this second one."""
     name, following = weights.configuration.name, weights.theirs.get("next_stage")
     return weights.checkpoint.adapted_to == name and name in (following if isinstance(following, list) else [following])
+
+
+def _is_of_other_files(weights: Weights) -> bool:
+    """Whether the reader of the weights' plans is not one for the files of the dataset."""
+    theirs = str(weights.theirs.plans.value.get("image_reader_writer"))
+    return weights.dataset_json.value.get("file_ending") in constants.FOREIGN_ENDINGS.get(theirs, ())
 
 
 def is_regained_by_migration(weights: Weights) -> bool:

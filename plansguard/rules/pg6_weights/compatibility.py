@@ -202,9 +202,9 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
     CT ranges that overlap by less than 80 %, another transpose, preprocessor, reader, mask or network, a patch of less
     than half or more than twice the volume; otherwise for information. For plans that were migrated for fine-tuning a
     warning becomes an error, except for the patch, and for the reader, which a migration chooses by the dataset's
-    files. For information: spacing, normalization and reader of grafted plans; spacing and patch of weights of a
-    cascade's first stage, adapted to its second. Plans without their migration record are not known as migrated: PG311
-    reports them.
+    files. For information: spacing, normalization and reader of grafted plans; the reader for files that the weights'
+    own reader is not for, such as PNG; spacing and patch of weights of a cascade's first stage, adapted to its second.
+    Plans without their migration record are not known as migrated: PG311 reports them.
 
     Why it matters: the training runs to its end, and may be worse than the weights themselves, without a warning.
     nnU-Net compares names and shapes of parameters and nothing else. It is the most expensive mistake.
@@ -225,13 +225,15 @@ def weights_saw_other_input(dataset: Dataset, weights: Weights) -> Iterator[Foun
         gravest = [row for row in rows if row.severity is worst]
         table = [["", "their training", "this run"]]
         table += [[row.field, _cell(row.saw), _cell(row.feeds), str(row.severity)] for row in rows]
+        graver = (row for row in rows if row.severity is not Severity.INFO)
+        reader = next((str(row.saw) for row in graver if row.field == "image_reader_writer"), None)
         yield found(
             configuration.at(),
             severity=worst,
             changed=[place_of_field(row.field, configuration) for row in gravest],
             fields=listed([row.field for row in gravest]),
             fix=without_migration(weights, rows, worst),
-            migrate=migration(dataset, weights),
+            migrate=migration(dataset, weights, reader),
             table=table,
         )
 

@@ -47,10 +47,14 @@ def without_mirroring(dataset: Dataset, weights: Weights) -> str:
     return f"-tr {_NO_MIRRORING if steps is None else trainer_name(_NO_MIRRORING, steps.schedule)}"
 
 
-def migration(dataset: Dataset, weights: Weights) -> str:
-    """The command that migrates the plans of the weights, or where these are if the file contains none."""
-    without = weights.checkpoint.plans is None
-    return "ask for plans.json where they come from" if without else migration_of(weights.checkpoint.path, dataset)
+def migration(dataset: Dataset, weights: Weights, reader: str | None = None) -> str:
+    """The command that migrates the plans of the weights, or where these are if the file contains none.
+
+    ``reader`` is named where it is not the one that a migration chooses.
+    """
+    if weights.checkpoint.plans is None:
+        return "ask for plans.json where they come from"
+    return migration_of(weights.checkpoint.path, dataset, reader)
 
 
 def other_channels(dataset: Dataset, weights: Weights) -> str:

@@ -195,7 +195,32 @@ def test_another_reader_after_a_migration_is_no_error(workspace: Path) -> None:
     path = trained(workspace)
     migrated(workspace, "finetune")
     put("preprocessed/Pretrained.json", "/image_reader_writer", "NibabelIO")(workspace, CT)
-    assert severities(check(datasets=["2"], plans="Pretrained", weights=path)) == {"PG625": WARNING}
+    report = check(datasets=["2"], plans="Pretrained", weights=path)
+    assert severities(report) == {"PG625": WARNING}
+    assert "--reader SimpleITKIO" in finding(report, "PG625").fix
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "ending", "severity"),
+    [
+        ("SimpleITKIO", "NaturalImage2DIO", ".png", INFO),
+        ("SimpleITKIO", "Tiff3DIO", ".tif", INFO),
+        ("Tiff3DIO", "SimpleITKIO", ".nii.gz", INFO),
+        ("NaturalImage2DIO", "SimpleITKIO", ".nrrd", INFO),
+        ("NibabelIO", "SimpleITKIO", ".nii.gz", WARNING),
+        ("SimpleITKIO", "NibabelIO", ".nii", WARNING),
+        ("MyReader", "SimpleITKIO", ".nii.gz", WARNING),
+    ],
+)
+def test_files_of_another_format_need_another_reader(
+    workspace: Path, theirs: str, ours: str, ending: str, severity: Severity
+) -> None:
+    put(PLANS, "/image_reader_writer", theirs)(workspace, CT)
+    path = trained(workspace)
+    for root in ("raw", "preprocessed"):
+        put(f"{root}/dataset.json", "/file_ending", ending)(workspace, CT)
+    put(PLANS, "/image_reader_writer", ours)(workspace, CT)
+    assert severities(check(datasets=["2"], weights=path))["PG625"] is severity
 
 
 # ---------------------------------------------------------------------------------------------------------------------
