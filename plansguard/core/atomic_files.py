@@ -212,20 +212,29 @@ def remove(path: Path) -> None:
         raise _refused(path, error) from error
 
 
-def has_lock(folder: Path) -> bool:
-    """Whether `locked` was used in a folder before; its file stays."""
-    return disk.is_file(folder / _LOCK_ENDING)
-
-
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a dataset folder, and delete the temporary files that killed writers left in it.
 
-    Raises WriteRefused if another process holds the lock for longer than LOCK_TIMEOUT.
+    The file of the lock is deleted at the end: the folder may be one of a repository. Raises WriteRefused if another
+    process holds the lock for longer than LOCK_TIMEOUT.
     """
-    with _file_lock(folder / _LOCK_ENDING, f"another plansguard is writing to {folder}", LOCK_TIMEOUT):
+    lock_file, busy = folder / _LOCK_ENDING, f"another plansguard is writing to {folder}"
+    _assert_no_link(lock_file)
+    descriptor = _awaited_lock(lock_file, busy)
+    if descriptor is None:
+        with _file_lock(lock_file, busy, LOCK_TIMEOUT):
+            _remove_abandoned(folder)
+            yield
+        return
+    try:
         _remove_abandoned(folder)
         yield
+    finally:
+        if _is_file_at(lock_file, descriptor):
+            with suppress(OSError):
+                os.unlink(lock_file)  # before the lock ends: a process that waits for it sees that its file is gone
+        os.close(descriptor)
 
 
 @contextmanager
@@ -277,6 +286,40 @@ def locked_names(folder: Path) -> list[str]:
 
 def _inheritable_lock(lock_file: Path, busy: str) -> int | None:
     """A descriptor that holds the same lock as filelock does; None where flock is not available."""
+    try:
+        return _locked_descriptor(lock_file)
+    except BlockingIOError:
+        hint = f"wait for it to end; lsof {quoted(lock_file)} shows which process it is"
+        raise WriteRefused(busy, hint=hint) from None
+
+
+def _awaited_lock(lock_file: Path, busy: str) -> int | None:
+    """The same, of a lock whose file is deleted with it; waits for LOCK_TIMEOUT."""
+    latest = time.monotonic() + LOCK_TIMEOUT
+    while True:
+        with suppress(BlockingIOError):
+            descriptor = _locked_descriptor(lock_file)
+            if descriptor is None or _is_file_at(lock_file, descriptor):
+                return descriptor
+            os.close(descriptor)  # its last holder has deleted it, and the next one locks another file
+        if time.monotonic() > latest:
+            raise WriteRefused(busy, hint=f"wait for it to end; it holds {lock_file.name}")
+        time.sleep(0.02)
+
+
+def _is_file_at(path: Path, descriptor: int) -> bool:
+    """Whether an open file is the one at a path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except OSError:
+        return False
+
+
+def _locked_descriptor(lock_file: Path) -> int | None:
+    """A descriptor that holds the lock of a file; None where flock is not available.
+
+    BlockingIOError while another process holds the lock, WriteRefused where the file cannot be locked.
+    """
     if sys.platform == "win32":
         return None
     import fcntl
@@ -292,8 +335,7 @@ def _inheritable_lock(lock_file: Path, busy: str) -> int | None:
         if error.errno == errno.ENOSYS:
             return None
         if error.errno in (errno.EACCES, errno.EAGAIN):
-            hint = f"wait for it to end; lsof {quoted(lock_file)} shows which process it is"
-            raise WriteRefused(busy, hint=hint) from None
+            raise BlockingIOError(*error.args) from error
         raise _refused(lock_file, error) from error
     return descriptor
 
@@ -302,8 +344,7 @@ def _inheritable_lock(lock_file: Path, busy: str) -> int | None:
 def _file_lock(lock_file: Path, busy: str, timeout: float) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
-    if disk.is_link(lock_file):
-        raise WriteRefused(f"{lock_file} is a symbolic link", hint="remove it: plansguard locks a file of its own")
+    _assert_no_link(lock_file)
     lock = FileLock(lock_file)
     try:
         lock.acquire(timeout=timeout)
@@ -315,6 +356,12 @@ def _file_lock(lock_file: Path, busy: str, timeout: float) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _assert_no_link(lock_file: Path) -> None:
+    """Raise WriteRefused for a lock that would be created somewhere else."""
+    if disk.is_link(lock_file):
+        raise WriteRefused(f"{lock_file} is a symbolic link", hint="remove it: plansguard locks a file of its own")
 
 
 def _mode(target: Path) -> int:

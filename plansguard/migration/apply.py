@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from plansguard.core.atomic_files import after, has_lock, kept, locked, remove, write_atomically
+from plansguard.core import disk
+from plansguard.core.atomic_files import after, kept, locked, remove, write_atomically
 from plansguard.core.errors import WriteRefused
 from plansguard.core.report import Severity
 from plansguard.migration.derive import Derivation, DerivationRequest, source_dataset
@@ -39,8 +40,8 @@ def derive(workspace: Workspace, request: DerivationRequest, settings: ActiveSet
 
 
 def _carried_out(folder: Path, planned: Callable[[], Planned]) -> Planned:
-    """Plan and write under the lock of a folder. What is refused creates neither folder nor lock."""
-    if not has_lock(folder):
+    """Plan and write under the lock of a folder. What is refused creates no folder, and needs none to write to."""
+    if not disk.is_accessible(folder, write=True):
         refused = planned()
         if refused.report.fails(Severity.ERROR):
             return refused

@@ -62,7 +62,7 @@ def undo(workspace: Workspace, target: str, identifier: str | None, *, force: bo
 def undo_in(receiving: Dataset, identifier: str | None, *, force: bool) -> Undone:
     """Undo the last migration into a folder, or, of the plans that ``identifier`` names, migration or derivation."""
     assert_own_folder(receiving)
-    _last_record(receiving, identifier)  # where there is none, no lock is left
+    _last_record(receiving, identifier)  # where there is none, the folder need not be one to write to
     with locked(receiving.folder):
         record = _last_record(receiving, identifier)
         path = writable(receiving.folder / f"{record.identifier}.json")

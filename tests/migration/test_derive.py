@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from plansguard.documents import json_document
 from plansguard.migration.assignments import parsed
 from plansguard.nnunet.constants import STOCK_ARCHITECTURES
+from tests.conftest import ROOT
 from tests.support.command import Done, run
+from tests.support.git import git
 from tests.support.moves import GIVING, RECEIVING, move
 from tests.support.variants import PLANS, RESENC, place, put, set_value
 
@@ -37,7 +40,7 @@ def expected(workspace: Path, *edits: tuple[str, Any]) -> Any:
 
 def state(workspace: Path) -> dict[str, bytes]:
     folder = place(workspace, RECEIVING, PLANS).parent
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".lock"}
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 FULLRES = "/configurations/3d_fullres"
@@ -56,7 +59,7 @@ TORCH = {"is_seg": False, "force_separate_z": False, "memefficient_seg_resamplin
     ],
 )
 def test_what_is_refused_leaves_no_file(words: tuple[str, ...], workspace: Path) -> None:
-    """No lock either; the first move into a folder leaves one."""
+    """No lock either."""
     before = set(workspace.rglob("*"))
     assert run(*words).code in (1, 2)
     assert set(workspace.rglob("*")) == before
@@ -332,6 +335,7 @@ def test_a_plans_file_without_a_dataset(workspace: Path) -> None:
     Path("repo/nnUNetPlans.json").write_bytes(place(workspace, RECEIVING, PLANS).read_bytes())
     done = run("derive", "repo/nnUNetPlans.json", "-tp", "My", "--set", "3d_fullres.batch_size=4")
     assert (done.code, done.err) == (0, "")
+    assert {path.name for path in Path("repo").iterdir()} == {"nnUNetPlans.json", "My.json", "My.plansguard.json"}
     assert json.loads(Path("repo/My.json").read_bytes()) == expected(workspace, (f"{FULLRES}/batch_size", 4))
     assert done.out.startswith("from  repo/nnUNetPlans.json\nto    repo/My.json\n")
     assert done.out.endswith("Next:\n  plansguard diff repo/nnUNetPlans.json repo/My.json\n")
@@ -344,7 +348,28 @@ def test_a_plans_file_without_a_dataset(workspace: Path) -> None:
     assert run("derive", "repo/nnUNetPlans.json", "-tp", "Ours", "--undo").code == 0
     undone = run("derive", "repo/nnUNetPlans.json", "-tp", "My", "--undo")
     assert (undone.code, "The derivation of My in repo is undone:" in undone.out) == (0, True)
-    assert not Path("repo/My.json").exists()
+    left = {path.name for path in Path("repo").iterdir() if path.suffix != ".undone"}
+    assert left == {"nnUNetPlans.json"}
+
+
+def test_what_the_documentation_says_to_ignore_in_a_repository(workspace: Path) -> None:
+    """Nothing is left to be committed by derivations, replacements and undoing."""
+    guide = (ROOT / "docs/howto/edit-plans.md").read_text()
+    (ignored,) = re.findall(r"```text\n(\*\.undone\n.*?)```", guide, re.DOTALL)
+    Path("repo").mkdir()
+    Path("repo/nnUNetPlans.json").write_bytes(place(workspace, RECEIVING, PLANS).read_bytes())
+    Path("repo/.gitignore").write_text(ignored)
+    git("init", folder=Path("repo"))
+    git("add", "-A", folder=Path("repo"))
+    git("commit", "-m", "Plans", folder=Path("repo"))
+    words = ("derive", "repo/nnUNetPlans.json", "-tp", "My")
+    for size in ("4", "5"):
+        assert run(*words, "--set", f"3d_fullres.batch_size={size}", "--force").code == 0
+    assert run(*words, "--undo").code == 0
+    assert run(*words, "--undo").code == 0
+    Path("repo/.plansguard.lock").touch()  # of a command that was killed
+    assert {path.suffix for path in Path("repo").iterdir()} >= {".undone", ".bak"}
+    assert git("status", "--porcelain", folder=Path("repo")).stdout == ""
 
 
 @pytest.mark.parametrize("name", ["Dataset002_FinetuneCT", "repo"])

@@ -42,12 +42,12 @@ def codes(*arguments: str) -> set[tuple[str, str]]:
 
 
 def files(workspace: Path) -> dict[str, bytes]:
-    """Every file of the preprocessed root except lock files and what an undo keeps."""
+    """Every file of the preprocessed root except what an undo keeps."""
     root = workspace / ROOTS["preprocessed"]
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != ".plansguard.lock" and path.suffix != UNDONE
+        if path.is_file() and path.suffix != UNDONE
     }
 
 

@@ -277,6 +277,23 @@ def test_a_file_where_the_lock_should_be(workspace: Path) -> None:
 # --- two at once ---
 
 
+@posix_only
+def test_a_lock_whose_file_is_deleted_excludes_all_others(tmp_path: Path) -> None:
+    """Processes that wait for the file of one lock do not hold the lock beside one that has created the next."""
+    counter = tmp_path / "counter"
+    counter.write_text("0")
+    script = (
+        "import sys; from pathlib import Path; from plansguard.core.atomic_files import locked\n"
+        "counter = Path(sys.argv[1])\n"
+        "for _ in range(60):\n"
+        "    with locked(counter.parent):\n"
+        "        number = int(counter.read_text()); counter.write_text(str(number + 1))\n"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", script, counter]) for _ in range(4)]
+    assert [process.wait(60) for process in processes] == [0] * 4
+    assert (counter.read_text(), [*tmp_path.iterdir()]) == ("240", [counter])
+
+
 def test_two_migrations_to_one_name(workspace: Path) -> None:
     """Both succeed or one is refused; the files are complete and have a matching record."""
     outcomes: list[str] = []
