@@ -380,26 +380,29 @@ def _failure(outcome: Outcome) -> str:
 def _print_next(job: Job) -> None:
     from plansguard.nnunet import printed_commands
     from plansguard.subjects.discovery import configuration_of
-    from plansguard.subjects.pretraining import after_pretraining, pretraining_of, usual_fold
+    from plansguard.subjects.pretraining import after_pretraining, pretraining_of, trainers_of_first_stage, usual_fold
 
     dataset, plans = job.dataset.name, job.plans.identifier
     names = [target.configuration for target in job.targets]
     name = USUAL_CONFIGURATION if USUAL_CONFIGURATION in names else names[-1]
     trained = _stage_to_train(job, name)
+    first = configuration_of(job.plans, trained)
     pretraining, fold = pretraining_of(job.dataset, job.plans, trained), usual_fold(job.dataset)
     weights: Word | None = None
     if pretraining is None:
         model = f"{DEFAULT_TRAINER}__{plans}__{name}"
         later = after_pretraining(job.dataset, job.plans, name, model, ALL)
-        commands = [printed_commands.train(dataset, trained, ALL if later else fold, plans=plans), *later]
+        trainers = trainers_of_first_stage(job.dataset, first)
+        trainer = None if DEFAULT_TRAINER in trainers else next(iter(trainers), None)
+        training = printed_commands.train(dataset, trained, ALL if later else fold, plans=plans, trainer=trainer)
+        commands = [training, *later]
     else:
-        commands = [*pretraining.commands(dataset, trained, plans, fold)]
+        commands = [*pretraining.commands_for(job.dataset, first, fold)]
         weights = pretraining.path if pretraining.is_there else None
     judged = (
         trained if weights else name if len(names) == 1 else None
     )  # weights fit the configuration that is trained, not others
     checked = printed_commands.check(dataset, plans=plans, configuration=judged, weights=weights)
-    first = configuration_of(job.plans, trained)
     stages = (first, *first.next_stages)  # the training ends with predictions for the cases of the next stages
     folders = {one.name: job.dataset.folder / str(one.get("data_identifier")) for one in stages}
     awaited = [stage for stage, folder in folders.items() if not disk.is_folder(folder)]

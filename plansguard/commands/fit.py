@@ -250,7 +250,11 @@ class _Fitting:
             return FitResult(*place, PREPROCESS, stale, printed_commands.preprocess(*place[1:]), has_data)
         pretraining = Pretraining(self.weights_path, self.checkpoint.trainer)
         fold = usual_fold(self.dataset)
-        (training,) = pretraining.commands(self.dataset.name, name, plans.identifier, fold)
+        trainer = pretraining.trainer_for(self.dataset, weights.configuration)
+        if trainer is None:
+            reason += f"; {weights.configuration.previous_stage} is to be trained first, by the same trainer"
+            return FitResult(*place, LOADS, reason, pretraining.first_stage(self.dataset, weights.configuration, fold))
+        (training,) = pretraining.commands(self.dataset.name, name, plans.identifier, fold, trainer=trainer)
         command = printed_commands.chain(self.unpack, training)
         return FitResult(*place, LOADS, reason, command)
 

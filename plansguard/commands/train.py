@@ -289,14 +289,14 @@ def next_commands(run: TrainingRun) -> Iterator[str]:
 def predictions(run: TrainingRun, folds: Sequence[str]) -> Iterator[str]:
     """The commands that predict new images with these folds of a model, after the first stage of a cascade."""
     name = run.configuration.name
-    previous = run.configuration.get("previous_stage")
+    previous = run.configuration.previous_stage
     if previous is None:
         yield _prediction(run, name, folds)
         return
     model = run.model_folder.with_name(f"{run.trainer}__{run.plans.identifier}__{previous}")
     trained = [path.parent.name.removeprefix("fold_") for path in disk.matching(model, f"fold_*/{CHECKPOINT_FINAL}")]
     of_previous = folds if set(folds) <= set(trained) or not trained else [min(trained)]
-    yield _prediction(run, str(previous), of_previous, to=_PREVIOUS)
+    yield _prediction(run, previous, of_previous, to=_PREVIOUS)
     yield _prediction(run, name, folds, previous=_PREVIOUS)
 
 

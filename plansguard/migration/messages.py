@@ -88,7 +88,7 @@ def next_commands(migration: Migration) -> Iterator[str]:
         yield from pretraining.commands(pair.giving.name, name, pair.plans.identifier, usual_fold(pair.giving))
     else:
         pretraining = weights_of(pair, loading_into(pair.result, name))
-        yield from pretraining.commands(receiving, name, identifier, usual_fold(pair.receiving))
+        yield from pretraining.commands_for(pair.receiving, trained, usual_fold(pair.receiving))
 
 
 def _in_results(pair: Pair, path: Path) -> Word:

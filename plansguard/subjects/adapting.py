@@ -54,17 +54,16 @@ def own_network_command(weights: Weights, dataset: Dataset, path: Word) -> str:
     Empty also where one of the two networks is that of a cascade's second stage: the result would be of the other one.
     """
     theirs = known(lambda: Weights(weights.checkpoint, weights.theirs, weights.dataset_json))
-    if theirs is None or _is_second_stage(theirs) != _is_second_stage(weights):
+    if theirs is None:
+        return ""
+    stages = theirs.configuration.previous_stage, weights.configuration.previous_stage
+    if stages.count(None) == 1:
         return ""
     adaptation = _adaptation(theirs, dataset)
     if adaptation is None:
         return ""
     output = _output(path, lambda: record_of(theirs, adaptation, dataset, None))
     return printed_commands.adapt(path, dataset.name, to=output)
-
-
-def _is_second_stage(weights: Weights) -> bool:
-    return weights.configuration.get("previous_stage") is not None
 
 
 def lacks_common_channel(weights: Weights, dataset: Dataset) -> bool:

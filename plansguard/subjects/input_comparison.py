@@ -81,7 +81,7 @@ def is_regained_by_migration(weights: Weights) -> bool:
     They may have none for weights that were adapted to or from the second stage of a cascade. Absent as for
     differences.
     """
-    stages = {side.get("previous_stage") is None for side in (weights.theirs, weights.configuration)}
+    stages = {side.previous_stage is None for side in (weights.theirs, weights.configuration)}
     if len(stages) == 1:
         return True
     name, plans = weights.configuration.name, weights.theirs.plans

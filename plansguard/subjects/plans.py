@@ -170,6 +170,12 @@ class Configuration:
         return tuple(stage for stage in self.plans.configurations if stage.name in names and stage.is_usable)
 
     @property
+    def previous_stage(self) -> str | None:
+        """The first stage of a cascade, whose predictions this second one reads; None for other configurations."""
+        stage = self.get("previous_stage")
+        return str(stage) if stage else None
+
+    @property
     def architecture(self) -> dict[str, Any]:
         """The network's class and keyword arguments; plans of the old format are converted as nnU-Net does it."""
         architecture: dict[str, Any] = self.network.value

@@ -18,7 +18,9 @@ from plansguard.records.migration import DERIVE, MigrationRecord
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.external_plans import ExternalPlans
-from plansguard.subjects.plans import Plans
+from plansguard.subjects.plans import Configuration, Plans
+from plansguard.subjects.trained_models import trained_with
+from plansguard.subjects.weights import names_for
 from plansguard.training.trainer_name import extension_of, gentle_trainer, known_step_name
 
 _NO_MIRRORING = "NoMirroring"
@@ -53,15 +55,65 @@ class Pretraining(NamedTuple):
         base = base_trainer(self.trainer or "")
         return gentle_trainer(base) if _NO_MIRRORING in base or base in TRAINERS_WITH_OWN_NETWORK else gentle_trainer()
 
-    def commands(
-        self, dataset: str, configuration: str, plans: str, fold: str, device: str = DEFAULT_DEVICE
+    def commands_for(
+        self, dataset: Dataset, configuration: Configuration, fold: str, device: str = DEFAULT_DEVICE
     ) -> Iterator[str]:
-        """The commands that fine-tune: those after which the checkpoint exists, and the training itself."""
+        """The commands that fine-tune a configuration; before the second stage of a cascade also the first one.
+
+        The second stage reads the predictions of its own trainer.
+        """
+        stage, trainer = configuration.previous_stage, self.trainer_for(dataset, configuration)
+        if trainer is None:
+            yield f"# first every fold of {stage}, by the same trainer:"
+            yield self.first_stage(dataset, configuration, fold, device)
+            yield "# and then:"
+        elif trainer != self.fine_tuning_trainer:
+            yield f"# by the trainer of {stage}, whose predictions it reads:"
+        place = dataset.name, configuration.name, configuration.plans.identifier
+        yield from self.commands(*place, fold, device, trainer=trainer)
+
+    def trainer_for(self, dataset: Dataset, configuration: Configuration) -> str | None:
+        """The trainer that fine-tunes a configuration: of a second stage, that of the first; None without a first."""
+        if configuration.previous_stage is None:
+            return self.fine_tuning_trainer
+        trainers = trainers_of_first_stage(dataset, configuration)
+        return self.fine_tuning_trainer if self.fine_tuning_trainer in trainers else next(iter(trainers), None)
+
+    def first_stage(
+        self, dataset: Dataset, configuration: Configuration, fold: str, device: str = DEFAULT_DEVICE
+    ) -> str:
+        """The training of the first stage by the same trainer, from the weights that the plans were migrated for."""
+        stage, plans = str(configuration.previous_stage), configuration.plans
+        first = pretraining_of(dataset, plans, stage)
+        weights = None if first is None else first.path
+        place, trainer = (dataset.name, stage, fold), self.fine_tuning_trainer
+        return printed_commands.train(*place, plans=plans.identifier, trainer=trainer, device=device, weights=weights)
+
+    def commands(
+        self,
+        dataset: str,
+        configuration: str,
+        plans: str,
+        fold: str,
+        device: str = DEFAULT_DEVICE,
+        *,
+        trainer: str | None = None,
+    ) -> Iterator[str]:
+        """The commands that fine-tune: those after which the checkpoint exists, and the training itself.
+
+        ``trainer`` is another one than that for fine-tuning.
+        """
         if self.finish:
             yield f"# {CHECKPOINT_FINAL} is still to be written: wait for that training, or continue it:"
         yield from self.before
-        place, trainer = (dataset, configuration, fold), self.fine_tuning_trainer
+        place, trainer = (dataset, configuration, fold), trainer or self.fine_tuning_trainer
         yield printed_commands.train(*place, plans=plans, trainer=trainer, device=device, weights=self.path)
+
+
+def trainers_of_first_stage(dataset: Dataset, configuration: Configuration) -> list[str]:
+    """The trainers by which the first stage of a cascade was trained with the plans of this second one."""
+    models = known(lambda: trained_with(dataset, configuration.plans.identifier)) or []
+    return [model.trainer for model in models if model.configuration == configuration.previous_stage]
 
 
 def usual_fold(dataset: Dataset) -> str:
@@ -80,15 +132,15 @@ def usual_fold(dataset: Dataset) -> str:
 def pretraining_of(dataset: Dataset, plans: Plans, configuration: str) -> Pretraining | None:
     """The weights that ``plans`` were migrated for; None for plans that are for no weights.
 
-    They are for none either where they were derived with another network. The path is a placeholder where no training
-    of this configuration with these plans is found.
+    They are for none either where they were derived with another network, or where the weights are of the other stage
+    of a cascade. The path is a placeholder where no training of this configuration with these plans is found.
     """
     record = dataset.brought_by(plans)
     if record is None or record.workflow == "pretrain" or not _has_network_of(dataset, plans, configuration, record):
         return None
     path = Path(record.value["from"]["path"])
     if path.suffix == ".pth" and _archive(path) is None and ".zip" not in (folder.suffix for folder in path.parents):
-        return Pretraining(path, _trainer_in(path))
+        return _in_file(path, plans, configuration)
     found = (_weights_of(dataset, record, name) for name in loading_into(plans, configuration))
     return next(filter(None, found), None) or Pretraining(CHECKPOINT)
 
@@ -179,14 +231,17 @@ def _in_archive(archive: Path, plans: str, configuration: str, results: Path | N
     return None
 
 
-def _trainer_in(path: Path) -> str | None:
-    """The trainer of a checkpoint; None where it cannot be read."""
+def _in_file(path: Path, plans: Plans, configuration: str) -> Pretraining | None:
+    """A checkpoint; None where it is of the other stage of a cascade. Nothing is known of one that cannot be read."""
     from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint  # rarely needed
 
     try:
-        return read_checkpoint(path).trainer
+        checkpoint = read_checkpoint(path)
     except UnreadableDocument:
-        return None
+        return Pretraining(path)
+    names = (configuration, *names_for(checkpoint)[:1])
+    stages = [one.previous_stage for one in plans.usable_configurations if one.name in names]
+    return None if len(stages) == len(names) and stages.count(None) == 1 else Pretraining(path, checkpoint.trainer)
 
 
 def _in_renamed_model(folder: Path, configuration: str) -> Pretraining | None:

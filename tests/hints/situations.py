@@ -15,7 +15,7 @@ import pytest
 from plansguard.core.report import Report
 from tests.rules.pg7_run.trainings import READY
 from tests.support.command import run
-from tests.support.data_folders import STAGES, both, preprocessed
+from tests.support.data_folders import CASES, STAGES, both, preprocessed, trained
 from tests.support.moves import move
 from tests.support.printed import PLACEHOLDERS
 from tests.support.typed_commands import TRAINED, Typed
@@ -213,6 +213,25 @@ SITUATIONS: tuple[Situation, ...] = (
     Situation("fit", ("fit", FINAL, "-d", "2")),
     Situation("fit of migrated plans", ("fit", FINAL, "-d", "2"), (move(),)),
     Situation("fit of data", ("fit", FINAL, "-d", "2"), (*READY, weights())),
+    Situation(
+        "fit of the second stage of a cascade",
+        ("fit", "{workspace}/checkpoint_final.pth", "-d", "2", "-p", "nnUNetPlans"),
+        (*READY, *STAGES, trained("3d_lowres", *CASES), weights("3d_cascade_fullres")),
+        1,
+        ("PG731",),  # at the rate of the first stage
+    ),
+    Situation(
+        "fit of the second stage of a cascade without a first one",
+        ("fit", "{workspace}/checkpoint_final.pth", "-d", "2", "-p", "nnUNetPlans"),
+        (*READY, *STAGES, weights("3d_cascade_fullres")),
+    ),
+    Situation(
+        "next after a migration of the second stage of a cascade",
+        ("migrate", "-s", "{workspace}/checkpoint_final.pth", "-t", "2", "-tp", "Mine"),
+        (*STAGES, weights("3d_cascade_fullres", dataset_json={"labels": {"background": 0, "kidney": 1}})),
+        4,
+        ("PG518",),  # the first stage is to be trained on every fold
+    ),
     Situation(
         "fit of damaged plans",
         ("fit", FINAL, "-d", "2", "-p", "nnUNetPlans"),

@@ -39,6 +39,7 @@ REFUSED = {
     "cascade-with-missing-data-of-its-own": "has no imagesTr",  # the fixture has no images
     "cascade-with-data-of-its-own": "has no imagesTr",
     "data-folder-is-empty-and-so-is-all-else": "has no imagesTr",
+    "second-stage-fine-tuned-at-the-stock-rate": "PG518",  # the first stage is to be trained on every fold
     "predictions-of-the-first-stage-deleted": "PG726",  # the checkpoint of the fixture is empty
 }
 #: Rules about what was done, which no command changes.

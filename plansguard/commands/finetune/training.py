@@ -134,7 +134,7 @@ def _training(
         return step
     if missing := _awaited_predictions(run):
         every = "" if fold == ALL else " and every fold"
-        hint = f"first the same command with -c {quoted(str(run.configuration.get('previous_stage')))}{every}"
+        hint = f"first the same command with -c {quoted(str(run.configuration.previous_stage))}{every}"
         step = replace(step, state=StepState.BLOCKED, because=missing, hint=hint)
     if blocked := blocked_by(report):
         return replace(step, state=StepState.BLOCKED, because=blocked)
@@ -193,7 +193,7 @@ def _awaited_predictions(run: TrainingRun) -> str:
 
     PG518 reports the same, but only where the data of the second stage are there.
     """
-    name, stage = run.configuration.name, run.configuration.get("previous_stage")
+    name, stage = run.configuration.name, run.configuration.previous_stage
     if not stage:
         return ""
     folder = known(lambda: run.model_folder)

@@ -34,7 +34,10 @@ def fine_tuning(dataset: Dataset, weights: Weights, plans: Plans, trainer: str |
     pretraining = Pretraining(weights.checkpoint.path, trainer or weights.checkpoint.trainer)
     name = next(iter(names_for(weights.checkpoint)), weights.configuration.name)
     fold = dataset.request.fold or usual_fold(dataset)
-    return next(pretraining.commands(dataset.name, name, plans.identifier, fold, dataset.request.device))
+    configuration = next((one for one in plans.usable_configurations if one.name == name), None)
+    named = None if configuration is None else pretraining.trainer_for(dataset, configuration)
+    place = dataset.name, name, plans.identifier, fold
+    return next(pretraining.commands(*place, dataset.request.device, trainer=named))
 
 
 def without_mirroring(dataset: Dataset, weights: Weights) -> str:
@@ -61,7 +64,7 @@ def other_channels(dataset: Dataset, weights: Weights) -> str:
     """The command that adapts weights of other input channels, where it makes them load."""
     from plansguard.subjects.adapting import adapting_command
 
-    others = _OF_SECOND_STAGE if weights.configuration.get("previous_stage") else _OF_OTHER_CHANNELS
+    others = _OF_SECOND_STAGE if weights.configuration.previous_stage else _OF_OTHER_CHANNELS
     is_written = disk.is_file(weights.configuration.plans.path)  # a migration is judged before
     if not (is_written and is_in_place(dataset)) or all(one.kind != "channels" for one in weights.obstacles):
         return others

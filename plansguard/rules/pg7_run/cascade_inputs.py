@@ -18,6 +18,7 @@ from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import CONFIGURATION, NUMBER, PLANS
 from plansguard.rules.pg7_run.same_images import same_file, validation_cases
 from plansguard.subjects.discovery import configuration_of
+from plansguard.subjects.pretraining import trainers_of_first_stage
 from plansguard.training.trainer_name import keeps_head
 
 if TYPE_CHECKING:
@@ -87,12 +88,10 @@ def previous_stage_of_another_trainer(run: TrainingRun) -> Iterator[Found]:
     stage = _previous_stage(run)
     if stage is None:
         return
-    models = [model for model in run.dataset.trained if model.checkpoints]
-    plans = run.plans.identifier
-    names = [model.trainer for model in models if model.plans_name == plans and model.configuration == stage]
-    folder = run.model_folder.with_name(f"{run.trainer}__{plans}__{stage}")
+    names = trainers_of_first_stage(run.dataset, run.configuration)
+    folder = run.model_folder.with_name(f"{run.trainer}__{run.plans.identifier}__{stage}")
     if names and run.trainer not in names and not disk.is_there(folder / "predicted_next_stage"):
-        at, first = run.configuration.at("previous_stage"), _training_of_stage(run, stage)
+        at, first = run.configuration.at("previous_stage"), training_of_stage(run, stage)
         yield found(at, stage=stage, others=listed(names, shown=1), first=first, second=run.command(names[0]))
 
 
@@ -162,20 +161,26 @@ def previous_stage_saw_validation_cases(run: TrainingRun) -> Iterator[Found]:
     model = run.model_folder.with_name(f"{run.trainer}__{run.plans.identifier}__{stage}")
     folds = {path.parent.name for path in disk.matching(model, f"fold_*/{CHECKPOINT_FINAL}")}
     if f"fold_{ALL}" in folds and run.output_folder.name not in folds:
-        at, command = run.configuration.at("previous_stage"), _training_of_stage(run, stage)
+        at, command = run.configuration.at("previous_stage"), training_of_stage(run, stage)
         yield found(at, stage=stage, fold=run.fold, command=command)
 
 
 def _previous_stage(run: TrainingRun) -> str | None:
     """The previous stage of a cascade, if the plans have it; PG119 reports another."""
-    stage = run.configuration.usable.get("previous_stage")
+    stage = run.configuration.usable.previous_stage
     return next((one.name for one in run.plans.configurations if one.name == stage), None)
 
 
-def _training_of_stage(run: TrainingRun, stage: str) -> str:
+def other_first_stage(run: TrainingRun, trainer: str) -> str | None:
+    """The first stage of a cascade, where it was trained, but not by the trainer that a fix would name; else None."""
+    trainers = trainers_of_first_stage(run.dataset, run.configuration)
+    return run.configuration.previous_stage if trainers and trainer not in trainers else None
+
+
+def training_of_stage(run: TrainingRun, stage: str, trainer: str | None = None) -> str:
     """The command of the same training of another configuration, without weights unless its trainer needs some."""
     request = replace(run.dataset.request, weights=None, typed=run.typed.of_another_training)
     dataset = replace(run.dataset, request=request)
     configuration = configuration_of(run.plans, stage)
     other = replace(run, dataset=dataset, configuration=configuration, continues=False, validates=False)
-    return other.command(weights=CHECKPOINT if keeps_head(run.trainer) else None)
+    return other.command(trainer, weights=CHECKPOINT if keeps_head(trainer or run.trainer) else None)

@@ -16,6 +16,7 @@ from plansguard.nnunet import constants, printed_commands
 from plansguard.nnunet.printed_commands import FROM_SCRATCH
 from plansguard.rules.engine.declare import Found, found, rule
 from plansguard.rules.engine.helpers import CONFIGURATION, NUMBER, PLANS, yielded
+from plansguard.rules.pg7_run.cascade_inputs import other_first_stage, training_of_stage
 from plansguard.training.options import MAX_TIME, SAVE_EVERY
 from plansguard.training.schedule import GENTLE_RATE, STOCK_PER_WINDOW, STOCK_RATE, StepSchedule
 
@@ -51,7 +52,8 @@ def rate_high_for_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
     without them. nnU-Net has no trainer for fine-tuning. Maintainers have used 0.001.
 
     How to fix: take a trainer with a lower rate; a trainer of a number of steps has it in its name. It is never taken
-    automatically, because it changes the result.
+    automatically, because it changes the result. The second stage of a cascade has the trainer of the first (PG742):
+    both are trained again.
 
     Example: `nnUNetv2_train 2 3d_fullres 0 -p PretrainPlans -pretrained_weights checkpoint_final.pth`.
 
@@ -62,12 +64,8 @@ def rate_high_for_pretrained_weights(run: TrainingRun) -> Iterator[Found]:
     if run.initial_rate is None:
         raise Absent(f"the learning rate of {run.trainer} is not known")
     if run.initial_rate >= STOCK_RATE:
-        yield found(
-            run.at,
-            rate=run.initial_rate,
-            gentle=GENTLE_RATE,
-            command=run.command(_gentle(run)),
-        )
+        fix, command = _gently(run)
+        yield found(run.at, fix=fix, rate=run.initial_rate, gentle=GENTLE_RATE, command=command)
 
 
 @rule(
@@ -276,7 +274,8 @@ def weights_forgotten(run: TrainingRun) -> Iterator[Found]:
     pretraining = pretraining_of(run.dataset, run.plans, run.configuration.name)
     if pretraining is not None and run.weights is None and run.begins:
         is_gentle = run.initial_rate is not None and run.initial_rate < STOCK_RATE
-        command = run.command(run.trainer if is_gentle else _gentle(run), weights=pretraining.path)
+        is_right = is_gentle or other_first_stage(run, _gentle(run)) is not None
+        command = run.command(run.trainer if is_right else _gentle(run), weights=pretraining.path)
         record = run.dataset.brought_by(run.plans)
         origin = "elsewhere" if record is None else record.giving
         commands = ", then ".join((*pretraining.before, command))
@@ -354,6 +353,17 @@ def _gentle(run: TrainingRun) -> str:
     from plansguard.training.trainer_name import gentle_trainer
 
     return gentle_trainer(run.base_trainer, _schedule(run))
+
+
+def _gently(run: TrainingRun) -> tuple[str | None, str]:
+    """A fix of its own, or None, and the command at a rate for pretrained weights; of a cascade, of both stages."""
+    gentle = _gentle(run)
+    stage, command = other_first_stage(run, gentle), run.command(gentle)
+    if stage is None:
+        return None, command
+    command = printed_commands.chain(training_of_stage(run, stage, gentle), command)
+    what = f"every fold of {stage} and then this configuration, in as many steps that begin at {GENTLE_RATE:g}"
+    return f"if it is not intended, {what}: {command}", command
 
 
 def _in_steps(run: TrainingRun) -> str:

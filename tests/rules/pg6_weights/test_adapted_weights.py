@@ -186,12 +186,15 @@ def test_a_second_stage_whose_input_no_migration_gives(
         "for the same input: adapt weights of 3d_fullres of these plans with -c 3d_cascade_fullres, as 3d_fullres has "
         "this input; if the difference is meant, accept it in plansguard.json"
     )
-    assert re.fullmatch("they load, but saw spacing .*; no migration gives 3d_cascade_fullres that input", reason)
+    saw = "they load, but saw spacing .*; no migration gives 3d_cascade_fullres that input"
+    assert re.fullmatch(f"{saw}; 3d_lowres is to be trained first, by the same trainer", reason)
 
 
 def test_a_second_stage_with_the_input_of_its_weights(workspace: Path) -> None:
     assert judged_for_second_stage(adapted_to_second_stage(workspace, "3d_fullres")) == []
-    assert fitted() == [(SECOND, "loads", "network, input and data agree")]
+    assert fitted() == [
+        (SECOND, "loads", "network, input and data agree; 3d_lowres is to be trained first, by the same trainer")
+    ]
     moved = run("migrate", "-s", "weights.pth", "-t", "2", "-tp", "Moved")
     assert (moved.code, "nnUNetv2_train 2 3d_cascade_fullres 0 -p Moved" in moved.out) == (0, True)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.rules.pg7_run.results import LATEST, PACE, checkpoint
 from tests.rules.pg7_run.trainings import CT, FULLRES, PLANS, READY, TRAIN, training_variant
-from tests.support.data_folders import CASES, SPLITS, preprocessed
+from tests.support.data_folders import CASES, SPLITS, STAGES, preprocessed, trained
 from tests.support.moves import GIVING, MOVED, RECORD, move
 from tests.support.nnunets import HEAD, installed
 from tests.support.variants import Edit, Variant, finding, put, remove, written
@@ -72,6 +72,16 @@ VARIANTS: tuple[Variant, ...] = (
         "PG731",
         weights(),
         training=(*TRAIN, "-tr", "nnUNetTrainer_500steps", *WITH),
+        twin=(weights(),),
+        twin_training=(*SLOWLY, *WITH),
+    ),
+    training_variant(
+        "second-stage-fine-tuned-at-the-stock-rate",
+        "PG731",
+        *STAGES,
+        trained("3d_lowres", *CASES),
+        weights("3d_cascade_fullres"),
+        training=("3d_cascade_fullres", "0", "-device", "cpu", *WITH),
         twin=(weights(),),
         twin_training=(*SLOWLY, *WITH),
     ),
