@@ -35,7 +35,7 @@ from plansguard.subjects.adapting import contains, is_adapted, is_record
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import configuration_of, dataset_in, dataset_of, plans_of
 from plansguard.subjects.plans import Configuration, Plans
-from plansguard.subjects.pretraining import Pretraining, as_file, trainers_of_first_stage, usual_fold
+from plansguard.subjects.pretraining import Pretraining, as_file, data_first, trainers_of_first_stage, usual_fold
 from plansguard.subjects.weights import Weights, plans_in
 from plansguard.training.trainer_name import keeping_head
 
@@ -212,7 +212,8 @@ def next_commands(task: AdaptationTask, output: Path) -> list[str]:
             return [_OF_OTHER_IMAGES, migration_of(str(output), task.dataset)]
     pretraining = Pretraining(output, task.checkpoint.trainer)
     place, fold = (task.dataset, receiving), usual_fold(task.dataset)
-    commands = [*pretraining.commands_for(*place, fold)]
+    commands = data_first(task.dataset, receiving.plans.identifier, receiving.name)
+    commands += pretraining.commands_for(*place, fold)
     keeping = keeping_head(pretraining.fine_tuning_trainer)
     may_keep = receiving.previous_stage is None or keeping in trainers_of_first_stage(*place)
     if task.adaptation.keeps_classes and may_keep:

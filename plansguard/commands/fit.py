@@ -29,7 +29,7 @@ from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.fit_result import ADAPT, IMPOSSIBLE, LOADS, MIGRATE, PREPROCESS, UNKNOWN, FitResult
 from plansguard.subjects.input_comparison import differences, is_regained_by_migration, permuted_channels
 from plansguard.subjects.plans import Configuration, Plans
-from plansguard.subjects.pretraining import Pretraining, loading_into, usual_fold
+from plansguard.subjects.pretraining import Pretraining, data_first, loading_into, usual_fold
 from plansguard.subjects.request import Progress, Request, tracked
 from plansguard.subjects.weights import Weights, axes_of, meant_for, names_for, plans_in
 
@@ -246,14 +246,18 @@ class _Fitting:
                 return FitResult(*place, IMPOSSIBLE, reason, self._check(plans, name))
         stale = self._stale(plans, weights.configuration)
         if stale:
+            stale += f"; {reason}" if grave else ""
             has_data = known(lambda: self.dataset.data_folder(weights.configuration)) is not None
             return FitResult(*place, PREPROCESS, stale, printed_commands.preprocess(*place[1:]), has_data)
         pretraining = Pretraining(self.weights_path, self.checkpoint.trainer)
         fold = usual_fold(self.dataset)
         trainer = pretraining.trainer_for(self.dataset, weights.configuration)
         if trainer is None:
-            reason += f"; {weights.configuration.previous_stage} is to be trained first, by the same trainer"
-            return FitResult(*place, LOADS, reason, pretraining.first_stage(self.dataset, weights.configuration, fold))
+            stage = str(weights.configuration.previous_stage)
+            before = data_first(self.dataset, plans.identifier, stage)
+            training = pretraining.first_stage(self.dataset, weights.configuration, fold)
+            reason += f"; {stage} is to be trained first, by the same trainer"
+            return FitResult(*place, LOADS, reason, printed_commands.chain(*before, training))
         (training,) = pretraining.commands(self.dataset.name, name, plans.identifier, fold, trainer=trainer)
         command = printed_commands.chain(self.unpack, training)
         return FitResult(*place, LOADS, reason, command)

@@ -65,6 +65,7 @@ class Pretraining(NamedTuple):
         stage, trainer = configuration.previous_stage, self.trainer_for(dataset, configuration)
         if trainer is None:
             yield f"# first every fold of {stage}, by the same trainer:"
+            yield from data_first(dataset, configuration.plans.identifier, str(stage))
             yield self.first_stage(dataset, configuration, fold, device)
             yield "# and then:"
         elif trainer != self.fine_tuning_trainer:

@@ -403,7 +403,8 @@ def test_what_is_next_for_a_2d_network_and_3d_images(workspace: Path, same_netwo
     task = task_of(Path("old.pth"), "1", None, None, AdaptationChoices("averaged"))
     lines = next_commands(task, Path("adapted.pth"))
     if same_network:
-        assert lines[0].startswith("plansguard gate -- nnUNetv2_train 1 2d 0 -p nnUNetPlans ")
+        assert lines[0] == "plansguard preprocess -d 1 -p nnUNetPlans -c 2d"
+        assert lines[1].startswith("plansguard gate -- nnUNetv2_train 1 2d 0 -p nnUNetPlans ")
         return
     assert lines == [
         "# the plans of the weights are for 2D images and the dataset has 3D images, or the reverse (PG415)",

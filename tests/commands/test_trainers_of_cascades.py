@@ -85,16 +85,19 @@ def test_a_first_stage_that_is_not_trained(stages: Path) -> None:
     """It comes first, and has no weights: those named are of the second stage."""
     (fitting,) = run("fit", WITH[1], "-d", "2", "-p", "nnUNetPlans", "--json").json["results"]
     assert (fitting["outcome"], "3d_lowres is to be trained first" in fitting["reason"]) == ("loads", True)
-    note, first, _, second = after_adapting()
+    note, before, first, _, second = after_adapting()
     assert note == "# first every fold of 3d_lowres, by the same trainer:"
-    assert first == fitting["command"] == f"plansguard gate -- nnUNetv2_train 2 3d_lowres 0 -p nnUNetPlans -tr {GENTLE}"
+    assert before == "plansguard preprocess -d 2 -p nnUNetPlans -c 3d_lowres"
+    assert fitting["command"] == f"{before} && {first}"
+    assert first == f"plansguard gate -- nnUNetv2_train 2 3d_lowres 0 -p nnUNetPlans -tr {GENTLE}"
     assert second.startswith(f"plansguard gate -- nnUNetv2_train 2 {SECOND} 0 -p nnUNetPlans -tr {GENTLE} ")
 
 
 def test_next_of_a_migration_of_a_second_stage(stages: Path) -> None:
     done = run("migrate", "-s", WITH[1], "-t", "2", "-tp", "Mine")
-    *_, note, first, _, second = done.out.partition("Next:\n")[2].splitlines()
+    *_, note, before, first, _, second = done.out.partition("Next:\n")[2].splitlines()
     assert "first every fold of 3d_lowres" in note
+    assert before.strip() == "plansguard preprocess -d 2 -p Mine -c 3d_lowres"
     assert "2 3d_lowres 0 -p Mine" in first
     assert "-pretrained_weights" not in first
     assert trainer_in(first) == trainer_in(second) == GENTLE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,10 @@ def test_a_second_stage_whose_input_no_migration_gives(
     )
     saw = "they load, but saw spacing .*; no migration gives 3d_cascade_fullres that input"
     assert re.fullmatch(f"{saw}; 3d_lowres is to be trained first, by the same trainer", reason)
+    shutil.rmtree(place(workspace, "Dataset002_FinetuneCT", "preprocessed/nnUNetPlans_3d_fullres"))
+    ((_, outcome, reason),) = fitted(*options)
+    assert outcome == "preprocess again"
+    assert re.fullmatch(f"nothing is preprocessed here yet.*; {saw}", reason)
 
 
 def test_a_second_stage_with_the_input_of_its_weights(workspace: Path) -> None:
