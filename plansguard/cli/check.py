@@ -19,6 +19,7 @@ from plansguard.cli.common_options import (
     Outputs,
     OutputTargets,
     Quiet,
+    Resume,
     SettingsFile,
     Verbose,
     emit,
@@ -65,6 +66,22 @@ Configuration = Annotated[
 ]
 Weights = Annotated[
     Path | None, weights_option("Also check whether these weights fit, as for -pretrained_weights of nnUNetv2_train.")
+]
+Trainer = Annotated[
+    str | None,
+    Option(
+        "-tr",
+        metavar="TRAINER",
+        help="Judge weights and earlier results for a training by this trainer, as -tr of nnUNetv2_train.",
+    ),
+]
+ResumeAuto = Annotated[
+    Resume | None,
+    Option(
+        "--resume",
+        metavar="auto",
+        help="Trainings of -tr that are there already are to be continued, and are no finding.",
+    ),
 ]
 Data = Annotated[
     Depth,
@@ -117,6 +134,8 @@ def check(
     plans: Plans = None,
     configuration: Configuration = None,
     weights: Weights = None,
+    trainer: Trainer = None,
+    resume: ResumeAuto = None,
     data: Data = Depth.HEADERS,
     seed: Seed = None,
     dask: Dask = None,
@@ -148,13 +167,13 @@ def check(
     _assert_read(data, seed, dask)
     outputs = parse_outputs(output, verbose=verbose, quiet=quiet)
     active = load_settings(settings, places_of(paths, dataset))
-    visited, chosen = _visited(outputs), DEFAULT_SEED if seed is None else seed
-    asked = partial(run_check, plans=plans, configuration=configuration, weights=weights, settings=active)
+    visited, resumes = _visited(outputs), _resumes(resume, trainer)
+    asked = partial(run_check, plans=plans, configuration=configuration, weights=weights, resumes=resumes)
 
     def judged(then: Callable[[Dataset], Dataset] | None = None) -> Report:
         with progress_bar("looking for documents") as progress:
-            reading = Reading(data.value, chosen, pool_of(data, dask, progress))
-            where = partial(asked, paths or [], datasets=dataset or [])
+            reading = Reading(data.value, DEFAULT_SEED if seed is None else seed, pool_of(data, dask, progress))
+            where = partial(asked, paths or [], datasets=dataset or [], trainer=trainer, settings=active)
             return where(reading=reading, progress=progress.report, visit=visited if then is None else None, then=then)
 
     report = judged()
@@ -165,7 +184,7 @@ def check(
     if against is not None:
         report = _compared_with_revision(report, against, judged)
     elif known := baseline or active.baseline:
-        report = _compared(report, known, data, everything=(plans or configuration or weights) is None)
+        report = _compared(report, known, data, everything=(plans or configuration or weights or trainer) is None)
     report = replace(report, fail_on=fail_on or active.fail_on, allow_empty=allow_empty)
     emit(report, outputs, None if visited is None else page("check", report, visited))
     raise typer.Exit(report.exit_code())
@@ -194,6 +213,17 @@ def _assert_read(data: Depth, seed: int | None, dask: str | None) -> None:
         raise UsageError(f"--seed {seed} selects the cases of --data sample", hint="add that, or leave --seed out")
     if dask is not None and data is Depth.NONE:
         raise UsageError(f"--data none leaves nothing to read on {dask}", hint="leave --data none or --dask out")
+
+
+def _resumes(resume: Resume | None, trainer: str | None) -> bool:
+    """Return whether --resume auto is typed; UsageError without a trainer, and for a number of steps that none has."""
+    from plansguard.training.trainer_name import is_step_name, read_name
+
+    if trainer is not None and is_step_name(trainer):
+        read_name(trainer)
+    if resume is not None and trainer is None:
+        raise UsageError("--resume auto continues the trainings of a trainer", hint="name it with -tr")
+    return resume is not None
 
 
 def _compared(report: Report, baseline: Path, data: Depth, *, everything: bool) -> Report:

@@ -417,7 +417,7 @@ _ROAD: dict[str, Completer] = {
 #: command -> parameter -> its candidates
 COMPLETERS: dict[str, dict[str, Completer]] = {
     **{name: _REPORT for name in COMMANDS if name not in ("baseline", "extract", "report")},
-    "check": _REPORT | _DATASET,
+    "check": _REPORT | _DATASET | {"trainer": _trainers},
     "status": _REPORT | {"dataset": _datasets},
     "baseline": {"dataset": _datasets},
     "fit": _REPORT | _DATASET,

@@ -32,6 +32,8 @@ def check(
     plans: str | None = None,
     configuration: str | None = None,
     weights: str | Path | None = None,
+    trainer: str | None = None,
+    resumes: bool = False,
     reading: Reading | None = None,
     settings: ActiveSettings | None = None,
     progress: Progress | None = None,
@@ -44,6 +46,7 @@ def check(
     ``$nnUNet_preprocessed``; without either, the current folder is searched. ``plans`` and ``configuration`` narrow
     the check as nnU-Net's ``-p`` and ``-c`` do. ``weights`` is a checkpoint to be fine-tuned, as for nnU-Net's
     ``-pretrained_weights``; without ``plans`` it is checked against nnU-Net's default plans, which training would use.
+    ``trainer`` is that of the training, and ``resumes`` is whether it continues what is there of it.
     ``reading`` is how much of the preprocessed arrays is read (default: the headers of all cases). ``settings``
     defaults to the nearest ``plansguard.json`` or ``pyproject.toml`` with settings. ``progress`` is called with what is
     counted, how many are done, and of how many; ``visit`` with each dataset before its rules run. ``then`` returns what
@@ -62,7 +65,7 @@ def check(
     checkpoint = weights_from(weights)
     if checkpoint is not None and plans is None:
         plans = DEFAULT_IDENTIFIER
-    request = Request(plans, configuration, checkpoint, reading or Reading())
+    request = Request(plans, configuration, checkpoint, reading or Reading(), trainer, resumes=resumes)
     lacks_plans = True
 
     def requested() -> Iterator[Dataset]:

@@ -321,8 +321,9 @@ class _Fitting:
         return errors[0] if errors else ""
 
     def _check(self, plans: Plans, configuration: str) -> str:
-        options = {"plans": plans.identifier, "configuration": configuration, "weights": self.weights_path}
-        return printed_commands.chain(self.unpack, printed_commands.check(self.dataset.name, **options))
+        name, weights = self.dataset.name, self.weights_path
+        command = printed_commands.check(name, plans=plans.identifier, configuration=configuration, weights=weights)
+        return printed_commands.chain(self.unpack, command)
 
 
 def _unreadable(dataset: Dataset) -> list[UnreadableDocument]:

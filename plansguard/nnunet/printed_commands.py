@@ -98,13 +98,19 @@ def check(
     plans: Word | None = None,
     configuration: Word | None = None,
     weights: Word | None = None,
+    trainer: Word | None = None,
+    resumes: bool = False,
     dask: Word | None = None,
 ) -> ShellText:
     """Check a dataset: all of it, these plans, or this configuration, with weights that are to be loaded.
 
-    ``dask`` is the address of a cluster whose workers read the cases.
+    ``trainer`` is that of the training, and ``resumes`` is whether it continues what is there of it. ``dask`` is the
+    address of a cluster whose workers read the cases.
     """
-    options = _options(p=plans, c=configuration, pretrained_weights=weights)
+    options = [
+        *_options(p=plans, c=configuration, pretrained_weights=weights, tr=trainer),
+        *(RESUMES if resumes else ()),
+    ]
     return shell("plansguard", "check", "-d", _named(dataset), *options, *_cluster(dask))
 
 

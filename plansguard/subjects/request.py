@@ -85,7 +85,8 @@ class TypedOptions:
 class Request:
     """The options of a check: ``-p`` and ``-c`` (None means all), and ``-pretrained_weights``.
 
-    ``trainer`` (``-tr``), ``fold``, ``device``, ``gpus`` and ``typed`` are those of a training that is about to start,
+    ``trainer`` (``-tr``) is that of a training, and ``resumes`` is whether a check is one of trainings that may have
+    begun. ``fold``, ``device``, ``gpus`` and ``typed`` are those of a training that is about to start,
     ``flags`` nnU-Net's other than ``--c`` and ``--val``. ``launcher`` are the words that start nnU-Net's command; None
     for ``plansguard train``. ``starts`` is whether any command of nnU-Net is about to start: what a check reports for
     information is not repeated then. ``processes`` are those of a preprocessing that is about to start on this machine.
@@ -104,6 +105,7 @@ class Request:
     launcher: tuple[str, ...] | None = (TRAIN,)
     starts: bool = False
     processes: int | None = None
+    resumes: bool = False
 
     @property
     def base_trainer(self) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,8 @@ def test_commands_are_complete(workspace: Path) -> None:
         "plansguard gate -- nnUNetv2_extract_fingerprint -d 2 -np 2",
         "plansguard migrate -s 1 -t 2 -tp Moved -c 3d_fullres",
         "plansguard preprocess -d 2 -p Moved -c 3d_fullres -np 2 --resume auto",
-        f"plansguard check -d 2 -p Moved -c 3d_fullres -pretrained_weights {weights}",
+        f"plansguard check -d 2 -p Moved -c 3d_fullres -pretrained_weights {weights} "
+        "-tr nnUNetTrainer_100steps_lr1en3 --resume auto",
         "plansguard train --save-every 10 --save-total-limit 3 --resume auto 2 3d_fullres 0 -p Moved --steps 100 "
         f"--lr 0.001 -device cpu --npz -pretrained_weights {weights}",
         f"nnUNetv2_find_best_configuration 2 {place}",
@@ -220,6 +222,22 @@ def test_what_is_said_of_the_head_is_true_of_the_trainings(keeps: bool, workspac
     assert ("PG628" in codes(road(*options))) == (not keeps)
     migrate()
     assert ("PG628" in codes(road(*options))) == (not keeps)
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_the_step_that_checks_knows_the_trainings(keeps: bool, workspace: Path) -> None:
+    """It says nothing of layers that are kept, nor of the folds that it is to continue."""
+    same_labels(workspace)
+    migrate()
+    done = road(*["--keep-head"] * keeps)
+    words = shlex.split(step(done, "check")["command"])
+    trainer = words[words.index("-tr") + 1]
+    step_checkpoint(LATEST, 50, trainer=trainer)(workspace, OTHER_CT)
+    results = workspace / ROOTS["results"] / OTHER_CT
+    (results / f"{trainer}__nnUNetPlans__3d_fullres").rename(results / f"{trainer}__Moved__3d_fullres")
+    checked = run(*words[1:], "--output", "json").json["findings"]
+    found = {finding["code"] for finding in checked} & {"PG628", "PG629"}
+    assert found == (set() if keeps else {"PG628"})
 
 
 # --- What blocks

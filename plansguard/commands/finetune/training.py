@@ -98,6 +98,8 @@ def _check(context: Context, side: Side, name: StepName, weights: StartingWeight
         plans=side.plans,
         configuration=context.request.configuration,
         weights=weights.path,
+        trainer=trainer_name(*name),
+        resumes=True,
         dask=context.request.dask,
     )
     if context.request.accepted:

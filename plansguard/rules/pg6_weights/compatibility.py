@@ -348,8 +348,9 @@ def training_already_there(dataset: Dataset, weights: Weights) -> Iterator[Found
     """A training with these plans is already in the results folder.
 
     What it checks: for weights that are to be fine-tuned, whether `nnUNet_results` holds checkpoints of this dataset,
-    plans and configuration, of any trainer and fold. A check knows neither the trainer nor the fold of the training
-    that follows, so this is for information. For a training that is about to start PG721 checks its own folder.
+    plans and configuration, of any trainer and fold, or of that of `check -tr`. A check does not know the fold of the
+    training that follows, so this is for information. With `check --resume auto` a training that is there is
+    continued. For a training that is about to start PG721 checks its own folder.
 
     Why it matters: without `--c`, nnU-Net overwrites earlier checkpoints of the same trainer and fold. A trainer of a
     number of steps refuses to begin there. `--c` with `-pretrained_weights` is refused, and `--c` where no checkpoint
@@ -364,7 +365,9 @@ def training_already_there(dataset: Dataset, weights: Weights) -> Iterator[Found
     """
     configuration = weights.configuration
     same = configuration.plans.identifier, configuration.name
-    models = dataset.trained if dataset.request.trainer is None else ()
+    request = dataset.request
+    models = () if request.starts or request.resumes else dataset.trained
+    models = tuple(model for model in models if request.trainer in (None, model.trainer))
     paths = [path for model in models if (model.plans_name, model.configuration) == same for path in model.checkpoints]
     if paths:
         own = disk.real(weights.checkpoint.path) in map(disk.real, paths)

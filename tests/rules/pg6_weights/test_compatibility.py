@@ -449,6 +449,37 @@ def test_earlier_trainings_are_reported_once(workspace: Path, folders: list[str]
     assert (f"and {2 * len(folders)} more" in found.message) == bool(folders)
 
 
+@pytest.mark.parametrize(
+    ("options", "folds"),
+    [
+        ((), "nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0"),
+        (("-tr", "nnUNetTrainer"), "nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0"),
+        (("-tr", "nnUNetTrainer_500steps"), None),
+        (("-tr", "nnUNetTrainer", "--resume", "auto"), None),
+    ],
+)
+def test_earlier_trainings_of_the_trainer_that_is_named(
+    workspace: Path, options: tuple[str, ...], folds: str | None
+) -> None:
+    path = trained(workspace, PRETRAINED)
+    done = run("check", "-d", "1", "-c", "3d_fullres", "-pretrained_weights", path, *options, "--output", "json")
+    found = [one["message"] for one in done.json["findings"] if one["code"] == "PG629"]
+    assert found == ([] if folds is None else [f"3d_fullres was trained with these plans before: {folds}"])
+
+
+@pytest.mark.usefixtures("workspace")
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("-tr", "nnUNetTrainer_0steps"), "the number of steps must be between 1 and"),
+        (("--resume", "auto"), "--resume auto continues the trainings of a trainer\n  name it with -tr"),
+    ],
+)
+def test_trainers_that_a_check_cannot_judge(options: tuple[str, ...], reason: str) -> None:
+    done = run("check", "-d", "1", *options)
+    assert (done.code, reason in done.err) == (2, True), done.err
+
+
 def test_the_commands_for_plans_that_differ_show_both(workspace: Path) -> None:
     model = place(workspace, PRETRAINED, "results/nnUNetTrainer__nnUNetPlans__3d_fullres")
     plans = json.loads((model / "plans.json").read_bytes())
