@@ -85,7 +85,8 @@ def next_commands(migration: Migration) -> Iterator[str]:
         weights = (receiving, f"{DEFAULT_TRAINER}__{identifier}__{name}", f"fold_{ALL}", CHECKPOINT_FINAL)
         pretraining = Pretraining(_in_results(pair, Path(*weights)))
         yield from data_first(pair.giving, pair.plans.identifier, name)
-        yield from pretraining.commands(pair.giving.name, name, pair.plans.identifier, usual_fold(pair.giving))
+        fine_tuned = configuration_of(pair.plans, name)
+        yield from pretraining.commands_for(pair.giving, fine_tuned, usual_fold(pair.giving))
     else:
         pretraining = weights_of(pair, loading_into(pair.result, name))
         yield from pretraining.commands_for(pair.receiving, trained, usual_fold(pair.receiving))

@@ -16,7 +16,7 @@ from plansguard.nnunet.printed_commands import CHECKPOINT, DEFAULT_DEVICE, Word,
 from plansguard.nnunet.workspace import ALL, DATASET_NAME, FOLDS, TrainedModel, trained_models
 from plansguard.records.migration import DERIVE, MigrationRecord
 from plansguard.subjects.dataset import Dataset
-from plansguard.subjects.discovery import dataset_of
+from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
 from plansguard.subjects.external_plans import ExternalPlans
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.trained_models import trained_with
@@ -279,12 +279,12 @@ def after_pretraining(
     weights = results / dataset.name / model / f"fold_{fold}" / CHECKPOINT_FINAL
     own = record.value["from"]["plans"]
     pretraining = Pretraining(weights, model.partition("__")[0])
-    try:
+    with suppress(UsageError, UnreadableFolder):  # no longer there, or closed
         giving = dataset_of(dataset.workspace, record.giving)
-        fold, before = usual_fold(giving), data_first(giving, own, configuration)
-    except (UsageError, UnreadableFolder):
-        fold, before = "0", []  # no longer there, or closed
-    return [*before, *pretraining.commands(record.giving, configuration, own, fold, device)]
+        fine_tuned = configuration_of(plans_of(giving, own), configuration)
+        before = data_first(giving, own, configuration)
+        return [*before, *pretraining.commands_for(giving, fine_tuned, usual_fold(giving), device)]
+    return [*pretraining.commands(record.giving, configuration, own, "0", device)]
 
 
 def pretraining_among(

@@ -103,6 +103,23 @@ def test_next_of_a_migration_of_a_second_stage(stages: Path) -> None:
     assert trainer_in(first) == trainer_in(second) == GENTLE
 
 
+@pytest.mark.parametrize("is_trained", [True, False])
+def test_next_of_a_pretraining(stages: Path, is_trained: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fine-tuning after it is that of a second stage as well."""
+    if is_trained:
+        first_stage(stages, "nnUNetTrainer_4steps")
+    program = str(standin.install(stages))
+    monkeypatch.setattr(runtime, "command", lambda name: program)
+    monkeypatch.setenv(standin.LOG, str(stages / "log"))
+    options = ("--workflow", "pretrain", "-sp", "nnUNetPlans", "-c", SECOND)
+    moved = run("migrate", "-s", "2", "-t", "1", "-tp", "Mine", *options)
+    for done in (moved, run("preprocess", "-d", "1", "-p", "Mine", "--yes", "-c", SECOND)):
+        lines = done.out.partition("Next:\n")[2].splitlines()
+        assert any("first every fold of 3d_lowres" in line for line in lines) is not is_trained
+        assert f"nnUNetv2_train 2 {SECOND} 0 " in lines[-1]
+        assert trainer_in(lines[-1]) == ("nnUNetTrainer_4steps" if is_trained else GENTLE)
+
+
 @pytest.mark.parametrize("trainer", ["nnUNetTrainer", "nnUNetTrainer_4steps"])
 def test_next_of_a_preprocessing_of_a_second_stage(stages: Path, trainer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     first_stage(stages, trainer)

@@ -362,7 +362,7 @@ def _gently(run: TrainingRun) -> tuple[str | None, str]:
     if stage is None:
         return None, command
     command = printed_commands.chain(training_of_stage(run, stage, gentle), command)
-    what = f"every fold of {stage} and then this configuration, in as many steps that begin at {GENTLE_RATE:g}"
+    what = f"train every fold of {stage} and then this configuration, in as many steps that begin at {GENTLE_RATE:g}"
     return f"if it is not intended, {what}: {command}", command
 
 
