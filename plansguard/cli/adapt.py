@@ -107,7 +107,7 @@ def adapt(
     from plansguard.commands import adapt as commands
     from plansguard.render import adapt as rendering
     from plansguard.subjects.adaptation import AdaptationChoices
-    from plansguard.subjects.adapting import record_of
+    from plansguard.subjects.adaptation_command import record_of
 
     outputs = text_or_json(output, as_json=as_json, verbose=verbose)
     _assert_output(to, dry_run=dry_run, force=force)

@@ -31,7 +31,7 @@ from plansguard.subjects.adaptation import (
     assert_suitable,
     documents_of,
 )
-from plansguard.subjects.adapting import contains, is_adapted, is_record
+from plansguard.subjects.adaptation_command import contains, is_adapted, is_record
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import configuration_of, dataset_in, dataset_of, plans_of
 from plansguard.subjects.plans import Configuration, Plans

@@ -197,7 +197,7 @@ def _adapting(pair: DatasetPair) -> str:
     """Return the command that gives weights the receiving dataset's channels; empty without such weights."""
     if not isinstance(pair, Pair):
         return ""
-    from plansguard.subjects.adapting import own_network_command  # only where the channels differ
+    from plansguard.subjects.adaptation_command import own_network_command  # only where the channels differ
     from plansguard.subjects.weights import Weights
 
     receiving = pair.receiving

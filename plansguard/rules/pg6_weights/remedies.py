@@ -62,7 +62,7 @@ def migration(dataset: Dataset, weights: Weights, reader: str | None = None) -> 
 
 def other_channels(dataset: Dataset, weights: Weights) -> str:
     """The command that adapts weights of other input channels, where it makes them load."""
-    from plansguard.subjects.adapting import adapting_command
+    from plansguard.subjects.adaptation_command import adapting_command
 
     others = _OF_SECOND_STAGE if weights.configuration.previous_stage else _OF_OTHER_CHANNELS
     is_written = disk.is_file(weights.configuration.plans.path)  # a migration is judged before

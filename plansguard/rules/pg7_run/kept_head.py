@@ -61,7 +61,7 @@ def head_does_not_fit(run: TrainingRun) -> Iterator[Found]:
 
     Evidence: AR-12, LB-05; nnU-Net issues 774, 2252.
     """
-    from plansguard.subjects.adapting import same_network_command
+    from plansguard.subjects.adaptation_command import same_network_command
     from plansguard.subjects.weights import Weights
 
     if not _keeps(run) or run.weights is None:
