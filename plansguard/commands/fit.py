@@ -23,7 +23,7 @@ from plansguard.rules import RULES
 from plansguard.rules.engine.helpers import free_name, migration_of
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.pg6_weights.checkpoint import foreign_to_nnunet
-from plansguard.subjects.adaptation_command import adapting_command, lacks_common_channel
+from plansguard.subjects.adaptation_command import UNNAMED_CHANNELS, adapting_command, lacks_common_channel
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import dataset_of
 from plansguard.subjects.fit_result import ADAPT, IMPOSSIBLE, LOADS, MIGRATE, PREPROCESS, UNKNOWN, FitResult
@@ -45,10 +45,6 @@ STALE_DATA = """
     cases-missing incomplete-case data-from-other-plans array-channels-differ class-locations-differ mixed-data-formats
     values-outside-normalization stamp-disagrees preprocessing-unfinished unreadable-document
 """.split()
-#: What could help, and only the user knows.
-_UNNAMED = (
-    "no channel has the name of one of the weights: --channel NEW=OLD of plansguard adapt tells which are the same"
-)
 #: How many differences a reason names.
 _NAMED = 2
 
@@ -219,7 +215,7 @@ class _Fitting:
             if adapt := self._adapt(weights):
                 return FitResult(*place, ADAPT, reason, adapt)
             if any(obstacle.kind in _BEYOND_PLANS for obstacle in weights.obstacles):
-                reason += f"; {_UNNAMED}" if lacks_common_channel(weights, self.dataset) else ""
+                reason += f"; {UNNAMED_CHANNELS}" if lacks_common_channel(weights, self.dataset) else ""
                 return FitResult(*place, IMPOSSIBLE, reason, self._check(plans, name))
             return self._by_migration(plans.identifier, name, reason)
         if known(lambda: permuted_channels(weights)):

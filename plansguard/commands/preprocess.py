@@ -34,7 +34,7 @@ from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.data_users import DataUser
 from plansguard.subjects.dataset import Dataset
-from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
+from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of, some_configuration
 from plansguard.subjects.documents import PreprocessingRecordFile
 from plansguard.subjects.plans import Configuration, Plans
 from plansguard.subjects.request import Reading, Request
@@ -207,10 +207,7 @@ def run(job: Job, target: Target, fill: Fill = by_command) -> Outcome:
 def _configurations(plans: Plans, names: Sequence[str]) -> list[Configuration]:
     """Those asked for, each once; nnU-Net itself skips a name that it does not find, and reports success."""
     if not names:
-        present = ", ".join(configuration.name for configuration in plans.configurations) or "none"
-        raise UsageError(
-            "no configuration is named", hint=f"add -c, such as -c 3d_fullres: {plans.identifier} has {present}"
-        )
+        raise UsageError("no configuration is named", hint=some_configuration(plans))
     return [configuration_of(plans, name) for name in dict.fromkeys(names)]
 
 

@@ -10,7 +10,7 @@ from plansguard.nnunet.constants import DEFAULT_IDENTIFIER
 from plansguard.nnunet.printed_commands import CONFIGURATION, DATASET
 from plansguard.nnunet.workspace import ALL, FOLDS, Workspace, checked_fold
 from plansguard.subjects.dataset import Dataset
-from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of
+from plansguard.subjects.discovery import configuration_of, dataset_of, plans_of, some_configuration
 from plansguard.subjects.pretraining import Pretraining, pretraining_of
 from plansguard.training.planned_steps import PlannedSteps
 from plansguard.training.schedule import GENTLE_RATE, StepSchedule
@@ -39,7 +39,8 @@ def planned(workspace: Workspace, request: StepsRequest) -> PlannedSteps:
     batch_size = cases = weights = None
     if request.dataset is not None:
         if request.configuration is None:
-            raise UsageError("the batch size is the configuration's: add -c", hint="for example -c 3d_fullres")
+            plans = plans_of(dataset_of(workspace, request.dataset), request.plans or DEFAULT_IDENTIFIER)
+            raise UsageError("the batch size is that of a configuration", hint=some_configuration(plans))
         chosen = workspace, request.dataset, request.plans or DEFAULT_IDENTIFIER, request.configuration
         batch_size, cases = training_data(*chosen, request.fold)
         weights = None if schedule.extends else weights_for(*chosen)

@@ -25,6 +25,11 @@ from plansguard.subjects.adaptation import Adaptation, AdaptationChoices, adapta
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.weights import Weights
 
+#: What to do where `lacks_common_channel`.
+UNNAMED_CHANNELS = (
+    "no channel has the name of one of the weights: --channel NEW=OLD of plansguard adapt tells which are the same"
+)
+
 
 def adapting_command(weights: Weights, dataset: Dataset, path: Word) -> str:
     """The command that adapts the weights at ``path`` to their configuration, or to the dataset with their own plans.

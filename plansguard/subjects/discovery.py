@@ -10,11 +10,12 @@ from pathlib import Path
 
 from plansguard.core import disk
 from plansguard.core.errors import UnreadableDocument, UnreadableFolder, UsageError
-from plansguard.core.text import nearest
+from plansguard.core.text import nearest, quoted
 from plansguard.documents import file_names, json_document, size_limits
 from plansguard.documents.json_document import JsonDocument
 from plansguard.documents.recognise import is_baseline, may_be_document, resembles_document
 from plansguard.nnunet import printed_commands
+from plansguard.nnunet.constants import USUAL_CONFIGURATION
 from plansguard.nnunet.workspace import DATASET_NAME, GROUND_TRUTH, Workspace
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.plans import Configuration, Plans
@@ -178,6 +179,14 @@ def configuration_of(plans: Plans, name: str) -> Configuration:
     raise UsageError(
         f"there is no configuration {name} in {plans.path}", hint=_name_hint(name, present, f"{plans.identifier} has")
     )
+
+
+def some_configuration(plans: Plans) -> str:
+    """What to add to a command that names no configuration, as a hint."""
+    present = [configuration.name for configuration in plans.configurations]
+    example = USUAL_CONFIGURATION if USUAL_CONFIGURATION in present else next(iter(present), None)
+    such_as = "" if example is None else f", such as -c {quoted(example)}"
+    return f"add -c{such_as}: {plans.identifier} has {', '.join(present) or 'none'}"
 
 
 def _name_hint(name: str, present: Iterable[str], here: str) -> str:

@@ -482,7 +482,7 @@ def _steps(*more: str) -> list[str]:
         ("--total 5 --per-epoch 0", "steps per window"),
         ("--total 5 -tr nnUNetTrainer_9steps", "has a number of steps already"),
         ("--total 5 -tr a/b", "is no name of a trainer"),
-        ("--total 5 -d 3", "add -c"),
+        ("--total 5 -d 3", "add -c, such as -c "),
         ("--total 5 -d 3 -c 4d", "no configuration 4d"),
         ("--total 5 -d 3 -c 2d -p Other", "has no plans named Other"),
         ("--total 5 -d 3 -c 2d -f first", "is no fold"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from plansguard.core import disk
+from plansguard.core.errors import known
 from plansguard.core.report import Severity
 from plansguard.core.text import brief, listed
 from plansguard.records.adaptation import classes_of_head
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 #: nnU-Net's trainer that does not mirror.
 _NO_MIRRORING = "nnUNetTrainerNoMirroring"
-_OF_OTHER_CHANNELS = "use weights with the same channels in the same order, or leave channels out of the dataset"
+_OF_OTHER_CHANNELS = "use weights with the same channels in the same order"
 _ACCEPT = "if the difference is meant, accept it in plansguard.json"
 _OF_SECOND_STAGE = (
     "train it without weights, as nnU-Net does: its input has the labels of the previous stage as well; "
@@ -62,14 +63,22 @@ def migration(dataset: Dataset, weights: Weights, reader: str | None = None) -> 
 
 def other_channels(dataset: Dataset, weights: Weights) -> str:
     """The command that adapts weights of other input channels, where it makes them load."""
-    from plansguard.subjects.adaptation_command import adapting_command
+    from plansguard.subjects.adaptation_command import UNNAMED_CHANNELS, adapting_command, lacks_common_channel
 
-    others = _OF_SECOND_STAGE if weights.configuration.previous_stage else _OF_OTHER_CHANNELS
+    others = _OF_SECOND_STAGE if weights.configuration.previous_stage else _OF_OTHER_CHANNELS + _or_fewer(weights)
     is_written = disk.is_file(weights.configuration.plans.path)  # a migration is judged before
     if not (is_written and is_in_place(dataset)) or all(one.kind != "channels" for one in weights.obstacles):
         return others
-    command = adapting_command(weights, dataset, weights.checkpoint.path)
-    return f"adapt the weights first: {command}" if command else others
+    if command := adapting_command(weights, dataset, weights.checkpoint.path):
+        return f"adapt the weights first: {command}"
+    return f"{others}; {UNNAMED_CHANNELS}" if lacks_common_channel(weights, dataset) else others
+
+
+def _or_fewer(weights: Weights) -> str:
+    """The other remedy of a dataset that has more channels than the weights, which have at least one."""
+    theirs = known(lambda: weights.their_dataset_json.channels)
+    is_fewer = len(weights.dataset_json.channels) > len(theirs or [""])
+    return ", or leave channels out of the dataset" if is_fewer else ""
 
 
 def without_migration(weights: Weights, rows: list[InputDifference], worst: Severity) -> str | None:

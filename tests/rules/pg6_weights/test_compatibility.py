@@ -427,7 +427,23 @@ def test_other_channels_that_have_no_names(workspace: Path) -> None:
     """There is nothing to match them by."""
     path = trained(workspace, MR, init_args=None)
     fix = finding(check(datasets=["2"], plans="nnUNetPlans", configuration="3d_fullres", weights=path), "PG621").fix
-    assert fix == "use weights with the same channels in the same order, or leave channels out of the dataset"
+    assert fix == "use weights with the same channels in the same order"
+
+
+@pytest.mark.parametrize(("ours", "theirs", "leaves_out"), [(2, 1, True), (1, 2, False)])
+def test_other_channels_without_a_common_name(workspace: Path, ours: int, theirs: int, leaves_out: bool) -> None:
+    """Channels can be left out only of a dataset that has more; --channel says which are the same."""
+    put("preprocessed/dataset.json", "/channel_names", {str(number): f"A{number}" for number in range(theirs)})(
+        workspace, CT
+    )
+    path = trained(workspace)
+    for root in ("raw", "preprocessed"):
+        put(f"{root}/dataset.json", "/channel_names", {str(number): f"B{number}" for number in range(ours)})(
+            workspace, CT
+        )
+    fix = finding(check(datasets=["2"], plans="nnUNetPlans", configuration="3d_fullres", weights=path), "PG621").fix
+    assert ("leave channels out" in fix) is leaves_out
+    assert leaves_out or "--channel NEW=OLD of plansguard adapt" in fix
 
 
 def test_weights_in_the_folder_of_their_own_training(workspace: Path) -> None:
