@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, NoReturn
 
 import pytest
 
@@ -253,6 +255,23 @@ def test_a_slice_is_the_middle_one(form: str, tmp_path: Path) -> None:
     shown = middle_slice(stored(tmp_path, image, segmentation, form), "one", channel=1)
     assert np.array_equal(shown.image, image[1, 3])
     assert np.array_equal(shown.segmentation, segmentation[0, 3])
+
+
+@pytest.mark.nnunet
+def test_a_slice_where_no_thread_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The import of blosc2 would end the process with the exit code 255."""
+    from plansguard.artefacts.data.values import middle_slice
+    from tests.support.arrays import drawn, stored
+
+    def limited(thread: Thread) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    folder = stored(tmp_path, *drawn(), "b2nd")
+    monkeypatch.setattr(Thread, "start", limited)
+    monkeypatch.delitem(sys.modules, "blosc2")
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        middle_slice(folder, "one")
+    assert "blosc2" not in sys.modules
 
 
 @pytest.mark.nnunet

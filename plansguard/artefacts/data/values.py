@@ -7,6 +7,7 @@ Only one piece is in memory at a time.
 from __future__ import annotations
 
 import re
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 from plansguard.artefacts.data.array_headers import ArrayHeader, BrokenArray, read_header, read_members
@@ -242,7 +244,12 @@ def _opened(folder: Path, case: str, opened: ExitStack) -> tuple[_ArrayReader, _
 
 
 def _blosc2(path: Path) -> _ArrayReader:
-    """Open a ``.b2nd``. It is not mapped into memory: a file that ends early would end the process."""
+    """Open a ``.b2nd``. It is not mapped into memory: a file that ends early would end the process.
+
+    RuntimeError as of Python where no thread can be started.
+    """
+    if "blosc2" not in sys.modules:
+        Thread(target=int).start()  # it imports numexpr, which ends the process where it can start no thread
     import blosc2
 
     with _named(path.name):

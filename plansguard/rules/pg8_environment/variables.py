@@ -33,9 +33,9 @@ def variable_not_set(setup: Setup) -> Iterator[Found]:
 
     What it checks: `nnUNet_raw`, `nnUNet_preprocessed` and `nnUNet_results` are set and not empty.
 
-    Why it matters: nnU-Net stops: `RuntimeError: nnUNet_preprocessed is not defined`, some seconds after the start. A
-    missing `nnUNet_results` is `TypeError: expected str, bytes or os.PathLike object, not NoneType`. An empty one is
-    the current folder.
+    Why it matters: nnU-Net stops some seconds after the start, or takes the current folder in place of an empty name.
+    It stops with `RuntimeError: nnUNet_preprocessed is not defined`; without `nnUNet_results` with `TypeError: expected
+    str, bytes or os.PathLike object, not NoneType`.
 
     How to fix: set the variable in the shell's profile, or in the script of the job, with `export`.
 
