@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 
 from plansguard.core.errors import AT_A_LIMIT, UsageError
+from plansguard.core.text import quoted
+
+#: Variables that numexpr reads in this order, each as one number.
+_NUMEXPR_VARIABLES = ("NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS")
 
 #: Characters of an ImportError that are shown; numpy's have many lines.
 _LONGEST_REASON = 300
@@ -27,6 +35,25 @@ def unusable_package(error: ImportError) -> UsageError:
     reason = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
     package = f"the package {name}" if name else "a package"
     return UsageError(f"{package} cannot be imported: {reason[:_LONGEST_REASON]}", hint=_hint(name, reason))
+
+
+def assert_numexpr_loads() -> None:
+    """Raise UsageError or RuntimeError (of a thread that cannot be started) where numexpr cannot be imported.
+
+    blosc2 and nnU-Net import it. It raises ValueError for a list of numbers, which OpenMP takes, and it ends the
+    process where it can start no thread.
+    """
+    if "numexpr" in sys.modules or find_spec("numexpr") is None:
+        return
+    variable = next((name for name in _NUMEXPR_VARIABLES if os.environ.get(name)), _NUMEXPR_VARIABLES[0])
+    value = os.environ.get(variable, "")
+    if value and not re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", value):
+        number = re.match(r"[1-9][0-9]{0,2}(?![0-9])", value)
+        raise UsageError(
+            f"{variable} is {quoted(value)}, and numexpr takes one number; blosc2 and nnU-Net import it",
+            hint=f"export {variable}={number.group() if number else 1}",
+        )
+    Thread(target=int).start()
 
 
 def _hint(name: str, reason: str) -> str:

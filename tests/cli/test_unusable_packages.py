@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 import sys
 from pathlib import Path
 from threading import Thread
@@ -11,7 +12,8 @@ from typing import NoReturn
 
 import pytest
 
-from plansguard.core.unusable_packages import unusable_package
+from plansguard.core.errors import UsageError
+from plansguard.core.unusable_packages import assert_numexpr_loads, unusable_package
 from tests.conftest import ROOT
 from tests.support.command import Done, run, start
 from tests.support.preprocessing_records import ALONE, CT, data
@@ -65,6 +67,43 @@ def test_a_shared_library_of_python_itself(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("sys.path", ["/python/lib", "/python/lib/lib-dynload"])
     error = unusable_package(ImportError("libssl.so: not found", name="_ssl", path="/python/lib/lib-dynload/_ssl.so"))
     assert error.hint.startswith(f"it belongs to Python itself: install {sys.executable} again")
+
+
+@pytest.mark.nnunet
+@pytest.mark.parametrize("variable", ["OMP_NUM_THREADS", "NUMEXPR_NUM_THREADS"])
+@pytest.mark.parametrize(
+    ("value", "loads", "instead"),
+    [
+        *((value, True, "") for value in ("4", "", " 4 ", "0", "-1")),
+        *((value, False, instead) for value, instead in (("4,2", "4"), ("x", "1"), ("4.0", "4"), ("9" * 30, "1"))),
+    ],
+)
+def test_a_number_of_threads_for_numexpr(
+    variable: str, value: str, loads: bool, instead: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judged as numexpr does; the rules that read values failed (PG000)."""
+    for name in ("OMP_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    monkeypatch.delitem(sys.modules, "numexpr", raising=False)
+    done = subprocess.run([sys.executable, "-c", "import numexpr"], capture_output=True)
+    assert (done.returncode == 0) is loads
+    if loads:
+        assert_numexpr_loads()
+        return
+    with pytest.raises(UsageError, match=f"{variable} is .*, and numexpr takes one number") as caught:
+        assert_numexpr_loads()
+    assert caught.value.hint == f"export {variable}={instead}"
+
+
+@pytest.mark.nnunet
+@pytest.mark.parametrize("depth", ["sample", "all"])
+def test_a_check_of_values_with_threads_that_numexpr_refuses(depth: str, workspace: Path) -> None:
+    for edit in (*ALONE, data()):
+        edit(workspace, CT)
+    done = start("check", "-d", "2", "--data", depth, environment={"OMP_NUM_THREADS": "4,2"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("plansguard: OMP_NUM_THREADS is ")
 
 
 def test_a_command_without_rules(workspace: Path, tmp_path: Path) -> None:

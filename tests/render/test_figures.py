@@ -268,6 +268,7 @@ def test_a_slice_where_no_thread_can_be_started(tmp_path: Path, monkeypatch: pyt
 
     folder = stored(tmp_path, *drawn(), "b2nd")
     monkeypatch.setattr(Thread, "start", limited)
+    monkeypatch.delitem(sys.modules, "numexpr", raising=False)
     monkeypatch.delitem(sys.modules, "blosc2")
     with pytest.raises(RuntimeError, match="can't start new thread"):
         middle_slice(folder, "one")

@@ -7,7 +7,6 @@ Only one piece is in memory at a time.
 from __future__ import annotations
 
 import re
-import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -16,7 +15,6 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 from pathlib import Path
-from threading import Thread
 from typing import Any, NamedTuple
 
 from plansguard.artefacts.data.array_headers import ArrayHeader, BrokenArray, read_header, read_members
@@ -25,6 +23,7 @@ from plansguard.artefacts.data.expectation import CaseFault, Expectation
 from plansguard.artefacts.data.normalization import MASKABLE, QUIET, Channel, Evidence, Moments, judge_channels
 from plansguard.core import disk
 from plansguard.core.text import counted
+from plansguard.core.unusable_packages import assert_numexpr_loads
 from plansguard.nnunet.constants import CERTAIN_READERS
 
 #: Values that are read at once, as far as the file allows.
@@ -246,10 +245,9 @@ def _opened(folder: Path, case: str, opened: ExitStack) -> tuple[_ArrayReader, _
 def _blosc2(path: Path) -> _ArrayReader:
     """Open a ``.b2nd``. It is not mapped into memory: a file that ends early would end the process.
 
-    RuntimeError as of Python where no thread can be started.
+    UsageError or RuntimeError as of `assert_numexpr_loads`.
     """
-    if "blosc2" not in sys.modules:
-        Thread(target=int).start()  # it imports numexpr, which ends the process where it can start no thread
+    assert_numexpr_loads()
     import blosc2
 
     with _named(path.name):
