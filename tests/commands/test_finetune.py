@@ -22,6 +22,7 @@ from plansguard.nnunet.workspace import Workspace
 from plansguard.subjects.road import Road, road_name
 from plansguard.training.schedule import StepSchedule
 from tests.rules.pg7_run.results import FINAL, LATEST, step_checkpoint
+from tests.support import checkpoints
 from tests.support.command import Done, run
 from tests.support.models import pack
 from tests.support.variants import ROOTS, put
@@ -314,6 +315,16 @@ def test_a_cascade_needs_the_predictions_of_its_first_stage(
 
 
 @pytest.mark.workspace(CASCADE)
+def test_the_first_stage_of_a_cascade_needs_other_weights(workspace: Path) -> None:
+    """Those in a file are of one stage only."""
+    own = workspace / ROOTS["preprocessed"] / CASCADE
+    plans, dataset_json = (json.loads((own / name).read_bytes()) for name in ("nnUNetPlans.json", "dataset.json"))
+    path = checkpoints.write(workspace / "second.pth", plans, dataset_json, configuration="3d_cascade_fullres")
+    hint = training_of_cascade(workspace, (), source=(str(path),))["hint"]
+    assert hint == "first the same command with -c 3d_lowres and every fold and weights of 3d_lowres for -s"
+
+
+@pytest.mark.workspace(CASCADE)
 def test_a_cascade_needs_as_many_labels(workspace: Path) -> None:
     """This is known before the pretraining."""
     trained = training_of_cascade(workspace, ALL_CASES, labels={"background": 0, "lung": 1})
@@ -345,7 +356,10 @@ def same_labels(workspace: Path) -> None:
 
 
 def training_of_cascade(
-    workspace: Path, predicted: tuple[str, ...], labels: dict[str, int] | None = None
+    workspace: Path,
+    predicted: tuple[str, ...],
+    labels: dict[str, int] | None = None,
+    source: tuple[str, ...] = ("5", "--pretrain-steps", "50"),
 ) -> dict[str, Any]:
     """The training of the second stage on a dataset for which its first stage has predicted these cases."""
     target = "Dataset015_Target"
@@ -365,7 +379,7 @@ def training_of_cascade(
     for case in predicted:
         put_file(model / "predicted_next_stage/3d_cascade_fullres" / f"{case}.b2nd")
     words = ("-tp", "Moved", "-c", "3d_cascade_fullres", "--steps", "100", "-device", "cpu")
-    return step(road("-f", "0", "--pretrain-steps", "50", words=("finetune", "-s", "5", "-t", "15", *words)), "train")
+    return step(road("-f", "0", words=("finetune", "-s", *source, "-t", "15", *words)), "train")
 
 
 def put_file(path: Path, content: bytes = b"") -> None:

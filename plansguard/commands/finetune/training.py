@@ -22,6 +22,7 @@ from plansguard.core.errors import Absent, PlansguardError, known
 from plansguard.core.report import Report
 from plansguard.core.text import counted, listed, quoted
 from plansguard.documents.file_names import TRAINING_RECORD_NAME
+from plansguard.migration.source_dataset import names_a_path
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.command_line import parse
 from plansguard.nnunet.constants import CHECKPOINT_FINAL, CHECKPOINTS, TRAIN
@@ -135,9 +136,7 @@ def _training(
     if step.state is StepState.BLOCKED:
         return step
     if missing := _awaited_predictions(run):
-        every = "" if fold == ALL else " and every fold"
-        hint = f"first the same command with -c {quoted(str(run.configuration.previous_stage))}{every}"
-        step = replace(step, state=StepState.BLOCKED, because=missing, hint=hint)
+        step = replace(step, state=StepState.BLOCKED, because=missing, hint=_first_stage(context, run, fold))
     if blocked := blocked_by(report):
         return replace(step, state=StepState.BLOCKED, because=blocked)
     if missing:
@@ -188,6 +187,14 @@ def _channels_of_cascade(context: Context, side: Side) -> int | None:
         if configuration.get("previous_stage") is not None:
             return parameters.input_channels(configuration, side.dataset.dataset_json.value)
     return None
+
+
+def _first_stage(context: Context, run: TrainingRun, fold: str) -> str:
+    """What to type before the second stage of a cascade. Weights in a file or folder are of one stage only."""
+    stage = quoted(str(run.configuration.previous_stage))
+    parts = [f"-c {stage}", *["every fold"] * (fold != ALL)]
+    parts += [f"weights of {stage} for -s"] * names_a_path(context.workspace, context.request.source)
+    return f"first the same command with {' and '.join(parts)}"
 
 
 def _awaited_predictions(run: TrainingRun) -> str:
