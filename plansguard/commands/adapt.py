@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from plansguard.artefacts.checkpoint.storage_bytes import storage_bytes
 from plansguard.artefacts.checkpoint.trained_model import weights_in
 from plansguard.artefacts.checkpoint.weight_values import not_finite
 from plansguard.core import disk
-from plansguard.core.atomic_files import after, assert_writable, kept, write_atomically
+from plansguard.core.atomic_files import Replaces, after, assert_writable, holding, kept, write_atomically
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, WriteRefused, known
 from plansguard.core.text import counted, quoted
 from plansguard.documents import json_document
@@ -190,9 +191,13 @@ def write(task: AdaptationTask, record: dict[str, Any], output: Path, *, force: 
         except ValueError as error:
             raise UnreadableDocument(checkpoint.path, f"it contains {error}", hint="use another copy of it") from error
     _assert_finite(checkpoint, adapted_weights.not_finite(network))
-    messages = [keep_copy(output, disk.content(output))] if is_another else []
+    messages: list[str] = []
     with after(messages):
-        adapted_weights.save(output, _content(checkpoint, network, task.documents, record))
+        replaces: Replaces = partial(contains, record=record)
+        if is_another:
+            replaces = holding(disk.content(output))
+            messages.append(keep_copy(output, disk.content(output)))
+        adapted_weights.save(output, _content(checkpoint, network, task.documents, record), replaces)
         messages.append(f"wrote {output}")
         write_atomically(record_path(output), json_document.dumps(record), kept)
     return [*messages, f"wrote {record_path(output)}"]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from plansguard.commands.comparison import comparable, with_known
 from plansguard.core import disk
+from plansguard.core.atomic_files import locked
 from plansguard.core.fingerprint import dataset_in
 from plansguard.core.report import Comparison, KnownFinding, Report
 from plansguard.records.baseline import (
@@ -61,15 +62,16 @@ def compared(report: Report, path: Path, depth: str, *, everything: bool) -> Rep
 
 def write(report: Report, path: Path, depth: str) -> BaselineChange:
     """Write the findings of a check as the baseline. Entries of what was not judged now stay."""
-    before = read(path) if disk.is_file(path) else BaselineFile(path, depth, ())
     now = entries_of((cause.finding for cause in comparable(report)), path)
     keys = {Key.of(entry) for entry in now}
-    gone = {Key.of(entry) for entry in _absent(before, report, depth)}
-    old = [entry for entry in before.entries if Key.of(entry) not in keys]
-    kept = [entry for entry in old if Key.of(entry) not in gone]
-    deeper = max(depth, before.data if kept else depth, key=DEPTHS.index)
-    after = BaselineFile(path, deeper, (*now, *kept))
-    write_baseline(after)
+    with locked(path.parent):
+        before = read(path) if disk.is_file(path) else BaselineFile(path, depth, ())
+        gone = {Key.of(entry) for entry in _absent(before, report, depth)}
+        old = [entry for entry in before.entries if Key.of(entry) not in keys]
+        kept = [entry for entry in old if Key.of(entry) not in gone]
+        deeper = max(depth, before.data if kept else depth, key=DEPTHS.index)
+        after = BaselineFile(path, deeper, (*now, *kept))
+        write_baseline(after)
     counts = before.counts
     added = (after.counts - counts).total()
     return BaselineChange(after, added, (counts - after.counts).total(), sum(entry.count for entry in kept))
@@ -78,14 +80,17 @@ def write(report: Report, path: Path, depth: str) -> BaselineChange:
 def prune(report: Report, path: Path, depth: str) -> BaselineChange:
     """Remove the entries that no longer occur."""
     before = read(path)
-    gone = Counter({Key.of(entry): entry.count for entry in _absent(before, report, depth)})
-    entries = []
-    for entry in before.entries:
-        left = entry.count - gone[Key.of(entry)]
-        if left > 0:
-            entries.append(replace(entry, count=left))
-    after = before._replace(entries=tuple(entries))
-    if gone:
+    if not _absent(before, report, depth):
+        return BaselineChange(before, 0, 0, 0)
+    with locked(path.parent):
+        before = read(path)
+        gone = Counter({Key.of(entry): entry.count for entry in _absent(before, report, depth)})
+        entries = []
+        for entry in before.entries:
+            left = entry.count - gone[Key.of(entry)]
+            if left > 0:
+                entries.append(replace(entry, count=left))
+        after = before._replace(entries=tuple(entries))
         write_baseline(after)
     return BaselineChange(after, 0, gone.total(), 0)
 

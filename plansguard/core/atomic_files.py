@@ -78,6 +78,7 @@ def write_atomically(path: Path, content: bytes, replaces: Replaces = nothing) -
             os.chmod(temporary, _mode(path))
             if os.name == "nt":  # an open file cannot be renamed there
                 stream.close()
+            assert_writable(path, replaces)  # a checkpoint takes seconds: another file may have come meanwhile
             os.replace(temporary, path)
             _sync(path.parent)
     except OSError as error:
@@ -327,7 +328,7 @@ def _locked_descriptor(lock_file: Path) -> int | None:
     try:
         descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
-        raise _refused(lock_file, error) from error
+        raise _refused(lock_file.parent if error.errno == errno.ENOENT else lock_file, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plansguard.core.atomic_files import kept, write_atomically
+from plansguard.core.atomic_files import Replaces, write_atomically
 from plansguard.nnunet import runtime
 from plansguard.nnunet.network.adaptation import AXES, ParameterSource
 
@@ -68,13 +68,13 @@ def tensor_of(stored: StoredTensor) -> Any:
         raise ValueError(f"a tensor of {stored.dtype}: {str(error).splitlines()[0]}") from error
 
 
-def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint in one step, in place of what is there. WriteRefused where the system refuses."""
+def save(path: Path, content: Mapping[str, Any], replaces: Replaces) -> None:
+    """Write a checkpoint in one step. WriteRefused as of write_atomically."""
     import torch
 
     stream = io.BytesIO()  # of a file, torch reports neither a missing folder nor a full disk as an OSError
     torch.save(dict(content), stream)
-    write_atomically(path, stream.getvalue(), kept)
+    write_atomically(path, stream.getvalue(), replaces)
 
 
 def _fill(value: Any, row: ParameterSource, old: Any) -> None:

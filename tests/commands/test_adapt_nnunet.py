@@ -12,6 +12,7 @@ import pytest
 
 from plansguard.artefacts.checkpoint.checkpoint import read_checkpoint
 from plansguard.documents.validation import model_class
+from plansguard.nnunet import adapted_weights
 from plansguard.nnunet.inheritance import modern_architecture, resolve_configuration
 from plansguard.nnunet.install.trainer_folder import FOLDER as EXTENSION
 from plansguard.nnunet.network.parameters import counted_once, input_channels, segmentation_heads
@@ -316,6 +317,25 @@ def test_weights_of_another_adaptation_are_kept_as_a_backup(workspace: Path) -> 
     (backup,) = Path().glob("adapted.pth.*.bak")
     assert f"kept the previous content as {backup}\nwrote adapted.pth\n" in done.out
     assert backup.read_bytes() == before != Path("adapted.pth").read_bytes()
+
+
+@pytest.mark.parametrize("words", [(), ("--force",)])
+def test_a_file_that_comes_meanwhile_is_kept(
+    workspace: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was asked for before torch was loaded, seconds before the weights were written."""
+    trained(Path("old.pth"), *edit(workspace, CT))
+    adapted = adapted_weights.adapted
+
+    def slow(*arguments: Any) -> Any:
+        Path("adapted.pth").write_bytes(b"of another program")
+        return adapted(*arguments)
+
+    monkeypatch.setattr(adapted_weights, "adapted", slow)
+    done = run("adapt", "old.pth", "-d", "2", "-p", "nnUNetPlans", "-o", "adapted.pth", *words)
+    assert (done.code, Path("adapted.pth").read_bytes()) == (2, b"of another program")
+    assert "adapted.pth exists, and is not known to be written by plansguard" in done.err
+    assert not Path("adapted.adaptation.json").exists()
 
 
 def test_an_encoder_alone(workspace: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from plansguard.records.baseline import is_baseline
 from plansguard.render import FORMATS
 from plansguard.rules import RULES
 from tests.render.test_control_characters import AS_JSON, assert_harmless
-from tests.support.command import Done, run
+from tests.support.command import Done, run, start
 from tests.support.reports import BROKEN, evil_plans, plans, save
 from tests.support.services import Page, assert_sarif
 from tests.support.variants import FIXTURES, lay_out, place, put
@@ -66,6 +67,24 @@ def test_new_findings_fail() -> None:
     assert "[56, 70, 64]" not in done.out
     save("P.json", plans(("3d_fullres", [56, 72, 64])))
     assert check().code == 1  # another value is wrong now
+
+
+def test_two_that_write_at_once() -> None:
+    """Each keeps what the other has found: the file was read before, and written after it."""
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        save(f"{folder}/P.json", plans(BROKEN))
+    with ThreadPoolExecutor() as both:
+        done = list(both.map(lambda folder: start("baseline", "write", folder), ("a", "b")))
+    assert [one.returncode for one in done] == [0, 0], done
+    assert len(entries()) == 2
+
+
+def test_a_folder_that_is_not_there() -> None:
+    save("P.json", plans(BROKEN))
+    done = run("baseline", "write", "--baseline", "absent/known.json")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("plansguard: cannot write absent: No such file or directory\n")
 
 
 def test_lines_move() -> None:
