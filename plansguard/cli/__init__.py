@@ -16,7 +16,7 @@ from typer import Option
 
 from plansguard import __version__
 from plansguard.cli.help_text import Program, help_of
-from plansguard.core.errors import AT_A_LIMIT, PlansguardError, UsageError
+from plansguard.core.errors import AT_A_LIMIT, PlansguardError, UsageError, is_limit
 
 # Looking for plugins costs pydantic a tenth of a second at its first model; a check needs none.
 _NO_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
@@ -29,10 +29,6 @@ _INTERRUPTED, _BROKEN_PIPE = 128 + 2, 128 + 13
 
 #: Errors of a write to a stream that is open, which has no name.
 _UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-#: What Python raises where a thread cannot be had: it has no number.
-_NO_THREAD = "can't start new thread"
-#: Errors of a process or a file that cannot be had.
-_LIMITS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 _AT_THIS_PLACE = "check this place, its permissions and its space; then try again"
 
 #: A shell that completes words sets it to ``complete_`` and its own name.
@@ -166,7 +162,7 @@ def _run() -> None:
             # A folder without permission, a name that is too long, a network drive that went away, a full disk.
             what = error.filename or ("cannot write the output" if error.errno in _UNWRITTEN else "")
             reason = f"{what}: {error.strerror}" if what else error.strerror or str(error)
-            hint = _AT_THIS_PLACE if error.filename else AT_A_LIMIT if error.errno in _LIMITS else ""
+            hint = AT_A_LIMIT if is_limit(error) else _AT_THIS_PLACE if error.filename else ""
             error = PlansguardError(reason, hint=hint)
         show_error(error)
         sys.exit(2)
@@ -179,7 +175,7 @@ def _run_command() -> None:
     except MemoryError:
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from None
     except RuntimeError as error:
-        if str(error) != _NO_THREAD:
+        if not is_limit(error):
             raise
         raise OSError(errno.EAGAIN, "no thread can be started") from None
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import TypeVar
 
 Value = TypeVar("Value")
 
-#: What to do where the machine gives no more memory, processes, threads or open files.
+#: What Python raises where a thread cannot be had: it has no number.
+NO_THREAD = "can't start new thread"
+#: Errors of memory, a process, a thread or an open file that cannot be had, and what to do.
+_LIMITS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 AT_A_LIMIT = "free memory or end other processes, check the limits that `ulimit -a` shows; then try again"
+
+
+def is_limit(error: BaseException) -> bool:
+    """Whether an error means that the machine gives no more memory, processes, threads or open files."""
+    if isinstance(error, OSError):
+        return error.errno in _LIMITS
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and str(error) == NO_THREAD)
 
 
 class PlansguardError(Exception):

@@ -137,8 +137,10 @@ class Module:
             return ImportFault(self.path, 1, f"it cannot be read: {error.strerror or error}")
         except SyntaxError as error:
             return ImportFault(self.path, error.lineno or 1, f"it is no valid Python ({error.msg})")
-        except (ValueError, RecursionError, MemoryError):
+        except ValueError:
             return ImportFault(self.path, 1, "it is no valid Python")
+        except (RecursionError, MemoryError):
+            return ImportFault(self.path, 1, "it is nested too deeply, or there is no memory to parse it")
 
     @cached_property
     def names(self) -> dict[str, Binding]:

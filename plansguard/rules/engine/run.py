@@ -14,6 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from plansguard.core import errors
 from plansguard.core.errors import Absent, NotWrittenYet, UnreadableDocument, UnreadableFolder, UsageError
 from plansguard.core.report import Finding, Judged, Location, Related, Report, SkippedRules
 from plansguard.core.text import quoted
@@ -83,10 +84,12 @@ def run_rules(
     complete = everything and settings.all_in(inputs)
     idle = tuple(ignore for ignore in idle if ignore.expired or complete)
     crashes = tuple(dict.fromkeys(results.crashes))  # the same crash in several configurations is one finding
-    results.findings = []
+    results.findings, results.crashes = [], []
     unreadable = results.unreadable(None if training is None else training.needs_folder)
     end = Scope(Dataset(Path(), ()), unreadable=unreadable, crashes=crashes, idle_ignores=idle)
     results.add(Level.RUN_END, end)
+    for lost in results.crashes:  # PG000 itself may be among them
+        raise errors.PlansguardError(f"the rule {lost.rule} failed with {lost.error}", hint="please report this")
     findings += settings.apply(results.findings)[0]
     return results.report(command, inputs, sorted(findings, key=_order))
 
@@ -259,8 +262,8 @@ class _Results:
 
     def _not_judged(self, rules: tuple[Rule, ...], scope: Scope, error: Exception) -> None:
         """Record why rules have judged nothing. A broken rule must not hide the findings of others."""
-        if isinstance(error, UsageError):
-            raise error  # the request itself is impossible: a package or a cluster is missing
+        if isinstance(error, UsageError) or errors.is_limit(error):
+            raise error  # the request itself is impossible: a package, a cluster or memory is missing
         if isinstance(error, ImportError):
             raise unusable_package(error) from error
         if isinstance(error, UnreadableFolder):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from plansguard.core.errors import Absent
+from plansguard.core.errors import AT_A_LIMIT, NO_THREAD, Absent
 from plansguard.core.report import Finding, Report, Severity
 from plansguard.rules import RULES
 from plansguard.rules.engine.declare import Found, Rule, found, rule
+from plansguard.rules.engine.needs import NEEDS
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.dataset import Dataset
@@ -104,6 +107,49 @@ def test_a_crash_through_the_command_line(plans: dict[str, Any], monkeypatch: py
     assert done.code == 2
     assert "error[PG000] the rule PG102 failed with RuntimeError: boom\n  P.json:1:1\n" in done.out
     assert run("check", "--output", "json").code == 2
+
+
+def test_a_crash_of_the_rule_that_reports_crashes(plans: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of other rules were lost with it, and a training was fit to start."""
+
+    def check(*_: Any) -> Iterator[Found]:
+        raise ZeroDivisionError("boom")
+
+    save(plans)
+    for code in ("PG000", "PG102"):
+        monkeypatch.setitem(vars(next(one for one in RULES if one.info.code == code)), "check", check)
+    done = run("check")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "plansguard: the rule PG000 failed with ZeroDivisionError: boom\n  please report this\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+        OSError(errno.EMFILE, os.strerror(errno.EMFILE), "file"),
+        RuntimeError(NO_THREAD),
+    ],
+    ids=["memory", "memory of the system", "files", "threads"],
+)
+@pytest.mark.parametrize("is_need", [True, False])
+def test_a_limit_of_the_machine_is_no_crash(
+    error: Exception, is_need: bool, plans: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No rule is at fault, and what others have found is not complete."""
+
+    def fail(*_: Any) -> Iterator[Found]:
+        raise error
+
+    save(plans)
+    if is_need:
+        monkeypatch.setitem(NEEDS, "configuration", NEEDS["configuration"]._replace(get=fail))
+    else:
+        monkeypatch.setitem(vars(next(one for one in RULES if one.info.code == "PG102")), "check", fail)
+    done = run("check")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.endswith(f"  {AT_A_LIMIT}\n"), done.err
 
 
 def test_a_crash_in_one_configuration(plans: dict[str, Any]) -> None:
