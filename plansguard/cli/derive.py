@@ -213,8 +213,8 @@ def _undo(
         hint = printed_commands.undo_derivation(dataset, identifier, file)
         raise UsageError("--undo takes only -d or a file, -tp and --force", hint=hint)
     undone = undo_in(source_dataset(workspace, dataset, file), identifier, force=force)
-    with output_after(f"the derivation of {undone.plans} in {undone.dataset} was undone"):
-        print_line(f"The derivation of {undone.plans} in {undone.dataset} is undone:")
+    with output_after(f"the {undone.what} was undone"):
+        print_line(f"The {undone.what} is undone:")
         for step in undone.steps:
             print_line(f"  {step}")
 

@@ -183,8 +183,8 @@ def _undo(context: typer.Context, workspace: Workspace, target: str, identifier:
         hint = printed_commands.undo(target, identifier)
         raise UsageError("--undo takes only -t, -tp and --force", hint=hint)
     undone = undo(workspace, target, identifier, force=force)
-    with output_after(f"the migration of {undone.plans} into {undone.dataset} was undone"):
-        typer.echo(f"The migration of {undone.plans} into {undone.dataset} is undone:")
+    with output_after(f"the {undone.what} was undone"):
+        print_line(f"The {undone.what} is undone:")
         for step in undone.steps:
             print_line(f"  {step}")
 

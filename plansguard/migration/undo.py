@@ -34,10 +34,9 @@ from plansguard.subjects.trained_models import trained_with
 
 @dataclass(frozen=True)
 class Undone:
-    """The steps of an undo, one clause each; ``dataset`` is its name, or the folder of plans that is no dataset's."""
+    """What was undone, such as "migration of Moved into Dataset002_CT", and the steps, one clause each."""
 
-    plans: str
-    dataset: str
+    what: str
     steps: tuple[str, ...]
 
 
@@ -83,7 +82,8 @@ def undo_in(receiving: Dataset, identifier: str | None, *, force: bool) -> Undon
             steps += _remove_placed(receiving, record)
             for copy in outdated:
                 remove(copy)
-    return Undone(record.identifier, dataset_name(receiving) or str(receiving.folder), tuple(steps))
+    place = f"{'in' if record.workflow == DERIVE else 'into'} {dataset_name(receiving) or receiving.folder}"
+    return Undone(f"{_act(record)} of {record.identifier} {place}", tuple(steps))
 
 
 def _act(record: MigrationRecord) -> str:
@@ -117,9 +117,9 @@ def _last_record(receiving: Dataset, identifier: str | None) -> MigrationRecord:
             made = disk.is_file(receiving.folder / f"{name}.json")
             records.append((made, record.created, record))
     if not records:
-        named = f" as {identifier}" if identifier else ""
+        act = f"migration or derivation of {identifier}" if identifier else "migration"
         raise UsageError(
-            f"no migration into {receiving.name}{named} is recorded",
+            f"no {act} is recorded in {receiving.name}",
             hint=f"migration records are the files *{MIGRATION_RECORD_ENDING} in {receiving.folder}",
         )
     return max(records, key=lambda entry: entry[:2])[2]

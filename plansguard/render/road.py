@@ -63,8 +63,9 @@ def counts(road: Road) -> str:
     summary = road.report.summary()
     found = [counted(summary[name], name) for name in ("error", "warning") if summary[name]]
     found += [f"{summary['info']} for information"] * bool(summary["info"])
+    ignored = f", {summary['ignored']} ignored" if summary["ignored"] else ""
     steps = f"{counted(len(road.steps), 'step')}: {', '.join(named)}"
-    return f"{steps}; {', '.join(found) or 'no findings'}"
+    return f"{steps}; {', '.join(found) or 'no findings'}{ignored}"
 
 
 def as_json(road: Road) -> str:

@@ -327,7 +327,7 @@ def test_undo_refuses_edited_plans(workspace: Path) -> None:
 
 
 def test_undo_without_a_record(workspace: Path) -> None:
-    assert_refused(("-t", "2", "--undo"), "no migration into Dataset002_FinetuneCT is recorded")
+    assert_refused(("-t", "2", "--undo"), "no migration is recorded in Dataset002_FinetuneCT")
 
 
 def test_undo_of_plans_that_nnunet_had_moved(workspace: Path) -> None:

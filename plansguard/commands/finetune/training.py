@@ -342,6 +342,10 @@ def _are_packed(weights: StartingWeights | None, recorded: Mapping[str, Any] | N
     return packed is not None and recorded is not None and is_packed(recorded, *packed)
 
 
+#: Bytes of nnU-Net's log, plot and debug.json, of the training record, and of the predictions of some validation cases.
+_BESIDE_CHECKPOINTS = 2 * 10**6
+
+
 def _needs(run: TrainingRun) -> tuple[int | None, float | None]:
     """The disk and the GPU memory that a training takes, where they can be estimated."""
     dataset_json = known(lambda: run.dataset.dataset_json)
@@ -352,7 +356,10 @@ def _needs(run: TrainingRun) -> tuple[int | None, float | None]:
     memory = known(lambda: gpu_memory_needed(run, run.configuration, dataset_json, samples))
     needs_gpu = run.device == printed_commands.DEFAULT_DEVICE
     files = len(CHECKPOINTS) + run.options.save_limit
-    return None if size is None else files * size, None if memory is None or not needs_gpu else memory[1]
+    return (
+        None if size is None else files * size + _BESIDE_CHECKPOINTS,
+        None if memory is None or not needs_gpu else memory[1],
+    )
 
 
 def _model_folder(context: Context, side: Side, name: StepName) -> Path:

@@ -352,8 +352,8 @@ def training_already_there(dataset: Dataset, weights: Weights) -> Iterator[Found
     training that follows, so this is for information. With `check --resume auto` a training that is there is
     continued. For a training that is about to start PG721 checks its own folder.
 
-    Why it matters: without `--c`, nnU-Net overwrites earlier checkpoints of the same trainer and fold. A trainer of a
-    number of steps refuses to begin there. `--c` with `-pretrained_weights` is refused, and `--c` where no checkpoint
+    Why it matters: without `--c`, nnU-Net's trainers overwrite checkpoints of the same fold; those in steps refuse to
+    begin. `--c` with `-pretrained_weights` is refused, and `--c` where no checkpoint
     is found only warns and starts from random weights.
 
     How to fix: another fold and another trainer, also with another number of steps, have folders of their own. For the

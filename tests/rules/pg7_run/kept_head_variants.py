@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.rules.pg7_run.trainings import TRAIN, training_variant
+from tests.rules.pg7_run.trainings import FULLRES, TRAIN, training_variant
 from tests.support.checkpoints import shapes
 from tests.support.variants import DATASET_JSON, PLANS, Edit, Variant, place
 from tests.support.weights import WITH, weights
@@ -28,14 +28,15 @@ def of_an_encoder(workspace: Any, dataset: str) -> None:
     weights(dataset_json={"labels": OWN}, parameters=stored)(workspace, dataset)
 
 
-def misfit(name: str, edit: Edit) -> Variant:
-    """A variant whose weights have other segmentation layers than this dataset."""
+def misfit(name: str, edit: Edit, *more: tuple[str, str, str]) -> Variant:
+    """A variant whose weights have other segmentation layers than this dataset, and ``more`` findings."""
     return training_variant(
         name,
         "PG747",
         edit,
         training=(*KEEPING, *WITH),
         at=(DATASET_JSON, "/labels"),
+        more=more,
         twin=(of_labels(OWN),),
         twin_training=(*KEEPING, *WITH),
     )
@@ -50,5 +51,6 @@ VARIANTS: tuple[Variant, ...] = (
     misfit(
         "head-of-another-label-and-channel",
         weights(dataset_json={"labels": {"background": 0, "liver": 1}, "channel_names": {"0": "T2"}}),
+        ("PG625", PLANS, FULLRES),
     ),
 )

@@ -82,6 +82,7 @@ VARIANTS: tuple[Variant, ...] = (
         trained("3d_lowres", *CASES),
         weights("3d_cascade_fullres"),
         training=("3d_cascade_fullres", "0", "-device", "cpu", *WITH),
+        at=(PLANS, "/configurations/3d_cascade_fullres"),
         twin=(weights(),),
         twin_training=(*SLOWLY, *WITH),
     ),
