@@ -253,7 +253,7 @@ def open_file(path: str | Path) -> BinaryIO:
     OSError if it cannot be opened: NotAFile for anything but a regular file, and for a path that no file can have,
     FileNotFoundError.
     """
-    return io.BufferedReader(KernelFile(_opened(path)[0]))
+    return io.BufferedReader(KernelFile(_opened(path)[0], path))
 
 
 def _opened(path: str | Path) -> tuple[int, int]:
@@ -295,16 +295,33 @@ def limited_content(path: str | Path, most: int) -> bytes | None:
 
 
 class KernelFile(io.FileIO):
-    """A file that may have nothing to read yet, such as ``/proc/kmsg``: BlockingIOError instead of None."""
+    """A file that may have nothing to read yet, such as ``/proc/kmsg``: BlockingIOError instead of None.
+
+    Errors of reading name the file, as those of opening do.
+    """
+
+    def __init__(self, descriptor: int, path: str | Path) -> None:
+        super().__init__(descriptor)
+        self._path = str(path)
 
     def readinto(self, buffer: Any, /) -> int:
         """Read into a buffer."""
-        received: int = _received(super().readinto(buffer))
+        with self._naming_it():
+            received: int = _received(super().readinto(buffer))
         return received
 
     def readall(self) -> bytes:
         """Read to the end."""
-        return _received(super().readall())
+        with self._naming_it():
+            return _received(super().readall())
+
+    @contextmanager
+    def _naming_it(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            error.filename = self._path
+            raise
 
 
 def _received(result: Value | None) -> Value:

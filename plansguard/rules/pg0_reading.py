@@ -68,8 +68,8 @@ def unreadable_document(unreadable: Iterable[UnreadableDocument]) -> Iterator[Fo
     checked ones, preprocessed data, ground truth, raw images, trained models. Before a training, raw images and other
     models do not matter.
 
-    Why it matters: nnU-Net stops with a `JSONDecodeError` that does not name the file. The file has not been checked:
-    the exit code is 2.
+    Why it matters: its content was not checked; at a file of its own, nnU-Net stops with a nameless `JSONDecodeError`.
+    The exit code is 2.
 
     How to fix: correct the file at the line given: JSON has no comments, no trailing commas and no byte order mark. Of
     a folder, correct the permissions: `ls -ld` shows its owner and group.

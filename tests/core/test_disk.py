@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from collections.abc import Callable
@@ -108,7 +109,7 @@ def test_a_file_of_the_kernel_that_has_nothing_to_read_does_not_block(size: int)
     """As ``/proc/kmsg``, which only root can open: a descriptor that has no data yet."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
-    with io.BufferedReader(disk.KernelFile(reading)) as file, pytest.raises(BlockingIOError):
+    with io.BufferedReader(disk.KernelFile(reading, "pipe")) as file, pytest.raises(BlockingIOError):
         file.read(size)
     os.close(writing)
 
@@ -131,3 +132,13 @@ def test_a_file_that_does_not_tell_its_size_is_read_to_its_end() -> None:
 @pytest.mark.parametrize("path", ["name", "name.json", "a.b.json", ".json", "name.", "folder.x/name", "..", "a..json"])
 def test_the_stem_is_that_of_paths(path: str) -> None:
     assert disk.stem(path) == Path(path).stem
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="only Linux has it")
+def test_an_error_of_reading_names_the_file() -> None:
+    """As on a failing disk: one without a name was taken for that of standard output."""
+    with pytest.raises(OSError, match="/proc/self/mem") as caught:
+        disk.content("/proc/self/mem")
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, "/proc/self/mem")
+    with disk.open_file("/proc/self/mem") as file, pytest.raises(OSError, match="/proc/self/mem"):
+        file.read(8)
