@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain, repeat, takewhile
 from math import ceil, prod
 from typing import TYPE_CHECKING
 
@@ -272,15 +273,16 @@ def memory_too_small_for_preprocessing(
     memory, cases = machine.here().memory, _bytes_of_cases(plans, configuration, dataset_json, fingerprint)
     if memory is None:
         raise Absent("the memory that can be used is not known here")
-    needed = [sum(cases[:count]) + count * _PROGRAM for count in range(processes + 1)]
-    if memory.amount < needed[-1]:
-        fewer = max(count for count, least in enumerate(needed) if least <= memory.amount)
+    needed = sum(cases[:processes]) + processes * _PROGRAM
+    if memory.amount < needed:
+        totals = accumulate(case + _PROGRAM for case in chain(cases, repeat(0.0)))
+        fewer = len([*takewhile(lambda total: total <= memory.amount, totals)])
         yield found(
             configuration.at(),
             memory=in_bytes(int(memory.amount)),
             source=memory.source,
             processes=_processes(processes),
-            needed=in_bytes(int(needed[-1])),
+            needed=in_bytes(int(needed)),
             remedy=f"take fewer processes: {_with(fewer, plans, configuration)}" if fewer else "ask for more memory",
         )
 

@@ -476,6 +476,8 @@ def test_memory_for_preprocessing(on: Any) -> None:
     assert finding.fix.endswith("plansguard preprocess -d 2 -p nnUNetPlans -c 3d_fullres -np 2")
     assert "in 8 processes" in preprocessing("2d")["PG825"].message
     assert preprocessing(processes={"3d_fullres": 2}) == preprocessing(elsewhere=True) == {}
+    many = preprocessing(processes={"3d_fullres": 10**9})["PG825"]  # it took minutes and gigabytes
+    assert (many.fix, "in 1000000000 processes" in many.message) == (finding.fix, True)
     on(memory=Limit(100e6, "a container"))
     assert preprocessing(processes={"3d_fullres": 1})["PG825"].fix == "ask for more memory"
 
