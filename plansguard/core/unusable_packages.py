@@ -15,8 +15,9 @@ from plansguard.core.text import quoted
 #: Variables that numexpr reads in this order, each as one number.
 _NUMEXPR_VARIABLES = ("NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS")
 
-#: Characters of an ImportError that are shown; numpy's have many lines.
+#: Characters of an ImportError that are shown; numpy's have many lines, one of which begins with these words.
 _LONGEST_REASON = 300
+_ORIGINAL = "Original error was: "
 
 #: What the dynamic linker says where a library finds no memory: to install it again helps nothing.
 _NO_MEMORY = ("failed to map segment", "cannot map zero-fill pages")
@@ -32,7 +33,9 @@ def unusable_package(error: ImportError) -> UsageError:
     if (error.name or "").partition(".")[0] == "plansguard":
         raise error
     name = (_module_at(error.path) or error.name or _raising_module(error)).partition(".")[0]
-    reason = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
+    lines = [*filter(None, map(str.strip, str(error).splitlines())), type(error).__name__]
+    originals = (line.removeprefix(_ORIGINAL) for line in lines if line.startswith(_ORIGINAL))
+    reason = next(originals, lines[0])
     package = f"the package {name}" if name else "a package"
     return UsageError(f"{package} cannot be imported: {reason[:_LONGEST_REASON]}", hint=_hint(name, reason))
 

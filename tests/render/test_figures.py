@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from plansguard.core.errors import Absent
+from plansguard.core.errors import Absent, UsageError
 from plansguard.core.report import Location
 from plansguard.documents import json_document
 from plansguard.nnunet.network.unet import Stage
@@ -273,6 +273,33 @@ def test_a_slice_where_no_thread_can_be_started(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(RuntimeError, match="can't start new thread"):
         middle_slice(folder, "one")
     assert "blosc2" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (MemoryError(), None),
+        (ImportError("libblas.so: failed to map segment from shared object", name="numpy"), None),
+        (ImportError("\n\nREAD THIS\nOriginal error was: libm.so", name="numpy"), "numpy cannot be imported: libm.so"),
+        (UsageError("no thread"), "no thread"),
+        (ValueError("of ours"), "ValueError: of ours"),
+    ],
+    ids=["memory", "memory of a library", "library", "request", "fault"],
+)
+def test_a_figure_that_cannot_be_made(
+    error: Exception, shown: str | None, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a limit of the machine costs the page: what is missing there is not complete."""
+
+    def fail(*_: Any) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(slices, "slice_figures", fail)
+    if shown is None:
+        with pytest.raises((MemoryError, UsageError)):
+            collect.of_datasets([dataset(workspace)])
+        return
+    assert all(shown in "\n".join(one.missing) for one in collect.of_datasets([dataset(workspace)]).configurations)
 
 
 @pytest.mark.nnunet

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from plansguard.core import disk
-from plansguard.core.errors import Absent, PlansguardError, UnreadableDocument, known
+from plansguard.core.errors import AT_A_LIMIT, Absent, PlansguardError, UnreadableDocument, is_limit, known
 from plansguard.core.report import Report
+from plansguard.core.unusable_packages import unusable_package
 from plansguard.documents import size_limits
 from plansguard.nnunet.workspace import is_folder_name
 from plansguard.subjects.dataset import Dataset
@@ -130,6 +131,14 @@ def _asked(dataset: Dataset, plans: Plans) -> list[Configuration]:
     return [one for one in plans.configurations if one.is_usable and wanted in (None, one.name)]
 
 
+def _reason(error: Exception) -> str:
+    """Why a figure is missing. An error that means that the machine is at a limit is raised."""
+    fault = unusable_package(error) if isinstance(error, ImportError) else error
+    if is_limit(error) or (isinstance(fault, PlansguardError) and fault.hint == AT_A_LIMIT):
+        raise fault
+    return fault.reason if isinstance(fault, PlansguardError) else f"{type(error).__name__}: {error}"
+
+
 def _of_configuration(
     dataset: Dataset, configuration: Configuration, datasets: Sequence[Dataset] = ()
 ) -> ConfigurationFigures:
@@ -142,7 +151,7 @@ def _of_configuration(
         except Absent as absent:
             missing[absent.reason] = None
         except Exception as error:  # noqa: BLE001 - values that no rule refuses must not cost the whole page
-            missing[f"{type(error).__name__}: {error}"] = None
+            missing[_reason(error)] = None
         return otherwise
 
     weights = _weights(dataset, configuration)
