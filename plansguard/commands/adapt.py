@@ -14,7 +14,7 @@ from plansguard.artefacts.checkpoint.storage_bytes import storage_bytes
 from plansguard.artefacts.checkpoint.trained_model import weights_in
 from plansguard.artefacts.checkpoint.weight_values import not_finite
 from plansguard.core import disk
-from plansguard.core.atomic_files import Replaces, after, assert_writable, holding, kept, write_atomically
+from plansguard.core.atomic_files import Replaces, after, assert_writable, holding, write_atomically
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, WriteRefused, known
 from plansguard.core.text import counted, quoted
 from plansguard.documents import json_document
@@ -199,7 +199,7 @@ def write(task: AdaptationTask, record: dict[str, Any], output: Path, *, force: 
             messages.append(keep_copy(output, disk.content(output)))
         adapted_weights.save(output, _content(checkpoint, network, task.documents, record), replaces)
         messages.append(f"wrote {output}")
-        write_atomically(record_path(output), json_document.dumps(record), kept)
+        write_atomically(record_path(output), json_document.dumps(record), is_record)
     return [*messages, f"wrote {record_path(output)}"]
 
 

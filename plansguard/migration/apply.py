@@ -6,14 +6,15 @@ The plans file is written last: its bytes decide whether the migration was made.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 from plansguard.core import disk
-from plansguard.core.atomic_files import after, kept, locked, remove, write_atomically
+from plansguard.core.atomic_files import after, holding, locked, nothing, remove, write_atomically
 from plansguard.core.errors import WriteRefused
 from plansguard.core.report import Severity
+from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
 from plansguard.migration.derive import Derivation, DerivationRequest, source_dataset
 from plansguard.migration.derive import plan as plan_derivation
 from plansguard.migration.files import outdated_copies
@@ -46,17 +47,30 @@ def _carried_out(folder: Path, planned: Callable[[], Planned]) -> Planned:
         if refused.report.fails(Severity.ERROR):
             return refused
     with _locked_folder(folder):
+        records = _records(folder)
         migration = planned()
         if not migration.report.fails(Severity.ERROR):
             done: list[str] = []
             with after(done):
+                # A file that comes or changes meanwhile is not replaced: no copy of it was kept.
+                before = {**records, migration.pair.result.path: migration.pair.existing}
                 for write in migration.writes:
-                    write_atomically(write.path, write.content, kept)
+                    content = before.get(write.path, write.content)
+                    write_atomically(write.path, write.content, nothing if content is None else holding(content))
                     done.append(f"wrote {write.path} ({write.what})")
             result = migration.pair.result
             for copy in outdated_copies(folder, result.identifier, result.document.raw) if migration.writes else ():
                 remove(copy)
         return migration
+
+
+def _records(folder: Path) -> dict[Path, bytes]:
+    """The content of the migration records in a folder that can be read."""
+    contents: dict[Path, bytes] = {}
+    for path in disk.matching(folder, "*" + MIGRATION_RECORD_ENDING):
+        with suppress(OSError):
+            contents[path] = disk.content(path)
+    return contents
 
 
 @contextmanager

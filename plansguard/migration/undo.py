@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plansguard.core import disk
-from plansguard.core.atomic_files import after, kept, locked, remove, write_atomically
+from plansguard.core.atomic_files import after, assert_writable, holding, locked, nothing, remove, write_atomically
 from plansguard.core.digest import sha256
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, WriteRefused, known
 from plansguard.documents import json_document, size_limits
@@ -41,9 +41,10 @@ class Undone:
 
 
 class _Change(NamedTuple):
-    """One step: a file gets this content, or is removed (None)."""
+    """One step: a file that has the content ``before`` (None: there is none) gets another one, or is removed (None)."""
 
     path: Path
+    before: bytes | None
     content: bytes | None
     step: str
 
@@ -95,10 +96,12 @@ def _made(record: MigrationRecord) -> str:
 
 
 def _perform(change: _Change) -> str:
+    replaces = nothing if change.before is None else holding(change.before)
     if change.content is None:
+        assert_writable(change.path, replaces)
         remove(change.path)
     else:
-        write_atomically(change.path, change.content, kept)
+        write_atomically(change.path, change.content, replaces)
     return change.step
 
 
@@ -168,13 +171,13 @@ def _plans_changes(path: Path, record: MigrationRecord, force: bool) -> Iterator
                 hint="--force undoes it nevertheless and keeps a copy of the edited plans beside it",
             )
         copy = backup_name(path, current, UNDONE)
-        yield _Change(copy, current, f"kept the {'edited' if edited else _made(record)} plans as {copy.name}")
+        yield _Change(copy, current, current, f"kept the {'edited' if edited else _made(record)} plans as {copy.name}")
     if replaced is None:
         if current is not None:
-            yield _Change(path, None, f"removed {path}")
+            yield _Change(path, current, None, f"removed {path}")
     else:
         source = f" from {replaced.backup}, which can be deleted now" if replaced.backup else ""
-        yield _Change(path, _content_before(path, record, replaced), f"restored {path}{source}")
+        yield _Change(path, current, _content_before(path, record, replaced), f"restored {path}{source}")
 
 
 def _content_before(path: Path, record: MigrationRecord, replaced: ReplacedPlans) -> bytes:
@@ -196,12 +199,12 @@ def _content_before(path: Path, record: MigrationRecord, replaced: ReplacedPlans
 def _record_changes(path: Path, record: MigrationRecord) -> Iterator[_Change]:
     content = disk.content(path)
     copy = backup_name(path, content, UNDONE)
-    yield _Change(copy, content, f"kept the record as {copy.name}")
+    yield _Change(copy, content, content, f"kept the record as {copy.name}")
     if record.replaced is not None and record.replaced.lineage is not None:
         older = json_document.dumps(record.replaced.lineage)
-        yield _Change(path, older, "restored the record of the previous migration")
+        yield _Change(path, content, older, "restored the record of the previous migration")
     else:
-        yield _Change(path, None, f"removed the record {path.name}")
+        yield _Change(path, content, None, f"removed the record {path.name}")
 
 
 def _remove_placed(receiving: Dataset, record: MigrationRecord) -> Iterator[str]:

@@ -320,22 +320,23 @@ def test_weights_of_another_adaptation_are_kept_as_a_backup(workspace: Path) -> 
 
 
 @pytest.mark.parametrize("words", [(), ("--force",)])
+@pytest.mark.parametrize("name", ["adapted.pth", "adapted.adaptation.json"])
 def test_a_file_that_comes_meanwhile_is_kept(
-    workspace: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    workspace: Path, name: str, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was asked for before torch was loaded, seconds before the weights were written."""
     trained(Path("old.pth"), *edit(workspace, CT))
     adapted = adapted_weights.adapted
 
     def slow(*arguments: Any) -> Any:
-        Path("adapted.pth").write_bytes(b"of another program")
+        Path(name).write_bytes(b"of another program")
         return adapted(*arguments)
 
     monkeypatch.setattr(adapted_weights, "adapted", slow)
     done = run("adapt", "old.pth", "-d", "2", "-p", "nnUNetPlans", "-o", "adapted.pth", *words)
-    assert (done.code, Path("adapted.pth").read_bytes()) == (2, b"of another program")
-    assert "adapted.pth exists, and is not known to be written by plansguard" in done.err
-    assert not Path("adapted.adaptation.json").exists()
+    assert (done.code, Path(name).read_bytes()) == (2, b"of another program")
+    assert f"{name} exists, and is not known to be written by plansguard" in done.err
+    assert Path("adapted.adaptation.json").exists() is (name != "adapted.pth")
 
 
 def test_an_encoder_alone(workspace: Path) -> None:

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -326,6 +327,41 @@ def test_waiting_for_the_lock_ends(workspace: Path, monkeypatch: pytest.MonkeyPa
 
 
 # --- links, names, line ends ---
+
+
+@pytest.mark.parametrize("file", ["Moved.json", "Moved.plansguard.json"])
+@pytest.mark.parametrize("replaces", [True, False], ids=["replaced", "undone"])
+def test_an_edit_that_comes_meanwhile_is_kept(
+    workspace: Path, file: str, replaces: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editor knows nothing of the lock. Whenever it writes, what it wrote is there or in a copy."""
+    migrate_plans(workspace)
+    if replaces:
+        put("preprocessed/nnUNetPlans.json", "/configurations/2d/batch_size", 3)(workspace, CT)
+    folder = place(workspace, OTHER_CT, "preprocessed/")
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    edited, fsync = before[folder / file] + b"\n", os.fsync
+    for moment in range(20):
+        calls = iter(range(moment + 1))
+
+        def fsync_and_edit(descriptor: int, calls: Iterator[int] = calls, moment: int = moment) -> None:
+            if next(calls, None) == moment:
+                (folder / file).write_bytes(edited)
+            fsync(descriptor)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fsync_and_edit)
+            with suppress(WriteRefused, UnreadableDocument):
+                migrate_plans(workspace, force=True) if replaces else undo(
+                    roots(workspace), OTHER_CT, "Moved", force=False
+                )
+        if next(calls, None) is None:
+            assert edited in [path.read_bytes() for path in folder.iterdir() if path.is_file()], moment
+        for path in [path for path in folder.iterdir() if path.is_file()]:
+            path.unlink()
+        for path, content in before.items():
+            path.write_bytes(content)
+    assert moment > 5
 
 
 def test_folder_as_target(workspace: Path) -> None:

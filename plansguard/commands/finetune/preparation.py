@@ -14,6 +14,7 @@ from plansguard.core.text import listed
 from plansguard.documents.file_names import CANONICAL_NAMES
 from plansguard.nnunet import printed_commands, runtime
 from plansguard.nnunet.constants import DA_PROCESSES, FINGERPRINT, PLAN, PLAN_AND_PREPROCESS, PREPROCESS
+from plansguard.rules.engine.acceptance import accept
 from plansguard.subjects.dataset import Dataset
 from plansguard.subjects.discovery import configuration_of, plans_of
 from plansguard.subjects.expected_data import expected_bytes
@@ -109,7 +110,7 @@ def data(context: Context, side: Side, name: str = "preprocess") -> RoadStep:
         dataset=dataset,
     )
     side.lacks_data = True
-    context.add(side.without_made(job.report))
+    context.add(accept(side.without_made(job.report), request.accepted))
     stale = [because for state, because in states.values() if state is StepState.STALE]
     reasons = stale or [states[each][1] for each in names]
     return RoadStep(

@@ -121,9 +121,9 @@ def cases_missing(dataset: Dataset, configuration: Configuration, data: Audit) -
 
     What it checks: the cases in the data folder against `nnUNet_raw`, or `gt_segmentations` without raw data.
 
-    Why it matters: the first training divides the cases that are there: the others are never trained on, without a
-    warning. Nor are they validated: it keeps these splits in `splits_final.json`. Preprocessing that was interrupted
-    leaves some cases.
+    Why it matters: nnU-Net trains on the cases that are there, without a warning; where there are none, it stops. The
+    first training divides them and keeps these splits in `splits_final.json`, so the others are never validated either.
+    Preprocessing that was interrupted leaves some cases.
 
     How to fix: preprocess again; delete a `splits_final.json` that was made from the incomplete folder.
 

@@ -100,7 +100,7 @@ def preprocessing_unfinished(dataset: Dataset, preprocessing_records: Folders) -
     may have been killed at its very end, or nnU-Net's own command may have been run since.
 
     Why it matters: nnU-Net trains on what a killed run left: fewer cases, or a truncated file that crashes the loader.
-    Preprocessing deletes the old data first and writes case by case.
+    Without any case it stops. Preprocessing deletes the old data first and writes case by case.
 
     How to fix: preprocess again.
 
@@ -110,6 +110,7 @@ def preprocessing_unfinished(dataset: Dataset, preprocessing_records: Folders) -
     """
     for folder, users in _in_state(dataset, preprocessing_records, DataState.UNFINISHED):
         complete = len(folder.listing.cases)
+        started = next((user for user in users if user.plans.identifier == folder.record.plans), users[0])
         yield found(
             Location(str(folder.record_file.path), "/finished"),
             severity=Severity.WARNING if complete >= folder.record.cases else None,
@@ -118,7 +119,7 @@ def preprocessing_unfinished(dataset: Dataset, preprocessing_records: Folders) -
             began=folder.record.began.partition("T")[0],
             complete=complete,
             cases=folder.record.cases,
-            **_common_values(dataset, folder, users[0]),
+            **_common_values(dataset, folder, started),
         )
 
 
