@@ -218,8 +218,10 @@ def _unchanged(request: DerivationRequest, plans: Plans) -> UsageError:
         what = f"nothing would change: for {request.fit_memory:g} GB, {planner} plans what {plans.identifier} has"
     usual = constants.USUAL_CONFIGURATION
     name = usual if usual in plans.written else plans.configurations[0].name
+    size = next((one.get("batch_size") for one in plans.configurations if one.name == name), None)
+    example = f"{name}.batch_size={2 if size == 4 else 4}"
     planned = "" if request.fit_memory is not None else ", or --fit-memory 24GB"
-    return UsageError(what, hint=f"name a field with --set, such as --set {quoted(f'{name}.batch_size=4')}{planned}")
+    return UsageError(what, hint=f"name a field with --set, such as --set {quoted(example)}{planned}")
 
 
 def _apply(assignments: Sequence[Assignment], before: dict[str, Any], after: dict[str, Any]) -> None:

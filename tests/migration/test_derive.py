@@ -132,6 +132,13 @@ def test_what_is_set_and_what_follows(options: list[str], edits: list[tuple[str,
     assert {finding["severity"] for finding in checked["findings"]} <= {"info"}
 
 
+@pytest.mark.parametrize(("present", "example"), [(2, 4), (4, 2)])
+def test_the_value_that_a_hint_names_is_another_one(workspace: Path, present: int, example: int) -> None:
+    put(PLANS, f"{FULLRES}/batch_size", present)(workspace, RECEIVING)
+    words = ("derive", "-d", "2", "-p", "nnUNetPlans", "-tp", "Mine")
+    assert f"such as --set 3d_fullres.batch_size={example}, or" in run(*words).err
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [

@@ -31,6 +31,8 @@ _BYTES_PER_VOXEL = 4  # preprocessing computes in float32
 _GIB = 2**30
 #: The plans of a trained model belong to its weights: they are not changed any more.
 _NOT_MODELS = PREPROCESSED | {"loose"}
+#: The fix of a configuration that is not for the images.
+_PLANNED = "train a configuration planned for these images: " + printed_commands.plan_experiment(NUMBER)
 
 
 @rule(
@@ -155,8 +157,8 @@ def _is_as_migrated(dataset: Dataset, configuration: Configuration, key: str) ->
     "PG309",
     Severity.ERROR,
     name="3d-configuration-on-2d-data",
-    message="{configuration} is for {theirs} images, but {because}",
-    fix="train a configuration planned for these images: " + printed_commands.plan_experiment(NUMBER),
+    message="{configuration} was planned for {theirs} images, but {because}",
+    fix=_PLANNED,
     roles=_NOT_MODELS,
 )
 def three_d_configuration_on_two_d_data(
@@ -166,7 +168,8 @@ def three_d_configuration_on_two_d_data(
 
     What it checks: a 3D configuration (a `patch_size` of three axes) is not used with 2D images. Images are 2D where
     the median of the fingerprint has one slice (nnU-Net reads a PNG as one slice with a spacing of 999), or where the
-    plans' reader opens 2D images only. The reverse, plans from 2D images for 3D images, is a warning: they train slice
+    plans' reader opens 2D images only. For information where the plans have a 2D configuration as well, and this one
+    was neither named nor preprocessed. The reverse, plans from 2D images for 3D images, is a warning: they train slice
     by slice, which is rarely meant. A 2d configuration of plans from 3D images is always fine. Models are not judged.
 
     Why it matters: a 2D network sees volumes slice by slice, and for a 3D one a single slice is repeated hundreds of
@@ -190,12 +193,21 @@ def three_d_configuration_on_two_d_data(
     elif axes == 2 and flat is False and plans.are_for_flat_images():
         because = "the median image of this dataset has several slices"
     if because and not reported_before(dataset, configuration, "patch_size", "spacing"):
-        yield found(
-            configuration.at("patch_size"),
-            severity=Severity.WARNING if axes == 2 else None,
-            theirs=f"{axes}D",
-            because=because,
-        )
+        severity, fix = None, None
+        if axes == 2:
+            severity, fix = Severity.WARNING, f"if training slice by slice is meant, nothing; else {_PLANNED}"
+        elif _is_beside_2d(dataset, configuration):
+            severity, fix = Severity.INFO, f"if only a 2d configuration is trained, nothing; else {_PLANNED}"
+        at = configuration.at("patch_size")
+        yield found(at, severity=severity, fix=fix, theirs=f"{axes}D", because=because)
+
+
+def _is_beside_2d(dataset: Dataset, configuration: Configuration) -> bool:
+    """Whether a 3D configuration came with a 2D one, as in a migration, and nothing shows that it is to be used."""
+    is_named = dataset.request.configuration == configuration.name
+    is_preprocessed = known(lambda: dataset.data_folder(configuration)) is not None
+    others = configuration.plans.usable_configurations
+    return not is_named and not is_preprocessed and any(len(one.get("patch_size", ())) == 2 for one in others)
 
 
 @rule(

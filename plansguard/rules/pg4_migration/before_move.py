@@ -275,8 +275,11 @@ def dimensions_of_datasets_differ(datasets: DatasetPair) -> Iterator[Found]:
         values = {"giving": giving.name, "receiving": receiving.name, **sides}
         named = datasets.configurations
         severity = Severity.ERROR if any(name.startswith("3d") for name in named) else None
-        is_choice = severity or (flat["ours"] and not named)
-        fix = "name a 2d configuration (-c 2d), or plan {receiving} by itself" if is_choice else None
+        fix = None
+        if severity or (flat["ours"] and not named):
+            fix = "name a 2d configuration (-c 2d), or plan {receiving} by itself"
+        elif flat["ours"]:
+            fix = "if a 2d configuration of volumes is meant, nothing; else plan {receiving} by itself"
         yield Found(datasets.at, values, severity, fix=fix)
 
 
