@@ -20,7 +20,7 @@ _LONGEST_REASON = 300
 _ORIGINAL = "Original error was: "
 
 #: What the dynamic linker says where a library finds no memory: to install it again helps nothing.
-_NO_MEMORY = ("failed to map segment", "cannot map zero-fill pages")
+_NO_MEMORY = ("failed to map segment", "cannot map zero-fill pages", "MemoryError")
 #: What it adds on a file system that permits no programs.
 _NOT_EXECUTABLE = "Operation not permitted"
 
@@ -38,6 +38,11 @@ def unusable_package(error: ImportError) -> UsageError:
     reason = next(originals, lines[0])
     package = f"the package {name}" if name else "a package"
     return UsageError(f"{package} cannot be imported: {reason[:_LONGEST_REASON]}", hint=_hint(name, reason))
+
+
+def lacks_memory(reason: str) -> bool:
+    """Whether the text of an error of an import means that there was no memory for it."""
+    return any(sign in reason for sign in _NO_MEMORY) and _NOT_EXECUTABLE not in reason
 
 
 def assert_numexpr_loads() -> None:
@@ -60,7 +65,7 @@ def assert_numexpr_loads() -> None:
 
 
 def _hint(name: str, reason: str) -> str:
-    if any(sign in reason for sign in _NO_MEMORY) and _NOT_EXECUTABLE not in reason:
+    if lacks_memory(reason):
         return AT_A_LIMIT
     if name in sys.stdlib_module_names:
         return f"it belongs to Python itself: install {sys.executable} again, with the library that is named"

@@ -12,8 +12,9 @@ from typing import NoReturn
 
 import pytest
 
-from plansguard.core.errors import UsageError
+from plansguard.core.errors import Absent, UsageError
 from plansguard.core.unusable_packages import assert_numexpr_loads, unusable_package
+from plansguard.nnunet.install import packages
 from tests.conftest import ROOT
 from tests.support.command import Done, run, start
 from tests.support.preprocessing_records import ALONE, CT, data
@@ -62,6 +63,17 @@ def test_a_shared_library(reason: str, hint: str, monkeypatch: pytest.MonkeyPatc
     error = unusable_package(ImportError(reason, name="_blas", path=file))
     assert str(error) == f"the package deepdiff cannot be imported: {reason.rpartition('was: ')[2].strip()}"
     assert hint in error.hint
+
+
+@pytest.mark.parametrize("error", ["ImportError: libtorch_cpu.so: failed to map segment", "MemoryError"])
+def test_an_import_in_another_process_without_memory(
+    error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no fault of the package: `doctor` advised to install it again (PG807)."""
+    (tmp_path / "of_this_test.py").write_text(f"import sys; sys.exit({error!r})", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(Absent, match="there is no memory to import of_this_test"):
+        packages.import_error("of_this_test")
 
 
 def test_a_shared_library_of_python_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,6 +200,20 @@ def test_other_files_are_not_replaced(record: Path, workspace: Path) -> None:
     assert record.read_text(encoding="utf-8") == "{"
 
 
+def test_an_edit_that_comes_meanwhile_is_kept(record: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the reading of the record and its replacement."""
+    edited, fsync = record.read_bytes() + b"\n", os.fsync
+
+    def edit(descriptor: int) -> None:
+        record.write_bytes(edited)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", edit)
+    with pytest.raises(WriteRefused, match="exists, and is not known to be written by plansguard"):
+        leave(workspace, continues=True)
+    assert record.read_bytes() == edited
+
+
 def test_the_lock_of_the_training_is_left_alone(workspace: Path) -> None:
     """A file of this name in the folder of the fold names the running training."""
     note = place(workspace, CT, f"results/{MODEL}/fold_0/.plansguard.lock")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from plansguard.core import disk
 from plansguard.core.errors import Absent
 from plansguard.core.programs import find_program
+from plansguard.core.unusable_packages import lacks_memory
 from plansguard.nnunet.constants import NNUNET_PACKAGE
 from plansguard.nnunet.install.python_sources import folder_of
 
@@ -187,7 +188,7 @@ def unfulfilled(package: str, besides: Sequence[str] = ()) -> Iterator[Requireme
 def import_error(module: str) -> str | None:
     """Why another process of this Python cannot import a module: the last line of its error.
 
-    None where it can, or where that takes too long. Absent where no other process can be started.
+    None where it can, or where that takes too long. Absent where no other process can be started, or has no memory.
     """
     import json
     import subprocess
@@ -203,6 +204,8 @@ def import_error(module: str) -> str | None:
     except OSError as error:  # a limit of processes or memory
         raise Absent(f"no other process of {sys.executable} can be started: {error.strerror}") from error
     lines = [line for line in done.stderr.splitlines() if line.strip()]
+    if done.returncode and lines and lacks_memory(lines[-1]):
+        raise Absent(f"there is no memory to import {module}: {lines[-1]}")
     return (lines[-1] if lines else f"exit code {done.returncode}") if done.returncode else None
 
 
