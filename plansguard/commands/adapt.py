@@ -195,8 +195,9 @@ def write(task: AdaptationTask, record: dict[str, Any], output: Path, *, force: 
     with after(messages):
         replaces: Replaces = partial(contains, record=record)
         if is_another:
-            replaces = holding(disk.content(output))
-            messages.append(keep_copy(output, disk.content(output)))
+            before = disk.content(output)
+            replaces = holding(before)
+            messages.append(keep_copy(output, before))
         adapted_weights.save(output, _content(checkpoint, network, task.documents, record), replaces)
         messages.append(f"wrote {output}")
         write_atomically(record_path(output), json_document.dumps(record), is_record)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from plansguard.artefacts.checkpoint.checkpoint import Checkpoint
 from plansguard.artefacts.checkpoint.trained_model import embedded_dataset_json, embedded_plans, read_artefact
 from plansguard.core import disk
-from plansguard.core.atomic_files import after, append, assert_writable, holding, kept, nothing, write_atomically
+from plansguard.core.atomic_files import after, append, assert_writable, holding, kept, write_atomically
 from plansguard.core.errors import UnreadableDocument, UsageError, WriteRefused
 from plansguard.documents.json_document import JsonDocument
 from plansguard.migration.files import keep_copy
@@ -104,5 +104,5 @@ def _write(path: Path, content: bytes) -> list[str]:
     if old == content:
         return [f"{path} holds this already"]
     messages = [] if old is None else [keep_copy(path, old)]
-    write_atomically(path, content, nothing if old is None else holding(old))
+    write_atomically(path, content, holding(old))
     return [*messages, f"wrote {path}"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import plansguard
 from plansguard.commands.check import weights_from
 from plansguard.core import disk
-from plansguard.core.atomic_files import holding, locked, nothing, write_atomically
+from plansguard.core.atomic_files import holding, locked, write_atomically
 from plansguard.core.errors import Absent, UsageError, WriteRefused, known
 from plansguard.core.report import Finding, Report
 from plansguard.documents import json_document
@@ -268,7 +268,7 @@ def write_record(run: TrainingRun, record: Mapping[str, Any], *, keeps_lock: boo
         with locked(model_folder):  # a lock on the folder itself means that a training runs there
             old = disk.content(path) if disk.is_file(path) else None
             content = merged(read_record(path), record) if disk.is_there(path) else record
-            write_atomically(path, json_document.dumps(content), nothing if old is None else holding(old))
+            write_atomically(path, json_document.dumps(content), holding(old))
     finally:
         if locks and not keeps_lock:
             release(folder)

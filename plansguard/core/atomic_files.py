@@ -36,9 +36,9 @@ def kept(_: Path) -> bool:
     return True
 
 
-def holding(content: bytes) -> Replaces:
-    """Accept a file with this content."""
-    return lambda path: disk.content(path) == content
+def holding(content: bytes | None) -> Replaces:
+    """Accept a file with this content; no file where there was none (None)."""
+    return nothing if content is None else lambda path: disk.content(path) == content
 
 
 def assert_writable(path: Path, replaces: Replaces = nothing) -> None:

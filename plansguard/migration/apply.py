@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from plansguard.core import disk
-from plansguard.core.atomic_files import after, holding, locked, nothing, remove, write_atomically
+from plansguard.core.atomic_files import after, holding, locked, remove, write_atomically
 from plansguard.core.errors import WriteRefused
 from plansguard.core.report import Severity
 from plansguard.documents.file_names import MIGRATION_RECORD_ENDING
@@ -55,8 +55,7 @@ def _carried_out(folder: Path, planned: Callable[[], Planned]) -> Planned:
                 # A file that comes or changes meanwhile is not replaced: no copy of it was kept.
                 before = {**records, migration.pair.result.path: migration.pair.existing}
                 for write in migration.writes:
-                    content = before.get(write.path, write.content)
-                    write_atomically(write.path, write.content, nothing if content is None else holding(content))
+                    write_atomically(write.path, write.content, holding(before.get(write.path, write.content)))
                     done.append(f"wrote {write.path} ({write.what})")
             result = migration.pair.result
             for copy in outdated_copies(folder, result.identifier, result.document.raw) if migration.writes else ():

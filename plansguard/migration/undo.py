@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plansguard.core import disk
-from plansguard.core.atomic_files import after, assert_writable, holding, locked, nothing, remove, write_atomically
+from plansguard.core.atomic_files import after, assert_writable, holding, locked, remove, write_atomically
 from plansguard.core.digest import sha256
 from plansguard.core.errors import Absent, UnreadableDocument, UsageError, WriteRefused, known
 from plansguard.documents import json_document, size_limits
@@ -96,7 +96,7 @@ def _made(record: MigrationRecord) -> str:
 
 
 def _perform(change: _Change) -> str:
-    replaces = nothing if change.before is None else holding(change.before)
+    replaces = holding(change.before)
     if change.content is None:
         assert_writable(change.path, replaces)
         remove(change.path)
