@@ -13,6 +13,9 @@ import typer.core
 #: Heading of the last part of a command's docstring, one example a line.
 _EXAMPLES = "\n\nExamples:\n"
 
+#: Options of the commands that write or start something; the others read a file in their place.
+_ACCEPTING = ("--accept", "--because")
+
 #: Heading -> the commands below it, in this order.
 GROUPS = {
     "The whole road": ("finetune", "status"),
@@ -76,10 +79,20 @@ class Program(typer.core.TyperGroup):
                 return super().invoke(ctx)
         except Exception as error:
             name = ctx.invoked_subcommand
+            if getattr(error, "option_name", None) in _ACCEPTING and name in self.commands:
+                self._advise_settings(error, self.commands[name])
             if name in self.commands and getattr(error, "ctx", ctx) is None:
                 # An option without its value: typer would not say how the command is used.
                 vars(error)["ctx"] = type(ctx)(self.commands[name], info_name=name, parent=ctx)
             raise
+
+    @staticmethod
+    def _advise_settings(error: Exception, command: Any) -> None:
+        """Say where a command without --accept reads what is accepted, if it is unknown and settings are read."""
+        reads_settings = any("--settings" in parameter.opts for parameter in command.params)
+        if hasattr(error, "possibilities") and reads_settings:
+            advice = "this command reads accepted findings from plansguard.json (README, Accepting a finding)"
+            vars(error).update(message=f"{vars(error)['message']}; {advice}", possibilities=None)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer calls it so
         """Write the groups of commands, in the same columns."""

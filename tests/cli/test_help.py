@@ -117,3 +117,17 @@ def test_an_option_without_its_value(command: str) -> None:
     done = run(command, option)
     assert (done.code, f"Option '{option}' requires an argument" in done.err) == (2, True), done.err
     assert f"plansguard {command} -h" in done.err
+
+
+@every_command
+def test_a_command_without_accept_says_what_it_reads(command: str) -> None:
+    """Where settings are read, and only there."""
+    options = run(command, "--help").out
+    refusal = run(command, "--accept").err.splitlines()[-1]
+    if "--accept CODE" in options:
+        assert refusal == "Error: Option '--accept' requires an argument."
+    elif command == "gate" or "--settings FILE" not in options:
+        assert "plansguard.json" not in refusal
+    else:
+        accepts = "this command reads accepted findings from plansguard.json (README, Accepting a finding)"
+        assert refusal == f"Error: No such option: --accept; {accepts}"
