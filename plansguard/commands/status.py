@@ -12,7 +12,7 @@ from plansguard.commands.data_state import data_state
 from plansguard.core import disk
 from plansguard.core.atomic_files import is_occupied, locked_names
 from plansguard.core.errors import Absent, PlansguardError, UnreadableDocument, UnreadableFolder, UsageError, known
-from plansguard.core.text import listed
+from plansguard.core.text import brief, listed
 from plansguard.documents.file_names import (
     CANONICAL_NAMES,
     MIGRATION_RECORD_ENDING,
@@ -111,10 +111,23 @@ def _origin(dataset: Dataset, plans: Plans) -> str:
             return absent.reason
         if disk.is_there(path):
             return f"{path.name} cannot be read"
-        is_other = known(lambda: dataset.fingerprint.describes(plans)) is False
-        return "for other images, without a migration record" if is_other else "planned"
+        return _without_record(dataset, plans)
     owner = f" of {record.giving}" if record.giving else ""
     return f"from {record.value['from']['plans']}{owner} ({record.workflow})"
+
+
+def _without_record(dataset: Dataset, plans: Plans) -> str:
+    """Where plans come from that have no migration record: by the names in the file, then by its medians.
+
+    nnU-Net's planner writes the names of the folder and of the file.
+    """
+    here = {"dataset_name": dataset.name, "plans_name": plans.identifier}
+    for key, name in here.items():
+        written = plans.value.get(key, name)
+        if written != name:
+            return f"copied or renamed: {key} is {brief(written)}; no migration record"
+    is_other = known(lambda: dataset.fingerprint.describes(plans)) is False
+    return "for other images, without a migration record" if is_other else "planned"
 
 
 def _of_plans(

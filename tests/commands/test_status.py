@@ -60,6 +60,27 @@ def test_plans_without_a_record_are_planned_here_only_where_their_images_are(wor
     }
 
 
+@pytest.mark.parametrize(
+    ("giving", "name", "said"),
+    [
+        (CT, "nnUNetPlans", f'dataset_name is "{CT}"'),
+        (CT, "Mine", f'dataset_name is "{CT}"'),
+        (OTHER_CT, "Mine", 'plans_name is "nnUNetPlans"'),
+    ],
+)
+def test_plans_copied_by_hand_are_not_called_planned(workspace: Path, giving: str, name: str, said: str) -> None:
+    """Also where their medians are those of the images here, or nothing is known of the images."""
+    folder = workspace / ROOTS["preprocessed"]
+    copied = (folder / giving / "nnUNetPlans.json").read_bytes()
+    (folder / OTHER_CT / f"{name}.json").write_bytes(copied)
+    for is_known in (True, False):
+        if not is_known:
+            (folder / OTHER_CT / "dataset_fingerprint.json").unlink()
+        shown = run("status", "-d", "2", "--output", "json").json["rows"]
+        (because,) = (row["because"] for row in shown if (row["plans"], row["what"]) == (name, "plans"))
+        assert because == f"copied or renamed: {said}; no migration record"
+
+
 def test_every_dataset_without_a_choice() -> None:
     shown = run("status").out
     assert (CT in shown, OTHER_CT in shown) == (True, True)
