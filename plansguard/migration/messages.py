@@ -8,7 +8,7 @@ from pathlib import Path
 from plansguard.core import disk
 from plansguard.core.errors import known
 from plansguard.migration.plan import Migration
-from plansguard.nnunet import printed_commands
+from plansguard.nnunet import plans_diff, printed_commands
 from plansguard.nnunet.constants import CHECKPOINT_FINAL, DEFAULT_TRAINER, USUAL_CONFIGURATION
 from plansguard.nnunet.printed_commands import CHECKPOINT, Word
 from plansguard.nnunet.workspace import ALL, TrainedModel
@@ -18,7 +18,7 @@ from plansguard.records.preprocessing_inputs import differing, input_fields
 from plansguard.subjects.discovery import configuration_of
 from plansguard.subjects.external_plans import ExternalDataset, ExternalModel
 from plansguard.subjects.pair import Pair
-from plansguard.subjects.plans import Configuration, Plans
+from plansguard.subjects.plans import Configuration
 from plansguard.subjects.pretraining import (
     Pretraining,
     data_first,
@@ -107,13 +107,17 @@ def _configuration(pair: Pair) -> str:
 
 
 def weights_of(pair: Pair, configurations: Sequence[str]) -> Pretraining:
-    """The weights that the plans belong to: of the first of these configurations that was trained, else of any.
+    """The weights that the plans belong to: of the first of these configurations that was trained.
 
-    Those of 2D images load into no configuration for 3D images, nor the reverse.
+    Else those of another one, unless they do not fit the first as far as is known: another network, stage of a
+    cascade or input, such as the spacing.
     """
     order = {name: place for place, name in enumerate(configurations)}
-    axes = {_axes(pair.result, name) for name in configurations} | {None}
-    trained = [model for model in _trained(pair) if axes == {None} or _axes(pair.plans, model.configuration) in axes]
+    trained = [
+        model
+        for model in _trained(pair)
+        if model.configuration in order or _may_fit(pair, model.configuration, configurations[0])
+    ]
     trained.sort(key=lambda model: order.get(model.configuration, len(order)))
     if not trained:
         return Pretraining(CHECKPOINT)
@@ -129,10 +133,20 @@ def _trained(pair: Pair) -> list[TrainedModel]:
     return known(lambda: trained_with(pair.giving, pair.plans.identifier)) or []
 
 
-def _axes(plans: Plans, name: str) -> int | None:
-    """How many axes the patches of a configuration have; None where they are not known."""
-    patches = (one.get("patch_size") for one in plans.configurations if one.name == name)
-    return next((len(patch) for patch in patches if isinstance(patch, list)), None)
+def _may_fit(pair: Pair, trained: str, wanted: str) -> bool:
+    """Whether weights of a configuration fit another one, which the migrated plans, or those that result, have."""
+    known_ones = [{one.name: one for one in plans.configurations} for plans in (pair.plans, pair.result)]
+    giver, ours = known_ones[0].get(trained), next((found[wanted] for found in known_ones if wanted in found), None)
+    if giver is None or ours is None:
+        return True
+    return known(lambda: _network_and_input(giver) == _network_and_input(ours)) is not False
+
+
+def _network_and_input(configuration: Configuration) -> tuple[object, ...]:
+    """What weights of a configuration depend on."""
+    plans = configuration.plans.value
+    network = plans_diff.networks(plans).get(configuration.name)
+    return network, configuration.previous_stage is None, input_fields(plans, configuration.resolved)
 
 
 def has_data(pair: Pair, configuration: Configuration) -> bool:

@@ -88,15 +88,6 @@ def test_next_commands_have_real_names(workspace: Path) -> None:
     ]
 
 
-@pytest.mark.usefixtures("workspace")
-def test_next_commands_name_no_weights_of_another_dimension() -> None:
-    """3d_fullres alone was trained: its weights do not load into 2d."""
-    out = migrate("-s", "1", "-t", "2", "-tp", "PretrainPlans", "-c", "2d", "--dry-run").out
-    command = out.splitlines()[-1]
-    assert command.startswith("  plansguard gate -- nnUNetv2_train 2 2d 0 -p PretrainPlans ")
-    assert command.endswith(" -pretrained_weights CHECKPOINT")
-
-
 def test_recorded_data_are_not_preprocessed_again(workspace: Path) -> None:
     """A repeated migration lists the commands that are still to be run."""
     arguments = ("-s", "1", "-t", "2", "-tp", "PretrainPlans")
