@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -18,7 +17,7 @@ import pytest
 
 from plansguard.core import cluster as cluster_module
 from plansguard.core.cluster import CallEnd, ClusterLost, call_each, call_on_all, connected
-from tests.support.preprocessing import wait_for
+from tests.support.dask_workers import address_in
 
 pytestmark = [pytest.mark.nnunet, pytest.mark.slow]
 
@@ -162,11 +161,11 @@ def test_a_scheduler_that_is_gone_is_not_logged(tmp_path: Path, caplog: pytest.L
         subprocess.Popen([*command, "--scheduler-file", str(file)], cwd=tmp_path, **quiet) as scheduler,  # type: ignore[call-overload]
         ended(scheduler),
     ):
-        wait_for(file.exists)
+        address = address_in(file)
         with (
             subprocess.Popen(words, cwd=tmp_path, **quiet) as worker,  # type: ignore[call-overload]
             ended(worker),
-            connected(json.loads(file.read_bytes())["address"]) as client,
+            connected(address) as client,
         ):
             future = client.submit(time.sleep, 60, pure=False)
             scheduler.kill()

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from plansguard.core.cluster import connected
@@ -45,8 +45,19 @@ def dask_cluster(
             )
             stack.callback(process.wait)
             stack.callback(process.terminate)
-            wait_for(file.exists)
-        address: str = json.loads(file.read_bytes())["address"]
+            address_in(file)
+        address = address_in(file)
         with connected(address) as client:
             client.wait_for_workers(workers, timeout=120)
         yield address
+
+
+def address_in(file: Path) -> str:
+    """The address in the file of a scheduler, when the scheduler has written it to its end."""
+
+    def read() -> str | None:
+        with suppress(OSError, ValueError):
+            return str(json.loads(file.read_bytes())["address"])
+        return None
+
+    return str(wait_for(read))
