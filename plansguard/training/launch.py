@@ -204,6 +204,9 @@ def _exit_code(code: Any) -> int:
 
 
 def _exit_code_of_failure(error: Exception) -> int:
+    """The exit code after what nnU-Net raised. An error of loading torch itself is raised: nothing began."""
+    if "torch" not in sys.modules and isinstance(error, ImportError | OSError | MemoryError):
+        raise error  # importing torch again would only say that it was tried before
     from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
     if isinstance(error, ProcessExitedException) and error.exit_code in (1, STOPPED):

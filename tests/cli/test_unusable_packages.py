@@ -83,6 +83,39 @@ def test_a_shared_library_of_python_itself(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.nnunet
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (
+            "ImportError('libtorch_cuda.so: failed to map segment from shared object')",
+            "libtorch_cuda.so: failed to map",
+        ),
+        ("OSError('libtorch_global_deps.so: no such file')", "libtorch_global_deps.so: no such file"),
+        ("MemoryError", "Cannot allocate memory"),
+    ],
+)
+def test_a_training_shows_the_first_error_of_torch(error: str, shown: str, tmp_path: Path) -> None:
+    """Torch that is imported again after a failure only says that it was imported before."""
+    torch = tmp_path / "torch"
+    torch.mkdir()
+    again = 'ImportError("it can only be initialized once per process")'
+    torch.joinpath("__init__.py").write_text(
+        f"import sys\nerror = {again} if hasattr(sys, 'tried') else {error}\nsys.tried = True\nraise error\n"
+    )
+    code = (
+        "import sys\nfrom plansguard import cli\nfrom plansguard.training.launch import launch\n"
+        "from plansguard.training.options import Options\n"
+        "cli.build_app = lambda words: lambda prog_name: launch(['2', '3d_fullres', '0'], Options())\ncli.main()"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert shown in done.stderr
+    assert "once per process" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.nnunet
 @pytest.mark.parametrize("variable", ["OMP_NUM_THREADS", "NUMEXPR_NUM_THREADS"])
 @pytest.mark.parametrize(
     ("value", "loads", "instead"),
