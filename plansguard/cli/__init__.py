@@ -27,8 +27,11 @@ os.environ.setdefault(_NO_PLUGINS, "__all__")
 #: Exit codes of a program that SIGINT or SIGPIPE ends, as a shell reports them.
 _INTERRUPTED, _BROKEN_PIPE = 128 + 2, 128 + 13
 
-#: Errors of a write to a stream that is open, which has no name.
-_UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+#: What could not be done where an error has no name: a write to a stream that is open, the start of a process.
+_WITHOUT_NAME = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO), "cannot write the output"),
+    errno.EAGAIN: "cannot start a process",
+}
 _AT_THIS_PLACE = "check this place, its permissions and its space; then try again"
 
 #: A shell that completes words sets it to ``complete_`` and its own name.
@@ -160,7 +163,7 @@ def _run() -> None:
 
         if not isinstance(error, PlansguardError):
             # A folder without permission, a name that is too long, a network drive that went away, a full disk.
-            what = error.filename or ("cannot write the output" if error.errno in _UNWRITTEN else "")
+            what = error.filename or _WITHOUT_NAME.get(error.errno or 0, "")
             reason = f"{what}: {error.strerror}" if what else error.strerror or str(error)
             hint = AT_A_LIMIT if is_limit(error) else _AT_THIS_PLACE if error.filename else ""
             error = PlansguardError(reason, hint=hint)
@@ -169,7 +172,7 @@ def _run() -> None:
 
 
 def _run_command() -> None:
-    """Run the command; OSError where Python has no memory or thread for it, which it reports by other exceptions."""
+    """Run the command; OSError or PlansguardError where Python has no memory or thread for it."""
     try:
         build_app(sys.argv[1:])(prog_name="plansguard")
     except MemoryError:
@@ -177,7 +180,7 @@ def _run_command() -> None:
     except RuntimeError as error:
         if not is_limit(error):
             raise
-        raise OSError(errno.EAGAIN, "no thread can be started") from None
+        raise PlansguardError("cannot start a thread", hint=AT_A_LIMIT) from None
 
 
 def _flushed(code: str | int | None) -> str | int | None:

@@ -172,20 +172,22 @@ def test_a_module_that_plansguard_lacks_is_its_own_fault(workspace: Path, tmp_pa
     assert done.returncode == 1
 
 
-@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
-def test_a_process_or_file_that_cannot_be_had(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "what"), [(errno.EAGAIN, "cannot start a process: "), (errno.ENOMEM, ""), (errno.EMFILE, "")]
+)
+def test_a_process_or_file_that_cannot_be_had(number: int, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def limited(arguments: list[str]) -> NoReturn:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("plansguard.cli.build_app", limited)
     done = run("check")
     assert (done.code, done.out) == (2, "")
-    assert done.err.startswith(f"plansguard: {os.strerror(number)}\n  free memory or end other processes")
+    assert done.err.startswith(f"plansguard: {what}{os.strerror(number)}\n  free memory or end other processes")
 
 
 @pytest.mark.parametrize(
     ("error", "reason"),
-    [(MemoryError(), os.strerror(errno.ENOMEM)), (RuntimeError("can't start new thread"), "no thread can be started")],
+    [(MemoryError(), os.strerror(errno.ENOMEM)), (RuntimeError("can't start new thread"), "cannot start a thread")],
 )
 def test_memory_or_a_thread_that_cannot_be_had(error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def limited(arguments: list[str]) -> NoReturn:
