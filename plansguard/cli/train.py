@@ -274,6 +274,9 @@ def _where(run: TrainingRun, *, weights: str | None) -> str:
     unread = f"; {weights} is not read again" if weights is not None else ""
     if point.is_complete:
         return f"{point.path.name} has all {run.schedule.total:,} steps: only the final validation is left{unread}"
+    if point.state.step >= run.schedule.total:
+        left = "the validation of the last window and the final one are left"
+        return f"{point.path.name} has all {run.schedule.total:,} steps: {left}{unread}"
     return f"{point.path.name} is continued, at step {point.state.step:,} of {run.schedule.total:,}{unread}"
 
 

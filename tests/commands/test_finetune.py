@@ -205,6 +205,7 @@ def test_plans_that_changed_at_their_source(workspace: Path) -> None:
     ("name", "made", "because"),
     [
         (LATEST, 50, "step 50 of 100 is continued"),
+        (LATEST, 100, "100 steps are made; the validation of the last window and the final one are left"),
         (FINAL, 100, "100 steps are made; only the final validation is left"),
     ],
 )
@@ -250,6 +251,20 @@ def test_the_direction_is_judged_first() -> None:
     done = road("-f", "0", words=("finetune", "-s", "2", "-sp", "Moved", "-t", "1", "-tp", "Back", *ROAD[7:]))
     assert (done.code, step(done, "migrate")["state"], step(done, "train")["judged_after"]) == (1, "blocked", "migrate")
     assert "PG410" in codes(done)
+
+
+@pytest.mark.parametrize("are_named", [False, True])
+def test_a_road_that_is_blocked_at_the_migration_names_its_weights(workspace: Path, are_named: bool) -> None:
+    put("preprocessed/dataset.json", "/channel_names", {"0": "CT", "1": "PET"})(workspace, OTHER_CT)
+    weights = workspace / ROOTS["results"] / CT / "nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/checkpoint_final.pth"
+    words: tuple[str, ...] = ()
+    if are_named:
+        weights = weights.rename(workspace / "named.pth")
+        words = ("-pretrained_weights", str(weights))
+    done = road("-f", "0", *words)
+    assert (done.code, step(done, "migrate")["state"], step(done, "train")["judged_after"]) == (1, "blocked", "migrate")
+    for name in ("check", "train"):
+        assert f" -pretrained_weights {weights}" in step(done, name)["command"]
 
 
 def test_weights_are_asked_for(workspace: Path) -> None:

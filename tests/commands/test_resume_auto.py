@@ -107,6 +107,11 @@ def test_a_training_in_progress_is_left_alone(workspace: Path, edits: list[Edit]
             (),
             "checkpoint_final.pth has all 500 steps: only the final validation is left",
         ),
+        (
+            [step_checkpoint(LATEST, 500)],
+            (),
+            "has all 500 steps: the validation of the last window and the final one are left",
+        ),
         ([step_checkpoint(FINAL, 500)], EXTENDING, "checkpoint_final.pth is continued, at step 500 of 900"),
         (
             [step_checkpoint(FINAL, 500), step_checkpoint(LATEST, 750, trainer=EXTENSION)],

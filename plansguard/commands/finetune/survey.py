@@ -13,7 +13,7 @@ from plansguard.commands.finetune.migration import migration_step
 from plansguard.commands.finetune.request import RoadRequest
 from plansguard.commands.finetune.training import StartingWeights
 from plansguard.core import disk
-from plansguard.core.errors import UsageError, known
+from plansguard.core.errors import PlansguardError, UsageError, known
 from plansguard.core.report import Report, merged
 from plansguard.core.text import listed, quoted
 from plansguard.migration.messages import weights_of
@@ -80,12 +80,16 @@ def _with_moved_plans(context: Context, dataset: Dataset) -> list[RoadStep]:
         side.unplanned = side.unplanned or own.unplanned
     step, migration = migration_step(context, side, request.source, source_plans, onto=onto)
     steps.append(step)
-    base, unpacking = request.trainer or DEFAULT_TRAINER, None
-    if weights is None and step.state is StepState.BLOCKED:
-        side.unplanned = step.name  # in the wrong direction, for example, there are no weights to be found
-        weights = StartingWeights(request.weights or CHECKPOINT)
+    base, unpacking, is_blocked = request.trainer or DEFAULT_TRAINER, None, step.state is StepState.BLOCKED
     if weights is None:
-        weights, pretraining = _weights(context, side, migration or _moved_whole(context, dataset))
+        side.unplanned = step.name if is_blocked else side.unplanned
+        try:
+            weights, pretraining = _weights(context, side, migration or _moved_whole(context, dataset))
+        except PlansguardError:
+            if not is_blocked:
+                raise
+            # In the wrong direction, for example, there are no weights to be found.
+            weights, pretraining = StartingWeights(request.weights or CHECKPOINT), Pretraining(CHECKPOINT)
         base = request.trainer or base_trainer(pretraining.fine_tuning_trainer)
         unpacking = preparation.unpacking(pretraining) if pretraining.unpack else None
     steps.append(preparation.data(context, side))

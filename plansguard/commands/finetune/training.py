@@ -151,6 +151,8 @@ def _progress(point: ResumePoint, name: StepName) -> str:
     """What is left to do from a checkpoint."""
     if point.is_complete:
         return f"{_length(name)} are made; only the final validation is left"
+    if point.state.step >= name.schedule.total:
+        return f"{_length(name)} are made; the validation of the last window and the final one are left"
     return f"step {point.state.step:,} of {name.schedule.total:,} is continued"
 
 
