@@ -88,6 +88,16 @@ def test_next_commands_have_real_names(workspace: Path) -> None:
     ]
 
 
+def test_no_other_direction_is_proposed_between_other_channels(workspace: Path) -> None:
+    """Each move that answers the question of the direction would be refused for the channels."""
+    shutil.rmtree(workspace / ROOTS["results"] / CT)
+    refused = migrate("-s", "1", "-t", "3", "-tp", "Moved")
+    assert (refused.code, "plansguard migrate -s" in refused.out) == (1, False)
+    assert "\n  also PG411: nothing shows that this direction is right" in refused.out
+    alone = migrate("-s", "1", "-t", "3", "-tp", "Moved", "--accept", "PG414", "--because", "another")
+    assert "\nwarning[PG411] " in alone.out
+
+
 def test_recorded_data_are_not_preprocessed_again(workspace: Path) -> None:
     """A repeated migration lists the commands that are still to be run."""
     arguments = ("-s", "1", "-t", "2", "-tp", "PretrainPlans")

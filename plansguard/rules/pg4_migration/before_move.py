@@ -57,6 +57,7 @@ def reversed_direction(pair: Pair) -> Iterator[Found]:
     Severity.WARNING,
     message="nothing shows that this direction is right: {open_question}",
     fix="{settle}",
+    follows=("PG414",),  # between other channels no direction is possible
 )
 def direction_unproven(pair: Pair) -> Iterator[Found]:
     """Nothing shows that the direction is right.
@@ -78,7 +79,7 @@ def direction_unproven(pair: Pair) -> Iterator[Found]:
 
     direction = judge_direction(pair)
     if not direction.against and direction.open_question:
-        yield found(pair.result.at(), open_question=direction.open_question, settle=direction.settle)
+        yield found(pair.at, changed=[pair.at], open_question=direction.open_question, settle=direction.settle)
 
 
 @rule(
