@@ -178,7 +178,7 @@ def _inside(field: str, saw: Any, feeds: Any) -> Iterator[tuple[str, Any, Any]]:
 
 def _patch(theirs: Configuration, ours: Configuration) -> Iterator[InputDifference]:
     saw, feeds = theirs.require("patch_size"), ours.require("patch_size")
-    if saw == feeds:
+    if saw == feeds or 0 in feeds:  # PG121 reports an empty patch
         return
     ratio = prod(saw) / prod(feeds)
     near = NEAR_PATCH[0] <= ratio <= NEAR_PATCH[1]

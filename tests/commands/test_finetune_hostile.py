@@ -196,6 +196,27 @@ def test_status_of_plans_with_wrong_values(key: str, value: object, workspace: P
     assert "nnUNetPlans" in status("-d", "2").out
 
 
+@pytest.mark.parametrize("value", [0, "", "x", [], {}, True, [[]], {"a": {}}, {"a": "b"}])
+@pytest.mark.parametrize("key", ["labels", "channel_names", "numTraining", "file_ending", "regions_class_order"])
+@pytest.mark.parametrize("source", ["a dataset", "weights", "a pretraining"])
+def test_a_road_with_wrong_values_in_dataset_json(source: str, key: str, value: object, workspace: Path) -> None:
+    """Of the dataset to fine-tune on, before its plans are there and after."""
+    words = list(ROAD)
+    if source == "weights":
+        words[2] = str(next((workspace / ROOTS["results"] / CT).glob("*/fold_0/checkpoint_final.pth")))
+    more = ("--pretrain-steps", "100") if source == "a pretraining" else ()
+    for is_migrated in (False, True):
+        if is_migrated:
+            assert run("migrate", *words[1:7]).code == 0
+        edit = put("preprocessed/dataset.json", f"/{key}", value)
+        before = (workspace / ROOTS["preprocessed"] / OTHER_CT / "dataset.json").read_bytes()
+        edit(workspace, OTHER_CT)
+        done = run(*words, *more, "-f", "0", "--dry-run")
+        assert done.code in (0, 1, 2), done.err
+        assert "PG000" not in done.out
+        (workspace / ROOTS["preprocessed"] / OTHER_CT / "dataset.json").write_bytes(before)
+
+
 def test_status_of_a_folder_without_permission(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
     """It is another user's, for example: the rest of the workspace is shown."""
     closed = workspace / ROOTS["results"] / CT

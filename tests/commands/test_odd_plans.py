@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import checkpoints
 from tests.support.command import run
 from tests.support.models import CHECKPOINT
 from tests.support.variants import FIXTURES, place
@@ -16,13 +17,14 @@ from tests.support.variants import FIXTURES, place
 CT, OTHER_CT = "Dataset001_PretrainCT", "Dataset002_FinetuneCT"
 PLANS = "preprocessed/nnUNetPlans.json"
 FULLRES = "3d_fullres"
-ODD: list[Any] = [None, True, 5, "x", [5], {"0": 5}]
+ODD: list[Any] = [None, True, 5, "x", [5], [0, 64, 64], {"0": 5}]
 COMMANDS: dict[str, tuple[str, ...]] = {
     "preprocess": ("preprocess", "-d", "2", "-p", "nnUNetPlans", "-c", FULLRES, "-c", "2d", "--dry-run"),
+    "check": ("check", "-d", "2", "-p", "nnUNetPlans", "-c", FULLRES, "-pretrained_weights", "weights.pth"),
     "fit": ("fit", str(CHECKPOINT), "-d", "2"),
 }
 
-pytestmark = [pytest.mark.workspace(CT, OTHER_CT), pytest.mark.slow]
+pytestmark = [pytest.mark.workspace(CT, OTHER_CT, chdir=True), pytest.mark.slow]
 
 
 def _places() -> Iterator[tuple[str, ...]]:
@@ -38,6 +40,8 @@ def _places() -> Iterator[tuple[str, ...]]:
 def test_odd_values(command: str, keys: tuple[str, ...], workspace: Path) -> None:
     path = place(workspace, OTHER_CT, PLANS)
     healthy = path.read_bytes()
+    dataset_json = json.loads(path.with_name("dataset.json").read_bytes())
+    checkpoints.write(Path("weights.pth"), json.loads(healthy), dataset_json)
     for odd in ODD:
         plans = json.loads(healthy)
         *parents, last = keys

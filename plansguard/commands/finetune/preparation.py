@@ -137,7 +137,7 @@ def _command(context: Context, side: Side, names: Sequence[str], *, replaces: bo
 
 
 def _bytes(dataset: Dataset, configuration: Configuration) -> int:
-    return expected_bytes(configuration, dataset.dataset_json, dataset.fingerprint)
+    return expected_bytes(configuration, dataset.dataset_json.valid, dataset.fingerprint)
 
 
 def _raw(dataset: Dataset) -> tuple[Path, ...]:

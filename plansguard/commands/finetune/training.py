@@ -172,7 +172,7 @@ def _unlike_pretraining(context: Context, side: Side, weights: StartingWeights, 
 def _other_classes(dataset: Dataset, pretraining: Dataset) -> str:
     """How the classes differ from those of the pretraining; empty where they do not, or are not known."""
     with suppress(Absent):
-        ours, theirs = dataset_json_of(dataset), dataset_json_of(pretraining)
+        ours, theirs = dataset_json_of(dataset).valid, dataset_json_of(pretraining).valid
         return other_classes(ours.value, theirs.value, "the pretraining")
     return ""
 
@@ -187,7 +187,7 @@ def _channels_of_cascade(context: Context, side: Side) -> int | None:
     with suppress(PlansguardError, UnknownNetwork):
         configuration = configuration_of(plans_of(side.dataset, side.plans), context.request.configuration).resolved
         if configuration.get("previous_stage") is not None:
-            return parameters.input_channels(configuration, side.dataset.dataset_json.value)
+            return parameters.input_channels(configuration, side.dataset.dataset_json.valid.value)
     return None
 
 
@@ -350,7 +350,7 @@ _BESIDE_CHECKPOINTS = 2 * 10**6
 
 def _needs(run: TrainingRun) -> tuple[int | None, float | None]:
     """The disk and the GPU memory that a training takes, where they can be estimated."""
-    dataset_json = known(lambda: run.dataset.dataset_json)
+    dataset_json = known(lambda: run.dataset.dataset_json.valid)
     if dataset_json is None:
         return None, None
     samples = -(-int(run.configuration.require("batch_size")) // run.gpus)
