@@ -173,8 +173,8 @@ def _fine_tune_on_giving(pair: Pair, model: TrainedModel) -> str:
     """The training that fine-tunes a model of the receiving dataset on the giving one, which has its plans."""
     giving, name = pair.giving, model.configuration
     weights = pretraining_among([model], pair.receiving.name, name) or Pretraining(CHECKPOINT)
-    *_, command = weights.commands(giving.name, name, pair.plans.identifier, usual_fold(giving))
-    return f"to fine-tune these weights on {giving.name}, which has their plans already: {command}"
+    training = weights.in_one_line(giving, pair.plans, name, usual_fold(giving))
+    return f"to fine-tune these weights on {giving.name}, which has their plans already{training}"
 
 
 def _open_finetune(pair: Pair) -> Direction:

@@ -73,6 +73,23 @@ class Pretraining(NamedTuple):
         place = dataset.name, configuration.name, configuration.plans.identifier
         yield from self.commands(*place, fold, device, trainer=trainer)
 
+    def in_one_line(
+        self, dataset: Dataset, plans: Plans, configuration: str, fold: str, device: str = DEFAULT_DEVICE
+    ) -> str:
+        """The end of a sentence that names the training with ``plans``, from the punctuation before it.
+
+        For the second stage of a cascade without a trained first one, the training of the first.
+        """
+        named = next((one for one in plans.usable_configurations if one.name == configuration), None)
+        trainer = self.fine_tuning_trainer if named is None else self.trainer_for(dataset, named)
+        if named is not None and trainer is None:
+            stage = str(named.previous_stage)
+            training = self.first_stage(dataset, named, fold, device)
+            commands = printed_commands.chain(*data_first(dataset, plans.identifier, stage), training)
+            return f", first every fold of {stage} by the same trainer: {commands}"
+        *_, training = self.commands(dataset.name, configuration, plans.identifier, fold, device, trainer=trainer)
+        return f": {printed_commands.chain(*self.before, training)}"
+
     def trainer_for(self, dataset: Dataset, configuration: Configuration) -> str | None:
         """The trainer that fine-tunes a configuration: of a second stage, that of the first; None without a first."""
         if configuration.previous_stage is None:

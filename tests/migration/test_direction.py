@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import run
+from tests.support.data_folders import STAGES
 from tests.support.moves import GIVING, RECEIVING
 from tests.support.training_records import leave
 from tests.support.variants import ROOTS, Edit, copy, place, put, remove
@@ -212,6 +213,23 @@ def test_trained_on_the_receiving_dataset(workspace: Path) -> None:
     assert codes(*arguments)["PG410"] == "error"
     put("preprocessed/Copied.json", f"{FULLRES}/spacing/0", 2.0)(workspace, RECEIVING)
     assert "PG410" not in codes(*arguments)
+
+
+def test_a_second_stage_trained_on_the_receiving_dataset(workspace: Path) -> None:
+    """The other dataset needs a first stage, by the trainer that then fine-tunes the second one."""
+    for edit in (*STAGES, model("nnUNetPlans", configuration="3d_cascade_fullres")):
+        edit(workspace, GIVING)
+    copy(PLANS, "preprocessed/Copied.json", of=GIVING)(workspace, RECEIVING)
+    put("preprocessed/Copied.json", "/plans_name", "Copied")(workspace, RECEIVING)
+    for dataset in (GIVING, RECEIVING):
+        remove("preprocessed/dataset_fingerprint.json")(workspace, dataset)
+    shutil.rmtree(place(workspace, GIVING, "results/nnUNetTrainer__nnUNetPlans__3d_fullres"))
+    _, fix = fix_of("PG410", "-s", "2", "-t", "1", "-sp", "Copied", "-tp", "X")
+    words, _, commands = fix.partition("already, first every fold of 3d_lowres by the same trainer: ")
+    preprocessing, training = commands.split(" && ")
+    assert words
+    assert preprocessing == "plansguard preprocess -d 2 -p Copied -c 3d_lowres"
+    assert training.startswith("plansguard gate -- nnUNetv2_train 2 3d_lowres 0 -p Copied -tr nnUNetTrainer_")
 
 
 def test_fine_tuned_on_the_receiving_dataset(workspace: Path) -> None:

@@ -11,7 +11,7 @@ from plansguard.core.report import Location, Severity
 from plansguard.core.text import both, differ
 from plansguard.documents.file_names import MIGRATION_RECORD_ENDING, MODEL_PLANS
 from plansguard.documents.json_document import pointer
-from plansguard.nnunet import plans_diff, printed_commands
+from plansguard.nnunet import plans_diff
 from plansguard.nnunet.workspace import TrainedModel
 from plansguard.records.migration import DERIVE, MigrationRecord
 from plansguard.rules.engine.declare import Found, found, rule
@@ -265,9 +265,6 @@ def _with_weights(dataset: Dataset, plans: Plans, model: TrainedModel, *, proven
     from plansguard.subjects.pretraining import Pretraining, pretraining_of, usual_fold
 
     weights = pretraining_of(dataset, plans, model.configuration) or Pretraining(CHECKPOINT)
-    place = dataset.name, model.configuration, plans.identifier, usual_fold(dataset)
-    *_, training = weights.commands(*place, dataset.request.device)
-    command = printed_commands.chain(weights.unpack, training)
-    return (
-        f"train with the migrated plans: {command}" if proven else f"nothing, if no weights are meant; else: {command}"
-    )
+    training = weights.in_one_line(dataset, plans, model.configuration, usual_fold(dataset), dataset.request.device)
+    wanted = f"train with the migrated plans{training}"
+    return wanted if proven else f"nothing, if no weights are meant; else {wanted}"

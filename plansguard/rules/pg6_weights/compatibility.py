@@ -177,7 +177,7 @@ def weights_fit_other_plans(dataset: Dataset, weights: Weights) -> Iterator[Foun
             severity=Severity.WARNING if _serve_as_they_are(dataset, weights) else None,
             related=[(other.at(), "the plans of the weights" if same else "plans with their network")],
             changed=[plans.at()],  # all that is wrong with them has this cause
-            example="" if dataset.request.trainer else f": {fine_tuning(dataset, weights, other)}",
+            example="" if dataset.request.trainer else fine_tuning(dataset, weights, other),
             belong="were trained with" if same else "load with",
             other=other.identifier,
             trouble=f"has another {listed(differing, shown=1)}" if weights.load else "cannot load them",
@@ -270,7 +270,7 @@ def channels_permuted(weights: Weights) -> Iterator[Found]:
     "PG627",
     Severity.WARNING,
     message="the weights were trained {habit}, and {planned} mirrors{extent} ({labels})",
-    fix="fine-tune with the same trainer, or one that does not mirror: {command}",
+    fix="fine-tune with the same trainer, or one that does not mirror{training}",
 )
 def weights_were_not_mirrored(dataset: Dataset, weights: Weights) -> Iterator[Found]:
     """The weights were trained without mirroring, and the trainer that fine-tunes them mirrors.
@@ -307,7 +307,7 @@ def weights_were_not_mirrored(dataset: Dataset, weights: Weights) -> Iterator[Fo
             labels=listed(labels, shown=1),
             planned=planned,
             extent=" every axis" if everywhere else "",
-            command=without_mirroring(dataset, weights),
+            training=without_mirroring(dataset, weights),
         )
 
 

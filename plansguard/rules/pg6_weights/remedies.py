@@ -28,27 +28,27 @@ _OF_SECOND_STAGE = (
 
 
 def fine_tuning(dataset: Dataset, weights: Weights, plans: Plans, trainer: str | None = None) -> str:
-    """The command that fine-tunes the weights with these plans, by a trainer like theirs or like ``trainer``."""
+    """The training that fine-tunes the weights with these plans, by a trainer like theirs or like ``trainer``.
+
+    It is the end of a sentence, from the punctuation before it.
+    """
     from plansguard.subjects.pretraining import Pretraining, usual_fold
     from plansguard.subjects.weights import names_for
 
     pretraining = Pretraining(weights.checkpoint.path, trainer or weights.checkpoint.trainer)
     name = next(iter(names_for(weights.checkpoint)), weights.configuration.name)
     fold = dataset.request.fold or usual_fold(dataset)
-    configuration = next((one for one in plans.usable_configurations if one.name == name), None)
-    named = None if configuration is None else pretraining.trainer_for(dataset, configuration)
-    place = dataset.name, name, plans.identifier, fold
-    return next(pretraining.commands(*place, dataset.request.device, trainer=named))
+    return pretraining.in_one_line(dataset, plans, name, fold, dataset.request.device)
 
 
 def without_mirroring(dataset: Dataset, weights: Weights) -> str:
-    """The command that fine-tunes the weights by a trainer that does not mirror; at the gate only its ``-tr``."""
+    """The training that fine-tunes the weights by a trainer that does not mirror; at the gate only its ``-tr``."""
     from plansguard.training.trainer_name import known_step_name, trainer_name
 
     if dataset.request.trainer is None:
         return fine_tuning(dataset, weights, weights.configuration.plans, _NO_MIRRORING)
     steps = known_step_name(dataset.request.trainer)
-    return f"-tr {_NO_MIRRORING if steps is None else trainer_name(_NO_MIRRORING, steps.schedule)}"
+    return f": -tr {_NO_MIRRORING if steps is None else trainer_name(_NO_MIRRORING, steps.schedule)}"
 
 
 def migration(dataset: Dataset, weights: Weights, reader: str | None = None) -> str:

@@ -13,11 +13,13 @@ from plansguard.commands.check import check
 from plansguard.core.report import Severity
 from plansguard.nnunet.workspace import TrainedModel
 from tests.rules.pg4_migration.after_move_variants import CONFIGURATION, RESULTS, started_from
+from tests.support.data_folders import CASCADE, LOWRES
 from tests.support.moves import GIVING, MOVED, RECEIVING, move
 from tests.support.variants import PLANS, Edit, copy, place, put
 from tests.support.weights import weights
 
 pytestmark = pytest.mark.workspace(RECEIVING, GIVING)
+SECOND = "3d_cascade_fullres"
 #: Names of logs, by local time, before and after any migration.
 EARLIER, LATER = "training_log_2001_9_9_01_46_40.txt", "training_log_2096_10_2_07_06_40.txt"
 OWN = copy(PLANS, f"{RESULTS}/plans.json")
@@ -110,3 +112,17 @@ def test_the_name_of_a_log(tmp_path: Path) -> None:
     (tmp_path / "fold_0").mkdir()
     (tmp_path / "fold_0" / "training_log_2026_1_2_03_04_05.txt").touch()
     assert TrainedModel(tmp_path, "nnUNetTrainer", "nnUNetPlans", "2d").started is not None
+
+
+def test_the_second_stage_of_a_cascade(workspace: Path) -> None:
+    """Its training with the migrated plans reads predictions of the first stage, which is trained before."""
+    stages = {"3d_lowres": LOWRES, SECOND: CASCADE}
+    added = (put(MOVED, f"/configurations/{name}", stage) for name, stage in stages.items())
+    for edit in (move(), *added, OWN, started_from(GIVING)):
+        edit(workspace, RECEIVING)
+    model = place(workspace, RECEIVING, RESULTS)
+    model.rename(model.with_name(f"nnUNetTrainer__nnUNetPlans__{SECOND}"))
+    (fix,) = [one.fix for one in check(datasets=[RECEIVING]).findings if one.code == "PG405"]
+    words, _, commands = fix.partition(": ")
+    assert words == "train with the migrated plans, first every fold of 3d_lowres by the same trainer"
+    assert "nnUNetv2_train 2 3d_lowres 0 -p PretrainPlans -tr nnUNetTrainer_" in commands

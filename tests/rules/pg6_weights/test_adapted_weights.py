@@ -213,4 +213,6 @@ def test_a_second_stage_whose_input_a_migration_gives_back(workspace: Path) -> N
     assert [outcome for _, outcome, _ in fitted()] == ["migrate first"]
     assert run(*command.split()[1:]).code == 0
     findings = {one.code: one for one in judged_for_second_stage(weights)}
-    assert "plansguard gate -- nnUNetv2_train 2 3d_cascade_fullres 0 -p PretrainPlans" in findings["PG624"].fix
+    first = ", first every fold of 3d_lowres by the same trainer: plansguard preprocess "
+    assert findings["PG624"].fix.startswith(f"add -p PretrainPlans{first}")
+    assert "&& plansguard gate -- nnUNetv2_train 2 3d_lowres 0 -p PretrainPlans" in findings["PG624"].fix
