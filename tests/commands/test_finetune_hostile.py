@@ -111,6 +111,13 @@ def test_a_road_judged_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) ->
     assert fix.endswith("; if the training is for another machine: add --gpu-memory GB")
 
 
+def test_a_road_at_the_rate_for_random_weights() -> None:
+    """A training by itself would be refused: its plans are not migrated yet."""
+    report = road("-device", "cpu", "-f", "0", "--lr", "0.01").json["report"]
+    (fix,) = (finding["fix"] for finding in report["findings"] if finding["code"] == "PG731")
+    assert fix == "if it is not intended, give --lr 0.001"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

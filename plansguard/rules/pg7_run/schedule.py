@@ -360,7 +360,8 @@ def _gently(run: TrainingRun) -> tuple[str | None, str]:
     gentle = _gentle(run)
     stage, command = other_first_stage(run, gentle), run.command(gentle)
     if stage is None:
-        return None, command
+        is_road = run.dataset.request.typed.in_road  # its training may need steps before it
+        return f"if it is not intended, give --lr {GENTLE_RATE:g}" if is_road else None, command
     command = printed_commands.chain(training_of_stage(run, stage, gentle), command)
     what = f"train every fold of {stage} and then this configuration, in as many steps that begin at {GENTLE_RATE:g}"
     return f"if it is not intended, {what}: {command}", command
