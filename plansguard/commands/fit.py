@@ -12,7 +12,7 @@ from plansguard.commands.check import nearest_settings
 from plansguard.core import disk
 from plansguard.core.errors import Absent, PlansguardError, UnreadableDocument, UsageError, known
 from plansguard.core.report import Report, Severity
-from plansguard.core.text import brief, listed, nearest
+from plansguard.core.text import both, listed, nearest
 from plansguard.documents.file_names import CANONICAL_NAMES
 from plansguard.migration.plan import LOSES_SPACING, MigrationRequest
 from plansguard.migration.plan import plan as plan_migration
@@ -233,7 +233,8 @@ class _Fitting:
             fields = ", ".join(dict.fromkeys(row.field for row in rows))
             reason = f"network and data agree; what the weights saw differs, where it may, in {fields}"
         if grave:
-            sides = [f"{row.field} {brief(row.saw)}, here {brief(row.feeds)}" for row in grave]
+            pairs = [(row.field, *both(row.saw, row.feeds)) for row in grave]
+            sides = [f"{field} {saw}, here {feeds}" for field, saw, feeds in pairs]
             reason = f"they load, but saw {'; '.join(sides[:_NAMED])}"
             if is_regained_by_migration(weights):
                 return self._by_migration(plans.identifier, name, reason)

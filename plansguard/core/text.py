@@ -38,13 +38,15 @@ def brief(value: Any) -> ShownValue:
     return ShownValue.of(value, json.dumps(_short(value), ensure_ascii=False, default=str))
 
 
+def exact(value: Any) -> ShownValue:
+    """A JSON value on one line, cut after 80 characters, with all digits, for a user to write."""
+    return ShownValue.of(value, json.dumps(value, ensure_ascii=False, default=str))
+
+
 def both(before: Any, after: Any) -> tuple[ShownValue, ShownValue]:
     """Two values as `brief` returns them; with all digits where they would look the same."""
     texts = brief(before), brief(after)
-    if texts[0] != texts[1]:
-        return texts
-    old, new = (ShownValue.of(value, json.dumps(value, ensure_ascii=False, default=str)) for value in (before, after))
-    return old, new
+    return texts if texts[0] != texts[1] else (exact(before), exact(after))
 
 
 def both_or(before: Any, after: Any, absent: object, word: str) -> tuple[str, str]:

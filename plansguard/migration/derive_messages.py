@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from plansguard.core.text import brief, listed
+from plansguard.core.text import both_or, listed
 from plansguard.migration.assignments import ARGUMENTS
 from plansguard.migration.derive import Derivation
 from plansguard.migration.files import dataset_name
@@ -69,7 +69,7 @@ def _network(typed: set[Any], name: str, before: Mapping[str, Any], after: Mappi
 def _row(typed: set[Any], place: tuple[Any, ...], before: Any, after: Any) -> DerivedField:
     was_set = any(one[: len(place)] == place or place[: len(one)] == one for one in typed)
     field = ".".join(str(part) for part in place if part is not None)
-    texts = (_NOTHING if value is None else str(brief(value)) for value in (before, after))
+    texts = both_or(before, after, None, _NOTHING)
     return DerivedField("set" if was_set else "follows", field.replace(".".join(ARGUMENTS), "architecture"), *texts)
 
 

@@ -254,6 +254,12 @@ def test_every_argument_of_a_network_can_be_set(source: str, network: str, works
         assert one.path == f"{path}{name}"
 
 
+def test_a_value_that_differs_in_late_digits_is_shown_with_them(workspace: Path) -> None:
+    """The planner keeps 1.2 as image headers store it."""
+    done = derive("--set", "2d.spacing.0=1.2", "--dry-run")
+    assert re.search(r"set +2d\.spacing +\[1\.2000000476837158, .* -> \[1\.2, ", done.out), done.out
+
+
 def test_the_same_derivation_twice_writes_once(workspace: Path) -> None:
     assert derive("--set", "3d_fullres.batch_size=4").code == 0
     before = state(workspace)

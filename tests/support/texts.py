@@ -37,7 +37,8 @@ def _of_finding(finding: Finding, workspace: Path) -> Iterator[str]:
             yield f"{finding.code}: {name} has {len(text)} characters: {text}"
         if "\n" in text:
             yield f"{finding.code}: {name} has several lines: {text}"
-        for number in _NUMBER.findall(text):
+        # A value that is to be written has all its digits.
+        for number in _NUMBER.findall(text.replace(f"set it back to {finding.values.get('back')}", "")):
             if digits(number) > MOST_DIGITS:
                 yield f"{finding.code}: {name} contains {number}: {text}"
     if finding.mark and finding.mark in finding.message:

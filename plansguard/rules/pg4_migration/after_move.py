@@ -8,7 +8,7 @@ from pathlib import Path
 from plansguard.core import disk
 from plansguard.core.errors import Absent
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import both, differ
+from plansguard.core.text import both, differ, exact
 from plansguard.documents.file_names import MIGRATION_RECORD_ENDING, MODEL_PLANS
 from plansguard.documents.json_document import pointer
 from plansguard.nnunet import plans_diff
@@ -30,7 +30,7 @@ _DERIVED = "nothing, if it is meant; plansguard derive makes such edits with wha
     Severity.ERROR,
     message=_EDITED,
     mark=_THEN,
-    fix="set it back to {then}, or keep the edit under another plans name and without these weights",
+    fix="set it back to {back}, or keep the edit under another plans name and without these weights",
 )
 def migrated_weights_field_edited(dataset: Dataset, plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
     """A field that decides whether weights load was edited after the migration.
@@ -57,7 +57,7 @@ def migrated_weights_field_edited(dataset: Dataset, plans: Plans, migration_reco
     Severity.ERROR,
     message=_EDITED,
     mark=_THEN,
-    fix="set it back to {then}, or keep the edit under another plans name and preprocess again",
+    fix="set it back to {back}, or keep the edit under another plans name and preprocess again",
 )
 def migrated_input_field_edited(dataset: Dataset, plans: Plans, migration_record: MigrationRecord) -> Iterator[Found]:
     """A field that decides what preprocessing writes was edited after the migration.
@@ -82,7 +82,7 @@ def migrated_input_field_edited(dataset: Dataset, plans: Plans, migration_record
     Severity.WARNING,
     message=_EDITED,
     mark=_THEN,
-    fix="set it back to {then}, or accept the edit with a reason in plansguard.json",
+    fix="set it back to {back}, or accept the edit with a reason in plansguard.json",
 )
 def migrated_training_field_edited(
     dataset: Dataset, plans: Plans, migration_record: MigrationRecord
@@ -123,6 +123,7 @@ def _edits(dataset: Dataset, plans: Plans, migration_record: MigrationRecord, fa
                 changed=[at],
                 field=str(change.field),
                 then=then,
+                back=exact(before),
                 now=now,
                 event="the plans were derived" if is_derived else "the migration",
                 made="derived" if is_derived else "migrated",

@@ -7,7 +7,7 @@ from typing import Any
 
 from plansguard.core.errors import known
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import brief, counted, listed, quoted
+from plansguard.core.text import both, counted, listed, quoted
 from plansguard.documents.json_document import pointer
 from plansguard.records.preprocessing import DataState
 from plansguard.records.preprocessing_inputs import FieldDifference, dataset_changes, dataset_fields, differing
@@ -177,7 +177,8 @@ def _dataset_json_differences(
 
 
 def _difference_values(what: str, origin: Location, differences: list[FieldDifference]) -> dict[str, Any]:
-    fields = [f"{key} was {brief(then)}, is {brief(now)}" for key, then, now in map(member, differences)]
+    shown = {key: both(then, now) for key, then, now in map(member, differences)}
+    fields = [f"{key} was {was}, is {now}" for key, (was, now) in shown.items()]
     return {
         "related": [(origin, "what they were made with")],
         "what": what,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from plansguard.core import disk
 from plansguard.core.report import Location, Severity
-from plansguard.core.text import brief, listed
+from plansguard.core.text import both, brief, listed
 from plansguard.nnunet import printed_commands
 from plansguard.nnunet.workspace import is_folder_name
 from plansguard.records.preprocessing_inputs import FieldDifference
@@ -186,7 +186,8 @@ def _conflict_finding(dataset: Dataset, user: DataUser, conflict: _Conflict, at:
     if other.judged and not user.judged:  # report it at the configuration that was requested
         user, other, at = other, user, other.identifier_at
         differences = [FieldDifference(field, then=now, now=then) for field, then, now in differences]
-    fields = [f"{key} {brief(ours)}, there {brief(theirs)}" for key, theirs, ours in map(member, differences)]
+    shown = {key: both(ours, theirs) for key, theirs, ours in map(member, differences)}
+    fields = [f"{key} {here}, there {there}" for key, (here, there) in shown.items()]
     identifier = user.configuration.get("data_identifier")
     mover = other if _own_folder(user) == identifier else user
     return found(

@@ -86,3 +86,26 @@ def test_a_removed_configuration_is_no_edit_of_the_others(workspace: Path) -> No
     move()(workspace, RECEIVING)
     drop(MOVED, "/configurations/2d")(workspace, RECEIVING)
     assert edits() == set()
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value"),
+    [
+        (f"{FULLRES}/spacing/1", 0.7),
+        (f"{FULLRES}/spacing", [1.0, 1.0, 1.0]),
+        ("/foreground_intensity_properties_per_channel/0/mean", 64.0),
+        (f"{FULLRES}/batch_size", 9),
+        (f"{KWARGS}/features_per_stage/0", 16),
+        (f"{FULLRES}/normalization_schemes/0", "ZScoreNormalization"),
+    ],
+)
+def test_the_value_to_set_back(workspace: Path, pointer: str, value: Any) -> None:
+    """It is printed with all digits: 0.8 for 0.800000011920929 is an edit as well."""
+    move()(workspace, RECEIVING)
+    put(MOVED, pointer, value)(workspace, RECEIVING)
+    report = json.loads(run("check", "-d", "2", "-p", "PretrainPlans", "--output", "json").out)
+    found = [(one["pointer"], one["fix"]) for one in report["findings"] if one["code"] in OWN]
+    assert found
+    for place, fix in found:
+        put(MOVED, place, json.loads(fix.removeprefix("set it back to ").partition(", or ")[0]))(workspace, RECEIVING)
+    assert edits() == set()
