@@ -358,7 +358,8 @@ def _remains(outcome: Outcome, written: int, cases: int) -> str:
         complete = counted(len(files.cases), "complete case")
         return f"nnU-Net had deleted nothing yet: the old data in {target.folder} are unchanged, {complete}"
     state = f"holds {written} of {counted(cases, 'case')}" if files is not None else "does not exist"
-    lost = "" if target.present is None else "the old data are no longer complete: "
+    was_complete = target.present is not None and len(target.present.cases) >= cases
+    lost = "the old data are no longer complete: " if was_complete else ""
     return f"{lost}{target.folder} {state}; {target.record_path.name} is marked unfinished"
 
 

@@ -39,8 +39,10 @@ _OPTIONS = ("--no-pager", "--no-replace-objects", "-c", "core.fsmonitor=", "-c",
 def read(place: str) -> JsonDocument:
     """The document at a path, or at ``REV:path`` if no file has that name.
 
-    A relative path after the colon starts at the current folder. Raises UsageError if git does not know the revision
-    or the file in it, UnreadableDocument if the content is not JSON.
+    A relative path after the colon starts at the current folder, or else at the top of the repository, as for git.
+
+    Raises UsageError if git does not know the revision or the file in it, UnreadableDocument if the content is not
+    JSON.
     """
     revision, colon, path = place.partition(":")
     is_drive = os.name == "nt" and len(revision) == 1
@@ -51,9 +53,17 @@ def read(place: str) -> JsonDocument:
 
 def _git_show(revision: str, path: str) -> bytes:
     """The content of a file in a revision, as git stores it."""
-    relative = os.path.relpath(path) if Path(path).is_absolute() else path
-    blob = f"{revision}:./{relative.replace(os.sep, '/')}"
-    size = _git("cat-file", "-s", blob, place=f"{revision}:{path}")
+    is_absolute = Path(path).is_absolute()
+    relative = (os.path.relpath(path) if is_absolute else path).replace(os.sep, "/")
+    blob = f"{revision}:./{relative}"
+    try:
+        size = _git("cat-file", "-s", blob, place=f"{revision}:{path}")
+    except UsageError as error:
+        blob = f"{revision}:{relative}"
+        try:
+            size = _git("cat-file", "-s", blob, place=f"{revision}:{path}")
+        except UsageError:
+            raise error from None
     if int(size) > json_document.MAX_BYTES_OF_CASES:
         raise json_document.too_large(f"{revision}:{path}", json_document.MAX_BYTES_OF_CASES)
     # `cat-file blob` refuses a folder, and applies neither filters nor textconv.

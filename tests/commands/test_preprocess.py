@@ -514,6 +514,16 @@ def test_interrupted(workspace: Path, log: Log, steps: Steps, step: str, whole: 
 
 
 @posix_only
+def test_data_that_were_not_complete_before(workspace: Path, steps: Steps) -> None:
+    both()
+    next(place(workspace, CT, f"preprocessed/{FOLDER}").glob("*.pkl")).unlink()
+    steps("fail-late")
+    done = preprocess("-c", "3d_fullres", "--yes")
+    assert (done.code, "complete" in done.err) == (4, False)
+    assert "holds 5 of 5 cases" in done.err
+
+
+@posix_only
 def test_data_of_the_same_sizes_are_not_the_old_ones(workspace: Path, log: Log, steps: Steps) -> None:
     both()
     steps("fail-late")

@@ -236,6 +236,25 @@ def test_a_program_called_git_in_the_current_folder(path: str, monkeypatch: pyte
     assert not MARKER.exists()
 
 
+def test_a_path_from_the_top_of_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As git reads it, where the current folder has no such file."""
+    Path("plans").mkdir()
+    for name in ("P.json", "Q.json"):
+        Path("plans", name).write_text('{"plans_name": "below"}')
+    git("add", "plans")
+    git("commit", "--quiet", "--message", "plans")
+    Path("R.json").write_text('{"plans_name": "third"}')
+    git("add", "R.json")
+    git("commit", "--quiet", "--message", "third")
+    monkeypatch.chdir("plans")
+    named = {
+        path: git_revisions.read(f"HEAD:{path}").value["plans_name"] for path in ("R.json", "plans/Q.json", "P.json")
+    }
+    assert named == {"R.json": "third", "plans/Q.json": "below", "P.json": "below"}
+    with pytest.raises(UsageError, match=r"git has no HEAD:S\.json: "):
+        git_revisions.read("HEAD:S.json")
+
+
 def test_replaced_objects() -> None:
     """The content is that of the commit, not of refs/replace."""
     before, now = (git("rev-parse", f"{revision}:P.json").stdout.strip() for revision in ("HEAD~1", "HEAD"))

@@ -201,7 +201,7 @@ class _Results:
         self._record(str(dataset.folder), ran)
         if not dataset.judged_plans and dataset.role != "raw":
             for level in (Level.PLANS, Level.CONFIGURATION):
-                self._skip(applicable[level].called, str(dataset.folder), "there are no plans here that could be read")
+                self._skip(applicable[level].called, str(dataset.folder), "a dataset has no plans that could be read")
         if dataset.role == "preprocessed" and not dataset.holds_data:
             for plans in dataset.judged_plans:
                 self._skip(applicable[Level.DATA].called, plans.document.path, NOTHING_PREPROCESSED)
