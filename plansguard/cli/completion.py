@@ -424,7 +424,7 @@ COMPLETERS: dict[str, dict[str, Completer]] = {
     "adapt": _REPORT | _DATASET,
     "steps": _REPORT | _DATASET | _TRAINING,
     "train": _REPORT | _DATASET | _TRAINING | {"accept": _rules, "device": _devices},
-    "preprocess": _REPORT | _DATASET | {"more": _configurations},
+    "preprocess": _REPORT | _DATASET | {"more": _configurations, "accept": _rules},
     "gate": _REPORT | {"accept": _rules},
     "finetune": _REPORT | _MOVE | _TRAINING | _ROAD,
     "explain": _REPORT | {"rule": _rules},

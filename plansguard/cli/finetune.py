@@ -266,6 +266,7 @@ def _request(typed: Namespace) -> RoadRequest:
         save_limit=typed.save_limit,
         elsewhere=typed.prints is ScriptKind.SLURM,
         accepted=_accepted(typed.accept, typed.because),
+        settings_file=typed.settings,
     )
 
 

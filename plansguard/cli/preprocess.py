@@ -18,6 +18,7 @@ from typer import Argument, Option
 from plansguard.cli.common_options import (
     OutputTargets,
     Resume,
+    SettingsFile,
     TextOrJson,
     assert_not_mixed,
     at_least,
@@ -27,8 +28,10 @@ from plansguard.cli.common_options import (
     parse_outputs,
     print_line,
     print_next,
+    print_wrapped,
     text_or_json,
 )
+from plansguard.cli.gate_options import accepted_pairs, can_be_accepted
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core import disk
 from plansguard.core.errors import UsageError, known
@@ -66,6 +69,11 @@ AcceptShared = Annotated[
     bool,
     Option("--accept-shared", help="Continue although other plans read the same folder and would fill it differently."),
 ]
+Accept = Annotated[
+    list[str],
+    Option("--accept", metavar="CODE", help="Preprocess despite this finding; needs --because. Repeatable, in pairs."),
+]
+Because = Annotated[list[str], Option("--because", metavar="REASON", help="Why it is accepted; the report has it.")]
 ResumeAuto = Annotated[
     Resume | None,
     Option(
@@ -91,11 +99,14 @@ def preprocess(
     plans: Plans = None,
     processes: Processes = None,
     accept_shared: AcceptShared = False,
+    accept: Accept = [],  # noqa: B006
+    because: Because = [],  # noqa: B006
     dry_run: Annotated[bool, Option("--dry-run", help="Show everything, delete and write nothing.")] = False,
     yes: Annotated[bool, Option("--yes", "-y", help="Let nnU-Net delete the old data without asking.")] = False,
     resume: ResumeAuto = None,
     dask: Dask = None,
     output: TextOrJson = [],  # noqa: B006 - typer copies it
+    settings: SettingsFile = None,
 ) -> None:
     """Preprocess with nnU-Net, after listing what it deletes.
 
@@ -115,15 +126,16 @@ def preprocess(
     if not dry_run:
         assert_not_mixed(outputs)
     workspace = Workspace.from_environment()
-    settings = load_settings(None, [workspace.preprocessed_folder(workspace.dataset_name(dataset))])
+    active = load_settings(settings, [workspace.preprocessed_folder(workspace.dataset_name(dataset))])
     names = (*(configuration or ()), *(more or ()))
     with progress_bar("listing cases"):
         job = prepare(
-            *(workspace, dataset, names, settings),
+            *(workspace, dataset, names, active),
             identifier=plans,
             processes=None if processes is None else dict.fromkeys(names, processes),
             elsewhere=dask is not None,
             accept_shared=accept_shared,
+            accepted=accepted_pairs(accept, because),
         )
         job, unasked = _resumed(job) if resume is not None else (job, frozenset())
     shown = _Shown(outputs)
@@ -281,7 +293,9 @@ def _document(job: Job, outcomes: Sequence[Outcome], dask: str | None) -> Prepro
 
 
 def _print_refusal(job: Job) -> None:
-    typer.echo("\nNothing was deleted. A finding that is meant can be accepted with a reason in plansguard.json.")
+    advice = ' A finding that is meant can be accepted with a reason: --accept CODE --because "...".'
+    typer.echo("")
+    print_wrapped("Nothing was deleted." + advice * can_be_accepted(job.report))
     if any(target.differences(other) for target in job.targets for other in target.others):
         typer.echo("--accept-shared lets nnU-Net fill a folder that is wrong for the other plans that read it.")
 

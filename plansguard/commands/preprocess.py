@@ -30,6 +30,7 @@ from plansguard.nnunet.workspace import Workspace, dataset_id, is_folder_name
 from plansguard.records.preprocessing import PreprocessingRecord, finished_record, unfinished_record
 from plansguard.records.preprocessing_inputs import dataset_fields
 from plansguard.rules import RULES
+from plansguard.rules.engine.acceptance import Accepted, accept, assert_acceptable
 from plansguard.rules.engine.run import run_rules
 from plansguard.rules.engine.settings import ActiveSettings
 from plansguard.subjects.data_users import DataUser
@@ -142,6 +143,7 @@ def prepare(
     processes: Mapping[str, int] | None = None,
     elsewhere: bool = False,
     accept_shared: bool = False,
+    accepted: Sequence[Accepted] = (),
     program: str | None = None,
     dataset: Dataset | None = None,
 ) -> Job:
@@ -149,11 +151,12 @@ def prepare(
 
     ``identifier`` names the plans, ``processes`` is nnU-Net's -np for each configuration that has one. ``elsewhere`` is
     whether other machines do it. ``accept_shared`` lets data be replaced that other plans read and would write
-    differently. ``program`` is nnU-Net's command (default: the installed one). ``dataset`` is the dataset as it will be
-    then, with plans that are not written yet.
+    differently, ``accepted`` are findings that do not refuse it. ``program`` is nnU-Net's command (default: the
+    installed one). ``dataset`` is the dataset as it will be then, with plans that are not written yet.
 
     Raises UsageError for whatever nnU-Net could not carry out, or would skip with a line in its output.
     """
+    assert_acceptable(accepted, [rule.info for rule in RULES])
     dataset = dataset or dataset_of(workspace, id_or_name)
     default = dataset.plans[0].identifier if len(dataset.plans) == 1 else DEFAULT_IDENTIFIER
     plans = plans_of(dataset, identifier or default)
@@ -167,7 +170,7 @@ def prepare(
         )
     processes = processes or {}
     numbers = {} if elsewhere else {one.name: _processes(one.name, processes) for one in configurations}
-    report = _report(dataset, plans, configurations, numbers, accept_shared, settings)
+    report = accept(_report(dataset, plans, configurations, numbers, accept_shared, settings), accepted)
     users = dataset.data_users
     targets = [_target(one, users, program, processes.get(one.name)) for one in _one_per_folder(configurations)]
     return Job(dataset, plans, cases, tuple(targets), report)

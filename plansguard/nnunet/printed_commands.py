@@ -101,17 +101,18 @@ def check(
     trainer: Word | None = None,
     resumes: bool = False,
     dask: Word | None = None,
+    options: Iterable[str] = (),
 ) -> ShellText:
     """Check a dataset: all of it, these plans, or this configuration, with weights that are to be loaded.
 
     ``trainer`` is that of the training, and ``resumes`` is whether it continues what is there of it. ``dask`` is the
-    address of a cluster whose workers read the cases.
+    address of a cluster whose workers read the cases, and ``options`` are further words.
     """
-    options = [
+    words = [
         *_options(p=plans, c=configuration, pretrained_weights=weights, tr=trainer),
         *(RESUMES if resumes else ()),
     ]
-    return shell("plansguard", "check", "-d", _named(dataset), *options, *_cluster(dask))
+    return shell("plansguard", "check", "-d", _named(dataset), *words, *_cluster(dask), *options)
 
 
 def check_file(path: Word) -> ShellText:
@@ -133,17 +134,19 @@ def preprocess(
     dask: Word | None = None,
     replaces: bool = False,
     resumes: bool = False,
+    options: Iterable[str] = (),
 ) -> ShellText:
     """Preprocess configurations, and leave a record.
 
     ``processes`` are those of this machine, ``dask`` is the address of a cluster whose workers do it in their place.
-    ``replaces`` is whether data that are there may be deleted, ``resumes`` whether complete ones are left as they are.
+    ``replaces`` is whether data that are there may be deleted, ``resumes`` whether complete ones are left as they are,
+    and ``options`` are further words.
     """
     names = [word for name in configurations for word in ("-c", name)]
     count = None if processes is None or dask is not None else str(processes)
-    options = [*_options(np=count), *_cluster(dask), *(["--yes"] if replaces else [])]
-    options += RESUMES if resumes else ()
-    return shell("plansguard", "preprocess", "-d", _named(dataset), "-p", plans, *names, *options)
+    words = [*_options(np=count), *_cluster(dask), *(["--yes"] if replaces else [])]
+    words += RESUMES if resumes else ()
+    return shell("plansguard", "preprocess", "-d", _named(dataset), "-p", plans, *names, *words, *options)
 
 
 def _cluster(address: Word | None) -> list[Word]:

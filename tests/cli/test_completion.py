@@ -38,7 +38,8 @@ FREE = {
     *("adapt channels", "adapt labels", "adapt old_channels", "adapt old_labels", "adapt stem"),
     *("finetune because", "finetune max_time", "finetune planner", "finetune reader"),
     *("derive because", "derive fit_memory"),
-    *("migrate because", "train because", "gate because", "gate command", "diff before", "diff after"),
+    *("migrate because", "preprocess because", "train because", "gate because", "gate command"),
+    *("diff before", "diff after"),
 }
 
 pytestmark = [pytest.mark.deep, pytest.mark.workspace(CT, OTHER_CT)]

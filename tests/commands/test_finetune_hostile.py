@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import zipfile
 from pathlib import Path
@@ -109,6 +110,23 @@ def test_a_road_judged_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) ->
     report = road("-device", "cuda", "-f", "0").json["report"]
     (fix,) = (finding["fix"] for finding in report["findings"] if finding["code"] == "PG714")
     assert fix.endswith("; if the training is for another machine: add --gpu-memory GB")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--accept", "PG306", "--because", "a phantom"), ("--settings", "other.json")],
+    ids=lambda words: words[0],
+)
+@pytest.mark.parametrize("pretraining", [(), ("--pretrain-steps", "5", "-sp", "nnUNetPlans")])
+def test_every_step_judges_as_the_road(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], pretraining: tuple[str, ...]
+) -> None:
+    """A step that does not know what the road accepts would refuse it."""
+    monkeypatch.chdir(workspace)
+    Path("other.json").write_text('{"ignore": [{"rule": "PG306", "reason": "a phantom"}]}')
+    steps = [step for step in road("-f", "0", *pretraining, *options).json["steps"] if "plansguard " in step["command"]]
+    assert {"migrate", "preprocess", "check", "train"} <= {step["name"] for step in steps}
+    assert [step["name"] for step in steps if shlex.join(options) not in step["command"]] == []
 
 
 def test_a_road_at_the_rate_for_random_weights() -> None:

@@ -340,6 +340,19 @@ def test_errors_of_the_plans_stop_it(workspace: Path, log: Log) -> None:
     assert preprocess("-c", "2d").code == 0  # another configuration has no fault
 
 
+def test_errors_that_are_meant(workspace: Path, log: Log) -> None:
+    """By their codes, or by other settings, as a road gives them to its steps."""
+    edited(workspace, put(PLANS, "/configurations/3d_fullres/patch_size", [57, 64, 64]))
+    refused = preprocess("-c", "3d_fullres")
+    assert '--accept CODE --because "..."' in " ".join(refused.out.split())
+    done = preprocess("-c", "3d_fullres", "--accept", "PG101", "--because", "a test")
+    assert (done.code, "ignored: PG101" in done.out, len(log())) == (0, True, 1)
+    settings = workspace / "other.json"
+    settings.write_text('{"ignore": [{"rule": "PG101", "reason": "a test"}]}')
+    assert preprocess("-c", "3d_fullres", "--yes", "--settings", str(settings)).code == 0
+    assert "there is no rule PG999 to accept" in preprocess("-c", "2d", "--accept", "PG999", "--because", "a").err
+
+
 def test_present_data_do_not_stop_it(workspace: Path) -> None:
     """Data that are stale, half or foreign are what preprocessing is for."""
     both()

@@ -100,9 +100,10 @@ class Context:
         return report
 
     @property
-    def accepted(self) -> list[str]:
-        """The words that let the accepted findings through, for commands of steps."""
-        return [word for one in self.request.accepted for word in ("--accept", one.code, "--because", one.because)]
+    def judging(self) -> list[str]:
+        """The words by which commands of steps judge as the road does: accepted findings, and settings by name."""
+        accepted = [word for one in self.request.accepted for word in ("--accept", one.code, "--because", one.because)]
+        return [*accepted, *self.option(self.request.settings_file, "--settings")]
 
     def option(self, value: object, name: str) -> Iterable[str]:
         """The words of an option, none where it has no value."""

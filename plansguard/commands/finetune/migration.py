@@ -49,7 +49,7 @@ def migration_step(
     )
     path = side.dataset.folder / f"{side.plans}.json"
     step = RoadStep(
-        "migrate", StepState.NEEDED, f"there is no {path.name}", command(options=context.accepted), writes=(path,)
+        "migrate", StepState.NEEDED, f"there is no {path.name}", command(options=context.judging), writes=(path,)
     )
     if side.unplanned:
         report = context.add(_before_planning(context, side, source, source_plans))
@@ -74,7 +74,7 @@ def migration_step(
     if cause:
         asked = replace(asked, force=True, configurations=(request.configuration,))
         migration = plan_migration(context.workspace, asked, settings, side.dataset)
-        step = replace(step, because=cause, command=command(options=[*context.accepted, "--force"]))
+        step = replace(step, because=cause, command=command(options=[*context.judging, "--force"]))
         side.replaces_plans = True
     context.add(_within_road(migration.report, request))
     side.dataset = replace(migration.pair.receiving, request=Request())

@@ -38,7 +38,7 @@ def fingerprint(context: Context, side: Side, name: str = "fingerprint", *, veri
         name,
         StepState.DONE if present and not verifies else StepState.NEEDED,
         because if not present or verifies else f"{file.name} is there",
-        printed_commands.gate(words, context.accepted),
+        printed_commands.gate(words, context.judging),
         reads=_raw(dataset),
         writes=(file,),
     )
@@ -62,7 +62,7 @@ def planning(context: Context, side: Side, name: str = "plan") -> RoadStep:
         name,
         StepState.DONE if present else StepState.NEEDED,
         f"{file.name} is there" if present else f"{dataset.name} has no plans {side.plans}",
-        printed_commands.gate(words, context.accepted, [word for name in unset for word in ("env", "-u", name)]),
+        printed_commands.gate(words, context.judging, [word for name in unset for word in ("env", "-u", name)]),
         reads=(dataset.folder / CANONICAL_NAMES["fingerprint"],),
         writes=(file,),
         result=file,
@@ -133,6 +133,7 @@ def _command(context: Context, side: Side, names: Sequence[str], *, replaces: bo
         dask=context.request.dask,
         replaces=replaces,
         resumes=True,
+        options=context.judging,
     )
 
 

@@ -39,8 +39,9 @@ class RoadRequest:
     ``source_plans`` are the plans that are migrated and ``onto`` those that a graft changes. ``schedule`` is that of
     the fine-tuning; a rate of None is the usual one for pretrained weights. ``pretraining`` is the schedule of a
     pretraining that is part of the road. ``trainer`` is the base trainer; None is the one that suits the weights.
-    ``settings`` returns the settings that apply to a folder. ``elsewhere`` is whether another machine trains, whose
-    GPUs are not known here. ``dask`` is the address of a cluster whose workers preprocess, and read preprocessed cases.
+    ``settings`` returns the settings that apply to a folder, those of ``settings_file`` where one is named.
+    ``elsewhere`` is whether another machine trains, whose GPUs are not known here. ``dask`` is the address of a cluster
+    whose workers preprocess, and read preprocessed cases.
     """
 
     source: str
@@ -70,6 +71,7 @@ class RoadRequest:
     elsewhere: bool = False
     dask: str | None = None
     accepted: Sequence[Accepted] = ()
+    settings_file: Path | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folds", tuple(dict.fromkeys(checked_fold(fold) for fold in self.folds)))

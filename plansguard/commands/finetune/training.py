@@ -102,6 +102,7 @@ def _check(context: Context, side: Side, name: StepName, weights: StartingWeight
         trainer=trainer_name(*name),
         resumes=True,
         dask=context.request.dask,
+        options=context.judging,
     )
     if context.request.accepted:
         command = _command(context, side, name, weights, ["--dry-run"])(context.request.folds[0])
@@ -234,7 +235,7 @@ def _command(
         gpus=request.gpus,
         flags=["--npz"] * request.keeps_probabilities,
         weights=None if weights is None else weights.path,
-        options=[*_options(context), *options, *context.accepted],
+        options=[*_options(context), *options, *context.judging],
     )
 
 
