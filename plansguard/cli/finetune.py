@@ -402,7 +402,9 @@ def _drive(
         print_line(f"plansguard: {what}", err=True)
         print_next(ended.next, err=True)
     elif ended.failed is not None:
-        print_line(f"plansguard: {_how(ended.code)}: {ended.failed.title}; the same command continues", err=True)
+        first = "corrected or accepted, " if ended.code == 1 else ""
+        how = f"{_how(ended.code)}: {ended.failed.title}"
+        print_line(f"plansguard: {how}; {first}the same command continues", err=True)
     raise typer.Exit(ended.code)
 
 

@@ -26,7 +26,7 @@ from plansguard.cli.common_options import (
 from plansguard.cli.progress_bar import ProgressLine, progress_bar
 from plansguard.core.errors import UsageError
 from plansguard.core.report import Report, Severity
-from plansguard.core.text import counted
+from plansguard.core.text import counted, quoted
 
 if TYPE_CHECKING:
     from plansguard.rules.engine.acceptance import Accepted
@@ -155,7 +155,7 @@ def accepted_pairs(accept: Sequence[str], because: Sequence[str]) -> list[Accept
     if len(accept) != len(because):
         raise UsageError(
             f"{len(accept)} times --accept and {len(because)} times --because: each needs the other",
-            hint='--accept PG701 --because "the reason that will be written down"',
+            hint=f'--accept {quoted(next(iter(accept), "CODE"))} --because "the reason that will be written down"',
         )
     return [Accepted(*pair) for pair in zip(accept, because, strict=True)]
 
@@ -196,9 +196,10 @@ def advice_on(report: Report) -> str:
     """What to do where the gate stays closed."""
     if not report.fails(report.fail_on):
         return "Not everything could be judged: see above."
+    what = "errors" if report.fails(Severity.ERROR) else "findings"
     if can_be_accepted(report):
-        return 'Fix the errors above, or accept a finding with a reason: --accept CODE --because "...".'
-    return "Fix the errors above."
+        return f'Fix the {what} above, or accept a finding with a reason: --accept CODE --because "...".'
+    return f"Fix the {what} above."
 
 
 def can_be_accepted(report: Report, *, except_for: str = "") -> bool:

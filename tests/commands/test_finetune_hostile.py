@@ -112,6 +112,16 @@ def test_a_road_judged_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) ->
     assert fix.endswith("; if the training is for another machine: add --gpu-memory GB")
 
 
+def test_a_road_is_judged_by_the_severity_that_stops_its_trainings(tmp_path: Path) -> None:
+    settings = tmp_path / "strict.json"
+    settings.write_text('{"fail_on": "warning"}')
+    words = ("-f", "0", "--lr", "0.01")
+    assert [step["name"] for step in road(*words).json["steps"] if step["state"] == "blocked"] == []
+    done = road(*words, "--settings", str(settings))
+    ((name, because),) = ((step["name"], step["because"]) for step in done.json["steps"] if step["state"] == "blocked")
+    assert (done.code, name, because.partition(",")[0]) == (1, "train", "PG731")
+
+
 @pytest.mark.parametrize(
     "options",
     [("--accept", "PG306", "--because", "a phantom"), ("--settings", "other.json")],

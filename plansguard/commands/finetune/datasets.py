@@ -10,7 +10,7 @@ from plansguard.commands.finetune.request import RoadRequest
 from plansguard.commands.gate import GateRequest
 from plansguard.commands.gate import judge as judge_command
 from plansguard.core.errors import known
-from plansguard.core.report import Report, Severity
+from plansguard.core.report import Report
 from plansguard.core.text import listed
 from plansguard.migration.plan import FIXED_LATER, OF_DATA
 from plansguard.nnunet.command_line import command_line, parse
@@ -61,8 +61,9 @@ class Side:
 
 
 def blocked_by(report: Report) -> str:
-    """The codes of the errors that block a step, as the reason for its state; empty without errors."""
-    codes = dict.fromkeys(finding.code for finding in report.active if finding.severity is Severity.ERROR)
+    """The codes of the findings that block a step, as the reason for its state; empty without any."""
+    fail_on = report.fail_on.rank
+    codes = dict.fromkeys(finding.code for finding in report.active if finding.severity.rank >= fail_on)
     return f"{listed(list(codes))}, see below" if codes else ""
 
 

@@ -277,7 +277,8 @@ def _judge(context: Context, side: Side, run: TrainingRun) -> Report:
     settings = context.request.settings(side.dataset.folder)
     skipped = _of_this_machine(context.request)
     rules = [rule for rule in side.rules() if rule.info.name not in skipped]
-    return train.judge(run, "finetune", settings, tuple(context.request.accepted), rules)
+    report = train.judge(run, "finetune", settings, tuple(context.request.accepted), rules)
+    return replace(report, fail_on=settings.fail_on)  # as the training itself will
 
 
 def _of_this_machine(request: RoadRequest) -> frozenset[str]:

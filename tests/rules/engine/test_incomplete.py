@@ -64,6 +64,9 @@ def test_the_advice_of_the_gate(info: RuleInfo) -> None:
     (finding,) = report.findings
     both = replace(report, findings=(finding, replace(finding, incomplete=False)))
     assert advice_on(both).startswith("Fix the errors above, or accept a finding with a reason: --accept CODE")
+    warned = replace(both.findings[1], severity=Severity.WARNING)
+    strict = replace(report, fail_on=Severity.WARNING, findings=(warned,))
+    assert advice_on(strict).startswith("Fix the findings above, or accept a finding")
 
 
 @every_incomplete
