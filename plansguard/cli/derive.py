@@ -30,7 +30,7 @@ from plansguard.cli.written_plans import (
     accepted_findings,
     apart,
     output_after,
-    print_refused,
+    print_not_written,
     print_writes,
     was_written,
 )
@@ -245,7 +245,7 @@ def _print_after(derivation: Derivation, *, dry_run: bool) -> None:
     from plansguard.migration.messages import next_title
 
     if derivation.report.fails(Severity.ERROR):
-        print_refused(derivation.report)
+        print_not_written(derivation.report)
         return
     typer.echo("")
     if not derivation.writes:

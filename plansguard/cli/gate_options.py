@@ -202,6 +202,13 @@ def advice_on(report: Report) -> str:
     return f"Fix the {what} above."
 
 
+def print_refused(report: Report, what: str, *, except_for: str = "") -> None:
+    """Print what was not done, and how a finding is accepted where one can be (`can_be_accepted`)."""
+    accept = ' A finding that is meant can be accepted with a reason: --accept CODE --because "...".'
+    typer.echo("")
+    print_wrapped(what + accept * can_be_accepted(report, except_for=except_for))
+
+
 def can_be_accepted(report: Report, *, except_for: str = "") -> bool:
     """Whether a finding at or above ``fail_on`` can be accepted.
 

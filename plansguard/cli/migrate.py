@@ -28,7 +28,7 @@ from plansguard.cli.written_plans import (
     accepted_findings,
     apart,
     output_after,
-    print_refused,
+    print_not_written,
     print_writes,
     was_written,
 )
@@ -211,7 +211,7 @@ def _print_after(migration: Migration, *, dry_run: bool) -> None:
     from plansguard.migration.messages import left_out, next_commands, next_title
 
     if migration.report.fails(Severity.ERROR):
-        print_refused(migration.report)
+        print_not_written(migration.report)
         return
     typer.echo("")
     if not migration.writes:

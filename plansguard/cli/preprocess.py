@@ -28,10 +28,9 @@ from plansguard.cli.common_options import (
     parse_outputs,
     print_line,
     print_next,
-    print_wrapped,
     text_or_json,
 )
-from plansguard.cli.gate_options import accepted_pairs, can_be_accepted
+from plansguard.cli.gate_options import accepted_pairs, print_refused
 from plansguard.cli.progress_bar import progress_bar
 from plansguard.core import disk
 from plansguard.core.errors import UsageError, known
@@ -293,9 +292,7 @@ def _document(job: Job, outcomes: Sequence[Outcome], dask: str | None) -> Prepro
 
 
 def _print_refusal(job: Job) -> None:
-    advice = ' A finding that is meant can be accepted with a reason: --accept CODE --because "...".'
-    typer.echo("")
-    print_wrapped("Nothing was deleted." + advice * can_be_accepted(job.report))
+    print_refused(job.report, "Nothing was deleted.")
     if any(target.differences(other) for target in job.targets for other in target.others):
         typer.echo("--accept-shared lets nnU-Net fill a folder that is wrong for the other plans that read it.")
 

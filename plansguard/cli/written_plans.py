@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plansguard.cli.common_options import OutputTargets, print_line, print_wrapped
-from plansguard.cli.gate_options import accepted_pairs, can_be_accepted
+from plansguard.cli.common_options import OutputTargets, print_line
+from plansguard.cli.gate_options import accepted_pairs, print_refused
 from plansguard.core import disk
 from plansguard.core.errors import UsageError, WriteRefused
 from plansguard.core.report import Report, Severity
@@ -59,12 +59,9 @@ def output_after(done: str) -> Iterator[None]:
         raise WriteRefused(reason, hint=done) from error
 
 
-def print_refused(report: Report) -> None:
+def print_not_written(report: Report) -> None:
     """Print that nothing was written, and how a finding is accepted, if one of the errors can be."""
-    accept = ' A finding that is meant can be accepted with a reason: --accept CODE --because "...".'
-    advice = accept if can_be_accepted(report, except_for=_OVERWRITES) else ""
-    print_line("")
-    print_wrapped(f"Nothing was written.{advice}")
+    print_refused(report, "Nothing was written.", except_for=_OVERWRITES)
 
 
 def print_writes(migration: Migration, *, dry_run: bool) -> None:

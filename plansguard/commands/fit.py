@@ -233,8 +233,7 @@ class _Fitting:
             fields = ", ".join(dict.fromkeys(row.field for row in rows))
             reason = f"network and data agree; what the weights saw differs, where it may, in {fields}"
         if grave:
-            pairs = [(row.field, *both(row.saw, row.feeds)) for row in grave]
-            sides = [f"{field} {saw}, here {feeds}" for field, saw, feeds in pairs]
+            sides = ["{} {}, here {}".format(row.field, *both(row.saw, row.feeds)) for row in grave]
             reason = f"they load, but saw {'; '.join(sides[:_NAMED])}"
             if is_regained_by_migration(weights):
                 return self._by_migration(plans.identifier, name, reason)

@@ -53,21 +53,16 @@ def read(place: str) -> JsonDocument:
 
 def _git_show(revision: str, path: str) -> bytes:
     """The content of a file in a revision, as git stores it."""
-    is_absolute = Path(path).is_absolute()
-    relative = (os.path.relpath(path) if is_absolute else path).replace(os.sep, "/")
-    blob = f"{revision}:./{relative}"
-    try:
-        size = _git("cat-file", "-s", blob, place=f"{revision}:{path}")
-    except UsageError as error:
-        blob = f"{revision}:{relative}"
-        try:
-            size = _git("cat-file", "-s", blob, place=f"{revision}:{path}")
-        except UsageError:
-            raise error from None
-    if int(size) > json_document.MAX_BYTES_OF_CASES:
-        raise json_document.too_large(f"{revision}:{path}", json_document.MAX_BYTES_OF_CASES)
+    place = f"{revision}:{path}"
+    relative = (os.path.relpath(path) if Path(path).is_absolute() else path).replace(os.sep, "/")
+    blob, from_top = f"{revision}:./{relative}", f"{revision}:{relative}"
+    asked = _ask("cat-file", "-s", blob, place=place)
+    if asked.returncode and not (other := _ask("cat-file", "-s", from_top, place=place)).returncode:
+        blob, asked = from_top, other
+    if int(_answer(asked, blob, place)) > json_document.MAX_BYTES_OF_CASES:
+        raise json_document.too_large(place, json_document.MAX_BYTES_OF_CASES)
     # `cat-file blob` refuses a folder, and applies neither filters nor textconv.
-    return _git("cat-file", "blob", blob, place=f"{revision}:{path}")
+    return _git("cat-file", "blob", blob, place=place)
 
 
 def files_at(revision: str, folder: Path) -> dict[str, str]:
@@ -116,12 +111,21 @@ def ignored_in(folder: Path, names: Iterable[str]) -> set[str]:
 
 def _git(command: str, option: str, blob: str, *, place: str, folder: Path | None = None) -> bytes:
     """The output of a git command in a folder (default: the current one). Raises UsageError, with git's own reason."""
+    return _answer(_ask(command, option, blob, place=place, folder=folder), blob, place)
+
+
+def _ask(
+    command: str, option: str, blob: str, *, place: str, folder: Path | None = None
+) -> subprocess.CompletedProcess[bytes]:
     # After --end-of-options, a revision that begins with a dash is not read as an option.
-    shown = _run([command, option, "--end-of-options", blob], place, folder=folder)
-    if shown.returncode:
-        reason = " ".join(shown.stderr.decode(errors="replace").split()).removeprefix("fatal: ")
+    return _run([command, option, "--end-of-options", blob], place, folder=folder)
+
+
+def _answer(asked: subprocess.CompletedProcess[bytes], blob: str, place: str) -> bytes:
+    if asked.returncode:
+        reason = " ".join(asked.stderr.decode(errors="replace").split()).removeprefix("fatal: ")
         raise UsageError(f"git has no {place}: {reason}", hint=_hint(reason, blob))
-    return shown.stdout
+    return asked.stdout
 
 
 def _run(

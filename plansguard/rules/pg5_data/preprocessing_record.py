@@ -177,8 +177,7 @@ def _dataset_json_differences(
 
 
 def _difference_values(what: str, origin: Location, differences: list[FieldDifference]) -> dict[str, Any]:
-    shown = {key: both(then, now) for key, then, now in map(member, differences)}
-    fields = [f"{key} was {was}, is {now}" for key, (was, now) in shown.items()]
+    fields = ["{} was {}, is {}".format(key, *both(then, now)) for key, then, now in map(member, differences)]
     return {
         "related": [(origin, "what they were made with")],
         "what": what,

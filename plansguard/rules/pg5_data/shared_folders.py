@@ -186,8 +186,7 @@ def _conflict_finding(dataset: Dataset, user: DataUser, conflict: _Conflict, at:
     if other.judged and not user.judged:  # report it at the configuration that was requested
         user, other, at = other, user, other.identifier_at
         differences = [FieldDifference(field, then=now, now=then) for field, then, now in differences]
-    shown = {key: both(ours, theirs) for key, theirs, ours in map(member, differences)}
-    fields = [f"{key} {here}, there {there}" for key, (here, there) in shown.items()]
+    fields = ["{} {}, there {}".format(key, *both(ours, theirs)) for key, theirs, ours in map(member, differences)]
     identifier = user.configuration.get("data_identifier")
     mover = other if _own_folder(user) == identifier else user
     return found(
